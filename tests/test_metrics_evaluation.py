@@ -1,0 +1,162 @@
+"""The walk over the registry: what comes out, what stays away, and that nothing changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from wganbench.metrics import (
+    METRICS,
+    Evaluation,
+    Floor,
+    evaluation,
+    measure,
+    mode_coverage,
+    wasserstein_exact,
+    wasserstein_sliced,
+)
+from wganbench.metrics.distances import LINES_SEED
+from wganbench.records.tags import TAGS
+
+N = 60
+MODES = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+MIXTURE = SimpleNamespace(modes=MODES, weights=torch.tensor([0.5, 0.25, 0.25]), sigma=0.05)
+NO_MODES = SimpleNamespace(shape=(2,))
+
+
+def make(**changes):
+    rng = torch.Generator().manual_seed(0)
+    near = MODES[torch.arange(N) % 3]
+    row = torch.rand(N, generator=rng)
+    parts = {
+        "target": MIXTURE,
+        "reals": near + 0.05 * torch.randn(N, 2, generator=rng),
+        "fakes": near + 0.08 * torch.randn(N, 2, generator=rng),
+        "fake_gradients": torch.randn(N, 2, generator=rng),
+        **{f"score_{of}": row for of in ("real", "fake")},
+        **{f"slopes_{of}": row for of in ("hat", "real", "fake")},
+        "feedback": row,
+        "bce": False,
+        "weights_at_clip": 0.5,
+        "protocol": "veegan",
+        "projections": 8,
+        "floor": Floor(mean=0.03, sd=0.01, pairs=5, n=N),
+    }
+    return Evaluation(**{**parts, **changes})
+
+
+def test_every_row_gives_its_own_tags_and_all_are_in_the_table_of_tags():
+    seen = set()
+    for bce in (False, True):
+        for name, metric in METRICS.items():
+            assert metric.name == name and metric.source
+            assert set(metric.tags) <= set(TAGS)
+            if metric.applies(make(bce=bce)):
+                values = metric.compute(make(bce=bce))
+                assert values.keys() <= set(metric.tags)
+                assert all(type(value) is float for value in values.values())
+                seen |= values.keys()
+    declared = [tag for metric in METRICS.values() for tag in metric.tags]
+    assert len(declared) == len(set(declared))
+    assert seen == set(declared)
+
+
+def test_distances_are_of_fakes_against_reals():
+    e = make()
+    values, modes = measure(e), mode_coverage(e.fakes, MODES, 0.05, MIXTURE.weights)
+    exact = wasserstein_exact(e.fakes, e.reals)
+    assert values["wasserstein/exact"] == exact
+    assert values["wasserstein/floor"] == 0.03
+    assert values["wasserstein/excess"] == pytest.approx(exact - 0.03)
+    lines = torch.Generator().manual_seed(LINES_SEED)
+    assert values["wasserstein/sliced"] == wasserstein_sliced(e.fakes, e.reals, 8, lines)
+    assert values["modes/kl"] == modes.kl
+    assert values["modes/high_quality"] == modes.high_quality < 0.95
+    assert measure(make(protocol="box"))["modes/high_quality"] > modes.high_quality
+
+
+def test_fidelity_is_not_swapped():
+    collapsed = make(fakes=MODES[0] + 0.01 * torch.randn(N, 2))
+    values = measure(collapsed)
+    assert values["fidelity/precision"] > 0.9
+    assert values["fidelity/recall"] < 0.2
+
+
+def test_without_modes_or_floor_their_tags_are_absent():
+    values = measure(make(target=NO_MODES, floor=None))
+    assert not {tag for tag in values if tag.startswith("modes/")}
+    assert "wasserstein/exact" in values
+    assert not {"wasserstein/floor", "wasserstein/excess"} & values.keys()
+
+
+def test_an_undefined_kl_is_absent_and_the_rest_is_zero():
+    values = measure(make(fakes=torch.full((N, 2), 1e6)))
+    assert values["modes/covered"] == values["modes/high_quality"] == 0
+    assert "modes/kl" not in values
+
+
+def test_diverged_fakes_cover_nothing_and_have_no_distance():
+    fakes = torch.zeros(N, 2)
+    fakes[5] = math.nan
+    values = measure(make(fakes=fakes))
+    assert values["modes/covered"] == 0
+    assert not {tag for tag in values if tag.startswith("fidelity/")}
+    assert not {"wasserstein/exact", "wasserstein/excess", "critic/direction"} & values.keys()
+    assert "critic/lipschitz" in values
+
+
+def test_images_have_slopes_and_no_transport():
+    image = torch.rand(N, 1, 4, 4)
+    values = measure(make(target=NO_MODES, reals=image, fakes=image, fake_gradients=image))
+    assert values["grad_norm/sample"] == pytest.approx(
+        float(image.flatten(1).norm(dim=1).mean()) * N
+    )
+    assert "wasserstein/exact" not in values
+
+
+def test_measuring_changes_nothing_and_says_the_same_twice():
+    e = make()
+    before = {
+        name: part.clone() for name, part in vars(e).items() if isinstance(part, torch.Tensor)
+    }
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    assert measure(e) == measure(e) == measure(make())
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(getattr(e, name), part) for name, part in before.items())
+
+
+def test_the_plan_is_solved_once(monkeypatch):
+    solved = []
+
+    def count(x, y):
+        solved.append(1)
+        return exact_transport(x, y)
+
+    exact_transport = evaluation.exact_transport
+    monkeypatch.setattr(evaluation, "exact_transport", count)
+    assert {"wasserstein/exact", "critic/direction"} <= measure(make()).keys()
+    assert len(solved) == 1
+
+
+def test_a_new_row_is_measured(monkeypatch):
+    row = evaluation.Metric("n", ("n/fakes",), lambda e: {"n/fakes": float(len(e.fakes))},
+                            lambda e: e.bce, "here")  # fmt: skip
+    monkeypatch.setitem(METRICS._rows, "n", row)
+    assert measure(make(bce=True))["n/fakes"] == N
+    assert "n/fakes" not in measure(make())
+
+
+def test_rows_that_disagree_and_a_floor_for_another_n_are_refused():
+    with pytest.raises((ValueError, TypeError)):
+        make(slopes_hat=torch.ones(N + 1))
+    with pytest.raises((ValueError, TypeError)):
+        make(reals=torch.zeros(N - 1, 2))
+    with pytest.raises(ValueError, match="floor is for n = 7"):
+        make(floor=Floor(0.1, 0.1, 5, 7))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make().bce = True

@@ -1,0 +1,278 @@
+"""TensorBoard events, read back with TensorBoard's own readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2, list_session_groups
+from tensorboard.plugins.hparams.backend_context import Context
+
+from wganbench.records.events import EventLog, cut_events
+from wganbench.records.figure import sample_figure
+from wganbench.records.layout import CHARTS, scalar_layout
+from wganbench.records.tags import TAGS
+
+ALL = dict.fromkeys(("scalars", "tensors", "images", "histograms"), 0)
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance=ALL).Reload()
+
+
+def steps(folder: Path, tag: str) -> list[int]:
+    return [event.step for event in read(folder).Scalars(tag)]
+
+
+def event_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("events.out.tfevents.*"))
+
+
+def write(folder: Path, numbers: range, purge_step: int | None = None) -> None:
+    with EventLog(folder, purge_step) as log:
+        for step in numbers:
+            log.scalars(step, {"loss/critic": step / 7, "modes/kl": -step})
+
+
+def test_scalars_survive_exactly_beyond_tensorboards_sample(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=10_500).astype(np.float32)
+    with EventLog(tmp_path) as log:
+        for step, value in enumerate(values):
+            log.scalars(step, {"loss/critic": value})
+    events = read(tmp_path).Scalars("loss/critic")
+    assert [event.step for event in events] == list(range(len(values)))
+    np.testing.assert_array_equal([event.value for event in events], values)
+
+
+def test_scalars_that_are_not_finite_stay_what_they_are(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        for step, value in enumerate([np.nan, np.inf, -np.inf, 1e300]):
+            log.scalars(step, {"loss/critic": value})
+    values = [event.value for event in read(tmp_path).Scalars("loss/critic")]
+    np.testing.assert_array_equal(values, [np.nan, np.inf, -np.inf, np.inf])
+
+
+def test_flush_brings_everything_to_the_disk(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    log.scalars(1, {"loss/critic": 1.0})
+    log.flush()
+    assert steps(tmp_path, "loss/critic") == [1]
+    log.close()
+    log.close()
+    with pytest.raises(ValueError, match="closed"):
+        log.scalars(2, {"loss/critic": 1.0})
+
+
+def test_cut_leaves_each_step_once_in_one_file(tmp_path: Path) -> None:
+    write(tmp_path, range(0, 60, 10))
+    write(tmp_path, range(30, 90, 10))
+    assert len(event_files(tmp_path)) == 2
+    cut_events(tmp_path, 40)
+    assert len(event_files(tmp_path)) == 1
+    for tag in ("loss/critic", "modes/kl"):
+        assert steps(tmp_path, tag) == [0, 10, 20, 30, 40]
+    write(tmp_path, range(50, 80, 10))
+    assert steps(tmp_path, "loss/critic") == list(range(0, 80, 10))
+    values = [event.value for event in read(tmp_path).Scalars("loss/critic")]
+    np.testing.assert_array_equal(values, np.float32(np.arange(0, 80, 10) / 7))
+
+
+def test_cut_twice_is_cut_once_and_a_cut_of_nothing_is_nothing(tmp_path: Path) -> None:
+    cut_events(tmp_path, 5)
+    assert not list(tmp_path.iterdir())
+    write(tmp_path, range(5))
+    cut_events(tmp_path, 3)
+    once = event_files(tmp_path)[0].read_bytes()
+    cut_events(tmp_path, 3)
+    assert event_files(tmp_path)[0].read_bytes() == once
+
+
+def test_cut_keeps_pictures_histograms_parameters_and_layout_once(tmp_path: Path) -> None:
+    picture = np.zeros((4, 6, 3), np.uint8)
+    for _ in range(2):
+        with EventLog(tmp_path) as log:
+            log.layout()
+            for step in (1, 2):
+                log.scalars(step, {"loss/critic": 1.0})
+                log.figure("samples", picture, step)
+                log.histograms(step, {"weights": np.arange(5.0)})
+            log.hparams({"seed": 0}, {})
+    cut_events(tmp_path, 1)
+    events = read(tmp_path)
+    assert [event.step for event in events.Images("samples")] == [1]
+    assert [event.step for event in events.Histograms("weights")] == [1]
+    assert len(events.Tensors("custom_scalars__config__")) == 1
+    content = event_files(tmp_path)[0].read_bytes()
+    assert content.count(b"_hparams_/session_start_info") == 1
+    assert content.count(b"_hparams_/session_end_info") == 0
+    assert content.count(b"brain.Event:2") == 1
+
+
+@pytest.mark.parametrize("missing", [1, 3, 11, 25])
+def test_cut_tolerates_a_truncated_last_record(tmp_path: Path, missing: int) -> None:
+    write(tmp_path, range(4))
+    file = event_files(tmp_path)[0]
+    file.write_bytes(file.read_bytes()[:-missing])
+    cut_events(tmp_path, 100)
+    assert steps(tmp_path, "loss/critic") == [0, 1, 2]
+    write(tmp_path, range(3, 6))
+    assert steps(tmp_path, "loss/critic") == list(range(6))
+
+
+def test_a_cut_that_fails_leaves_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, range(4))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wganbench.records.atomic.os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        cut_events(tmp_path, 1)
+    assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_cut_killed_before_it_removes_the_other_files_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, range(3))
+    write(tmp_path, range(2, 6))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: None)
+        cut_events(tmp_path, 4)
+    assert len(event_files(tmp_path)) == 2
+    cut_events(tmp_path, 4)
+    assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3, 4]
+
+
+def test_purge_step_hides_what_came_later(tmp_path: Path) -> None:
+    write(tmp_path, range(6))
+    write(tmp_path, range(3, 5), purge_step=3)
+    assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3, 4]
+
+
+def test_a_figure_and_its_pixels_are_the_same_picture(tmp_path: Path) -> None:
+    figure = sample_figure(np.eye(2), np.eye(2), title="two points")
+    with EventLog(tmp_path) as log:
+        log.figure("samples", figure, 3)
+    (image,) = read(tmp_path).Images("samples")
+    width, height = figure.canvas.get_width_height()
+    assert (image.step, image.width, image.height) == (3, width, height)
+
+
+def test_histograms_take_the_finite_values_only(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.histograms(1, {"a": [[1.0, np.nan], [np.inf, 3.0]], "b": [np.nan], "c": []})
+    events = read(tmp_path)
+    assert events.Tags()["histograms"] == ["a"]
+    histogram = events.Histograms("a")[0].histogram_value
+    assert (histogram.num, histogram.min, histogram.max) == (2, 1, 3)
+
+
+def hparams_page(folder: Path) -> list[Any]:
+    """Session groups as TensorBoard's HParams page gets them."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(folder))
+    context = Context(TBContext(data_provider=provider, logdir=str(folder)))
+    ctx = RequestContext()
+    experiment = context.experiment_from_metadata(
+        ctx, "", True, context.hparams_metadata(ctx, ""), []
+    )
+    columns = [api_pb2.ColParams(hparam=info.name) for info in experiment.hparam_infos] + [
+        api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos
+    ]
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0, slice_size=100, col_params=columns, allowed_statuses=range(4)
+    )
+    handler = list_session_groups.Handler(ctx, context, "", request)
+    return list(handler.run().session_groups)
+
+
+def one_run(folder: Path, params: Mapping[str, Any], kl: float, status: str) -> None:
+    with EventLog(folder) as log:
+        log.layout()
+        log.scalars(1, {"modes/kl": 9.0})
+        log.scalars(2, {"modes/kl": kl})
+        log.hparams(params, {"modes/kl": 77.0, "fidelity/fid": kl * 2}, status)
+
+
+def test_the_hparams_page_shows_one_session_a_run_with_all_columns(tmp_path: Path) -> None:
+    gp = {"loss": {"name": "gp", "gp_lambda": 0.1}, "betas": [0.5, 0.9], "deterministic": True}
+    clip = {"loss": {"name": "clip", "clip_value": float("inf")}, "missing": None}
+    one_run(tmp_path / "gp", gp, 0.5, "completed")
+    one_run(tmp_path / "clip", clip, 0.25, "diverged")
+    groups = {group.hparams["loss.name"].string_value: group for group in hparams_page(tmp_path)}
+    assert set(groups) == {"gp", "clip"}
+    assert groups["gp"].hparams["loss.gp_lambda"].number_value == 0.1
+    assert groups["gp"].hparams["betas"].string_value == "[0.5, 0.9]"
+    assert groups["gp"].hparams["deterministic"].string_value == "true"
+    assert groups["clip"].hparams["loss.clip_value"].string_value == "inf"
+    for name, kl, status in (("gp", 0.5, "SUCCESS"), ("clip", 0.25, "FAILURE")):
+        (session,) = groups[name].sessions
+        assert session.status == getattr(api_pb2, f"STATUS_{status}")
+        values = {value.name.tag: value for value in session.metric_values}
+        assert values["modes/kl"].value == kl
+        assert values["fidelity/fid"].value == kl * 2
+        assert values["fidelity/fid"].training_step == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip", "gp"]
+    for folder in tmp_path.iterdir():
+        (file,) = folder.iterdir()
+        assert b"_hparams_/experiment" not in file.read_bytes()
+
+
+def test_a_run_that_goes_on_ends_with_its_new_status(tmp_path: Path) -> None:
+    one_run(tmp_path / "run", {"seed": 0}, 0.5, "failed")
+    cut_events(tmp_path / "run", 1)
+    one_run(tmp_path / "run", {"seed": 0}, 0.5, "completed")
+    (group,) = hparams_page(tmp_path)
+    assert [session.status for session in group.sessions] == [api_pb2.STATUS_SUCCESS]
+
+
+def test_layout_survives_and_matches_exactly_its_tags(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.layout()
+    (event,) = read(tmp_path).Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    assert {category.title for category in layout.category} == set(CHARTS)
+    layers = [0, 7, 12]
+    every = [name.replace("<i>", str(layer)) for name in TAGS for layer in layers]
+    every += [f"{tag}_more" for tag in every] + [f"more_{tag}" for tag in every]
+    for category in layout.category:
+        for chart in category.chart:
+            wanted = {
+                name.replace("<i>", str(layer))
+                for name in CHARTS[category.title][chart.title]
+                for layer in layers
+            }
+            regexes = list(chart.multiline.tag)
+            found = {tag for tag in every if any(re.search(regex, tag) for regex in regexes)}
+            assert found == wanted
+
+
+def test_the_layout_names_tags_that_exist_in_the_groups_promised() -> None:
+    assert set(scalar_layout()) == {
+        "Losses",
+        "Coverage",
+        "Gradient norms",
+        "Estimate against exact W1",
+        "Critic",
+    }
+    for charts in CHARTS.values():
+        for tags in charts.values():
+            assert set(tags) <= set(TAGS)
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write"):
+        EventLog(tmp_path / "file" / "run")

@@ -1,0 +1,154 @@
+"""The table of tags: complete, ordered, and honest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wganbench.records.tags import (
+    CADENCES,
+    DIRECTIONS,
+    TAGS,
+    Tag,
+    column_order,
+    glossary_markdown,
+    tag_for,
+    tag_regex,
+)
+
+NAMES = """
+loss/critic loss/generator loss/penalty
+wasserstein/estimate wasserstein/estimate_normalized wasserstein/exact wasserstein/floor
+wasserstein/excess wasserstein/sliced
+divergence/js_estimate
+critic/score_real critic/score_fake critic/accuracy critic/saturation critic/feedback
+critic/lipschitz critic/slope_mean critic/slope_std critic/slope_fake critic/direction
+critic/weights_at_clip
+grad_norm/critic grad_norm/generator grad_norm/sample grad_norm/critic_layer_<i>
+grad_norm/generator_layer_<i>
+modes/covered modes/coverage modes/high_quality modes/kl
+fidelity/precision fidelity/recall fidelity/density fidelity/coverage fidelity/fid
+budget/critic_steps budget/examples budget/gradient_evaluations budget/seconds
+speed/steps_per_second
+""".split()
+
+
+def concrete(name: str, layer: int = 3) -> str:
+    return name.replace("<i>", str(layer))
+
+
+def test_the_table_holds_the_contract_s_names_in_its_order() -> None:
+    assert list(TAGS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_is_complete(name: str) -> None:
+    tag = TAGS[name]
+    assert tag.name == name
+    for text in (tag.meaning, tag.unit, tag.formula, tag.source):
+        assert text.strip() == text != ""
+    assert tag.direction in DIRECTIONS
+    assert tag.cadence in CADENCES
+    assert not tag.caveat or tag.caveat.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("critic/lipschitz", "lower bound"),
+        ("critic/lipschitz", "some K, not 1"),
+        ("critic/weights_at_clip", "not make the critic 1-Lipschitz"),
+        ("wasserstein/estimate", "Not W1"),
+        ("wasserstein/estimate_normalized", "never W1"),
+        ("wasserstein/exact", "floor"),
+        ("wasserstein/floor", "imbalance of mode"),
+        ("grad_norm/sample", "saturating"),
+        ("grad_norm/sample", "twice the floor"),
+        ("loss/penalty", "at most 1"),
+        ("loss/penalty", "not to the generator"),
+        ("modes/covered", "Nearly free"),
+    ],
+)
+def test_what_is_often_misread_is_said(name: str, word: str) -> None:
+    assert word in tag_for(name).caveat
+
+
+def test_directions_that_a_reader_ranks_by() -> None:
+    up = {name for name in NAMES if TAGS[name].direction == "up"}
+    down = {name for name in NAMES if TAGS[name].direction == "down"}
+    assert {"modes/covered", "modes/coverage", "modes/high_quality", "fidelity/recall"} <= up
+    assert {"wasserstein/exact", "wasserstein/excess", "modes/kl", "fidelity/fid"} <= down
+    assert TAGS["critic/lipschitz"].direction == "target"
+    assert TAGS["wasserstein/estimate"].direction == "none"
+    assert TAGS["fidelity/fid"].cadence == "final"
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["critic", "generator"]))
+def test_layers_resolve_to_their_pattern(layer: int, network: str) -> None:
+    assert tag_for(f"grad_norm/{network}_layer_{layer}").name == f"grad_norm/{network}_layer_<i>"
+
+
+@pytest.mark.parametrize("name", ["grad_norm/critic_layer_", "grad_norm/critic_layer_x", "modes"])
+def test_unknown_tags_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="unknown tag"):
+        tag_for(name)
+
+
+def test_the_error_names_the_nearest_tag() -> None:
+    with pytest.raises(ValueError, match="did you mean 'modes/high_quality'"):
+        tag_for("modes/highquality")
+
+
+def test_a_row_s_regex_matches_its_own_tags_only() -> None:
+    import re
+
+    every = [concrete(name, layer) for name in NAMES for layer in (0, 12)]
+    for name in NAMES:
+        matched = {tag for tag in every if re.search(tag_regex(name), tag)}
+        assert matched == {concrete(name, 0), concrete(name, 12)}
+
+
+@given(st.permutations([concrete(name, layer) for name in NAMES for layer in (9, 10)]))
+def test_columns_have_one_order_whatever_the_input(tags: list[str]) -> None:
+    expected = []
+    for name in NAMES:
+        expected += [concrete(name, 9), concrete(name, 10)] if "<i>" in name else [name]
+    assert column_order(tags) == expected
+
+
+def test_unknown_columns_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown tag"):
+        column_order(["loss/critic", "loss/critics"])
+
+
+@pytest.mark.parametrize("field", ["direction", "cadence", "unit"])
+def test_a_bad_row_is_refused(field: str) -> None:
+    good = dict(
+        name="a/b", meaning="m", unit="u", formula="f", direction="up", cadence="log", source="s"
+    )
+    Tag(**good)
+    with pytest.raises(ValueError, match="a/b"):
+        Tag(**(good | {field: ""}))
+
+
+def test_the_glossary_holds_each_tag_once_in_a_whole_table() -> None:
+    text = glossary_markdown()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == NAMES
+    for row in rows:
+        assert row.replace("\\|", "").count("|") == 8
+    for tag in TAGS.values():
+        assert not tag.caveat or f"- `{tag.name}`: {tag.caveat}" in text
+
+
+def test_the_table_is_cheap_to_import() -> None:
+    code = (
+        "import sys, wganbench.records.tags, wganbench.records.folder, wganbench.records.table;"
+        "heavy = {'torch', 'tensorboard', 'matplotlib', 'numpy'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,194 @@
+"""The verbs of the command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wganbench.config.errors import ConfigError
+
+EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
+WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    name="wganbench",
+    help="Train BCE-GAN, WGAN-clip and WGAN-GP side by side, and measure what they claim.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def complete_override(incomplete: str) -> list[str]:
+    from wganbench.config.completion import complete_override
+
+    return complete_override(incomplete)
+
+
+def complete_listing(incomplete: str) -> list[str]:
+    from wganbench.listing import LISTINGS
+
+    return [name for name in LISTINGS if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Overrides, such as loss=clip seed=1 train.steps=2000, and Hydra's own flags.",
+        autocompletion=complete_override,
+        show_default=False,
+    ),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show:
+        from importlib.metadata import version
+
+        print(f"wganbench {version('wganbench')}")
+        raise typer.Exit
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def train(
+    overrides: Overrides = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start the run afresh where it exists already.")
+    ] = False,
+) -> int:
+    """Train one run, measure it and say how it went.
+
+    wganbench train                           WGAN-GP on the ring of 8 Gaussians
+
+    wganbench train loss=clip data=grid25     another loss, other data
+
+    wganbench train loss=gp --cfg job         print the configuration, do nothing
+
+    The same command continues an interrupted run, or reports a finished one.
+    --config-dir DIR adds YAML files of your own.
+    """
+    from wganbench.config.hydra_entry import run
+    from wganbench.config.schema import RunConfig
+
+    def accept(config: RunConfig) -> None:
+        from wganbench.config.stored import check_folder
+        from wganbench.training.device import pick_device
+        from wganbench.training.runs import stored_config
+
+        pick_device(config.device)
+        check_folder(config, stored_config)
+
+    def task(config: RunConfig, folder: Path) -> int:
+        from wganbench.training.runs import train_run
+
+        return EXIT_CODES[train_run(config, folder).status]
+
+    arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
+    return run(arguments, task, accept) or 0
+
+
+@app.command()
+def resume(run: RunPath) -> int:
+    """Finish a run that was interrupted; a finished one is left as it is."""
+    from wganbench.training.runs import resume_run
+
+    return EXIT_CODES[resume_run(run).status]
+
+
+@app.command()
+def sample(
+    run: RunPath,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="How many points.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The .npy file; RUN/generated.npy if not given.")
+    ] = None,
+) -> None:
+    """Draw points from a trained generator into a file."""
+    from wganbench.training.inspect import sample_run
+
+    from wganbench.training.runs import stored_config
+
+    count = n or stored_config(run).evaluate.final_n
+    file = out or run / "generated.npy"
+    sample_run(run, count, file)
+    print(f"{count} points in {file}")
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    n: Annotated[int | None, typer.Option("-n", min=10, help="On how many points.")] = None,
+) -> None:
+    """Measure a trained run again, on fresh points."""
+    from wganbench.training.inspect import evaluate_run
+
+    from wganbench.listing import print_metrics
+    from wganbench.training.runs import stored_config
+
+    print_metrics(evaluate_run(run, n or stored_config(run).evaluate.final_n))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[losses|data|networks|metrics|experiments]", autocompletion=complete_listing
+        ),
+    ] = None,
+) -> None:
+    """What there is to choose from, and where it comes from."""
+    from wganbench.listing import print_listing
+
+    print_listing(what)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can do, and what is missing."""
+    from wganbench.doctor import print_report
+
+    print_report()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code of a command line (default: the process's own).
+
+    0: done. 2: wrong use or configuration, told in one line. 3: a run diverged or
+    failed. 130: interrupted.
+    """
+    try:
+        code = app(arguments, standalone_mode=False)
+    except ConfigError as error:
+        return fail(str(error), WRONG_USE)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        # Typer carries its own click; its errors are told by the method they share.
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return fail(in_one_line(message(), arguments), WRONG_USE)
+        traceback.print_exc()
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+def in_one_line(message: str, arguments: list[str] | None) -> str:
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and "=" in words[0]:
+        return f"{words[0]!r} is no command; did you mean: wganbench train {' '.join(words)}"
+    return " ".join(message.split()) + " (wganbench --help)"
+
+
+def fail(message: str, code: int) -> int:
+    print(f"wganbench: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,151 @@
+"""Plain values to the types a dataclass declares, so that 2 and 2.0 become one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from wganbench.config.errors import ConfigError
+from wganbench.config.suggest import nearest_key
+
+
+def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Arguments for the dataclass ``cls``: typed, complete and within their ranges.
+
+    ``prefix`` stands before a field's name in messages, such as ``"train."``. A field's
+    metadata may hold ``choices``, ``least``, ``above``, ``below`` and ``length``; the
+    field marked ``flat`` takes every value that no other field does.
+    Raises ConfigError for an unknown, missing, ill-typed or out-of-range value.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    flat = next((name for name in fields if fields[name].metadata.get("flat")), None)
+    if flat is not None and flat not in values:
+        rest = {name: value for name, value in values.items() if name not in fields}
+        values = {name: values[name] for name in values if name in fields} | {flat: rest}
+    for name in values:
+        if name not in fields:
+            key = prefix + name
+            raise ConfigError(f"unknown key {key}{nearest_key(key, [prefix + f for f in fields])}")
+    arguments: dict[str, Any] = {}
+    for name, field in fields.items():
+        key = prefix.rstrip(".") if name == flat else prefix + name
+        if name in values:
+            arguments[name] = convert(values[name], hints[name], key)
+            check_range(arguments[name], field.metadata, key)
+        elif not has_default(field):
+            raise ConfigError(f"{key} is missing")
+    return arguments
+
+
+def has_default(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
+
+
+def convert(value: Any, hint: Any, key: str) -> Any:
+    """``value`` as the type ``hint``; raises ConfigError when it is of another."""
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return value
+    if value is None and type(None) not in typing.get_args(hint):
+        raise ConfigError(f"{key} must be given")
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{key} is a group of keys; got {value!r}")
+        return hint(**convert_fields(hint, value, f"{key}."))
+    if origin in (typing.Union, types.UnionType):
+        return convert_union(value, typing.get_args(hint), key)
+    if origin in (list, tuple):
+        return convert_items(value, hint, key)
+    if origin is dict:
+        return convert_mapping(value, typing.get_args(hint), key)
+    if hint in SCALARS:
+        return convert_scalar(value, hint, key)
+    raise TypeError(f"{key}: a configuration field cannot have the type {hint}")
+
+
+def convert_union(value: Any, hints: tuple[Any, ...], key: str) -> Any:
+    if value is None and type(None) in hints:
+        return None
+    errors = []
+    for hint in hints:
+        if hint is not type(None):
+            try:
+                return convert(value, hint, key)
+            except ConfigError as error:
+                errors.append(error)
+    raise errors[0]
+
+
+def convert_items(value: Any, hint: Any, key: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{key} is a list such as [0,1]; got {value!r}")
+    origin, hints = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and hints[-1] is not Ellipsis:
+        if len(value) != len(hints):
+            raise ConfigError(f"{key} holds {len(hints)} values; got {value!r}")
+        pairs = list(zip(value, hints, strict=True))
+    else:
+        pairs = [(item, hints[0]) for item in value]
+    items = [convert(item, item_hint, f"{key}[{i}]") for i, (item, item_hint) in enumerate(pairs)]
+    return tuple(items) if origin is tuple else items
+
+
+def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} is a mapping; got {value!r}")
+    return {name: convert(item, hints[1], f"{key}.{name}") for name, item in value.items()}
+
+
+INFINITE = "inf"
+"""How an infinite number is stored, JSON having none."""
+
+SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+
+
+def convert_scalar(value: Any, hint: type, key: str) -> Any:
+    """One number, switch or name. A name written as a number or a switch stays a name."""
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str | int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if hint is float and value == INFINITE:
+        return math.inf
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if hint is float and not math.isnan(value):
+            return float(value)
+        if hint is int and float(value).is_integer():
+            return int(value)
+    raise ConfigError(f"{key} is {SCALARS[hint]}; got {value!r}")
+
+
+def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
+    """Raise ConfigError when ``value`` is not among what a field's metadata allows."""
+    if "length" in metadata and len(value) != metadata["length"]:
+        raise ConfigError(f"{key} holds {metadata['length']} values; got {value!r}")
+    if isinstance(value, list | tuple):
+        bounds = {name: bound for name, bound in metadata.items() if name != "length"}
+        for i, item in enumerate(value):
+            check_range(item, bounds, f"{key}[{i}]")
+    elif value is not None:
+        check_value(value, metadata, key)
+
+
+def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
+    if "choices" in metadata and value not in metadata["choices"]:
+        choices = list(metadata["choices"])
+        raise ConfigError(
+            f"{key}={value}: no such choice{nearest_key(value, choices)} "
+            f"(there are: {', '.join(choices)})"
+        )
+    if "least" in metadata and value < metadata["least"]:
+        raise ConfigError(f"{key} must be at least {metadata['least']}; got {value:g}")
+    if "above" in metadata and not value > metadata["above"]:
+        raise ConfigError(f"{key} must be above {metadata['above']}; got {value:g}")
+    if "below" in metadata and not value < metadata["below"]:
+        raise ConfigError(f"{key} must be below {metadata['below']}; got {value:g}")

@@ -1,0 +1,164 @@
+"""The typed configuration of one run: types and ranges, no values (YAML holds those).
+
+A field's metadata says what it accepts beyond its type: ``choices``, ``least``
+(smallest value allowed), ``above`` or ``below`` (a bound that is itself refused), or
+``length``. A ``flat`` field takes the keys of its group that no other field does:
+``loss.gp_lambda`` in YAML is ``loss.coefficients["gp_lambda"]`` here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+OUTSIDE_IDENTITY = ("device", "output_dir", "name", "compile", "overwrite", "sweep", "hydra")
+"""Keys that say where and how a run is computed, not which run it is."""
+
+
+def choice(*choices: str) -> Any:
+    return field(metadata={"choices": choices})
+
+
+def least(bound: float) -> Any:
+    return field(metadata={"least": bound})
+
+
+def above(bound: float) -> Any:
+    return field(metadata={"above": bound})
+
+
+def flat() -> Any:
+    return field(default_factory=dict, metadata={"flat": True})
+
+
+@dataclass(kw_only=True)
+class LossConfig:
+    """Which loss, how many critic steps per generator step, and its coefficients."""
+
+    name: str
+    n_critic: int = least(1)
+    coefficients: dict[str, float] = flat()
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """A target distribution: its preset's name, the registry row that builds it, its options."""
+
+    name: str
+    kind: str
+    options: dict[str, Any] = flat()
+
+
+@dataclass(kw_only=True)
+class NetworkConfig:
+    """The pair of networks: the registry row that builds it and its options."""
+
+    name: str
+    kind: str
+    options: dict[str, Any] = flat()
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Algorithm 1's schedule and optimizers. Steps are generator steps."""
+
+    steps: int = least(1)
+    batch_size: int = least(1)
+    optimizer: str = choice("adam", "rmsprop", "sgd")
+    critic_lr: float = above(0)
+    generator_lr: float = above(0)
+    betas: list[float] = field(metadata={"length": 2})
+    decay: str = choice("none", "linear", "cosine")
+    burst_n_critic: int = least(0)
+    burst_first_steps: int = least(0)
+    burst_every_n_steps: int = least(0)
+    average_decay: float = field(metadata={"least": 0, "below": 1})
+
+
+@dataclass(kw_only=True)
+class LogConfig:
+    """How often scalars are read from the device and written."""
+
+    every_n_steps: int = least(1)
+    picture_every_n_steps: int = least(1)
+    tensorboard: bool = field()
+    animation: bool = field()
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """What is measured how often, and on how many samples."""
+
+    every_n_steps: int = least(0)
+    n: int = least(10)
+    final_n: int = least(10)
+    final_draws: int = least(1)
+    floor_pairs: int = least(2)
+    protocol: str = choice("veegan", "box", "chi2")
+    projections: int = least(1)
+
+
+@dataclass(kw_only=True)
+class CheckpointConfig:
+    """How often a run is saved, in generator steps."""
+
+    every_n_steps: int = least(1)
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """Everything one run depends on."""
+
+    seed: int = least(0)
+    device: str = field()
+    precision: str = choice("fp32", "bf16")
+    compile: str = choice("auto", "true", "false")
+    deterministic: bool = field()
+    name: str = field()
+    output_dir: str = field()
+    overwrite: bool = field()
+    loss: LossConfig = field()
+    data: DataConfig = field()
+    network: NetworkConfig = field()
+    train: TrainConfig = field()
+    log: LogConfig = field()
+    evaluate: EvaluateConfig = field()
+    checkpoint: CheckpointConfig = field()
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Plain nested dictionary with the keys of the YAML files, as stored in run.json.
+
+    An infinite number is ``"inf"`` there.
+    """
+    values: dict[str, Any] = {}
+    for field_ in dataclasses.fields(config):
+        part = getattr(config, field_.name)
+        values[field_.name] = storable(as_keys(part) if dataclasses.is_dataclass(part) else part)
+    return values
+
+
+def as_keys(part: Any) -> dict[str, Any]:
+    """A group's values by key, those of its flat field beside the others."""
+    values: dict[str, Any] = {}
+    for field_ in dataclasses.fields(part):
+        value = getattr(part, field_.name)
+        values |= value if field_.metadata.get("flat") else {field_.name: value}
+    return values
+
+
+def storable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    return "inf" if value == math.inf else value
+
+
+def from_dict(values: dict[str, Any]) -> RunConfig:
+    """The inverse of `to_dict`, typed and checked; raises ConfigError."""
+    from wganbench.config.validation import validate
+
+    return validate(values)

@@ -1,0 +1,62 @@
+"""Whether a run's folder can be used: writable, free, and empty or of the same run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.errors import ConfigError
+from wganbench.config.identity import identity, run_folder
+from wganbench.config.schema import RunConfig
+from wganbench.records.folder import RunBusy, RunFolder
+
+
+def check_folder(config: RunConfig, read: Callable[[Path], RunConfig]) -> None:
+    """The run's folder can be written, is in nobody's use, and holds this run or none.
+
+    ``read`` gives the configuration of the run in a folder. Writes nothing where there
+    is no folder yet. Raises ConfigError.
+    """
+    folder = run_folder(config)
+    check_writable(folder)
+    if not (folder / "run.json").exists():
+        return
+    try:
+        RunFolder(folder).lock().release()
+    except (RunBusy, OSError) as error:
+        raise ConfigError(str(error)) from error
+    if config.overwrite:
+        return
+    stored = read(folder)
+    different = [
+        f"{key} is {theirs!r} there and {ours!r} here"
+        for key, theirs, ours in differences(identity(stored), identity(config))
+    ]
+    if different:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: {different[0]}; "
+            "--overwrite starts the run afresh"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ConfigError unless the folder can be made, or written when it exists."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"cannot write to {folder}: {existing} is not a folder; set output_dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write to {folder}: no permission in {existing}; set output_dir")
+
+
+def differences(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """``(key, stored value, wanted value)`` of every leaf in which two mappings differ."""
+    for key in dict.fromkeys([*stored, *wanted]):
+        theirs, ours = stored.get(key), wanted.get(key)
+        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+            yield from differences(theirs, ours, f"{prefix}{key}.")
+        elif theirs != ours:
+            yield prefix + str(key), theirs, ours

@@ -1,0 +1,72 @@
+"""From composed values to a typed, checked `RunConfig`, without importing torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from wganbench.config.convert import check_range, convert_fields
+from wganbench.config.errors import ConfigError
+from wganbench.config.schema import RunConfig, TrainConfig
+
+COEFFICIENT_RANGES: dict[str, dict[str, float]] = {
+    "gp_lambda": {"least": 0},
+    "r1_gamma": {"least": 0},
+    "clip_value": {"above": 0},
+}
+"""What the built-in coefficients accept; those of a user's own loss accept any number."""
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig:
+    """The typed configuration behind plain values, composed or stored.
+
+    Types, ranges and cross-field rules are checked; whether the loss, the data and the
+    network know their options is `options.check_options`'s part, which imports torch.
+    Raises ConfigError, one line that names the key.
+    """
+    config = RunConfig(**convert_fields(RunConfig, values))
+    for name, value in config.loss.coefficients.items():
+        check_range(value, COEFFICIENT_RANGES.get(name, {}), f"loss.{name}")
+        if math.isinf(value) and name != "clip_value":
+            raise ConfigError(f"loss.{name} must be finite; got {value}")
+    check_train(config.train, config.loss.n_critic)
+    check_names(config)
+    return config
+
+
+def check_train(train: TrainConfig, n_critic: int) -> None:
+    """Rates and betas are possible, and bursts either complete or absent."""
+    for name, rate in (("critic_lr", train.critic_lr), ("generator_lr", train.generator_lr)):
+        if math.isinf(rate):
+            raise ConfigError(f"train.{name} must be finite; got {rate}")
+    if not all(0 <= beta < 1 for beta in train.betas):
+        raise ConfigError(f"train.betas must be at least 0 and below 1; got {train.betas}")
+    has_bursts = train.burst_first_steps > 0 or train.burst_every_n_steps > 0
+    if has_bursts and train.burst_n_critic < n_critic:
+        raise ConfigError(
+            f"train.burst_n_critic must be at least loss.n_critic={n_critic} where "
+            f"train.burst_first_steps or train.burst_every_n_steps asks for bursts; "
+            f"got {train.burst_n_critic}"
+        )
+    if train.burst_n_critic > 0 and not has_bursts:
+        raise ConfigError(
+            f"train.burst_n_critic={train.burst_n_critic} is never used: set "
+            f"train.burst_first_steps or train.burst_every_n_steps"
+        )
+
+
+def check_names(config: RunConfig) -> None:
+    """Names that become folders are safe as such, and the device is written as one."""
+    for key, name in (
+        ("name", config.name),
+        ("data.name", config.data.name),
+        ("loss.name", config.loss.name),
+    ):
+        if not re.fullmatch(r"[\w+=,@-][\w+=,@. -]*", name):
+            raise ConfigError(f"{key} names a folder: letters, digits and _-+=,@.; got {name!r}")
+    if not config.output_dir.strip():
+        raise ConfigError("output_dir is empty; the current folder is output_dir=.")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
+        raise ConfigError(f"device is auto, cpu, cuda or cuda:1 and so on; got {config.device!r}")

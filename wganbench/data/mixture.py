@@ -1,0 +1,79 @@
+"""Mixtures of Gaussians of equal width: targets whose modes are known."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+
+class Mixture:
+    """P_r = sum_k w_k N(mode_k, sigma^2 I).
+
+    ``modes`` (K, d) and ``weights`` (K,), which sum to 1, are float32 on the CPU;
+    ``sigma`` is the standard deviation of each coordinate, in the units of the points.
+    """
+
+    def __init__(
+        self, modes: Float[Tensor, "K d"], weights: Float[Tensor, " K"], sigma: float
+    ) -> None:
+        """Weights need not sum to 1: they are normalised.
+
+        Raises ValueError when the shapes do not fit, a weight is negative or not finite,
+        the weights sum to 0, or sigma is not above 0.
+        """
+        if modes.ndim != 2 or weights.shape != modes.shape[:1] or modes.numel() == 0:
+            raise ValueError(
+                f"modes must be (K, d) and weights (K,), got {tuple(modes.shape)} and "
+                f"{tuple(weights.shape)}"
+            )
+        total = float(weights.double().sum())
+        if not (bool((weights >= 0).all()) and 0 < total < float("inf")):
+            raise ValueError("weights must be at least 0 and sum to something above 0")
+        if not 0 < sigma < float("inf"):
+            raise ValueError(f"sigma must be above 0, got {sigma}")
+        self.modes = modes.float()
+        self.weights = (weights.double() / total).float()
+        self.sigma = float(sigma)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.modes.shape[1:])
+
+    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+        """``n`` independent points: a mode drawn by weight, then Gaussian noise around it."""
+        weights = self.weights.to(generator.device)
+        mode = torch.multinomial(weights, n, replacement=True, generator=generator)
+        return self._around(mode, generator)
+
+    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+        """``n`` points whose modes stand in exact proportions, in shuffled order.
+
+        Without the chance imbalance of the mode counts the distance between two samples
+        of the target itself, the floor of every measured distance, is ten times smaller.
+        """
+        counts = proportional_counts(self.weights, n).to(generator.device)
+        mode = torch.arange(len(counts), device=generator.device).repeat_interleave(
+            counts, output_size=n
+        )
+        order = torch.randperm(n, generator=generator, device=generator.device)
+        return self._around(mode[order], generator)
+
+    def _around(self, mode: Int[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
+        modes = self.modes.to(generator.device)
+        noise = torch.randn(len(mode), modes.shape[1], generator=generator, device=generator.device)
+        return modes[mode] + self.sigma * noise
+
+
+def proportional_counts(weights: Float[Tensor, " K"], n: int) -> Int[Tensor, " K"]:
+    """Whole numbers nearest to n w_k that sum to n (largest remainder, ties to the first).
+
+    >>> proportional_counts(torch.tensor([0.5, 0.25, 0.25]), 10).tolist()
+    [5, 3, 2]
+    """
+    shares = n * (weights.double() / weights.double().sum())
+    counts = shares.floor().long()
+    missing = n - int(counts.sum())
+    largest = torch.sort(shares - counts, descending=True, stable=True).indices[:missing]
+    counts[largest] += 1
+    return counts

@@ -1,0 +1,159 @@
+"""The options of each kind of data: types and ranges, no values (YAML holds those).
+
+A field's metadata says what it accepts beyond its type: ``least`` (smallest value
+allowed), ``above`` and ``below`` (bounds that are themselves refused). This module
+imports no torch, so a configuration is checked before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from wganbench.registry import unknown
+
+
+def least(bound: float) -> Any:
+    return field(metadata={"least": bound})
+
+
+def above(bound: float) -> Any:
+    return field(metadata={"above": bound})
+
+
+@dataclass(kw_only=True)
+class Options:
+    """What every kind accepts: a finite training set of ``train_points`` (null: endless)."""
+
+    train_points: int | None = least(1)
+    train_seed: int = field(metadata={"least": 0, "below": 2**63})
+
+
+@dataclass(kw_only=True)
+class RingOptions(Options):
+    modes: int = least(1)
+    radius: float = above(0)
+    sigma: float = above(0)
+
+
+@dataclass(kw_only=True)
+class GridOptions(Options):
+    side: int = least(1)
+    spacing: float = above(0)
+    sigma: float = above(0)
+
+
+@dataclass(kw_only=True)
+class TwoGaussiansOptions(Options):
+    distance: float = above(0)
+    dimension: int = least(1)
+    sigma: float = above(0)
+
+
+@dataclass(kw_only=True)
+class MixtureOptions(Options):
+    """``centres``: one list of coordinates a mode; ``weights``: one number a mode (null: equal)."""
+
+    centres: list[list[float]]
+    weights: list[float] | None = least(0)
+    sigma: float = above(0)
+
+    def __post_init__(self) -> None:
+        if not self.centres or not self.centres[0]:
+            raise ValueError("data.centres must hold at least one centre of one coordinate")
+        lengths = sorted({len(centre) for centre in self.centres})
+        if len(lengths) > 1:
+            raise ValueError(f"data.centres must be of equal length, got lengths {lengths}")
+        if self.weights is None:
+            return
+        if len(self.weights) != len(self.centres):
+            raise ValueError(
+                f"data.weights must hold one number per centre: {len(self.weights)} weights "
+                f"for {len(self.centres)} centres"
+            )
+        if not sum(self.weights) > 0:
+            raise ValueError("data.weights must sum to something above 0")
+
+
+@dataclass(kw_only=True)
+class SwissRollOptions(Options):
+    noise: float = least(0)
+
+
+@dataclass(kw_only=True)
+class PointsOptions(Options):
+    path: str
+    held_out_share: float = field(metadata={"above": 0, "below": 1})
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+
+def check(options_type: type[OptionsType], values: Mapping[str, Any]) -> OptionsType:
+    """``values`` as typed options (2 and 2.0 become the same number).
+
+    Raises ValueError, naming ``data.<key>``, for an unknown or a missing key, a value of
+    the wrong type and one out of range.
+    """
+    fields = {row.name: row for row in dataclasses.fields(options_type)}
+    hints = get_type_hints(options_type)
+    for key in values:
+        if key not in fields:
+            raise ValueError(unknown("data option", key, list(fields)))
+    typed: dict[str, Any] = {}
+    for key, row in fields.items():
+        if key not in values:
+            raise ValueError(f"data.{key} must be given")
+        typed[key] = convert(f"data.{key}", values[key], hints[key])
+        check_range(f"data.{key}", typed[key], row.metadata)
+    return options_type(**typed)
+
+
+def convert(key: str, value: Any, expected: Any) -> Any:
+    """``value`` as the type ``expected``: int, float, str, a list of those, or null."""
+    if NoneType in get_args(expected):
+        if value is None:
+            return None
+        expected = next(kind for kind in get_args(expected) if kind is not NoneType)
+    if value is None:
+        raise ValueError(f"{key} must be given: it is null")
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if get_origin(expected) is list:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ValueError(f"{key} must be a list, got {value!r}")
+        (item,) = get_args(expected)
+        return [convert(f"{key}[{i}]", element, item) for i, element in enumerate(value)]
+    if expected is str:
+        return str(value)
+    return convert_number(key, value, expected)
+
+
+def convert_number(key: str, value: Any, expected: type) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{key} must be finite, got {value!r}")
+    if expected is float:
+        return float(value)
+    if value != int(value):
+        raise ValueError(f"{key} must be a whole number, got {value!r}")
+    return int(value)
+
+
+def check_range(key: str, value: Any, bounds: Mapping[str, float]) -> None:
+    """Raises ValueError when a number, or one in a list, lies outside its bounds."""
+    if isinstance(value, list):
+        for i, element in enumerate(value):
+            check_range(f"{key}[{i}]", element, bounds)
+    elif isinstance(value, int | float):
+        if "least" in bounds and value < bounds["least"]:
+            raise ValueError(f"{key} must be at least {bounds['least']}, got {value!r}")
+        if "above" in bounds and value <= bounds["above"]:
+            raise ValueError(f"{key} must be above {bounds['above']}, got {value!r}")
+        if "below" in bounds and value >= bounds["below"]:
+            raise ValueError(f"{key} must be below {bounds['below']}, got {value!r}")

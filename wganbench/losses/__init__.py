@@ -1,0 +1,23 @@
+"""The losses that wganbench exists to compare: objectives, constraints, recipes."""
+
+from wganbench.losses.constraints import clip_weights, gradient_penalty, r1_penalty
+from wganbench.losses.objectives import (
+    bce_critic_loss,
+    bce_generator_loss,
+    wasserstein_critic_loss,
+    wasserstein_generator_loss,
+)
+from wganbench.losses.recipes import RECIPES, Objective, Recipe
+
+__all__ = [
+    "RECIPES",
+    "Objective",
+    "Recipe",
+    "bce_critic_loss",
+    "bce_generator_loss",
+    "clip_weights",
+    "gradient_penalty",
+    "r1_penalty",
+    "wasserstein_critic_loss",
+    "wasserstein_generator_loss",
+]

@@ -1,0 +1,114 @@
+"""What keeps a critic's slope in check: gradient penalties and weight clipping.
+
+A critic is a callable from a batch (n, ...) to scores (n,). The penalties return
+their mean without a coefficient; `recipes.py` applies lambda and gamma / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def input_gradients(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """grad_x D(x) for each point of a batch, differentiable in the critic's parameters.
+
+    The gradient of the sum of scores: right for critics that score each point on its
+    own, which is why a penalised critic has no batch norm.
+
+    Raises ValueError when the critic's scores are not of shape (n,).
+    """
+
+    def total(points: Tensor) -> Tensor:
+        scores = critic(points)
+        if scores.ndim != 1:
+            raise ValueError(f"a critic returns scores of shape (n,); got {tuple(scores.shape)}")
+        return scores.sum()
+
+    return torch.func.grad(total)(x)
+
+
+def input_slopes(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
+    """|grad_x D(x)|_2 for each point: one norm a point, over all its dimensions."""
+    return torch.linalg.vector_norm(input_gradients(critic, x).flatten(start_dim=1), dim=1)
+
+
+def interpolate(
+    x: Float[Tensor, "n ..."], x_fake: Float[Tensor, "n ..."], eps: Float[Tensor, "n ..."]
+) -> Float[Tensor, "n ..."]:
+    """x_hat = eps x + (1 - eps) x_fake, one eps for each point.
+
+    Raises ValueError when the batches differ in shape or eps has more than one value
+    a point. Source: Gulrajani et al., arXiv:1704.00028, Algorithm 1, line 5.
+    """
+    if x.shape != x_fake.shape:
+        raise ValueError(f"reals {tuple(x.shape)} and fakes {tuple(x_fake.shape)} differ in shape")
+    if eps.shape[0] != x.shape[0] or eps.numel() != eps.shape[0]:
+        raise ValueError(
+            f"eps has one value a point, shape (n,) or (n, 1, ...); got {tuple(eps.shape)}"
+        )
+    eps = eps.reshape(-1, *[1] * (x.ndim - 1))
+    return eps * x + (1 - eps) * x_fake
+
+
+def gradient_penalty(
+    critic: Critic,
+    x: Float[Tensor, "n ..."],
+    x_fake: Float[Tensor, "n ..."],
+    eps: Float[Tensor, "n ..."],
+    one_sided: bool = False,
+) -> Tensor:
+    """How far the critic's slope at interpolates is from 1.
+
+    Two-sided: E (|grad D(x_hat)|_2 - 1)^2. One-sided: E max(0, |grad D(x_hat)|_2 - 1)^2,
+    which leaves slopes under 1 alone ("at most 1").
+
+    ``eps`` holds one weight a point, drawn from U[0, 1], shape (n,) or (n, 1, ...).
+    Reals and fakes are detached. Works under vmap and before a plain ``.backward()``.
+    Raises ValueError when shapes disagree.
+    Source: arXiv:1704.00028, Algorithm 1, line 6; one-sided: arXiv:1709.08894.
+
+    >>> weight = torch.tensor([3.0, 4.0])
+    >>> float(gradient_penalty(lambda x: x @ weight, torch.ones(2, 2), torch.zeros(2, 2),
+    ...                        torch.tensor([0.2, 0.7])))
+    16.0
+    """
+    excess = input_slopes(critic, interpolate(x.detach(), x_fake.detach(), eps)) - 1
+    if one_sided:
+        excess = excess.clamp(min=0)
+    return excess.square().mean()
+
+
+def r1_penalty(critic: Critic, x: Float[Tensor, "n ..."]) -> Tensor:
+    """E |grad_x D(x)|_2^2 on reals; the loss adds gamma / 2 times this.
+
+    Raises ValueError when the critic's scores are not of shape (n,).
+    Source: Mescheder et al., arXiv:1801.04406, eq. 9.
+
+    >>> float(r1_penalty(lambda x: x @ torch.tensor([3.0, 4.0]), torch.ones(5, 2)))
+    25.0
+    """
+    return input_gradients(critic, x.detach()).flatten(start_dim=1).square().sum(dim=1).mean()
+
+
+def clip_weights(parameters: Iterable[Tensor], clip_value: float) -> None:
+    """Clamp every parameter to [-clip_value, clip_value], in place.
+
+    Call it after the critic's optimizer step. Raises ValueError unless clip_value > 0.
+    Source: Arjovsky et al., arXiv:1701.07875, Algorithm 1, line 7.
+
+    >>> weight = torch.tensor([-3.0, 0.005])
+    >>> clip_weights([weight], 0.01)
+    >>> weight
+    tensor([-0.0100,  0.0050])
+    """
+    if not clip_value > 0:
+        raise ValueError(f"clip_value must be above 0; got {clip_value}")
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.clamp_(-clip_value, clip_value)

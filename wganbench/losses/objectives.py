@@ -1,0 +1,87 @@
+"""What critic and generator minimise, as functions of scores alone.
+
+Sign law: the critic scores real points high and every function here is minimised.
+A score is the critic's raw output for one point, never a probability; scores come
+as a vector of shape (n,).
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def bce_critic_loss(score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"]) -> Tensor:
+    """Binary cross-entropy of the discriminator.
+
+    E softplus(-D(x)) + E softplus(D(G(z))), which is -E log sigmoid(D(x)) - E log(1 -
+    sigmoid(D(G(z)))) without the overflow. 2 ln 2 at scores of 0.
+
+    Returns a scalar in nats. Raises ValueError when scores are not of shape (n,).
+    Source: Goodfellow et al., arXiv:1406.2661, eq. 1.
+
+    >>> import torch
+    >>> round(float(bce_critic_loss(torch.zeros(4), torch.zeros(4))), 6)
+    1.386294
+    """
+    _check_scores(score_real, score_fake)
+    return F.softplus(-score_real).mean() + F.softplus(score_fake).mean()
+
+
+def bce_generator_loss(score_fake: Float[Tensor, " n"], saturating: bool = False) -> Tensor:
+    """The generator's side of binary cross-entropy.
+
+    Non-saturating: E softplus(-D(G(z))) = -E log sigmoid(D(G(z))).
+    Saturating (minimax): -E softplus(D(G(z))) = E log(1 - sigmoid(D(G(z)))), whose
+    gradient vanishes where the discriminator is sure that the fake is one.
+
+    Returns a scalar in nats. Raises ValueError when scores are not of shape (n,).
+    Source: Goodfellow et al., arXiv:1406.2661, eq. 1 and the remark after Algorithm 1.
+
+    >>> import torch
+    >>> score = torch.tensor([-20.0], requires_grad=True)
+    >>> bce_generator_loss(score, saturating=True).backward()
+    >>> f"{score.grad.item():.2e}"
+    '-2.06e-09'
+    """
+    _check_scores(score_fake)
+    if saturating:
+        return -F.softplus(score_fake).mean()
+    return F.softplus(-score_fake).mean()
+
+
+def wasserstein_critic_loss(
+    score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"]
+) -> Tensor:
+    """E D(G(z)) - E D(x): minus the critic's estimate of the earth mover's distance.
+
+    Returns a scalar in units of the score. Raises ValueError when scores are not of
+    shape (n,). Source: Arjovsky et al., arXiv:1701.07875, Algorithm 1, line 5.
+
+    >>> import torch
+    >>> float(wasserstein_critic_loss(torch.tensor([3.0]), torch.tensor([1.0])))
+    -2.0
+    """
+    _check_scores(score_real, score_fake)
+    return score_fake.mean() - score_real.mean()
+
+
+def wasserstein_generator_loss(score_fake: Float[Tensor, " n"]) -> Tensor:
+    """-E D(G(z)).
+
+    Returns a scalar in units of the score. Raises ValueError when scores are not of
+    shape (n,). Source: Arjovsky et al., arXiv:1701.07875, Algorithm 1, line 10.
+
+    >>> import torch
+    >>> float(wasserstein_generator_loss(torch.tensor([1.0, 3.0])))
+    -2.0
+    """
+    _check_scores(score_fake)
+    return -score_fake.mean()
+
+
+def _check_scores(*scores: Tensor) -> None:
+    for score in scores:
+        if score.ndim != 1:
+            raise ValueError(f"scores have shape (n,), one per point; got {tuple(score.shape)}")

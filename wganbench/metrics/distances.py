@@ -1,0 +1,95 @@
+"""Rows of the registry that compare the fakes with the target: modes, transport, fidelity."""
+
+from __future__ import annotations
+
+import torch
+
+from wganbench.metrics.evaluation import Evaluation, register_metric
+from wganbench.metrics.fidelity import precision_recall_density_coverage
+from wganbench.metrics.modes import mode_coverage
+from wganbench.metrics.transport import wasserstein_sliced
+
+LINES_SEED = 20150101
+"""The sliced distance uses the same lines at every evaluation of every run."""
+
+NEIGHBOURS = 5
+"""k of precision, recall, density and coverage, as in arXiv:2002.09797."""
+
+
+def _has_modes(evaluation: Evaluation) -> bool:
+    return getattr(evaluation.target, "modes", None) is not None
+
+
+@register_metric(
+    "modes",
+    ("modes/covered", "modes/coverage", "modes/high_quality", "modes/kl"),
+    "arXiv:1705.07761, arXiv:1712.04086",
+    applies=_has_modes,
+)
+def measure_modes(evaluation: Evaluation) -> dict[str, float]:
+    """`mode_coverage` of the fakes; an undefined KL is absent."""
+    target = evaluation.target
+    result = mode_coverage(
+        evaluation.fakes,
+        target.modes,
+        float(target.sigma),
+        getattr(target, "weights", None),
+        evaluation.protocol,
+    )
+    values = {
+        "modes/covered": float(result.covered),
+        "modes/coverage": result.coverage,
+        "modes/high_quality": result.high_quality,
+    }
+    return values if result.kl is None else values | {"modes/kl": result.kl}
+
+
+@register_metric(
+    "transport",
+    ("wasserstein/exact", "wasserstein/floor", "wasserstein/excess"),
+    "arXiv:1701.07875, equation 1",
+    applies=lambda evaluation: evaluation.clouds,
+)
+def measure_transport(evaluation: Evaluation) -> dict[str, float]:
+    """W1 of the fakes against the reals, what a perfect generator scores, the difference."""
+    exact = evaluation.transport.distance
+    if evaluation.floor is None:
+        return {"wasserstein/exact": exact}
+    floor = evaluation.floor.mean
+    return {
+        "wasserstein/exact": exact,
+        "wasserstein/floor": floor,
+        "wasserstein/excess": exact - floor,
+    }
+
+
+@register_metric(
+    "sliced",
+    ("wasserstein/sliced",),
+    "Bonneel et al. 2015, p = 1",
+    applies=lambda evaluation: evaluation.clouds,
+)
+def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
+    """`wasserstein_sliced` of the fakes against the reals."""
+    generator = torch.Generator().manual_seed(LINES_SEED)
+    distance = wasserstein_sliced(
+        evaluation.fakes, evaluation.reals, evaluation.projections, generator
+    )
+    return {"wasserstein/sliced": distance}
+
+
+@register_metric(
+    "fidelity",
+    ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage"),
+    "arXiv:2002.09797",
+    applies=lambda evaluation: evaluation.clouds and len(evaluation.fakes) > NEIGHBOURS,
+)
+def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
+    """`precision_recall_density_coverage` of the fakes against the reals."""
+    result = precision_recall_density_coverage(evaluation.reals, evaluation.fakes, NEIGHBOURS)
+    return {
+        "fidelity/precision": result.precision,
+        "fidelity/recall": result.recall,
+        "fidelity/density": result.density,
+        "fidelity/coverage": result.coverage,
+    }

@@ -1,0 +1,115 @@
+"""What one run hands to its metrics, and the walk over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wganbench.metrics.transport import Floor, Transport, exact_transport
+from wganbench.registry import Registry
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything measured on one run at one moment: n reals, n fakes, and what D says of them.
+
+    target: the distribution; mixtures carry ``modes``, ``weights`` and ``sigma``.
+    reals, fakes: held-out reals and fresh fakes.
+    score_real, score_fake: D at them, raw.
+    slopes_hat, slopes_real, slopes_fake: ||grad_x D|| at interpolates, reals and fakes.
+    fake_gradients: dL_G/dx_i, of the generator's loss averaged over the n fakes.
+    feedback: |dL_G/dscore_i| times n.
+    bce: whether the objective is a BCE.
+    weights_at_clip: share of the critic's weights at the clip value; None without clipping.
+    protocol: how high-quality samples are told, see `wganbench.metrics.mode_coverage`.
+    projections: lines of the sliced distance.
+    floor: what a perfect generator scores at this n; None when it is not known.
+
+    Raises ValueError when the tensors do not all hold n rows or the floor is for another n.
+    """
+
+    target: Any
+    reals: Float[Tensor, " n *d"]
+    fakes: Float[Tensor, " n *d"]
+    score_real: Float[Tensor, " n"]
+    score_fake: Float[Tensor, " n"]
+    slopes_hat: Float[Tensor, " n"]
+    slopes_real: Float[Tensor, " n"]
+    slopes_fake: Float[Tensor, " n"]
+    fake_gradients: Float[Tensor, " n *d"]
+    feedback: Float[Tensor, " n"]
+    bce: bool
+    weights_at_clip: float | None
+    protocol: str
+    projections: int
+    floor: Floor | None
+
+    def __post_init__(self) -> None:
+        n = len(self.fakes)
+        rows = {name: len(part) for name, part in vars(self).items() if isinstance(part, Tensor)}
+        if n == 0 or set(rows.values()) != {n}:
+            raise ValueError(f"an evaluation needs the same number of rows in all, got {rows}")
+        if self.floor is not None and self.floor.n != n:
+            raise ValueError(f"the floor is for n = {self.floor.n}, the evaluation has n = {n}")
+
+    @cached_property
+    def clouds(self) -> bool:
+        """Whether reals and fakes are finite points of shape (d,), which transport needs."""
+        finite = torch.isfinite(self.fakes).all() and torch.isfinite(self.reals).all()
+        return self.fakes.ndim == 2 and bool(finite)
+
+    @cached_property
+    def transport(self) -> Transport:
+        """The exact plan from the fakes to the reals, solved once for all who read it."""
+        return exact_transport(self.fakes, self.reals)
+
+
+Compute = Callable[[Evaluation], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row in the registry: the tags it may give, how, and on which evaluations."""
+
+    name: str
+    tags: tuple[str, ...]
+    compute: Compute
+    applies: Callable[[Evaluation], bool]
+    source: str
+
+
+METRICS: Registry[Metric] = Registry("metrics")
+
+
+def register_metric(
+    name: str,
+    tags: tuple[str, ...],
+    source: str,
+    applies: Callable[[Evaluation], bool] = lambda _: True,
+) -> Callable[[Compute], Compute]:
+    """Decorator: the function becomes a metric's row; raises ValueError for a taken name."""
+
+    def add(compute: Compute) -> Compute:
+        METRICS.register(name, Metric(name, tags, compute, applies, source))
+        return compute
+
+    return add
+
+
+def measure(evaluation: Evaluation) -> dict[str, float]:
+    """All values by tag. A tag that does not apply is absent, never 0.
+
+    A diverged run keeps its nan where a mean exists; distances between clouds, which
+    have no value there, are absent.
+    """
+    values: dict[str, float] = {}
+    for metric in METRICS.values():
+        if metric.applies(evaluation):
+            values.update(metric.compute(evaluation))
+    return values

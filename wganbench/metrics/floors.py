@@ -1,0 +1,81 @@
+"""Floors on disk: they take seconds, and depend on the target and the sample size alone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from wganbench.metrics.transport import Floor, Sampled, transport_floor
+
+FLOOR_VERSION = 1
+"""Raise when floors or built-in targets change: every cached floor is then computed anew."""
+
+FLOOR_SEED = 20170401
+"""Floors are part of the measurement, not of a run: every run meets the same draws."""
+
+
+def cached_floor(key: str, target: Sampled, n: int, pairs: int) -> Floor:
+    """`transport_floor`, remembered in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
+
+    key says everything the target depends on, such as its name and options; equal keys must
+    mean equal distributions. A cache that is corrupt or cannot be read or written is ignored.
+    """
+    identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
+    entry = hashlib.sha256(identity.encode()).hexdigest()
+    known = _parse_floor(_read_entries().get(entry), n, pairs)
+    if known is not None:
+        return known
+    floor = transport_floor(target, n, pairs, FLOOR_SEED)
+    _write_entry(entry, floor)
+    return floor
+
+
+def floors_file() -> Path:
+    """Where floors are kept; raises RuntimeError when there is no home directory."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
+    return folder / "wganbench" / "floors.json"
+
+
+def _read_entries() -> dict[str, Any]:
+    """All cached entries, or none when the file is missing or makes no sense."""
+    try:
+        entries = json.loads(floors_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError, RecursionError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _parse_floor(entry: Any, n: int, pairs: int) -> Floor | None:
+    """A floor that can be trusted, or None."""
+    try:
+        floor = Floor(float(entry["mean"]), float(entry["sd"]), entry["pairs"], entry["n"])
+    except (TypeError, KeyError, ValueError):
+        return None
+    sensible = math.isfinite(floor.mean) and math.isfinite(floor.sd) and floor.mean >= 0
+    return floor if sensible and (floor.pairs, floor.n) == (pairs, n) else None
+
+
+def _write_entry(entry: str, floor: Floor) -> None:
+    """Add an entry by replacing the whole file; of two writers at once the later one wins."""
+    try:
+        file = floors_file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        entries = _read_entries() | {entry: dataclasses.asdict(floor)}
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+    except (OSError, RuntimeError):
+        return
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(entries, stream, indent=1, sort_keys=True)
+        os.replace(temporary, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)

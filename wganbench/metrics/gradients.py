@@ -1,0 +1,148 @@
+"""What the critic tells the generator: slopes, gradients at the fakes, and their use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from wganbench.losses.constraints import input_slopes
+from wganbench.metrics.evaluation import Evaluation, register_metric
+
+SATURATED_SCORE = math.log(0.01 / 0.99)
+"""Below this score a BCE discriminator gives a sample less than one per cent: sigmoid < .01."""
+
+
+def slopes(critic: Callable[[Tensor], Tensor], x: Float[Tensor, " n *d"]) -> Float[Tensor, " n"]:
+    """||grad_x D(x_i)||_2, one norm per sample over all its dimensions, without a graph.
+
+    Works under vmap. Raises ValueError when the critic's scores are not of shape (n,).
+
+    >>> slopes(lambda x: x @ torch.tensor([3.0, 4.0]), torch.zeros(2, 2))
+    tensor([5., 5.])
+    """
+    return input_slopes(critic, x).detach()
+
+
+def _is_bce(evaluation: Evaluation) -> bool:
+    return evaluation.bce
+
+
+@register_metric(
+    "slopes",
+    ("critic/lipschitz", "critic/slope_mean", "critic/slope_std", "critic/slope_fake"),
+    "arXiv:1704.00028, equation 3",
+)
+def measure_slopes(evaluation: Evaluation) -> dict[str, float]:
+    """Largest slope over n interpolates, n reals and n fakes (a lower bound of the Lipschitz
+    constant); mean and standard deviation at the interpolates; mean at the fakes."""
+    hat, fake = evaluation.slopes_hat.double(), evaluation.slopes_fake.double()
+    return {
+        "critic/lipschitz": largest_slope(evaluation),
+        "critic/slope_mean": float(hat.mean()),
+        "critic/slope_std": float(hat.std(correction=0)),
+        "critic/slope_fake": float(fake.mean()),
+    }
+
+
+def largest_slope(evaluation: Evaluation) -> float:
+    """The steepest of the points looked at; nan if any slope is."""
+    parts = (evaluation.slopes_hat, evaluation.slopes_real, evaluation.slopes_fake)
+    return float(torch.cat(parts).max())
+
+
+@register_metric(
+    "generator_signal", ("grad_norm/sample", "critic/feedback"), "arXiv:1701.04862, figure 2"
+)
+def measure_signal(evaluation: Evaluation) -> dict[str, float]:
+    """How strongly the critic pushes: n * mean_i ||dL_G/dx_i||, and n * mean_i |dL_G/dscore_i|.
+
+    Times n because L_G is a mean over n fakes: the numbers do not depend on n.
+    """
+    gradients = evaluation.fake_gradients.double().flatten(1)
+    lengths = torch.linalg.vector_norm(gradients, dim=1)
+    return {
+        "grad_norm/sample": float(lengths.mean()) * len(lengths),
+        "critic/feedback": float(evaluation.feedback.double().mean()),
+    }
+
+
+@register_metric(
+    "direction",
+    ("critic/direction",),
+    "wganbench; cf. arXiv:2103.01678",
+    applies=lambda evaluation: evaluation.clouds,
+)
+def measure_direction(evaluation: Evaluation) -> dict[str, float]:
+    """Mean cosine between -dL_G/dx_i and the way to the partner in the exact plan.
+
+    1: every fake is pushed to where transport sends it. A vector of length zero has no
+    direction and is left out; without any direction the tag is absent.
+    """
+    push = -evaluation.fake_gradients.double()
+    way = torch.from_numpy(evaluation.transport.partners) - evaluation.fakes.double()
+    lengths = torch.linalg.vector_norm(push, dim=1) * torch.linalg.vector_norm(way, dim=1)
+    directed = lengths != 0
+    if not directed.any():
+        return {}
+    cosines = (push * way).sum(dim=1)[directed] / lengths[directed]
+    return {"critic/direction": float(cosines.mean())}
+
+
+@register_metric(
+    "discriminator",
+    ("critic/saturation", "critic/accuracy"),
+    "arXiv:1701.04862, figures 1 and 2",
+    applies=_is_bce,
+)
+def measure_discriminator(evaluation: Evaluation) -> dict[str, float]:
+    """BCE only. Saturation: share of fakes with sigmoid(score) < .01. Accuracy: half of
+    (share of reals with score > 0 + share of fakes with score < 0)."""
+    real, fake = evaluation.score_real.double(), evaluation.score_fake.double()
+    right = (real > 0).double().mean() + (fake < 0).double().mean()
+    return {
+        "critic/saturation": float((fake < SATURATED_SCORE).double().mean()),
+        "critic/accuracy": float(right) / 2,
+    }
+
+
+@register_metric(
+    "js_estimate", ("divergence/js_estimate",), "arXiv:1406.2661, theorem 1", applies=_is_bce
+)
+def measure_js(evaluation: Evaluation) -> dict[str, float]:
+    """BCE only. JS >= ln 2 - loss/2, with the loss mean softplus(-D(x)) + mean softplus(D(G(z)));
+    equal for the optimal discriminator. In nats, at most ln 2; below 0 for a bad one."""
+    real, fake = evaluation.score_real.double(), evaluation.score_fake.double()
+    loss = softplus(-real).mean() + softplus(fake).mean()
+    return {"divergence/js_estimate": math.log(2) - float(loss) / 2}
+
+
+@register_metric(
+    "estimate_normalized",
+    ("wasserstein/estimate_normalized",),
+    "arXiv:1701.07875, equations 2 and 3",
+    applies=lambda evaluation: not evaluation.bce and largest_slope(evaluation) != 0,
+)
+def measure_estimate(evaluation: Evaluation) -> dict[str, float]:
+    """(E D(x) - E D(G(z))) / largest slope seen: roughly a lower bound on W1, never W1 itself.
+
+    On held-out reals and fresh fakes; absent for BCE and for a flat critic.
+    """
+    estimate = evaluation.score_real.double().mean() - evaluation.score_fake.double().mean()
+    return {"wasserstein/estimate_normalized": float(estimate) / largest_slope(evaluation)}
+
+
+@register_metric(
+    "weights_at_clip",
+    ("critic/weights_at_clip",),
+    "arXiv:1704.00028, figure 1b",
+    applies=lambda evaluation: evaluation.weights_at_clip is not None,
+)
+def measure_clipping(evaluation: Evaluation) -> dict[str, float]:
+    """Share of the critic's weights that sit at plus or minus the clip value."""
+    share = evaluation.weights_at_clip
+    return {} if share is None else {"critic/weights_at_clip": share}

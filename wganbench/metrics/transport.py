@@ -1,0 +1,168 @@
+"""Distances of optimal transport between two clouds: exact, sliced, and their floor."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Num
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from wganbench.metrics.points import as_finite_points
+
+SOLVER_ITERATIONS = 10**7
+"""Pivots the network simplex may take; POT's own bound stops early on collapsed clouds."""
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """What a floor needs of a target distribution."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]: ...
+
+    def held_out(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]: ...
+
+
+@dataclass(frozen=True)
+class Transport:
+    """An exact plan between clouds x and y: its cost, and for each x_i its partner in y."""
+
+    distance: float
+    partners: Float64[np.ndarray, "n d"]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What a perfect generator scores: mean and standard deviation (ddof 1) over pairs."""
+
+    mean: float
+    sd: float
+    pairs: int
+    n: int
+
+
+def exact_transport(
+    x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
+    y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
+) -> Transport:
+    """Optimal plan P between two clouds of equal masses, and what is read from it.
+
+        distance = min_P sum_ij P_ij ||x_i - y_j||
+        partner of x_i = sum_j P_ij y_j / sum_j P_ij
+
+    Clouds of equal size are matched one to one, so a partner is a point of y; of unequal
+    size it is the barycentre of the points x_i is sent to. Time grows like n^2 or faster:
+    .1 s at n = 1 000, .9 s at 2 500.
+
+    Raises ValueError for shapes that do not fit or points that are not finite, and
+    RuntimeError when the solver stops before the optimum.
+    Source: Bonneel et al. 2011, the network simplex of POT.
+    """
+    from_points, to_points = as_finite_points(x, "x"), as_finite_points(y, "y")
+    if from_points.shape[1] != to_points.shape[1]:
+        raise ValueError(f"x is {from_points.shape[1]}-D and y {to_points.shape[1]}-D")
+    plan, cost = _solve(cdist(from_points, to_points))
+    if len(from_points) == len(to_points):
+        # An optimum at a vertex is a permutation; its barycentres would only add rounding.
+        partners = to_points[plan.argmax(axis=1)]
+    else:
+        partners = (plan @ to_points) / plan.sum(axis=1, keepdims=True)
+    return Transport(distance=cost, partners=partners)
+
+
+def _solve(costs: Float64[np.ndarray, "n m"]) -> tuple[Float64[np.ndarray, "n m"], float]:
+    """Optimal plan between uniform masses and its cost, from POT."""
+    import ot  # slow to import: it loads scikit-learn
+
+    n, m = costs.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan, log = ot.emd(
+            np.full(n, 1 / n), np.full(m, 1 / m), costs, numItermax=SOLVER_ITERATIONS, log=True
+        )
+    if log["warning"] is not None:
+        raise RuntimeError(f"exact transport did not converge: {log['warning']}")
+    return np.asarray(plan), float(log["cost"])
+
+
+def wasserstein_exact(
+    x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
+    y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
+) -> float:
+    """Earth mover's distance W1 between two clouds with the Euclidean ground metric.
+
+    Exact for the clouds; for the distributions they were drawn from it is biased up,
+    so it is read beside the floor. Raises as `exact_transport`.
+
+    >>> wasserstein_exact(np.zeros((4, 2)), np.zeros((4, 2)) + [3.0, 4.0])
+    5.0
+    """
+    return exact_transport(x, y).distance
+
+
+def transport_partners(
+    x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
+    y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
+) -> Float64[np.ndarray, "n d"]:
+    """For every x_i the point of y it is sent to by the exact plan; see `exact_transport`."""
+    return exact_transport(x, y).partners
+
+
+def wasserstein_sliced(
+    x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
+    y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
+    projections: int,
+    generator: torch.Generator,
+) -> float:
+    """Mean W1 of the clouds' shadows on random lines: cheap, and a lower bound of W1.
+
+        SW = mean_u integral_0^1 |F_x.u^-1(q) - F_y.u^-1(q)| dq, u uniform on the sphere
+
+    A shift by v gives ||v|| E|u_1|, which is 2/pi ||v|| in the plane.
+    Raises ValueError for shapes that do not fit or points that are not finite.
+    Source: Bonneel et al. 2015; p = 1.
+    """
+    from_points, to_points = as_finite_points(x, "x"), as_finite_points(y, "y")
+    n, m, dimension = len(from_points), len(to_points), from_points.shape[1]
+    if to_points.shape[1] != dimension:
+        raise ValueError(f"x is {dimension}-D and y {to_points.shape[1]}-D")
+    lines = torch.randn(
+        projections, dimension, generator=generator, device=generator.device, dtype=torch.float64
+    )
+    directions = torch.nn.functional.normalize(lines, dim=1).cpu().numpy().T
+    # The quantile functions are constant between the levels i/n and j/m: in units of 1/(nm)
+    # all levels are whole numbers.
+    levels = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
+    widths = np.diff(levels, prepend=0) / (n * m)
+    shadow_x = np.sort(from_points @ directions, axis=0)[(levels - 1) // m]
+    shadow_y = np.sort(to_points @ directions, axis=0)[(levels - 1) // n]
+    return float((widths @ np.abs(shadow_x - shadow_y)).mean())
+
+
+def transport_floor(target: Sampled, n: int, pairs: int, seed: int) -> Floor:
+    """What a perfect generator scores: W1 of held-out reals against independent samples.
+
+        mean and sd over pairs of W1(target.held_out(n), target.sample(n))
+
+    An evaluation compares held-out reals, stratified by mode, with n independent draws of
+    a generator. If the generator's distribution were the target's, those draws would be
+    distributed as ``target.sample(n)``; so the floor is what it would score in exactly
+    that measurement. It is above 0, mostly because a draw hits the modes unevenly.
+
+    All pairs come from one CPU generator with the given seed.
+    Raises ValueError for fewer than two pairs.
+    """
+    if pairs < 2:
+        raise ValueError(f"a floor's standard deviation needs at least 2 pairs, got {pairs}")
+    generator = torch.Generator().manual_seed(seed)
+    distances = [
+        wasserstein_exact(target.held_out(n, generator), target.sample(n, generator))
+        for _ in range(pairs)
+    ]
+    return Floor(
+        mean=float(np.mean(distances)), sd=float(np.std(distances, ddof=1)), pairs=pairs, n=n
+    )

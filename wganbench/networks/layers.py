@@ -1,0 +1,82 @@
+"""Layers that the networks are made of: precision, activation, normalisation in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def smooth_softplus(x: Tensor) -> Tensor:
+    """softplus(2x + 2) / 2 - 1, the smooth activation of arXiv:1704.00028, Table 1."""
+    return F.softplus(2 * x + 2) / 2 - 1
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
+    "tanh": torch.tanh,
+    "softplus": smooth_softplus,
+}
+
+
+class Linear(nn.Linear):
+    """nn.Linear that computes in ``compute_dtype`` and keeps its parameters in fp32."""
+
+    def __init__(self, inputs: int, outputs: int, compute_dtype: torch.dtype | None) -> None:
+        super().__init__(inputs, outputs)
+        self.compute_dtype = compute_dtype
+
+    def forward(self, input: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
+        dtype = self.compute_dtype or self.weight.dtype
+        return F.linear(input.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+
+
+class Activation(nn.Module):
+    """A pointwise nonlinearity by name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.function = ACTIVATIONS[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class Maxout(nn.Module):
+    """Largest of ``pieces`` linear maps, unit by unit (arXiv:1302.4389)."""
+
+    def __init__(
+        self, inputs: int, width: int, pieces: int, compute_dtype: torch.dtype | None
+    ) -> None:
+        super().__init__()
+        self.linear = Linear(inputs, width * pieces, compute_dtype)
+        self.pieces = pieces
+
+    def forward(self, x: Float[Tensor, "n i"]) -> Float[Tensor, "n width"]:
+        return self.linear(x).unflatten(-1, (-1, self.pieces)).amax(dim=-1)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm without running statistics: always those of the batch, in fp32."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, track_running_stats=False)
+
+    def forward(self, input: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
+        return super().forward(input.float())
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm in fp32."""
+
+    def forward(self, input: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
+        return super().forward(input.float())
+
+
+def normalization(name: str, width: int) -> list[nn.Module]:
+    """The normalisation layer named ``none``, ``layer`` or ``batch``, as a list to splice."""
+    return {"none": [], "layer": [LayerNorm(width)], "batch": [BatchNorm(width)]}[name]

@@ -1,0 +1,132 @@
+"""Multi-layer perceptrons for critic and generator: ordinary modules, written for one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wganbench.networks.layers import Activation, Linear, Maxout, normalization
+from wganbench.networks.pair import Latent, Pair
+
+
+@dataclass
+class MLPOptions:
+    """Size, activation, normalisation, initialisation and latent of a pair of MLPs."""
+
+    width: int = field(metadata={"least": 1})
+    depth: int = field(metadata={"least": 1})
+    activation: str = field(metadata={"choices": ("relu", "leaky_relu", "tanh", "softplus")})
+    critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
+    generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
+    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
+    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    latent_dim: int = field(metadata={"least": 1})
+
+
+@dataclass
+class PacGANOptions:
+    """PacGAN's maxout discriminator and batch-normalised generator."""
+
+    generator_width: int = field(metadata={"least": 1})
+    generator_depth: int = field(metadata={"least": 1})
+    critic_width: int = field(metadata={"least": 1})
+    critic_depth: int = field(metadata={"least": 1})
+    critic_pieces: int = field(metadata={"least": 2})
+    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
+    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    latent_dim: int = field(metadata={"least": 1})
+
+
+Block = Callable[[int, int, "torch.dtype | None"], nn.Module]
+
+
+class MLP(nn.Module):
+    """A stack of hidden blocks and a linear output.
+
+    The first and the last layer always compute in fp32 (they touch the data); the
+    hidden ones in ``compute_dtype`` when it is given. Output is fp32, shape (n, out),
+    or (n,) when ``out`` is None: the scores of a critic.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        depth: int,
+        out: int | None,
+        block: Block,
+        compute_dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList(
+            block(inputs if i == 0 else width, width, None if i == 0 else compute_dtype)
+            for i in range(depth)
+        )
+        self.output = Linear(width, 1 if out is None else out, None)
+        self.is_critic = out is None
+
+    def forward(self, x: Float[Tensor, "n d"]) -> Tensor:
+        for block in self.hidden:
+            x = block(x)
+        x = self.output(x)
+        return x.squeeze(-1) if self.is_critic else x
+
+
+def plain_block(activation: str, norm: str) -> Block:
+    """Linear, normalisation, activation."""
+
+    def build(inputs: int, width: int, dtype: torch.dtype | None) -> nn.Module:
+        return nn.Sequential(
+            Linear(inputs, width, dtype), *normalization(norm, width), Activation(activation)
+        )
+
+    return build
+
+
+def maxout_block(pieces: int) -> Block:
+    """Maxout: the largest of several linear maps (Goodfellow et al., arXiv:1302.4389)."""
+
+    def build(inputs: int, width: int, dtype: torch.dtype | None) -> nn.Module:
+        return Maxout(inputs, width, pieces, dtype)
+
+    return build
+
+
+def build_mlp(options: MLPOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
+    """Critic and generator of equal width and depth."""
+    (dimension,) = shape
+    size = (options.width, options.depth)
+    critic = plain_block(options.activation, options.critic_normalization)
+    generator = plain_block(options.activation, options.generator_normalization)
+    return Pair(
+        critic=MLP(dimension, *size, None, critic, dtype),
+        generator=MLP(options.latent_dim, *size, dimension, generator, dtype),
+        latent=Latent(options.latent, (options.latent_dim,)),
+        initialization=options.initialization,
+        critic_is_pointwise=options.critic_normalization != "batch",
+    )
+
+
+def build_pacgan(options: PacGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
+    """Maxout critic and batch-norm ReLU generator (Lin et al., arXiv:1712.04086, app. B)."""
+    (dimension,) = shape
+    critic = maxout_block(options.critic_pieces)
+    generator = plain_block("relu", "batch")
+    return Pair(
+        critic=MLP(dimension, options.critic_width, options.critic_depth, None, critic, dtype),
+        generator=MLP(
+            options.latent_dim,
+            options.generator_width,
+            options.generator_depth,
+            dimension,
+            generator,
+            dtype,
+        ),
+        latent=Latent(options.latent, (options.latent_dim,)),
+        initialization=options.initialization,
+        critic_is_pointwise=True,
+    )

@@ -1,0 +1,79 @@
+"""A critic and a generator that belong together, and how their weights start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """The distribution of z: ``normal`` is N(0, I), ``uniform`` is U[-1, 1]."""
+
+    distribution: str
+    shape: tuple[int, ...]
+
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
+        size = (n, *self.shape)
+        if self.distribution == "normal":
+            return torch.randn(size, generator=generator, device=generator.device)
+        return torch.rand(size, generator=generator, device=generator.device) * 2 - 1
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two modules without weights of their own (they live on device ``meta``).
+
+    ``critic`` maps (n, *shape) to scores (n,); ``generator`` maps (n, *latent) to
+    (n, *shape). ``critic_is_pointwise`` is False when D(x)[i] depends on x[j].
+    """
+
+    critic: nn.Module
+    generator: nn.Module
+    latent: Latent
+    initialization: str
+    critic_is_pointwise: bool
+
+
+def initial_parameters(
+    module: nn.Module, initialization: str, generator: torch.Generator
+) -> Parameters:
+    """Fresh parameters by name, drawn on the CPU from ``generator``.
+
+    ``pytorch``: weights and biases U[-1/sqrt(fan_in), 1/sqrt(fan_in)], nn.Linear's own.
+    ``he``: weights N(0, 2/fan_in), biases 0 (arXiv:1502.01852). ``normal``: weights
+    N(0, 0.02^2), biases 0 (DCGAN, arXiv:1511.06434). Normalisation layers start at 1 and 0.
+    """
+    parameters: Parameters = {}
+    for prefix, layer in module.named_modules():
+        own = dict(layer.named_parameters(prefix=prefix, recurse=False))
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            fan_in = layer.weight[0].numel()
+            for name, parameter in own.items():
+                is_weight = name.endswith("weight")
+                parameters[name] = _draw(
+                    parameter.shape, initialization, fan_in, is_weight, generator
+                )
+        else:
+            for name, parameter in own.items():
+                start = 1.0 if name.endswith("weight") else 0.0
+                parameters[name] = torch.full(parameter.shape, start)
+    return parameters
+
+
+def _draw(
+    shape: torch.Size, scheme: str, fan_in: int, is_weight: bool, generator: torch.Generator
+) -> Tensor:
+    if scheme == "pytorch":
+        bound = 1 / math.sqrt(fan_in)
+        return torch.rand(shape, generator=generator).mul_(2 * bound).sub_(bound)
+    if not is_weight:
+        return torch.zeros(shape)
+    deviation = math.sqrt(2 / fan_in) if scheme == "he" else 0.02
+    return torch.randn(shape, generator=generator).mul_(deviation)

@@ -1,0 +1,129 @@
+"""Panels that show how a run's measurements went over training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from wganbench.records.palette import CURVES, GREY, ORANGE, REFERENCE
+from wganbench.records.table import Cell, series
+
+Columns = Mapping[str, Sequence[Cell]]
+FEW = 3
+"""Curves of so few points get markers: a line through one point cannot be seen."""
+
+
+@dataclass(frozen=True)
+class CurveNotes:
+    """What the curves are read against; None where it does not apply.
+
+    ``mode_count`` is K, ``floor_sd`` the standard deviation of the exact distance between
+    two samples of reals, ``slope_target`` and ``slope_label`` the value that the loss asks
+    of the slope and how to call it, such as 1 and "target 1 (gp)".
+    """
+
+    mode_count: int | None = None
+    floor_sd: float | None = None
+    slope_target: float | None = None
+    slope_label: str = "target"
+
+
+def has_values(table: Columns, tags: Sequence[str]) -> bool:
+    """Whether any of the tags has a value to draw."""
+    return any(np.isfinite(series(table, tag)[1]).any() for tag in tags)
+
+
+def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Modes covered and high quality, both as shares."""
+    if notes.mode_count and has_values(table, ["modes/covered"]):
+        steps, covered = series(table, "modes/covered")
+        share = [value / notes.mode_count for value in covered]
+        _curve(axes, steps, share, 0, f"modes covered (of {notes.mode_count})")
+    else:
+        _curve(axes, *series(table, "modes/coverage"), 0, "modes with a fair share")
+    _curve(axes, *series(table, "modes/high_quality"), 1, "high quality")
+    axes.set(ylim=(-0.03, 1.05), ylabel="share")
+    _finish(axes, "Modes")
+
+
+def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Exact W1 above its floor."""
+    _curve(axes, *series(table, "wasserstein/exact"), 0, "exact $W_1$")
+    floors = [value for value in series(table, "wasserstein/floor")[1] if np.isfinite(value)]
+    if floors:
+        floor = floors[-1]
+        axes.axhline(floor, **REFERENCE, label="floor (real, real')")
+        if notes.floor_sd is not None and np.isfinite(notes.floor_sd):
+            axes.axhspan(floor - notes.floor_sd, floor + notes.floor_sd, color=GREY, alpha=0.25,
+                         linewidth=0, label="± 1 sd")  # fmt: skip
+    axes.set_ylabel("distance (data units)")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "Exact earth mover's distance")
+
+
+def draw_slope(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """The critic's slope against what the loss asks of it."""
+    steps, mean = series(table, "critic/slope_mean")
+    _curve(axes, steps, mean, 0, "mean")
+    spread_steps, spread = series(table, "critic/slope_std")
+    if steps and steps == spread_steps:
+        low, high = np.subtract(mean, spread), np.add(mean, spread)
+        axes.fill_between(steps, np.maximum(low, 0), high, color=CURVES[0][0], alpha=0.15,
+                          linewidth=0)  # fmt: skip
+    _curve(axes, *series(table, "critic/lipschitz"), 1, "largest seen")
+    if notes.slope_target is not None:
+        axes.axhline(notes.slope_target, **REFERENCE,
+                     label=notes.slope_label)  # fmt: skip
+    axes.set_ylabel("score per data unit")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "Critic's slope")
+
+
+def draw_gradients(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Gradient norms on a logarithmic axis; a zero has no place on it and is left out."""
+    names = {
+        "grad_norm/critic": "critic",
+        "grad_norm/generator": "generator",
+        "grad_norm/sample": "one sample",
+    }
+    for i, (tag, name) in enumerate(names.items()):
+        steps, norms = series(table, tag)
+        _curve(axes, steps, [norm if norm > 0 else np.nan for norm in norms], i, name)
+    axes.set_yscale("log")
+    axes.set_ylabel("norm (loss per unit)")
+    _finish(axes, "Gradient norms")
+
+
+PANELS = (
+    (("modes/covered", "modes/coverage", "modes/high_quality"), draw_modes),
+    (("wasserstein/exact",), draw_distance),
+    (("critic/slope_mean", "critic/lipschitz"), draw_slope),
+    (("grad_norm/critic", "grad_norm/generator", "grad_norm/sample"), draw_gradients),
+)
+"""Each panel of curves and the tags of which it needs one."""
+
+
+def _curve(axes: Axes, steps: list[int], values: list[float], i: int, name: str) -> None:
+    if np.isfinite(values).any():
+        color, style = CURVES[i]
+        marker = "o" if np.isfinite(values).sum() <= FEW else None
+        finite = np.where(np.isfinite(values), values, np.nan)
+        axes.plot(steps, finite, color=color, linestyle=style, marker=marker, linewidth=1.5,
+                  label=name)  # fmt: skip
+    lost = [step for step, value in zip(steps, values, strict=True) if np.isinf(value)]
+    if lost:
+        axes.axvline(lost[0], color=ORANGE, linewidth=1.2, label=f"{name}: infinite")
+
+
+def _finish(axes: Axes, title: str) -> None:
+    """Title, and the legend between it and the axes, where it hides no curve."""
+    axes.set_title(title, fontsize=11, loc="left", pad=22)
+    axes.set_xlabel("generator step")
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=4, frameon=False,
+                fontsize=9, handlelength=1.9, columnspacing=1.2, handletextpad=0.5)  # fmt: skip

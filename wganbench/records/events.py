@@ -1,0 +1,206 @@
+"""A run's TensorBoard events: writing them, and cutting them when a run goes back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, SupportsFloat
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from tensorboard.backend.event_processing import (  # type: ignore[import-untyped, unused-ignore]
+    event_file_loader,
+)
+from tensorboard.compat.proto import (  # type: ignore[import-untyped, unused-ignore]
+    event_pb2,
+    summary_pb2,
+)
+from tensorboard.plugins.hparams import (  # type: ignore[import-untyped, unused-ignore]
+    api_pb2,
+    metadata,
+    plugin_data_pb2,
+)
+from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-ignore]
+    record_writer,
+)
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard import summary as torch_summary
+
+from wganbench.records.atomic import explained, replacing
+from wganbench.records.layout import scalar_layout
+from wganbench.records.pictures import figure_to_rgb
+
+FLUSH_SECONDS = 15
+SESSION_END = metadata.SESSION_END_INFO_TAG
+END_STATUS = {
+    "completed": api_pb2.STATUS_SUCCESS,
+    "diverged": api_pb2.STATUS_FAILURE,
+    "failed": api_pb2.STATUS_FAILURE,
+}
+
+
+class EventLog:
+    """Writer of one run's events, all in the run's own folder, without sub-runs.
+
+    ``purge_step`` hides what an earlier writer left at this step and later; where the
+    files are cut with `cut_events` it is not needed. Raises OSError when the folder
+    cannot be written.
+    """
+
+    def __init__(self, path: str | Path, purge_step: int | None = None) -> None:
+        self._written: tuple[int, set[str]] = (0, set())
+        with explained(Path(path)):
+            self._writer = SummaryWriter(str(path), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
+
+    def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """One record with the values of a step, in fp32 as TensorBoard shows them."""
+        if not values:
+            return
+        with np.errstate(over="ignore"):
+            rounded = {tag: float(np.float32(float(value))) for tag, value in values.items()}
+        value = [summary_pb2.Summary.Value(tag=t, simple_value=v) for t, v in rounded.items()]
+        self._add(summary_pb2.Summary(value=value), step)
+        before = self._written[1] if self._written[0] == step else set()
+        self._written = (step, before | set(values))
+
+    def figure(self, tag: str, picture: NDArray[np.uint8] | Figure, step: int) -> None:
+        """A picture: a figure, or an array (height, width, 3) of bytes."""
+        rgb = figure_to_rgb(picture) if isinstance(picture, Figure) else picture
+        self._writer.add_image(tag, rgb, step, dataformats="HWC")
+
+    def histograms(self, step: int, arrays: Mapping[str, ArrayLike]) -> None:
+        """A histogram of each array's finite values; an array without any is left out."""
+        for name, array in arrays.items():
+            values = np.asarray(array).ravel()
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                self._writer.add_histogram(name, finite, step)
+
+    def hparams(
+        self,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, SupportsFloat],
+        status: str = "completed",
+    ) -> None:
+        """What TensorBoard's HParams page shows of this run: a session with its parameters.
+
+        ``params`` may be nested (keys are joined by dots). ``metrics`` are final values:
+        the page reads them from the scalars, so they are written at the last logged step
+        unless the same tag stands there already. With status running or interrupted the
+        session stays open. The experiment summary is left out on purpose: TensorBoard
+        takes the first run's for all of them, and columns of other runs vanish.
+        """
+        last, there = self._written
+        self.scalars(last, {tag: value for tag, value in metrics.items() if tag not in there})
+        summaries: Any = torch_summary.hparams
+        _, start, _ = summaries(dict(_flat(params)), {})
+        self._add(start)
+        if status in END_STATUS:
+            self._add(_session_end(END_STATUS[status]))
+
+    def layout(self) -> None:
+        """Write the custom-scalars page's layout."""
+        self._writer.add_custom_scalars(scalar_layout())
+
+    def flush(self) -> None:
+        """Bring everything written so far to the disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and end the file; harmless when closed already."""
+        if self._writer.all_writers is not None:
+            self._writer.close()
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _add(self, summary: Any, step: int | None = None) -> None:
+        file: Any = self._writer.file_writer
+        if file is None:
+            raise ValueError("these events are closed")
+        file.add_summary(summary, step)
+
+
+def cut_events(path: str | Path, step: int) -> None:
+    """Leave of a folder's event files one, with each value up to ``step`` once.
+
+    A value is known by its step and tag; the last one written stays. Parameters and
+    layout (step 0) stay once, the mark of a finished session goes. A truncated last
+    record is dropped. The new file takes the first one's name in one step, so a process
+    that dies on the way leaves at worst files that the next call cuts again.
+    """
+    files = sorted(Path(path).glob("events.out.tfevents.*"))
+    if not files:
+        return
+    events = [event for file in files for event in _read(file)]
+    head = [event for event in events if event.file_version][:1]
+    kept = _once(event for event in events if event.step <= step)
+    with replacing(files[0]) as stream:
+        writer = record_writer.RecordWriter(stream)
+        for event in head + kept:
+            writer.write(event.SerializeToString())
+    for other in files[1:]:
+        other.unlink()
+
+
+def _read(file: Path) -> Iterable[Any]:
+    for record in event_file_loader.RawEventFileLoader(str(file)).Load():
+        yield event_pb2.Event.FromString(record)
+
+
+def _once(events: Iterable[Any]) -> list[Any]:
+    """Summaries in which each (step, tag) is left once, the last one, in their order."""
+    seen: set[tuple[int, str]] = set()
+    kept = []
+    for event in reversed(list(events)):
+        values = []
+        for value in event.summary.value:
+            if (event.step, value.tag) not in seen and value.tag != SESSION_END:
+                seen.add((event.step, value.tag))
+                values.append(value)
+        if values:
+            summary = summary_pb2.Summary(value=values)
+            kept.append(
+                event_pb2.Event(wall_time=event.wall_time, step=event.step, summary=summary)
+            )
+    return kept[::-1]
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Nested parameters as pairs of dotted key and a number or text that the page can show."""
+    for key, value in params.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool | list | tuple):
+            yield prefix + key, json.dumps(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield prefix + key, str(value)
+        else:
+            yield prefix + key, value
+
+
+def _session_end(status: int) -> Any:
+    content = plugin_data_pb2.HParamsPluginData(
+        session_end_info=plugin_data_pb2.SessionEndInfo(status=status),
+        version=metadata.PLUGIN_DATA_VERSION,
+    )
+    plugin = summary_pb2.SummaryMetadata.PluginData(
+        plugin_name=metadata.PLUGIN_NAME, content=content.SerializeToString()
+    )
+    described = summary_pb2.SummaryMetadata(plugin_data=plugin)
+    return summary_pb2.Summary(
+        value=[summary_pb2.Summary.Value(tag=SESSION_END, metadata=described)]
+    )

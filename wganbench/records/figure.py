@@ -1,0 +1,88 @@
+"""The figures of one run: its samples at a step, and the run at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from wganbench.records.curves_panel import PANELS, CurveNotes, has_values
+from wganbench.records.pictures import animation, figure_to_rgb, save_png
+from wganbench.records.samples_panel import Arrows, CriticGrid, draw_samples
+from wganbench.records.table import STEP, Cell
+
+__all__ = [
+    "Arrows",
+    "CriticGrid",
+    "CurveNotes",
+    "animation",
+    "figure_to_rgb",
+    "final_figure",
+    "sample_figure",
+    "save_png",
+]
+
+DPI = 110
+
+
+def sample_figure(
+    reals: Float[np.ndarray, "n ..."],
+    fakes: Float[np.ndarray, "m ..."],
+    *,
+    title: str,
+    modes: Float[np.ndarray, "K d"] | None = None,
+    critic_grid: CriticGrid | None = None,
+    arrows: Arrows | None = None,
+) -> Figure:
+    """Reals and fakes in one picture, with the critic where points are planar.
+
+    d = 1 is a histogram, d = 2 points over the critic's contours with modes and arrows,
+    d > 2 the first two principal axes of the reals. Points of any shape are flattened.
+    """
+    figure = Figure(figsize=(6.4, 6.2), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
+    axes.set_title(title, fontsize=12)
+    return figure
+
+
+def final_figure(
+    table: Mapping[str, Sequence[Cell]],
+    reals: Float[np.ndarray, "n ..."],
+    fakes: Float[np.ndarray, "m ..."],
+    *,
+    title: str,
+    modes: Float[np.ndarray, "K d"] | None = None,
+    critic_grid: CriticGrid | None = None,
+    arrows: Arrows | None = None,
+    notes: CurveNotes | None = None,
+) -> Figure:
+    """The run at a glance: samples on the left, measurements over training on the right.
+
+    Panels: modes covered and high quality, exact W1 with its floor, the critic's slope
+    against its target, gradient norms. A panel whose columns are missing is left out.
+    """
+    notes = notes or CurveNotes(mode_count=None if modes is None else len(modes))
+    drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
+    columns = 0 if not drawn else 1 if len(drawn) <= 2 else 2
+    figure = Figure(
+        figsize=(6.4 + 4.4 * columns, 6.6), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.1)
+    )
+    figure.suptitle(title, fontsize=13)
+    if not drawn:
+        draw_samples(figure.add_subplot(), reals, fakes, modes, critic_grid, arrows)
+        return figure
+    grid = figure.add_gridspec(1, 2, width_ratios=(6.4, 4.4 * columns))
+    left, right = figure.add_subfigure(grid[0, 0]), figure.add_subfigure(grid[0, 1])
+    axes = left.add_subplot()
+    draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
+    axes.set_title("Samples", fontsize=11)
+    rows = -(-len(drawn) // columns)
+    for i, draw in enumerate(drawn):
+        panel = right.add_subplot(rows, columns, i + 1)
+        draw(panel, table, notes)
+        panel.set_xlim(left=0, right=max(int(table[STEP][-1] or 0), 1))
+    return figure

@@ -1,0 +1,55 @@
+"""Figures as pixels, files and moving pictures; matplotlib's Agg, no global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from wganbench.records.atomic import replacing
+
+
+def figure_to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:
+    """The figure's pixels, at its own size and resolution."""
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def save_png(figure: Figure, path: str | Path) -> None:
+    """Write the figure as PNG; the file appears whole or not at all."""
+    canvas: Any = FigureCanvasAgg(figure)
+    with replacing(Path(path)) as file:
+        canvas.print_png(file)
+
+
+def animation(
+    frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: str | Path, seconds_per_frame: float
+) -> None:
+    """Write frames as a GIF that repeats for ever; the file appears whole or not at all.
+
+    All frames share the last one's palette, so colours do not flicker. Raises ValueError
+    without frames or when their sizes differ.
+    """
+    if not frames or len({frame.shape for frame in frames}) != 1:
+        raise ValueError("an animation takes one or more frames, all of one size")
+    pictures = [Image.fromarray(frame) for frame in frames]
+    palette = pictures[-1].quantize(256)
+    first, *others = (
+        picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures
+    )
+    with replacing(Path(path)) as file:
+        first.save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=round(1000 * seconds_per_frame),
+            loop=0,
+        )

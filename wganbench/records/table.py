@@ -1,0 +1,139 @@
+"""metrics.csv: one row a logged step, a column a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import SupportsFloat
+
+from wganbench.records.atomic import explained, write_atomic
+from wganbench.registry import unknown
+
+STEP = "step"
+Cell = int | float | None
+
+
+class Table(dict[str, list[Cell]]):
+    """Columns by name, all of one length; None is an empty cell, nan a value that is nan.
+
+    ``dropped`` counts the lines of the file that were not whole rows.
+    """
+
+    dropped: int = 0
+
+
+class MetricsTable:
+    """Writer of metrics.csv with the columns ``step`` and then the given tags.
+
+    An existing file goes on: its truncated last line, if any, is cut off. Raises
+    ValueError when its columns are others, or for a column name with a comma, quote or
+    line break; OSError when it cannot be written.
+    """
+
+    def __init__(self, path: str | Path, columns: Sequence[str]) -> None:
+        self.path = Path(path)
+        self.columns = (STEP, *columns)
+        bad = [name for name in columns if name == STEP or set(name) & set(',"\r\n')]
+        if bad or len(set(columns)) != len(columns):
+            raise ValueError(f"not usable as columns: {', '.join(bad) or 'repeated names'}")
+        self._last_step = -1
+        self._rewrite(float("inf"))
+
+    def append(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """Write one row and flush it; tags without a value become empty cells.
+
+        Raises ValueError for a tag that is no column, or a step not after the last one.
+        """
+        for name in values:
+            if name not in self.columns[1:]:
+                raise ValueError(unknown("column", name, list(self.columns[1:])))
+        if step <= self._last_step:
+            raise ValueError(f"step {step} follows step {self._last_step} in {self.path}")
+        cells = [_cell(values[name]) if name in values else "" for name in self.columns[1:]]
+        with explained(self.path), self.path.open("ab") as file:
+            file.write((",".join([str(int(step)), *cells]) + "\n").encode())
+        self._last_step = int(step)
+
+    def cut(self, step: int) -> None:
+        """Drop the rows after ``step``, and every broken line, in one step."""
+        self._rewrite(step)
+
+    def _rewrite(self, last: float) -> None:
+        """Keep the whole rows up to ``last``; write only when that changes the file."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        header = ",".join(self.columns)
+        lines = _lines(content)
+        if lines and lines[0] != header:
+            raise ValueError(
+                f"{self.path} has other columns than this run: {_difference(lines[0], header)}"
+            )
+        rows = [(line, row) for line in lines[1:] if (row := _row(line, len(self.columns)))]
+        kept = [(line, int(row[0] or 0)) for line, row in rows if (row[0] or 0) <= last]
+        wanted = ("\n".join([header, *(line for line, _ in kept)]) + "\n").encode()
+        if wanted != content:
+            write_atomic(self.path, wanted)
+        self._last_step = kept[-1][1] if kept else -1
+
+
+def read_table(path: str | Path) -> Table:
+    """metrics.csv as columns; broken lines are left out and counted in ``dropped``.
+
+    Raises FileNotFoundError.
+    """
+    content = Path(path).read_bytes()
+    lines = _lines(content)
+    table = Table()
+    table.dropped = int(bool(content) and not content.endswith(b"\n"))
+    if not lines:
+        return table
+    names = lines[0].split(",")
+    table.update((name, []) for name in names)
+    for line in lines[1:]:
+        row = _row(line, len(names))
+        table.dropped += row is None
+        for name, cell in zip(names, row or [], strict=False):
+            table[name].append(cell)
+    return table
+
+
+def series(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a column where it has values; empty lists when it has none."""
+    pairs = [
+        (int(step), float(value))
+        for step, value in zip(table.get(STEP, ()), table.get(tag, ()), strict=False)
+        if step is not None and value is not None
+    ]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def _lines(content: bytes) -> list[str]:
+    """Whole lines: what follows the last line break was never finished."""
+    return content.decode(errors="replace").split("\n")[:-1]
+
+
+def _row(line: str, width: int) -> list[Cell] | None:
+    """Cells of a line: the step as int, the others float or None; None if it is broken."""
+    step, *cells = line.split(",")
+    if len(cells) != width - 1:
+        return None
+    try:
+        return [int(step), *(float(cell) if cell else None for cell in cells)]
+    except ValueError:
+        return None
+
+
+def _cell(value: SupportsFloat) -> str:
+    """Shortest text that reads back exactly; nan, inf and -inf as these words."""
+    return str(int(value)) if isinstance(value, Integral) else repr(float(value))
+
+
+def _difference(there: str, here: str) -> str:
+    def names(label: str, only: Iterable[str]) -> Iterator[str]:
+        listed = sorted(only)
+        if listed:
+            yield f"{label} {', '.join(listed)}"
+
+    old, new = set(there.split(",")), set(here.split(","))
+    parts = [*names("only there", old - new), *names("only here", new - old)]
+    return "; ".join(parts) or "another order"

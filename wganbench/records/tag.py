@@ -1,0 +1,41 @@
+"""What one row of the table of tags says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DIRECTIONS = ("up", "down", "target", "none")
+CADENCES = ("log", "evaluate", "final")
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One measured quantity, named alike in metrics.csv, TensorBoard and run.json.
+
+    ``direction`` is where better lies: "up", "down", "target" (a value that the loss
+    asks for) or "none" (it describes, it does not rank). ``cadence`` is when it is
+    measured: "log" at every logged step on the training batch, "evaluate" on held-out
+    reals and fresh fakes, "final" at the end only. ``caveat`` says how not to misread it.
+    A name that holds ``<i>`` stands for one tag per layer, i = 0, 1, ...
+
+    Raises ValueError for another direction or cadence, or an empty field.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    formula: str
+    direction: str
+    cadence: str
+    source: str
+    caveat: str = ""
+
+    def __post_init__(self) -> None:
+        if self.direction not in DIRECTIONS or self.cadence not in CADENCES:
+            raise ValueError(
+                f"tag {self.name!r}: direction is one of {', '.join(DIRECTIONS)} and "
+                f"cadence one of {', '.join(CADENCES)}"
+            )
+        fields = (self.name, self.meaning, self.unit, self.formula, self.source)
+        if not all(text.strip() for text in fields):
+            raise ValueError(f"tag {self.name!r} has an empty field")

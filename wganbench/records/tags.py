@@ -1,0 +1,106 @@
+"""The table of tags: every quantity a run records, and how not to misread it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from wganbench.records.tag import CADENCES, DIRECTIONS, Tag
+from wganbench.records.tags_critic import CRITIC
+from wganbench.records.tags_quality import DIVERGENCE, FIDELITY, MODES, WASSERSTEIN
+from wganbench.records.tags_training import BUDGET, GRAD_NORM, LOSS, SPEED
+from wganbench.registry import Registry, UnknownName
+
+__all__ = [
+    "CADENCES",
+    "DIRECTIONS",
+    "TAGS",
+    "Tag",
+    "column_order",
+    "glossary_markdown",
+    "is_pattern",
+    "tag_for",
+    "tag_regex",
+]
+
+LAYER = "<i>"
+BETTER = {"up": "higher", "down": "lower", "target": "at its target", "none": "neither"}
+WHEN = {"log": "every logged step", "evaluate": "every evaluation", "final": "at the end"}
+
+TAGS: Registry[Tag] = Registry("tags")
+for _group in (
+    LOSS, WASSERSTEIN, DIVERGENCE, CRITIC, GRAD_NORM, MODES, FIDELITY, BUDGET, SPEED
+):  # fmt: skip
+    for _tag in _group:
+        TAGS.register(_tag.name, _tag)
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a row stands for one tag per layer."""
+    return LAYER in name
+
+
+def tag_regex(name: str) -> str:
+    """Anchored regular expression that matches the tags of a row and nothing else.
+
+    >>> tag_regex("modes/kl"), tag_regex("grad_norm/critic_layer_<i>")
+    ('^modes/kl$', '^grad_norm/critic_layer_[0-9]+$')
+    """
+    return "^" + "[0-9]+".join(re.escape(part) for part in name.split(LAYER)) + "$"
+
+
+def tag_for(name: str) -> Tag:
+    """The row of a tag; ``grad_norm/critic_layer_3`` finds its pattern's row.
+
+    Raises UnknownName (a ValueError) with the nearest name that exists.
+    """
+    if name in TAGS:
+        return TAGS[name]
+    for row in filter(is_pattern, TAGS):
+        if re.fullmatch(tag_regex(row), name):
+            return TAGS[row]
+    near = difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UnknownName(f"unknown tag {name!r}{hint} (`wganbench list metrics` shows all)")
+
+
+def column_order(tags: Iterable[str]) -> list[str]:
+    """Tags without repeats in the table's order, layers by number; raises for unknown ones.
+
+    >>> column_order(["modes/kl", "grad_norm/critic_layer_10", "grad_norm/critic_layer_9"])
+    ['grad_norm/critic_layer_9', 'grad_norm/critic_layer_10', 'modes/kl']
+    """
+    rank = {name: position for position, name in enumerate(TAGS)}
+
+    def key(tag: str) -> tuple[int, int, str]:
+        row = tag_for(tag).name
+        layer = re.search(r"[0-9]+$", tag) if is_pattern(row) else None
+        return rank[row], int(layer.group()) if layer else -1, tag
+
+    return sorted(set(tags), key=key)
+
+
+def glossary_markdown() -> str:
+    """The table of tags as Markdown: a section per group, a table, then the caveats."""
+    groups: dict[str, list[Tag]] = {}
+    for tag in TAGS.values():
+        groups.setdefault(tag.name.split("/")[0], []).append(tag)
+    return "\n".join(_section(group, tags) for group, tags in groups.items())
+
+
+def _section(group: str, tags: list[Tag]) -> str:
+    lines = [
+        f"### {group}",
+        "",
+        "| tag | meaning | formula | unit | better | measured | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for tag in tags:
+        cells = [f"`{tag.name}`", tag.meaning, f"`{tag.formula}`", tag.unit]
+        cells += [BETTER[tag.direction], WHEN[tag.cadence], tag.source]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    caveats = [f"- `{tag.name}`: {tag.caveat}" for tag in tags if tag.caveat]
+    if caveats:
+        lines += ["", "How not to misread them:", "", *caveats]
+    return "\n".join([*lines, ""])

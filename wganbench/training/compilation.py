@@ -1,0 +1,79 @@
+"""When a step is compiled, with which settings, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._dynamo.exc import TorchDynamoException
+
+from wganbench.config.schema import RunConfig
+
+WORTH_COMPILING_STEPS = 1000
+"""With ``compile=auto``, shorter runs stay eager: compiling takes as long as they do."""
+
+
+def wants_compilation(config: RunConfig) -> bool:
+    """Whether a run is to be compiled; depends on its configuration, never on what is left."""
+    if config.compile != "auto":
+        return config.compile == "true"
+    return config.train.steps >= WORTH_COMPILING_STEPS
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether torch.compile can build code for the device here."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 7
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+
+
+def compiled(
+    program: Callable[..., Any], config: RunConfig, device: torch.device
+) -> Callable[..., Any]:
+    """The program compiled whole, or as it is, with a warning when compiling fails.
+
+    On the CPU the generated loops use one thread each, so that a run's numbers do not
+    depend on how many share its stack. On a GPU launches are captured in CUDA graphs.
+    """
+    if not wants_compilation(config):
+        return program
+    if not has_compiler(device):
+        warnings.warn("no C++ compiler found: training without torch.compile", stacklevel=2)
+        return program
+    fast = torch.compile(
+        program, fullgraph=True, dynamic=False, options=_options(device), **_own_cache()
+    )
+    choice: list[Callable[..., Any]] = []
+
+    def first_time_careful(*arguments: Any) -> Any:
+        if choice:
+            return choice[0](*arguments)
+        try:
+            result = fast(*arguments)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
+            choice.append(program)
+            return program(*arguments)
+        choice.append(fast)
+        return result
+
+    return first_time_careful
+
+
+def _options(device: torch.device) -> dict[str, Any]:
+    if device.type == "cuda":
+        return {"triton.cudagraphs": True}
+    return {"cpp.threads": 1}
+
+
+def _own_cache() -> dict[str, Any]:
+    """Keep each stack's programs apart, so that many stacks in one process do not evict others."""
+    if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
+        return {"isolate_recompiles": True}
+    torch._dynamo.reset()
+    return {}

@@ -1,0 +1,34 @@
+"""Where a run is computed, and the global switches of torch that go with it."""
+
+from __future__ import annotations
+
+import torch
+
+from wganbench.config import ConfigError
+from wganbench.config.schema import RunConfig
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``device=auto|cpu|cuda|cuda:1`` means here.
+
+    Raises ConfigError when it does not exist, or the name is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+        raise ConfigError(f"device={name} is not a device; use auto, cpu, cuda or cuda:1")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise ConfigError(f"device={name}: torch finds no CUDA GPU here; use device=cpu or auto")
+        if index and int(index) >= count:
+            raise ConfigError(f"device={name}: this machine has {count}, numbered from cuda:0")
+    return torch.device(name)
+
+
+def prepare(config: RunConfig, device: torch.device) -> None:
+    """TF32 for fp32 products on CUDA, unless bit-equal repeats are asked for."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("highest" if config.deterministic else "high")
+        torch.use_deterministic_algorithms(config.deterministic)

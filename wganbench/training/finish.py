@@ -1,0 +1,82 @@
+"""The end of a run: final figures, samples, picture, verdict, status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wganbench.records.atomic import replacing
+from wganbench.records.figure import save_png
+from wganbench.records.folder import RunFolder
+from wganbench.records.table import read_table
+from wganbench.training.measuring import Measurement
+from wganbench.training.pictures import final_picture
+from wganbench.training.recorder import Recorder
+from wganbench.training.stack import Stack
+from wganbench.training.verdict import verdict
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended: status, generator steps done, final values by tag, the verdict."""
+
+    path: Path
+    status: str
+    step: int
+    metrics: dict[str, float]
+    verdict: list[str]
+    seconds: float
+
+
+def finish_run(
+    stack: Stack,
+    run: int,
+    recorder: Recorder,
+    status: str,
+    measured: Measurement | None,
+    seconds: float,
+) -> RunOutcome:
+    """Write a run's last files. ``measured`` is None unless the run reached its end finite.
+
+    The final values by tag are those of the final evaluation, over the last ones logged.
+    """
+    folder, config = recorder.folder, recorder.config
+    metrics = dict(recorder.latest)
+    sentences: list[str] = []
+    step = recorder.diverged_at if status == "diverged" else stack.steps_done
+    if measured is not None:
+        metrics |= measured.values
+        table = read_table(folder.metrics_csv)
+        modes = len(getattr(stack.target, "modes", ()))
+        sentences = verdict(metrics, table, stack.algorithm.recipe, modes)
+        _save_samples(folder, measured)
+        figure = final_picture(stack, run, measured.points, table, _title(recorder))
+        save_png(figure, folder.figure)
+    elif status == "diverged":
+        sentences = [f"Diverged: not finite from step {step} on; the figures are the last finite."]
+    recorder.close(
+        status,
+        step=step,
+        metrics=metrics,
+        seconds=seconds,
+        steps_per_second=stack.steps_done / seconds if seconds else None,
+        verdict=sentences,
+    )
+    return RunOutcome(folder.path, status, step, metrics, sentences, seconds)
+
+
+def _title(recorder: Recorder) -> str:
+    config = recorder.config
+    coefficients = "".join(f", {k} {v:g}" for k, v in config.loss.coefficients.items())
+    return f"{config.data.name}, loss {config.loss.name}{coefficients}, seed {config.seed}"
+
+
+def _save_samples(folder: RunFolder, measured: Measurement) -> None:
+    with replacing(folder.samples) as file:
+        np.savez(
+            file,
+            reals=measured.points["reals"].numpy(),
+            fakes=measured.points["fakes"].numpy(),
+        )

@@ -1,0 +1,126 @@
+"""The training loop of a stack: iterate, and between steps log, measure, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from wganbench.config.schema import RunConfig
+from wganbench.training.checkpoint import Checkpoint
+from wganbench.training.interrupt import StopRequest
+from wganbench.training.measuring import Measurement, measure_stack
+from wganbench.training.pictures import progress_picture
+from wganbench.training.recorder import Recorder
+from wganbench.training.schedule import critic_steps_before
+from wganbench.training.stack import Stack
+
+Progress = Callable[[int, list[Mapping[str, float]]], None]
+"""Called with the step and each run's latest values whenever they are read."""
+
+
+class Clock:
+    """Seconds of training over all sessions, and the speed since the last reading."""
+
+    def __init__(self, seconds_before: float, step: int) -> None:
+        self._start = time.perf_counter() - seconds_before
+        self._mark = (time.perf_counter(), step)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def speed(self, step: int) -> float:
+        """Steps per second since the last call."""
+        then, before = self._mark
+        self._mark = (time.perf_counter(), step)
+        return (step - before) / max(self._mark[0] - then, 1e-9)
+
+
+def train_loop(
+    stack: Stack, recorders: list[Recorder], clock: Clock, stop: StopRequest, progress: Progress
+) -> None:
+    """Train to ``train.steps``, or until asked to stop or all runs have diverged.
+
+    Between logging points nothing is read from the device. Raises OSError when records
+    cannot be written; what was saved before stays.
+    """
+    config = stack.config
+    if stack.steps_done == 0:
+        _record(stack, recorders, clock, progress)
+    while stack.steps_done < config.train.steps and not stop.requested:
+        stack.iterate()
+        step = stack.steps_done
+        last = step == config.train.steps or stop.requested
+        if step % config.log.every_n_steps == 0 or _evaluates(step, config) or last:
+            _record(stack, recorders, clock, progress)
+            if all(recorder.diverged_at >= 0 for recorder in recorders):
+                return
+        if step % config.checkpoint.every_n_steps == 0 or last:
+            save_all(stack, recorders, clock)
+
+
+def save_all(stack: Stack, recorders: list[Recorder], clock: Clock) -> None:
+    """Checkpoint every run of the stack."""
+    for run, (recorder, diverged_at) in enumerate(zip(recorders, stack.diverged_at(), strict=True)):
+        recorder.diverged_at = diverged_at
+        recorder.save(Checkpoint(stack.steps_done, clock.seconds, stack.run_state(run)))
+
+
+def _evaluates(step: int, config: RunConfig) -> bool:
+    every = config.evaluate.every_n_steps
+    return bool(every) and (step % every == 0 or step == config.train.steps)
+
+
+def _record(
+    stack: Stack, recorders: list[Recorder], clock: Clock, progress: Progress
+) -> None:
+    """Read the device once and write a row of every run; measure where that is due."""
+    step, config = stack.steps_done, stack.config
+    rows, diverged_at = stack.scalars(), stack.diverged_at()
+    budget = _budget(stack, clock)
+    measured = measure_stack(stack, config.evaluate.n) if _evaluates(step, config) else []
+    for run, recorder in enumerate(recorders):
+        values = rows[run] | budget
+        if measured:
+            values |= measured[run].values
+            _draw(stack, run, recorder, measured[run])
+        recorder.log(step, values)
+        recorder.diverged_at = diverged_at[run]
+    progress(step, [recorder.latest for recorder in recorders])
+
+
+def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> None:
+    """Histograms at every evaluation; the picture of samples and critic at some."""
+    if recorder.events is None or recorder.diverged_at >= 0:
+        return
+    step, points = stack.steps_done, measured.points
+    if not torch.isfinite(points["fakes"]).all():
+        return
+    weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()])
+    histograms = {
+        "critic/score_real": points["score_real"],
+        "critic/score_fake": points["score_fake"],
+        "critic/slopes": points["slopes_hat"],
+        "critic/weights": weights.cpu(),
+    }
+    recorder.events.histograms(step, {k: v.numpy() for k, v in histograms.items()})
+    if step % stack.config.log.picture_every_n_steps == 0:
+        recorder.events.figure("samples", progress_picture(stack, run, points), step)
+
+
+def _budget(stack: Stack, clock: Clock) -> dict[str, float]:
+    """What training has cost so far, as tags."""
+    config, step = stack.config, stack.steps_done
+    critic_steps = critic_steps_before(step, config)
+    per_critic_step = 3 if stack.algorithm.recipe.penalty is not None else 1
+    values: dict[str, float] = {
+        "budget/critic_steps": critic_steps,
+        "budget/examples": critic_steps * config.train.batch_size,
+        "budget/gradient_evaluations": critic_steps * per_critic_step + step,
+        "budget/seconds": clock.seconds,
+    }
+    if step:
+        values["speed/steps_per_second"] = clock.speed(step)
+    return values

@@ -1,0 +1,108 @@
+"""From a stack's networks to numbers: evaluations of every run in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wganbench.config.schema import RunConfig
+from wganbench.metrics import Evaluation, Floor, cached_floor, measure
+from wganbench.training.stack import Stack
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run's values by tag, and the point-by-point tensors they come from."""
+
+    values: dict[str, float]
+    points: dict[str, Tensor]
+
+
+def measure_stack(stack: Stack, n: int, draw: int = 0) -> list[Measurement]:
+    """Evaluate every run at the stack's present step on ``n`` held-out reals and fresh fakes.
+
+    ``draw`` numbers independent repetitions. Training is left as it is, bit for bit.
+    With generator averaging on, the averaged weights' values stand under ``averaged/``.
+    """
+    floor = stack_floor(stack, n)
+    measurements = [
+        Measurement(measure(_evaluation(stack, run, points, floor)), points)
+        for run, points in enumerate(stack.probe(n, draw))
+    ]
+    if stack.state.average:
+        for run, points in enumerate(stack.probe(n, draw, averaged=True)):
+            values = measure(_evaluation(stack, run, points, floor))
+            measurements[run].values.update(
+                {f"averaged/{tag}": v for tag, v in values.items() if tag.startswith(GENERATOR)}
+            )
+    return measurements
+
+
+GENERATOR = ("modes/", "wasserstein/exact", "wasserstein/excess", "wasserstein/sliced", "fidelity/")
+"""Tags that depend on the generator alone."""
+
+
+def measure_final(stack: Stack) -> list[Measurement]:
+    """The figures that are reported: means over ``evaluate.final_draws`` independent draws.
+
+    A tag is averaged over the draws where it applies. Points are those of the first draw.
+    """
+    settings = stack.config.evaluate
+    draws = [measure_stack(stack, settings.final_n, k + 1) for k in range(settings.final_draws)]
+    return [
+        Measurement(_mean([draw[run].values for draw in draws]), draws[0][run].points)
+        for run in range(len(stack.configs))
+    ]
+
+
+def _mean(draws: list[dict[str, float]]) -> dict[str, float]:
+    tags = dict.fromkeys(tag for values in draws for tag in values)
+    found = {tag: [values[tag] for values in draws if tag in values] for tag in tags}
+    return {tag: sum(values) / len(values) for tag, values in found.items()}
+
+
+def stack_floor(stack: Stack, n: int) -> Floor | None:
+    """The distance a perfect generator would score, from the cache or computed once."""
+    if len(stack.target.shape) != 1:
+        return None
+    return cached_floor(
+        floor_key(stack.config), stack.target, n, stack.config.evaluate.floor_pairs
+    )
+
+
+def floor_key(config: RunConfig) -> str:
+    """What the target distribution depends on, as text."""
+    return json.dumps({"kind": config.data.kind} | config.data.options, sort_keys=True)
+
+
+def _evaluation(
+    stack: Stack, run: int, points: dict[str, Tensor], floor: Floor | None
+) -> Evaluation:
+    recipe, settings = stack.algorithm.recipe, stack.config.evaluate
+    return Evaluation(
+        target=stack.target,
+        reals=points["reals"],
+        fakes=points["fakes"],
+        score_real=points["score_real"],
+        score_fake=points["score_fake"],
+        slopes_hat=points["slopes_hat"],
+        slopes_real=points["slopes_real"],
+        slopes_fake=points["slopes_fake"],
+        fake_gradients=points["fake_gradients"],
+        feedback=points["feedback"],
+        bce=recipe.objective.bce,
+        weights_at_clip=_weights_at_clip(stack, run) if recipe.clips else None,
+        protocol=settings.protocol,
+        projections=settings.projections,
+        floor=floor,
+    )
+
+
+def _weights_at_clip(stack: Stack, run: int) -> float:
+    """Share of the critic's parameters that lie at plus or minus the clip value."""
+    clip_value = stack.coefficients["clip_value"][run].cpu()
+    weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()]).cpu()
+    return float((weights.abs() >= clip_value).float().mean())

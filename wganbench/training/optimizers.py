@@ -1,0 +1,148 @@
+"""torch.optim's update rules on plain dictionaries of tensors, with one rate per run.
+
+torch.optim's functional forms take one learning rate for all. They therefore step
+zeros at rate 1, which leaves the direction; the caller scales it by its own rates:
+p <- p + rate * direction. Equal to torch's own optimizers to rounding, there being no
+weight decay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+Moments = dict[str, dict[str, Tensor]]
+"""Optimizer state: moment name -> parameter name -> tensor."""
+
+Step = Callable[[list[Tensor], list[Tensor], list[list[Tensor]], list[Tensor], list[float]], None]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An update rule: the moments it keeps and the step that adds to the parameters."""
+
+    moments: tuple[str, ...]
+    step: Step
+    summary: str
+
+
+def _adam(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    moments: list[list[Tensor]],
+    steps: list[Tensor],
+    betas: list[float],
+) -> None:
+    adam(
+        parameters,
+        gradients,
+        *moments,
+        [],
+        steps,
+        foreach=True,
+        capturable=_capturable(parameters[0]),
+        amsgrad=False,
+        beta1=betas[0],
+        beta2=betas[1],
+        lr=1.0,
+        weight_decay=0.0,
+        eps=1e-8,
+        maximize=False,
+    )
+
+
+def _rmsprop(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    moments: list[list[Tensor]],
+    steps: list[Tensor],
+    betas: list[float],
+) -> None:
+    rmsprop(
+        parameters,
+        gradients,
+        moments[0],
+        [],
+        moments[1] if betas[0] > 0 else [],
+        steps,
+        foreach=True,
+        capturable=_capturable(parameters[0]),
+        lr=1.0,
+        alpha=betas[1],
+        eps=1e-8,
+        weight_decay=0.0,
+        momentum=betas[0],
+        centered=False,
+    )
+
+
+def _sgd(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    moments: list[list[Tensor]],
+    steps: list[Tensor],
+    betas: list[float],
+) -> None:
+    buffers: list[Tensor | None] = list(moments[0])
+    sgd(
+        parameters,
+        gradients,
+        buffers,
+        foreach=True,
+        weight_decay=0.0,
+        momentum=betas[0],
+        lr=1.0,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+    )
+
+
+def _capturable(parameter: Tensor) -> bool:
+    """On a GPU and in compiled code the step count stays a tensor; eager CPU code reads it."""
+    return torch.compiler.is_compiling() or parameter.is_cuda
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adam": Optimizer(("exp_avg", "exp_avg_sq"), _adam, "betas as in arXiv:1412.6980"),
+    "rmsprop": Optimizer(
+        ("square_avg", "momentum_buffer"), _rmsprop, "betas = (momentum, smoothing alpha)"
+    ),
+    "sgd": Optimizer(("momentum_buffer",), _sgd, "betas = (momentum, unused)"),
+}
+
+
+def initial_moments(optimizer: str, parameters: dict[str, Tensor]) -> Moments:
+    """All moments at zero."""
+    return {
+        moment: {name: torch.zeros_like(p) for name, p in parameters.items()}
+        for moment in OPTIMIZERS[optimizer].moments
+    }
+
+
+def directions(
+    optimizer: str,
+    parameters: dict[str, Tensor],
+    gradients: dict[str, Tensor],
+    moments: Moments,
+    taken: Tensor,
+    betas: list[float],
+) -> dict[str, Tensor]:
+    """The step at learning rate 1, by parameter name; updates ``moments`` in place.
+
+    ``taken`` counts the steps taken before this one (a float tensor without shape) and
+    is left alone: the caller advances it.
+    """
+    rule = OPTIMIZERS[optimizer]
+    names = list(parameters)
+    leaves = [torch.zeros_like(parameters[name]) for name in names]
+    steps = [taken.clone() for _ in names]
+    kept = [[moments[moment][name] for name in names] for moment in rule.moments]
+    rule.step(leaves, [gradients[name] for name in names], kept, steps, betas)
+    return dict(zip(names, leaves, strict=True))

@@ -1,0 +1,95 @@
+"""What the pictures of one run show: samples, the critic around them, where fakes should go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from wganbench.losses.recipes import Recipe
+from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
+from wganbench.records.table import Cell
+from wganbench.training.measuring import stack_floor
+from wganbench.training.stack import Stack
+
+GRID = 128
+"""Points a side of the grid on which the critic is drawn (arXiv:1704.00028, Fig. 1a)."""
+
+MARGIN = 0.25
+"""How far the grid reaches beyond the reals, as a share of their extent."""
+
+ARROWS = 64
+"""Fakes that carry an arrow."""
+
+
+def progress_picture(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Figure:
+    """Reals, fakes and critic at this step."""
+    config = stack.configs[run]
+    title = f"{config.data.name}, {config.loss.name}, seed {config.seed}, step {stack.steps_done}"
+    return sample_figure(
+        points["reals"].numpy(), points["fakes"].numpy(), title=title, **_extras(stack, run, points)
+    )
+
+
+def final_picture(
+    stack: Stack,
+    run: int,
+    points: Mapping[str, Tensor],
+    table: Mapping[str, Sequence[Cell]],
+    title: str,
+) -> Figure:
+    """The run at a glance: samples, and the measurements over training."""
+    extras = _extras(stack, run, points)
+    floor = stack_floor(stack, stack.config.evaluate.n)
+    target, label = slope_target(stack.algorithm.recipe)
+    notes = CurveNotes(
+        mode_count=None if extras["modes"] is None else len(extras["modes"]),
+        floor_sd=floor.sd if floor else None,
+        slope_target=target,
+        slope_label=label,
+    )
+    return final_figure(
+        table,
+        points["reals"].numpy(),
+        points["fakes"].numpy(),
+        title=title,
+        notes=notes,
+        **extras,
+    )
+
+
+def slope_target(recipe: Recipe) -> tuple[float | None, str]:
+    """The value that the loss asks of the slope, and how the figure calls it."""
+    if recipe.slope_target == "1":
+        return 1.0, "target 1"
+    if recipe.slope_target == "at most 1":
+        return 1.0, "target at most 1"
+    return None, "target"
+
+
+def _extras(stack: Stack, run: int, points: Mapping[str, Tensor]) -> dict[str, object]:
+    modes = getattr(stack.target, "modes", None)
+    reals, fakes = points["reals"], points["fakes"]
+    planar = reals.shape[1:] == (2,)
+    return {
+        "modes": None if modes is None else modes.cpu().numpy(),
+        "critic_grid": critic_grid(stack, run, reals) if planar else None,
+        "arrows": Arrows(fakes[:ARROWS].numpy(), -points["fake_gradients"][:ARROWS].numpy())
+        if planar
+        else None,
+    }
+
+
+def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
+    """Scores of one run's critic on a grid around planar reals."""
+    low, high = reals.amin(dim=0), reals.amax(dim=0)
+    reach = MARGIN * float((high - low).max())
+    x, y = (torch.linspace(float(low[i]) - reach, float(high[i]) + reach, GRID) for i in (0, 1))
+    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+    critic = stack.exact_algorithm.critic(stack.run_parameters(run, "critic"))
+    with torch.no_grad():
+        scores = critic(points.to(stack.device)).reshape(GRID, GRID).cpu()
+    return CriticGrid(np.asarray(x), np.asarray(y), np.asarray(scores))

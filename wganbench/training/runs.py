@@ -1,0 +1,208 @@
+"""Whole runs: from configurations and folders to trained, measured, recorded results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from wganbench.config import ConfigError
+from wganbench.config.identity import identity
+from wganbench.config.schema import RunConfig, from_dict
+from wganbench.records.folder import RunBusy, RunFolder
+from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.training.device import pick_device, prepare
+from wganbench.training.finish import RunOutcome, finish_run
+from wganbench.training.interrupt import StopRequest
+from wganbench.training.loop import Clock, Progress, train_loop
+from wganbench.training.measuring import measure_final
+from wganbench.training.recorder import FORMAT, Recorder, columns
+from wganbench.training.stack import Stack
+
+FINISHED = ("completed", "diverged")
+
+
+class View(Protocol):
+    """What shows a person that training goes on."""
+
+    def start(self, steps: int, done: int) -> None: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    def say(self, line: str) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunOutcome:
+    """Train one run, or go on with it, or report it when it is finished.
+
+    Raises ConfigError for a folder that holds another run, is in use, or cannot be used.
+    """
+    return train_runs([config], [folder], view)[0]
+
+
+def resume_run(path: Path, view: View | None = None) -> RunOutcome:
+    """Finish the run in a folder; a finished one is reported as it is.
+
+    Raises ConfigError when there is no run there.
+    """
+    return train_run(stored_config(path), path, view)
+
+
+def stored_config(path: Path) -> RunConfig:
+    """The configuration that run.json holds. Raises ConfigError when it cannot be used."""
+    try:
+        stored = RunFolder(path).read()
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    if stored.get("format") != FORMAT or not isinstance(stored.get("config"), dict):
+        writer = (stored.get("versions") or {}).get("wganbench", "unknown")
+        raise ConfigError(
+            f"{path} was written by another version of wganbench ({writer}): read it with "
+            "that version, or start afresh with --overwrite"
+        )
+    return from_dict(stored["config"])
+
+
+def train_runs(
+    configs: list[RunConfig], folders: list[Path], view: View | None = None
+) -> list[RunOutcome]:
+    """Train runs of equal static settings and equal step as one stack.
+
+    Finished runs are reported as they are. Raises ConfigError as `train_run`.
+    """
+    held = [RunFolder(folder) for folder in folders]
+    locks = []
+    try:
+        for folder in held:
+            locks.append(folder.lock())
+        for config, folder in zip(configs, held, strict=True):
+            _claim(config, folder)
+        finished = {
+            i: outcome for i, folder in enumerate(held) if (outcome := _finished(folder)) is not None
+        }
+        left = [i for i in range(len(held)) if i not in finished]
+        if left:
+            trained = _train([configs[i] for i in left], [held[i] for i in left], view)
+            finished |= dict(zip(left, trained, strict=True))
+        return [finished[i] for i in range(len(held))]
+    except (RunBusy, CheckpointError, OSError) as error:
+        raise ConfigError(str(error)) from error
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _claim(config: RunConfig, folder: RunFolder) -> None:
+    """Make a locked folder ready: emptied with overwrite, else its run must be this one."""
+    if config.overwrite:
+        for path in folder.path.glob("*"):
+            if path.is_file() and path.name != ".lock":
+                path.unlink()
+    elif folder.run_json.exists() and identity(stored_config(folder.path)) != identity(config):
+        raise ConfigError(
+            f"{folder.path} holds a run with other settings; give another name=..., "
+            "or --overwrite to start afresh"
+        )
+
+
+def _finished(folder: RunFolder) -> RunOutcome | None:
+    """The outcome of a run that has ended; None when there is something left to do."""
+    if not folder.run_json.exists():
+        return None
+    stored = folder.read()
+    if stored["status"] not in FINISHED:
+        return None
+    return RunOutcome(
+        folder.path,
+        stored["status"],
+        stored["step"],
+        stored["metrics"] or {},
+        stored.get("verdict") or [],
+        stored["seconds"] or 0.0,
+    )
+
+
+def _train(
+    configs: list[RunConfig], folders: list[RunFolder], view: View | None
+) -> list[RunOutcome]:
+    config = configs[0]
+    device = pick_device(config.device)
+    prepare(config, device)
+    try:
+        stack = Stack(configs, device)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    seconds, notes = _restore(stack, folders)
+    tags = columns(stack)
+    recorders = [
+        Recorder(folder, own, tags, stack.steps_done)
+        for folder, own in zip(folders, configs, strict=True)
+    ]
+    for recorder in recorders:
+        recorder.running(describe_device(device))
+    if view:
+        view.start(config.train.steps, stack.steps_done)
+        for note in notes:
+            view.say(note)
+    clock = Clock(seconds, stack.steps_done)
+    try:
+        with StopRequest() as stop:
+            train_loop(stack, recorders, clock, stop, view.progress if view else _silent)
+            trained = clock.seconds
+            return _finish(stack, recorders, trained, view)
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        for recorder in recorders:
+            recorder.close(status, step=stack.steps_done, error=str(error))
+        raise
+    finally:
+        if view:
+            view.stop()
+
+
+def _silent(step: int, values: Any) -> None:
+    """No progress is shown."""
+
+
+def describe_device(device: torch.device) -> str:
+    """The device by name, for the record."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def _restore(stack: Stack, folders: list[RunFolder]) -> tuple[float, list[str]]:
+    """Load the checkpoints, if there are any; all runs must stand at the same step."""
+    seconds, notes, steps = 0.0, [], set()
+    for run, folder in enumerate(folders):
+        checkpoint, lost = newest_checkpoint(folder.checkpoint)
+        steps.add(checkpoint.step if checkpoint else 0)
+        if lost:
+            notes.append(lost)
+        if checkpoint:
+            stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
+            seconds = max(seconds, checkpoint.seconds)
+    if len(steps) > 1:
+        raise ConfigError(f"runs of one stack stand at different steps: {sorted(steps)}")
+    return seconds, notes
+
+
+def _finish(
+    stack: Stack, recorders: list[Recorder], seconds: float, view: View | None
+) -> list[RunOutcome]:
+    """Final figures of runs that reached the end; the status of all."""
+    reached_end = stack.steps_done == stack.config.train.steps
+    alive = any(recorder.diverged_at < 0 for recorder in recorders)
+    if reached_end and alive and view:
+        view.say("measuring the result")
+    final = measure_final(stack) if reached_end and alive else [None] * len(recorders)
+    outcomes = []
+    for run, recorder in enumerate(recorders):
+        status = "completed" if reached_end else "interrupted"
+        if recorder.diverged_at >= 0:
+            status = "diverged"
+        measured = final[run] if status == "completed" else None
+        outcomes.append(finish_run(stack, run, recorder, status, measured, seconds))
+    return outcomes

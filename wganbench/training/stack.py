@@ -1,0 +1,325 @@
+"""R runs at once: the only module that knows of the run axis.
+
+Parameters, optimizer moments, batches and coefficients carry a leading axis of R
+runs; `torch.func.vmap` lifts the one-run functions of `step.py` over it. One run is
+a stack of R = 1. Runs share a stack when their static settings are equal; their
+rates, coefficients and seeds may differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad_and_value, vmap
+
+from wganbench.config.schema import OUTSIDE_IDENTITY, RunConfig, to_dict
+from wganbench.data import Target, build
+from wganbench.losses.recipes import RECIPES
+from wganbench.networks import Parameters, build_pair, initial_parameters
+from wganbench.training.compilation import compiled
+from wganbench.training.optimizers import Moments, directions, initial_moments
+from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
+from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
+from wganbench.training.streams import BLOCK_STEPS, Draw, draw_block, stream_generator
+
+Noted = tuple[list[str], Tensor]
+"""Tags, and their values for all runs: (R, tags)."""
+
+TRACED = ("critic_lr", "generator_lr")
+
+
+def static_settings(config: RunConfig) -> dict[str, Any]:
+    """What runs of one stack must share: everything but seed, rates and coefficients."""
+    settings = {k: v for k, v in to_dict(config).items() if k not in OUTSIDE_IDENTITY}
+    settings.pop("seed")
+    settings["loss"] = {"name": config.loss.name, "n_critic": config.loss.n_critic}
+    settings["train"] = {k: v for k, v in settings["train"].items() if k not in TRACED}
+    return settings
+
+
+@dataclass
+class State:
+    """Everything that training changes, stacked over runs; what a checkpoint holds."""
+
+    critic: Parameters
+    generator: Parameters
+    average: Parameters
+    critic_moments: Moments
+    generator_moments: Moments
+    step: Tensor
+    critic_step: Tensor
+    diverged_at: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All per-run tensors by a flat name, each with leading axis R."""
+        flat = {"diverged_at": self.diverged_at}
+        for part in ("critic", "generator", "average"):
+            flat |= {f"{part}/{name}": p for name, p in getattr(self, part).items()}
+        for part in ("critic_moments", "generator_moments"):
+            for moment, tensors in getattr(self, part).items():
+                flat |= {f"{part}/{moment}/{name}": p for name, p in tensors.items()}
+        return flat
+
+
+class Stack:
+    """R runs with equal static settings, trained as one program.
+
+    Raises ValueError when the static settings differ or a penalised critic would have
+    batch norm.
+    """
+
+    def __init__(self, configs: list[RunConfig], device: torch.device) -> None:
+        config = configs[0]
+        if any(static_settings(other) != static_settings(config) for other in configs):
+            raise ValueError("runs of one stack share every setting but seed, rates, coefficients")
+        self.configs, self.config, self.device = configs, config, device
+        self.target: Target = build(config.data.kind, config.data.options)
+        self.algorithm = self._algorithm(config.precision)
+        self.exact_algorithm = self._algorithm("fp32")
+        recipe, pair = self.algorithm.recipe, self.algorithm.pair
+        if recipe.needs_pointwise_critic and not pair.critic_is_pointwise:
+            raise ValueError(
+                f"loss={config.loss.name} penalises the critic's gradient point by point, and "
+                "batch norm mixes points: set network.critic_normalization to layer or none"
+            )
+        self.coefficients = {
+            name: self._traced([c.loss.coefficients[name] for c in configs])
+            for name in recipe.coefficients
+        }
+        self.critic_lr = self._traced([c.train.critic_lr for c in configs])
+        self.generator_lr = self._traced([c.train.generator_lr for c in configs])
+        self.state = self._initial_state()
+        self._latest: dict[str, Noted] = {}
+        self._blocks: dict[str, tuple[int, Tensor]] = {}
+        self._critic_program = compiled(self._critic_update, config, device)
+        self._generator_program = compiled(self._generator_update, config, device)
+        self.steps_done = 0
+
+    # Setting up.
+    def _algorithm(self, precision: str) -> Algorithm:
+        network = self.config.network
+        pair = build_pair(network.kind, network.options, self.target.shape, precision)
+        return Algorithm(pair, RECIPES[self.config.loss.name])
+
+    def _traced(self, values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.device)
+
+    def _initial_state(self) -> State:
+        pair = self.algorithm.pair
+
+        def start(network: torch.nn.Module, stream: str) -> Parameters:
+            runs = [
+                initial_parameters(
+                    network, pair.initialization, stream_generator(c.seed, stream, 0)
+                )
+                for c in self.configs
+            ]
+            return {k: torch.stack([run[k] for run in runs]).to(self.device) for k in runs[0]}
+
+        critic = start(pair.critic, "weights_critic")
+        generator = start(pair.generator, "weights_generator")
+        averaging = self.config.train.average_decay > 0
+        optimizer = self.config.train.optimizer
+        runs = len(self.configs)
+        return State(
+            critic=critic,
+            generator=generator,
+            average={k: p.clone() for k, p in generator.items()} if averaging else {},
+            critic_moments=initial_moments(optimizer, critic),
+            generator_moments=initial_moments(optimizer, generator),
+            step=torch.zeros((), dtype=torch.float32, device=self.device),
+            critic_step=torch.zeros((), dtype=torch.float32, device=self.device),
+            diverged_at=torch.full((runs,), -1, dtype=torch.int64, device=self.device),
+        )
+
+    # The two programs: one critic step and one generator step of all runs.
+    def _critic_update(self, state: State, x: Tensor, z: Tensor, eps: Tensor) -> Noted:
+        algorithm, train = self.algorithm, self.config.train
+        groups = layers(algorithm.pair.critic)
+
+        def one_run(
+            critic: Parameters,
+            generator: Parameters,
+            x: Tensor,
+            z: Tensor,
+            eps: Tensor,
+            coefficients: dict[str, Tensor],
+        ) -> tuple[Parameters, Scalars]:
+            gradients, (_, scalars) = grad_and_value(algorithm.critic_loss, has_aux=True)(
+                critic, generator, x, z, eps, coefficients
+            )
+            return gradients, scalars | gradient_norms("critic", gradients, groups)
+
+        gradients, scalars = vmap(one_run)(
+            state.critic, state.generator, x, z, eps, self.coefficients
+        )
+        moves = directions(
+            train.optimizer,
+            state.critic,
+            gradients,
+            state.critic_moments,
+            state.critic_step,
+            train.betas,
+        )
+        rates = self.critic_lr * rate_factor(state.step, train.steps, train.decay)
+        moved = vmap(_moved)(state.critic, moves, rates)
+        if algorithm.recipe.clips:
+            moved = vmap(clipped)(moved, self.coefficients["clip_value"])
+        _assign(state.critic, moved)
+        state.critic_step.add_(1)
+        return self._note_divergence(state, scalars)
+
+    def _generator_update(self, state: State, z: Tensor) -> Noted:
+        algorithm, train = self.algorithm, self.config.train
+        groups = layers(algorithm.pair.generator)
+
+        def one_run(
+            generator: Parameters, critic: Parameters, z: Tensor
+        ) -> tuple[Parameters, Scalars]:
+            gradients, (_, scalars) = grad_and_value(algorithm.generator_loss, has_aux=True)(
+                generator, critic, z
+            )
+            return gradients, scalars | gradient_norms("generator", gradients, groups)
+
+        gradients, scalars = vmap(one_run)(state.generator, state.critic, z)
+        moves = directions(
+            train.optimizer,
+            state.generator,
+            gradients,
+            state.generator_moments,
+            state.step,
+            train.betas,
+        )
+        rates = self.generator_lr * rate_factor(state.step, train.steps, train.decay)
+        _assign(state.generator, vmap(_moved)(state.generator, moves, rates))
+        for name, average in state.average.items():
+            average.lerp_(state.generator[name], 1 - train.average_decay)
+        noted = self._note_divergence(state, scalars)
+        state.step.add_(1)
+        return noted
+
+    def _note_divergence(self, state: State, scalars: Scalars) -> Noted:
+        """Tags and a table (R, tags); keeps the first step at which one is not finite."""
+        table = torch.stack(list(scalars.values()), dim=1)
+        first = (state.diverged_at < 0) & ~table.isfinite().all(dim=1)
+        step = (state.step + 1).to(torch.int64)
+        state.diverged_at.copy_(torch.where(first, step, state.diverged_at))
+        return list(scalars), table
+
+    # Training.
+    def iterate(self) -> None:
+        """One generator step of all runs and the critic steps before it."""
+        step = self.steps_done
+        first_critic_step = critic_steps_before(step, self.config)
+        with torch.no_grad():
+            for i in range(n_critic_at(step, self.config)):
+                x, z, eps = self._critic_batch(first_critic_step + i)
+                self._latest["critic"] = self._critic_program(self.state, x, z, eps)
+            z = self._batch("latent_generator", step)
+            self._latest["generator"] = self._generator_program(self.state, z)
+        self.steps_done = step + 1
+
+    def _critic_batch(self, critic_step: int) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            self._batch("real", critic_step),
+            self._batch("latent_critic", critic_step),
+            self._batch("mixing", critic_step),
+        )
+
+    def _batch(self, stream: str, step: int) -> Tensor:
+        """This step's batch of a stream for all runs: (R, n, ...)."""
+        block, offset = divmod(step, BLOCK_STEPS)
+        held = self._blocks.get(stream)
+        if held is None or held[0] != block:
+            draw = self._draws()[stream]
+            size = self.config.train.batch_size
+            runs = [
+                draw_block(draw, c.seed, stream, block, size, self.device) for c in self.configs
+            ]
+            held = (block, torch.stack(runs, dim=1))
+            self._blocks[stream] = held
+        return held[1][offset]
+
+    def _draws(self) -> dict[str, Draw]:
+        latent = self.algorithm.pair.latent
+        return {
+            "real": self.target.sample,
+            "latent_critic": latent.sample,
+            "latent_generator": latent.sample,
+            "mixing": lambda n, g: torch.rand(n, generator=g, device=g.device),
+        }
+
+    # Reading.
+    def scalars(self) -> list[dict[str, float]]:
+        """The latest scalars of each run by tag: the one read from the device."""
+        tags = [tag for noted in self._latest.values() for tag in noted[0]]
+        tables = [noted[1] for noted in self._latest.values()]
+        if not tables:
+            return [{} for _ in self.configs]
+        rows = torch.cat(tables, dim=1).tolist()
+        return [dict(zip(tags, row, strict=True)) for row in rows]
+
+    def diverged_at(self) -> list[int]:
+        """First non-finite step of each run, -1 where there is none."""
+        steps: list[int] = self.state.diverged_at.tolist()
+        return steps
+
+    def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
+        """Point-by-point measurements of each run at this step, on the CPU.
+
+        Held-out reals and fresh latents come from the run's evaluation streams, so
+        that measuring takes nothing from training; ``draw`` numbers repetitions.
+        """
+        latent = self.algorithm.pair.latent
+        generator = self.state.average if averaged else self.state.generator
+
+        def draws(stream: str, sample: Draw) -> Tensor:
+            generators = [
+                stream_generator(c.seed, f"{stream}/{draw}", self.steps_done, self.device)
+                for c in self.configs
+            ]
+            return torch.stack([sample(n, g) for g in generators])
+
+        reals = draws("evaluate_real", self.target.held_out)
+        z = draws("evaluate_latent", latent.sample)
+        eps = draws("evaluate_mixing", self._draws()["mixing"])
+        with torch.no_grad():
+            points = vmap(self.exact_algorithm.probe)(self.state.critic, generator, reals, z, eps)
+        points = {"reals": reals, "eps": eps} | points
+        on_cpu = {name: values.cpu() for name, values in points.items()}
+        return [
+            {name: values[r] for name, values in on_cpu.items()} for r in range(len(self.configs))
+        ]
+
+    def run_parameters(self, run: int, network: str) -> Parameters:
+        """A copy of one run's parameters: ``critic``, ``generator`` or ``average``."""
+        return {k: p[run].detach().clone() for k, p in getattr(self.state, network).items()}
+
+    # Saving and restoring.
+    def run_state(self, run: int) -> dict[str, Tensor]:
+        """One run's tensors on the CPU, cut out of the stack; what a checkpoint holds."""
+        return {k: p[run].detach().cpu().clone() for k, p in self.state.tensors().items()}
+
+    def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `run_state`. Raises ValueError when the tensors do not fit."""
+        own = self.state.tensors()
+        if {k: p.shape[1:] for k, p in own.items()} != {k: p.shape for k, p in tensors.items()}:
+            raise ValueError("the saved tensors are those of another network or optimizer")
+        for name, tensor in own.items():
+            tensor[run].copy_(tensors[name])
+        self.steps_done = step
+        self.state.step.fill_(step)
+        self.state.critic_step.fill_(critic_steps_before(step, self.config))
+
+
+def _moved(parameters: Parameters, moves: Parameters, rate: Tensor) -> Parameters:
+    return {name: p + rate * moves[name] for name, p in parameters.items()}
+
+
+def _assign(parameters: Parameters, values: Parameters) -> None:
+    for name, parameter in parameters.items():
+        parameter.copy_(values[name])
+

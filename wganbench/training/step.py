@@ -1,0 +1,156 @@
+"""Algorithm 1 for one run: pure functions of parameters, batch, noise and coefficients.
+
+arXiv:1701.07875 and arXiv:1704.00028, Algorithm 1. No function here knows how many
+runs there are; `stack.py` lifts them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from wganbench.losses.constraints import input_slopes, interpolate
+from wganbench.losses.recipes import Coefficients, Recipe
+from wganbench.networks import Pair, Parameters
+
+Scalars = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The static part of a run: its networks and its loss."""
+
+    pair: Pair
+    recipe: Recipe
+
+    def critic(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+        """D, as a function from points (n, *shape) to fp32 scores (n,)."""
+        return _bound(self.pair.critic, parameters)
+
+    def generator(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+        """G, as a function from z (n, *latent) to points (n, *shape)."""
+        return _bound(self.pair.generator, parameters)
+
+    def critic_loss(
+        self,
+        critic_parameters: Parameters,
+        generator_parameters: Parameters,
+        x: Float[Tensor, "n ..."],
+        z: Float[Tensor, "n ..."],
+        eps: Float[Tensor, " n"],
+        coefficients: Coefficients,
+    ) -> tuple[Tensor, Scalars]:
+        """The critic's whole loss, penalty included, and the scalars to log."""
+        critic = self.critic(critic_parameters)
+        x_fake = self.generator(generator_parameters)(z).detach()
+        score_real, score_fake = self.scores(critic, x, x_fake)
+        objective = self.recipe.objective.critic(score_real, score_fake)
+        scalars = {
+            "wasserstein/estimate": score_real.mean() - score_fake.mean(),
+            "critic/score_real": score_real.mean(),
+            "critic/score_fake": score_fake.mean(),
+        }
+        if self.recipe.objective.bce:
+            scalars["divergence/js_estimate"] = math.log(2) - objective / 2
+        loss = objective
+        if self.recipe.penalty is not None:
+            penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients)
+            scalars["loss/penalty"] = penalty
+            loss = objective + penalty
+        return loss, {"loss/critic": loss} | scalars
+
+    def generator_loss(
+        self,
+        generator_parameters: Parameters,
+        critic_parameters: Parameters,
+        z: Float[Tensor, "n ..."],
+    ) -> tuple[Tensor, Scalars]:
+        """The generator's loss and the scalars to log."""
+        x_fake = self.generator(generator_parameters)(z)
+        loss = self.recipe.objective.generator(self.critic(critic_parameters)(x_fake))
+        return loss, {"loss/generator": loss}
+
+    def scores(
+        self, critic: Callable[[Tensor], Tensor], x: Tensor, x_fake: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """D(x) and D(G(z)): in one pass where the critic scores each point on its own."""
+        if not self.pair.critic_is_pointwise:
+            return critic(x), critic(x_fake)
+        scores = critic(torch.cat([x, x_fake]))
+        return scores[: len(x)], scores[len(x) :]
+
+    def probe(
+        self,
+        critic_parameters: Parameters,
+        generator_parameters: Parameters,
+        x: Float[Tensor, "n ..."],
+        z: Float[Tensor, "n ..."],
+        eps: Float[Tensor, " n"],
+    ) -> dict[str, Tensor]:
+        """What the measurements need of the networks, point by point; changes nothing.
+
+        ``fake_gradients`` is dL_G/dx_i, ``feedback`` is n |dL_G/dscore_i|.
+        """
+        critic = self.critic(critic_parameters)
+        x_fake = self.generator(generator_parameters)(z)
+        score_real, score_fake = critic(x), critic(x_fake)
+        generator_loss = self.recipe.objective.generator
+        per_score = torch.func.grad(generator_loss)(score_fake)
+        return {
+            "fakes": x_fake,
+            "score_real": score_real,
+            "score_fake": score_fake,
+            "slopes_hat": input_slopes(critic, interpolate(x, x_fake, eps)),
+            "slopes_real": input_slopes(critic, x),
+            "slopes_fake": input_slopes(critic, x_fake),
+            "fake_gradients": torch.func.grad(lambda points: generator_loss(critic(points)))(
+                x_fake
+            ),
+            "feedback": per_score.abs() * len(per_score),
+        }
+
+
+def _bound(module: nn.Module, parameters: Parameters) -> Callable[[Tensor], Tensor]:
+    def function(x: Tensor) -> Tensor:
+        output: Tensor = functional_call(module, parameters, (x,))
+        return output
+
+    return function
+
+
+def layers(module: nn.Module) -> list[list[str]]:
+    """Parameter names by layer: each linear or convolution, with the norm that follows it."""
+    groups: list[list[str]] = []
+    for prefix, layer in module.named_modules():
+        names = [name for name, _ in layer.named_parameters(prefix=prefix, recurse=False)]
+        if names and (isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d) or not groups):
+            groups.append(names)
+        elif names:
+            groups[-1].extend(names)
+    return groups
+
+
+def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]]) -> Scalars:
+    """Euclidean norm of a gradient, total and by layer: tags grad_norm/<network>..."""
+    squares = [
+        torch.stack([gradients[name].square().sum() for name in group]).sum() for group in groups
+    ]
+    total = {f"grad_norm/{network}": torch.stack(squares).sum().sqrt()}
+    by_layer = {
+        f"grad_norm/{network}_layer_{i}": square.sqrt() for i, square in enumerate(squares)
+    }
+    return total | by_layer
+
+
+def clipped(parameters: Parameters, clip_value: Tensor) -> Parameters:
+    """Parameters clamped to [-c, c], out of place; c = inf leaves them alone.
+
+    Source: arXiv:1701.07875, Algorithm 1, line 7.
+    """
+    return {name: torch.clamp(p, -clip_value, clip_value) for name, p in parameters.items()}

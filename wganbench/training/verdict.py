@@ -1,0 +1,99 @@
+"""What a run's numbers say, in words that claim no more than was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from wganbench.losses.recipes import Recipe
+from wganbench.records.table import Cell, series
+
+VANISHED_SHARE = 0.01
+"""A gradient under this share of the run's own maximum is small."""
+
+FAR_FROM_FLOOR = 2.0
+"""Exact W1 above this many floors: the samples are still bad."""
+
+
+def gradient_vanished(table: Mapping[str, Sequence[Cell]], floor: float) -> bool | None:
+    """Whether the generator's gradient vanished at the last evaluation.
+
+    It did when grad_norm/sample is under 1 % of the run's own maximum **while** exact W1
+    exceeds twice its floor; a small gradient near the floor means converged. None when
+    nothing was measured.
+    """
+    norms = dict(zip(*series(table, "grad_norm/sample"), strict=True))
+    distances = dict(zip(*series(table, "wasserstein/exact"), strict=True))
+    steps = [s for s in norms if s in distances and math.isfinite(norms[s])]
+    if not steps:
+        return None
+    last, largest = steps[-1], max(norms[s] for s in steps)
+    small = norms[last] < VANISHED_SHARE * largest
+    return small and distances[last] > FAR_FROM_FLOOR * floor
+
+
+def verdict(
+    metrics: Mapping[str, float], table: Mapping[str, Sequence[Cell]], recipe: Recipe, modes: int
+) -> list[str]:
+    """Sentences on coverage, distance, gradient and slope; those not measured are left out.
+
+    ``metrics`` holds the final values by tag, ``table`` the course of training, ``modes``
+    the number of modes of the target (0 when it has none).
+    """
+    lines = [
+        _coverage(metrics, modes),
+        _distance(metrics),
+        _gradient(metrics, table),
+        _slope(metrics, recipe),
+    ]
+    return [line for line in lines if line]
+
+
+def _coverage(metrics: Mapping[str, float], modes: int) -> str:
+    if "modes/covered" not in metrics:
+        return ""
+    covered, quality = metrics["modes/covered"], metrics["modes/high_quality"]
+    return (
+        f"{covered:.4g} of {modes} modes covered; "
+        f"{100 * quality:.1f} % of the samples are high quality."
+    )
+
+
+def _distance(metrics: Mapping[str, float]) -> str:
+    if "wasserstein/exact" not in metrics or not metrics.get("wasserstein/floor"):
+        return ""
+    exact, floor = metrics["wasserstein/exact"], metrics["wasserstein/floor"]
+    return (
+        f"Exact W1 {exact:.3f}, {exact / floor:.1f} times the {floor:.3f} "
+        "that a perfect generator scores."
+    )
+
+
+def _gradient(metrics: Mapping[str, float], table: Mapping[str, Sequence[Cell]]) -> str:
+    vanished = gradient_vanished(table, metrics.get("wasserstein/floor", math.inf))
+    _, norms = series(table, "grad_norm/sample")
+    if vanished is None or not norms or max(norms) == 0:
+        return ""
+    share = f"{100 * norms[-1] / max(norms):.2g} % of its largest"
+    if vanished:
+        return f"The generator's gradient vanished: {share} while the samples are still far off."
+    if norms[-1] < VANISHED_SHARE * max(norms):
+        return f"The generator's gradient is small ({share}) because the samples have arrived."
+    return f"The generator's gradient did not vanish: {share}."
+
+
+def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
+    if "critic/slope_mean" not in metrics:
+        return ""
+    mean, deviation = metrics["critic/slope_mean"], metrics["critic/slope_std"]
+    largest = metrics["critic/lipschitz"]
+    wanted = {
+        "1": "the penalty asks for 1",
+        "at most 1": "the penalty asks for at most 1",
+        "some K": "clipping asks only for some bound",
+        "none": "nothing holds it",
+    }[recipe.slope_target]
+    return (
+        f"Critic's slope at interpolates {mean:.2g} ± {deviation:.2g}, "
+        f"largest seen {largest:.3g}: {wanted}."
+    )
