@@ -186,8 +186,8 @@ def test_js_estimate_of_the_optimal_discriminator_between_two_gaussians(mu, shar
 
 
 def measure_js(n, **scores):
-    flat = make(n, bce=True, reals=torch.zeros(n, 2, 1), fakes=torch.zeros(n, 2, 1), **scores)
-    return measure(flat)["divergence/js_estimate"]
+    images = dict.fromkeys(("reals", "fakes", "fake_gradients"), torch.zeros(n, 1, 2, 2))
+    return measure(make(n, bce=True, **images, **scores))["divergence/js_estimate"]
 
 
 def test_js_estimate_ends_at_ln_2_and_is_no_better_than_the_discriminator():

@@ -38,14 +38,21 @@ def event_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("events.out.tfevents.*"))
 
 
+def age(folder: Path, seconds: int = 60) -> None:
+    """Rename a folder's event files as if they were written so many seconds ago."""
+    for file in event_files(folder):
+        head, second, rest = re.fullmatch(r"(.*tfevents\.)(\d+)(\..*)", file.name).groups()
+        file.rename(file.with_name(f"{head}{int(second) - seconds}{rest}"))
+
+
 def write(folder: Path, numbers: range, purge_step: int | None = None) -> None:
     with EventLog(folder, purge_step) as log:
         for step in numbers:
             log.scalars(step, {"loss/critic": step / 7, "modes/kl": -step})
 
 
-def test_scalars_survive_exactly_beyond_tensorboards_sample(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=10_500).astype(np.float32)
+def test_scalars_survive_exactly(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=500).astype(np.float32)
     with EventLog(tmp_path) as log:
         for step, value in enumerate(values):
             log.scalars(step, {"loss/critic": value})
@@ -75,6 +82,7 @@ def test_flush_brings_everything_to_the_disk(tmp_path: Path) -> None:
 
 def test_cut_leaves_each_step_once_in_one_file(tmp_path: Path) -> None:
     write(tmp_path, range(0, 60, 10))
+    age(tmp_path)
     write(tmp_path, range(30, 90, 10))
     assert len(event_files(tmp_path)) == 2
     cut_events(tmp_path, 40)
@@ -100,6 +108,7 @@ def test_cut_twice_is_cut_once_and_a_cut_of_nothing_is_nothing(tmp_path: Path) -
 def test_cut_keeps_pictures_histograms_parameters_and_layout_once(tmp_path: Path) -> None:
     picture = np.zeros((4, 6, 3), np.uint8)
     for _ in range(2):
+        age(tmp_path)
         with EventLog(tmp_path) as log:
             log.layout()
             for step in (1, 2):
@@ -146,6 +155,7 @@ def test_a_cut_killed_before_it_removes_the_other_files_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, range(3))
+    age(tmp_path)
     write(tmp_path, range(2, 6))
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", lambda *_, **__: None)
@@ -155,8 +165,28 @@ def test_a_cut_killed_before_it_removes_the_other_files_can_be_repeated(
     assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3, 4]
 
 
+def test_files_of_one_second_still_sort_in_the_order_of_writing(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    cut_events(tmp_path, 1)
+    write(tmp_path, range(2, 4))
+    write(tmp_path, range(4, 6))
+    assert len({file.name.split(".")[3] for file in event_files(tmp_path)}) == 3
+    assert steps(tmp_path, "loss/critic") == list(range(6))
+
+
+def test_what_follows_a_cut_sorts_after_it_even_if_the_clock_was_ahead(tmp_path: Path) -> None:
+    write(tmp_path, range(4))
+    age(tmp_path, seconds=-1000)
+    cut_events(tmp_path, 1)
+    (kept,) = event_files(tmp_path)
+    write(tmp_path, range(2, 4))
+    assert event_files(tmp_path)[0] == kept
+    assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3]
+
+
 def test_purge_step_hides_what_came_later(tmp_path: Path) -> None:
     write(tmp_path, range(6))
+    age(tmp_path)
     write(tmp_path, range(3, 5), purge_step=3)
     assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3, 4]
 

@@ -130,8 +130,10 @@ def test_fakes_that_cannot_be_shown_are_counted(d: int) -> None:
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_a_run_that_diverged_altogether_still_has_its_picture(d: int) -> None:
-    fakes = np.full((5, d), math.nan)
-    figure_to_rgb(final_figure(TABLE, cloud(d), fakes, title="diverged"))
+    table: dict[str, list[Cell]] = {"step": STEPS, "wasserstein/exact": [math.nan] * 4}
+    figure = final_figure(table, cloud(d), np.full((5, d), math.nan), title="diverged")
+    figure_to_rgb(figure)
+    assert "5 of 5 generated points are not finite" in notes_of(figure.axes[0])
 
 
 def test_images_are_flattened() -> None:
@@ -162,6 +164,7 @@ def test_the_final_figure_has_all_panels_with_their_references() -> None:
     assert "target 1 (gp)" in legend_of(panel(figure, "Critic's slope"))
     gradients = panel(figure, "Gradient norms")
     assert gradients.get_yscale() == "log"
+    np.testing.assert_array_equal(gradients.lines[0].get_ydata(), [1, np.nan, np.nan, 2])
     assert "generator: infinite" in legend_of(gradients)
     for name in ("Modes", "Exact earth mover's distance", "Critic's slope", "Gradient norms"):
         axes = panel(figure, name)
@@ -195,11 +198,11 @@ def test_a_column_of_nothing_is_a_missing_column() -> None:
 def test_png_is_the_figure_s_pixels_and_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = sample_figure(cloud(2), cloud(2), title="t")
-    path = tmp_path / "figure.png"
-    save_png(figure, path)
+    reals, fakes, path = cloud(2), cloud(2), tmp_path / "figure.png"
+    save_png(sample_figure(reals, fakes, title="t"), path)
+    pixels = figure_to_rgb(sample_figure(reals, fakes, title="t"))
     with Image.open(path) as picture:
-        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), figure_to_rgb(figure))
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), pixels)
     before = path.read_bytes()
 
     def fail(*_: object) -> None:
@@ -214,8 +217,8 @@ def test_png_is_the_figure_s_pixels_and_whole(
 def test_animation_holds_the_frames_in_order(tmp_path: Path) -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     frames = [np.full((6, 8, 3), colour, np.uint8) for colour in colours]
-    frames[-1][:3, :, :] = [[[255, 0, 0]]]
-    frames[-1][3, :, :] = [[[0, 255, 0]]]
+    frames[-1][:3] = colours[0]
+    frames[-1][3] = colours[1]
     animation(frames, tmp_path / "a.gif", 0.25)
     with Image.open(tmp_path / "a.gif") as picture:
         assert picture.n_frames == 3 and picture.info["loop"] == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wganbench.records import atomic
@@ -75,6 +75,7 @@ def test_json_is_strict(tmp_path: Path) -> None:
     assert content["config"] == {"betas": [0.5, 0.9], "path": "x", "n": 3, "array": [0, 1]}
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -169,7 +170,7 @@ def test_the_lock_refuses_another_process_and_names_it(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
-    fork = "import os\nchild = os.fork()\nif child: print(child, flush=True)"
+    fork = "import os\nif not os.fork(): print(os.getpid(), flush=True)"
     holder = start_holder(tmp_path, fork)
     assert holder.stdout is not None
     child = int(holder.stdout.readline())

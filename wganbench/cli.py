@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wganbench.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wganbench.training.finish import RunOutcome
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
@@ -17,7 +21,6 @@ WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
 app = typer.Typer(
     name="wganbench",
     help="Train BCE-GAN, WGAN-clip and WGAN-GP side by side, and measure what they claim.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -38,7 +41,7 @@ def complete_listing(incomplete: str) -> list[str]:
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
+        metavar="KEY=VALUE",
         help="Overrides, such as loss=clip seed=1 train.steps=2000, and Hydra's own flags.",
         autocompletion=complete_override,
         show_default=False,
@@ -48,14 +51,16 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 
 @app.callback(invoke_without_command=True)
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+def no_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    if show:
-        from importlib.metadata import version
+    if version:
+        from importlib.metadata import version as installed
 
-        print(f"wganbench {version('wganbench')}")
-        raise typer.Exit
+        print(f"wganbench {installed('wganbench')}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -67,11 +72,10 @@ def train(
 ) -> int:
     """Train one run, measure it and say how it went.
 
-    wganbench train                           WGAN-GP on the ring of 8 Gaussians
-
-    wganbench train loss=clip data=grid25     another loss, other data
-
-    wganbench train loss=gp --cfg job         print the configuration, do nothing
+    \b
+    wganbench train                         WGAN-GP on the ring of 8 Gaussians
+    wganbench train loss=clip data=grid25   another loss, other data
+    wganbench train loss=gp --cfg job       print the configuration, do nothing
 
     The same command continues an interrupted run, or reports a finished one.
     --config-dir DIR adds YAML files of your own.
@@ -88,9 +92,10 @@ def train(
         check_folder(config, stored_config)
 
     def task(config: RunConfig, folder: Path) -> int:
+        from wganbench.progress import RunView
         from wganbench.training.runs import train_run
 
-        return EXIT_CODES[train_run(config, folder).status]
+        return report(train_run(config, folder, RunView()))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     return run(arguments, task, accept) or 0
@@ -99,9 +104,10 @@ def train(
 @app.command()
 def resume(run: RunPath) -> int:
     """Finish a run that was interrupted; a finished one is left as it is."""
+    from wganbench.progress import RunView
     from wganbench.training.runs import resume_run
 
-    return EXIT_CODES[resume_run(run).status]
+    return report(resume_run(run, RunView()))
 
 
 @app.command()
@@ -109,12 +115,12 @@ def sample(
     run: RunPath,
     n: Annotated[int | None, typer.Option("-n", min=1, help="How many points.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The .npy file; RUN/generated.npy if not given.")
+        Path | None,
+        typer.Option("--out", help="A .npy, .npz or .csv file; else RUN/generated.npy."),
     ] = None,
 ) -> None:
     """Draw points from a trained generator into a file."""
     from wganbench.training.inspect import sample_run
-
     from wganbench.training.runs import stored_config
 
     count = n or stored_config(run).evaluate.final_n
@@ -129,9 +135,8 @@ def evaluate(
     n: Annotated[int | None, typer.Option("-n", min=10, help="On how many points.")] = None,
 ) -> None:
     """Measure a trained run again, on fresh points."""
-    from wganbench.training.inspect import evaluate_run
-
     from wganbench.listing import print_metrics
+    from wganbench.training.inspect import evaluate_run
     from wganbench.training.runs import stored_config
 
     print_metrics(evaluate_run(run, n or stored_config(run).evaluate.final_n))
@@ -160,6 +165,14 @@ def doctor() -> None:
     print_report()
 
 
+def report(outcome: RunOutcome) -> int:
+    """Print how a run ended; the exit code that says so."""
+    from wganbench.result import print_result
+
+    print_result(outcome)
+    return EXIT_CODES[outcome.status]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of a command line (default: the process's own).
 
@@ -171,7 +184,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         return fail(str(error), WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted", INTERRUPTED)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has seen enough (`| head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         # Typer carries its own click; its errors are told by the method they share.
         message = getattr(error, "format_message", None)

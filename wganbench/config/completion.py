@@ -65,7 +65,7 @@ def matching_keys(start: str, chosen: dict[str, str]) -> list[str]:
     (With one completion alone a shell would add a space after the ``=``.)
     """
     keys = [key for key in chosen_keys(chosen, directories()) if key.startswith(start)]
-    keys = [key for key in keys if key not in ("loss.name", "data.name", "network.name")]
+    keys = [key for key in keys if not re.fullmatch(r"\w+\.(name|kind)", key)]
     if len(keys) == 1:
         return [f"{keys[0]}=", *(f"{keys[0]}={value}" for value in values_of(keys[0], chosen))]
     return [f"{key}=" for key in keys]

@@ -80,8 +80,8 @@ def run(
     try:
         with hydra_process(arguments), run_id_resolver(check):
             hydra_main(entry)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise readable(error, parsed) from error
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if not from_configuration(error):
             raise
@@ -132,12 +132,13 @@ def hydra_main(entry: Callable[[DictConfig], None]) -> None:
 
 
 def from_configuration(error: Exception) -> bool:
-    """Whether an error that left Hydra speaks of the configuration or of a YAML file."""
+    """Whether an error that left Hydra speaks of flags, configuration, YAML files or folders."""
     import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    return isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)
+    kinds = (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError)
+    return isinstance(error, kinds)
 
 
 @contextmanager

@@ -30,12 +30,14 @@ def input_gradients(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, 
             raise ValueError(f"a critic returns scores of shape (n,); got {tuple(scores.shape)}")
         return scores.sum()
 
-    return torch.func.grad(total)(x)
+    gradients: Tensor = torch.func.grad(total)(x)
+    return gradients
 
 
 def input_slopes(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """|grad_x D(x)|_2 for each point: one norm a point, over all its dimensions."""
-    return torch.linalg.vector_norm(input_gradients(critic, x).flatten(start_dim=1), dim=1)
+    slopes: Tensor = torch.linalg.vector_norm(input_gradients(critic, x).flatten(1), dim=1)
+    return slopes
 
 
 def interpolate(

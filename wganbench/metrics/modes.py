@@ -75,7 +75,8 @@ def mode_coverage(
       the plane and keeps a perfect sampler at .98889 in any dimension d.
     KL = sum_k p_k ln(p_k / w_k) with 0 ln 0 = 0. A perfect sampler does not reach 0: its
     expected KL is about (K - 1) / (2 n). Without a high-quality sample it is None.
-    Weights default to equal ones; a mode of weight 0 is none. A sample that is not finite belongs to no mode, but to n.
+    Weights default to equal ones; a mode of weight 0 is none.
+    A sample that is not finite belongs to no mode, but counts in n.
 
     Raises ValueError for shapes that do not fit, a sigma that is not positive, weights that
     are negative or sum to 0, an unknown protocol, and for ``veegan`` and ``box`` in any

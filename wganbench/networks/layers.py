@@ -57,7 +57,8 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Float[Tensor, "n i"]) -> Float[Tensor, "n width"]:
-        return self.linear(x).unflatten(-1, (-1, self.pieces)).amax(dim=-1)
+        maps: Tensor = self.linear(x)
+        return maps.reshape(len(x), -1, self.pieces).amax(dim=-1)
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -79,4 +80,6 @@ class LayerNorm(nn.LayerNorm):
 
 def normalization(name: str, width: int) -> list[nn.Module]:
     """The normalisation layer named ``none``, ``layer`` or ``batch``, as a list to splice."""
-    return {"none": [], "layer": [LayerNorm(width)], "batch": [BatchNorm(width)]}[name]
+    if name == "none":
+        return []
+    return [{"layer": LayerNorm, "batch": BatchNorm}[name](width)]

@@ -1,4 +1,4 @@
-"""A run's TensorBoard events: writing them, and cutting them when a run goes back."""
+"""A run's TensorBoard events: scalars, pictures, histograms, parameters, layout."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from tensorboard.backend.event_processing import (  # type: ignore[import-untyped, unused-ignore]
-    event_file_loader,
-)
 from tensorboard.compat.proto import (  # type: ignore[import-untyped, unused-ignore]
-    event_pb2,
     summary_pb2,
 )
 from tensorboard.plugins.hparams import (  # type: ignore[import-untyped, unused-ignore]
@@ -24,15 +20,15 @@ from tensorboard.plugins.hparams import (  # type: ignore[import-untyped, unused
     metadata,
     plugin_data_pb2,
 )
-from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-ignore]
-    record_writer,
-)
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard import summary as torch_summary
 
-from wganbench.records.atomic import explained, replacing
+from wganbench.records.atomic import explained
+from wganbench.records.event_files import cut_events, wait_for_a_later_name
 from wganbench.records.layout import scalar_layout
 from wganbench.records.pictures import figure_to_rgb
+
+__all__ = ["EventLog", "cut_events"]
 
 FLUSH_SECONDS = 15
 SESSION_END = metadata.SESSION_END_INFO_TAG
@@ -46,13 +42,14 @@ END_STATUS = {
 class EventLog:
     """Writer of one run's events, all in the run's own folder, without sub-runs.
 
-    ``purge_step`` hides what an earlier writer left at this step and later; where the
-    files are cut with `cut_events` it is not needed. Raises OSError when the folder
-    cannot be written.
+    ``purge_step`` hides what an earlier writer left at this step and later: where the
+    files were cut with `cut_events`, from a TensorBoard that is open and has read them.
+    Raises OSError when the folder cannot be written.
     """
 
     def __init__(self, path: str | Path, purge_step: int | None = None) -> None:
         self._written: tuple[int, set[str]] = (0, set())
+        wait_for_a_later_name(Path(path))
         with explained(Path(path)):
             self._writer = SummaryWriter(str(path), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
 
@@ -131,51 +128,6 @@ class EventLog:
         if file is None:
             raise ValueError("these events are closed")
         file.add_summary(summary, step)
-
-
-def cut_events(path: str | Path, step: int) -> None:
-    """Leave of a folder's event files one, with each value up to ``step`` once.
-
-    A value is known by its step and tag; the last one written stays. Parameters and
-    layout (step 0) stay once, the mark of a finished session goes. A truncated last
-    record is dropped. The new file takes the first one's name in one step, so a process
-    that dies on the way leaves at worst files that the next call cuts again.
-    """
-    files = sorted(Path(path).glob("events.out.tfevents.*"))
-    if not files:
-        return
-    events = [event for file in files for event in _read(file)]
-    head = [event for event in events if event.file_version][:1]
-    kept = _once(event for event in events if event.step <= step)
-    with replacing(files[0]) as stream:
-        writer = record_writer.RecordWriter(stream)
-        for event in head + kept:
-            writer.write(event.SerializeToString())
-    for other in files[1:]:
-        other.unlink()
-
-
-def _read(file: Path) -> Iterable[Any]:
-    for record in event_file_loader.RawEventFileLoader(str(file)).Load():
-        yield event_pb2.Event.FromString(record)
-
-
-def _once(events: Iterable[Any]) -> list[Any]:
-    """Summaries in which each (step, tag) is left once, the last one, in their order."""
-    seen: set[tuple[int, str]] = set()
-    kept = []
-    for event in reversed(list(events)):
-        values = []
-        for value in event.summary.value:
-            if (event.step, value.tag) not in seen and value.tag != SESSION_END:
-                seen.add((event.step, value.tag))
-                values.append(value)
-        if values:
-            summary = summary_pb2.Summary(value=values)
-            kept.append(
-                event_pb2.Event(wall_time=event.wall_time, step=event.step, summary=summary)
-            )
-    return kept[::-1]
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

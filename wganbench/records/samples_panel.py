@@ -12,16 +12,16 @@ from wganbench.records.palette import BLACK, FAKE, GREY, MODE, REAL, SCORES
 
 POINTS_DRAWN = 2500
 BINS = 80
-DOTS: dict[str, dict[str, Any]] = {
-    "generated": {"color": FAKE, "linestyle": "", "marker": "o", "markersize": 3.6, "markeredgewidth": 0},
-    "real": {"color": REAL, "linestyle": "", "marker": "o", "markersize": 1.8, "markeredgewidth": 0},
-    "mode": {"color": MODE, "linestyle": "", "marker": "o", "markersize": 11, "fillstyle": "none",
-             "markeredgewidth": 1.3},
-}  # fmt: skip
-KEY_SIZES = {"real": 5, "generated": 6, "mode": 11}
-"""Markers in the legend are larger than the points they stand for."""
 LEVELS = 12
 MARGIN = 0.2
+POINT: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0}
+DOTS: dict[str, dict[str, Any]] = {
+    "generated": POINT | {"color": FAKE, "markersize": 3.6},
+    "real": POINT | {"color": REAL, "markersize": 1.8},
+    "mode": POINT | {"color": MODE, "markersize": 11, "fillstyle": "none", "markeredgewidth": 1.3},
+}
+KEY_SIZES = {"real": 5, "generated": 6, "mode": 11}
+"""Markers in the legend are larger than the points they stand for."""
 ARROW_SHARE = 0.12
 """The longest arrow as a share of the panel's width."""
 
@@ -139,7 +139,7 @@ def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
     axes.quiver(*points[sound].T, *scaled.T, angles="xy", scale_units="xy", scale=1,
                 color=BLACK, width=0.004, zorder=5)  # fmt: skip
     axes.plot([], [], color=BLACK, linestyle="", marker=r"$\rightarrow$", markersize=13,
-              label=f"where the generator is pushed\n(longest: {longest:.2g})")  # fmt: skip
+              label=f"told to move\n(longest: {longest:.2g})")  # fmt: skip
 
 
 def _histogram(axes: Axes, real: np.ndarray, fake: np.ndarray, centres: np.ndarray | None) -> int:
@@ -178,4 +178,4 @@ def _notes(axes: Axes, total: int, outside: int, broken: int) -> None:
                   zorder=6, bbox={"facecolor": "white", "edgecolor": GREY, "alpha": 0.9,
                                   "boxstyle": "round,pad=0.3"})  # fmt: skip
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=4, frameon=False,
-                fontsize=9.5, columnspacing=1.2, handletextpad=0.4)  # fmt: skip
+                fontsize=9.5, columnspacing=1, handletextpad=0.3)  # fmt: skip

@@ -57,7 +57,7 @@ class MetricsTable:
 
     def cut(self, step: int) -> None:
         """Drop the rows after ``step``, and every broken line, in one step."""
-        self._rewrite(step)
+        self._rewrite(float(step))
 
     def _rewrite(self, last: float) -> None:
         """Keep the whole rows up to ``last``; write only when that changes the file."""

@@ -73,9 +73,7 @@ def _evaluates(step: int, config: RunConfig) -> bool:
     return bool(every) and (step % every == 0 or step == config.train.steps)
 
 
-def _record(
-    stack: Stack, recorders: list[Recorder], clock: Clock, progress: Progress
-) -> None:
+def _record(stack: Stack, recorders: list[Recorder], clock: Clock, progress: Progress) -> None:
     """Read the device once and write a row of every run; measure where that is due."""
     step, config = stack.steps_done, stack.config
     rows, diverged_at = stack.scalars(), stack.diverged_at()

@@ -42,7 +42,8 @@ def _adam(
     adam(
         parameters,
         gradients,
-        *moments,
+        moments[0],
+        moments[1],
         [],
         steps,
         foreach=True,

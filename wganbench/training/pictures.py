@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,12 +26,27 @@ ARROWS = 64
 """Fakes that carry an arrow."""
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What is drawn around the samples; None where the data has no modes or is not planar."""
+
+    modes: np.ndarray | None
+    critic_grid: CriticGrid | None
+    arrows: Arrows | None
+
+
 def progress_picture(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Figure:
     """Reals, fakes and critic at this step."""
     config = stack.configs[run]
-    title = f"{config.data.name}, {config.loss.name}, seed {config.seed}, step {stack.steps_done}"
+    around = surroundings(stack, run, points)
     return sample_figure(
-        points["reals"].numpy(), points["fakes"].numpy(), title=title, **_extras(stack, run, points)
+        points["reals"].numpy(),
+        points["fakes"].numpy(),
+        title=f"{config.data.name}, {config.loss.name}, seed {config.seed}, "
+        f"step {stack.steps_done}",
+        modes=around.modes,
+        critic_grid=around.critic_grid,
+        arrows=around.arrows,
     )
 
 
@@ -42,11 +58,11 @@ def final_picture(
     title: str,
 ) -> Figure:
     """The run at a glance: samples, and the measurements over training."""
-    extras = _extras(stack, run, points)
+    around = surroundings(stack, run, points)
     floor = stack_floor(stack, stack.config.evaluate.n)
     target, label = slope_target(stack.algorithm.recipe)
     notes = CurveNotes(
-        mode_count=None if extras["modes"] is None else len(extras["modes"]),
+        mode_count=None if around.modes is None else len(around.modes),
         floor_sd=floor.sd if floor else None,
         slope_target=target,
         slope_label=label,
@@ -56,8 +72,10 @@ def final_picture(
         points["reals"].numpy(),
         points["fakes"].numpy(),
         title=title,
+        modes=around.modes,
+        critic_grid=around.critic_grid,
+        arrows=around.arrows,
         notes=notes,
-        **extras,
     )
 
 
@@ -70,17 +88,15 @@ def slope_target(recipe: Recipe) -> tuple[float | None, str]:
     return None, "target"
 
 
-def _extras(stack: Stack, run: int, points: Mapping[str, Tensor]) -> dict[str, object]:
+def surroundings(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Surroundings:
+    """Modes, critic and arrows of one run at this step."""
     modes = getattr(stack.target, "modes", None)
+    centres = None if modes is None else modes.cpu().numpy()
     reals, fakes = points["reals"], points["fakes"]
-    planar = reals.shape[1:] == (2,)
-    return {
-        "modes": None if modes is None else modes.cpu().numpy(),
-        "critic_grid": critic_grid(stack, run, reals) if planar else None,
-        "arrows": Arrows(fakes[:ARROWS].numpy(), -points["fake_gradients"][:ARROWS].numpy())
-        if planar
-        else None,
-    }
+    if reals.shape[1:] != (2,):
+        return Surroundings(centres, None, None)
+    arrows = Arrows(fakes[:ARROWS].numpy(), -points["fake_gradients"][:ARROWS].numpy())
+    return Surroundings(centres, critic_grid(stack, run, reals), arrows)
 
 
 def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:

@@ -82,7 +82,9 @@ def train_runs(
         for config, folder in zip(configs, held, strict=True):
             _claim(config, folder)
         finished = {
-            i: outcome for i, folder in enumerate(held) if (outcome := _finished(folder)) is not None
+            i: outcome
+            for i, folder in enumerate(held)
+            if (outcome := _finished(folder)) is not None
         }
         left = [i for i in range(len(held)) if i not in finished]
         if left:

@@ -322,4 +322,3 @@ def _moved(parameters: Parameters, moves: Parameters, rate: Tensor) -> Parameter
 def _assign(parameters: Parameters, values: Parameters) -> None:
     for name, parameter in parameters.items():
         parameter.copy_(values[name])
-

@@ -142,9 +142,7 @@ def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]])
         torch.stack([gradients[name].square().sum() for name in group]).sum() for group in groups
     ]
     total = {f"grad_norm/{network}": torch.stack(squares).sum().sqrt()}
-    by_layer = {
-        f"grad_norm/{network}_layer_{i}": square.sqrt() for i, square in enumerate(squares)
-    }
+    by_layer = {f"grad_norm/{network}_layer_{i}": square.sqrt() for i, square in enumerate(squares)}
     return total | by_layer
 
 

@@ -37,4 +37,5 @@ def draw_block(
 ) -> Tensor:
     """All batches of one block: shape (BLOCK_STEPS, batch_size, ...)."""
     generator = stream_generator(seed, stream, block, device)
-    return draw(BLOCK_STEPS * batch_size, generator).unflatten(0, (BLOCK_STEPS, batch_size))
+    drawn = draw(BLOCK_STEPS * batch_size, generator)
+    return drawn.reshape(BLOCK_STEPS, batch_size, *drawn.shape[1:])

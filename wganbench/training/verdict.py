@@ -74,7 +74,7 @@ def _gradient(metrics: Mapping[str, float], table: Mapping[str, Sequence[Cell]])
     _, norms = series(table, "grad_norm/sample")
     if vanished is None or not norms or max(norms) == 0:
         return ""
-    share = f"{100 * norms[-1] / max(norms):.2g} % of its largest"
+    share = f"{100 * norms[-1] / max(norms):.1f} % of its largest"
     if vanished:
         return f"The generator's gradient vanished: {share} while the samples are still far off."
     if norms[-1] < VANISHED_SHARE * max(norms):

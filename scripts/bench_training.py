@@ -1,0 +1,185 @@
+"""How fast a run trains, against the loop that everybody writes, in one process.
+
+    python scripts/bench_training.py                 # the table of the README
+    python scripts/bench_training.py --widths 64 --repeats 5
+
+WGAN-GP on ring8, batch 256, n_critic 5, three hidden layers. Our side includes reading
+and writing the records every 50 steps. Sides alternate, and each figure is a median
+over the repeats, because the machine is shared; ratios are what counts. Beside them
+stand the floating-point operations that an iteration needs, the rate of matrix products
+measured at those very sizes, and the share of it that is reached. First it checks that
+both sides reach the same loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from textbook import TextbookGAN
+
+from wganbench.config import RunConfig, compose
+from wganbench.data import load
+from wganbench.records.folder import RunFolder
+from wganbench.training.interrupt import StopRequest
+from wganbench.training.loop import Clock, train_loop
+from wganbench.training.recorder import Recorder, columns
+from wganbench.training.stack import Stack
+
+BATCH, N_CRITIC = 256, 5
+SETTINGS = ["loss=gp", "data=ring8", "tuned=none", "loss.gp_lambda=0.1", "train.betas=[0.5,0.9]"]
+RATES = ["train.critic_lr=5e-3", "train.generator_lr=1e-3", "train.decay=none"]
+NEVER = 10**9
+
+
+def config(width: int, seed: int, precision: str) -> RunConfig:
+    return compose(
+        [
+            *SETTINGS,
+            *RATES,
+            f"network.width={width}",
+            f"seed={seed}",
+            f"precision={precision}",
+            f"train.steps={NEVER}",
+            f"checkpoint.every_n_steps={NEVER}",
+            "evaluate.every_n_steps=0",
+            "compile=true",
+            "device=cpu",
+        ]
+    )
+
+
+def textbook(width: int) -> TextbookGAN:
+    torch.manual_seed(0)
+    target, draw = load("ring8"), torch.Generator().manual_seed(0)
+    return TextbookGAN(
+        width,
+        lambda n: target.sample(n, draw),
+        batch_size=BATCH,
+        n_critic=N_CRITIC,
+        gp_lambda=0.1,
+        critic_lr=5e-3,
+        generator_lr=1e-3,
+        betas=(0.5, 0.9),
+    )
+
+
+class Ours:
+    """A stack with its recorders, advanced some steps at a time."""
+
+    def __init__(self, width: int, runs: int, precision: str, folder: Path) -> None:
+        configs = [config(width, seed, precision) for seed in range(runs)]
+        self.stack = Stack(configs, torch.device("cpu"))
+        tags = columns(self.stack)
+        self.recorders = [
+            Recorder(RunFolder(folder / f"{width}-{precision}-{runs}-{i}").create(), c, tags, 0)
+            for i, c in enumerate(configs)
+        ]
+        self.runs = runs
+        self.advance(3)
+
+    def advance(self, steps: int) -> None:
+        train = self.stack.config.train
+        end, train.steps = train.steps, self.stack.steps_done + steps
+        clock = Clock(0.0, self.stack.steps_done)
+        train_loop(self.stack, self.recorders, clock, StopRequest(), lambda step, values: None)
+        train.steps = end
+
+
+def milliseconds(work: Callable[[], object], per: int) -> float:
+    start = time.perf_counter()
+    work()
+    return (time.perf_counter() - start) / per * 1e3
+
+
+def operations(width: int) -> float:
+    """Floating-point operations of one iteration's matrix products, for one run.
+
+    A pass of one network over one batch costs 2 n (2 w + 2 w^2 + out w). A critic step
+    takes 11 passes (fakes 1, three forwards 3, slope 1, its derivative 2, two backwards
+    of two passes each 4), the generator step 5.
+    """
+    one_pass = 2 * BATCH * (2 * width + 2 * width**2 + 1.5 * width)
+    return one_pass * (11 * N_CRITIC + 5)
+
+
+def product_rate(width: int, runs: int, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of the hidden layers' batched product."""
+    x, w = torch.randn(runs, BATCH, width).to(dtype), torch.randn(runs, width, width).to(dtype)
+    repeats = max(1, int(2e9 / (2 * runs * BATCH * width**2)))
+
+    def work() -> None:
+        for _ in range(repeats):
+            torch.bmm(x, w)
+
+    work()
+    per = statistics.median(milliseconds(work, repeats) for _ in range(5))
+    return 2 * runs * BATCH * width**2 / per * 1e3
+
+
+def same_loss(steps: int = 400) -> None:
+    """Both sides' critic loss after ``steps`` iterations, means over the last half."""
+    theirs, ours = textbook(64), Stack([config(64, 0, "fp32")], torch.device("cpu"))
+    left, right = [], []
+    for step in range(steps):
+        loss, _ = theirs.iterate()
+        ours.iterate()
+        if step >= steps // 2:
+            left.append(float(loss.detach()))
+            right.append(ours.scalars()[0]["loss/critic"])
+    print(
+        f"critic loss over steps {steps // 2}-{steps}: textbook {statistics.mean(left):.4f} "
+        f"(sd {statistics.stdev(left):.4f}), wganbench {statistics.mean(right):.4f} "
+        f"(sd {statistics.stdev(right):.4f})\n"
+    )
+
+
+def bench_width(width: int, repeats: int, steps: int, folder: Path) -> None:
+    loop = textbook(width)
+    loop.iterate()
+    sides = {
+        (runs, precision): Ours(width, runs, precision, folder)
+        for runs, precision in ((1, "fp32"), (8, "fp32"), (8, "bf16"))
+    }
+    base: list[float] = []
+    times: dict[tuple[int, str], list[float]] = {side: [] for side in sides}
+    for _ in range(repeats):
+        base.append(milliseconds(lambda: [loop.iterate() for _ in range(steps)], steps))
+        for side, ours in sides.items():
+            times[side].append(milliseconds(lambda: ours.advance(steps), steps * side[0]))  # noqa: B023
+    textbook_ms = statistics.median(base)
+    print(f"width {width}: textbook loop {textbook_ms:.2f} ms an iteration")
+    for (runs, precision), measured in times.items():
+        ours_ms = statistics.median(measured)
+        ratio = statistics.median(t / o for t, o in zip(base, measured, strict=True))
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        rate = product_rate(width, runs, dtype)
+        reached = operations(width) / ours_ms * 1e3
+        print(
+            f"  {runs} run{'s' if runs > 1 else ' '} {precision}: {ours_ms:6.2f} ms a run, "
+            f"{ratio:5.2f}x  | {operations(width) / 1e6:7.0f} MFLOP, {reached / 1e9:6.1f} of "
+            f"{rate / 1e9:6.1f} GFLOP/s: {reached / rate:.2f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--widths", type=int, nargs="+", default=[16, 64, 128])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=100, help="steps of one measurement")
+    arguments = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    same_loss()
+    with tempfile.TemporaryDirectory() as folder:
+        for width in arguments.widths:
+            bench_width(width, arguments.repeats, arguments.steps, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""Composition, precedence, typing, identity: what a command line means."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wganbench.config import (
+    OUTSIDE_IDENTITY,
+    ConfigError,
+    RunConfig,
+    compose,
+    digest,
+    from_dict,
+    identity,
+    run_folder,
+    run_id,
+    to_dict,
+)
+from wganbench.config.convert import check_range, convert
+from wganbench.config.hydra_entry import compose_values
+from wganbench.config.keys import GROUPS, all_keys, directories
+from wganbench.config.suggest import ALIASES, nearest
+from wganbench.config.validation import validate
+from wganbench.presets import conf_directory, describe_preset, preset_names
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, Any]:
+    """The default run, composed; tests change copies of it."""
+    return compose_values(["tuned=none"])
+
+
+def changed(values: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    """A copy with other values at dotted keys (written with ``__`` for the dot)."""
+    copy: dict[str, Any] = json.loads(json.dumps(values))
+    for key, value in keys.items():
+        *sections, name = key.split("__")
+        part = copy
+        for section in sections:
+            part = part[section]
+        part[name] = value
+    return copy
+
+
+PRESETS = [(group, name) for group in GROUPS for name in preset_names(group)]
+
+
+@pytest.mark.parametrize(("group", "name"), PRESETS)
+def test_every_yaml_composes_and_validates(group: str, name: str, tmp_path: Path) -> None:
+    overrides = [f"{group}={name}"]
+    if group == "tuned" and name != "none":
+        loss, data = name.split("-", 1)
+        overrides += [f"loss={loss}", f"data={data}"]
+    if (group, name) == ("data", "points"):
+        np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(1000, 2)))
+        overrides.append(f"data.path={tmp_path / 'cloud.npy'}")
+    config = compose(overrides)
+    assert isinstance(config, RunConfig)
+    if group in ("loss", "data", "network"):
+        assert getattr(config, group).name == name
+
+
+@pytest.mark.parametrize(("group", "name"), PRESETS)
+def test_every_yaml_says_what_it_is_and_where_it_comes_from(group: str, name: str) -> None:
+    text = describe_preset(group, name)
+    assert len(text) > 20
+    if name != "none" and group != "tuned":
+        assert "Source:" in text
+
+
+def test_no_experiment_names_the_folder() -> None:
+    for path in (conf_directory() / "experiment").glob("*.yaml"):
+        assert "name" not in yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_critic", "optimizer", "rate", "betas", "coefficients"),
+    [
+        ("gp", 5, "adam", 1e-4, [0, 0.9], {"gp_lambda": 10}),
+        ("lp", 5, "adam", 1e-4, [0, 0.9], {"gp_lambda": 10}),
+        ("bce_gp", 5, "adam", 1e-4, [0, 0.9], {"gp_lambda": 10}),
+        ("wasserstein", 5, "adam", 1e-4, [0, 0.9], {}),
+        ("clip", 5, "rmsprop", 5e-5, [0, 0.99], {"clip_value": 0.01}),
+        ("bce", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("bce_saturating", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("bce_r1", 1, "rmsprop", 1e-4, [0, 0.99], {"r1_gamma": 10}),
+    ],
+)
+def test_without_tuning_a_loss_has_its_papers_settings(
+    loss: str,
+    n_critic: int,
+    optimizer: str,
+    rate: float,
+    betas: list[float],
+    coefficients: dict[str, float],
+) -> None:
+    config = validate(compose_values([f"loss={loss}", "tuned=none"]))
+    train = config.train
+    assert (config.loss.n_critic, train.optimizer, train.decay) == (n_critic, optimizer, "none")
+    assert (train.critic_lr, train.generator_lr, train.betas) == (rate, rate, betas)
+    assert config.loss.coefficients == coefficients
+
+
+def test_the_papers_toy_protocols() -> None:
+    """Improved-WGAN's gan_toy.py and PacGAN's ring, as their authors published them."""
+    toy = compose(["experiment=wgan_gp_toy"])
+    assert (toy.train.steps, toy.train.batch_size, toy.loss.n_critic) == (100_000, 256, 5)
+    assert (toy.network.options["width"], toy.network.options["depth"]) == (512, 3)
+    assert toy.loss.coefficients == {"gp_lambda": 0.1} and toy.train.betas == [0.5, 0.9]
+    ring = compose(["experiment=pacgan_ring8"])
+    assert (ring.train.steps, ring.train.batch_size, ring.loss.name) == (400_000, 100, "bce")
+    assert ring.data.options["train_points"] == 100_000
+    assert (ring.train.critic_lr, ring.train.betas[0]) == (1e-4, 0.8)
+    assert ring.network.options["critic_pieces"] == 5
+
+
+# Types.
+
+
+def test_2_and_2_0_are_one_value() -> None:
+    same = [
+        ["loss.gp_lambda=2", "train.steps=1000", "data.radius=1", "network.width=32"],
+        ["loss.gp_lambda=2.0", "train.steps=1e3", "data.radius=1.0", "network.width=32.0"],
+    ]
+    first, second = (compose(overrides) for overrides in same)
+    assert first == second and run_id(first) == run_id(second)
+    assert isinstance(second.network.options["width"], int)
+    assert isinstance(first.data.options["radius"], float)
+    assert run_id(compose(["loss.gp_lambda=2.5"])) != run_id(compose(["loss.gp_lambda=2"]))
+
+
+def test_true_is_a_name_where_a_name_is_asked_for() -> None:
+    assert validate(compose_values(["compile=true"])).compile == "true"
+    assert validate(compose_values(["name=2024"])).name == "2024"
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_a_whole_number_is_the_same_however_it_is_written(n: int) -> None:
+    assert convert(n, int, "k") == convert(float(n), int, "k") == n
+    assert repr(convert(n, float, "k")) == repr(float(n))
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (1.5, int),
+        (True, int),
+        (True, float),
+        ("3", int),
+        (math.nan, float),
+        (math.inf, int),
+        (1, bool),
+        ("true", bool),
+        ([1], str),
+        ("ab", list[str]),
+        (3, list[int]),
+        ([1, "x"], list[int]),
+        ({"a": "x"}, dict[str, float]),
+        (None, int),
+        ("x", int | None),
+    ],
+)
+def test_another_type_is_refused_by_name(value: Any, hint: Any) -> None:
+    with pytest.raises(ConfigError, match="train.key"):
+        convert(value, hint, "train.key")
+
+
+def test_bounds_are_exact() -> None:
+    for metadata, good, bad in (
+        ({"least": 1}, 1, 0),
+        ({"above": 0}, 1e-300, 0),
+        ({"below": 1}, 1 - 1e-9, 1),
+        ({"choices": ("a", "b")}, "b", "c"),
+        ({"length": 2}, [1, 2], [1]),
+        ({"least": 0, "length": 2}, [0, 0], [0, -1]),
+    ):
+        check_range(good, metadata, "k")
+        with pytest.raises(ConfigError):
+            check_range(bad, metadata, "k")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"loss__gp_lambda": -0.1}, "loss.gp_lambda must be at least 0"),
+        ({"loss__gp_lambda": math.inf}, "loss.gp_lambda must be finite"),
+        ({"loss__n_critic": 0}, "loss.n_critic must be at least 1"),
+        ({"train__critic_lr": 0}, "train.critic_lr must be above 0"),
+        ({"train__generator_lr": math.inf}, "train.generator_lr must be finite"),
+        ({"train__betas": [0.5]}, "train.betas holds 2"),
+        ({"train__betas": [0.5, 1.0]}, "train.betas must be at least 0 and below 1"),
+        ({"train__average_decay": 1}, "train.average_decay must be below 1"),
+        ({"train__decay": "linea"}, "did you mean linear"),
+        ({"train__burst_n_critic": 100}, "never used"),
+        ({"train__burst_first_steps": 25}, "train.burst_n_critic must be at least"),
+        ({"precision": "fp16"}, "precision=fp16: no such choice"),
+        ({"device": "gpu"}, "device is auto, cpu, cuda"),
+        ({"name": "../up"}, "name names a folder"),
+        ({"output_dir": " "}, "output_dir is empty"),
+        ({"evaluate__protocol": "veegn"}, "did you mean veegan"),
+        ({"log": 5}, "log is a group of keys"),
+        ({"train__stepz": 5}, "did you mean train.steps"),
+        ({"sed": 5}, "did you mean seed"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    values: dict[str, Any], keys: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        validate(changed(values, **keys))
+    assert "\n" not in str(caught.value)
+
+
+def test_bursts_as_in_the_wgan_authors_code(values: dict[str, Any]) -> None:
+    train = validate(
+        changed(
+            values,
+            train__burst_n_critic=100,
+            train__burst_first_steps=25,
+            train__burst_every_n_steps=500,
+        )
+    ).train
+    assert train.burst_n_critic == 100
+
+
+def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
+    for section, name in (("train", "steps"), ("loss", "n_critic"), ("data", "kind")):
+        copy = changed(values)
+        del copy[section][name]
+        with pytest.raises(ConfigError, match=f"{section}.{name} is missing"):
+            validate(copy)
+
+
+# Identity.
+
+OTHER = {
+    "seed": 1, "device": "cpu", "precision": "bf16", "compile": "false", "deterministic": True,
+    "name": "other", "output_dir": "elsewhere", "overwrite": True, "loss__gp_lambda": 3,
+    "data__sigma": 0.5, "network__width": 7, "train__steps": 3, "log__every_n_steps": 7,
+    "evaluate__n": 77, "checkpoint__every_n_steps": 77,
+}  # fmt: skip
+
+
+def test_identity_leaves_out_exactly_the_declared_keys(values: dict[str, Any]) -> None:
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    assert {key.split("__")[0] for key in OTHER} == fields
+    config = validate(values)
+    assert set(identity(config)) == fields - set(OUTSIDE_IDENTITY)
+    for key, value in OTHER.items():
+        other = validate(changed(values, **{key: value}))
+        assert other != config
+        assert (digest(other) == digest(config)) == (key in OUTSIDE_IDENTITY), key
+        assert (run_id(other) == run_id(config)) == (key in OUTSIDE_IDENTITY), key
+
+
+def test_run_id_is_legible_and_safe(values: dict[str, Any]) -> None:
+    config = validate(changed(values, loss__gp_lambda=10, seed=3))
+    assert re.fullmatch(r"ring8-gp-gp_lambda=10-seed=3-[0-9a-f]{8}", run_id(config))
+    assert run_folder(config) == Path("outputs") / "ring8" / run_id(config)
+    assert run_id(config).endswith(digest(config)[:8])
+    bce = validate(compose_values(["loss=bce", "tuned=none"]))
+    assert re.fullmatch(r"ring8-bce-seed=0-[0-9a-f]{8}", run_id(bce))
+
+
+def test_a_stored_configuration_comes_back_equal(values: dict[str, Any]) -> None:
+    config = validate(values)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_no_clipping_survives_json() -> None:
+    config = validate(compose_values(["loss=clip", "loss.clip_value=inf"]))
+    stored = json.dumps(to_dict(config), allow_nan=False)
+    assert from_dict(json.loads(stored)).loss.coefficients["clip_value"] == math.inf
+
+
+# Suggestions.
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("loss.gp_lamda", "loss.gp_lambda"),
+        ("loss.gp_lamba", "loss.gp_lambda"),
+        ("loss.lambda", "loss.gp_lambda"),
+        ("n_critic", "loss.n_critic"),
+        ("train.n_critic", "loss.n_critic"),
+        ("lr", "train.critic_lr and train.generator_lr"),
+        ("epochs", "train.steps"),
+        ("iterations", "train.steps"),
+        ("bs", "train.batch_size"),
+        ("clip", "loss.clip_value"),
+        ("los", "loss"),
+        ("trian.steps", "train.steps"),
+        ("train.stpes", "train.steps"),
+        ("network.widht", "network.width"),
+        ("dataset", "data"),
+        ("xyzzy", None),
+    ],
+)
+def test_nearest_key(typed: str, meant: str | None) -> None:
+    assert nearest(typed, all_keys(directories())) == meant
+
+
+def test_every_alias_leads_to_a_key() -> None:
+    keys = set(all_keys(directories()))
+    for ours in ALIASES.values():
+        assert keys.issuperset(ours.split(" and ")), ours

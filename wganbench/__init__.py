@@ -1,0 +1,42 @@
+"""wganbench: BCE-GAN, WGAN with clipping and WGAN-GP side by side, measured.
+
+    >>> import wganbench                                            # doctest: +SKIP
+    >>> run = wganbench.train(["loss=gp", "data=ring8"])            # doctest: +SKIP
+    >>> run.metrics["modes/covered"], run.sample(1000).shape        # doctest: +SKIP
+    (8.0, (1000, 2))
+
+Losses stand in `wganbench.losses`, targets in `wganbench.data`, measurements in
+`wganbench.metrics`. Importing this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wganbench.training.inspect import Run
+
+__all__ = ["load_run", "train"]
+__version__ = "0.1.0"
+
+
+def train(overrides: list[str]) -> Run:
+    """Train one run as ``wganbench train`` does, and return it.
+
+    ``overrides`` are those of the command line, such as ``["loss=gp", "seed=3"]``. A
+    finished run of the same configuration is returned as it is; an interrupted one goes
+    on. Raises ConfigError for a wrong configuration.
+    """
+    from wganbench.config import compose, run_folder
+    from wganbench.training.inspect import Run
+    from wganbench.training.runs import train_run
+
+    config = compose(overrides)
+    return Run(train_run(config, run_folder(config)).path)
+
+
+def load_run(path: str) -> Run:
+    """The run in a folder. Raises ConfigError when there is none that can be read."""
+    from wganbench.training.inspect import Run
+
+    return Run(path)

@@ -1,0 +1,1 @@
+"""Training: Algorithm 1 for one run (step), for R runs at once (stack), over time (loop)."""

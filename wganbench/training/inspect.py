@@ -1,0 +1,129 @@
+"""Looking at a run afterwards: load it, draw from its generator, measure it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from wganbench.config import ConfigError, RunConfig
+from wganbench.records.atomic import replacing
+from wganbench.records.folder import RunFolder
+from wganbench.records.table import Table, read_table
+from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.training.device import pick_device
+from wganbench.training.measuring import measure_stack
+from wganbench.training.runs import stored_config
+from wganbench.training.stack import Stack
+from wganbench.training.streams import stream_generator
+
+REPEAT_DRAW = 1000
+"""Numbers the draws of later measurements, so that they differ from training's own."""
+
+
+class Run:
+    """A run on disk: its configuration, its records and its trained generator.
+
+    Raises ConfigError when the folder holds no run that this version can read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config: RunConfig = stored_config(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, status={self.status!r})"
+
+    @property
+    def status(self) -> str:
+        """running, completed, diverged, failed or interrupted."""
+        return str(self.record["status"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final values by tag; the last finite ones of a run that diverged."""
+        return dict(self.record["metrics"] or {})
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """run.json as it is now."""
+        return RunFolder(self.path).read()
+
+    @property
+    def table(self) -> Table:
+        """metrics.csv as columns: ``step`` and one list a tag, None where a cell is empty."""
+        return read_table(RunFolder(self.path).metrics_csv)
+
+    def sample(self, n: int, seed: int = 0) -> Float32[np.ndarray, "n ..."]:
+        """``n`` points from the trained generator; the same for the same ``seed``."""
+        latent = self.stack.algorithm.pair.latent
+        with torch.no_grad():
+            z = latent.sample(n, stream_generator(seed, "sample", 0, self.stack.device))
+            return np.asarray(self.generator(z).cpu())
+
+    def generator(self, z: Tensor) -> Tensor:
+        """The trained generator as a function from latents (n, *latent) to points (n, *shape)."""
+        parameters = self.stack.run_parameters(0, "generator")
+        return self.stack.exact_algorithm.generator(parameters)(z)
+
+    def critic(self, x: Tensor) -> Tensor:
+        """The trained critic as a function from points (n, *shape) to scores (n,)."""
+        parameters = self.stack.run_parameters(0, "critic")
+        return self.stack.exact_algorithm.critic(parameters)(x)
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The trained networks, as a stack of one. Raises ConfigError without a checkpoint."""
+        try:
+            checkpoint, _ = newest_checkpoint(RunFolder(self.path).checkpoint)
+        except CheckpointError as error:
+            raise ConfigError(str(error)) from error
+        if checkpoint is None:
+            raise ConfigError(f"{self.path} has no checkpoint yet: nothing is trained")
+        stack = Stack([self.config], pick_device("auto"))
+        stack.load_run_state(0, checkpoint.step, checkpoint.tensors)
+        return stack
+
+
+def load_run(path: str | Path) -> Run:
+    """The run in a folder. Raises ConfigError when there is none that can be read."""
+    return Run(path)
+
+
+def sample_run(path: Path, n: int, out: Path, seed: int = 0) -> None:
+    """Write ``n`` generated points to ``out``, a .npy, .npz or .csv file.
+
+    Raises ConfigError for another kind of file or one that cannot be written.
+    """
+    writers: dict[str, Callable[[Any, np.ndarray], None]] = {
+        ".npy": np.save,
+        ".npz": _save_npz,
+        ".csv": _save_csv,
+    }
+    if out.suffix not in writers:
+        raise ConfigError(f"--out {out}: write a .npy, .npz or .csv file")
+    points = load_run(path).sample(n, seed)
+    try:
+        with replacing(out) as file:
+            writers[out.suffix](file, points)
+    except OSError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _save_npz(file: Any, points: np.ndarray) -> None:
+    np.savez(file, fakes=points)
+
+
+def _save_csv(file: Any, points: np.ndarray) -> None:
+    np.savetxt(file, points.reshape(len(points), -1), delimiter=",", fmt="%.9g")
+
+
+def evaluate_run(path: Path, n: int) -> dict[str, float]:
+    """Measure a trained run again on ``n`` fresh fakes and held-out reals: values by tag."""
+    return measure_stack(load_run(path).stack, n, REPEAT_DRAW)[0].values
