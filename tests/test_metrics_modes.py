@@ -124,6 +124,7 @@ def test_a_mode_of_weight_zero_is_none():
     assert (result.covered, result.coverage, result.high_quality) == (2, 1, 0.7)
     assert result.counts == (5, 0, 2)
     assert math.isfinite(result.kl)
+    assert mode_coverage(samples[:5], modes, 1.0, torch.tensor([0.5, 0.0, 0.5])).coverage == 0.5
 
 
 @pytest.mark.parametrize(("hits", "coverage"), [((18, 2), 1), ((17, 2), 0.5), ((18, 1), 0.5)])

@@ -119,12 +119,25 @@ def test_cut_keeps_pictures_histograms_parameters_and_layout_once(tmp_path: Path
     cut_events(tmp_path, 1)
     events = read(tmp_path)
     assert [event.step for event in events.Images("samples")] == [1]
-    assert [event.step for event in events.Histograms("weights")] == [1]
+    assert [event.step for event in events.Histograms("histogram/weights")] == [1]
     assert len(events.Tensors("custom_scalars__config__")) == 1
     content = event_files(tmp_path)[0].read_bytes()
     assert content.count(b"_hparams_/session_start_info") == 1
     assert content.count(b"_hparams_/session_end_info") == 0
     assert content.count(b"brain.Event:2") == 1
+
+
+def test_a_histogram_and_a_scalar_of_one_name_are_both_shown(tmp_path: Path) -> None:
+    with EventLog(tmp_path / "run") as log:
+        log.scalars(1, {"critic/score_real": 2.0})
+        log.histograms(1, {"critic/score_real": np.arange(5.0)})
+    cut_events(tmp_path / "run", 1)
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    provider, ctx = MultiplexerDataProvider(multiplexer, str(tmp_path)), RequestContext()
+    scalars = provider.list_scalars(ctx, experiment_id="", plugin_name="scalars")
+    histograms = provider.list_tensors(ctx, experiment_id="", plugin_name="histograms")
+    assert list(scalars["run"]) == ["critic/score_real"]
+    assert list(histograms["run"]) == ["histogram/critic/score_real"]
 
 
 @pytest.mark.parametrize("missing", [1, 3, 11, 25])
@@ -204,8 +217,8 @@ def test_histograms_take_the_finite_values_only(tmp_path: Path) -> None:
     with EventLog(tmp_path) as log:
         log.histograms(1, {"a": [[1.0, np.nan], [np.inf, 3.0]], "b": [np.nan], "c": []})
     events = read(tmp_path)
-    assert events.Tags()["histograms"] == ["a"]
-    histogram = events.Histograms("a")[0].histogram_value
+    assert events.Tags()["histograms"] == ["histogram/a"]
+    histogram = events.Histograms("histogram/a")[0].histogram_value
     assert (histogram.num, histogram.min, histogram.max) == (2, 1, 3)
 
 

@@ -26,7 +26,7 @@ def input_gradients(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, 
 
     def total(points: Tensor) -> Tensor:
         scores = critic(points)
-        if scores.ndim != 1:
+        if scores.shape != points.shape[:1]:
             raise ValueError(f"a critic returns scores of shape (n,); got {tuple(scores.shape)}")
         return scores.sum()
 
@@ -50,7 +50,7 @@ def interpolate(
     """
     if x.shape != x_fake.shape:
         raise ValueError(f"reals {tuple(x.shape)} and fakes {tuple(x_fake.shape)} differ in shape")
-    if eps.shape[0] != x.shape[0] or eps.numel() != eps.shape[0]:
+    if eps.shape[:1] != x.shape[:1] or eps.numel() != x.shape[0]:
         raise ValueError(
             f"eps has one value a point, shape (n,) or (n, 1, ...); got {tuple(eps.shape)}"
         )

@@ -32,7 +32,12 @@ class Linear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
         dtype = self.compute_dtype or self.weight.dtype
-        return F.linear(input.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+        x, weight, bias = input.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
+        # A product of matrices with a single output is rounded differently in a stack of
+        # one run than in a larger one; this sum is not.
+        if self.out_features == 1:
+            return (x * weight).sum(dim=-1, keepdim=True) + bias
+        return F.linear(x, weight, bias)
 
 
 class Activation(nn.Module):

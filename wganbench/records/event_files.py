@@ -28,7 +28,7 @@ SESSION_END = metadata.SESSION_END_INFO_TAG
 def cut_events(path: str | Path, step: int) -> None:
     """Leave of a folder's event files one, with each value up to ``step`` once.
 
-    A value is known by its step and tag; the last one written stays. Parameters and
+    A value is known by its step, tag and kind; the last one written stays. Parameters and
     layout (step 0) stay once, the mark of a finished session goes. A truncated last
     record is dropped. The new file appears in one step, mostly in the place of the first
     one; a process that dies on the way leaves at worst files that the next call cuts again.
@@ -86,14 +86,15 @@ def _read(file: Path) -> Iterable[Any]:
 
 
 def _once(events: Iterable[Any]) -> list[Any]:
-    """Summaries in which each (step, tag) is left once, the last one, in their order."""
-    seen: set[tuple[int, str]] = set()
+    """Summaries in which each (step, tag, kind) is left once, the last one, in their order."""
+    seen: set[tuple[int, str, str | None]] = set()
     kept = []
     for event in reversed(list(events)):
         values = []
         for value in event.summary.value:
-            if (event.step, value.tag) not in seen and value.tag != SESSION_END:
-                seen.add((event.step, value.tag))
+            key = (event.step, value.tag, value.WhichOneof("value"))
+            if key not in seen and value.tag != SESSION_END:
+                seen.add(key)
                 values.append(value)
         if values:
             summary = summary_pb2.Summary(value=values)

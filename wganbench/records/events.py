@@ -70,12 +70,16 @@ class EventLog:
         self._writer.add_image(tag, rgb, step, dataformats="HWC")
 
     def histograms(self, step: int, arrays: Mapping[str, ArrayLike]) -> None:
-        """A histogram of each array's finite values; an array without any is left out."""
+        """A histogram of each array's finite values, as ``histogram/<name>``.
+
+        The prefix keeps it apart from a scalar of the same name, of which TensorBoard would
+        show only one. An array without finite values is left out.
+        """
         for name, array in arrays.items():
             values = np.asarray(array).ravel()
             finite = values[np.isfinite(values)]
             if finite.size:
-                self._writer.add_histogram(name, finite, step)
+                self._writer.add_histogram(f"histogram/{name}", finite, step)
 
     def hparams(
         self,

@@ -42,7 +42,7 @@ def finish_run(
 
     The final values by tag are those of the final evaluation, over the last ones logged.
     """
-    folder, config = recorder.folder, recorder.config
+    folder = recorder.folder
     metrics = dict(recorder.latest)
     sentences: list[str] = []
     step = recorder.diverged_at if status == "diverged" else stack.steps_done

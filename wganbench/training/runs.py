@@ -81,11 +81,8 @@ def train_runs(
             locks.append(folder.lock())
         for config, folder in zip(configs, held, strict=True):
             _claim(config, folder)
-        finished = {
-            i: outcome
-            for i, folder in enumerate(held)
-            if (outcome := _finished(folder)) is not None
-        }
+        ended = {i: _finished(folder) for i, folder in enumerate(held)}
+        finished = {i: outcome for i, outcome in ended.items() if outcome is not None}
         left = [i for i in range(len(held)) if i not in finished]
         if left:
             trained = _train([configs[i] for i in left], [held[i] for i in left], view)

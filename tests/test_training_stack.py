@@ -1,0 +1,466 @@
+"""What a stack owes its runs: to be alone, to be equal, to be measured, without a trace."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from training_configs import CPU, alike, same, tiny, trained
+
+from wganbench.config import RunConfig, to_dict
+from wganbench.losses import RECIPES
+from wganbench.training import optimizers
+from wganbench.training import stack as stack_module
+from wganbench.training.measuring import measure_final, measure_stack
+from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
+from wganbench.training.stack import Stack, State, static_settings
+from wganbench.training.streams import BLOCK_STEPS, draw_block, stream_generator, stream_seed
+
+STREAMS = ("real", "latent_critic", "latent_generator", "mixing")
+ALL = ("adam", "rmsprop", "sgd")
+
+
+@pytest.fixture(autouse=True)
+def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+# Neighbours.
+@pytest.mark.parametrize("loss", list(RECIPES))
+def test_a_run_in_a_stack_equals_the_run_alone_bit_for_bit(loss: str) -> None:
+    configs = alike(loss, 3, **{"network.width": 16, "train.batch_size": 32})
+    together = trained(configs, 2)
+    turned = trained([configs[2], configs[0], configs[1]], 2)
+    for r, config in enumerate(configs):
+        alone = trained([config], 2)
+        assert same(together.run_state(r), alone.run_state(0))
+        assert same(turned.run_state((r + 1) % 3), alone.run_state(0))
+        assert together.scalars()[r] == alone.scalars()[0] == turned.scalars()[(r + 1) % 3]
+    assert not same(together.run_state(0), together.run_state(1)), "the runs do differ"
+
+
+@pytest.mark.parametrize("optimizer", ALL)
+def test_so_it_does_with_every_optimizer_average_and_precision(optimizer: str) -> None:
+    settings = {
+        "train.optimizer": optimizer,
+        "train.average_decay": 0.9,
+        "train.decay": "cosine",
+        "network.generator_normalization": "batch",
+        "network.depth": 3,
+    }
+    configs = alike("gp", 3, **settings)
+    together = trained(configs, 3)
+    alone = trained(configs[1:2], 3)
+    assert same(together.run_state(1), alone.run_state(0))
+
+
+def test_equal_seeds_share_weights_and_data_whatever_the_loss() -> None:
+    stacks = [trained([tiny(loss, seed=3)], 0) for loss in RECIPES]
+    first = stacks[0]
+    for stack in stacks[1:]:
+        for network in ("critic", "generator"):
+            assert same(stack.run_parameters(0, network), first.run_parameters(0, network))
+        for stream in STREAMS:
+            assert torch.equal(stack._batch(stream, 70), first._batch(stream, 70))
+    other = trained([tiny("gp", seed=4)], 0)
+    assert not same(other.run_parameters(0, "critic"), first.run_parameters(0, "critic"))
+    assert not torch.equal(other._batch("real", 0), first._batch("real", 0))
+
+
+def nan_parameters(stack: Stack) -> None:
+    stack.state.critic["hidden.0.0.weight"][1, 0, 0] = math.nan
+
+
+def nan_generator(stack: Stack) -> None:
+    stack.state.generator["output.bias"][1] = math.nan
+
+
+def nan_coefficient(stack: Stack) -> None:
+    for values in stack.coefficients.values():
+        values[1] = math.nan
+
+
+def absurd_rate(stack: Stack) -> None:
+    stack.critic_lr[1] = 1e30
+
+
+@pytest.mark.parametrize("poison", [nan_parameters, nan_generator, nan_coefficient, absurd_rate])
+@pytest.mark.parametrize("loss", ["gp", "clip", "bce"])
+def test_a_poisoned_run_leaves_its_neighbours_alone(
+    loss: str, poison: Callable[[Stack], None]
+) -> None:
+    configs = alike(loss, 3, **{"train.average_decay": 0.5})
+    clean, poisoned = trained(configs, 1), trained(configs, 1)
+    poison(poisoned)
+    for _ in range(3):
+        clean.iterate()
+        poisoned.iterate()
+    for r in (0, 2):
+        assert same(clean.run_state(r), poisoned.run_state(r))
+        assert clean.scalars()[r] == poisoned.scalars()[r]
+    harmless = (loss, poison) in {("bce", nan_coefficient), ("clip", absurd_rate)}
+    assert clean.diverged_at() == [-1, -1, -1]
+    assert poisoned.diverged_at() == [-1, -1 if harmless else 2, -1]
+
+
+def test_the_first_bad_step_is_kept() -> None:
+    stack = trained(alike("gp", 2), 1)
+    for step in range(2, 5):
+        if step == 3:
+            stack.state.generator["output.weight"][0] = math.inf
+        stack.iterate()
+        assert stack.diverged_at() == [3 if step >= 3 else -1, -1]
+    assert stack.run_state(0)["diverged_at"] == 3
+
+
+# What may differ in a stack, and what may not.
+def test_runs_of_one_stack_may_differ_in_seed_rates_and_coefficients_only() -> None:
+    configs = alike("gp", 3)
+    elsewhere = tiny("gp", name="elsewhere", output_dir="there", overwrite=True)
+    assert static_settings(configs[0]) == static_settings(configs[2]) == static_settings(elsewhere)
+
+
+UNLIKE: dict[str, Any] = {
+    "loss.n_critic": 3,
+    "network.width": 9,
+    "network.activation": "tanh",
+    "data.sigma": 0.5,
+    "train.batch_size": 32,
+    "train.optimizer": "sgd",
+    "train.betas": [0.5, 0.99],
+    "train.decay": "linear",
+    "train.steps": 5,
+    "train.average_decay": 0.5,
+    "precision": "bf16",
+    "evaluate.every_n_steps": 3,
+    "checkpoint.every_n_steps": 3,
+    "log.every_n_steps": 3,
+}
+
+
+@pytest.mark.parametrize("key", list(UNLIKE))
+def test_unlike_runs_do_not_share_a_stack(key: str) -> None:
+    with pytest.raises(ValueError, match="one stack"):
+        Stack([tiny("gp"), tiny("gp", **{key: UNLIKE[key]})], CPU)
+
+
+def test_unlike_losses_do_not_share_a_stack() -> None:
+    # lp has gp's coefficients, names and all: only its own name tells them apart.
+    with pytest.raises(ValueError, match="one stack"):
+        Stack([tiny("gp"), tiny("lp")], CPU)
+
+
+@pytest.mark.parametrize("loss", list(RECIPES))
+def test_a_penalised_critic_has_no_batch_norm(loss: str) -> None:
+    config = tiny(loss, **{"network.critic_normalization": "batch"})
+    if RECIPES[loss].penalty is None:
+        trained([config], 1)
+    else:
+        with pytest.raises(ValueError, match="batch norm"):
+            Stack([config], CPU)
+
+
+def test_tensors_of_another_network_are_refused() -> None:
+    stack, other = trained([tiny("gp")], 0), trained([tiny("gp", **{"network.width": 9})], 0)
+    with pytest.raises(ValueError, match="another network"):
+        stack.load_run_state(0, 1, other.run_state(0))
+    averaging = trained([tiny("gp", **{"train.average_decay": 0.5})], 0)
+    with pytest.raises(ValueError, match="another network"):
+        averaging.load_run_state(0, 1, stack.run_state(0))
+
+
+# Schedules.
+def scheduled(n_critic: int, burst: int, first: int, every: int) -> RunConfig:
+    config = copy.deepcopy(tiny("gp"))
+    config.loss.n_critic = n_critic
+    config.train.burst_n_critic, config.train.burst_first_steps = burst, first
+    config.train.burst_every_n_steps = every
+    return config
+
+
+@given(
+    n_critic=st.integers(1, 6),
+    burst=st.integers(0, 12),
+    first=st.integers(0, 40),
+    every=st.integers(0, 30),
+    step=st.integers(0, 130),
+)
+@settings(max_examples=200, deadline=None)
+def test_critic_steps_add_up(n_critic: int, burst: int, first: int, every: int, step: int) -> None:
+    config = scheduled(n_critic, burst, first, every)
+    total = 0
+    for k in range(step):
+        in_burst = burst > 0 and (k < first or (every > 0 and k % every == 0))
+        assert n_critic_at(k, config) == (burst if in_burst else n_critic)
+        total += burst if in_burst else n_critic
+    assert critic_steps_before(step, config) == total
+
+
+def test_without_bursts_there_are_n_critic_critic_steps_a_step() -> None:
+    assert critic_steps_before(100, scheduled(5, 0, 0, 0)) == 500
+
+
+def test_the_schedule_of_the_wgan_authors_code() -> None:
+    # 100 critic steps for the first 25 generator steps, and for every 500th.
+    config = scheduled(5, 100, 25, 500)
+    assert critic_steps_before(25, config) == 2500
+    assert critic_steps_before(500, config) == 2500 + 475 * 5
+    assert critic_steps_before(501, config) == 2500 + 475 * 5 + 100
+
+
+def test_the_step_counts_on_the_device_follow_the_schedule() -> None:
+    bursts = {"train.burst_n_critic": 3, "train.burst_first_steps": 2, "loss.n_critic": 1}
+    stack = trained([tiny("clip", **bursts)], 3)
+    assert (stack.state.step.item(), stack.state.critic_step.item()) == (3, 7)
+    again = Stack(stack.configs, CPU)
+    again.load_run_state(0, 3, stack.run_state(0))
+    assert (again.state.step.item(), again.state.critic_step.item()) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("decay", "at_0", "at_half", "at_3_quarters", "at_end"),
+    [
+        ("none", 1, 1, 1, 1),
+        ("linear", 1, 0.5, 0.25, 0),
+        ("cosine", 1, 0.5, (1 - math.sqrt(0.5)) / 2, 0),
+    ],
+)
+def test_rates_decay(
+    decay: str, at_0: float, at_half: float, at_3_quarters: float, at_end: float
+) -> None:
+    found = [float(rate_factor(torch.tensor(float(k)), 8, decay)) for k in (0, 4, 6, 8)]
+    assert found == pytest.approx([at_0, at_half, at_3_quarters, at_end], abs=1e-6)
+
+
+# Streams.
+def test_a_batch_is_its_place_in_a_block_drawn_directly() -> None:
+    configs = alike("gp", 3)
+    stack, alone = Stack(configs, CPU), Stack(configs[2:], CPU)
+    latent = stack.algorithm.pair.latent.sample
+    draws: dict[str, Any] = dict.fromkeys(("latent_critic", "latent_generator"), latent)
+    draws |= {"real": stack.target.sample, "mixing": lambda n, g: torch.rand(n, generator=g)}
+    assert set(draws) == set(STREAMS)
+    for stream in STREAMS:
+        # Forwards, over a block's edge, and back, as after a resume.
+        for step in (0, 1, BLOCK_STEPS - 1, BLOCK_STEPS, 3 * BLOCK_STEPS + 5, 2):
+            batch = stack._batch(stream, step)
+            assert batch.shape[:2] == (3, 16)
+            for r, config in enumerate(configs):
+                block = draw_block(
+                    draws[stream], config.seed, stream, step // BLOCK_STEPS, 16, CPU
+                )
+                assert torch.equal(batch[r], block[step % BLOCK_STEPS])
+            assert torch.equal(alone._batch(stream, step)[0], batch[2])
+
+
+def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
+    stack = Stack([tiny("gp", **{"loss.n_critic": 3, "train.steps": 30})], CPU)
+    seen: list[tuple[Tensor, ...]] = []
+    stack._critic_program = lambda state, *batch: seen.append(batch) or ([], torch.zeros(1, 0))
+    latents: list[Tensor] = []
+    stack._generator_program = lambda state, z: latents.append(z) or ([], torch.zeros(1, 0))
+    for _ in range(30):
+        stack.iterate()
+    for batches in [*zip(*seen, strict=True), latents]:
+        assert len(batches) in (30, 90)
+        assert len({batch.numpy().tobytes() for batch in batches}) == len(batches)
+    # Neither the two latents nor the noise of two streams repeat each other.
+    assert not any(torch.equal(z, other[1]) for z in latents for other in seen)
+
+
+def test_eps_is_uniform_and_one_a_point() -> None:
+    eps = Stack([tiny("gp")], CPU)._draws()["mixing"](20_000, stream_generator(0, "mixing", 0))
+    assert eps.shape == (20_000,)
+    assert 0 <= eps.min() < 1e-3 and 0.999 < eps.max() < 1
+    assert float(eps.mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(eps.var()) == pytest.approx(1 / 12, abs=0.003)
+
+
+def test_streams_seeds_and_blocks_never_collide() -> None:
+    names = (*STREAMS, "weights_critic", "weights_generator")
+    keys = [(s, n, b) for s in range(12) for n in names for b in range(12)]
+    seeds = {stream_seed(*key) for key in keys}
+    assert len(seeds) == len(keys)
+    assert all(0 <= seed < 2**64 for seed in seeds)
+    draws = {torch.randn(4, generator=stream_generator(*key)).numpy().tobytes() for key in keys}
+    assert len(draws) == len(keys)
+    # (1, block 12) and (11, block 2) would be one text without a separator.
+    assert stream_seed(1, "real", 12) != stream_seed(11, "real", 2)
+
+
+# Averaging.
+def test_the_average_is_an_exponential_moving_average_of_the_generator() -> None:
+    stack = Stack(alike("gp", 2, **{"train.average_decay": 0.75}), CPU)
+    wanted = [stack.run_parameters(r, "generator") for r in range(2)]
+    for _ in range(3):
+        stack.iterate()
+        for r in range(2):
+            new = stack.run_parameters(r, "generator")
+            wanted[r] = {k: 0.75 * p + 0.25 * new[k] for k, p in wanted[r].items()}
+            found = stack.run_parameters(r, "average")
+            for k, p in wanted[r].items():
+                torch.testing.assert_close(found[k], p, rtol=1e-6, atol=1e-7)
+    assert not same(found, new)
+    plain = trained(alike("gp", 2), 3)
+    assert same(plain.run_parameters(1, "generator"), stack.run_parameters(1, "generator"))
+    assert plain.state.average == {}
+
+
+# Measuring changes nothing.
+@pytest.mark.parametrize("loss", ["gp", "clip", "bce"])
+def test_measuring_leaves_training_as_it_was(loss: str) -> None:
+    configs = alike(loss, 2, **{"train.average_decay": 0.9})
+    quiet, measured = Stack(configs, CPU), Stack(configs, CPU)
+    assert measure_stack(measured, 10)[0].values, "measures before the first step too"
+    for _ in range(3):
+        quiet.iterate()
+        measured.iterate()
+        first, again = measured.probe(10), measured.probe(10)
+        measure_stack(measured, 10)
+        measured.probe(24, draw=1, averaged=True)
+        measured.scalars()
+        measured.run_state(1)
+        for r in range(2):
+            assert same(first[r], again[r])
+            assert same(quiet.run_state(r), measured.run_state(r))
+    measure_final(measured)
+    assert same(quiet.run_state(0), measured.run_state(0))
+
+
+def test_a_probe_is_the_runs_own_and_new_at_every_step_and_draw() -> None:
+    configs = alike("gp", 2)
+    stack, alone = trained(configs, 1), trained(configs[1:], 1)
+    assert same(stack.probe(16)[1], alone.probe(16)[0])
+    reals = [stack.probe(16, draw)[1]["reals"] for draw in (0, 1)]
+    stack.iterate()
+    reals.append(stack.probe(16)[1]["reals"])
+    reals.append(stack.probe(16)[0]["reals"])
+    reals.append(stack._batch("real", 0)[1])
+    assert len({points.numpy().tobytes() for points in reals}) == len(reals)
+
+
+def test_what_is_handed_out_is_a_copy() -> None:
+    stack = trained([tiny("gp")], 1)
+    before = stack.run_state(0)
+    for tensor in stack.run_state(0).values():
+        tensor.zero_()
+    for tensor in stack.run_parameters(0, "critic").values():
+        tensor.zero_()
+    assert same(stack.run_state(0), before)
+
+
+def test_training_takes_nothing_from_the_global_generators() -> None:
+    def states() -> tuple[Any, ...]:
+        kind, keys, *rest = np.random.get_state()
+        return torch.get_rng_state().tolist(), random.getstate(), kind, list(keys), *rest
+
+    before = states()
+    stack = trained(alike("gp", 2), 2)
+    measure_stack(stack, 10)
+    assert states() == before
+    torch.manual_seed(1)
+    assert same(stack.run_state(0), trained(alike("gp", 2), 2).run_state(0))
+
+
+# A GPU without one: on device meta a stray CPU tensor raises, and so does reading a value.
+class Syncs(TorchDispatchMode):
+    """Counts what would make the host wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__name__.split(".")[0] in ("_local_scalar_dense", "is_nonzero", "nonzero", "item"):
+            self.seen.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def on_meta(configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack whose tensors are all on device meta, and whose streams draw there."""
+    stack = Stack(configs, CPU)
+    meta = torch.device("meta")
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: moved(item) for key, item in value.items()}
+        return value.to(meta)
+
+    stack.state = State(**{name: moved(part) for name, part in vars(stack.state).items()})
+    stack.coefficients = moved(stack.coefficients)
+    stack.critic_lr, stack.generator_lr = moved(stack.critic_lr), moved(stack.generator_lr)
+    stack.device = meta
+
+    def draw_on_cpu(draw: Any, seed: int, stream: str, block: int, size: int, device: Any) -> Any:
+        return draw_block(draw, seed, stream, block, size, CPU).to(device)
+
+    monkeypatch.setattr(stack_module, "draw_block", draw_on_cpu)
+    # As on a GPU: the step count of Adam and RMSProp stays on the device.
+    monkeypatch.setattr(optimizers, "_capturable", lambda parameter: True)
+    for rule in ("adam", "rmsprop"):
+        module = sys.modules[f"torch.optim.{rule}"]
+        monkeypatch.setattr(module, "_get_capturable_supported_devices", lambda *_, **__: ["meta"])
+    return stack
+
+
+@pytest.mark.parametrize("loss", list(RECIPES))
+def test_every_recipe_trains_on_a_device_without_reading_from_it(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        "train.optimizer": "rmsprop" if loss == "clip" else "adam",
+        "train.decay": "cosine",
+        "train.average_decay": 0.9,
+    }
+    stack = on_meta(alike(loss, 2, **settings), monkeypatch)
+    with Syncs() as syncs:
+        stack.iterate()
+        stack.iterate()
+    assert syncs.seen == []
+    assert all(p.device.type == "meta" for p in stack.state.tensors().values())
+    assert {table.device.type for _, table in stack._latest.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("part", ["coefficients", "critic_lr", "generator_lr", "diverged_at"])
+def test_there_a_stray_cpu_tensor_raises(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = on_meta(alike("gp", 2), monkeypatch)
+    stray = torch.ones(2)
+    if part == "coefficients":
+        stack.coefficients["gp_lambda"] = stray
+    elif part == "diverged_at":
+        stack.state.diverged_at = stray.long()
+    else:
+        setattr(stack, part, stray)
+    with pytest.raises(RuntimeError, match="device"):
+        stack.iterate()
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
+def test_nothing_is_read_between_logging_points(optimizer: str) -> None:
+    # Eager Adam on the CPU reads its own step count, which costs nothing there: see meta.
+    stack = trained(alike("gp", 2, **{"train.optimizer": optimizer}), 1)
+    with Syncs() as syncs:
+        stack.iterate()
+        assert syncs.seen == []
+        assert float(stack.state.step) == 2
+        assert len(syncs.seen) == 1, "a read would have been seen"
+
+
+def test_one_reading_yields_all_scalars_of_all_runs() -> None:
+    stack = trained(alike("gp", 3), 1)
+    rows = stack.scalars()
+    assert len(rows) == 3 and len({tuple(row) for row in rows}) == 1
+    assert len({row["loss/critic"] for row in rows}) == 3
+    assert Stack(alike("gp", 3), CPU).scalars() == [{}, {}, {}]
+    assert to_dict(stack.configs[0]) == to_dict(alike("gp", 3)[0]), "configurations stay as given"
