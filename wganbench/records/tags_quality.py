@@ -50,8 +50,8 @@ WASSERSTEIN = (
 
 DIVERGENCE = (
     Tag("divergence/js_estimate", "the discriminator's estimate of the Jensen-Shannon divergence "
-        "on its batch; BCE only, else empty", "nat",
-        "ln 2 - objective/2", "none", "log", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
+        "from held-out reals and fresh fakes; BCE only, else empty", "nat",
+        "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
         "A lower bound, at most ln 2 = .693. Once it is saturated there it says nothing of how far "
         "apart the distributions are, and it need not fall as samples improve."),
 )

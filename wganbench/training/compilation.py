@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import shutil
 import warnings
 from collections.abc import Callable
@@ -44,6 +45,8 @@ def compiled(
     if not has_compiler(device):
         warnings.warn("no C++ compiler found: training without torch.compile", stacklevel=2)
         return program
+    # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     fast = _compile(program, _options(device))
     choice: list[Callable[..., Any]] = []
 

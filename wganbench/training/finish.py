@@ -11,6 +11,7 @@ from wganbench.records.atomic import replacing
 from wganbench.records.figure import save_png
 from wganbench.records.folder import RunFolder
 from wganbench.records.table import read_table
+from wganbench.training.animation import save_animation
 from wganbench.training.measuring import Measurement
 from wganbench.training.pictures import final_picture
 from wganbench.training.recorder import Recorder
@@ -42,7 +43,7 @@ def finish_run(
 
     The final values by tag are those of the final evaluation, over the last ones logged.
     """
-    folder = recorder.folder
+    folder, config = recorder.folder, recorder.config
     metrics = dict(recorder.latest)
     sentences: list[str] = []
     step = recorder.diverged_at if status == "diverged" else stack.steps_done
@@ -54,6 +55,8 @@ def finish_run(
         _save_samples(folder, measured)
         figure = final_picture(stack, run, measured.points, table, _title(recorder))
         save_png(figure, folder.figure)
+        if config.log.animation:
+            save_animation(folder)
     elif status == "diverged":
         sentences = [f"Diverged: not finite from step {step} on; the figures are the last finite."]
     recorder.close(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.training.animation import save_frame
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.measuring import Measurement, measure_stack
@@ -90,11 +91,13 @@ def _record(stack: Stack, recorders: list[Recorder], clock: Clock, progress: Pro
 
 
 def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> None:
-    """Histograms at every evaluation; the picture of samples and critic at some."""
-    if recorder.events is None or recorder.diverged_at >= 0:
-        return
+    """Histograms at every evaluation; pictures of samples and critic at some, or all."""
     step, points = stack.steps_done, measured.points
-    if not torch.isfinite(points["fakes"]).all():
+    if recorder.diverged_at >= 0 or not torch.isfinite(points["fakes"]).all():
+        return
+    if stack.config.log.animation:
+        save_frame(recorder.folder, step, progress_picture(stack, run, points))
+    if recorder.events is None:
         return
     weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()])
     histograms = {

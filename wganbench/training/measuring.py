@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -72,8 +74,11 @@ def stack_floor(stack: Stack, n: int) -> Floor | None:
 
 
 def floor_key(config: RunConfig) -> str:
-    """What the target distribution depends on, as text."""
-    return json.dumps({"kind": config.data.kind} | config.data.options, sort_keys=True)
+    """What the target distribution depends on, as text; a file counts with its content."""
+    key = {"kind": config.data.kind} | config.data.options
+    if key.get("path"):
+        key["content"] = hashlib.sha256(Path(key["path"]).read_bytes()).hexdigest()
+    return json.dumps(key, sort_keys=True)
 
 
 def _evaluation(

@@ -95,7 +95,9 @@ def surroundings(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Surrou
     reals, fakes = points["reals"], points["fakes"]
     if reals.shape[1:] != (2,):
         return Surroundings(centres, None, None)
-    arrows = Arrows(fakes[:ARROWS].numpy(), -points["fake_gradients"][:ARROWS].numpy())
+    # n dL_G/dx_i is what one sample feels, whatever the number of samples averaged over.
+    moves = -len(fakes) * points["fake_gradients"][:ARROWS]
+    arrows = Arrows(fakes[:ARROWS].numpy(), moves.numpy())
     return Surroundings(centres, critic_grid(stack, run, reals), arrows)
 
 

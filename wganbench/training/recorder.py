@@ -11,6 +11,7 @@ from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import RunFolder, versions
 from wganbench.records.table import MetricsTable
 from wganbench.records.tags import TAGS, column_order, is_pattern
+from wganbench.training.animation import cut_frames
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.measuring import GENERATOR
 from wganbench.training.stack import Stack
@@ -43,6 +44,7 @@ class Recorder:
         if config.log.tensorboard:
             cut_events(folder.path, step if step else -1)
             self.events = EventLog(folder.path, purge_step=step + 1 if step else None)
+        cut_frames(folder, step)
         self.latest: dict[str, float] = {}
         self.diverged_at = -1
         if not step and self.events:

@@ -92,6 +92,10 @@ class Stack:
         self.critic_lr = self._traced([c.train.critic_lr for c in configs])
         self.generator_lr = self._traced([c.train.generator_lr for c in configs])
         self.state = self._initial_state()
+        if device.type == "cuda":
+            # CUDA graphs replay at fixed addresses: these tensors are updated in place.
+            for tensor in [*self.state.tensors().values(), self.state.step, self.state.critic_step]:
+                torch._dynamo.mark_static_address(tensor)
         self._latest: dict[str, Noted] = {}
         self._blocks: dict[str, tuple[int, Tensor]] = {}
         self._critic_program = compiled(self._critic_update, config, device)
@@ -217,9 +221,9 @@ class Stack:
         with torch.no_grad():
             for i in range(n_critic_at(step, self.config)):
                 x, z, eps = self._critic_batch(first_critic_step + i)
-                self._latest["critic"] = self._critic_program(self.state, x, z, eps)
+                self._latest["critic"] = _kept(self._critic_program(self.state, x, z, eps))
             z = self._batch("latent_generator", step)
-            self._latest["generator"] = self._generator_program(self.state, z)
+            self._latest["generator"] = _kept(self._generator_program(self.state, z))
         self.steps_done = step + 1
 
     def _critic_batch(self, critic_step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -313,6 +317,12 @@ class Stack:
         self.steps_done = step
         self.state.step.fill_(step)
         self.state.critic_step.fill_(critic_steps_before(step, self.config))
+
+
+def _kept(noted: Noted) -> Noted:
+    """Scalars that outlive the next replay of a CUDA graph, which reuses its outputs' memory."""
+    tags, table = noted
+    return tags, table.clone() if table.is_cuda else table
 
 
 def _moved(parameters: Parameters, moves: Parameters, rate: Tensor) -> Parameters:

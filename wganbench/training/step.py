@@ -6,7 +6,6 @@ runs there are; `stack.py` lifts them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,8 +55,6 @@ class Algorithm:
             "critic/score_real": score_real.mean(),
             "critic/score_fake": score_fake.mean(),
         }
-        if self.recipe.objective.bce:
-            scalars["divergence/js_estimate"] = math.log(2) - objective / 2
         loss = objective
         if self.recipe.penalty is not None:
             penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients)

@@ -15,7 +15,7 @@ FAR_FROM_FLOOR = 2.0
 """Exact W1 above this many floors: the samples are still bad."""
 
 
-def gradient_vanished(table: Mapping[str, Sequence[Cell]], floor: float) -> bool | None:
+def gradient_vanished(table: Mapping[str, Sequence[Cell]]) -> bool | None:
     """Whether the generator's gradient vanished at the last evaluation.
 
     It did when grad_norm/sample is under 1 % of the run's own maximum **while** exact W1
@@ -24,12 +24,13 @@ def gradient_vanished(table: Mapping[str, Sequence[Cell]], floor: float) -> bool
     """
     norms = dict(zip(*series(table, "grad_norm/sample"), strict=True))
     distances = dict(zip(*series(table, "wasserstein/exact"), strict=True))
-    steps = [s for s in norms if s in distances and math.isfinite(norms[s])]
+    floors = dict(zip(*series(table, "wasserstein/floor"), strict=True))
+    steps = [s for s in norms if s in distances and s in floors and math.isfinite(norms[s])]
     if not steps:
         return None
     last, largest = steps[-1], max(norms[s] for s in steps)
     small = norms[last] < VANISHED_SHARE * largest
-    return small and distances[last] > FAR_FROM_FLOOR * floor
+    return small and distances[last] > FAR_FROM_FLOOR * floors[last]
 
 
 def verdict(
@@ -43,7 +44,7 @@ def verdict(
     lines = [
         _coverage(metrics, modes),
         _distance(metrics),
-        _gradient(metrics, table),
+        _gradient(table),
         _slope(metrics, recipe),
     ]
     return [line for line in lines if line]
@@ -53,9 +54,10 @@ def _coverage(metrics: Mapping[str, float], modes: int) -> str:
     if "modes/covered" not in metrics:
         return ""
     covered, quality = metrics["modes/covered"], metrics["modes/high_quality"]
+    fair = metrics["modes/coverage"] * modes
     return (
-        f"{covered:.4g} of {modes} modes covered; "
-        f"{100 * quality:.1f} % of the samples are high quality."
+        f"{covered:.4g} of {modes} modes covered, {fair:.4g} of them with at least a fifth of "
+        f"their fair share; {100 * quality:.1f} % of the samples are high quality."
     )
 
 
@@ -69,12 +71,12 @@ def _distance(metrics: Mapping[str, float]) -> str:
     )
 
 
-def _gradient(metrics: Mapping[str, float], table: Mapping[str, Sequence[Cell]]) -> str:
-    vanished = gradient_vanished(table, metrics.get("wasserstein/floor", math.inf))
+def _gradient(table: Mapping[str, Sequence[Cell]]) -> str:
+    vanished = gradient_vanished(table)
     _, norms = series(table, "grad_norm/sample")
     if vanished is None or not norms or max(norms) == 0:
         return ""
-    share = f"{100 * norms[-1] / max(norms):.1f} % of its largest"
+    share = f"{_percent(norms[-1] / max(norms))} of its largest"
     if vanished:
         return f"The generator's gradient vanished: {share} while the samples are still far off."
     if norms[-1] < VANISHED_SHARE * max(norms):
@@ -97,3 +99,7 @@ def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
         f"Critic's slope at interpolates {mean:.2g} ± {deviation:.2g}, "
         f"largest seen {largest:.3g}: {wanted}."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "under 0.1 %"

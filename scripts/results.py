@@ -1,0 +1,128 @@
+"""The README's table: every loss, tuned and with its paper's settings, over seeds 0-9.
+
+    python scripts/results.py --data ring8 grid25 --loss bce clip gp --out outputs/results
+
+Every row is ten ordinary runs (``wganbench train`` with the same overrides gives the
+same numbers), trained as one stack; finished ones are not trained again. All rows of a
+data set cost the same compute, counted as in `tune.py`. First and last row: a Gaussian
+with the reals' mean and covariance, and fresh reals, measured in the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import torch
+from tune import UNITS, steps_for
+
+from wganbench.config import RunConfig, compose, run_folder
+from wganbench.data import load
+from wganbench.losses import RECIPES
+from wganbench.metrics import cached_floor, gaussian_chance, mode_coverage, wasserstein_exact
+from wganbench.progress import RunView
+from wganbench.training.measuring import floor_key
+from wganbench.training.runs import train_runs
+
+SEEDS = range(10)
+
+
+def configs(data: str, loss: str, settings: str, out: Path, extra: list[str]) -> list[RunConfig]:
+    """Ten runs; the paper's settings get the steps that the same compute buys them."""
+    base = [f"data={data}", f"loss={loss}", f"output_dir={out}", "evaluate.every_n_steps=0"]
+    if settings == "paper":
+        n_critic = compose([*base, "tuned=none"]).loss.n_critic
+        base += ["tuned=none", f"train.steps={steps_for(loss, n_critic, UNITS)}"]
+    return [compose([*base, *extra, f"seed={seed}"]) for seed in SEEDS]
+
+
+def row(name: str, runs: list[dict[str, float]], floor: float, diverged: int = 0) -> str:
+    """One line of the table, with every seed in it."""
+    quality = [run["modes/high_quality"] for run in runs]
+    ratio = [run["wasserstein/exact"] / floor for run in runs if "wasserstein/exact" in run]
+    covered = [run["modes/covered"] for run in runs]
+    cells = [
+        name,
+        " ".join(f"{c:g}" for c in covered),
+        " ".join(f"{100 * q:.0f}" for q in quality),
+        f"{100 * statistics.median(quality):.1f}" if quality else "",
+        f"{statistics.median(ratio):.2f}" if ratio else "",
+        str(diverged),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def reference_row(name: str, data: str, n: int, floor: float, chance: bool) -> str:
+    """Samples of a moment-matched Gaussian, or of the target itself, measured like a run."""
+    target = load(data)
+    runs = []
+    for seed in SEEDS:
+        draw = torch.Generator().manual_seed(seed)
+        reals = target.held_out(n, draw)
+        fakes = gaussian_chance(reals, n, draw) if chance else target.sample(n, draw)
+        modes = mode_coverage(fakes, target.modes, target.sigma, target.weights)  # type: ignore[attr-defined]
+        runs.append(
+            {
+                "modes/covered": float(modes.covered),
+                "modes/high_quality": modes.high_quality,
+                "wasserstein/exact": wasserstein_exact(fakes, reals),
+            }
+        )
+    return row(name, runs, floor)
+
+
+def median_of_search(data: str, loss: str, floor: float) -> str | None:
+    """The trial in the middle of the search's first stage."""
+    path = Path("outputs/tuning") / f"{loss}-{data}.json"
+    if not path.exists():
+        return None
+    first = json.loads(path.read_text())["first"]
+    middle = first[len(first) // 2]
+    runs = [
+        {"modes/covered": c or 0, "modes/high_quality": q or 0, "wasserstein/exact": e}
+        for c, q, e in zip(middle["covered"], middle["high_quality"], middle["exact"], strict=True)
+        if e is not None
+    ]
+    return row(f"{loss}, median of the search", runs, floor)
+
+
+def table(data: str, losses: list[str], settings: list[str], out: Path, extra: list[str]) -> None:
+    first = compose([f"data={data}"])
+    n, pairs = first.evaluate.final_n, first.evaluate.floor_pairs
+    floor = cached_floor(floor_key(first), load(data), n, pairs).mean
+    print(f"\n{data}, exact W1 of a perfect generator (floor): {floor:.4f}\n")
+    print(
+        "| loss, settings | modes covered, by seed | high quality %, by seed | median % "
+        "| median W1 / floor | diverged |"
+    )
+    print("|---|---|---|---|---|---|")
+    print(reference_row("chance: Gaussian with the reals' moments", data, n, floor, chance=True))
+    for loss in losses:
+        for which in settings:
+            own = configs(data, loss, which, out, extra)
+            outcomes = train_runs(own, [run_folder(c) for c in own], RunView())
+            finished = [o.metrics for o in outcomes if o.status == "completed"]
+            diverged = len(outcomes) - len(finished)
+            print(row(f"{loss}, {which}", finished, floor, diverged), flush=True)
+        searched = median_of_search(data, loss, floor)
+        if searched:
+            print(searched)
+    print(reference_row("perfect sampler: fresh reals", data, n, floor, chance=False))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", nargs="+", default=["ring8", "grid25"])
+    parser.add_argument("--loss", nargs="+", default=list(RECIPES))
+    parser.add_argument("--settings", nargs="+", default=["tuned", "paper"])
+    parser.add_argument("--out", type=Path, default=Path("outputs/results"))
+    parser.add_argument("overrides", nargs="*", help="settings of every run, after --")
+    arguments = parser.parse_args()
+    for data in arguments.data:
+        table(data, arguments.loss, arguments.settings, arguments.out, arguments.overrides)
+
+
+if __name__ == "__main__":
+    main()
