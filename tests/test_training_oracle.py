@@ -205,9 +205,7 @@ class Oracle:
 
     def critic_step(self) -> None:
         critic_loss, _, penalty = ORACLES[self.config.loss.name]
-        x, z, eps = (
-            self.draw(s, self.critic_steps) for s in ("real", "latent_critic", "mixing")
-        )
+        x, z, eps = (self.draw(s, self.critic_steps) for s in ("real", "latent_critic", "mixing"))
         with torch.no_grad():
             x_fake = self.generator(z)
         real, fake = self.critic(x).squeeze(1), self.critic(x_fake).squeeze(1)
@@ -407,9 +405,7 @@ def test_bf16_stays_near_fp32_and_keeps_its_parameters_in_fp32() -> None:
     floats = {k: p for k, p in b.items() if k != "diverged_at"}
     assert {p.dtype for p in floats.values()} == {torch.float32}
     for network in ("critic", "generator"):
-        gap = torch.cat(
-            [(a[k] - b[k]).flatten() for k in a if k.startswith(f"{network}/")]
-        ).abs()
+        gap = torch.cat([(a[k] - b[k]).flatten() for k in a if k.startswith(f"{network}/")]).abs()
         rate = getattr(exact.config.train, f"{network}_lr")
         assert gap.mean() < rate, "bf16 keeps 3 digits: the paths part slowly"
     assert rough.scalars()[0]["critic/score_real"] == pytest.approx(

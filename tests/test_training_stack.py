@@ -257,9 +257,7 @@ def test_a_batch_is_its_place_in_a_block_drawn_directly() -> None:
             batch = stack._batch(stream, step)
             assert batch.shape[:2] == (3, 16)
             for r, config in enumerate(configs):
-                block = draw_block(
-                    draws[stream], config.seed, stream, step // BLOCK_STEPS, 16, CPU
-                )
+                block = draw_block(draws[stream], config.seed, stream, step // BLOCK_STEPS, 16, CPU)
                 assert torch.equal(batch[r], block[step % BLOCK_STEPS])
             assert torch.equal(alone._batch(stream, step)[0], batch[2])
 

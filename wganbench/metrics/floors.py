@@ -21,6 +21,10 @@ FLOOR_SEED = 20170401
 """Floors are part of the measurement, not of a run: every run meets the same draws."""
 
 
+SHIPPED = Path(__file__).with_name("floors.json")
+"""Floors of the built-in data sets at the default sizes, written by scripts/floors.py."""
+
+
 def cached_floor(key: str, target: Sampled, n: int, pairs: int) -> Floor:
     """`transport_floor`, remembered in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
 
@@ -29,26 +33,30 @@ def cached_floor(key: str, target: Sampled, n: int, pairs: int) -> Floor:
     """
     identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
     entry = hashlib.sha256(identity.encode()).hexdigest()
-    known = _parse_floor(_read_entries().get(entry), n, pairs)
-    if known is not None:
-        return known
+    for entries in (_read_entries(SHIPPED), _read_entries(floors_file())):
+        known = _parse_floor(entries.get(entry), n, pairs)
+        if known is not None:
+            return known
     floor = transport_floor(target, n, pairs, FLOOR_SEED)
     _write_entry(entry, floor)
     return floor
 
 
-def floors_file() -> Path:
-    """Where floors are kept; raises RuntimeError when there is no home directory."""
+def floors_file() -> Path | None:
+    """Where floors are kept; None when there is no home directory."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
+    try:
+        folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return folder / "wganbench" / "floors.json"
 
 
-def _read_entries() -> dict[str, Any]:
-    """All cached entries, or none when the file is missing or makes no sense."""
+def _read_entries(file: Path | None) -> dict[str, Any]:
+    """All entries of a file, or none when it is missing or makes no sense."""
     try:
-        entries = json.loads(floors_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError, RecursionError):
+        entries = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}
 
@@ -65,12 +73,14 @@ def _parse_floor(entry: Any, n: int, pairs: int) -> Floor | None:
 
 def _write_entry(entry: str, floor: Floor) -> None:
     """Add an entry by replacing the whole file; of two writers at once the later one wins."""
+    file = floors_file()
+    if file is None:
+        return
     try:
-        file = floors_file()
         file.parent.mkdir(parents=True, exist_ok=True)
-        entries = _read_entries() | {entry: dataclasses.asdict(floor)}
+        entries = _read_entries(file) | {entry: dataclasses.asdict(floor)}
         descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name)
-    except (OSError, RuntimeError):
+    except OSError:
         return
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

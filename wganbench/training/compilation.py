@@ -78,10 +78,11 @@ def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[.
     Where torch can keep the programs of several stacks apart, the checks before each call
     (0.4 ms, more than a small step takes) are therefore left out.
     """
+    compile_program: Callable[..., Callable[..., Any]] = torch.compile
+    settings: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         options |= {"guard_filter_fn": lambda guards: [False] * len(guards)}
-        return torch.compile(
-            program, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True
-        )
-    torch._dynamo.reset()
-    return torch.compile(program, fullgraph=True, dynamic=False, options=options)
+        settings["isolate_recompiles"] = True
+    else:
+        torch._dynamo.reset()
+    return compile_program(program, options=options, **settings)

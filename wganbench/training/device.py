@@ -21,9 +21,7 @@ def pick_device(name: str) -> torch.device:
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
-            raise ConfigError(
-                f"device={name}: no CUDA GPU is found here; use device=cpu or auto"
-            )
+            raise ConfigError(f"device={name}: no CUDA GPU is found here; use device=cpu or auto")
         if index and int(index) >= count:
             raise ConfigError(f"device={name}: this machine has {count}, numbered from cuda:0")
     return torch.device(name)

@@ -50,15 +50,18 @@ def train_loop(
     config = stack.config
     if stack.steps_done == 0:
         _record(stack, recorders, clock, progress)
-    while stack.steps_done < config.train.steps and not stop.requested:
+    stopping = stop.requested
+    while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()
         step = stack.steps_done
-        last = step == config.train.steps or stop.requested
+        # Asked once a step: a request that comes later is met, and saved for, at the next.
+        stopping = stop.requested
+        last = step == config.train.steps
         if step % config.log.every_n_steps == 0 or _evaluates(step, config) or last:
             _record(stack, recorders, clock, progress)
             if all(recorder.diverged_at >= 0 for recorder in recorders):
                 return
-        if step % config.checkpoint.every_n_steps == 0 or last:
+        if step % config.checkpoint.every_n_steps == 0 or last or stopping:
             save_all(stack, recorders, clock)
 
 

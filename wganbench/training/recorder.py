@@ -9,13 +9,16 @@ from typing import Any
 from wganbench.config.schema import RunConfig, to_dict
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import RunFolder, versions
-from wganbench.records.table import MetricsTable
+from wganbench.records.table import MetricsTable, read_table, series
 from wganbench.records.tags import TAGS, column_order, is_pattern
 from wganbench.training.animation import cut_frames
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.measuring import GENERATOR
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
+
+FINISHED = ("completed", "diverged")
+"""What a run that has ended is called; any other may go on."""
 
 FORMAT = 1
 """Raise when run folders of older versions can no longer be read."""
@@ -46,9 +49,23 @@ class Recorder:
             self.events = EventLog(folder.path, purge_step=step + 1 if step else None)
         cut_frames(folder, step)
         self.latest: dict[str, float] = {}
+        self._last_row: tuple[int, set[str]] = (0, set())
+        self._remember()
+        self.closed = False
         self.diverged_at = -1
         if not step and self.events:
             self.events.layout()
+
+    def _remember(self) -> None:
+        """What an earlier session logged: the last finite values, and the last row's tags."""
+        table = read_table(self.folder.metrics_csv)
+        for tag in self.table.columns[1:]:
+            steps, values = series(table, tag)
+            finite = [value for value in values if math.isfinite(value)]
+            if finite:
+                self.latest[tag] = finite[-1]
+            if steps and steps[-1] == table["step"][-1]:
+                self._last_row = (steps[-1], self._last_row[1] | {tag})
 
     def running(self, device: str) -> None:
         """Say in run.json that the run is under way."""
@@ -58,6 +75,7 @@ class Recorder:
             versions=versions(),
             device=device,
             config=to_dict(self.config),
+            error=None,
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -66,6 +84,7 @@ class Recorder:
             return
         self.latest |= {tag: v for tag, v in values.items() if math.isfinite(v)}
         self.table.append(step, values)
+        self._last_row = (step, set(values))
         if self.events:
             self.events.scalars(step, dict(values))
 
@@ -75,10 +94,20 @@ class Recorder:
             save_checkpoint(self.folder.checkpoint, checkpoint)
 
     def close(self, status: str, **fields: Any) -> None:
-        """Write the final status and close the event file."""
+        """Write the final status and close the event file; harmless when closed already.
+
+        The final values of a run that has ended join the last row's in TensorBoard; those
+        of a run that will go on would be points that an undisturbed run does not have.
+        """
+        if self.closed:
+            return
         self.folder.write_status(status=status, **fields)
+        self.closed = True
         if self.events:
-            self.events.hparams(hyperparameters(self.config), fields.get("metrics") or {}, status)
+            step, there = self._last_row
+            final = (fields.get("metrics") or {}) if status in FINISHED else {}
+            self.events.scalars(step, {tag: v for tag, v in final.items() if tag not in there})
+            self.events.hparams(hyperparameters(self.config), {}, status)
             self.events.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +18,8 @@ from wganbench.training.finish import RunOutcome, finish_run
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.measuring import measure_final
-from wganbench.training.recorder import FORMAT, Recorder, columns
+from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
-
-FINISHED = ("completed", "diverged")
 
 
 class View(Protocol):
@@ -53,7 +52,10 @@ def resume_run(path: Path, view: View | None = None) -> RunOutcome:
 
 
 def stored_config(path: Path) -> RunConfig:
-    """The configuration that run.json holds. Raises ConfigError when it cannot be used."""
+    """The configuration that run.json holds, to go on with: ``overwrite`` is off.
+
+    Raises ConfigError when it cannot be used.
+    """
     try:
         stored = RunFolder(path).read()
     except (FileNotFoundError, ValueError) as error:
@@ -64,7 +66,7 @@ def stored_config(path: Path) -> RunConfig:
             f"{path} was written by another version of wganbench ({writer}): read it with "
             "that version, or start afresh with --overwrite"
         )
-    return from_dict(stored["config"])
+    return dataclasses.replace(from_dict(stored["config"]), overwrite=False)
 
 
 def train_runs(
@@ -180,6 +182,8 @@ def _restore(stack: Stack, folders: list[RunFolder]) -> tuple[float, list[str]]:
         steps.add(checkpoint.step if checkpoint else 0)
         if lost:
             notes.append(lost)
+            # Else the next save would keep it in the place of the one that is whole.
+            folder.checkpoint.unlink()
         if checkpoint:
             stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
             seconds = max(seconds, checkpoint.seconds)
@@ -200,8 +204,12 @@ def _finish(
     outcomes = []
     for run, recorder in enumerate(recorders):
         status = "completed" if reached_end else "interrupted"
+        # The generator's last update has no later loss that could tell.
+        measured = final[run]
+        if measured and recorder.diverged_at < 0 and not measured.points["fakes"].isfinite().all():
+            recorder.diverged_at = stack.steps_done
         if recorder.diverged_at >= 0:
             status = "diverged"
-        measured = final[run] if status == "completed" else None
-        outcomes.append(finish_run(stack, run, recorder, status, measured, seconds))
+        kept = measured if status == "completed" else None
+        outcomes.append(finish_run(stack, run, recorder, status, kept, seconds))
     return outcomes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -135,10 +136,9 @@ def layers(module: nn.Module) -> list[list[str]]:
 
 def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]]) -> Scalars:
     """Euclidean norm of a gradient, total and by layer: tags grad_norm/<network>..."""
-    squares = [
-        torch.stack([gradients[name].square().sum() for name in group]).sum() for group in groups
-    ]
-    total = {f"grad_norm/{network}": torch.stack(squares).sum().sqrt()}
+    # Added one by one: the order in which a compiled sum adds depends on the number of runs.
+    squares = [reduce(torch.add, [gradients[name].square().sum() for name in g]) for g in groups]
+    total = {f"grad_norm/{network}": reduce(torch.add, squares).sqrt()}
     by_layer = {f"grad_norm/{network}_layer_{i}": square.sqrt() for i, square in enumerate(squares)}
     return total | by_layer
 

@@ -1,0 +1,158 @@
+"""Compiled programs: equal in a stack and alone, near the eager ones, and dispensable."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import CppCompileError, InductorError
+from training_configs import CPU, alike, same, tiny, trained
+
+from wganbench.config import RunConfig, to_dict
+from wganbench.training import compilation
+from wganbench.training.compilation import compiled, has_compiler, wants_compilation
+from wganbench.training.stack import Stack
+
+STEPS = 3
+SETTINGS: dict[str, Any] = {
+    "network.width": 16,
+    "train.batch_size": 32,
+    "train.decay": "linear",
+    "train.average_decay": 0.9,
+}
+# A process of its own, without the shape checks of the tests, which would not compile.
+CHILD = """
+import json, sys, warnings
+import torch
+from wganbench.config import from_dict
+from wganbench.training.stack import Stack
+
+warnings.simplefilter("error")
+torch.set_num_threads(1)
+configs = [from_dict(values) for values in json.loads(sys.argv[1])]
+found = {}
+for name, members in {"pair": configs, "first": configs[:1], "second": configs[1:]}.items():
+    stack = Stack(members, torch.device("cpu"))
+    for _ in range(int(sys.argv[2])):
+        stack.iterate()
+    for r in range(len(members)):
+        found[f"{name}/{r}"] = stack.run_state(r)
+        found[f"{name}/{r}/scalars"] = stack.scalars()[r]
+torch.save(found, sys.argv[3])
+"""
+
+
+def compiled_runs(configs: list[RunConfig], file: Path) -> dict[str, Any]:
+    """States and scalars of two runs after some steps: as a pair, and each alone."""
+    values = json.dumps([to_dict(config) for config in configs])
+    command = [sys.executable, "-W", "ignore", "-c", CHILD, values, str(STEPS), str(file)]
+    subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, timeout=600)
+    found: dict[str, Any] = torch.load(file, weights_only=True)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
+def test_a_compiled_run_is_the_same_alone_and_near_the_eager_one(tmp_path: Path) -> None:
+    # This loss has both: gradients that depend on the scores, and a second derivative.
+    configs = alike("bce_gp", 2, compile="true", **SETTINGS)
+    found = compiled_runs(configs, tmp_path / "found.pt")
+    eager = trained(alike("bce_gp", 2, compile="false", **SETTINGS), STEPS)
+    for r, alone in enumerate(("first/0", "second/0")):
+        assert same(found[f"pair/{r}"], found[alone])
+        assert found[f"pair/{r}/scalars"] == found[f"{alone}/scalars"]
+        assert found[f"pair/{r}/scalars"] == pytest.approx(eager.scalars()[r], rel=1e-4, abs=1e-5)
+        for name, tensor in eager.run_state(r).items():
+            torch.testing.assert_close(found[alone][name], tensor, rtol=1e-4, atol=1e-5)
+    assert not same(found["pair/0"], found["pair/1"])
+    assert not same(found["pair/0"], eager.run_state(0)), "that was eager too"
+
+
+@pytest.mark.parametrize(
+    ("compile_", "steps", "wanted"),
+    [("true", 1, True), ("false", 10**6, False), ("auto", 999, False), ("auto", 1000, True)],
+)
+def test_auto_compiles_what_is_long_enough(compile_: str, steps: int, wanted: bool) -> None:
+    config = tiny("gp", compile=compile_, **{"train.steps": steps})
+    assert wants_compilation(config) is wanted
+
+
+class Broken(TorchDynamoException):
+    """What torch raises when it cannot compile."""
+
+
+def breaking(error: Exception) -> Callable[..., Any]:
+    def compile_(program: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+        def fast(*arguments: Any) -> Any:
+            raise error
+
+        return fast
+
+    return compile_
+
+
+def test_a_broken_compiler_costs_a_warning_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
+    monkeypatch.setattr(torch, "compile", breaking(Broken("no such header\nand more")))
+    stack = Stack(alike("gp", 2, compile="true"), CPU)
+    with pytest.warns(UserWarning, match=r"torch.compile failed \(no such header\)") as seen:
+        stack.iterate()
+        stack.iterate()
+    assert len(seen) == 2, "one for each of the two programs, and not again"
+    assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
+
+
+def test_what_the_c_compiler_raises_is_such_an_error() -> None:
+    # Else the fall-back above would not see it.
+    assert issubclass(InductorError, TorchDynamoException)
+    error = InductorError(CppCompileError(["c++"], "fatal error"), None)
+    assert isinstance(error, TorchDynamoException)
+
+
+def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
+    monkeypatch.setattr(torch, "compile", breaking(ZeroDivisionError("a bug")))
+    stack = Stack([tiny("gp", compile="true")], CPU)
+    with pytest.raises(ZeroDivisionError):
+        stack.iterate()
+
+
+def test_without_a_compiler_it_warns_and_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
+    with pytest.warns(UserWarning, match=r"no C\+\+ compiler"):
+        stack = Stack([tiny("gp", compile="true")], CPU)
+    stack.iterate()
+    assert same(stack.run_state(0), trained([tiny("gp")], 1).run_state(0))
+
+
+def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def compile_(program: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        seen.append(options)
+        return program
+
+    monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
+    monkeypatch.setattr(torch, "compile", compile_)
+
+    def program(x: Tensor) -> Tensor:
+        return x + 1
+
+    wrapped = compiled(program, tiny("gp", compile="true"), CPU)
+    assert wrapped(torch.ones(())) == wrapped(torch.ones(())) == 2
+    (options,) = seen
+    assert options["fullgraph"] is True and options["dynamic"] is False
+    # One thread a loop: else a run's sums would depend on how many share its stack.
+    assert options["options"] == {"cpp.threads": 1}
+    assert os.environ.get("TORCH_COMPILE_DISABLE") is None
