@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from wganbench.config import ConfigError
@@ -30,5 +32,8 @@ def pick_device(name: str) -> torch.device:
 def prepare(config: RunConfig, device: torch.device) -> None:
     """TF32 for fp32 products on CUDA, unless bit-equal repeats are asked for."""
     if device.type == "cuda":
+        if config.deterministic:
+            # cuBLAS repeats bit for bit only with a fixed workspace, read at its first use.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_float32_matmul_precision("highest" if config.deterministic else "high")
         torch.use_deterministic_algorithms(config.deterministic)

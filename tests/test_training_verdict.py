@@ -1,0 +1,76 @@
+"""The verdict in words: each sentence claims what the numbers say, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from wganbench.losses import RECIPES
+from wganbench.training.verdict import gradient_vanished, verdict
+
+FINAL = {
+    "modes/covered": 8.0,
+    "modes/coverage": 1.0,
+    "modes/high_quality": 0.967,
+    "wasserstein/exact": 0.06,
+    "wasserstein/floor": 0.04,
+    "critic/slope_mean": 0.9,
+    "critic/slope_std": 0.2,
+    "critic/lipschitz": 2.0,
+}
+
+
+def course(norms, distances, floor=0.04):
+    steps = [500 * i for i in range(len(norms))]
+    return {
+        "step": steps,
+        "grad_norm/sample": norms,
+        "wasserstein/exact": distances,
+        "wasserstein/floor": [floor] * len(norms),
+    }
+
+
+@pytest.mark.parametrize(
+    ("norms", "distances", "vanished"),
+    [
+        ([1.0, 0.009], [1.4, 0.09], True),
+        ([1.0, 0.009], [1.4, 0.07], False),  # small, but the samples have arrived
+        ([1.0, 0.011], [1.4, 1.4], False),  # far off, but told to move
+        ([0.5, 10.0, 0.09], [1.4, 1.4, 1.4], True),  # of its own maximum, not of the start
+        ([1.0, 0.009, None], [1.4, 1.0, None], True),  # a row without measurements
+        ([1.0, float("nan")], [1.4, 1.4], False),
+    ],
+)
+def test_vanished_means_small_while_the_samples_are_still_bad(norms, distances, vanished):
+    assert gradient_vanished(course(norms, distances)) is vanished
+
+
+def test_nothing_measured_says_nothing():
+    assert gradient_vanished({"step": []}) is None
+    assert verdict({}, {"step": []}, RECIPES["gp"], 8) == []
+
+
+def test_the_sentences_hold_the_numbers():
+    text = " ".join(verdict(FINAL, course([1.0, 0.3], [1.4, 0.06]), RECIPES["gp"], 8))
+    for part in ("8 of 8 modes", "96.7 %", "0.060", "1.5 times", "30.0 %", "asks for 1."):
+        assert part in text
+
+
+def test_coverage_by_one_hit_and_by_fair_share_are_told_apart():
+    poor = FINAL | {"modes/coverage": 0.5}
+    (sentence, *_) = verdict(poor, course([1.0], [1.0]), RECIPES["bce"], 8)
+    assert "8 of 8 modes covered, 4 of them with at least a fifth" in sentence
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [("gp", "asks for 1."), ("lp", "at most 1"), ("clip", "some bound"), ("bce", "nothing holds")],
+)
+def test_the_slope_is_read_against_what_the_loss_asks_for(loss, words):
+    assert words in verdict(FINAL, course([1.0], [1.0]), RECIPES[loss], 8)[-1]
+
+
+def test_converged_and_vanished_read_differently():
+    arrived = verdict(FINAL, course([1.0, 0.001], [1.4, 0.05]), RECIPES["gp"], 8)[2]
+    stuck = verdict(FINAL, course([1.0, 0.0001], [1.4, 1.4]), RECIPES["gp"], 8)[2]
+    assert "have arrived" in arrived and "vanished" not in arrived
+    assert "vanished: under 0.1 %" in stuck
