@@ -1,0 +1,103 @@
+"""What every test shares: shapes are checked, one thread, a cache of the session's own.
+
+The annotations of wganbench are checked at every call by jaxtyping and beartype, unless
+WGANBENCH_NO_SHAPE_CHECKS is set. torch.compile cannot see through the checks: what
+compiles runs in a subprocess, which has none.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from beartype import BeartypeConf, beartype
+from beartype.roar import BeartypeDecorHintPep3119Exception
+from hypothesis import settings
+
+SHAPE_CHECKS = not os.environ.get("WGANBENCH_NO_SHAPE_CHECKS")
+
+# A machine that is shared by several sessions has no dependable clock.
+settings.register_profile("wganbench", deadline=None)
+settings.load_profile("wganbench")
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with its annotations checked; an int will do for a float.
+
+    Functions inside functions are left alone: preparing the checks takes 10 ms, and they
+    are made anew at each call.
+    """
+    if "<locals>" in function.__qualname__:
+        return function
+    try:
+        check = beartype(function, conf=BeartypeConf(is_pep484_tower=True))
+    except BeartypeDecorHintPep3119Exception:
+        # A Protocol that is not runtime_checkable cannot be checked.
+        return function
+
+    @functools.wraps(check)
+    def without_a_trace(*args: Any, **kwargs: Any) -> Any:
+        # Of a list the checks look at one item, drawn from the global random state.
+        state = random.getstate()
+        try:
+            return check(*args, **kwargs)
+        finally:
+            random.setstate(state)
+
+    return without_a_trace
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything of wganbench is imported."""
+    cache = tempfile.TemporaryDirectory(prefix="wganbench-tests-")
+    environment = pytest.MonkeyPatch()
+    environment.setenv("XDG_CACHE_HOME", cache.name)
+    environment.setenv("OMP_NUM_THREADS", "1")
+    config.add_cleanup(environment.undo)
+    config.add_cleanup(cache.cleanup)
+    torch.set_num_threads(1)
+    if SHAPE_CHECKS:
+        hook = jaxtyping.install_import_hook("wganbench", f"{__name__}.checked")
+        config.add_cleanup(hook.uninstall)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def shape_checks() -> None:
+    """Skips a test about the checks where they are switched off."""
+    if not SHAPE_CHECKS:
+        pytest.skip("WGANBENCH_NO_SHAPE_CHECKS is set")
+
+
+@pytest.fixture
+def without_shape_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user sees: wganbench's own errors, not those of the annotations."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def global_randomness_untouched() -> Iterator[None]:
+    """Fails when the test draws from, or seeds, the global random states."""
+
+    def states() -> tuple[Any, ...]:
+        _, keys, *position = np.random.get_state()
+        return random.getstate(), keys.tolist(), position, torch.get_rng_state().tolist()
+
+    before = states()
+    yield
+    untouched = states() == before
+    assert untouched, "the global random state has moved"
