@@ -209,18 +209,16 @@ class Oracle:
         with torch.no_grad():
             x_fake = self.generator(z)
         real, fake = self.critic(x).squeeze(1), self.critic(x_fake).squeeze(1)
-        loss = objective = critic_loss(real, fake)
+        loss = critic_loss(real, fake)
         scalars = {
             "wasserstein/estimate": (real.mean() - fake.mean()).item(),
             "critic/score_real": real.mean().item(),
             "critic/score_fake": fake.mean().item(),
         }
-        if critic_loss is bce_critic:
-            scalars["divergence/js_estimate"] = math.log(2) - objective.item() / 2
         if penalty:
             term = penalty(self.critic, x, x_fake, eps, self.config.loss.coefficients)
             scalars["loss/penalty"] = term.item()
-            loss = objective + term
+            loss = loss + term
         self.critic_optimizer.zero_grad()
         loss.backward()
         self.scalars |= scalars | {"loss/critic": loss.item()} | norms("critic", self.critic)

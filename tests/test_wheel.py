@@ -34,7 +34,16 @@ def test_the_installed_wheel_trains_in_another_folder(wheel, tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    tiny = ["compile=false", "network.width=8", "train.steps=3", "train.batch_size=16", "evaluate.final_n=20", "evaluate.final_draws=1", "evaluate.floor_pairs=2", "evaluate.every_n_steps=0"]
+    tiny = [
+        "compile=false",
+        "network.width=8",
+        "train.steps=3",
+        "train.batch_size=16",
+        "evaluate.final_n=20",
+        "evaluate.final_draws=1",
+        "evaluate.floor_pairs=2",
+        "evaluate.every_n_steps=0",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "wganbench", "train", "loss=clip", *tiny],
         cwd=tmp_path,
