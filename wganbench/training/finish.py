@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def finish_run(
         verdict=sentences,
     )
     return RunOutcome(folder.path, status, step, metrics, sentences, seconds)
+
+
+def fail_run(recorder: Recorder, step: int, seconds: float, error: OSError) -> RunOutcome:
+    """A run whose records cannot be written, on a full disk say; its checkpoint stays."""
+    with contextlib.suppress(OSError):
+        recorder.close("failed", step=step, error=str(error))
+    advice = "What was saved before stays; the same command goes on from there."
+    path = recorder.folder.path
+    return RunOutcome(path, "failed", step, recorder.latest, [f"{error}.", advice], seconds)
 
 
 def _title(recorder: Recorder) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from wganbench.config.schema import RunConfig, from_dict
 from wganbench.records.folder import RunBusy, RunFolder
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
 from wganbench.training.device import pick_device, prepare
-from wganbench.training.finish import RunOutcome, finish_run
+from wganbench.training.finish import RunOutcome, fail_run, finish_run
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.measuring import measure_final
@@ -155,10 +156,15 @@ def _train(
             train_loop(stack, recorders, clock, stop, view.progress if view else _silent)
             trained = clock.seconds
             return _finish(stack, recorders, trained, view)
+    except OSError as error:
+        return [
+            fail_run(recorder, stack.steps_done, clock.seconds, error) for recorder in recorders
+        ]
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         for recorder in recorders:
-            recorder.close(status, step=stack.steps_done, error=str(error))
+            with contextlib.suppress(OSError):
+                recorder.close(status, step=stack.steps_done, error=str(error))
         raise
     finally:
         if view:
