@@ -187,9 +187,9 @@ def write_tuned(data: str, loss: str, trial: dict[str, object], trials: int) -> 
     steps = steps_for(loss, int(trial["loss.n_critic"]), UNITS)  # type: ignore[call-overload]
     groups["train"] += ["  optimizer: adam", "  decay: linear", f"  steps: {steps}"]
     head = [
-        f"# {loss} on {data}: the best of {trials} random trials on tuning seeds 100-104.",
-        f"# python scripts/tune.py --data {data} --loss {loss} --trials {trials}",
         "# @package _global_",
+        f"# {loss} on {data}: the best of {trials} trials on tuning seeds 100-104.",
+        f"# python scripts/tune.py --data {data} --loss {loss} --trials {trials}",
     ]
     body = [line for group, lines in groups.items() for line in (f"{group}:", *lines)]
     path = Path(__file__).parent.parent / "conf" / "tuned" / f"{loss}-{data}.yaml"

@@ -212,7 +212,7 @@ def test_paper_then_tuned_then_experiment_then_command_line(trained: Trained, he
     for group in ("tuned", "experiment", "loss"):
         (own / group).mkdir(parents=True)
     head = "# @package _global_\n"
-    (own / "tuned" / "gp-ring8.yaml").write_text(
+    (own / "tuned" / "gp-ring8_selfcond.yaml").write_text(
         f"{head}train: {{critic_lr: 2, generator_lr: 2, batch_size: 22}}\nloss: {{gp_lambda: 2}}\n"
     )
     (own / "experiment" / "mine.yaml").write_text(
@@ -220,7 +220,7 @@ def test_paper_then_tuned_then_experiment_then_command_line(trained: Trained, he
     )
 
     def rates(*overrides: str) -> tuple[float, float, int, float]:
-        assert main(["train", "--config-dir", str(own), *overrides]) == 0
+        assert main(["train", "--config-dir", str(own), "data=ring8_selfcond", *overrides]) == 0
         config = trained.configs[-1]
         train = config.train
         gp_lambda = config.loss.coefficients["gp_lambda"]

@@ -157,8 +157,10 @@ def _train(
             trained = clock.seconds
             return _finish(stack, recorders, trained, view)
     except OSError as error:
+        # On a stack's way to its end some runs may have reached theirs.
         return [
-            fail_run(recorder, stack.steps_done, clock.seconds, error) for recorder in recorders
+            _finished(recorder.folder) or fail_run(recorder, stack.steps_done, clock.seconds, error)
+            for recorder in recorders
         ]
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
