@@ -168,6 +168,36 @@ def bench_width(width: int, repeats: int, steps: int, folder: Path) -> None:
         )
 
 
+def cost_of_measuring(repeats: int, folder: Path) -> None:
+    """Share of the default run's training time that records and evaluations take."""
+    from wganbench.training.measuring import stack_floor
+
+    defaults = compose(["train.steps=1000000", "compile=true", "device=cpu"])
+    stack = Stack([defaults], torch.device("cpu"))
+    stack_floor(stack, defaults.evaluate.n)
+    recorder = Recorder(RunFolder(folder / "default").create(), defaults, columns(stack), 0)
+    stack.iterate()
+    steps, shares = defaults.log.picture_every_n_steps, []
+    for _ in range(repeats):
+        bare = milliseconds(lambda: [stack.iterate() for _ in range(steps)], steps)
+        # From a multiple of the longest cadence to the next one: all that is due once.
+        while stack.steps_done % steps:
+            stack.iterate()
+        end, stack.config.train.steps = stack.config.train.steps, stack.steps_done + steps
+        clock = Clock(0.0, stack.steps_done)
+
+        def recorded(clock: Clock = clock) -> None:
+            train_loop(stack, [recorder], clock, StopRequest(), lambda step, values: None)
+
+        measured = milliseconds(recorded, steps)
+        stack.config.train.steps = end
+        shares.append(1 - bare / measured)
+    print(
+        f"records, evaluations, pictures and checkpoints of the default run: "
+        f"{100 * statistics.median(shares):.1f} % of its training time"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 64, 128])
@@ -179,6 +209,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for width in arguments.widths:
             bench_width(width, arguments.repeats, arguments.steps, Path(folder))
+        cost_of_measuring(min(arguments.repeats, 3), Path(folder))
 
 
 if __name__ == "__main__":

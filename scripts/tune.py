@@ -25,8 +25,9 @@ import torch
 
 from wganbench.config import RunConfig, compose
 from wganbench.losses import RECIPES
+from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import measure_stack
-from wganbench.training.stack import Stack, static_settings
+from wganbench.training.stack import Stack
 
 SEEDS = (100, 101, 102, 103, 104)
 UNITS = 480_000

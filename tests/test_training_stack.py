@@ -22,9 +22,11 @@ from wganbench.config import RunConfig, to_dict
 from wganbench.losses import RECIPES
 from wganbench.training import optimizers
 from wganbench.training import stack as stack_module
+from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import measure_final, measure_stack
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
-from wganbench.training.stack import Stack, State, static_settings
+from wganbench.training.stack import Stack
+from wganbench.training.state import State
 from wganbench.training.streams import BLOCK_STEPS, draw_block, stream_generator, stream_seed
 
 STREAMS = ("real", "latent_critic", "latent_generator", "mixing")

@@ -8,60 +8,24 @@ rates, coefficients and seeds may differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from wganbench.config.schema import OUTSIDE_IDENTITY, RunConfig, to_dict
+from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.losses.recipes import RECIPES
 from wganbench.networks import Parameters, build_pair, initial_parameters
 from wganbench.training.compilation import compiled
-from wganbench.training.optimizers import Moments, directions, initial_moments
+from wganbench.training.grouping import static_settings
+from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
+from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
 from wganbench.training.streams import BLOCK_STEPS, Draw, draw_block, stream_generator
 
 Noted = tuple[list[str], Tensor]
 """Tags, and their values for all runs: (R, tags)."""
-
-TRACED = ("critic_lr", "generator_lr")
-
-
-def static_settings(config: RunConfig) -> dict[str, Any]:
-    """What runs of one stack must share: everything but seed, rates and coefficients."""
-    settings = {k: v for k, v in to_dict(config).items() if k not in OUTSIDE_IDENTITY}
-    settings.pop("seed")
-    settings["loss"] = {"name": config.loss.name, "n_critic": config.loss.n_critic}
-    settings["train"] = {k: v for k, v in settings["train"].items() if k not in TRACED}
-    return settings
-
-
-@dataclass
-class State:
-    """Everything that training changes, stacked over runs; what a checkpoint holds."""
-
-    critic: Parameters
-    generator: Parameters
-    average: Parameters
-    critic_moments: Moments
-    generator_moments: Moments
-    step: Tensor
-    critic_step: Tensor
-    diverged_at: Tensor
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All per-run tensors by a flat name, each with leading axis R."""
-        flat = {"diverged_at": self.diverged_at}
-        for part in ("critic", "generator", "average"):
-            flat |= {f"{part}/{name}": p for name, p in getattr(self, part).items()}
-        for part in ("critic_moments", "generator_moments"):
-            for moment, tensors in getattr(self, part).items():
-                flat |= {f"{part}/{moment}/{name}": p for name, p in tensors.items()}
-        return flat
 
 
 class Stack:

@@ -1,0 +1,18 @@
+"""Which runs may share a stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wganbench.config.schema import OUTSIDE_IDENTITY, RunConfig, to_dict
+
+TRACED = ("critic_lr", "generator_lr")
+
+
+def static_settings(config: RunConfig) -> dict[str, Any]:
+    """What runs of one stack must share: everything but seed, rates and coefficients."""
+    settings = {k: v for k, v in to_dict(config).items() if k not in OUTSIDE_IDENTITY}
+    settings.pop("seed")
+    settings["loss"] = {"name": config.loss.name, "n_critic": config.loss.n_critic}
+    settings["train"] = {k: v for k, v in settings["train"].items() if k not in TRACED}
+    return settings
