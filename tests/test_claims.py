@@ -18,7 +18,7 @@ from wganbench.config import compose
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 configs = [compose([*json.loads(sys.argv[1]), f"seed={seed}"]) for seed in range(4)]
 stack = Stack(configs, torch.device("cpu"))
 while stack.steps_done < stack.config.train.steps:
