@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig
+from wganbench.training.stack import Stack
 
 
 def pick_device(name: str) -> torch.device:
@@ -37,3 +40,28 @@ def prepare(config: RunConfig, device: torch.device) -> None:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_float32_matmul_precision("highest" if config.deterministic else "high")
         torch.use_deterministic_algorithms(config.deterministic)
+
+
+SMALL_PRODUCT = 4e6
+"""Floating-point operations of the largest product under which threads only wait."""
+
+
+@contextmanager
+def fitting_threads(stack: Stack) -> Iterator[None]:
+    """One CPU thread while a small stack trains, torch's own number for larger ones.
+
+    Dividing a product of two million operations gains little on an idle machine and loses
+    much on a busy one. The numbers do not depend on it. OMP_NUM_THREADS, where it is set,
+    is left to decide.
+    """
+    largest = max(p[0].numel() for p in stack.state.critic.values())
+    product = 2 * len(stack.configs) * stack.config.train.batch_size * largest
+    if stack.device.type != "cpu" or product >= SMALL_PRODUCT or "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -14,7 +14,7 @@ from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, from_dict
 from wganbench.records.folder import RunBusy, RunFolder
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
-from wganbench.training.device import pick_device, prepare
+from wganbench.training.device import fitting_threads, pick_device, prepare
 from wganbench.training.finish import RunOutcome, fail_run, finish_run
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
@@ -152,7 +152,7 @@ def _train(
             view.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        with StopRequest() as stop:
+        with StopRequest() as stop, fitting_threads(stack):
             train_loop(stack, recorders, clock, stop, view.progress if view else _silent)
             trained = clock.seconds
             return _finish(stack, recorders, trained, view)
