@@ -98,10 +98,15 @@ def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> 
     step, points = stack.steps_done, measured.points
     if recorder.diverged_at >= 0 or not torch.isfinite(points["fakes"]).all():
         return
-    if stack.config.log.animation:
-        save_frame(recorder.folder, step, progress_picture(stack, run, points))
-    if recorder.events is None:
+    log, events = stack.config.log, recorder.events
+    shows = events is not None and step % log.picture_every_n_steps == 0
+    picture = progress_picture(stack, run, points) if shows or log.animation else None
+    if picture and log.animation:
+        save_frame(recorder.folder, step, picture)
+    if events is None:
         return
+    if picture and shows:
+        events.figure("samples", picture, step)
     weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()])
     histograms = {
         "critic/score_real": points["score_real"],
@@ -109,9 +114,7 @@ def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> 
         "critic/slopes": points["slopes_hat"],
         "critic/weights": weights.cpu(),
     }
-    recorder.events.histograms(step, {k: v.numpy() for k, v in histograms.items()})
-    if step % stack.config.log.picture_every_n_steps == 0:
-        recorder.events.figure("samples", progress_picture(stack, run, points), step)
+    events.histograms(step, {k: v.numpy() for k, v in histograms.items()})
 
 
 def _budget(stack: Stack, clock: Clock) -> dict[str, float]:

@@ -70,7 +70,10 @@ def stack_floor(stack: Stack, n: int) -> Floor | None:
     """The distance a perfect generator would score, from the cache or computed once."""
     if len(stack.target.shape) != 1:
         return None
-    return cached_floor(floor_key(stack.config), stack.target, n, stack.config.evaluate.floor_pairs)
+    if n not in stack.floors:
+        pairs = stack.config.evaluate.floor_pairs
+        stack.floors[n] = cached_floor(floor_key(stack.config), stack.target, n, pairs)
+    return stack.floors[n]
 
 
 def floor_key(config: RunConfig) -> str:
