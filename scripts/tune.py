@@ -7,9 +7,10 @@ every trial the same compute: `UNITS` passes of one network over one batch, coun
 `COST` says, so a loss with cheaper steps takes more of them. Search: each trial on the
 first two tuning seeds at a quarter of the compute; the best two then on all five at the
 whole of it (rates that win a short race lose a long one). Tuning seeds are 100-104; no
-reported figure uses them. Score: mean over seeds of modes/coverage x modes/high_quality (protocol veegan, n = 2 500), times floor /
-exact W1 (means over seeds) where that is below 1: stray samples hide in W1 and uneven
-modes in the share of high quality, so both count.
+reported figure uses them. Score: mean over seeds of modes/coverage x modes/high_quality
+(protocol veegan, n = 2 500), times floor / exact W1 (means over seeds) where that is below
+1: stray samples hide in W1 and uneven modes in the share of high quality,
+so both count.
 """
 
 from __future__ import annotations
