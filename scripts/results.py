@@ -78,7 +78,7 @@ def median_of_search(data: str, loss: str, floor: float) -> str | None:
     path = Path("outputs/tuning") / f"{loss}-{data}.json"
     if not path.exists():
         return None
-    first = json.loads(path.read_text())["first"]
+    first = json.loads(path.read_text())[0]
     middle = first[len(first) // 2]
     runs = [
         {"modes/covered": c or 0, "modes/high_quality": q or 0, "wasserstein/exact": e}
