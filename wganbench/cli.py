@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,12 +102,53 @@ def train(
     return run(arguments, task, accept) or 0
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def sweep(
+    overrides: Overrides = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start runs afresh where they exist already.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print stacks, devices and an estimate; train nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow more than 10 000 runs.")] = False,
+) -> int:
+    """Train many runs side by side: every combination of the values given.
+
+    \b
+    wganbench sweep loss=bce,clip,gp 'seed=range(0,5)'
+    wganbench sweep loss=gp loss.gp_lambda=0.1,1,10,100 'seed=range(0,8)'
+    wganbench sweep 'experiment=glob(arm_*)' seed=0,1
+
+    The same command finishes what is missing; more seeds train only the new ones.
+    """
+    from wganbench.sweep_view import SweepView, print_plan, print_sweep
+    from wganbench.sweeps.command import Sweep
+
+    arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
+    done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(arguments)
+    if done.plan is not None:
+        print_plan(done.plan, done.estimate)
+        return 0
+    for folder, (jobs, outcomes) in done.folders.items():
+        print_sweep(folder, jobs, outcomes)
+    return worst(outcome for _, outcomes in done.folders.values() for outcome in outcomes)
+
+
 @app.command()
 def resume(run: RunPath) -> int:
-    """Finish a run that was interrupted; a finished one is left as it is."""
+    """Finish a run or a sweep that was interrupted; what is finished is left as it is."""
     from wganbench.progress import RunView
+    from wganbench.sweeps.ledger import FILE
     from wganbench.training.runs import resume_run
 
+    if (run / FILE).is_file():
+        from wganbench.sweep_view import SweepView, print_sweep
+        from wganbench.sweeps.launch import resume_sweep
+
+        jobs, outcomes = resume_sweep(run, SweepView())
+        print_sweep(run, jobs, outcomes)
+        return worst(outcomes)
     return report(resume_run(run, RunView()))
 
 
@@ -163,6 +205,12 @@ def doctor() -> None:
     from wganbench.doctor import print_report
 
     print_report()
+
+
+def worst(outcomes: Iterable[RunOutcome]) -> int:
+    """The exit code of a sweep: interrupted before diverged or failed before done."""
+    codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
+    return max(codes, default=0)
 
 
 def report(outcome: RunOutcome) -> int:

@@ -21,19 +21,24 @@ class Arguments:
     where: tuple[Path, ...]
 
 
-def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Hydra's flags and overrides; raises ConfigError for what `train` cannot do."""
+def parse_arguments(arguments: Sequence[str], several: bool = False) -> Arguments:
+    """Hydra's flags and overrides; raises ConfigError for what `train` cannot do.
+
+    ``several`` runs may be asked for by `sweep`.
+    """
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
     setattr(parser, "error", refuse)  # noqa: B010  (argparse would print its usage and exit)
     flags = parser.parse_args(list(arguments))
-    if flags.multirun:
+    if flags.multirun and not several:
         refuse_sweep("-m", flags.overrides)
-    return parse_overrides(flags.overrides, flags.config_dir)
+    return parse_overrides(flags.overrides, flags.config_dir, several)
 
 
-def parse_overrides(overrides: Sequence[str], config_dir: str | None = None) -> Arguments:
+def parse_overrides(
+    overrides: Sequence[str], config_dir: str | None = None, several: bool = False
+) -> Arguments:
     """Overrides alone; raises ConfigError for a malformed one or one that asks for a sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import OverrideParseException
@@ -47,8 +52,11 @@ def parse_overrides(overrides: Sequence[str], config_dir: str | None = None) -> 
         except OverrideParseException as error:
             raise ConfigError(malformed(text, where)) from error
         key = override.key_or_group
-        if override.is_sweep_override() or key == "hydra.mode":
+        asks_for_several = override.is_sweep_override() or key == "hydra.mode"
+        if asks_for_several and not several:
             refuse_sweep(text, overrides)
+        if asks_for_several:
+            continue
         if key in GROUPS and isinstance(override.value(), str):
             chosen[key] = str(override.value())
     # Hydra passes over a missing file of an optional entry; one that was asked for must exist.

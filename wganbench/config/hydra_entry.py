@@ -20,8 +20,11 @@ from wganbench.presets import conf_directory
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from wganbench.config.jobs import SweepTask
+
 Outcome = TypeVar("Outcome")
 Check = Callable[["DictConfig"], RunConfig]
+Accept = Callable[[RunConfig], None]
 
 
 def compose(overrides: Sequence[str] = ()) -> RunConfig:
@@ -55,7 +58,7 @@ def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
 def run(
     arguments: Sequence[str],
     task: Callable[[RunConfig, Path], Outcome],
-    accept: Callable[[RunConfig], None],
+    accept: Accept,
 ) -> Outcome | None:
     """Hand ``task`` the configuration and the folder that Hydra made for it.
 
@@ -78,7 +81,7 @@ def run(
             failures.append(error)
 
     try:
-        with hydra_process(arguments), run_id_resolver(check):
+        with hydra_process(arguments), resolvers(check, []):
             hydra_main(entry)
     except BrokenPipeError:
         raise
@@ -91,7 +94,30 @@ def run(
     return outcomes[0] if outcomes else None
 
 
-def checking(accept: Callable[[RunConfig], None]) -> Check:
+def sweep(
+    arguments: Sequence[str], task: Callable[[Check], SweepTask], accept: Accept
+) -> list[Path]:
+    """Hand Hydra's sweeper and launcher a task; the sweeps' folders, once all is done.
+
+    ``accept`` is that of `run`, for each job. Raises ConfigError for whatever is wrong
+    with the arguments; what the task raises goes through.
+    """
+    parsed = parse_arguments(arguments, several=True)
+    check = checking(accept)
+    folders: list[Path] = []
+    try:
+        with hydra_process(["--multirun", *arguments], "sweep"), resolvers(check, folders):
+            hydra_main(task(check))
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if not from_configuration(error):
+            raise
+        raise readable(error, parsed) from error
+    return list(dict.fromkeys(folders))
+
+
+def checking(accept: Accept) -> Check:
     """From a composed node to a typed, checked and accepted configuration, once for each."""
     checked: dict[str, RunConfig] = {}
 
@@ -112,16 +138,22 @@ def plain(node: DictConfig) -> dict[str, Any]:
     """The run's own part of a composed node, interpolations resolved."""
     from omegaconf import OmegaConf
 
-    own = OmegaConf.masked_copy(node, [str(key) for key in node if key != "hydra"])
-    values = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    def resolved(value: Any) -> Any:
+        if OmegaConf.is_config(value):
+            return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        return value
+
+    return {str(key): resolved(node[key]) for key in node if key != "hydra"}
 
 
-def hydra_main(entry: Callable[[DictConfig], None]) -> None:
+def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
     """Hydra's own command line on our conf/; --hydra-help and the like end it early."""
     import hydra
 
+    # Hydra looks for plugins in the namespace package hydra_plugins only.
+    plugins = str(Path(__file__).parent.parent / "plugins")
+    if plugins not in sys.path:
+        sys.path.append(plugins)
     try:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(
             entry
@@ -142,25 +174,42 @@ def from_configuration(error: Exception) -> bool:
 
 
 @contextmanager
-def run_id_resolver(check: Check) -> Iterator[None]:
-    """``${run_id:}``: resolved before Hydra makes a folder, so a refusal leaves nothing behind."""
+def resolvers(check: Check, sweep_folders: list[Path]) -> Iterator[None]:
+    """`register_resolvers` for a while."""
     from omegaconf import OmegaConf
 
-    def resolve(*, _root_: DictConfig) -> str:
-        return run_id(check(_root_))
-
-    OmegaConf.register_new_resolver("run_id", resolve, replace=True)
+    register_resolvers(check, sweep_folders)
     try:
         yield
     finally:
         OmegaConf.clear_resolver("run_id")
+        OmegaConf.clear_resolver("sweep_folder")
+
+
+def register_resolvers(check: Check, sweep_folders: list[Path]) -> None:
+    """``${run_id:}`` and ``${sweep_folder:output_dir,name}``.
+
+    The first is resolved before Hydra makes a folder, so a refusal leaves nothing behind;
+    the second also tells its path to the caller.
+    """
+    from omegaconf import OmegaConf
+
+    def name_of_run(*, _root_: DictConfig) -> str:
+        return run_id(check(_root_))
+
+    def folder_of_sweep(output_dir: str, name: str) -> str:
+        sweep_folders.append(Path(str(output_dir)) / str(name))
+        return str(sweep_folders[-1])
+
+    OmegaConf.register_new_resolver("run_id", name_of_run, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", folder_of_sweep, replace=True)
 
 
 @contextmanager
-def hydra_process(arguments: Sequence[str]) -> Iterator[None]:
+def hydra_process(arguments: Sequence[str], verb: str = "train") -> Iterator[None]:
     """What Hydra reads from the process: its arguments, and to raise errors, not print them."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["wganbench train", *arguments]
+    sys.argv = [f"wganbench {verb}", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield

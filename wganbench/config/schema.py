@@ -108,6 +108,16 @@ class CheckpointConfig:
 
 
 @dataclass(kw_only=True)
+class SweepConfig:
+    """Where and how the runs of a sweep are computed; nothing that changes their numbers."""
+
+    devices: str | list[str] = field()
+    stacks_per_device: int = least(1)
+    max_stack: int = least(0)
+    objective: str = field()
+
+
+@dataclass(kw_only=True)
 class RunConfig:
     """Everything one run depends on."""
 
@@ -126,6 +136,7 @@ class RunConfig:
     log: LogConfig = field()
     evaluate: EvaluateConfig = field()
     checkpoint: CheckpointConfig = field()
+    sweep: SweepConfig = field()
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:

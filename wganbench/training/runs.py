@@ -71,11 +71,15 @@ def stored_config(path: Path) -> RunConfig:
 
 
 def train_runs(
-    configs: list[RunConfig], folders: list[Path], view: View | None = None
+    configs: list[RunConfig],
+    folders: list[Path],
+    view: View | None = None,
+    device: str | None = None,
 ) -> list[RunOutcome]:
     """Train runs of equal static settings and equal step as one stack.
 
-    Finished runs are reported as they are. Raises ConfigError as `train_run`.
+    ``device`` is where, by default what the configuration says. Finished runs are
+    reported as they are. Raises ConfigError as `train_run`.
     """
     held = [RunFolder(folder) for folder in folders]
     locks = []
@@ -88,7 +92,8 @@ def train_runs(
         finished = {i: outcome for i, outcome in ended.items() if outcome is not None}
         left = [i for i in range(len(held)) if i not in finished]
         if left:
-            trained = _train([configs[i] for i in left], [held[i] for i in left], view)
+            place = pick_device(device or configs[0].device)
+            trained = _train([configs[i] for i in left], [held[i] for i in left], view, place)
             finished |= dict(zip(left, trained, strict=True))
         return [finished[i] for i in range(len(held))]
     except (RunBusy, CheckpointError, OSError) as error:
@@ -113,26 +118,31 @@ def _claim(config: RunConfig, folder: RunFolder) -> None:
 
 def _finished(folder: RunFolder) -> RunOutcome | None:
     """The outcome of a run that has ended; None when there is something left to do."""
-    if not folder.run_json.exists():
+    if not folder.run_json.exists() or folder.read()["status"] not in FINISHED:
         return None
-    stored = folder.read()
-    if stored["status"] not in FINISHED:
-        return None
+    return finished_outcome(folder.path)
+
+
+def finished_outcome(path: Path) -> RunOutcome:
+    """How the run in a folder ended, as its run.json tells."""
+    stored = RunFolder(path).read()
     return RunOutcome(
-        folder.path,
+        path,
         stored["status"],
-        stored["step"],
+        stored["step"] or 0,
         stored["metrics"] or {},
-        stored.get("verdict") or [],
+        stored.get("verdict") or ([f"{stored['error']}."] if stored.get("error") else []),
         stored["seconds"] or 0.0,
     )
 
 
 def _train(
-    configs: list[RunConfig], folders: list[RunFolder], view: View | None
+    configs: list[RunConfig],
+    folders: list[RunFolder],
+    view: View | None,
+    device: torch.device,
 ) -> list[RunOutcome]:
     config = configs[0]
-    device = pick_device(config.device)
     prepare(config, device)
     try:
         stack = Stack(configs, device)

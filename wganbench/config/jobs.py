@@ -1,0 +1,157 @@
+"""The jobs of a sweep: expanded from one command line, composed and checked before any starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wganbench.config.arguments import parse_overrides
+from wganbench.config.errors import ConfigError
+from wganbench.config.keys import GROUPS
+from wganbench.config.readable import readable
+from wganbench.config.schema import RunConfig
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its configuration, its folder, the overrides that made it."""
+
+    config: RunConfig
+    folder: Path
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepTask:
+    """What Hydra's sweeper and launchers are given for a function.
+
+    ``limit`` sees the number of jobs, ``accept`` all jobs before anything is written;
+    either may raise ConfigError, and ``accept`` may say no, which ends the sweep there.
+    ``launch`` trains them and returns each one's objective. Called by a launcher that is
+    not ours, the task trains one job (``train``).
+    """
+
+    check: Callable[[DictConfig], RunConfig]
+    limit: Callable[[int], None]
+    accept: Callable[[list[Job]], bool]
+    launch: Callable[[list[Job], str, dict[str, Any]], list[float]]
+    train: Callable[[Job], float]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A launcher that is not ours sends the task to other processes, to train alone there.
+        return {"train": self.train}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from wganbench.config.hydra_entry import checking, register_resolvers
+
+        object.__setattr__(self, "train", state["train"])
+        object.__setattr__(self, "check", checking(lambda config: None))
+        register_resolvers(self.check, [])
+
+    def __call__(self, node: DictConfig) -> float:
+        return self.train(self.job(node))
+
+    def job(self, node: DictConfig) -> Job:
+        """The job behind a composed node, inside Hydra's `run_job`."""
+        from hydra.core.hydra_config import HydraConfig
+
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
+        return Job(self.check(node), folder, tuple(hydra.overrides.task))
+
+
+def composed_job(task: SweepTask, node: DictConfig) -> Job:
+    """The job behind a composed node, before Hydra makes its folder; resolving it checks it."""
+    folder = Path(str(node.hydra.sweep.dir)) / str(node.hydra.sweep.subdir)
+    return Job(task.check(node), folder, tuple(node.hydra.overrides.task))
+
+
+def compose_jobs(
+    loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]
+) -> Iterator[DictConfig]:
+    """Hydra's composition of every job, group choices composed once for all that share them.
+
+    Composing takes Hydra a tenth of a second; values alone are then set on a copy, as
+    Hydra does it. Raises ConfigError.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
+    parser = OverridesParser.create(config_loader=loader)
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    for job in jobs:
+        try:
+            overrides = parser.parse_overrides(list(job))
+            values = [override for override in overrides if sets_a_value(override)]
+            choices = tuple(o.input_line or "" for o in overrides if not sets_a_value(o))
+            if choices not in composed:
+                composed[choices] = loader.load_sweep_config(master, list(choices))
+            node = copy.deepcopy(composed[choices])
+            ConfigLoaderImpl._apply_overrides_to_config(values, node)
+            with open_dict(node):
+                node.hydra.overrides.task = list(job)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise for_a_sweep(readable(error, parse_overrides(own(job)))) from error
+        yield node
+
+
+def own(job: Sequence[str]) -> list[str]:
+    """The overrides that are the run's, not Hydra's."""
+    return [text for text in job if not text.lstrip("+~").startswith("hydra")]
+
+
+def sets_a_value(override: Override) -> bool:
+    """Whether an override changes a value and no choice of a group."""
+    key = override.key_or_group
+    plain = not (override.is_add() or override.is_delete() or override.package)
+    return plain and key not in GROUPS and "/" not in key and not key.startswith("hydra.")
+
+
+def for_a_sweep(error: ConfigError) -> ConfigError:
+    """The same line, with how to sweep over losses that have different knobs."""
+    if "not used by" not in str(error):
+        return error
+    return ConfigError(
+        f"{error}. Unlike losses are swept together as experiments, each with its own "
+        "knobs: 'experiment=glob(arm_*)'"
+    )
+
+
+def expand(
+    loader: ConfigLoader, arguments: Sequence[str], limit: Callable[[int], None]
+) -> list[list[str]]:
+    """All combinations of a command line's choices, as Hydra's own sweeper makes them.
+
+    ``limit`` sees their number before they are made. Raises ConfigError for a kind of
+    sweep that only an optimiser can do, or an empty one.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    count = 1
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    for override in overrides:
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep():
+                raise ConfigError(
+                    f"{override.input_line} is a range for an optimiser: say which with "
+                    "hydra/sweeper=..., or list the values"
+                )
+            size = sum(1 for _ in override.sweep_string_iterator())
+            if not size:
+                raise ConfigError(f"{override.input_line} has no values: the sweep is empty")
+            count *= size
+    limit(count)
+    (jobs,) = BasicSweeper.split_arguments(overrides, None)
+    return [list(job) for job in jobs]

@@ -1,0 +1,1 @@
+"""Hydra finds our sweeper and launchers here, and nowhere else: keep the imports light."""

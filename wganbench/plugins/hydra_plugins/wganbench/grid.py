@@ -1,0 +1,52 @@
+"""The sweeper: all combinations, every job checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from wganbench.config.jobs import SweepTask
+
+
+class GridSweeper(Sweeper):
+    """Hydra's own sweeper with its syntax, but it refuses a wrong sweep before it begins.
+
+    Jobs are composed once for every choice of groups, not once each, and our launchers
+    get them as composed.
+    """
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.context, self.master, self.task = (
+            hydra_context,
+            config,
+            cast("SweepTask", task_function),
+        )
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from wganbench.config.jobs import compose_jobs, composed_job, expand
+
+        loader = self.context.config_loader
+        jobs: Sequence[Sequence[str]] = expand(loader, arguments, self.task.limit)
+        nodes = list(compose_jobs(loader, self.master, jobs))
+        if not self.task.accept([composed_job(self.task, node) for node in nodes]):
+            return None
+        folder = Path(self.master.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.master, folder / "multirun.yaml")
+        if hasattr(self.launcher, "composed"):
+            self.launcher.composed = {tuple(j): n for j, n in zip(jobs, nodes, strict=True)}
+        return [self.launcher.launch(jobs, initial_job_idx=0)]

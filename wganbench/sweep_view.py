@@ -1,0 +1,245 @@
+"""What a person sees of a sweep: a live table in a terminal, plain lines elsewhere, a summary."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from wganbench.result import from_here
+
+if TYPE_CHECKING:
+    from wganbench.config.jobs import Job
+    from wganbench.sweeps.launch import SweepPlan
+    from wganbench.sweeps.planning import StackPlan
+    from wganbench.sweeps.slots import Slot
+    from wganbench.training.finish import RunOutcome
+
+PLAIN_EVERY_SECONDS = 10.0
+"""How often a line is printed where there is no terminal."""
+
+
+@dataclass
+class Row:
+    """A stack that trains: what the live table shows of it."""
+
+    stack: StackPlan
+    steps: int
+    step: int
+    values: list[dict[str, float]] = field(default_factory=list)
+
+    def best(self, tag: str, better: str) -> float | None:
+        found = [run[tag] for run in self.values if tag in run]
+        return None if not found else (max(found) if better == "high" else min(found))
+
+
+class SweepView:
+    """Stacks, devices, runs done, running, diverged, the best figures and the time left."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._live: Live | None = None
+        self._rows: dict[int, Row] = {}
+        self._slots: Sequence[Slot] = ()
+        self._ended: dict[str, int] = {}
+        self._runs = self._finished = 0
+        self._work = self._done = 0.0
+        self._began = self._printed = time.monotonic()
+
+    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
+        """Training begins; ``finished`` runs had ended before."""
+        self._slots, self._finished = slots, finished
+        self._runs = finished + sum(len(stack.jobs) for stack in stacks)
+        self._work = sum(len(stack.jobs) * stack.steps_left for stack in stacks)
+        self._began = self._printed = time.monotonic()
+        before = f", {finished} finished before" if finished else ""
+        self.say(
+            f"{self._runs} runs{before}; {len(stacks)} stacks on {places(slots)}"
+            if stacks
+            else f"{self._runs} runs, all finished before"
+        )
+        if stacks and self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self._table, transient=True)
+            self._live.start()
+
+    def end(self) -> None:
+        """Take the table away."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def stack_started(self, slot: int, stack: StackPlan, steps: int, done: int) -> None:
+        self._rows[slot] = Row(stack, steps, done)
+
+    def stack_advanced(self, slot: int, step: int, values: list[dict[str, float]]) -> None:
+        row = self._rows[slot]
+        self._done += len(row.stack.jobs) * (step - row.step)
+        row.step = step
+        before = row.values or [{} for _ in values]
+        row.values = [old | new for old, new in zip(before, values, strict=True)]
+        if not self._live and time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
+            self._printed = time.monotonic()
+            self.say(self._line())
+
+    def stack_ended(self, slot: int, outcomes: Sequence[RunOutcome]) -> None:
+        self._rows.pop(slot, None)
+        for outcome in outcomes:
+            self._ended[outcome.status] = self._ended.get(outcome.status, 0) + 1
+        if not self._live:
+            self.say(self._line())
+
+    def say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, markup=False)
+
+    def _counts(self) -> str:
+        done = self._finished + sum(self._ended.values())
+        parts = [f"{done}/{self._runs} runs done"]
+        parts += [f"{n} {status}" for status, n in self._ended.items() if status != "completed"]
+        left = self._seconds_left()
+        if left is not None:
+            parts.append(f"about {in_words(left)} left")
+        return ", ".join(parts)
+
+    def _seconds_left(self) -> float | None:
+        if not self._done or self._done >= self._work:
+            return None
+        return (time.monotonic() - self._began) * (self._work / self._done - 1)
+
+    def _line(self) -> str:
+        running = "; ".join(
+            f"{describe(row.stack)} step {row.step}/{row.steps}" for row in self._rows.values()
+        )
+        return self._counts() + (f"  |  {running}" if running else "")
+
+    def _table(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("device", "stack", "step", "modes", "W1", "steps/s"):
+            table.add_column(name, justify="left" if name in ("device", "stack") else "right")
+        for slot, row in sorted(self._rows.items()):
+            figures = (
+                (row.best("modes/covered", "high"), ".0f"),
+                (row.best("wasserstein/exact", "low"), ".3f"),
+                (row.best("speed/steps_per_second", "high"), ".0f"),
+            )
+            table.add_row(
+                self._slots[slot].device,
+                describe(row.stack),
+                f"{row.step}/{row.steps}",
+                *("" if value is None else format(value, form) for value, form in figures),
+            )
+        return Group(Text(self._counts()), table)
+
+
+def describe(stack: StackPlan) -> str:
+    """A stack in a few words, such as ``16 x ring8 gp``."""
+    config = stack.jobs[0].config
+    return f"{len(stack.jobs)} x {config.data.name} {config.loss.name}"
+
+
+def places(slots: Iterable[Slot]) -> str:
+    """Slots in words, such as ``2 CPU cores`` or ``cuda:0, cuda:1``."""
+    names = [slot.device for slot in slots]
+    cores = names.count("cpu")
+    words = [name for name in dict.fromkeys(names) if name != "cpu"]
+    if cores:
+        words.append(f"{cores} CPU core{'s' if cores > 1 else ''}")
+    return ", ".join(words)
+
+
+def in_words(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> in_words(42), in_words(200), in_words(9000)
+    ('42 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def print_plan(plan: SweepPlan, seconds: float | None) -> None:
+    """What a sweep will do, without doing it."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("stacks", "of runs", "data", "loss", "steps", "memory"):
+        table.add_column(name, justify="left" if name in ("data", "loss") else "right")
+    counted: dict[tuple[str, ...], int] = {}
+    for stack in plan.stacks:
+        config, needs = stack.jobs[0].config, plan.footprint_of(stack)
+        memory = needs.fixed_bytes + len(stack.jobs) * needs.run_bytes
+        row: tuple[str, ...] = (
+            str(len(stack.jobs)),
+            config.data.name,
+            config.loss.name,
+            str(stack.steps_left),
+            f"{memory / 1e6:.0f} MB",
+        )
+        counted[row] = counted.get(row, 0) + 1
+    for row, count in counted.items():
+        table.add_row(str(count), *row)
+    console.print(f"{len(plan.jobs)} runs to train on {places(plan.slots)}")
+    if plan.stacks:
+        console.print(table)
+    if seconds is not None:
+        console.print(f"estimated time: about {in_words(seconds)}")
+
+
+def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> None:
+    """How a sweep ended, by loss and its coefficients, and what to type next."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("runs", "seeds", "diverged", "modes", "high quality", "W1 / floor"):
+        table.add_column(name, justify="left" if name == "runs" else "right")
+    groups: dict[str, list[RunOutcome]] = {}
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        groups.setdefault(group_name(job), []).append(outcome)
+    for name, members in groups.items():
+        table.add_row(name, *summary(members))
+    console.print(table)
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            console.print(
+                f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}", soft_wrap=True
+            )
+    path = from_here(folder)
+    if any(outcome.status == "interrupted" for outcome in outcomes):
+        console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
+    console.print(f"look at it:  tensorboard --logdir {path}", soft_wrap=True)
+
+
+def group_name(job: Job) -> str:
+    """Data, loss and coefficients: what the runs of a line of the summary share."""
+    loss = job.config.loss
+    knobs = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
+    return f"{job.config.data.name} {loss.name}{knobs}"
+
+
+def summary(outcomes: Sequence[RunOutcome]) -> list[str]:
+    """Completed runs, diverged ones, and medians over the completed."""
+    completed = [o.metrics for o in outcomes if o.status == "completed"]
+
+    def median(values: list[float], form: str) -> str:
+        finite = [value for value in values if math.isfinite(value)]
+        return format(statistics.median(finite), form) if finite else ""
+
+    ratios = [
+        m["wasserstein/exact"] / m["wasserstein/floor"]
+        for m in completed
+        if m.get("wasserstein/floor")
+    ]
+    return [
+        f"{len(completed)}/{len(outcomes)}",
+        str(sum(o.status == "diverged" for o in outcomes)),
+        median([m["modes/covered"] for m in completed if "modes/covered" in m], "g"),
+        median([m["modes/high_quality"] for m in completed if "modes/high_quality" in m], ".3f"),
+        median(ratios, ".2f"),
+    ]

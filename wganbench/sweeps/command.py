@@ -1,0 +1,94 @@
+"""The sweep command: from what was typed, through Hydra, to how every run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.errors import ConfigError
+from wganbench.config.hydra_entry import Check, sweep
+from wganbench.config.jobs import Job, SweepTask
+from wganbench.config.schema import RunConfig
+from wganbench.config.stored import check_folder
+from wganbench.sweeps.estimate import estimate_seconds
+from wganbench.sweeps.launch import (
+    SweepPlan,
+    check_sweep,
+    launch_local,
+    objective,
+    plan_sweep,
+    standing,
+    train_alone,
+)
+from wganbench.sweeps.ledger import read_jobs
+from wganbench.sweeps.local import Watcher
+from wganbench.sweeps.naming import named
+from wganbench.training.device import pick_device
+from wganbench.training.finish import RunOutcome
+from wganbench.training.runs import stored_config
+
+MANY_RUNS = 10_000
+"""A sweep of more runs has to be asked for twice."""
+
+Ended = tuple[list[Job], list[RunOutcome]]
+
+
+@dataclass
+class Sweep:
+    """One sweep; afterwards its jobs and outcomes by folder, or its plan where that was all."""
+
+    watcher: Watcher
+    limited: bool = True
+    plan_only: bool = False
+    plan: SweepPlan | None = None
+    estimate: float | None = None
+    folders: dict[Path, Ended] = field(default_factory=dict)
+    _failure: Exception | None = None
+
+    def run(self, arguments: Sequence[str]) -> Sweep:
+        """Do what the command line asks for. Raises ConfigError, before anything is written
+        where that can be known."""
+        try:
+            folders = sweep(named(arguments), self._task, accept_run)
+        except ConfigError:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+        for folder in [] if self.plan_only else folders:
+            # An optimiser chooses jobs as it goes, and other launchers train elsewhere:
+            # what was done is read from the sweep's folder.
+            jobs = read_jobs(folder)
+            if jobs:
+                self.folders[folder] = (jobs, [standing(job) for job in jobs])
+        return self
+
+    def _task(self, check: Check) -> SweepTask:
+        return SweepTask(check, self._limit, self._accept, self._launch, train_alone)
+
+    def _limit(self, count: int) -> None:
+        if self.limited and count > MANY_RUNS:
+            raise ConfigError(f"this sweep has {count} runs; if that is meant, add --yes")
+
+    def _accept(self, jobs: list[Job]) -> bool:
+        check_sweep(jobs[0].folder.parent, jobs)
+        if self.plan_only:
+            self.plan = plan_sweep(jobs)
+            self.estimate = estimate_seconds(self.plan)
+        return not self.plan_only
+
+    def _launch(self, jobs: list[Job], launcher: str, settings: dict[str, Any]) -> list[float]:
+        try:
+            outcomes = launch_local(jobs[0].folder.parent, jobs, self.watcher)
+        except Exception as error:
+            # Not to be taken for an error of Hydra's, which has called us.
+            self._failure = error
+            raise
+        return [objective(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+
+def accept_run(config: RunConfig) -> None:
+    """Whether one job of a sweep can be trained here. Raises ConfigError."""
+    pick_device(config.device)
+    check_folder(config, stored_config)

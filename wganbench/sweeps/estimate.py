@@ -1,0 +1,60 @@
+"""How long a sweep may take, before it begins: operations over the rate of products here."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from wganbench.sweeps.launch import SweepPlan
+from wganbench.training.compilation import wants_compilation
+
+REACHED = 0.4
+"""Share of the product rate that training reaches: scripts/bench_training.py."""
+STARTING_SECONDS = 8.0
+COMPILING_SECONDS = 25.0
+PROGRAM_SECONDS = 4e-4
+"""What calling the compiled step costs, however small it is."""
+SIZE = 256
+
+
+def estimate_seconds(plan: SweepPlan) -> float:
+    """Seconds until all stacks are trained, measured rates and counts of operations combined.
+
+    A rough figure: what else the machine does, evaluations and caches are not in it.
+    """
+    if not plan.stacks:
+        return 0.0
+    rate = {device: product_rate(device) for device in {slot.device for slot in plan.slots}}
+    slowest = min(rate.values())
+    ends = [STARTING_SECONDS] * len(plan.slots)
+    for stack in plan.stacks:
+        config = stack.jobs[0].config
+        operations = len(stack.jobs) * plan.footprint_of(stack).flops
+        step = operations / (REACHED * slowest) + (config.loss.n_critic + 1) * PROGRAM_SECONDS
+        seconds = stack.steps_left * step
+        if wants_compilation(config):
+            seconds += COMPILING_SECONDS
+        # The next stack goes to the slot that is free first.
+        soonest = ends.index(min(ends))
+        ends[soonest] += seconds
+    return max(ends)
+
+
+def product_rate(device: str) -> float:
+    """Floating-point operations per second of a medium matrix product, on one CPU thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        x = torch.randn(SIZE, SIZE, device=device)
+        rates = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(20):
+                x @ x
+            if x.is_cuda:
+                torch.cuda.synchronize(x.device)
+            rates.append(20 * 2 * SIZE**3 / (time.perf_counter() - began))
+        return max(rates)
+    finally:
+        torch.set_num_threads(threads)

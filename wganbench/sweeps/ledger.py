@@ -1,0 +1,113 @@
+"""sweep.json: every job of a sweep and its folder, written before training begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.errors import ConfigError
+from wganbench.config.jobs import Job
+from wganbench.config.schema import OUTSIDE_IDENTITY, from_dict, to_dict
+from wganbench.records.atomic import write_atomic
+from wganbench.records.lock import RunBusy, RunLock
+
+FORMAT = 1
+FILE = "sweep.json"
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of the sweep in a folder; none where there is no sweep.
+
+    Raises ConfigError for a file that cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ConfigError(
+                f"{path} is of another version of wganbench: read it with that version, or "
+                "give the sweep another name=..."
+            )
+        return [
+            Job(from_dict(row["config"]), folder / row["folder"], tuple(row["overrides"]))
+            for row in content["jobs"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} is damaged: {error}; give the sweep another name") from error
+
+
+def add_jobs(folder: Path, jobs: Sequence[Job]) -> None:
+    """Enter jobs that are not in the sweep yet; the file is replaced in one step.
+
+    Raises ConfigError while another process writes it, or for a sweep of other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with RunLock(folder / ".sweep.lock"):
+            known = read_jobs(folder)
+            check_alike(folder, known, jobs)
+            there = {job.folder.name for job in known}
+            every = [*known, *(job for job in jobs if job.folder.name not in there)]
+            if len(every) == len(known):
+                return
+            content = {"format": FORMAT, "jobs": [_row(job) for job in every]}
+            write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
+    except RunBusy as error:
+        raise ConfigError(str(error)) from error
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {
+        "folder": job.folder.name,
+        "overrides": list(job.overrides),
+        "config": to_dict(job.config),
+    }
+
+
+def check_alike(folder: Path, known: Sequence[Job], added: Sequence[Job]) -> None:
+    """A folder holds one sweep: what neither part of it varies must be equal in both.
+
+    More seeds or more values of a swept key are welcome. Raises ConfigError, which names
+    the key.
+    """
+    if not known or not added:
+        return
+    old, new = [_flat(job) for job in known], [_flat(job) for job in added]
+    for key in sorted(set(old[0]) & set(new[0])):
+        theirs, ours = _values(old, key), _values(new, key)
+        if len(theirs) == len(ours) == 1 and theirs != ours and not _follows(key, old, new):
+            raise ConfigError(
+                f"{folder} holds a sweep with {key}={theirs.pop()}, this one has {ours.pop()}: "
+                "give it another name=..."
+            )
+
+
+def _follows(key: str, old: list[dict[str, str]], new: list[dict[str, str]]) -> bool:
+    """Whether a key comes with the loss or the data, which are compared themselves."""
+    group = key.partition(".")[0]
+    names = ("loss.name", "data.name")
+    changed = any(_values(old, name) != _values(new, name) for name in names)
+    varied = any(len(_values([*old, *new], name)) > 1 for name in names)
+    return changed and varied and group in ("loss", "train", "data") and key not in names
+
+
+def _values(rows: Iterable[dict[str, str]], key: str) -> set[str]:
+    return {row.get(key, "") for row in rows}
+
+
+def _flat(job: Job) -> dict[str, str]:
+    rows: dict[str, str] = {}
+    for group, part in to_dict(job.config).items():
+        if group in OUTSIDE_IDENTITY:
+            continue
+        if isinstance(part, dict):
+            rows |= {f"{group}.{key}": str(value) for key, value in part.items()}
+        else:
+            rows[group] = str(part)
+    return rows

@@ -1,0 +1,80 @@
+"""What a worker tells the process that started it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wganbench.training.finish import RunOutcome
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training of a stack begins at a step."""
+
+    steps: int
+    done: int
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A stack is at a step; the latest values of each of its runs that a view shows."""
+
+    step: int
+    values: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A line for the person."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the runs of a stack ended."""
+
+    outcomes: list[RunOutcome]
+
+
+@dataclass(frozen=True)
+class OutOfMemory:
+    """The stack did not fit its device."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The stack could not be trained: a folder in use, a damaged checkpoint, a defect."""
+
+    message: str
+
+
+Message = Started | Advanced | Said | Ended | OutOfMemory | Refused
+
+SHOWN = ("modes/covered", "wasserstein/exact", "speed/steps_per_second")
+
+
+class TellingView:
+    """The view of a stack that trains in a worker: it tells instead of showing."""
+
+    def __init__(self, tell: Callable[[Message], Any]) -> None:
+        self.tell = tell
+
+    def start(self, steps: int, done: int) -> None:
+        self.tell(Started(steps, done))
+
+    def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
+        shown = [{tag: run[tag] for tag in SHOWN if tag in run} for run in values]
+        self.tell(Advanced(step, shown))
+
+    def say(self, line: str) -> None:
+        # Among many stacks only what is out of the ordinary is news.
+        if line != "measuring the result":
+            self.tell(Said(line))
+
+    def stop(self) -> None:
+        """Nothing to take away."""

@@ -1,0 +1,61 @@
+"""Where stacks can train at the same time: one slot a worker process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wganbench.config.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one stack: a device, and how many CPU threads its worker may use."""
+
+    device: str
+    threads: int
+
+
+def local_slots(
+    devices: str | Sequence[str], stacks_per_device: int, gpus: int, cores: int
+) -> list[Slot]:
+    """The slots of this machine.
+
+    One for each GPU (``stacks_per_device`` times); on a CPU one for each core, each with
+    one thread: two stacks on two cores train faster than one stack on both. Raises
+    ConfigError for a device that does not exist.
+
+    >>> [slot.device for slot in local_slots("auto", 2, gpus=2, cores=8)]
+    ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']
+    >>> local_slots("cpu", 1, gpus=0, cores=2)
+    [Slot(device='cpu', threads=1), Slot(device='cpu', threads=1)]
+    """
+    if devices == "auto":
+        devices = [f"cuda:{i}" for i in range(gpus)] or ["cpu"]
+    chosen: list[str] = []
+    for name in [devices] if isinstance(devices, str) else devices:
+        kind, _, index = name.partition(":")
+        if kind == "cuda" and gpus == 0:
+            raise ConfigError(f"sweep.devices={name}: no CUDA GPU is found here; use cpu or auto")
+        if name == "cuda":
+            chosen += [f"cuda:{i}" for i in range(gpus)]
+        elif name == "cpu" or (kind == "cuda" and index.isdecimal() and int(index) < gpus):
+            chosen.append(name)
+        elif kind == "cuda" and index.isdecimal():
+            raise ConfigError(
+                f"sweep.devices={name}: this machine has {gpus} GPU(s), numbered from cuda:0"
+            )
+        else:
+            raise ConfigError(f"sweep.devices={name} is no device; use auto, cpu, cuda or [cuda:0]")
+    unique = list(dict.fromkeys(chosen))
+    if not unique:
+        raise ConfigError("sweep.devices is empty; use auto, cpu, cuda or [cuda:0,cuda:1]")
+    threads = max(1, cores // (max(1, len(unique)) * stacks_per_device))
+    slots = [Slot(d, threads) for _ in range(stacks_per_device) for d in unique if d != "cpu"]
+    return slots + [Slot("cpu", 1)] * (cores if "cpu" in unique else 0)
+
+
+def available_cores() -> int:
+    """CPU cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

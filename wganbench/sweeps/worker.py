@@ -1,0 +1,81 @@
+"""A worker process: trains one stack after another and tells how it goes.
+
+Started by `local.py` as ``python -m wganbench.sweeps.worker FD DEVICE THREADS``, with a
+connection at the file descriptor. It ignores the terminal's Ctrl-C and obeys its parent: on
+SIGTERM, or when the parent is gone, it saves what it trains and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+from wganbench.config.errors import ConfigError
+from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, TellingView
+from wganbench.sweeps.planning import StackPlan
+
+PARENT_CHECK_SECONDS = 1.0
+
+
+def main(arguments: list[str]) -> None:
+    descriptor, device, threads = int(arguments[0]), arguments[1], int(arguments[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    connection = Connection(descriptor)
+    while True:
+        try:
+            stack: StackPlan = connection.recv()
+        except EOFError:
+            return
+        tell_of(stack, device, connection)
+
+
+def _leave_with(parent: int) -> None:
+    """Ask this process to save and end once its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def tell_of(stack: StackPlan, device: str, connection: Connection) -> None:
+    """Train a stack and send what happens; a parent that no longer listens ends the process."""
+
+    def tell(message: Message) -> None:
+        try:
+            connection.send(message)
+        except OSError:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tell(train_stack(stack, device, TellingView(tell)))
+
+
+def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
+    """Train the jobs of a stack on a device; how they ended, or why they could not be trained."""
+    import torch
+
+    from wganbench.training.runs import train_runs
+
+    configs = [job.config for job in stack.jobs]
+    try:
+        return Ended(train_runs(configs, [job.folder for job in stack.jobs], view, device))
+    except torch.OutOfMemoryError as error:
+        message = str(error).splitlines()[0]
+    except ConfigError as error:
+        return Refused(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return Refused(f"{type(error).__name__}: {error}")
+    torch.cuda.empty_cache()
+    return OutOfMemory(message)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
