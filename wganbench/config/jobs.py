@@ -140,7 +140,9 @@ def expand(
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     count = 1
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    # A later override of a key replaces an earlier one, its sweep included.
+    overrides = list({override.get_key_element(): override for override in parsed}.values())
     for override in overrides:
         if override.is_sweep_override():
             if not override.is_discrete_sweep():

@@ -15,6 +15,8 @@ from wganbench.records.lock import RunBusy, RunLock
 
 FORMAT = 1
 FILE = "sweep.json"
+ARMS = ("loss.name", "data.name")
+"""Keys whose choice brings others with it."""
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -73,28 +75,21 @@ def _row(job: Job) -> dict[str, Any]:
 def check_alike(folder: Path, known: Sequence[Job], added: Sequence[Job]) -> None:
     """A folder holds one sweep: what neither part of it varies must be equal in both.
 
-    More seeds or more values of a swept key are welcome. Raises ConfigError, which names
-    the key.
+    More seeds, more values of a swept key, and other losses or data, which have settings of
+    their own, are welcome. Raises ConfigError, which names the key.
     """
     if not known or not added:
         return
     old, new = [_flat(job) for job in known], [_flat(job) for job in added]
+    other_arm = any(_values(old, name) != _values(new, name) for name in ARMS)
     for key in sorted(set(old[0]) & set(new[0])):
         theirs, ours = _values(old, key), _values(new, key)
-        if len(theirs) == len(ours) == 1 and theirs != ours and not _follows(key, old, new):
+        free = key in ARMS or (other_arm and key.partition(".")[0] in ("loss", "train", "data"))
+        if len(theirs) == len(ours) == 1 and theirs != ours and not free:
             raise ConfigError(
                 f"{folder} holds a sweep with {key}={theirs.pop()}, this one has {ours.pop()}: "
                 "give it another name=..."
             )
-
-
-def _follows(key: str, old: list[dict[str, str]], new: list[dict[str, str]]) -> bool:
-    """Whether a key comes with the loss or the data, which are compared themselves."""
-    group = key.partition(".")[0]
-    names = ("loss.name", "data.name")
-    changed = any(_values(old, name) != _values(new, name) for name in names)
-    varied = any(len(_values([*old, *new], name)) > 1 for name in names)
-    return changed and varied and group in ("loss", "train", "data") and key not in names
 
 
 def _values(rows: Iterable[dict[str, str]], key: str) -> set[str]:

@@ -56,6 +56,7 @@ class Pool:
 
     slots: Sequence[Slot]
     watcher: Watcher
+    program: Sequence[str] = (sys.executable, "-m", "wganbench.sweeps.worker")
     waiting: list[StackPlan] = field(default_factory=list)
     outcomes: list[RunOutcome] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
@@ -91,10 +92,7 @@ class Pool:
         # A compiler process for each core but one a worker would be more than there are cores.
         environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(slot.threads)} | os.environ
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "wganbench.sweeps.worker"),
-                *(str(theirs.fileno()), slot.device, str(slot.threads)),
-            ],
+            [*self.program, str(theirs.fileno()), slot.device, str(slot.threads)],
             pass_fds=[theirs.fileno()],
             env=environment,
             start_new_session=True,

@@ -19,8 +19,12 @@ class GridSweeper(Sweeper):
     """Hydra's own sweeper with its syntax, but it refuses a wrong sweep before it begins.
 
     Jobs are composed once for every choice of groups, not once each, and our launchers
-    get them as composed.
+    get them as composed. ``params`` holds sweeps that a YAML file brings along, such as an
+    experiment's; the command line wins over them.
     """
+
+    def __init__(self, params: dict[str, Any] | None = None) -> None:
+        self.params = params or {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -40,7 +44,8 @@ class GridSweeper(Sweeper):
         from wganbench.config.jobs import compose_jobs, composed_job, expand
 
         loader = self.context.config_loader
-        jobs: Sequence[Sequence[str]] = expand(loader, arguments, self.task.limit)
+        swept = [f"{key}={values}" for key, values in self.params.items()]
+        jobs: Sequence[Sequence[str]] = expand(loader, [*swept, *arguments], self.task.limit)
         nodes = list(compose_jobs(loader, self.master, jobs))
         if not self.task.accept([composed_job(self.task, node) for node in nodes]):
             return None

@@ -1,0 +1,51 @@
+"""A worker that trains nothing and misbehaves as its stacks' names ask it to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Started
+from wganbench.training.finish import RunOutcome
+
+FITTING = 2
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection, device = Connection(int(sys.argv[1])), sys.argv[2]
+    while True:
+        try:
+            stack = connection.recv()
+        except EOFError:
+            return
+        name, folder = stack.jobs[0].config.name, stack.jobs[0].folder.parent
+        with (folder / "log.txt").open("a") as file:
+            file.write(f"{device} {len(stack.jobs)} {os.getpid()}\n")
+        connection.send(Started(4, stack.step))
+        connection.send(Advanced(2, [{"modes/covered": 3.0} for _ in stack.jobs]))
+        deaths = (folder / "log.txt").read_text().count("\n")
+        if name == "dies" or (name == "dies_once" and deaths == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "too_large" and len(stack.jobs) > FITTING:
+            connection.send(OutOfMemory("CUDA out of memory"))
+        elif name == "refuses":
+            connection.send(Refused("it is in use"))
+        elif name == "waits":
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            (folder / "waiting").touch()
+            signal.sigwait([signal.SIGTERM])
+            connection.send(Ended([ended(job.folder, "interrupted") for job in stack.jobs]))
+        else:
+            connection.send(Ended([ended(job.folder, "completed") for job in stack.jobs]))
+
+
+def ended(path: Path, status: str) -> RunOutcome:
+    return RunOutcome(path, status, 4, {}, [], 0.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Stacks over worker processes: shared out, halved, given again, stopped; and real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from training_configs import tiny
+
+from wganbench.config import run_id
+from wganbench.config.jobs import Job
+from wganbench.records.folder import read_run
+from wganbench.records.table import read_table
+from wganbench.sweeps.launch import launch_local, resume_sweep
+from wganbench.sweeps.ledger import add_jobs
+from wganbench.sweeps.local import RETRIES, Pool
+from wganbench.sweeps.planning import StackPlan, plan_stacks
+from wganbench.sweeps.slots import Slot
+from wganbench.training.finish import RunOutcome
+from wganbench.training.runs import train_runs
+
+FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
+
+
+class Seen:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.ended: list[RunOutcome] = []
+        self.advances: list[list[dict[str, float]]] = []
+
+    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
+        self.begun = (len(stacks), len(slots), finished)
+
+    def end(self) -> None:
+        self.over = True
+
+    def stack_started(self, slot: int, stack: StackPlan, steps: int, done: int) -> None:
+        self.started = (slot, steps, done)
+
+    def stack_advanced(self, slot: int, step: int, values: list[dict[str, float]]) -> None:
+        self.advances.append(values)
+
+    def stack_ended(self, slot: int, outcomes: Sequence[RunOutcome]) -> None:
+        self.ended += outcomes
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
+    configs = [tiny("gp", seed=seed, **settings) for seed in range(runs)]
+    return [Job(config, folder / run_id(config)) for config in configs]
+
+
+def pooled(folder: Path, name: str, runs: int, slots: Sequence[str] = ("cpu", "cpu")) -> Any:
+    """Outcomes, watcher and log of a pool of fake workers over jobs of this behaviour."""
+    places = [Slot(device, 1) for device in slots]
+    every = jobs(folder, runs, name=name)
+    seen = Seen()
+    outcomes = Pool(places, seen, FAKE).run(plan_stacks(every, [0] * runs, places, [4]))
+    log = [line.split() for line in (folder / "log.txt").read_text().splitlines()]
+    return outcomes, seen, log
+
+
+def test_every_slot_gets_its_device_and_every_run_ends_once(tmp_path: Path) -> None:
+    outcomes, seen, log = pooled(tmp_path, "well", 24, ["cuda:0", "cuda:1"])
+    assert sorted(o.path for o in outcomes) == sorted(
+        j.folder for j in jobs(tmp_path, 24, name="well")
+    )
+    assert {o.status for o in outcomes} == {"completed"}
+    assert {device for device, _, _ in log} == {"cuda:0", "cuda:1"}
+    assert sum(int(runs) for _, runs, _ in log) == 24
+    # A worker trains one stack after another.
+    assert len({pid for _, _, pid in log}) == 2 < len(log)
+    assert {len(values) for values in seen.advances} == {4}
+
+
+def test_a_stack_that_does_not_fit_is_halved_until_it_does(tmp_path: Path) -> None:
+    outcomes, seen, log = pooled(tmp_path, "too_large", 8, ["cuda:0"])
+    assert sorted(int(runs) for _, runs, _ in log) == [2, 2, 2, 2, 4, 4]
+    assert {o.status for o in outcomes} == {"completed"} and len(outcomes) == 8
+    assert sum("half as many" in line for line in seen.lines) == 2
+
+
+def test_a_stack_whose_worker_died_goes_to_a_new_one(tmp_path: Path) -> None:
+    outcomes, seen, log = pooled(tmp_path, "dies_once", 4, ["cpu"])
+    assert {o.status for o in outcomes} == {"completed"} and len(outcomes) == 4
+    assert len({pid for _, _, pid in log}) == 2
+    assert any("signal 9" in line for line in seen.lines)
+
+
+def test_a_stack_that_always_kills_its_worker_fails_alone(tmp_path: Path) -> None:
+    outcomes, _, log = pooled(tmp_path, "dies", 4, ["cpu"])
+    assert [o.status for o in outcomes] == ["failed"] * 4
+    assert len(log) == RETRIES + 1
+    assert "signal 9" in read_run(outcomes[0].path)["error"]
+
+
+def test_runs_that_are_refused_fail_and_say_why(tmp_path: Path) -> None:
+    outcomes, _, _ = pooled(tmp_path, "refuses", 2)
+    assert [o.status for o in outcomes] == ["failed"] * 2
+    assert "it is in use" in outcomes[0].verdict[0]
+
+
+def test_after_ctrl_c_every_worker_saves_and_nothing_new_begins(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        while not (tmp_path / "waiting").exists():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    outcomes, seen, log = pooled(tmp_path, "waits", 8, ["cpu"])
+    assert len(log) == 1, "the second stack never begins"
+    assert [o.status for o in outcomes] == ["interrupted"] * 4
+    assert any("saving" in line for line in seen.lines)
+
+
+# Real workers.
+def test_a_sweep_equals_its_runs_alone_bit_for_bit(tmp_path: Path) -> None:
+    lone, swept = tmp_path / "alone", tmp_path / "sweep"
+    every = jobs(swept, 3, **{"sweep.devices": "cpu", "checkpoint.every_n_steps": 2})
+    seen = Seen()
+    outcomes = launch_local(swept, every, seen)
+    assert [o.status for o in outcomes] == ["completed"] * 3
+    assert [o.path for o in outcomes] == [job.folder for job in every]
+    for job in every:
+        alone = lone / job.folder.name
+        train_runs([job.config], [alone])
+        left, right = read_table(alone / "metrics.csv"), read_table(job.folder / "metrics.csv")
+        for tag in ("loss/critic", "loss/generator", "grad_norm/generator"):
+            assert left[tag] == right[tag] and len(left[tag]) > 4
+    listed = json.loads((swept / "sweep.json").read_text())["jobs"]
+    assert [row["folder"] for row in listed] == [job.folder.name for job in every]
+    # Again: nothing is left to do, and a new seed trains alone.
+    more = jobs(swept, 4, **{"sweep.devices": "cpu", "checkpoint.every_n_steps": 2})
+    written = (every[0].folder / "metrics.csv").stat().st_mtime_ns
+    assert launch_local(swept, more, seen)[3].status == "completed"
+    assert seen.begun == (1, len(os.sched_getaffinity(0)), 3)
+    assert (every[0].folder / "metrics.csv").stat().st_mtime_ns == written
+
+
+def test_a_run_that_diverges_leaves_the_rest_of_the_sweep_alone(tmp_path: Path) -> None:
+    settings = {"sweep.devices": "cpu", "sweep.max_stack": 8}
+    clean = jobs(tmp_path / "clean", 4, **settings)
+    poisoned = jobs(tmp_path / "poisoned", 4, **settings)
+    config = tiny("gp", seed=1, **(settings | {"train.critic_lr": 1e30}))
+    poisoned[1] = Job(config, tmp_path / "poisoned" / run_id(config))
+    launch_local(tmp_path / "clean", clean, Seen())
+    outcomes = launch_local(tmp_path / "poisoned", poisoned, Seen())
+    assert [o.status for o in outcomes] == ["completed", "diverged", "completed", "completed"]
+    for i in (0, 2, 3):
+        left, right = (read_table(j[i].folder / "metrics.csv") for j in (clean, poisoned))
+        assert left["loss/critic"] == right["loss/critic"]
+        left, right = (read_run(j[i].folder)["metrics"] for j in (clean, poisoned))
+        assert {k: v for k, v in left.items() if "second" not in k} == {
+            k: v for k, v in right.items() if "second" not in k
+        }
+
+
+def test_resume_finishes_what_a_sweep_left_undone(tmp_path: Path) -> None:
+    every = jobs(tmp_path, 2, **{"sweep.devices": "cpu"})
+    add_jobs(tmp_path, every)
+    train_runs([every[0].config], [every[0].folder])
+    found, outcomes = resume_sweep(tmp_path, Seen())
+    assert [job.folder for job in found] == [job.folder for job in every]
+    assert [o.status for o in outcomes] == ["completed"] * 2

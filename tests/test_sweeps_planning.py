@@ -1,0 +1,260 @@
+"""Jobs into stacks, stacks onto slots: sizes, groups, memory, the folder's name and ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from training_configs import tiny
+
+from wganbench.config import ConfigError, run_id
+from wganbench.config.jobs import Job
+from wganbench.sweeps import estimate, launch
+from wganbench.sweeps.estimate import estimate_seconds
+from wganbench.sweeps.footprint import Footprint, Meter, footprint
+from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep, standing
+from wganbench.sweeps.ledger import add_jobs, read_jobs
+from wganbench.sweeps.naming import named
+from wganbench.sweeps.planning import group_jobs, plan_stacks, stack_sizes, unfinished
+from wganbench.sweeps.slots import Slot, local_slots
+from wganbench.training.runs import train_runs
+
+
+def job(folder: Path, loss: str = "gp", **settings: Any) -> Job:
+    config = tiny(loss, **settings)
+    return Job(config, folder / run_id(config), (f"loss={loss}",))
+
+
+def jobs(folder: Path, seeds: int, loss: str = "gp", **settings: Any) -> list[Job]:
+    return [job(folder, loss, seed=seed, **settings) for seed in range(seeds)]
+
+
+# Sizes.
+@given(st.integers(1, 500), st.integers(1, 16), st.integers(1, 64))
+def test_stacks_hold_every_run_once_fit_and_have_two_sizes_at_most(
+    runs: int, slots: int, limit: int
+) -> None:
+    sizes = stack_sizes(runs, slots, limit)
+    assert sum(sizes) == runs
+    assert max(sizes) <= limit and min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+    # No slot is idle while another has two runs or more to share.
+    assert len(sizes) % slots == 0 or max(sizes) == 1
+
+
+def test_runs_share_a_stack_exactly_if_their_static_settings_and_step_agree(
+    tmp_path: Path,
+) -> None:
+    like = [
+        job(tmp_path, seed=0),
+        job(tmp_path, seed=1, **{"loss.gp_lambda": 3.0, "train.critic_lr": 1e-4}),
+        job(tmp_path, seed=2, device="cpu", name="elsewhere"),
+    ]
+    unlike = [
+        job(tmp_path, "lp"),
+        job(tmp_path, **{"train.batch_size": 32}),
+        job(tmp_path, **{"loss.n_critic": 3}),
+        job(tmp_path, precision="bf16"),
+    ]
+    groups = group_jobs([*like, *unlike], [0] * 7)
+    assert [len(group.jobs) for group in groups] == [3, 1, 1, 1, 1]
+    assert [len(group.jobs) for group in group_jobs(like, [0, 5, 0])] == [2, 1]
+    assert [group.step for group in group_jobs(like, [0, 5, 0])] == [0, 5]
+
+
+def test_the_costliest_stacks_come_first_and_many_groups_stay_whole(tmp_path: Path) -> None:
+    slots = [Slot("cpu", 1)] * 2
+    short, long = jobs(tmp_path, 4), jobs(tmp_path, 4, **{"train.steps": 9})
+    stacks = plan_stacks([*short, *long], [0] * 8, slots)
+    assert [len(stack.jobs) * stack.steps_left for stack in stacks] == [18, 18, 8, 8]
+    several = [j for loss in ("gp", "lp", "clip", "bce") for j in jobs(tmp_path, 4, loss)]
+    assert [len(stack.jobs) for stack in plan_stacks(several, [0] * 16, slots)] == [4] * 4
+
+
+def test_the_limit_of_a_group_is_kept(tmp_path: Path) -> None:
+    stacks = plan_stacks(jobs(tmp_path, 10), [0] * 10, [Slot("cuda:0", 1)], [4])
+    assert sorted(len(stack.jobs) for stack in stacks) == [3, 3, 4]
+
+
+def test_halves_are_a_whole(tmp_path: Path) -> None:
+    (stack,) = group_jobs(jobs(tmp_path, 5), [3] * 5)
+    one, two = stack.halves()
+    assert one.jobs + two.jobs == stack.jobs
+    assert (len(one.jobs), len(two.jobs), one.step, two.step) == (2, 3, 3, 3)
+
+
+# Slots.
+@pytest.mark.parametrize(
+    ("devices", "per_device", "gpus", "found"),
+    [
+        ("auto", 1, 0, ["cpu"] * 4),
+        ("auto", 1, 3, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda", 2, 2, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]),
+        (["cuda:2", "cuda:0", "cuda:2"], 1, 3, ["cuda:2", "cuda:0"]),
+        (["cuda:1", "cpu"], 1, 2, ["cuda:1"] + ["cpu"] * 4),
+    ],
+)
+def test_slots(devices: Any, per_device: int, gpus: int, found: list[str]) -> None:
+    slots = local_slots(devices, per_device, gpus, cores=4)
+    assert [slot.device for slot in slots] == found
+    assert all(slot.threads == 1 for slot in slots if slot.device == "cpu")
+    assert all(slot.threads >= 1 for slot in slots)
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "words"),
+    [
+        ("cuda", 0, "no CUDA GPU"),
+        (["cuda:2"], 2, "has 2 GPU"),
+        ("tpu", 2, "no device"),
+        (["cuda:x"], 2, "no device"),
+        ([], 2, "empty"),
+    ],
+)
+def test_a_device_that_is_not_there_is_named(devices: Any, gpus: int, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        local_slots(devices, 1, gpus, cores=4)
+
+
+# Memory and operations.
+def test_the_meter_counts_what_is_alive_and_what_is_multiplied() -> None:
+    with Meter() as meter:
+        kept = torch.zeros(1000)
+        for _ in range(5):
+            torch.ones(500).sum()
+        product = kept.reshape(10, 100) @ torch.zeros(100, 7)
+    assert product.shape == (10, 7)
+    assert meter.flops == 2 * 10 * 100 * 7
+    assert 4 * (1000 + 700 + 70) <= meter.peak <= 4 * (1000 + 700 + 70) + 4000
+
+
+def test_a_footprint_grows_with_the_runs_and_the_batch() -> None:
+    small = footprint(tiny("gp"))
+    larger = footprint(tiny("gp", **{"train.batch_size": 160}))
+    assert 5 * small.flops < larger.flops < 11 * small.flops
+    assert larger.run_bytes > 4 * small.run_bytes
+    # A penalised step differentiates twice.
+    assert footprint(tiny("wasserstein")).flops < small.flops
+
+
+def test_as_many_runs_fit_as_memory_holds() -> None:
+    needs = Footprint(fixed_bytes=100, run_bytes=10, flops=1)
+    assert needs.runs_that_fit(1300) == 90
+    assert needs.runs_that_fit(0) == 1
+
+
+def test_a_plan_is_cut_to_the_memory_of_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = [Slot("cuda:0", 1), Slot("cuda:1", 1)]
+    monkeypatch.setattr(launch, "slots_for", lambda config: slots)
+    monkeypatch.setattr(launch, "free_bytes", lambda slot, slots: 1000)
+    monkeypatch.setattr(launch, "footprint", lambda config: Footprint(0, 250, 10**6))
+    plan = plan_sweep(jobs(tmp_path, 10))
+    assert [len(stack.jobs) for stack in plan.stacks] == [3, 3, 2, 2]
+    chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}))
+    assert [len(stack.jobs) for stack in chosen.stacks] == [5, 5]
+
+
+def test_the_estimate_follows_the_work_and_the_slots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "product_rate", lambda device: 1e11)
+
+    def seconds(steps: int, slots: int) -> float:
+        stacks = plan_stacks(
+            jobs(tmp_path, 8, **{"train.steps": steps}), [0] * 8, [Slot("cpu", 1)] * slots
+        )
+        prints = {stacks[0].group: Footprint(0, 1, 10**9)}
+        plan = SweepPlan((), tuple(stacks), tuple([Slot("cpu", 1)] * slots), prints)
+        return estimate_seconds(plan)
+
+    assert 1.3 * seconds(1000, 1) < seconds(2000, 1) < 2 * seconds(1000, 1)
+    assert 1.3 * seconds(2000, 2) < seconds(2000, 1) < 2 * seconds(2000, 2)
+
+
+# Names.
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["loss=bce,gp", "seed=0,1"], None),
+        (["experiment=lambda_sweep"], "lambda_sweep"),
+        (["experiment=glob(arm_*)"], "sweep"),
+        (["data=ring8,grid25"], "sweep"),
+        (["data=grid25"], None),
+        (["experiment=lambda_sweep", "name=mine"], "mine"),
+    ],
+)
+def test_a_sweep_has_one_folder(arguments: list[str], name: str | None) -> None:
+    given_names = [text for text in named(arguments) if text.startswith("name=")]
+    assert given_names == ([f"name={name}"] if name else [])
+
+
+# The ledger.
+def test_every_job_comes_back_from_the_ledger(tmp_path: Path) -> None:
+    written = [*jobs(tmp_path, 2), job(tmp_path, "clip", **{"loss.clip_value": float("inf")})]
+    add_jobs(tmp_path, written)
+    assert read_jobs(tmp_path) == written
+    add_jobs(tmp_path, [*jobs(tmp_path, 4), written[2]])
+    assert [j.folder for j in read_jobs(tmp_path)] == [
+        *(j.folder for j in written),
+        *(j.folder for j in jobs(tmp_path, 4)[2:]),
+    ]
+
+
+def test_there_is_no_sweep_in_an_empty_folder(tmp_path: Path) -> None:
+    assert read_jobs(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99, "jobs": []}'])
+def test_a_damaged_ledger_is_told_in_a_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ConfigError, match="sweep.json"):
+        read_jobs(tmp_path)
+
+
+def test_a_ledger_is_strict_json(tmp_path: Path) -> None:
+    add_jobs(tmp_path, [job(tmp_path, "clip", **{"loss.clip_value": float("inf")})])
+    text = (tmp_path / "sweep.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["jobs"][0]["folder"]
+
+
+def test_other_settings_are_refused_and_more_values_are_not(tmp_path: Path) -> None:
+    add_jobs(tmp_path, jobs(tmp_path, 2))
+    with pytest.raises(ConfigError, match=r"train\.steps=4, this one has 8.*name="):
+        add_jobs(tmp_path, jobs(tmp_path, 2, **{"train.steps": 8}))
+    # A key that one of the two varies may have any value in the other.
+    add_jobs(tmp_path, [job(tmp_path, seed=0, **{"loss.gp_lambda": v}) for v in (1.0, 2.0)])
+    add_jobs(tmp_path, [job(tmp_path, seed=9, **{"loss.gp_lambda": 7.0})])
+    assert len(read_jobs(tmp_path)) == 5
+
+
+def test_another_loss_with_its_own_rates_joins_a_sweep(tmp_path: Path) -> None:
+    add_jobs(tmp_path, jobs(tmp_path, 2, "gp"))
+    add_jobs(tmp_path, jobs(tmp_path, 2, "clip", **{"train.critic_lr": 1e-4}))
+    assert len(read_jobs(tmp_path)) == 4
+
+
+def test_one_run_cannot_be_two_jobs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="same run"):
+        check_sweep(tmp_path, [*jobs(tmp_path, 2), *jobs(tmp_path, 1)])
+
+
+# What is left.
+def test_finished_runs_are_left_alone_and_begun_ones_go_on_from_their_step(
+    tmp_path: Path,
+) -> None:
+    every = jobs(tmp_path, 3, **{"checkpoint.every_n_steps": 1})
+    train_runs([every[0].config], [every[0].folder])
+    left, steps = unfinished(every)
+    assert (left, steps) == (every[1:], [0, 0])
+    assert [standing(j).status for j in every] == ["completed", "interrupted", "interrupted"]
+    afresh = dataclasses.replace(every[0].config, overwrite=True)
+    again = dataclasses.replace(every[0], config=afresh)
+    assert unfinished([again]) == ([again], [0])
