@@ -38,14 +38,13 @@ def jobs(folder: Path, seeds: int, loss: str = "gp", **settings: Any) -> list[Jo
 # Sizes.
 @given(st.integers(1, 500), st.integers(1, 16), st.integers(1, 64))
 def test_stacks_hold_every_run_once_fit_and_have_two_sizes_at_most(
-    runs: int, slots: int, limit: int
+    runs: int, parts: int, limit: int
 ) -> None:
-    sizes = stack_sizes(runs, slots, limit)
+    sizes = stack_sizes(runs, parts, limit)
     assert sum(sizes) == runs
     assert max(sizes) <= limit and min(sizes) >= 1
     assert max(sizes) - min(sizes) <= 1
-    # No slot is idle while another has two runs or more to share.
-    assert len(sizes) % slots == 0 or max(sizes) == 1
+    assert len(sizes) == min(runs, max(parts, -(-runs // limit)))
 
 
 def test_runs_share_a_stack_exactly_if_their_static_settings_and_step_agree(
@@ -68,11 +67,12 @@ def test_runs_share_a_stack_exactly_if_their_static_settings_and_step_agree(
     assert [group.step for group in group_jobs(like, [0, 5, 0])] == [0, 5]
 
 
-def test_the_costliest_stacks_come_first_and_many_groups_stay_whole(tmp_path: Path) -> None:
-    slots = [Slot("cpu", 1)] * 2
-    short, long = jobs(tmp_path, 4), jobs(tmp_path, 4, **{"train.steps": 9})
+def test_a_group_is_divided_over_its_share_of_the_slots(tmp_path: Path) -> None:
+    slots = [Slot("cpu", 1)] * 4
+    short, long = jobs(tmp_path, 4), jobs(tmp_path, 4, **{"train.steps": 12})
     stacks = plan_stacks([*short, *long], [0] * 8, slots)
-    assert [len(stack.jobs) * stack.steps_left for stack in stacks] == [18, 18, 8, 8]
+    assert [(len(s.jobs), s.steps_left) for s in stacks] == [(2, 12), (4, 4), (1, 12), (1, 12)]
+    assert [len(stack.jobs) for stack in plan_stacks(short, [0] * 4, slots)] == [1] * 4
     several = [j for loss in ("gp", "lp", "clip", "bce") for j in jobs(tmp_path, 4, loss)]
     assert [len(stack.jobs) for stack in plan_stacks(several, [0] * 16, slots)] == [4] * 4
 
@@ -228,17 +228,21 @@ def test_a_ledger_is_strict_json(tmp_path: Path) -> None:
 def test_other_settings_are_refused_and_more_values_are_not(tmp_path: Path) -> None:
     add_jobs(tmp_path, jobs(tmp_path, 2))
     with pytest.raises(ConfigError, match=r"train\.steps=4, this one has 8.*name="):
-        add_jobs(tmp_path, jobs(tmp_path, 2, **{"train.steps": 8}))
+        check_sweep(tmp_path, jobs(tmp_path, 2, **{"train.steps": 8}))
+    with pytest.raises(ConfigError, match=r"loss\.gp_lambda=10"):
+        check_sweep(tmp_path, [job(tmp_path, seed=0, **{"loss.gp_lambda": 7.0})])
     # A key that one of the two varies may have any value in the other.
-    add_jobs(tmp_path, [job(tmp_path, seed=0, **{"loss.gp_lambda": v}) for v in (1.0, 2.0)])
-    add_jobs(tmp_path, [job(tmp_path, seed=9, **{"loss.gp_lambda": 7.0})])
-    assert len(read_jobs(tmp_path)) == 5
+    two = [job(tmp_path, seed=0, **{"loss.gp_lambda": value}) for value in (1.0, 2.0)]
+    check_sweep(tmp_path, two)
+    add_jobs(tmp_path, two)
+    check_sweep(tmp_path, [job(tmp_path, seed=9, **{"loss.gp_lambda": 7.0})])
 
 
 def test_another_loss_with_its_own_rates_joins_a_sweep(tmp_path: Path) -> None:
     add_jobs(tmp_path, jobs(tmp_path, 2, "gp"))
-    add_jobs(tmp_path, jobs(tmp_path, 2, "clip", **{"train.critic_lr": 1e-4}))
-    assert len(read_jobs(tmp_path)) == 4
+    check_sweep(tmp_path, jobs(tmp_path, 2, "clip", **{"train.critic_lr": 1e-4}))
+    with pytest.raises(ConfigError, match="precision"):
+        check_sweep(tmp_path, jobs(tmp_path, 2, "clip", precision="bf16"))
 
 
 def test_one_run_cannot_be_two_jobs(tmp_path: Path) -> None:

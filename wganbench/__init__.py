@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wganbench.training.inspect import Run
 
-__all__ = ["load_run", "train"]
+__all__ = ["load_run", "sweep", "train"]
 __version__ = "0.1.0"
 
 
@@ -33,6 +33,22 @@ def train(overrides: list[str]) -> Run:
 
     config = compose(overrides)
     return Run(train_run(config, run_folder(config)).path)
+
+
+def sweep(overrides: list[str]) -> list[Run]:
+    """Train many runs side by side as ``wganbench sweep`` does, and return them all.
+
+    ``overrides`` are those of the command line, such as ``["loss=bce,clip,gp",
+    "seed=range(0,5)"]``. Runs that could not be begun, because a signal stopped the sweep,
+    are missing. Raises ConfigError for a wrong configuration.
+    """
+    from wganbench.sweeps.command import Sweep
+    from wganbench.sweeps.local import Silent
+    from wganbench.training.inspect import Run
+
+    done = Sweep(Silent()).run(overrides)
+    folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
+    return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
 
 
 def load_run(path: str) -> Run:

@@ -47,13 +47,12 @@ def read_jobs(folder: Path) -> list[Job]:
 def add_jobs(folder: Path, jobs: Sequence[Job]) -> None:
     """Enter jobs that are not in the sweep yet; the file is replaced in one step.
 
-    Raises ConfigError while another process writes it, or for a sweep of other settings.
+    Raises ConfigError while another process writes it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with RunLock(folder / ".sweep.lock"):
             known = read_jobs(folder)
-            check_alike(folder, known, jobs)
             there = {job.folder.name for job in known}
             every = [*known, *(job for job in jobs if job.folder.name not in there)]
             if len(every) == len(known):
@@ -84,7 +83,9 @@ def check_alike(folder: Path, known: Sequence[Job], added: Sequence[Job]) -> Non
     other_arm = any(_values(old, name) != _values(new, name) for name in ARMS)
     for key in sorted(set(old[0]) & set(new[0])):
         theirs, ours = _values(old, key), _values(new, key)
-        free = key in ARMS or (other_arm and key.partition(".")[0] in ("loss", "train", "data"))
+        free = key in ("seed", *ARMS) or (
+            other_arm and key.partition(".")[0] in ("loss", "train", "data")
+        )
         if len(theirs) == len(ours) == 1 and theirs != ours and not free:
             raise ConfigError(
                 f"{folder} holds a sweep with {key}={theirs.pop()}, this one has {ours.pop()}: "

@@ -34,6 +34,11 @@ class StackPlan:
     def steps_left(self) -> int:
         return self.jobs[0].config.train.steps - self.step
 
+    @property
+    def work(self) -> int:
+        """Critic steps left, over all runs."""
+        return len(self.jobs) * self.steps_left * self.jobs[0].config.loss.n_critic
+
     def halves(self) -> tuple[StackPlan, StackPlan]:
         """Two stacks for one that did not fit."""
         middle = len(self.jobs) // 2
@@ -81,15 +86,14 @@ def saved_step(job: Job) -> int:
     return checkpoint.step if checkpoint else 0
 
 
-def stack_sizes(runs: int, slots: int, limit: int) -> list[int]:
-    """Sizes of the stacks of a group: at most ``limit``, a multiple of ``slots`` of them where
-    that leaves none empty, as equal as can be, so that few programs are compiled.
+def stack_sizes(runs: int, parts: int, limit: int) -> list[int]:
+    """Sizes of the stacks of a group: ``parts`` of them, or more where ``limit`` asks for it,
+    as equal as can be, so that few programs are compiled.
 
     >>> stack_sizes(32, 2, 32), stack_sizes(10, 4, 8), stack_sizes(3, 8, 8), stack_sizes(100, 1, 32)
     ([16, 16], [3, 3, 2, 2], [1, 1, 1], [25, 25, 25, 25])
     """
-    count = math.ceil(runs / limit)
-    count = min(runs, math.ceil(count / slots) * slots)
+    count = min(runs, max(parts, math.ceil(runs / limit)))
     small, larger = divmod(runs, count)
     return [small + 1] * larger + [small] * (count - larger)
 
@@ -102,16 +106,18 @@ def plan_stacks(
 ) -> list[StackPlan]:
     """The stacks of a sweep, the costliest first.
 
-    ``limits`` holds, for each group of `group_jobs`, how many runs fit a device. With at
-    least twice as many groups as slots a group stays whole where it fits.
+    A group is divided as its share of the work asks for: one that is half of it over half
+    of the slots. ``limits`` holds, for each group of `group_jobs`, how many runs fit a
+    device.
     """
     groups = group_jobs(jobs, steps)
     limits = limits or [CPU_LIMIT] * len(groups)
-    share = 1 if len(groups) >= 2 * len(slots) else len(slots)
+    whole = sum(group.work for group in groups)
     stacks = []
     for group, limit in zip(groups, limits, strict=True):
+        parts = math.ceil(len(slots) * group.work / whole) if whole else 1
         first = 0
-        for size in stack_sizes(len(group.jobs), share, limit):
+        for size in stack_sizes(len(group.jobs), max(1, parts), limit):
             stacks.append(StackPlan(group.jobs[first : first + size], group.step))
             first += size
-    return sorted(stacks, key=lambda stack: -len(stack.jobs) * stack.steps_left)
+    return sorted(stacks, key=lambda stack: -stack.work)

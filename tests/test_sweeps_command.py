@@ -1,0 +1,277 @@
+"""``wganbench sweep``: what it makes of a command line, what it refuses, what it shows."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from training_configs import TINY, tiny
+
+import wganbench
+from wganbench.cli import main
+from wganbench.config import compose, run_folder, run_id, to_dict
+from wganbench.config.jobs import Job, SweepTask
+from wganbench.records.folder import RunFolder
+from wganbench.sweep_view import SweepView, print_sweep
+from wganbench.sweeps import command
+from wganbench.sweeps.ledger import add_jobs, read_jobs
+from wganbench.sweeps.local import Watcher
+from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.slots import Slot
+from wganbench.training.finish import RunOutcome
+from wganbench.training.recorder import FORMAT
+
+SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]
+
+
+class Launched:
+    """A stand-in for training: enters the jobs and gives every run the same end."""
+
+    def __init__(self, status: str = "completed") -> None:
+        self.status, self.jobs = status, list[Job]()
+
+    def __call__(self, folder: Path, jobs: Sequence[Job], watcher: Watcher) -> list[RunOutcome]:
+        self.jobs += jobs
+        add_jobs(folder, jobs)
+        metrics = {"wasserstein/exact": 0.5, "wasserstein/floor": 0.25, "modes/covered": 8.0}
+        for job in jobs:
+            stored = {"format": FORMAT, "config": to_dict(job.config), "seconds": 1.0}
+            RunFolder(job.folder).write_status(
+                status=self.status, step=4, metrics=metrics, **stored
+            )
+        return [RunOutcome(job.folder, self.status, 4, metrics, [], 1.0) for job in jobs]
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Launched:
+    monkeypatch.chdir(tmp_path)
+    stand_in = Launched()
+    monkeypatch.setattr(command, "launch_local", stand_in)
+    return stand_in
+
+
+def nothing_written(folder: Path) -> bool:
+    return not list(folder.rglob("*"))
+
+
+# What a command line means.
+def test_every_combination_is_a_job_with_its_own_folder(launched: Launched) -> None:
+    assert main(["sweep", "loss=bce,gp", "seed=range(0,3)", "train.steps=7"]) == 0
+    assert [(j.config.loss.name, j.config.seed) for j in launched.jobs] == [
+        (loss, seed) for loss in ("bce", "gp") for seed in range(3)
+    ]
+    for job in launched.jobs:
+        # The very run that train would make of the same words, tuned settings included.
+        words = [f"loss={job.config.loss.name}", f"seed={job.config.seed}", "train.steps=7"]
+        assert job.config == compose(words)
+        assert job.folder.resolve() == run_folder(compose(words)).resolve()
+        assert job.overrides == tuple(words)
+        assert sorted(p.name for p in (job.folder / ".hydra").iterdir()) == [
+            *("config.yaml", "hydra.yaml", "overrides.yaml")
+        ]
+
+
+def test_an_experiment_brings_its_sweep_along_and_the_command_line_wins(
+    launched: Launched,
+) -> None:
+    assert main(["sweep", "experiment=lambda_sweep", "seed=5"]) == 0
+    lambdas = [job.config.loss.coefficients["gp_lambda"] for job in launched.jobs]
+    assert lambdas == [0.01, 0.1, 1, 10, 100]
+    assert {job.config.seed for job in launched.jobs} == {5}
+    assert {job.folder.parent.name for job in launched.jobs} == {"lambda_sweep"}
+
+
+@pytest.mark.parametrize("experiment", ["lambda_sweep", "clip_sweep", "three_way"])
+def test_every_shipped_sweep_has_five_seeds_an_arm(launched: Launched, experiment: str) -> None:
+    assert main(["sweep", f"experiment={experiment}"]) == 0
+    assert len(launched.jobs) % 5 == 0 and len(launched.jobs) >= 15
+    assert {job.config.seed for job in launched.jobs} == set(range(5))
+
+
+def test_unlike_losses_are_swept_with_their_own_knobs(launched: Launched) -> None:
+    assert main(["sweep", "experiment=glob(arm_*)", "seed=0,1"]) == 0
+    assert [job.config.loss.name for job in launched.jobs] == ["bce"] * 2 + ["clip"] * 2 + [
+        "gp"
+    ] * 2
+    assert {job.folder.parent.name for job in launched.jobs} == {"sweep"}
+    assert launched.jobs[2].config.loss.coefficients == {"clip_value": 0.1}
+
+
+def test_jobs_composed_from_a_copy_are_those_that_hydra_composes(launched: Launched) -> None:
+    words = ["loss=clip", "loss.clip_value=0.05,inf", "+network=mlp512", "seed=3", "data=grid25"]
+    words = [word for word in words if not word.startswith("+")]
+    assert main(["sweep", *words, "network=mlp512,mlp", "precision=bf16"]) == 0
+    for job in launched.jobs:
+        assert job.config == compose([*job.overrides])
+    assert len({run_id(job.config) for job in launched.jobs}) == 4
+
+
+def test_a_thousand_jobs_are_planned_soon(launched: Launched) -> None:
+    began = time.perf_counter()
+    assert main(["sweep", "seed=range(0,20)", "loss.gp_lambda=1,2"]) == 0
+    # 60 s for 1 000 of them is what is promised; a slow machine gets ten times as long.
+    assert (time.perf_counter() - began) / 40 < 0.6
+    assert len(launched.jobs) == 40
+
+
+# What it refuses.
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("loss=clip,gp loss.gp_lambda=1,2", ["not used by loss=clip", "experiment=glob(arm_*)"]),
+        ("seed=range(0,0)", ["no values", "empty"]),
+        ("seed=range(0,20000)", ["20000 runs", "--yes"]),
+        ("loss=gp,gpp", ["gpp", "'gp'"]),
+        ("seed=0,0", ["same run"]),
+        ("sweep.devices=[cuda:7]", ["cuda:7"]),
+        ("loss.gp_lamda=1,2", ["loss.gp_lamda", "loss.gp_lambda"]),
+        ("train.steps=0,5", ["train.steps", "at least 1"]),
+        ("name=a,b", ["name", "cannot be swept"]),
+        ("train.critic_lr=interval(0,1)", ["optimiser"]),
+        ("sweep.max_stack=-1", ["sweep.max_stack"]),
+    ],
+)
+def test_a_wrong_sweep_is_one_line_and_writes_nothing(
+    words: str, parts: list[str], launched: Launched, tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["sweep", *words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(part in line for part in parts), line
+    assert nothing_written(tmp_path) and not launched.jobs
+
+
+def test_another_sweep_in_the_folder_is_refused_and_more_seeds_are_not(
+    launched: Launched, tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["sweep", "seed=0,1", "train.steps=7"]) == 0
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["sweep", "seed=0,1", "train.steps=8"]) == 2
+    assert "train.steps=7, this one has 8" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["sweep", "seed=0,1,2", "train.steps=7"]) == 0
+    assert len(read_jobs(tmp_path / "outputs" / "ring8")) == 3
+
+
+def test_an_error_of_ours_is_not_taken_for_one_of_the_configuration(
+    launched: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: Any) -> Any:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(command, "launch_local", defect)
+    with pytest.raises(ValueError, match="a defect"):
+        wganbench.sweep(["seed=0,1"])
+    assert main(["sweep", "seed=0,1"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("completed", 0), ("diverged", 3), ("failed", 3), ("interrupted", 130)]
+)
+def test_exit_codes(launched: Launched, status: str, code: int, capsys: Any) -> None:
+    launched.status = status
+    assert main(["sweep", "seed=0,1"]) == code
+    assert ("wganbench resume outputs/ring8" in capsys.readouterr().out) == (code == 130)
+
+
+def test_a_plan_trains_nothing_and_writes_nothing(
+    launched: Launched, tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["sweep", "loss=bce,gp", "seed=0,1", "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "4 runs to train" in shown and "estimated time" in shown and "MB" in shown
+    assert nothing_written(tmp_path) and not launched.jobs
+
+
+# Other launchers.
+def test_a_task_survives_being_sent_to_another_process(tmp_path: Path) -> None:
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("only for our launchers")
+
+    task = SweepTask(refuse, refuse, refuse, refuse, command.train_alone)
+    sent = pickle.loads(pickle.dumps(task))
+    assert sent.train is command.train_alone
+    from omegaconf import OmegaConf
+
+    assert OmegaConf.has_resolver("run_id") and OmegaConf.has_resolver("sweep_folder")
+
+
+def test_hydras_own_launcher_trains_each_job_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["hydra/launcher=basic", "hydra/sweeper=basic", "seed=0,1", *SMALL]
+    assert main(["sweep", *words]) == 0
+    jobs = read_jobs(tmp_path / "outputs" / "ring8")
+    assert [RunFolder(job.folder).read()["status"] for job in jobs] == ["completed"] * 2
+
+
+# The whole way.
+def test_the_api_trains_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = wganbench.sweep(["seed=0,1", "sweep.devices=cpu", *SMALL])
+    assert [run.status for run in runs] == ["completed"] * 2
+    assert [run.config.seed for run in runs] == [0, 1]
+    assert main(["resume", "outputs/ring8"]) == 0
+
+
+# What it shows.
+def stacks(folder: Path) -> list[StackPlan]:
+    configs = [tiny("gp", seed=seed) for seed in range(4)]
+    jobs = [Job(config, folder / run_id(config)) for config in configs]
+    return [StackPlan(tuple(jobs[:2]), 0), StackPlan(tuple(jobs[2:]), 0)]
+
+
+def shown(folder: Path, terminal: bool) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=80, highlight=False)
+    view, plans = SweepView(console), stacks(folder)
+    view.begin(plans, [Slot("cuda:0", 1), Slot("cpu", 1)], finished=3)
+    for slot, stack in enumerate(plans):
+        view.stack_started(slot, stack, 4, 0)
+        view.stack_advanced(slot, 0, [{}, {}])
+        view.stack_advanced(slot, 2, [{"modes/covered": 5.0}, {"modes/covered": 7.0}])
+    view.stack_advanced(1, 3, [{"wasserstein/exact": 0.25}, {"wasserstein/exact": 0.5}])
+    if terminal:
+        console.print(view._table())
+    done = [RunOutcome(job.folder, "completed", 4, {}, [], 1.0) for job in plans[0].jobs]
+    view.stack_ended(0, done)
+    view.end()
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_the_table_shows_stacks_devices_best_figures_and_what_is_left(tmp_path: Path) -> None:
+    text = shown(tmp_path, terminal=True)
+    assert "3/7 runs done" in text and "left" in text
+    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "0.250"):
+        assert words in text
+    assert max(len(line) for line in text.splitlines()) < 200
+
+
+def test_without_a_terminal_there_are_plain_lines(tmp_path: Path) -> None:
+    text = shown(tmp_path, terminal=False)
+    assert "\x1b" not in text
+    assert text.splitlines()[0] == "7 runs, 3 finished before; 2 stacks on cuda:0, 1 CPU core"
+    assert "5/7 runs done" in text.splitlines()[-1]
+
+
+def test_the_summary_has_a_line_for_each_loss_and_coefficient(tmp_path: Path, capsys: Any) -> None:
+    configs = [tiny("gp", seed=0), tiny("gp", seed=1), tiny("clip", **{"loss.clip_value": 0.5})]
+    jobs = [Job(config, tmp_path / run_id(config)) for config in configs]
+    figures = {"modes/covered": 8.0, "wasserstein/exact": 0.3, "wasserstein/floor": 0.1}
+    outcomes = [
+        RunOutcome(jobs[0].folder, "completed", 4, figures, [], 1.0),
+        RunOutcome(jobs[1].folder, "diverged", 4, {}, [], 1.0),
+        RunOutcome(jobs[2].folder, "failed", 4, {}, ["it is in use."], 1.0),
+    ]
+    print_sweep(tmp_path, jobs, outcomes)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["ring8", "gp", "gp_lambda=10", "1/2", "1", "8", "3.00"]
+    assert lines[2].split() == ["ring8", "clip", "clip_value=0.5", "0/1", "0"]
+    assert any(line.startswith("failed:") and "in use" in line for line in lines)
