@@ -1,0 +1,127 @@
+"""How fast a sweep is, against as many runs of the loop that everybody writes.
+
+    python scripts/bench_sweep.py                           # both parts, width 64
+    python scripts/bench_sweep.py --width 16 --precision fp32
+    python scripts/bench_sweep.py --only stacks             # cost per run by stack size
+
+Sweep: ``loss=gp loss.gp_lambda=0.1,1,10,100 'seed=range(0,8)'``, 32 runs of 1 000 steps,
+from the command to the last file, start-up, compilation, logging and evaluation included;
+against 32 textbook runs one after another, extrapolated from 4 of them that are timed
+before, between and after the sweeps. Stacks: milliseconds a run and iteration at R = 1 to
+64, and the operations that are dispatched for a run and iteration, eager and compiled,
+which is what a GPU's launches follow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+
+import torch
+from bench_training import config, textbook
+from torch.profiler import ProfilerActivity, profile
+
+import wganbench
+from wganbench.training.stack import Stack
+
+LAMBDAS, SEEDS = "0.1,1,10,100", "range(0,8)"
+RUNS, STEPS, TIMED = 32, 1000, 4
+
+
+def textbook_seconds(width: int, steps: int) -> float:
+    """Seconds of one textbook run."""
+    loop = textbook(width)
+    began = time.perf_counter()
+    for _ in range(steps):
+        loop.iterate()
+    return time.perf_counter() - began
+
+
+def sweep_seconds(width: int, precision: str, steps: int) -> float:
+    """Seconds of the whole sweep in a new folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        runs = wganbench.sweep(
+            [
+                *("loss=gp", f"loss.gp_lambda={LAMBDAS}", f"seed={SEEDS}", f"train.steps={steps}"),
+                *(f"network.width={width}", f"precision={precision}", f"output_dir={folder}"),
+                "sweep.devices=cpu",
+            ]
+        )
+        seconds = time.perf_counter() - began
+        assert [run.status for run in runs] == ["completed"] * RUNS
+    return seconds
+
+
+def bench_sweep(width: int, precisions: list[str], repeats: int, steps: int) -> None:
+    ratios: dict[str, list[float]] = {precision: [] for precision in precisions}
+    for _ in range(repeats):
+        single = [textbook_seconds(width, steps // 2) for _ in range(TIMED // 2)]
+        sweeps = {p: sweep_seconds(width, p, steps) for p in precisions}
+        single += [textbook_seconds(width, steps // 2) for _ in range(TIMED // 2)]
+        alone = RUNS * 2 * statistics.mean(single)
+        for precision, seconds in sweeps.items():
+            ratios[precision].append(alone / seconds)
+            print(
+                f"width {width}: {RUNS} textbook runs {alone:.0f} s (from {TIMED} half ones), "
+                f"sweep in {precision} {seconds:.0f} s: {alone / seconds:.1f}x",
+                flush=True,
+            )
+    for precision, found in ratios.items():
+        print(f"width {width}, {precision}: median {statistics.median(found):.1f}x")
+
+
+def dispatched(stack: Stack, iterations: int = 4) -> float:
+    """Operations dispatched in an iteration, compiled regions counted as what they call."""
+    stack.iterate()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        for _ in range(iterations):
+            stack.iterate()
+    names = [event.name for event in seen.events()]
+    return sum("aten::" in name or "cpp_fused" in name for name in names) / iterations
+
+
+def bench_stacks(width: int, precision: str, sizes: list[int]) -> None:
+    torch.set_num_threads(1)
+    print(f"width {width}, {precision}, one thread: a run and iteration in a stack of R")
+    for runs in sizes:
+        configs = [config(width, seed, precision) for seed in range(runs)]
+        stack = Stack(configs, torch.device("cpu"))
+        stack.iterate()
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            for _ in range(max(4, 64 // runs)):
+                stack.iterate()
+            times.append((time.perf_counter() - began) / max(4, 64 // runs) / runs * 1e3)
+        compiled = dispatched(stack) / runs
+        for own in configs:
+            own.compile = "false"
+        eager = dispatched(Stack(configs, torch.device("cpu"))) / runs
+        print(
+            f"  R = {runs:2d}: {statistics.median(times):6.2f} ms; operations dispatched: "
+            f"eager {eager:7.1f}, compiled {compiled:6.1f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--only", choices=["sweep", "stacks"])
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    arguments = parser.parse_args()
+    if arguments.only != "stacks":
+        bench_sweep(arguments.width, arguments.precision, arguments.repeats, arguments.steps)
+    if arguments.only != "sweep":
+        for precision in arguments.precision:
+            bench_stacks(arguments.width, precision, arguments.sizes)
+
+
+if __name__ == "__main__":
+    main()
