@@ -31,7 +31,8 @@ def configs(
     data: str, loss: str, settings: str, seeds: range, out: Path, extra: list[str]
 ) -> list[RunConfig]:
     """One run a seed; the paper's settings get the steps that the same compute buys them."""
-    base = [f"data={data}", f"loss={loss}", f"output_dir={out}", "evaluate.every_n_steps=0"]
+    base = [f"data={data}", f"loss={loss}", f"output_dir={out}"]
+    base += ["evaluate.every_n_steps=0", "evaluate.final_draws=5"]
     if settings == "paper":
         n_critic = compose([*base, "tuned=none"]).loss.n_critic
         base += ["tuned=none", f"train.steps={steps_for(loss, n_critic, UNITS)}"]

@@ -471,7 +471,7 @@ def test_help_imports_neither_torch_nor_hydra(tmp_path: Path) -> None:
 
 
 def test_printing_the_configuration_imports_no_torch(tmp_path: Path) -> None:
-    modules, text = modules_after(["train", "loss=clip", "--cfg", "job"], tmp_path)
+    modules, text = modules_after(["train", "loss=clip", "tuned=none", "--cfg", "job"], tmp_path)
     assert "clip_value: 0.01" in text and "torch" not in modules and "hydra" in modules
     assert everything_in(tmp_path) == []
 

@@ -48,6 +48,7 @@ def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     arguments = parse_overrides(overrides)
     folder = str(conf_directory())
+    show_plugins()
     try:
         with hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"):
             return plain(hydra.compose("config", arguments.overrides))
@@ -150,10 +151,7 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
     """Hydra's own command line on our conf/; --hydra-help and the like end it early."""
     import hydra
 
-    # Hydra looks for plugins in the namespace package hydra_plugins only.
-    plugins = str(Path(__file__).parent.parent / "plugins")
-    if plugins not in sys.path:
-        sys.path.append(plugins)
+    show_plugins()
     try:
         hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(
             entry
@@ -161,6 +159,13 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
     except SystemExit as error:
         if error.code:
             raise ConfigError(f"Hydra refused the command line ({error.code})") from error
+
+
+def show_plugins() -> None:
+    """Put our plugins where Hydra looks, once, before it looks: in the namespace hydra_plugins."""
+    plugins = str(Path(__file__).parent.parent / "plugins")
+    if plugins not in sys.path:
+        sys.path.append(plugins)
 
 
 def from_configuration(error: Exception) -> bool:
