@@ -62,3 +62,11 @@ def test_the_installed_wheel_trains_in_another_folder(wheel, tmp_path):
         text=True,
     )
     assert str(site) in where.stdout
+    planned = subprocess.run(
+        [sys.executable, "-m", "wganbench", "sweep", "seed=0,1", "--plan", *tiny],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert planned.returncode == 0 and "2 runs to train" in planned.stdout, planned.stderr
