@@ -36,7 +36,9 @@ class Launched:
     def __init__(self, status: str = "completed") -> None:
         self.status, self.jobs = status, list[Job]()
 
-    def __call__(self, folder: Path, jobs: Sequence[Job], watcher: Watcher) -> list[RunOutcome]:
+    def __call__(
+        self, folder: Path, jobs: Sequence[Job], watcher: Watcher, plan: Any = None
+    ) -> list[RunOutcome]:
         self.jobs += jobs
         add_jobs(folder, jobs)
         metrics = {"wasserstein/exact": 0.5, "wasserstein/floor": 0.25, "modes/covered": 8.0}
@@ -135,6 +137,7 @@ def test_a_thousand_jobs_are_planned_soon(launched: Launched) -> None:
         ("name=a,b", ["name", "cannot be swept"]),
         ("train.critic_lr=interval(0,1)", ["optimiser"]),
         ("sweep.max_stack=-1", ["sweep.max_stack"]),
+        ("network.critic_normalization=batch seed=0,1", ["batch norm", "critic_normalization"]),
     ],
 )
 def test_a_wrong_sweep_is_one_line_and_writes_nothing(

@@ -127,7 +127,7 @@ def sweep(
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(arguments)
-    if done.plan is not None:
+    if plan and done.plan is not None:
         print_plan(done.plan, done.estimate)
         return 0
     for folder, (jobs, outcomes) in done.folders.items():

@@ -105,6 +105,8 @@ class SweepView:
         parts = [f"{done}/{self._runs} runs done"]
         parts += [f"{n} {status}" for status, n in self._ended.items() if status != "completed"]
         left = self._seconds_left()
+        if not self._rows and not self._ended:
+            parts.append("starting workers")
         if left is not None:
             parts.append(f"about {in_words(left)} left")
         return ", ".join(parts)
@@ -197,8 +199,8 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     """How a sweep ended, by loss and its coefficients, and what to type next."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("runs", "seeds", "diverged", "modes", "high quality", "W1 / floor"):
-        table.add_column(name, justify="left" if name == "runs" else "right")
+    for name in ("loss", "completed", "diverged", "modes", "high quality", "W1 / floor"):
+        table.add_column(name, justify="left" if name == "loss" else "right")
     groups: dict[str, list[RunOutcome]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         groups.setdefault(group_name(job), []).append(outcome)

@@ -73,14 +73,15 @@ class Sweep:
 
     def _accept(self, jobs: list[Job]) -> bool:
         check_sweep(jobs[0].folder.parent, jobs)
+        self.plan = plan_sweep(jobs)
         if self.plan_only:
-            self.plan = plan_sweep(jobs)
             self.estimate = estimate_seconds(self.plan)
         return not self.plan_only
 
     def _launch(self, jobs: list[Job], launcher: str, settings: dict[str, Any]) -> list[float]:
         try:
-            outcomes = launch_local(jobs[0].folder.parent, jobs, self.watcher)
+            outcomes = launch_local(jobs[0].folder.parent, jobs, self.watcher, self.plan)
+            self.plan = None
         except Exception as error:
             # Not to be taken for an error of Hydra's, which has called us.
             self._failure = error

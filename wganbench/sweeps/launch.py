@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from wganbench.config.jobs import Job
 from wganbench.config.schema import RunConfig
 from wganbench.records.folder import RunFolder
 from wganbench.sweeps.footprint import Footprint, footprint
-from wganbench.sweeps.ledger import add_jobs, read_jobs
+from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs
 from wganbench.sweeps.local import Pool, Watcher
 from wganbench.sweeps.planning import (
     CPU_LIMIT,
@@ -47,12 +48,9 @@ class SweepPlan:
 
 def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
     """Whether the jobs can be a sweep in a folder; writes nothing. Raises ConfigError."""
-    from wganbench.sweeps.ledger import check_alike
-
-    twice = {job.folder for job in jobs if [other.folder for other in jobs].count(job.folder) > 1}
-    if twice:
-        raise ConfigError(f"two jobs of the sweep are the same run: {sorted(twice)[0].name}")
-    slots_for(jobs[0].config)
+    ((folder_of_most, count),) = Counter(job.folder for job in jobs).most_common(1)
+    if count > 1:
+        raise ConfigError(f"two jobs of the sweep are the same run: {folder_of_most.name}")
     check_alike(folder, read_jobs(folder), jobs)
 
 
@@ -71,7 +69,10 @@ def plan_sweep(jobs: Sequence[Job]) -> SweepPlan:
     footprints = {}
     for group in groups:
         if group.group not in footprints:
-            footprints[group.group] = footprint(group.jobs[0].config)
+            try:
+                footprints[group.group] = footprint(group.jobs[0].config)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
     free = min(free_bytes(slot, slots) for slot in slots)
     limits = [runs_at_once(group, footprints[group.group], free, slots) for group in groups]
     return SweepPlan(
@@ -98,14 +99,17 @@ def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
     return int(free) // sharing
 
 
-def launch_local(folder: Path, jobs: Sequence[Job], watcher: Watcher) -> list[RunOutcome]:
+def launch_local(
+    folder: Path, jobs: Sequence[Job], watcher: Watcher, plan: SweepPlan | None = None
+) -> list[RunOutcome]:
     """Enter the jobs in sweep.json, train what is left, and tell how all of them ended.
 
-    A run that never began is ``interrupted`` at the step of its checkpoint. Raises
-    ConfigError before anything is trained.
+    ``plan`` is that of `plan_sweep` where it was made already. A run that never began is
+    ``interrupted`` at the step of its checkpoint. Raises ConfigError before anything is
+    trained.
     """
+    plan = plan or plan_sweep(jobs)
     add_jobs(folder, jobs)
-    plan = plan_sweep(jobs)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
         ended = {o.path: o for o in Pool(plan.slots, watcher).run(plan.stacks)}
