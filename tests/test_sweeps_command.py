@@ -264,6 +264,17 @@ def test_without_a_terminal_there_are_plain_lines(tmp_path: Path) -> None:
     assert "5/7 runs done" in text.splitlines()[-1]
 
 
+def test_a_view_that_begins_again_counts_afresh(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    view, (stack, _) = SweepView(console), stacks(tmp_path)
+    for _ in range(2):
+        view.begin([stack], [Slot("cpu", 1)], finished=0)
+        view.stack_started(0, stack, 4, 0)
+        view.stack_ended(0, [RunOutcome(tmp_path, "completed", 4, {}, [], 1.0)] * 2)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines()[-1] == "2/2 runs done"
+
+
 def test_the_summary_has_a_line_for_each_loss_and_coefficient(tmp_path: Path, capsys: Any) -> None:
     configs = [tiny("gp", seed=0), tiny("gp", seed=1), tiny("clip", **{"loss.clip_value": 0.5})]
     jobs = [Job(config, tmp_path / run_id(config)) for config in configs]

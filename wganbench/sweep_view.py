@@ -57,6 +57,8 @@ class SweepView:
 
     def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
         """Training begins; ``finished`` runs had ended before."""
+        # An optimiser as sweeper begins several times.
+        self._rows, self._ended, self._done = {}, {}, 0.0
         self._slots, self._finished = slots, finished
         self._runs = finished + sum(len(stack.jobs) for stack in stacks)
         self._work = sum(len(stack.jobs) * stack.steps_left for stack in stacks)
