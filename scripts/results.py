@@ -107,7 +107,9 @@ def table(
             own = configs(data, loss, which, seeds, out, extra)
             outcomes = train_runs(own, [run_folder(c) for c in own], RunView())
             finished = [o.metrics for o in outcomes if o.status == "completed"]
-            diverged = len(outcomes) - len(finished)
+            diverged = sum(o.status == "diverged" for o in outcomes)
+            if len(finished) + diverged < len(outcomes):
+                raise SystemExit(f"{loss}, {which}: interrupted; the same command goes on")
             print(row(f"{loss}, {which}", finished, floor, diverged), flush=True)
         searched = median_of_search(data, loss, floor)
         if searched:

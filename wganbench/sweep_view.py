@@ -211,9 +211,8 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     console.print(table)
     for outcome in outcomes:
         if outcome.status == "failed":
-            console.print(
-                f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}", soft_wrap=True
-            )
+            why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
+            console.print(why, soft_wrap=True, markup=False)
     path = from_here(folder)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}", soft_wrap=True)

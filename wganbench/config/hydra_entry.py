@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from wganbench.config.arguments import parse_arguments, parse_overrides
+from wganbench.config.arguments import Arguments, parse_arguments, parse_overrides
 from wganbench.config.errors import ConfigError
 from wganbench.config.identity import run_id
 from wganbench.config.readable import readable
@@ -81,15 +81,8 @@ def run(
         except BaseException as error:
             failures.append(error)
 
-    try:
-        with hydra_process(arguments), resolvers(check, []):
-            hydra_main(entry)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if not from_configuration(error):
-            raise
-        raise readable(error, parsed) from error
+    with told_readably(parsed), hydra_process(arguments), resolvers(check, []):
+        hydra_main(entry)
     if failures:
         raise failures[0]
     return outcomes[0] if outcomes else None
@@ -106,15 +99,9 @@ def sweep(
     parsed = parse_arguments(arguments, several=True)
     check = checking(accept)
     folders: list[Path] = []
-    try:
-        with hydra_process(["--multirun", *arguments], "sweep"), resolvers(check, folders):
-            hydra_main(task(check))
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if not from_configuration(error):
-            raise
-        raise readable(error, parsed) from error
+    command = ["--multirun", *arguments]
+    with told_readably(parsed), hydra_process(command, "sweep"), resolvers(check, folders):
+        hydra_main(task(check))
     return list(dict.fromkeys(folders))
 
 
@@ -159,6 +146,19 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
     except SystemExit as error:
         if error.code:
             raise ConfigError(f"Hydra refused the command line ({error.code})") from error
+
+
+@contextmanager
+def told_readably(arguments: Arguments) -> Iterator[None]:
+    """What leaves Hydra and speaks of the configuration becomes a ConfigError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if not from_configuration(error):
+            raise
+        raise readable(error, arguments) from error
 
 
 def show_plugins() -> None:

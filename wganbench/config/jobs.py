@@ -42,7 +42,7 @@ class SweepTask:
     check: Callable[[DictConfig], RunConfig]
     limit: Callable[[int], None]
     accept: Callable[[list[Job]], bool]
-    launch: Callable[[list[Job], str, dict[str, Any]], list[float]]
+    launch: Callable[[list[Job]], list[float]]
     train: Callable[[Job], float]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from wganbench.config.errors import ConfigError
 from wganbench.config.hydra_entry import Check, sweep
@@ -78,7 +77,7 @@ class Sweep:
             self.estimate = estimate_seconds(self.plan)
         return not self.plan_only
 
-    def _launch(self, jobs: list[Job], launcher: str, settings: dict[str, Any]) -> list[float]:
+    def _launch(self, jobs: list[Job]) -> list[float]:
         try:
             outcomes = launch_local(jobs[0].folder.parent, jobs, self.watcher, self.plan)
             self.plan = None

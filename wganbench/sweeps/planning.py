@@ -41,8 +41,8 @@ class StackPlan:
 
     def halves(self) -> tuple[StackPlan, StackPlan]:
         """Two stacks for one that did not fit."""
-        middle = len(self.jobs) // 2
-        return StackPlan(self.jobs[:middle], self.step), StackPlan(self.jobs[middle:], self.step)
+        jobs, middle = tuple(kept(job) for job in self.jobs), len(self.jobs) // 2
+        return StackPlan(jobs[:middle], self.step), StackPlan(jobs[middle:], self.step)
 
     def again(self) -> list[StackPlan]:
         """What is left of a stack whose worker died: its runs may stand at different steps."""

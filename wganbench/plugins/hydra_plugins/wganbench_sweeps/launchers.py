@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 class StackLauncher(Launcher):
     """Trains the jobs as stacks over the local devices."""
 
-    name = "stack"
-
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
+    def __init__(self) -> None:
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def setup(
@@ -41,7 +38,7 @@ class StackLauncher(Launcher):
             for i, overrides in enumerate(job_overrides)
         ]
         jobs = [returned.return_value for returned in returns]
-        objectives = self.task.launch(jobs, self.name, self.settings)
+        objectives = self.task.launch(jobs)
         for returned, objective in zip(returns, objectives, strict=True):
             returned.return_value = objective
         return returns
