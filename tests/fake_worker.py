@@ -25,7 +25,7 @@ def main() -> None:
         name, folder = stack.jobs[0].config.name, stack.jobs[0].folder.parent
         with (folder / "log.txt").open("a") as file:
             file.write(f"{device} {len(stack.jobs)} {os.getpid()}\n")
-        connection.send(Started(4, stack.step))
+        connection.send(Started(4, stack.step, device))
         connection.send(Advanced(2, [{"modes/covered": 3.0} for _ in stack.jobs]))
         deaths = (folder / "log.txt").read_text().count("\n")
         if name == "dies" or (name == "dies_once" and deaths == 1):

@@ -21,9 +21,9 @@ from wganbench.records.folder import RunFolder
 from wganbench.sweep_view import SweepView, print_sweep
 from wganbench.sweeps import command
 from wganbench.sweeps.ledger import add_jobs, read_jobs
-from wganbench.sweeps.local import Watcher
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
+from wganbench.sweeps.watcher import Watcher
 from wganbench.training.finish import RunOutcome
 from wganbench.training.recorder import FORMAT
 
@@ -54,7 +54,7 @@ class Launched:
 def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Launched:
     monkeypatch.chdir(tmp_path)
     stand_in = Launched()
-    monkeypatch.setattr(command, "launch_local", stand_in)
+    monkeypatch.setattr(command, "launch", stand_in)
     return stand_in
 
 
@@ -174,7 +174,7 @@ def test_an_error_of_ours_is_not_taken_for_one_of_the_configuration(
     def defect(*_: Any) -> Any:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(command, "launch_local", defect)
+    monkeypatch.setattr(command, "launch", defect)
     with pytest.raises(ValueError, match="a defect"):
         wganbench.sweep(["seed=0,1"])
     assert main(["sweep", "seed=0,1"]) == 3
@@ -242,7 +242,7 @@ def shown(folder: Path, terminal: bool) -> str:
     view, plans = SweepView(console), stacks(folder)
     view.begin(plans, [Slot("cuda:0", 1), Slot("cpu", 1)], finished=3)
     for slot, stack in enumerate(plans):
-        view.stack_started(slot, stack, 4, 0)
+        view.stack_started(slot, stack, "cpu", 4, 0)
         view.stack_advanced(slot, 0, [{}, {}])
         view.stack_advanced(slot, 2, [{"modes/covered": 5.0}, {"modes/covered": 7.0}])
     view.stack_advanced(1, 3, [{"wasserstein/exact": 0.25}, {"wasserstein/exact": 0.5}])
@@ -276,7 +276,7 @@ def test_a_view_that_begins_again_counts_afresh(tmp_path: Path) -> None:
     view, (stack, _) = SweepView(console), stacks(tmp_path)
     for _ in range(2):
         view.begin([stack], [Slot("cpu", 1)], finished=0)
-        view.stack_started(0, stack, 4, 0)
+        view.stack_started(0, stack, "cpu", 4, 0)
         view.stack_ended(0, [RunOutcome(tmp_path, "completed", 4, {}, [], 1.0)] * 2)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines()[-1] == "2/2 runs done"

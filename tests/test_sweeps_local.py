@@ -12,48 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep_watcher import Seen
 from training_configs import tiny
 
 from wganbench.config import run_id
 from wganbench.config.jobs import Job
 from wganbench.records.folder import read_run
 from wganbench.records.table import read_table
-from wganbench.sweeps.launch import launch_local, resume_sweep
+from wganbench.sweeps.launch import launch, plan_sweep, resume_sweep
 from wganbench.sweeps.ledger import add_jobs
-from wganbench.sweeps.local import RETRIES, Pool
-from wganbench.sweeps.planning import StackPlan, plan_stacks
+from wganbench.sweeps.local import LocalCrew, Pool
+from wganbench.sweeps.planning import plan_stacks
 from wganbench.sweeps.slots import Slot
+from wganbench.sweeps.tally import RETRIES, Tally
 from wganbench.training.finish import RunOutcome
 from wganbench.training.runs import train_runs
 
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
-
-
-class Seen:
-    """A watcher that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.ended: list[RunOutcome] = []
-        self.advances: list[list[dict[str, float]]] = []
-
-    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
-        self.begun = (len(stacks), len(slots), finished)
-
-    def end(self) -> None:
-        self.over = True
-
-    def stack_started(self, slot: int, stack: StackPlan, steps: int, done: int) -> None:
-        self.started = (slot, steps, done)
-
-    def stack_advanced(self, slot: int, step: int, values: list[dict[str, float]]) -> None:
-        self.advances.append(values)
-
-    def stack_ended(self, slot: int, outcomes: Sequence[RunOutcome]) -> None:
-        self.ended += outcomes
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
 
 
 def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
@@ -61,12 +36,16 @@ def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
     return [Job(config, folder / run_id(config)) for config in configs]
 
 
+def launch_local(folder: Path, every: Sequence[Job], seen: Seen) -> list[RunOutcome]:
+    return launch(folder, every, seen, plan_sweep(every, LocalCrew()))
+
+
 def pooled(folder: Path, name: str, runs: int, slots: Sequence[str] = ("cpu", "cpu")) -> Any:
     """Outcomes, watcher and log of a pool of fake workers over jobs of this behaviour."""
     places = [Slot(device, 1) for device in slots]
     every = jobs(folder, runs, name=name)
     seen = Seen()
-    outcomes = Pool(places, seen, FAKE).run(plan_stacks(every, [0] * runs, places, [4]))
+    outcomes = Pool(places, Tally(seen), FAKE).run(plan_stacks(every, [0] * runs, places, [4]))
     log = [line.split() for line in (folder / "log.txt").read_text().splitlines()]
     return outcomes, seen, log
 

@@ -15,14 +15,16 @@ from training_configs import tiny
 
 from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
-from wganbench.sweeps import estimate, launch
+from wganbench.sweeps import estimate, launch, local
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.footprint import Footprint, Meter, footprint
-from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep, standing
+from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
 from wganbench.sweeps.ledger import add_jobs, read_jobs
+from wganbench.sweeps.local import LocalCrew
 from wganbench.sweeps.naming import named
 from wganbench.sweeps.planning import group_jobs, plan_stacks, stack_sizes, unfinished
 from wganbench.sweeps.slots import Slot, local_slots
+from wganbench.sweeps.tally import standing
 from wganbench.training.runs import train_runs
 
 
@@ -153,12 +155,12 @@ def test_a_plan_is_cut_to_the_memory_of_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slots = [Slot("cuda:0", 1), Slot("cuda:1", 1)]
-    monkeypatch.setattr(launch, "slots_for", lambda config: slots)
-    monkeypatch.setattr(launch, "free_bytes", lambda slot, slots: 1000)
+    monkeypatch.setattr(LocalCrew, "slots", lambda self, config: slots)
+    monkeypatch.setattr(local, "free_bytes", lambda slot, slots: 1000)
     monkeypatch.setattr(launch, "footprint", lambda config: Footprint(0, 250, 10**6))
-    plan = plan_sweep(jobs(tmp_path, 10))
+    plan = plan_sweep(jobs(tmp_path, 10), LocalCrew())
     assert [len(stack.jobs) for stack in plan.stacks] == [3, 3, 2, 2]
-    chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}))
+    chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}), LocalCrew())
     assert [len(stack.jobs) for stack in chosen.stacks] == [5, 5]
 
 
@@ -172,7 +174,7 @@ def test_the_estimate_follows_the_work_and_the_slots(
             jobs(tmp_path, 8, **{"train.steps": steps}), [0] * 8, [Slot("cpu", 1)] * slots
         )
         prints = {stacks[0].group: Footprint(0, 1, 10**9)}
-        plan = SweepPlan((), tuple(stacks), tuple([Slot("cpu", 1)] * slots), prints)
+        plan = SweepPlan(LocalCrew(), (), tuple(stacks), tuple([Slot("cpu", 1)] * slots), prints)
         return estimate_seconds(plan)
 
     assert 1.3 * seconds(1000, 1) < seconds(2000, 1) < 2 * seconds(1000, 1)

@@ -43,7 +43,7 @@ def sweep(overrides: list[str]) -> list[Run]:
     are missing. Raises ConfigError for a wrong configuration.
     """
     from wganbench.sweeps.command import Sweep
-    from wganbench.sweeps.local import Silent
+    from wganbench.sweeps.watcher import Silent
     from wganbench.training.inspect import Run
 
     done = Sweep(Silent()).run(overrides)

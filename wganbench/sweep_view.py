@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ class Row:
     """A stack that trains: what the live table shows of it."""
 
     stack: StackPlan
+    where: str
     steps: int
     step: int
     values: list[dict[str, float]] = field(default_factory=list)
@@ -49,7 +51,6 @@ class SweepView:
         self.console = console or Console(highlight=False)
         self._live: Live | None = None
         self._rows: dict[int, Row] = {}
-        self._slots: Sequence[Slot] = ()
         self._ended: dict[str, int] = {}
         self._runs = self._finished = 0
         self._work = self._done = 0.0
@@ -59,7 +60,7 @@ class SweepView:
         """Training begins; ``finished`` runs had ended before."""
         # An optimiser as sweeper begins several times.
         self._rows, self._ended, self._done = {}, {}, 0.0
-        self._slots, self._finished = slots, finished
+        self._finished = finished
         self._runs = finished + sum(len(stack.jobs) for stack in stacks)
         self._work = sum(len(stack.jobs) * stack.steps_left for stack in stacks)
         self._began = self._printed = time.monotonic()
@@ -79,11 +80,13 @@ class SweepView:
             self._live.stop()
             self._live = None
 
-    def stack_started(self, slot: int, stack: StackPlan, steps: int, done: int) -> None:
-        self._rows[slot] = Row(stack, steps, done)
+    def stack_started(
+        self, number: int, stack: StackPlan, where: str, steps: int, done: int
+    ) -> None:
+        self._rows[number] = Row(stack, where, steps, done)
 
-    def stack_advanced(self, slot: int, step: int, values: list[dict[str, float]]) -> None:
-        row = self._rows[slot]
+    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None:
+        row = self._rows[number]
         self._done += len(row.stack.jobs) * (step - row.step)
         row.step = step
         before = row.values or [{} for _ in values]
@@ -92,8 +95,8 @@ class SweepView:
             self._printed = time.monotonic()
             self.say(self._line())
 
-    def stack_ended(self, slot: int, outcomes: Sequence[RunOutcome]) -> None:
-        self._rows.pop(slot, None)
+    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
+        self._rows.pop(number, None)
         for outcome in outcomes:
             self._ended[outcome.status] = self._ended.get(outcome.status, 0) + 1
         if not self._live:
@@ -128,14 +131,14 @@ class SweepView:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("device", "stack", "step", "modes", "W1", "steps/s"):
             table.add_column(name, justify="left" if name in ("device", "stack") else "right")
-        for slot, row in sorted(self._rows.items()):
+        for _, row in sorted(self._rows.items()):
             figures = (
                 (row.best("modes/covered", "high"), ".0f"),
                 (row.best("wasserstein/exact", "low"), ".3f"),
                 (row.best("speed/steps_per_second", "high"), ".0f"),
             )
             table.add_row(
-                self._slots[slot].device,
+                row.where,
                 describe(row.stack),
                 f"{row.step}/{row.steps}",
                 *("" if value is None else format(value, form) for value, form in figures),
@@ -150,12 +153,15 @@ def describe(stack: StackPlan) -> str:
 
 
 def places(slots: Iterable[Slot]) -> str:
-    """Slots in words, such as ``2 CPU cores`` or ``cuda:0, cuda:1``."""
-    names = [slot.device for slot in slots]
-    cores = names.count("cpu")
-    words = [name for name in dict.fromkeys(names) if name != "cpu"]
-    if cores:
-        words.append(f"{cores} CPU core{'s' if cores > 1 else ''}")
+    """Slots in words, such as ``2 CPU cores``, ``cuda:0, cuda:1`` or ``8 x cuda on Slurm``."""
+    words = []
+    for (device, cluster), count in Counter((s.device, s.cluster) for s in slots).items():
+        if cluster:
+            words.append(f"{count} x {device} on {cluster}")
+        elif device == "cpu":
+            words.append(f"{count} CPU core{'s' if count > 1 else ''}")
+        else:
+            words.append(device)
     return ", ".join(words)
 
 

@@ -29,6 +29,10 @@ class Job:
     overrides: tuple[str, ...] = ()
 
 
+Choice = tuple[str, dict[str, Any]]
+"""A launcher by name, ``stack``, ``ray`` or ``slurm``, and its settings."""
+
+
 @dataclass(frozen=True)
 class SweepTask:
     """What Hydra's sweeper and launchers are given for a function.
@@ -41,8 +45,8 @@ class SweepTask:
 
     check: Callable[[DictConfig], RunConfig]
     limit: Callable[[int], None]
-    accept: Callable[[list[Job]], bool]
-    launch: Callable[[list[Job]], list[float]]
+    accept: Callable[[list[Job], Choice], bool]
+    launch: Callable[[list[Job], Choice], list[float]]
     train: Callable[[Job], float]
 
     def __getstate__(self) -> dict[str, Any]:

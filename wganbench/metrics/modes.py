@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int, Num
 from scipy.spatial import KDTree
-from scipy.special import rel_entr
-from scipy.stats import chi2
+from scipy.special import chdtri, rel_entr
 from torch import Tensor
 
 from wganbench.metrics.points import as_points, as_values
@@ -139,7 +138,7 @@ def _nearest_mode(
         near[known] = (offsets < three_sigma).all(axis=1)
         return mode, near
     dimension = centres.shape[1]
-    sigmas = 3.0 if dimension == 2 else math.sqrt(chi2.ppf(WITHIN_THREE_SIGMA_2D, dimension))
+    sigmas = 3.0 if dimension == 2 else math.sqrt(chdtri(dimension, 1 - WITHIN_THREE_SIGMA_2D))
     return mode, distance < three_sigma * (sigmas / 3)
 
 

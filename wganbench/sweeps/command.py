@@ -8,22 +8,23 @@ from pathlib import Path
 
 from wganbench.config.errors import ConfigError
 from wganbench.config.hydra_entry import Check, sweep
-from wganbench.config.jobs import Job, SweepTask
+from wganbench.config.jobs import Choice, Job, SweepTask
 from wganbench.config.schema import RunConfig
 from wganbench.config.stored import check_folder
+from wganbench.sweeps.crew import make_crew
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
     SweepPlan,
     check_sweep,
-    launch_local,
+    launch,
     objective,
     plan_sweep,
-    standing,
     train_alone,
 )
 from wganbench.sweeps.ledger import read_jobs
-from wganbench.sweeps.local import Watcher
 from wganbench.sweeps.naming import named
+from wganbench.sweeps.tally import standing
+from wganbench.sweeps.watcher import Watcher
 from wganbench.training.device import pick_device
 from wganbench.training.finish import RunOutcome
 from wganbench.training.runs import stored_config
@@ -70,17 +71,18 @@ class Sweep:
         if self.limited and count > MANY_RUNS:
             raise ConfigError(f"this sweep has {count} runs; if that is meant, add --yes")
 
-    def _accept(self, jobs: list[Job]) -> bool:
+    def _accept(self, jobs: list[Job], choice: Choice) -> bool:
         check_sweep(jobs[0].folder.parent, jobs)
-        self.plan = plan_sweep(jobs)
+        self.plan = plan_sweep(jobs, make_crew(*choice))
         if self.plan_only:
             self.estimate = estimate_seconds(self.plan)
         return not self.plan_only
 
-    def _launch(self, jobs: list[Job]) -> list[float]:
+    def _launch(self, jobs: list[Job], choice: Choice) -> list[float]:
         try:
-            outcomes = launch_local(jobs[0].folder.parent, jobs, self.watcher, self.plan)
-            self.plan = None
+            # An optimiser as sweeper launches as it goes, without asking before.
+            plan, self.plan = self.plan or plan_sweep(jobs, make_crew(*choice)), None
+            outcomes = launch(jobs[0].folder.parent, jobs, self.watcher, plan)
         except Exception as error:
             # Not to be taken for an error of Hydra's, which has called us.
             self._failure = error

@@ -18,13 +18,16 @@ PROGRAM_SECONDS = 4e-4
 SIZE = 256
 
 
-def estimate_seconds(plan: SweepPlan) -> float:
+def estimate_seconds(plan: SweepPlan) -> float | None:
     """Seconds until all stacks are trained, measured rates and counts of operations combined.
 
-    A rough figure: what else the machine does, evaluations and caches are not in it.
+    A rough figure: what else the machine does, evaluations and caches are not in it. None
+    for devices of a cluster, whose rates are not known here.
     """
     if not plan.stacks:
         return 0.0
+    if any(slot.cluster for slot in plan.slots):
+        return None
     rate = {device: product_rate(device) for device in {slot.device for slot in plan.slots}}
     slowest = min(rate.values())
     ends = [STARTING_SECONDS] * len(plan.slots)

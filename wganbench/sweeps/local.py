@@ -9,51 +9,47 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
-from typing import Protocol
 
-from wganbench.records.folder import RunFolder
-from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Said, Started
+import torch
+
+from wganbench.config.schema import RunConfig
 from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.slots import Slot
+from wganbench.sweeps.slots import Slot, available_cores, local_slots
+from wganbench.sweeps.tally import Tally
+from wganbench.sweeps.watcher import Watcher
 from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
 
-RETRIES = 2
-"""How often a stack whose worker died is given to another."""
 LISTEN_SECONDS = 0.5
 
 
-class Watcher(Protocol):
-    """What shows a person how a sweep goes; a slot is named by its number."""
+class LocalCrew:
+    """The devices of this machine, a worker process a slot."""
 
-    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
+    def slots(self, config: RunConfig) -> list[Slot]:
+        """The slots of this machine that a sweep's settings ask for. Raises ConfigError."""
+        devices = config.sweep.devices if config.device == "auto" else config.device
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return local_slots(devices, config.sweep.stacks_per_device, gpus, available_cores())
 
-    def end(self) -> None: ...
+    def room(self, slots: Sequence[Slot]) -> int:
+        """Memory that a stack can count on, its share where others use the same device."""
+        return min(free_bytes(slot, slots) for slot in slots)
 
-    def stack_started(self, slot: int, stack: StackPlan, steps: int, done: int) -> None: ...
-
-    def stack_advanced(self, slot: int, step: int, values: list[dict[str, float]]) -> None: ...
-
-    def stack_ended(self, slot: int, outcomes: Sequence[RunOutcome]) -> None: ...
-
-    def say(self, line: str) -> None: ...
+    def run(
+        self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
+    ) -> list[RunOutcome]:
+        """How the runs of all stacks ended."""
+        return Pool(slots, Tally(watcher)).run(stacks)
 
 
-class Silent:
-    """Shows nothing."""
-
-    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
-
-    def end(self) -> None: ...
-
-    def stack_started(self, slot: int, stack: StackPlan, steps: int, done: int) -> None: ...
-
-    def stack_advanced(self, slot: int, step: int, values: list[dict[str, float]]) -> None: ...
-
-    def stack_ended(self, slot: int, outcomes: Sequence[RunOutcome]) -> None: ...
-
-    def say(self, line: str) -> None: ...
+def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
+    sharing = sum(other.device == slot.device for other in slots)
+    if slot.device == "cpu":
+        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return int(pages) // sharing
+    free, _ = torch.cuda.mem_get_info(slot.device)
+    return int(free) // sharing
 
 
 @dataclass
@@ -71,12 +67,10 @@ class Pool:
     """Trains stacks on slots and gathers how every run ended."""
 
     slots: Sequence[Slot]
-    watcher: Watcher
+    tally: Tally
     program: Sequence[str] = (sys.executable, "-m", "wganbench.sweeps.worker")
     waiting: list[StackPlan] = field(default_factory=list)
-    outcomes: list[RunOutcome] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
-    deaths: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
 
     def run(self, stacks: Sequence[StackPlan]) -> list[RunOutcome]:
@@ -100,7 +94,7 @@ class Pool:
                     worker.process.kill()
             for worker in self.workers:
                 worker.process.wait()
-        return self.outcomes
+        return self.tally.outcomes
 
     def _start(self, number: int) -> Worker:
         slot = self.slots[number]
@@ -135,68 +129,29 @@ class Pool:
                 self._bury(worker)
 
     def _hear(self, worker: Worker, message: object) -> None:
-        stack = worker.stack
-        assert stack is not None
-        match message:
-            case Started(steps, done):
-                self.watcher.stack_started(worker.number, stack, steps, done)
-            case Advanced(step, values):
-                self.watcher.stack_advanced(worker.number, step, values)
-            case Said(line):
-                self.watcher.say(line)
-            case Ended(outcomes):
-                self._end(worker, outcomes)
-            case OutOfMemory(reason) if len(stack.jobs) > 1:
-                self.watcher.say(
-                    f"{len(stack.jobs)} runs do not fit {self.slots[worker.number].device}: "
-                    f"going on with half as many ({reason})"
-                )
-                self.waiting[:0] = stack.halves()
-                self._feed(worker)
-            case OutOfMemory(reason) | Refused(reason):
-                self._end(worker, [failed(job.folder, reason) for job in stack.jobs])
-
-    def _end(self, worker: Worker, outcomes: Sequence[RunOutcome]) -> None:
-        self.outcomes += outcomes
-        self.watcher.stack_ended(worker.number, outcomes)
-        self._feed(worker)
+        assert worker.stack is not None
+        left = self.tally.hear(worker.number, worker.stack, message)
+        if left is not None:
+            self.waiting[:0] = left
+            self._feed(worker)
 
     def _bury(self, worker: Worker) -> None:
-        """A worker died: its stack goes on in a new one, but not for ever."""
-        stack = worker.stack
-        assert stack is not None
+        """A worker died: its stack goes on in a new one."""
+        assert worker.stack is not None
         worker.connection.close()
         code = worker.process.wait()
         self.workers.remove(worker)
         if self.stopping:
             return
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        name = stack.jobs[0].folder.name
-        self.deaths[name] = self.deaths.get(name, 0) + 1
-        if self.deaths[name] > RETRIES:
-            reason = f"its worker process died {self.deaths[name]} times ({how})"
-            outcomes = [failed(job.folder, reason) for job in stack.jobs]
-            self.outcomes += outcomes
-            self.watcher.stack_ended(worker.number, outcomes)
-        else:
-            self.watcher.say(
-                f"a worker died ({how}): its {len(stack.jobs)} runs go on from their checkpoints"
-            )
-            self.waiting[:0] = stack.again()
+        how = f"a worker died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+        self.waiting[:0] = self.tally.lost(worker.number, worker.stack, how)
         if self.waiting:
             self.workers.append(self._start(worker.number))
 
     def _stop(self) -> None:
         """Ask every worker to save and end."""
         self.stopping = True
-        self.watcher.say("stopping: saving every run")
+        self.tally.watcher.say("stopping: saving every run")
         for worker in self.workers:
             if worker.stack:
                 worker.process.send_signal(signal.SIGTERM)
-
-
-def failed(path: Path, reason: str) -> RunOutcome:
-    """The outcome of a run that could not be trained; what it saved before stays."""
-    RunFolder(path).write_status(status="failed", error=reason)
-    step = RunFolder(path).read().get("step") or 0
-    return RunOutcome(path, "failed", step, {}, [f"{reason}."], 0.0)

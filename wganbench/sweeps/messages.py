@@ -11,10 +11,11 @@ from wganbench.training.finish import RunOutcome
 
 @dataclass(frozen=True)
 class Started:
-    """Training of a stack begins at a step."""
+    """Training of a stack begins, ``done`` of its steps done, on a device of some machine."""
 
     steps: int
     done: int
+    where: str
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ SHOWN = ("modes/covered", "wasserstein/exact", "speed/steps_per_second")
 class TellingView:
     """The view of a stack that trains in a worker: it tells instead of showing."""
 
-    def __init__(self, tell: Callable[[Message], Any]) -> None:
-        self.tell = tell
+    def __init__(self, tell: Callable[[Message], Any], where: str) -> None:
+        self.tell, self.where = tell, where
 
     def start(self, steps: int, done: int) -> None:
-        self.tell(Started(steps, done))
+        self.tell(Started(steps, done, self.where))
 
     def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
         shown = [{tag: run[tag] for tag in SHOWN if tag in run} for run in values]

@@ -39,6 +39,11 @@ class StackPlan:
         """Critic steps left, over all runs."""
         return len(self.jobs) * self.steps_left * self.jobs[0].config.loss.n_critic
 
+    def resolved(self) -> StackPlan:
+        """The stack with absolute folders, for a process that works in another one."""
+        jobs = tuple(replace(job, folder=job.folder.resolve()) for job in self.jobs)
+        return StackPlan(jobs, self.step)
+
     def halves(self) -> tuple[StackPlan, StackPlan]:
         """Two stacks for one that did not fit."""
         jobs, middle = tuple(kept(job) for job in self.jobs), len(self.jobs) // 2

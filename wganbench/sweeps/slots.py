@@ -11,10 +11,14 @@ from wganbench.config.errors import ConfigError
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one stack: a device, and how many CPU threads its worker may use."""
+    """A place for one stack: a device, and how many CPU threads its worker may use.
+
+    ``cluster`` names where it is, empty for this machine.
+    """
 
     device: str
     threads: int
+    cluster: str = ""
 
 
 def local_slots(

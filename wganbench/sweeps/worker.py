@@ -12,12 +12,11 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from multiprocessing.connection import Connection
 
-from wganbench.config.errors import ConfigError
-from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, TellingView
+from wganbench.sweeps.messages import Message, TellingView
 from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.training import train_stack
 
 PARENT_CHECK_SECONDS = 1.0
 
@@ -54,27 +53,7 @@ def tell_of(stack: StackPlan, device: str, connection: Connection) -> None:
         except OSError:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    tell(train_stack(stack, device, TellingView(tell)))
-
-
-def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
-    """Train the jobs of a stack on a device; how they ended, or why they could not be trained."""
-    import torch
-
-    from wganbench.training.runs import train_runs
-
-    configs = [job.config for job in stack.jobs]
-    try:
-        return Ended(train_runs(configs, [job.folder for job in stack.jobs], view, device))
-    except torch.OutOfMemoryError as error:
-        message = str(error).splitlines()[0]
-    except ConfigError as error:
-        return Refused(str(error))
-    except Exception as error:
-        traceback.print_exc()
-        return Refused(f"{type(error).__name__}: {error}")
-    torch.cuda.empty_cache()
-    return OutOfMemory(message)
+    tell(train_stack(stack, device, TellingView(tell, device)))
 
 
 if __name__ == "__main__":

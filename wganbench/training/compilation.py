@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
 
 from wganbench.config.schema import RunConfig
 
@@ -47,6 +46,9 @@ def compiled(
         return program
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    # Not at the head: whoever does not compile need not wait for the compiler's modules.
+    from torch._dynamo.exc import TorchDynamoException
+
     fast = _compile(program, _options(device))
     choice: list[Callable[..., Any]] = []
 

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
-    from wganbench.config.jobs import SweepTask
+    from wganbench.config.jobs import Choice, SweepTask
 
 
 class GridSweeper(Sweeper):
@@ -47,7 +47,8 @@ class GridSweeper(Sweeper):
         swept = [f"{key}={values}" for key, values in self.params.items()]
         jobs: Sequence[Sequence[str]] = expand(loader, [*swept, *arguments], self.task.limit)
         nodes = list(compose_jobs(loader, self.master, jobs))
-        if not self.task.accept([composed_job(self.task, node) for node in nodes]):
+        choice: Choice = getattr(self.launcher, "choice", ("stack", {}))
+        if not self.task.accept([composed_job(self.task, node) for node in nodes], choice):
             return None
         folder = Path(self.master.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)

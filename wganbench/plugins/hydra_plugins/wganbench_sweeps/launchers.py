@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
-    from wganbench.config.jobs import SweepTask
+    from wganbench.config.jobs import Choice, SweepTask
 
 
 class StackLauncher(Launcher):
     """Trains the jobs as stacks over the local devices."""
 
-    def __init__(self) -> None:
+    name: ClassVar[str] = "stack"
+
+    def __init__(self, **settings: Any) -> None:
+        plain = OmegaConf.to_container(OmegaConf.create(settings))
+        self.choice: Choice = (self.name, cast("dict[str, Any]", plain))
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def setup(
@@ -38,7 +42,7 @@ class StackLauncher(Launcher):
             for i, overrides in enumerate(job_overrides)
         ]
         jobs = [returned.return_value for returned in returns]
-        objectives = self.task.launch(jobs)
+        objectives = self.task.launch(jobs, self.choice)
         for returned, objective in zip(returns, objectives, strict=True):
             returned.return_value = objective
         return returns
@@ -60,3 +64,15 @@ class StackLauncher(Launcher):
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
+
+
+class RayLauncher(StackLauncher):
+    """Trains the jobs as stacks on a Ray cluster."""
+
+    name: ClassVar[str] = "ray"
+
+
+class SlurmLauncher(StackLauncher):
+    """Trains the jobs as stacks on a Slurm cluster."""
+
+    name: ClassVar[str] = "slurm"

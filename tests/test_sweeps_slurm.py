@@ -1,0 +1,184 @@
+"""Sweeps on Slurm, through submitit's local executor: processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_watcher import Seen
+from training_configs import tiny
+
+from wganbench.cli import main
+from wganbench.config import ConfigError, run_id
+from wganbench.config.jobs import Job
+from wganbench.records.table import read_table
+from wganbench.sweeps import slurm_task
+from wganbench.sweeps.crew import make_crew
+from wganbench.sweeps.launch import launch, plan_sweep
+from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Said
+from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.slurm_task import Mail, SlurmTask
+from wganbench.training.finish import RunOutcome
+from wganbench.training.runs import train_runs
+
+pytest.importorskip("submitit")
+
+SETTINGS = {
+    "cluster": "local", "stacks": 2, "gpus_per_stack": 0, "cpus_per_stack": 1, "mem_gb": 4,
+    "timeout_min": 60, "requeues": 3, "setup": [], "slurm": {},
+}  # fmt: skip
+TRAINING = {"train.steps": 600, "checkpoint.every_n_steps": 20, "log.every_n_steps": 20}
+
+
+def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
+    every = {**TRAINING, "device": "auto", **settings}
+    configs = [tiny("gp", seed=seed, **every) for seed in range(runs)]
+    return [Job(config, folder / run_id(config)) for config in configs]
+
+
+def swept(folder: Path, every: list[Job], seen: Seen, **settings: Any) -> list[RunOutcome]:
+    crew = make_crew("slurm", {**SETTINGS, **settings})
+    return launch(folder, every, seen, plan_sweep(every, crew))
+
+
+def process_of(job: Job) -> int:
+    return int((job.folder / ".lock").read_text().split()[0])
+
+
+@pytest.mark.slow
+def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
+    tmp_path: Path,
+) -> None:
+    every = jobs(tmp_path, 4)
+    done: list[str] = []
+
+    def disturb(number: int, step: int) -> None:
+        # The first stack holds the first two jobs, the second the others.
+        if step >= 40 and number == 0 and "preempted" not in done:
+            done.append("preempted")
+            os.kill(process_of(every[0]), signal.SIGUSR2)
+        if step >= 40 and number == 1 and "killed" not in done:
+            done.append("killed")
+            os.kill(process_of(every[2]), signal.SIGKILL)
+
+    seen = Seen(disturb)
+    outcomes = swept(tmp_path, every, seen)
+    assert {o.status for o in outcomes} == {"completed"}, seen.lines
+    assert [o.path for o in outcomes] == [job.folder for job in every]
+    assert sorted(done) == ["killed", "preempted"]
+    assert sum("a Slurm job was lost" in line for line in seen.lines) == 1
+    requeued = [begun for number, _, _, begun in seen.started if number == 0]
+    assert len(requeued) == 2 and requeued[1] >= 40, "saved where it stood, and went on"
+    for job in every:
+        steps = read_table(job.folder / "metrics.csv")["step"]
+        assert steps == list(range(0, 601, 20))
+    train_runs([every[0].config], [tmp_path / "alone"], device="cpu")
+    ours, alone = (read_table(f / "metrics.csv") for f in (every[0].folder, tmp_path / "alone"))
+    assert ours["loss/critic"] == alone["loss/critic"]
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_every_run_is_saved(tmp_path: Path) -> None:
+    every = jobs(tmp_path, 2, **{"train.steps": 100_000})
+
+    def interrupt(number: int, step: int) -> None:
+        if step >= 40 and not any(line.startswith("stopping") for line in seen.lines):
+            signal.raise_signal(signal.SIGINT)
+
+    seen = Seen(interrupt)
+    outcomes = swept(tmp_path, every, seen, stacks=1)
+    assert [o.status for o in outcomes] == ["interrupted"] * 2
+    assert all(o.step > 40 for o in outcomes)
+
+
+# Without jobs.
+@pytest.mark.usefixtures("without_shape_checks")
+def test_settings_that_cannot_be_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = "hydra.launcher.cluster=local"
+    for settings, told in {
+        ("hydra.launcher.cluster=slurm",): "Could not detect",
+        ("hydra.launcher.cluster=pbs",): "slurm or local",
+        ("hydra.launcher.stacks=0",): "whole number of at least 1",
+        ("hydra.launcher.mem_gb=-1",): "number above 0",
+        (local, "+hydra.launcher.slurm.partion=long"): "partion",
+        (local, "sweep.devices=[cpu]"): "Slurm gives the devices",
+    }.items():
+        assert main(["sweep", "seed=0,1", "hydra/launcher=slurm", *settings]) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1, error
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_submitit_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "submitit", None)
+    with pytest.raises(ConfigError, match=r"pip install 'wganbench\[slurm\]'"):
+        make_crew("slurm", SETTINGS).slots(tiny("gp"))
+
+
+def test_what_is_asked_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script that submitit would submit, where there are commands called srun and sbatch."""
+    for name in ("srun", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    settings = {
+        **SETTINGS,
+        "cluster": "slurm",
+        "gpus_per_stack": 1,
+        "setup": ["module load cuda"],
+        "slurm": {"partition": "long", "account": None, "additional_parameters": {"gres": "x:1"}},
+    }
+    crew: Any = make_crew("slurm", settings)
+    slots = crew.slots(tiny("gp", device="auto"))
+    assert [(s.device, s.cluster) for s in slots] == [("cuda", "Slurm")] * 2
+    executor = crew._executor(tmp_path / "jobs")._executor
+    script = executor._make_submission_file_text("train", "name")
+    for line in (
+        "--partition=long", "--gpus-per-node=1", "--mem=4GB", "--time=60", "--gres=x:1",
+        "--cpus-per-task=1", "--signal=USR2@90", "module load cuda",
+    ):  # fmt: skip
+        assert line in script, script
+    assert "--account" not in script
+    assert executor.max_num_timeout == 3
+    assert crew.slots(tiny("gp", device="cpu"))[0].device == "cpu"
+
+
+def test_messages_outlive_the_process_and_half_of_one_waits(tmp_path: Path) -> None:
+    mail = Mail(tmp_path, 3)
+    assert mail.read(0) == ([], 0)
+    mail.tell(Said("one"))
+    mail.tell(Said("two"))
+    whole = mail.path.read_bytes()
+    mail.path.write_bytes(whole[:-3])
+    first, offset = mail.read(0)
+    assert first == [Said("one")]
+    mail.path.write_bytes(whole)
+    assert mail.read(offset) == ([Said("two")], len(whole))
+
+
+def test_a_stack_that_does_not_fit_is_halved_inside_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def train(stack: StackPlan, device: str, view: object) -> Message:
+        sizes.append(len(stack.jobs))
+        if len(stack.jobs) > 2:
+            return OutOfMemory("CUDA out of memory")
+        return Ended([RunOutcome(j.folder, "completed", 4, {}, [], 0.0) for j in stack.jobs])
+
+    monkeypatch.setattr(slurm_task, "train_stack", train)
+    every = tuple(jobs(tmp_path, 5))
+    task = SlurmTask(StackPlan(every, 0), Mail(tmp_path, 0), False, 1, os.getcwd())
+    ended = task()
+    assert sizes == [5, 2, 3, 1, 2]
+    assert isinstance(ended, Ended)
+    assert [o.path for o in ended.outcomes] == [job.folder for job in every]
+    assert {o.status for o in ended.outcomes} == {"completed"}

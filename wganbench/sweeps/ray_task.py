@@ -1,0 +1,158 @@
+"""A stack as a task of Ray: trains on whatever node it is given, and tells its mailbox."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wganbench.sweeps.messages import Message, Said, TellingView
+from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.training import train_stack
+from wganbench.sweeps.transfer import Changes, Files, put
+
+SEND_SECONDS = 0.5
+
+Parcel = tuple[int, list[Message], list[Files]]
+"""What a task sends at a time: its number, its messages, changed files of each run."""
+
+
+class Mailbox:
+    """The actor between the tasks and the process that started them."""
+
+    def __init__(self) -> None:
+        self.parcels: list[Parcel] = []
+        self.stopping = False
+
+    def deliver(self, parcel: Parcel) -> bool:
+        """Take a parcel; the answer says whether to save and end."""
+        self.parcels.append(parcel)
+        return self.stopping
+
+    def collect(self) -> list[Parcel]:
+        """What has come since it was asked last."""
+        parcels, self.parcels = self.parcels, []
+        return parcels
+
+    def stop(self) -> None:
+        """Ask all tasks to save and end."""
+        self.stopping = True
+
+
+@dataclass(frozen=True)
+class RemoteStack:
+    """A stack on its way to a node.
+
+    ``token`` is a file in the sweep's folder: who sees it can write the runs where they
+    belong; None where that must not be tried. ``files`` are those of each run so far.
+    """
+
+    number: int
+    stack: StackPlan
+    folder: Path
+    token: str | None
+    files: Sequence[Files]
+    gpu: bool
+    threads: int
+    working_directory: str
+
+
+def train_remotely(remote: RemoteStack, mailbox: Any) -> Message:
+    """Train a stack here, in the sweep's own folder or in one of this machine's."""
+    shared = bool(remote.token) and (remote.folder / str(remote.token)).is_file()
+    if shared:
+        # The user's own data may be named by a path from there.
+        with contextlib.suppress(OSError):
+            os.chdir(remote.working_directory)
+        return _train(remote, remote.stack, mailbox, lambda last: [])
+    scratch = Path(tempfile.mkdtemp(prefix="wganbench-"))
+    try:
+        jobs = [replace(job, folder=scratch / job.folder.name) for job in remote.stack.jobs]
+        for job, files in zip(jobs, remote.files, strict=True):
+            job.folder.mkdir()
+            put(job.folder, files)
+        changes = [Changes(job.folder) for job in jobs]
+        stack = StackPlan(tuple(jobs), remote.stack.step)
+        return _train(
+            remote,
+            stack,
+            mailbox,
+            lambda last: [change.all() if last else change.at_checkpoint() for change in changes],
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train(
+    remote: RemoteStack, stack: StackPlan, mailbox: Any, files: Callable[[bool], list[Files]]
+) -> Message:
+    import torch
+
+    torch.set_num_threads(remote.threads)
+    with Reporter(remote.number, mailbox, files) as reporter:
+        device, where = _device(remote.gpu)
+        if remote.gpu and device == "cpu":
+            reporter.tell(Said(f"{where}: no CUDA device is usable, training on its CPU"))
+        return train_stack(stack, device, TellingView(reporter.tell, where))
+
+
+def _device(gpu: bool) -> tuple[str, str]:
+    """The device to train on, and its name for a person."""
+    import ray
+    import torch
+
+    node = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    if not gpu:
+        return "cpu", f"{node} CPU"
+    name = f"{node} GPU {os.environ.get('CUDA_VISIBLE_DEVICES', '')}".strip()
+    return ("cuda" if torch.cuda.is_available() else "cpu"), name
+
+
+class Reporter:
+    """Sends what a task tells, some at a time; ends the task when its mailbox says so or is gone.
+
+    ``files`` gives the changed files of each run, when it is the last time all of them.
+    """
+
+    def __init__(self, number: int, mailbox: Any, files: Callable[[bool], list[Files]]) -> None:
+        self.number, self.mailbox, self.files = number, mailbox, files
+        self._told: deque[Message] = deque()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._send_for_ever, daemon=True)
+
+    def tell(self, message: Message) -> None:
+        self._told.append(message)
+
+    def __enter__(self) -> Reporter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._send(last=True)
+
+    def _send_for_ever(self) -> None:
+        while not self._over.wait(SEND_SECONDS):
+            if self._send(last=False):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    def _send(self, last: bool) -> bool:
+        """Send what there is; whether to save and end."""
+        import ray
+
+        told = [self._told.popleft() for _ in range(len(self._told))]
+        try:
+            parcel = (self.number, told, self.files(last))
+            return bool(ray.get(self.mailbox.deliver.remote(parcel)))
+        except ray.exceptions.RayError:
+            return True

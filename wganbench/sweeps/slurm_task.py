@@ -1,0 +1,162 @@
+"""A stack as a Slurm job: trains, tells by a file, and is saved and requeued when preempted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said, TellingView
+from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.tally import failed, standing
+from wganbench.sweeps.training import train_stack
+from wganbench.training.finish import RunOutcome
+
+CHECK_SECONDS = 1.0
+
+
+@dataclass
+class Mail:
+    """Messages from a job to the process that waits for it, and its wish that the job end.
+
+    A file of pickles, which outlives the job's being requeued, and another that says stop;
+    both in the sweep's folder, which all nodes see.
+    """
+
+    folder: Path
+    number: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.number}.messages"
+
+    @property
+    def stop(self) -> Path:
+        return self.folder / "stop"
+
+    def tell(self, message: Message) -> None:
+        with self.path.open("ab") as file:
+            file.write(pickle.dumps(message))
+
+    def read(self, offset: int) -> tuple[list[Message], int]:
+        """Whole messages from a byte on, and where the next begins."""
+        messages: list[Message] = []
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                # A message that is being written is read the next time.
+                with contextlib.suppress(EOFError, pickle.UnpicklingError):
+                    while True:
+                        messages.append(pickle.load(file))
+                        offset = file.tell()
+        return messages, offset
+
+
+@dataclass
+class SlurmTask:
+    """What submitit calls on the node, and asks for a successor when the job is preempted."""
+
+    stack: StackPlan
+    mail: Mail
+    gpu: bool
+    threads: int
+    working_directory: str
+    resumed: bool = False
+
+    def __call__(self) -> Message:
+        import torch
+
+        # The user's own data may be named by a path from there.
+        os.chdir(self.working_directory)
+        torch.set_num_threads(self.threads)
+        stacks = self.stack.again() if self.resumed else [self.stack]
+        ended: dict[Path, RunOutcome] = {}
+        with Preemption() as preempted, stopping(self.mail.stop):
+            while stacks and not preempted and not self.mail.stop.exists():
+                stack = stacks.pop(0)
+                message = train_stack(stack, *self._place())
+                match message:
+                    case OutOfMemory() if len(stack.jobs) > 1:
+                        self.mail.tell(Said(f"{len(stack.jobs)} runs do not fit: halved"))
+                        stacks[:0] = stack.halves()
+                    case OutOfMemory(reason) | Refused(reason):
+                        ended |= {j.folder: failed(j.folder, reason) for j in stack.jobs}
+                    case Ended(outcomes):
+                        ended |= {outcome.path: outcome for outcome in outcomes}
+            preempted.requeue()
+        return Ended([ended.get(job.folder) or standing(job) for job in self.stack.jobs])
+
+    def _place(self) -> tuple[str, TellingView]:
+        """The device to train on, and a view that tells."""
+        import socket
+
+        import torch
+
+        device = "cuda" if self.gpu and torch.cuda.is_available() else "cpu"
+        where = f"{socket.gethostname()} {device}"
+        if self.gpu and device == "cpu":
+            self.mail.tell(Said(f"{where}: no CUDA device is usable, training on its CPU"))
+        return device, TellingView(self.mail.tell, where)
+
+    def checkpoint(self) -> Any:
+        """The job that takes this one's place. Every run was saved before."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(replace(self, resumed=True))
+
+
+class Preemption:
+    """Submitit's signal asks the training to save; submitit is told of it only afterwards."""
+
+    def __init__(self) -> None:
+        from submitit.core.job_environment import JobEnvironment
+
+        self.number = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
+        self.asked = False
+
+    def __bool__(self) -> bool:
+        return self.asked
+
+    def __enter__(self) -> Preemption:
+        self._before: Any = signal.signal(self.number, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(self.number, self._before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self.asked:
+            self.asked = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def requeue(self) -> None:
+        """If asked to: leave the process, with `SlurmTask.checkpoint` as its successor."""
+        if self.asked:
+            self._before(self.number, None)
+
+
+@contextlib.contextmanager
+def stopping(wish: Path) -> Iterator[None]:
+    """While in the block, a file that appears asks the training to save and end."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(CHECK_SECONDS):
+            if wish.exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,29 @@
+"""A stack of a sweep where it trains: in a worker process, a Ray task, a Slurm job."""
+
+from __future__ import annotations
+
+import traceback
+
+from wganbench.config.errors import ConfigError
+from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, TellingView
+from wganbench.sweeps.planning import StackPlan
+
+
+def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
+    """Train the jobs of a stack on a device; how they ended, or why they could not be trained."""
+    import torch
+
+    from wganbench.training.runs import train_runs
+
+    configs = [job.config for job in stack.jobs]
+    try:
+        return Ended(train_runs(configs, [job.folder for job in stack.jobs], view, device))
+    except torch.OutOfMemoryError as error:
+        message = str(error).splitlines()[0]
+    except ConfigError as error:
+        return Refused(str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return Refused(f"{type(error).__name__}: {error}")
+    torch.cuda.empty_cache()
+    return OutOfMemory(message)
