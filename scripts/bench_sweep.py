@@ -3,10 +3,11 @@
     python scripts/bench_sweep.py                           # both parts, width 64
     python scripts/bench_sweep.py --width 16 --precision fp32
     python scripts/bench_sweep.py --only stacks             # cost per run by stack size
+    python scripts/bench_sweep.py --only launchers          # Ray against the local launcher
 
 Sweep: ``loss=gp loss.gp_lambda=0.1,1,10,100 'seed=range(0,8)'``, 32 runs of 1 000 steps,
-from the command to the last file, start-up, compilation, logging and evaluation included;
-against 32 textbook runs one after another, extrapolated from 4 of them that are timed
+from the command to the last file: start-up, compilation with an empty cache, logging and
+evaluation; against 32 textbook runs one after another, extrapolated from 4 of them that are timed
 before, between and after the sweeps. Stacks: milliseconds a run and iteration at R = 1 to
 64, and the operations that are dispatched for a run and iteration, eager and compiled,
 which is what a GPU's launches follow.
@@ -15,7 +16,10 @@ which is what a GPU's launches follow.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -40,8 +44,9 @@ def textbook_seconds(width: int, steps: int) -> float:
 
 
 def sweep_seconds(width: int, precision: str, steps: int) -> float:
-    """Seconds of the whole sweep in a new folder."""
+    """Seconds of the whole sweep in a new folder, with nothing compiled before."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/compiled"
         began = time.perf_counter()
         runs = wganbench.sweep(
             [
@@ -71,6 +76,22 @@ def bench_sweep(width: int, precisions: list[str], repeats: int, steps: int) -> 
             )
     for precision, found in ratios.items():
         print(f"width {width}, {precision}: median {statistics.median(found):.1f}x")
+
+
+def bench_launchers(repeats: int) -> None:
+    """Seconds that a small sweep takes on Ray more than without it, on the same cores."""
+    for _ in range(repeats):
+        seconds = {}
+        for launcher in ("stack", "ray"):
+            with tempfile.TemporaryDirectory() as folder:
+                words = ["loss=gp", "seed=range(0,8)", "train.steps=500", "compile=false"]
+                command = [sys.executable, "-m", "wganbench", "sweep", *words, "device=cpu"]
+                command += [f"output_dir={folder}", f"hydra/launcher={launcher}"]
+                began = time.perf_counter()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                seconds[launcher] = time.perf_counter() - began
+        more = seconds["ray"] - seconds["stack"]
+        print(f"local {seconds['stack']:.1f} s, Ray {seconds['ray']:.1f} s: {more:.1f} s more")
 
 
 def dispatched(stack: Stack, iterations: int = 4) -> float:
@@ -111,16 +132,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--only", choices=["sweep", "stacks"])
+    parser.add_argument("--only", choices=["sweep", "stacks", "launchers"])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     arguments = parser.parse_args()
-    if arguments.only != "stacks":
+    if arguments.only in (None, "sweep"):
         bench_sweep(arguments.width, arguments.precision, arguments.repeats, arguments.steps)
-    if arguments.only != "sweep":
+    if arguments.only in (None, "stacks"):
         for precision in arguments.precision:
             bench_stacks(arguments.width, precision, arguments.sizes)
+    if arguments.only == "launchers":
+        bench_launchers(arguments.repeats)
 
 
 if __name__ == "__main__":

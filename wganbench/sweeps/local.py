@@ -88,10 +88,10 @@ class Pool:
                     if stop.requested and not self.stopping:
                         self._stop()
         finally:
+            # One that is idle holds nothing; ending by itself would take it seconds.
             for worker in self.workers:
                 worker.connection.close()
-                if worker.stack:
-                    worker.process.kill()
+                worker.process.kill()
             for worker in self.workers:
                 worker.process.wait()
         return self.tally.outcomes
@@ -99,8 +99,9 @@ class Pool:
     def _start(self, number: int) -> Worker:
         slot = self.slots[number]
         ours, theirs = Pipe()
-        # A compiler process for each core but one a worker would be more than there are cores.
-        environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(slot.threads)} | os.environ
+        # Workers with like stacks compile the same kernels, each once for all of them: with
+        # as many compilers as cores in each, none waits for a kernel that another builds.
+        environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(available_cores())} | os.environ
         process = subprocess.Popen(
             [*self.program, str(theirs.fileno()), slot.device, str(slot.threads)],
             pass_fds=[theirs.fileno()],
