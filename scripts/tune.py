@@ -2,12 +2,14 @@
 
     python scripts/tune.py --data ring8 --loss gp clip bce --out outputs/tuning
 
-Every loss gets the same trials, `ANCHOR` and random points of the published `SPACE`, and
-every trial the same compute: `UNITS` passes of one network over one batch, counted as
-`COST` says, so a loss with cheaper steps takes more of them. Search by halving: every
-trial on two tuning seeds at an eighth of the compute, the best quarter of them at a half,
-the best two on all five seeds at the whole. Tuning seeds are 100-104; no reported figure
-uses them.
+Every loss gets the same trials: its paper's settings, `ANCHOR`, and random points of the
+published `SPACE`; and every trial the same compute: `UNITS` passes of one network over one
+batch, counted as `COST` says, so a loss with cheaper steps takes more of them. Search by
+halving: every random trial on two tuning seeds at an eighth of the compute, the best
+quarter of them at a half, the best two on all five seeds at the whole, and with them the
+two that were known before: what is good after an eighth need not be good at the end.
+Tuning seeds are 100-104; no reported figure uses them. A search that was stopped goes on
+after the last stage in its JSON file.
 Score: mean over seeds of modes/coverage x modes/high_quality (protocol veegan, n = 2 500),
 times floor / exact W1 where that is below 1: stray samples hide in W1 and uneven modes in
 the share of high quality, so both count.
@@ -61,7 +63,25 @@ ANCHOR: dict[str, object] = {
     "loss.clip_value": 0.1,
     "loss.r1_gamma": 0.1,
 }
-"""Every loss's first trial: what was known to work for one of them before the search."""
+"""What was known to work for one of the losses before the search."""
+
+FIXED: dict[str, object] = {"train.optimizer": "adam", "train.decay": "linear"}
+"""Of every trial but the papers' own."""
+
+
+def paper(loss: str) -> dict[str, object]:
+    """The paper's settings as a trial."""
+    config = compose([f"loss={loss}", "tuned=none"])
+    knobs = {f"loss.{name}": value for name, value in config.loss.coefficients.items()}
+    return {
+        "train.critic_lr": config.train.critic_lr,
+        "train.generator_lr": config.train.generator_lr,
+        "train.betas": list(config.train.betas),
+        "train.optimizer": config.train.optimizer,
+        "train.decay": config.train.decay,
+        "loss.n_critic": config.loss.n_critic,
+        **knobs,
+    }
 
 
 def log_uniform(random: np.random.Generator, low: float, high: float) -> float:
@@ -93,15 +113,14 @@ def configure(
     data: str, loss: str, trial: dict[str, object], seed: int, units: float, extra: list[str]
 ) -> RunConfig:
     steps = steps_for(loss, int(trial["loss.n_critic"]), units)  # type: ignore[call-overload]
-    overrides = [f"{key}={value}".replace(" ", "") for key, value in trial.items()]
+    settings = FIXED | trial
+    overrides = [f"{key}={value}".replace(" ", "") for key, value in settings.items()]
     return compose(
         [
             f"data={data}",
             f"loss={loss}",
             "tuned=none",
             *extra,
-            "train.optimizer=adam",
-            "train.decay=linear",
             f"train.steps={steps}",
             f"seed={seed}",
             *overrides,
@@ -175,33 +194,43 @@ def run_stage(
 def search(data: str, loss: str, trials: int, extra: list[str], out: Path) -> None:
     """All stages for one loss on one data set; every trial is kept in the JSON file."""
     random = np.random.default_rng(20170401)
-    points = [ANCHOR, *(draw_trial(random) for _ in range(trials - 1))]
-    drawn = [used(loss, point) for point in points]
+    known = [used(loss, ANCHOR), paper(loss)]
+    drawn = [used(loss, ANCHOR), *(used(loss, draw_trial(random)) for _ in range(trials - 1))]
     print(f"{data} {loss}: {trials} trials", flush=True)
-    stages = []
-    for keep, seeds, share in STAGES:
-        drawn = drawn[: max(2, round(keep * trials))]
-        stages.append(run_stage(data, loss, drawn, SEEDS[:seeds], share * UNITS, extra))
-        drawn = [row["trial"] for row in stages[-1]]  # type: ignore[misc]
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{loss}-{data}.json").write_text(json.dumps(stages, indent=1))
+    file = out / f"{loss}-{data}.json"
+    stages = json.loads(file.read_text()) if file.exists() else []
+    for number, (keep, seeds, share) in enumerate(STAGES):
+        last = number == len(STAGES) - 1
+        drawn = drawn[: max(2, round(keep * trials))]
+        wanted = drawn + [trial for trial in known if last and trial not in drawn]
+        if len(stages) <= number:
+            stages.append([])
+        done = [row["trial"] for row in stages[number]]
+        left = [trial for trial in wanted if trial not in done]
+        if left:
+            stages[number] += run_stage(data, loss, left, SEEDS[:seeds], share * UNITS, extra)
+        stages[number].sort(key=lambda row: row["score"], reverse=True)
+        drawn = [row["trial"] for row in stages[number]]
+        file.write_text(json.dumps(stages, indent=1))
     for row in stages[-1]:
-        print(f"  {row['score']} {row['trial']}", flush=True)
-    write_tuned(data, loss, stages[-1][0]["trial"], trials)  # type: ignore[arg-type]
+        print(f"  {row['score']:.3f} {row['trial']}", flush=True)
+    command = f"--data {data} --loss {loss} --trials {trials}"
+    write_tuned(data, loss, stages[-1][0]["trial"], " -- ".join([command, *extra]))
 
 
-def write_tuned(data: str, loss: str, trial: dict[str, object], trials: int) -> None:
+def write_tuned(data: str, loss: str, trial: dict[str, object], command: str) -> None:
     """The winner as conf/tuned/<loss>-<data>.yaml, with the command that found it."""
     groups: dict[str, list[str]] = {"loss": [], "train": []}
-    for key, value in trial.items():
+    for key, value in (FIXED | trial).items():
         group, name = key.split(".")
         groups[group].append(f"  {name}: {value}")
     steps = steps_for(loss, int(trial["loss.n_critic"]), UNITS)  # type: ignore[call-overload]
-    groups["train"] += ["  optimizer: adam", "  decay: linear", f"  steps: {steps}"]
+    groups["train"].append(f"  steps: {steps}")
     head = [
         "# @package _global_",
-        f"# {loss} on {data}: the best of {trials} trials on tuning seeds 100-104.",
-        f"# python scripts/tune.py --data {data} --loss {loss} --trials {trials}",
+        f"# {loss} on {data}: the best of its search on tuning seeds 100-104.",
+        f"# python scripts/tune.py {command}",
     ]
     body = [line for group, lines in groups.items() for line in (f"{group}:", *lines)]
     path = Path(__file__).parent.parent / "conf" / "tuned" / f"{loss}-{data}.yaml"

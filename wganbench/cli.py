@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
     name="wganbench",
@@ -150,6 +151,57 @@ def resume(run: RunPath) -> int:
         print_sweep(run, jobs, outcomes)
         return worst(outcomes)
     return report(resume_run(run, RunView()))
+
+
+@app.command()
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of runs or of sweeps.")
+    ],
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Group by this key only, such as loss.gp_lambda; repeatable."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Compare this tag, such as modes/covered; repeatable."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="BUDGET[=AMOUNT]", help="Compare at an equal budget: " + BUDGET
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the files; else PATH/comparison.")
+    ] = None,
+) -> None:
+    """Which settings are better, and how sure that is: figures with intervals over seeds.
+
+    \b
+    wganbench compare outputs/ring8                      groups found by what differs
+    wganbench compare outputs/lambda_sweep --by loss.gp_lambda --metric modes/covered
+    wganbench compare outputs/ring8 --at critic_steps    at an equal budget
+    """
+    from wganbench.comparison_view import print_comparison, print_files
+    from wganbench.reports.budgets import parse_at
+    from wganbench.reports.comparison import compare as compare_runs
+    from wganbench.reports.export import write_files
+    from wganbench.reports.records import find_runs, not_begun
+
+    runs = find_runs(paths)
+    comparison = compare_runs(
+        runs,
+        by or (),
+        metric or (),
+        parse_at(at, runs) if at else None,
+        not_begun(paths, runs),
+        [str(path) for path in paths],
+    )
+    folder = out or paths[0] / "comparison"
+    write_files(comparison, folder)
+    print_comparison(comparison)
+    print_files(folder)
 
 
 @app.command()

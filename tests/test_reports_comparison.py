@@ -1,0 +1,292 @@
+"""Comparing runs: which belong together, what they come to, and what is never said."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from reported_runs import leave_run
+from rich.console import Console
+
+from wganbench.cli import main
+from wganbench.comparison_view import decimals, estimate_text, print_comparison
+from wganbench.config import ConfigError
+from wganbench.reports.budgets import At, parse_at, value_at
+from wganbench.reports.comparison import Comparison, compare
+from wganbench.reports.export import as_csv, write_files
+from wganbench.reports.groups import choose_keys, differing, group_runs
+from wganbench.reports.records import find_runs, not_begun
+from wganbench.reports.statistics import Estimate, mean_interval
+from wganbench.sweeps.ledger import add_jobs
+
+GOOD = {"modes/covered": 8.0, "modes/high_quality": 0.95, "wasserstein/exact": 0.05}
+POOR = {"modes/covered": 3.0, "modes/high_quality": 0.4, "wasserstein/exact": 0.6}
+
+
+def spread(metrics: dict[str, float], seed: int) -> dict[str, float]:
+    """The same figures with a little spread from seed to seed."""
+    return {tag: value * (1 + 0.01 * ((seed * 7) % 5 - 2)) for tag, value in metrics.items()}
+
+
+def two_losses(folder: Path, seeds: int = 6) -> None:
+    for seed in range(seeds):
+        leave_run(folder, "gp", seed, spread(GOOD, seed))
+        leave_run(folder, "bce", seed, spread(POOR, seed + 1))
+
+
+def shown(comparison: Comparison) -> str:
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_comparison(comparison, console)
+    return console.export_text()
+
+
+# Which runs belong together.
+def test_groups_are_found_by_what_differs_the_seed_apart(tmp_path: Path) -> None:
+    for seed in range(2):
+        leave_run(tmp_path, "gp", seed, GOOD, **{"loss.gp_lambda": 1.0})
+        leave_run(tmp_path, "gp", seed, GOOD, **{"loss.gp_lambda": 10.0})
+        leave_run(tmp_path, "bce", seed, POOR, **{"train.critic_lr": 1e-3})
+    runs = find_runs([tmp_path])
+    assert {"loss.name", "loss.gp_lambda", "train.critic_lr"} <= set(differing(runs))
+    # The rate goes with the loss and needs no mention.
+    assert choose_keys(runs) == ["loss.name", "loss.gp_lambda"]
+    groups, mixed = group_runs(runs)
+    assert [g.label for g in groups] == ["bce", "gp gp_lambda=1", "gp gp_lambda=10"]
+    assert [[run.seed for run in g.runs] for g in groups] == [[0, 1]] * 3 and not mixed
+
+
+def test_a_key_that_is_asked_for_pools_the_rest_and_says_so(tmp_path: Path) -> None:
+    two_losses(tmp_path, 2)
+    leave_run(tmp_path, "gp", 7, GOOD, **{"network.width": 16})
+    groups, mixed = group_runs(find_runs([tmp_path]), ["network.width"])
+    assert [(g.label, len(g.runs)) for g in groups] == [("width=8", 4), ("width=16", 1)]
+    assert "loss.name" in mixed
+    notes = compare(find_runs([tmp_path]), by=["network.width"]).notes
+    assert any(note.startswith("pooled, although they differ: loss.name") for note in notes)
+
+
+def test_unlike_data_is_refused_unless_asked_for(tmp_path: Path) -> None:
+    leave_run(tmp_path, "gp", 0, GOOD)
+    leave_run(tmp_path, "gp", 0, GOOD, **{"data.name": "other"})
+    with pytest.raises(ConfigError, match=r"unlike data \(other, ring8\)"):
+        compare(find_runs([tmp_path]))
+    asked = compare(find_runs([tmp_path]), by=["data.name", "loss.name"])
+    assert [row.group.label for row in asked.rows] == ["other gp", "ring8 gp"]
+
+
+# What they come to.
+def test_means_are_over_seeds_and_survivors_with_the_diverged_beside_them(tmp_path: Path) -> None:
+    for seed, exact in enumerate([0.1, 0.2, 0.3]):
+        leave_run(tmp_path, "gp", seed, {"wasserstein/exact": exact, "modes/covered": 8.0})
+    leave_run(tmp_path, "gp", 3, {"wasserstein/exact": 9.0}, status="diverged")
+    leave_run(tmp_path, "gp", 4, {"wasserstein/exact": 9.0}, status="running")
+    (row,) = compare(find_runs([tmp_path])).rows
+    cell = row.cells["wasserstein/exact"]
+    assert cell.mean.value == pytest.approx(0.2) and cell.mean.n == 3
+    # Student's t with 2 degrees of freedom: 4.302653 sd / sqrt(3).
+    assert cell.mean.high - 0.2 == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-5)
+    assert row.diverged == 1 and row.unfinished == 1
+    assert sum(map(math.isnan, cell.values)) == 1, "it counts, as worst, where runs are compared"
+    assert row.all_modes is not None and row.all_modes.value == 0.75 and row.all_modes.n == 4
+
+
+def test_best_is_marked_only_where_the_intervals_allow_it(tmp_path: Path) -> None:
+    two_losses(tmp_path)
+    rows = compare(find_runs([tmp_path])).by_label
+    assert rows["gp"].best == {"modes/covered", "modes/high_quality", "wasserstein/exact"}
+    assert not rows["bce"].best
+    # The same means, from seeds that scatter: nobody is best.
+    for seed, factor in enumerate([0.0, 6.0]):
+        leave_run(tmp_path, "bce", 90 + seed, {t: v * factor for t, v in POOR.items()})
+    assert not any(
+        row.best for row in compare(find_runs([tmp_path]), metrics=["modes/covered"]).rows
+    )
+
+
+def test_a_group_that_loses_runs_is_never_best_by_its_survivors(tmp_path: Path) -> None:
+    two_losses(tmp_path)
+    leave_run(tmp_path, "gp", 99, {}, status="diverged")
+    comparison = compare(find_runs([tmp_path]))
+    assert not comparison.by_label["gp"].best
+    (duel,) = (d for d in comparison.duels if d.metric == "modes/covered")
+    assert not duel.paired, "seeds no longer match"
+    # 6 of 7 runs of gp beat all of bce, the diverged one none.
+    assert duel.estimate.value == pytest.approx(1 / 7)
+    assert (duel.first, duel.second) == ("bce", "gp")
+
+
+def test_matching_seeds_are_compared_in_pairs_and_p_values_are_adjusted(tmp_path: Path) -> None:
+    two_losses(tmp_path)
+    for seed in range(6):
+        leave_run(tmp_path, "clip", seed, spread(POOR, seed))
+    comparison = compare(find_runs([tmp_path]))
+    assert all(duel.paired for duel in comparison.duels)
+    assert len(comparison.duels) == 3 * 3
+    raw = 2 / 2**6
+    won = [d for d in comparison.duels if {d.first, d.second} == {"bce", "gp"}]
+    assert all(d.estimate.value in (0.0, 1.0) and raw < d.p <= 1 for d in won)
+    assert all(d.estimate.low < d.estimate.high for d in won), "no certainty from six pairs"
+
+
+# Equal budgets.
+def with_budget(folder: Path, loss: str, n_critic: int) -> Path:
+    rows = [
+        (step, {"budget/critic_steps": step * n_critic, "wasserstein/exact": 1.0 / step})
+        for step in (10, 20, 40)
+    ]
+    final = {"budget/critic_steps": 40.0 * n_critic, "wasserstein/exact": 0.01}
+    return leave_run(folder, loss, 0, final, rows=rows, step=40, **{"loss.n_critic": n_critic})
+
+
+def test_at_an_equal_budget_the_last_evaluation_within_it_counts(tmp_path: Path) -> None:
+    with_budget(tmp_path, "bce", 1)
+    with_budget(tmp_path, "gp", 5)
+    runs = find_runs([tmp_path])
+    bce, gp = runs if runs[0].settings["loss.name"] == "bce" else runs[::-1]
+    at = parse_at("critic_steps", runs)
+    assert at == At("critic_steps", 40.0), "the most that all completed runs have spent"
+    assert value_at(bce, "wasserstein/exact", at) == pytest.approx(1 / 40)
+    assert value_at(gp, "wasserstein/exact", at) is None, "its first row is at 50"
+    assert value_at(gp, "wasserstein/exact", At("critic_steps", 100.0)) == pytest.approx(1 / 20)
+    assert value_at(bce, "wasserstein/exact", At("critic_steps", 100.0)) is None, "never so far"
+    assert value_at(gp, "wasserstein/exact", None) == 0.01
+    note = compare(runs).notes[-1]
+    assert "equal generator steps" in note and "critic steps 40 to 200" in note
+    assert compare(runs, at=at).notes[-1].startswith("at 40 critic steps")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("steps", "generator_steps"), ("examples=many", "above 0"), ("examples=-1", "above 0")],
+)
+def test_a_budget_that_cannot_be_is_told(tmp_path: Path, text: str, told: str) -> None:
+    with_budget(tmp_path, "bce", 1)
+    with pytest.raises(ConfigError, match=told):
+        parse_at(text, find_runs([tmp_path]))
+
+
+# What is never said.
+def test_equal_values_one_run_and_missing_tags_get_words_not_certainty(tmp_path: Path) -> None:
+    for seed in range(3):
+        leave_run(tmp_path, "gp", seed, {"modes/covered": 8.0, "wasserstein/exact": 0.1 + seed})
+    leave_run(tmp_path, "bce", 0, {"modes/covered": 2.0})
+    comparison = compare(find_runs([tmp_path]))
+    text = shown(comparison)
+    assert "8 (no interval)" in text and "2 (no interval)" in text
+    assert "nan" not in text.lower()
+    assert any("weak: fewer than 5 seeds" in note for note in comparison.notes)
+    assert any(note == "wasserstein/exact: no value in bce" for note in comparison.notes)
+
+
+def test_all_diverged_is_a_result(tmp_path: Path) -> None:
+    for seed in range(5):
+        leave_run(tmp_path, "gp", seed, GOOD)
+        leave_run(tmp_path, "wasserstein", seed, {}, status="diverged")
+    comparison = compare(find_runs([tmp_path]))
+    assert comparison.by_label["wasserstein"].diverged == 5
+    assert "nan" not in shown(comparison).lower()
+    duel = next(d for d in comparison.duels if d.metric == "modes/covered")
+    assert duel.estimate.value == 1.0 and duel.first == "gp"
+
+
+def test_figures_show_what_their_interval_leaves_certain() -> None:
+    assert estimate_text(Estimate(0.123456, 0.1, 0.15, 5, "t")) == "0.123 [0.100, 0.150]"
+    assert estimate_text(Estimate(math.nan, math.nan, math.nan, 0, "t")) == "-"
+    assert decimals(0) == 4
+    assert "[" in estimate_text(mean_interval([1.0, 2.0, 3.0]))
+
+
+# Files, and folders that are not in order.
+def test_csv_and_json_hold_the_same_figures(tmp_path: Path) -> None:
+    two_losses(tmp_path / "runs")
+    comparison = compare(find_runs([tmp_path / "runs"]))
+    write_files(comparison, tmp_path / "out")
+    stored = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    gp = next(group for group in stored["groups"] if group["label"] == "gp")
+    mean = comparison.by_label["gp"].cells["modes/covered"].mean
+    assert gp["metrics"]["modes/covered"]["mean"]["low"] == mean.low
+    assert len(gp["metrics"]["modes/covered"]["values"]) == 6
+    lines = [line.split(",") for line in as_csv(comparison).splitlines()]
+    row = next(line for line in lines if line[:2] == ["gp", "modes/covered"])
+    assert float(row[7]) == mean.value and float(row[8]) == mean.low
+
+
+def test_a_table_without_its_end_and_a_run_of_a_stranger(tmp_path: Path) -> None:
+    path = with_budget(tmp_path, "bce", 1)
+    whole = (path / "metrics.csv").read_text()
+    (path / "metrics.csv").write_text(whole[:-7])
+    (run,) = find_runs([tmp_path])
+    assert run.table.dropped == 1 and run.curve("wasserstein/exact")[0] == [10, 20]
+    assert any("broken line" in n for n in compare([run], at=At("generator_steps", 40)).notes)
+    stranger = tmp_path / "x" / "\x1b[31m<b>"
+    stranger.mkdir(parents=True)
+    settings = {"loss": {"name": "\x1b]0;owned\x07[red]gp"}, "data": {"name": "ring8"}, "seed": []}
+    content = {
+        "status": "completed",
+        "metrics": {"modes/covered": "8", "a": [1]},
+        "config": settings,
+    }
+    (stranger / "run.json").write_text(json.dumps(content))
+    runs = find_runs([tmp_path])
+    text = shown(compare(runs, by=["loss.name"]))
+    assert "\x1b" not in text and "\x07" not in text and "[red]gp" in text
+
+
+def test_jobs_that_never_began_are_counted(tmp_path: Path) -> None:
+    from training_configs import tiny
+
+    from wganbench.config import run_id
+    from wganbench.config.jobs import Job
+
+    leave_run(tmp_path, "gp", 0, GOOD)
+    jobs = [Job(tiny("gp", seed=s), tmp_path / run_id(tiny("gp", seed=s))) for s in range(3)]
+    add_jobs(tmp_path, jobs)
+    runs = find_runs([tmp_path])
+    assert not_begun([tmp_path], runs) == 2
+    assert "2 of 3 runs have not finished" in compare(runs, missing=2).notes[0]
+
+
+# The command.
+def test_the_command_prints_and_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    two_losses(tmp_path / "ring8")
+    assert main(["compare", str(tmp_path / "ring8"), "--metric", "modes/covered"]) == 0
+    printed = capsys.readouterr().out
+    assert "gp *" in printed and "every mode covered" in printed
+    assert max(map(len, printed.splitlines()[:-3])) <= 80
+    assert (tmp_path / "ring8" / "comparison" / "comparison.json").is_file()
+    # Its own files are no runs.
+    assert main(["compare", str(tmp_path / "ring8"), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "comparison.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nowhere"], "does not exist"),
+        (["empty"], "there is no run in"),
+        (["ring8", "--metric", "modes/coverd"], "did you mean 'modes/covered'"),
+        (["ring8", "--by", "loss.gp_lamda"], "did you mean loss.gp_lambda"),
+        (["ring8", "--at", "steps=3"], "generator_steps"),
+        (["running"], "none of these 1 runs has finished"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    two_losses(tmp_path / "ring8", 1)
+    leave_run(tmp_path / "running", "gp", 0, {}, status="running")
+    assert main(["compare", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1

@@ -1,0 +1,122 @@
+"""What a person sees of a comparison in the terminal."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from wganbench.reports.comparison import Comparison, Duel
+    from wganbench.reports.statistics import Estimate
+
+SHOWN_DUELS = 12
+"""More pairs than these are left to comparison.csv."""
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """The groups with their intervals, how they do against each other, and what to know."""
+    from wganbench.records.tags import BETTER, tag_for
+
+    console = console or Console(highlight=False)
+    for metric in comparison.metrics:
+        heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
+        console.print(metric_table(comparison, metric))
+    if any(row.all_modes for row in comparison.rows):
+        heading(console, "runs with every mode covered")
+        console.print(modes_table(comparison))
+    duels = [duel for duel in comparison.duels if duel.metric == comparison.metrics[0]]
+    if duels and len(duels) <= SHOWN_DUELS:
+        heading(console, f"how probable it is that the first is better in {duels[0].metric}")
+        console.print(duel_table(duels))
+    console.print()
+    for note in comparison.notes:
+        console.print(note, markup=False, soft_wrap=True)
+
+
+def metric_table(comparison: Comparison, metric: str) -> Table:
+    """One metric: a line a group, means and interquartile means with 95 % intervals."""
+    table = plain_table("group", "runs", "diverged", "mean [95 %]", "IQM [95 %]")
+    for row in comparison.rows:
+        cell = row.cells[metric]
+        best = metric in row.best
+        table.add_row(
+            Text(row.group.label + (" *" if best else ""), style="bold" if best else ""),
+            str(len(row.group.finished)),
+            str(row.diverged),
+            estimate_text(cell.mean),
+            estimate_text(cell.iqm),
+        )
+    if any(metric in row.best for row in comparison.rows):
+        table.add_row(Text("* its interval lies beyond all others'", style="dim"))
+    return table
+
+
+def modes_table(comparison: Comparison) -> Table:
+    """Share of runs with every mode covered."""
+    table = plain_table("group", "runs", "share [95 %]")
+    for row in comparison.rows:
+        if row.all_modes is not None:
+            table.add_row(Text(row.group.label), str(row.all_modes.n), estimate_text(row.all_modes))
+    return table
+
+
+def duel_table(duels: list[Duel]) -> Table:
+    """How probable it is that one group beats another."""
+    table = plain_table("first, second", "P [95 %]", "p (Holm)", "seeds")
+    for duel in duels:
+        table.add_row(
+            Text(f"{duel.first}, {duel.second}"),
+            estimate_text(duel.estimate),
+            "< .001" if duel.p < 0.001 else f"{duel.p:.3f}",
+            "paired" if duel.paired else "unpaired",
+        )
+    return table
+
+
+def plain_table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(text, style="bold", markup=False)
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """A figure with its interval, or with the reason why it has none.
+
+    Digits follow the width of the interval: what it leaves open is not printed.
+    """
+    if not math.isfinite(estimate.value):
+        return "-"
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
+        return f"{estimate.value:.4g} (no interval)"
+    digits = decimals(estimate.high - estimate.low)
+    low, high = (f"{bound:.{digits}f}" for bound in (estimate.low, estimate.high))
+    return f"{estimate.value:.{digits}f} [{low}, {high}]"
+
+
+def decimals(width: float) -> int:
+    """Decimals that show two digits of an interval's width.
+
+    >>> decimals(0.034), decimals(3.2), decimals(250.0)
+    (3, 1, 0)
+    """
+    return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 4
+
+
+def print_files(folder: Path, console: Console | None = None) -> None:
+    """Where the comparison's files are."""
+    from wganbench.result import from_here
+
+    console = console or Console(highlight=False)
+    console.print(f"tables:      {from_here(folder)}/comparison.csv", soft_wrap=True, markup=False)

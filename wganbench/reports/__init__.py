@@ -1,0 +1,1 @@
+"""Comparing runs: statistics over seeds, tables, figures, the report."""

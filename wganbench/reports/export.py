@@ -1,0 +1,93 @@
+"""A comparison as files: comparison.csv for a spreadsheet, comparison.json for a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wganbench.records.atomic import write_atomic
+from wganbench.records.folder import strict_json
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.statistics import Estimate
+
+COLUMNS = (
+    "group", "metric", "runs", "completed", "diverged", "unfinished", "statistic", "value", "low",
+    "high", "n", "method", "note", "best",
+)  # fmt: skip
+
+
+def write_files(comparison: Comparison, folder: Path) -> None:
+    """Write both files, each in one step. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "comparison.csv", as_csv(comparison).encode())
+    content = json.dumps(strict_json(as_dict(comparison)), indent=1, allow_nan=False)
+    write_atomic(folder / "comparison.json", (content + "\n").encode())
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A line for each group, metric and statistic."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(csv_rows(comparison))
+    return text.getvalue()
+
+
+def csv_rows(comparison: Comparison) -> Iterator[list[object]]:
+    for row in comparison.rows:
+        runs = [
+            len(row.group.runs), len(row.group.survivors), row.diverged, row.unfinished,
+        ]  # fmt: skip
+        for metric, cell in row.cells.items():
+            for name, estimate in (("mean", cell.mean), ("interquartile mean", cell.iqm)):
+                yield [row.group.label, metric, *runs, name, *figures(estimate), metric in row.best]
+        if row.all_modes is not None:
+            share = figures(row.all_modes)
+            yield [row.group.label, "every mode covered", *runs, "share", *share, False]
+
+
+def figures(estimate: Estimate) -> list[object]:
+    """Value and bounds, empty where there is none, and how they were got."""
+    bounds = (estimate.value, estimate.low, estimate.high)
+    return [
+        *("" if bound != bound else bound for bound in bounds),
+        *(estimate.n, estimate.method, estimate.note),
+    ]
+
+
+def as_dict(comparison: Comparison) -> dict[str, Any]:
+    """All of it, with every run's value by seed."""
+    return {
+        "paths": list(comparison.paths),
+        "metrics": list(comparison.metrics),
+        "at": asdict(comparison.at) if comparison.at else None,
+        "notes": list(comparison.notes),
+        "groups": [
+            {
+                "label": row.group.label,
+                "settings": dict(row.group.values),
+                "runs": [str(run.path) for run in row.group.runs],
+                "completed": len(row.group.survivors),
+                "diverged": row.diverged,
+                "unfinished": row.unfinished,
+                "best_in": sorted(row.best),
+                "every_mode_covered": asdict(row.all_modes) if row.all_modes else None,
+                "metrics": {
+                    metric: {
+                        "seeds": list(cell.seeds),
+                        "values": list(cell.values),
+                        "mean": asdict(cell.mean),
+                        "interquartile_mean": asdict(cell.iqm),
+                    }
+                    for metric, cell in row.cells.items()
+                },
+            }
+            for row in comparison.rows
+        ],
+        "duels": [asdict(duel) for duel in comparison.duels],
+    }

@@ -1,0 +1,146 @@
+"""Runs as they lie on disk, for comparing: settings, status, final values, curves.
+
+Folders may come from anywhere: only JSON and CSV are read, nothing is executed, and names
+lose what a terminal would obey.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.errors import ConfigError
+from wganbench.config.schema import OUTSIDE_IDENTITY
+from wganbench.records.folder import read_run
+from wganbench.records.table import Table, read_table, series
+from wganbench.training.recorder import FINISHED
+
+Value = str | float | bool
+NOT_SETTINGS = (*OUTSIDE_IDENTITY, "log", "checkpoint", "evaluate")
+"""Groups of keys that do not change what a run learns."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: where it is, how it stands, what it was told, what it came to.
+
+    ``settings`` are those that change what it learns, by dotted key, the seed apart.
+    ``final`` holds finite values at the last checkpoint, by tag.
+    """
+
+    path: Path
+    status: str
+    step: int
+    seed: int
+    settings: Mapping[str, Value]
+    final: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        return printable(self.path.name)
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINISHED
+
+    @property
+    def diverged(self) -> bool:
+        return self.status == "diverged"
+
+    @cached_property
+    def table(self) -> Table:
+        """metrics.csv; empty where there is none. Broken last lines are left out."""
+        file = self.path / "metrics.csv"
+        return read_table(file) if file.is_file() else Table()
+
+    def curve(self, tag: str) -> tuple[list[int], list[float]]:
+        """Steps and finite values of a tag through training."""
+        pairs = list(zip(*series(self.table, tag), strict=True))
+        finite = [(step, value) for step, value in pairs if math.isfinite(value)]
+        return [step for step, _ in finite], [value for _, value in finite]
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[RunRecord]:
+    """All runs in and under the folders, each once, by path. Raises ConfigError without any."""
+    files: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist")
+        found = sorted(path.rglob("run.json")) if path.is_dir() else []
+        if not found:
+            raise ConfigError(
+                f"there is no run in {path}: give the folder of a run, of a sweep, or outputs"
+            )
+        files |= dict.fromkeys(file.resolve() for file in found)
+    return [record for file in files if (record := read_record(file.parent)) is not None]
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The run in a folder; None for a file that is no run of this kind. Raises ConfigError."""
+    try:
+        stored = read_run(path)
+    except (ValueError, FileNotFoundError) as error:
+        raise ConfigError(str(error)) from error
+    config = stored.get("config")
+    if not isinstance(config, dict) or "status" not in stored:
+        return None
+    seed = config.get("seed")
+    return RunRecord(
+        path,
+        printable(str(stored["status"])),
+        stored["step"] if isinstance(stored.get("step"), int) else 0,
+        seed if isinstance(seed, int) else 0,
+        dict(flat_settings(config)),
+        finite(stored.get("metrics")),
+    )
+
+
+def finite(metrics: Any) -> dict[str, float]:
+    values = metrics.items() if isinstance(metrics, dict) else ()
+    return {
+        printable(str(tag)): float(value)
+        for tag, value in values
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
+    """What a run was told, by dotted key: numbers and switches as they are, the rest as text."""
+    for group, part in config.items():
+        if group in NOT_SETTINGS or group == "seed":
+            continue
+        rows = part.items() if isinstance(part, dict) else [("", part)]
+        for key, value in rows:
+            name = printable(f"{group}.{key}" if key else str(group))
+            yield name, value if isinstance(value, bool | int | float) else printable(str(value))
+
+
+def count_modes(path: Path) -> int | None:
+    """The modes of the data that a run's stored configuration describes."""
+    from wganbench.data.registry import build
+    from wganbench.training.runs import stored_config
+
+    try:
+        data = stored_config(path).data
+        modes = getattr(build(data.kind, data.options), "modes", None)
+    except ValueError:  # another version's, or a stranger's
+        return None
+    return None if modes is None else len(modes)
+
+
+def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
+    """Jobs of sweeps in these folders that have no run yet."""
+    from wganbench.sweeps.ledger import FILE, read_jobs
+
+    there = {run.path for run in runs}
+    folders = {file.parent.resolve() for path in paths for file in Path(path).rglob(FILE)}
+    return sum(job.folder not in there for folder in folders for job in read_jobs(folder))
