@@ -264,3 +264,12 @@ def test_finished_runs_are_left_alone_and_begun_ones_go_on_from_their_step(
     afresh = dataclasses.replace(every[0].config, overwrite=True)
     again = dataclasses.replace(every[0], config=afresh)
     assert unfinished([again]) == ([again], [0])
+
+
+def test_a_stack_that_starts_afresh_once_goes_on_when_it_is_halved(tmp_path: Path) -> None:
+    (stack,) = group_jobs(jobs(tmp_path, 5, overwrite=True), [0] * 5)
+    assert all(job.config.overwrite for job in stack.jobs)
+    first, second = stack.halves()
+    assert len(first.jobs) == 2 and len(second.jobs) == 3
+    assert not any(job.config.overwrite for job in (*first.jobs, *second.jobs))
+    assert [job.folder for job in (*first.jobs, *second.jobs)] == [j.folder for j in stack.jobs]

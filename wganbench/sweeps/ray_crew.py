@@ -45,7 +45,7 @@ class RayCrew:
     address: str
     cpus_per_stack: float
     shared_folder: str | bool
-    gpus_per_stack: float = 0.0
+    gpus_per_stack: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         check_numbers(self, {}, above=["cpus_per_stack"])

@@ -16,7 +16,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.sweeps.crew import UNKNOWN_ROOM, check_numbers
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.slurm_task import Mail, SlurmTask
+from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.watcher import Watcher
 from wganbench.training.finish import RunOutcome
@@ -137,16 +137,21 @@ class Array:
     _count: int = 0
 
     def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
-        self._submit(stacks)
-        while self.jobs:
-            time.sleep(LISTEN_SECONDS)
-            for submitted in list(self.jobs):
-                done = submitted.job.done()
-                self._read(submitted)
-                if done:
-                    self._finish(submitted)
-            if stop.requested and not self.stopping:
-                self._stop()
+        try:
+            self._submit(stacks)
+            while self.jobs:
+                time.sleep(LISTEN_SECONDS)
+                for submitted in list(self.jobs):
+                    done = submitted.job.done()
+                    self._read(submitted)
+                    if done:
+                        self._finish(submitted)
+                if stop.requested and not self.stopping:
+                    self._stop()
+        except BaseException:
+            # Nobody listens any longer: let no job train on unseen.
+            (self.folder / STOP).touch()
+            raise
         return self.tally.outcomes
 
     def _submit(self, stacks: Sequence[StackPlan]) -> None:
@@ -192,7 +197,7 @@ class Array:
         """Ask every job to save and end; those that wait for a node are cancelled."""
         self.stopping = True
         self.tally.watcher.say("stopping: saving every run")
-        (self.folder / "stop").touch()
+        (self.folder / STOP).touch()
         for submitted in list(self.jobs):
             if not submitted.started and submitted.job.state == "PENDING":
                 submitted.job.cancel()

@@ -20,14 +20,17 @@ from wganbench.sweeps.training import train_stack
 from wganbench.training.finish import RunOutcome
 
 CHECK_SECONDS = 1.0
+STOP = "stop"
+"""A file of this name in a sweep's submitit folder asks all of its jobs to save and end."""
+LENGTH_BYTES = 8
 
 
 @dataclass
 class Mail:
     """Messages from a job to the process that waits for it, and its wish that the job end.
 
-    A file of pickles, which outlives the job's being requeued, and another that says stop;
-    both in the sweep's folder, which all nodes see.
+    A file of pickles, each after its length, which outlives the job's being requeued, and
+    another that says stop; both in the sweep's folder, which all nodes see.
     """
 
     folder: Path
@@ -39,24 +42,30 @@ class Mail:
 
     @property
     def stop(self) -> Path:
-        return self.folder / "stop"
+        return self.folder / STOP
 
     def tell(self, message: Message) -> None:
+        content = pickle.dumps(message)
         with self.path.open("ab") as file:
-            file.write(pickle.dumps(message))
+            file.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
 
     def read(self, offset: int) -> tuple[list[Message], int]:
         """Whole messages from a byte on, and where the next begins."""
+        if not self.path.exists():
+            return [], offset
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            content = file.read()
         messages: list[Message] = []
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                # A message that is being written is read the next time.
-                with contextlib.suppress(EOFError, pickle.UnpicklingError):
-                    while True:
-                        messages.append(pickle.load(file))
-                        offset = file.tell()
-        return messages, offset
+        begin = 0
+        while len(content) - begin >= LENGTH_BYTES:
+            first = begin + LENGTH_BYTES
+            end = first + int.from_bytes(content[begin:first], "big")
+            if end > len(content):  # still being written
+                break
+            messages.append(pickle.loads(content[first:end]))
+            begin = end
+        return messages, offset + begin
 
 
 @dataclass
