@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studies": FOUNDATION | MIDDLE | {"config", "training", "sweeps", "reports"},
     "plugins": FOUNDATION | MIDDLE | {"config", "training", "sweeps"},
 }
-SURFACE = {"", "__main__", "cli", "listing", "doctor", "progress", "result", "sweep_view"}
+SURFACE = {"", "__main__", "board", "cli", "doctor", "listing", "progress", "result", "sweep_view"}
 """What users see, the package's own functions included; nothing else imports it."""
 
 
