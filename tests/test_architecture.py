@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": FOUNDATION | MIDDLE | {"config", "training", "sweeps"},
 }
 SURFACE = {
-    "", "__main__", "cli", "comparison_view", "doctor", "listing", "progress", "result",
+    "", "__main__", "board", "cli", "comparison_view", "doctor", "listing", "progress", "result",
     "sweep_view",
 }  # fmt: skip
 """What users see, the package's own functions included; nothing else imports it."""

@@ -281,6 +281,23 @@ def test_a_run_that_goes_on_ends_with_its_new_status(tmp_path: Path) -> None:
     assert [session.status for session in group.sessions] == [api_pb2.STATUS_SUCCESS]
 
 
+def test_a_run_is_a_row_while_it_trains_and_the_same_row_when_it_has_ended(
+    tmp_path: Path,
+) -> None:
+    with EventLog(tmp_path / "run") as log:
+        log.hparams({"seed": 3}, {}, "running")
+        log.scalars(1, {"modes/kl": 1.0})
+        log.flush()
+        (group,) = hparams_page(tmp_path)
+        assert [session.status for session in group.sessions] == [api_pb2.STATUS_UNKNOWN]
+        assert group.hparams["seed"].number_value == 3
+        log.hparams({"seed": 3}, {}, "completed")
+    (group,) = hparams_page(tmp_path)
+    assert [session.status for session in group.sessions] == [api_pb2.STATUS_SUCCESS]
+    (file,) = (tmp_path / "run").iterdir()
+    assert file.read_bytes().count(b"_hparams_/session_start_info") == 1
+
+
 def test_layout_survives_and_matches_exactly_its_tags(tmp_path: Path) -> None:
     with EventLog(tmp_path) as log:
         log.layout()

@@ -236,6 +236,28 @@ def evaluate(
     print_metrics(evaluate_run(run, n or stored_config(run).evaluate.final_n))
 
 
+@app.command()
+def tensorboard(
+    path: Annotated[
+        Path, typer.Argument(metavar="[PATH]", help="A sweep's folder, a run's, or one above.")
+    ] = Path("outputs"),
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where to listen; 0: any free port.")
+    ] = 0,
+) -> None:
+    """Show runs in TensorBoard, while they train and after; Ctrl-C ends it.
+
+    \b
+    wganbench tensorboard                   everything in outputs
+    wganbench tensorboard outputs/ring8     one sweep
+
+    It listens on this machine only (127.0.0.1).
+    """
+    from wganbench.board import serve
+
+    serve(path, port)
+
+
 @app.command("list")
 def list_(
     what: Annotated[

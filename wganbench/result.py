@@ -45,7 +45,7 @@ def next_commands(outcome: RunOutcome) -> list[str]:
     """What can be typed next, one command a line with what it does."""
     path = from_here(outcome.path)
     run, experiment = shlex.quote(str(path)), shlex.quote(str(path.parent))
-    look = f"tensorboard --logdir {experiment}"
+    look = f"wganbench tensorboard {experiment}"
     if outcome.status == "interrupted":
         return [f"go on:       wganbench resume {run}"]
     if outcome.status != "completed":

@@ -222,7 +222,7 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     path = from_here(folder)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
-    console.print(f"look at it:  tensorboard --logdir {path}", soft_wrap=True)
+    console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)
 
 
 def group_name(job: Job) -> str:

@@ -49,6 +49,7 @@ class EventLog:
 
     def __init__(self, path: str | Path, purge_step: int | None = None) -> None:
         self._written: tuple[int, set[str]] = (0, set())
+        self._session_started = False
         wait_for_a_later_name(Path(path))
         with explained(Path(path)):
             self._writer = SummaryWriter(str(path), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
@@ -92,14 +93,17 @@ class EventLog:
         ``params`` may be nested (keys are joined by dots). ``metrics`` are final values:
         the page reads them from the scalars, so they are written at the last logged step
         unless the same tag stands there already. With status running or interrupted the
-        session stays open. The experiment summary is left out on purpose: TensorBoard
-        takes the first run's for all of them, and columns of other runs vanish.
+        session stays open, and a later call closes it. The experiment summary is left out
+        on purpose: TensorBoard takes the first run's for all of them, and columns of other
+        runs vanish.
         """
         last, there = self._written
         self.scalars(last, {tag: value for tag, value in metrics.items() if tag not in there})
-        summaries: Any = torch_summary.hparams
-        _, start, _ = summaries(dict(_flat(params)), {})
-        self._add(start)
+        if not self._session_started:
+            summaries: Any = torch_summary.hparams
+            _, start, _ = summaries(dict(_flat(params)), {})
+            self._add(start)
+            self._session_started = True
         if status in END_STATUS:
             self._add(_session_end(END_STATUS[status]))
 

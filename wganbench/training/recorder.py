@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, to_dict
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import RunFolder, versions
@@ -55,6 +56,7 @@ class Recorder:
         self.diverged_at = -1
         if not step and self.events:
             self.events.layout()
+            self.events.hparams(hyperparameters(config), {}, "running")
 
     def _remember(self) -> None:
         """What an earlier session logged: the last finite values, and the last row's tags."""
@@ -111,23 +113,15 @@ class Recorder:
             self.events.close()
 
 
-def hyperparameters(config: RunConfig) -> dict[str, bool | int | float | str]:
-    """The settings shown in TensorBoard's HParams table, by dotted key; the same for all runs."""
-    from wganbench.losses import RECIPES
+def hyperparameters(config: RunConfig) -> dict[str, Any]:
+    """The settings in TensorBoard's HParams table: all that make a run another run.
 
-    names = sorted({name for recipe in RECIPES.values() for name in recipe.coefficients})
-    return {
-        "loss": config.loss.name,
-        "data": config.data.name,
-        "network": config.network.name,
-        "seed": config.seed,
-        "loss.n_critic": config.loss.n_critic,
-        **{f"loss.{name}": config.loss.coefficients.get(name, math.nan) for name in names},
-        "train.steps": config.train.steps,
-        "train.batch_size": config.train.batch_size,
-        "train.optimizer": config.train.optimizer,
-        "train.critic_lr": config.train.critic_lr,
-        "train.generator_lr": config.train.generator_lr,
-        "train.decay": config.train.decay,
-        "precision": config.precision,
-    }
+    Nested as the configuration is, but ``loss``, ``data`` and ``network`` are names. A
+    coefficient that the loss does not use is left out: its cell stays empty.
+    """
+    settings = identity(config)
+    for group in ("loss", "data", "network"):
+        options = settings.pop(group)
+        settings[group] = options.pop("name")
+        settings |= {f"{group}.{key}": value for key, value in options.items()}
+    return settings

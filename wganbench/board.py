@@ -1,0 +1,97 @@
+"""TensorBoard for the runs in a folder, seen from this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import socket
+import threading
+from pathlib import Path
+
+from wganbench.config.errors import ConfigError
+
+HOST = "127.0.0.1"
+RELOAD_SECONDS = 5
+SAMPLES = "scalars=10000,images=100"
+"""How many points of a curve and how many pictures are shown; fewer would leave some out."""
+
+
+def serve(path: Path, port: int = 0) -> None:
+    """Serve the runs below ``path`` until interrupted; port 0 is any that is free.
+
+    Raises ConfigError where there are no runs or the port cannot be had.
+    """
+    count = count_runs(path)
+    check_port(port)
+    address = start(path, port)
+    print(f"TensorBoard of {path} ({count} run{'s' * (count > 1)}): {address}")
+    print("Ctrl-C ends it.", flush=True)
+    threading.Event().wait()
+
+
+def count_runs(path: Path) -> int:
+    """How many folders at or below ``path`` hold event files; raises ConfigError if none."""
+    from wganbench.records.event_files import PREFIX
+
+    right = "give the folder of a sweep or of a run, such as outputs/ring8"
+    if not path.exists():
+        raise ConfigError(f"there is no folder {path}; {right}")
+    if not path.is_dir():
+        raise ConfigError(f"{path} is not a folder; {right}")
+    folders = {file.parent for file in path.rglob(f"{PREFIX}*")}
+    if not folders:
+        raise ConfigError(
+            f"no run in {path} has written TensorBoard events (log.tensorboard=true does); {right}"
+        )
+    return len(folders)
+
+
+def check_port(port: int) -> None:
+    """Raise ConfigError unless the port can be listened at."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} cannot be used: {error.strerror}; "
+                "give another --port, or none for any that is free"
+            ) from error
+
+
+def start(path: Path, port: int) -> str:
+    """Start TensorBoard in a thread of its own, without its chatter; its address."""
+    from tensorboard import (  # type: ignore[import-untyped, unused-ignore]
+        default,
+        program,
+    )
+    from tensorboard.plugins.hparams.hparams_plugin import (  # type: ignore[import-untyped, unused-ignore]
+        HParamsPlugin,
+    )
+
+    from wganbench.records.hparams_page import arranged
+
+    # A browser that closes a connection is told with a traceback otherwise.
+    logging.getLogger("tensorboard").setLevel(logging.CRITICAL)
+    plugins = [
+        arranged(plugin) if plugin is HParamsPlugin else plugin for plugin in default.get_plugins()
+    ]
+    board = program.TensorBoard(plugins=plugins)
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        board.configure(
+            argv=[
+                "",
+                f"--logdir={path.absolute()}",
+                f"--host={HOST}",
+                f"--port={port}",
+                f"--reload_interval={RELOAD_SECONDS}",
+                f"--samples_per_plugin={SAMPLES}",
+            ]
+        )
+        try:
+            return str(board.launch())
+        except program.TensorBoardServerException as error:
+            raise ConfigError(f"TensorBoard does not start: {error.msg}") from error
+        except SystemExit as error:
+            raise ConfigError(f"TensorBoard does not start: {said.getvalue()}") from error
