@@ -65,13 +65,13 @@ def test_students_t_is_scipys(values, level):
 
 @pytest.mark.parametrize("n", [10, 30])
 def test_the_mean_of_normal_data_is_covered_as_promised(n):
-    data = normal(np.random.default_rng(n), 2500, n)
+    data = normal(np.random.default_rng(n), 2000, n)
     answers = [mean_interval(row) for row in data]
     assert 0.93 <= np.mean([one.low <= 0 <= one.high for one in answers]) <= 0.97
 
 
 def test_the_mean_of_skewed_data_is_covered_as_the_docstring_says():
-    data = lognormal(np.random.default_rng(0), 2500, 10)
+    data = lognormal(np.random.default_rng(0), 2000, 10)
     answers = [mean_interval(row) for row in data]
     covered = np.mean([one.low <= LOGNORMAL_MEAN <= one.high for one in answers])
     assert "84 %" in (mean_interval.__doc__ or "")
@@ -156,7 +156,7 @@ def test_the_iqm_is_covered_as_the_docstring_says(draw, truth, n, stated):
 
 
 def test_iqm_interval_itself_covers_what_the_bootstrap_in_bulk_does():
-    data = normal(np.random.default_rng(1), 1000, 10)
+    data = normal(np.random.default_rng(1), 700, 10)
     answers = [iqm_interval(row, resamples=500, seed=seed) for seed, row in enumerate(data)]
     covered = np.mean([one.low <= 0 <= one.high for one in answers])
     assert covered == pytest.approx(0.93, abs=0.02)

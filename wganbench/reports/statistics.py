@@ -249,7 +249,7 @@ def _outcomes(
 def _goodness(values: Values, higher_is_better: bool) -> Float64[np.ndarray, " n"]:
     """The values so that more is better, and -inf for a run that diverged."""
     array = np.asarray(values, dtype=np.float64)
-    return np.where(~np.isnan(array), array if higher_is_better else -array, -np.inf)
+    return np.where(np.isfinite(array), array if higher_is_better else -array, -np.inf)
 
 
 def _bootstrap(
