@@ -30,6 +30,8 @@ from wganbench.reports.groups import Group
 from wganbench.reports.records import RunRecord
 from wganbench.reports.statistics import mean_interval
 
+Points = dict[int, tuple[float, float]]
+"""By step: how much of the budget was spent, and a value."""
 POINTS = 200
 """Longer curves are thinned to so many steps."""
 FEW_RUNS = 3
@@ -105,7 +107,7 @@ def caption(comparison: Comparison, groups: Sequence[Group], panels: Sequence[Pa
     few = any(len(group.finished) <= FEW_RUNS for group in groups)
     parts = [
         "Each line is the mean over the seeds of a group and each band its 95 % Student-t "
-        f"interval ({runs_text(groups)})"
+        f"interval ({runs_text(groups)}), where they differ at all"
     ]
     if any(panel.log for panel in panels):
         parts.append("of gradient norms, on logarithmic axes, the geometric mean")
@@ -128,9 +130,13 @@ def draw_panel(
     if as_share and len(counts) == 1:
         title += f" (of {next(iter(counts))})"
     drawn: list[float] = []
+    extremes: list[float] = []
+    alpha = 0.18 if len(groups) <= 4 else 0.1
     for group in groups:
         divisor = float(group.mode_count or 1) if as_share else 1.0
-        drawn += draw_group(axes, panel, group, styles[group.label], budget, divisor)
+        curves = [points(run, panel.tag, budget, divisor) for run in group.finished]
+        drawn += draw_group(axes, panel, group, curves, styles[group.label], alpha)
+        extremes += [value for curve in curves for _, value in curve.values()]
     plain(axes, title, AXES[budget], unit)
     if panel.log:
         axes.set_yscale("log")
@@ -138,21 +144,20 @@ def draw_panel(
     elif unit.startswith("share"):
         axes.set_ylim(-0.03, 1.05)
     else:
-        keep_in_view(axes, drawn)
+        keep_in_view(axes, drawn, extremes)
     if panel.tag == "wasserstein/exact":
         draw_floors(axes, groups, styles)
     axes.set_xlim(left=0)
 
 
 def draw_group(
-    axes: Axes, panel: Panel, group: Group, look: Look, budget: str, divisor: float
+    axes: Axes, panel: Panel, group: Group, curves: Sequence[Points], look: Look, alpha: float
 ) -> list[float]:
     """Band, mean and, of few runs, each one; returns the values of the mean."""
-    curves = [points(run, panel.tag, budget, divisor) for run in group.finished]
     curve = mean_curve(curves, log=panel.log)
     if not curve.x.size:
         return []
-    axes.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=0.18, linewidth=0)
+    axes.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=alpha, linewidth=0)
     if 1 < len(group.finished) <= FEW_RUNS:
         for single in curves:
             if single:
@@ -170,16 +175,14 @@ def draw_group(
     return [float(value) for value in curve.mean]
 
 
-def points(
-    run: RunRecord, tag: str, budget: str, divisor: float
-) -> dict[int, tuple[float, float]]:
+def points(run: RunRecord, tag: str, budget: str, divisor: float) -> Points:
     """By step: how much of the budget was spent, and the value, where both are known."""
     spent = dict(zip(*run.curve(BUDGETS[budget]), strict=True))
     values = zip(*run.curve(tag), strict=True)
     return {step: (spent[step], value / divisor) for step, value in values if step in spent}
 
 
-def mean_curve(curves: Sequence[dict[int, tuple[float, float]]], log: bool = False) -> MeanCurve:
+def mean_curve(curves: Sequence[Points], log: bool = False) -> MeanCurve:
     """Mean and interval at each step at which all runs that are still going have a value.
 
     Where no step has them all, as on grids that never meet, every step counts with the runs
@@ -202,11 +205,11 @@ def mean_curve(curves: Sequence[dict[int, tuple[float, float]]], log: bool = Fal
     return MeanCurve(x, mean, low, high)
 
 
-def thinned(steps: Sequence[int]) -> list[int]:
+def thinned(steps: Sequence[int], most: int = POINTS) -> list[int]:
     """At most so many steps, evenly, the first and the last among them."""
-    if len(steps) <= POINTS:
+    if len(steps) <= most:
         return list(steps)
-    return [steps[i] for i in np.linspace(0, len(steps) - 1, POINTS).round().astype(int)]
+    return [steps[i] for i in np.linspace(0, len(steps) - 1, most).round().astype(int)]
 
 
 def keep_decades(axes: Axes, values: Sequence[float]) -> None:

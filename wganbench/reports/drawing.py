@@ -71,16 +71,21 @@ class Look:
     marker: str
 
 
+def hues(comparison: Comparison) -> dict[str, str]:
+    """The colour of every loss."""
+    losses = {row.group.loss for row in comparison.rows}
+    foreign = sorted(losses - LOSS_COLOURS.keys())
+    return LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
+
+
 def looks(comparison: Comparison) -> dict[str, Look]:
     """The look of every group, by label: hue by loss, lightness among the groups of a loss."""
-    groups = [row.group for row in comparison.rows]
-    foreign = sorted({group.loss for group in groups} - LOSS_COLOURS.keys())
-    hues = LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
+    groups, colors = [row.group for row in comparison.rows], hues(comparison)
     found = {}
     for i, group in enumerate(groups):
         same = [other.label for other in groups if other.loss == group.loss]
         shift = np.linspace(DARKEST, LIGHTEST, len(same))[same.index(group.label)]
-        color = shade(hues[group.loss], float(shift) if len(same) > 1 else 0.0)
+        color = shade(colors[group.loss], float(shift) if len(same) > 1 else 0.0)
         found[group.label] = Look(color, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
     return found
 
@@ -131,7 +136,7 @@ def words(tag: str) -> str:
 
 def axis_label(tag: str) -> str:
     """Words and unit."""
-    unit = tag_for(tag).unit
+    unit = tag_for(tag).unit.replace("data unit", "data units")
     return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
 
 
@@ -183,15 +188,21 @@ def sample_of(look: Look, line: bool = True) -> Line2D:
                   linewidth=1.8)  # fmt: skip
 
 
-def keep_in_view(axes: Axes, values: Iterable[float], low: float | None = 0.0) -> None:
-    """Let a few values that exploded not press all others flat; the axis then says so."""
+def keep_in_view(axes: Axes, values: Iterable[float], extremes: Iterable[float] = ()) -> None:
+    """Let a few values that exploded not press all others flat; the axis then says so.
+
+    The axis follows ``values``, from 0 where none is below; ``extremes`` may lie outside.
+    """
     finite = np.array([value for value in values if np.isfinite(value)])
     if not finite.size:
         return
-    if low is not None and finite.min() >= low:
-        axes.set_ylim(bottom=low)
-    usual, largest = float(np.quantile(finite, 0.9)), float(finite.max())
-    if usual > 0 and largest > 10 * usual:
-        axes.set_ylim(top=2 * usual)
+    usual, top = float(np.quantile(finite, 0.9)), float(finite.max())
+    largest = max([top, *extremes])
+    if usual > 0 and top > 2.5 * usual:
+        top = 1.5 * usual
+    if finite.min() >= 0 and top > 0:
+        axes.set_ylim(0, 1.12 * top)
+    if largest > 2.5 * top > 0:
+        axes.set_ylim(top=1.12 * top)
         axes.text(0.99, 0.98, f"cut: values reach {largest:.2g}", transform=axes.transAxes,
                   ha="right", va="top", fontsize=8.5, color="#444444")  # fmt: skip

@@ -67,9 +67,7 @@ def pairs(run: RunRecord, tag: str) -> tuple[list[float], list[float]]:
     return [exact[step] for step in steps], [estimate[step] for step in steps]
 
 
-def draw_panel(
-    axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, Look]
-) -> None:
+def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, Look]) -> None:
     handles, labels, all_exact, all_estimates = [], [], [], []
     for group in groups:
         look, correlations = styles[group.label], []
@@ -78,8 +76,9 @@ def draw_panel(
             correlations.append(spearman(exact, estimate))
             kept = thinned(range(len(exact)))
             exact, estimate = [exact[i] for i in kept], [estimate[i] for i in kept]
-            axes.plot(exact, estimate, marker=look.marker, linestyle="", markersize=4.5, alpha=0.55,
-                      color=look.color, markeredgewidth=0, rasterized=True, gid=group.label)  # fmt: skip
+            axes.plot(exact, estimate, marker=look.marker, linestyle="", markersize=4.5,
+                      alpha=0.55, color=look.color, markeredgewidth=0, rasterized=True,
+                      gid=group.label)  # fmt: skip
             all_exact += exact
             all_estimates += estimate
         handles.append(Line2D([], [], color=look.color, marker=look.marker, linestyle="",

@@ -36,7 +36,9 @@ def draw_figures(comparison: Comparison, folder: Path) -> list[Picture]:
     pictures = []
     for name, draw in FIGURES.items():
         drawing = draw(comparison)
-        picture = Picture(name, drawing.title if drawing else "", drawing.caption if drawing else "")
+        picture = Picture(
+            name, drawing.title if drawing else "", drawing.caption if drawing else ""
+        )
         if drawing is None:
             for kind in ("png", "svg"):
                 picture.file(folder, kind).unlink(missing_ok=True)

@@ -17,17 +17,17 @@ from wganbench.reports.drawing import (
     Drawing,
     Look,
     axis_label,
-    keep_in_view,
+    hues,
     key_below,
     looks,
     new_figure,
     plain,
     runs_text,
-    shade,
-    words,
 )
 from wganbench.reports.groups import FIRST
 
+ASIDE = 0.015
+"""How far seeds and further losses stand beside their value, as a part of the axis."""
 MOST_TICKS = 9
 """Up to so many values each is named on the axis."""
 
@@ -74,9 +74,10 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
         axes = figure.add_subplot(rows, columns, i + 1)
         draw_metric(axes, metric, key, lines, without)
     handles = [
-        Line2D([], [], color=line.look.color, linestyle=line.look.line, marker=line.look.marker)
+        Line2D([], [], color=line.look.color, linestyle=line.look.line,
+               marker=line.look.marker if line.values else "")
         for line in [*lines, *without]
-    ]
+    ]  # fmt: skip
     labels = [line.label for line in lines] + [f"{line.label} (has no {name})" for line in without]
     key_below(figure, handles, labels)
     groups = [row.group for line in [*lines, *without] for row in line.rows]
@@ -95,7 +96,7 @@ def any_lost(lines: Sequence[Series]) -> bool:
 
 def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Series]]:
     """Series by what else the groups are; then those for which there is no such knob."""
-    styles = looks(comparison)
+    styles, colors = looks(comparison), hues(comparison)
     members: dict[str, list[tuple[float | None, Row]]] = {}
     for row in comparison.rows:
         if not row.group.finished:
@@ -109,10 +110,10 @@ def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Seri
     lines, without = [], []
     for label, own in members.items():
         known = sorted(((v, row) for v, row in own if v is not None), key=lambda pair: pair[0])
-        part = known or own
-        shades = [styles[row.group.label] for _, row in part]
-        look = Look(base(shades), shades[0].line, MARKERS[len(lines) % len(MARKERS)])
-        rows = tuple(row for _, row in part)
+        rows = tuple(row for _, row in known or own)
+        first = rows[0].group
+        marker = MARKERS[len(lines) % len(MARKERS)]
+        look = Look(colors[first.loss], styles[first.label].line, marker)
         if known:
             lines.append(Series(label, look, tuple(v for v, _ in known), rows))
         else:
@@ -120,24 +121,17 @@ def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Seri
     return lines, without
 
 
-def base(shades: Sequence[Look]) -> str:
-    """One hue for groups that are told apart by the axis: the middle one's."""
-    return shades[len(shades) // 2].color if len(shades) != 2 else shade(shades[0].color, 0.25)
-
-
 def draw_metric(
     axes: Axes, metric: str, key: str, lines: Sequence[Series], without: Sequence[Series]
 ) -> None:
     values = sorted({value for line in lines for value in line.values})
-    drawn: list[float] = []
-    for line in lines:
-        drawn += draw_line(axes, metric, line)
+    for i, line in enumerate(lines):
+        draw_line(axes, metric, line, shift(values, i - (len(lines) - 1) / 2))
     for line in without:
         mean = line.rows[0].cells[metric].mean
         if mean.n:
             axes.axhline(mean.value, color=line.look.color, linestyle=line.look.line, linewidth=1.6,
                          gid="without")  # fmt: skip
-            drawn.append(mean.value)
     plain(axes, "", key, axis_label(metric))
     positive = [value for value in values if value > 0]
     if len(positive) == len(values):
@@ -147,33 +141,40 @@ def draw_metric(
     if len(values) <= MOST_TICKS:
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.xaxis.set_minor_locator(NullLocator())
-    keep_in_view(axes, drawn, low=None)
     lost = lost_text(lines, values)
     for value, text in lost.items():
         axes.annotate(text, (value, 1.0), xycoords=axes.get_xaxis_transform(), ha="center",
                       va="bottom", fontsize=8.5, xytext=(0, 3), textcoords="offset points",
                       gid="lost")  # fmt: skip
     most = max((text.count("\n") + 1 for text in lost.values()), default=0)
-    axes.set_title(words(metric), fontsize=11, loc="left", pad=6 + 12 * most)
+    axes.set_title(" ", pad=12 * most)
 
 
-def draw_line(axes: Axes, metric: str, line: Series) -> list[float]:
-    """Means joined, intervals and seeds; returns all values that are drawn."""
+def shift(values: Sequence[float], places: float) -> float:
+    """A factor that moves marks a little beside their value on a logarithmic axis.
+
+    >>> shift([1.0, 100.0], 0.0), round(shift([1.0, 100.0], 1.0), 3)
+    (1.0, 1.072)
+    """
+    positive = [value for value in values if value > 0]
+    return float((max(positive) / min(positive)) ** (ASIDE * places)) if positive else 1.0
+
+
+def draw_line(axes: Axes, metric: str, line: Series, factor: float) -> None:
+    """Means joined, intervals, and the seeds beside them."""
     cells = [row.cells[metric] for row in line.rows]
-    look = line.look
-    drawn = []
-    for x, cell in zip(line.values, cells, strict=True):
+    look, places = line.look, [value * factor for value in line.values]
+    beside = shift(line.values, 0.5)
+    for x, cell in zip(places, cells, strict=True):
         finite = [value for value in cell.values if math.isfinite(value)]
-        axes.plot([x] * len(finite), finite, marker="o", linestyle="", markersize=4, alpha=0.5,
-                  color=look.color, markeredgewidth=0, gid="seeds")  # fmt: skip
+        axes.plot([x * beside] * len(finite), finite, marker="o", linestyle="", markersize=4,
+                  alpha=0.6, color=look.color, markeredgewidth=0, gid="seeds")  # fmt: skip
         if math.isfinite(cell.mean.low):
             axes.plot([x, x], [cell.mean.low, cell.mean.high], color=look.color, linewidth=2,
                       gid="interval")  # fmt: skip
-        drawn += finite
     means = np.array([cell.mean.value for cell in cells])
-    axes.plot(line.values, means, color=look.color, linestyle=look.line, marker=look.marker,
+    axes.plot(places, means, color=look.color, linestyle=look.line, marker=look.marker,
               markersize=7, linewidth=1.6, markeredgecolor="white", gid="mean")  # fmt: skip
-    return drawn
 
 
 def lost_text(lines: Sequence[Series], values: Sequence[float]) -> dict[float, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from wganbench.records.tags import tag_for
@@ -27,8 +27,8 @@ from wganbench.reports.drawing import (
 )
 
 MOST_RANKED = 40
-SPREAD = 0.16
-"""How far apart the dots of seeds may lie across the axis, in rows."""
+BELOW, APART, STACKED = 0.2, 0.085, 4
+"""Where the dots of seeds lie, in rows: under the mean, equal ones under each other."""
 
 
 def draw_ranking(comparison: Comparison) -> Drawing | None:
@@ -61,7 +61,7 @@ def draw_ranking(comparison: Comparison) -> Drawing | None:
 def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
     """One group: its seeds below its mean, the diverged in words at the right."""
     finite = [value for value in cell.values if math.isfinite(value)]
-    across = place + 0.24 + np.linspace(-SPREAD, SPREAD, max(len(finite), 1))[: len(finite)] / 2
+    across = [place + BELOW + APART * level for level in stack(finite)]
     axes.plot(finite, across, marker="o", linestyle="", markersize=4, color=look.color, alpha=0.65,
               markeredgewidth=0, gid="seeds")  # fmt: skip
     mean = cell.mean
@@ -76,6 +76,15 @@ def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
     if notes:
         axes.text(1.01, place, notes[0], transform=axes.get_yaxis_transform(), va="center",
                   fontsize=9.5)  # fmt: skip
+
+
+def stack(values: Sequence[float]) -> list[int]:
+    """For each value how many earlier ones are equal to it.
+
+    >>> stack([8.0, 7.0, 8.0, 8.0])
+    [0, 0, 1, 2]
+    """
+    return [list(values[:i]).count(value) % STACKED for i, value in enumerate(values)]
 
 
 def draw_profile(comparison: Comparison) -> Drawing | None:
@@ -95,7 +104,7 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
     edge = 0.05 * (max(finite) - min(finite)) or 0.05 * abs(max(finite)) or 1.0
     window = min(finite) - edge, max(finite) + edge
     styles = looks(comparison)
-    title = f"Runs that reach a {words(metric)} of ..."
+    title = f"How many runs get how far: {words(metric)}"
     figure = new_figure(7.0, 4.9, title)
     axes = figure.add_subplot()
     for group in groups:
