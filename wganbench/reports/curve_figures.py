@@ -157,6 +157,8 @@ def draw_group(
     curve = mean_curve(curves, log=panel.log)
     if not curve.x.size:
         return []
+    if len(group.finished) <= FEW_RUNS:
+        alpha /= 2  # so few give wide bands, under which single runs must stay legible
     axes.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=alpha, linewidth=0)
     if 1 < len(group.finished) <= FEW_RUNS:
         for single in curves:

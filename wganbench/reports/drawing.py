@@ -19,6 +19,8 @@ from wganbench.reports.comparison import Comparison, Row
 from wganbench.reports.groups import Group
 
 DPI = 110
+CHARACTERS, LINE_HEIGHT = 12.5, 0.2
+"""Of a legend: how many fit into an inch, and how high a line is in inches."""
 LOSS_COLOURS = {
     "bce": BLUE,
     "clip": ORANGE,
@@ -34,7 +36,7 @@ OTHERS = ("#222222", "#7A4FA3", "#A0522D", "#4D6A6D")
 """For losses of plugins, in the order of their names, and for runs of several losses."""
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1.2)),
                           (0, (8, 2, 1, 2, 1, 2)), (0, (3, 3)))  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DARKEST, LIGHTEST = -0.45, 0.4
 """How far a loss's hue goes towards black and white when several groups share it."""
 MOST_GROUPS = 12
@@ -97,7 +99,8 @@ def shade(color: str, shift: float) -> str:
     ('#ffffff', '#808080', '#000000')
     """
     end = 1.0 if shift > 0 else 0.0
-    return to_hex([part + (end - part) * abs(shift) for part in to_rgb(color)])
+    red, green, blue = (part + (end - part) * abs(shift) for part in to_rgb(color))
+    return to_hex((red, green, blue))
 
 
 def ranked_metric(comparison: Comparison) -> str | None:
@@ -175,15 +178,16 @@ def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> No
 
 def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """One legend under all panels, where it hides nothing; as many columns as fit."""
-    room = figure.get_figwidth() * DPI / 100 * 13
+    room = figure.get_figwidth() * CHARACTERS
     columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + 8))))
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (-(-len(labels) // columns) - 1))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
                   fontsize=9.5, handlelength=3.2)  # fmt: skip
 
 
 def sample_of(look: Look, line: bool = True) -> Line2D:
     """What stands in a legend for a group."""
-    style = look.line if line else ""
+    style: Any = look.line if line else ""
     return Line2D([], [], color=look.color, linestyle=style, marker=look.marker, markersize=5.5,
                   linewidth=1.8)  # fmt: skip
 

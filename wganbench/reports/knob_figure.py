@@ -78,7 +78,7 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
                marker=line.look.marker if line.values else "")
         for line in [*lines, *without]
     ]  # fmt: skip
-    labels = [line.label for line in lines] + [f"{line.label} (has no {name})" for line in without]
+    labels = [line.label for line in lines] + [without_text(line, name) for line in without]
     key_below(figure, handles, labels)
     groups = [row.group for line in [*lines, *without] for row in line.rows]
     caption = (
@@ -88,6 +88,12 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
         + "."
     )
     return Drawing("knob", title, caption, figure)
+
+
+def without_text(line: Series, name: str) -> str:
+    """What stands in the legend for a group without the knob."""
+    lost, runs = line.rows[0].diverged, len(line.rows[0].group.finished)
+    return f"{line.label} (has no {name}" + f"; {lost} of {runs} diverged" * bool(lost) + ")"
 
 
 def any_lost(lines: Sequence[Series]) -> bool:
@@ -107,7 +113,8 @@ def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Seri
         )  # fmt: skip
         number = float(value) if isinstance(value, int | float) else None
         members.setdefault(rest or row.group.loss or "all runs", []).append((number, row))
-    lines, without = [], []
+    lines: list[Series] = []
+    without: list[Series] = []
     for label, own in members.items():
         known = sorted(((v, row) for v, row in own if v is not None), key=lambda pair: pair[0])
         rows = tuple(row for _, row in known or own)

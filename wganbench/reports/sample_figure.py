@@ -196,7 +196,7 @@ def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, look: Look) -> None:
               zorder=2, gid="fakes")  # fmt: skip
     lost = len(fakes) - int(inside.sum())
     if lost:
-        axes.text(0.03, 0.03, f"{lost / len(fakes):.0%} outside", transform=axes.transAxes,
+        axes.text(0.03, 0.03, f"{lost} of {len(fakes)} outside", transform=axes.transAxes,
                   fontsize=8, zorder=6, bbox={"facecolor": "white", "edgecolor": "none",
                                               "alpha": 0.85, "pad": 1.5})  # fmt: skip
 

@@ -70,7 +70,7 @@ def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
             axes.plot([mean.low, mean.high], [place, place], color=look.color, linewidth=2.2,
                       solid_capstyle="butt", gid="interval")  # fmt: skip
         axes.plot([mean.value], [place], marker=look.marker, color=look.color, markersize=8,
-                  markeredgecolor="white", linestyle="", gid="mean")  # fmt: skip
+                  linestyle="", gid="mean")  # fmt: skip
     notes = [f"{row.diverged} of {len(row.group.finished)} diverged"] * bool(row.diverged)
     notes += ["no value"] * (not mean.n and not row.diverged)
     if notes:
