@@ -200,7 +200,7 @@ def keep_in_view(axes: Axes, values: Iterable[float], extremes: Iterable[float] 
     finite = np.array([value for value in values if np.isfinite(value)])
     if not finite.size:
         return
-    usual, top = float(np.quantile(finite, 0.9)), float(finite.max())
+    usual, top = float(np.quantile(finite, 0.9, method="lower")), float(finite.max())
     largest = max([top, *extremes])
     if usual > 0 and top > 2.5 * usual:
         top = 1.5 * usual

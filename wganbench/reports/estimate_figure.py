@@ -121,8 +121,9 @@ def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
     """Show nearly all points; the few that lie far away are counted in a note."""
     bounds = []
     for values in (x, y):
-        low, high = np.quantile(values, [0.01, 0.99])
-        room = max(float(high - low), 1e-9)
+        low = float(np.quantile(values, 0.05, method="higher"))
+        high = float(np.quantile(values, 0.95, method="lower"))
+        room = max(1.5 * (high - low), 1e-9)
         near = [v for v in values if low - room <= v <= high + room]
         edge = 0.06 * max(max(near) - min(near), 1e-9)
         bounds.append((min(0.0, min(near) - edge), max(near) + edge))

@@ -60,10 +60,13 @@ class Plane(NamedTuple):
 def read_samples(run: RunRecord) -> Samples | None:
     """The points in a run's samples.npz; None where there are none that can be read."""
     try:
-        with np.load(run.path / "samples.npz", allow_pickle=False) as stored:
+        with (
+            (run.path / "samples.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
             reals, fakes = (part.reshape(len(part), -1) for part in points)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
         return None
     if not len(reals) or not len(fakes) or reals.shape[1] != fakes.shape[1]:
         return None
