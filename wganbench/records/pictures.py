@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -27,6 +28,13 @@ def save_png(figure: Figure, path: str | Path) -> None:
     canvas: Any = FigureCanvasAgg(figure)
     with replacing(Path(path)) as file:
         canvas.print_png(file)
+
+
+def save_svg(figure: Figure, path: str | Path) -> None:
+    """Write the figure as SVG, without a date; the file appears whole or not at all."""
+    canvas: Any = FigureCanvasSVG(figure)
+    with replacing(Path(path)) as file:
+        canvas.print_svg(file, metadata={"Date": None})
 
 
 def animation(

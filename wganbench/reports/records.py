@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from wganbench.config.errors import ConfigError
 from wganbench.config.schema import OUTSIDE_IDENTITY
 from wganbench.records.folder import read_run
@@ -126,15 +128,34 @@ def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
 
 def count_modes(path: Path) -> int | None:
     """The modes of the data that a run's stored configuration describes."""
+    modes = read_modes(path)
+    return None if modes is None else len(modes.centres)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Where the modes of a run's data lie, and by which protocol it counts them."""
+
+    centres: np.ndarray
+    weights: np.ndarray
+    sigma: float
+    protocol: str
+
+
+def read_modes(path: Path) -> Modes | None:
+    """The modes of the data that a run's stored configuration describes; None without any."""
     from wganbench.data.registry import build
     from wganbench.training.runs import stored_config
 
     try:
-        data = stored_config(path).data
-        modes = getattr(build(data.kind, data.options), "modes", None)
+        config = stored_config(path)
+        target: Any = build(config.data.kind, config.data.options)
     except ValueError:  # another version's, or a stranger's
         return None
-    return None if modes is None else len(modes)
+    if getattr(target, "modes", None) is None:
+        return None
+    centres, weights = target.modes.numpy(), target.weights.numpy()
+    return Modes(centres, weights, float(target.sigma), config.evaluate.protocol)
 
 
 def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:

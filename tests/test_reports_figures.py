@@ -1,0 +1,524 @@
+"""Figures of a comparison: what is drawn is what was measured."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+from reported_runs import leave_run
+
+from wganbench.records.palette import BLUE, GREEN, ORANGE
+from wganbench.records.pictures import figure_to_rgb
+from wganbench.reports.animation import CELL, STRIP, draw_animation
+from wganbench.reports.budgets import At
+from wganbench.reports.comparison import Comparison, compare
+from wganbench.reports.curve_figures import POINTS, draw_curves, mean_curve, thinned
+from wganbench.reports.drawing import (
+    DARKEST,
+    LIGHTEST,
+    Drawing,
+    axis_label,
+    by_rank,
+    looks,
+    shade,
+    shown_groups,
+)
+from wganbench.reports.estimate_figure import correlation_text, draw_estimate, short
+from wganbench.reports.figures import FIGURES, draw_figures
+from wganbench.reports.knob_figure import draw_knob, knob_of
+from wganbench.reports.records import find_runs, read_modes
+from wganbench.reports.sample_figure import draw_samples_figure, read_samples
+from wganbench.reports.seed_figures import draw_profile, draw_ranking, profile
+from wganbench.reports.statistics import mean_interval, spearman
+
+STEPS = (10, 20, 30, 40)
+QUALITY = {"bce": 3.0, "clip": 5.0, "gp": 7.0}
+Rows = list[tuple[int, dict[str, float]]]
+
+
+def course(loss: str, seed: int, steps: Sequence[int] = STEPS) -> Rows:
+    """A course of training: everything the figures draw, with a little of the seed in it."""
+    rng = np.random.default_rng(seed + 100 * len(loss))
+    rows: Rows = []
+    for step in steps:
+        part = step / max(steps)
+        exact = 1.2 - part * QUALITY[loss] / 8 + 0.02 * rng.random()
+        values = {
+            "modes/covered": round(part * QUALITY[loss]) + seed % 2,
+            "modes/high_quality": 0.1 * part * QUALITY[loss] + 0.01 * seed,
+            "wasserstein/exact": exact,
+            "wasserstein/floor": 0.05,
+            "wasserstein/estimate": 2 * exact + 0.3 * rng.random(),
+            "grad_norm/generator": math.exp(rng.normal()),
+            "grad_norm/critic": math.exp(rng.normal()),
+            "budget/critic_steps": step * (1 if loss == "bce" else 5),
+        }
+        if loss != "bce":
+            values["wasserstein/estimate_normalized"] = 0.5 * exact + 0.1 * rng.random()
+        rows.append((step, values))
+    return rows
+
+
+def leave(
+    folder: Path,
+    loss: str,
+    seed: int,
+    rows: Rows | None = None,
+    status: str = "completed",
+    settings: Mapping[str, float] | None = None,
+) -> Path:
+    rows = course(loss, seed) if rows is None else rows
+    final = dict(rows[-1][1]) if rows else {}
+    step = rows[-1][0] if rows else 40
+    return leave_run(folder, loss, seed, final, status, rows, step, **(settings or {}))
+
+
+def leave_samples(run: Path, hit: Sequence[int], d: int = 2, outside: int = 0) -> None:
+    """Points on some of the modes, and a few far away."""
+    modes = read_modes(run)
+    assert modes is not None
+    centres = modes.centres if d == 2 else np.random.default_rng(0).normal(size=(8, d))
+    fakes = np.repeat(centres[list(hit)], 10, axis=0)
+    far = np.full((outside, d), 50.0)
+    np.savez(run / "samples.npz", reals=np.repeat(centres, 10, axis=0), fakes=np.r_[fakes, far])
+
+
+def three_losses(folder: Path, seeds: int = 5) -> Comparison:
+    for seed in range(seeds):
+        for loss in QUALITY:
+            leave_samples(leave(folder, loss, seed), range(8 - seed))
+    return compare(find_runs([folder]))
+
+
+def drawn(drawing: Drawing | None) -> Figure:
+    """The figure, drawn once, so that what matplotlib would warn of has been said."""
+    assert drawing is not None
+    assert drawing.title and drawing.caption.endswith(".")
+    figure_to_rgb(drawing.figure)
+    return drawing.figure
+
+
+def panel(figure: Figure, title: str) -> Axes:
+    (found,) = [axes for axes in figure.axes if axes.get_title(loc="left").startswith(title)]
+    return found
+
+
+def lines(axes: Axes, gid: str) -> list[Line2D]:
+    return [line for line in axes.lines if line.get_gid() == gid]
+
+
+def y(line: Line2D) -> np.ndarray:
+    return np.asarray(line.get_ydata(), dtype=float)
+
+
+def legend_texts(figure: Figure) -> list[str]:
+    legends = [*figure.legends, *(a.get_legend() for a in figure.axes)]
+    return [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+
+
+# All of them.
+def test_all_figures_are_on_disk_as_png_and_svg_and_nothing_else(tmp_path: Path) -> None:
+    comparison = three_losses(tmp_path / "runs", 2)
+    pictures = draw_figures(comparison, tmp_path / "out")
+    names = [picture.name for picture in pictures]
+    assert names == ["ranking", "curves", "samples", "estimate", "profile"]
+    for picture in pictures:
+        with Image.open(picture.file(tmp_path / "out", "png")) as image:
+            assert min(image.size) > 300
+        svg = picture.file(tmp_path / "out", "svg").read_text()
+        assert svg.startswith("<?xml") and svg.rstrip().endswith("</svg>")
+        assert "n = " in picture.caption and "\n" not in picture.caption
+    assert len(list((tmp_path / "out" / "figures").iterdir())) == 2 * len(names)
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_figure_that_fails_to_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = three_losses(tmp_path / "runs", 1)
+    (ranking, *_) = draw_figures(comparison, tmp_path)
+    before = {kind: ranking.file(tmp_path, kind).read_bytes() for kind in ("png", "svg")}
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wganbench.records.atomic.os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        draw_figures(comparison, tmp_path)
+    assert before == {kind: ranking.file(tmp_path, kind).read_bytes() for kind in before}
+    assert not list((tmp_path / "figures").glob(".tmp-*"))
+
+
+def test_what_the_data_do_not_allow_is_left_out_and_removed(tmp_path: Path) -> None:
+    leave_run(tmp_path / "runs", "gp", 0, {"loss/critic": 1.0}, step=4)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "curves.png").write_bytes(b"of an earlier comparison")
+    assert draw_figures(compare(find_runs([tmp_path / "runs"])), tmp_path) == []
+    assert not list((tmp_path / "figures").iterdir())
+
+
+def test_one_run_draws_without_band_or_interval(tmp_path: Path) -> None:
+    leave_samples(leave(tmp_path, "gp", 0), range(8))
+    comparison = compare(find_runs([tmp_path]))
+    figure = drawn(draw_curves(comparison))
+    for axes in figure.axes:
+        assert len(lines(axes, "mean")) == 1
+        assert not any(np.isfinite(p.vertices).all(1).any() and len(p.vertices) > 0
+                       for c in axes.collections for p in c.get_paths())  # fmt: skip
+    (axes,) = drawn(draw_ranking(comparison)).axes
+    assert not lines(axes, "interval") and len(lines(axes, "mean")) == 1
+    assert {p.name for p in draw_figures(comparison, tmp_path / "out")} == FIGURES.keys() - {"knob"}
+
+
+def test_all_diverged_draws_what_there_was(tmp_path: Path) -> None:
+    for seed in range(2):
+        leave(tmp_path, "gp", seed, status="diverged")
+    comparison = compare(find_runs([tmp_path]))
+    names = {picture.name for picture in draw_figures(comparison, tmp_path / "out")}
+    assert names == {"curves", "estimate"}
+    assert all(len(lines(a, "diverged")) == 2 for a in drawn(draw_curves(comparison)).axes)
+
+
+# Colours.
+def test_a_loss_has_one_colour_in_every_figure(tmp_path: Path) -> None:
+    comparison = three_losses(tmp_path)
+    expected = {"bce": BLUE, "clip": ORANGE, "gp": GREEN}
+    assert {label: look.color.upper() for label, look in looks(comparison).items()} == expected
+    covered = panel(drawn(draw_curves(comparison)), "Modes covered")
+    assert {str(m.get_label()): to_hex(m.get_color()).upper() for m in lines(covered, "mean")} == (
+        expected
+    )
+    (curves,) = drawn(draw_profile(comparison)).axes
+    assert {str(m.get_label()): to_hex(m.get_color()).upper() for m in curves.lines} == expected
+    (ranking,) = drawn(draw_ranking(comparison)).axes
+    found = [to_hex(mean.get_color()).upper() for mean in lines(ranking, "mean")]
+    assert found == [GREEN, ORANGE, BLUE], "from best to worst"
+    samples = drawn(draw_samples_figure(comparison))
+    dots = [to_hex(lines(axes, "fakes")[0].get_color()).upper() for axes in samples.axes]
+    assert dots == [color for color in expected.values() for _ in range(5)]
+
+
+def test_groups_of_one_loss_share_its_hue_and_differ_in_grey(tmp_path: Path) -> None:
+    for size in (0.1, 1.0, 10.0):
+        leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
+    leave(tmp_path, "bce", 0)
+    found = looks(compare(find_runs([tmp_path])))
+    graded = [found[f"gp gp_lambda={size}"] for size in ("0.1", "1", "10")]
+    middle = shade(GREEN, (DARKEST + LIGHTEST) / 2)
+    assert [look.color for look in graded] == [
+        shade(GREEN, DARKEST), middle, shade(GREEN, LIGHTEST)
+    ]  # fmt: skip
+    assert found["bce"].color.upper() == BLUE
+    assert len({str(look.line) for look in found.values()}) == 4
+    assert len({look.marker for look in found.values()}) == 4
+
+
+# Over training.
+def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None:
+    figure = drawn(draw_curves(three_losses(tmp_path)))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["Modes covered (of 8)", "High quality", "Exact earth mover's distance",
+                      "Generator's gradient norm", "Critic's gradient norm"]  # fmt: skip
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "generator steps" and axes.get_ylabel()
+        assert len(lines(axes, "mean")) == 3 and not lines(axes, "single")
+    courses = [course("gp", seed) for seed in range(5)]
+    for title, tag, divisor in (
+        ("Modes covered", "modes/covered", 8),
+        ("Exact", "wasserstein/exact", 1),
+    ):
+        axes = panel(figure, title)
+        values = np.array([[row[tag] for _, row in rows] for rows in courses]) / divisor
+        gp = lines(axes, "mean")[2]
+        assert gp.get_label() == "gp"
+        np.testing.assert_array_equal(gp.get_xdata(), STEPS)
+        np.testing.assert_allclose(y(gp), values.mean(0))
+        corners = axes.collections[2].get_paths()[0].vertices
+        last = mean_interval(values[:, -1])
+        at_end = corners[corners[:, 0] == STEPS[-1], 1]
+        assert at_end.min() == pytest.approx(last.low)
+        assert at_end.max() == pytest.approx(last.high)
+    (floor,) = lines(panel(figure, "Exact"), "floor")
+    assert y(floor)[0] == pytest.approx(0.05) and floor.get_linestyle() == ":"
+    norm = panel(figure, "Generator's")
+    assert norm.get_yscale() == "log"
+    logs = np.log([[row["grad_norm/generator"] for _, row in rows] for rows in courses])
+    np.testing.assert_allclose(y(lines(norm, "mean")[2]), np.exp(logs.mean(0)))
+    assert legend_texts(figure) == ["bce", "clip", "gp", "floor (reals against reals)"]
+
+
+def test_few_runs_are_drawn_one_by_one(tmp_path: Path) -> None:
+    figure = drawn(draw_curves(three_losses(tmp_path, 2)))
+    assert all(len(lines(axes, "single")) == 6 for axes in figure.axes)
+
+
+def test_curves_run_in_the_budget_that_is_compared_at(tmp_path: Path) -> None:
+    three_losses(tmp_path, 2)
+    comparison = compare(find_runs([tmp_path]), at=At("critic_steps", 40))
+    figure = drawn(draw_curves(comparison))
+    axes = panel(figure, "High quality")
+    assert axes.get_xlabel() == "critic steps"
+    np.testing.assert_array_equal(lines(axes, "mean")[2].get_xdata(), np.multiply(STEPS, 5))
+    assert any(np.array_equal(line.get_xdata(), [40, 40]) for line in axes.lines)
+
+
+def test_unlike_steps_and_missing_values_do_no_harm(tmp_path: Path) -> None:
+    leave(tmp_path, "gp", 0, course("gp", 0, (10, 20, 30, 40, 50, 60)))
+    leave(tmp_path, "gp", 1, course("gp", 1, (15, 30, 45, 60)))
+    leave(tmp_path, "gp", 2, [(step, {"modes/covered": math.nan}) for step in STEPS])
+    leave(tmp_path, "gp", 3, [])
+    (mean,) = lines(panel(drawn(draw_curves(compare(find_runs([tmp_path])))), "Exact"), "mean")
+    np.testing.assert_array_equal(mean.get_xdata(), [30, 60])
+
+
+def test_mean_curves_by_hand() -> None:
+    one = {10: (10.0, 1.0), 20: (20.0, 3.0)}
+    other = {10: (12.0, 4.0), 20: (22.0, 5.0), 30: (32.0, 9.0)}
+    curve = mean_curve([one, other, {}])
+    np.testing.assert_allclose(curve.x, [11, 21, 32])
+    np.testing.assert_allclose(curve.mean, [2.5, 4, 9])
+    assert np.isfinite(curve.low).tolist() == [True, True, False]
+    np.testing.assert_allclose(mean_curve([one, other], log=True).mean, [2, math.sqrt(15), 9])
+    apart = mean_curve([{10: (10, 1)}, {20: (20, 2)}, {30: (30, -1)}], log=True)
+    np.testing.assert_allclose(apart.mean, [1, 2])
+    assert mean_curve([]).x.size == 0
+    kept = thinned(range(10_000))
+    assert len(kept) == POINTS and kept[0] == 0 and kept[-1] == 9_999
+
+
+def test_a_value_that_exploded_does_not_flatten_the_rest(tmp_path: Path) -> None:
+    leave(tmp_path, "gp", 0)
+    rows = course("gp", 1)
+    rows[-1][1]["wasserstein/exact"] = 1e300
+    leave(tmp_path, "gp", 1, rows, status="diverged")
+    axes = panel(drawn(draw_curves(compare(find_runs([tmp_path])))), "Exact")
+    assert axes.get_ylim()[1] < 1e300
+    assert [text.get_text() for text in axes.texts] == ["cut: values reach 1e+300"]
+
+
+# Samples.
+def test_samples_say_which_modes_were_missed(tmp_path: Path) -> None:
+    leave_samples(leave(tmp_path, "gp", 3), [0, 1, 2, 5, 6, 7], outside=4)
+    leave(tmp_path, "gp", 4, status="diverged")
+    leave_samples(leave(tmp_path, "bce", 3), range(8))
+    figure = drawn(draw_samples_figure(compare(find_runs([tmp_path]))))
+    assert [axes.get_title() for axes in figure.axes] == [
+        "seed 3, 8/8 modes", "", "seed 3, 6/8 modes", "seed 4"
+    ]  # fmt: skip
+    assert [axes.get_ylabel() for axes in figure.axes] == ["bce", "", "gp", ""]
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts == [[], ["no run"], ["4 of 64 outside"], ["diverged"]]
+    modes = read_modes(find_runs([tmp_path])[0].path)
+    assert modes is not None
+    (missed,) = lines(figure.axes[2], "missed")
+    np.testing.assert_allclose(missed.get_xydata(), modes.centres[[3, 4]])
+    (circles,) = lines(figure.axes[2], "modes")
+    np.testing.assert_allclose(circles.get_xydata(), modes.centres[[0, 1, 2, 5, 6, 7]])
+
+
+def test_samples_in_more_dimensions_are_shown_on_two_axes(tmp_path: Path) -> None:
+    leave_samples(leave(tmp_path, "gp", 0), range(8), d=5)
+    drawing = draw_samples_figure(compare(find_runs([tmp_path])))
+    (axes,) = drawn(drawing).axes
+    assert drawing is not None and "two principal axes" in drawing.caption
+    assert lines(axes, "reals") and lines(axes, "fakes") and axes.get_title() == "seed 0"
+
+
+def test_samples_that_cannot_be_read_are_none(tmp_path: Path) -> None:
+    run = leave(tmp_path, "gp", 0)
+    (record,) = find_runs([tmp_path])
+    assert read_samples(record) is None
+    file = run / "samples.npz"
+    for content in (b"", b"PK\x03\x04 broken", b"no archive"):
+        file.write_bytes(content)
+        assert read_samples(record) is None
+    np.savez(file, reals=np.array([{}], dtype=object), fakes=np.zeros((2, 2)))
+    assert read_samples(record) is None, "nothing is unpickled"
+    np.savez(file, reals=np.zeros((3, 2)))
+    assert read_samples(record) is None
+    np.savez(file, reals=np.zeros((3, 2)), fakes=np.full((4, 2), np.nan))
+    (axes,) = drawn(draw_samples_figure(compare([record]))).axes
+    assert axes.get_title() == "seed 0, 0/8 modes"
+    assert [text.get_text() for text in axes.texts] == ["4 of 4 outside"]
+
+
+# The knob.
+def knob_runs(folder: Path) -> Comparison:
+    for size in (0.1, 1.0, 10.0):
+        for seed in range(3):
+            lost = "diverged" if size == 10 and seed == 0 else "completed"
+            leave(folder, "gp", seed, status=lost, settings={"loss.gp_lambda": size})
+    for seed in range(3):
+        leave(folder, "bce", seed)
+    return compare(find_runs([folder]), metrics=["wasserstein/exact", "modes/covered"])
+
+
+def test_the_knob_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path: Path) -> None:
+    comparison = knob_runs(tmp_path)
+    figure = drawn(draw_knob(comparison))
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        axis_label("wasserstein/exact"), "modes covered"
+    ]  # fmt: skip
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log" and axes.get_xlabel() == "loss.gp_lambda"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "1", "10"]
+    (mean,) = lines(axes, "mean")
+    np.testing.assert_allclose(mean.get_xdata(), [0.1, 1, 10])
+    ends = np.array([course("gp", seed)[-1][1]["wasserstein/exact"] for seed in range(3)])
+    np.testing.assert_allclose(y(mean), [ends.mean(), ends.mean(), ends[1:].mean()])
+    assert [len(y(seeds)) for seeds in lines(axes, "seeds")] == [3, 3, 2]
+    assert len(lines(axes, "interval")) == 3 and len(lines(axes, "without")) == 1
+    assert [text.get_text() for text in axes.texts] == ["33% diverged"]
+    assert legend_texts(figure) == ["gp", "bce (has no gp_lambda)"]
+
+
+def test_there_is_a_knob_only_where_one_number_varies(tmp_path: Path) -> None:
+    leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 1.0})
+    leave(tmp_path, "clip", 0)
+    assert knob_of(compare(find_runs([tmp_path]))) is None, "one value each"
+    leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 10.0})
+    assert knob_of(compare(find_runs([tmp_path]))) == "loss.gp_lambda"
+    leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 10.0, "network.width": 16})
+    two = compare(find_runs([tmp_path]))
+    assert knob_of(two) is None and draw_knob(two) is None
+
+
+def test_a_knob_may_be_zero(tmp_path: Path) -> None:
+    for size in (0.0, 1.0, 10.0):
+        leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
+    figure = drawn(draw_knob(compare(find_runs([tmp_path]))))
+    assert figure.axes[0].get_xscale() == "symlog"
+
+
+# The estimate.
+def test_estimates_of_one_unit_share_a_panel_and_carry_their_correlation(tmp_path: Path) -> None:
+    comparison = three_losses(tmp_path, 3)
+    drawing = draw_estimate(comparison)
+    figure = drawn(drawing)
+    assert drawing is not None and "a correlation alone proves little" in drawing.caption
+    normalized, raw = figure.axes
+    assert normalized.get_ylabel() == "critic's estimate, slope 1 (data units)"
+    assert raw.get_ylabel() == "critic's estimate (score)"
+    assert [len(lines(normalized, loss)) for loss in QUALITY] == [0, 3, 3]
+    assert [len(lines(raw, loss)) for loss in QUALITY] == [3, 0, 0]
+    rows = course("gp", 0)
+    np.testing.assert_allclose(
+        lines(normalized, "gp")[0].get_xydata(),
+        [[r["wasserstein/exact"], r["wasserstein/estimate_normalized"]] for _, r in rows],
+    )
+    rho = [
+        spearman([r["wasserstein/exact"] for _, r in rows],
+                 [r["wasserstein/estimate"] for _, r in rows])
+        for rows in (course("bce", seed) for seed in range(3))
+    ]  # fmt: skip
+    text = next(text for text in legend_texts(figure) if text.startswith("bce"))
+    assert text == f"bce: {correlation_text(rho)}" and text.endswith("3 runs")
+    assert f"rho {short(float(np.median(rho)))} ({short(min(rho))} to" in text
+    assert "estimate = exact" in legend_texts(figure)
+
+
+# Seeds.
+def test_the_profile_counts_diverged_runs_as_failures(tmp_path: Path) -> None:
+    for seed, modes in enumerate([8.0, 8.0, 5.0, 2.0]):
+        leave(tmp_path, "gp", seed, [(4, {"modes/covered": modes, "wasserstein/exact": modes})])
+    leave(tmp_path, "gp", 9, status="diverged")
+    leave(tmp_path, "gp", 10, status="running")
+    figure = drawn(draw_profile(compare(find_runs([tmp_path]))))
+    (axes,) = figure.axes
+    (curve,) = axes.lines
+    reached = dict(zip(curve.get_xdata(), y(curve), strict=True))
+    assert {x: reached[x] for x in (2.0, 5.0, 8.0)} == {2.0: 0.8, 5.0: 0.6, 8.0: 0.4}
+    assert curve.get_drawstyle() == "steps-pre" and y(curve)[-1] == 0
+    assert legend_texts(figure) == ["gp (n = 5, 1 diverged)"]
+    down = compare(find_runs([tmp_path]), metrics=["wasserstein/estimate", "wasserstein/exact"])
+    (axes,) = drawn(draw_profile(down)).axes
+    (curve,) = axes.lines
+    reached = dict(zip(curve.get_xdata(), y(curve), strict=True))
+    assert {x: reached[x] for x in (2.0, 5.0, 8.0)} == {2.0: 0.2, 5.0: 0.4, 8.0: 0.8}
+    assert curve.get_drawstyle() == "steps-post" and "at most" in axes.get_ylabel()
+
+
+def test_profiles_by_hand() -> None:
+    assert profile((1.0, math.nan), False, (0.0, 2.0)) == ([0.0, 1.0, 2.0], [0.0, 0.5, 0.5])
+
+
+def test_the_ranking_goes_from_best_to_worst_with_every_seed(tmp_path: Path) -> None:
+    three_losses(tmp_path, 4)
+    leave(tmp_path, "clip", 8, status="diverged")
+    comparison = compare(find_runs([tmp_path]), metrics=["wasserstein/exact"])
+    assert [row.group.label for row in by_rank(comparison, "wasserstein/exact")] == [
+        "gp", "clip", "bce"
+    ]  # fmt: skip
+    (axes,) = drawn(draw_ranking(comparison)).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["gp", "clip", "bce"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the best on top"
+    assert axes.get_xlabel() == "exact $W_1$ (data units)"
+    for place, (loss, mean, seeds, interval) in enumerate(
+        zip(["gp", "clip", "bce"], lines(axes, "mean"), lines(axes, "seeds"),
+            lines(axes, "interval"), strict=True)
+    ):  # fmt: skip
+        ends = [course(loss, seed)[-1][1]["wasserstein/exact"] for seed in range(4)]
+        assert np.asarray(mean.get_xdata())[0] == pytest.approx(np.mean(ends))
+        np.testing.assert_allclose(sorted(np.asarray(seeds.get_xdata())), sorted(ends))
+        expected = mean_interval(ends)
+        np.testing.assert_allclose(interval.get_xdata(), [expected.low, expected.high])
+        assert y(mean)[0] == place
+    assert [text.get_text() for text in axes.texts] == ["1 of 5 diverged"]
+
+
+def test_of_many_groups_the_best_are_drawn_and_that_is_said(tmp_path: Path) -> None:
+    for size in range(1, 15):
+        rows = [(4, {"modes/covered": size / 2, "wasserstein/exact": 1.0})]
+        leave(tmp_path, "gp", 0, rows, settings={"loss.gp_lambda": float(size)})
+    comparison = compare(find_runs([tmp_path]))
+    shown = [group.label for group in shown_groups(comparison)]
+    assert shown == [f"gp_lambda={size}" for size in range(3, 15)]
+    drawing = draw_curves(comparison)
+    assert drawing is not None and "12 of 14 groups are drawn" in drawing.caption
+    drawn(drawing)
+    drawn(draw_knob(comparison))
+
+
+# The animation.
+def leave_frames(run: Path, steps: Sequence[int]) -> None:
+    """White pictures with a black bar that is as long as the step, in per cent."""
+    (run / "frames").mkdir()
+    for step in steps:
+        pixels = np.full((410, 420, 3), 255, np.uint8)
+        pixels[:, : 420 * step // 100] = 0
+        Image.fromarray(pixels).save(run / "frames" / f"{step:09d}.png")
+
+
+def test_the_animation_shows_all_groups_at_the_same_step(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        leave_frames(leave(tmp_path / "runs", "gp", seed), [10, 20, 40])
+    leave_frames(leave(tmp_path / "runs", "bce", 2), [10, 30])
+    leave(tmp_path / "runs", "clip", 2)
+    picture = draw_animation(compare(find_runs([tmp_path / "runs"])), tmp_path)
+    assert picture is not None and "seed 2" in picture.caption
+    with Image.open(picture.file(tmp_path, "gif")) as gif:
+        assert gif.n_frames == 4 and gif.size == (2 * CELL[0], CELL[1] + STRIP)
+        found = []
+        for i in range(4):
+            gif.seek(i)
+            dark = np.asarray(gif.convert("L"))[STRIP + 200] < 128
+            found.append([round(100 * part.mean()) for part in np.split(dark, 2)])
+    expected = [[10, 10], [10, 20], [30, 20], [30, 40]]
+    assert found == expected
+
+
+def test_without_frames_there_is_no_animation(tmp_path: Path) -> None:
+    run = leave(tmp_path / "runs", "gp", 0)
+    assert draw_animation(compare(find_runs([tmp_path / "runs"])), tmp_path) is None
+    (run / "frames").mkdir()
+    (run / "frames" / "000000001.png").write_bytes(b"broken")
+    assert draw_animation(compare(find_runs([tmp_path / "runs"])), tmp_path) is not None

@@ -1,0 +1,247 @@
+"""The course of training: means over seeds with their bands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from wganbench.records.palette import GREY, REFERENCE
+from wganbench.reports.budgets import BUDGETS
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.drawing import (
+    Drawing,
+    Look,
+    keep_in_view,
+    key_below,
+    left_out_text,
+    looks,
+    new_figure,
+    plain,
+    runs_text,
+    sample_of,
+    shown_groups,
+)
+from wganbench.reports.groups import Group
+from wganbench.reports.records import RunRecord
+from wganbench.reports.statistics import mean_interval
+
+Points = dict[int, tuple[float, float]]
+"""By step: how much of the budget was spent, and a value."""
+POINTS = 200
+"""Longer curves are thinned to so many steps."""
+FEW_RUNS = 3
+"""With so few runs each one is drawn."""
+AXES = {
+    "generator_steps": "generator steps",
+    "critic_steps": "critic steps",
+    "examples": "real examples shown to the critic",
+    "gradient_evaluations": "gradient evaluations",
+    "seconds": "training time (s)",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A tag over training. ``share`` divides by the number of modes where that is known."""
+
+    tag: str
+    title: str
+    unit: str
+    log: bool = False
+    share: bool = False
+
+
+PANELS = (
+    Panel("modes/covered", "Modes covered", "share of modes", share=True),
+    Panel("modes/high_quality", "High quality", "share of samples"),
+    Panel("wasserstein/exact", "Exact earth mover's distance", "$W_1$ (data units)"),
+    Panel("grad_norm/generator", "Generator's gradient norm", "norm (loss per unit)", log=True),
+    Panel("grad_norm/critic", "Critic's gradient norm", "norm (loss per unit)", log=True),
+)
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """A group's mean over seeds; low and high are nan where there is no interval."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def draw_curves(comparison: Comparison) -> Drawing | None:
+    """Modes, high quality, exact W1 and gradient norms over training, a line a group."""
+    groups = shown_groups(comparison)
+    panels = [p for p in PANELS if any(r.curve(p.tag)[0] for g in groups for r in g.finished)]
+    if not panels:
+        return None
+    budget = comparison.at.budget if comparison.at else "generator_steps"
+    columns = min(len(panels), 3 if len(panels) > 4 else 2)
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(4.3 * columns, 3.3 * rows + 0.9, "Over training")
+    styles = looks(comparison)
+    for i, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        draw_panel(axes, panel, groups, styles, budget)
+        if comparison.at:
+            axes.axvline(comparison.at.amount, color=GREY, linewidth=1)
+    handles = [sample_of(styles[group.label]) for group in groups]
+    labels = [group.label for group in groups]
+    if any(panel.tag == "wasserstein/exact" for panel in panels) and floors(groups):
+        handles.append(Line2D([], [], **REFERENCE))
+        labels.append("floor (reals against reals)")
+    if any(run.diverged for group in groups for run in group.finished):
+        handles.append(Line2D([], [], color="black", marker="x", linestyle="", markersize=7))
+        labels.append("a run diverged")
+    key_below(figure, handles, labels)
+    return Drawing("curves", "Over training", caption(comparison, groups, panels), figure)
+
+
+def caption(comparison: Comparison, groups: Sequence[Group], panels: Sequence[Panel]) -> str:
+    few = any(len(group.finished) <= FEW_RUNS for group in groups)
+    parts = [
+        "Each line is the mean over the seeds of a group and each band its 95 % Student-t "
+        f"interval ({runs_text(groups)}), where they differ at all"
+    ]
+    if any(panel.log for panel in panels):
+        parts.append("of gradient norms, on logarithmic axes, the geometric mean")
+    if few:
+        parts.append(f"thin lines are single runs where a group has {FEW_RUNS} or fewer")
+    if any(run.diverged for group in groups for run in group.finished):
+        parts.append("a run that diverged counts until it did")
+    if comparison.at:
+        parts.append("the upright line is the budget at which the runs are compared")
+    return "; ".join(parts) + left_out_text(comparison, groups) + "."
+
+
+def draw_panel(
+    axes: Axes, panel: Panel, groups: Sequence[Group], styles: dict[str, Look], budget: str
+) -> None:
+    counts = {group.mode_count for group in groups} if panel.share else {None}
+    as_share = panel.share and None not in counts
+    unit = panel.unit if as_share or not panel.share else "modes"
+    title = panel.title
+    if as_share and len(counts) == 1:
+        title += f" (of {next(iter(counts))})"
+    drawn: list[float] = []
+    extremes: list[float] = []
+    alpha = 0.18 if len(groups) <= 4 else 0.1
+    for group in groups:
+        divisor = float(group.mode_count or 1) if as_share else 1.0
+        curves = [points(run, panel.tag, budget, divisor) for run in group.finished]
+        drawn += draw_group(axes, panel, group, curves, styles[group.label], alpha)
+        extremes += [value for curve in curves for _, value in curve.values()]
+    plain(axes, title, AXES[budget], unit)
+    if panel.log:
+        axes.set_yscale("log")
+        keep_decades(axes, drawn)
+    elif unit.startswith("share"):
+        axes.set_ylim(-0.03, 1.05)
+    else:
+        keep_in_view(axes, drawn, extremes)
+    if panel.tag == "wasserstein/exact":
+        draw_floors(axes, groups, styles)
+    axes.set_xlim(left=0)
+
+
+def draw_group(
+    axes: Axes, panel: Panel, group: Group, curves: Sequence[Points], look: Look, alpha: float
+) -> list[float]:
+    """Band, mean and, of few runs, each one; returns the values of the mean."""
+    curve = mean_curve(curves, log=panel.log)
+    if not curve.x.size:
+        return []
+    if len(group.finished) <= FEW_RUNS:
+        alpha /= 2  # so few give wide bands, under which single runs must stay legible
+    axes.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=alpha, linewidth=0)
+    if 1 < len(group.finished) <= FEW_RUNS:
+        for single in curves:
+            if single:
+                x, y = np.array(list(single.values())).T
+                axes.plot(x, y, color=look.color, linewidth=0.7, alpha=0.6, gid="single")
+    spacing = max(1, len(curve.x) // 6)
+    axes.plot(curve.x, curve.mean, color=look.color, linestyle=look.line, linewidth=1.8,
+              marker=look.marker, markersize=4.5, markevery=spacing, label=group.label,
+              gid="mean")  # fmt: skip
+    for run, single in zip(group.finished, curves, strict=True):
+        if run.diverged and single:
+            x, y = single[max(single)]
+            axes.plot([x], [y], color=look.color, marker="x", markersize=7, markeredgewidth=2,
+                      linestyle="", gid="diverged")  # fmt: skip
+    return [float(value) for value in curve.mean]
+
+
+def points(run: RunRecord, tag: str, budget: str, divisor: float) -> Points:
+    """By step: how much of the budget was spent, and the value, where both are known."""
+    spent = dict(zip(*run.curve(BUDGETS[budget]), strict=True))
+    values = zip(*run.curve(tag), strict=True)
+    return {step: (spent[step], value / divisor) for step, value in values if step in spent}
+
+
+def mean_curve(curves: Sequence[Points], log: bool = False) -> MeanCurve:
+    """Mean and interval at each step at which all runs that are still going have a value.
+
+    Where no step has them all, as on grids that never meet, every step counts with the runs
+    that have it. ``log``: the geometric mean of values above 0.
+    """
+    if log:
+        curves = [{s: p for s, p in curve.items() if p[1] > 0} for curve in curves]
+    known = [curve for curve in curves if curve]
+    steps = sorted(set().union(*known))
+    going = [step for step in steps if all(step in curve or step > max(curve) for curve in known)]
+    chosen = thinned(going if len(going) > 1 else steps)
+    table = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in chosen:
+            here = np.array([curve[step] for curve in known if step in curve])
+            found = mean_interval(np.log(here[:, 1]) if log else here[:, 1])
+            table.append([here[:, 0].mean(), found.value, found.low, found.high])
+        x, *estimate = np.array(table, dtype=float).reshape(-1, 4).T
+        mean, low, high = np.exp(estimate) if log else estimate
+    return MeanCurve(x, mean, low, high)
+
+
+def thinned(steps: Sequence[int], most: int = POINTS) -> list[int]:
+    """At most so many steps, evenly, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    return [steps[i] for i in np.linspace(0, len(steps) - 1, most).round().astype(int)]
+
+
+def keep_decades(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis as wide as the means, not as the widest band."""
+    if values:
+        axes.set_ylim(min(values) / 4, max(values) * 4)
+
+
+def floors(groups: Sequence[Group]) -> dict[str, float]:
+    """The mean floor of each group that has one."""
+    found = {}
+    for group in groups:
+        last = [values[-1] for run in group.finished if (values := run.curve(FLOOR)[1])]
+        if last:
+            found[group.label] = float(np.mean(last))
+    return found
+
+
+FLOOR = "wasserstein/floor"
+ALIKE = 1.05
+"""Floors that differ by less, as by the draw of the points, are one line."""
+
+
+def draw_floors(axes: Axes, groups: Sequence[Group], styles: dict[str, Look]) -> None:
+    """One dotted line where all groups have about the same floor, else one each."""
+    found = floors(groups)
+    if not found:
+        return
+    if max(found.values()) <= ALIKE * min(found.values()):
+        axes.axhline(float(np.mean(list(found.values()))), **REFERENCE, gid="floor")
+        return
+    for label, floor in found.items():
+        axes.axhline(floor, **REFERENCE | {"color": styles[label].color}, gid="floor")

@@ -1,0 +1,212 @@
+"""What all figures of a comparison share: colours of losses, words on axes, sizes, legends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from wganbench.records.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
+from wganbench.records.tags import tag_for
+from wganbench.reports.comparison import Comparison, Row
+from wganbench.reports.groups import Group
+
+DPI = 110
+CHARACTERS, LINE_HEIGHT = 12.5, 0.2
+"""Of a legend: how many fit into an inch, and how high a line is in inches."""
+LOSS_COLOURS = {
+    "bce": BLUE,
+    "clip": ORANGE,
+    "gp": GREEN,
+    "lp": SKY,
+    "bce_saturating": PURPLE,
+    "bce_gp": VERMILION,
+    "bce_r1": "#8A6D00",
+    "wasserstein": GREY,
+}
+"""The same colour for a loss in every figure of every comparison."""
+OTHERS = ("#222222", "#7A4FA3", "#A0522D", "#4D6A6D")
+"""For losses of plugins, in the order of their names, and for runs of several losses."""
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1.2)),
+                          (0, (8, 2, 1, 2, 1, 2)), (0, (3, 3)))  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+DARKEST, LIGHTEST = -0.45, 0.4
+"""How far a loss's hue goes towards black and white when several groups share it."""
+MOST_GROUPS = 12
+"""More than these cannot be told apart in one panel: the best of them are drawn."""
+WORDS = {
+    "modes/covered": "modes covered",
+    "modes/coverage": "modes with a fair share",
+    "modes/high_quality": "high quality",
+    "modes/kl": "KL of the modes' shares",
+    "wasserstein/exact": "exact $W_1$",
+    "wasserstein/excess": "exact $W_1$ above its floor",
+    "wasserstein/sliced": "sliced $W_1$",
+    "wasserstein/estimate": "critic's estimate",
+    "wasserstein/estimate_normalized": "critic's estimate, slope 1",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is not yet on disk."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a group is drawn: its loss's hue, and what tells it apart in grey print."""
+
+    color: str
+    line: Any
+    marker: str
+
+
+def hues(comparison: Comparison) -> dict[str, str]:
+    """The colour of every loss."""
+    losses = {row.group.loss for row in comparison.rows}
+    foreign = sorted(losses - LOSS_COLOURS.keys())
+    return LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
+
+
+def looks(comparison: Comparison) -> dict[str, Look]:
+    """The look of every group, by label: hue by loss, lightness among the groups of a loss."""
+    groups, colors = [row.group for row in comparison.rows], hues(comparison)
+    found = {}
+    for i, group in enumerate(groups):
+        same = [other.label for other in groups if other.loss == group.loss]
+        shift = np.linspace(DARKEST, LIGHTEST, len(same))[same.index(group.label)]
+        color = shade(colors[group.loss], float(shift) if len(same) > 1 else 0.0)
+        found[group.label] = Look(color, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
+    return found
+
+
+def shade(color: str, shift: float) -> str:
+    """The colour mixed with white (shift above 0) or black (below).
+
+    >>> shade("#808080", 1.0), shade("#808080", 0.0), shade("#808080", -1.0)
+    ('#ffffff', '#808080', '#000000')
+    """
+    end = 1.0 if shift > 0 else 0.0
+    red, green, blue = (part + (end - part) * abs(shift) for part in to_rgb(color))
+    return to_hex((red, green, blue))
+
+
+def ranked_metric(comparison: Comparison) -> str | None:
+    """The first metric of which one end is better."""
+    for metric in comparison.metrics:
+        if tag_for(metric).direction in ("up", "down"):
+            return metric
+    return None
+
+
+def by_rank(comparison: Comparison, metric: str) -> list[Row]:
+    """Groups from best to worst mean; those in which no run has a value come last."""
+    sign = -1 if tag_for(metric).direction == "up" else 1
+
+    def key(row: Row) -> tuple[bool, float]:
+        mean = row.cells[metric].mean
+        return mean.n == 0, sign * mean.value if mean.n else 0.0
+
+    return sorted(comparison.rows, key=key)
+
+
+def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]:
+    """Groups with finished runs, in their order; of too many the best ones."""
+    groups = [row.group for row in comparison.rows if row.group.finished]
+    metric = ranked_metric(comparison)
+    if len(groups) > most and metric:
+        best = [row.group for row in by_rank(comparison, metric) if row.group.finished][:most]
+        return [group for group in groups if group in best]
+    return groups[:most]
+
+
+def words(tag: str) -> str:
+    """A tag in words: ``critic/slope_mean`` is "critic slope mean"."""
+    return WORDS.get(tag, tag.replace("/", " ").replace("_", " "))
+
+
+def axis_label(tag: str) -> str:
+    """Words and unit."""
+    unit = tag_for(tag).unit.replace("data unit", "data units")
+    return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
+
+
+def runs_text(groups: Iterable[Group]) -> str:
+    """How many finished runs stand behind a figure."""
+    numbers = [len(group.finished) for group in groups]
+    low, high = min(numbers), max(numbers)
+    each = f"{low}" if low == high else f"{low} to {high}"
+    return f"n = {each} run{'s' * (high > 1)} a group"
+
+
+def left_out_text(comparison: Comparison, groups: Sequence[Group]) -> str:
+    """That only some groups are drawn, where that is so."""
+    total = sum(bool(row.group.finished) for row in comparison.rows)
+    return f"; {len(groups)} of {total} groups are drawn" if len(groups) < total else ""
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    figure = Figure(
+        figsize=(width, height),
+        dpi=DPI,
+        layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08),
+    )
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    """Titles, a pale grid below the data, no box."""
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """One legend under all panels, where it hides nothing; as many columns as fit."""
+    room = figure.get_figwidth() * CHARACTERS
+    columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + 8))))
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (-(-len(labels) // columns) - 1))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
+                  fontsize=9.5, handlelength=3.2)  # fmt: skip
+
+
+def sample_of(look: Look, line: bool = True) -> Line2D:
+    """What stands in a legend for a group."""
+    style: Any = look.line if line else ""
+    return Line2D([], [], color=look.color, linestyle=style, marker=look.marker, markersize=5.5,
+                  linewidth=1.8)  # fmt: skip
+
+
+def keep_in_view(axes: Axes, values: Iterable[float], extremes: Iterable[float] = ()) -> None:
+    """Let a few values that exploded not press all others flat; the axis then says so.
+
+    The axis follows ``values``, from 0 where none is below; ``extremes`` may lie outside.
+    """
+    finite = np.array([value for value in values if np.isfinite(value)])
+    if not finite.size:
+        return
+    usual, top = float(np.quantile(finite, 0.9, method="lower")), float(finite.max())
+    largest = max([top, *extremes])
+    if usual > 0 and top > 2.5 * usual:
+        top = 1.5 * usual
+    if finite.min() >= 0 and top > 0:
+        axes.set_ylim(0, 1.12 * top)
+    if largest > 2.5 * top > 0:
+        axes.set_ylim(top=1.12 * top)
+        axes.text(0.99, 0.98, f"cut: values reach {largest:.2g}", transform=axes.transAxes,
+                  ha="right", va="top", fontsize=8.5, color="#444444")  # fmt: skip

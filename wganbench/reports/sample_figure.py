@@ -1,0 +1,220 @@
+"""What the generators made: a row a group, a column a seed."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from wganbench.metrics.modes import mode_coverage
+from wganbench.records.palette import BLACK, GREY
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.drawing import (
+    Drawing,
+    Look,
+    key_below,
+    left_out_text,
+    looks,
+    new_figure,
+    shown_groups,
+)
+from wganbench.reports.groups import Group
+from wganbench.reports.records import Modes, RunRecord, read_modes
+
+ROWS, COLUMNS = 8, 5
+POINTS_DRAWN = 1500
+MARGIN = 0.2
+DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "rasterized": True}
+RING: dict[str, Any] = {"marker": "o", "linestyle": "", "fillstyle": "none", "color": "#444444",
+                        "markersize": 9, "markeredgewidth": 0.9}  # fmt: skip
+MISSED: dict[str, Any] = {"marker": "x", "linestyle": "", "color": BLACK, "markersize": 8,
+                          "markeredgewidth": 2.2}  # fmt: skip
+
+
+class Samples(NamedTuple):
+    """The points that a run left, flattened."""
+
+    reals: np.ndarray
+    fakes: np.ndarray
+
+
+class Plane(NamedTuple):
+    """How points come to lie in the picture: two axes through a centre, and its window."""
+
+    centre: np.ndarray
+    axes: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    labels: tuple[str, str]
+
+    def of(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray((points - self.centre) @ self.axes)
+
+
+def read_samples(run: RunRecord) -> Samples | None:
+    """The points in a run's samples.npz; None where there are none that can be read."""
+    try:
+        with (
+            (run.path / "samples.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
+            points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
+            reals, fakes = (part.reshape(len(part), -1) for part in points)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+        return None
+    if not len(reals) or not len(fakes) or reals.shape[1] != fakes.shape[1]:
+        return None
+    return Samples(reals, fakes) if reals.shape[1] >= 2 and np.isfinite(reals).all() else None
+
+
+def draw_samples_figure(comparison: Comparison) -> Drawing | None:
+    """Generated points over the modes; the ones that a run missed carry a cross."""
+    groups = shown_groups(comparison, ROWS)
+    seeds = common_seeds(groups)
+    stored = {
+        (row, column): (run, read_samples(run))
+        for row, group in enumerate(groups)
+        for column, seed in enumerate(seeds)
+        if (run := next((run for run in group.finished if run.seed == seed), None))
+    }
+    planes: dict[int, Plane] = {}
+    modes = [group_modes(group) for group in groups]
+    for (row, _), (_, samples) in stored.items():
+        if samples is not None and row not in planes:
+            planes[row] = plane_of(samples.reals, modes[row])
+    if not planes:
+        return None
+    title = "What the generators made"
+    width, height = max(1.9 * len(seeds) + 0.5, 5.2), 2.05 * len(groups) + 1.1
+    figure = new_figure(width, height, title)
+    styles = looks(comparison)
+    for row, group in enumerate(groups):
+        for column in range(len(seeds)):
+            axes = figure.add_subplot(len(groups), len(seeds), row * len(seeds) + column + 1)
+            run, samples = stored.get((row, column), (None, None))
+            look, plane = styles[group.label], planes.get(row)
+            draw_cell(axes, run, samples, modes[row], plane, look)
+            if column == 0:
+                axes.set_ylabel(group.label.replace(" ", "\n"), fontsize=11)
+    draw_key(figure, any(m is not None for m in modes))
+    return Drawing("samples", title, caption(comparison, groups, seeds, planes), figure)
+
+
+def caption(
+    comparison: Comparison, groups: Sequence[Group], seeds: Sequence[int], planes: dict[int, Plane]
+) -> str:
+    beyond = any(len(plane.centre) > 2 for plane in planes.values())
+    more = max(len(group.finished) for group in groups) > len(seeds)
+    return (
+        "Points that each run's generator made at its end, a row a group and a column a seed"
+        + (f" (the first {len(seeds)} seeds)" if more else f" (n = {len(seeds)} seeds)")
+        + ", over the modes of the data; a cross marks a mode that none of the run's stored "
+        "points hits"
+        + ("; shown are the two principal axes of the reals" if beyond else "")
+        + left_out_text(comparison, groups)
+        + "."
+    )
+
+
+def common_seeds(groups: Sequence[Group]) -> list[int]:
+    """The few seeds that most groups have, in order."""
+    counts = Counter(seed for group in groups for seed in {run.seed for run in group.finished})
+    return sorted(sorted(counts, key=lambda seed: (-counts[seed], seed))[:COLUMNS])
+
+
+def group_modes(group: Group) -> Modes | None:
+    return read_modes(group.runs[0].path) if group.mode_count else None
+
+
+def plane_of(reals: np.ndarray, modes: Modes | None) -> Plane:
+    """The plane itself for d = 2, else the reals' two principal axes."""
+    d = reals.shape[1]
+    centre, axes, labels = np.zeros(d), np.eye(d)[:, :2], ("$x_1$", "$x_2$")
+    if d > 2:
+        centre = reals.mean(0)
+        axes = np.linalg.svd(reals - centre, full_matrices=False)[2][:2].T
+        labels = ("principal axis 1", "principal axis 2")
+        if axes.shape[1] < 2:
+            axes = np.concatenate([axes, np.zeros((d, 1))], axis=1)
+    shown = (reals - centre) @ axes
+    if modes is not None and modes.centres.shape[1] == d:
+        shown = np.concatenate([shown, (modes.centres - centre) @ axes])
+    low, high = shown.min(0), shown.max(0)
+    edge = MARGIN * max(float((high - low).max()), 1e-6)
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 + edge
+    return Plane(centre, axes, middle - half, middle + half, labels)
+
+
+def draw_cell(
+    axes: Axes,
+    run: RunRecord | None,
+    samples: Samples | None,
+    modes: Modes | None,
+    plane: Plane | None,
+    look: Look,
+) -> None:
+    """One run; a run that left no points says why."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    for spine in axes.spines.values():
+        spine.set_color("#bbbbbb")
+    if plane is not None:
+        axes.set(xlim=(plane.low[0], plane.high[0]), ylim=(plane.low[1], plane.high[1]))
+    if run is None or samples is None or plane is None:
+        words = "no run" if run is None else "diverged" if run.diverged else "no samples"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=11,
+                  color="#444444")  # fmt: skip
+        axes.set_title("" if run is None else f"seed {run.seed}", fontsize=9.5)
+        return
+    title = f"seed {run.seed}" + (", diverged" if run.diverged else "")
+    fits = modes is not None and samples.fakes.shape[1] == modes.centres.shape[1] == len(plane.axes)
+    if modes is None or not fits:
+        dots = DOT | {"color": GREY, "markersize": 2, "alpha": 0.4}
+        if len(plane.axes) == samples.reals.shape[1]:
+            axes.plot(*plane.of(samples.reals[:POINTS_DRAWN]).T, **dots, gid="reals")
+    if len(plane.axes) == samples.fakes.shape[1]:
+        draw_fakes(axes, samples.fakes, plane, look)
+    if modes is not None and fits:
+        hits = mode_coverage(
+            samples.fakes, modes.centres, modes.sigma, modes.weights, modes.protocol
+        )
+        title += f", {hits.covered}/{len(modes.centres)} modes"
+        draw_modes(axes, plane.of(modes.centres), np.array(hits.counts))
+    axes.set_title(title, fontsize=9.5)
+
+
+def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, look: Look) -> None:
+    """Generated points; how many lie outside the window is said, not hidden."""
+    sound = fakes[np.isfinite(fakes).all(1)]
+    shown = plane.of(sound)
+    inside = ((shown >= plane.low) & (shown <= plane.high)).all(1)
+    axes.plot(*shown[inside][:POINTS_DRAWN].T, **DOT, color=look.color, markersize=2.6, alpha=0.6,
+              zorder=2, gid="fakes")  # fmt: skip
+    lost = len(fakes) - int(inside.sum())
+    if lost:
+        axes.text(0.03, 0.03, f"{lost} of {len(fakes)} outside", transform=axes.transAxes,
+                  fontsize=8, zorder=6, bbox={"facecolor": "white", "edgecolor": "none",
+                                              "alpha": 0.85, "pad": 1.5})  # fmt: skip
+
+
+def draw_modes(axes: Axes, centres: np.ndarray, counts: np.ndarray) -> None:
+    axes.plot(*centres[counts > 0].T, **RING, zorder=4, gid="modes")
+    axes.plot(*centres[counts == 0].T, **MISSED, zorder=5, gid="missed")
+
+
+def draw_key(figure: Figure, with_modes: bool) -> None:
+    dot = Line2D([], [], **DOT | {"markersize": 6, "color": GREY})
+    keys = [(dot, "generated (colour of the loss)")]
+    if with_modes:
+        keys += [(Line2D([], [], **RING), "mode hit"), (Line2D([], [], **MISSED), "mode missed")]
+    else:
+        pale = Line2D([], [], **DOT | {"markersize": 6, "color": GREY, "alpha": 0.4})
+        keys = [(pale, "real"), (dot, "generated (colour of the loss)")]
+    key_below(figure, [handle for handle, _ in keys], [label for _, label in keys])
