@@ -9,7 +9,7 @@ from wganbench.reports.anchors import SHOWN_DUELS, duel_id, group_id
 from wganbench.reports.comparison import Comparison, Duel, Row
 from wganbench.reports.groups import Group
 from wganbench.reports.markup import Markup, element, folded, fragment
-from wganbench.reports.markup_tables import Column, Entry, Line, count, table, two_lines
+from wganbench.reports.markup_tables import Column, Entry, Line, count, stacked, table
 from wganbench.reports.records import Value
 from wganbench.reports.summary import name, named
 from wganbench.reports.wording import estimate_text, p_text, pairing
@@ -55,9 +55,8 @@ def metric_entry(row: Row, metric: str) -> Entry:
     cell = row.cells[metric]
     mean = element("span", estimate_text(cell.mean), class_="mean")
     iqm = element("span", estimate_text(cell.iqm), class_="iqm")
-    star = [element("strong", BEST, class_="best"), " "] if metric in row.best else []
-    below = element("small", "IQM ", iqm)
-    return Entry(two_lines(fragment([*star, mean]), below), cell.mean.value)
+    star = [element("strong", BEST, class_="best")] if metric in row.best else []
+    return Entry(stacked(mean, element("small", "IQM ", iqm), *star), cell.mean.value)
 
 
 # Duels.

@@ -107,9 +107,7 @@ def opening(comparison: Comparison, title: str, moment: datetime) -> list[Markup
             "header",
             element("h1", title),
             element("p", f"{amount}, compared in {listed(comparison.metrics)}."),
-            element(
-                "p", f"wganbench compare, {moment:%d %B %Y, %H:%M} UTC", *origin, class_="about"
-            ),
+            element("p", f"Compared on {moment:%d %B %Y, %H:%M} UTC", *origin, class_="about"),
             element("nav", *(element("a", word, href=f"#{to}") for to, word in links.items())),
         )
     ]

@@ -53,7 +53,9 @@ def header(column: Column, sortable: bool) -> Markup:
 def row(line: Line, columns: Sequence[Column]) -> Markup:
     anchor = {"id": line.anchor} if line.anchor else {}
     cells = [cell(entry, column) for entry, column in zip(line.entries, columns, strict=True)]
-    return element("tr", element("th", line.heading, scope="row"), *cells, **anchor)
+    return element(
+        "tr", element("th", element("span", line.heading), scope="row"), *cells, **anchor
+    )
 
 
 def cell(entry: Entry, column: Column) -> Markup:
@@ -73,5 +75,6 @@ def count(value: int) -> Entry:
     return Entry(str(value), float(value))
 
 
-def two_lines(first: str, second: str) -> Markup:
-    return fragment([first, element("br"), second])
+def stacked(*parts: str) -> Markup:
+    """One below the other in a cell."""
+    return fragment([word for part in parts for word in (element("br"), part)][1:])

@@ -14,7 +14,7 @@ STYLE = """
   --line: #3a4048; --shade: #1f242a; --link: #8cc2ff; --mark: #4a3f10; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 64rem; background: var(--paper);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.25; font-weight: 650; margin: 0 0 .5rem; }
@@ -44,7 +44,8 @@ th, td { padding: .4rem .7rem; text-align: left; vertical-align: top; border-top
 thead th { vertical-align: bottom; background: var(--shade); color: var(--soft);
   white-space: normal; min-width: 4.5rem; overflow-wrap: normal; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper);
-  white-space: normal; min-width: 6rem; max-width: 20rem; }
+  white-space: normal; }
+tbody th span { display: block; width: max-content; max-width: min(20rem, 40vw); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 tr:target > *, figure:target figcaption { background: var(--mark); }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; margin: 0;
@@ -61,7 +62,7 @@ figcaption b { color: var(--ink); }
 details { margin: .75rem 0; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1.25rem .9rem 3rem; } h1 { font-size: 1.4rem; }
-  tbody th { max-width: 38vw; } th, td { padding: .35rem .55rem; } }
+  th, td { padding: .35rem .55rem; } }
 @media print { :root { --ink: #000; --soft: #333; --paper: #fff; --line: #bbb; --shade: #f4f4f4;
   --link: #000; --mark: #fff; } body { max-width: none; padding: 0; font-size: 10pt; }
   nav, .claim a { display: none; } .scroll { overflow: visible; border: 0; }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wganbench.records.tags import BETTER, tag_for
-from wganbench.reports.anchors import Anchor, duel_id, to_figure, to_groups
+from wganbench.reports.anchors import DUELS, Anchor, duel_id, to_figure, to_groups
 from wganbench.reports.comparison import Comparison, Duel, Row
 from wganbench.reports.picture import Picture
 from wganbench.reports.statistics import FEW_SEEDS, Estimate, share_interval
@@ -43,6 +44,7 @@ def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[
         told.append(Sentence(text, to_groups(0)))
     for metric in comparison.metrics:
         told += metric_sentences(comparison, metric, pictures)
+    told += too_few_pairs(comparison.duels)
     told += every_mode(rows, pictures)
     told += divergence(rows, pictures)
     told += [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
@@ -86,8 +88,8 @@ def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
         few = min(row.cells[metric].mean.n for row in rows) < FEW_SEEDS
         weak = f" (weak: fewer than {FEW_SEEDS} seeds in a group)" if few else ""
         return best, (
-            f"{name(rows[best[0]])} is best in {metric} ({BETTER[direction]} is better): the "
-            f"interval of its mean, {estimate_text(mean)}, lies beyond all others'{weak}."
+            f"{name(rows[best[0]])} has the best mean of {metric} ({BETTER[direction]} is better): "
+            f"its interval, {estimate_text(mean)}, lies beyond all others'{weak}."
         )
     nobody = f"No group is best beyond doubt in {metric}"
     known = [p for p, row in enumerate(rows) if row.cells[metric].mean.n]
@@ -141,12 +143,15 @@ def duel_sentences(
     comparison: Comparison, metric: str, pictures: Sequence[Picture]
 ) -> Iterator[Sentence]:
     """Each pair that differs in a metric, and those of which no difference was shown."""
+    if out_of_reach(comparison.duels):
+        return
     duels = [(i, duel) for i, duel in enumerate(comparison.duels) if duel.metric == metric]
     figure = to_figure(pictures, f"duels {metric}", f"improvement {metric}", metric, "improvement")
     shown = [(i, duel) for i, duel in duels if differs(duel)]
     hidden = [(i, duel) for i, duel in duels if not differs(duel)]
     if len(duels) > MANY:
-        text = f"In {metric} a difference was shown in {len(shown)} of {len(duels)} pairs of groups"
+        counted = f"{len(shown)} of {len(duels)} pairs of groups"
+        text = f"Run by run, a difference in {metric} was shown between {counted}"
         here = (Anchor("table", duel_id(duels[0][0])), *figure)
         yield Sentence(f"{text} (Holm's p below {LEVEL:g}).", here)
         return
@@ -156,9 +161,9 @@ def duel_sentences(
         pairs = [f"{named(duel.first)} and {named(duel.second)}" for _, duel in hidden]
         least = min(duel.p for _, duel in hidden)
         p = f" (Holm's {'p' if len(hidden) == 1 else 'smallest p'} {p_phrase(least)})"
-        text = f"No difference in {metric} was shown between {', or between '.join(pairs)}"
-        here = (Anchor("table", duel_id(hidden[0][0])), *figure)
-        yield Sentence(f"{text}{p if least >= LEVEL else ''}{out_of_reach(comparison)}.", here)
+        text = f"Run by run, no difference in {metric} was shown between "
+        text += ", or between ".join(pairs) + (p if least >= LEVEL else "")
+        yield Sentence(f"{text}.", (Anchor("table", duel_id(hidden[0][0])), *figure))
 
 
 def differs(duel: Duel) -> bool:
@@ -174,7 +179,7 @@ def difference_text(duel: Duel) -> str:
             1 - chance.value, 1 - chance.high, 1 - chance.low, chance.n, chance.method
         )
     return (
-        f"In {duel.metric} a run of {first} is better than one of {second} with probability "
+        f"Run by run, {first} is better than {second} in {duel.metric} with probability "
         f"{estimate_text(chance)} (Holm's p {p_phrase(duel.p)}, {pairing(duel.paired)} seeds)."
     )
 
@@ -183,22 +188,34 @@ def p_phrase(p: float) -> str:
     return p_text(p) if p < 0.001 else f"= {p_text(p)}"
 
 
-def out_of_reach(comparison: Comparison) -> str:
-    """That no difference could have been shown, where the pairs are too few for it.
+def out_of_reach(duels: Sequence[Duel]) -> bool:
+    """Whether no duel could have shown a difference, whatever the runs had done.
 
     The sign test on n pairs cannot fall below 2 / 2^n, nor Holm's smallest p of m such
     tests below m times that.
     """
-    duels = comparison.duels
-    if not all(duel.paired for duel in duels):
-        return ""
+    if not duels or not all(duel.paired for duel in duels):
+        return False
+    return least_p(duels, max(duel.estimate.n for duel in duels)) >= LEVEL
+
+
+def least_p(duels: Sequence[Duel], pairs: int) -> float:
+    return min(1.0, len(duels) * 2.0 ** (1 - pairs))
+
+
+def too_few_pairs(duels: Sequence[Duel]) -> Iterator[Sentence]:
+    """Where no test could show anything: that, and how many seeds could."""
+    if not out_of_reach(duels):
+        return
     most = max(duel.estimate.n for duel in duels)
-    least = min(1.0, len(duels) * 2.0 ** (1 - most))
-    if least < LEVEL:
-        return ""
-    tests = "one test" if len(duels) == 1 else f"{len(duels)} tests"
+    enough = next(n for n in itertools.count(most) if least_p(duels, n) < LEVEL)
     pairs = "one pair" if most == 1 else f"{most} pairs"
-    return f"; {tests} on {pairs} of seeds cannot show one, whatever the runs do"
+    tests = "the one test" if len(duels) == 1 else f"the {len(duels)} tests"
+    yield Sentence(
+        f"Run by run no difference was shown, nor could be: with {pairs} of seeds no p of "
+        f"{tests} can fall below {least_p(duels, most):.3f} (Holm); {enough} pairs could show one.",
+        (Anchor("table", DUELS),),
+    )
 
 
 # Runs.
