@@ -123,10 +123,22 @@ def separated(parts: Iterable[str]) -> list[str]:
 
 # What was found.
 def summary(sentences: Iterable[Sentence]) -> Markup:
-    return items(
-        element("span", sentence.text, *map(link, sentence.anchors), class_="claim")
-        for sentence in sentences
+    """A list a topic."""
+    topics: dict[str, list[Sentence]] = {}
+    for sentence in sentences:
+        topics.setdefault(sentence.topic, []).append(sentence)
+    return fragment(
+        part
+        for topic, told in topics.items()
+        for part in (
+            *([element("h3", topic if "/" in topic else topic.capitalize())] if topic else []),
+            items(map(claim, told)),
+        )
     )
+
+
+def claim(sentence: Sentence) -> Markup:
+    return element("span", sentence.text, *map(link, sentence.anchors), class_="claim")
 
 
 def link(anchor: Anchor) -> Markup:

@@ -14,13 +14,13 @@ STYLE = """
   --line: #3a4048; --shade: #1f242a; --link: #8cc2ff; --mark: #4a3f10; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--paper);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.25; font-weight: 650; margin: 0 0 .5rem; }
 h2 { font-size: 1.2rem; font-weight: 650; margin: 2.75rem 0 .75rem; padding-top: .6rem;
   border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; font-weight: 650; margin: 1.5rem 0 .5rem; }
+h3 { font-size: 1rem; font-weight: 650; margin: 1.25rem 0 .25rem; }
 p, li, dd { max-width: 46rem; }
 p { margin: .5rem 0; }
 ul { padding-left: 1.2rem; margin: .5rem 0; }
@@ -37,15 +37,15 @@ pre { background: var(--shade); border: 1px solid var(--line); border-radius: 4p
 .scroll { overflow-x: auto; margin: .75rem 0; border: 1px solid var(--line); border-radius: 4px; }
 .scroll:focus-visible, a:focus-visible, button:focus-visible, summary:focus-visible {
   outline: 2px solid var(--link); outline-offset: 1px; }
-table { border-collapse: collapse; width: 100%; font-size: .88rem; line-height: 1.4; }
-caption { text-align: left; padding: .5rem .7rem; caption-side: top; }
-th, td { padding: .4rem .7rem; text-align: left; vertical-align: top; border-top: 1px solid
+table { border-collapse: collapse; width: 100%; font-size: .86rem; line-height: 1.4; }
+caption { text-align: left; padding: .5rem .5rem; caption-side: top; }
+th, td { padding: .4rem .5rem; text-align: left; vertical-align: top; border-top: 1px solid
   var(--line); font-weight: 400; white-space: nowrap; }
 thead th { vertical-align: bottom; background: var(--shade); color: var(--soft);
-  white-space: normal; min-width: 4.5rem; overflow-wrap: normal; }
+  white-space: normal; overflow-wrap: normal; }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--paper);
   white-space: normal; }
-tbody th span { display: block; width: max-content; max-width: min(20rem, 40vw); }
+tbody th span { display: block; width: max-content; max-width: min(20rem, 44vw); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 tr:target > *, figure:target figcaption { background: var(--mark); }
 th button { font: inherit; color: inherit; background: none; border: 0; padding: 0; margin: 0;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wganbench.records.tags import BETTER, tag_for
 from wganbench.reports.anchors import DUELS, Anchor, duel_id, to_figure, to_groups
@@ -29,10 +29,11 @@ MANY = 12
 
 @dataclass(frozen=True)
 class Sentence:
-    """A claim, and where in the report it can be checked."""
+    """A claim, where in the report it can be checked, and what it is about."""
 
     text: str
     anchors: tuple[Anchor, ...] = ()
+    topic: str = ""
 
 
 def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[Sentence]:
@@ -43,12 +44,13 @@ def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[
         text = f"There is one group, {name(rows[0])}: nothing to compare it with."
         told.append(Sentence(text, to_groups(0)))
     for metric in comparison.metrics:
-        told += metric_sentences(comparison, metric, pictures)
-    told += too_few_pairs(comparison.duels)
-    told += every_mode(rows, pictures)
-    told += divergence(rows, pictures)
-    told += [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
-    return told
+        sentences = metric_sentences(comparison, metric, pictures)
+        told += [replace(sentence, topic=metric) for sentence in sentences]
+    runs = [*too_few_pairs(comparison.duels), *every_mode(rows, pictures)]
+    runs += divergence(rows, pictures)
+    notes = [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
+    told += [replace(sentence, topic="runs") for sentence in runs]
+    return [*told, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
 
 
 def name(row: Row) -> str:
@@ -155,8 +157,11 @@ def duel_sentences(
         here = (Anchor("table", duel_id(duels[0][0])), *figure)
         yield Sentence(f"{text} (Holm's p below {LEVEL:g}).", here)
         return
-    for position, duel in shown:
-        yield Sentence(difference_text(duel), (Anchor("table", duel_id(position)), *figure))
+    for winner in dict.fromkeys(winner_of(duel) for _, duel in shown):
+        won = [(i, duel) for i, duel in shown if winner_of(duel) == winner]
+        than = listed([won_text(duel) for _, duel in won])
+        text = f"Run by run, {named(winner)} is better in {metric} {than}."
+        yield Sentence(text, (Anchor("table", duel_id(won[0][0])), *figure))
     if hidden:
         pairs = [f"{named(duel.first)} and {named(duel.second)}" for _, duel in hidden]
         least = min(duel.p for _, duel in hidden)
@@ -171,16 +176,20 @@ def differs(duel: Duel) -> bool:
     return duel.p < LEVEL and (duel.estimate.low > 0.5 or duel.estimate.high < 0.5)
 
 
-def difference_text(duel: Duel) -> str:
-    first, second, chance = named(duel.first), named(duel.second), duel.estimate
-    if chance.value < 0.5:
-        first, second = second, first
-        chance = Estimate(
-            1 - chance.value, 1 - chance.high, 1 - chance.low, chance.n, chance.method
-        )
+def winner_of(duel: Duel) -> str:
+    return duel.first if duel.estimate.value >= 0.5 else duel.second
+
+
+def won_text(duel: Duel) -> str:
+    """Than which group, how probably, and how sure that is."""
+    loser, chance = duel.second, duel.estimate
+    if winner_of(duel) == duel.second:
+        low, high = 1 - chance.high, 1 - chance.low
+        loser = duel.first
+        chance = Estimate(1 - chance.value, low, high, chance.n, chance.method)
     return (
-        f"Run by run, {first} is better than {second} in {duel.metric} with probability "
-        f"{estimate_text(chance)} (Holm's p {p_phrase(duel.p)}, {pairing(duel.paired)} seeds)."
+        f"than {named(loser)} with probability {estimate_text(chance)} "
+        f"(Holm's p {p_phrase(duel.p)}, {pairing(duel.paired)} seeds)"
     )
 
 
