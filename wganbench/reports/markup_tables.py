@@ -41,7 +41,7 @@ def table(
     head = element("thead", element("tr", *(header(column, sortable) for column in columns)))
     body = element("tbody", *(row(line, columns[1:]) for line in lines))
     kind = {"class_": "sortable"} if sortable else {}
-    inside = element("table", element("caption", caption), head, body, **kind)
+    inside = element("table", element("caption", element("span", caption)), head, body, **kind)
     return element("div", inside, class_="scroll", role="region", tabindex="0", aria_label=caption)
 
 

@@ -39,6 +39,8 @@ pre { background: var(--shade); border: 1px solid var(--line); border-radius: 4p
   outline: 2px solid var(--link); outline-offset: 1px; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; line-height: 1.4; }
 caption { text-align: left; padding: .5rem .5rem; caption-side: top; }
+caption span { position: sticky; left: .5rem; }
+thead th:first-child { position: sticky; left: 0; z-index: 1; }
 th, td { padding: .4rem .5rem; text-align: left; vertical-align: top; border-top: 1px solid
   var(--line); font-weight: 400; white-space: nowrap; }
 thead th { vertical-align: bottom; background: var(--shade); color: var(--soft);
@@ -63,11 +65,12 @@ details { margin: .75rem 0; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1.25rem .9rem 3rem; } h1 { font-size: 1.4rem; }
   th, td { padding: .35rem .55rem; } }
-@media print { :root { --ink: #000; --soft: #333; --paper: #fff; --line: #bbb; --shade: #f4f4f4;
-  --link: #000; --mark: #fff; } body { max-width: none; padding: 0; font-size: 10pt; }
+@media print { :root { color-scheme: light; --ink: #000; --soft: #333; --paper: #fff; --line: #bbb;
+  --shade: #f4f4f4; --link: #000; --mark: #fff; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
   nav, .claim a { display: none; } .scroll { overflow: visible; border: 0; }
   table { font-size: 7.5pt; } th, td { white-space: normal; padding: .2rem .35rem; }
-  tbody th { position: static; } th button { text-decoration: none; }
+  tbody th, thead th:first-child { position: static; } th button { text-decoration: none; }
   th button::after { content: none !important; }
   figure, tr, pre { break-inside: avoid; } h2, h3, caption { break-after: avoid; } }
 """
