@@ -12,7 +12,7 @@ from reported_runs import leave_run
 from rich.console import Console
 
 from wganbench.cli import main
-from wganbench.comparison_view import decimals, estimate_text, print_comparison
+from wganbench.comparison_view import print_comparison
 from wganbench.config import ConfigError
 from wganbench.reports.budgets import At, parse_at, value_at
 from wganbench.reports.comparison import Comparison, compare
@@ -20,6 +20,7 @@ from wganbench.reports.export import as_csv, write_files
 from wganbench.reports.groups import choose_keys, differing, group_runs
 from wganbench.reports.records import find_runs, not_begun
 from wganbench.reports.statistics import Estimate, mean_interval
+from wganbench.reports.wording import decimals, estimate_text
 from wganbench.sweeps.ledger import add_jobs
 
 GOOD = {"modes/covered": 8.0, "modes/high_quality": 0.95, "wasserstein/exact": 0.05}

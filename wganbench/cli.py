@@ -175,6 +175,10 @@ def compare(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the files; else PATH/comparison.")
     ] = None,
+    animate: Annotated[
+        bool,
+        typer.Option("--animate", help="A GIF of all groups learning (needs log.animation=true)."),
+    ] = False,
 ) -> None:
     """Which settings are better, and how sure that is: figures with intervals over seeds.
 
@@ -186,7 +190,7 @@ def compare(
     from wganbench.comparison_view import print_comparison, print_files
     from wganbench.reports.budgets import parse_at
     from wganbench.reports.comparison import compare as compare_runs
-    from wganbench.reports.export import write_files
+    from wganbench.reports.files import write_all
     from wganbench.reports.records import find_runs, not_begun
 
     runs = find_runs(paths)
@@ -199,9 +203,8 @@ def compare(
         [str(path) for path in paths],
     )
     folder = out or paths[0] / "comparison"
-    write_files(comparison, folder)
     print_comparison(comparison)
-    print_files(folder)
+    print_files(write_all(comparison, folder, animate))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wganbench.reports.wording import estimate_text, p_text, pairing
+
 if TYPE_CHECKING:
     from wganbench.reports.comparison import Comparison, Duel
-    from wganbench.reports.statistics import Estimate
 
 SHOWN_DUELS = 12
 """More pairs than these are left to comparison.csv."""
@@ -72,8 +73,8 @@ def duel_table(duels: list[Duel]) -> Table:
         table.add_row(
             Text(f"{duel.first}, {duel.second}"),
             estimate_text(duel.estimate),
-            "< .001" if duel.p < 0.001 else f"{duel.p:.3f}",
-            "paired" if duel.paired else "unpaired",
+            p_text(duel.p),
+            pairing(duel.paired),
         )
     return table
 
@@ -91,32 +92,10 @@ def heading(console: Console, text: str) -> None:
     console.print(text, style="bold", markup=False)
 
 
-def estimate_text(estimate: Estimate) -> str:
-    """A figure with its interval, or with the reason why it has none.
-
-    Digits follow the width of the interval: what it leaves open is not printed.
-    """
-    if not math.isfinite(estimate.value):
-        return "-"
-    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)):
-        return f"{estimate.value:.4g} (no interval)"
-    digits = decimals(estimate.high - estimate.low)
-    low, high = (f"{bound:.{digits}f}" for bound in (estimate.low, estimate.high))
-    return f"{estimate.value:.{digits}f} [{low}, {high}]"
-
-
-def decimals(width: float) -> int:
-    """Decimals that show two digits of an interval's width.
-
-    >>> decimals(0.034), decimals(3.2), decimals(250.0)
-    (3, 1, 0)
-    """
-    return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 4
-
-
-def print_files(folder: Path, console: Console | None = None) -> None:
+def print_files(files: Mapping[str, Path], console: Console | None = None) -> None:
     """Where the comparison's files are."""
     from wganbench.result import from_here
 
     console = console or Console(highlight=False)
-    console.print(f"tables:      {from_here(folder)}/comparison.csv", soft_wrap=True, markup=False)
+    for name, path in files.items():
+        console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True, markup=False)

@@ -240,7 +240,7 @@ def budget_sentence(rows: Sequence[Row]) -> str:
         if known and max(known) <= min(known) * 1.001:
             equal.append(words)
         elif known:
-            unequal.append(f"{words} {min(known):.3g} to {max(known):.3g}")
+            unequal.append(f"{words} {min(known):.0f} to {max(known):.0f}")
     same = f"equal {', '.join(equal)}" if equal else "no equal budget"
     other = f"; {', '.join(unequal)} (--at compares at an equal one)" if unequal else ""
     return f"at the end of each run: {same}{other}"

@@ -1,0 +1,132 @@
+"""How the compared runs came to be: versions, seeds, and the commands that make them again.
+
+Folders may be a stranger's: YAML is read as plain data, and what could hide something in
+a terminal, or is no override, makes no command.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wganbench.records.folder import read_run
+from wganbench.reports.comparison import DEFAULT_METRICS, Comparison
+from wganbench.reports.groups import choose_keys
+from wganbench.reports.records import RunRecord, printable
+
+LARGEST = 1_000_000
+"""Bytes of YAML that are read; Hydra's files have a few thousand."""
+
+
+def versions_of(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
+    """Every package's distinct versions in run.json, and the devices; empty where none says."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        try:
+            stored = read_run(run.path)
+        except (OSError, ValueError):
+            continue
+        named = stored.get("versions")
+        pairs = dict(named) if isinstance(named, dict) else {}
+        if stored.get("device"):
+            pairs["device"] = stored["device"]
+        for package, version in pairs.items():
+            known = found.setdefault(printable(str(package)), {})
+            known[printable(str(version))] = None
+    return {package: tuple(known) for package, known in found.items()}
+
+
+def sweep_commands(runs: Iterable[RunRecord], paths: Iterable[str]) -> dict[Path, str]:
+    """The last `wganbench sweep` of every folder that holds Hydra's multirun.yaml."""
+    folders = dict.fromkeys([*(Path(path).resolve() for path in paths), *parents(runs)])
+    found = {folder: sweep_command(folder / "multirun.yaml") for folder in folders}
+    return {folder: command for folder, command in found.items() if command}
+
+
+def train_commands(runs: Iterable[RunRecord], swept: Iterable[Path]) -> list[str]:
+    """`wganbench train` for the runs outside the folders of sweeps, as far as it is known."""
+    folders = set(swept)
+    alone = [run for run in runs if run.path.parent not in folders]
+    commands = [train_command(run.path / ".hydra" / "overrides.yaml") for run in alone]
+    return [command for command in commands if command]
+
+
+def parents(runs: Iterable[RunRecord]) -> list[Path]:
+    return list(dict.fromkeys(run.path.parent for run in runs))
+
+
+def sweep_command(file: Path) -> str:
+    """Empty where the file is missing or is not Hydra's."""
+    content: Any = read_yaml(file)
+    for key in ("hydra", "overrides"):
+        content = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return ""
+    task, hydra = content.get("task"), content.get("hydra")
+    chosen = [word for word in hydra or [] if word != "hydra.mode=MULTIRUN"]
+    return command("sweep", [*(task or []), *chosen]) if isinstance(task, list) else ""
+
+
+def train_command(file: Path) -> str:
+    """Empty where the file is missing or is not Hydra's."""
+    content = read_yaml(file)
+    return command("train", content) if isinstance(content, list) else ""
+
+
+def command(verb: str, overrides: Sequence[Any]) -> str:
+    """Quoted for a shell; empty where a word is no override or cannot be shown as it is.
+
+    >>> command("sweep", ["loss=bce,gp", "seed=range(0,5)"])
+    "wganbench sweep loss=bce,gp 'seed=range(0,5)'"
+    >>> command("train", ["--config-dir=/tmp/x"])
+    ''
+    """
+    for word in overrides:
+        if not isinstance(word, str) or not word.isprintable() or word.startswith("-"):
+            return ""
+    return shlex.join(["wganbench", verb, *overrides])
+
+
+def read_yaml(file: Path) -> Any:
+    """Plain data; None for what cannot be read."""
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST:
+            return None
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+
+
+def compare_command(comparison: Comparison) -> str:
+    """The command line that makes this comparison, with what is not the default."""
+    runs, words = comparison.runs, ["wganbench", "compare", *comparison.paths]
+    keys = [key for key, _ in comparison.rows[0].group.values]
+    if keys != (choose_keys(runs) or ["loss.name"]):
+        words += [word for key in keys for word in ("--by", key)]
+    usual = tuple(tag for tag in DEFAULT_METRICS if any(tag in run.final for run in runs))
+    if comparison.metrics != usual:
+        words += [word for metric in comparison.metrics for word in ("--metric", metric)]
+    if comparison.at:
+        words += ["--at", f"{comparison.at.budget}={comparison.at.amount!r}"]
+    return shlex.join(printable(word) for word in words)
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Seeds in a line, neighbours together.
+
+    >>> seeds_text([0, 1, 2, 3, 7, 9, 10])
+    '0 to 3, 7, 9, 10'
+    """
+    spans: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if spans and seed == spans[-1][-1] + 1:
+            spans[-1].append(seed)
+        else:
+            spans.append([seed])
+    return ", ".join(
+        f"{span[0]} to {span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in spans
+    )

@@ -1,0 +1,276 @@
+"""A comparison in words: no sentence says more than the intervals allow."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wganbench.records.tags import BETTER, tag_for
+from wganbench.reports.anchors import DUELS, Anchor, duel_id, to_figure, to_groups
+from wganbench.reports.comparison import Comparison, Duel, Row
+from wganbench.reports.picture import Picture
+from wganbench.reports.statistics import FEW_SEEDS, Estimate, share_interval
+from wganbench.reports.wording import (
+    bounds_text,
+    estimate_text,
+    has_interval,
+    listed,
+    p_text,
+    pairing,
+)
+
+LEVEL = 0.05
+"""A duel whose adjusted p-value is not below this shows nothing."""
+
+MANY = 12
+"""Beyond this number of groups or pairs they are counted, not told one by one."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A claim, where in the report it can be checked, and what it is about."""
+
+    text: str
+    anchors: tuple[Anchor, ...] = ()
+    topic: str = ""
+
+
+def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[Sentence]:
+    """What was found, metric by metric; the runs; then what a reader has to know."""
+    rows = comparison.rows
+    told: list[Sentence] = []
+    if len(rows) == 1:
+        text = f"There is one group, {name(rows[0])}: nothing to compare it with."
+        told.append(Sentence(text, to_groups(0)))
+    for metric in comparison.metrics:
+        sentences = metric_sentences(comparison, metric, pictures)
+        told += [replace(sentence, topic=metric) for sentence in sentences]
+    runs = [*too_few_pairs(comparison.duels), *every_mode(rows, pictures)]
+    runs += divergence(rows, pictures)
+    notes = [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
+    told += [replace(sentence, topic="runs") for sentence in runs]
+    return [*told, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
+
+
+def name(row: Row) -> str:
+    return named(row.group.label)
+
+
+def named(label: str) -> str:
+    return label or "(no name)"
+
+
+# Metrics.
+def metric_sentences(
+    comparison: Comparison, metric: str, pictures: Sequence[Picture]
+) -> Iterator[Sentence]:
+    """Who is best, or that nobody is, and which pairs differ."""
+    rows, figure = comparison.rows, to_figure(pictures, metric)
+    if len(rows) == 1:
+        mean = rows[0].cells[metric].mean
+        if mean.n:
+            text = f"The mean of {metric} over {runs_text(mean.n)} is {estimate_text(mean)}."
+            yield Sentence(text, (*to_groups(0), *figure))
+    elif tag_for(metric).direction not in ("up", "down"):
+        text = f"{metric} describes the groups and ranks none of them."
+        yield Sentence(text, (*to_groups(), *figure))
+    else:
+        positions, text = best_text(rows, metric)
+        yield Sentence(text, (*to_groups(*positions), *figure))
+        yield from duel_sentences(comparison, metric, pictures)
+
+
+def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
+    """The groups that the sentence is about, and the sentence."""
+    best = [position for position, row in enumerate(rows) if metric in row.best]
+    direction = tag_for(metric).direction
+    if best:
+        mean = rows[best[0]].cells[metric].mean
+        few = min(row.cells[metric].mean.n for row in rows) < FEW_SEEDS
+        weak = f" (weak: fewer than {FEW_SEEDS} seeds in a group)" if few else ""
+        return best, (
+            f"{name(rows[best[0]])} has the best mean of {metric} ({BETTER[direction]} is better): "
+            f"its interval, {estimate_text(mean)}, lies beyond all others'{weak}."
+        )
+    nobody = f"No group is best beyond doubt in {metric}"
+    known = [p for p, row in enumerate(rows) if row.cells[metric].mean.n]
+    if not known:
+        return [], f"{nobody}: none has a value of it."
+    sign = 1 if direction == "up" else -1
+    top = max(sign * rows[p].cells[metric].mean.value for p in known)
+    first = [p for p in known if sign * rows[p].cells[metric].mean.value == top]
+    end = {"up": "highest", "down": "lowest"}[direction]
+    if len(first) > 1:
+        names = listed([name(rows[p]) for p in first])
+        return first, f"{nobody}: {names} share the {end} mean, {sign * top:.4g}."
+    leader = rows[first[0]]
+    others = [row for row in rows if row is not leader]
+    mean_text = estimate_text(leader.cells[metric].mean)
+    doubt = why_not_best(leader, others, metric, sign)
+    return first, f"{nobody}: the {end} mean, {mean_text}, is that of {name(leader)}{doubt}."
+
+
+def why_not_best(leader: Row, others: Sequence[Row], metric: str, sign: int) -> str:
+    """What keeps the group with the best mean from being called best; empty for no interval."""
+    ours = leader.cells[metric].mean
+    without = [row for row in others if row.cells[metric].mean.n == 0]
+    if without:
+        return f", and there is no value in {names_of(without)}"
+    if not has_interval(ours):
+        return ""
+    silent = [row for row in others if not has_interval(row.cells[metric].mean)]
+    if silent:
+        return f", but there is no interval for {names_of(silent)}"
+    near = ours.low if sign > 0 else -ours.high
+    reached = [row for row in others if near <= far_end(row.cells[metric].mean, sign)]
+    if reached:
+        theirs = "that" if len(reached) == 1 else "those"
+        return f", whose interval overlaps {theirs} of {names_of(reached)}"
+    lost = leader.diverged / len(leader.group.runs)
+    safer = [row for row in others if row.diverged / len(row.group.runs) < lost]
+    return f", but a larger share of its runs diverged than of {names_of(safer)}"
+
+
+def far_end(mean: Estimate, sign: int) -> float:
+    return mean.high if sign > 0 else -mean.low
+
+
+def names_of(rows: Sequence[Row]) -> str:
+    return listed([name(row) for row in rows]) if len(rows) <= MANY else f"{len(rows)} others"
+
+
+# Pairs of groups.
+def duel_sentences(
+    comparison: Comparison, metric: str, pictures: Sequence[Picture]
+) -> Iterator[Sentence]:
+    """Each pair that differs in a metric, and those of which no difference was shown."""
+    if out_of_reach(comparison.duels):
+        return
+    duels = [(i, duel) for i, duel in enumerate(comparison.duels) if duel.metric == metric]
+    figure = to_figure(pictures, f"duels {metric}", f"improvement {metric}", metric, "improvement")
+    shown = [(i, duel) for i, duel in duels if differs(duel)]
+    hidden = [(i, duel) for i, duel in duels if not differs(duel)]
+    if len(duels) > MANY:
+        counted = f"{len(shown)} of {len(duels)} pairs of groups"
+        text = f"Run by run, a difference in {metric} was shown between {counted}"
+        here = (Anchor("table", duel_id(duels[0][0])), *figure)
+        yield Sentence(f"{text} (Holm's p below {LEVEL:g}).", here)
+        return
+    for winner in dict.fromkeys(winner_of(duel) for _, duel in shown):
+        won = [(i, duel) for i, duel in shown if winner_of(duel) == winner]
+        than = listed([won_text(duel) for _, duel in won])
+        text = f"Run by run, {named(winner)} is better in {metric} {than}."
+        yield Sentence(text, (Anchor("table", duel_id(won[0][0])), *figure))
+    if hidden:
+        pairs = [f"{named(duel.first)} and {named(duel.second)}" for _, duel in hidden]
+        least = min(duel.p for _, duel in hidden)
+        p = f" (Holm's {'p' if len(hidden) == 1 else 'smallest p'} {p_phrase(least)})"
+        text = f"Run by run, no difference in {metric} was shown between "
+        text += ", or between ".join(pairs) + (p if least >= LEVEL else "")
+        yield Sentence(f"{text}.", (Anchor("table", duel_id(hidden[0][0])), *figure))
+
+
+def differs(duel: Duel) -> bool:
+    """Whether both the adjusted p-value and the interval speak for a difference."""
+    return duel.p < LEVEL and (duel.estimate.low > 0.5 or duel.estimate.high < 0.5)
+
+
+def winner_of(duel: Duel) -> str:
+    return duel.first if duel.estimate.value >= 0.5 else duel.second
+
+
+def won_text(duel: Duel) -> str:
+    """Than which group, how probably, and how sure that is."""
+    loser, chance = duel.second, duel.estimate
+    if winner_of(duel) == duel.second:
+        low, high = 1 - chance.high, 1 - chance.low
+        loser = duel.first
+        chance = Estimate(1 - chance.value, low, high, chance.n, chance.method)
+    return (
+        f"than {named(loser)} with probability {estimate_text(chance)} "
+        f"(Holm's p {p_phrase(duel.p)}, {pairing(duel.paired)} seeds)"
+    )
+
+
+def p_phrase(p: float) -> str:
+    return p_text(p) if p < 0.001 else f"= {p_text(p)}"
+
+
+def out_of_reach(duels: Sequence[Duel]) -> bool:
+    """Whether no duel could have shown a difference, whatever the runs had done.
+
+    The sign test on n pairs cannot fall below 2 / 2^n, nor Holm's smallest p of m such
+    tests below m times that.
+    """
+    if not duels or not all(duel.paired for duel in duels):
+        return False
+    return least_p(duels, max(duel.estimate.n for duel in duels)) >= LEVEL
+
+
+def least_p(duels: Sequence[Duel], pairs: int) -> float:
+    return min(1.0, len(duels) * 2.0 ** (1 - pairs))
+
+
+def too_few_pairs(duels: Sequence[Duel]) -> Iterator[Sentence]:
+    """Where no test could show anything: that, and how many seeds could."""
+    if not out_of_reach(duels):
+        return
+    most = max(duel.estimate.n for duel in duels)
+    enough = next(n for n in itertools.count(most) if least_p(duels, n) < LEVEL)
+    pairs = "one pair" if most == 1 else f"{most} pairs"
+    tests = "the one test" if len(duels) == 1 else f"the {len(duels)} tests"
+    yield Sentence(
+        f"Run by run no difference was shown, nor could be: with {pairs} of seeds no p of "
+        f"{tests} can fall below {least_p(duels, most):.3f} (Holm); {enough} pairs could show one.",
+        (Anchor("table", DUELS),),
+    )
+
+
+# Runs.
+def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sentence]:
+    """In how many finished runs every mode of the data is covered."""
+    figure = to_figure(pictures, "every mode", "all modes", "modes/covered")
+    shares = [(i, row, row.all_modes) for i, row in enumerate(rows) if row.all_modes is not None]
+    if len(shares) > MANY:
+        whole = sum(share.value == 1 for _, _, share in shares)
+        text = f"{whole} of {len(shares)} groups cover every mode at the end of all finished runs."
+        yield Sentence(text, (*to_groups(), *figure))
+        return
+    for position, row, share in shares:
+        hits = round(share.value * share.n)
+        text = f"{name(row)} covers every mode at the end of {hits} of {share.n} finished runs"
+        yield Sentence(f"{text} ({bounds_text(share)}).", (*to_groups(position), *figure))
+
+
+def divergence(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sentence]:
+    """Which groups lost runs, and what their means are then made of."""
+    figure = to_figure(pictures, "diverged", "divergence")
+    finished = sum(len(row.group.finished) for row in rows)
+    lossy = [(position, row) for position, row in enumerate(rows) if row.diverged]
+    if not lossy:
+        text = f"No run diverged, of {finished} that finished."
+        yield Sentence(text, (*to_groups(), *figure))
+    elif len(lossy) > MANY:
+        lost = sum(row.diverged for _, row in lossy)
+        text = f"{lost} of {finished} finished runs diverged, in {len(lossy)} of {len(rows)} groups"
+        yield Sentence(f"{text}; the means are those of the others.", (*to_groups(), *figure))
+    else:
+        for position, row in lossy:
+            yield Sentence(lost_text(row), (*to_groups(position), *figure))
+
+
+def lost_text(row: Row) -> str:
+    finished = len(row.group.finished)
+    share = bounds_text(share_interval(row.diverged, finished))
+    if row.diverged == finished:
+        whole = "The one finished run" if finished == 1 else f"All {finished} finished runs"
+        return f"{whole} of {name(row)} diverged ({share}): it has no means."
+    return (
+        f"{row.diverged} of {finished} finished runs of {name(row)} diverged ({share}); its "
+        "means are those of the others."
+    )
+
+
+def runs_text(count: int) -> str:
+    return "one run" if count == 1 else f"{count} runs"

@@ -1,0 +1,62 @@
+"""Figures in words: alike in the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wganbench.reports.statistics import Estimate
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """A figure with its interval, or with the reason why it has none.
+
+    Digits follow the width of the interval: what it leaves open is not printed.
+    """
+    if not math.isfinite(estimate.value):
+        return "-"
+    if not has_interval(estimate):
+        return f"{estimate.value:.4g} (no interval)"
+    digits = decimals(estimate.high - estimate.low)
+    low, high = (f"{bound:.{digits}f}" for bound in (estimate.low, estimate.high))
+    return f"{estimate.value:.{digits}f} [{low}, {high}]"
+
+
+def has_interval(estimate: Estimate) -> bool:
+    return math.isfinite(estimate.low) and math.isfinite(estimate.high)
+
+
+def bounds_text(estimate: Estimate) -> str:
+    """The interval alone, in a sentence."""
+    if not has_interval(estimate):
+        return "no interval"
+    digits = decimals(estimate.high - estimate.low)
+    return f"95 % interval {estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
+
+
+def decimals(width: float) -> int:
+    """Decimals that show two digits of an interval's width.
+
+    >>> decimals(0.034), decimals(3.2), decimals(250.0)
+    (3, 1, 0)
+    """
+    return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 4
+
+
+def p_text(p: float) -> str:
+    return "< .001" if p < 0.001 else f"{p:.3f}"
+
+
+def pairing(paired: bool) -> str:
+    return "paired" if paired else "unpaired"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["bce", "clip", "gp"])
+    'bce, clip and gp'
+    """
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
