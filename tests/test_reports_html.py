@@ -116,6 +116,12 @@ def test_a_clear_winner_is_named_with_its_intervals(tmp_path: Path) -> None:
     assert lines[7:] == [f"{comparison.notes[-1].capitalize()}."]
 
 
+def test_a_winner_by_few_runs_is_called_weak(tmp_path: Path) -> None:
+    two_losses(tmp_path, 4)
+    (first, *_) = told(compared(tmp_path))
+    assert first.endswith("lies beyond all others' (weak: fewer than 5 values in a group).")
+
+
 def test_nobody_is_best_where_intervals_overlap(tmp_path: Path) -> None:
     for seed in range(8):
         leave_run(tmp_path, "gp", seed, {"wasserstein/exact": 0.2 + 0.02 * (seed % 4)})
@@ -418,8 +424,13 @@ def test_a_browser_shows_sorts_and_asks_for_nothing(tmp_path: Path, browser: Any
     header.locator("button").click()
     assert order() == ["bce", "clip", "gp", "wasserstein"], "what is absent stays last"
     assert header.get_attribute("aria-sort") == "descending"
-    page.locator("#groups thead button", has_text="group").click()
+    name = page.locator("#groups thead button", has_text="group")
+    name.click()
     assert header.get_attribute("aria-sort") is None
+    name.click()
+    assert order() == ["wasserstein", "gp", "clip", "bce"]
+    header.locator("button").click()
+    assert order() == ["gp", "clip", "bce", "wasserstein"], "what is absent goes last"
     page.locator(".claim a", has_text="[table]").first.click()
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]

@@ -88,7 +88,7 @@ def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
     if best:
         mean = rows[best[0]].cells[metric].mean
         few = min(row.cells[metric].mean.n for row in rows) < FEW_SEEDS
-        weak = f" (weak: fewer than {FEW_SEEDS} seeds in a group)" if few else ""
+        weak = f" (weak: fewer than {FEW_SEEDS} values in a group)" if few else ""
         return best, (
             f"{name(rows[best[0]])} has the best mean of {metric} ({BETTER[direction]} is better): "
             f"its interval, {estimate_text(mean)}, lies beyond all others'{weak}."
