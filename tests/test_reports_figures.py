@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -321,10 +322,12 @@ def test_without_known_modes_their_number_is_drawn_itself(
 
 @pytest.mark.parametrize("name", [r"$\frac$", "_hidden", "a$b"])
 def test_names_from_run_folders_are_no_formulas(tmp_path: Path, name: str) -> None:
-    for kind in ("ring8", name):
-        for seed in range(2):
-            rows, more = course("gp", seed), {"data.name": kind}
-            leave_run(tmp_path, "gp", seed, rows[-1][1], "completed", rows, 40, **more)
+    for seed in range(2):
+        leave(tmp_path, "gp", seed)
+        file = leave(tmp_path, "gp", 10 + seed) / "run.json"
+        stored = json.loads(file.read_text())
+        stored["config"]["data"]["name"] = name  # as a stranger may have written it
+        file.write_text(json.dumps(stored))
     comparison = compare(find_runs([tmp_path]), by=["data.name"])
     for draw in FIGURES.values():
         if (drawing := draw(comparison)) is not None:

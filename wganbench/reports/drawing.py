@@ -189,7 +189,8 @@ def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> No
 def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """One legend under all panels, where it hides nothing; as many columns as fit."""
     room = figure.get_figwidth() * CHARACTERS
-    columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + 8))))
+    widths = [len(label) + 8 for label in labels]
+    columns = len(labels) if sum(widths) <= room else max(1, int(room / max(widths)))
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (-(-len(labels) // columns) - 1))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
                   fontsize=9.5, handlelength=3.2)  # fmt: skip
