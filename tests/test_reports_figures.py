@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -303,6 +304,36 @@ def test_a_value_that_exploded_does_not_flatten_the_rest(tmp_path: Path) -> None
     axes = panel(drawn(draw_curves(compare(find_runs([tmp_path])))), "Exact")
     assert axes.get_ylim()[1] < 1e300
     assert [text.get_text() for text in axes.texts] == ["cut: values reach 1e+300"]
+
+
+def test_without_known_modes_their_number_is_drawn_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wganbench.reports.groups.count_modes", lambda _: None)
+    leave_samples(leave(tmp_path, "gp", 0), range(8))
+    comparison = compare(find_runs([tmp_path]))
+    axes = panel(drawn(draw_curves(comparison)), "Modes covered")
+    assert axes.get_title(loc="left") == "Modes covered" and axes.get_ylabel() == "modes"
+    counts = [row["modes/covered"] for _, row in course("gp", 0)]
+    np.testing.assert_allclose(y(lines(axes, "mean")[0]), counts)
+    (samples,) = drawn(draw_samples_figure(comparison)).axes
+    assert lines(samples, "reals") and not lines(samples, "modes")
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", "_hidden", "a$b"])
+def test_names_from_run_folders_are_no_formulas(tmp_path: Path, name: str) -> None:
+    for seed in range(2):
+        leave(tmp_path, "gp", seed)
+        file = leave(tmp_path, "gp", 10 + seed) / "run.json"
+        stored = json.loads(file.read_text())
+        stored["config"]["data"]["name"] = name  # as a stranger may have written it
+        file.write_text(json.dumps(stored))
+    comparison = compare(find_runs([tmp_path]), by=["data.name"])
+    for draw in FIGURES.values():
+        if (drawing := draw(comparison)) is not None:
+            drawn(drawing)
+    texts = legend_texts(drawn(draw_curves(comparison)))
+    assert {text.strip().replace(r"\$", "$") for text in texts} >= {"ring8", name}
 
 
 # Samples.

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from wganbench.records.pictures import animation, figure_to_rgb
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import thinned
-from wganbench.reports.drawing import Look, left_out_text, looks, shown_groups
+from wganbench.reports.drawing import Look, left_out_text, literal, looks, shown_groups
 from wganbench.reports.groups import Group
 from wganbench.reports.picture import Picture
 from wganbench.reports.records import RunRecord
@@ -45,7 +45,9 @@ def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
     kept = thinned(steps, MOST_FRAMES)
     styles = looks(comparison)
     seeds = {group.label: run.seed for group, run in chosen}
-    strips = {label: strip(f"{label}, seed {seeds[label]}", styles[label]) for label in found}
+    strips = {
+        label: strip(f"{literal(label)}, seed {seeds[label]}", styles[label]) for label in found
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     pictures = [side_by_side([(strips[g], at(f, step)) for g, f in found.items()]) for step in kept]
     animation(pictures, target, SECONDS_PER_FRAME)

@@ -19,6 +19,7 @@ from wganbench.reports.drawing import (
     keep_in_view,
     key_below,
     left_out_text,
+    literal,
     looks,
     new_figure,
     plain,
@@ -92,7 +93,7 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
         if comparison.at:
             axes.axvline(comparison.at.amount, color=GREY, linewidth=1)
     handles = [sample_of(styles[group.label]) for group in groups]
-    labels = [group.label for group in groups]
+    labels = [literal(group.label) for group in groups]
     if any(panel.tag == "wasserstein/exact" for panel in panels) and floors(groups):
         handles.append(Line2D([], [], **REFERENCE))
         labels.append("floor (reals against reals)")

@@ -143,6 +143,16 @@ def axis_label(tag: str) -> str:
     return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
 
 
+def literal(text: str) -> str:
+    """A name from a run's folder as matplotlib shall show it: no formula, never empty.
+
+    >>> print(literal("a$b$"), literal("_a"))
+    a\\$b\\$  _a
+    """
+    shown = text.replace("$", r"\$") or "runs"
+    return f" {shown}" if shown.startswith("_") else shown  # else no legend would show it
+
+
 def runs_text(groups: Iterable[Group]) -> str:
     """How many finished runs stand behind a figure."""
     numbers = [len(group.finished) for group in groups]
@@ -179,7 +189,8 @@ def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> No
 def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """One legend under all panels, where it hides nothing; as many columns as fit."""
     room = figure.get_figwidth() * CHARACTERS
-    columns = max(1, min(len(labels), int(room / (max(map(len, labels)) + 8))))
+    widths = [len(label) + 8 for label in labels]
+    columns = len(labels) if sum(widths) <= room else max(1, int(room / max(widths)))
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * (-(-len(labels) // columns) - 1))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False,
                   fontsize=9.5, handlelength=3.2)  # fmt: skip

@@ -17,6 +17,7 @@ from wganbench.reports.drawing import (
     Look,
     axis_label,
     left_out_text,
+    literal,
     looks,
     new_figure,
     plain,
@@ -83,7 +84,7 @@ def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, 
             all_estimates += estimate
         handles.append(Line2D([], [], color=look.color, marker=look.marker, linestyle="",
                               markersize=6))  # fmt: skip
-        labels.append(f"{group.label}: {correlation_text(correlations)}")
+        labels.append(f"{literal(group.label)}: {correlation_text(correlations)}")
     plain(axes, "", "exact $W_1$ (data units)", axis_label(tag))
     widen(axes, all_exact, all_estimates)
     if tag == ESTIMATES[0]:

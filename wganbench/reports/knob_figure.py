@@ -19,6 +19,7 @@ from wganbench.reports.drawing import (
     axis_label,
     hues,
     key_below,
+    literal,
     looks,
     new_figure,
     plain,
@@ -67,7 +68,7 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
     columns = min(2, len(metrics))
     rows = math.ceil(len(metrics) / columns)
     name = key.rpartition(".")[2]
-    title = f"What {name} does"
+    title = f"What {literal(name)} does"
     width = max(4.6 * columns, 6.0)
     figure = new_figure(width, 3.6 * rows + 0.9, title)
     for i, metric in enumerate(metrics):
@@ -78,7 +79,9 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
                marker=line.look.marker if line.values else "")
         for line in [*lines, *without]
     ]  # fmt: skip
-    labels = [line.label for line in lines] + [without_text(line, name) for line in without]
+    labels = [literal(line.label) for line in lines] + [
+        without_text(line, name) for line in without
+    ]
     key_below(figure, handles, labels)
     groups = [row.group for line in [*lines, *without] for row in line.rows]
     caption = (
@@ -93,7 +96,9 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
 def without_text(line: Series, name: str) -> str:
     """What stands in the legend for a group without the knob."""
     lost, runs = line.rows[0].diverged, len(line.rows[0].group.finished)
-    return f"{line.label} (has no {name}" + f"; {lost} of {runs} diverged" * bool(lost) + ")"
+    return (
+        f"{literal(line.label)} (has no {name}" + f"; {lost} of {runs} diverged" * bool(lost) + ")"
+    )
 
 
 def any_lost(lines: Sequence[Series]) -> bool:
@@ -139,7 +144,7 @@ def draw_metric(
         if mean.n:
             axes.axhline(mean.value, color=line.look.color, linestyle=line.look.line, linewidth=1.6,
                          gid="without")  # fmt: skip
-    plain(axes, "", key, axis_label(metric))
+    plain(axes, "", literal(key), axis_label(metric))
     positive = [value for value in values if value > 0]
     if len(positive) == len(values):
         axes.set_xscale("log")
@@ -190,7 +195,7 @@ def lost_text(lines: Sequence[Series], values: Sequence[float]) -> dict[float, s
     for line in lines:
         for value, row in zip(line.values, line.rows, strict=True):
             if row.diverged:
-                name = f"{line.label} " if len(lines) > 1 else ""
+                name = f"{literal(line.label)} " if len(lines) > 1 else ""
                 share = row.diverged / len(row.group.finished)
                 found[value].append(f"{name}{share:.0%} diverged")
     return {value: "\n".join(texts) for value, texts in found.items() if texts}

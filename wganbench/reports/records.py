@@ -128,8 +128,8 @@ def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
 
 def count_modes(path: Path) -> int | None:
     """The modes of the data that a run's stored configuration describes."""
-    modes = read_modes(path)
-    return None if modes is None else len(modes.centres)
+    modes = getattr(stored_target(path), "modes", None)
+    return None if modes is None else len(modes)
 
 
 @dataclass(frozen=True)
@@ -143,19 +143,27 @@ class Modes:
 
 
 def read_modes(path: Path) -> Modes | None:
-    """The modes of the data that a run's stored configuration describes; None without any."""
+    """The modes of a run's data; None where it has none, or they are no mixture's."""
+    from wganbench.data.mixture import Mixture
+    from wganbench.training.runs import stored_config
+
+    target = stored_target(path)
+    if not isinstance(target, Mixture):
+        return None
+    protocol = stored_config(path).evaluate.protocol
+    return Modes(target.modes.numpy(), target.weights.numpy(), target.sigma, protocol)
+
+
+def stored_target(path: Path) -> object:
+    """The data that a run's stored configuration describes; None where that cannot be told."""
     from wganbench.data.registry import build
     from wganbench.training.runs import stored_config
 
     try:
-        config = stored_config(path)
-        target: Any = build(config.data.kind, config.data.options)
+        data = stored_config(path).data
+        return build(data.kind, data.options)
     except ValueError:  # another version's, or a stranger's
         return None
-    if getattr(target, "modes", None) is None:
-        return None
-    centres, weights = target.modes.numpy(), target.weights.numpy()
-    return Modes(centres, weights, float(target.sigma), config.evaluate.protocol)
 
 
 def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:

@@ -20,6 +20,7 @@ from wganbench.reports.drawing import (
     Look,
     key_below,
     left_out_text,
+    literal,
     looks,
     new_figure,
     shown_groups,
@@ -101,7 +102,7 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
             look, plane = styles[group.label], planes.get(row)
             draw_cell(axes, run, samples, modes[row], plane, look)
             if column == 0:
-                axes.set_ylabel(group.label.replace(" ", "\n"), fontsize=11)
+                axes.set_ylabel(literal(group.label).strip().replace(" ", "\n"), fontsize=11)
     draw_key(figure, any(m is not None for m in modes))
     return Drawing("samples", title, caption(comparison, groups, seeds, planes), figure)
 
@@ -182,12 +183,17 @@ def draw_cell(
     if len(plane.axes) == samples.fakes.shape[1]:
         draw_fakes(axes, samples.fakes, plane, look)
     if modes is not None and fits:
-        hits = mode_coverage(
-            samples.fakes, modes.centres, modes.sigma, modes.weights, modes.protocol
-        )
-        title += f", {hits.covered}/{len(modes.centres)} modes"
-        draw_modes(axes, plane.of(modes.centres), np.array(hits.counts))
+        counts = mode_counts(samples.fakes, modes)
+        title += f", {(counts > 0).sum()}/{len(counts)} modes"
+        draw_modes(axes, plane.of(modes.centres), counts)
     axes.set_title(title, fontsize=9.5)
+
+
+def mode_counts(fakes: np.ndarray, modes: Modes) -> np.ndarray:
+    """Points of high quality at each mode, by the run's own protocol where it fits the data."""
+    protocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
+    found = mode_coverage(fakes, modes.centres, modes.sigma, modes.weights, protocol)
+    return np.array(found.counts)
 
 
 def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, look: Look) -> None:

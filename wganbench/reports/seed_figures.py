@@ -16,6 +16,7 @@ from wganbench.reports.drawing import (
     by_rank,
     key_below,
     left_out_text,
+    literal,
     looks,
     new_figure,
     plain,
@@ -44,7 +45,7 @@ def draw_ranking(comparison: Comparison) -> Drawing | None:
     for place, row in enumerate(rows):
         draw_row(axes, place, row, row.cells[metric], styles[row.group.label])
     plain(axes, "", axis_label(metric))
-    axes.set_yticks(range(len(rows)), [row.group.label for row in rows])
+    axes.set_yticks(range(len(rows)), [literal(row.group.label) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     better = "higher" if tag_for(metric).direction == "up" else "lower"
     groups = [row.group for row in rows]
@@ -105,7 +106,7 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
     window = min(finite) - edge, max(finite) + edge
     styles = looks(comparison)
     title = f"How many runs get how far: {words(metric)}"
-    figure = new_figure(7.0, 4.9, title)
+    figure = new_figure(7.6, 4.9, title)
     axes = figure.add_subplot()
     for group in groups:
         look = styles[group.label]
@@ -120,7 +121,9 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
     for group in groups:
         values = cells[group.label].values
         lost = sum(map(math.isnan, values))
-        labels.append(f"{group.label} (n = {len(values)}" + f", {lost} diverged" * bool(lost) + ")")
+        labels.append(
+            f"{literal(group.label)} (n = {len(values)}" + f", {lost} diverged" * bool(lost) + ")"
+        )
     key_below(figure, [sample_of(styles[group.label]) for group in groups], labels)
     caption = (
         f"For each value of {words(metric)} the share of a group's runs that come to {word} it "
