@@ -27,6 +27,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for metric in comparison.metrics:
         heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
         console.print(metric_table(comparison, metric))
+        if any(metric in row.best for row in comparison.rows):
+            console.print("* its interval lies beyond all others'", style="dim")
     if any(row.all_modes for row in comparison.rows):
         heading(console, "runs with every mode covered")
         console.print(modes_table(comparison))
@@ -52,8 +54,6 @@ def metric_table(comparison: Comparison, metric: str) -> Table:
             estimate_text(cell.mean),
             estimate_text(cell.iqm),
         )
-    if any(metric in row.best for row in comparison.rows):
-        table.add_row(Text("* its interval lies beyond all others'", style="dim"))
     return table
 
 
