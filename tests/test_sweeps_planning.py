@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from training_configs import tiny
 
 from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
-from wganbench.sweeps import estimate, launch, local
+from wganbench.records.lock import RunLock
+from wganbench.sweeps import estimate, launch, ledger, local
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.footprint import Footprint, Meter, footprint
 from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
@@ -273,3 +275,16 @@ def test_a_stack_that_starts_afresh_once_goes_on_when_it_is_halved(tmp_path: Pat
     assert len(first.jobs) == 2 and len(second.jobs) == 3
     assert not any(job.config.overwrite for job in (*first.jobs, *second.jobs))
     assert [job.folder for job in (*first.jobs, *second.jobs)] == [j.folder for j in stack.jobs]
+
+
+def test_processes_that_enter_jobs_at_once_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = jobs(tmp_path, 3)
+    held = RunLock(tmp_path / ".sweep.lock")
+    threading.Timer(0.3, held.release).start()
+    add_jobs(tmp_path, every)
+    assert [job.folder for job in read_jobs(tmp_path)] == [job.folder for job in every]
+    monkeypatch.setattr(ledger, "PATIENCE_SECONDS", 0.1)
+    with RunLock(tmp_path / ".sweep.lock"), pytest.raises(ConfigError, match="in use"):
+        add_jobs(tmp_path, every)

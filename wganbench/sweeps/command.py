@@ -21,7 +21,7 @@ from wganbench.sweeps.launch import (
     plan_sweep,
     train_alone,
 )
-from wganbench.sweeps.ledger import read_jobs
+from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.naming import named
 from wganbench.sweeps.tally import standing
 from wganbench.sweeps.watcher import Watcher
@@ -76,6 +76,9 @@ class Sweep:
         self.plan = plan_sweep(jobs, make_crew(*choice))
         if self.plan_only:
             self.estimate = estimate_seconds(self.plan)
+        else:
+            # Whoever launches them: what a process loses is known to be missing.
+            add_jobs(jobs[0].folder.parent, jobs)
         return not self.plan_only
 
     def _launch(self, jobs: list[Job], choice: Choice) -> list[float]:

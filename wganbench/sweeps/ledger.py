@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from wganbench.records.lock import RunBusy, RunLock
 
 FORMAT = 1
 FILE = "sweep.json"
+PATIENCE_SECONDS = 30.0
+PAUSE_SECONDS = 0.05
 ARMS = ("loss.name", "data.name")
 """Keys whose choice brings others with it."""
 
@@ -47,20 +50,28 @@ def read_jobs(folder: Path) -> list[Job]:
 def add_jobs(folder: Path, jobs: Sequence[Job]) -> None:
     """Enter jobs that are not in the sweep yet; the file is replaced in one step.
 
-    Raises ConfigError while another process writes it.
+    Waits while another process does the same. Raises ConfigError when that takes long.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with RunLock(folder / ".sweep.lock"):
-            known = read_jobs(folder)
-            there = {job.folder.name for job in known}
-            every = [*known, *(job for job in jobs if job.folder.name not in there)]
-            if len(every) == len(known):
-                return
+    with _writing(folder / ".sweep.lock"):
+        known = read_jobs(folder)
+        there = {job.folder.name for job in known}
+        every = [*known, *(job for job in jobs if job.folder.name not in there)]
+        if len(every) > len(known):
             content = {"format": FORMAT, "jobs": [_row(job) for job in every]}
             write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
-    except RunBusy as error:
-        raise ConfigError(str(error)) from error
+
+
+def _writing(path: Path) -> RunLock:
+    """The lock of the file; another process holds it for a moment at a time."""
+    began = time.monotonic()
+    while True:
+        try:
+            return RunLock(path)
+        except RunBusy as error:
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                raise ConfigError(str(error)) from error
+        time.sleep(PAUSE_SECONDS)
 
 
 def _row(job: Job) -> dict[str, Any]:

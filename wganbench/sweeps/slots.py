@@ -32,8 +32,8 @@ def local_slots(
 
     >>> [slot.device for slot in local_slots("auto", 2, gpus=2, cores=8)]
     ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']
-    >>> local_slots("cpu", 1, gpus=0, cores=2)
-    [Slot(device='cpu', threads=1), Slot(device='cpu', threads=1)]
+    >>> [(slot.device, slot.threads) for slot in local_slots("cpu", 1, gpus=0, cores=2)]
+    [('cpu', 1), ('cpu', 1)]
     """
     if devices == "auto":
         devices = [f"cuda:{i}" for i in range(gpus)] or ["cpu"]
