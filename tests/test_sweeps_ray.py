@@ -27,7 +27,7 @@ from wganbench.training.runs import train_runs
 
 ray = pytest.importorskip("ray")
 
-SETTINGS = {"train.steps": 600, "checkpoint.every_n_steps": 20, "log.every_n_steps": 20}
+SETTINGS = {"train.steps": 400, "checkpoint.every_n_steps": 20, "log.every_n_steps": 20}
 
 
 class TwoNodes:
@@ -169,10 +169,10 @@ def test_every_stack_has_a_gpu_and_neither_a_killed_worker_nor_a_lost_node_costs
     assert "worker died" in lost and "node" in lost
     assert seen.started[4:] and all(begun >= 40 for _, _, _, begun in seen.started[4:])
     assert all(each_step_once(job) for job in every)
-    for job in every:
-        alone = tmp_path / "alone" / job.folder.name
-        train_runs([job.config], [alone], device="cpu")
-        ours, lone = read_table(job.folder / "metrics.csv"), read_table(alone / "metrics.csv")
+    alone = [tmp_path / "alone" / job.folder.name for job in every]
+    train_runs([job.config for job in every], alone, device="cpu")
+    for job, folder in zip(every, alone, strict=True):
+        ours, lone = read_table(job.folder / "metrics.csv"), read_table(folder / "metrics.csv")
         assert ours["loss/critic"] == lone["loss/critic"]
     nodes.second = nodes.cluster.add_node(**nodes.has)
 

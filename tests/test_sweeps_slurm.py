@@ -31,7 +31,7 @@ SETTINGS = {
     "cluster": "local", "stacks": 2, "gpus_per_stack": 0, "cpus_per_stack": 1, "mem_gb": 4,
     "timeout_min": 60, "requeues": 3, "setup": [], "slurm": {},
 }  # fmt: skip
-TRAINING = {"train.steps": 600, "checkpoint.every_n_steps": 20, "log.every_n_steps": 20}
+TRAINING = {"train.steps": 300, "checkpoint.every_n_steps": 20, "log.every_n_steps": 20}
 
 
 def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
@@ -75,7 +75,7 @@ def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     assert len(requeued) == 2 and requeued[1] >= 40, "saved where it stood, and went on"
     for job in every:
         steps = read_table(job.folder / "metrics.csv")["step"]
-        assert steps == list(range(0, 601, 20))
+        assert steps == list(range(0, 301, 20))
     train_runs([every[0].config], [tmp_path / "alone"], device="cpu")
     ours, alone = (read_table(f / "metrics.csv") for f in (every[0].folder, tmp_path / "alone"))
     assert ours["loss/critic"] == alone["loss/critic"]
