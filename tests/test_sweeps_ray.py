@@ -142,7 +142,7 @@ def test_files_travel_as_they_change_and_never_outside_their_folder(tmp_path: Pa
 def test_every_stack_has_a_gpu_and_neither_a_killed_worker_nor_a_lost_node_costs_a_run(
     nodes: TwoNodes, tmp_path: Path
 ) -> None:
-    every = jobs(tmp_path, 4)
+    every = jobs(tmp_path, 4, **{"train.steps": 1500})
     reached: dict[int, int] = {}
     done: list[str] = []
 
@@ -167,13 +167,13 @@ def test_every_stack_has_a_gpu_and_neither_a_killed_worker_nor_a_lost_node_costs
     assert len(done) == 2
     lost = " ".join(line for line in seen.lines if "a Ray task was lost" in line)
     assert "worker died" in lost and "node" in lost
-    assert seen.started[4:] and all(begun >= 40 for _, _, _, begun in seen.started[4:])
+    assert seen.started[4:] and all(begun >= 20 for _, _, _, begun in seen.started[4:])
     assert all(each_step_once(job) for job in every)
-    alone = [tmp_path / "alone" / job.folder.name for job in every]
-    train_runs([job.config for job in every], alone, device="cpu")
-    for job, folder in zip(every, alone, strict=True):
-        ours, lone = read_table(job.folder / "metrics.csv"), read_table(folder / "metrics.csv")
-        assert ours["loss/critic"] == lone["loss/critic"]
+    # The first steps of the run alone, which no decay of the rates tells from a longer one.
+    (short,) = jobs(tmp_path / "alone", 1, **{"train.steps": 300})
+    train_runs([short.config], [short.folder], device="cpu")
+    lone = read_table(short.folder / "metrics.csv")["loss/critic"]
+    assert read_table(every[0].folder / "metrics.csv")["loss/critic"][: len(lone)] == lone
     nodes.second = nodes.cluster.add_node(**nodes.has)
 
 
