@@ -216,7 +216,8 @@ def search(data: str, loss: str, trials: int, extra: list[str], out: Path) -> No
     for row in stages[-1]:
         print(f"  {row['score']:.3f} {row['trial']}", flush=True)
     command = f"--data {data} --loss {loss} --trials {trials}"
-    write_tuned(data, loss, stages[-1][0]["trial"], " -- ".join([command, *extra]))
+    command = " ".join([command, *(["--", *extra] if extra else [])])
+    write_tuned(data, loss, stages[-1][0]["trial"], command)
 
 
 def write_tuned(data: str, loss: str, trial: dict[str, object], command: str) -> None:

@@ -63,7 +63,7 @@ class RayCrew:
                 "auto, cpu or cuda"
             )
         wanted = {kind, str(config.sweep.devices)} - {"auto"}
-        nodes = self._nodes(start=False)
+        nodes = self._nodes()
         gpus = sum(node.get("GPU", 0) for node in nodes)
         if "cuda" in wanted and not gpus:
             raise ConfigError("the Ray cluster has no GPU; use device=auto or device=cpu")
@@ -87,10 +87,10 @@ class RayCrew:
             fitting = min(fitting, node.get("GPU", 0) / self.gpus_per_stack)
         return int(fitting + 1e-9)
 
-    def _nodes(self, start: bool) -> list[dict[str, float]]:
+    def _nodes(self) -> list[dict[str, float]]:
         """What every node has. Ray on this machine is not started for that."""
         ray = import_ray()
-        if self.address == "local" and not (start or ray.is_initialized()):
+        if self.address == "local" and not ray.is_initialized():
             import torch
 
             gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
