@@ -27,11 +27,16 @@ def preset_names(group: str) -> list[str]:
 
 
 def read_preset(group: str, name: str) -> dict[str, Any]:
-    """Values of ``conf/<group>/<name>.yaml``; raises ValueError for an unknown name."""
+    """Values of ``conf/<group>/<name>.yaml``, without what it asks of other groups.
+
+    Raises ValueError for an unknown name.
+    """
     path = conf_directory() / group / f"{name}.yaml"
     if not path.is_file():
         raise ValueError(unknown(group, name, preset_names(group)))
-    return dict(yaml.safe_load(path.read_text()) or {})
+    values = dict(yaml.safe_load(path.read_text()) or {})
+    values.pop("defaults", None)
+    return values
 
 
 def describe_preset(group: str, name: str) -> str:

@@ -14,6 +14,9 @@ from wganbench.presets import conf_directory
 GROUPS = ("loss", "data", "network", "train", "tuned", "experiment")
 """The folders of conf/ that hold choices, as in ``loss=gp``."""
 
+OVERRIDES_NETWORK = "override /network@"
+"""How the YAML of a data set chooses a network in its own defaults list."""
+
 
 def directories(config_dir: str | Path | None = None) -> tuple[Path, ...]:
     """Where YAML files are looked for: the user's own folder first, then the project's."""
@@ -51,10 +54,23 @@ def default_choice(group: str) -> str | None:
 def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
     """Every key that exists under the choices ``{group: name}``, groups themselves included."""
     keys = [*base_values(), *GROUPS]
+    chosen = suggested_choices(chosen, where) | dict(chosen)
     for group in ("loss", "data", "network", "train"):
         name = chosen.get(group) or default_choice(group) or ""
         keys += preset_values(group, name, where)
     return list(dict.fromkeys(keys))
+
+
+def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[str, str]:
+    """The network that the chosen data asks for, where it does."""
+    data = chosen.get("data") or default_choice("data")
+    for folder in where:
+        path = folder / "data" / f"{data}.yaml"
+        if path.is_file():
+            entries = read(path).get("defaults", [])
+            pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+            return {"network": str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)}
+    return {}
 
 
 def all_keys(where: Sequence[Path]) -> list[str]:

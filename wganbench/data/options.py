@@ -85,9 +85,15 @@ class SwissRollOptions(Options):
 
 
 @dataclass(kw_only=True)
-class PointsOptions(Options):
-    path: str
+class HeldOutOptions(Options):
+    """A finite set, of which ``held_out_share`` is kept from training."""
+
     held_out_share: float = field(metadata={"above": 0, "below": 1})
+
+
+@dataclass(kw_only=True)
+class PointsOptions(HeldOutOptions):
+    path: str
 
 
 OptionsType = TypeVar("OptionsType", bound=Options)

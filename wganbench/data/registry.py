@@ -12,6 +12,7 @@ from typing import Any
 
 from wganbench.data.options import (
     GridOptions,
+    HeldOutOptions,
     MixtureOptions,
     Options,
     PointsOptions,
@@ -118,6 +119,12 @@ def build_points(options: PointsOptions) -> Target:
     return points.Points(table, options.held_out_share, options.train_points, options.train_seed)
 
 
+def build_digits(options: HeldOutOptions) -> Target:
+    from wganbench.data import images
+
+    return images.load_digits(options.held_out_share, options.train_points, options.train_seed)
+
+
 DATASETS: Registry[Dataset] = Registry("data")
 
 for row in (
@@ -162,6 +169,13 @@ for row in (
         build_points,
         "a cloud of points of your own, from a .npy or .csv file",
         "ours",
+    ),
+    Dataset(
+        "digits",
+        HeldOutOptions,
+        build_digits,
+        "1 797 handwritten digits of 8x8 pixels, with their classes",
+        "scikit-learn load_digits; UCI, Alpaydin & Kaynak 1998",
     ),
 ):
     DATASETS.register(row.kind, row)
