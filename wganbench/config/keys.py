@@ -69,7 +69,8 @@ def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[
         if path.is_file():
             entries = read(path).get("defaults", [])
             pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-            return {"network": str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)}
+            networks = [str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)]
+            return {"network": networks[-1]} if networks else {}
     return {}
 
 
