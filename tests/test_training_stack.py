@@ -280,7 +280,7 @@ def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
 
 
 def test_eps_is_uniform_and_one_a_point() -> None:
-    eps = Stack([tiny("gp")], CPU)._draws()["mixing"](20_000, stream_generator(0, "mixing", 0))
+    eps = Stack([tiny("gp")], CPU)._draws(0)["mixing"](20_000, stream_generator(0, "mixing", 0))
     assert eps.shape == (20_000,)
     assert 0 <= eps.min() < 1e-3 and 0.999 < eps.max() < 1
     assert float(eps.mean()) == pytest.approx(0.5, abs=0.01)
