@@ -58,6 +58,12 @@ class SlurmCrew:
                 "Slurm gives the devices: with hydra/launcher=slurm, device is auto, cpu or "
                 "cuda, and sweep.devices is auto"
             )
+        if config.sweep.stacks_per_device != 1:
+            raise ConfigError(
+                f"sweep.stacks_per_device={config.sweep.stacks_per_device}: with "
+                "hydra/launcher=slurm every stack is a job of its own, with "
+                "hydra.launcher.gpus_per_stack GPUs"
+            )
         if config.device == "cpu":
             self.gpus_per_stack = 0
         with tempfile.TemporaryDirectory() as folder:

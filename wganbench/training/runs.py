@@ -106,9 +106,7 @@ def train_runs(
 def _claim(config: RunConfig, folder: RunFolder) -> None:
     """Make a locked folder ready: emptied with overwrite, else its run must be this one."""
     if config.overwrite:
-        for path in folder.path.glob("*"):
-            if path.is_file() and path.name != ".lock":
-                path.unlink()
+        folder.empty()
     elif folder.run_json.exists() and identity(stored_config(folder.path)) != identity(config):
         raise ConfigError(
             f"{folder.path} holds a run with other settings; give another name=..., "
