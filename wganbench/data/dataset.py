@@ -14,7 +14,8 @@ from wganbench.data.target import Target
 class Dataset:
     """A kind of data, as ``kind:`` names it in YAML. A row: ``DATASETS.register(kind, row)``.
 
-    ``options`` is a dataclass that extends `Options`; ``build`` gets an instance of it.
+    ``options`` is a dataclass that extends `Options`; ``build`` gets an instance of it. The
+    options ``root`` and ``download`` say where files lie, and are no part of a run's identity.
     """
 
     kind: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
@@ -125,8 +126,8 @@ def load_cifar10(root: str, download: bool) -> Images:
     folder = Path(root).expanduser()
     try:
         with warnings.catch_warnings():
-            # The published files were pickled by a NumPy whose ways a new one warns of.
-            warnings.simplefilter("ignore")
+            # The published files were pickled by a NumPy whose ways some newer ones warn of.
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             train, test = (
                 CIFAR10(folder, train=train, download=download) for train in (True, False)
             )
