@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from data_files import picture_options
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +58,9 @@ PRESETS = [(group, name) for group in GROUPS for name in preset_names(group)]
 
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)
-def test_every_yaml_composes_and_validates(group: str, name: str, tmp_path: Path) -> None:
+def test_every_yaml_composes_and_validates(
+    group: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     overrides = [f"{group}={name}"]
     if group == "tuned" and name != "none":
         loss, data = name.split("-", 1)
@@ -65,6 +68,9 @@ def test_every_yaml_composes_and_validates(group: str, name: str, tmp_path: Path
     if (group, name) == ("data", "points"):
         np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(1000, 2)))
         overrides.append(f"data.path={tmp_path / 'cloud.npy'}")
+    elif group == "data":
+        options = picture_options(name, tmp_path, monkeypatch)
+        overrides += [f"data.{key}={value}" for key, value in options.items()]
     config = compose(overrides)
     assert isinstance(config, RunConfig)
     if group in ("loss", "data", "network"):
