@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wganbench.networks.conv_layers import Conv, Grid, picture_normalization
+from wganbench.networks.conv_layers import Conv, Grid, exact, picture_normalization
 from wganbench.networks.dcgan import HALVINGS
 from wganbench.networks.layers import Activation, Linear
 from wganbench.networks.pair import Latent, Pair
@@ -102,7 +102,7 @@ class Critic(nn.Module):
         self.output = Linear(options.width, 1, None)
 
     def forward(self, x: Float[Tensor, "n c s s"]) -> Float[Tensor, " n"]:
-        score: Tensor = self.output(self.blocks(x).float().mean(dim=(2, 3)))
+        score: Tensor = self.output(exact(self.blocks(x)).mean(dim=(2, 3)))
         return score.squeeze(-1)
 
 
