@@ -317,6 +317,8 @@ def digits(loss: str, runs: int, kind: str, **settings: Any) -> list[RunConfig]:
         values = to_dict(config) | {part: chosen[part] for part in ("data", "network")}
         values["network"] |= {"width": 8, "latent_dim": 5}
         values["network"] |= settings
+        # Adam would turn a gradient that is nothing but rounding into a whole step.
+        values["train"]["optimizer"] = "sgd"
         configs.append(from_dict(values))
     return configs
 
@@ -330,12 +332,10 @@ def test_a_run_in_a_stack_equals_the_run_alone(kind: str, loss: str) -> None:
     for r, config in enumerate(configs):
         alone = trained([config], 1)
         assert together.scalars()[r] == pytest.approx(alone.scalars()[0], rel=1e-3, abs=1e-5)
-        # Adam turns a gradient that is only rounding into a whole step of its rate.
         for network in ("critic", "generator"):
             left, right = together.run_parameters(r, network), alone.run_parameters(0, network)
-            apart = [(left[k] - right[k]).abs() > 1e-5 + 1e-4 * right[k].abs() for k in right]
-            count = sum(int(mask.sum()) for mask in apart)
-            assert count <= 0.01 * sum(mask.numel() for mask in apart)
+            for k in right:
+                torch.testing.assert_close(left[k], right[k], rtol=1e-4, atol=1e-6)
     first, second = together.run_parameters(0, "critic"), together.run_parameters(1, "critic")
     assert any(not torch.allclose(first[k], second[k], rtol=1e-2) for k in first)
 
