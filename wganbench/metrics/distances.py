@@ -61,7 +61,7 @@ def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
     if reference is None or reference.judge is None:
         return {}
     result = class_coverage(reference.judge.predict(evaluation.fakes), reference.class_shares)
-    seen = reference.judge.predict(evaluation.reals).unique()
+    seen = torch.unique(reference.judge.predict(evaluation.reals))
     values = {
         "modes/covered": float(result.covered),
         "modes/coverage": result.coverage,

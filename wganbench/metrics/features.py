@@ -48,7 +48,7 @@ def read_features(extract: Features, points: Float[Tensor, "n c h w"]) -> Float[
     Raises ValueError when a batch of n points does not give (n, f) numbers.
     """
     with torch.no_grad():
-        batches = points.detach().float().cpu().split(BATCH)
+        batches = torch.split(points.detach().float().cpu(), BATCH)
         parts = [torch.as_tensor(extract(batch)).detach().cpu().double() for batch in batches]
     for batch, part in zip(batches, parts, strict=True):
         if part.ndim != 2 or len(part) != len(batch):

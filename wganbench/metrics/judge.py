@@ -130,7 +130,7 @@ class Judge:
         n, channels, *size = points.shape
         singles = points.detach().float().cpu().reshape(n * self.stacked, -1, *size)
         with torch.inference_mode():
-            parts = [read(part) for part in singles.split(BATCH)]
+            parts = [read(part) for part in torch.split(singles, BATCH)]
         return torch.cat(parts).clone()
 
 
@@ -141,7 +141,7 @@ def share_right(network: JudgeNetwork, pictures: Pictures) -> float:
         raise ValueError("pictures without classes cannot be judged")
     judge = Judge(network, 0.0, len(pictures.class_names))
     right = torch.zeros(())
-    for rows in torch.arange(len(labels)).split(BATCH):
+    for rows in torch.split(torch.arange(len(labels)), BATCH):
         guess = judge.predict(pictures.scaled(pictures.held_out_images[rows]))
         right += (guess == labels[rows].cpu()).sum()
     return float(right) / len(labels)

@@ -62,7 +62,7 @@ def _batches(m: int, steps: int, generator: torch.Generator) -> list[Tensor]:
     """Row numbers of every step: all pictures come once before one comes twice."""
     passes = -(-steps * BATCH // m)
     rows = torch.cat([torch.randperm(m, generator=generator) for _ in range(passes)])
-    return list(rows[: steps * BATCH].split(BATCH))
+    return list(torch.split(rows[: steps * BATCH], BATCH))
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:

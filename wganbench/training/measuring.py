@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,6 +101,21 @@ def stack_judge(stack: Stack) -> Judge | None:
     """
     reference = stack_reference(stack)
     return None if reference is None else reference.judge
+
+
+def mode_count(target: object) -> int:
+    """Modes of a mixture, or classes that a judge counts in pictures; 0 where there are none."""
+    modes = getattr(target, "modes", None)
+    return int(getattr(target, "class_count", 0)) if modes is None else len(modes)
+
+
+def judge_record(stack: Stack, metrics: Mapping[str, float]) -> dict[str, Any] | None:
+    """What run.json keeps of the judge behind a run's figures; None where none was asked."""
+    judge = stack.pictures.judge if stack.pictures else None
+    if judge is None:
+        return None
+    ceiling = metrics.get("modes/ceiling")
+    return {"accuracy": judge.accuracy, "sha256": judge.sha256, "ceiling": ceiling}
 
 
 def floor_key(config: RunConfig) -> str:
