@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import entr, rel_entr
 from torch import Tensor
 
@@ -17,7 +17,9 @@ class ClassCoverage:
     """Result of `class_coverage`.
 
     covered: classes with at least one sample.
-    coverage: share of classes with at least a fifth of their fair share n w_k.
+    coverage: share of classes with at least a fifth of their fair share n w_k among those
+    samples whose class is sure.
+    high_quality: share of all n samples whose class is sure.
     kl: KL(samples' classes || weights), nats; None where it is undefined: without a sample in
     any class, or with one in a class of weight 0.
     entropy: of the samples' classes, nats; ln K when all are equally frequent, 0 on one class.
@@ -25,11 +27,14 @@ class ClassCoverage:
 
     covered: int
     coverage: float
+    high_quality: float
     kl: float | None
     entropy: float | None
 
 
-def class_coverage(classes: Int[Tensor, " n"], weights: Float[Tensor, " K"]) -> ClassCoverage:
+def class_coverage(
+    classes: Int[Tensor, " n"], sure: Bool[Tensor, " n"], weights: Float[Tensor, " K"]
+) -> ClassCoverage:
     """Classes covered by n samples, their KL to the weights and their entropy, in nats.
 
         KL = sum_k p_k ln(p_k / w_k), H = -sum_k p_k ln p_k, with 0 ln 0 = 0
@@ -39,15 +44,22 @@ def class_coverage(classes: Int[Tensor, " n"], weights: Float[Tensor, " K"]) -> 
     Source: KL(p || uniform) of stacked digits: VEEGAN, arXiv:1705.07761.
     """
     shares = np.asarray(weights.double().cpu())
-    judged = np.asarray(classes.cpu())
+    judged, certain = np.asarray(classes.cpu()), np.asarray(sure.cpu())
     counts = np.bincount(judged[judged >= 0], minlength=len(shares))
+    good = np.bincount(judged[certain & (judged >= 0)], minlength=len(shares))
     real = shares > 0
     # Weights are quotients: a tie with the fair share must not hang on their rounding.
-    fair = counts >= FAIR_SHARE * len(judged) * shares * (1 - 1e-6)
+    fair = good >= FAIR_SHARE * len(judged) * shares * (1 - 1e-6)
     kl = entropy = None
     if counts.any():
         found = counts / counts.sum()
         entropy = float(entr(found).sum())
         divergence = float(rel_entr(found, shares).sum())
         kl = divergence if np.isfinite(divergence) else None
-    return ClassCoverage(int((counts > 0).sum()), float(fair[real].mean()), kl, entropy)
+    return ClassCoverage(
+        covered=int((counts > 0).sum()),
+        coverage=float(fair[real].mean()),
+        high_quality=float((certain & (judged >= 0)).mean()),
+        kl=kl,
+        entropy=entropy,
+    )

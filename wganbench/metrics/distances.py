@@ -60,11 +60,13 @@ def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
     reference = evaluation.pictures
     if reference is None or reference.judge is None:
         return {}
-    result = class_coverage(reference.judge.predict(evaluation.fakes), reference.class_shares)
+    fakes = reference.judge.judge(evaluation.fakes)
+    result = class_coverage(fakes.classes, fakes.sure, reference.class_shares)
     seen = torch.unique(reference.judge.predict(evaluation.reals))
     values = {
         "modes/covered": float(result.covered),
         "modes/coverage": result.coverage,
+        "modes/high_quality": result.high_quality,
         "modes/ceiling": float((seen >= 0).sum()),
         "modes/kl": result.kl,
         "modes/entropy": result.entropy,

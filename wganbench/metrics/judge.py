@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
@@ -20,6 +21,9 @@ LARGEST_SIDE = 32
 
 FEATURES = 64
 """Length of the features of one picture: the layer before the classes."""
+
+SURE_OF = 0.95
+"""Share of the held-out pictures that a judge is sure of, by the choice of its threshold."""
 
 BATCH = 500
 """Pictures judged at once."""
@@ -88,18 +92,29 @@ def judge_network(channels: int, classes: int, generator: torch.Generator) -> Ju
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a judge says of points: their classes (-1: none), and whether it is sure of them."""
+
+    classes: Int[Tensor, " n"]
+    sure: Bool[Tensor, " n"]
+
+
+@dataclass(frozen=True)
 class Judge:
     """A trained network that tells the class of a point, and how far to trust it.
 
-    accuracy: share of held-out single pictures that it puts into their own class.
     classes: K, of single pictures.
+    accuracy: share of held-out single pictures that it puts into their own class.
+    threshold: it is sure of a picture whose largest class probability reaches this; 95 % of
+    the held-out pictures do. A judge must put noise into some class too, but is rarely sure.
     stacked: pictures a point is made of, one a group of channels. With s of them a point's
     class is read as the digits of a number in base K, 0 .. K^s - 1.
     """
 
     network: JudgeNetwork
-    accuracy: float
     classes: int
+    accuracy: float = math.nan
+    threshold: float = math.nan
     stacked: int = 1
 
     @property
@@ -111,15 +126,26 @@ class Judge:
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def predict(self, points: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        """The class of each point; -1 where a pixel is not finite.
+    def judge(self, points: Float[Tensor, "n c h w"]) -> Judged:
+        """The class of each point, and whether the judge is sure of all its pictures.
 
-        For stacked pictures of classes a, b and c: 100a + 10b + c when K = 10.
+        For stacked pictures of classes a, b and c: 100a + 10b + c when K = 10. A point with
+        a pixel that is not finite has class -1.
         """
-        digits = self._each(points, lambda x: self.network(x).argmax(dim=1)).view(-1, self.stacked)
+        probability, digits = self.probabilities(points).max(dim=2)
         places = self.classes ** torch.arange(self.stacked - 1, -1, -1)
         finite = torch.isfinite(points).flatten(1).all(dim=1).cpu()
-        return torch.where(finite, (digits * places).sum(dim=1), -1)
+        classes = torch.where(finite, (digits * places).sum(dim=1), -1)
+        return Judged(classes, finite & (probability >= self.threshold).all(dim=1))
+
+    def predict(self, points: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """The class of each point alone, see `judge`."""
+        return self.judge(points).classes
+
+    def probabilities(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n s K"]:
+        """Class probabilities of each of the pictures that a point is made of."""
+        single = self._each(points, lambda x: self.network(x).softmax(dim=1))
+        return single.view(-1, self.stacked, self.classes)
 
     def features(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
         """What the classes are read from; of stacked pictures one after the other."""
@@ -128,20 +154,24 @@ class Judge:
     def _each(self, points: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
         """``read`` of every single picture in the points, (n stacked, ...)."""
         n, channels, *size = points.shape
-        singles = points.detach().float().cpu().reshape(n * self.stacked, -1, *size)
-        with torch.inference_mode():
-            parts = [read(part) for part in torch.split(singles, BATCH)]
-        return torch.cat(parts).clone()
+        singles = points.detach().float().cpu()
+        singles = singles.reshape(n * self.stacked, channels // self.stacked, *size)
+        with torch.no_grad():
+            return torch.cat([read(part) for part in torch.split(singles, BATCH)])
 
 
-def share_right(network: JudgeNetwork, pictures: Pictures) -> float:
-    """Share of the held-out pictures that the network puts into their own class."""
-    labels = pictures.held_out_labels
-    if labels is None:
+def examined(network: JudgeNetwork, pictures: Pictures, stacked: int = 1) -> Judge:
+    """The judge of a trained network: its accuracy and threshold from the held-out pictures.
+
+    Raises ValueError for pictures without classes.
+    """
+    if pictures.held_out_labels is None:
         raise ValueError("pictures without classes cannot be judged")
-    judge = Judge(network, 0.0, len(pictures.class_names))
-    right = torch.zeros(())
-    for rows in torch.split(torch.arange(len(labels)), BATCH):
-        guess = judge.predict(pictures.scaled(pictures.held_out_images[rows]))
-        right += (guess == labels[rows].cpu()).sum()
-    return float(right) / len(labels)
+    judge = Judge(network, len(pictures.class_names))
+    batches = torch.split(pictures.held_out_images, BATCH)
+    found = [judge.probabilities(pictures.scaled(batch))[:, 0].max(dim=1) for batch in batches]
+    classes = torch.cat([part.indices for part in found])
+    right = (classes == pictures.held_out_labels.cpu()).double().mean()
+    probability = torch.cat([part.values for part in found]).sort().values
+    threshold = probability[int((1 - SURE_OF) * len(probability))]
+    return replace(judge, accuracy=float(right), threshold=float(threshold), stacked=stacked)

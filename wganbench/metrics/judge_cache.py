@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wganbench.metrics.floors import cache_folder
-from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, share_right
+from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined
 from wganbench.metrics.judge_training import train_judge
 
 JUDGE_VERSION = 1
@@ -24,9 +24,10 @@ def judge_for(target: Any) -> Judge | None:
     """The judge of a target's single pictures (its ``base``), from the cache or trained now.
 
     None for a target that is not made of pictures with at least two classes. The cache,
-    ``$XDG_CACHE_HOME/wganbench/judges/<key>.pt`` (~/.cache), holds the weights; the accuracy
-    is measured on the held-out pictures each time. A cache that is corrupt, or cannot be read
-    or written, is ignored; of two processes that train at once the later one's file stays.
+    ``$XDG_CACHE_HOME/wganbench/judges/<key>.pt`` (~/.cache), holds the weights; accuracy
+    and threshold are measured on the held-out pictures each time. A cache that is corrupt,
+    or cannot be read or written, is ignored; of two processes that train at once the later
+    one's file stays.
     """
     pictures = getattr(target, "base", None)
     if pictures is None or pictures.labels is None or len(pictures.class_names) < 2:
@@ -36,8 +37,7 @@ def judge_for(target: Any) -> Judge | None:
     if network is None:
         network = train_judge(pictures)
         _write_network(file, network)
-    accuracy = share_right(network, pictures)
-    return Judge(network, accuracy, len(pictures.class_names), target.stacked)
+    return examined(network, pictures, target.stacked)
 
 
 def judge_key(pictures: Pictures) -> str:

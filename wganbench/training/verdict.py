@@ -47,8 +47,7 @@ def verdict(
     the number of modes of the target (0 when it has none), ``how`` the eyes for pictures.
     """
     lines = [
-        *(picture_lines(metrics, modes, how) if how else []),
-        _coverage(metrics, modes),
+        *(picture_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
         _distance(metrics),
         _gradient(table),
         _slope(metrics, recipe),
@@ -57,7 +56,7 @@ def verdict(
 
 
 def _coverage(metrics: Mapping[str, float], modes: int) -> str:
-    if not {"modes/covered", "modes/high_quality"} <= metrics.keys():
+    if "modes/covered" not in metrics:
         return ""
     covered, quality = metrics["modes/covered"], metrics["modes/high_quality"]
     fair = metrics["modes/coverage"] * modes

@@ -41,12 +41,13 @@ def picture_lines(metrics: Mapping[str, float], classes: int, how: Seen) -> list
 def _classes(metrics: Mapping[str, float], classes: int, how: Seen) -> str:
     if how.accuracy is None or not {"modes/covered", "modes/ceiling"} <= metrics.keys():
         return ""
-    fair = metrics["modes/coverage"] * classes
+    quality, fair = metrics["modes/high_quality"], metrics["modes/coverage"] * classes
     divergence = f"; KL {metrics['modes/kl']:.3g}" if "modes/kl" in metrics else ""
     return (
         f"{metrics['modes/covered']:.4g} of {classes} classes covered, {fair:.4g} of them with at "
         f"least a fifth of their fair share (judge: {100 * how.accuracy:.1f} % accurate; as many "
-        f"real pictures give {metrics['modes/ceiling']:.4g}){divergence}."
+        f"real pictures give {metrics['modes/ceiling']:.4g}){divergence}; the judge is sure of "
+        f"{100 * quality:.1f} % of the fakes."
     )
 
 
