@@ -15,8 +15,8 @@ JUDGE_SEED = 20170331
 
 BATCH = 64
 EPOCHS = 12
-MOST_STEPS = 2500
-"""The schedule: passes over the training pictures, but no more than so many steps."""
+LEAST_STEPS, MOST_STEPS = 60, 2500
+"""The schedule: passes over the training pictures, within so many steps."""
 
 RATE = 3e-3
 """Learning rate of AdamW, falling to 0 along a cosine."""
@@ -43,7 +43,7 @@ def train_judge(pictures: Pictures) -> JudgeNetwork:
     generator = torch.Generator().manual_seed(JUDGE_SEED)
     images, labels = pictures.images.cpu(), labels.long().cpu()
     network = judge_network(images.shape[1], len(pictures.class_names), generator)
-    steps = min(MOST_STEPS, EPOCHS * math.ceil(len(images) / BATCH))
+    steps = max(LEAST_STEPS, min(MOST_STEPS, EPOCHS * math.ceil(len(images) / BATCH)))
     network.train()
     with torch.enable_grad():
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
