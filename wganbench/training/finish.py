@@ -13,11 +13,12 @@ from wganbench.records.figure import save_png
 from wganbench.records.folder import RunFolder
 from wganbench.records.table import read_table
 from wganbench.training.animation import save_animation
-from wganbench.training.measuring import Measurement
+from wganbench.training.measuring import Measurement, judge_record, mode_count
 from wganbench.training.pictures import final_picture
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
 from wganbench.training.verdict import verdict
+from wganbench.training.verdict_pictures import seen
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def finish_run(
     if measured is not None:
         metrics |= measured.values
         table = read_table(folder.metrics_csv)
-        modes = len(getattr(stack.target, "modes", ()))
-        sentences = verdict(metrics, table, stack.algorithm.recipe, modes)
+        modes, how = mode_count(stack.target), seen(stack.pictures)
+        sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
         _save_samples(folder, measured)
         figure = final_picture(stack, run, measured.points, table, _title(recorder))
         save_png(figure, folder.figure)
@@ -60,8 +61,10 @@ def finish_run(
             save_animation(folder)
     elif status == "diverged":
         sentences = [f"Diverged: not finite from step {step} on; the figures are the last finite."]
+    judge = judge_record(stack, metrics)
     recorder.close(
         status,
+        **({"judge": judge} if judge else {}),
         step=step,
         metrics=metrics,
         seconds=seconds,

@@ -13,7 +13,7 @@ from torch import Tensor
 from wganbench.losses.recipes import Recipe
 from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
 from wganbench.records.table import Cell
-from wganbench.training.measuring import stack_floor
+from wganbench.training.measuring import mode_count, stack_floor
 from wganbench.training.stack import Stack
 
 GRID = 128
@@ -62,7 +62,7 @@ def final_picture(
     floor = stack_floor(stack, stack.config.evaluate.n)
     target, label = slope_target(stack.algorithm.recipe)
     notes = CurveNotes(
-        mode_count=None if around.modes is None else len(around.modes),
+        mode_count=mode_count(stack.target) or None,
         floor_sd=floor.sd if floor else None,
         slope_target=target,
         slope_label=label,
