@@ -356,6 +356,7 @@ def children() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.usefixtures("without_shape_checks")  # it trains twice as long as it was killed at
 def test_killed_in_the_middle_or_while_saving_it_ends_where_it_would_have(
     whole: Path, tmp_path: Path, children: list[subprocess.Popen[bytes]]
 ) -> None:
