@@ -41,7 +41,7 @@ def trained(*arms: str) -> list[list[dict[str, float]]]:
         check=True,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     ).stdout
     found: list[dict[str, float]] = json.loads(output.splitlines()[-1])
     assert len(found) == len(runs)
