@@ -14,7 +14,7 @@ import typer
 from wganbench.config.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wganbench.training.finish import RunOutcome
+    from wganbench.training.outcome import RunOutcome
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130

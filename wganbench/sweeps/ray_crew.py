@@ -19,8 +19,8 @@ from wganbench.sweeps.ray_driver import Tasks
 from wganbench.sweeps.slots import Slot, available_cores
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
+from wganbench.training.outcome import RunOutcome
 
 PROBE_SECONDS = 60.0
 OBJECT_STORE_BYTES = 200_000_000

@@ -17,8 +17,8 @@ from wganbench.sweeps.ray_connection import import_ray
 from wganbench.sweeps.ray_task import Mailbox, RemoteStack, train_remotely
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.transfer import Changes, put
-from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
+from wganbench.training.outcome import RunOutcome
 
 LISTEN_SECONDS = 0.5
 

@@ -19,8 +19,8 @@ from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
+from wganbench.training.outcome import RunOutcome
 
 LISTEN_SECONDS = 0.5
 FOLDER = ".submitit"

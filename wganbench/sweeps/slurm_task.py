@@ -17,7 +17,7 @@ from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.tally import failed, standing
 from wganbench.sweeps.training import train_stack, usable_device
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 
 CHECK_SECONDS = 1.0
 STOP = "stop"
