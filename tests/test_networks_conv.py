@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from functools import cache
 from typing import Any
 
 import pytest
@@ -309,9 +311,14 @@ def test_the_penalty_and_its_gradient_equal_the_textbooks(
 
 
 # Many networks at once.
+@cache
+def composed(loss: str, preset: str) -> RunConfig:
+    return compose([f"loss={loss}", "data=digits", f"network={preset}", "tuned=none"])
+
+
 def digits(loss: str, runs: int, kind: str, **settings: Any) -> list[RunConfig]:
     preset = {"dcgan": "dcgan8", "resnet": "resnet32"}[kind]
-    chosen = to_dict(compose([f"loss={loss}", "data=digits", f"network={preset}", "tuned=none"]))
+    chosen = copy.deepcopy(to_dict(composed(loss, preset)))
     configs = []
     for config in alike(loss, runs):
         values = to_dict(config) | {part: chosen[part] for part in ("data", "network")}
