@@ -73,7 +73,8 @@ class Grid(nn.Module):
         self.picture = (channels, size, size)
 
     def forward(self, z: Float[Tensor, "n i"]) -> Float[Tensor, "n c s s"]:
-        return self.linear(z).unflatten(1, self.picture)
+        picture: Tensor = self.linear(z).reshape(-1, *self.picture)
+        return picture
 
 
 class PictureBatchNorm(nn.BatchNorm2d):

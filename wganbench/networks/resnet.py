@@ -31,7 +31,8 @@ class ResNetOptions:
 
 def halved(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
     """Means over squares of 2 x 2."""
-    return x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean(dim=(3, 5))
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).mean(dim=(3, 5))
 
 
 def doubled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
@@ -61,12 +62,14 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
         long: Tensor = self.before(x)
+        short: Tensor
         if self.resize == "up":
-            return doubled(self.short(x)) + self.after(doubled(long))
-        long = self.after(long)
-        if self.resize == "down":
-            return self.short(halved(x)) + halved(long)
-        return x + long
+            short, long = doubled(self.short(x)), self.after(doubled(long))
+        elif self.resize == "down":
+            short, long = self.short(halved(x)), halved(self.after(long))
+        else:
+            short, long = x, self.after(long)
+        return short + long
 
 
 class FirstBlock(nn.Module):
