@@ -322,6 +322,7 @@ def test_layout_survives_and_matches_exactly_its_tags(tmp_path: Path) -> None:
 def test_the_layout_names_tags_that_exist_in_the_groups_promised() -> None:
     assert set(scalar_layout()) == {
         "Losses",
+        "Pictures",
         "Coverage",
         "Gradient norms",
         "Estimate against exact W1",
