@@ -15,7 +15,7 @@ JUDGE_SEED = 20170331
 
 BATCH = 64
 EPOCHS = 12
-LEAST_STEPS, MOST_STEPS = 60, 2500
+LEAST_STEPS, MOST_STEPS = 120, 2500
 """The schedule: passes over the training pictures, within so many steps."""
 
 RATE = 3e-3
@@ -60,9 +60,10 @@ def train_judge(pictures: Pictures) -> JudgeNetwork:
 
 def _batches(m: int, steps: int, generator: torch.Generator) -> list[Tensor]:
     """Row numbers of every step: all pictures come once before one comes twice."""
-    passes = -(-steps * BATCH // m)
+    batch = min(BATCH, m)
+    passes = -(-steps * batch // m)
     rows = torch.cat([torch.randperm(m, generator=generator) for _ in range(passes)])
-    return list(torch.split(rows[: steps * BATCH], BATCH))
+    return list(torch.split(rows[: steps * batch], batch))
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
