@@ -64,6 +64,14 @@ def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     _finish(axes, "Exact earth mover's distance")
 
 
+def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Frechet distance of the pictures, in the features that the run was measured with."""
+    _curve(axes, *series(table, "fidelity/fid"), 0, "FID")
+    axes.set_ylabel("squared feature unit")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "Frechet distance of features")
+
+
 def draw_slope(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     """The critic's slope against what the loss asks of it."""
     steps, mean = series(table, "critic/slope_mean")
@@ -100,6 +108,7 @@ def draw_gradients(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 PANELS = (
     (("modes/covered", "modes/coverage", "modes/high_quality"), draw_modes),
     (("wasserstein/exact",), draw_distance),
+    (("fidelity/fid",), draw_fid),
     (("critic/slope_mean", "critic/lipschitz"), draw_slope),
     (("grad_norm/critic", "grad_norm/generator", "grad_norm/sample"), draw_gradients),
 )

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from wganbench.data import Target
+from wganbench.data.images import Images
 from wganbench.losses.recipes import Recipe
 from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
 from wganbench.records.table import Cell
+from wganbench.training.image_pictures import watched_fakes, watched_reals
 from wganbench.training.measuring import stack_floor
 from wganbench.training.stack import Stack
 
@@ -36,12 +40,13 @@ class Surroundings:
 
 
 def progress_picture(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Figure:
-    """Reals, fakes and critic at this step."""
+    """Reals, fakes and critic at this step; of pictures the same latents at every step."""
     config = stack.configs[run]
     around = surroundings(stack, run, points)
+    reals, fakes = shown_points(stack, run, points)
     return sample_figure(
-        points["reals"].numpy(),
-        points["fakes"].numpy(),
+        reals.numpy(),
+        fakes.numpy(),
         title=f"{config.data.name}, {config.loss.name}, seed {config.seed}, "
         f"step {stack.steps_done}",
         modes=around.modes,
@@ -61,22 +66,38 @@ def final_picture(
     around = surroundings(stack, run, points)
     floor = stack_floor(stack, stack.config.evaluate.n)
     target, label = slope_target(stack.algorithm.recipe)
+    reals, fakes = shown_points(stack, run, points)
     notes = CurveNotes(
-        mode_count=None if around.modes is None else len(around.modes),
+        mode_count=mode_count(stack.target),
         floor_sd=floor.sd if floor else None,
         slope_target=target,
         slope_label=label,
     )
     return final_figure(
         table,
-        points["reals"].numpy(),
-        points["fakes"].numpy(),
+        reals.numpy(),
+        fakes.numpy(),
         title=title,
         modes=around.modes,
         critic_grid=around.critic_grid,
         arrows=around.arrows,
         notes=notes,
     )
+
+
+def shown_points(
+    stack: Stack, run: int, points: Mapping[str, Tensor]
+) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
+    """The reals and fakes to draw: those measured, of pictures the ones that are watched."""
+    if not isinstance(stack.target, Images):
+        return points["reals"], points["fakes"]
+    return watched_reals(stack, run), watched_fakes(stack, run)
+
+
+def mode_count(target: Target) -> int | None:
+    """What covered modes are counted against: modes of a mixture or classes of pictures."""
+    modes = getattr(target, "modes", None)
+    return getattr(target, "class_count", None) or None if modes is None else len(modes)
 
 
 def slope_target(recipe: Recipe) -> tuple[float | None, str]:
