@@ -93,12 +93,15 @@ def unused_knob(key: str, group: str, chosen: str, users: list[str], known: Iter
 
 
 def check_data(config: RunConfig) -> None:
-    """The data can be built, holds a batch, and suits the protocol that counts its modes."""
+    """The data can be built, holds a batch, suits network and protocol that counts its modes."""
     from wganbench.data import build
     from wganbench.metrics import check_protocol
+    from wganbench.networks import build_pair
 
+    network = config.network
     with as_config_error():
         target = build(config.data.kind, config.data.options)
+        build_pair(network.kind, network.options, target.shape, config.precision)
     points = getattr(target, "points", None)
     batch = config.train.batch_size
     if points is not None and batch > len(points):

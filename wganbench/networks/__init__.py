@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_pictures
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
 from wganbench.networks.pair import Latent, Pair, Parameters, initial_parameters
 from wganbench.registry import Registry
@@ -25,18 +26,40 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Network:
-    """A kind of network pair: its options' types and how it is built."""
+    """A kind of network pair: its options' types, how it is built, what it takes.
+
+    ``takes`` tells whether points of a shape fit, ``points`` says it in words.
+    """
 
     options: type
     build: Callable[[Any, tuple[int, ...], torch.dtype | None], Pair]
     summary: str
     source: str
+    takes: Callable[[tuple[int, ...]], bool]
+    points: str
+
+
+def takes_vectors(shape: tuple[int, ...]) -> bool:
+    """Whether points of this shape are vectors."""
+    return len(shape) == 1
+
+
+VECTORS = "points of shape (d,)"
+SIZES = [str(size) for size in HALVINGS]
+PICTURES = f"square pictures (c, s, s) of {', '.join(SIZES[:-1])} or {SIZES[-1]} pixels"
 
 
 NETWORKS: Registry[Network] = Registry("networks")
 NETWORKS.register(
     "mlp",
-    Network(MLPOptions, build_mlp, "two multi-layer perceptrons of equal size", "arXiv:1704.00028"),
+    Network(
+        MLPOptions,
+        build_mlp,
+        "two multi-layer perceptrons of equal size",
+        "arXiv:1704.00028",
+        takes_vectors,
+        VECTORS,
+    ),
 )
 NETWORKS.register(
     "pacgan",
@@ -45,6 +68,19 @@ NETWORKS.register(
         build_pacgan,
         "maxout discriminator and batch-norm generator of PacGAN's toy protocol",
         "arXiv:1712.04086",
+        takes_vectors,
+        VECTORS,
+    ),
+)
+NETWORKS.register(
+    "dcgan",
+    Network(
+        DCGANOptions,
+        build_dcgan,
+        "halving and doubling convolutions, for pictures of 8, 28 or 32 pixels",
+        "arXiv:1511.06434",
+        takes_pictures,
+        PICTURES,
     ),
 )
 
@@ -57,7 +93,16 @@ def build_pair(kind: str, options: dict[str, Any], shape: tuple[int, ...], preci
     """
     network = NETWORKS[kind]
     dtype = torch.bfloat16 if precision == "bf16" else None
-    if kind in ("mlp", "pacgan") and len(shape) != 1:
-        raise ValueError(f"network {kind!r} takes points of shape (d,); the data has {shape}")
+    if not network.takes(shape):
+        raise ValueError(
+            f"network={kind} takes {network.points}, the data has {shape}{_advice(shape)}"
+        )
     with torch.device("meta"):
         return network.build(network.options(**options), shape, dtype)
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """The network to try with points of this shape, where there is one."""
+    if takes_vectors(shape):
+        return ": try network=mlp"
+    return f": try network=dcgan{shape[1]}" if takes_pictures(shape) else ""

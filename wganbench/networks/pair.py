@@ -46,19 +46,20 @@ def initial_parameters(
 ) -> Parameters:
     """Fresh parameters by name, drawn on the CPU from ``generator``.
 
-    ``pytorch``: weights and biases U[-1/sqrt(fan_in), 1/sqrt(fan_in)], nn.Linear's own.
-    ``he``: weights N(0, 2/fan_in), biases 0 (arXiv:1502.01852). ``normal``: weights
+    ``pytorch``: weights and biases U[-1/sqrt(m), 1/sqrt(m)] with m the numbers in weight[0],
+    each layer's own start in PyTorch (for a transposed convolution m is out k^2, not its
+    fan-in). ``he``: weights N(0, 2/fan_in), biases 0 (arXiv:1502.01852). ``normal``: weights
     N(0, 0.02^2), biases 0 (DCGAN, arXiv:1511.06434). Normalisation layers start at 1 and 0.
     """
     parameters: Parameters = {}
     for prefix, layer in module.named_modules():
         own = dict(layer.named_parameters(prefix=prefix, recurse=False))
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            fan_in = layer.weight[0].numel()
+            inputs = layer.weight[0].numel() if initialization == "pytorch" else fan_in(layer)
             for name, parameter in own.items():
                 is_weight = name.endswith("weight")
                 parameters[name] = _draw(
-                    parameter.shape, initialization, fan_in, is_weight, generator
+                    parameter.shape, initialization, inputs, is_weight, generator
                 )
         else:
             for name, parameter in own.items():
@@ -67,13 +68,25 @@ def initial_parameters(
     return parameters
 
 
+def fan_in(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """How many inputs one output is a sum of, away from the border.
+
+    A transposed convolution spreads each input over k^2 outputs and has stride^2 outputs for
+    an input, so an output sums in k^2 / stride^2 of them.
+    """
+    if isinstance(layer, nn.ConvTranspose2d):
+        inputs, _, rows, columns = layer.weight.shape
+        return inputs * rows * columns / (layer.stride[0] * layer.stride[1])
+    return layer.weight[0].numel()
+
+
 def _draw(
-    shape: torch.Size, scheme: str, fan_in: int, is_weight: bool, generator: torch.Generator
+    shape: torch.Size, scheme: str, inputs: float, is_weight: bool, generator: torch.Generator
 ) -> Tensor:
     if scheme == "pytorch":
-        bound = 1 / math.sqrt(fan_in)
+        bound = 1 / math.sqrt(inputs)
         return torch.rand(shape, generator=generator).mul_(2 * bound).sub_(bound)
     if not is_weight:
         return torch.zeros(shape)
-    deviation = math.sqrt(2 / fan_in) if scheme == "he" else 0.02
+    deviation = math.sqrt(2 / inputs) if scheme == "he" else 0.02
     return torch.randn(shape, generator=generator).mul_(deviation)

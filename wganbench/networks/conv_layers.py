@@ -1,0 +1,105 @@
+"""Convolutions and their normalisations: parameters in fp32, products in the chosen precision.
+
+Pictures are tensors (n, c, h, w). Under vmap a stack of R runs becomes one convolution of
+R groups.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wganbench.networks.layers import Linear
+
+
+class Conv(nn.Conv2d):
+    """nn.Conv2d that computes in ``compute_dtype`` and keeps its parameters in fp32.
+
+    An odd kernel at stride 1 and a kernel of 4 at stride 2 give h / stride rows.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        compute_dtype: torch.dtype | None,
+        stride: int = 1,
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2)
+        self.compute_dtype = compute_dtype
+
+    def forward(self, input: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h2 w2"]:
+        dtype = self.compute_dtype or self.weight.dtype
+        assert self.bias is not None
+        weight, bias = self.weight.to(dtype), self.bias.to(dtype)
+        return F.conv2d(input.to(dtype), weight, bias, self.stride, self.padding)
+
+
+class UpConv(nn.ConvTranspose2d):
+    """nn.ConvTranspose2d of kernel 4 and stride 2, which doubles height and width.
+
+    Computes in ``compute_dtype`` and keeps its parameters in fp32.
+    """
+
+    def __init__(self, inputs: int, outputs: int, compute_dtype: torch.dtype | None) -> None:
+        super().__init__(inputs, outputs, 4, stride=2, padding=1)
+        self.compute_dtype = compute_dtype
+
+    def forward(
+        self, input: Float[Tensor, "n i h w"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "n o h2 w2"]:
+        dtype = self.compute_dtype or self.weight.dtype
+        assert self.bias is not None
+        weight, bias = self.weight.to(dtype), self.bias.to(dtype)
+        return F.conv_transpose2d(input.to(dtype), weight, bias, stride=2, padding=1)
+
+
+class Grid(nn.Module):
+    """A linear map from vectors to pictures of ``channels`` x ``size`` x ``size``."""
+
+    def __init__(
+        self, inputs: int, channels: int, size: int, compute_dtype: torch.dtype | None
+    ) -> None:
+        super().__init__()
+        self.linear = Linear(inputs, channels * size * size, compute_dtype)
+        self.picture = (channels, size, size)
+
+    def forward(self, z: Float[Tensor, "n i"]) -> Float[Tensor, "n c s s"]:
+        return self.linear(z).unflatten(1, self.picture)
+
+
+class PictureBatchNorm(nn.BatchNorm2d):
+    """Batch norm without running statistics: always those of the batch, in fp32."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, track_running_stats=False)
+
+    def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        return super().forward(input.float())
+
+
+class PictureLayerNorm(nn.Module):
+    """Layer norm over all of a picture, then a scale and a shift for each channel, in fp32.
+
+    y = weight[c] (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[c], mean and variance over
+    (c, h, w): GroupNorm with one group. Source: arXiv:1607.06450, as WGAN-GP uses it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        normed = F.layer_norm(x.float(), x.shape[1:])
+        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def picture_normalization(name: str, channels: int) -> list[nn.Module]:
+    """The normalisation of pictures named ``none``, ``layer`` or ``batch``, as a list to splice."""
+    if name == "none":
+        return []
+    return [{"layer": PictureLayerNorm, "batch": PictureBatchNorm}[name](channels)]

@@ -1,0 +1,105 @@
+"""DCGAN's critic and generator for square pictures of 8, 28 and 32 pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wganbench.networks.conv_layers import Conv, Grid, UpConv, picture_normalization
+from wganbench.networks.layers import Activation, Linear
+from wganbench.networks.pair import Latent, Pair
+
+HALVINGS = {8: 2, 28: 2, 32: 3}
+"""How often a picture of this size is halved: to a grid of 2, 7 or 4."""
+
+
+@dataclass
+class DCGANOptions:
+    """Size, activations, normalisation, initialisation and latent of a pair of DCGANs."""
+
+    width: int = field(metadata={"least": 1})
+    critic_activation: str = field(metadata={"choices": ("leaky_relu", "relu", "tanh", "softplus")})
+    generator_activation: str = field(
+        metadata={"choices": ("relu", "leaky_relu", "tanh", "softplus")}
+    )
+    critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
+    generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
+    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
+    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    latent_dim: int = field(metadata={"least": 1})
+
+
+class Critic(nn.Module):
+    """Halving convolutions of width, 2 width, ... channels, then one linear score.
+
+    The first convolution (it touches the data; without norm, as in DCGAN) and the score
+    compute in fp32, the others in ``dtype`` when it is given. (n, c, s, s) to (n,), fp32.
+    """
+
+    def __init__(self, options: DCGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None):
+        super().__init__()
+        channels, size, _ = shape
+        widths = [options.width * 2**i for i in range(HALVINGS[size])]
+        blocks: list[nn.Module] = []
+        for i, (inputs, outputs) in enumerate(zip([channels, *widths], widths, strict=False)):
+            norm = picture_normalization(options.critic_normalization if i else "none", outputs)
+            conv = Conv(inputs, outputs, 4, dtype if i else None, stride=2)
+            blocks.append(nn.Sequential(conv, *norm, Activation(options.critic_activation)))
+        self.hidden = nn.ModuleList(blocks)
+        self.output = Linear(widths[-1] * (size >> len(widths)) ** 2, 1, None)
+
+    def forward(self, x: Float[Tensor, "n c s s"]) -> Float[Tensor, " n"]:
+        for block in self.hidden:
+            x = block(x)
+        score: Tensor = self.output(x.flatten(1))
+        return score.squeeze(-1)
+
+
+class Generator(nn.Module):
+    """A linear map to a small grid, then doubling convolutions with ever fewer channels.
+
+    The last convolution (without norm, as in DCGAN) and the tanh compute in fp32, the layers
+    before in ``dtype`` when it is given, but for the first. (n, latent) to (n, c, s, s) in
+    [-1, 1].
+    """
+
+    def __init__(self, options: DCGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None):
+        super().__init__()
+        channels, size, _ = shape
+        widths = [options.width * 2**i for i in reversed(range(HALVINGS[size]))]
+
+        def block(layer: nn.Module, width: int) -> nn.Module:
+            norm = picture_normalization(options.generator_normalization, width)
+            return nn.Sequential(layer, *norm, Activation(options.generator_activation))
+
+        grid = Grid(options.latent_dim, widths[0], size >> len(widths), None)
+        blocks = [block(grid, widths[0])]
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            blocks.append(block(UpConv(inputs, outputs, dtype), outputs))
+        self.hidden = nn.ModuleList(blocks)
+        self.output = UpConv(widths[-1], channels, None)
+
+    def forward(self, z: Float[Tensor, "n z"]) -> Float[Tensor, "n c s s"]:
+        x: Tensor = z
+        for block in self.hidden:
+            x = block(x)
+        return torch.tanh(self.output(x))
+
+
+def takes_pictures(shape: tuple[int, ...]) -> bool:
+    """Whether points of this shape are square pictures of a size that halves as it should."""
+    return len(shape) == 3 and shape[1] == shape[2] and shape[1] in HALVINGS
+
+
+def build_dcgan(options: DCGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
+    """Critic and generator of mirrored widths (Radford et al., arXiv:1511.06434)."""
+    return Pair(
+        critic=Critic(options, shape, dtype),
+        generator=Generator(options, shape, dtype),
+        latent=Latent(options.latent, (options.latent_dim,)),
+        initialization=options.initialization,
+        critic_is_pointwise=options.critic_normalization != "batch",
+    )
