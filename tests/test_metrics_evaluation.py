@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from wganbench.data.images import Images
 from wganbench.metrics import (
     METRICS,
     Evaluation,
     Floor,
+    PictureReference,
     evaluation,
     measure,
     mode_coverage,
@@ -20,6 +22,7 @@ from wganbench.metrics import (
     wasserstein_sliced,
 )
 from wganbench.metrics.distances import LINES_SEED
+from wganbench.metrics.judge import examined, judge_network
 from wganbench.records.tags import TAGS
 
 N = 60
@@ -49,14 +52,32 @@ def make(**changes):
     return Evaluation(**{**parts, **changes})
 
 
+def pictured():
+    """What makes an evaluation one of pictures, seen by a judge that has learnt nothing."""
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2 * N, 1, 8, 8), generator=rng).to(torch.uint8)
+    labels = torch.arange(2 * N) % 3
+    target = Images(images[:N], images[N:], labels[:N], labels[N:], ["a", "b", "c"])
+    judge = examined(judge_network(1, 3, rng).eval(), target)
+    points = target.scaled(images)
+    return {
+        "target": target,
+        "reals": points[N:],
+        "fakes": points[:N].flip(3),
+        "fake_gradients": points[:N],
+        "floor": None,
+        "pictures": PictureReference(target, judge),
+    }
+
+
 def test_every_row_gives_its_own_tags_and_all_are_in_the_table_of_tags():
     seen = set()
-    for bce in (False, True):
+    for changes in ({"bce": False}, {"bce": True}, pictured()):
         for name, metric in METRICS.items():
             assert metric.name == name and metric.source
             assert set(metric.tags) <= set(TAGS)
-            if metric.applies(make(bce=bce)):
-                values = metric.compute(make(bce=bce))
+            if metric.applies(make(**changes)):
+                values = metric.compute(make(**changes))
                 assert values.keys() <= set(metric.tags)
                 assert all(type(value) is float for value in values.values())
                 seen |= values.keys()

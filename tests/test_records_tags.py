@@ -51,11 +51,17 @@ NAMES = [
     "modes/coverage",
     "modes/high_quality",
     "modes/kl",
+    "modes/entropy",
+    "modes/ceiling",
     "fidelity/precision",
     "fidelity/recall",
     "fidelity/density",
     "fidelity/coverage",
     "fidelity/fid",
+    "fidelity/fid_floor",
+    "fidelity/kid",
+    "fidelity/nearest_train",
+    "fidelity/nearest_train_floor",
     "budget/critic_steps",
     "budget/examples",
     "budget/gradient_evaluations",
@@ -98,6 +104,11 @@ def test_every_row_is_complete(name: str) -> None:
         ("loss/penalty", "at most 1"),
         ("loss/penalty", "not to the generator"),
         ("modes/covered", "Nearly free"),
+        ("modes/covered", "noise too"),
+        ("modes/ceiling", "weak judge"),
+        ("fidelity/fid", "never with published"),
+        ("fidelity/kid", "Without bias"),
+        ("fidelity/nearest_train", "repeats what it was trained on"),
     ],
 )
 def test_what_is_often_misread_is_said(name: str, word: str) -> None:
@@ -111,7 +122,10 @@ def test_directions_that_a_reader_ranks_by() -> None:
     assert {"wasserstein/exact", "wasserstein/excess", "modes/kl", "fidelity/fid"} <= down
     assert TAGS["critic/lipschitz"].direction == "target"
     assert TAGS["wasserstein/estimate"].direction == "none"
-    assert TAGS["fidelity/fid"].cadence == "final"
+    assert TAGS["fidelity/kid"].cadence == TAGS["fidelity/nearest_train"].cadence == "final"
+    assert TAGS["fidelity/kid"].direction == "down"
+    references = ("modes/ceiling", "fidelity/fid_floor", "fidelity/nearest_train_floor")
+    assert {TAGS[name].direction for name in references} == {"none"}
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["critic", "generator"]))

@@ -6,6 +6,7 @@ import pytest
 
 from wganbench.losses import RECIPES
 from wganbench.training.verdict import gradient_vanished, verdict
+from wganbench.training.verdict_pictures import Seen, seen
 
 FINAL = {
     "modes/covered": 8.0,
@@ -74,3 +75,53 @@ def test_converged_and_vanished_read_differently():
     stuck = verdict(FINAL, course([1.0, 0.0001], [1.4, 1.4]), RECIPES["gp"], 8)[2]
     assert "have arrived" in arrived and "vanished" not in arrived
     assert "vanished: under 0.1 %" in stuck
+
+
+PICTURES = {
+    "modes/covered": 9.0,
+    "modes/coverage": 0.8,
+    "modes/high_quality": 0.615,
+    "modes/ceiling": 10.0,
+    "modes/kl": 0.0312,
+    "fidelity/fid": 4.31,
+    "fidelity/fid_floor": 0.62,
+    "fidelity/precision": 0.71,
+    "fidelity/recall": 0.42,
+    "fidelity/nearest_train": 2.31,
+    "fidelity/nearest_train_floor": 2.14,
+}
+
+
+def test_pictures_are_told_with_the_judge_s_ceiling_and_the_floors():
+    lines = verdict(PICTURES, {"step": []}, RECIPES["gp"], 10, Seen(0.978, False))
+    assert lines == [
+        "9 of 10 classes covered, 8 of them with at least a fifth of their fair share (judge: "
+        "97.8 % accurate; as many real pictures give 10); KL 0.0312; the judge is sure of 61.5 % "
+        "of the fakes.",
+        "FID 4.31 in the judge's features, against 0.62 between as many real pictures; precision "
+        "0.71, recall 0.42.",
+        "Fakes lie 2.31 from the nearest training picture on average, held-out pictures 2.14.",
+    ]
+
+
+def test_copies_are_said_only_well_below_the_floor():
+    def last(nearest):
+        near = PICTURES | {"fidelity/nearest_train": nearest}
+        return verdict(near, {"step": []}, RECIPES["gp"], 10, Seen(0.978, False))[-1]
+
+    assert last(1.0).endswith("they may be copies.")
+    assert "copies" not in last(1.1)
+
+
+def test_pictures_say_only_what_was_measured():
+    def lines(metrics, how):
+        return verdict(metrics, {"step": []}, RECIPES["gp"], 10, how)
+
+    unmeasured = {tag: v for tag, v in PICTURES.items() if not tag.startswith("fidelity/")}
+    assert len(lines(unmeasured, Seen(0.978, False))) == 1
+    assert "pip install 'wganbench[images]'" in lines(unmeasured, Seen(0.978, False, False))[1]
+    assert lines({}, Seen(None, False, False)) == lines({}, Seen(None, False)) == []
+    undefined = {tag: v for tag, v in PICTURES.items() if tag != "modes/kl"}
+    assert "KL" not in lines(undefined, Seen(0.978, False))[0]
+    assert "in evaluate.features" in lines(PICTURES, Seen(0.978, True))[1]
+    assert seen(None) is None

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 FIGURES = (
     ("modes covered", "modes/covered"),
     ("high quality", "modes/high_quality"),
+    ("the judge's ceiling", "modes/ceiling"),
     ("KL of the modes", "modes/kl"),
+    ("FID", "fidelity/fid"),
+    ("its floor", "fidelity/fid_floor"),
     ("exact W1", "wasserstein/exact"),
     ("its floor", "wasserstein/floor"),
     ("sliced W1", "wasserstein/sliced"),

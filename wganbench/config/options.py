@@ -20,7 +20,8 @@ def check_options(config: RunConfig) -> RunConfig:
 
     Raises ConfigError for an option that its row does not have or that does not fit, and
     for combinations that cannot be trained: a batch larger than a fixed training set,
-    batch norm in a penalised critic, a protocol in another dimension than its own.
+    batch norm in a penalised critic, a protocol in another dimension than its own,
+    features that cannot be imported.
     """
     from wganbench.data import DATASETS
     from wganbench.losses import RECIPES
@@ -42,6 +43,7 @@ def check_options(config: RunConfig) -> RunConfig:
     )
     check_batch_norm(typed, recipe)
     check_data(typed)
+    check_features(typed)
     return typed
 
 
@@ -113,6 +115,15 @@ def check_data(config: RunConfig) -> None:
             check_protocol(config.evaluate.protocol, math.prod(target.shape))
         except ValueError as error:
             raise ConfigError(f"evaluate.protocol: {error}") from error
+
+
+def check_features(config: RunConfig) -> None:
+    """A user's own features of pictures can be imported."""
+    from wganbench.metrics import load_features
+
+    if config.evaluate.features is not None:
+        with as_config_error():
+            load_features(config.evaluate.features)
 
 
 def check_batch_norm(config: RunConfig, recipe: Any) -> None:

@@ -98,6 +98,7 @@ class EvaluateConfig:
     floor_pairs: int = least(2)
     protocol: str = choice("veegan", "box", "chi2")
     projections: int = least(1)
+    features: str | None = field()
 
 
 @dataclass(kw_only=True)

@@ -1,9 +1,10 @@
-"""Rows of the registry that compare the fakes with the target: modes, transport, fidelity."""
+"""Rows of the registry that compare the fakes with the target: modes, transport, balls."""
 
 from __future__ import annotations
 
 import torch
 
+from wganbench.metrics.classes import class_coverage
 from wganbench.metrics.evaluation import Evaluation, register_metric
 from wganbench.metrics.fidelity import precision_recall_density_coverage
 from wganbench.metrics.modes import mode_coverage
@@ -17,17 +18,27 @@ NEIGHBOURS = 5
 
 
 def _has_modes(evaluation: Evaluation) -> bool:
-    return getattr(evaluation.target, "modes", None) is not None
+    judged = evaluation.pictures is not None and evaluation.pictures.judge is not None
+    return judged or getattr(evaluation.target, "modes", None) is not None
 
 
 @register_metric(
     "modes",
-    ("modes/covered", "modes/coverage", "modes/high_quality", "modes/kl"),
+    (
+        "modes/covered",
+        "modes/coverage",
+        "modes/high_quality",
+        "modes/kl",
+        "modes/entropy",
+        "modes/ceiling",
+    ),
     "arXiv:1705.07761, arXiv:1712.04086",
     applies=_has_modes,
 )
 def measure_modes(evaluation: Evaluation) -> dict[str, float]:
-    """`mode_coverage` of the fakes; an undefined KL is absent."""
+    """`mode_coverage` of the fakes, of pictures `class_coverage`; what is undefined is absent."""
+    if evaluation.pictures is not None:
+        return _judged_modes(evaluation)
     target = evaluation.target
     result = mode_coverage(
         evaluation.fakes,
@@ -42,6 +53,25 @@ def measure_modes(evaluation: Evaluation) -> dict[str, float]:
         "modes/high_quality": result.high_quality,
     }
     return values if result.kl is None else values | {"modes/kl": result.kl}
+
+
+def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
+    """Classes of the fakes as the judge sees them, and of the reals: the ceiling."""
+    reference = evaluation.pictures
+    if reference is None or reference.judge is None:
+        return {}
+    fakes = reference.judge.judge(evaluation.fakes)
+    result = class_coverage(fakes.classes, fakes.sure, reference.class_shares)
+    seen = torch.unique(reference.judge.predict(evaluation.reals))
+    values = {
+        "modes/covered": float(result.covered),
+        "modes/coverage": result.coverage,
+        "modes/high_quality": result.high_quality,
+        "modes/ceiling": float((seen >= 0).sum()),
+        "modes/kl": result.kl,
+        "modes/entropy": result.entropy,
+    }
+    return {tag: value for tag, value in values.items() if value is not None}
 
 
 @register_metric(
@@ -82,11 +112,21 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
     "fidelity",
     ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage"),
     "arXiv:2002.09797",
-    applies=lambda evaluation: evaluation.clouds and len(evaluation.fakes) > NEIGHBOURS,
+    applies=lambda evaluation: evaluation.clouds or evaluation.featured,
 )
 def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
-    """`precision_recall_density_coverage` of the fakes against the reals."""
-    result = precision_recall_density_coverage(evaluation.reals, evaluation.fakes, NEIGHBOURS)
+    """`precision_recall_density_coverage` of the fakes against the reals.
+
+    Of pictures their features, and of both as many as there are held-out pictures: one that
+    is there twice would be its own neighbour.
+    """
+    reals, fakes = evaluation.reals, evaluation.fakes
+    if evaluation.pictures is not None:
+        m = evaluation.pictures.distinct(len(fakes))
+        reals, fakes = evaluation.real_features[:m], evaluation.fake_features[:m]
+    if len(fakes) <= NEIGHBOURS:
+        return {}
+    result = precision_recall_density_coverage(reals, fakes, NEIGHBOURS)
     return {
         "fidelity/precision": result.precision,
         "fidelity/recall": result.recall,

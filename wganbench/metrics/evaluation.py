@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wganbench.metrics.reference import PictureReference
 from wganbench.metrics.transport import Floor, Transport, exact_transport
 from wganbench.registry import Registry
 
@@ -30,6 +31,8 @@ class Evaluation:
     protocol: how high-quality samples are told, see `wganbench.metrics.mode_coverage`.
     projections: lines of the sliced distance.
     floor: what a perfect generator scores at this n; None when it is not known.
+    pictures: what pictures are measured against; None for other points.
+    final: whether what is costly is measured too.
 
     Raises ValueError when the tensors do not all hold n rows or the floor is for another n.
     """
@@ -49,6 +52,8 @@ class Evaluation:
     protocol: str
     projections: int
     floor: Floor | None
+    pictures: PictureReference | None = None
+    final: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.fakes)
@@ -63,6 +68,32 @@ class Evaluation:
         """Whether reals and fakes are finite points of shape (d,), which transport needs."""
         finite = torch.isfinite(self.fakes).all() and torch.isfinite(self.reals).all()
         return self.fakes.ndim == 2 and bool(finite)
+
+    @cached_property
+    def featured(self) -> bool:
+        """Whether features of reals and fakes can be compared at this evaluation."""
+        reference = self.pictures
+        if reference is None or not reference.has_features:
+            return False
+        due = self.final or reference.quick
+        return due and bool(
+            torch.isfinite(self.fakes).all() and self.fake_features.isfinite().all()
+        )
+
+    @cached_property
+    def fake_features(self) -> Float[Tensor, "n f"]:
+        """The fakes' features, read once for all who compare them."""
+        return self._features(self.fakes)
+
+    @cached_property
+    def real_features(self) -> Float[Tensor, "n f"]:
+        """The held-out reals' features."""
+        return self._features(self.reals)
+
+    def _features(self, points: Tensor) -> Tensor:
+        if self.pictures is None:
+            raise ValueError("only pictures have features")
+        return self.pictures.features(points)
 
     @cached_property
     def transport(self) -> Transport:

@@ -42,14 +42,20 @@ def cached_floor(key: str, target: Sampled, n: int, pairs: int) -> Floor:
     return floor
 
 
-def floors_file() -> Path | None:
-    """Where floors are kept; None when there is no home directory."""
+def cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/wganbench``, by default in ~/.cache; None without a home directory."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
     except RuntimeError:
         return None
-    return folder / "wganbench" / "floors.json"
+    return folder / "wganbench"
+
+
+def floors_file() -> Path | None:
+    """Where floors are kept; None when there is no home directory."""
+    folder = cache_folder()
+    return None if folder is None else folder / "floors.json"
 
 
 def _read_entries(file: Path | None) -> dict[str, Any]:

@@ -16,6 +16,9 @@ FEW = 3
 """Curves of so few points get markers: a line through one point cannot be seen."""
 
 
+FID = {"fidelity/fid": "fakes", "fidelity/fid_floor": "floor (real, real')"}
+
+
 @dataclass(frozen=True)
 class CurveNotes:
     """What the curves are read against; None where it does not apply.
@@ -45,6 +48,9 @@ def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     else:
         _curve(axes, *series(table, "modes/coverage"), 0, "modes with a fair share")
     _curve(axes, *series(table, "modes/high_quality"), 1, "high quality")
+    if notes.mode_count and has_values(table, ["modes/ceiling"]):
+        ceiling = series(table, "modes/ceiling")[1][-1] / notes.mode_count
+        axes.axhline(ceiling, **REFERENCE, label="ceiling (reals)")
     axes.set(ylim=(-0.03, 1.05), ylabel="share")
     _finish(axes, "Modes")
 
@@ -65,11 +71,13 @@ def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 
 
 def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """Frechet distance of the pictures, in the features that the run was measured with."""
-    _curve(axes, *series(table, "fidelity/fid"), 0, "FID")
+    """FID of the fakes above that of real pictures, on a logarithmic axis."""
+    for i, (tag, name) in enumerate(FID.items()):
+        steps, values = series(table, tag)
+        _curve(axes, steps, [value if value > 0 else np.nan for value in values], i, name)
+    axes.set_yscale("log")
     axes.set_ylabel("squared feature unit")
-    axes.set_ylim(bottom=0)
-    _finish(axes, "Frechet distance of features")
+    _finish(axes, "FID")
 
 
 def draw_slope(axes: Axes, table: Columns, notes: CurveNotes) -> None:

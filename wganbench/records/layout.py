@@ -6,9 +6,9 @@ from wganbench.records.tags import tag_regex
 
 CHARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "Coverage": {
-        "Modes": ("modes/covered",),
+        "Modes": ("modes/covered", "modes/ceiling"),
         "Shares": ("modes/coverage", "modes/high_quality"),
-        "KL to the mixture's weights": ("modes/kl",),
+        "KL to the modes' weights": ("modes/kl",),
     },
     "Estimate against exact W1": {
         "Distances": (
@@ -18,6 +18,12 @@ CHARTS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "Estimate, in units of the score": ("wasserstein/estimate",),
         "Jensen-Shannon estimate (BCE)": ("divergence/js_estimate",),
+    },
+    "Pictures": {
+        "FID": ("fidelity/fid", "fidelity/fid_floor"),
+        "Precision and recall": ("fidelity/precision", "fidelity/recall"),
+        "Density and coverage": ("fidelity/density", "fidelity/coverage"),
+        "Entropy of the classes": ("modes/entropy",),
     },
     "Gradient norms": {
         "Networks": ("grad_norm/critic", "grad_norm/generator"),

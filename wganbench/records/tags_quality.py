@@ -10,6 +10,8 @@ PACGAN = "PacGAN, arXiv:1712.04086"
 SELF_COND = "self-conditioned GAN, arXiv:2006.10728"
 PR = "arXiv:1904.06991"
 DC = "arXiv:2002.09797"
+FID = "arXiv:1706.08500, eq. 6, computed by torchmetrics"
+KID = "arXiv:1801.01401, computed by torchmetrics"
 
 # fmt: off
 WASSERSTEIN = (
@@ -57,32 +59,57 @@ DIVERGENCE = (
 )
 
 MODES = (
-    Tag("modes/covered", "modes that at least one high-quality sample hits", "modes",
-        "#{k: some sample within 3 sigma of mode k and nearest to it}", "up", "evaluate",
-        f"{VEEGAN}; {PACGAN}; {SELF_COND}",
+    Tag("modes/covered", "modes that at least one high-quality sample hits; of pictures, classes "
+        "that the judge sees in at least one", "modes",
+        "#{k: some sample within 3 sigma of mode k and nearest to it}; "
+        "pictures: #{k: judge(G(z)) = k for some z}",
+        "up", "evaluate", f"{VEEGAN}; {PACGAN}; {SELF_COND}",
         "Nearly free: a ring without modes scores 8 of 8. Papers differ in n and in box or ball "
-        "(the protocol): compare within one protocol, and read it with modes/high_quality."),
+        "(the protocol): compare within one protocol, and read it with modes/high_quality. A "
+        "judge puts every picture into some class, noise too: read it with modes/high_quality "
+        "and fidelity/fid, and against modes/ceiling."),
     Tag("modes/coverage", "share of modes that get at least a fifth of their fair share of "
         "high-quality samples", "share",
         "#{k: high-quality samples at mode k >= n w_k / 5} / K", "up", "evaluate", OURS,
-        "Stricter than modes/covered and not found in papers; verdicts rest on it."),
-    Tag("modes/high_quality", "share of samples within three sigma of a mode", "share",
-        "#{samples within 3 sigma of their nearest mode} / n", "up", "evaluate",
-        f"{VEEGAN}; {PACGAN}",
-        "A perfect sampler scores .989 (ball) or .995 (box) in two dimensions, not 1; a generator "
-        "that has collapsed to one mode scores high."),
+        "Stricter than modes/covered and not found in papers; verdicts rest on it. Where "
+        "n w_k <= 5, as with 1 000 modes at n = 2 500, one sample is enough."),
+    Tag("modes/high_quality", "share of samples within three sigma of a mode; of pictures, of "
+        "those whose class the judge is sure of", "share",
+        "#{samples within 3 sigma of their nearest mode} / n; pictures: #{largest class "
+        "probability of G(z) >= what 95 % of the held-out pictures reach} / n",
+        "up", "evaluate", f"{VEEGAN}; {PACGAN}; for pictures {OURS}",
+        "A perfect sampler scores .989 (ball) or .995 (box) in two dimensions, .95 on pictures "
+        "(.857 on three stacked ones), not 1; a generator that has collapsed to one mode scores "
+        "high, and a judge may be sure of what is no picture at all."),
     Tag("modes/kl", "how unevenly the modes are hit; empty when no sample is of high quality",
         "nat",
-        "KL(shares of samples by nearest mode | mixture weights), 0 log 0 = 0",
-        "down", "evaluate", f"{PACGAN}; {SELF_COND}",
-        "Over high-quality samples or all of them: the protocol decides. Its floor is "
-        "(K - 1)/(2 n), and all samples on one mode of K equal ones give ln K."),
+        "KL(shares of samples by nearest mode | mixture weights), 0 log 0 = 0; pictures: shares "
+        "by the judge's class | class shares of the held-out pictures, uniform for stacked ones",
+        "down", "evaluate", f"{VEEGAN}; {PACGAN}; {SELF_COND}",
+        "Over high-quality samples or all of them: the protocol decides; of pictures all. Its "
+        "floor is about (K - 1)/(2 n), and all samples on one mode of K equal ones give ln K."),
+    Tag("modes/entropy", "how many classes the fakes are spread over, as a logarithm; pictures "
+        "only", "nat",
+        "-sum_k p_k ln p_k over the judge's classes of n fakes, 0 ln 0 = 0",
+        "none", "evaluate", OURS,
+        "ln K when all classes are equally frequent, 0 on one class. High for noise too, when the "
+        "judge scatters it over the classes."),
+    Tag("modes/ceiling", "classes that the same judge sees in as many real held-out pictures; "
+        "pictures only", "modes",
+        "#{k: judge(x) = k for some x among n held-out reals}",
+        "none", "evaluate", f"{OURS}; cf. {PACGAN}",
+        "What a perfect generator would be credited with at this n, not a property of the run. A "
+        "small n misses classes (of 1 000 equal ones 2 500 points hit 918 on average) and a weak "
+        "judge invents some."),
 )
 
 FIDELITY = (
-    Tag("fidelity/precision", "share of fakes that lie among the reals", "share",
+    Tag("fidelity/precision", "share of fakes that lie among the reals; of pictures, by features",
+        "share",
         "share of fakes inside some real's k-nearest-neighbour ball", "up", "evaluate", PR,
-        "High for a collapsed generator. Outlying reals have huge balls and inflate it."),
+        "High for a collapsed generator. Outlying reals have huge balls and inflate it. Pictures "
+        "are compared by the judge's (or evaluate.features') features, at most as many as are "
+        "held out, for a repeated one would be its own neighbour."),
     Tag("fidelity/recall", "share of reals that lie among the fakes", "share",
         "share of reals inside some fake's k-nearest-neighbour ball", "up", "evaluate", PR,
         "Outlying fakes have huge balls and inflate it. Identical distributions score below 1."),
@@ -92,10 +119,38 @@ FIDELITY = (
     Tag("fidelity/coverage", "share of reals that have a fake in their neighbourhood", "share",
         "share of reals whose k-ball holds at least one fake", "up", "evaluate", DC,
         "Identical distributions score .969 at k = 5 and equal n, not 1."),
-    Tag("fidelity/fid", "Frechet distance between Gaussians fitted to features of reals and fakes; "
-        "images only", "squared feature unit",
-        "|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^1/2)", "down", "final", "arXiv:1706.08500",
-        "Biased upwards at small n, and the features here are our own, not Inception's: compare "
-        "with our values at the same n, never with published ones."),
+    Tag("fidelity/fid", "Frechet distance between Gaussians fitted to features of n held-out "
+        "reals and n fakes, in float64; pictures only", "squared feature unit",
+        "|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^1/2)", "down", "evaluate", FID,
+        "Biased upwards at small n, and the features here are those of a judge trained on this "
+        "data (or of evaluate.features), not Inception's: compare with our values at the same n "
+        "and the same judge, and with its floor, never with published ones."),
+    Tag("fidelity/fid_floor", "the same distance between real pictures: what a generator that "
+        "only repeats training pictures would score", "squared feature unit",
+        "FID of n training pictures, drawn with replacement, against the same n held-out reals",
+        "none", "evaluate", OURS,
+        "A property of the data, the judge and n, not of the run. The judge has seen the training "
+        "pictures and not the held-out ones, which is part of it."),
+    Tag("fidelity/kid", "squared maximum mean discrepancy between features of held-out reals and "
+        "fakes, in float64; pictures only", "kernel unit",
+        "mean k(x, x') + mean k(y, y') - 2 mean k(x, y), k(x, y) = (x.y / f + 1)^3, no point with "
+        "itself; all reals that are not repeated (m of n), mean over blocks of m of the n fakes",
+        "down", "final", KID,
+        "Without bias: equal distributions give 0 on average, slightly negative values are noise. "
+        "The features are the judge's (or evaluate.features'): never compare with published "
+        "values."),
+    Tag("fidelity/nearest_train", "how far fakes are from the nearest training picture; "
+        "pictures only", "data unit",
+        "mean over at most 1 000 fakes of min over training pictures |G(z) - x|_2, all pixels in "
+        "[-1, 1]; stacked: root of the sum of squares over the channels, each to its own nearest",
+        "none", "final", OURS,
+        "Well below fidelity/nearest_train_floor the generator repeats what it was trained on; "
+        "well above it fakes do not look like the data. Pixels only: a copy moved by one pixel "
+        "is far away, and blurred pictures are near to everything."),
+    Tag("fidelity/nearest_train_floor", "how far real held-out pictures are from the nearest "
+        "training picture: what new pictures score", "data unit",
+        "fidelity/nearest_train of held-out pictures, each once, in place of the fakes",
+        "none", "final", OURS,
+        "A property of the data, not of the run."),
 )
 # fmt: on

@@ -28,7 +28,13 @@ from wganbench.reports.statistics import (
     share_interval,
 )
 
-DEFAULT_METRICS = ("modes/covered", "modes/high_quality", "wasserstein/exact", "modes/kl")
+DEFAULT_METRICS = (
+    "modes/covered",
+    "modes/high_quality",
+    "wasserstein/exact",
+    "modes/kl",
+    "fidelity/fid",
+)
 
 
 @dataclass(frozen=True)

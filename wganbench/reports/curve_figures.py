@@ -61,6 +61,7 @@ PANELS = (
     Panel("modes/covered", "Modes covered", "share of modes", share=True),
     Panel("modes/high_quality", "High quality", "share of samples"),
     Panel("wasserstein/exact", "Exact earth mover's distance", "$W_1$ (data units)"),
+    Panel("fidelity/fid", "FID", "squared feature unit", log=True),
     Panel("grad_norm/generator", "Generator's gradient norm", "norm (loss per unit)", log=True),
     Panel("grad_norm/critic", "Critic's gradient norm", "norm (loss per unit)", log=True),
 )

@@ -127,9 +127,10 @@ def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
 
 
 def count_modes(path: Path) -> int | None:
-    """The modes of the data that a run's stored configuration describes."""
-    modes = getattr(stored_target(path), "modes", None)
-    return None if modes is None else len(modes)
+    """The modes, or classes of pictures, of the data that a run's configuration describes."""
+    from wganbench.training.measuring import mode_count
+
+    return mode_count(stored_target(path)) or None
 
 
 @dataclass(frozen=True)

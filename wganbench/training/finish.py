@@ -15,11 +15,12 @@ from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
 from wganbench.records.table import read_table
 from wganbench.training.animation import save_animation
 from wganbench.training.image_pictures import final_pictures
-from wganbench.training.measuring import Measurement
+from wganbench.training.measuring import Measurement, judge_record, mode_count
 from wganbench.training.pictures import final_picture
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
 from wganbench.training.verdict import verdict
+from wganbench.training.verdict_pictures import seen
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def finish_run(
     if measured is not None:
         metrics |= measured.values
         table = read_table(folder.metrics_csv)
-        modes = len(getattr(stack.target, "modes", ()))
-        sentences = verdict(metrics, table, stack.algorithm.recipe, modes)
+        modes, how = mode_count(stack.target), seen(stack.pictures)
+        sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
         _save_samples(folder, measured)
         figure = final_picture(stack, run, measured.points, table, _title(recorder))
         save_png(figure, folder.figure)
@@ -66,8 +67,10 @@ def finish_run(
             save_animation(folder)
     elif status == "diverged":
         sentences = [f"Diverged: not finite from step {step} on; the figures are the last finite."]
+    judge = judge_record(stack, metrics)
     recorder.close(
         status,
+        **({"judge": judge} if judge else {}),
         step=step,
         metrics=metrics,
         seconds=seconds,

@@ -15,7 +15,7 @@ from wganbench.data.images import Images
 from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
 from wganbench.records.image_grid import to_bytes
 from wganbench.training.interpolation import interpolated
-from wganbench.training import measuring
+from wganbench.training.measuring import stack_judge
 from wganbench.training.nearest import nearest
 from wganbench.training.stack import Stack
 from wganbench.training.streams import stream_generator
@@ -70,7 +70,7 @@ def final_pictures(
     target = stack.target
     if not isinstance(target, Images):
         return {}
-    fakes, judge = points["fakes"], getattr(measuring, "stack_judge", lambda _: None)(stack)
+    fakes, judge = points["fakes"], stack_judge(stack)
     figures = {"interpolation": interpolation_picture(stack, run, title)}
     if judge is not None:
         figures["classes"] = classes_picture(fakes, target, judge, title)

@@ -82,7 +82,8 @@ def _record(stack: Stack, recorders: list[Recorder], clock: Clock, progress: Pro
     step, config = stack.steps_done, stack.config
     rows, diverged_at = stack.scalars(), stack.diverged_at()
     budget = _budget(stack, clock)
-    measured = measure_stack(stack, config.evaluate.n) if _evaluates(step, config) else []
+    due = _evaluates(step, config)
+    measured = measure_stack(stack, config.evaluate.n, final=False) if due else []
     for run, recorder in enumerate(recorders):
         values = rows[run] | budget
         if measured:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
-from wganbench.metrics import Evaluation, Floor, cached_floor, measure
+from wganbench.metrics import (
+    Evaluation,
+    Floor,
+    Judge,
+    PictureReference,
+    cached_floor,
+    measure,
+    picture_reference,
+)
 from wganbench.training.stack import Stack
 
 
@@ -23,20 +33,20 @@ class Measurement:
     points: dict[str, Tensor]
 
 
-def measure_stack(stack: Stack, n: int, draw: int = 0) -> list[Measurement]:
+def measure_stack(stack: Stack, n: int, draw: int = 0, final: bool = True) -> list[Measurement]:
     """Evaluate every run at the stack's present step on ``n`` held-out reals and fresh fakes.
 
-    ``draw`` numbers independent repetitions. Training is left as it is, bit for bit.
+    ``draw`` numbers independent repetitions; without ``final`` what is costly on pictures
+    is left out. Training is left as it is, bit for bit.
     With generator averaging on, the averaged weights' values stand under ``averaged/``.
     """
-    floor = stack_floor(stack, n)
     measurements = [
-        Measurement(measure(_evaluation(stack, run, points, floor)), points)
+        Measurement(measure(_evaluation(stack, run, points, final)), points)
         for run, points in enumerate(stack.probe(n, draw))
     ]
     if stack.state.average:
         for run, points in enumerate(stack.probe(n, draw, averaged=True)):
-            values = measure(_evaluation(stack, run, points, floor))
+            values = measure(_evaluation(stack, run, points, final))
             measurements[run].values.update(
                 {f"averaged/{tag}": v for tag, v in values.items() if tag.startswith(GENERATOR)}
             )
@@ -76,6 +86,38 @@ def stack_floor(stack: Stack, n: int) -> Floor | None:
     return stack.floors[n]
 
 
+def stack_reference(stack: Stack) -> PictureReference | None:
+    """What a stack's pictures are measured against, found once; None for other points."""
+    if stack.pictures is None:
+        stack.pictures = picture_reference(stack.target, stack.config.evaluate.features)
+    return stack.pictures
+
+
+def stack_judge(stack: Stack) -> Judge | None:
+    """Who tells the classes of a stack's pictures; None where there are none.
+
+    Its ``predict`` gives the class of each point. Trained on the first call for a data set
+    that no cache knows.
+    """
+    reference = stack_reference(stack)
+    return None if reference is None else reference.judge
+
+
+def mode_count(target: object) -> int:
+    """Modes of a mixture, or classes that a judge counts in pictures; 0 where there are none."""
+    modes = getattr(target, "modes", None)
+    return int(getattr(target, "class_count", 0)) if modes is None else len(modes)
+
+
+def judge_record(stack: Stack, metrics: Mapping[str, float]) -> dict[str, Any] | None:
+    """What run.json keeps of the judge behind a run's figures; None where none was asked."""
+    judge = stack.pictures.judge if stack.pictures else None
+    if judge is None:
+        return None
+    ceiling = metrics.get("modes/ceiling")
+    return {"accuracy": judge.accuracy, "sha256": judge.sha256, "ceiling": ceiling}
+
+
 def floor_key(config: RunConfig) -> str:
     """What the target distribution depends on, as text; a file counts with its content."""
     key = {"kind": config.data.kind} | config.data.options
@@ -84,9 +126,7 @@ def floor_key(config: RunConfig) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def _evaluation(
-    stack: Stack, run: int, points: dict[str, Tensor], floor: Floor | None
-) -> Evaluation:
+def _evaluation(stack: Stack, run: int, points: dict[str, Tensor], final: bool) -> Evaluation:
     recipe, settings = stack.algorithm.recipe, stack.config.evaluate
     return Evaluation(
         target=stack.target,
@@ -103,7 +143,9 @@ def _evaluation(
         weights_at_clip=_weights_at_clip(stack, run) if recipe.clips else None,
         protocol=settings.protocol,
         projections=settings.projections,
-        floor=floor,
+        floor=stack_floor(stack, len(points["fakes"])),
+        pictures=stack_reference(stack),
+        final=final,
     )
 
 

@@ -11,13 +11,11 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from wganbench.data import Target
-from wganbench.data.images import Images
 from wganbench.losses.recipes import Recipe
 from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
 from wganbench.records.table import Cell
 from wganbench.training.image_pictures import watched_fakes, watched_reals
-from wganbench.training.measuring import stack_floor
+from wganbench.training.measuring import mode_count, stack_floor
 from wganbench.training.stack import Stack
 
 GRID = 128
@@ -68,7 +66,7 @@ def final_picture(
     target, label = slope_target(stack.algorithm.recipe)
     reals, fakes = shown_points(stack, run, points)
     notes = CurveNotes(
-        mode_count=mode_count(stack.target),
+        mode_count=mode_count(stack.target) or None,
         floor_sd=floor.sd if floor else None,
         slope_target=target,
         slope_label=label,
@@ -89,15 +87,9 @@ def shown_points(
     stack: Stack, run: int, points: Mapping[str, Tensor]
 ) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
     """The reals and fakes to draw: those measured, of pictures the ones that are watched."""
-    if not isinstance(stack.target, Images):
+    if len(stack.target.shape) != 3:
         return points["reals"], points["fakes"]
     return watched_reals(stack, run), watched_fakes(stack, run)
-
-
-def mode_count(target: Target) -> int | None:
-    """What covered modes are counted against: modes of a mixture or classes of pictures."""
-    modes = getattr(target, "modes", None)
-    return getattr(target, "class_count", None) or None if modes is None else len(modes)
 
 
 def slope_target(recipe: Recipe) -> tuple[float | None, str]:

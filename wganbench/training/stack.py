@@ -15,7 +15,7 @@ from torch.func import grad_and_value, vmap
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.losses.recipes import RECIPES
-from wganbench.metrics import Floor
+from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
 from wganbench.training.compilation import compiled
 from wganbench.training.grouping import static_settings
@@ -62,6 +62,7 @@ class Stack:
             for tensor in [*self.state.tensors().values(), self.state.step, self.state.critic_step]:
                 torch._dynamo.mark_static_address(tensor)
         self.floors: dict[int, Floor] = {}
+        self.pictures: PictureReference | None = None
         self._latest: dict[str, Noted] = {}
         self._blocks: dict[str, tuple[int, Tensor]] = {}
         self._critic_program = compiled(self._critic_update, config, device)

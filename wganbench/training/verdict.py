@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from wganbench.losses.recipes import Recipe
 from wganbench.records.table import Cell, series
+from wganbench.training.verdict_pictures import Seen, picture_lines
 
 VANISHED_SHARE = 0.01
 """A gradient under this share of the run's own maximum is small."""
@@ -34,15 +35,19 @@ def gradient_vanished(table: Mapping[str, Sequence[Cell]]) -> bool | None:
 
 
 def verdict(
-    metrics: Mapping[str, float], table: Mapping[str, Sequence[Cell]], recipe: Recipe, modes: int
+    metrics: Mapping[str, float],
+    table: Mapping[str, Sequence[Cell]],
+    recipe: Recipe,
+    modes: int,
+    how: Seen | None = None,
 ) -> list[str]:
     """Sentences on coverage, distance, gradient and slope; those not measured are left out.
 
     ``metrics`` holds the final values by tag, ``table`` the course of training, ``modes``
-    the number of modes of the target (0 when it has none).
+    the number of modes of the target (0 when it has none), ``how`` the eyes for pictures.
     """
     lines = [
-        _coverage(metrics, modes),
+        *(picture_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
         _distance(metrics),
         _gradient(table),
         _slope(metrics, recipe),

@@ -1,0 +1,67 @@
+"""Distances between clouds of features: FID and KID, by torchmetrics, in float64."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+HOW_TO_GET = "FID and KID need torchmetrics: pip install 'wganbench[images]'."
+
+
+def has_torchmetrics() -> bool:
+    """Whether the extra that computes FID and KID is installed."""
+    return find_spec("torchmetrics") is not None
+
+
+class _AsTheyAre(nn.Module):
+    """Features in place of pictures: what torchmetrics takes for its network."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.num_features = length
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(reals: Float[Tensor, "n f"], fakes: Float[Tensor, "m f"]) -> float:
+    """Squared Frechet distance between Gaussians fitted to two clouds of features.
+
+        ||mu_r - mu_f||^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), S with n - 1 in the denominator
+
+    Biased upwards at finite n. Raises ImportError without torchmetrics, ValueError for
+    fewer than two points. Source: Heusel et al., arXiv:1706.08500, equation 6.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    if min(len(reals), len(fakes)) < 2:
+        raise ValueError("a covariance needs at least 2 points")
+    metric = FrechetInceptionDistance(feature=_AsTheyAre(reals.shape[1]))
+    # torchmetrics subtracts n mu mu^T from a sum of squares: the means are taken off first.
+    centre = reals.double().mean(dim=0)
+    metric.update(reals.double() - centre, real=True)
+    metric.update(fakes.double() - centre, real=False)
+    return float(metric.compute())
+
+
+def kernel_distance(reals: Float[Tensor, "m f"], fakes: Float[Tensor, "n f"]) -> float:
+    """Squared maximum mean discrepancy of two clouds of features, without bias.
+
+        k(x, y) = (x.y / f + 1)^3
+        mean k(x, x') over x != x' + mean k(y, y') over y != y' - 2 mean k(x, y)
+
+    The fakes are taken in blocks of as many as there are reals, and the mean over the whole
+    blocks is returned; equal distributions give 0 on average, so it may be negative.
+    Raises ImportError without torchmetrics, ValueError for fewer fakes than reals or than 2.
+    Source: Binkowski et al., arXiv:1801.01401, section 3.
+    """
+    from torchmetrics.image.kid import poly_mmd
+
+    m = len(reals)
+    if m < 2 or len(fakes) < m:
+        raise ValueError(f"{m} reals need as many fakes and at least 2, got {len(fakes)}")
+    blocks = [fakes[i * m : (i + 1) * m].double() for i in range(len(fakes) // m)]
+    return float(torch.stack([poly_mmd(reals.double(), block) for block in blocks]).mean())

@@ -1,0 +1,177 @@
+"""A judge: a small classifier of pictures that says which class each fake belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
+
+CHANNELS = (16, 32, 64)
+"""Feature maps of the three convolutions; pictures are halved between them."""
+
+LARGEST_SIDE = 32
+"""Larger pictures are averaged down to this many pixels a side before they are judged."""
+
+FEATURES = 64
+"""Length of the features of one picture: the layer before the classes."""
+
+SURE_OF = 0.95
+"""Share of the held-out pictures that a judge is sure of, by the choice of its threshold."""
+
+BATCH = 500
+"""Pictures judged at once."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """What a judge needs of a set of pictures with classes."""
+
+    images: UInt8[Tensor, "m c h w"]
+    held_out_images: UInt8[Tensor, "k c h w"]
+    labels: Int[Tensor, " m"] | None
+    held_out_labels: Int[Tensor, " k"] | None
+    class_names: tuple[str, ...]
+
+    def scaled(self, pictures: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]: ...
+
+
+class JudgeNetwork(nn.Module):
+    """Three convolutions with batch norm, one hidden layer (the features), the classes.
+
+    Any size from 1x1 on: sides are halved rounding up, larger pictures made smaller first.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        sizes = (channels, *CHANNELS)
+        blocks = [
+            nn.Sequential(nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in zip(sizes, sizes[1:], strict=False)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.hidden = nn.Linear(4 * CHANNELS[-1], FEATURES)
+        self.classes = nn.Linear(FEATURES, classes)
+
+    def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
+        """The hidden layer's activations, none negative."""
+        if max(x.shape[2:]) > LARGEST_SIDE:
+            x = adaptive_avg_pool2d(x, LARGEST_SIDE)
+        for i, block in enumerate(self.blocks):
+            x = block(x if i == 0 else max_pool2d(x, 2, ceil_mode=True))
+        activations: Tensor = self.hidden(adaptive_avg_pool2d(x, 2).flatten(1)).relu()
+        return activations
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n K"]:
+        """The classes' scores."""
+        scores: Tensor = self.classes(self.features(x))
+        return scores
+
+
+def judge_network(channels: int, classes: int, generator: torch.Generator) -> JudgeNetwork:
+    """An untrained network, its weights drawn from the generator alone (He et al. 2015)."""
+    with torch.device("meta"):
+        network = JudgeNetwork(channels, classes)
+    network.to_empty(device="cpu")
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge says of points: their classes (-1: none), and whether it is sure of them."""
+
+    classes: Int[Tensor, " n"]
+    sure: Bool[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A trained network that tells the class of a point, and how far to trust it.
+
+    classes: K, of single pictures.
+    accuracy: share of held-out single pictures that it puts into their own class.
+    threshold: it is sure of a picture whose largest class probability reaches this; 95 % of
+    the held-out pictures do. A judge must put noise into some class too, but is rarely sure.
+    stacked: pictures a point is made of, one a group of channels. With s of them a point's
+    class is read as the digits of a number in base K, 0 .. K^s - 1.
+    """
+
+    network: JudgeNetwork
+    classes: int
+    accuracy: float = math.nan
+    threshold: float = math.nan
+    stacked: int = 1
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights, in hex: equal digests judge alike."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def judge(self, points: Float[Tensor, "n c h w"]) -> Judged:
+        """The class of each point, and whether the judge is sure of all its pictures.
+
+        For stacked pictures of classes a, b and c: 100a + 10b + c when K = 10. A point with
+        a pixel that is not finite has class -1.
+        """
+        probability, digits = self.probabilities(points).max(dim=2)
+        places = self.classes ** torch.arange(self.stacked - 1, -1, -1)
+        finite = torch.isfinite(points).flatten(1).all(dim=1).cpu()
+        classes = torch.where(finite, (digits * places).sum(dim=1), -1)
+        return Judged(classes, finite & (probability >= self.threshold).all(dim=1))
+
+    def predict(self, points: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
+        """The class of each point alone, see `judge`."""
+        return self.judge(points).classes
+
+    def probabilities(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n s K"]:
+        """Class probabilities of each of the pictures that a point is made of."""
+        single = self._each(points, lambda x: self.network(x).softmax(dim=1))
+        return single.view(-1, self.stacked, self.classes)
+
+    def features(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
+        """What the classes are read from; of stacked pictures one after the other."""
+        return self._each(points, self.network.features).reshape(len(points), -1)
+
+    def _each(self, points: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
+        """``read`` of every single picture in the points, (n stacked, ...)."""
+        n, channels, *size = points.shape
+        singles = points.detach().float().cpu()
+        singles = singles.reshape(n * self.stacked, channels // self.stacked, *size)
+        with torch.no_grad():
+            return torch.cat([read(part) for part in torch.split(singles, BATCH)])
+
+
+def examined(network: JudgeNetwork, pictures: Pictures, stacked: int = 1) -> Judge:
+    """The judge of a trained network: its accuracy and threshold from the held-out pictures.
+
+    Raises ValueError for pictures without classes.
+    """
+    if pictures.held_out_labels is None:
+        raise ValueError("pictures without classes cannot be judged")
+    judge = Judge(network, len(pictures.class_names))
+    batches = torch.split(pictures.held_out_images, BATCH)
+    found = [judge.probabilities(pictures.scaled(batch))[:, 0].max(dim=1) for batch in batches]
+    classes = torch.cat([part.indices for part in found])
+    right = (classes == pictures.held_out_labels.cpu()).double().mean()
+    probability = torch.cat([part.values for part in found]).sort().values
+    threshold = probability[int((1 - SURE_OF) * len(probability))]
+    return replace(judge, accuracy=float(right), threshold=float(threshold), stacked=stacked)
