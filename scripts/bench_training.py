@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from textbook import TextbookGAN
+from textbook import TextbookGAN, mlp
 
 from wganbench.config import RunConfig, compose
 from wganbench.data import load
@@ -59,7 +59,9 @@ def textbook(width: int) -> TextbookGAN:
     torch.manual_seed(0)
     target, draw = load("ring8"), torch.Generator().manual_seed(0)
     return TextbookGAN(
-        width,
+        mlp(2, width, 1),
+        mlp(2, width, 2),
+        2,
         lambda n: target.sample(n, draw),
         batch_size=BATCH,
         n_critic=N_CRITIC,

@@ -27,12 +27,41 @@ def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     )
 
 
+def dcgan_critic(width: int) -> nn.Sequential:
+    """DCGAN's critic for pictures of 28 x 28, without batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(1, width, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(width, 2 * width, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(2 * width * 7 * 7, 1),
+    )
+
+
+def dcgan_generator(latent: int, width: int) -> nn.Sequential:
+    """DCGAN's generator for pictures of 28 x 28."""
+    return nn.Sequential(
+        nn.Linear(latent, 2 * width * 7 * 7),
+        nn.Unflatten(1, (2 * width, 7, 7)),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(),
+        nn.ConvTranspose2d(2 * width, width, 4, 2, 1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.ConvTranspose2d(width, 1, 4, 2, 1),
+        nn.Tanh(),
+    )
+
+
 class TextbookGAN:
-    """Networks, optimizers and one generator iteration."""
+    """Optimizers and one generator iteration of two networks."""
 
     def __init__(
         self,
-        width: int,
+        critic: nn.Module,
+        generator: nn.Module,
+        latent: int,
         sample: Sampler,
         *,
         batch_size: int,
@@ -42,7 +71,7 @@ class TextbookGAN:
         generator_lr: float,
         betas: tuple[float, float],
     ) -> None:
-        self.critic, self.generator = mlp(2, width, 1), mlp(2, width, 2)
+        self.critic, self.generator, self.latent = critic, generator, latent
         self.sample, self.batch_size, self.n_critic = sample, batch_size, n_critic
         self.gp_lambda = gp_lambda
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), critic_lr, betas)
@@ -57,7 +86,9 @@ class TextbookGAN:
             self.critic_optimizer.zero_grad()
             critic_loss.backward()
             self.critic_optimizer.step()
-        generator_loss = -self.critic(self.generator(torch.randn(self.batch_size, 2))).mean()
+        generator_loss = -self.critic(
+            self.generator(torch.randn(self.batch_size, self.latent))
+        ).mean()
         self.generator_optimizer.zero_grad()
         generator_loss.backward()
         self.generator_optimizer.step()
@@ -66,10 +97,10 @@ class TextbookGAN:
     def critic_loss(self) -> Tensor:
         """E D(G(z)) - E D(x) + lambda E (|grad D(x_hat)| - 1)^2."""
         x = self.sample(self.batch_size)
-        x_fake = self.generator(torch.randn(self.batch_size, 2)).detach()
-        eps = torch.rand(self.batch_size, 1)
+        x_fake = self.generator(torch.randn(self.batch_size, self.latent)).detach()
+        eps = torch.rand(self.batch_size, *[1] * (x.ndim - 1))
         x_hat = (eps * x + (1 - eps) * x_fake).requires_grad_()
         (gradient,) = torch.autograd.grad(self.critic(x_hat).sum(), x_hat, create_graph=True)
-        penalty = ((gradient.norm(2, dim=1) - 1) ** 2).mean()
+        penalty = ((gradient.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
         loss: Tensor = self.critic(x_fake).mean() - self.critic(x).mean() + self.gp_lambda * penalty
         return loss

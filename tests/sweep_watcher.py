@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 
 
 class Seen:

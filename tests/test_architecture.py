@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 SURFACE = {
     "", "__main__", "board", "cli", "comparison_view", "doctor", "listing", "progress", "result",
-    "sweep_view",
+    "study_view", "sweep_view",
 }  # fmt: skip
 """What users see, the package's own functions included; nothing else imports it."""
 

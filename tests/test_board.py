@@ -18,17 +18,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from browser import Opened, page_of
+from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api_pb2
 from training_configs import tiny
 
 from wganbench.cli import main
 from wganbench.config.identity import run_id
+from wganbench.records import events
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.hparams_page import arrange
 from wganbench.records.layout import CHARTS
-from wganbench.training import finish
+from wganbench.training import finish, loop
 from wganbench.training.recorder import hyperparameters
 from wganbench.training.runs import train_runs
 
@@ -225,9 +228,12 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
         short = {"log.tensorboard": True, "train.steps": 4, "evaluate.every_n_steps": 2}
         configs = [tiny(loss, seed=seed, **short) for seed in SEEDS]
         with pytest.MonkeyPatch.context() as patch:
-            # The closing figure takes longer than the runs, and TensorBoard has no part in it.
+            # Painting takes longer than the runs: TensorBoard has no part in the closing figure,
+            # and to its page of images one picture is as good as another.
             patch.setattr(finish, "final_picture", lambda *_: None)
             patch.setattr(finish, "save_png", lambda *_: None)
+            patch.setattr(loop, "progress_picture", lambda *_: Figure())
+            patch.setattr(events, "figure_to_rgb", lambda _: np.zeros((40, 60, 3), np.uint8))
             train_runs(configs, [folder / run_id(config) for config in configs])
         names += [run_id(config) for config in configs]
     yield folder, names

@@ -21,7 +21,7 @@ from wganbench.config.completion import complete_override
 from wganbench.losses import RECIPES
 from wganbench.records.folder import RunFolder
 from wganbench.training import runs
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FORMAT
 
 

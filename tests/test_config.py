@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from data_files import picture_options
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +34,8 @@ from wganbench.config.hydra_entry import compose_values
 from wganbench.config.keys import GROUPS, all_keys, directories
 from wganbench.config.suggest import ALIASES, nearest
 from wganbench.config.validation import validate
-from wganbench.presets import conf_directory, describe_preset, preset_names
+from wganbench.data import images
+from wganbench.presets import conf_directory, describe_preset, preset_names, read_preset
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +60,24 @@ PRESETS = [(group, name) for group in GROUPS for name in preset_names(group)]
 
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)
-def test_every_yaml_composes_and_validates(group: str, name: str, tmp_path: Path) -> None:
+def test_every_yaml_composes_and_validates(
+    group: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     overrides = [f"{group}={name}"]
+    if group == "network" and read_preset(group, name)["kind"] in ("dcgan", "resnet"):
+        size = int(name.removeprefix("dcgan").removeprefix("resnet"))
+        blank = torch.zeros(300, 1, size, size, dtype=torch.uint8)
+        monkeypatch.setattr(images, "load_digits", lambda *options: images.Images(blank, blank))
+        overrides.append("data=digits")
     if group == "tuned" and name != "none":
         loss, data = name.split("-", 1)
         overrides += [f"loss={loss}", f"data={data}"]
     if (group, name) == ("data", "points"):
         np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(1000, 2)))
         overrides.append(f"data.path={tmp_path / 'cloud.npy'}")
+    elif group == "data":
+        options = picture_options(name, tmp_path, monkeypatch)
+        overrides += [f"data.{key}={value}" for key, value in options.items()]
     config = compose(overrides)
     assert isinstance(config, RunConfig)
     if group in ("loss", "data", "network"):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_files import picture_options
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -52,16 +53,22 @@ def cloud(tmp_path: Path) -> Path:
     return tmp_path / "cloud.npy"
 
 
-def preset_options(name: str, cloud: Path) -> dict[str, Any]:
-    return {"path": str(cloud)} if name == "points" else {}
+@pytest.fixture
+def preset_options(
+    name: str, cloud: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """What a preset needs beyond its own values: files, and where they are."""
+    if name == "points":
+        return {"path": str(cloud)}
+    return picture_options(name, tmp_path, monkeypatch)
 
 
 # Presets and registry: whoever adds a row or a file is enrolled here.
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_samples(name: str, cloud: Path) -> None:
-    target = load(name, **preset_options(name, cloud))
+def test_every_preset_samples(name: str, preset_options: dict[str, Any]) -> None:
+    target = load(name, **preset_options)
     assert isinstance(target, Target)
     state = torch.get_rng_state()
     for draw in (target.sample, target.held_out):
@@ -95,8 +102,10 @@ def test_every_kind_holds_types_and_no_values(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_accepts_a_finite_training_set(name: str, cloud: Path) -> None:
-    options = {**preset_options(name, cloud), "train_points": 20}
+def test_every_preset_accepts_a_finite_training_set(
+    name: str, preset_options: dict[str, Any]
+) -> None:
+    options = {**preset_options, "train_points": 20}
     target = load(name, **options)
     state = torch.get_rng_state()
     points = target.sample(2000, seeded())

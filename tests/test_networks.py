@@ -16,7 +16,9 @@ from wganbench.networks import NETWORKS, Latent, Pair, build_pair, initial_param
 from wganbench.networks.layers import ACTIVATIONS, Maxout
 from wganbench.presets import preset_names, read_preset
 
-PRESETS = preset_names("network")
+EVERY = {name: read_preset("network", name)["kind"] for name in preset_names("network")}
+PRESETS = [name for name, kind in EVERY.items() if NETWORKS[kind].takes((2,))]
+"""The networks for points of shape (d,); those for pictures have a file of their own."""
 SCHEMES = ("pytorch", "he", "normal")
 NORMS = ("none", "layer", "batch")
 both_networks = pytest.mark.parametrize("network", ["critic", "generator"])
@@ -52,17 +54,20 @@ class Layers(nn.Module):
         super().__init__()
         self.linear = nn.Linear(300, 200)
         self.conv = nn.Conv2d(32, 64, 3)
+        self.up_conv = nn.ConvTranspose2d(48, 40, 4, stride=2, padding=1)
         self.batch_norm = nn.BatchNorm1d(20, track_running_stats=False)
         self.layer_norm = nn.LayerNorm(20)
 
 
-FAN_IN = {"linear": 300, "conv": 32 * 9}
+FAN_IN = {"linear": 300, "conv": 32 * 9, "up_conv": 48 * 4}
+"""Inputs that one output sums; of the 16 taps of ``up_conv`` 4 meet in each output."""
 
 
 @pytest.mark.parametrize("layer", FAN_IN)
 def test_pytorch_scheme_is_uniform_within_one_over_sqrt_fan_in(layer: str) -> None:
     parameters = initial_parameters(Layers(), "pytorch", seeded())
-    bound = 1 / math.sqrt(FAN_IN[layer])
+    # For a transposed convolution PyTorch counts the outputs that an input goes to.
+    bound = 1 / math.sqrt(40 * 16 if layer == "up_conv" else FAN_IN[layer])
     for part in ("weight", "bias"):
         values = parameters[f"{layer}.{part}"].double().flatten().numpy()
         assert abs(values).max() <= bound * (1 + 1e-6)
@@ -319,5 +324,5 @@ def test_stacked_weights_under_vmap_equal_a_loop(preset: str, network: str) -> N
 
 
 def test_every_kind_has_a_preset_that_builds() -> None:
-    assert {read_preset("network", preset)["kind"] for preset in PRESETS} == set(NETWORKS)
+    assert set(EVERY.values()) == set(NETWORKS)
     assert all(row.summary and row.source for row in NETWORKS.values())

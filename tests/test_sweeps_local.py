@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sweep_watcher import Seen
 from training_configs import tiny
 
@@ -25,7 +26,8 @@ from wganbench.sweeps.local import LocalCrew, Pool
 from wganbench.sweeps.planning import plan_stacks
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import RETRIES, Tally
-from wganbench.training.finish import RunOutcome
+from wganbench.training import finish
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
@@ -105,6 +107,19 @@ def test_after_ctrl_c_every_worker_saves_and_nothing_new_begins(tmp_path: Path) 
 
 
 # Real workers.
+@pytest.fixture(autouse=True)
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process trains beside a sweep is compared, not looked at."""
+    monkeypatch.setattr(finish, "final_picture", lambda *_: None)
+    monkeypatch.setattr(finish, "save_png", lambda *_: None)
+
+
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker, so one stack: each worker takes seconds to start."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+
+
 def test_a_sweep_equals_its_runs_alone_bit_for_bit(tmp_path: Path) -> None:
     lone, swept = tmp_path / "alone", tmp_path / "sweep"
     every = jobs(swept, 3, **{"sweep.devices": "cpu", "checkpoint.every_n_steps": 2})
@@ -128,14 +143,17 @@ def test_a_sweep_equals_its_runs_alone_bit_for_bit(tmp_path: Path) -> None:
     assert (every[0].folder / "metrics.csv").stat().st_mtime_ns == written
 
 
+@pytest.mark.usefixtures("one_core")
 def test_a_run_that_diverges_leaves_the_rest_of_the_sweep_alone(tmp_path: Path) -> None:
     settings = {"sweep.devices": "cpu", "sweep.max_stack": 8}
     clean = jobs(tmp_path / "clean", 4, **settings)
     poisoned = jobs(tmp_path / "poisoned", 4, **settings)
     config = tiny("gp", seed=1, **(settings | {"train.critic_lr": 1e30}))
     poisoned[1] = Job(config, tmp_path / "poisoned" / run_id(config))
-    launch_local(tmp_path / "clean", clean, Seen())
-    outcomes = launch_local(tmp_path / "poisoned", poisoned, Seen())
+    train_runs([job.config for job in clean], [job.folder for job in clean], device="cpu")
+    seen = Seen()
+    outcomes = launch_local(tmp_path / "poisoned", poisoned, seen)
+    assert seen.begun == (1, 1, 0), "it shares their stack"
     assert [o.status for o in outcomes] == ["completed", "diverged", "completed", "completed"]
     for i in (0, 2, 3):
         left, right = (read_table(j[i].folder / "metrics.csv") for j in (clean, poisoned))
@@ -146,6 +164,7 @@ def test_a_run_that_diverges_leaves_the_rest_of_the_sweep_alone(tmp_path: Path) 
         }
 
 
+@pytest.mark.usefixtures("one_core")
 def test_resume_finishes_what_a_sweep_left_undone(tmp_path: Path) -> None:
     every = jobs(tmp_path, 2, **{"sweep.devices": "cpu"})
     add_jobs(tmp_path, every)

@@ -19,7 +19,7 @@ from wganbench.records.folder import RunFolder, read_run
 from wganbench.sweeps import command
 from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FORMAT
 
 SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]

@@ -22,7 +22,7 @@ from wganbench.records.table import read_table
 from wganbench.sweeps.crew import make_crew
 from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.transfer import Changes, put
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
 ray = pytest.importorskip("ray")

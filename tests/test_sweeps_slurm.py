@@ -22,7 +22,7 @@ from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Said
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slurm_task import Mail, SlurmTask
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
 pytest.importorskip("submitit")
@@ -50,6 +50,7 @@ def process_of(job: Job) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_shape_checks")  # what this process trains alone, it trains long
 def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     tmp_path: Path,
 ) -> None:
@@ -76,9 +77,14 @@ def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     for job in every:
         steps = read_table(job.folder / "metrics.csv")["step"]
         assert steps == list(range(0, 301, 20))
-    train_runs([every[0].config], [tmp_path / "alone"], device="cpu")
-    ours, alone = (read_table(f / "metrics.csv") for f in (every[0].folder, tmp_path / "alone"))
-    assert ours["loss/critic"] == alone["loss/critic"]
+    # The run alone, until well after the other was requeued: no decay of the rates tells it
+    # from a longer one.
+    (short,) = jobs(tmp_path / "alone", 1, **{"train.steps": min(300, requeued[1] + 60)})
+    train_runs([short.config], [short.folder], device="cpu")
+    ours, alone = (read_table(job.folder / "metrics.csv") for job in (every[0], short))
+    shared = sum(step <= requeued[1] + 40 for step in alone["step"])
+    assert alone["step"][shared - 1] > requeued[1]
+    assert ours["loss/critic"][:shared] == alone["loss/critic"][:shared]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 from training_configs import CPU, alike, same, saved, tiny, trained
@@ -24,7 +25,7 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 from wganbench.config import ConfigError, RunConfig, from_dict, to_dict
 from wganbench.records import events
 from wganbench.records.folder import KEYS, RunFolder
-from wganbench.training import finish, runs
+from wganbench.training import finish, loop, pictures, runs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
 from wganbench.training.recorder import Recorder, columns
@@ -50,6 +51,8 @@ def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
 def unpainted(monkeypatch: Any, request: pytest.FixtureRequest) -> None:
     """Painting takes longer than all the rest; only the undisturbed run does it."""
     request.getfixturevalue("whole")
+    monkeypatch.setattr(finish, "final_picture", lambda *_: None)
+    monkeypatch.setattr(loop, "progress_picture", lambda *_: Figure())
     monkeypatch.setattr(finish, "save_png", lambda figure, path: path.write_bytes(b"PNG"))
     monkeypatch.setattr(events, "figure_to_rgb", lambda figure: np.zeros((2, 2, 3), np.uint8))
 
@@ -353,6 +356,7 @@ def children() -> Iterator[list[subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.usefixtures("without_shape_checks")  # it trains twice as long as it was killed at
 def test_killed_in_the_middle_or_while_saving_it_ends_where_it_would_have(
     whole: Path, tmp_path: Path, children: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -568,7 +572,11 @@ def test_locks_are_released_whatever_happens(tmp_path: Path) -> None:
     held.release()
 
 
-def test_no_training_randomness_comes_from_outside(whole: Path, tmp_path: Path) -> None:
+def test_no_training_randomness_comes_from_outside(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "final_picture", pictures.final_picture)
+    monkeypatch.setattr(loop, "progress_picture", pictures.progress_picture)
     torch.manual_seed(123)
     before = torch.get_rng_state()
     train_run(tiny("gp", **RECORDED), tmp_path)

@@ -97,23 +97,29 @@ def absurd_rate(stack: Stack) -> None:
     stack.critic_lr[1] = 1e30
 
 
-@pytest.mark.parametrize("poison", [nan_parameters, nan_generator, nan_coefficient, absurd_rate])
+POISONS: dict[Callable[[Stack], None], set[str]] = {
+    nan_parameters: set(),
+    nan_generator: set(),
+    nan_coefficient: {"bce"},
+    absurd_rate: {"clip"},
+}
+"""What harms one run of a stack, and the losses that it does not harm."""
+
+
 @pytest.mark.parametrize("loss", ["gp", "clip", "bce"])
-def test_a_poisoned_run_leaves_its_neighbours_alone(
-    loss: str, poison: Callable[[Stack], None]
-) -> None:
+def test_a_poisoned_run_leaves_its_neighbours_alone(loss: str) -> None:
     configs = alike(loss, 3, **{"train.average_decay": 0.5})
-    clean, poisoned = trained(configs, 1), trained(configs, 1)
-    poison(poisoned)
-    for _ in range(3):
-        clean.iterate()
-        poisoned.iterate()
-    for r in (0, 2):
-        assert same(clean.run_state(r), poisoned.run_state(r))
-        assert clean.scalars()[r] == poisoned.scalars()[r]
-    harmless = (loss, poison) in {("bce", nan_coefficient), ("clip", absurd_rate)}
+    clean = trained(configs, 4)
     assert clean.diverged_at() == [-1, -1, -1]
-    assert poisoned.diverged_at() == [-1, -1 if harmless else 2, -1]
+    for poison, harmless in POISONS.items():
+        poisoned = trained(configs, 1)
+        poison(poisoned)
+        for _ in range(3):
+            poisoned.iterate()
+        for r in (0, 2):
+            assert same(clean.run_state(r), poisoned.run_state(r)), poison
+            assert clean.scalars()[r] == poisoned.scalars()[r]
+        assert poisoned.diverged_at() == [-1, -1 if loss in harmless else 2, -1], poison
 
 
 def test_the_first_bad_step_is_kept() -> None:
@@ -280,7 +286,7 @@ def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
 
 
 def test_eps_is_uniform_and_one_a_point() -> None:
-    eps = Stack([tiny("gp")], CPU)._draws()["mixing"](20_000, stream_generator(0, "mixing", 0))
+    eps = Stack([tiny("gp")], CPU)._draws(0)["mixing"](20_000, stream_generator(0, "mixing", 0))
     assert eps.shape == (20_000,)
     assert 0 <= eps.min() < 1e-3 and 0.999 < eps.max() < 1
     assert float(eps.mean()) == pytest.approx(0.5, abs=0.01)

@@ -14,7 +14,7 @@ import typer
 from wganbench.config.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wganbench.training.finish import RunOutcome
+    from wganbench.training.outcome import RunOutcome
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
@@ -38,6 +38,12 @@ def complete_listing(incomplete: str) -> list[str]:
     from wganbench.listing import LISTINGS
 
     return [name for name in LISTINGS if name.startswith(incomplete)]
+
+
+def complete_study(incomplete: str) -> list[str]:
+    from wganbench.presets import preset_names
+
+    return [name for name in ["all", *preset_names("study")] if name.startswith(incomplete)]
 
 
 Overrides = Annotated[
@@ -266,6 +272,39 @@ def tensorboard(
     from wganbench.board import serve
 
     serve(path, port)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def study(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME|all", autocompletion=complete_study, show_default=False),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="budget=full, seeds=10, or a setting of the study."
+        ),
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+) -> int:
+    """Measure what the literature claims about these losses: figure, table, verdict.
+
+    \b
+    wganbench study --list                  the questions, and how long they take
+    wganbench study dirac                   one of them
+    wganbench study all                     all of them, and a scoreboard
+    wganbench study mode_collapse seeds=20 budget=full
+
+    The same command goes on where it was stopped. Files: outputs/studies/NAME.
+    """
+    from wganbench.study_view import print_studies, run_all_and_print, run_and_print
+
+    if list_them or name is None:
+        print_studies()
+        return 0
+    run = run_all_and_print if name == "all" else run_and_print
+    return run(name, overrides or [])
 
 
 @app.command("list")

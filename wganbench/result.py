@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wganbench.training.finish import RunOutcome
+    from wganbench.training.outcome import RunOutcome
 
 FIGURES = (
     ("modes covered", "modes/covered"),

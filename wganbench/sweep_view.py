@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wganbench.sweeps.launch import SweepPlan
     from wganbench.sweeps.planning import StackPlan
     from wganbench.sweeps.slots import Slot
-    from wganbench.training.finish import RunOutcome
+    from wganbench.training.outcome import RunOutcome
 
 PLAIN_EVERY_SECONDS = 10.0
 """How often a line is printed where there is no terminal."""

@@ -7,14 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.schema import OUTSIDE_IDENTITY, RunConfig, to_dict
+from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES, RunConfig, to_dict
 
 DIGEST_DIGITS = 8
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """The typed configuration without the keys that say where and how it is computed."""
-    return {key: value for key, value in to_dict(config).items() if key not in OUTSIDE_IDENTITY}
+    values = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE_IDENTITY}
+    values["data"] = {k: v for k, v in values["data"].items() if k not in WHERE_DATA_LIES}
+    return values
 
 
 def digest(config: RunConfig) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from wganbench.data.dataset import Dataset
 from wganbench.data.options import Options, check
-from wganbench.data.registry import DATASETS, Dataset, build, load
+from wganbench.data.registry import DATASETS, build, load
 from wganbench.data.target import Target
 
 __all__ = ["DATASETS", "Dataset", "Mixture", "Options", "Target", "build", "check", "load"]

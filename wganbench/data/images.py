@@ -64,9 +64,13 @@ class Images:
         """``n`` training pictures, drawn with replacement, on the generator's device."""
         device = generator.device
         rows = torch.randint(len(self.images), (n,), generator=generator, device=device)
+        return self.scaled(self.on_device(device)[rows])
+
+    def on_device(self, device: torch.device) -> UInt8[Tensor, "m c h w"]:
+        """The training pictures on a device, copied there once."""
         if device not in self._on_device:
             self._on_device[device] = self.images.to(device)
-        return self.scaled(self._on_device[device][rows])
+        return self._on_device[device]
 
     def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n c h w"]:
         """``n`` held-out pictures in random order, none twice before each has come once."""
@@ -75,7 +79,7 @@ class Images:
 
     def scaled(self, pictures: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Pictures in the generator's range [-1, 1]."""
-        return pictures.float() / (self.top / 2) - 1
+        return pictures.float().div_(self.top / 2).sub_(1)
 
 
 def each_once(rows: int, n: int, generator: Generator) -> Int[Tensor, " n"]:
@@ -84,28 +88,3 @@ def each_once(rows: int, n: int, generator: Generator) -> Int[Tensor, " n"]:
     rounds = -(-n // rows)
     orders = [torch.randperm(rows, generator=generator, device=device) for _ in range(rounds)]
     return torch.cat(orders)[:n]
-
-
-def load_digits(held_out_share: float, train_points: int | None, seed: int) -> Images:
-    """scikit-learn's 1 797 handwritten digits, 8x8, split by class.
-
-    Source: UCI "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak, 1998).
-    """
-    from sklearn.datasets import load_digits as bunch
-    from sklearn.model_selection import train_test_split
-
-    digits = bunch()
-    pictures = torch.from_numpy(digits.images).to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(digits.target).long()
-    rows = torch.arange(len(labels)).numpy()
-    train, held_out = (
-        torch.from_numpy(part)
-        for part in train_test_split(
-            rows, test_size=held_out_share, stratify=labels.numpy(), random_state=seed
-        )
-    )
-    train = train[:train_points]
-    names = [str(i) for i in range(10)]
-    return Images(
-        pictures[train], pictures[held_out], labels[train], labels[held_out], names, top=16
-    )

@@ -96,6 +96,27 @@ class PointsOptions(HeldOutOptions):
     path: str
 
 
+@dataclass(kw_only=True)
+class DownloadOptions(Options):
+    """A published set with a split of its own, in files under ``root``."""
+
+    root: str
+    download: bool
+
+
+@dataclass(kw_only=True)
+class ImageFolderOptions(HeldOutOptions):
+    """``size``: pixels a side (null: as they are); ``channels``: 1 (grey) or 3 (colour)."""
+
+    path: str
+    size: int | None = least(1)
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"data.channels must be 1 (grey) or 3 (colour), got {self.channels}")
+
+
 OptionsType = TypeVar("OptionsType", bound=Options)
 
 
@@ -120,7 +141,7 @@ def check(options_type: type[OptionsType], values: Mapping[str, Any]) -> Options
 
 
 def convert(key: str, value: Any, expected: Any) -> Any:
-    """``value`` as the type ``expected``: int, float, str, a list of those, or null."""
+    """``value`` as the type ``expected``: int, float, bool, str, a list of those, or null."""
     if NoneType in get_args(expected):
         if value is None:
             return None
@@ -136,6 +157,10 @@ def convert(key: str, value: Any, expected: Any) -> Any:
         return [convert(f"{key}[{i}]", element, item) for i, element in enumerate(value)]
     if expected is str:
         return str(value)
+    if expected is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{key} must be true or false, got {value!r}")
+        return value
     return convert_number(key, value, expected)
 
 

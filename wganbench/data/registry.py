@@ -6,13 +6,13 @@ checked, without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
+from wganbench.data.dataset import Dataset
+from wganbench.data.image_kinds import IMAGE_KINDS
 from wganbench.data.options import (
     GridOptions,
-    HeldOutOptions,
     MixtureOptions,
     Options,
     PointsOptions,
@@ -24,20 +24,6 @@ from wganbench.data.options import (
 from wganbench.data.target import Target
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry, unknown
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A kind of data, as ``kind:`` names it in YAML. A row: ``DATASETS.register(kind, row)``.
-
-    ``options`` is a dataclass that extends `Options`; ``build`` gets an instance of it.
-    """
-
-    kind: str
-    options: type[Options]
-    build: Callable[[Any], Target]
-    summary: str
-    source: str
 
 
 def build(kind: str, options: Mapping[str, Any]) -> Target:
@@ -119,12 +105,6 @@ def build_points(options: PointsOptions) -> Target:
     return points.Points(table, options.held_out_share, options.train_points, options.train_seed)
 
 
-def build_digits(options: HeldOutOptions) -> Target:
-    from wganbench.data import images
-
-    return images.load_digits(options.held_out_share, options.train_points, options.train_seed)
-
-
 DATASETS: Registry[Dataset] = Registry("data")
 
 for row in (
@@ -170,12 +150,6 @@ for row in (
         "a cloud of points of your own, from a .npy or .csv file",
         "ours",
     ),
-    Dataset(
-        "digits",
-        HeldOutOptions,
-        build_digits,
-        "1 797 handwritten digits of 8x8 pixels, with their classes",
-        "scikit-learn load_digits; UCI, Alpaydin & Kaynak 1998",
-    ),
+    *IMAGE_KINDS,
 ):
     DATASETS.register(row.kind, row)

@@ -19,7 +19,7 @@ class Target(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one point, ``(d,)``."""
+        """Shape of one point: ``(d,)``, or ``(c, h, w)`` of a picture."""
         ...
 
     def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:

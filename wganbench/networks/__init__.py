@@ -11,6 +11,7 @@ import torch
 from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_pictures
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
 from wganbench.networks.pair import Latent, Pair, Parameters, initial_parameters
+from wganbench.networks.resnet import ResNetOptions, build_resnet
 from wganbench.registry import Registry
 
 __all__ = [
@@ -79,6 +80,17 @@ NETWORKS.register(
         build_dcgan,
         "halving and doubling convolutions, for pictures of 8, 28 or 32 pixels",
         "arXiv:1511.06434",
+        takes_pictures,
+        PICTURES,
+    ),
+)
+NETWORKS.register(
+    "resnet",
+    Network(
+        ResNetOptions,
+        build_resnet,
+        "residual networks of WGAN-GP's CIFAR-10 figures",
+        "arXiv:1704.00028",
         takes_pictures,
         PICTURES,
     ),

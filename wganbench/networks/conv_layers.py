@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from wganbench.networks.layers import Linear
 
 
+def exact(x: Tensor) -> Tensor:
+    """x in fp32 where it is coarser."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class Conv(nn.Conv2d):
     """nn.Conv2d that computes in ``compute_dtype`` and keeps its parameters in fp32.
 
@@ -68,7 +73,8 @@ class Grid(nn.Module):
         self.picture = (channels, size, size)
 
     def forward(self, z: Float[Tensor, "n i"]) -> Float[Tensor, "n c s s"]:
-        return self.linear(z).unflatten(1, self.picture)
+        picture: Tensor = self.linear(z).reshape(-1, *self.picture)
+        return picture
 
 
 class PictureBatchNorm(nn.BatchNorm2d):
@@ -78,7 +84,7 @@ class PictureBatchNorm(nn.BatchNorm2d):
         super().__init__(channels, track_running_stats=False)
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return super().forward(input.float())
+        return super().forward(exact(input))
 
 
 class PictureLayerNorm(nn.Module):
@@ -94,7 +100,7 @@ class PictureLayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        normed = F.layer_norm(x.float(), x.shape[1:])
+        normed = F.layer_norm(exact(x), x.shape[1:])
         return normed * self.weight[:, None, None] + self.bias[:, None, None]
 
 

@@ -72,6 +72,12 @@ class RunFolder:
         remove_leftovers(self.path)
         return lock
 
+    def empty(self) -> None:
+        """Remove the files of an earlier run. The lock stays, and what Hydra wrote."""
+        for path in self.path.glob("*"):
+            if path.is_file() and path.name != ".lock":
+                path.unlink()
+
     def write_status(self, **fields: Any) -> None:
         """Change these keys of run.json and keep the others; the file is replaced in one step.
 

@@ -44,6 +44,8 @@ def draw_figures(comparison: Comparison, folder: Path) -> list[Picture]:
                 picture.file(folder, kind).unlink(missing_ok=True)
             continue
         save_png(drawing.figure, picture.file(folder, "png"))
+        # The layout stands now; to solve it once more for the SVG takes as long as to draw it.
+        drawing.figure.set_layout_engine("none")
         save_svg(drawing.figure, picture.file(folder, "svg"))
         pictures.append(picture)
     return pictures

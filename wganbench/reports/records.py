@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from wganbench.config.errors import ConfigError
-from wganbench.config.schema import OUTSIDE_IDENTITY
+from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
 from wganbench.records.folder import read_run
 from wganbench.records.table import Table, read_table, series
 from wganbench.training.recorder import FINISHED
@@ -122,6 +122,8 @@ def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
             continue
         rows = part.items() if isinstance(part, dict) else [("", part)]
         for key, value in rows:
+            if group == "data" and key in WHERE_DATA_LIES:
+                continue
             name = printable(f"{group}.{key}" if key else str(group))
             yield name, value if isinstance(value, bool | int | float) else printable(str(value))
 
@@ -162,7 +164,9 @@ def stored_target(path: Path) -> object:
 
     try:
         data = stored_config(path).data
-        return build(data.kind, data.options)
+        # A report reads what is there, and never fetches it.
+        here = {"download": False} if "download" in data.options else {}
+        return build(data.kind, data.options | here)
     except ValueError:  # another version's, or a stranger's
         return None
 

@@ -26,7 +26,7 @@ from wganbench.sweeps.naming import named
 from wganbench.sweeps.tally import standing
 from wganbench.sweeps.watcher import Watcher
 from wganbench.training.device import pick_device
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import stored_config
 
 MANY_RUNS = 10_000

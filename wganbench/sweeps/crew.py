@@ -10,7 +10,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 
 UNKNOWN_ROOM = 1 << 62
 """Memory where it cannot be asked for: a stack that does not fit is halved then."""

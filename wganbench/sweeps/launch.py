@@ -25,7 +25,7 @@ from wganbench.sweeps.planning import (
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import standing
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_run
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.errors import ConfigError
+from wganbench.config.identity import identity
 from wganbench.config.jobs import Job
-from wganbench.config.schema import OUTSIDE_IDENTITY, from_dict, to_dict
+from wganbench.config.schema import from_dict, to_dict
 from wganbench.records.atomic import write_atomic
 from wganbench.records.lock import RunBusy, RunLock
 
@@ -110,9 +111,7 @@ def _values(rows: Iterable[dict[str, str]], key: str) -> set[str]:
 
 def _flat(job: Job) -> dict[str, str]:
     rows: dict[str, str] = {}
-    for group, part in to_dict(job.config).items():
-        if group in OUTSIDE_IDENTITY:
-            continue
+    for group, part in identity(job.config).items():
         if isinstance(part, dict):
             rows |= {f"{group}.{key}": str(value) for key, value in part.items()}
         else:

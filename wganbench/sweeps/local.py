@@ -17,8 +17,8 @@ from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot, available_cores, local_slots
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
+from wganbench.training.outcome import RunOutcome
 
 LISTEN_SECONDS = 0.5
 

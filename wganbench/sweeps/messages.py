@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 
 
 @dataclass(frozen=True)

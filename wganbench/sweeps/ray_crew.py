@@ -1,11 +1,9 @@
-"""Stacks on a Ray cluster: one task a stack, placed by Ray, given again when a node is lost."""
+"""Stacks on a Ray cluster: what it has room for, and how it is reached."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import socket
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +12,17 @@ from typing import Any
 
 from wganbench.config.errors import ConfigError
 from wganbench.config.schema import RunConfig
-from wganbench.records.folder import RunBusy, RunFolder
-from wganbench.records.lock import RunLock
 from wganbench.sweeps.crew import UNKNOWN_ROOM, check_numbers
 from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.ray_task import Mailbox, RemoteStack, train_remotely
+from wganbench.sweeps.ray_connection import check_address, import_ray, unreachable
+from wganbench.sweeps.ray_driver import Tasks
 from wganbench.sweeps.slots import Slot, available_cores
 from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.transfer import Changes, put
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
+from wganbench.training.outcome import RunOutcome
 
-LISTEN_SECONDS = 0.5
 PROBE_SECONDS = 60.0
-CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 200_000_000
 """Of a Ray that is started here: nothing large is kept there."""
 
@@ -145,7 +139,8 @@ class RayCrew:
         self._connect()
         folder = stacks[0].jobs[0].folder.parent.resolve()
         with self._token(folder) as token, StopRequest() as stop:
-            return Tasks(self, folder, token, Tally(watcher)).run(stacks, stop)
+            tasks = Tasks(self.cpus_per_stack, self.gpus_per_stack, folder, token, Tally(watcher))
+            return tasks.run(stacks, stop)
 
     @contextlib.contextmanager
     def _token(self, folder: Path) -> Iterator[str | None]:
@@ -165,159 +160,8 @@ class RayCrew:
                 (folder / name).unlink(missing_ok=True)
 
 
-@dataclass
-class Task:
-    """A stack that Ray has been given; whether anything was heard of it yet."""
-
-    number: int
-    stack: StackPlan
-    started: bool = False
-
-
-@dataclass
-class Tasks:
-    """The tasks of one sweep, from the first to the last."""
-
-    crew: RayCrew
-    folder: Path
-    token: str | None
-    tally: Tally
-    tasks: dict[Any, Task] = field(default_factory=dict)
-    by_number: dict[int, Task] = field(default_factory=dict)
-    locks: dict[Path, RunLock] = field(default_factory=dict)
-
-    def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
-        ray = import_ray()
-        here = ray.get_runtime_context().get_node_id()
-        placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        self.mailbox = (
-            ray.remote(Mailbox)
-            .options(num_cpus=0, scheduling_strategy=placed(here, soft=False))
-            .remote()
-        )
-        self.stopping = False
-        try:
-            for stack in stacks:
-                self._submit(stack)
-            while self.tasks:
-                done, _ = ray.wait(list(self.tasks), num_returns=1, timeout=LISTEN_SECONDS)
-                self._collect()
-                for reference in done:
-                    self._finish(reference)
-                if stop.requested and not self.stopping:
-                    self._stop()
-        finally:
-            for lock in self.locks.values():
-                lock.release()
-            ray.kill(self.mailbox)
-        return self.tally.outcomes
-
-    def _submit(self, stack: StackPlan) -> None:
-        ray = import_ray()
-        if self.stopping:
-            return
-        task = Task(len(self.by_number), stack)
-        remote = RemoteStack(
-            task.number,
-            stack.resolved(),
-            self.folder,
-            self.token,
-            [Changes(job.folder, seen=False).all() if stack.step else {} for job in stack.jobs],
-            self.crew.gpus_per_stack > 0,
-            max(1, int(self.crew.cpus_per_stack)),
-            os.getcwd(),
-        )
-        options = {
-            "num_cpus": self.crew.cpus_per_stack,
-            "num_gpus": self.crew.gpus_per_stack,
-            "max_retries": 0,
-        }
-        reference = ray.remote(**options)(train_remotely).remote(remote, self.mailbox)
-        self.tasks[reference] = self.by_number[task.number] = task
-
-    def _collect(self) -> None:
-        """Write what was sent back, and hear what was told."""
-        ray = import_ray()
-        for number, messages, files in ray.get(self.mailbox.collect.remote()):
-            task = self.by_number[number]
-            task.started = True
-            for job, changed in zip(task.stack.jobs, files, strict=False):
-                self._hold(job.folder)
-                put(job.folder, changed)
-            for message in messages:
-                self.tally.hear(number, task.stack, message)
-
-    def _hold(self, folder: Path) -> None:
-        """Nobody else may train a run whose files come from far away. Raises ConfigError."""
-        if folder not in self.locks:
-            try:
-                self.locks[folder] = RunFolder(folder).lock()
-            except RunBusy as error:
-                raise ConfigError(str(error)) from error
-
-    def _finish(self, reference: Any) -> None:
-        ray = import_ray()
-        errors = ray.exceptions
-        task = self.tasks.pop(reference)
-        left: Sequence[StackPlan] | None = []
-        try:
-            left = self.tally.hear(task.number, task.stack, ray.get(reference))
-        except errors.TaskCancelledError:
-            pass
-        except errors.RayError as error:
-            if not self.stopping:
-                how = " ".join(str(error).split(".")[0].split())[:120]
-                left = self.tally.lost(task.number, task.stack, f"a Ray task was lost ({how})")
-        for stack in left or []:
-            self._submit(stack)
-
-    def _stop(self) -> None:
-        """Ask every task to save and end; those that wait for a place never begin."""
-        ray = import_ray()
-        self.stopping = True
-        self.tally.watcher.say("stopping: saving every run")
-        ray.get(self.mailbox.stop.remote())
-        for reference, task in self.tasks.items():
-            if not task.started:
-                ray.cancel(reference)
-
-
-def check_address(address: str) -> None:
-    """Knock at HOST:PORT: Ray itself tries for many minutes. Raises ConfigError."""
-    if address in ("local", "auto"):
-        return
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or "/" in host:
-        raise ConfigError(
-            f"hydra.launcher.address={address}: say local, auto or HOST:PORT, on a node of the "
-            "cluster"
-        )
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise unreachable(address, str(error)) from error
-
-
-def unreachable(address: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"hydra.launcher.address={address}: no Ray cluster answers there ({reason}); local "
-        "starts one on this machine"
-    )
-
-
 def free_gpu_bytes() -> int | None:
     """Free memory of the GPU that a task was given; None where none can be used."""
     import torch
 
     return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
-
-
-def import_ray() -> Any:
-    """Ray, which is an extra. Raises ConfigError where it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.util.scheduling_strategies
-    except ImportError as error:
-        raise ConfigError("hydra/launcher=ray needs Ray: pip install 'wganbench[ray]'") from error
-    return ray

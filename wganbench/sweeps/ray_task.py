@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wganbench.sweeps.messages import Message, Said, TellingView
+from wganbench.sweeps.messages import Message, TellingView
 from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.training import train_stack
+from wganbench.sweeps.training import train_stack, usable_device
 from wganbench.sweeps.transfer import Changes, Files, put
 
 SEND_SECONDS = 0.5
@@ -98,22 +98,18 @@ def _train(
 
     torch.set_num_threads(remote.threads)
     with Reporter(remote.number, mailbox, files) as reporter:
-        device, where = _device(remote.gpu)
-        if remote.gpu and device == "cpu":
-            reporter.tell(Said(f"{where}: no CUDA device is usable, training on its CPU"))
+        where = _place(remote.gpu)
+        device = usable_device(remote.gpu, where, reporter.tell)
         return train_stack(stack, device, TellingView(reporter.tell, where))
 
 
-def _device(gpu: bool) -> tuple[str, str]:
-    """The device to train on, and its name for a person."""
+def _place(gpu: bool) -> str:
+    """The node and what was given of it, for a person."""
     import ray
-    import torch
 
     node = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
-    if not gpu:
-        return "cpu", f"{node} CPU"
-    name = f"{node} GPU {os.environ.get('CUDA_VISIBLE_DEVICES', '')}".strip()
-    return ("cuda" if torch.cuda.is_available() else "cpu"), name
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return f"{node} GPU {given}".strip() if gpu else f"{node} CPU"
 
 
 class Reporter:

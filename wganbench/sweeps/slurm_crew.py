@@ -19,8 +19,8 @@ from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
 from wganbench.training.interrupt import StopRequest
+from wganbench.training.outcome import RunOutcome
 
 LISTEN_SECONDS = 0.5
 FOLDER = ".submitit"
@@ -57,6 +57,12 @@ class SlurmCrew:
             raise ConfigError(
                 "Slurm gives the devices: with hydra/launcher=slurm, device is auto, cpu or "
                 "cuda, and sweep.devices is auto"
+            )
+        if config.sweep.stacks_per_device != 1:
+            raise ConfigError(
+                f"sweep.stacks_per_device={config.sweep.stacks_per_device}: with "
+                "hydra/launcher=slurm every stack is a job of its own, with "
+                "hydra.launcher.gpus_per_stack GPUs"
             )
         if config.device == "cpu":
             self.gpus_per_stack = 0

@@ -16,8 +16,8 @@ from typing import Any
 from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said, TellingView
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.tally import failed, standing
-from wganbench.sweeps.training import train_stack
-from wganbench.training.finish import RunOutcome
+from wganbench.sweeps.training import train_stack, usable_device
+from wganbench.training.outcome import RunOutcome
 
 CHECK_SECONDS = 1.0
 STOP = "stop"
@@ -106,12 +106,8 @@ class SlurmTask:
         """The device to train on, and a view that tells."""
         import socket
 
-        import torch
-
-        device = "cuda" if self.gpu and torch.cuda.is_available() else "cpu"
-        where = f"{socket.gethostname()} {device}"
-        if self.gpu and device == "cpu":
-            self.mail.tell(Said(f"{where}: no CUDA device is usable, training on its CPU"))
+        where = f"{socket.gethostname()} {'GPU' if self.gpu else 'CPU'}"
+        device = usable_device(self.gpu, where, self.mail.tell)
         return device, TellingView(self.mail.tell, where)
 
     def checkpoint(self) -> Any:

@@ -11,7 +11,7 @@ from wganbench.records.folder import RunFolder
 from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Said, Started
 from wganbench.sweeps.planning import StackPlan, saved_step
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FINISHED
 from wganbench.training.runs import finished_outcome
 

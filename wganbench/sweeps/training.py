@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
 from wganbench.config.errors import ConfigError
-from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, TellingView
+from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said, TellingView
 from wganbench.sweeps.planning import StackPlan
+
+
+def usable_device(gpu: bool, where: str, tell: Callable[[Message], None]) -> str:
+    """``cuda`` where a GPU was given and can be used; the CPU takes its place, and says so."""
+    import torch
+
+    if gpu and not torch.cuda.is_available():
+        tell(Said(f"{where}: no CUDA device is usable, training on its CPU"))
+    return "cuda" if gpu and torch.cuda.is_available() else "cpu"
 
 
 def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:

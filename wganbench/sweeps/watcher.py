@@ -7,7 +7,7 @@ from typing import Protocol
 
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
-from wganbench.training.finish import RunOutcome
+from wganbench.training.outcome import RunOutcome
 
 
 class Watcher(Protocol):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,23 +14,12 @@ from wganbench.records.table import read_table
 from wganbench.training.animation import save_animation
 from wganbench.training.image_pictures import final_pictures
 from wganbench.training.measuring import Measurement, judge_record, mode_count
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.pictures import final_picture
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
 from wganbench.training.verdict import verdict
 from wganbench.training.verdict_pictures import seen
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a run ended: status, generator steps done, final values by tag, the verdict."""
-
-    path: Path
-    status: str
-    step: int
-    metrics: dict[str, float]
-    verdict: list[str]
-    seconds: float
 
 
 def finish_run(

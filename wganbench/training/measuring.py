@@ -121,8 +121,8 @@ def judge_record(stack: Stack, metrics: Mapping[str, float]) -> dict[str, Any] |
 def floor_key(config: RunConfig) -> str:
     """What the target distribution depends on, as text; a file counts with its content."""
     key = {"kind": config.data.kind} | config.data.options
-    if key.get("path"):
-        key["content"] = hashlib.sha256(Path(key["path"]).read_bytes()).hexdigest()
+    if key.get("path") and (file := Path(key["path"]).expanduser()).is_file():
+        key["content"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return json.dumps(key, sort_keys=True)
 
 

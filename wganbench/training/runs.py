@@ -15,10 +15,11 @@ from wganbench.config.schema import RunConfig, from_dict
 from wganbench.records.folder import RunBusy, RunFolder
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
 from wganbench.training.device import fitting_threads, pick_device, prepare
-from wganbench.training.finish import RunOutcome, fail_run, finish_run
+from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.measuring import measure_final
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
 
@@ -106,9 +107,7 @@ def train_runs(
 def _claim(config: RunConfig, folder: RunFolder) -> None:
     """Make a locked folder ready: emptied with overwrite, else its run must be this one."""
     if config.overwrite:
-        for path in folder.path.glob("*"):
-            if path.is_file() and path.name != ".lock":
-                path.unlink()
+        folder.empty()
     elif folder.run_json.exists() and identity(stored_config(folder.path)) != identity(config):
         raise ConfigError(
             f"{folder.path} holds a run with other settings; give another name=..., "

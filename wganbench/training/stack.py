@@ -187,40 +187,41 @@ class Stack:
         first_critic_step = critic_steps_before(step, self.config)
         with torch.no_grad():
             for i in range(n_critic_at(step, self.config)):
-                x, z, eps = self._critic_batch(first_critic_step + i)
-                self._latest["critic"] = _kept(self._critic_program(self.state, x, z, eps))
+                self._critic_step(first_critic_step + i)
             z = self._batch("latent_generator", step)
             self._latest["generator"] = _kept(self._generator_program(self.state, z))
         self.steps_done = step + 1
 
-    def _critic_batch(self, critic_step: int) -> tuple[Tensor, Tensor, Tensor]:
-        return (
-            self._batch("real", critic_step),
-            self._batch("latent_critic", critic_step),
-            self._batch("mixing", critic_step),
-        )
+    def _critic_step(self, number: int) -> None:
+        batch = self._critic_batch(number)
+        self._latest["critic"] = _kept(self._critic_program(self.state, *batch))
+
+    def _critic_batch(self, number: int) -> list[Tensor]:
+        return [self._batch(stream, number) for stream in ("real", "latent_critic", "mixing")]
 
     def _batch(self, stream: str, step: int) -> Tensor:
         """This step's batch of a stream for all runs: (R, n, ...)."""
         block, offset = divmod(step, BLOCK_STEPS)
         held = self._blocks.get(stream)
         if held is None or held[0] != block:
-            draw = self._draws()[stream]
             size = self.config.train.batch_size
             runs = [
-                draw_block(draw, c.seed, stream, block, size, self.device) for c in self.configs
+                draw_block(self._draws(r)[stream], c.seed, stream, block, size, self.device)
+                for r, c in enumerate(self.configs)
             ]
             held = (block, torch.stack(runs, dim=1))
             self._blocks[stream] = held
         return held[1][offset]
 
-    def _draws(self) -> dict[str, Draw]:
+    def _draws(self, run: int) -> dict[str, Draw]:
+        """What one run draws, by stream; all runs the same here."""
         latent = self.algorithm.pair.latent
         return {
             "real": self.target.sample,
             "latent_critic": latent.sample,
             "latent_generator": latent.sample,
             "mixing": lambda n, g: torch.rand(n, generator=g, device=g.device),
+            "evaluate_real": self.target.held_out,
         }
 
     # Reading.
@@ -244,19 +245,18 @@ class Stack:
         Held-out reals and fresh latents come from the run's evaluation streams, so
         that measuring takes nothing from training; ``draw`` numbers repetitions.
         """
-        latent = self.algorithm.pair.latent
         generator = self.state.average if averaged else self.state.generator
 
-        def draws(stream: str, sample: Draw) -> Tensor:
+        def draws(stream: str, kind: str) -> Tensor:
             generators = [
                 stream_generator(c.seed, f"{stream}/{draw}", self.steps_done, self.device)
                 for c in self.configs
             ]
-            return torch.stack([sample(n, g) for g in generators])
+            return torch.stack([self._draws(r)[kind](n, g) for r, g in enumerate(generators)])
 
-        reals = draws("evaluate_real", self.target.held_out)
-        z = draws("evaluate_latent", latent.sample)
-        eps = draws("evaluate_mixing", self._draws()["mixing"])
+        reals = draws("evaluate_real", "evaluate_real")
+        z = draws("evaluate_latent", "latent_critic")
+        eps = draws("evaluate_mixing", "mixing")
         with torch.no_grad():
             points = vmap(self.exact_algorithm.probe)(self.state.critic, generator, reals, z, eps)
         points = {"reals": reals, "eps": eps} | points

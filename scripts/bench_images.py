@@ -1,0 +1,167 @@
+"""How fast a picture run trains, against the loop that everybody writes, in one process.
+
+    python scripts/bench_images.py
+
+WGAN-GP, DCGAN for 28 x 28 pixels (two convolutions of 64 and 128 channels), batch 64,
+n_critic 5, on digits enlarged to 28 x 28. Sides alternate, and each figure is a median
+over the repeats, because the machine is shared; ratios are what counts. Times are the
+process's own CPU time with ``--cpu-time``, for a machine that others use at the same time.
+First it checks that both sides reach the same loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from textbook import TextbookGAN, dcgan_critic, dcgan_generator
+from torch import Tensor, nn
+
+from wganbench.config import RunConfig, compose
+from wganbench.data import images
+from wganbench.networks import initial_parameters
+from wganbench.training.device import fitting_threads
+from wganbench.training.stack import Stack
+
+BATCH, N_CRITIC, LATENT, RATE, BETAS = 64, 5, 100, 1e-4, (0.0, 0.9)
+SIZE = 28
+
+
+def enlarge(load: Callable[..., images.Images]) -> Callable[..., images.Images]:
+    """The loader of digits with pictures of 28 x 28."""
+
+    def resized(pictures: Tensor) -> Tensor:
+        large = F.interpolate(pictures.float(), size=(SIZE, SIZE), mode="bilinear")
+        return large.round().to(torch.uint8)
+
+    def enlarged(*options: object) -> images.Images:
+        small = load(*options)
+        return images.Images(resized(small.images), resized(small.held_out_images), top=small.top)
+
+    return enlarged
+
+
+def config(width: int, seed: int, precision: str, compile_: str) -> RunConfig:
+    return compose(
+        [
+            *["data=digits", "network=dcgan28", "loss=gp", "tuned=none", "loss.gp_lambda=10"],
+            *[f"network.width={width}", f"network.latent_dim={LATENT}", f"seed={seed}"],
+            *[f"train.batch_size={BATCH}", f"loss.n_critic={N_CRITIC}", "train.decay=none"],
+            *[f"train.critic_lr={RATE}", f"train.generator_lr={RATE}"],
+            *[f"train.betas=[{BETAS[0]},{BETAS[1]}]", "train.steps=1000000"],
+            *[f"precision={precision}", f"compile={compile_}", "device=cpu"],
+        ]
+    )
+
+
+def textbook(width: int) -> TextbookGAN:
+    torch.manual_seed(0)
+    target, draw = images.load_digits(0.2, None, 0), torch.Generator().manual_seed(0)
+    modules = dcgan_critic(width), dcgan_generator(LATENT, width)
+    for module in modules:
+        start(module, draw)
+    return TextbookGAN(
+        *modules,
+        LATENT,
+        lambda n: target.sample(n, draw),
+        batch_size=BATCH,
+        n_critic=N_CRITIC,
+        gp_lambda=10.0,
+        critic_lr=RATE,
+        generator_lr=RATE,
+        betas=BETAS,
+    )
+
+
+def start(module: nn.Module, generator: torch.Generator) -> None:
+    """DCGAN's own start, as on our side."""
+    values = initial_parameters(module, "normal", generator)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(values[name])
+
+
+def same_loss(width: int, steps: int) -> None:
+    """Both sides' critic loss and estimate, means over the last half of some iterations."""
+    theirs, ours = textbook(width), Stack([config(width, 0, "fp32", "false")], torch.device("cpu"))
+    left, right = [], []
+    for step in range(steps):
+        loss, _ = theirs.iterate()
+        ours.iterate()
+        if step >= steps // 2:
+            left.append(float(loss.detach()))
+            right.append(ours.scalars()[0]["loss/critic"])
+    print(
+        f"critic loss over steps {steps // 2}-{steps}, width {width}: textbook "
+        f"{statistics.mean(left):.3f} (sd {statistics.stdev(left):.3f}), wganbench "
+        f"{statistics.mean(right):.3f} (sd {statistics.stdev(right):.3f})",
+        flush=True,
+    )
+
+
+def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    begin = clock()
+    work()
+    return (clock() - begin) * 1e3
+
+
+def bench(
+    width: int, repeats: int, sides: list[tuple[int, str, str]], clock: Callable[[], float]
+) -> None:
+    loop = textbook(width)
+    loop.iterate()
+    stacks = {}
+    for runs, precision, compile_ in sides:
+        configs = [config(width, seed, precision, compile_) for seed in range(runs)]
+        stack = Stack(configs, torch.device("cpu"))
+        stack.iterate()
+        stack.iterate()
+        stacks[runs, precision, compile_] = stack
+    base: list[float] = []
+    times: dict[tuple[int, str, str], list[float]] = {side: [] for side in stacks}
+    for _ in range(repeats):
+        base.append(milliseconds(loop.iterate, clock))
+        for side, stack in stacks.items():
+            with fitting_threads(stack):
+                times[side].append(milliseconds(stack.iterate, clock) / side[0])
+    print(f"width {width}: textbook loop {statistics.median(base):.1f} ms an iteration")
+    for (runs, precision, compile_), measured in times.items():
+        ratio = statistics.median(t / o for t, o in zip(base, measured, strict=True))
+        how = "compiled" if compile_ == "true" else "eager"
+        print(
+            f"  {runs} run{'s' if runs > 1 else ' '} {precision} {how:8}: "
+            f"{statistics.median(measured):7.1f} ms a run, {ratio:5.2f}x",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--loss-steps", type=int, default=60, help="0: no comparison of losses")
+    parser.add_argument("--runs", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--compile", nargs="+", default=["true"], choices=["true", "false"])
+    parser.add_argument("--cpu-time", action="store_true")
+    arguments = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
+    images.load_digits = enlarge(images.load_digits)
+    if arguments.loss_steps:
+        same_loss(arguments.width, arguments.loss_steps)
+    sides = [
+        (runs, precision, compile_)
+        for runs in arguments.runs
+        for precision in arguments.precisions
+        for compile_ in arguments.compile
+    ]
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
+    bench(arguments.width, arguments.repeats, sides, clock)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Critics against frozen generators: the same critic steps as in ordinary training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from training_configs import CPU, alike, same, tiny
+
+from wganbench.studies.frozen import FrozenStack
+from wganbench.training.stack import Stack
+from wganbench.training.streams import Draw
+
+
+def law_of(stack: Stack, run: int) -> Draw:
+    """What one run's generator makes, as a law."""
+    generator = stack.algorithm.generator(stack.run_parameters(run, "generator"))
+    latent = stack.algorithm.pair.latent
+
+    def draw(n: int, source: torch.Generator) -> Tensor:
+        with torch.no_grad():
+            return generator(latent.sample(n, source))
+
+    return draw
+
+
+@pytest.mark.parametrize("loss", ["gp", "clip", "bce"])
+def test_its_critic_steps_are_those_of_training(loss: str) -> None:
+    configs = alike(loss, 3, **{"loss.n_critic": 4})
+    start, ordinary = Stack(configs, CPU), Stack(configs, CPU)
+    ordinary.iterate()
+    frozen = FrozenStack(configs, CPU, [law_of(start, r) for r in range(3)])
+    frozen.advance(4)
+    for run in range(3):
+        critic = frozen.run_parameters(run, "critic")
+        expected = ordinary.run_parameters(run, "critic")
+        # Fakes made outside of the stack may differ in their last bit.
+        assert all(torch.allclose(critic[k], expected[k], rtol=0, atol=1e-7) for k in critic)
+        assert not same(critic, start.run_parameters(run, "critic"))
+
+
+def test_each_run_has_its_own_law_and_measures_it() -> None:
+    def at(value: float) -> Draw:
+        return lambda n, g: torch.full((n, 2), value)
+
+    stack = FrozenStack(alike("gp", 2), CPU, [at(1.0), at(-3.0)], reals=[at(0.5), at(0.25)])
+    for points, fake, real in zip(stack.probe(6), (1.0, -3.0), (0.5, 0.25), strict=True):
+        assert torch.equal(points["fakes"], torch.full((6, 2), fake))
+        assert torch.equal(points["reals"], torch.full((6, 2), real))
+
+
+def test_double_trains_in_float64_along_the_same_way() -> None:
+    config = tiny("gp", **{"train.optimizer": "sgd"})
+    single, double = (
+        FrozenStack([config], CPU, [lambda n, g: torch.randn(n, 2, generator=g)], double=wide)
+        for wide in (False, True)
+    )
+    single.advance(3)
+    double.advance(3)
+    a, b = single.run_parameters(0, "critic"), double.run_parameters(0, "critic")
+    assert {p.dtype for p in b.values()} == {torch.float64}
+    for name, parameter in a.items():
+        assert torch.allclose(parameter.double(), b[name], rtol=0, atol=1e-6)
+    assert any(not torch.equal(p.double(), b[name]) for name, p in a.items()), "finer, not a copy"
+
+
+def test_laws_that_do_not_match_the_runs_are_refused() -> None:
+    with pytest.raises(ValueError, match="for each run"):
+        FrozenStack([tiny("gp")], CPU, [])

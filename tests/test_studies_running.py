@@ -1,0 +1,160 @@
+"""A study from its settings to its files, with a measurement whose result is known."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from wganbench.cli import main
+from wganbench.config.errors import ConfigError
+from wganbench.presets import preset_names, read_preset
+from wganbench.registry import Registry
+from wganbench.studies import STUDIES, Claim, Evidence, Findings, Study, run, scoreboard, settings
+from wganbench.studies import study as study_module
+from wganbench.studies.context import Context
+from wganbench.studies.settings import budgets, read_seeds, read_settings
+from wganbench.sweeps.watcher import Silent
+
+YAML = {"budgets": {"quick": {"seeds": 5, "minutes": 1, "steps": 10, "rates": [0.1, 1.0]},
+                    "full": {"seeds": 10}}}  # fmt: skip
+CLAIM = Claim("grows", "it grows", "nobody", "comparative", "growth", "m", 0.5, spread=0.1)
+CALLS: list[str] = []
+
+
+def measure(context: Context) -> Findings:
+    def compute() -> list[float]:
+        CALLS.append(context.study)
+        return [1.0 + 0.1 * seed for seed in context.seeds]
+
+    values = context.remember(
+        "growth", {"seeds": context.seeds, "steps": context["steps"]}, compute
+    )
+    rows = [{"seed": s, "growth": v} for s, v in zip(context.seeds, values, strict=True)]
+    figure = Figure(figsize=(1, 1))
+    return Findings({"grows": Evidence(values)}, rows, {"figure": figure}, ["It grew."])
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """One study, named ``planted``, in a folder of its own."""
+    study = Study("planted", "does it grow?", [CLAIM], measure, "Invented.", {"rule": "it is law"})
+    registry: Registry[Study] = Registry("studies")
+    registry.register("planted", study)
+    for module in (run, scoreboard, study_module):
+        monkeypatch.setattr(module, "STUDIES", registry)
+    monkeypatch.setattr("wganbench.studies.STUDIES", registry)
+    monkeypatch.setattr(settings, "read_preset", lambda group, name: YAML)
+    monkeypatch.chdir(tmp_path)
+    CALLS.clear()
+    return tmp_path / "outputs" / "studies" / "planted"
+
+
+def test_a_study_leaves_its_files_and_remembers(planted: Path) -> None:
+    assert main(["study", "planted"]) == 0
+    record: dict[str, Any] = json.loads((planted / "verdict.json").read_text())
+    (entry,) = record["verdicts"]
+    assert entry["verdict"] == "supported" and entry["value"] == pytest.approx(1.2)
+    assert entry["n"] == 5 and entry["interval"][0] > 0.5
+    assert {"figure.png", "figure.svg", "table.csv", "summary.md"} <= {
+        path.name for path in planted.iterdir()
+    }
+    with (planted / "table.csv").open() as lines:
+        assert [float(row["growth"]) for row in csv.DictReader(lines)] == pytest.approx(
+            [1.0, 1.1, 1.2, 1.3, 1.4]
+        )
+    assert "It grew." in (planted / "summary.md").read_text()
+    assert CALLS == ["planted"]
+    assert main(["study", "planted"]) == 0
+    assert CALLS == ["planted"], "measured once"
+    assert main(["study", "planted", "steps=11"]) == 0
+    assert CALLS == ["planted"] * 2, "other settings, another measurement"
+    assert main(["study", "planted", "budget=full"]) == 0
+    assert (planted.parent / "planted-full" / "verdict.json").is_file()
+
+
+def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "all", "seeds=3"]) == 0
+    page = (planted.parent / "scoreboard.html").read_text()
+    assert "it grows" in page and "data:image/png;base64," in page and "://" not in page
+    assert "1 claims in 1 studies: 1 supported" in capsys.readouterr().out
+
+
+def test_the_list_says_what_it_costs(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert "planted: does it grow?" in shown and "1 claims, 5 seeds, about 1 min" in shown
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sed=3", "did you mean 'seeds'"),
+        ("budget=huge", "unknown budget 'huge'"),
+        ("seeds=100,101", "seeds"),
+        ("seeds=[100]", "decide nothing"),
+        ("seeds=[1,1]", "different"),
+        ("seeds=0", "seeds must be"),
+        ("steps=many", "a whole number"),
+        ("steps=1.5", "a whole number"),
+        ("steps=-1", "negative"),
+        ("rates=[]", "empty"),
+        ("rule=3", "it is law"),
+        ("loss.gp_lambda=3", "belongs to a run"),
+        ("steps", "KEY=VALUE"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    planted: Path, override: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "planted", override]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
+    assert not planted.exists()
+
+
+def test_an_unknown_study_is_one_line(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "plantd"]) == 2
+    assert "did you mean 'planted'" in capsys.readouterr().err
+
+
+def test_a_single_value_is_a_list_of_one(planted: Path) -> None:
+    found = read_settings("planted", {}, ["rates=2", "seeds=[4,7]"])
+    assert found.values["rates"] == [2.0] and found.seeds == (4, 7)
+    assert read_seeds(3) == (0, 1, 2)
+
+
+def test_evidence_must_match_the_claims(planted: Path) -> None:
+    study = Study("s", "q", [CLAIM], measure, "d")
+    with pytest.raises(ValueError, match="evidence"):
+        run.judge_all(study, Findings({}, [], {}, []))
+
+
+def test_two_processes_do_not_share_a_folder(planted: Path) -> None:
+    from wganbench.records.lock import RunLock
+
+    planted.mkdir(parents=True)
+    with RunLock(planted / ".lock"), pytest.raises(ConfigError, match="in use"):
+        run.run_study("planted", [], Silent())
+
+
+# Every study that there is.
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_every_study_has_its_budgets_and_its_source(name: str) -> None:
+    study = STUDIES[name]
+    assert study.claims and study.question.endswith("?") and study.differs
+    known = budgets(name)
+    assert set(known) == {"quick", "full", "paper"}
+    keys = {tuple(sorted(values)) for values in known.values()}
+    assert len(keys) == 1, "a larger budget has no setting of its own"
+    assert {"seeds", "minutes"} <= set(known["quick"])
+
+
+def test_every_yaml_is_a_study() -> None:
+    assert set(preset_names("study")) == set(STUDIES)
+    for name in STUDIES:
+        assert read_preset("study", name)["name"] == name

@@ -1,0 +1,93 @@
+"""What a study is given to measure with: settings, ordinary runs, a memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wganbench.config import compose, run_id
+from wganbench.config.errors import ConfigError
+from wganbench.config.jobs import Job
+from wganbench.records.atomic import write_atomic
+from wganbench.studies.settings import Settings
+from wganbench.sweeps.crew import make_crew
+from wganbench.sweeps.launch import check_sweep, launch, plan_sweep
+from wganbench.sweeps.watcher import Watcher
+from wganbench.training.inspect import Run, load_run
+
+
+class Interrupted(Exception):
+    """A signal stopped the runs of a study; what they reached is saved."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A study's settings and its folder; ``say`` tells a person what is being done."""
+
+    study: str
+    version: int
+    folder: Path
+    settings: Settings
+    watcher: Watcher
+
+    def __getitem__(self, key: str) -> Any:
+        """A setting of the study."""
+        return self.settings.values[key]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.settings.seeds
+
+    def say(self, line: str) -> None:
+        self.watcher.say(line)
+
+    def train(self, arms: Mapping[str, Sequence[str]]) -> dict[str, list[Run]]:
+        """Ordinary runs: each arm's overrides with each seed, in stacks; one run a seed.
+
+        What is finished already is not trained again. Runs that diverged are among them:
+        ask ``run.status``. Raises ConfigError for overrides that are wrong, `Interrupted`
+        when a signal stopped the training.
+        """
+        folder = self.folder / "runs"
+        jobs = [job for arm in arms.values() for job in self._jobs(folder, arm)]
+        # Two arms may contain the same run: it is trained once.
+        distinct = list({job.folder: job for job in jobs}.values())
+        check_sweep(folder, distinct)
+        outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_crew()))
+        failed = [o for o in outcomes if o.status not in ("completed", "diverged")]
+        if any(outcome.status == "interrupted" for outcome in failed):
+            raise Interrupted(f"the runs of {self.study} were interrupted")
+        if failed:
+            raise ConfigError(f"{failed[0].path} failed: {' '.join(failed[0].verdict)}")
+        runs = iter([load_run(job.folder) for job in jobs])
+        return {name: [next(runs) for _ in self.seeds] for name in arms}
+
+    def _jobs(self, folder: Path, overrides: Sequence[str]) -> list[Job]:
+        place = [f"output_dir={folder.parent}", f"name={folder.name}"]
+        config = compose([f"device={self.settings.device}", *overrides, *place])
+        configs = [dataclasses.replace(config, seed=seed) for seed in self.seeds]
+        return [Job(one, folder / run_id(one), (*overrides, f"seed={one.seed}")) for one in configs]
+
+    def remember(self, name: str, about: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
+        """What ``compute`` gives, from the disk where it was computed before.
+
+        ``about`` is all that the result depends on beside the code; the result is what JSON
+        can hold. So a study that was killed goes on with the part in which it was.
+        """
+        key = {"study": self.study, "version": self.version, "about": about}
+        text = json.dumps(key, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        file = self.folder / "parts" / f"{name}-{digest}.json"
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            pass
+        result = json.loads(json.dumps(compute()))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, json.dumps(result).encode())
+        return result

@@ -1,0 +1,82 @@
+"""Critics trained against generators that never move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wganbench.config.schema import RunConfig
+from wganbench.losses.recipes import RECIPES
+from wganbench.networks import Latent, build_pair
+from wganbench.training.stack import Stack
+from wganbench.training.step import Algorithm
+from wganbench.training.streams import Draw
+
+
+@dataclass(frozen=True)
+class Fakes(Latent):
+    """Stands where a latent distribution stands: what is drawn are the fakes themselves."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
+        raise NotImplementedError("the fakes of a frozen generator are drawn run by run")
+
+
+class FrozenStack(Stack):
+    """R critics with equal static settings, run r trained against the fixed law ``fakes[r]``.
+
+    The generator is the identity, so the draws of its latents are the fakes. ``reals[r]``
+    replaces the samples of the configuration's data, in training and when measured. Rates,
+    coefficients and seeds may differ, as in every stack; ``train.steps`` counts critic steps
+    (its decay follows them). With ``double`` the critics train in float64.
+
+    Raises ValueError as `Stack`, and when there is not one law for each run.
+    """
+
+    def __init__(
+        self,
+        configs: list[RunConfig],
+        device: torch.device,
+        fakes: Sequence[Draw],
+        reals: Sequence[Draw] | None = None,
+        double: bool = False,
+    ) -> None:
+        if len(fakes) != len(configs) or (reals is not None and len(reals) != len(configs)):
+            raise ValueError("a frozen stack needs one law of fakes, and of reals, for each run")
+        self.fakes, self.reals, self.double = list(fakes), reals, double
+        super().__init__(configs, device)
+        if double:
+            self._to_double()
+
+    def _algorithm(self, precision: str) -> Algorithm:
+        network, shape = self.config.network, self.target.shape
+        pair = build_pair(network.kind, network.options, shape, precision)
+        pair = replace(pair, generator=nn.Identity(), latent=Fakes("fakes", shape))
+        return Algorithm(pair, RECIPES[self.config.loss.name])
+
+    def _to_double(self) -> None:
+        # The moments of the critic's optimizer follow its parameters.
+        for part in (self.state.critic, *self.state.critic_moments.values()):
+            for name, tensor in part.items():
+                part[name] = tensor.double()
+
+    def _draws(self, run: int) -> dict[str, Draw]:
+        real = self.reals[run] if self.reals else self.target.sample
+        held_out = self.reals[run] if self.reals else self.target.held_out
+        draws = super()._draws(run)
+        draws |= {"real": real, "evaluate_real": held_out, "latent_critic": self.fakes[run]}
+        return {name: self._in_precision(draw) for name, draw in draws.items()}
+
+    def _in_precision(self, draw: Draw) -> Draw:
+        return (lambda n, generator: draw(n, generator).double()) if self.double else draw
+
+    def advance(self, steps: int = 1) -> None:
+        """``steps`` critic steps of all runs."""
+        with torch.no_grad():
+            for _ in range(steps):
+                self._critic_step(self.steps_done)
+                self.state.step.add_(1)
+                self.steps_done += 1

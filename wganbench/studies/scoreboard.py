@@ -1,0 +1,152 @@
+"""The scoreboard: every claim of every study that was run, corrected for their number."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+from wganbench.records.atomic import write_atomic
+from wganbench.reports.markup import Markup, element, items
+from wganbench.reports.markup_tables import Column, Entry, Line, table
+from wganbench.reports.page import page
+from wganbench.studies.claim import Verdict
+from wganbench.studies.folder import FOLDER, read_record, read_verdicts
+from wganbench.studies.law import corrected
+from wganbench.studies.settings import QUICK
+from wganbench.studies.study import STUDIES
+
+FILE = "scoreboard.html"
+COLUMNS = (
+    Column("Claim"),
+    Column("Verdict"),
+    Column("Value", number=True),
+    Column("95 % interval"),
+    Column("Needed"),
+    Column("n", number=True),
+    Column("p, Holm", number=True),
+    Column("Study"),
+    Column("Source"),
+)
+
+
+def read_scoreboard(output_dir: Path, budget: str = QUICK) -> list[Verdict]:
+    """The verdicts of all studies run with a budget, after Holm's correction over all."""
+    return corrected(
+        [
+            verdict
+            for folder in finished_folders(output_dir, budget)
+            for verdict in read_verdicts(folder)
+        ]
+    )
+
+
+def finished_folders(output_dir: Path, budget: str) -> list[Path]:
+    """The folders of the studies, in the registry's order."""
+    ending = "" if budget == QUICK else f"-{budget}"
+    folders = [output_dir / FOLDER / f"{name}{ending}" for name in STUDIES]
+    return [folder for folder in folders if read_record(folder) is not None]
+
+
+def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
+    """One self-contained page: the table, and each study's words and figures below it."""
+    verdicts = read_scoreboard(output_dir, budget)
+    title = "What the claims about GAN losses are worth"
+    body = [
+        element("h1", title),
+        element("p", summary(verdicts), class_="about"),
+        element("p", LAW),
+        table("All claims", COLUMNS, [line(verdict) for verdict in verdicts]),
+        *(section(folder) for folder in finished_folders(output_dir, budget)),
+    ]
+    file = output_dir / FOLDER / (FILE if budget == QUICK else f"scoreboard-{budget}.html")
+    write_atomic(file, page(title, *body).encode())
+    return file
+
+
+LAW = (
+    "One law for all, fixed before the data were seen. A universal claim (“ensures”, “always”) is "
+    "refuted by three seeds beyond its tolerance, and never supported by sampling. A comparative "
+    "claim is supported when its 95 % interval lies above 0 and the estimate reaches the smallest "
+    "effect of interest, refuted when the whole interval lies below that effect, else undecided. "
+    "A quantitative claim is held against the stated value. p-values carry Holm's correction over "
+    "all rows."
+)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many claims, and how they ended."""
+    words = [verdict.word for verdict in verdicts]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(sorted(words)))
+    studies = len({verdict.study for verdict in verdicts})
+    return f"{len(words)} claims in {studies} studies: {counts or 'none yet'}."
+
+
+def line(verdict: Verdict) -> Line:
+    claim = verdict.claim
+    needed = {
+        "universal": f"at most {claim.smallest:g}",
+        "comparative": f"at least {claim.smallest:g}",
+        "quantitative": f"{claim.stated or 0:g} ± {claim.smallest:g}",
+    }[claim.kind]
+    return Line(
+        claim.text,
+        (
+            Entry(verdict.word),
+            Entry(f"{number(verdict.value)} {claim.unit}", verdict.value),
+            Entry(interval(verdict)),
+            Entry(needed),
+            Entry(str(verdict.n), float(verdict.n)),
+            Entry(number(verdict.p_value), verdict.p_value),
+            Entry(verdict.study),
+            Entry(claim.source),
+        ),
+        f"{verdict.study}-{claim.name}",
+    )
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def interval(verdict: Verdict) -> str:
+    """The interval as shown everywhere; exact results have none."""
+    if verdict.method == "exact":
+        return "exact"
+    if verdict.low is None or verdict.high is None:
+        return "-"
+    return f"{verdict.low:.3g} to {verdict.high:.3g}"
+
+
+def section(folder: Path) -> Markup:
+    """One study: question, what was seen, figures, how it differs from its source."""
+    record = read_record(folder) or {}
+    figures = [
+        element(
+            "figure",
+            element("img", src=embedded(folder / f"{name}.png"), alt=f"{record['study']}: {name}"),
+        )
+        for name in record["figures"]
+    ]
+    settings = ", ".join(f"{key}={value}" for key, value in record["settings"].items())
+    rules = [
+        f"{entry['claim']['statistic']}: {entry['why']}. {entry['verdict']}; {entry['rule']}."
+        for entry in record["verdicts"]
+    ]
+    command = f"wganbench study {record['study']}" + (
+        "" if record["budget"] == QUICK else f" budget={record['budget']}"
+    )
+    return element(
+        "section",
+        element("h2", f"{record['study']}: {record['question']}"),
+        *(element("p", paragraph) for paragraph in record["text"]),
+        *figures,
+        items(rules),
+        element("p", record["differs"], class_="about"),
+        element("p", f"Seeds {', '.join(map(str, record['seeds']))}; {settings}.", class_="about"),
+        element("pre", element("code", command)),
+    )
+
+
+def embedded(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

@@ -1,0 +1,129 @@
+"""The settings of a study: YAML by budget, and the overrides of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wganbench.config.errors import ConfigError
+from wganbench.presets import read_preset
+from wganbench.registry import unknown
+
+QUICK = "quick"
+FIRST_TUNING_SEED = 100
+"""Seeds from here on have tuned settings: they never decide."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a study is run with. ``minutes`` is what its budget shall take on two CPU cores."""
+
+    budget: str
+    seeds: tuple[int, ...]
+    minutes: float
+    output_dir: Path
+    device: str
+    values: Mapping[str, Any]
+
+
+def budgets(study: str) -> dict[str, dict[str, Any]]:
+    """The budgets of a study by name: ``quick``, and others that replace some of its values."""
+    found = dict(read_preset("study", study)["budgets"])
+    quick = dict(found[QUICK])
+    return {name: quick | dict(values or {}) for name, values in found.items()}
+
+
+def read_settings(study: str, protects: Mapping[str, str], overrides: Sequence[str]) -> Settings:
+    """The settings behind a command line. Raises ConfigError, one line that names the key."""
+    given = dict(split(override) for override in overrides)
+    known = budgets(study)
+    budget = str(given.pop("budget", QUICK))
+    if budget not in known:
+        raise ConfigError(unknown("budget", budget, list(known)))
+    values = dict(known[budget])
+    output_dir = Path(str(given.pop("output_dir", "outputs")))
+    device = str(given.pop("device", "auto"))
+    minutes = float(values.pop("minutes"))
+    for key, value in given.items():
+        values[key] = replaced(study, key, value, values, protects)
+    seeds = read_seeds(values.pop("seeds"))
+    return Settings(budget, seeds, minutes, output_dir, device, values)
+
+
+def split(override: str) -> tuple[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{override!r}: write KEY=VALUE, such as seeds=5 or budget=full")
+    try:
+        return key.strip(), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}: {text!r} is no value: {error}") from error
+
+
+def replaced(
+    study: str, key: str, value: Any, values: Mapping[str, Any], protects: Mapping[str, str]
+) -> Any:
+    """A setting's new value, of the type that it had."""
+    if key in protects:
+        raise ConfigError(f"{key} cannot be changed in the study {study}: {protects[key]}")
+    if key not in values:
+        known = ["budget", "device", "output_dir", *values]
+        if "." in key or key in ("loss", "data", "network", "train", "seed"):
+            raise ConfigError(
+                f"{key} belongs to a run; the study {study} sets it itself. Its own settings: "
+                f"{', '.join(known)}"
+            )
+        raise ConfigError(unknown("setting", key, known))
+    return convert(key, value, values[key])
+
+
+def convert(key: str, value: Any, pattern: Any) -> Any:
+    """``value`` in the type of ``pattern``; a single value stands for a list of one."""
+    if key == "seeds" and isinstance(value, list):
+        return value
+    if isinstance(pattern, list):
+        items = value if isinstance(value, list) else [value]
+        if not items:
+            raise ConfigError(f"{key} must not be empty")
+        return [convert(key, item, pattern[0]) for item in items]
+    if isinstance(pattern, bool) or isinstance(value, bool):
+        if isinstance(pattern, bool) and isinstance(value, bool):
+            return value
+        raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}")
+    if isinstance(pattern, int | float):
+        if isinstance(value, str):
+            # YAML 1.1 takes 1e-3 for a string.
+            try:
+                value = float(value)
+            except ValueError as error:
+                raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}") from error
+        whole = isinstance(pattern, int)
+        if not isinstance(value, int | float) or (whole and value != int(value)):
+            raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}")
+        if value < 0:
+            raise ConfigError(f"{key} must not be negative; got {value!r}")
+        return int(value) if whole else float(value)
+    return str(value)
+
+
+def describe(pattern: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+    return kinds.get(type(pattern), "a text")
+
+
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """``5`` is the seeds 0 to 4; a list names them. Raises ConfigError for tuning seeds."""
+    seeds = list(range(value)) if isinstance(value, int) else list(value)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds must be some different seeds; got {value!r}")
+    wrong = [s for s in seeds if not isinstance(s, int) or not 0 <= s < FIRST_TUNING_SEED]
+    if wrong:
+        raise ConfigError(
+            f"seeds run from 0 to {FIRST_TUNING_SEED - 1}, those above have tuned the settings "
+            f"and decide nothing; got {wrong[0]!r}"
+        )
+    return tuple(seeds)
