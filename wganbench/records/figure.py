@@ -77,8 +77,9 @@ def final_figure(
     drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
     columns = 0 if not drawn else 1 if len(drawn) <= 2 else 2
     widths = (6.4, 4.4 * columns) if drawn else (6.4,)
+    height = 5.6 if are_pictures(fakes) else 6.6
     figure = Figure(
-        figsize=(sum(widths), 6.6), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.1)
+        figsize=(sum(widths), height), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.1)
     )
     figure.suptitle(title, fontsize=13)
     grid = figure.add_gridspec(1, 2 if drawn else 1, width_ratios=widths)

@@ -25,8 +25,7 @@ def interpolation_figure(rows: Float[np.ndarray, "pairs steps c h w"], title: st
     figure = new_figure(steps, pairs, title)
     axes = figure.add_subplot()
     draw_grid(axes, to_bytes(rows.reshape(pairs * steps, *rows.shape[2:])), steps)
-    axes.text(0, -0.01, "G(z0)", transform=axes.transAxes, va="top", fontsize=10)
-    axes.text(1, -0.01, "G(z1)", transform=axes.transAxes, va="top", ha="right", fontsize=10)
+    axes.set_xlabel(r"$G(z_0)$ at the left $\rightarrow$ $G(z_1)$ at the right", fontsize=10)
     return figure
 
 
@@ -75,8 +74,8 @@ def neighbours_figure(
 ) -> Figure:
     """Each fake, a gap, and the training pictures nearest to it, the nearest first.
 
-    Under each row stands how far the nearest one is, as the root of the mean squared
-    difference of a pixel, in the unit of the range [-1, 1].
+    Beside each fake stands how far the nearest one is: the Euclidean distance in pixels
+    that run from -1 to 1.
     """
     n, k = nearest.shape[:2]
     half = -(-n // 2)
@@ -90,7 +89,7 @@ def neighbours_figure(
         right.set_title("nearest in the training set", fontsize=10)
         pitch = fakes.shape[2] + 1
         for row, distance in enumerate(distances[rows, 0]):
-            left.text(-0.12 * fakes.shape[3], row * pitch + fakes.shape[2] / 2, f"{distance:.2f}",
+            left.text(-0.12 * fakes.shape[3], row * pitch + fakes.shape[2] / 2, f"{distance:.1f}",
                       ha="right", va="center", fontsize=9)  # fmt: skip
     return figure
 

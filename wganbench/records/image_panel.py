@@ -39,7 +39,9 @@ def draw_pictures(
     """
     finite = np.isfinite(fakes).all((1, 2, 3))
     shown, real = fakes[finite][:FAKES_DRAWN], reals[:REALS_DRAWN]
-    left, right = figure.subplots(1, 2, width_ratios=(3.2, 1.2))
+    gap = 1 / fakes.shape[3]
+    widths = [columns * (1 + gap) - gap for columns in (FAKE_COLUMNS, REAL_COLUMNS)]
+    left, right = figure.subplots(1, 2, width_ratios=widths)
     draw_grid(left, to_bytes(shown), FAKE_COLUMNS)
     draw_grid(right, to_bytes(real), REAL_COLUMNS)
     lost = len(fakes) - int(finite.sum())

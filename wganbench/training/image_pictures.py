@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from wganbench.data.images import Images
+from wganbench.data.stacked import StackedImages
 from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
 from wganbench.records.image_grid import to_bytes
 from wganbench.training.interpolation import interpolated
@@ -27,6 +28,11 @@ PAIRS, STEPS = 8, 10
 """Of an interpolation: pairs of latents, and pictures from one to the other."""
 
 NEIGHBOURS_OF, NEAREST = 12, 5
+"""Fakes that are shown with their neighbours, and how many of these."""
+
+Pictured = Images | StackedImages
+"""Targets whose points are pictures."""
+
 
 class Classifier(Protocol):
     """What says of which class a picture is."""
@@ -68,7 +74,7 @@ def final_pictures(
     ``classes`` needs a judge; none is drawn for points that are no pictures.
     """
     target = stack.target
-    if not isinstance(target, Images):
+    if not isinstance(target, Pictured):
         return {}
     fakes, judge = points["fakes"], stack_judge(stack)
     figures = {"interpolation": interpolation_picture(stack, run, title)}
@@ -94,7 +100,7 @@ def interpolation_picture(stack: Stack, run: int, title: str) -> Figure:
 
 
 def classes_picture(
-    fakes: Float[Tensor, "n c h w"], target: Images, judge: Classifier, title: str
+    fakes: Float[Tensor, "n c h w"], target: Pictured, judge: Classifier, title: str
 ) -> Figure:
     """What each class looks like, as the judge sorts the fakes.
 
@@ -109,7 +115,7 @@ def classes_picture(
 
 
 def unstacked(
-    pictures: Float[np.ndarray, "n c h w"], numbers: Int[np.ndarray, " n"], target: Images
+    pictures: Float[np.ndarray, "n c h w"], numbers: Int[np.ndarray, " n"], target: Pictured
 ) -> tuple[Float[np.ndarray, "m b h w"], Int[np.ndarray, " m"]]:
     """Single pictures and their classes; each stacked picture gives as many as it is made of.
 
@@ -125,7 +131,7 @@ def unstacked(
 
 
 def neighbours_picture(
-    fakes: Float[Tensor, "n c h w"], reals: Float[Tensor, "m c h w"], target: Images, title: str
+    fakes: Float[Tensor, "n c h w"], reals: Float[Tensor, "m c h w"], target: Pictured, title: str
 ) -> Figure:
     """The first fakes beside the training pictures nearest to them, so that copies show.
 
@@ -139,8 +145,8 @@ def neighbours_picture(
     count = min(len(single), len(held_out), 10 * NEIGHBOURS_OF)
     typical = [nearest(part[:count], base, 1)[1].median() for part in (single, held_out)]
     title = (
-        f"Distance to the nearest training picture: generated {typical[0]:.2f}, "
-        f"held-out real {typical[1]:.2f} (medians of {count})\n{title}"
+        f"Distance to the nearest training picture: generated {typical[0]:.1f}, "
+        f"held-out real {typical[1]:.1f} (medians of {count})\n{title}"
     )
     pictures = base_bytes(base, rows)
     return neighbours_figure(

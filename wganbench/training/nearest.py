@@ -19,8 +19,8 @@ def nearest(
 ) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
     """Row numbers of the ``k`` nearest training pictures, and their distances, nearest first.
 
-    The distance is the root of the mean squared difference over pixels and channels, in the
-    unit of the range [-1, 1]. Of equal ones the first in the training set comes first.
+    The distance is Euclidean over pixels and channels, as that of fidelity/nearest_train.
+    Of equal ones the first in the training set comes first.
     """
     points = pictures.flatten(1).double()
     k = min(k, len(target.images))
@@ -36,5 +36,4 @@ def _chunks(target: Images) -> Iterator[Tensor]:
 
 def _distances(points: Tensor, chunk: Tensor) -> Tensor:
     # By matrix products, many times faster; in float64 equal pictures still come out at 1e-7.
-    pairs = torch.cdist(points, chunk, compute_mode="use_mm_for_euclid_dist")
-    return pairs / points.shape[1] ** 0.5
+    return torch.cdist(points, chunk, compute_mode="use_mm_for_euclid_dist")
