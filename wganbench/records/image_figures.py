@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 
-from wganbench.records.image_grid import image_grid, to_bytes
+from wganbench.records.image_grid import to_bytes
 from wganbench.records.image_panel import draw_grid
 
 DPI = 110
@@ -45,13 +45,13 @@ def classes_figure(
     figure = new_figure(columns + 2, len(shown), title)
     axes = figure.add_subplot()
     cells = class_cells(to_bytes(pictures), classes, len(shown), columns)
-    pixels = image_grid(cells, columns)
     draw_grid(axes, cells, columns)
     shares = np.bincount(classes, minlength=len(names)) / max(len(classes), 1)
-    pitch = pixels.shape[0] / len(shown)
+    height, width = cells.shape[2], columns * (cells.shape[3] + 1)
     for row, name in enumerate(shown):
-        axes.text(-0.015 * pixels.shape[1], (row + 0.5) * pitch, f"{name}  ({shares[row]:.1%})",
-                  ha="right", va="center", fontsize=10)  # fmt: skip
+        middle, share = row * (height + 1) + (height - 1) / 2, f"{shares[row]:.1%}"
+        axes.text(-0.015 * width, middle, f"{name}  ({share})", ha="right", va="center",
+                  fontsize=10)  # fmt: skip
     return figure
 
 
@@ -89,7 +89,7 @@ def neighbours_figure(
         right.set_title("nearest in the training set", fontsize=10)
         pitch = fakes.shape[2] + 1
         for row, distance in enumerate(distances[rows, 0]):
-            left.text(-0.12 * fakes.shape[3], row * pitch + fakes.shape[2] / 2, f"{distance:.1f}",
+            left.text(-0.12 * fakes.shape[3], row * pitch + (pitch - 2) / 2, f"{distance:.1f}",
                       ha="right", va="center", fontsize=9)  # fmt: skip
     return figure
 

@@ -1,4 +1,4 @@
-"""What the pictures of an image run show: fixed latents, paths between them, classes, neighbours."""
+"""What the pictures of an image run show: fixed latents, ways between them, classes, copies."""
 
 from __future__ import annotations
 
