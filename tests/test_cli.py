@@ -349,12 +349,14 @@ def inspect(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         calls.evaluate.append((path, n))
         return {"modes/covered": 8.0, "wasserstein/exact": 0.0625}
 
-    def sample_run(path: Path, n: int, out: Path) -> None:
+    def sample_run(path: Path, n: int, out: str) -> str:
         calls.sample.append((path, n, out))
+        return f"{n} points in {out}"
 
-    module = types.ModuleType("wganbench.training.inspect")
-    module.__dict__.update(sample_run=sample_run, evaluate_run=evaluate_run)
-    monkeypatch.setitem(sys.modules, "wganbench.training.inspect", module)
+    for name, function in {"sampling": sample_run, "inspect": evaluate_run}.items():
+        module = types.ModuleType(f"wganbench.training.{name}")
+        module.__dict__[function.__name__] = function
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return calls
 
 
@@ -365,10 +367,10 @@ def test_sample_and_evaluate(
     assert main(["sample", str(folder), "-n", "12", "--out", "x.npy"]) == 0
     assert main(["sample", str(folder)]) == 0
     assert inspect.sample == [
-        (folder, 12, Path("x.npy")),
-        (folder, 2500, folder / "generated.npy"),
+        (folder, 12, "x.npy"),
+        (folder, 2500, str(folder / "generated.npy")),
     ]
-    capsys.readouterr()
+    assert "12 points in x.npy\n" in capsys.readouterr().out
     assert main(["evaluate", str(folder)]) == 0
     assert inspect.evaluate == [(folder, 2500)]
     assert capsys.readouterr().out.split() == [

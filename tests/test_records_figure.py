@@ -136,8 +136,8 @@ def test_a_run_that_diverged_altogether_still_has_its_picture(d: int) -> None:
     assert "5 of 5 generated points are not finite" in notes_of(figure.axes[0])
 
 
-def test_images_are_flattened() -> None:
-    figure_to_rgb(sample_figure(RNG.normal(size=(20, 1, 4, 4)), np.zeros((5, 1, 4, 4)), title=""))
+def test_points_of_other_shapes_are_flattened() -> None:
+    figure_to_rgb(sample_figure(RNG.normal(size=(20, 2, 4, 4)), np.zeros((5, 2, 4, 4)), title=""))
 
 
 def test_principal_axes_are_those_of_the_reals() -> None:

@@ -218,18 +218,25 @@ def sample(
     run: RunPath,
     n: Annotated[int | None, typer.Option("-n", min=1, help="How many points.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", help="A .npy, .npz or .csv file; else RUN/generated.npy."),
+        str | None,
+        typer.Option("--out", help="The file or folder; else RUN/generated.npy."),
     ] = None,
 ) -> None:
-    """Draw points from a trained generator into a file."""
-    from wganbench.training.inspect import sample_run
+    """Draw points or pictures from a trained generator into a file or a folder.
+
+    \b
+    --out x.npy   as the generator gives them: (n, d), pictures (n, c, h, w) in [-1, 1]
+    --out x.csv   the same, a line a point
+    --out x.npz   under "fakes": points (n, d), pictures as bytes (n, h, w, c)
+    --out x.png   pictures: one grid
+    --out x       pictures: a folder x of 00000.png, 00001.png, ..., grey or RGB, as
+                  torch-fidelity and clean-fid read them
+    """
     from wganbench.training.runs import stored_config
+    from wganbench.training.sampling import sample_run
 
     count = n or stored_config(run).evaluate.final_n
-    file = out or run / "generated.npy"
-    sample_run(run, count, file)
-    print(f"{count} points in {file}")
+    print(sample_run(run, count, out or str(run / "generated.npy")))
 
 
 @app.command()

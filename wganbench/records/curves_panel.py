@@ -44,13 +44,13 @@ def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     if notes.mode_count and has_values(table, ["modes/covered"]):
         steps, covered = series(table, "modes/covered")
         share = [value / notes.mode_count for value in covered]
-        _curve(axes, steps, share, 0, f"modes covered (of {notes.mode_count})")
+        _curve(axes, steps, share, 0, f"covered (of {notes.mode_count})")
     else:
         _curve(axes, *series(table, "modes/coverage"), 0, "modes with a fair share")
     _curve(axes, *series(table, "modes/high_quality"), 1, "high quality")
     if notes.mode_count and has_values(table, ["modes/ceiling"]):
         ceiling = series(table, "modes/ceiling")[1][-1] / notes.mode_count
-        axes.axhline(ceiling, **REFERENCE, label="ceiling (reals)")
+        axes.axhline(ceiling, **REFERENCE, label="ceiling")
     axes.set(ylim=(-0.03, 1.05), ylabel="share")
     _finish(axes, "Modes")
 

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from wganbench.records.curves_panel import PANELS, CurveNotes, has_values
+from wganbench.records.image_grid import are_pictures
+from wganbench.records.image_panel import draw_pictures
 from wganbench.records.pictures import animation, figure_to_rgb, save_png
 from wganbench.records.samples_panel import Arrows, CriticGrid, draw_samples
 from wganbench.records.table import STEP, Cell
@@ -40,8 +42,14 @@ def sample_figure(
     """Reals and fakes in one picture, with the critic where points are planar.
 
     d = 1 is a histogram, d = 2 points over the critic's contours with modes and arrows,
-    d > 2 the first two principal axes of the reals. Points of any shape are flattened.
+    d > 2 the first two principal axes of the reals. Grey and RGB pictures (n, c, h, w)
+    are shown in grids; points of any other shape are flattened.
     """
+    if are_pictures(fakes):
+        figure = Figure(figsize=(6.4, 5.3), dpi=DPI, layout="constrained")
+        figure.suptitle(title, fontsize=12)
+        draw_pictures(figure, reals, fakes)
+        return figure
     figure = Figure(figsize=(6.4, 6.2), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
@@ -62,24 +70,29 @@ def final_figure(
 ) -> Figure:
     """The run at a glance: samples on the left, measurements over training on the right.
 
-    Panels: modes covered and high quality, exact W1 with its floor, the critic's slope
-    against its target, gradient norms. A panel whose columns are missing is left out.
+    Panels: modes covered and high quality, exact W1 with its floor, FID, the critic's
+    slope against its target, gradient norms. A panel whose columns are missing is left out.
     """
     notes = notes or CurveNotes(mode_count=None if modes is None else len(modes))
     drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
     columns = 0 if not drawn else 1 if len(drawn) <= 2 else 2
+    widths = (6.4, 4.4 * columns) if drawn else (6.4,)
+    height = 5.6 if are_pictures(fakes) else 6.6
     figure = Figure(
-        figsize=(6.4 + 4.4 * columns, 6.6), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.1)
+        figsize=(sum(widths), height), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=0.1)
     )
     figure.suptitle(title, fontsize=13)
+    grid = figure.add_gridspec(1, 2 if drawn else 1, width_ratios=widths)
+    left = figure.add_subfigure(grid[0, 0])
+    if are_pictures(fakes):
+        draw_pictures(left, reals, fakes)
+    else:
+        axes = left.add_subplot()
+        draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
+        axes.set_title("Samples", fontsize=11)
     if not drawn:
-        draw_samples(figure.add_subplot(), reals, fakes, modes, critic_grid, arrows)
         return figure
-    grid = figure.add_gridspec(1, 2, width_ratios=(6.4, 4.4 * columns))
-    left, right = figure.add_subfigure(grid[0, 0]), figure.add_subfigure(grid[0, 1])
-    axes = left.add_subplot()
-    draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
-    axes.set_title("Samples", fontsize=11)
+    right = figure.add_subfigure(grid[0, 1])
     rows = -(-len(drawn) // columns)
     for i, draw in enumerate(drawn):
         panel = right.add_subplot(rows, columns, i + 1)

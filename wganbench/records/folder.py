@@ -53,6 +53,10 @@ class RunFolder:
         """The run at a glance."""
         return self.path / "figure.png"
 
+    def picture(self, name: str) -> Path:
+        """A further figure of an image run: interpolation, classes or neighbours."""
+        return self.path / f"{name}.png"
+
     def create(self) -> RunFolder:
         """Make the folder and its parents; raises OSError where that cannot be done."""
         with explained(self.path):

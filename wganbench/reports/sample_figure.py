@@ -27,8 +27,16 @@ from wganbench.reports.drawing import (
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.records import Modes, RunRecord, read_modes
+from wganbench.reports.sample_pictures import (
+    are_stored_pictures,
+    draw_picture_cell,
+    read_pictures,
+)
 
 ROWS, COLUMNS = 8, 5
+OVER_MODES = (
+    ", over the modes of the data; a cross marks a mode that none of the run's stored points hits"
+)
 POINTS_DRAWN = 1500
 MARGIN = 0.2
 DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "rasterized": True}
@@ -59,12 +67,14 @@ class Plane(NamedTuple):
 
 
 def read_samples(run: RunRecord) -> Samples | None:
-    """The points in a run's samples.npz; None where there are none that can be read."""
+    """The points in a run's samples.npz; None for pictures and for what cannot be read."""
     try:
         with (
             (run.path / "samples.npz").open("rb") as file,
             np.load(file, allow_pickle=False) as stored,
         ):
+            if are_stored_pictures(stored["fakes"]):
+                return None
             points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
             reals, fakes = (part.reshape(len(part), -1) for part in points)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
@@ -75,7 +85,7 @@ def read_samples(run: RunRecord) -> Samples | None:
 
 
 def draw_samples_figure(comparison: Comparison) -> Drawing | None:
-    """Generated points over the modes; the ones that a run missed carry a cross."""
+    """Generated points over the modes, the missed ones with a cross; of pictures a grid."""
     groups = shown_groups(comparison, ROWS)
     seeds = common_seeds(groups)
     stored = {
@@ -89,7 +99,12 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
     for (row, _), (_, samples) in stored.items():
         if samples is not None and row not in planes:
             planes[row] = plane_of(samples.reals, modes[row])
-    if not planes:
+    pictures = {
+        place: found
+        for place, (run, samples) in stored.items()
+        if samples is None and (found := read_pictures(run)) is not None
+    }
+    if not planes and not pictures:
         return None
     title = "What the generators made"
     width, height = max(1.9 * len(seeds) + 0.5, 5.2), 2.05 * len(groups) + 1.1
@@ -100,10 +115,15 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
             axes = figure.add_subplot(len(groups), len(seeds), row * len(seeds) + column + 1)
             run, samples = stored.get((row, column), (None, None))
             look, plane = styles[group.label], planes.get(row)
-            draw_cell(axes, run, samples, modes[row], plane, look)
+            shown = pictures.get((row, column))
+            if run is not None and shown is not None:
+                draw_picture_cell(axes, run, shown, look, group.mode_count)
+            else:
+                draw_cell(axes, run, samples, modes[row], plane, look)
             if column == 0:
                 axes.set_ylabel(literal(group.label).strip().replace(" ", "\n"), fontsize=11)
-    draw_key(figure, any(m is not None for m in modes))
+    if planes:
+        draw_key(figure, any(m is not None for m in modes))
     return Drawing("samples", title, caption(comparison, groups, seeds, planes), figure)
 
 
@@ -113,10 +133,10 @@ def caption(
     beyond = any(len(plane.centre) > 2 for plane in planes.values())
     more = max(len(group.finished) for group in groups) > len(seeds)
     return (
-        "Points that each run's generator made at its end, a row a group and a column a seed"
+        ("Points" if planes else "The first pictures")
+        + " that each run's generator made at its end, a row a group and a column a seed"
         + (f" (the first {len(seeds)} seeds)" if more else f" (n = {len(seeds)} seeds)")
-        + ", over the modes of the data; a cross marks a mode that none of the run's stored "
-        "points hits"
+        + (OVER_MODES if planes else "")
         + ("; shown are the two principal axes of the reals" if beyond else "")
         + left_out_text(comparison, groups)
         + "."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from wganbench.config import ConfigError, RunConfig
-from wganbench.records.atomic import replacing
 from wganbench.records.folder import RunFolder
 from wganbench.records.table import Table, read_table
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
@@ -25,6 +23,9 @@ from wganbench.training.streams import stream_generator
 
 REPEAT_DRAW = 1000
 """Numbers the draws of later measurements, so that they differ from training's own."""
+
+PICTURES_AT_ONCE = 1000
+"""More would not fit into the memory beside a large convolution's activations."""
 
 
 class Run:
@@ -61,11 +62,16 @@ class Run:
         return read_table(RunFolder(self.path).metrics_csv)
 
     def sample(self, n: int, seed: int = 0) -> Float32[np.ndarray, "n ..."]:
-        """``n`` points from the trained generator; the same for the same ``seed``."""
+        """``n`` points from the trained generator; the same for the same ``seed``.
+
+        Pictures are made in equal batches of at most 1 000, which batch norm then sees.
+        """
         latent = self.stack.algorithm.pair.latent
+        parts = -(-n // PICTURES_AT_ONCE) if len(self.stack.target.shape) == 3 else 1
         with torch.no_grad():
             z = latent.sample(n, stream_generator(seed, "sample", 0, self.stack.device))
-            return np.asarray(self.generator(z).cpu())
+            made = [self.generator(part).cpu() for part in z.tensor_split(parts)]
+            return np.asarray(torch.cat(made))
 
     def generator(self, z: Tensor) -> Tensor:
         """The trained generator as a function from latents (n, *latent) to points (n, *shape)."""
@@ -94,34 +100,6 @@ class Run:
 def load_run(path: str | Path) -> Run:
     """The run in a folder. Raises ConfigError when there is none that can be read."""
     return Run(path)
-
-
-def sample_run(path: Path, n: int, out: Path, seed: int = 0) -> None:
-    """Write ``n`` generated points to ``out``, a .npy, .npz or .csv file.
-
-    Raises ConfigError for another kind of file or one that cannot be written.
-    """
-    writers: dict[str, Callable[[Any, np.ndarray], None]] = {
-        ".npy": np.save,
-        ".npz": _save_npz,
-        ".csv": _save_csv,
-    }
-    if out.suffix not in writers:
-        raise ConfigError(f"--out {out}: write a .npy, .npz or .csv file")
-    points = load_run(path).sample(n, seed)
-    try:
-        with replacing(out) as file:
-            writers[out.suffix](file, points)
-    except OSError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _save_npz(file: Any, points: np.ndarray) -> None:
-    np.savez(file, fakes=points)
-
-
-def _save_csv(file: Any, points: np.ndarray) -> None:
-    np.savetxt(file, points.reshape(len(points), -1), delimiter=",", fmt="%.9g")
 
 
 def evaluate_run(path: Path, n: int) -> dict[str, float]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from wganbench.losses.recipes import Recipe
 from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
 from wganbench.records.table import Cell
+from wganbench.training.image_pictures import watched_fakes, watched_reals
 from wganbench.training.measuring import mode_count, stack_floor
 from wganbench.training.stack import Stack
 
@@ -36,12 +38,13 @@ class Surroundings:
 
 
 def progress_picture(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Figure:
-    """Reals, fakes and critic at this step."""
+    """Reals, fakes and critic at this step; of pictures the same latents at every step."""
     config = stack.configs[run]
     around = surroundings(stack, run, points)
+    reals, fakes = shown_points(stack, run, points)
     return sample_figure(
-        points["reals"].numpy(),
-        points["fakes"].numpy(),
+        reals.numpy(),
+        fakes.numpy(),
         title=f"{config.data.name}, {config.loss.name}, seed {config.seed}, "
         f"step {stack.steps_done}",
         modes=around.modes,
@@ -61,6 +64,7 @@ def final_picture(
     around = surroundings(stack, run, points)
     floor = stack_floor(stack, stack.config.evaluate.n)
     target, label = slope_target(stack.algorithm.recipe)
+    reals, fakes = shown_points(stack, run, points)
     notes = CurveNotes(
         mode_count=mode_count(stack.target) or None,
         floor_sd=floor.sd if floor else None,
@@ -69,14 +73,23 @@ def final_picture(
     )
     return final_figure(
         table,
-        points["reals"].numpy(),
-        points["fakes"].numpy(),
+        reals.numpy(),
+        fakes.numpy(),
         title=title,
         modes=around.modes,
         critic_grid=around.critic_grid,
         arrows=around.arrows,
         notes=notes,
     )
+
+
+def shown_points(
+    stack: Stack, run: int, points: Mapping[str, Tensor]
+) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
+    """The reals and fakes to draw: those measured, of pictures the ones that are watched."""
+    if len(stack.target.shape) != 3:
+        return points["reals"], points["fakes"]
+    return watched_reals(stack, run), watched_fakes(stack, run)
 
 
 def slope_target(recipe: Recipe) -> tuple[float | None, str]:

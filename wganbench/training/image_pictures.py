@@ -1,0 +1,160 @@
+"""What the pictures of an image run show: fixed latents, ways between them, classes, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from wganbench.data.images import Images
+from wganbench.data.stacked import StackedImages
+from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
+from wganbench.records.image_grid import to_bytes
+from wganbench.training.interpolation import interpolated
+from wganbench.training.measuring import stack_judge
+from wganbench.training.nearest import nearest
+from wganbench.training.stack import Stack
+from wganbench.training.streams import stream_generator
+
+WATCHED = 64
+"""Latents whose pictures are shown through training."""
+
+PAIRS, STEPS = 8, 10
+"""Of an interpolation: pairs of latents, and pictures from one to the other."""
+
+NEIGHBOURS_OF, NEAREST = 12, 5
+"""Fakes that are shown with their neighbours, and how many of these."""
+
+Pictured = Images | StackedImages
+"""Targets whose points are pictures."""
+
+
+class Classifier(Protocol):
+    """What says of which class a picture is."""
+
+    def predict(self, points: Tensor) -> Tensor: ...
+
+
+def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
+    """What a run's generator makes of the same ``n`` latents at every step, on the CPU.
+
+    The latents come from a stream of their own, the same at each call: one watches each
+    picture form, and training is left as it is.
+    """
+    z = stack.algorithm.pair.latent.sample(n, _generator(stack, run, "picture_latent"))
+    return generate(stack, run, z)
+
+
+def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
+    """Held-out reals that are shown beside them, the same at every step."""
+    return stack.target.held_out(n, _generator(stack, run, "picture_real")).cpu()
+
+
+def generate(stack: Stack, run: int, z: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """G(z) of one run in fp32, on the CPU."""
+    generator = stack.exact_algorithm.generator(stack.run_parameters(run, "generator"))
+    with torch.no_grad():
+        return generator(z).cpu()
+
+
+def _generator(stack: Stack, run: int, stream: str) -> torch.Generator:
+    return stream_generator(stack.configs[run].seed, stream, 0, stack.device)
+
+
+def final_pictures(
+    stack: Stack, run: int, points: Mapping[str, Tensor], title: str
+) -> dict[str, Figure]:
+    """The figures that an image run leaves beside the run at a glance, by name.
+
+    ``classes`` needs a judge; none is drawn for points that are no pictures.
+    """
+    target = stack.target
+    if not isinstance(target, Pictured):
+        return {}
+    fakes, judge = points["fakes"], stack_judge(stack)
+    figures = {"interpolation": interpolation_picture(stack, run, title)}
+    if judge is not None:
+        figures["classes"] = classes_picture(fakes, target, judge, title)
+    figures["neighbours"] = neighbours_picture(fakes, points["reals"], target, title)
+    return figures
+
+
+def interpolation_picture(stack: Stack, run: int, title: str) -> Figure:
+    """Fixed pairs of latents and the way between them.
+
+    Spherical for normal latents, linear for uniform ones, see `interpolated`.
+    """
+    latent = stack.algorithm.pair.latent
+    z = latent.sample(2 * PAIRS, _generator(stack, run, "picture_interpolation"))
+    spherical = latent.distribution == "normal"
+    path = interpolated(z[:PAIRS], z[PAIRS:], STEPS, spherical)
+    fakes = generate(stack, run, path.reshape(PAIRS * STEPS, *z.shape[1:]))
+    rows = fakes.reshape(PAIRS, STEPS, *fakes.shape[1:]).numpy()
+    how = "spherical" if spherical else "linear"
+    return interpolation_figure(rows, f"Between pairs of latents ({how})\n{title}")
+
+
+def classes_picture(
+    fakes: Float[Tensor, "n c h w"], target: Pictured, judge: Classifier, title: str
+) -> Figure:
+    """What each class looks like, as the judge sorts the fakes.
+
+    Stacked pictures are shown as the single pictures that they are made of, in the classes
+    of these: a thousand rows could not be read.
+    """
+    numbers = judge.predict(fakes).cpu().numpy()
+    pictures, classes = unstacked(fakes.numpy(), numbers, target)
+    single = f"{len(pictures)} channels" if target.stacked > 1 else f"{len(pictures)} pictures"
+    title = f"Classes of {single}, as the judge sorts them\n{title}"
+    return classes_figure(pictures, classes, target.base.class_names, title)
+
+
+def unstacked(
+    pictures: Float[np.ndarray, "n c h w"], numbers: Int[np.ndarray, " n"], target: Pictured
+) -> tuple[Float[np.ndarray, "m b h w"], Int[np.ndarray, " m"]]:
+    """Single pictures and their classes; each stacked picture gives as many as it is made of.
+
+    The class of a stacked picture is the number whose digits, in the base of the number of
+    classes, are its channels' classes, the first channel's first.
+    """
+    if target.stacked == 1:
+        return pictures, numbers
+    base = (len(target.base.class_names),) * target.stacked
+    digits = np.stack(np.unravel_index(numbers, base), axis=1)
+    n, _, h, w = pictures.shape
+    return pictures.reshape(n * target.stacked, -1, h, w), digits.reshape(-1)
+
+
+def neighbours_picture(
+    fakes: Float[Tensor, "n c h w"], reals: Float[Tensor, "m c h w"], target: Pictured, title: str
+) -> Figure:
+    """The first fakes beside the training pictures nearest to them, so that copies show.
+
+    The title says how far fakes are from their nearest training pictures, and how far
+    held-out reals are: a generator that copies comes nearer than reals do. Stacked pictures
+    are compared channel by channel with the pictures that they are stacked from.
+    """
+    base = target.base
+    single, held_out = (x.reshape(-1, *base.shape) for x in (fakes, reals))
+    rows, distances = nearest(single[:NEIGHBOURS_OF], base, NEAREST)
+    count = min(len(single), len(held_out), 10 * NEIGHBOURS_OF)
+    typical = [nearest(part[:count], base, 1)[1].median() for part in (single, held_out)]
+    title = (
+        f"Distance to the nearest training picture: generated {typical[0]:.1f}, "
+        f"held-out real {typical[1]:.1f} (medians of {count})\n{title}"
+    )
+    pictures = base_bytes(base, rows)
+    return neighbours_figure(
+        single[:NEIGHBOURS_OF].numpy(), pictures, distances.double().numpy(), title
+    )
+
+
+def base_bytes(base: Images, rows: Int[Tensor, "n k"]) -> UInt8[np.ndarray, "n k c h w"]:
+    """Training pictures by row number, as bytes."""
+    pictures = to_bytes(base.scaled(base.images[rows.flatten()]).numpy())
+    return pictures.reshape(*rows.shape, *pictures.shape[1:])
