@@ -84,10 +84,10 @@ def _title(recorder: Recorder) -> str:
 
 def _save_samples(folder: RunFolder, measured: Measurement) -> None:
     """Points as they are; pictures as bytes (n, h, w, c), a quarter of the size and packed."""
-    points = {name: measured.points[name].numpy() for name in ("reals", "fakes")}
+    reals, fakes = (measured.points[name].numpy() for name in ("reals", "fakes"))
     with replacing(folder.samples) as file:
-        if are_pictures(points["fakes"]):
-            pictures = {name: channels_last(to_bytes(part)) for name, part in points.items()}
-            np.savez_compressed(file, **pictures)
+        if are_pictures(fakes):
+            reals, fakes = (channels_last(to_bytes(part)) for part in (reals, fakes))
+            np.savez_compressed(file, reals=reals, fakes=fakes)
         else:
-            np.savez(file, **points)
+            np.savez(file, reals=reals, fakes=fakes)

@@ -30,7 +30,8 @@ def nearest(
 
 
 def _chunks(target: Images) -> Iterator[Tensor]:
-    for chunk in target.images.split(CHUNK):
+    for start in range(0, len(target.images), CHUNK):
+        chunk = target.images[start : start + CHUNK]
         yield target.scaled(chunk.cpu()).flatten(1).double()
 
 
