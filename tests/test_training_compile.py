@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import CppCompileError, InductorError
 from training_configs import CPU, alike, same, tiny, trained
 
-from wganbench.config import RunConfig, to_dict
+from wganbench.config import RunConfig, compose, to_dict
 from wganbench.training import compilation
 from wganbench.training.compilation import compiled, has_compiler, wants_compilation
 from wganbench.training.stack import Stack
@@ -83,7 +84,14 @@ def test_a_compiled_run_is_the_same_alone_and_near_the_eager_one(tmp_path: Path)
 )
 def test_auto_compiles_what_is_long_enough(compile_: str, steps: int, wanted: bool) -> None:
     config = tiny("gp", compile=compile_, **{"train.steps": steps})
-    assert wants_compilation(config) is wanted
+    assert wants_compilation(config, CPU) is wanted
+
+
+def test_convolutions_are_compiled_on_a_gpu_but_not_on_a_cpu() -> None:
+    config = compose(["data=digits", "train.steps=5000", "loss.n_critic=1"])
+    assert not wants_compilation(config, CPU)
+    assert wants_compilation(config, torch.device("cuda"))
+    assert wants_compilation(dataclasses.replace(config, compile="true"), CPU)
 
 
 class Broken(TorchDynamoException):

@@ -470,3 +470,15 @@ def test_one_reading_yields_all_scalars_of_all_runs() -> None:
     assert len({row["loss/critic"] for row in rows}) == 3
     assert Stack(alike("gp", 3), CPU).scalars() == [{}, {}, {}]
     assert to_dict(stack.configs[0]) == to_dict(alike("gp", 3)[0]), "configurations stay as given"
+
+
+def test_what_is_measured_does_not_depend_on_how_many_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    configs = alike("gp", 2)
+    whole = trained(configs, 1).probe(10)
+    monkeypatch.setattr(stack_module, "POINTS_AT_ONCE", 4)
+    for one, other in zip(whole, trained(configs, 1).probe(10), strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-5, atol=1e-7)

@@ -29,7 +29,8 @@ __all__ = [
 class Network:
     """A kind of network pair: its options' types, how it is built, what it takes.
 
-    ``takes`` tells whether points of a shape fit, ``points`` says it in words.
+    ``takes`` tells whether points of a shape fit, ``points`` says it in words. ``convolves``:
+    most of its time goes to convolutions, which a compiler for the CPU does not make faster.
     """
 
     options: type
@@ -38,6 +39,7 @@ class Network:
     source: str
     takes: Callable[[tuple[int, ...]], bool]
     points: str
+    convolves: bool = False
 
 
 def takes_vectors(shape: tuple[int, ...]) -> bool:
@@ -82,6 +84,7 @@ NETWORKS.register(
         "arXiv:1511.06434",
         takes_pictures,
         PICTURES,
+        convolves=True,
     ),
 )
 NETWORKS.register(
@@ -93,6 +96,7 @@ NETWORKS.register(
         "arXiv:1704.00028",
         takes_pictures,
         PICTURES,
+        convolves=True,
     ),
 )
 

@@ -25,6 +25,9 @@ from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
 from wganbench.training.streams import BLOCK_STEPS, Draw, draw_block, stream_generator
 
+POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
+"""Measured in one pass at most. Where there is batch norm, its statistics are those of a pass."""
+
 Noted = tuple[list[str], Tensor]
 """Tags, and their values for all runs: (R, tags)."""
 
@@ -257,9 +260,17 @@ class Stack:
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
-        with torch.no_grad():
-            points = vmap(self.exact_algorithm.probe)(self.state.critic, generator, reals, z, eps)
-        points = {"reals": reals, "eps": eps} | points
+        parts = []
+        size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
+        for i in range(0, n, size):
+            batch = (values[:, i : i + size] for values in (reals, z, eps))
+            with torch.no_grad():
+                part = vmap(self.exact_algorithm.probe)(self.state.critic, generator, *batch)
+            # The generator's loss is a mean over all n.
+            part["fake_gradients"] *= part["fakes"].shape[1] / n
+            parts.append(part)
+        points = {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
+        points |= {"reals": reals, "eps": eps}
         on_cpu = {name: values.cpu() for name, values in points.items()}
         return [
             {name: values[r] for name, values in on_cpu.items()} for r in range(len(self.configs))
