@@ -87,7 +87,7 @@ def _save_samples(folder: RunFolder, measured: Measurement) -> None:
     points = {name: measured.points[name].numpy() for name in ("reals", "fakes")}
     with replacing(folder.samples) as file:
         if are_pictures(points["fakes"]):
-            pictures = {name: channels_last(to_bytes(part)) for name, part in points.items()}
-            np.savez_compressed(file, **pictures)
+            reals, fakes = (channels_last(to_bytes(points[name])) for name in ("reals", "fakes"))
+            np.savez_compressed(file, reals=reals, fakes=fakes)
         else:
-            np.savez(file, **points)
+            np.savez(file, reals=points["reals"], fakes=points["fakes"])

@@ -30,7 +30,7 @@ def nearest(
 
 
 def _chunks(target: Images) -> Iterator[Tensor]:
-    for chunk in target.images.split(CHUNK):
+    for chunk in torch.split(target.images, CHUNK):
         yield target.scaled(chunk.cpu()).flatten(1).double()
 
 
