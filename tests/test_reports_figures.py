@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from reported_runs import leave_run
 
+from wganbench.records.image_grid import image_grid
 from wganbench.records.palette import BLUE, GREEN, ORANGE
 from wganbench.records.pictures import figure_to_rgb
 from wganbench.reports.animation import CELL, STRIP, draw_animation
@@ -574,3 +575,24 @@ def test_without_frames_there_is_no_animation(tmp_path: Path) -> None:
     (run / "frames").mkdir()
     (run / "frames" / "000000001.png").write_bytes(b"broken")
     assert draw_animation(compare(find_runs([tmp_path / "runs"])), tmp_path) is not None
+
+
+# Pictures.
+def test_runs_on_pictures_show_small_grids(tmp_path: Path) -> None:
+    made = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    for seed in range(2):
+        run = leave(tmp_path, "gp", seed)
+        np.savez_compressed(run / "samples.npz", reals=made, fakes=made[seed:])
+    (leave(tmp_path, "bce", 0) / "samples.npz").write_bytes(b"no archive")
+    records = find_runs([tmp_path])
+    assert [read_samples(record) for record in records] == [None] * 3
+    drawing = draw_samples_figure(compare(records))
+    figure = drawn(drawing)
+    assert drawing is not None and "pictures" in drawing.caption
+    assert "cross marks" not in drawing.caption and not figure.legends
+    bce, _, *grids = figure.axes
+    assert [text.get_text() for text in bce.texts] == ["no samples"] and not bce.images
+    for seed, axes in enumerate(grids):
+        shown = made[seed : seed + 25].transpose(0, 3, 1, 2)
+        np.testing.assert_array_equal(axes.images[0].get_array(), image_grid(shown, 5))
+        assert axes.get_title().startswith(f"seed {seed}")

@@ -217,20 +217,13 @@ def compare(
 def sample(
     run: RunPath,
     n: Annotated[int | None, typer.Option("-n", min=1, help="How many points.")] = None,
-    out: Annotated[
-        str | None,
-        typer.Option("--out", help="The file or folder; else RUN/generated.npy."),
-    ] = None,
+    out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
 ) -> None:
-    """Draw points or pictures from a trained generator into a file or a folder.
+    """Draw points or pictures from a trained generator, by the suffix of --out.
 
-    \b
-    --out x.npy   as the generator gives them: (n, d), pictures (n, c, h, w) in [-1, 1]
-    --out x.csv   the same, a line a point
-    --out x.npz   under "fakes": points (n, d), pictures as bytes (n, h, w, c)
-    --out x.png   pictures: one grid
-    --out x       pictures: a folder x of 00000.png, 00001.png, ..., grey or RGB, as
-                  torch-fidelity and clean-fid read them
+    .npy: as made (n, d), pictures (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
+    "fakes", pictures as bytes (n, h, w, c). Pictures only: .png, one grid; without a suffix,
+    a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
     """
     from wganbench.training.runs import stored_config
     from wganbench.training.sampling import sample_run

@@ -203,17 +203,25 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
         console.print(f"estimated time: about {in_words(seconds)}")
 
 
+FLOORS = {
+    "W1 / floor": ("wasserstein/exact", "wasserstein/floor"),
+    "FID / floor": ("fidelity/fid", "fidelity/fid_floor"),
+}
+"""Columns of the closing table: a distance and what a perfect generator would score."""
+
+
 def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> None:
     """How a sweep ended, by loss and its coefficients, and what to type next."""
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("loss", "completed", "diverged", "modes", "high quality", "W1 / floor"):
+    ratios = floors_of(outcomes)
+    for name in ("loss", "completed", "diverged", "modes", "high quality", *ratios):
         table.add_column(name, justify="left" if name == "loss" else "right")
     groups: dict[str, list[RunOutcome]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
         groups.setdefault(group_name(job), []).append(outcome)
     for name, members in groups.items():
-        table.add_row(name, *summary(members))
+        table.add_row(name, *summary(members, ratios))
     console.print(table)
     for outcome in outcomes:
         if outcome.status == "failed":
@@ -232,7 +240,17 @@ def group_name(job: Job) -> str:
     return f"{job.config.data.name} {loss.name}{knobs}"
 
 
-def summary(outcomes: Sequence[RunOutcome]) -> list[str]:
+def floors_of(outcomes: Sequence[RunOutcome]) -> list[str]:
+    """Distances that are told in floors: those that any run has, W1 where none has one."""
+    found = [
+        name
+        for name, (_, floor) in FLOORS.items()
+        if any(outcome.metrics.get(floor) for outcome in outcomes)
+    ]
+    return found or [*FLOORS][:1]
+
+
+def summary(outcomes: Sequence[RunOutcome], ratios: Sequence[str]) -> list[str]:
     """Completed runs, diverged ones, and medians over the completed."""
     completed = [o.metrics for o in outcomes if o.status == "completed"]
 
@@ -240,15 +258,13 @@ def summary(outcomes: Sequence[RunOutcome]) -> list[str]:
         finite = [value for value in values if math.isfinite(value)]
         return format(statistics.median(finite), form) if finite else ""
 
-    ratios = [
-        m["wasserstein/exact"] / m["wasserstein/floor"]
-        for m in completed
-        if m.get("wasserstein/floor")
-    ]
+    def in_floors(tag: str, floor: str) -> str:
+        return median([m[tag] / m[floor] for m in completed if m.get(floor)], ".2f")
+
     return [
         f"{len(completed)}/{len(outcomes)}",
         str(sum(o.status == "diverged" for o in outcomes)),
         median([m["modes/covered"] for m in completed if "modes/covered" in m], "g"),
         median([m["modes/high_quality"] for m in completed if "modes/high_quality" in m], ".3f"),
-        median(ratios, ".2f"),
+        *(in_floors(*FLOORS[name]) for name in ratios),
     ]

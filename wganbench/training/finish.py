@@ -84,10 +84,10 @@ def _title(recorder: Recorder) -> str:
 
 def _save_samples(folder: RunFolder, measured: Measurement) -> None:
     """Points as they are; pictures as bytes (n, h, w, c), a quarter of the size and packed."""
-    reals, fakes = (measured.points[name].numpy() for name in ("reals", "fakes"))
+    points = {name: measured.points[name].numpy() for name in ("reals", "fakes")}
     with replacing(folder.samples) as file:
-        if are_pictures(fakes):
-            reals, fakes = (channels_last(to_bytes(part)) for part in (reals, fakes))
+        if are_pictures(points["fakes"]):
+            reals, fakes = (channels_last(to_bytes(points[name])) for name in ("reals", "fakes"))
             np.savez_compressed(file, reals=reals, fakes=fakes)
         else:
-            np.savez(file, reals=reals, fakes=fakes)
+            np.savez(file, reals=points["reals"], fakes=points["fakes"])

@@ -30,8 +30,7 @@ def nearest(
 
 
 def _chunks(target: Images) -> Iterator[Tensor]:
-    for start in range(0, len(target.images), CHUNK):
-        chunk = target.images[start : start + CHUNK]
+    for chunk in torch.split(target.images, CHUNK):
         yield target.scaled(chunk.cpu()).flatten(1).double()
 
 
