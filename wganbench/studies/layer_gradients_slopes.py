@@ -107,6 +107,10 @@ def share_at(weights: Tensor, clip_value: float) -> float:
 
 
 def histogram(weights: Tensor, reach: float, bins: int) -> list[float]:
-    """Shares of the weights in equal bins from -reach to reach; what lies outside is left out."""
-    counts = torch.histc(weights.double(), bins, -reach, reach)
+    """Shares of the weights in equal bins from -reach to reach; the outer bins hold what is beyond.
+
+    >>> histogram(torch.tensor([-9.0, 0.0, 0.1, 1.0]), 1.0, 3)
+    [0.25, 0.5, 0.25]
+    """
+    counts = torch.histc(weights.double().clamp(-reach, reach), bins, -reach, reach)
     return [float(count) / len(weights) for count in counts]

@@ -45,6 +45,8 @@ LINE = "line"
 CASES = (*(f"bce_{stage}" for stage in STAGES), LINE)
 """On which claims are decided; the generators trained by GP are the second panel."""
 SECOND = tuple(f"gp_{stage}" for stage in STAGES)
+FLOOR = "floor"
+"""Among the distances: that of a perfect generator."""
 CRITICS = ("bce", "clip", "gp")
 CONTROLS = ("lp", "bce_gp", "bce_r1", "wasserstein")
 WORDS = {
@@ -126,7 +128,8 @@ def measure_all(context: Context, device: torch.device) -> tuple[Records, dict[s
     about = {"settings": context.settings.values, "seeds": context.seeds}
 
     def all_distances() -> dict[str, float]:
-        return {case: distance(found) for case, found in generators().items()}
+        found = {case: distance(group) for case, group in generators().items()}
+        return found | {FLOOR: distance(generators()["bce_much"], floor=True)}
 
     distances: dict[str, float] = context.remember("distances", about, all_distances)
     records: Records = {}
@@ -170,20 +173,24 @@ def critics(
     return found | {LINE: follow(line, lines, seeds, *rest)}
 
 
-def distance(generators: Sequence[Frozen], n: int = 1000) -> float:
-    """Mean exact W1 between n fakes and n reals over the seeds' generators."""
+def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -> float:
+    """Mean exact W1 between n fakes and n reals; with ``floor`` other reals take their place."""
     values = []
     for seed, frozen in enumerate(generators):
-        fakes = frozen.fakes(n, stream_generator(seed, "distance_fake", 0))
+        law = frozen.reals if floor else frozen.fakes
+        fakes = law(n, stream_generator(seed, "distance_fake", 0))
         reals = frozen.reals(n, stream_generator(seed, "distance_real", 0))
         values.append(wasserstein_exact(reals, fakes))
     return sum(values) / len(values)
 
 
 def note(distances: Mapping[str, float], case: str) -> str:
+    """Whether these generators had anything left to learn."""
     if case == LINE:
         return "the supports have no point in common"
-    return f"exact W1 of these generators {distances[case]:.2f}: small, not vanished, near 0.1"
+    far, floor = distances[case], distances[FLOOR]
+    word = "far from converged" if far > 2 * floor else "a small gradient would mean converged"
+    return f"exact W1 of these generators {far:.2f}, floor {floor:.2f}: {word}"
 
 
 def fallen(records: Sequence[Record], note: str) -> Evidence:
