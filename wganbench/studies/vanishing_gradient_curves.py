@@ -106,7 +106,8 @@ def skew_lines(dimensions: int, seed: int, device: torch.device) -> Frozen:
     latent = Latent("uniform", (1,))
 
     def reals(n: int, source: torch.Generator) -> Tensor:
-        return latent.sample(n, source) * frame[0]
+        points: Tensor = latent.sample(n, source) * frame[0]
+        return points
 
     def forward(parameters: Parameters, z: Tensor) -> Tensor:
         return parameters["offset"] + z * parameters["direction"]

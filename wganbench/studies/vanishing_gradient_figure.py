@@ -15,7 +15,10 @@ from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, key_below, n
 
 Records = Mapping[tuple[str, str], Sequence[Mapping[str, Sequence[float]]]]
 
-BELOW = {"accuracy": (BLACK, "-", "D"), "saturation": (GREY, "--", "v")}
+BELOW: dict[str, tuple[str, Any, str]] = {
+    "accuracy": (BLACK, "-", "D"),
+    "saturation": (GREY, "--", "v"),
+}
 """Colour, line and marker of the lower panels' curves."""
 
 
