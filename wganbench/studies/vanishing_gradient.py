@@ -242,7 +242,7 @@ def text(context: Context, records: Records, distances: Mapping[str, float]) -> 
             f"{accuracy:.3f} and {saturated:.0%} of the fakes under a probability of 1 %."
         )
     lines.append(
-        "A norm that falls shows less gradient, not less use of it: Adam divides it out until it "
+        "A norm that falls shows less gradient, not less use of it: Adam rescales it until it "
         "underflows. Nothing here trains the generator on; the studies critic_strength and "
         "mode_collapse do."
     )

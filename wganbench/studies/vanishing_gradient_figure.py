@@ -37,7 +37,10 @@ def draw(records: Records, at: Sequence[int], stages: Sequence[str]) -> dict[str
 
 
 def panels(records: Records, at: Sequence[int], cases: Mapping[str, str], title: str) -> Figure:
-    """A column a case; middle seed as a line, all seeds as a band."""
+    """A column a case; middle seed as a line, all seeds as a band.
+
+    Below, the feedback of the first two losses, both of BCE: a W-loss's is 1 always.
+    """
     figure = new_figure(3.4 * len(cases), 6.6, title)
     axes = figure.subplots(2, len(cases), sharex=True, sharey="row", squeeze=False)
     losses = list(dict.fromkeys(loss for loss, _ in records))
@@ -45,20 +48,25 @@ def panels(records: Records, at: Sequence[int], cases: Mapping[str, str], title:
         top, bottom = axes[0, column], axes[1, column]
         left = column == 0
         plain(top, name, "", "norm of the generator's gradient" if left else "")
-        plain(bottom, "", "critic steps", "share of points" if left else "")
+        plain(bottom, "", "critic steps", "share of points, or feedback" if left else "")
         top.set(xscale="log", yscale="log")
         for i, loss in enumerate(losses):
             curve(top, at, records[loss, case], "norm", loss_style(loss, i))
         for key, (color, line, marker) in BELOW.items():
             style = {"color": color, "linestyle": line, "marker": marker}
             curve(bottom, at, records["bce", case], key, style)
+        for i, loss in enumerate(losses[:2]):
+            curve(bottom, at, records[loss, case], "feedback", loss_style(loss, i))
         bottom.set_ylim(-0.03, 1.03)
     handles = [Line2D([], [], markersize=5, **loss_style(loss, i)) for i, loss in enumerate(losses)]
     handles += [
         Line2D([], [], color=color, linestyle=line, marker=marker, markersize=5)
         for color, line, marker in BELOW.values()
     ]
-    key_below(figure, handles, [*losses, "accuracy of D (bce)", "fakes with sigmoid(D) < .01"])
+    names = [f"{loss} (below: feedback)" if i < 2 else loss for i, loss in enumerate(losses)]
+    key_below(
+        figure, handles, [*names, "accuracy of D (bce)", "share of fakes with sigmoid(D) < .01"]
+    )
     return figure
 
 
