@@ -11,8 +11,8 @@ from wganbench.config import compose
 from wganbench.studies import STUDIES
 from wganbench.studies.context import Context
 from wganbench.studies.critic_strength import (
-    COVERAGE,
     DIRECTION,
+    DISTANCE,
     FEEDBACK,
     LOSSES,
     SAMPLE,
@@ -54,28 +54,32 @@ def test_slopes_are_those_planted() -> None:
     slopes = all_slopes(planted(feedback=-0.3, direction=0.05), 5)
     assert slopes["bce", FEEDBACK] == pytest.approx([-0.3 + 0.001 * s for s in range(5)])
     assert slopes["gp", DIRECTION] == pytest.approx([0.05 + 0.001 * s for s in range(5)])
-    assert slopes["gp", COVERAGE] == pytest.approx([0.001 * s for s in range(5)])
+    assert slopes["gp", DISTANCE] == pytest.approx([0.001 * s for s in range(5)])
     assert slope_per_doubling([1, 2], [1.0, None]) is None
     assert slope_per_doubling([1, 2], [1.0, math.nan]) is None
     assert slope_per_doubling([4], [1.0]) is None
 
 
 def test_signs_speak_for_the_claims() -> None:
-    falling = words(planted(feedback=-0.3, sample=-0.3, direction=-0.1, coverage=-0.1))
-    rising = words(planted(feedback=0.3, sample=0.3, direction=0.1, coverage=0.1))
+    falling = words(planted(feedback=-0.4, sample=-0.4, direction=-0.1, exact=-0.1))
+    rising = words(planted(feedback=0.4, sample=0.4, direction=0.1, exact=0.1))
     for loss in ("bce", "bce_saturating"):
-        for part in ("feedback", "direction", "coverage"):
-            assert falling[f"{part}_{loss}"] == "supported"
-            assert rising[f"{part}_{loss}"] == "refuted"
+        for part, with_claim, against in (
+            ("feedback", falling, rising),
+            ("direction", falling, rising),
+            ("distance", rising, falling),
+        ):
+            assert with_claim[f"{part}_{loss}"] == "supported"
+            assert against[f"{part}_{loss}"] == "refuted"
     for loss in ("clip", "gp"):
         assert falling[f"gradient_{loss}"] == "refuted"
         assert rising[f"gradient_{loss}"] == "not refuted"
-        assert falling[f"direction_{loss}"] == falling[f"coverage_{loss}"] == "refuted"
-        assert rising[f"direction_{loss}"] == rising[f"coverage_{loss}"] == "supported"
+        assert falling[f"direction_{loss}"] == rising[f"distance_{loss}"] == "refuted"
+        assert rising[f"direction_{loss}"] == falling[f"distance_{loss}"] == "supported"
 
 
 def test_a_diverged_run_leaves_its_seed_open() -> None:
-    values = planted(feedback=-0.3)
+    values = planted(feedback=-0.4)
     values["bce", 5][2] = dict.fromkeys(TAGS)
     found = evidence(all_slopes(values, 5))
     assert list(found["feedback_bce"].values)[2] is None
