@@ -21,6 +21,7 @@ from wganbench.studies.layer_gradients_slopes import (
     scaled_clip,
     share_at,
     slope_per_layer,
+    steepest_slope,
 )
 from wganbench.studies.run import judge_all
 from wganbench.studies.settings import read_settings
@@ -74,6 +75,13 @@ def test_the_expectation_is_that_of_the_reference() -> None:
         [-0.247, -1.247, -2.247], abs=2e-3
     )
     assert expected_slope(scaled_clip(0.01, 64), 64) == pytest.approx(expected_slope(0.01, 512))
+
+
+def test_equal_signs_reach_the_steepest_slope() -> None:
+    alike = {name: p.abs() for name, p in signs(0.02, 0).items()}
+    points = torch.rand(64, 2, generator=source(1)), torch.rand(64, 2, generator=source(2))
+    norms = activation_gradients(critic(), alike, *points)
+    assert slope_per_layer(norms) == pytest.approx(steepest_slope(0.02, WIDTH), abs=1e-6)
 
 
 def test_starts_have_the_slopes_of_the_reference() -> None:

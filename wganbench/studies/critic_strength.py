@@ -121,7 +121,8 @@ def measure(context: Context) -> Findings:
     }
     slopes = all_slopes(values, len(context.seeds))
     rows = list(table(context, values))
-    return Findings(evidence(slopes), rows, {"figure": draw(values, NAMES)}, text(context, slopes))
+    words = text(context, slopes, values)
+    return Findings(evidence(slopes), rows, {"figure": draw(values, NAMES)}, words)
 
 
 def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
@@ -212,7 +213,9 @@ def table(context: Context, values: Values) -> Any:
             yield row | shown
 
 
-def text(context: Context, slopes: Mapping[tuple[str, str], Sequence[float | None]]) -> list[str]:
+def text(
+    context: Context, slopes: Mapping[tuple[str, str], Sequence[float | None]], values: Values
+) -> list[str]:
     """What was seen, loss by loss."""
     lines = [
         f"Changes with each doubling of n_critic, from {min(context['n_critics'])} to "
@@ -221,7 +224,7 @@ def text(context: Context, slopes: Mapping[tuple[str, str], Sequence[float | Non
     ]
     for loss in LOSSES:
         parts = [f"{words} {mean(slopes[loss, tag]):+.3f}" for tag, words in SHORT.items()]
-        lines.append(f"{NAMES[loss]}: {', '.join(parts)}.")
+        lines.append(f"{NAMES[loss]}: {', '.join(parts)}. {ends(values, loss)}")
     lines.append(
         "More critic steps cost more: at equal generator steps n_critic 25 has seen 25 times the "
         "critic batches of n_critic 1, so a W1 that falls is no gain for equal work. A "
@@ -229,6 +232,18 @@ def text(context: Context, slopes: Mapping[tuple[str, str], Sequence[float | Non
         "optimal one (vanishing_gradient trains it against a frozen generator)."
     )
     return lines
+
+
+def ends(values: Values, loss: str) -> str:
+    """Quality and coverage with the weakest and the strongest critic: high and low is collapse."""
+    parts = []
+    for n in (min(n for _, n in values), max(n for _, n in values)):
+        quality, coverage = (
+            mean([entry[tag] for entry in values[loss, n]])
+            for tag in ("modes/high_quality", "modes/coverage")
+        )
+        parts.append(f"n_critic {n}: high quality {quality:.2f}, coverage {coverage:.2f}")
+    return "; ".join(parts) + "."
 
 
 SHORT = {

@@ -26,6 +26,7 @@ from wganbench.studies.layer_gradients_slopes import (
     scaled_clip,
     share_at,
     slope_per_layer,
+    steepest_slope,
 )
 from wganbench.studies.study import Cell, Findings, Study, register_study
 from wganbench.training.inspect import Run
@@ -227,7 +228,7 @@ def paragraphs(context: Context, found: Mapping[str, Sequence[Depth | None]]) ->
             shares = [d.share for d in known], [d.start_share for d in known]
             line += (
                 f"; {mean(shares[1]):.0%} of the weights at +-c after the first clipping, "
-                f"{mean(shares[0]):.0%} at the end, {stationarity(group)}"
+                f"{mean(shares[0]):.0%} at the end, {stationarity(group)}; {bounds(context, name)}"
             )
         lines.append(line + ".")
     lines.append(
@@ -236,6 +237,14 @@ def paragraphs(context: Context, found: Mapping[str, Sequence[Depth | None]]) ->
         "table has each layer."
     )
     return lines
+
+
+def bounds(context: Context, name: str) -> str:
+    """What weights of random signs would give, and what weights within c can at most."""
+    clip_value = next(c for c in context["clip_values"] if arm(c) == name)
+    most = steepest_slope(scaled_clip(clip_value, context["width"]), context["width"])
+    expected = expected_slope(clip_value, PAPER_WIDTH)
+    return f"random signs would give {expected:+.2f}, weights within c at most {most:+.2f}"
 
 
 def mean(values: Sequence[float | None]) -> float:

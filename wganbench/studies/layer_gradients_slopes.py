@@ -39,6 +39,14 @@ def expected_slope(clip_value: float, width: int) -> float:
     return math.log10(clip_value * math.sqrt(width / 2))
 
 
+def steepest_slope(clip_value: float, width: int) -> float:
+    """log10(c width), decades a layer: the largest spectral norm of a matrix within +-c.
+
+    It takes signs that agree in rows and columns: training can bring them about.
+    """
+    return math.log10(clip_value * width)
+
+
 def activation_gradients(
     critic: nn.Module,
     parameters: Parameters,
