@@ -271,6 +271,7 @@ register_study(
         DIFFERS,
         protects={
             "loss": "its claims compare the losses",
+            "dimensions": "its claims name 10 dimensions",
             "n_critic": "the generator is frozen: there are critic steps only",
             "generator_lr": "the generator is frozen",
             "precision": "gradients are read in float64; smaller ones underflow",
