@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -184,9 +185,12 @@ def slope_of(depth: Depth | None) -> float | None:
 def stationarity(group: Sequence[Depth | None]) -> str:
     """Whether the weights had stopped moving to and from +-c."""
     drifts = [depth.drift for depth in group if depth is not None and depth.drift is not None]
-    worst = max(drifts, default=float("nan"))
+    worst, usual = (f(drifts) if drifts else float("nan") for f in (max, median))
     word = "stationary" if worst <= STATIONARY else "not stationary"
-    return f"share of weights at +-c {word}: moved by {worst:.3f} in the last fifth of training"
+    return (
+        f"share of weights at +-c {word}: moved by {usual:.3f} in the last fifth of training "
+        f"(median), at most {worst:.3f}"
+    )
 
 
 def table(context: Context, found: Mapping[str, Sequence[Depth | None]]) -> Any:
