@@ -127,7 +127,7 @@ def test_shares_and_histogram_of_weights() -> None:
 @pytest.mark.slow
 def test_clipping_explodes_and_vanishes_and_gp_does_not(tmp_path: Path) -> None:
     study = STUDIES["layer_gradients"]
-    small = read_settings(study.name, study.protects, ["seeds=3", "steps=60", "device=cpu"])
+    small = read_settings(study.name, study.protects, ["seeds=3", "steps=20", "device=cpu"])
     findings = study.measure(Context(study.name, 1, tmp_path, small, Silent()))
     words = {v.claim.name: v.word for v in judge_all(study, findings)}
     for name in ("slope_c=0.01", "slope_c=0.001", "slope_gp", "steeper_c=0.001"):
