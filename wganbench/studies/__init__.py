@@ -17,3 +17,8 @@ __all__ = [
     "register_study",
     "run_study",
 ]
+
+# Each registers itself.
+from wganbench.studies import critic_strength  # noqa: E402, F401, I001, isort:skip
+from wganbench.studies import layer_gradients  # noqa: E402, F401, isort:skip
+from wganbench.studies import vanishing_gradient  # noqa: E402, F401, isort:skip

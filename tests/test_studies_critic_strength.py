@@ -1,0 +1,108 @@
+"""`critic_strength`: its slope on planted effects, and its runs in small."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from wganbench.config import compose
+from wganbench.studies import STUDIES
+from wganbench.studies.context import Context
+from wganbench.studies.critic_strength import (
+    DIRECTION,
+    DISTANCE,
+    FEEDBACK,
+    LOSSES,
+    SAMPLE,
+    TAGS,
+    Values,
+    all_slopes,
+    evidence,
+    overrides,
+    slope_per_doubling,
+)
+from wganbench.studies.law import judge
+from wganbench.studies.run import judge_all
+from wganbench.studies.settings import read_settings
+from wganbench.sweeps.watcher import Silent
+
+N_CRITICS = (1, 2, 5, 10, 25)
+STUDY = STUDIES["critic_strength"]
+
+
+def planted(**slopes: float) -> Values:
+    """Values that change with each doubling as told, with a little of each seed's own."""
+    by_tag = {tag: slopes.get(tag.split("/")[1], 0.0) for tag in TAGS}
+    return {
+        (loss, n): [
+            {tag: 0.5 + (slope + 0.001 * seed) * math.log2(n) for tag, slope in by_tag.items()}
+            for seed in range(5)
+        ]
+        for loss in LOSSES
+        for n in N_CRITICS
+    }
+
+
+def words(values: Values) -> dict[str, str]:
+    found = evidence(all_slopes(values, 5))
+    return {claim.name: judge("s", claim, found[claim.name]).word for claim in STUDY.claims}
+
+
+def test_slopes_are_those_planted() -> None:
+    slopes = all_slopes(planted(feedback=-0.3, direction=0.05), 5)
+    assert slopes["bce", FEEDBACK] == pytest.approx([-0.3 + 0.001 * s for s in range(5)])
+    assert slopes["gp", DIRECTION] == pytest.approx([0.05 + 0.001 * s for s in range(5)])
+    assert slopes["gp", DISTANCE] == pytest.approx([0.001 * s for s in range(5)])
+    assert slope_per_doubling([1, 2], [1.0, None]) is None
+    assert slope_per_doubling([1, 2], [1.0, math.nan]) is None
+    assert slope_per_doubling([4], [1.0]) is None
+
+
+def test_signs_speak_for_the_claims() -> None:
+    falling = words(planted(feedback=-0.4, sample=-0.4, direction=-0.1, exact=-0.1))
+    rising = words(planted(feedback=0.4, sample=0.4, direction=0.1, exact=0.1))
+    for loss in ("bce", "bce_saturating"):
+        for part, with_claim, against in (
+            ("feedback", falling, rising),
+            ("direction", falling, rising),
+            ("distance", rising, falling),
+        ):
+            assert with_claim[f"{part}_{loss}"] == "supported"
+            assert against[f"{part}_{loss}"] == "refuted"
+    for loss in ("clip", "gp"):
+        assert falling[f"gradient_{loss}"] == "refuted"
+        assert rising[f"gradient_{loss}"] == "not refuted"
+        assert falling[f"direction_{loss}"] == rising[f"distance_{loss}"] == "refuted"
+        assert rising[f"direction_{loss}"] == falling[f"distance_{loss}"] == "supported"
+
+
+def test_a_diverged_run_leaves_its_seed_open() -> None:
+    values = planted(feedback=-0.4)
+    values["bce", 5][2] = dict.fromkeys(TAGS)
+    found = evidence(all_slopes(values, 5))
+    assert list(found["feedback_bce"].values)[2] is None
+    assert words(values)["feedback_bce"] == "undecided"
+    assert words(values)["feedback_bce_saturating"] == "supported"
+
+
+def test_arms_of_a_loss_differ_in_n_critic_alone(tmp_path: Path) -> None:
+    given = read_settings(STUDY.name, STUDY.protects, [])
+    context = Context(STUDY.name, 1, tmp_path, given, Silent())
+    for loss in LOSSES:
+        few, many = (compose(overrides(context, loss, n)) for n in (1, 25))
+        assert (few.loss.n_critic, many.loss.n_critic) == (1, 25)
+        many.loss.n_critic = 1
+        assert few == many and few.loss.name == loss
+        assert few.train.critic_lr == given.values["critic_lr"]
+
+
+@pytest.mark.slow
+def test_the_study_runs_in_small(tmp_path: Path) -> None:
+    small = ["seeds=3", "steps=30", "n_critics=[1,10]", "device=cpu"]
+    given = read_settings(STUDY.name, STUDY.protects, small)
+    findings = STUDY.measure(Context(STUDY.name, 1, tmp_path, given, Silent()))
+    found = {v.claim.name: v.word for v in judge_all(STUDY, findings)}
+    assert found["feedback_bce_saturating"] in ("supported", "undecided")
+    assert len(findings.rows) == 4 * 2 * 3 and SAMPLE in " ".join(findings.rows[0])

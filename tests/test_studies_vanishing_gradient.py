@@ -1,0 +1,142 @@
+"""`vanishing_gradient`: its statistic on planted critics, its gradient against a hand's."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from training_configs import CPU
+
+from wganbench.networks import Latent
+from wganbench.studies import STUDIES
+from wganbench.studies.context import Context
+from wganbench.studies.run import judge_all
+from wganbench.studies.settings import read_settings
+from wganbench.studies.vanishing_gradient_curves import (
+    Frozen,
+    decades_fallen,
+    follow,
+    line_settings,
+    marks,
+    measured,
+    settings,
+    skew_lines,
+    trained_generators,
+)
+from wganbench.sweeps.watcher import Silent
+
+N = 64
+
+
+def shifted(reals: float = 2.0) -> Frozen:
+    """G(z) = z + theta in one dimension; reals at a point."""
+    return Frozen(
+        lambda parameters, z: z + parameters["theta"],
+        {"theta": torch.zeros(1)},
+        Latent("uniform", (1,)),
+        lambda n, g: torch.full((n, 1), reals),
+    )
+
+
+def linear(slope: float, offset: float) -> dict[str, dict[str, float]]:
+    """What is measured of the critic D(x) = slope x + offset, by objective."""
+    z = torch.linspace(-1, 1, N, dtype=torch.float64).reshape(-1, 1)
+    x = torch.full((N, 1), 2.0, dtype=torch.float64)
+
+    def critic(points: Tensor) -> Tensor:
+        return slope * points[:, 0] + offset
+
+    return {loss: measured(loss, critic, shifted(), z, x)
+            for loss in ("bce_saturating", "bce", "gp")}  # fmt: skip
+
+
+def test_the_gradient_is_that_of_the_chain_rule() -> None:
+    """d/dtheta of E f(a (z + theta) + b) = a E f'(a z + b)."""
+    slope, offset = 3.0, -1.0
+    scores = slope * torch.linspace(-1, 1, N, dtype=torch.float64) + offset
+    by_hand = {
+        "bce_saturating": slope * float(torch.sigmoid(scores).mean()),
+        "bce": slope * float(torch.sigmoid(-scores).mean()),
+        "gp": slope,
+    }
+    found = linear(slope, offset)
+    for loss, expected in by_hand.items():
+        assert found[loss]["norm"] == pytest.approx(expected, rel=1e-12)
+        assert found[loss]["feedback"] == pytest.approx(expected / slope, rel=1e-12)
+    assert found["bce"]["accuracy"] == pytest.approx(
+        (1 + float((scores < 0).double().mean())) / 2
+    )  # fmt: skip
+    assert found["bce"]["saturation"] == 0.0
+
+
+def test_a_sure_critic_vanishes_for_one_objective_only() -> None:
+    """At logits near -200 float32 would give 0, and the saturating gradient is e^-200."""
+    sure = linear(1.0, -200.0)
+    norm = sure["bce_saturating"]["norm"]
+    mean = sum(math.exp(z / (N - 1) * 2 - 1) for z in range(N)) / N
+    assert norm == pytest.approx(math.exp(-200) * mean, rel=1e-9)
+    assert sure["bce"]["norm"] == pytest.approx(1.0) and sure["gp"]["norm"] == pytest.approx(1.0)
+    assert sure["bce"]["saturation"] == 1.0
+    falls = decades_fallen([linear(1.0, b)["bce_saturating"]["norm"] for b in (0.0, -20.0, -46.05)])
+    assert falls == pytest.approx(19.8, abs=0.3)
+
+
+def test_the_statistic() -> None:
+    assert decades_fallen([1e-3, 1e2, 1e-3]) == pytest.approx(5.0)
+    assert decades_fallen([1.0, 10.0, 1e3]) == pytest.approx(-2.0)
+    assert decades_fallen([1.0, math.nan]) is None
+    assert decades_fallen([1.0, 0.0]) == pytest.approx(300.0)
+    assert marks(1000) == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+
+
+def test_the_lines_do_not_meet_and_are_at_distance_one() -> None:
+    lines = skew_lines(10, 3, CPU)
+    x = lines.reals(500, torch.Generator().manual_seed(1))
+    y = lines.fakes(500, torch.Generator().manual_seed(2))
+    distances = torch.cdist(x, y)
+    assert x.shape == y.shape == (500, 10)
+    assert float(distances.min()) == pytest.approx(1.0, abs=0.01)
+    assert torch.linalg.matrix_rank(x, rtol=1e-4) == 1
+    assert torch.linalg.matrix_rank(torch.cat([x, y]), rtol=1e-4) == 3
+    assert not torch.equal(skew_lines(10, 4, CPU).parameters["offset"], lines.parameters["offset"])
+
+
+def test_critics_start_anew_and_see_their_own_generators() -> None:
+    config = settings("bce", 16, "tuned=none", "network.width=8", "network.depth=2")
+    stages = trained_generators(config, [1, 3], [5, 6], CPU)
+    assert [len(group) for group in stages] == [2, 2]
+    first, later = (group[0].parameters for group in stages)
+    assert any(not torch.equal(first[k], later[k]) for k in first), "it trained on"
+    records = follow(config, stages[0] + stages[1], [5, 6, 5, 6], 2, 32, CPU)
+    assert [len(r["bce"]["norm"]) for r in records] == [2] * 4
+    norms = [r["bce"]["norm"][0] for r in records]
+    assert len(set(norms)) == 4 and all(norm > 0 for norm in norms)
+    again = follow(config, stages[1][1:], [6], 2, 32, CPU)
+    assert again[0]["bce"]["norm"] == pytest.approx(records[3]["bce"]["norm"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_disjoint_lines_saturate_the_saturating_loss_alone() -> None:
+    config = line_settings("bce", 64, 10)
+    config.train.critic_lr *= 5
+    seeds = [0, 1, 2]
+    records = follow(config, [skew_lines(10, s, CPU) for s in seeds], seeds, 400, 512, CPU)
+    for record in records:
+        down = decades_fallen(record["bce_saturating"]["norm"])
+        up = decades_fallen(record["bce"]["norm"])
+        assert down is not None and down > 1.5
+        assert up is not None and up < 0
+        assert record["bce"]["accuracy"][-1] == 1.0
+
+
+@pytest.mark.slow
+def test_the_study_runs_in_small(tmp_path: Path) -> None:
+    small = ["seeds=2", "steps=4", "points=32", "bce_stages=[1,2,3]", "gp_stages=[1,2,3]"]
+    study = STUDIES["vanishing_gradient"]
+    given = read_settings(study.name, study.protects, small)
+    findings = study.measure(Context(study.name, 1, tmp_path, given, Silent()))
+    verdicts = {v.claim.name: v for v in judge_all(study, findings)}
+    assert verdicts["bce_saturating_line"].n == 2 and set(findings.figures) >= {"figure"}

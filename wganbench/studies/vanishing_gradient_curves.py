@@ -1,0 +1,207 @@
+"""The gradient that a frozen generator receives while a critic is trained against it.
+
+g(t) = ||grad_theta L_G(theta, D_t)||_2 on a fixed set of latents, theta and D_t in float64, with
+D_t the critic after t steps from scratch (arXiv:1701.04862, Figure 2).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wganbench.config import RunConfig, compose
+from wganbench.losses.recipes import RECIPES
+from wganbench.metrics.gradients import SATURATED_SCORE
+from wganbench.networks import Latent, Parameters
+from wganbench.studies.frozen import FrozenStack
+from wganbench.training.device import fitting_threads
+from wganbench.training.stack import Stack
+from wganbench.training.streams import Draw, stream_generator
+
+Record = dict[str, list[float]]
+"""One critic's training against one generator, for one objective: a value a mark."""
+
+READ = {"bce": ("bce_saturating", "bce")}
+"""Generator objectives read from one critic: both of BCE share their discriminator's loss."""
+
+SMALLEST = 1e-300
+"""Stands for a norm of zero, which has no logarithm."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A generator that no longer moves, and the reals that its critics see."""
+
+    generator: Callable[[Parameters, Tensor], Tensor]
+    parameters: Parameters
+    latent: Latent
+    reals: Draw
+
+    def fakes(self, n: int, source: torch.Generator) -> Tensor:
+        """The law of the fakes."""
+        with torch.no_grad():
+            return self.generator(self.parameters, self.latent.sample(n, source))
+
+
+def marks(steps: int) -> list[int]:
+    """Critic steps at which is measured: 1, 2, 5, 10, 20, 50, ... and the last.
+
+    >>> marks(60)
+    [1, 2, 5, 10, 20, 50, 60]
+    """
+    found = [m * 10**k for k in range(len(str(steps))) for m in (1, 2, 5) if m * 10**k < steps]
+    return [*found, steps]
+
+
+def settings(loss: str, batch_size: int, *more: str) -> RunConfig:
+    """A loss, uncompiled, its rates constant."""
+    fixed = ("compile=false", "train.decay=none", f"train.batch_size={batch_size}")
+    return compose([f"loss={loss}", *fixed, *more])
+
+
+def faster(config: RunConfig, factor: float) -> RunConfig:
+    """The same with the critic's rate ``factor`` times as large."""
+    train = dataclasses.replace(config.train, critic_lr=factor * config.train.critic_lr)
+    return dataclasses.replace(config, train=train)
+
+
+def of_seeds(config: RunConfig, seeds: Sequence[int]) -> list[RunConfig]:
+    return [dataclasses.replace(config, seed=seed) for seed in seeds]
+
+
+def trained_generators(
+    config: RunConfig, stages: Sequence[int], seeds: Sequence[int], device: torch.device
+) -> list[list[Frozen]]:
+    """The generators of ordinary runs after each number of generator steps: by stage, by seed."""
+    stack = Stack(of_seeds(config, seeds), device)
+    pair, algorithm = stack.exact_algorithm.pair, stack.exact_algorithm
+
+    def forward(parameters: Parameters, z: Tensor) -> Tensor:
+        return algorithm.generator(parameters)(z)
+
+    found = []
+    for stage in stages:
+        with fitting_threads(stack):
+            while stack.steps_done < stage:
+                stack.iterate()
+        parameters = [stack.run_parameters(r, "generator") for r in range(len(seeds))]
+        found.append([Frozen(forward, p, pair.latent, stack.target.sample) for p in parameters])
+    return found
+
+
+def skew_lines(dimensions: int, seed: int, device: torch.device) -> Frozen:
+    """Reals on a line through 0, fakes on another at right angles to it, at distance 1.
+
+    t a against b + s c, t and s ~ U[-1, 1], with orthonormal a, b, c drawn from the seed; the
+    generator is affine, its parameters are b and c. The supports have no point in common
+    (arXiv:1701.04862, Theorem 2.1; as arXiv:1701.07875, Example 1).
+    """
+    draw = torch.randn(dimensions, 3, generator=stream_generator(seed, "skew_lines", 0))
+    frame = torch.linalg.qr(draw.double())[0].T.float().to(device)
+    latent = Latent("uniform", (1,))
+
+    def reals(n: int, source: torch.Generator) -> Tensor:
+        points: Tensor = latent.sample(n, source) * frame[0]
+        return points
+
+    def forward(parameters: Parameters, z: Tensor) -> Tensor:
+        return parameters["offset"] + z * parameters["direction"]
+
+    return Frozen(forward, {"offset": frame[1], "direction": frame[2]}, latent, reals)
+
+
+def line_settings(loss: str, batch_size: int, dimensions: int) -> RunConfig:
+    """A run in a space of so many dimensions; its own data are never drawn."""
+    centres = [[float(k)] * dimensions for k in (0, 1)]
+    data = ("data=mixture", f"data.centres={centres}", "data.weights=null")
+    return settings(loss, batch_size, "tuned=none", *data, "evaluate.protocol=chi2")
+
+
+def follow(
+    config: RunConfig,
+    frozen: Sequence[Frozen],
+    seeds: Sequence[int],
+    steps: int,
+    points: int,
+    device: torch.device,
+) -> list[dict[str, Record]]:
+    """Trains a critic from scratch against each generator: records by objective, one a generator.
+
+    ``seeds[r]`` is that of critic r. The latents and reals measured on are drawn once.
+    """
+    stack = FrozenStack(
+        of_seeds(config, seeds), device, [f.fakes for f in frozen], [f.reals for f in frozen]
+    )
+    names = READ.get(config.loss.name, (config.loss.name,))
+    fixed = [fixed_points(f, seed, points, device) for f, seed in zip(frozen, seeds, strict=True)]
+    found: list[dict[str, Record]] = [{name: {} for name in names} for _ in frozen]
+    for mark in marks(steps):
+        with fitting_threads(stack):
+            stack.advance(mark - stack.steps_done)
+        for r, generator in enumerate(frozen):
+            parameters = widened(stack.run_parameters(r, "critic"))
+            critic = stack.exact_algorithm.critic(parameters)
+            for name in names:
+                for key, value in measured(name, critic, generator, *fixed[r]).items():
+                    found[r][name].setdefault(key, []).append(value)
+    return found
+
+
+def fixed_points(
+    frozen: Frozen, seed: int, points: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Latents and reals that stay the same through a training, in float64."""
+    z = frozen.latent.sample(points, stream_generator(seed, "fixed_latent", 0, device))
+    x = frozen.reals(points, stream_generator(seed, "fixed_real", 0, device))
+    return z.double(), x.double()
+
+
+def widened(parameters: Parameters) -> Parameters:
+    return {name: p.double() for name, p in parameters.items()}
+
+
+def measured(
+    loss: str, critic: Callable[[Tensor], Tensor], frozen: Frozen, z: Tensor, x: Tensor
+) -> dict[str, float]:
+    """The generator's gradient and, beside it, what the critic knows.
+
+    ``norm``: ||grad_theta L_G||; ``accuracy``, ``saturation`` and ``feedback`` as in the table
+    of tags (accuracy and saturation mean something for BCE alone).
+    """
+    objective = RECIPES[loss].objective
+
+    def generator_loss(parameters: Parameters) -> tuple[Tensor, Tensor]:
+        score = critic(frozen.generator(parameters, z))
+        return objective.generator(score), score.detach()
+
+    gradient = torch.func.grad(generator_loss, has_aux=True)
+    gradients, score = gradient(widened(frozen.parameters))
+    squares = torch.stack([g.square().sum() for g in gradients.values()])
+    feedback = torch.func.grad(objective.generator)(score).abs().sum()
+    with torch.no_grad():
+        right = (critic(x) > 0).double().mean() + (score < 0).double().mean()
+    return {
+        "norm": float(squares.sum().sqrt()),
+        "accuracy": float(right) / 2,
+        "saturation": float((score < SATURATED_SCORE).double().mean()),
+        "feedback": float(feedback),
+    }
+
+
+def decades_fallen(norms: Sequence[float]) -> float | None:
+    """log10(largest before the last / last) of a gradient's norms, below 0 where it still grows.
+
+    None where one is not finite.
+
+    >>> decades_fallen([1.0, 10.0, 0.1]), decades_fallen([1.0, 100.0])
+    (2.0, -2.0)
+    """
+    if not all(math.isfinite(norm) for norm in norms):
+        return None
+    last, largest = max(norms[-1], SMALLEST), max(*norms[:-1], SMALLEST)
+    return math.log10(largest) - math.log10(last)
