@@ -119,9 +119,7 @@ def evidence(paths: Paths, early: int) -> dict[str, Evidence]:
         found[name] = Evidence(cases, note=note)
     power = power_of_steps(paths["non_saturating", 1])
     slow = found["non_saturating_alternating"]
-    note = (
-        f"the distance goes like the steps to the power {power:.2f}, so it depends on their number"
-    )
+    note = f"the distance goes like the steps to the power {power:.2f}: it depends on how many"
     found["non_saturating_alternating"] = Evidence(slow.values, note=note)
     return found | {"non_saturating_power": Evidence([power])}
 
