@@ -1,0 +1,103 @@
+"""Dirac-GAN: golden distances, fields against the losses, statistics on planted paths."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wganbench.studies import run_study
+from wganbench.studies.dirac_steps import (
+    FIELD_TOLERANCE,
+    SIMULTANEOUS,
+    Method,
+    decades_lost,
+    field_error,
+    kept_distance,
+    methods,
+    power_of_steps,
+    radius,
+    trajectory,
+)
+from wganbench.sweeps.watcher import Silent
+
+METHODS = {method.name: method for method in methods(1.0, 0.35, 0.3)}
+POINTS = np.random.default_rng(0).uniform(-2, 2, (40, 2))
+
+
+def final(name: str, steps: int, n_critic: int) -> float:
+    path = trajectory(METHODS[name], (1.0, -1.0), 0.2, steps, n_critic)
+    return float(radius(path)[-1])
+
+
+# Distance after the given steps: simultaneous, alternating with one critic step. Derived from
+# the formulas of arXiv:1801.04406 and recomputed independently.
+GOLDEN = [
+    ("saturating", 500, 3.09695, 1.42102),
+    ("non_saturating", 500, 0.640207, 0.283923),
+    ("clip", 500, 1.00215, 1.02412),
+    ("gp", 500, 1.80179, 1.22107),
+    ("r1_saturating", 500, 2.64e-6, 2.30e-7),
+]
+
+
+@pytest.mark.parametrize(("name", "steps", "simultaneous", "alternating"), GOLDEN)
+def test_golden_distances(name: str, steps: int, simultaneous: float, alternating: float) -> None:
+    tolerance = 2e-3 if name.startswith("r1") else 5e-6
+    assert final(name, steps, SIMULTANEOUS) == pytest.approx(simultaneous, rel=tolerance)
+    assert final(name, steps, 1) == pytest.approx(alternating, rel=tolerance)
+
+
+def test_golden_distances_of_long_paths() -> None:
+    assert final("saturating", 5000, SIMULTANEOUS) == pytest.approx(4.24, abs=5e-3)
+    assert final("non_saturating", 5000, 1) == pytest.approx(0.0880, abs=5e-5)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
+def test_closed_forms_are_the_losses(method: Method) -> None:
+    points = np.vstack([POINTS, [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]])
+    assert field_error(method, points) < 1e-12
+
+
+@pytest.mark.parametrize("pair", [("saturating", "non_saturating"), ("gp", "clip")])
+def test_the_field_of_another_loss_is_noticed(pair: tuple[str, str]) -> None:
+    right, wrong = METHODS[pair[0]], METHODS[pair[1]]
+    mixed = Method("mixed", "", "", right.recipe, wrong.generator, wrong.critic,
+                   right.coefficients)  # fmt: skip
+    assert field_error(mixed, POINTS) > 1e3 * FIELD_TOLERANCE
+
+
+def test_lemma_2_3_holds_step_by_step() -> None:
+    # |F(w)|^2 = |w|^2 (1 + h^2 s^2) for the zero-sum game, s the sigmoid at theta psi.
+    path = trajectory(METHODS["saturating"], (0.6, 0.3), 0.1, 50, SIMULTANEOUS)
+    sigmoids = 1 / (1 + np.exp(-path[:-1, 0] * path[:-1, 1]))
+    growth = radius(path)[1:] / radius(path)[:-1]
+    assert growth == pytest.approx(np.sqrt(1 + 0.01 * sigmoids**2), rel=1e-12)
+
+
+def test_clipping_follows_every_critic_step() -> None:
+    path = trajectory(METHODS["clip"], (3.0, 0.5), 0.2, 200, 5)
+    assert np.abs(path[1:, 1]).max() == 1.0
+
+
+def test_the_statistics_on_planted_paths() -> None:
+    n = np.arange(1001)
+    linear = np.stack([10.0 ** (-0.004 * n), np.zeros(1001)], axis=1)
+    assert decades_lost(linear) == pytest.approx(0.4)
+    power = np.stack([3.0 * np.maximum(n, 1) ** -0.7, np.zeros(1001)], axis=1)
+    assert power_of_steps(power) == pytest.approx(-0.7)
+    # 3 decades in 500 steps at this power would be linear; it loses them almost all at first.
+    assert decades_lost(power) == pytest.approx(100 * 0.7 * math.log10(2) / 500)
+    cycle = 2.0 * np.stack([np.cos(n / 7), np.sin(n / 7)], axis=1)
+    cycle[-100] /= 4
+    assert kept_distance(cycle) == pytest.approx(0.25)
+
+
+def test_the_study_reproduces_the_paper(tmp_path: Path) -> None:
+    _, verdicts = run_study("dirac", [f"output_dir={tmp_path}", "steps=2500"], Silent())
+    words = {verdict.claim.name: verdict.word for verdict in verdicts}
+    refuted = {"non_saturating_alternating"}
+    assert {name for name, word in words.items() if word == "refuted"} == refuted
+    assert {words[name] for name in words.keys() - refuted} == {"supported"}
