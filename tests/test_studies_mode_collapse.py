@@ -113,11 +113,11 @@ def test_a_run_that_diverged_is_the_worst_case_and_stays() -> None:
 
 
 def planted(**coverage: float) -> dict[str, list[Outcome]]:
-    """Three seeds an arm around a coverage."""
+    """Four seeds an arm around a coverage; no two arms vary alike."""
     return {
-        arm: [Outcome(value + e, 0.9, (1 - value) * LN8, 1.0 - value, False)
-              for e in (-0.01, 0.0, 0.01, 0.005)]
-        for arm, value in coverage.items()
+        arm: [Outcome(value + (place + 1) * e, 0.9, (1 - value + e) * LN8, 1.0 - value, False)
+              for e in (-0.01, 0.0, 0.007, 0.003)]
+        for place, (arm, value) in enumerate(coverage.items())
     }  # fmt: skip
 
 
@@ -168,11 +168,26 @@ def test_equal_values_still_have_an_interval_and_it_is_wide() -> None:
     found = bounded_interval([1.0] * 10, -1.0, 1.0)
     again = 0.025 ** (1 / 10)  # Clopper and Pearson, 10 of 10
     assert found.low == pytest.approx(2 * again - 1) and found.high == 1.0
-    evidence = bounded_evidence([1.0] * 10, -1.0, 1.0)
-    assert evidence.p_value == pytest.approx(2 / 2**10)
-    assert bounded_evidence([0.0] * 10, -1.0, 1.0).p_value == 1.0
-    assert bounded_evidence([0.1, 0.2, 0.3], 0.0, 1.0).interval is None, "Student's t"
+    supported = bounded_evidence([1.0] * 10, -1.0, 1.0, 0.25)
+    assert supported.p_value == pytest.approx(2 / 2**10), "the sign test"
+    refuted = bounded_evidence([-0.5] * 20, -1.0, 1.0, 0.25)
+    assert refuted.p_value == pytest.approx(2 * 0.5**20), "(1 - .25) / (1 + .5) of the seeds"
+    assert bounded_evidence([0.0] * 10, -1.0, 1.0, 0.25).p_value == 1.0
+    assert bounded_evidence([0.1, 0.2, 0.3], 0.0, 1.0, 0.25).interval is None, "Student's t"
     assert math.isnan(bounded_interval([1.0], -1.0, 1.0).low)
+
+
+def test_the_p_value_is_that_of_what_the_verdict_denies() -> None:
+    """At the level where p says "just so", the interval's end lies on the denied value."""
+    for value, smallest, end in ((0.4, 0.25, 0.0), (-0.9, 0.25, 0.25)):
+        p = bounded_evidence([value] * 10, -1.0, 1.0, smallest).p_value
+        assert p is not None
+        again = (p / 2) ** (1 / 10)
+        other = -1.0 if value > 0 else 1.0
+        assert again * value + (1 - again) * other == pytest.approx(end)
+    never = sign_evidence([-1.0] * 12, 0.5)
+    assert never.interval is not None and never.interval[1] < 0.5
+    assert never.p_value == pytest.approx(0.25**12)
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 3))
@@ -181,7 +196,7 @@ def test_the_sign_test_is_the_binomial(wins: int, losses: int, ties: int) -> Non
     n, most = wins + losses, max(wins, losses)
     tail = sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n if n else 1.0
     assert sign_test(signs) == pytest.approx(min(1.0, 2 * tail))
-    found = sign_evidence(signs)
+    found = sign_evidence(signs, 0.5)
     assert len(found.values) == n
     if n:
         assert found.interval is not None and found.value == pytest.approx((wins - losses) / n)

@@ -93,6 +93,7 @@ CLAIMS = (
     causes("gradient_first_bce_saturating", "A vanishing gradient precedes the loss of modes: "
            "saturating GAN"),
 )  # fmt: skip
+SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
 
 
 @dataclass(frozen=True)
@@ -205,36 +206,40 @@ def ended(arms: Mapping[str, list[Run]]) -> dict[str, list[Outcome]]:
 
 def evidence(measured: Measured) -> dict[str, Evidence]:
     """By claim."""
-    share = measured.values("coverage")
-    kl = measured.values("kl")
+    share, worst = measured.values("coverage"), measured.worst_kl
     found = {
-        name: bounded_evidence(getattr(share, name), -1.0, 1.0)
+        name: judged(name, getattr(share, name), -1.0, 1.0)
         for name in ("penalty", "objective", "penalty_over_objective")
     }
-    found["interaction"] = bounded_evidence(share.interaction, -2.0, 2.0)
-    better = [-value for value in kl.objective_with_penalty]
-    worst = measured.worst_kl
-    found["objective_with_penalty"] = bounded_evidence(better, -worst, worst)
+    found["interaction"] = judged("interaction", share.interaction, -2.0, 2.0)
+    better = [-value for value in measured.values("kl").objective_with_penalty]
+    found["objective_with_penalty"] = judged("objective_with_penalty", better, -worst, worst)
     for loss in ("clip", "gp"):
         found[f"{loss}_eliminates"] = Evidence(lost_shares(measured.tuned.get(loss, [])))
     for loss in ("bce", SATURATING):
         shares = lost_shares(measured.tuned.get(loss, []))
-        found[f"{loss}_collapses"] = bounded_evidence(shares, 0.0, 1.0)
-        found[f"gradient_first_{loss}"] = order_evidence(measured.orders.get(loss, []))
+        found[f"{loss}_collapses"] = judged(f"{loss}_collapses", shares, 0.0, 1.0)
+        orders = measured.orders.get(loss, [])
+        found[f"gradient_first_{loss}"] = order_evidence(f"gradient_first_{loss}", orders)
     return found
+
+
+def judged(claim: str, values: Sequence[float], low: float, high: float) -> Evidence:
+    """Evidence from numbers in [low, high], one a seed."""
+    return bounded_evidence(values, low, high, SMALLEST[claim])
 
 
 def lost_shares(runs: Sequence[Outcome]) -> list[float]:
     return [1 - outcome.coverage for outcome in runs]
 
 
-def order_evidence(orders: Sequence[Order]) -> Evidence:
+def order_evidence(claim: str, orders: Sequence[Order]) -> Evidence:
     """Only seeds that lost modes have an order; how many did not stands in the note."""
     signs = [precedence(order.loss, order.feedback) for order in orders]
     kept = sum(sign is None for sign in signs)
     ties = sum(sign == 0 for sign in signs)
     note = f"{kept} of {len(signs)} seeds lost no mode after having it, {ties} are ties"
-    return sign_evidence([sign for sign in signs if sign is not None], note)
+    return sign_evidence([sign for sign in signs if sign is not None], SMALLEST[claim], note)
 
 
 def row(part: str, what: str, quantity: str, values: Sequence[float], note: str) -> dict[str, Cell]:

@@ -103,37 +103,43 @@ def bounded_interval(values: Sequence[float], low: float, high: float) -> Estima
 
 
 def bounded_evidence(
-    values: Sequence[float], low: float, high: float, note: str = ""
+    values: Sequence[float], low: float, high: float, smallest: float, note: str = ""
 ) -> Evidence:
-    """Evidence from numbers in [low, high], one a seed: as `bounded_interval`.
+    """Evidence for a comparative claim from numbers in [low, high], as `bounded_interval`.
 
-    The p-value of equal values is that of the sign test.
+    Where all n values are equal, p is the level 1 - p at which the interval ends at what the
+    verdict denies, ``smallest`` or 0: 2 q^n, with q the share of equal seeds that gives it.
     """
     found = bounded_interval(values, low, high)
     if not found.method.startswith("Clopper"):
         return Evidence(list(values), note=note)
-    signs = [float(np.sign(value)) for value in values]
+    if found.high < smallest:
+        share = (high - smallest) / (high - found.value)
+    else:
+        share = low / (low - found.value) if found.value > max(low, 0.0) else 1.0
     return Evidence(
         list(values),
         value=found.value,
         interval=(found.low, found.high),
-        p_value=sign_test(signs),
-        method=f"{found.method}, sign test",
+        p_value=min(1.0, 2 * share**found.n),
+        method=found.method,
         note=note,
     )
 
 
-def sign_test(signs: Sequence[float]) -> float:
-    """Two-sided p-value of "as many above 0 as below"; zeros say nothing.
+def sign_test(signs: Sequence[float], against: float = 0.0) -> float:
+    """Two-sided exact p-value of "share of + less share of - is ``against``"; zeros are left out.
 
     >>> sign_test([1.0] * 6 + [0.0])
     0.03125
     """
     wins, losses = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
-    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+    if not wins + losses:
+        return 1.0
+    return float(stats.binomtest(wins, wins + losses, (1 + against) / 2).pvalue)
 
 
-def sign_evidence(signs: Sequence[float], note: str = "") -> Evidence:
+def sign_evidence(signs: Sequence[float], smallest: float, note: str = "") -> Evidence:
     """Evidence from +1, -1 and 0 (a tie, left out), one a seed: the exact sign test.
 
     Value: share of + less share of -, with Clopper and Pearson's interval.
@@ -142,11 +148,12 @@ def sign_evidence(signs: Sequence[float], note: str = "") -> Evidence:
     if not known:
         return Evidence([], note=note)
     share = share_interval(sum(sign > 0 for sign in known), len(known))
+    low, high = 2 * share.low - 1, 2 * share.high - 1
     return Evidence(
         known,
         value=2 * share.value - 1,
-        interval=(2 * share.low - 1, 2 * share.high - 1),
-        p_value=sign_test(known),
+        interval=(low, high),
+        p_value=sign_test(known, smallest if high < smallest else 0.0),
         method="exact sign test, Clopper-Pearson",
         note=note,
     )
