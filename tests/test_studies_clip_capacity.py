@@ -51,7 +51,8 @@ def planted(
         )
         for k, v in enumerate(values)
     )  # fmt: skip
-    logs = np.array([[[slope(v) + 0.1 * s for _ in RATES] for v in values] for s in range(SEEDS)])
+    exact = np.array([[slope(v)] * len(RATES) for v in values])
+    logs = exact + np.random.default_rng(2).normal(0, 0.02, (SEEDS, *exact.shape))
     return Search(loss, values, RATES, ended, dict.fromkeys(GRADIENTS, logs))
 
 
@@ -71,11 +72,11 @@ def test_a_planted_cost_is_found() -> None:
     assert clip.best == (2, 0) and GP.best == (0, 0)
     assert verdicts(clip, GP) == dict.fromkeys(("limits", "vanishing", "exploding"), "supported")
     found = findings(clip, GP)
-    assert judge("s", CLAIMS[1], found.evidence["vanishing"]).value == pytest.approx(2.0)
-    assert judge("s", CLAIMS[2], found.evidence["exploding"]).value == pytest.approx(1.0), (
-        "against the largest finite c, not against no clipping"
-    )
-    assert "best c 0.1, best lambda 0.1" == found.evidence["limits"].note
+    assert judge("s", CLAIMS[1], found.evidence["vanishing"]).value == pytest.approx(2.0, abs=0.1)
+    assert judge("s", CLAIMS[2], found.evidence["exploding"]).value == pytest.approx(
+        1.0, abs=0.1
+    ), "against the largest finite c, not against no clipping"
+    assert found.evidence["limits"].note == "best c 0.1, best lambda 0.1"
     assert [row["value"] for row in found.rows[:10:2]] == ["0.001", "0.01", "0.1", "1.0", "inf"]
     assert len(found.rows) == 14 and len(found.figures["figure"].axes) == 4
     assert any("c 0.1, rates 0.001 and 0.001" in words for words in found.text)

@@ -3,8 +3,8 @@
 Measured: WGAN-clip at c over four decades and without clipping, WGAN-GP at several lambdas, each
 with all pairs of rates, and with the same networks, optimizer, batch, critic steps and seeds.
 Quality = coverage x share of high quality at the end (0 for a run that diverged). The best
-setting of a seed is the one that is best on the other seeds, for either loss. Gradients: mean over the evaluations of
-log10 of grad_norm/sample (norm of dL_G/dx_i times n), grad_norm/critic and critic/slope_mean.
+setting of a seed is the one that is best on the other seeds, for either loss. Gradients: mean
+over the evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), grad_norm/critic and critic/slope_mean.
 Effect at an end: mean log10 grad_norm/sample at the best c less that at the smallest (vanishing),
 and at the largest finite c less that at the best (exploding), in decades, at the best c's rates.
 
@@ -122,7 +122,7 @@ def measure(context: Context) -> Findings:
     rates = list(zip(context["critic_lrs"], context["generator_lrs"], strict=True))
     knobs = {"clip": ("clip_value", sorted(context["clip_values"])),
              "gp": ("gp_lambda", sorted(context["gp_lambdas"]))}  # fmt: skip
-    planned = {}
+    planned: dict[str, list[str]] = {}
     for loss, (knob, values) in knobs.items():
         planned |= arms(context, loss, knob, values, rates)
     runs = context.train(planned)
@@ -144,9 +144,7 @@ def search(
     for tag in GRADIENTS:
         found = [[[mean_decades(run, tag) for run in own] for own in some] for some in runs]
         gradients[tag] = np.moveaxis(np.array(found), -1, 0)
-    ended = tuple(
-        tuple(tuple(outcomes(own, math.nan, math.nan)) for own in some) for some in runs
-    )
+    ended = tuple(tuple(tuple(outcomes(own, math.nan, math.nan)) for own in some) for some in runs)
     return Search(loss, tuple(values), tuple(rates), ended, gradients)
 
 
@@ -194,9 +192,7 @@ def known(values: Float64[np.ndarray, " n"]) -> list[float | None]:
 
 def rows(found: Search) -> list[dict[str, Cell]]:
     """One row a value of the knob and pair of rates."""
-    return [
-        row(found, k, r) for k in range(len(found.values)) for r in range(len(found.rates))
-    ]
+    return [row(found, k, r) for k in range(len(found.values)) for r in range(len(found.rates))]
 
 
 def row(found: Search, k: int, r: int) -> dict[str, Cell]:

@@ -54,8 +54,10 @@ ORDER = "seeds in which feedback drops before modes are lost, less those in whic
 FEDUS = "arXiv:1710.08446"
 
 
-def lost(name: str, text: str, source: str, kind: str, smallest: float, **plan: float) -> Claim:
-    return Claim(name, text, source, kind, LOST, "of the modes", smallest, **plan)
+def lost(
+    name: str, text: str, source: str, kind: str, smallest: float, spread: float | None = None
+) -> Claim:
+    return Claim(name, text, source, kind, LOST, "of the modes", smallest, spread=spread)
 
 
 def compared(name: str, text: str, source: str, spread: float) -> Claim:
@@ -121,8 +123,7 @@ def common_arms(context: Context) -> dict[str, list[str]]:
     ]  # fmt: skip
     penalty = [f"loss.gp_lambda={context['gp_lambda']}"]
     return {
-        loss: [f"loss={loss}", *shared, *(penalty if loss.endswith("gp") else [])]
-        for loss in ARMS
+        loss: [f"loss={loss}", *shared, *(penalty if loss.endswith("gp") else [])] for loss in ARMS
     }
 
 

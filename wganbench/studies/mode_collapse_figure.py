@@ -20,7 +20,6 @@ from wganbench.reports.drawing import (
     sample_of,
 )
 from wganbench.reports.statistics import mean_interval
-from wganbench.studies.factorial import ARMS
 from wganbench.studies.mode_loss import Order
 from wganbench.studies.outcomes import Outcome
 from wganbench.training.inspect import Run
@@ -123,12 +122,12 @@ def draw_events(axes: Axes, orders: Mapping[str, Sequence[Order]]) -> None:
     Seeds whose feedback never dropped stand at the right end.
     """
     last = max((o.loss for own in orders.values() for o in own if o.loss is not None), default=1)
+    never = 1.15 * last
     for loss in [loss for loss in LOSSES if loss in orders]:
         style = look(loss)
-        known = [order for order in orders[loss] if order.loss is not None]
-        never = 1.15 * last
-        x = [never if order.feedback is None else order.feedback for order in known]
-        axes.plot(x, [order.loss for order in known], style.marker, color=style.color,
+        known = [(o.feedback, o.loss) for o in orders[loss] if o.loss is not None]
+        x = [never if drop is None else drop for drop, _ in known]
+        axes.plot(x, [lost for _, lost in known], style.marker, color=style.color,
                   markersize=6.5, alpha=0.7)  # fmt: skip
     axes.plot([0, last], [0, last], color="#444444", linestyle=":", linewidth=1.4)
     axes.axvline(1.08 * last, color="#444444", linewidth=0.8)

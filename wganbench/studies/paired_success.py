@@ -85,7 +85,7 @@ def correlation(counted: Pairs) -> float:
     margins = (a + b) * (c + d) * (a + c) * (b + d)
     if not margins:
         return 0.0
-    numerator = a * d - b * c
+    numerator = float(a * d - b * c)
     if numerator > 0:
         numerator = max(0.0, numerator - counted.n / 2)
     return numerator / math.sqrt(margins)
