@@ -4,7 +4,8 @@ Measured: WGAN-clip at c over four decades and without clipping, WGAN-GP at seve
 with all pairs of rates, and with the same networks, optimizer, batch, critic steps and seeds.
 Quality = coverage x share of high quality at the end (0 for a run that diverged). The best
 setting of a seed is the one that is best on the other seeds, for either loss. Gradients: mean
-over the evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), grad_norm/critic and critic/slope_mean.
+over the evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), grad_norm/critic and
+critic/slope_mean.
 Effect at an end: mean log10 grad_norm/sample at the best c less that at the smallest (vanishing),
 and at the largest finite c less that at the best (exploding), in decades, at the best c's rates.
 
