@@ -73,9 +73,9 @@ def test_a_planted_cost_is_found() -> None:
     assert verdicts(clip, GP) == dict.fromkeys(("limits", "vanishing", "exploding"), "supported")
     found = findings(clip, GP)
     assert judge("s", CLAIMS[1], found.evidence["vanishing"]).value == pytest.approx(2.0, abs=0.1)
-    assert judge("s", CLAIMS[2], found.evidence["exploding"]).value == pytest.approx(
-        1.0, abs=0.1
-    ), "against the largest finite c, not against no clipping"
+    # Against the largest finite c, not against no clipping.
+    exploding = judge("s", CLAIMS[2], found.evidence["exploding"])
+    assert exploding.value == pytest.approx(1.0, abs=0.1)
     assert found.evidence["limits"].note == "best c 0.1, best lambda 0.1"
     assert [row["value"] for row in found.rows[:10:2]] == ["0.001", "0.01", "0.1", "1.0", "inf"]
     assert len(found.rows) == 14 and len(found.figures["figure"].axes) == 4

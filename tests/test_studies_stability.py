@@ -116,7 +116,7 @@ def test_a_setting_is_its_own_draw(tmp_path: Path) -> None:
     assert settings[3] == draw(context(tmp_path, "seeds=[3]"), 3)
     assert len(set(settings)) == 200
     logs = np.log10([setting.critic_lr for setting in settings])
-    low, high = np.log10(3e-4), np.log10(3e-2)
+    low, high = np.log10(1e-3), np.log10(3e-2)
     assert logs.min() > low - 0.01 and logs.max() < high + 0.01
     assert logs.mean() == pytest.approx((low + high) / 2, abs=4 * (high - low) / np.sqrt(12 * 200))
     ratios = [setting.generator_lr / setting.critic_lr for setting in settings]
