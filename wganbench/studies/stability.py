@@ -1,16 +1,18 @@
 """How often does a loss train at all, over settings that nobody tuned?
 
 Measured: random settings (depth, width, activation, both rates, Adam's first beta), each run
-with bce, bce_saturating, gp and lp, with as many critic and generator steps for all. Success = coverage x share of
-high quality at the end >= a threshold that stands in the YAML. Pairs of losses are compared
-setting by setting: only the one, only the other, both, neither; difference of the success rates
-with Newcombe's interval, exact McNemar test. A "seed" of this study is a setting: number k is
-drawn from numpy's generator at (settings_seed, k), and k is the seed of its runs.
+with bce, bce_saturating, gp and lp, with as many critic and generator steps for all. Success =
+coverage x share of high quality at the end >= a threshold that stands in the YAML. Pairs of
+losses are compared setting by setting: only the one, only the other, both, neither; difference
+of the success rates with Newcombe's interval, exact McNemar test. A "seed" of this study is a
+setting: number k is drawn from numpy's generator at (settings_seed, k), and k is the seed of
+its runs.
 
 As in arXiv:1704.00028 Table 2: random architectures, GAN against WGAN-GP in each, success above
 a threshold. Differs: ring8 with wider modes instead of 32 x 32 ImageNet and its Inception score;
-shallow nets without normalisation; rates and beta drawn too; n_critic equal for all. There: only GAN 0, only WGAN-GP 147, both 42, neither 11 of
-200; one- against two-sided 77 against 100, called not significant.
+shallow nets without normalisation; rates and beta drawn too; n_critic equal for all. There: only
+GAN 0, only WGAN-GP 147, both 42, neither 11 of 200; one- against two-sided 77 against 100, called
+not significant.
 """
 
 from __future__ import annotations
