@@ -134,6 +134,10 @@ def draw_events(axes: Axes, orders: Mapping[str, Sequence[Order]]) -> None:
     axes.set(xlim=(0, 1.22 * last), ylim=(0, 1.12 * last))
     axes.text(0.02, 0.97, "above the line: the drop came first", transform=axes.transAxes,
               va="top", fontsize=8.5)  # fmt: skip
+    counts = [f"{loss}: {sum(o.loss is not None for o in own)} of {len(own)}"
+              for loss, own in orders.items()]  # fmt: skip
+    axes.text(0.03, 0.9, "seeds that lost a mode\n" + "\n".join(counts), va="top", fontsize=8.5,
+              transform=axes.transAxes)  # fmt: skip
     axes.text(0.99, 0.03, "never\ndropped", transform=axes.transAxes, ha="right", fontsize=8.5)
     plain(axes, "What came first? (seeds that lost modes)", "step at which feedback drops",
           "step of the first lasting loss")  # fmt: skip
