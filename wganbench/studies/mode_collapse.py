@@ -305,19 +305,18 @@ def text(measured: Measured) -> list[str]:
         f"{mean_of(share.objective)}, interaction {mean_of(share.interaction)}; with the penalty "
         f"in place the objective changes it by {mean_of(share.objective_with_penalty)}.",
         "At tuned settings, share of modes lost whatever the samples' quality, 1 - exp(-KL): "
-        + (
-            "; ".join(
-                f"{arm} {mean_of(lost_shares(ended))}, coverage {shown(ended)}"
-                for arm, ended in measured.tuned.items()
-            )
-            or "not run"
-        )
+        + ("; ".join(tuned_words(*item) for item in measured.tuned.items()) or "not run")
         + ".",
         *(events(arm, orders) for arm, orders in measured.orders.items() if arm in ORDERED),
         "A mode is lost only by a run that had it: a run that is collapsed from the start has no "
         "order of events. That a drop comes first does not show that it causes the loss; where it "
-        "does not come first it cannot be the cause. The unconstrained W arm shows only what these rates do.",
+        "does not come first it cannot be the cause. The unconstrained W arm shows only what "
+        "these rates do.",
     ]
+
+
+def tuned_words(arm: str, ended: Sequence[Outcome]) -> str:
+    return f"{arm} {mean_of(lost_shares(ended))}, coverage {shown(ended)}"
 
 
 def shown(ended: Sequence[Outcome]) -> str:
