@@ -18,21 +18,18 @@ from wganbench.presets import read_preset
 from wganbench.studies import STUDIES, judge
 from wganbench.studies.context import Context
 from wganbench.studies.factorial import ARMS, effects
-from wganbench.studies.mode_collapse import (
-    CLAIMS,
+from wganbench.studies.mode_collapse import evidence
+from wganbench.studies.mode_collapse_claims import CLAIMS
+from wganbench.studies.mode_collapse_figure import collapse_figure
+from wganbench.studies.mode_collapse_runs import (
     TUNED,
     Measured,
-    arm_rows,
     common_arms,
-    effect_rows,
-    evidence,
     lost_shares,
-    order_rows,
     pacgan_arms,
-    text,
     tuned_arms,
 )
-from wganbench.studies.mode_collapse_figure import collapse_figure
+from wganbench.studies.mode_collapse_words import arm_rows, effect_rows, order_rows, text
 from wganbench.studies.mode_loss import (
     Order,
     first_drop,

@@ -20,150 +20,25 @@ than those papers' unless ``budget=paper``, which adds arXiv:1712.04086's ring p
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 
-from wganbench.presets import read_preset
-from wganbench.studies.claim import Claim, Evidence
+from wganbench.studies.claim import Evidence
 from wganbench.studies.context import Context
-from wganbench.studies.factorial import ARMS, BOTH, Effects, effects
+from wganbench.studies.mode_collapse_claims import CLAIMS, SMALLEST
 from wganbench.studies.mode_collapse_figure import collapse_figure
-from wganbench.studies.mode_loss import Order, order_of, precedence
-from wganbench.studies.outcomes import (
-    Outcome,
-    bounded_evidence,
-    bounded_interval,
-    largest_kl,
-    largest_w1,
-    mode_weights,
-    outcomes,
-    sign_evidence,
+from wganbench.studies.mode_collapse_runs import (
+    SATURATING,
+    Measured,
+    common_arms,
+    gather,
+    lost_shares,
+    pacgan_arms,
+    tuned_arms,
 )
-from wganbench.studies.study import Cell, Findings, Study, register_study
-from wganbench.training.inspect import Run
-
-SATURATING = "bce_saturating"
-TUNED = ("bce", SATURATING, "clip", "gp", "lp", "bce_gp", "bce_r1")
-"""Losses with tuned settings."""
-ORDERED = ("bce", SATURATING, "clip")
-"""Losses whose order of events the text tells."""
-PACGAN = ("bce", "clip", "gp", "lp")
-QUANTITIES = ("coverage", "high_quality", "kl", "w1")
-LOST = "1 - exp(-KL of all samples by nearest mode), at tuned settings"
-ON_COVERAGE = "effect on coverage, seed by seed"
-ORDER = "seeds in which feedback drops before modes are lost, less those in which it does not"
-FEDUS = "arXiv:1710.08446"
-
-
-def lost(
-    name: str, text: str, source: str, kind: str, smallest: float, spread: float | None = None
-) -> Claim:
-    return Claim(name, text, source, kind, LOST, "of the modes", smallest, spread=spread)
-
-
-def compared(name: str, text: str, source: str, spread: float) -> Claim:
-    return Claim(name, text, source, "comparative", ON_COVERAGE, "of the modes", 0.25,
-                 spread=spread)  # fmt: skip
-
-
-def causes(name: str, text: str) -> Claim:
-    source = "widely taught, after arXiv:1701.04862, Section 2"
-    return Claim(name, text, source, "comparative", ORDER, "of the seeds", 0.5, spread=0.66)
-
-
-CLAIMS = (
-    lost("clip_eliminates", "WGAN with clipping shows no mode collapse", "arXiv:1701.07875, "
-         "Section 4.3", "universal", 0.1),
-    lost("gp_eliminates", "WGAN-GP eliminates mode collapse", "widely taught, after "
-         "arXiv:1704.00028", "universal", 0.1),
-    lost("bce_collapses", "The non-saturating GAN loses modes", "arXiv:1705.07761, Table 1",
-         "comparative", 0.125, spread=0.15),
-    lost("bce_saturating_collapses", "The saturating GAN loses modes", "arXiv:1705.07761, "
-         "Table 1", "comparative", 0.125, spread=0.15),
-    compared("penalty", "The gradient penalty prevents mode collapse, whatever the objective",
-             FEDUS, 0.1),
-    compared("objective", "The Wasserstein objective prevents mode collapse, with or without a "
-             "penalty", "arXiv:1701.07875, Section 4.3", 0.1),
-    compared("penalty_over_objective", "The penalty, not the objective, prevents mode collapse: "
-             "BCE with it keeps more modes than W without", FEDUS, 0.15),
-    compared("interaction", "The Wasserstein objective needs the penalty more than BCE does",
-             "arXiv:1704.00028, Section 4", 0.15),
-    Claim("objective_with_penalty", "With the penalty in place, the Wasserstein objective "
-          "spreads samples over modes more evenly than BCE", f"{FEDUS}, against it",
-          "comparative", "KL of bce_gp less KL of gp, seed by seed", "nats", 0.02, spread=0.02),
-    causes("gradient_first_bce", "A vanishing gradient precedes the loss of modes: "
-           "non-saturating GAN"),
-    causes("gradient_first_bce_saturating", "A vanishing gradient precedes the loss of modes: "
-           "saturating GAN"),
-)  # fmt: skip
-SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Outcomes by arm, orders of events in runs at tuned settings, and the runs of the four."""
-
-    common: Mapping[str, list[Outcome]]
-    tuned: Mapping[str, list[Outcome]]
-    pacgan: Mapping[str, list[Outcome]]
-    orders: Mapping[str, list[Order]]
-    runs: Mapping[str, list[Run]]
-    worst_kl: float
-
-    def values(self, quantity: str) -> Effects:
-        return effects({a: [getattr(o, quantity) for o in self.common[a]] for a in ARMS})
-
-
-def common_arms(context: Context) -> dict[str, list[str]]:
-    """The four arms: all that is not the loss is equal."""
-    shared = [
-        f"data={context['data']}", "tuned=none", f"loss.n_critic={context['n_critic']}",
-        "train.optimizer=adam", "train.decay=linear", f"train.betas={context['betas']}",
-        f"train.critic_lr={context['critic_lr']}", f"train.generator_lr={context['generator_lr']}",
-        *schedule(context, context["steps"]),
-    ]  # fmt: skip
-    penalty = [f"loss.gp_lambda={context['gp_lambda']}"]
-    return {
-        loss: [f"loss={loss}", *shared, *(penalty if loss.endswith("gp") else [])] for loss in ARMS
-    }
-
-
-def tuned_arms(context: Context) -> dict[str, list[str]]:
-    """Every loss as it was tuned on the ring, over a share of its steps."""
-    share = context["tuned_share"]
-    if not share:
-        return {}
-    arms = {}
-    for loss in TUNED:
-        steps = round(share * read_preset("tuned", f"{loss}-ring8")["train"]["steps"])
-        own = [f"loss={loss}", f"data={context['data']}", f"tuned={loss}-ring8"]
-        arms[loss] = [*own, *schedule(context, max(1, steps))]
-    return arms
-
-
-def pacgan_arms(context: Context) -> dict[str, list[str]]:
-    """PacGAN's networks, data, batch and rates, one step each, with other losses too."""
-    if not context["pacgan_steps"]:
-        return {}
-    knobs = {"clip": ["loss.clip_value=0.1"], "bce": []}
-    penalty = [f"loss.gp_lambda={context['gp_lambda']}"]
-    return {
-        loss: ["experiment=pacgan_ring8", f"loss={loss}", "loss.n_critic=1",
-               f"train.steps={context['pacgan_steps']}", *knobs.get(loss, penalty)]
-        for loss in PACGAN
-    }  # fmt: skip
-
-
-def schedule(context: Context, steps: int) -> list[str]:
-    """Length, batch and how often a run is measured."""
-    every = max(1, round(context["evaluate_every_share"] * steps))
-    return [
-        f"train.steps={steps}", f"train.batch_size={context['batch_size']}",
-        f"precision={context['precision']}", f"evaluate.every_n_steps={every}",
-        f"evaluate.n={context['evaluate_n']}", f"evaluate.final_n={context['final_n']}",
-        "evaluate.protocol=box", f"log.every_n_steps={every}", "log.tensorboard=false",
-    ]  # fmt: skip
+from wganbench.studies.mode_collapse_words import arm_rows, effect_rows, order_rows, text
+from wganbench.studies.mode_loss import Order, precedence
+from wganbench.studies.outcomes import bounded_evidence, sign_evidence
+from wganbench.studies.study import Findings, Study, register_study
 
 
 def measure(context: Context) -> Findings:
@@ -178,33 +53,6 @@ def measure(context: Context) -> Findings:
     figure = collapse_figure(measured.common, measured.tuned, measured.orders, measured.runs)
     rows = [*arm_rows(measured), *effect_rows(measured), *order_rows(measured)]
     return Findings(evidence(measured), rows, {"figure": figure}, text(measured))
-
-
-def gather(runs: Mapping[str, list[Run]]) -> Measured:
-    """Outcomes and orders of events from the runs' records."""
-    groups: dict[str, dict[str, list[Run]]] = {"common": {}, "tuned": {}, "pacgan": {}}
-    for name, own in runs.items():
-        group, _, arm = name.partition("/")
-        groups[group][arm] = own
-    modes = mode_weights(groups["common"][BOTH][0])
-    return Measured(
-        **{group: ended(arms) for group, arms in groups.items()},
-        orders={
-            arm: [order_of(run.table, len(modes)) for run in own]
-            for arm, own in groups["tuned"].items()
-        },
-        runs=groups["common"],
-        worst_kl=largest_kl(modes),
-    )
-
-
-def ended(arms: Mapping[str, list[Run]]) -> dict[str, list[Outcome]]:
-    """Outcomes by arm, of arms on the same data."""
-    if not arms:
-        return {}
-    worst = largest_kl(mode_weights(next(iter(arms.values()))[0]))
-    worst_w1 = largest_w1([run for own in arms.values() for run in own])
-    return {arm: outcomes(own, worst, worst_w1) for arm, own in arms.items()}
 
 
 def evidence(measured: Measured) -> dict[str, Evidence]:
@@ -232,14 +80,6 @@ def judged(claim: str, values: Sequence[float], low: float, high: float) -> Evid
     return bounded_evidence(values, low, high, SMALLEST[claim])
 
 
-def lost_shares(runs: Sequence[Outcome]) -> list[float]:
-    """Share of the modes that is lost: 1 - exp(-KL), m of K equal modes evenly kept give 1 - m/K.
-
-    KL is that of all samples by their nearest mode: a run that is only blurred has lost none.
-    """
-    return [-math.expm1(-outcome.kl) for outcome in runs]
-
-
 def order_evidence(claim: str, orders: Sequence[Order]) -> Evidence:
     """Only seeds that lost modes have an order; how many did not stands in the note."""
     signs = [precedence(order.loss, order.feedback) for order in orders]
@@ -247,106 +87,6 @@ def order_evidence(claim: str, orders: Sequence[Order]) -> Evidence:
     ties = sum(sign == 0 for sign in signs)
     note = f"{kept} of {len(signs)} seeds lost no mode after having it, {ties} are ties"
     return sign_evidence([sign for sign in signs if sign is not None], SMALLEST[claim], note)
-
-
-def row(part: str, what: str, quantity: str, values: Sequence[float], note: str) -> dict[str, Cell]:
-    """A line of the table: mean over seeds with its interval."""
-    low, high = (-1.0, 1.0) if quantity in ("coverage", "high_quality") else (-20.0, 20.0)
-    found = bounded_interval(values, low, high)
-    ends = (found.low, found.high) if found.method == "Student's t" else (None, None)
-    return {
-        "part": part, "what": what, "quantity": quantity, "n": len(values), "mean": found.value,
-        "low": ends[0], "high": ends[1], "note": note or found.note,
-    }  # fmt: skip
-
-
-def arm_rows(measured: Measured) -> list[dict[str, Cell]]:
-    """Every arm's outcomes."""
-    parts = {"equal settings": measured.common, "tuned": measured.tuned, "pacgan": measured.pacgan}
-    found = []
-    for part, arms in parts.items():
-        for arm, ended in arms.items():
-            failed = sum(outcome.diverged for outcome in ended)
-            note = f"{failed} diverged, counted as the worst case" if failed else ""
-            for quantity in QUANTITIES:
-                values = [getattr(outcome, quantity) for outcome in ended]
-                found.append(row(part, arm, quantity, values, note))
-    return found
-
-
-def effect_rows(measured: Measured) -> list[dict[str, Cell]]:
-    """Main effects and interaction on every quantity."""
-    return [
-        row("effect", field.name, quantity, getattr(measured.values(quantity), field.name), "")
-        for quantity in QUANTITIES
-        for field in fields(Effects)
-    ]
-
-
-def order_rows(measured: Measured) -> list[dict[str, Cell]]:
-    """Steps of the events, over the seeds in which they happened."""
-    return [
-        row("events", arm, f"step of {what}", steps, f"in {len(steps)} of {len(orders)} seeds")
-        for arm, orders in measured.orders.items()
-        for what in ("loss", "feedback", "gradient")
-        if (steps := [float(s) for o in orders if (s := getattr(o, what)) is not None])
-    ]
-
-
-def text(measured: Measured) -> list[str]:
-    """What was seen, in sentences."""
-    share = measured.values("coverage")
-    return [
-        "With equal settings, coverage at the end: "
-        + "; ".join(f"{arm} {shown(ended)}" for arm, ended in measured.common.items())
-        + ". A run that diverged counts as coverage 0 and KL "
-        + f"{measured.worst_kl:.2f}.",
-        f"Effect on coverage: penalty {mean_of(share.penalty)}, Wasserstein objective "
-        f"{mean_of(share.objective)}, interaction {mean_of(share.interaction)}; with the penalty "
-        f"in place the objective changes it by {mean_of(share.objective_with_penalty)}.",
-        "At tuned settings, share of modes lost whatever the samples' quality, 1 - exp(-KL): "
-        + ("; ".join(tuned_words(*item) for item in measured.tuned.items()) or "not run")
-        + ".",
-        *(events(arm, orders) for arm, orders in measured.orders.items() if arm in ORDERED),
-        "A mode is lost only by a run that had it: a run that is collapsed from the start has no "
-        "order of events. That a drop comes first does not show that it causes the loss; where it "
-        "does not come first it cannot be the cause. The unconstrained W arm shows only what "
-        "these rates do.",
-    ]
-
-
-def tuned_words(arm: str, ended: Sequence[Outcome]) -> str:
-    return f"{arm} {mean_of(lost_shares(ended))}, coverage {shown(ended)}"
-
-
-def shown(ended: Sequence[Outcome]) -> str:
-    """Coverage with the share of high quality, and how many diverged."""
-    quality = sum(outcome.high_quality for outcome in ended) / len(ended)
-    failed = sum(outcome.diverged for outcome in ended)
-    words = f"{mean_of([outcome.coverage for outcome in ended])}, high quality {quality:.2f}"
-    return f"{words}, {failed} diverged" if failed else words
-
-
-def mean_of(values: Sequence[float]) -> str:
-    """The mean with Student's interval where the seeds differ."""
-    found = bounded_interval(values, -1.0, 1.0)
-    if found.method != "Student's t":
-        return f"{found.value:.2f} (all seeds)"
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def events(arm: str, orders: Sequence[Order]) -> str:
-    """How often the signals dropped before modes were lost."""
-    lossy = [order for order in orders if order.loss is not None]
-    first = {
-        name: sum(precedence(o.loss, getattr(o, name)) == 1 for o in lossy)
-        for name in ("feedback", "gradient")
-    }
-    return (
-        f"{arm} as tuned: {len(lossy)} of {len(orders)} seeds lost a mode for good that "
-        f"they had; before that, critic/feedback had dropped under half of its running median in "
-        f"{first['feedback']} of them, grad_norm/sample in {first['gradient']}."
-    )
 
 
 register_study(
