@@ -28,6 +28,7 @@ from wganbench.studies.paired_success import (
 from wganbench.studies.random_settings import draw
 from wganbench.studies.settings import read_settings
 from wganbench.studies.stability import CLAIMS, LOSSES, arms, findings
+from wganbench.studies.stability_figure import shares_at_least
 from wganbench.sweeps.watcher import Silent
 
 COUNTS = st.integers(0, 30)
@@ -157,6 +158,15 @@ def test_planted_successes(tmp_path: Path) -> None:
     assert len(found.rows) == 80 and len(found.figures["figure"].axes) == 4
     assert any("bce_saturating 0 of 20" in words and "20 of them diverged" in words
                for words in found.text)  # fmt: skip
+
+
+def test_the_curve_over_thresholds_counts_what_the_threshold_counts() -> None:
+    scores = [0.1, 0.45, 0.4, 0.9, 0.3]
+    corners, shares = shares_at_least(scores)
+    for threshold in (0.05, 0.35, 0.4, 0.41, 0.95):
+        counted = np.mean([score >= threshold for score in scores])
+        # Drawn with steps "post": from a corner to the next one, downwards in x.
+        assert shares[np.flatnonzero(corners >= threshold)[-1]] == pytest.approx(counted)
 
 
 @pytest.mark.parametrize("word", ["data=grid25", "loss=gp", "success=-1"])

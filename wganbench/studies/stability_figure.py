@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, new_figure, plain
 from wganbench.reports.statistics import share_interval
@@ -50,9 +52,8 @@ def draw_rates(axes: Axes, succeeded: Mapping[str, Sequence[bool]]) -> None:
 def draw_scores(axes: Axes, ended: Mapping[str, Sequence[Outcome]], threshold: float) -> None:
     """Scores in falling order: what another threshold would have counted."""
     for i, (loss, own) in enumerate(ended.items()):
-        scores = sorted((outcome.score for outcome in own), reverse=True)
-        share = np.arange(1, len(scores) + 1) / len(scores)
-        axes.step(scores, share, where="pre", color=LOSS_COLOURS[loss], linestyle=LINES[i],
+        scores, share = shares_at_least([outcome.score for outcome in own])
+        axes.step(scores, share, where="post", color=LOSS_COLOURS[loss], linestyle=LINES[i],
                   linewidth=1.8, label=loss)  # fmt: skip
     axes.axvline(threshold, color="#444444", linestyle=":", linewidth=1.6)
     axes.text(threshold, 1.02, " success", fontsize=8.5)
@@ -60,6 +61,20 @@ def draw_scores(axes: Axes, ended: Mapping[str, Sequence[Outcome]], threshold: f
     axes.legend(frameon=False, fontsize=9, loc="upper right")
     plain(axes, "Any threshold", "coverage × share of high quality",
           "share of settings at least as good")  # fmt: skip
+
+
+def shares_at_least(
+    scores: Sequence[float],
+) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
+    """Corners of the share of settings that score at least x, from x = 1 down to 0: the share
+    of each holds until the next.
+
+    >>> shares_at_least([0.25, 0.75])
+    (array([1.  , 0.75, 0.25, 0.  ]), array([0. , 0.5, 1. , 1. ]))
+    """
+    falling = np.sort(np.asarray(scores, dtype=np.float64))[::-1]
+    share = np.arange(1, len(falling) + 1) / len(falling)
+    return np.r_[1.0, falling, 0.0], np.r_[0.0, share, 1.0]
 
 
 def draw_pairs(
@@ -97,5 +112,9 @@ def draw_where(
         axes.plot([s.critic_lr for s in own], [s.generator_lr for s in own], marker, linestyle="",
                   color=colors[marker], markersize=6.5, label=f"{label} ({len(own)})")  # fmt: skip
     axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
     axes.legend(frameon=False, fontsize=8.5, loc="upper left")
     plain(axes, "Where, of bce and gp", "critic's learning rate", "generator's learning rate")
