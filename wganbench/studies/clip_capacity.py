@@ -221,6 +221,8 @@ def text(clip: Search, gp: Search) -> list[str]:
         "grad_norm/sample, geometric mean over the run, by c at those rates: "
         + sizes(clip, "grad_norm/sample"),
         "Mean slope at interpolates, likewise: " + sizes(clip, "critic/slope_mean"),
+        "Quality is what is reached in these steps: a slow loss may not have arrived, and a best c "
+        "among values that all score near 0 is hardly a best one. budget=full trains longer.",
         "Adam divides a gradient by its running size: a small gradient alone does not slow the "
         "generator down, so vanishing and exploding are told as sizes here, not as causes.",
     ]

@@ -63,7 +63,7 @@ def draw_quality(axes: Axes, found: Search, name: str) -> None:
                         color=color, linewidth=2)  # fmt: skip
     axes.set_ylim(-0.05, 1.09)
     finish(axes, found, f"loss={found.loss}: at the end of training", name, "share")
-    axes.legend(frameon=False, fontsize=8.5, loc="lower left")
+    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
 
 
 def draw_gradients(axes: Axes, found: Search, name: str) -> None:
