@@ -1,6 +1,14 @@
 """The literature's claims as measurements, and the law by which they are judged."""
 
-from wganbench.studies import dirac  # noqa: F401
+from wganbench.studies import (  # noqa: F401  (they fill the registry, in this order)
+    dirac,
+    vanishing_gradient,
+    critic_strength,
+    mode_collapse,
+    layer_gradients,
+    clip_capacity,
+    stability,
+)
 from wganbench.studies.claim import Claim, Evidence, Verdict
 from wganbench.studies.law import corrected, judge
 from wganbench.studies.run import run_study

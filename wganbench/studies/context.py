@@ -46,15 +46,20 @@ class Context:
     def say(self, line: str) -> None:
         self.watcher.say(line)
 
-    def train(self, arms: Mapping[str, Sequence[str]]) -> dict[str, list[Run]]:
+    def train(
+        self, arms: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]] | None = None
+    ) -> dict[str, list[Run]]:
         """Ordinary runs: each arm's overrides with each seed, in stacks; one run a seed.
+
+        ``seeds`` names those of an arm where they are not all of the study's.
 
         What is finished already is not trained again. Runs that diverged are among them:
         ask ``run.status``. Raises ConfigError for overrides that are wrong, `Interrupted`
         when a signal stopped the training.
         """
         folder = self.folder / "runs"
-        jobs = [job for arm in arms.values() for job in self._jobs(folder, arm)]
+        own = {name: tuple((seeds or {}).get(name, self.seeds)) for name in arms}
+        jobs = [job for name, arm in arms.items() for job in self._jobs(folder, arm, own[name])]
         # Two arms may contain the same run: it is trained once.
         distinct = list({job.folder: job for job in jobs}.values())
         check_sweep(folder, distinct)
@@ -65,12 +70,12 @@ class Context:
         if failed:
             raise ConfigError(f"{failed[0].path} failed: {' '.join(failed[0].verdict)}")
         runs = iter([load_run(job.folder) for job in jobs])
-        return {name: [next(runs) for _ in self.seeds] for name in arms}
+        return {name: [next(runs) for _ in own[name]] for name in arms}
 
-    def _jobs(self, folder: Path, overrides: Sequence[str]) -> list[Job]:
+    def _jobs(self, folder: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Job]:
         place = [f"output_dir={folder.parent}", f"name={folder.name}"]
         config = compose([f"device={self.settings.device}", *overrides, *place])
-        configs = [dataclasses.replace(config, seed=seed) for seed in self.seeds]
+        configs = [dataclasses.replace(config, seed=seed) for seed in seeds]
         return [Job(one, folder / run_id(one), (*overrides, f"seed={one.seed}")) for one in configs]
 
     def remember(self, name: str, about: Mapping[str, Any], compute: Callable[[], Any]) -> Any:

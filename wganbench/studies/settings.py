@@ -83,7 +83,7 @@ def replaced(
 
 def convert(key: str, value: Any, pattern: Any) -> Any:
     """``value`` in the type of ``pattern``; a single value stands for a list of one."""
-    if key == "seeds" and isinstance(value, list):
+    if key == "seeds" and isinstance(value, list | int) and not isinstance(value, bool):
         return value
     if isinstance(pattern, list):
         items = value if isinstance(value, list) else [value]
