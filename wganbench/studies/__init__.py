@@ -1,13 +1,13 @@
 """The literature's claims as measurements, and the law by which they are judged."""
 
 from wganbench.studies import (  # noqa: F401  (they fill the registry, in this order)
-    dirac,
-    vanishing_gradient,
-    critic_strength,
-    mode_collapse,
-    layer_gradients,
     clip_capacity,
+    critic_strength,
+    dirac,
+    layer_gradients,
+    mode_collapse,
     stability,
+    vanishing_gradient,
 )
 from wganbench.studies.claim import Claim, Evidence, Verdict
 from wganbench.studies.law import corrected, judge
@@ -28,6 +28,3 @@ __all__ = [
 ]
 
 # Each registers itself.
-from wganbench.studies import critic_strength  # noqa: E402, F401, I001, isort:skip
-from wganbench.studies import layer_gradients  # noqa: E402, F401, isort:skip
-from wganbench.studies import vanishing_gradient  # noqa: E402, F401, isort:skip
