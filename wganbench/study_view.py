@@ -103,11 +103,16 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     line = Text(f"{verdict.word:<12}", style=STYLES.get(verdict.word, ""))
     console.print(line.append(Text(verdict.claim.text, style="default")), soft_wrap=True)
     console.print(
-        Text(f"            {verdict.claim.statistic}: {verdict.why}, n = {verdict.n}"),
+        Text(f"            {verdict.claim.statistic}: {verdict.why}{seeds(verdict)}"),
         soft_wrap=True,
     )
     for note in verdict.notes:
         console.print(Text(f"            note: {note}"), soft_wrap=True)
+
+
+def seeds(verdict: Verdict) -> str:
+    """How many seeds stand behind a verdict, where there are any."""
+    return "" if verdict.claim.exact else f", n = {verdict.n}"
 
 
 def print_scoreboard(verdicts: Sequence[Verdict], file: Path) -> None:

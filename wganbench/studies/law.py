@@ -71,9 +71,12 @@ def judge_effect(claim: Claim, evidence: Evidence, values: Sequence[float]) -> V
     known = all(math.isfinite(end) for end in (value, low, high))
     decide = decide_comparative if claim.kind == "comparative" else decide_quantitative
     word = decide(claim, value, low, high) if known else UNDECIDED
-    if known:
+    if known and claim.exact:
+        among = "" if low == high else f", {low:.3g} to {high:.3g} over {n} cases"
+        why, p_value = f"{value:.3g} {claim.unit}, exact{among}", None
+    elif known:
         why = f"{value:.3g} [{low:.3g}, {high:.3g}] {claim.unit}"
-        p_value = None if claim.exact else p_of(claim, evidence, values, word)
+        p_value = p_of(claim, evidence, values, word)
     else:
         why, p_value = f"no interval from {n} seeds", None
     method = "exact" if claim.exact else evidence.method
