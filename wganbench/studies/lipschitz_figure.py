@@ -33,14 +33,16 @@ COURSES = (("clip", math.inf, "no constraint", "-"), ("clip", 0.1, "clip, c = 0.
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Slopes by coefficient in three panels that share their axis; courses in the fourth."""
-    figure = new_figure(13.4, 5.2, "How steep critics are, where the constraint looks and elsewhere")
+    figure = new_figure(
+        13.4, 5.2, "How steep critics are, where the constraint looks and elsewhere"
+    )
     panels = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.15])
     for axes, loss in zip(panels, TITLES, strict=False):
         symbol = "clip value $c$" if loss == "clip" else r"penalty weight $\lambda$"
         plain(axes, TITLES[loss], symbol, r"slope $\|\nabla_x D\|$ (score per data unit)"
               if loss == "gp" else "")  # fmt: skip
         by_coefficient(axes, [row for row in rows if row["loss"] == loss])
-        if loss != "gp":
+        if loss == "lp":
             axes.sharey(panels[0])
     plain(panels[3], "Through training", "critic steps", "largest slope at the points seen")
     through_training(panels[3], rows)

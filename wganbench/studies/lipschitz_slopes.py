@@ -16,7 +16,7 @@ from wganbench.studies.context import Context
 from wganbench.studies.fixed_laws import noisy, target_of
 from wganbench.studies.frozen import FrozenStack
 from wganbench.studies.steepest import clip_bound, spectral_product, steepest
-from wganbench.training.device import pick_device
+from wganbench.training.device import fitting_threads, pick_device
 from wganbench.training.streams import stream_generator
 
 COEFFICIENT = {"gp": "gp_lambda", "lp": "gp_lambda", "clip": "clip_value"}
@@ -36,12 +36,14 @@ def critics(context: Context, loss: str, values: Sequence[float]) -> list[Row]:
     stack = FrozenStack(configs, device, [law] * len(configs))
     courses: list[Course] = [[] for _ in configs]
     looks = context["looks"]
-    for k in range(looks):
-        stack.advance((k + 1) * context["steps"] // looks - stack.steps_done)
-        for course, points in zip(courses, stack.probe(context["points"]), strict=True):
-            seen = torch.cat([points[f"slopes_{kind}"] for kind in ("hat", "real", "fake")])
-            course.append((stack.steps_done, finite(float(seen.max()))))
-    return [look(context, stack, r, courses[r]) for r in range(len(configs))]
+    with fitting_threads(stack):
+        for k in range(looks):
+            stack.advance((k + 1) * context["steps"] // looks - stack.steps_done)
+            for course, points in zip(courses, stack.probe(context["points"]), strict=True):
+                seen = torch.cat([points[f"slopes_{kind}"] for kind in ("hat", "real", "fake")])
+                course.append((stack.steps_done, finite(float(seen.max()))))
+        probes = stack.probe(context["points"])
+        return [look(context, stack, r, probes[r], courses[r]) for r in range(len(configs))]
 
 
 def configurations(context: Context, loss: str, values: Sequence[float]) -> Iterator[RunConfig]:
@@ -62,13 +64,14 @@ def configurations(context: Context, loss: str, values: Sequence[float]) -> Iter
             yield config
 
 
-def look(context: Context, stack: FrozenStack, run: int, course: Course) -> Row:
+def look(
+    context: Context, stack: FrozenStack, run: int, points: dict[str, Tensor], course: Course
+) -> Row:
     """Slopes of one critic where the constraint looks and where it does not."""
     config, parameters = stack.configs[run], stack.run_parameters(run, "critic")
     loss = config.loss.name
     value = config.loss.coefficients[COEFFICIENT[loss]]
     critic = stack.exact_algorithm.critic(parameters)
-    points = stack.probe(context["points"])[run]
     reals = points["reals"].to(stack.device)
     places = {"between": (reals + reals.roll(1, 0)) / 2, "outside": context["far"] * reals}
     hat, real, fake = (points[f"slopes_{kind}"] for kind in ("hat", "real", "fake"))

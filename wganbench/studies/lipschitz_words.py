@@ -35,7 +35,9 @@ def paragraphs(rows: Sequence[Row]) -> list[str]:
 
 def medians(group: Sequence[Row]) -> str:
     lost = sum(row["status"] != "completed" for row in group)
-    places = [median(group, key) for key in ("interpolates", "reals", "fakes", "between", "outside")]
+    places = [
+        median(group, key) for key in ("interpolates", "reals", "fakes", "between", "outside")
+    ]
     words = f"{', '.join(f'{value:.3g}' for value in places)}; " + (
         f"largest {median(group, 'largest'):.3g}, spectral {median(group, 'spectral_product'):.3g}"
     )
