@@ -1,7 +1,9 @@
 """The literature's claims as measurements, and the law by which they are judged."""
 
-from wganbench.studies import estimate_vs_distance  # noqa: F401
-from wganbench.studies import lipschitz  # noqa: F401
+from wganbench.studies import (
+    estimate_vs_distance,  # noqa: F401
+    lipschitz,  # noqa: F401
+)
 from wganbench.studies.claim import Claim, Evidence, Verdict
 from wganbench.studies.law import corrected, judge
 from wganbench.studies.run import run_study

@@ -17,15 +17,16 @@ from wganbench.studies.estimate_courses import Row
 LOSSES = {"gp": ("GP, E D(x) - E D(G(z))", "raw", "o", "-"),
           "clip": ("clip, E D(x) - E D(G(z))", "raw", "s", (0, (5, 1.5))),
           "bce": ("BCE, JS estimate", "js", "^", (0, (5, 1.5, 1, 1.5))),
-          "bce_saturating": ("saturating BCE, JS estimate", "js", "D", (0, (1.5, 1.2)))}  # fmt: skip
-FAMILIES = {"points": "two points", "gaussians": "two Gaussians", "ring8": "ring8 + noise"}
+          "bce_saturating": ("saturating BCE, JS estimate", "js", "D", ":")}  # fmt: skip
+FAMILIES = {"points": "points\n$L$ =", "gaussians": "Gaussians\n$\\mu$ =", "ring8": "ring8\nnoise"}
 
 
 def draw(rows: Sequence[Row]) -> Figure:
     figure = new_figure(13.4, 4.9, "Does the critic's estimate follow the earth mover's distance?")
     changes, ends, known = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
-    plain(changes, "Changes between evaluations, all runs", "change of exact $W_1$, rank in its run",
-          "change of the estimate, rank in its run")  # fmt: skip
+    plain(changes, "Changes between evaluations, all runs",
+          "change of exact $W_1$ (rank in its run)",
+          "change of the estimate (rank in its run)")  # fmt: skip
     plain(ends, "Ends of runs", "exact $W_1$ (data units)", "estimate / its mean over runs")
     plain(known, "Known distances, ratio to $W_1$", "", "estimate / exact $W_1$")
     training = [row for row in rows if row["part"] == "training" and row["exact"] is not None]
@@ -79,12 +80,13 @@ def draw_known(axes: Axes, rows: Sequence[Row]) -> None:
                       for law in laws]  # fmt: skip
             middle = [np.mean(group) if group else np.nan for group in groups]
             knob = r"$\lambda$" if loss == "gp" else "$c$"
-            axes.plot(np.arange(len(laws)) + 0.16 * (i - (len(kinds) - 1) / 2), middle, linestyle="",
-                      marker=("o", "P", "s", "X")[i % 4], color=color, markerfacecolor=face,
-                      markersize=6.5, label=f"{loss}, {knob} = {value:g}" * (key == "raw"))  # fmt: skip
+            places = np.arange(len(laws)) + 0.16 * (i - (len(kinds) - 1) / 2)
+            label = f"{loss}, {knob} = {value:g}" if key == "raw" else None
+            axes.plot(places, middle, linestyle="", marker=("o", "P", "s", "X")[i % 4],
+                      color=color, markerfacecolor=face, markersize=6.5, label=label)  # fmt: skip
     axes.axhline(1, **REFERENCE)
     axes.set_yscale("log")
-    axes.set_xticks(range(len(laws)), [f"{FAMILIES[law]}\n{size:g}" for law, size in laws],
+    axes.set_xticks(range(len(laws)), [f"{FAMILIES[law]} {size:g}" for law, size in laws],
                     fontsize=8)  # fmt: skip
     axes.legend(frameon=False, fontsize=8.5, title="filled: raw; hollow: / largest slope",
                 title_fontsize=8.5)  # fmt: skip

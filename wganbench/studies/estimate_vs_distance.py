@@ -66,8 +66,9 @@ def ends_claim(loss: str, control: str) -> Claim:
 def step_claim(loss: str) -> Claim:
     return Claim(
         f"step_{loss}", f"within a run {NAMES[loss]}'s loss tells more than the step's number",
-        FIGURES, "comparative", "correlation of estimate and W1, less that of minus the step and W1",
-        "Spearman's rho", 0.1, spread=0.15,
+        FIGURES, "comparative",
+        "correlation of estimate and W1, less that of minus the step and W1", "Spearman's rho",
+        0.1, spread=0.15,
     )  # fmt: skip
 
 

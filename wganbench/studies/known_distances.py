@@ -80,8 +80,9 @@ def trained_on_known(context: Context, loss: str, knob: str, values: Sequence[fl
 def settings(context: Context, loss: str) -> list[str]:
     return [
         f"loss={loss}", "data=ring8", "tuned=none", "compile=false", "train.decay=none",
-        "train.optimizer=adam", "train.betas=[0.5,0.9]", f"train.batch_size={context['batch_size']}",
-        f"train.steps={max(1, context['known_steps'])}", f"train.critic_lr={context['critic_lr']!r}",
+        "train.optimizer=adam", "train.betas=[0.5,0.9]",
+        f"train.batch_size={context['batch_size']}", f"train.critic_lr={context['critic_lr']!r}",
+        f"train.steps={max(1, context['known_steps'])}",
         f"network.width={context['width']}", f"network.depth={context['depth']}",
     ]  # fmt: skip
 

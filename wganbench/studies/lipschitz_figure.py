@@ -28,7 +28,8 @@ CURVES: tuple[tuple[str, str, Any, str, float], ...] = (
 TITLES = {"gp": "GP", "lp": "LP, one-sided", "clip": "Weight clipping"}
 COURSES = (("clip", math.inf, "no constraint", "-"), ("clip", 0.1, "clip, c = 0.1", "--"),
            ("gp", 0.1, "GP, $\\lambda$ = 0.1", (0, (5, 1.5, 1, 1.5))),
-           ("gp", 10.0, "GP, $\\lambda$ = 10", "-"), ("lp", 10.0, "LP, $\\lambda$ = 10", ":"))  # fmt: skip
+           ("gp", 10.0, "GP, $\\lambda$ = 10", "-"),
+           ("lp", 10.0, "LP, $\\lambda$ = 10", ":"))  # fmt: skip
 
 
 def draw(rows: Sequence[Row]) -> Figure:

@@ -92,7 +92,8 @@ def look(
             "outside": mean(elsewhere["outside"]), "largest": largest,
             "spectral_product": spectral_product(parameters),
             "clip_bound": clip_bound(parameters, value) if loss == "clip" else math.nan,
-            "estimate": estimate, "estimate_by_largest": estimate / largest if largest else math.nan,
+            "estimate": estimate,
+            "estimate_by_largest": estimate / largest if largest else math.nan,
         }.items()},
         "course": course,
     }  # fmt: skip
