@@ -1,0 +1,133 @@
+"""The study `lipschitz`: planted slopes, bounds that a hand can check, and its direction."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wganbench.losses import gradient_penalty
+from wganbench.studies import STUDIES, run_study
+from wganbench.studies.law import judge
+from wganbench.studies.lipschitz import CLAIMS, evidence, growth, late_over_early, over_bound
+from wganbench.studies.steepest import clip_bound, spectral_product, steepest
+from wganbench.sweeps.watcher import Silent
+
+
+def source() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def ramp(x: torch.Tensor) -> torch.Tensor:
+    """Slope 1 to the left of 1, 7 beyond."""
+    first = x[:, 0]
+    return first + 6 * torch.relu(first - 1)
+
+
+def test_climbing_finds_what_no_start_sees() -> None:
+    starts = torch.zeros(8, 2)
+    assert steepest(ramp, starts, source(), 8, 30, 1.0) == pytest.approx(7.0)
+    assert steepest(ramp, starts, source(), 8, 30, 1e-3) == pytest.approx(1.0), "out of reach"
+    assert steepest(ramp, starts + 2, source(), 8, 0, 1.0) == pytest.approx(7.0), "its start"
+
+
+def test_climbing_follows_a_slope_to_its_top() -> None:
+    # The slope of sin(x) is largest, 1, at 0; from 1.2 it takes many small moves.
+    found = steepest(lambda x: x[:, 0].sin(), torch.full((16, 1), 1.2), source(), 16, 60, 0.5)
+    assert 0.9999 < found <= 1.0
+    assert math.isnan(steepest(lambda x: x[:, 0] * math.nan, torch.zeros(2, 1), source(), 2, 3, 1))
+
+
+def test_bounds_of_layers_by_hand() -> None:
+    parameters = {
+        "a.weight": torch.tensor([[3.0, 0.0], [0.0, 4.0]]), "a.bias": torch.tensor([9.0, 9.0]),
+        "b.weight": torch.tensor([[2.0, 0.0]]),
+    }  # fmt: skip
+    assert spectral_product(parameters) == pytest.approx(8.0)
+    assert clip_bound(parameters, 0.5) == pytest.approx(0.5 * 2 * 0.5 * math.sqrt(2))
+    full = {name: torch.full_like(p, 0.5) for name, p in parameters.items()}
+    assert spectral_product(full) == pytest.approx(clip_bound(full, 0.5)), "reached by equal ones"
+
+
+def test_the_penalty_of_a_linear_critic_has_its_least_at_slope_one() -> None:
+    x, x_fake, eps = torch.zeros(4, 2), torch.ones(4, 2), torch.full((4,), 0.5)
+    w = torch.tensor([0.6, 0.8])
+    two, one = (
+        [float(gradient_penalty(lambda x, s=s: x @ (s * w), x, x_fake, eps, one_sided=sided))
+         for s in (0.5, 1.0, 2.0)] for sided in (False, True)
+    )  # fmt: skip
+    assert two == pytest.approx([0.25, 0.0, 1.0], abs=1e-6)
+    assert one == pytest.approx([0.0, 0.0, 1.0], abs=1e-6)
+
+
+def planted(loss: str, coefficient: float, seed: int, slope: float | None) -> dict[str, Any]:
+    return {
+        "loss": loss, "coefficient": coefficient, "seed": seed, "largest": slope,
+        "interpolates": slope, "clip_bound": 50 * coefficient**2,
+        "course": [(step, 0.1 * step) for step in range(1, 11)],
+    }  # fmt: skip
+
+
+def planted_rows(gp: float, lp: float | None) -> list[dict[str, Any]]:
+    rows = []
+    for seed in range(5):
+        for coefficient in (0.1, 10.0):
+            rows += [planted("gp", coefficient, seed, gp + 0.001 * seed)]
+            rows += [planted("lp", coefficient, seed, lp)]
+        clips = (0.001, 0.01, 0.1, 1.0)
+        rows += [planted("clip", c, seed, 20 * c**2 * (1 + 0.01 * seed)) for c in clips]
+        rows += [planted("clip", math.inf, seed, 100.0)]
+    return rows
+
+
+def verdicts(rows: list[dict[str, Any]]) -> dict[str, str]:
+    found = evidence(rows)
+    return {claim.name: judge("lipschitz", claim, found[claim.name]).word for claim in CLAIMS}
+
+
+def test_planted_slopes_give_their_verdicts() -> None:
+    words = verdicts(planted_rows(gp=1.3, lp=1.05))
+    assert words["gp_1_lipschitz"] == "refuted" and words["lp_1_lipschitz"] == "not refuted"
+    assert words["gp_interpolates_10"] == "refuted", "1.3 is not near 1"
+    assert words["clip_1_lipschitz"] == "refuted", "20 at c = 1"
+    assert words["clip_k_lipschitz"] == "not refuted", "20 c^2 is below 50 c^2"
+    assert words["clip_slope_1"] == "refuted", "2e-3 at c = .01"
+    assert words["clip_limits"] == "undecided", "growth without spread has no interval"
+    words = verdicts(planted_rows(gp=1.0, lp=None))
+    assert words["gp_1_lipschitz"] == "not refuted" and words["gp_interpolates_10"] == "supported"
+
+
+def test_statistics_by_hand() -> None:
+    rows = [planted("clip", c, 0, 3 * c**4) for c in (0.001, 0.01, 0.1)]
+    assert growth(rows) == pytest.approx(4.0)
+    assert growth([*rows, planted("clip", 1.0, 0, None)]) is None, "diverged"
+    assert late_over_early(rows[0]) == pytest.approx(math.log10(5))
+    assert over_bound(planted("clip", 0.1, 0, 5.0)) == pytest.approx(1.0)
+    assert over_bound(planted("clip", 0.1, 0, 0.0)) == 0.0
+
+
+def test_a_seed_without_a_value_is_kept() -> None:
+    values = evidence(planted_rows(gp=1.0, lp=None))["lp_1_lipschitz"].values
+    assert list(values) == [None] * 5
+
+
+@pytest.mark.slow
+def test_a_small_run_goes_in_the_same_direction(tmp_path: Path) -> None:
+    small = [
+        "seeds=3", "steps=100", "width=32", "depth=2", "points=64", "rounds=10", "climbers=16",
+        "lambdas=[10]", "clip_values=[0.001,1]", "looks=5", "device=cpu", f"output_dir={tmp_path}",
+    ]  # fmt: skip
+    folder, found = run_study("lipschitz", small, Silent())
+    words = {verdict.claim.name: verdict.word for verdict in found}
+    assert words["clip_k_lipschitz"] == "not refuted"
+    assert words["clip_limits"] in ("supported", "undecided")
+    assert words["unbounded"] in ("supported", "undecided")
+    assert words["clip_slope_1"] in ("refuted", "undecided")
+    assert (folder / "figure.svg").is_file() and (folder / "table.csv").is_file()
+
+
+def test_what_would_void_it_is_refused() -> None:
+    assert {"loss", "optimizer", "n_critic"} <= set(STUDIES["lipschitz"].protects)
