@@ -39,7 +39,7 @@ def linear_estimate(distance: float, gp_lambda: float | None, clip_value: float 
             w -= 0.2 / (gp_lambda or 1) * gradient
             if clip_value is not None:
                 clip_weights([w], clip_value)
-    return float((x @ w).mean() - (x_fake @ w).mean())
+    return float(((x - x_fake) @ w.detach()).mean())
 
 
 @pytest.mark.parametrize(("distance", "gp_lambda"), [(1.0, 10.0), (1.0, 0.1), (3.0, 0.5)])

@@ -39,8 +39,12 @@ def course(run: Run) -> list[Row]:
 
 def differences(values: Sequence[float | None]) -> list[float]:
     """From one evaluation to the next; nan where either has no value."""
-    array = np.array([math.nan if v is None else v for v in values], dtype=np.float64)
-    return [float(value) for value in np.diff(array)]
+    return [float(value) for value in np.diff(numbers(values))]
+
+
+def numbers(values: Sequence[float | None]) -> list[float]:
+    """nan where there is no value."""
+    return [math.nan if value is None else value for value in values]
 
 
 def change_correlation(rows: Sequence[Row], key: str) -> float | None:
@@ -54,13 +58,14 @@ def change_correlation(rows: Sequence[Row], key: str) -> float | None:
 
 def level_correlation(rows: Sequence[Row], key: str) -> float | None:
     """Spearman correlation of the values themselves, within one run."""
-    values = [math.nan if row[key] is None else row[key] for row in rows]
-    return known(spearman(values, [row["exact"] for row in rows]))
+    estimates, exact = (numbers([row[column] for row in rows]) for column in (key, "exact"))
+    return known(spearman(estimates, exact))
 
 
 def step_correlation(rows: Sequence[Row]) -> float | None:
     """What the step's number alone tells: the correlation of -step with the distance."""
-    return known(spearman([-row["step"] for row in rows], [row["exact"] for row in rows]))
+    exact = numbers([row["exact"] for row in rows])
+    return known(spearman([-float(row["step"]) for row in rows], exact))
 
 
 def jackknife(

@@ -14,7 +14,7 @@ from wganbench.records.palette import REFERENCE
 from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, plain, shade
 from wganbench.studies.estimate_courses import Row
 
-LOSSES = {"gp": ("GP, E D(x) - E D(G(z))", "raw", "o", "-"),
+LOSSES: dict[str, tuple[str, str, str, Any]] = {"gp": ("GP, E D(x) - E D(G(z))", "raw", "o", "-"),
           "clip": ("clip, E D(x) - E D(G(z))", "raw", "s", (0, (5, 1.5))),
           "bce": ("BCE, JS estimate", "js", "^", (0, (5, 1.5, 1, 1.5))),
           "bce_saturating": ("saturating BCE, JS estimate", "js", "D", ":")}  # fmt: skip

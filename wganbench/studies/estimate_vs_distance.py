@@ -9,6 +9,7 @@ rank correlations of changes between evaluations, since any two falling curves c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -108,9 +109,8 @@ def measure(context: Context) -> Findings:
     ):
         context.say(f"critics with {loss} against known distances")
         about = {"loss": loss, "seeds": context.seeds, "settings": dict(context.settings.values)}
-        rows += context.remember(
-            loss, about, lambda a=(context, loss, knob, values): trained_on_known(*a)
-        )
+        compute = partial(trained_on_known, context, loss, knob, values)
+        rows += context.remember(loss, about, compute)
     return Findings(evidence(rows), rows, {"figure": draw(rows)}, paragraphs(rows))
 
 
@@ -133,10 +133,7 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
     training = [row for row in rows if row["part"] == "training"]
     by = {loss: by_seed([row for row in training if row["loss"] == loss]) for loss in KEYS}
     changes = {loss: per_seed(by[loss], change_correlation, KEYS[loss]) for loss in KEYS}
-    ends = {
-        loss: jackknife({seed: [last(group) for group in runs] for seed, runs in by[loss].items()},
-                        lambda ends, key=KEYS[loss]: level_correlation(ends, key)) for loss in KEYS
-    }  # fmt: skip
+    ends = {loss: end_correlation(by[loss], KEYS[loss]) for loss in KEYS}
     found: dict[str, Evidence] = {}
     for loss, control in PAIRS:
         found[f"changes_{loss}_{control}"] = Evidence(less(changes[loss], changes[control]))
@@ -163,14 +160,24 @@ def by_seed(rows: Sequence[Row]) -> dict[int, list[list[Row]]]:
     return {seed: list(groups.values()) for seed, groups in runs.items()}
 
 
-def last(group: Sequence[Row]) -> Row:
-    return group[-1]
+def end_correlation(runs: Mapping[int, Sequence[Sequence[Row]]], key: str) -> list[float | None]:
+    """Pseudo-values of the correlation across the ends of all runs; None where one diverged."""
+    ends = {seed: [group[-1] for group in groups] for seed, groups in runs.items()}
+    found = jackknife(ends, partial(level_correlation, key=key))
+    whole = [all(row["exact"] is not None for row in rows) for rows in ends.values()]
+    return [value if complete else None for value, complete in zip(found, whole, strict=True)]
 
 
 def per_seed(runs: Mapping[int, Sequence[Sequence[Row]]], statistic: Any, key: str) -> list[Any]:
     """The statistic's mean over the runs of a seed; None where one of them has none."""
     values = [[statistic(group, key) for group in groups] for groups in runs.values()]
-    return [None if None in seed else float(np.mean(seed)) for seed in values]
+    return [mean_of_all(seed) for seed in values]
+
+
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """None where one has no value."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def less(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | None]:
@@ -187,7 +194,7 @@ def ratios(
     for row in own:
         truth = optimal_gp_estimate(row["exact"], value) if optimal else row["exact"]
         found.setdefault(row["seed"], []).append(None if row[key] is None else row[key] / truth)
-    return [None if None in group else float(np.mean(group)) for group in found.values()]  # type: ignore[arg-type]
+    return [mean_of_all(group) for group in found.values()]
 
 
 def overrides(context: Context, loss: str, rate: float) -> list[str]:

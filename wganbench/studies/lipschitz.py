@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def measure(context: Context) -> Findings:
             "loss": loss, "coefficients": values, "seeds": context.seeds,
             "settings": dict(context.settings.values),
         }  # fmt: skip
-        rows += context.remember(loss, about, lambda loss=loss, v=values: critics(context, loss, v))
+        rows += context.remember(loss, about, partial(critics, context, loss, values))
     for row in rows:
         row["coefficient"] = float(row["coefficient"])
     table = [{key: value for key, value in row.items() if key != "course"} for row in rows]
@@ -130,7 +131,8 @@ def growth(group: Sequence[Row]) -> float | None:
     pairs = [(math.log10(row["coefficient"]), logarithm(row["largest"])) for row in group]
     if len(pairs) < 2 or any(slope is None for _, slope in pairs):
         return None
-    return float(np.polyfit(*zip(*pairs, strict=True), 1)[0])
+    table = np.array(pairs, dtype=np.float64)
+    return float(np.polyfit(table[:, 0], table[:, 1], 1)[0])
 
 
 def late_over_early(row: Row) -> float | None:
