@@ -56,7 +56,7 @@ def next_commands(outcome: RunOutcome) -> list[str]:
     return [
         f"figure:      {path / 'figure.png'}",
         f"look at it:  {look}",
-        f"draw points: wganbench sample {run} -n 1000",
+        f"draw more:   wganbench sample {run} -n 1000",
         f"measure:     wganbench evaluate {run}",
     ]
 

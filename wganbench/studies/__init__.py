@@ -1,6 +1,6 @@
 """The literature's claims as measurements, and the law by which they are judged."""
 
-from wganbench.studies import (  # noqa: F401  (they fill the registry, in this order)
+from wganbench.studies import (  # noqa: F401  (they fill the registry)
     clip_capacity,
     critic_strength,
     dirac,
@@ -9,6 +9,7 @@ from wganbench.studies import (  # noqa: F401  (they fill the registry, in this 
     lipschitz,
     mode_collapse,
     stability,
+    two_gaussians,
     vanishing_gradient,
 )
 from wganbench.studies.claim import Claim, Evidence, Verdict
