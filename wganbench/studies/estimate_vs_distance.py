@@ -221,8 +221,8 @@ DIFFERS = (
     "and number of critic steps, BCE too (5 a generator step; without its own tuning BCE "
     "hardly learns here, and its row speaks of that setting); the estimates are those of "
     "held-out reals at evaluations; the statistic is a correlation of changes. The clip value in "
-    "training is .1, with Adam, since at the paper's .01 and 5e-5 nothing is learnt in so few steps; critics "
-    "against known distances have .01 too."
+    "training is .1, with Adam, since at the paper's .01 and 5e-5 nothing is learnt in so few "
+    "steps; critics against known distances have .01 too."
 )
 
 register_study(
