@@ -18,7 +18,8 @@ def course(run: Run) -> list[Row]:
     """A run's evaluations: exact W1 and the estimates on the same held-out reals and fakes.
 
     The raw estimate is normalised estimate times largest slope, both from the evaluation:
-    the column wasserstein/estimate is that of a training batch.
+    the column wasserstein/estimate is that of a training batch. Step 0 is left out, of every
+    loss: a critic that has not been trained estimates nothing.
     """
     table = run.table
     steps = table["step"]
@@ -31,7 +32,7 @@ def course(run: Run) -> list[Row]:
     }  # fmt: skip
     rows = []
     for step, exact, normal, slope, js in zip(steps, *columns.values(), strict=True):
-        if exact is not None:
+        if exact is not None and step:
             raw = None if normal is None or slope is None else normal * slope
             rows.append({"step": step, "exact": exact, "raw": raw, "normalised": normal, "js": js})
     return rows

@@ -50,7 +50,7 @@ def changes_claim(loss: str, control: str) -> Claim:
         f"{NAMES[loss]}'s loss follows sample quality as the JS estimate of {NAMES[control]} "
         "does not: changes between evaluations", FIGURES, "comparative",
         "correlation of changes of estimate and W1, less that of the JS estimate", "Spearman's rho",
-        0.2, spread=0.2,
+        0.2, spread=0.3,
     )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def ends_claim(loss: str, control: str) -> Claim:
         f"at the end {NAMES[loss]}'s loss tells better runs from worse ones as the JS estimate "
         f"of {NAMES[control]} does not", FIGURES, "comparative",
         "correlation of estimate and W1 across runs, less that of the JS estimate",
-        "Spearman's rho", 0.2, spread=0.5,
+        "Spearman's rho", 0.2, spread=1.5,
     )  # fmt: skip
 
 
@@ -218,10 +218,11 @@ DIFFERS = (
     "As in arXiv:1701.07875, Figures 3 and 4: the critic's estimate and, of a GAN, the JS estimate "
     "ln 2 - loss/2 are held against sample quality through training. Different: quality is the "
     "exact W1 on ring8 and not the look of pictures; every loss has the same optimizer, rates "
-    "and number of critic steps, BCE too; the estimates are those of held-out reals at "
-    "evaluations; the statistic is a correlation of changes. The clip value in training is .1, "
-    "with Adam, since at the paper's .01 and 5e-5 nothing is learnt in so few steps; critics "
-    "against known distances have .01 too."
+    "and number of critic steps, BCE too (5 a generator step; without its own tuning BCE "
+    "hardly learns here, and its row speaks of that setting); the estimates are those of "
+    "held-out reals at evaluations; the statistic is a correlation of changes. The clip value in "
+    "training is .1, with Adam, since at the paper's .01 and 5e-5 nothing is learnt in so few "
+    "steps; critics against known distances have .01 too."
 )
 
 register_study(
