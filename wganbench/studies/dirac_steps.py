@@ -135,7 +135,7 @@ def recipe_field(
         -torch.func.vmap(torch.func.grad(generator_loss))(theta, psi),
         -torch.func.vmap(torch.func.grad(critic_loss))(psi, theta),
     )
-    return torch.stack(moves, dim=1).numpy()
+    return np.asarray(torch.stack(moves, dim=1))
 
 
 def field_error(method: Method, points: Float64[np.ndarray, "n 2"]) -> float:

@@ -1,0 +1,188 @@
+"""Two Gaussians apart: exact values, what is read from a critic that is known, statistics."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from torch import Tensor
+
+from wganbench.losses.recipes import RECIPES
+from wganbench.studies import run_study
+from wganbench.studies import two_gaussians as study
+from wganbench.studies import two_gaussians_exact as exact
+from wganbench.studies.two_gaussians_training import (
+    Critic,
+    critic_loss,
+    estimate,
+    mean_gradient,
+    train_loss,
+)
+from wganbench.sweeps.watcher import Silent
+
+
+# Exact values.
+@pytest.mark.parametrize(
+    ("mu", "js"), [(1, 0.161), (2, 0.486), (4, 0.913), (6, 0.9945), (8, 0.99987)]
+)
+def test_golden_divergence(mu: float, js: float) -> None:
+    assert exact.jensen_shannon(mu) / math.log(2) == pytest.approx(js, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("mu", "saturating"),
+    [(1, 0.398), (1.6, 0.467), (4, 0.137), (6, 0.0124), (8, 3.9e-4), (10, 4.5e-6), (20, 2.4e-22)],
+)
+def test_golden_saturating_gradient(mu: float, saturating: float) -> None:
+    assert math.exp(exact.log_gradient_saturating(mu)) == pytest.approx(saturating, rel=0.01)
+
+
+@pytest.mark.parametrize(("mu", "gradient"), [(1, 0.602), (4, 3.86), (6, 5.99), (10, 10.0)])
+def test_golden_non_saturating_gradient(mu: float, gradient: float) -> None:
+    assert math.exp(exact.log_gradient_non_saturating(mu)) == pytest.approx(gradient, rel=2e-3)
+
+
+@pytest.mark.parametrize("mu", [0.3, 2.5, 7.0])
+def test_integrals_against_another_quadrature(mu: float) -> None:
+    def density(x: float, mean: float) -> float:
+        return math.exp(-((x - mean) ** 2) / 2) / math.sqrt(2 * math.pi)
+
+    def both(x: float) -> float:
+        p, q = density(x, 0), density(x, mu)
+        return p * q / (p + q)
+
+    def divergence(x: float) -> float:
+        p, q = density(x, 0), density(x, mu)
+        return (p * math.log(2 * p / (p + q)) + q * math.log(2 * q / (p + q))) / 2
+
+    doubt = quad(both, -10, mu + 10, epsabs=0, epsrel=1e-10, limit=200)[0]
+    js = quad(divergence, -10, mu + 10, epsabs=1e-13, limit=200)[0]
+    assert exact.log_doubt(mu) == pytest.approx(math.log(doubt), abs=1e-9)
+    assert exact.jensen_shannon(mu) == pytest.approx(js, abs=1e-10)
+
+
+def test_nothing_underflows() -> None:
+    # exp(-mu^2/8) at mu = 100 is exp(-1250): the bounds of int phi / (2 cosh(mu t / 2)).
+    logs = exact.log_doubt(100.0), exact.log_divergence_gap(100.0)
+    assert -1250 - 6 < logs[0] < -1250 and -1250 - 6 < logs[1] < -1250 + 1
+    assert exact.jensen_shannon(0.0) == pytest.approx(0, abs=1e-12)
+    assert exact.log_gradient_saturating(0.0) == -math.inf
+
+
+def test_where_the_gradients_vanish() -> None:
+    assert exact.vanishing_point("saturating", 20) == pytest.approx(6.65, abs=0.06)
+    assert exact.vanishing_point("non_saturating", 20) is None
+    assert exact.vanishing_point("wasserstein", 20) is None
+
+
+def test_amount_and_continuity() -> None:
+    assert exact.amount_jensen_shannon(0.0) == 0
+    assert exact.amount_jensen_shannon(1.0) == pytest.approx(math.log(2))
+    # p = 1/2 by hand: masses (1, 0) and (1/2, 1/2) against (3/4, 1/4).
+    by_hand = (math.log(4 / 3) + 0.5 * math.log(2 / 3) + 0.5 * math.log(2)) / 2
+    assert exact.amount_jensen_shannon(0.5) == pytest.approx(by_hand)
+    assert exact.amount_earth_mover(0.25, 8.0) == 2.0
+    assert exact.lines_jensen_shannon(0.0) == 0 < exact.lines_jensen_shannon(-1e-9)
+
+
+# What is read from a critic.
+def linear(slope: float, offset: float = 0.0) -> Critic:
+    def critic(x: Tensor) -> Tensor:
+        return offset + slope * x[:, 0]
+
+    return critic
+
+
+@pytest.mark.parametrize("mu", [1.0, 4.0, 6.0])
+def test_the_optimal_discriminator_gives_the_exact_curves(mu: float) -> None:
+    optimal = linear(-mu, mu**2 / 2)
+    for name, loss in (("saturating", "bce_saturating"), ("non_saturating", "bce")):
+        read = mean_gradient(RECIPES[loss].objective, optimal, mu)
+        assert read == pytest.approx(math.exp(exact.GRADIENTS[name](mu)), rel=1e-6)
+    loss_read = critic_loss(RECIPES["bce"].objective, optimal, mu)
+    assert loss_read == pytest.approx(2 * (math.log(2) - exact.jensen_shannon(mu)), rel=1e-6)
+
+
+def test_a_linear_critic_gives_its_slope() -> None:
+    critic = linear(-0.7, 3.0)
+    assert estimate(critic, 5.0) == pytest.approx(3.5)
+    assert mean_gradient(RECIPES["gp"].objective, critic, 5.0) == pytest.approx(0.7)
+    assert critic_loss(RECIPES["gp"].objective, critic, 5.0) == pytest.approx(-3.5)
+
+
+# Statistics.
+def planted(gradients: dict[float, float], slope: float = 1.0) -> list[dict[str, Any]]:
+    return [
+        {"method": "gp", "mu": mu, "seed": 0, "converged": True, "gradient": gradient,
+         "estimate": slope * mu * (1 + mu / 20)}
+        for mu, gradient in gradients.items()
+    ]  # fmt: skip
+
+
+def test_the_statistics_on_planted_points() -> None:
+    rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.01, 10.0: 0.02}, slope=0.5)
+    points = study.converged(rows, "gp", 0)
+    assert study.fall_at_the_end(points) == pytest.approx(math.log10(50))
+    assert study.fall_anywhere(points) == pytest.approx(2)
+    assert study.mean_ratio(points) == pytest.approx(0.5 * np.mean([1.05, 1.1, 1.2, 1.5]))
+    assert study.bend(points) == pytest.approx(1.5 / 1.05 - 1)
+
+
+def test_points_that_did_not_converge_do_not_count() -> None:
+    rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.5, 10.0: 1e-9})
+    rows[-1]["converged"] = False
+    evidence = study.trained_evidence(rows, [0, 1])["stays_gp"]
+    assert evidence.values == [pytest.approx(1.0), None]
+    assert "0 to 4" in evidence.note
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {
+        "steps": 10, "width": 8, "depth": 1, "batch_size": 16, "compile": False,
+        "clip_value": 0.01, "gp_lambda": 10.0, "bce_lr": 1e-2, "clip_lr": 1e-3, "gp_lr": 1e-2,
+    } | changes  # fmt: skip
+
+
+def test_one_discriminator_serves_both_generators() -> None:
+    rows = train_loss("bce", [1.0, 3.0], [0, 1], settings(), "cpu")
+    assert len(rows) == 8
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    for saturating, non_saturating in pairs:
+        assert saturating["loss"] == non_saturating["loss"]
+        assert saturating["gradient"] != non_saturating["gradient"]
+        total = saturating["gradient"] + non_saturating["gradient"]
+        assert total > max(saturating["gradient"], non_saturating["gradient"])
+
+
+def test_a_loss_that_still_moves_has_not_converged() -> None:
+    (row,) = train_loss("gp", [4.0], [0], settings(), "cpu")
+    assert row["moved"] > 0.01 and not row["converged"]
+    (row,) = train_loss("gp", [4.0], [0], settings(gp_lr=1e-12), "cpu")
+    assert row["moved"] < 0.01 and row["converged"]
+
+
+def test_training_depends_on_nothing_but_seed_and_distance() -> None:
+    both = train_loss("gp", [1.0, 3.0], [0, 1], settings(), "cpu")
+    (alone,) = train_loss("gp", [3.0], [1], settings(), "cpu")
+    assert alone["estimate"] == pytest.approx(both[-1]["estimate"], rel=1e-9)
+    torch.testing.assert_close(alone["gradient"], both[-1]["gradient"])
+
+
+@pytest.mark.slow
+def test_a_small_run_gives_the_direction(tmp_path: Path) -> None:
+    small = ["seeds=3", "mus=[1.0,2.0,6.0]", "steps=500", "width=16", "batch_size=64"]
+    rates = ["bce_lr=0.005", "clip_lr=0.001", "compile=false"]
+    _, verdicts = run_study(
+        "two_gaussians", [f"output_dir={tmp_path}", "device=cpu", *small, *rates], Silent()
+    )
+    words = {verdict.claim.name: verdict.word for verdict in verdicts}
+    assert words["exact_saturating"] == "supported" and words["exact_non_saturating"] == "refuted"
+    assert words["trained_saturating"] in ("supported", "undecided")
+    assert words["trained_non_saturating"] in ("refuted", "undecided")
+    assert {words[f"stays_{name}"] for name in ("clip", "gp", "lp")} == {"not refuted"}
+    assert words["estimate_clip"] == "refuted"
