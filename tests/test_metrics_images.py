@@ -201,6 +201,15 @@ def test_kid_of_equal_distributions_is_zero_on_average():
     assert min(values) < 0 < max(values)
 
 
+def test_many_points_are_compared_block_by_block(monkeypatch):
+    monkeypatch.setattr(frechet_module, "KERNEL_POINTS", 4)
+    generator = torch.Generator().manual_seed(0)
+    reals, fakes = (torch.randn(n, 3, generator=generator).double() for n in (9, 14))
+    pairs = [(reals[:4], fakes[:4]), (reals[4:8], fakes[4:8]), (reals[:4], fakes[8:12])]
+    expected = sum(kernel_distance(real, fake) for real, fake in pairs) / 3
+    assert kernel_distance(reals, fakes) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(("distance", "m", "n"), [(frechet_distance, 1, 5), (kernel_distance, 5, 4),
                                                   (kernel_distance, 1, 4)])  # fmt: skip
 def test_too_few_points_are_refused(distance, m, n):

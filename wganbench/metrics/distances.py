@@ -16,6 +16,9 @@ LINES_SEED = 20150101
 NEIGHBOURS = 5
 """k of precision, recall, density and coverage, as in arXiv:2002.09797."""
 
+NEIGHBOUR_POINTS = 5000
+"""Pictures whose neighbours are looked for at most: the cost grows with their square."""
+
 
 def _has_modes(evaluation: Evaluation) -> bool:
     judged = evaluation.pictures is not None and evaluation.pictures.judge is not None
@@ -117,12 +120,12 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
 def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     """`precision_recall_density_coverage` of the fakes against the reals.
 
-    Of pictures their features, and of both as many as there are held-out pictures: one that
-    is there twice would be its own neighbour.
+    Of pictures their features, and of both as many as there are held-out pictures, 5 000 at
+    most: one that is there twice would be its own neighbour.
     """
     reals, fakes = evaluation.reals, evaluation.fakes
     if evaluation.pictures is not None:
-        m = evaluation.pictures.distinct(len(fakes))
+        m = min(evaluation.pictures.distinct(len(fakes)), NEIGHBOUR_POINTS)
         reals, fakes = evaluation.real_features[:m], evaluation.fake_features[:m]
     if len(fakes) <= NEIGHBOURS:
         return {}

@@ -134,7 +134,7 @@ FIDELITY = (
     Tag("fidelity/kid", "squared maximum mean discrepancy between features of held-out reals and "
         "fakes, in float64; pictures only", "kernel unit",
         "mean k(x, x') + mean k(y, y') - 2 mean k(x, y), k(x, y) = (x.y / f + 1)^3, no point with "
-        "itself; all reals that are not repeated (m of n), mean over blocks of m of the n fakes",
+        "itself; all reals that are not repeated, mean over blocks of as many, 1 000 at most",
         "down", "final", KID,
         "Without bias: equal distributions give 0 on average, slightly negative values are noise. "
         "The features are the judge's (or evaluate.features'): never compare with published "
