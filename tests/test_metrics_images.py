@@ -23,6 +23,7 @@ from wganbench.metrics import (
     pictures,
     precision_recall_density_coverage,
 )
+from wganbench.metrics import frechet as frechet_module
 from wganbench.metrics.features import read_features
 from wganbench.metrics.judge import examined
 from wganbench.metrics.judge_training import train_judge

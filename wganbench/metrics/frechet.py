@@ -68,7 +68,10 @@ def kernel_distance(reals: Float[Tensor, "m f"], fakes: Float[Tensor, "n f"]) ->
     size = min(len(reals), KERNEL_POINTS)
     if size < 2 or len(fakes) < size:
         raise ValueError(f"{len(reals)} reals need as many fakes and at least 2, got {len(fakes)}")
-    real_blocks = [part for part in reals.double().split(size) if len(part) == size]
-    fake_blocks = [part for part in fakes.double().split(size) if len(part) == size]
-    pairs = [(real_blocks[i % len(real_blocks)], part) for i, part in enumerate(fake_blocks)]
-    return float(torch.stack([poly_mmd(real, fake) for real, fake in pairs]).mean())
+
+    def block(points: Tensor, i: int) -> Tensor:
+        start = size * (i % (len(points) // size))
+        return points[start : start + size].double()
+
+    distances = [poly_mmd(block(reals, i), block(fakes, i)) for i in range(len(fakes) // size)]
+    return float(torch.stack(distances).mean())

@@ -16,7 +16,7 @@ from wganbench.config.jobs import Job
 from wganbench.records.atomic import write_atomic
 from wganbench.studies.settings import Settings
 from wganbench.sweeps.crew import make_crew
-from wganbench.sweeps.launch import check_sweep, launch, plan_sweep
+from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.watcher import Watcher
 from wganbench.training.inspect import Run, load_run
 
@@ -62,7 +62,6 @@ class Context:
         jobs = [job for name, arm in arms.items() for job in self._jobs(folder, arm, own[name])]
         # Two arms may contain the same run: it is trained once.
         distinct = list({job.folder: job for job in jobs}.values())
-        check_sweep(folder, distinct)
         outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_crew()))
         failed = [o for o in outcomes if o.status not in ("completed", "diverged")]
         if any(outcome.status == "interrupted" for outcome in failed):
