@@ -135,7 +135,7 @@ def recipe_field(
         -torch.func.vmap(torch.func.grad(generator_loss))(theta, psi),
         -torch.func.vmap(torch.func.grad(critic_loss))(psi, theta),
     )
-    return np.asarray(torch.stack(moves, dim=1))
+    return np.asarray(torch.stack(moves, dim=1).numpy())
 
 
 def field_error(method: Method, points: Float64[np.ndarray, "n 2"]) -> float:
@@ -147,7 +147,7 @@ def field_error(method: Method, points: Float64[np.ndarray, "n 2"]) -> float:
 # What is read from a trajectory.
 def radius(path: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:
     """Distance from the equilibrium at each step."""
-    return np.hypot(path[:, 0], path[:, 1])
+    return np.asarray(np.hypot(path[:, 0], path[:, 1]))
 
 
 def kept_distance(path: Float64[np.ndarray, "points 2"]) -> float:

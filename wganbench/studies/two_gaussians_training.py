@@ -115,7 +115,8 @@ def critics(
         "evaluate.protocol=chi2", f"network.width={settings['width']}",
         f"network.depth={settings['depth']}", f"train.batch_size={settings['batch_size']}",
         f"train.steps={settings['steps']}", "train.decay=linear",
-        f"compile={'auto' if settings['compile'] else 'false'}", f"train.critic_lr={settings[rate_of(loss)]}",
+        f"compile={'auto' if settings['compile'] else 'false'}",
+        f"train.critic_lr={settings[rate_of(loss)]}",
         *([f"loss.clip_value={settings['clip_value']}"] if loss == "clip" else []),
         *([f"loss.gp_lambda={settings['gp_lambda']}"] if loss in ("gp", "lp") else []),
     ])  # fmt: skip
