@@ -113,11 +113,15 @@ def critic_of(stack: FrozenStack, run: int) -> Critic:
 # Measuring.
 @dataclass(frozen=True)
 class Clouds:
-    """Reals, fakes, interpolates between them, and the exact distance of the two clouds."""
+    """Reals, fakes, interpolates between them, and the exact distance of the two clouds.
+
+    ``matched``: points of a Gaussian with the reals' own mean and covariance.
+    """
 
     reals: Float[Tensor, "n 2"]
     fakes: Float[Tensor, "n 2"]
     between: Float[Tensor, "n 2"]
+    matched: Float[Tensor, "n 2"]
     distance: float
 
     @staticmethod
@@ -128,11 +132,22 @@ class Clouds:
         fakes = noisy(target)(n, source).double()
         eps = torch.rand(n, generator=source, dtype=torch.float64)
         between = interpolate(reals, fakes, eps)
-        return Clouds(reals, fakes, between, wasserstein_exact(reals, fakes))
+        normals = torch.randn(n, 2, generator=source, dtype=torch.float64)
+        distance = wasserstein_exact(reals, fakes)
+        return Clouds(reals, fakes, between, moment_matched(normals, reals), distance)
 
     def estimate(self, critic: Critic) -> float:
         """E D(x) - E D(y)."""
         return float(critic(self.reals).mean() - critic(self.fakes).mean())
+
+
+def moment_matched(
+    points: Float[Tensor, "n 2"], like: Float[Tensor, "m 2"]
+) -> Float[Tensor, "n 2"]:
+    """``points`` moved and stretched so that mean and covariance are exactly those of ``like``."""
+    own, wanted = (torch.linalg.cholesky(torch.cov(cloud.T)) for cloud in (points, like))
+    white = torch.linalg.solve_triangular(own, (points - points.mean(dim=0)).T, upper=False)
+    return (wanted @ white).T + like.mean(dim=0)
 
 
 def measured(
@@ -147,6 +162,7 @@ def measured(
     shape = (critic(on_grid) - scores.mean()) / scores.std()
     return {
         "higher_moments": None if flat else unexplained(points, scores),
+        "beyond_gaussian": None if flat else beyond_gaussian(critic, cloud),
         "attainment": None if flat else estimate / (slope * cloud.distance),
         "estimate": finite(estimate),
         "lipschitz": finite(slope),
@@ -168,6 +184,16 @@ def unexplained(x: Float[Tensor, "n 2"], scores: Float[Tensor, " n"]) -> float:
     values = (scores - scores.mean()) / scores.std(correction=0)
     fit = torch.linalg.lstsq(columns, values.unsqueeze(1)).solution
     return float((values - (columns @ fit).squeeze(1)).square().mean())
+
+
+def beyond_gaussian(critic: Critic, cloud: Clouds) -> float:
+    """The share of the estimate that is owed to the reals' moments above the second.
+
+    (E D(x) - E D(g)) / (E D(x) - E D(y)), g Gaussian with the mean and the covariance of the
+    reals: exactly 0 for a quadratic critic.
+    """
+    gap = critic(cloud.reals).mean() - critic(cloud.matched).mean()
+    return float(gap) / cloud.estimate(critic)
 
 
 def surface_points() -> Float[Tensor, "n 2"]:
