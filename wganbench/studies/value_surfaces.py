@@ -151,7 +151,8 @@ def text(rows: Rows, names: Sequence[str], steps: int) -> list[str]:
         ),
         f"After {steps} critic steps with a falling rate; in the last fifth of them the estimate "
         f"moved by {np.median(moved):.1%} in the median critic and by {max(moved):.1%} in the "
-        "one that moved most." if moved else "No critic gave a number.",
+        "one that moved most. To be at rest is not to be at the optimum: attainment says how "
+        "far it is." if moved else "No critic gave a number.",
         "A cone |x| is no quadratic either: it answers to some moments above the second without "
         "holding any detail of the data. So the shares say how much of a surface is beyond mean "
         "and covariance, not how fine it is; the pictures show that. The slope is the largest "

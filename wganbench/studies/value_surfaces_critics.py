@@ -147,7 +147,8 @@ def moment_matched(
     """``points`` moved and stretched so that mean and covariance are exactly those of ``like``."""
     own, wanted = (torch.linalg.cholesky(torch.cov(cloud.T)) for cloud in (points, like))
     white = torch.linalg.solve_triangular(own, (points - points.mean(dim=0)).T, upper=False)
-    return (wanted @ white).T + like.mean(dim=0)
+    moved: Tensor = (wanted @ white).T + like.mean(dim=0)
+    return moved
 
 
 def measured(

@@ -70,7 +70,7 @@ def draw_surface(axes: Axes, surface: np.ndarray | None, points: np.ndarray, tit
         axes.text(0, 0, "no finite critic", ha="center")
         return
     line = np.linspace(-REACH, REACH, GRID)
-    axes.contourf(line, line, surface, LEVELS, cmap=SCORES)
+    axes.imshow(surface, cmap=SCORES, origin="lower", extent=(-REACH, REACH, -REACH, REACH))
     axes.contour(line, line, surface, LEVELS, colors="#3b5b7a", linewidths=0.7, linestyles="-")
     axes.plot(points[:, 0], points[:, 1], ".", color=REAL, markersize=1.8)
 
