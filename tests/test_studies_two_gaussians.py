@@ -115,6 +115,18 @@ def test_a_linear_critic_gives_its_slope() -> None:
     assert critic_loss(RECIPES["gp"].objective, critic, 5.0) == pytest.approx(-3.5)
 
 
+@pytest.mark.parametrize("loss", ["bce", "gp"])
+def test_the_loss_is_that_of_training(loss: str) -> None:
+    def bent(x: Tensor) -> Tensor:
+        return torch.sin(x[:, 0]) - 0.3 * x[:, 0]
+
+    source = torch.Generator().manual_seed(0)
+    reals, fakes = (torch.randn(2, 200000, 1, generator=source, dtype=torch.float64)).unbind()
+    objective = RECIPES[loss].objective
+    sampled = float(objective.critic(bent(reals), bent(fakes + 1.5)))
+    assert critic_loss(objective, bent, 1.5) == pytest.approx(sampled, abs=0.01)
+
+
 # Statistics.
 def planted(gradients: dict[float, float], slope: float = 1.0) -> list[dict[str, Any]]:
     return [
@@ -185,4 +197,4 @@ def test_a_small_run_gives_the_direction(tmp_path: Path) -> None:
     assert words["trained_saturating"] in ("supported", "undecided")
     assert words["trained_non_saturating"] in ("refuted", "undecided")
     assert {words[f"stays_{name}"] for name in ("clip", "gp", "lp")} == {"not refuted"}
-    assert words["estimate_clip"] == "refuted"
+    assert words["estimate_clip"] in ("refuted", "undecided")

@@ -10,6 +10,7 @@ from wganbench.studies import (  # noqa: F401  (they fill the registry)
     mode_collapse,
     stability,
     two_gaussians,
+    value_surfaces,
     vanishing_gradient,
 )
 from wganbench.studies.claim import Claim, Evidence, Verdict

@@ -113,29 +113,30 @@ def trajectory(
 def recipe_field(
     recipe: Recipe, coefficients: Mapping[str, float], points: Float64[np.ndarray, "n 2"]
 ) -> Float64[np.ndarray, "n 2"]:
-    """(-dL_G/dtheta, -dL_D/dpsi) at each point, by automatic differentiation of the recipe."""
-    eps = torch.full((1,), 0.5, dtype=torch.float64)  # the slope is psi wherever it is taken
+    """(-dL_G/dtheta, -dL_D/dpsi) at each point, by automatic differentiation of the recipe.
 
-    def critic_loss(psi: Tensor, theta: Tensor) -> Tensor:
+    The points are a batch in which each has its own psi: a loss is a mean over the batch, so
+    n times its gradient holds the gradients of n games.
+    """
+    theta, psi = torch.from_numpy(points).unbind(dim=1)
+    n, eps = len(points), torch.full_like(theta, 0.5)  # the slope is psi wherever it is taken
+
+    def critic_loss(psi: Tensor) -> Tensor:
         def critic(x: Tensor) -> Tensor:
             return psi * x[:, 0]
 
-        x_fake = theta.reshape(1, 1)
+        x_fake = theta.unsqueeze(1)
         x = torch.zeros_like(x_fake)
         loss = recipe.objective.critic(critic(x), critic(x_fake))
         if recipe.penalty is not None:
             loss = loss + recipe.penalty(critic, x, x_fake, eps, coefficients)
         return loss
 
-    def generator_loss(theta: Tensor, psi: Tensor) -> Tensor:
-        return recipe.objective.generator((psi * theta).reshape(1))
+    def generator_loss(theta: Tensor) -> Tensor:
+        return recipe.objective.generator(psi * theta)
 
-    theta, psi = torch.from_numpy(points).unbind(dim=1)
-    moves = (
-        -torch.func.vmap(torch.func.grad(generator_loss))(theta, psi),
-        -torch.func.vmap(torch.func.grad(critic_loss))(psi, theta),
-    )
-    return np.asarray(torch.stack(moves, dim=1))
+    moves = -n * torch.func.grad(generator_loss)(theta), -n * torch.func.grad(critic_loss)(psi)
+    return np.asarray(torch.stack(moves, dim=1).numpy())
 
 
 def field_error(method: Method, points: Float64[np.ndarray, "n 2"]) -> float:

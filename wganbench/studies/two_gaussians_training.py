@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from wganbench.config import compose
+from wganbench.losses.constraints import input_gradients
 from wganbench.losses.recipes import RECIPES, Objective
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.device import fitting_threads, pick_device
@@ -44,32 +46,27 @@ def expected(values: Float[Tensor, " n"]) -> Tensor:
     return (WEIGHTS * values).sum()
 
 
-def shifted(mu: Tensor | float) -> Float[Tensor, "n 1"]:
+def shifted(mu: float) -> Float[Tensor, "n 1"]:
     """The nodes of N(mu, 1) as points."""
     return (NODES + mu).unsqueeze(1)
 
 
 def critic_loss(objective: Objective, critic: Critic, mu: float) -> float:
     """The critic's loss without its penalty, exact for the two Gaussians."""
-
-    def one(real: Tensor, fake: Tensor) -> Tensor:
-        return objective.critic(real.reshape(1), fake.reshape(1))
-
-    scores = critic(shifted(0.0)), critic(shifted(mu))
-    return float(expected(torch.func.vmap(one)(*scores)))
+    real, fake = critic(shifted(0.0)), critic(shifted(mu))
+    return float(expected(softplus(-real) + softplus(fake) if objective.bce else fake - real))
 
 
 def mean_gradient(objective: Objective, critic: Critic, mu: float) -> float:
-    """|dL_G/dmu|: the gradient that the mean of the fakes receives, the critic held fixed."""
+    """|dL_G/dmu|: the gradient that the mean of the fakes receives, the critic held fixed.
 
-    def loss(mean: Tensor) -> Tensor:
-        def one(score: Tensor) -> Tensor:
-            return objective.generator(score.reshape(1))
-
-        return expected(torch.func.vmap(one)(critic(shifted(mean))))
-
-    at = torch.tensor(mu, dtype=torch.float64)
-    return abs(float(torch.func.grad(loss)(at)))
+    |E l'(D(x)) D'(x)|, with l' read from the objective: a mean over n scores, whose gradient
+    is l' / n.
+    """
+    x = shifted(mu)
+    scores = critic(x)
+    per_score = len(scores) * torch.func.grad(objective.generator)(scores)
+    return abs(float(expected(per_score * input_gradients(critic, x)[:, 0])))
 
 
 def estimate(critic: Critic, mu: float) -> float:

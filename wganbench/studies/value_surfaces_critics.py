@@ -1,0 +1,213 @@
+"""Critics trained against data plus unit noise, and what their value surfaces are worth."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wganbench.config import RunConfig, compose
+from wganbench.data import Target, build
+from wganbench.losses.constraints import input_slopes, interpolate
+from wganbench.metrics import wasserstein_exact
+from wganbench.studies.frozen import FrozenStack
+from wganbench.training.device import fitting_threads, pick_device
+from wganbench.training.streams import Draw, stream_generator
+
+DATA = ("ring8", "grid25", "swiss_roll")
+LAST_PART = 0.8
+"""The estimate is read here and at the end: how near to rest the critic is."""
+GRID, REACH = 128, 3.0
+"""The paper's surfaces: 128 x 128 points over [-3, 3]^2."""
+DIGITS = 4
+"""Of a surface that is kept for the figure, in standard deviations of D."""
+
+Critic = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A loss with one coefficient."""
+
+    loss: str
+    value: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.loss} {self.value:g}"
+
+
+def noisy(target: Target) -> Draw:
+    """The fixed generator of the paper: samples of the data plus N(0, I)."""
+
+    def draw(n: int, generator: torch.Generator) -> Tensor:
+        points = target.sample(n, generator)
+        return points + torch.randn(points.shape, generator=generator, device=points.device)
+
+    return draw
+
+
+def target_of(data: str) -> Target:
+    config = compose([f"data={data}", "evaluate.protocol=veegan"]).data
+    return build(config.kind, config.options)
+
+
+def train_arms(
+    arms: Sequence[Arm], seeds: Sequence[int], settings: Mapping[str, Any], device: str
+) -> list[dict[str, Any]]:
+    """A row for each arm of one loss, data set and seed; the first seed's rows have a surface.
+
+    All data sets train in one stack: what a run sees are laws of its own.
+    """
+    runs = [(arm, data, seed) for arm in arms for data in DATA for seed in seeds]
+    targets = {data: target_of(data) for data in DATA}
+    stack = FrozenStack(
+        [configure(arm, seed, settings) for arm, _, seed in runs],
+        pick_device(device),
+        [noisy(targets[data]) for _, data, _ in runs],
+        [targets[data].sample for _, data, _ in runs],
+    )
+    clouds = {(d, s): Clouds.draw(targets[d], s, settings["points"]) for d in DATA for s in seeds}
+    early = round(LAST_PART * settings["steps"])
+    with fitting_threads(stack):
+        stack.advance(early)
+        before = [clouds[d, s].estimate(critic_of(stack, r)) for r, (_, d, s) in enumerate(runs)]
+        stack.advance(settings["steps"] - early)
+    diverged, rows = stack.diverged_at(), []
+    for run, (arm, data, seed) in enumerate(runs):
+        critic, cloud = critic_of(stack, run), clouds[data, seed]
+        lost = diverged[run] >= 0
+        row = {"arm": arm.name, "data": data, "seed": seed, "diverged": lost}
+        rows.append(row | measured(critic, cloud, before[run], seed == seeds[0], lost))
+    return rows
+
+
+def configure(arm: Arm, seed: int, settings: Mapping[str, Any]) -> RunConfig:
+    """The paper's settings of a loss, with the study's network, rate and steps."""
+    clips = arm.loss == "clip"
+    rate = settings["clip_lr_per_value"] * arm.value if clips else settings["gp_lr"]
+    config = compose([
+        f"loss={arm.loss}", "tuned=none", f"data={DATA[0]}", "train.decay=linear",
+        f"loss.{'clip_value' if clips else 'gp_lambda'}={arm.value}",
+        f"network.width={settings['width']}", f"network.depth={settings['depth']}",
+        f"train.batch_size={settings['batch_size']}", f"train.steps={settings['steps']}",
+        f"train.critic_lr={rate}", f"compile={'auto' if settings['compile'] else 'false'}",
+    ])  # fmt: skip
+    config = copy.deepcopy(config)
+    config.seed = seed
+    return config
+
+
+def critic_of(stack: FrozenStack, run: int) -> Critic:
+    """One run's critic on the CPU, in float64: a clipped critic's scores differ in late digits."""
+    parameters = stack.run_parameters(run, "critic")
+    return stack.algorithm.critic({name: p.cpu().double() for name, p in parameters.items()})
+
+
+# Measuring.
+@dataclass(frozen=True)
+class Clouds:
+    """Reals, fakes, interpolates between them, and the exact distance of the two clouds.
+
+    ``matched``: points of a Gaussian with the reals' own mean and covariance.
+    """
+
+    reals: Float[Tensor, "n 2"]
+    fakes: Float[Tensor, "n 2"]
+    between: Float[Tensor, "n 2"]
+    matched: Float[Tensor, "n 2"]
+    distance: float
+
+    @staticmethod
+    def draw(target: Target, seed: int, n: int) -> Clouds:
+        """Points that training has not seen, the same for all arms of a seed."""
+        source = stream_generator(seed, "value_surfaces", 0)
+        reals = target.held_out(n, source).double()
+        fakes = noisy(target)(n, source).double()
+        eps = torch.rand(n, generator=source, dtype=torch.float64)
+        between = interpolate(reals, fakes, eps)
+        normals = torch.randn(n, 2, generator=source, dtype=torch.float64)
+        distance = wasserstein_exact(reals, fakes)
+        return Clouds(reals, fakes, between, moment_matched(normals, reals), distance)
+
+    def estimate(self, critic: Critic) -> float:
+        """E D(x) - E D(y)."""
+        return float(critic(self.reals).mean() - critic(self.fakes).mean())
+
+
+def moment_matched(
+    points: Float[Tensor, "n 2"], like: Float[Tensor, "m 2"]
+) -> Float[Tensor, "n 2"]:
+    """``points`` moved and stretched so that mean and covariance are exactly those of ``like``."""
+    own, wanted = (torch.linalg.cholesky(torch.cov(cloud.T)) for cloud in (points, like))
+    white = torch.linalg.solve_triangular(own, (points - points.mean(dim=0)).T, upper=False)
+    moved: Tensor = (wanted @ white).T + like.mean(dim=0)
+    return moved
+
+
+def measured(
+    critic: Critic, cloud: Clouds, before: float, keep_surface: bool, diverged: bool
+) -> dict[str, Any]:
+    """All that is read from one critic; None where a diverged one gives no number."""
+    points = torch.cat([cloud.reals, cloud.fakes])
+    estimate = cloud.estimate(critic)
+    scores, on_grid = critic(points), surface_points()
+    slope = float(input_slopes(critic, torch.cat([points, cloud.between, on_grid])).max())
+    flat = diverged or not slope > 0
+    shape = (critic(on_grid) - scores.mean()) / scores.std()
+    return {
+        "higher_moments": None if flat else unexplained(points, scores),
+        "beyond_gaussian": None if flat else beyond_gaussian(critic, cloud),
+        "attainment": None if flat else estimate / (slope * cloud.distance),
+        "estimate": finite(estimate),
+        "lipschitz": finite(slope),
+        "distance": cloud.distance,
+        "moved": None if flat else abs(estimate - before) / abs(estimate),
+        "surface": rounded(shape) if keep_surface and not flat else None,
+    }
+
+
+def unexplained(x: Float[Tensor, "n 2"], scores: Float[Tensor, " n"]) -> float:
+    """The share of D's variance that no quadratic in x explains.
+
+    1 - R^2 of the least squares of D on 1, x1, x2, x1^2, x1 x2, x2^2: what of D answers to
+    moments above the second. 0 for a quadratic critic, at most 1.
+    """
+    a, b = x.unbind(dim=1)
+    columns = torch.stack([torch.ones_like(a), a, b, a * a, a * b, b * b], dim=1)
+    # Scaled: a clipped critic's scores span as little as 1e-5.
+    values = (scores - scores.mean()) / scores.std(correction=0)
+    fit = torch.linalg.lstsq(columns, values.unsqueeze(1)).solution
+    return float((values - (columns @ fit).squeeze(1)).square().mean())
+
+
+def beyond_gaussian(critic: Critic, cloud: Clouds) -> float:
+    """The share of the estimate that is owed to the reals' moments above the second.
+
+    (E D(x) - E D(g)) / (E D(x) - E D(y)), g Gaussian with the mean and the covariance of the
+    reals: exactly 0 for a quadratic critic.
+    """
+    gap = critic(cloud.reals).mean() - critic(cloud.matched).mean()
+    return float(gap) / cloud.estimate(critic)
+
+
+def surface_points() -> Float[Tensor, "n 2"]:
+    """The paper's grid, row by row."""
+    line = torch.linspace(-REACH, REACH, GRID, dtype=torch.float64)
+    rows, columns = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([columns, rows], dim=2).reshape(-1, 2)
+
+
+def rounded(values: Float[Tensor, " n"]) -> list[float]:
+    return [round(value, DIGITS) for value in values.tolist()]
+
+
+def finite(value: float) -> float | None:
+    """What JSON can hold."""
+    return value if math.isfinite(value) else None
