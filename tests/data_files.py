@@ -25,8 +25,8 @@ def picture_options(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(0)
     if name == "image_folder":
         for i in range(COUNT):
-            save_picture(folder / "ab"[i % 2] / f"{i}.bmp", rng.integers(0, 256, (4, 4, 3)))
-        return {"path": str(folder), "size": 4}
+            save_picture(folder / "ab"[i % 2] / f"{i}.bmp", rng.integers(0, 256, (8, 8, 3)))
+        return {"path": str(folder), "size": 8}
     if name in ("mnist", "stacked_mnist", "fashion_mnist"):
         write_mnist(folder / ("FashionMNIST" if name == "fashion_mnist" else "MNIST") / "raw")
         return {"root": str(folder)}

@@ -134,6 +134,12 @@ def test_only_the_configuration_and_the_plugins_know_hydra() -> None:
     assert {part(file) for file in users} <= {"config", "plugins"}
 
 
+def test_figures_are_drawn_without_the_global_state_of_pyplot() -> None:
+    names = [(file, name) for file in FILES for name in imports(file)]
+    assert any(name.startswith("matplotlib.figure") for _, name in names), "the walk finds them"
+    assert not [file for file, name in names if name.startswith("matplotlib.pyplot")]
+
+
 @pytest.mark.parametrize("file", under("config", "cli.py", "__init__.py", "registry.py"))
 def test_torch_and_hydra_are_imported_inside_functions(file: str) -> None:
     heavy = {"torch", "hydra", "omegaconf", "numpy", "matplotlib", "scipy", "sklearn", "ot"}

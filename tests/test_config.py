@@ -34,7 +34,7 @@ from wganbench.config.hydra_entry import compose_values
 from wganbench.config.keys import GROUPS, all_keys, directories
 from wganbench.config.suggest import ALIASES, nearest
 from wganbench.config.validation import validate
-from wganbench.data import images
+from wganbench.data import images, packaged_images
 from wganbench.presets import conf_directory, describe_preset, preset_names, read_preset
 
 
@@ -59,6 +59,14 @@ def changed(values: dict[str, Any], **keys: Any) -> dict[str, Any]:
 PRESETS = [(group, name) for group in GROUPS for name in preset_names(group)]
 
 
+PICTURE_EXPERIMENTS = {
+    "stacked_mnist": "stacked_mnist",
+    "cifar10_wgan_gp": "cifar10",
+    "cifar10_dcgan": "cifar10",
+}
+"""Experiments on pictures that have to be fetched, and their data."""
+
+
 @pytest.mark.parametrize(("group", "name"), PRESETS)
 def test_every_yaml_composes_and_validates(
     group: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -67,7 +75,8 @@ def test_every_yaml_composes_and_validates(
     if group == "network" and read_preset(group, name)["kind"] in ("dcgan", "resnet"):
         size = int(name.removeprefix("dcgan").removeprefix("resnet"))
         blank = torch.zeros(300, 1, size, size, dtype=torch.uint8)
-        monkeypatch.setattr(images, "load_digits", lambda *options: images.Images(blank, blank))
+        blanks = images.Images(blank, blank)
+        monkeypatch.setattr(packaged_images, "load_digits", lambda *options: blanks)
         overrides.append("data=digits")
     if group == "tuned" and name != "none":
         loss, data = name.split("-", 1)
@@ -75,8 +84,9 @@ def test_every_yaml_composes_and_validates(
     if (group, name) == ("data", "points"):
         np.save(tmp_path / "cloud.npy", np.random.default_rng(0).normal(size=(1000, 2)))
         overrides.append(f"data.path={tmp_path / 'cloud.npy'}")
-    elif group == "data":
-        options = picture_options(name, tmp_path, monkeypatch)
+    elif group == "data" or name in PICTURE_EXPERIMENTS:
+        data = PICTURE_EXPERIMENTS.get(name, name)
+        options = picture_options(data, tmp_path, monkeypatch)
         overrides += [f"data.{key}={value}" for key, value in options.items()]
     config = compose(overrides)
     assert isinstance(config, RunConfig)

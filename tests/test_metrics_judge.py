@@ -85,7 +85,7 @@ def test_held_out_labels_play_no_part_in_training():
     assert judge_key(one) == judge_key(other)
 
 
-@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 9), (3, 28), (1, 40)])
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 9), (1, 28), (3, 13)])
 def test_any_size_and_number_of_channels(channels, size):
     pictures = stripes(channels=channels, size=size)
     judge = examined(train_judge(pictures), pictures)
