@@ -146,6 +146,7 @@ def test_what_would_void_the_question_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_study_finds_the_vanishing_end_or_decides_nothing(tmp_path: Path) -> None:
     from wganbench.studies.folder import read_verdicts
 

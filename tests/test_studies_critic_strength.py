@@ -99,6 +99,7 @@ def test_arms_of_a_loss_differ_in_n_critic_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_the_study_runs_in_small(tmp_path: Path) -> None:
     small = ["seeds=3", "steps=30", "n_critics=[1,10]", "device=cpu"]
     given = read_settings(STUDY.name, STUDY.protects, small)

@@ -148,6 +148,7 @@ def test_a_run_that_diverged_leaves_its_seed_without_a_value() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_run_goes_in_the_same_direction(tmp_path: Path) -> None:
     small = [
         "seeds=2", "steps=40", "every_n_steps=8", "width=16", "depth=2", "batch_size=32", "n=100",

@@ -125,6 +125,7 @@ def test_shares_and_histogram_of_weights() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_clipping_explodes_and_vanishes_and_gp_does_not(tmp_path: Path) -> None:
     study = STUDIES["layer_gradients"]
     small = read_settings(study.name, study.protects, ["seeds=3", "steps=20", "device=cpu"])

@@ -115,6 +115,7 @@ def test_a_seed_without_a_value_is_kept() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_run_goes_in_the_same_direction(tmp_path: Path) -> None:
     small = [
         "seeds=3", "steps=100", "width=32", "depth=2", "points=64", "rounds=10", "climbers=16",

@@ -300,6 +300,7 @@ def test_what_would_void_the_question_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_study_supports_the_penalty_or_decides_nothing(tmp_path: Path) -> None:
     small = ["seeds=2", "steps=200", "tuned_share=0", "evaluate_every_share=0.5", "final_n=500"]
     assert main(["study", "mode_collapse", *small, f"output_dir={tmp_path}"]) == 0

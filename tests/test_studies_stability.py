@@ -178,6 +178,7 @@ def test_what_would_void_the_question_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_study_is_decided_or_says_that_it_is_not(tmp_path: Path) -> None:
     small = ["seeds=2", "critic_steps=100", "depths=2", "widths=32", "final_n=200"]
     assert main(["study", "stability", *small, f"output_dir={tmp_path}"]) == 0

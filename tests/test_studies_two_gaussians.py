@@ -186,6 +186,7 @@ def test_training_depends_on_nothing_but_seed_and_distance() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_run_gives_the_direction(tmp_path: Path) -> None:
     small = ["seeds=3", "mus=[1.0,2.0,6.0]", "steps=500", "width=16", "batch_size=64"]
     rates = ["bce_lr=0.005", "clip_lr=0.001", "compile=false"]

@@ -153,6 +153,7 @@ def test_the_effect_is_gp_minus_clip_seed_by_seed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_a_small_run_gives_the_direction(tmp_path: Path) -> None:
     small = ["seeds=2", "steps=400", "width=32", "points=300", "clip_values=0.1", "gp_lambdas=0.1"]
     own = [f"output_dir={tmp_path}", "device=cpu", "compile=false", "gp_lr=0.005"]

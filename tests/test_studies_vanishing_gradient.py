@@ -119,6 +119,7 @@ def test_critics_start_anew_and_see_their_own_generators() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_disjoint_lines_saturate_the_saturating_loss_alone() -> None:
     config = line_settings("bce", 64, 10)
     config.train.critic_lr *= 5
@@ -133,6 +134,7 @@ def test_disjoint_lines_saturate_the_saturating_loss_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.study
 def test_the_study_runs_in_small(tmp_path: Path) -> None:
     small = ["seeds=2", "steps=4", "points=32", "bce_stages=[1,2,3]", "gp_stages=[1,2,3]"]
     study = STUDIES["vanishing_gradient"]
