@@ -142,6 +142,12 @@ def test_two_processes_do_not_share_a_folder(planted: Path) -> None:
         run.run_study("planted", [], Silent())
 
 
+def test_a_setting_that_is_negative_may_stay_so() -> None:
+    assert read_settings("dirac", {}, ["psi=-2"]).values["psi"] == -2.0
+    with pytest.raises(ConfigError, match="theta must not be negative"):
+        read_settings("dirac", {}, ["theta=-2"])
+
+
 # Every study that there is.
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_every_study_has_its_budgets_and_its_source(name: str) -> None:

@@ -104,7 +104,7 @@ def convert(key: str, value: Any, pattern: Any) -> Any:
         whole = isinstance(pattern, int)
         if not isinstance(value, int | float) or (whole and value != int(value)):
             raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}")
-        if value < 0:
+        if value < 0 <= pattern:
             raise ConfigError(f"{key} must not be negative; got {value!r}")
         return int(value) if whole else float(value)
     return str(value)
