@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import shutil
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -52,6 +53,8 @@ def compiled(
         return program
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    if device.type == "cpu":
+        threading.Thread(target=_find_vector_instructions, daemon=True).start()
     # Not at the head: whoever does not compile need not wait for the compiler's modules.
     from torch._dynamo.exc import TorchDynamoException
 
@@ -72,6 +75,21 @@ def compiled(
         return result
 
     return first_time_careful
+
+
+def _find_vector_instructions() -> None:
+    """Tries the processor's vector instructions out while the program is still being traced.
+
+    torch builds small libraries for that, the first time on a machine, and would do it when
+    it needs the answer: 7 of 35 seconds with nothing else to do. It keeps the answer, and a
+    torch that has no such question is left alone.
+    """
+    try:
+        from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+        pick_vec_isa()
+    except Exception:  # whatever is wrong, compiling itself will say it
+        logging.getLogger(__name__).debug("vector instructions were not tried", exc_info=True)
 
 
 def _options(device: torch.device) -> dict[str, Any]:
