@@ -50,7 +50,7 @@ def trained(*arms: str) -> list[list[dict[str, float]]]:
 
 @pytest.mark.slow
 def test_gp_covers_the_ring_on_every_seed_and_without_its_penalty_the_same_critic_fails():
-    short = "loss=gp train.steps=1500"
+    short = "loss=gp network.width=64 train.steps=1000"
     runs, without = trained(short, f"{short} loss.gp_lambda=0")
     assert [run["modes/covered"] for run in runs] == [8] * 4
     assert min(run["modes/coverage"] for run in runs) > 0.85
