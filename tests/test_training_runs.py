@@ -25,6 +25,7 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 from wganbench.config import ConfigError, RunConfig, from_dict, to_dict
 from wganbench.records import events
 from wganbench.records.folder import KEYS, RunFolder
+from wganbench.result import next_commands
 from wganbench.training import finish, loop, pictures, runs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
@@ -140,6 +141,16 @@ def test_a_run_leaves_all_its_files(whole: Path) -> None:
     assert samples["reals"].shape == samples["fakes"].shape == (10, 2)
     assert load_checkpoint(whole / "checkpoint.pt").step == 8
     assert load_checkpoint(previous(whole / "checkpoint.pt")).step == 4
+
+
+def test_no_figure_where_none_is_wanted(tmp_path: Path) -> None:
+    config = tiny(**{"train.steps": 2, "log.figure": False})
+    outcome = train_run(config, tmp_path / "run")
+    assert outcome.status == "completed" and (tmp_path / "run" / "samples.npz").is_file()
+    assert not (tmp_path / "run" / "figure.png").exists()
+    assert not any(line.startswith("figure:") for line in next_commands(outcome))
+    shown = train_run(tiny(**{"train.steps": 2}), tmp_path / "other")
+    assert any(line.startswith("figure:") for line in next_commands(shown))
 
 
 def test_run_json_says_what_was_done(whole: Path) -> None:

@@ -53,8 +53,9 @@ def next_commands(outcome: RunOutcome) -> list[str]:
         return [f"go on:       wganbench resume {run}"]
     if outcome.status != "completed":
         return [f"look at it:  {look}", f"figures:     {run}/metrics.csv"]
+    figure = outcome.path / "figure.png"
     return [
-        f"figure:      {path / 'figure.png'}",
+        *([f"figure:      {path / figure.name}"] if figure.is_file() else []),
         f"look at it:  {look}",
         f"draw more:   wganbench sample {run} -n 1000",
         f"measure:     wganbench evaluate {run}",

@@ -88,6 +88,7 @@ class LogConfig:
     picture_every_n_steps: int = least(1)
     tensorboard: bool = field()
     animation: bool = field()
+    figure: bool = field()
 
 
 @dataclass(kw_only=True)

@@ -73,7 +73,8 @@ class Context:
 
     def _jobs(self, folder: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Job]:
         place = [f"output_dir={folder.parent}", f"name={folder.name}"]
-        config = compose([f"device={self.settings.device}", *overrides, *place])
+        always = [f"device={self.settings.device}", "log.figure=false"]
+        config = compose([*always, *overrides, *place])
         configs = [dataclasses.replace(config, seed=seed) for seed in seeds]
         return [Job(one, folder / run_id(one), (*overrides, f"seed={one.seed}")) for one in configs]
 

@@ -15,7 +15,7 @@ from wganbench.config.schema import from_dict, to_dict
 from wganbench.records.atomic import write_atomic
 from wganbench.records.lock import RunBusy, RunLock
 
-FORMAT = 2
+FORMAT = 3
 FILE = "sweep.json"
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.05

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 import numpy as np
+from torch import Tensor
 
 from wganbench.records.atomic import replacing
 from wganbench.records.figure import save_png
 from wganbench.records.folder import RunFolder
 from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
-from wganbench.records.table import read_table
+from wganbench.records.table import Table, read_table
 from wganbench.training.animation import save_animation
 from wganbench.training.image_pictures import final_pictures
 from wganbench.training.measuring import Measurement, judge_record, mode_count
@@ -44,12 +46,8 @@ def finish_run(
         modes, how = mode_count(stack.target), seen(stack.pictures)
         sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
         _save_samples(folder, measured)
-        figure = final_picture(stack, run, measured.points, table, _title(recorder))
-        save_png(figure, folder.figure)
-        for name, picture in final_pictures(stack, run, measured.points, _title(recorder)).items():
-            save_png(picture, folder.picture(name))
-            if recorder.events:
-                recorder.events.figure(name, picture, step)
+        if config.log.figure:
+            _draw(stack, run, recorder, measured.points, table)
         if config.log.animation:
             save_animation(folder)
     elif status == "diverged":
@@ -80,6 +78,18 @@ def _title(recorder: Recorder) -> str:
     config = recorder.config
     coefficients = "".join(f", {k} {v:g}" for k, v in config.loss.coefficients.items())
     return f"{config.data.name}, loss {config.loss.name}{coefficients}, seed {config.seed}"
+
+
+def _draw(
+    stack: Stack, run: int, recorder: Recorder, points: Mapping[str, Tensor], table: Table
+) -> None:
+    """The final figure, and of image runs the panels, in TensorBoard as well."""
+    folder, title = recorder.folder, _title(recorder)
+    save_png(final_picture(stack, run, points, table, title), folder.figure)
+    for name, picture in final_pictures(stack, run, points, title).items():
+        save_png(picture, folder.picture(name))
+        if recorder.events:
+            recorder.events.figure(name, picture, stack.steps_done)
 
 
 def _save_samples(folder: RunFolder, measured: Measurement) -> None:

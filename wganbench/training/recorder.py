@@ -21,7 +21,7 @@ from wganbench.training.step import layers
 FINISHED = ("completed", "diverged")
 """What a run that has ended is called; any other may go on."""
 
-FORMAT = 2
+FORMAT = 3
 """Raise when run folders of older versions can no longer be read."""
 
 
