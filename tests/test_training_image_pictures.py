@@ -15,6 +15,7 @@ from training_configs import same
 
 from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.data.images import Images
+from wganbench.metrics import nearest_training_pictures
 from wganbench.records.image_grid import to_bytes
 from wganbench.training.image_pictures import (
     PAIRS,
@@ -30,7 +31,6 @@ from wganbench.training.image_pictures import (
 )
 from wganbench.training.inspect import load_run
 from wganbench.training.interpolation import interpolated
-from wganbench.training.nearest import nearest
 from wganbench.training.pictures import progress_picture
 from wganbench.training.runs import train_run
 from wganbench.training.sampling import sample_run
@@ -136,7 +136,7 @@ def test_planted_duplicates_are_their_own_neighbours() -> None:
     chosen = torch.tensor([4999, 0, 2048, 2047])
     points = target.scaled(target.images[chosen])
     points[3] += 0.01
-    rows, distances = nearest(points, target, 3)
+    rows, distances = nearest_training_pictures(points, target.images, target.scaled, 3)
     assert rows[:, 0].tolist() == chosen.tolist()
     expected = torch.tensor([0, 0, 0, 0.01 * 4], dtype=torch.float64)
     torch.testing.assert_close(distances[:, 0], expected, rtol=0, atol=1e-5)

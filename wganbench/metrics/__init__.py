@@ -12,7 +12,7 @@ from wganbench.metrics.gradients import slopes
 from wganbench.metrics.judge import Judge
 from wganbench.metrics.judge_cache import judge_for
 from wganbench.metrics.modes import ModeCoverage, check_protocol, gaussian_chance, mode_coverage
-from wganbench.metrics.nearest import nearest_training_distance
+from wganbench.metrics.nearest import nearest_training_distance, nearest_training_pictures
 from wganbench.metrics.reference import PictureReference, picture_reference
 from wganbench.metrics.transport import (
     Floor,
@@ -45,6 +45,7 @@ __all__ = [
     "measure",
     "mode_coverage",
     "nearest_training_distance",
+    "nearest_training_pictures",
     "picture_reference",
     "precision_recall_density_coverage",
     "register_metric",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 ROWS = 4096
 """Training pictures that are compared at once."""
+
+
+class Neighbours(NamedTuple):
+    """Row numbers in the training set and Euclidean distances over pixels and channels."""
+
+    rows: Int[Tensor, "n k"]
+    distances: Float64[Tensor, "n k"]
 
 
 def nearest_training_distance(
@@ -27,26 +35,33 @@ def nearest_training_distance(
     """
     n, channels, *size = points.shape
     parts = points.detach().float().cpu().reshape(n * stacked, channels // stacked, *size)
-    squares = nearest_squares(parts.flatten(1), images.cpu(), scaled)
-    return float(squares.view(n, stacked).sum(dim=1).sqrt().mean())
+    distances = nearest_training_pictures(parts, images, scaled).distances
+    return float(distances.square().view(n, stacked).sum(dim=1).sqrt().mean())
 
 
-def nearest_squares(
-    x: Float[Tensor, "n d"], images: UInt8[Tensor, "m c h w"], scaled: Callable[[Tensor], Tensor]
-) -> Float[Tensor, " n"]:
-    """Squared distance of every row to its nearest picture, in float64.
+def nearest_training_pictures(
+    pictures: Float[Tensor, "n c h w"],
+    images: UInt8[Tensor, "m c h w"],
+    scaled: Callable[[Tensor], Tensor],
+    k: int = 1,
+) -> Neighbours:
+    """The ``k`` nearest training pictures of each, the nearest first; all of them if fewer.
 
-    The nearest one is found by a matrix product, whose rounding hides small distances;
-    the distance itself by subtraction.
+    Which are nearest is found by matrix products, whose rounding hides small distances;
+    the distances themselves by subtraction, in float64.
     """
-    least = torch.full((len(x),), torch.inf)
-    nearest = torch.zeros(len(x), dtype=torch.long)
+    x = pictures.flatten(1)
+    n, k = len(x), min(k, len(images))
+    least, rows = torch.empty(n, 0), torch.empty(n, 0, dtype=torch.long)
     for start in range(0, len(images), ROWS):
-        y = scaled(images[start : start + ROWS]).flatten(1)
+        y = scaled(images[start : start + ROWS].cpu()).flatten(1)
         # Without ||x||^2, which is the same for all y.
-        value, row = (y.square().sum(dim=1) - 2 * x @ y.T).min(dim=1)
-        closer = value < least
-        least = torch.where(closer, value, least)
-        nearest = torch.where(closer, row + start, nearest)
-    away: Tensor = x.double() - scaled(images[nearest]).flatten(1).double()
-    return away.square().sum(dim=1)
+        values, nearest = (y.square().sum(dim=1) - 2 * x @ y.T).topk(
+            min(k, len(y)), largest=False, sorted=False
+        )
+        values, nearest = torch.cat([least, values], 1), torch.cat([rows, nearest + start], 1)
+        kept = values.topk(min(k, values.shape[1]), largest=False, sorted=False).indices
+        least, rows = values.gather(1, kept), nearest.gather(1, kept)
+    known = scaled(images[rows.flatten()].cpu()).reshape(n, k, -1).double()
+    distances, order = (x.double().unsqueeze(1) - known).norm(dim=2).sort(dim=1)
+    return Neighbours(rows.gather(1, order), distances)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torchvision.utils import make_grid
 
 CHANNELS = (1, 3)
 """Grey and RGB: what a picture can be drawn as."""
@@ -45,6 +44,8 @@ def image_grid(
     begins ``gap`` pixels after the end of its neighbours; there is no frame around the grid.
     Drawn by torchvision's ``make_grid``.
     """
+    from torchvision.utils import make_grid  # slow to import: it loads all of its models
+
     tensor = torch.from_numpy(np.ascontiguousarray(pictures))
     if len(tensor) == 1:  # make_grid would give it back without the frame that is cut off below
         grid = tensor[0].expand(3, -1, -1)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from wganbench.data.images import Images
 from wganbench.data.stacked import StackedImages
+from wganbench.metrics.nearest import Neighbours, nearest_training_pictures
 from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
 from wganbench.records.image_grid import to_bytes
 from wganbench.training.interpolation import interpolated
 from wganbench.training.measuring import stack_judge
-from wganbench.training.nearest import nearest
 from wganbench.training.stack import Stack
 from wganbench.training.streams import stream_generator
 
@@ -141,20 +141,22 @@ def neighbours_picture(
     """
     base = target.base
     single, held_out = (x.reshape(-1, *base.shape) for x in (fakes, reals))
-    rows, distances = nearest(single[:NEIGHBOURS_OF], base, NEAREST)
+
+    def nearest(pictures: Tensor, k: int) -> Neighbours:
+        return nearest_training_pictures(pictures.cpu(), base.images, base.scaled, k)
+
+    rows, distances = nearest(single[:NEIGHBOURS_OF], NEAREST)
     count = min(len(single), len(held_out), 10 * NEIGHBOURS_OF)
-    typical = [nearest(part[:count], base, 1)[1].median() for part in (single, held_out)]
+    typical = [nearest(part[:count], 1).distances.median() for part in (single, held_out)]
     title = (
         f"Distance to the nearest training picture: generated {typical[0]:.1f}, "
         f"held-out real {typical[1]:.1f} (medians of {count})\n{title}"
     )
     pictures = base_bytes(base, rows)
-    return neighbours_figure(
-        single[:NEIGHBOURS_OF].numpy(), pictures, distances.double().numpy(), title
-    )
+    return neighbours_figure(single[:NEIGHBOURS_OF].numpy(), pictures, distances.numpy(), title)
 
 
 def base_bytes(base: Images, rows: Int[Tensor, "n k"]) -> UInt8[np.ndarray, "n k c h w"]:
     """Training pictures by row number, as bytes."""
-    pictures = to_bytes(base.scaled(base.images[rows.flatten()]).numpy())
+    pictures = to_bytes(base.scaled(base.images[rows.flatten()].cpu()).numpy())
     return pictures.reshape(*rows.shape, *pictures.shape[1:])
