@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 from training_configs import CPU, alike, same, saved, tiny, trained
 
-from wganbench.config import ConfigError, RunConfig, from_dict, to_dict
+from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
 from wganbench.records import events
 from wganbench.records.folder import KEYS, RunFolder
 from wganbench.result import next_commands
@@ -151,6 +151,26 @@ def test_no_figure_where_none_is_wanted(tmp_path: Path) -> None:
     assert not any(line.startswith("figure:") for line in next_commands(outcome))
     shown = train_run(tiny(**{"train.steps": 2}), tmp_path / "other")
     assert any(line.startswith("figure:") for line in next_commands(shown))
+
+
+def test_a_cloud_that_changed_is_not_taken_for_the_one_trained_on(tmp_path: Path) -> None:
+    cloud = tmp_path / "cloud.npy"
+    rng = np.random.default_rng(0)
+    np.save(cloud, rng.normal(size=(100, 2)))
+    config = compose(
+        ["data=points", f"data.path={cloud}", "train.steps=2", "evaluate.final_n=10",
+         "evaluate.n=10", "log.figure=false", "train.batch_size=16", "tuned=none"]
+    )  # fmt: skip
+    folder = tmp_path / "run"
+    outcome = train_run(config, folder)
+    assert outcome.status == "completed"
+    os.utime(cloud)  # touched is not changed
+    assert train_run(config, folder) == outcome
+    np.save(cloud, rng.normal(size=(100, 2)))
+    with pytest.raises(ConfigError, match="holds other data than the run"):
+        train_run(config, folder)
+    cloud.unlink()
+    assert train_run(config, folder).status == "completed", "a finished run needs no data"
 
 
 def test_run_json_says_what_was_done(whole: Path) -> None:

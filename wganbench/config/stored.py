@@ -10,6 +10,7 @@ from typing import Any
 from wganbench.config.errors import ConfigError
 from wganbench.config.identity import identity, run_folder
 from wganbench.config.schema import RunConfig
+from wganbench.data.contents import contents_digest
 from wganbench.records.folder import RunBusy, RunFolder
 
 
@@ -38,6 +39,21 @@ def check_folder(config: RunConfig, read: Callable[[Path], RunConfig]) -> None:
         raise ConfigError(
             f"{folder} holds a run of another configuration: {different[0]}; "
             "--overwrite starts the run afresh"
+        )
+    check_contents(folder, config)
+
+
+def check_contents(folder: Path, config: RunConfig) -> None:
+    """The user's own data are still those that the run in the folder was trained on.
+
+    Raises ConfigError. Data that are gone are not missed here: a finished run needs none.
+    """
+    trained_on = RunFolder(folder).read().get("data_sha256")
+    now = contents_digest(config.data.options)
+    if trained_on and now and now != trained_on:
+        raise ConfigError(
+            f"data.path={config.data.options['path']} holds other data than the run in {folder} "
+            "was trained on; give another name=..., or --overwrite to start afresh"
         )
 
 

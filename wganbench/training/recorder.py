@@ -8,6 +8,7 @@ from typing import Any
 
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, to_dict
+from wganbench.data.contents import contents_digest
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import RunFolder, versions
 from wganbench.records.table import MetricsTable, read_table, series
@@ -77,6 +78,7 @@ class Recorder:
             versions=versions(),
             device=device,
             config=to_dict(self.config),
+            data_sha256=contents_digest(self.config.data.options),
             error=None,
         )
 

@@ -12,6 +12,7 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, from_dict
+from wganbench.config.stored import check_contents
 from wganbench.records.folder import RunBusy, RunFolder
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
 from wganbench.training.device import fitting_threads, pick_device, prepare
@@ -113,6 +114,8 @@ def _claim(config: RunConfig, folder: RunFolder) -> None:
             f"{folder.path} holds a run with other settings; give another name=..., "
             "or --overwrite to start afresh"
         )
+    if folder.run_json.exists():
+        check_contents(folder.path, config)
 
 
 def _finished(folder: RunFolder) -> RunOutcome | None:
