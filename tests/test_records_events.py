@@ -337,3 +337,16 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write"):
         EventLog(tmp_path / "file" / "run")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+def test_a_full_disk_is_told_by_an_error_alone(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    (file,) = event_files(tmp_path)
+    file.unlink()
+    file.symlink_to("/dev/full")
+    # An exception that its thread leaves unhandled would fail this test as a warning of pytest's.
+    with pytest.raises(OSError, match="No space left"):
+        for step in range(1000):
+            log.scalars(step, {"loss/critic": 1.0})
+            log.flush()

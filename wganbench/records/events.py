@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsFloat
@@ -19,6 +21,9 @@ from tensorboard.plugins.hparams import (  # type: ignore[import-untyped, unused
     api_pb2,
     metadata,
     plugin_data_pb2,
+)
+from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-ignore]
+    event_file_writer,
 )
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard import summary as torch_summary
@@ -39,6 +44,22 @@ END_STATUS = {
 }
 
 
+@cache
+def tell_once() -> None:
+    """No traceback of the writer's thread when it ends with an OSError, on a full disk say.
+
+    The writer raises the same error again at the next call, where it is told in one line.
+    """
+    before = threading.excepthook
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        writes = type(told.thread).__module__ == event_file_writer.__name__
+        if not (writes and isinstance(told.exc_value, OSError)):
+            before(told)
+
+    threading.excepthook = hook
+
+
 class EventLog:
     """Writer of one run's events, all in the run's own folder, without sub-runs.
 
@@ -51,6 +72,7 @@ class EventLog:
         self._written: tuple[int, set[str]] = (0, set())
         self._session_started = False
         wait_for_a_later_name(Path(path))
+        tell_once()
         with explained(Path(path)):
             self._writer = SummaryWriter(str(path), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
 
