@@ -43,8 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": FOUNDATION | MIDDLE | {"config", "training", "sweeps"},
 }
 SURFACE = {
-    "", "__main__", "board", "cli", "comparison_view", "doctor", "listing", "progress", "result",
-    "study_view", "sweep_view",
+    "", "__main__", "arguments", "board", "cli", "comparison_view", "doctor", "listing", "progress",
+    "result", "study_view", "sweep_view",
 }  # fmt: skip
 """What users see, the package's own functions included; nothing else imports it."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wganbench.arguments import Overrides, RunPath, complete_listing, complete_study
 from wganbench.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,36 +27,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-def complete_override(incomplete: str) -> list[str]:
-    from wganbench.config.completion import complete_override
-
-    return complete_override(incomplete)
-
-
-def complete_listing(incomplete: str) -> list[str]:
-    from wganbench.listing import LISTINGS
-
-    return [name for name in LISTINGS if name.startswith(incomplete)]
-
-
-def complete_study(incomplete: str) -> list[str]:
-    from wganbench.presets import preset_names
-
-    return [name for name in ["all", *preset_names("study")] if name.startswith(incomplete)]
-
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE",
-        help="Overrides, such as loss=clip seed=1 train.steps=2000, and Hydra's own flags.",
-        autocompletion=complete_override,
-        show_default=False,
-    ),
-]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 
 
 @app.callback(invoke_without_command=True)
