@@ -65,6 +65,8 @@ def test_a_key_that_is_asked_for_pools_the_rest_and_says_so(tmp_path: Path) -> N
     groups, mixed = group_runs(find_runs([tmp_path]), ["network.width"])
     assert [(g.label, len(g.runs)) for g in groups] == [("width=8", 4), ("width=16", 1)]
     assert "loss.name" in mixed
+    by_name, _ = group_runs(find_runs([tmp_path]), ["loss"])
+    assert [group.values for group in by_name] == [(("loss.name", "bce"),), (("loss.name", "gp"),)]
     notes = compare(find_runs([tmp_path]), by=["network.width"]).notes
     assert any(note.startswith("pooled, although they differ: loss.name") for note in notes)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import signal
 import sys
@@ -16,11 +18,11 @@ import pytest
 from sweep_watcher import Seen
 from training_configs import tiny
 
-from wganbench.config import run_id
+from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
 from wganbench.records.folder import read_run
 from wganbench.records.table import read_table
-from wganbench.sweeps.launch import launch, plan_sweep, resume_sweep
+from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
 from wganbench.sweeps.ledger import add_jobs
 from wganbench.sweeps.local import LocalCrew, Pool
 from wganbench.sweeps.planning import plan_stacks
@@ -172,3 +174,15 @@ def test_resume_finishes_what_a_sweep_left_undone(tmp_path: Path) -> None:
     found, outcomes = resume_sweep(tmp_path, Seen())
     assert [job.folder for job in found] == [job.folder for job in every]
     assert [o.status for o in outcomes] == ["completed"] * 2
+
+
+def test_an_optimiser_minimises_the_distance_that_the_data_have(tmp_path: Path) -> None:
+    (job,) = jobs(tmp_path, 1)
+    ended = RunOutcome(job.folder, "completed", 1, {"wasserstein/exact": 2.0}, [], 1.0)
+    assert objective(job, ended) == 2
+    pictures = dataclasses.replace(ended, metrics={"fidelity/fid": 3.0, "modes/kl": 1.0})
+    assert objective(job, pictures) == 3
+    (other,) = jobs(tmp_path, 1, **{"sweep.objective": "modes/kl"})
+    assert objective(other, pictures) == 1 and objective(other, ended) == math.inf
+    with pytest.raises(ConfigError, match="sweep.objective: unknown tag 'modes/kll'.*'modes/kl'"):
+        jobs(tmp_path, 1, **{"sweep.objective": "modes/kll"})

@@ -10,6 +10,8 @@ from typing import Any
 from wganbench.config.convert import check_range, convert_fields
 from wganbench.config.errors import ConfigError
 from wganbench.config.schema import RunConfig, TrainConfig
+from wganbench.records.tags import tag_for
+from wganbench.registry import UnknownName
 
 COEFFICIENT_RANGES: dict[str, dict[str, float]] = {
     "gp_lambda": {"least": 0},
@@ -33,6 +35,11 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
             raise ConfigError(f"loss.{name} must be finite; got {value}")
     check_train(config.train, config.loss.n_critic)
     check_names(config)
+    if config.sweep.objective != "auto":
+        try:
+            tag_for(config.sweep.objective)
+        except UnknownName as error:
+            raise ConfigError(f"sweep.objective: {error}") from error
     return config
 
 

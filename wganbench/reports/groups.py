@@ -93,10 +93,11 @@ def rank(key: str) -> int:
 def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
     """Groups, and the keys that differ inside them all the same, when ``by`` says how to group.
 
-    Raises ConfigError for a key that no run has, and for runs on unlike data, unless
-    ``by`` names it.
+    A group such as ``loss`` stands for its name. Raises ConfigError for a key that no run has,
+    and for runs on unlike data, unless ``by`` names it.
     """
     known = sorted({key for run in runs for key in run.settings})
+    by = [f"{key}.name" if f"{key}.name" in known else key for key in by]
     for key in by:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)

@@ -98,6 +98,10 @@ def launch(
     return [ended.get(job.folder) or standing(job) for job in jobs]
 
 
+DISTANCES = ("wasserstein/exact", "fidelity/fid")
+"""Of points, and of pictures."""
+
+
 def train_alone(job: Job) -> float:
     """One job as a stack of its own, for launchers that are not ours."""
     add_jobs(job.folder.parent, [job])
@@ -105,8 +109,13 @@ def train_alone(job: Job) -> float:
 
 
 def objective(job: Job, outcome: RunOutcome) -> float:
-    """What an optimiser minimises: the final value of ``sweep.objective``; inf without one."""
-    return outcome.metrics.get(job.config.sweep.objective, math.inf)
+    """What an optimiser minimises: the final value of ``sweep.objective``; inf without one.
+
+    ``auto`` is the distance that its data have.
+    """
+    wanted = job.config.sweep.objective
+    tags = DISTANCES if wanted == "auto" else (wanted,)
+    return next((outcome.metrics[tag] for tag in tags if tag in outcome.metrics), math.inf)
 
 
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
