@@ -156,9 +156,33 @@ def test_at_an_equal_budget_the_last_evaluation_within_it_counts(tmp_path: Path)
     assert value_at(gp, "wasserstein/exact", At("critic_steps", 100.0)) == pytest.approx(1 / 20)
     assert value_at(bce, "wasserstein/exact", At("critic_steps", 100.0)) is None, "never so far"
     assert value_at(gp, "wasserstein/exact", None) == 0.01
+
+
+def test_the_share_that_covers_all_is_that_at_the_budget(tmp_path: Path) -> None:
+    for seed, counts in enumerate([(8, 8), (3, 8), (3, 8)]):
+        rows = [
+            (step, {"budget/critic_steps": float(step), "modes/covered": float(count)})
+            for step, count in zip((10, 20), counts, strict=True)
+        ]
+        final = {"budget/critic_steps": 20.0, "modes/covered": 8.0}
+        leave_run(tmp_path, "gp", seed, final, rows=rows, step=20)
+    runs = find_runs([tmp_path])
+    shares = [
+        compare(runs, at=at).rows[0].all_modes
+        for at in (None, At("critic_steps", 10), At("critic_steps", 20), At("critic_steps", 99))
+    ]
+    assert [share and (share.value, share.n) for share in shares] == [
+        (1, 3), (pytest.approx(1 / 3), 3), (1, 3), None,
+    ]  # fmt: skip
+
+
+def test_budgets_that_differ_are_told(tmp_path: Path) -> None:
+    with_budget(tmp_path, "bce", 1)
+    with_budget(tmp_path, "gp", 5)
+    runs = find_runs([tmp_path])
     note = compare(runs).notes[-1]
     assert "equal generator steps" in note and "critic steps 40 to 200" in note
-    assert compare(runs, at=at).notes[-1].startswith("at 40 critic steps")
+    assert compare(runs, at=parse_at("critic_steps", runs)).notes[-1].startswith("at 40 critic steps")
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def test_a_clear_winner_is_named_with_its_intervals(tmp_path: Path) -> None:
         "[0.63, 1.00] (Holm's p = 0.016, paired seeds).",
     ]
     assert lines[4:7] == [
-        "bce covers every mode at the end of 0 of 8 finished runs (95 % interval 0.00 to 0.37).",
-        "gp covers every mode at the end of 5 of 8 finished runs (95 % interval 0.24 to 0.91).",
+        "bce covers every mode in 0 of 8 finished runs (95 % interval 0.00 to 0.37).",
+        "gp covers every mode in 5 of 8 finished runs (95 % interval 0.24 to 0.91).",
         "No run diverged, of 16 that finished.",
     ]
     assert lines[7:] == [f"{comparison.notes[-1].capitalize()}."]
@@ -186,8 +186,8 @@ def test_ties_are_shared_and_not_called_equal(tmp_path: Path) -> None:
         "No group is best beyond doubt in modes/covered: bce and gp share the highest mean, 8.",
         "Run by run, no difference in modes/covered was shown between bce and gp (Holm's p = "
         "1.000).",
-        "bce covers every mode at the end of 6 of 6 finished runs (95 % interval 0.54 to 1.00).",
-        "gp covers every mode at the end of 6 of 6 finished runs (95 % interval 0.54 to 1.00).",
+        "bce covers every mode in 6 of 6 finished runs (95 % interval 0.54 to 1.00).",
+        "gp covers every mode in 6 of 6 finished runs (95 % interval 0.54 to 1.00).",
     ]
 
 
@@ -214,7 +214,7 @@ def test_many_groups_are_counted(tmp_path: Path) -> None:
     assert len(lines) < 12
     pairs = "0 of 91 pairs of groups (Holm's p below 0.05)"
     assert f"Run by run, a difference in modes/covered was shown between {pairs}." in lines
-    assert "0 of 14 groups cover every mode at the end of all finished runs." in lines
+    assert "0 of 14 groups cover every mode in all finished runs." in lines
 
 
 def test_claims_point_at_the_figure_about_them(tmp_path: Path) -> None:

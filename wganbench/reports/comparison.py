@@ -149,16 +149,20 @@ def make_row(group: Group, metrics: Sequence[str], at: At | None) -> Row:
             mean_interval(finite),
             iqm_interval(finite),
         )
-    return Row(group, cells, all_modes_share(group))
+    return Row(group, cells, all_modes_share(group, at))
 
 
-def all_modes_share(group: Group) -> Estimate | None:
-    """Share of the finished runs that cover every mode of their data; diverged ones do not."""
-    modes, runs = group.mode_count, group.finished
-    if modes is None or not runs:
+def all_modes_share(group: Group, at: At | None = None) -> Estimate | None:
+    """Share of the finished runs that cover every mode of their data; diverged ones do not.
+
+    At a budget, of those that have spent it.
+    """
+    modes = group.mode_count
+    covered = [0 if run.diverged else value_at(run, "modes/covered", at) for run in group.finished]
+    known = [count for count in covered if count is not None]
+    if modes is None or not known:
         return None
-    hits = sum(not run.diverged and run.final.get("modes/covered", 0) >= modes for run in runs)
-    return share_interval(hits, len(runs))
+    return share_interval(sum(count >= modes for count in known), len(known))
 
 
 def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:

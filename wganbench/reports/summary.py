@@ -234,12 +234,12 @@ def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sen
     shares = [(i, row, row.all_modes) for i, row in enumerate(rows) if row.all_modes is not None]
     if len(shares) > MANY:
         whole = sum(share.value == 1 for _, _, share in shares)
-        text = f"{whole} of {len(shares)} groups cover every mode at the end of all finished runs."
+        text = f"{whole} of {len(shares)} groups cover every mode in all finished runs."
         yield Sentence(text, (*to_groups(), *figure))
         return
     for position, row, share in shares:
         hits = round(share.value * share.n)
-        text = f"{name(row)} covers every mode at the end of {hits} of {share.n} finished runs"
+        text = f"{name(row)} covers every mode in {hits} of {share.n} finished runs"
         yield Sentence(f"{text} ({bounds_text(share)}).", (*to_groups(position), *figure))
 
 
