@@ -22,7 +22,7 @@ from textbook import TextbookGAN, dcgan_critic, dcgan_generator
 from torch import Tensor, nn
 
 from wganbench.config import RunConfig, compose
-from wganbench.data import images
+from wganbench.data import images, packaged_images
 from wganbench.networks import initial_parameters
 from wganbench.training.device import fitting_threads
 from wganbench.training.stack import Stack
@@ -60,7 +60,7 @@ def config(width: int, seed: int, precision: str, compile_: str) -> RunConfig:
 
 def textbook(width: int) -> TextbookGAN:
     torch.manual_seed(0)
-    target, draw = images.load_digits(0.2, None, 0), torch.Generator().manual_seed(0)
+    target, draw = packaged_images.load_digits(0.2, 0), torch.Generator().manual_seed(0)
     modules = dcgan_critic(width), dcgan_generator(LATENT, width)
     for module in modules:
         start(module, draw)
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true")
     arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
-    images.load_digits = enlarge(images.load_digits)
+    packaged_images.load_digits = enlarge(packaged_images.load_digits)
     if arguments.loss_steps:
         same_loss(arguments.width, arguments.loss_steps)
     sides = [

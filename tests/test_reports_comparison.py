@@ -182,7 +182,9 @@ def test_budgets_that_differ_are_told(tmp_path: Path) -> None:
     runs = find_runs([tmp_path])
     note = compare(runs).notes[-1]
     assert "equal generator steps" in note and "critic steps 40 to 200" in note
-    assert compare(runs, at=parse_at("critic_steps", runs)).notes[-1].startswith("at 40 critic steps")
+    assert (
+        compare(runs, at=parse_at("critic_steps", runs)).notes[-1].startswith("at 40 critic steps")
+    )
 
 
 @pytest.mark.parametrize(

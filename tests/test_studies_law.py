@@ -95,6 +95,7 @@ def test_holm_over_the_scoreboard_takes_back_what_is_not_sure_enough() -> None:
     alone, both = corrected([weak]), corrected([weak, weak, strong])
     assert alone[0].word == "supported"
     assert [found.word for found in both] == ["undecided", "undecided", "supported"]
+    assert [found.alone for found in both] == ["supported", "supported", ""]
     assert both[0].p_value == pytest.approx(0.06) and "Holm" in both[0].notes[-1]
     untested = verdict(UNIVERSAL, 0.2, 0.3, 0.11)
     assert corrected([untested, weak])[0] == untested

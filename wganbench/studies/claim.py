@@ -104,3 +104,5 @@ class Verdict:
     method: str
     why: str
     notes: tuple[str, ...] = field(default=())
+    alone: str = ""
+    """What the word was before a scoreboard's correction, where that changed it."""

@@ -149,7 +149,8 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
         verdict = replace(verdicts[i], p_value=p_value)
         if verdict.word in (SUPPORTED, REFUTED) and p_value >= 1 - LEVEL:
             note = f"{verdict.word} alone, but not after Holm's correction over {len(tested)} tests"
-            verdict = replace(verdict, word=UNDECIDED, notes=(*verdict.notes, note))
+            notes = (*verdict.notes, note)
+            verdict = replace(verdict, word=UNDECIDED, notes=notes, alone=verdict.word)
         result[i] = verdict
     return result
 

@@ -70,7 +70,7 @@ LAW = (
     "claim is supported when its 95 % interval lies above 0 and the estimate reaches the smallest "
     "effect of interest, refuted when the whole interval lies below that effect, else undecided. "
     "A quantitative claim is held against the stated value. p-values carry Holm's correction over "
-    "all rows."
+    "all rows; “alone” is what a claim's own interval says without it."
 )
 
 
@@ -92,7 +92,7 @@ def line(verdict: Verdict) -> Line:
     return Line(
         claim.text,
         (
-            Entry(verdict.word),
+            Entry(verdict.word + (f" (alone: {verdict.alone})" if verdict.alone else "")),
             Entry(f"{number(verdict.value)} {claim.unit}", verdict.value),
             Entry(interval(verdict)),
             Entry(needed),
