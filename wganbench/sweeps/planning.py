@@ -14,8 +14,9 @@ from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
 from wganbench.training.grouping import static_settings
 from wganbench.training.recorder import FINISHED
 
-CPU_LIMIT = 32
-"""Runs in a stack on a CPU: a longer one gains nothing more, and holds its results back."""
+CPU_LIMIT = 16
+"""Runs in a stack on a CPU: a longer one outgrows the cores' own caches, and a run in it takes
+longer by 4 to 30 % at 32 and 20 to 50 % at 64 (scripts/bench_sweep.py --only stacks)."""
 
 
 @dataclass(frozen=True)
