@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging
 import shutil
@@ -53,10 +54,11 @@ def compiled(
         return program
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    if device.type == "cpu":
-        threading.Thread(target=_find_vector_instructions, daemon=True).start()
     # Not at the head: whoever does not compile need not wait for the compiler's modules.
     from torch._dynamo.exc import TorchDynamoException
+
+    if device.type == "cpu":
+        _try_vector_instructions()
 
     fast = _compile(program, _options(device))
     choice: list[Callable[..., Any]] = []
@@ -77,17 +79,27 @@ def compiled(
     return first_time_careful
 
 
-def _find_vector_instructions() -> None:
-    """Tries the processor's vector instructions out while the program is still being traced.
+def _try_vector_instructions() -> None:
+    """Start to try the processor's vector instructions out, while the program is being traced.
 
     torch builds small libraries for that, the first time on a machine, and would do it when
     it needs the answer: 7 of 35 seconds with nothing else to do. It keeps the answer, and a
     torch that has no such question is left alone.
     """
     try:
+        # Before the thread, all that it needs: torch's modules import each other in circles,
+        # which two threads that enter them at once do not survive.
+        for module in ("torch._inductor.compile_fx", "torch.utils.cpp_extension"):
+            importlib.import_module(module)
         from torch._inductor.cpu_vec_isa import pick_vec_isa
+    except ImportError:
+        return
+    threading.Thread(target=_quietly, args=(pick_vec_isa,), daemon=True).start()
 
-        pick_vec_isa()
+
+def _quietly(question: Callable[[], object]) -> None:
+    try:
+        question()
     except Exception:  # whatever is wrong, compiling itself will say it
         logging.getLogger(__name__).debug("vector instructions were not tried", exc_info=True)
 
