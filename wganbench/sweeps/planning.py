@@ -15,8 +15,8 @@ from wganbench.training.grouping import static_settings
 from wganbench.training.recorder import FINISHED
 
 CPU_LIMIT = 16
-"""Runs in a stack on a CPU: a longer one outgrows the cores' own caches, and a run in it takes
-longer by 4 to 30 % at 32 and 20 to 50 % at 64 (scripts/bench_sweep.py --only stacks)."""
+"""Runs in a stack on a CPU: in a longer one a run took longer, by 4 to 30 % at 32 and 20 to 50 %
+at 64 (scripts/bench_sweep.py --only stacks, gp in fp32, widths 16 to 128, once each)."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -79,12 +80,13 @@ def compiled(
     return first_time_careful
 
 
+@cache
 def _try_vector_instructions() -> None:
     """Start to try the processor's vector instructions out, while the program is being traced.
 
     torch builds small libraries for that, the first time on a machine, and would do it when
-    it needs the answer: 7 of 35 seconds with nothing else to do. It keeps the answer, and a
-    torch that has no such question is left alone.
+    it needs the answer: 7 of 35 seconds with nothing else to do. Once in a process: a stack
+    compiles two programs. It keeps the answer, and a torch that has no such question is left alone.
     """
     try:
         # Before the thread, all that it needs: torch's modules import each other in circles,
