@@ -16,7 +16,7 @@ import statistics
 from pathlib import Path
 
 import torch
-from tune import UNITS, steps_for
+from tune import reported_units, steps_for
 
 from wganbench.config import RunConfig, compose, run_folder
 from wganbench.data import load
@@ -35,7 +35,7 @@ def configs(
     base += ["evaluate.every_n_steps=0", "evaluate.final_draws=5"]
     if settings == "paper":
         n_critic = compose([*base, "tuned=none"]).loss.n_critic
-        base += ["tuned=none", f"train.steps={steps_for(loss, n_critic, UNITS)}"]
+        base += ["tuned=none", f"train.steps={steps_for(loss, n_critic, reported_units(data))}"]
     return [compose([*base, *extra, f"seed={seed}"]) for seed in seeds]
 
 

@@ -8,7 +8,8 @@ batch, counted as `COST` says, so a loss with cheaper steps takes more of them. 
 halving: every random trial on two tuning seeds at an eighth of the compute, the best
 quarter of them at a half, the best two on all five seeds at the whole, and with them the
 two that were known before: what is good after an eighth need not be good at the end.
-Tuning seeds are 100-104; no reported figure uses them. A search that was stopped goes on
+Tuning seeds are 100-104; no reported figure uses them. Of data with more modes the winner then
+trains `TIMES` as long as it did in the search. A search that was stopped goes on
 after the last stage in its JSON file.
 Score: mean over seeds of modes/coverage x modes/high_quality (protocol veegan, n = 2 500),
 times floor / exact W1 where that is below 1: stray samples hide in W1 and uneven modes in
@@ -35,7 +36,10 @@ from wganbench.training.stack import Stack
 
 SEEDS = (100, 101, 102, 103, 104)
 UNITS = 480_000
-"""Compute of a full run: 8 000 generator steps of WGAN-GP with n_critic 5."""
+"""Compute of the search's full run: 8 000 generator steps of WGAN-GP with n_critic 5."""
+
+TIMES = {"ring8": 1, "grid25": 2}
+"""How many times that the winner and every reported run train: 25 modes ask for more."""
 
 STAGES = ((1.0, 2, 1 / 8), (0.25, 2, 1 / 2), (0.0, 5, 1.0))
 """Share of the trials that come so far (two at least), on how many seeds, at what compute."""
@@ -107,6 +111,11 @@ def steps_for(loss: str, n_critic: int, units: float) -> int:
     """Generator steps that cost ``units`` passes, a multiple of 500."""
     critic = COST["penalised" if RECIPES[loss].penalty else "plain"]
     return max(500, round(units / (n_critic * critic + COST["generator"]) / 500) * 500)
+
+
+def reported_units(data: str) -> float:
+    """Compute of a run in the README's table, the same for every loss."""
+    return UNITS * TIMES.get(data, 1)
 
 
 def configure(
@@ -226,13 +235,15 @@ def write_tuned(data: str, loss: str, trial: dict[str, object], command: str) ->
     for key, value in (FIXED | trial).items():
         group, name = key.split(".")
         groups[group].append(f"  {name}: {value}")
-    steps = steps_for(loss, int(trial["loss.n_critic"]), UNITS)  # type: ignore[call-overload]
+    steps = steps_for(loss, int(trial["loss.n_critic"]), reported_units(data))  # type: ignore[call-overload]
     groups["train"].append(f"  steps: {steps}")
     head = [
         "# @package _global_",
         f"# {loss} on {data}: the best of its search on tuning seeds 100-104.",
         f"# python scripts/tune.py {command}",
     ]
+    if TIMES.get(data, 1) > 1:
+        head.append(f"# The search's runs had 1/{TIMES[data]} of these steps.")
     body = [line for group, lines in groups.items() for line in (f"{group}:", *lines)]
     path = Path(__file__).parent.parent / "conf" / "tuned" / f"{loss}-{data}.yaml"
     path.write_text("\n".join([*head, *body]) + "\n")
