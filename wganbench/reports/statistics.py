@@ -43,8 +43,9 @@ def mean_interval(values: Values, level: float = 0.95) -> Estimate:
     """Mean and Student's t interval: mean +- t(n - 1) s / sqrt(n).
 
     Runs that diverged (nan, inf) have no value to average: they are left out, and the note
-    says so. Exact for normal data; of lognormal data (sigma 1) with n = 10 it covers the
-    mean in 84 % of the cases instead of 95: for skewed values take `iqm_interval`.
+    says so. Exact for normal data; of skewed data with n = 10 it covers the mean less often
+    than in 95 of 100 cases: exponential (skewness 2) 90 %, lognormal of sigma 0.5 (1.8) 92 %, of
+    sigma 1 (6.2) 84 %. For strongly skewed values take `iqm_interval`.
     Raises ValueError for a level outside (0, 1).
 
     >>> answer = mean_interval([1, 2, 3])
