@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torchvision.datasets import CIFAR10, FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from wganbench.data import downloaded_images, load
+from wganbench.data.contents import contents_digest
 from wganbench.data.idx import read_idx
 from wganbench.data.images import Images
 
@@ -369,3 +372,54 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     grey(tmp_path / "few", ["a/1.png", "a/2.png", "a/3.png", "a/4.png", "b/5.png"])
     with pytest.raises(ValueError, match=r"data\.held_out_share=.* 1 pictures of the class 'b'"):
         folder_images(tmp_path / "few", held_out_share=0.4)
+
+
+# What a folder holds, in one number.
+
+
+def test_a_folder_is_known_by_the_names_and_bytes_of_its_files(tmp_path: Path) -> None:
+    def digest() -> str | None:
+        return contents_digest({"path": str(folder)})
+
+    def write(name: str, contents: bytes) -> None:
+        clock.append(clock[-1] + 10**9)  # a file system's own clock may not tick in between
+        (folder / name).write_bytes(contents)
+        os.utime(folder / name, ns=(clock[-1], clock[-1]))
+
+    clock = [10**18]
+    folder = tmp_path / "pictures"
+    (folder / "cats").mkdir(parents=True)
+    write("cats/one.png", b"first")
+    write("two.png", b"second")
+    before = digest()
+    assert before == sha256(b"cats/one.png\x005\x00first" + b"two.png\x006\x00second").hexdigest()
+
+    write("two.png", b"second")
+    assert digest() == before, "touched is not changed"
+    write("two.png", b"Second")
+    assert digest() not in (None, before), "other bytes, as many of them"
+    write("two.png", b"second")
+    assert digest() == before
+    (folder / "two.png").rename(folder / "three.png")
+    assert digest() not in (None, before), "another name"
+    (folder / "three.png").rename(folder / "two.png")
+    (folder / "cats" / "new.png").touch()
+    assert digest() not in (None, before), "one more"
+
+
+def test_a_folder_is_read_once_for_all_runs_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    plain = Path.open
+    (tmp_path / "one.png").write_bytes(b"first")
+    monkeypatch.setattr(
+        Path, "open", lambda path, *rest: (opened.append(path), plain(path, *rest))[1]
+    )
+    answers = {contents_digest({"path": str(tmp_path)}) for _ in range(3)}
+    assert len(answers) == 1 and opened == [tmp_path / "one.png"]
+
+
+def test_there_is_no_number_without_data(tmp_path: Path) -> None:
+    assert contents_digest({}) is None
+    assert contents_digest({"path": str(tmp_path / "gone")}) is None

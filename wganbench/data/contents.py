@@ -15,27 +15,27 @@ PART = 2**24
 def contents_digest(options: Mapping[str, Any]) -> str | None:
     """SHA-256, in hex, of what lies under ``data.path``; None without one, or if it is gone.
 
-    Of a file the bytes; of a folder the names and sizes of its files.
+    Of a file its bytes; of a folder the name, length and bytes of every file in it.
     """
     if "path" not in options:
         return None
     path = Path(str(options["path"])).expanduser()
     try:
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            rows = [f"{file.relative_to(path)} {file.stat().st_size}" for file in files]
-            return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-        state = path.stat()
-        return _of_file(path, state.st_mtime_ns, state.st_size)
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        states = [(file, file.stat()) for file in files if not file.is_dir()]
+        return _read(path, tuple((file, s.st_mtime_ns, s.st_size) for file, s in states))
     except OSError:
         return None
 
 
 @lru_cache(maxsize=4)
-def _of_file(path: Path, modified: int, size: int) -> str:
-    """Read once in a process, however many runs a sweep has, unless it changes meanwhile."""
+def _read(path: Path, states: tuple[tuple[Path, int, int], ...]) -> str:
+    """Read once in a process, however many runs a sweep has, unless a file changes meanwhile."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(PART):
-            digest.update(part)
+    for file, _, size in states:
+        if file != path:
+            digest.update(f"{file.relative_to(path).as_posix()}\0{size}\0".encode())
+        with file.open("rb") as opened:
+            while part := opened.read(PART):
+                digest.update(part)
     return digest.hexdigest()
