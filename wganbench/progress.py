@@ -75,7 +75,7 @@ def summary(values: Sequence[Mapping[str, float]]) -> str:
     if exact:
         parts.append(f"W1 {max(exact):.3f}")
     if speed:
-        parts.append(f"{speed[0]:.0f} steps/s")
+        parts.append(f"{speed[0]:.4g} steps/s")
     return "  ".join(parts)
 
 

@@ -135,7 +135,7 @@ class SweepView:
             figures = (
                 (row.best("modes/covered", "high"), ".0f"),
                 (row.best("wasserstein/exact", "low"), ".3f"),
-                (row.best("speed/steps_per_second", "high"), ".0f"),
+                (row.best("speed/steps_per_second", "high"), ".4g"),
             )
             table.add_row(
                 row.where,
