@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_configs import tiny
 
-from wganbench.config import ConfigError, run_id
+from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
 from wganbench.records.lock import RunLock
 from wganbench.sweeps import estimate, launch, ledger, local
 from wganbench.sweeps.estimate import estimate_seconds
-from wganbench.sweeps.footprint import Footprint, Meter, footprint
+from wganbench.sweeps.footprint import CONVOLUTION_BYTES, Footprint, Meter, footprint
 from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
 from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.local import LocalCrew
@@ -145,6 +145,13 @@ def test_a_footprint_grows_with_the_runs_and_the_batch() -> None:
     assert larger.run_bytes > 4 * small.run_bytes
     # A penalised step differentiates twice.
     assert footprint(tiny("wasserstein")).flops < small.flops
+
+
+def test_convolutions_need_room_beside_their_tensors() -> None:
+    config = compose(["data=digits", "network=dcgan8", "loss=gp", "train.batch_size=8"])
+    pictures = footprint(config)
+    assert CONVOLUTION_BYTES <= pictures.fixed_bytes <= 1.05 * CONVOLUTION_BYTES
+    assert footprint(tiny("gp")).fixed_bytes < CONVOLUTION_BYTES / 100
 
 
 def test_as_many_runs_fit_as_memory_holds() -> None:
