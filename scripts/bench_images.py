@@ -6,7 +6,8 @@ WGAN-GP, DCGAN for 28 x 28 pixels (two convolutions of 64 and 128 channels), bat
 n_critic 5, on digits enlarged to 28 x 28. Sides alternate, and each figure is a median
 over the repeats, because the machine is shared; ratios are what counts. Times are the
 process's own CPU time with ``--cpu-time``, for a machine that others use at the same time.
-First it checks that both sides reach the same loss.
+First it checks that both sides reach the same loss. The share of the data path is that of drawing
+reals, latents and mixing weights for the critic's steps, a whole block of them, in our iteration.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from wganbench.data import images, packaged_images
 from wganbench.networks import initial_parameters
 from wganbench.training.device import fitting_threads
 from wganbench.training.stack import Stack
+from wganbench.training.streams import BLOCK_STEPS
 
 BATCH, N_CRITIC, LATENT, RATE, BETAS = 64, 5, 100, 1e-4, (0.0, 0.9)
 SIZE = 28
@@ -109,6 +111,17 @@ def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> floa
     return (clock() - begin) * 1e3
 
 
+def drawing(stack: Stack, clock: Callable[[], float]) -> float:
+    """Milliseconds a run in which an iteration's batches for the critic are drawn."""
+    first = 1000 * BLOCK_STEPS  # of a block that training has not reached
+
+    def whole_block() -> None:
+        for step in range(BLOCK_STEPS):
+            stack._critic_batch(first + step)
+
+    return milliseconds(whole_block, clock) * N_CRITIC / BLOCK_STEPS / len(stack.configs)
+
+
 def bench(
     width: int, repeats: int, sides: list[tuple[int, str, str]], clock: Callable[[], float]
 ) -> None:
@@ -131,10 +144,12 @@ def bench(
     print(f"width {width}: textbook loop {statistics.median(base):.1f} ms an iteration")
     for (runs, precision, compile_), measured in times.items():
         ratio = statistics.median(t / o for t, o in zip(base, measured, strict=True))
+        data = drawing(stacks[runs, precision, compile_], clock) / statistics.median(measured)
         how = "compiled" if compile_ == "true" else "eager"
         print(
             f"  {runs} run{'s' if runs > 1 else ' '} {precision} {how:8}: "
-            f"{statistics.median(measured):7.1f} ms a run, {ratio:5.2f}x",
+            f"{statistics.median(measured):7.1f} ms a run, {ratio:5.2f}x, "
+            f"data path {data:.1%}",
             flush=True,
         )
 
