@@ -169,6 +169,18 @@ def test_diverged_runs_refute_that_nothing_collapses() -> None:
     assert len(figure.axes) == 4
 
 
+def test_the_order_of_events_has_axes_only_where_modes_were_lost() -> None:
+    common = planted(bce=0.2, wasserstein=0.02, bce_gp=0.95, gp=0.95)
+    none = {"bce": [Order(None, 100, None, 1.0)] * 2}
+    panel = collapse_figure(common, {}, none, {}).axes[3]
+    (said,) = [text.get_text() for text in panel.texts]
+    assert "no seed lost a mode" in said and "bce: 0 of 2" in said
+    assert not panel.axison and not panel.lines
+    late = {"bce": [Order(300, 500, None, 1.0)]}
+    panel = collapse_figure(common, {}, late, {}).axes[3]
+    assert panel.axison and panel.get_xlim()[1] > 500, "a drop after the loss is not cut off"
+
+
 # Numbers with bounds.
 def test_equal_values_still_have_an_interval_and_it_is_wide() -> None:
     found = bounded_interval([1.0] * 10, -1.0, 1.0)

@@ -30,6 +30,8 @@ OBJECTIVES = {"BCE": ("bce", "bce_gp"), "W": ("wasserstein", "gp")}
 SPREAD = 0.12
 """How far apart the seeds of an arm are drawn, in steps of the axis."""
 
+EVENTS = "What came first? (seeds that lost modes)"
+
 
 def look(loss: str) -> Look:
     """Colour by loss, as everywhere; line style and marker tell it apart in grey."""
@@ -57,12 +59,15 @@ def collapse_figure(
 
 def draw_interaction(axes: Axes, common: Mapping[str, Sequence[Outcome]]) -> None:
     """A line for each objective, from without to with the penalty; a dot a seed."""
+    lines = {name: [np.mean([o.coverage for o in common[arm]]) for arm in arms]
+             for name, arms in OBJECTIVES.items()}  # fmt: skip
+    upper = max(lines, key=lambda name: sum(lines[name]))
     for place, (objective, arms) in enumerate(OBJECTIVES.items()):
-        means = [np.mean([o.coverage for o in common[arm]]) for arm in arms]
+        means, above = lines[objective], objective == upper
         axes.plot([0, 1], means, color="#222222", linestyle=LINES[place], linewidth=1.4, zorder=2)
-        middle = (means[0] + means[1]) / 2
-        axes.annotate(objective, (0.5, middle), xytext=(0, 5), textcoords="offset points",
-                      ha="right", fontsize=10)  # fmt: skip
+        axes.annotate(objective, (0.5, sum(means) / 2), xytext=(-6, 6) if above else (6, -6),
+                      textcoords="offset points", ha="right" if above else "left",
+                      va="bottom" if above else "top", fontsize=10)  # fmt: skip
         for x, arm in enumerate(arms):
             draw_seeds(axes, x + (place - 0.5) * 0.16, arm, common[arm])
     axes.set_xticks([0, 1], ["no penalty", "gradient penalty"])
@@ -121,7 +126,16 @@ def draw_events(axes: Axes, orders: Mapping[str, Sequence[Order]]) -> None:
 
     Seeds whose feedback never dropped stand at the right end.
     """
-    last = max((o.loss for own in orders.values() for o in own if o.loss is not None), default=1)
+    counts = [f"{loss}: {sum(o.loss is not None for o in own)} of {len(own)}"
+              for loss, own in orders.items()]  # fmt: skip
+    seen = [(o.feedback, o.loss) for own in orders.values() for o in own if o.loss is not None]
+    if not seen:
+        text = "no seed lost a mode that it had held\n\n" + "\n".join(counts)
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
+        plain(axes, EVENTS, "", "")
+        axes.set_axis_off()
+        return
+    last = max(step for pair in seen for step in pair if step is not None)
     never = 1.15 * last
     for loss in [loss for loss in LOSSES if loss in orders]:
         style = look(loss)
@@ -134,10 +148,7 @@ def draw_events(axes: Axes, orders: Mapping[str, Sequence[Order]]) -> None:
     axes.set(xlim=(0, 1.22 * last), ylim=(0, 1.12 * last))
     axes.text(0.02, 0.97, "above the line: the drop came first", transform=axes.transAxes,
               va="top", fontsize=8.5)  # fmt: skip
-    counts = [f"{loss}: {sum(o.loss is not None for o in own)} of {len(own)}"
-              for loss, own in orders.items()]  # fmt: skip
     axes.text(0.03, 0.9, "seeds that lost a mode\n" + "\n".join(counts), va="top", fontsize=8.5,
               transform=axes.transAxes)  # fmt: skip
     axes.text(0.99, 0.03, "never\ndropped", transform=axes.transAxes, ha="right", fontsize=8.5)
-    plain(axes, "What came first? (seeds that lost modes)", "step at which feedback drops",
-          "step of the first lasting loss")  # fmt: skip
+    plain(axes, EVENTS, "step at which feedback drops", "step of the first lasting loss")
