@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +30,8 @@ from wganbench.cli import main
 from wganbench.config.identity import run_id
 from wganbench.records import events
 from wganbench.records.events import EventLog, cut_events
-from wganbench.records.hparams_page import arrange
+from wganbench.records.folder import read_run
+from wganbench.records.hparams_page import arrange, final_values, with_finals
 from wganbench.records.layout import CHARTS
 from wganbench.training import finish, loop
 from wganbench.training.recorder import hyperparameters
@@ -219,6 +221,32 @@ def test_what_differs_and_the_final_figures_stand_first() -> None:
     assert len(experiment.hparam_infos) == 6, "TensorBoard's own is left as it was"
 
 
+@dataclass(frozen=True)
+class Point:
+    step: int
+    wall_time: float
+    value: float
+
+
+def test_finished_runs_show_their_final_figures(tmp_path: Path) -> None:
+    last = {"modes/covered": Point(8, 1.5, 5.0), "loss/critic": Point(9, 2.5, -1.0)}
+    assert with_finals(last, {"modes/covered": 7.0, "unseen": 1.0}) == {
+        "modes/covered": Point(8, 1.5, 7.0),
+        "loss/critic": Point(9, 2.5, -1.0),
+    }
+
+    def stored(content: object) -> dict[str, float]:
+        (tmp_path / "run.json").write_text(json.dumps(content))
+        return final_values(tmp_path)
+
+    metrics = {"modes/covered": 7, "wasserstein/exact": None, "modes/kl": "<script>"}
+    assert stored({"status": "completed", "metrics": metrics}) == {"modes/covered": 7.0}
+    assert stored({"status": "running", "metrics": metrics}) == {}
+    assert stored({"status": "completed", "metrics": [1]}) == stored([1]) == {}
+    (tmp_path / "run.json").write_text("{")
+    assert final_values(tmp_path) == final_values(tmp_path / "no run") == {}
+
+
 # In a browser: three losses, three seeds each.
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
@@ -276,8 +304,10 @@ def test_the_hparams_page_has_a_row_a_run_and_the_columns_that_matter(
     assert {"modes/covered", "modes/high_quality", "wasserstein/exact"} <= set(header)
     seen = [(row[2], float(row[3])) for row in table]
     assert seen == [(loss, float(seed)) for loss in LOSSES for seed in SEEDS]
-    covered = header.index("modes/covered")
-    assert all(0 <= float(row[covered]) <= 8 for row in table)
+    for tag in ("modes/covered", "wasserstein/exact"):
+        shown = {row[0]: float(row[header.index(tag)]) for row in table}
+        final = {name: read_run(names[0] / name)["metrics"][tag] for name in names[1]}
+        assert shown == pytest.approx(final, rel=1e-3), "of the final evaluation"
 
 
 @pytest.mark.slow

@@ -1,8 +1,12 @@
-"""How TensorBoard's HParams page chooses and orders its columns when we serve it."""
+"""TensorBoard's HParams page as we serve it: its columns, and finished runs' final figures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from wganbench.records.folder import read_run
 
 SWEPT = ("loss", "seed", "loss.", "data", "network", "train.")
 """What stands first among the settings in which runs differ.
@@ -80,8 +84,30 @@ def place(name: str, order: tuple[str, ...]) -> int:
     return order.index(group) if "." in name and group in order else len(order)
 
 
+def final_values(folder: Path) -> dict[str, float]:
+    """A completed run's figures by tag as run.json has them; of any other folder none."""
+    try:
+        stored = read_run(folder)
+    except (OSError, ValueError):
+        return {}
+    metrics = stored.get("metrics")
+    if stored.get("status") != "completed" or not isinstance(metrics, dict):
+        return {}
+    return {tag: float(v) for tag, v in metrics.items() if isinstance(v, int | float)}
+
+
+def with_finals(last: Mapping[str, Any], final: Mapping[str, float]) -> dict[str, Any]:
+    """The last points of a run's curves, those of the final evaluation with its value."""
+    return {
+        tag: type(point)(step=point.step, wall_time=point.wall_time, value=final[tag])
+        if tag in final
+        else point
+        for tag, point in last.items()
+    }
+
+
 def arranged(plugin: Any) -> Any:
-    """TensorBoard's class for the HParams page, made to arrange its columns."""
+    """TensorBoard's class for the HParams page, made to show what is said here."""
     from tensorboard.plugins.hparams.backend_context import (  # type: ignore[import-untyped, unused-ignore]
         Context,
     )
@@ -91,6 +117,10 @@ def arranged(plugin: Any) -> Any:
 
         def experiment_from_metadata(self, *args: Any, **kwargs: Any) -> Any:
             return arrange(super().experiment_from_metadata(*args, **kwargs))
+
+        def read_last_scalars(self, *args: Any, **kwargs: Any) -> Any:
+            runs, below = super().read_last_scalars(*args, **kwargs), Path(self._tb_context.logdir)
+            return {run: with_finals(last, final_values(below / run)) for run, last in runs.items()}
 
     class ArrangedPage(plugin):  # type: ignore[misc, unused-ignore]
         """The page with that in place of its own."""
