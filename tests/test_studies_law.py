@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from wganbench.studies.claim import Claim, Evidence, Verdict
-from wganbench.studies.law import corrected, judge, power, underpowered
+from wganbench.studies.law import corrected, judge, power, seeds_needed, underpowered
 
 BASE = Claim(
     "c", "a claim", "a source", "comparative", "a statistic", "share", smallest=0.1, spread=0.1
@@ -115,6 +115,15 @@ def test_power_is_a_lower_bound_of_what_simulation_finds() -> None:
     assert underpowered(replace(BASE, spread=0.3), 5)
     assert not underpowered(replace(BASE, spread=0.05), 5)
     assert underpowered(UNIVERSAL, 2) and not underpowered(UNIVERSAL, 3)
+
+
+def test_the_seeds_that_a_claim_takes() -> None:
+    weak = replace(BASE, spread=0.3)
+    needed = seeds_needed(weak, 100)
+    assert needed is not None and needed > 5
+    assert underpowered(weak, needed - 1) and not underpowered(weak, needed)
+    assert seeds_needed(weak, needed - 1) is None
+    assert seeds_needed(UNIVERSAL, 100) == 3
 
 
 @pytest.mark.parametrize(

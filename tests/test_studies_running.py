@@ -88,6 +88,19 @@ def test_the_list_says_what_it_costs(planted: Path, capsys: pytest.CaptureFixtur
     assert main(["study", "--list"]) == 0
     shown = capsys.readouterr().out
     assert "planted: does it grow?" in shown and "1 claims, 5 seeds, about 1 min" in shown
+    assert main(["study", "--list", "planted", "seeds=1"]) == 0
+    assert "1 claims, 1 seed, about 1 min" in capsys.readouterr().out
+    for words, message in (("budget=ful", "did you mean 'full'"), ("plant", "'planted'")):
+        assert main(["study", "--list", words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_list_says_for_what_the_seeds_are_too_few(
+    planted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("wganbench.studies.law.POWER", 1.1)
+    assert main(["study", "--list", "seeds=3"]) == 0
+    assert ("underpowered" in capsys.readouterr().out) == (CLAIM.spread is not None)
 
 
 @pytest.mark.parametrize(

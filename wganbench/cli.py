@@ -255,7 +255,7 @@ def study(
     """Measure what the literature claims about these losses: figure, table, verdict.
 
     \b
-    wganbench study --list                  the questions, and how long they take
+    wganbench study --list budget=full      the questions, and how long they take
     wganbench study dirac                   one of them
     wganbench study all                     all of them, and a scoreboard
     wganbench study mode_collapse seeds=20 budget=full
@@ -265,7 +265,7 @@ def study(
     from wganbench.study_view import print_studies, run_all_and_print, run_and_print
 
     if list_them or name is None:
-        print_studies()
+        print_studies([name, *(overrides or [])] if name else [])
         return 0
     run = run_all_and_print if name == "all" else run_and_print
     return run(name, overrides or [])

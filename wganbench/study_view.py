@@ -24,34 +24,51 @@ COMMON = ("budget", "seeds", "device", "output_dir")
 STYLES = {"supported": "green", "refuted": "red", "undecided": "yellow", "not refuted": "cyan"}
 
 
-def print_studies() -> None:
-    """Every study: its question, its quick budget, and what that budget is too small for."""
-    from wganbench.studies import STUDIES
-    from wganbench.studies.law import underpowered
-    from wganbench.studies.settings import budgets, read_seeds
+def print_studies(words: Sequence[str] = ()) -> None:
+    """Every study, or those named: its question, what it costs, and what its seeds are too few for.
 
-    for name in STUDIES:
-        study, quick = STUDIES[name], budgets(name)["quick"]
-        seeds = len(read_seeds(quick["seeds"]))
-        weak = [claim.name for claim in study.claims if underpowered(claim, seeds)]
+    Settings among the words are those it would be run with. Raises ConfigError.
+    """
+    from wganbench.studies import STUDIES
+    from wganbench.studies.law import seeds_needed, underpowered
+    from wganbench.studies.settings import FIRST_TUNING_SEED, budgets, read_settings
+
+    overrides = [word for word in words if "=" in word]
+    named = [word for word in words if "=" not in word and word != "all"]
+    for name in named or STUDIES:
+        known(name)
+        study = STUDIES[name]
+        own = read_settings(name, study.protects, overrides)
+        weak = [
+            f"{claim.name} ({seeds_needed(claim, FIRST_TUNING_SEED) or 'more than there are'})"
+            for claim in study.claims
+            if underpowered(claim, len(own.seeds))
+        ]
+        costs = {budget: f"{values['minutes']:g} min" for budget, values in budgets(name).items()}
+        others = [f"budget={b}: {cost}" for b, cost in costs.items() if b != own.budget]
+        count = f"{len(own.seeds)} seed{'s' * (len(own.seeds) > 1)}"
         print(f"{name}: {study.question}")
-        others = ", ".join(f"budget={other}" for other in budgets(name) if other != "quick")
-        print(
-            f"    {len(study.claims)} claims, {seeds} seeds, about {quick['minutes']:g} min"
-            + (f"; also {others}" if others else "")
-        )
+        beside = f" ({', '.join(others)})" if others else ""
+        print(f"    {len(study.claims)} claims, {count}, about {own.minutes:g} min{beside}")
         if weak:
-            print(f"    underpowered in this budget: {', '.join(weak)}")
+            print(f"    underpowered (seeds that it takes): {', '.join(weak)}")
+
+
+def known(name: str) -> None:
+    """Raise ConfigError, with the nearest name, unless there is such a study."""
+    from wganbench.studies import STUDIES
+
+    if name not in STUDIES:
+        raise ConfigError(unknown("study", name, [*STUDIES, "all"]))
 
 
 def run_and_print(name: str, overrides: Sequence[str]) -> int:
     """Run one study and show its verdicts; the exit code. Raises ConfigError."""
-    from wganbench.studies import STUDIES, run_study
+    from wganbench.studies import run_study
     from wganbench.studies.context import Interrupted
     from wganbench.sweep_view import SweepView
 
-    if name not in STUDIES:
-        raise ConfigError(unknown("study", name, [*STUDIES, "all"]))
+    known(name)
     try:
         folder, verdicts = run_study(name, overrides, SweepView())
     except (Interrupted, KeyboardInterrupt):

@@ -182,6 +182,11 @@ def underpowered(claim: Claim, seeds: int) -> bool:
     return chance is not None and chance < POWER
 
 
+def seeds_needed(claim: Claim, most: int) -> int | None:
+    """The fewest seeds with which it is not underpowered; None where even ``most`` are too few."""
+    return next((n for n in range(1, most + 1) if not underpowered(claim, n)), None)
+
+
 def finite(value: float) -> float | None:
     """A number that JSON can hold; None for nan."""
     if math.isnan(value):
