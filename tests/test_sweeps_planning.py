@@ -24,7 +24,7 @@ from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
 from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.local import LocalCrew
 from wganbench.sweeps.naming import named
-from wganbench.sweeps.planning import group_jobs, plan_stacks, stack_sizes, unfinished
+from wganbench.sweeps.planning import balanced, group_jobs, plan_stacks, stack_sizes, unfinished
 from wganbench.sweeps.slots import Slot, local_slots
 from wganbench.sweeps.tally import standing
 from wganbench.training.runs import train_runs
@@ -79,6 +79,41 @@ def test_a_group_is_divided_over_its_share_of_the_slots(tmp_path: Path) -> None:
     assert [len(stack.jobs) for stack in plan_stacks(short, [0] * 4, slots)] == [1] * 4
     several = [j for loss in ("gp", "lp", "clip", "bce") for j in jobs(tmp_path, 4, loss)]
     assert [len(stack.jobs) for stack in plan_stacks(several, [0] * 16, slots)] == [4] * 4
+
+
+def test_no_core_is_idle_while_the_last_stack_trains(tmp_path: Path) -> None:
+    three = [j for loss in ("gp", "lp", "wasserstein") for j in jobs(tmp_path, 10, loss)]
+
+    def sizes(slots: list[Slot]) -> list[int]:
+        return [len(stack.jobs) for stack in plan_stacks(three, [0] * 30, slots, [16] * 3)]
+
+    assert sizes([Slot("cpu", 1)] * 2) == [10, 10, 5, 5]
+    # On a GPU half a stack takes as long as a whole one.
+    assert sizes([Slot("cuda:0", 1), Slot("cuda:1", 1)]) == [10, 10, 10]
+    assert sizes([Slot("cpu", 1)]) == [10, 10, 10]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.integers(1, 40)), min_size=1, max_size=6),
+    st.integers(1, 8),
+)
+def test_balancing_keeps_the_runs_and_never_makes_a_sweep_longer(
+    groups: list[tuple[float, int]], slots: int
+) -> None:
+    def longest(sizes: list[list[int]]) -> float:
+        ends = [0.0] * slots
+        works = [c * n for (c, _), own in zip(groups, sizes, strict=True) for n in own]
+        for work in sorted(works, reverse=True):
+            ends.sort()
+            ends[0] += work
+        return max(ends)
+
+    before = [stack_sizes(runs, 1, 16) for _, runs in groups]
+    after = balanced([cost for cost, _ in groups], before, slots)
+    assert [sum(own) for own in after] == [runs for _, runs in groups]
+    assert all(max(new) <= max(old) for new, old in zip(after, before, strict=True))
+    assert longest(after) <= longest(before)
+    assert after == before or longest(after) <= 0.9 * longest(before) * (1 + 1e-9)
 
 
 def test_the_limit_of_a_group_is_kept(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from wganbench.config.jobs import Job
 from wganbench.records.folder import RunFolder
@@ -17,6 +18,9 @@ from wganbench.training.recorder import FINISHED
 CPU_LIMIT = 16
 """Runs in a stack on a CPU: in a longer one a run took longer, by 4 to 30 % at 32 and 20 to 50 %
 at 64 (scripts/bench_sweep.py --only stacks, gp in fp32, widths 16 to 128, once each)."""
+
+WORTH_DIVIDING = 0.1
+"""By what share one more stack, which is compiled too, must shorten a sweep."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +117,52 @@ def plan_stacks(
     """The stacks of a sweep, the costliest first.
 
     A group is divided as its share of the work asks for: one that is half of it over half
-    of the slots. ``limits`` holds, for each group of `group_jobs`, how many runs fit a
-    device.
+    of the slots. On CPU cores, where a run costs the same in stacks of any size, it is divided
+    further where cores would be idle at the end. ``limits`` holds, for each group of
+    `group_jobs`, how many runs fit a device.
     """
     groups = group_jobs(jobs, steps)
     limits = limits or [CPU_LIMIT] * len(groups)
     whole = sum(group.work for group in groups)
+    divided = [
+        stack_sizes(len(g.jobs), math.ceil(len(slots) * g.work / whole) if whole else 1, limit)
+        for g, limit in zip(groups, limits, strict=True)
+    ]
+    if all(slot.device == "cpu" and not slot.cluster for slot in slots):
+        divided = balanced([g.work / len(g.jobs) for g in groups], divided, len(slots))
     stacks = []
-    for group, limit in zip(groups, limits, strict=True):
-        parts = math.ceil(len(slots) * group.work / whole) if whole else 1
-        first = 0
-        for size in stack_sizes(len(group.jobs), max(1, parts), limit):
-            stacks.append(StackPlan(group.jobs[first : first + size], group.step))
-            first += size
+    for group, sizes in zip(groups, divided, strict=True):
+        ends = list(accumulate(sizes))
+        for size, end in zip(sizes, ends, strict=True):
+            stacks.append(StackPlan(group.jobs[end - size : end], group.step))
     return sorted(stacks, key=lambda stack: -stack.work)
+
+
+def balanced(costs: Sequence[float], divided: list[list[int]], slots: int) -> list[list[int]]:
+    """The sizes of each group's stacks, one stack more at a time while that shortens the sweep.
+
+    ``costs`` are those of one run of each group.
+
+    >>> balanced([1.0, 1.0, 1.0], [[10], [10], [10]], 2)
+    [[5, 5], [10], [10]]
+    """
+
+    def until_all_end(sizes: list[list[int]]) -> float:
+        """When the last slot is done, if each takes the longest stack that is left."""
+        ends = [0.0] * slots
+        for work in sorted((c * n for c, own in zip(costs, sizes, strict=True) for n in own))[::-1]:
+            ends[ends.index(min(ends))] += work
+        return max(ends)
+
+    ideal = sum(c * sum(own) for c, own in zip(costs, divided, strict=True)) / slots
+    while (1 - WORTH_DIVIDING) * until_all_end(divided) > ideal:
+        finer = [
+            [*divided[:i], stack_sizes(sum(own), len(own) + 1, max(own)), *divided[i + 1 :]]
+            for i, own in enumerate(divided)
+            if len(own) < sum(own)
+        ]
+        best = min(finer, key=until_all_end, default=divided)
+        if until_all_end(best) > (1 - WORTH_DIVIDING) * until_all_end(divided):
+            break
+        divided = best
+    return divided
