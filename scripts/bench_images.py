@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from textbook import TextbookGAN, dcgan_critic, dcgan_generator
+from textbook import TextbookGAN, dcgan_critic, dcgan_generator, same_loss
 from torch import Tensor, nn
 
 from wganbench.config import RunConfig, compose
@@ -87,24 +87,6 @@ def start(module: nn.Module, generator: torch.Generator) -> None:
             parameter.copy_(values[name])
 
 
-def same_loss(width: int, steps: int) -> None:
-    """Both sides' critic loss and estimate, means over the last half of some iterations."""
-    theirs, ours = textbook(width), Stack([config(width, 0, "fp32", "false")], torch.device("cpu"))
-    left, right = [], []
-    for step in range(steps):
-        loss, _ = theirs.iterate()
-        ours.iterate()
-        if step >= steps // 2:
-            left.append(float(loss.detach()))
-            right.append(ours.scalars()[0]["loss/critic"])
-    print(
-        f"critic loss over steps {steps // 2}-{steps}, width {width}: textbook "
-        f"{statistics.mean(left):.3f} (sd {statistics.stdev(left):.3f}), wganbench "
-        f"{statistics.mean(right):.3f} (sd {statistics.stdev(right):.3f})",
-        flush=True,
-    )
-
-
 def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     begin = clock()
     work()
@@ -167,7 +149,8 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
     packaged_images.load_digits = enlarge(packaged_images.load_digits)
     if arguments.loss_steps:
-        same_loss(arguments.width, arguments.loss_steps)
+        alone = Stack([config(arguments.width, 0, "fp32", "false")], torch.device("cpu"))
+        same_loss(textbook(arguments.width), alone, arguments.loss_steps)
     sides = [
         (runs, precision, compile_)
         for runs in arguments.runs

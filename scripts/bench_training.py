@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from textbook import TextbookGAN, mlp
+from textbook import TextbookGAN, mlp, same_loss
 
 from wganbench.config import RunConfig, compose
 from wganbench.data import load
@@ -126,23 +126,6 @@ def product_rate(width: int, runs: int, dtype: torch.dtype) -> float:
     return 2 * runs * BATCH * width**2 / per * 1e3
 
 
-def same_loss(steps: int = 400) -> None:
-    """Both sides' critic loss after ``steps`` iterations, means over the last half."""
-    theirs, ours = textbook(64), Stack([config(64, 0, "fp32")], torch.device("cpu"))
-    left, right = [], []
-    for step in range(steps):
-        loss, _ = theirs.iterate()
-        ours.iterate()
-        if step >= steps // 2:
-            left.append(float(loss.detach()))
-            right.append(ours.scalars()[0]["loss/critic"])
-    print(
-        f"critic loss over steps {steps // 2}-{steps}: textbook {statistics.mean(left):.4f} "
-        f"(sd {statistics.stdev(left):.4f}), wganbench {statistics.mean(right):.4f} "
-        f"(sd {statistics.stdev(right):.4f})\n"
-    )
-
-
 def bench_width(width: int, repeats: int, steps: int, folder: Path) -> None:
     loop = textbook(width)
     loop.iterate()
@@ -209,7 +192,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="steps of one measurement")
     arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    same_loss()
+    same_loss(textbook(64), Stack([config(64, 0, "fp32")], torch.device("cpu")), 400)
     with tempfile.TemporaryDirectory() as folder:
         for width in arguments.widths:
             bench_width(width, arguments.repeats, arguments.steps, Path(folder))

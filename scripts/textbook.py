@@ -1,15 +1,18 @@
 """The loop that everybody writes: one WGAN-GP run, plain modules, autograd.grad, Adam.
 
-The baseline of `bench_training.py` and `bench_sweep.py`. It follows arXiv:1704.00028,
-Algorithm 1, as in the common PyTorch tutorials.
+The baseline of `bench_training.py`, `bench_images.py` and `bench_sweep.py`. It follows
+arXiv:1704.00028, Algorithm 1, as in the common PyTorch tutorials.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from wganbench.training.stack import Stack
 
 Sampler = Callable[[int], Tensor]
 
@@ -104,3 +107,20 @@ class TextbookGAN:
         penalty = ((gradient.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
         loss: Tensor = self.critic(x_fake).mean() - self.critic(x).mean() + self.gp_lambda * penalty
         return loss
+
+
+def same_loss(theirs: TextbookGAN, ours: Stack, steps: int) -> None:
+    """Print both sides' critic loss, means over the last half of some iterations."""
+    left, right = [], []
+    for step in range(steps):
+        loss, _ = theirs.iterate()
+        ours.iterate()
+        if step >= steps // 2:
+            left.append(float(loss.detach()))
+            right.append(ours.scalars()[0]["loss/critic"])
+    print(
+        f"critic loss over steps {steps // 2}-{steps}: textbook {statistics.mean(left):.4f} "
+        f"(sd {statistics.stdev(left):.4f}), wganbench {statistics.mean(right):.4f} "
+        f"(sd {statistics.stdev(right):.4f})\n",
+        flush=True,
+    )
