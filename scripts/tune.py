@@ -8,9 +8,9 @@ batch, counted as `COST` says, so a loss with cheaper steps takes more of them. 
 halving: every random trial on two tuning seeds at an eighth of the compute, the best
 quarter of them at a half, the best two on all five seeds at the whole, and with them the
 two that were known before: what is good after an eighth need not be good at the end.
-Tuning seeds are 100-104; no reported figure uses them. Of data with more modes reported runs train
-`TIMES` as long, and so do the best two of the search, once more, to find the winner. A search that was stopped goes on
-after the last stage in its JSON file.
+Tuning seeds are 100-104; no reported figure uses them. Of data with more modes reported runs
+train `TIMES` as long, and so do the best two of the search, once more, to find the winner. A
+search that was stopped goes on after the last stage in its JSON file.
 Score: mean over seeds of modes/coverage x modes/high_quality (protocol veegan, n = 2 500),
 times floor / exact W1 where that is below 1: stray samples hide in W1 and uneven modes in
 the share of high quality, so both count.
@@ -249,9 +249,7 @@ def write_tuned(data: str, loss: str, trial: dict[str, object], command: str) ->
         f"# python scripts/tune.py {command}",
     ]
     if TIMES.get(data, 1) > 1:
-        head.append(
-            f"# Only its best two had all of these steps, the others 1/{TIMES[data]} at most."
-        )
+        head.append(f"# Only its best two had all these steps, the others 1/{TIMES[data]} at most.")
     body = [line for group, lines in groups.items() for line in (f"{group}:", *lines)]
     path = Path(__file__).parent.parent / "conf" / "tuned" / f"{loss}-{data}.yaml"
     path.write_text("\n".join([*head, *body]) + "\n")
