@@ -81,7 +81,7 @@ def duel_table(duels: list[Duel]) -> Table:
 
 def plain_table(first: str, *others: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(first)
+    table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
     return table
