@@ -317,6 +317,19 @@ def test_a_second_signal_ends_it_at_once_and_the_handlers_come_back(
     assert load_checkpoint(tmp_path / "checkpoint.pt").step == 4
 
 
+def test_a_second_sigterm_does_not_break_off_the_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice() -> None:
+        ask_to_stop()
+        signal.raise_signal(signal.SIGTERM)
+
+    after_step(monkeypatch, 5, twice)
+    outcome = train_run(tiny("gp", **RECORDED), tmp_path)
+    assert (outcome.status, outcome.step) == ("interrupted", 5)
+    assert load_checkpoint(tmp_path / "checkpoint.pt").step == 5
+
+
 @pytest.mark.parametrize("place", ["step", "final measurement", "figure"])
 def test_a_failed_run_says_so_and_can_be_finished(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

@@ -11,9 +11,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Context manager that turns the first signal into a request and the second into an end.
+    """Context manager that turns a signal into a request, and Ctrl-C after it into an end.
 
-    Outside the main thread, where Python allows no handlers, it never asks.
+    SIGTERM only ever asks: several that come together, of a batch system or because the parent
+    went too, must not break off the saving. Outside the main thread, where Python allows no
+    handlers, it never asks.
     """
 
     def __init__(self) -> None:
@@ -35,6 +37,6 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
