@@ -117,9 +117,9 @@ def plan_stacks(
     """The stacks of a sweep, the costliest first.
 
     A group is divided as its share of the work asks for: one that is half of it over half
-    of the slots. On CPU cores, where a run costs the same in stacks of any size, it is divided
-    further where cores would be idle at the end. ``limits`` holds, for each group of
-    `group_jobs`, how many runs fit a device.
+    of the slots. On CPU cores, where fewer runs take less time, it is divided further where
+    cores would be idle at the end. ``limits`` holds, for each group of `group_jobs`, how many
+    runs fit a device.
     """
     groups = group_jobs(jobs, steps)
     limits = limits or [CPU_LIMIT] * len(groups)
@@ -141,7 +141,7 @@ def plan_stacks(
 def balanced(costs: Sequence[float], divided: list[list[int]], slots: int) -> list[list[int]]:
     """The sizes of each group's stacks, one stack more at a time while that shortens the sweep.
 
-    ``costs`` are those of one run of each group.
+    ``costs`` are those of one run of each group, taken to be the same in stacks of any size.
 
     >>> balanced([1.0, 1.0, 1.0], [[10], [10], [10]], 2)
     [[5, 5], [10], [10]]
