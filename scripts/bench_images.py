@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from wganbench.config import RunConfig, compose
 from wganbench.data import images, packaged_images
 from wganbench.networks import initial_parameters
-from wganbench.training.device import fitting_threads
+from wganbench.training.device import fitting_cpu
 from wganbench.training.stack import Stack
 from wganbench.training.streams import BLOCK_STEPS
 
@@ -121,7 +121,7 @@ def bench(
     for _ in range(repeats):
         base.append(milliseconds(loop.iterate, clock))
         for side, stack in stacks.items():
-            with fitting_threads(stack):
+            with fitting_cpu(stack):
                 times[side].append(milliseconds(stack.iterate, clock) / side[0])
     print(f"width {width}: textbook loop {statistics.median(base):.1f} ms an iteration")
     for (runs, precision, compile_), measured in times.items():

@@ -26,7 +26,7 @@ from textbook import TextbookGAN, mlp, same_loss
 from wganbench.config import RunConfig, compose
 from wganbench.data import load
 from wganbench.records.folder import RunFolder
-from wganbench.training.device import fitting_threads
+from wganbench.training.device import fitting_cpu
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, train_loop
 from wganbench.training.recorder import Recorder, columns
@@ -90,7 +90,7 @@ class Ours:
         train = self.stack.config.train
         end, train.steps = train.steps, self.stack.steps_done + steps
         clock = Clock(0.0, self.stack.steps_done)
-        with fitting_threads(self.stack):
+        with fitting_cpu(self.stack):
             train_loop(self.stack, self.recorders, clock, StopRequest(), lambda step, values: None)
         train.steps = end
 

@@ -30,6 +30,7 @@ import torch
 
 from wganbench.config import RunConfig, compose
 from wganbench.losses import RECIPES
+from wganbench.training.device import fitting_cpu
 from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack
@@ -147,13 +148,14 @@ def train_and_score(configs: list[RunConfig]) -> list[dict[str, float]]:
     for members in groups.values():
         started = time.perf_counter()
         stack = Stack([configs[i] for i in members], torch.device("cpu"))
-        while stack.steps_done < stack.config.train.steps:
-            stack.iterate()
-            if stack.steps_done % 500 == 0 and min(stack.diverged_at()) >= 0:
-                break
-        settings = stack.config.evaluate
-        for i, measured in zip(members, measure_stack(stack, settings.final_n), strict=True):
-            results[i] = measured.values
+        with fitting_cpu(stack):
+            while stack.steps_done < stack.config.train.steps:
+                stack.iterate()
+                if stack.steps_done % 500 == 0 and min(stack.diverged_at()) >= 0:
+                    break
+            measured = measure_stack(stack, stack.config.evaluate.final_n)
+        for i, own in zip(members, measured, strict=True):
+            results[i] = own.values
         train = stack.config.train
         print(
             f"  {len(members)} runs, n_critic {stack.config.loss.n_critic}, betas {train.betas}, "

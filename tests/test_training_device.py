@@ -7,7 +7,7 @@ import torch
 from training_configs import CPU, alike, tiny
 
 from wganbench.config import ConfigError
-from wganbench.training.device import fitting_threads, pick_device
+from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.stack import Stack
 
 
@@ -21,7 +21,7 @@ def two_threads(monkeypatch):
 
 
 def threads_inside(stack: Stack) -> int:
-    with fitting_threads(stack):
+    with fitting_cpu(stack):
         inside = torch.get_num_threads()
     assert torch.get_num_threads() == 2
     return inside

@@ -15,7 +15,7 @@ from wganbench.metrics import wasserstein_exact
 from wganbench.studies.context import Context
 from wganbench.studies.fixed_laws import gaussian, noisy, target_of
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.device import fitting_threads, pick_device
+from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw
 
 POINTS, GAUSSIANS, RING = "points", "gaussians", "ring8"
@@ -72,7 +72,7 @@ def trained_on_known(context: Context, loss: str, knob: str, values: Sequence[fl
         [law.fakes for law, _, _ in cases],
         [law.reals for law, _, _ in cases],
     )
-    with fitting_threads(stack):
+    with fitting_cpu(stack):
         stack.advance(context["known_steps"])
         return list(entries(context, stack, loss, cases))
 

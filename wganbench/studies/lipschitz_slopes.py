@@ -16,7 +16,7 @@ from wganbench.studies.context import Context
 from wganbench.studies.fixed_laws import noisy, target_of
 from wganbench.studies.frozen import FrozenStack
 from wganbench.studies.steepest import clip_bound, spectral_product, steepest
-from wganbench.training.device import fitting_threads, pick_device
+from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import stream_generator
 
 COEFFICIENT = {"gp": "gp_lambda", "lp": "gp_lambda", "clip": "clip_value"}
@@ -36,7 +36,7 @@ def critics(context: Context, loss: str, values: Sequence[float]) -> list[Row]:
     stack = FrozenStack(configs, device, [law] * len(configs))
     courses: list[Course] = [[] for _ in configs]
     looks = context["looks"]
-    with fitting_threads(stack):
+    with fitting_cpu(stack):
         for k in range(looks):
             stack.advance((k + 1) * context["steps"] // looks - stack.steps_done)
             for course, points in zip(courses, stack.probe(context["points"]), strict=True):

@@ -20,7 +20,7 @@ from wganbench.config import compose
 from wganbench.losses.constraints import input_gradients
 from wganbench.losses.recipes import RECIPES, Objective
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.device import fitting_threads, pick_device
+from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw
 
 OBJECTIVES = {
@@ -81,7 +81,7 @@ def train_loss(
     pairs = [(mu, seed) for mu in mus for seed in seeds]
     stack = critics(loss, pairs, settings, pick_device(device))
     early = round(LAST_PART * settings["steps"])
-    with fitting_threads(stack):
+    with fitting_cpu(stack):
         stack.advance(early)
         before = read_losses(stack, pairs)
         stack.advance(settings["steps"] - early)

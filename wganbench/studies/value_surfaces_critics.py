@@ -17,7 +17,7 @@ from wganbench.data import Target, build
 from wganbench.losses.constraints import input_slopes, interpolate
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.device import fitting_threads, pick_device
+from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw, stream_generator
 
 DATA = ("ring8", "grid25", "swiss_roll")
@@ -75,7 +75,7 @@ def train_arms(
     )
     clouds = {(d, s): Clouds.draw(targets[d], s, settings["points"]) for d in DATA for s in seeds}
     early = round(LAST_PART * settings["steps"])
-    with fitting_threads(stack):
+    with fitting_cpu(stack):
         stack.advance(early)
         before = [clouds[d, s].estimate(critic_of(stack, r)) for r, (_, d, s) in enumerate(runs)]
         stack.advance(settings["steps"] - early)

@@ -19,7 +19,7 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics.gradients import SATURATED_SCORE
 from wganbench.networks import Latent, Parameters
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.device import fitting_threads
+from wganbench.training.device import fitting_cpu
 from wganbench.training.stack import Stack
 from wganbench.training.streams import Draw, stream_generator
 
@@ -86,7 +86,7 @@ def trained_generators(
 
     found = []
     for stage in stages:
-        with fitting_threads(stack):
+        with fitting_cpu(stack):
             while stack.steps_done < stage:
                 stack.iterate()
         parameters = [stack.run_parameters(r, "generator") for r in range(len(seeds))]
@@ -141,7 +141,7 @@ def follow(
     fixed = [fixed_points(f, seed, points, device) for f, seed in zip(frozen, seeds, strict=True)]
     found: list[dict[str, Record]] = [{name: {} for name in names} for _ in frozen]
     for mark in marks(steps):
-        with fitting_threads(stack):
+        with fitting_cpu(stack):
             stack.advance(mark - stack.steps_done)
         for r, generator in enumerate(frozen):
             parameters = widened(stack.run_parameters(r, "critic"))

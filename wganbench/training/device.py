@@ -10,6 +10,7 @@ import torch
 
 from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig
+from wganbench.training.allocator import keep_freed_memory
 from wganbench.training.stack import Stack
 
 
@@ -47,16 +48,21 @@ SMALL_PRODUCT = 4e6
 
 
 @contextmanager
-def fitting_threads(stack: Stack) -> Iterator[None]:
-    """One CPU thread while a small stack trains, torch's own number for larger ones.
+def fitting_cpu(stack: Stack) -> Iterator[None]:
+    """Memory and threads of the process as training on a CPU wants them.
 
-    Dividing a product of two million operations gains little on an idle machine and loses
-    much on a busy one. The numbers do not depend on it. OMP_NUM_THREADS, where it is set,
-    is left to decide.
+    Freed memory is kept from then on. Small stacks train on one thread, larger ones on
+    torch's own number: dividing a product of two million operations gains little on an idle
+    machine and loses much on a busy one. OMP_NUM_THREADS, where it is set, is left to
+    decide. The runs' numbers depend on neither.
     """
+    if stack.device.type != "cpu":
+        yield
+        return
+    keep_freed_memory()
     largest = max(p[0].numel() for p in stack.state.critic.values())
     product = 2 * len(stack.configs) * stack.config.train.batch_size * largest
-    if stack.device.type != "cpu" or product >= SMALL_PRODUCT or "OMP_NUM_THREADS" in os.environ:
+    if product >= SMALL_PRODUCT or "OMP_NUM_THREADS" in os.environ:
         yield
         return
     before = torch.get_num_threads()

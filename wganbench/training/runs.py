@@ -15,7 +15,7 @@ from wganbench.config.schema import RunConfig, from_dict
 from wganbench.config.stored import check_contents
 from wganbench.records.folder import RunBusy, RunFolder
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
-from wganbench.training.device import fitting_threads, pick_device, prepare
+from wganbench.training.device import fitting_cpu, pick_device, prepare
 from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
@@ -164,7 +164,7 @@ def _train(
             view.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        with StopRequest() as stop, fitting_threads(stack):
+        with StopRequest() as stop, fitting_cpu(stack):
             train_loop(stack, recorders, clock, stop, view.progress if view else _silent)
             trained = clock.seconds
             return _finish(stack, recorders, trained, view)

@@ -1,0 +1,70 @@
+"""Freed memory stays with the process: a step takes no pages from the system."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+STEPS = """
+import resource, sys
+import torch
+from wganbench.training.allocator import keep_freed_memory
+
+def faults(steps):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        held = torch.ones(10 * 2**20)  # 40 MiB, more than malloc keeps of its own accord
+        del held
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(4)
+given_back = faults(4)
+kept = keep_freed_memory()
+faults(40)  # until the heap has grown to what it needs
+print(kept, given_back, faults(4))
+"""
+
+
+def page_faults(environment: dict[str, str]) -> tuple[str, int, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", STEPS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "", "OMP_NUM_THREADS": "1"} | environment,
+    )
+    kept, before, after = done.stdout.split()
+    return kept, int(before), int(after)
+
+
+needs_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="a setting of glibc's malloc"
+)
+
+
+@needs_glibc
+def test_pages_are_faulted_in_once_only():
+    kept, before, after = page_faults({})
+    # 4 steps of 40 MiB: 40 000 pages of 4 KiB, or 80 where the system makes pages of 2 MiB.
+    assert kept == "True"
+    assert before >= 80
+    assert after < before / 10
+
+
+@needs_glibc
+def test_the_users_own_setting_of_malloc_is_left_alone():
+    assert page_faults({"MALLOC_TRIM_THRESHOLD_": "131072"})[0] == "False"
+
+
+def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
+    import ctypes
+
+    from wganbench.training.allocator import keep_freed_memory
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    keep_freed_memory.cache_clear()
+    assert keep_freed_memory() is False
+    keep_freed_memory.cache_clear()
