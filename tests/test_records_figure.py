@@ -93,7 +93,8 @@ def test_contours_arrows_and_colour_bar() -> None:
         cloud(2), cloud(2), title="", critic_grid=grid(), arrows=Arrows(points, -3 * points)
     )
     figure_to_rgb(figure)
-    axes, bar = figure.axes
+    (axes,) = figure.axes
+    (bar,) = axes.child_axes
     assert bar.get_ylabel() == "critic score"
     assert axes.get_xlim() == (-4, 4) and axes.get_ylim() == (-5, 5)
     longest = 3 * np.linalg.norm(points, axis=1).max()

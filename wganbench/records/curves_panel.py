@@ -137,7 +137,7 @@ def _curve(axes: Axes, steps: list[int], values: list[float], i: int, name: str)
 
 def _finish(axes: Axes, title: str) -> None:
     """Title, and the legend between it and the axes, where it hides no curve."""
-    axes.set_title(title, fontsize=11, loc="left", pad=22)
+    axes.set_title(title, fontsize=11, loc="left", pad=22, y=1.0)
     axes.set_xlabel("generator step")
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

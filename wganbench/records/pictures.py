@@ -27,7 +27,7 @@ def save_png(figure: Figure, path: str | Path) -> None:
     """Write the figure as PNG; the file appears whole or not at all."""
     canvas: Any = FigureCanvasAgg(figure)
     with replacing(Path(path)) as file:
-        canvas.print_png(file)
+        canvas.print_png(file, pil_kwargs={"compress_level": 3})
 
 
 def save_svg(figure: Figure, path: str | Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
 
 from wganbench.records.palette import BLACK, FAKE, GREY, MODE, REAL, SCORES
 
@@ -102,7 +103,10 @@ def _contours(axes: Axes, grid: CriticGrid) -> None:
     axes.contour(filled, colors="white", linewidths=0.5, zorder=0.5)
     figure = axes.get_figure()
     if figure is not None:
-        figure.colorbar(filled, ax=axes, label="critic score", shrink=0.85, pad=0.02)
+        bar = axes.inset_axes((1.02, 0.075, 0.04, 0.85))
+        scale = ScalarFormatter()
+        scale.set_powerlimits((-2, 4))  # a critic that nothing bounds has scores of any size
+        figure.colorbar(filled, cax=bar, label="critic score", format=scale)
 
 
 def _cloud(
@@ -177,5 +181,5 @@ def _notes(axes: Axes, total: int, outside: int, broken: int) -> None:
         axes.text(0.02, 0.02, "\n".join(notes), transform=axes.transAxes, fontsize=9,
                   zorder=6, bbox={"facecolor": "white", "edgecolor": GREY, "alpha": 0.9,
                                   "boxstyle": "round,pad=0.3"})  # fmt: skip
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=4, frameon=False,
-                fontsize=9.5, columnspacing=1, handletextpad=0.3)  # fmt: skip
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.4, ncols=4,
+                frameon=False, fontsize=9.5, columnspacing=1, handletextpad=0.3)  # fmt: skip
