@@ -14,10 +14,12 @@ both sides reach the same loss.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -75,15 +77,16 @@ def textbook(width: int) -> TextbookGAN:
 class Ours:
     """A stack with its recorders, advanced some steps at a time."""
 
-    def __init__(self, width: int, runs: int, precision: str, folder: Path) -> None:
-        configs = [config(width, seed, precision) for seed in range(runs)]
+    def __init__(self, width: int, seeds: range, precision: str, folder: Path) -> None:
+        configs = [config(width, seed, precision) for seed in seeds]
         self.stack = Stack(configs, torch.device("cpu"))
         tags = columns(self.stack)
         self.recorders = [
-            Recorder(RunFolder(folder / f"{width}-{precision}-{runs}-{i}").create(), c, tags, 0)
-            for i, c in enumerate(configs)
+            Recorder(
+                RunFolder(folder / f"{width}-{precision}-{seeds}-{c.seed}").create(), c, tags, 0
+            )
+            for c in configs
         ]
-        self.runs = runs
         self.advance(3)
 
     def advance(self, steps: int) -> None:
@@ -93,6 +96,41 @@ class Ours:
         with fitting_cpu(self.stack):
             train_loop(self.stack, self.recorders, clock, StopRequest(), lambda step, values: None)
         train.steps = end
+
+
+class Crew:
+    """Stacks side by side, one in a process for every core, advanced together."""
+
+    def __init__(self, width: int, runs: int, precision: str, folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        each = runs // torch.get_num_threads()
+        self.pipes = []
+        for first in range(0, runs, each):
+            ours, theirs = context.Pipe()
+            seeds = range(first, first + each)
+            arguments = (theirs, width, seeds, precision, folder)
+            context.Process(target=serve, args=arguments, daemon=True).start()
+            self.pipes.append(ours)
+        self.advance(3)
+
+    def advance(self, steps: int) -> None:
+        for pipe in self.pipes:
+            pipe.send(steps)
+        for pipe in self.pipes:
+            pipe.recv()
+
+    def end(self) -> None:
+        for pipe in self.pipes:
+            pipe.send(0)
+
+
+def serve(pipe: Connection, width: int, seeds: range, precision: str, folder: Path) -> None:
+    """What a process of the crew does: advance by as many steps as it is told, none is the end."""
+    torch.set_num_threads(1)
+    ours = Ours(width, seeds, precision, folder)
+    while steps := pipe.recv():
+        ours.advance(steps)
+        pipe.send(None)
 
 
 def milliseconds(work: Callable[[], object], per: int) -> float:
@@ -129,26 +167,31 @@ def product_rate(width: int, runs: int, dtype: torch.dtype) -> float:
 def bench_width(width: int, repeats: int, steps: int, folder: Path) -> None:
     loop = textbook(width)
     loop.iterate()
-    sides = {
-        (runs, precision): Ours(width, runs, precision, folder)
+    sides: dict[tuple[int, str, str], Ours | Crew] = {
+        (runs, precision, "one stack"): Ours(width, range(runs), precision, folder)
         for runs, precision in ((1, "fp32"), (8, "fp32"), (8, "bf16"))
     }
+    for precision in ("fp32", "bf16"):
+        sides[8, precision, "a stack per core"] = Crew(width, 8, precision, folder)
     base: list[float] = []
-    times: dict[tuple[int, str], list[float]] = {side: [] for side in sides}
+    times: dict[tuple[int, str, str], list[float]] = {side: [] for side in sides}
     for _ in range(repeats):
         base.append(milliseconds(lambda: [loop.iterate() for _ in range(steps)], steps))
         for side, ours in sides.items():
             times[side].append(milliseconds(lambda: ours.advance(steps), steps * side[0]))  # noqa: B023
+    for side in sides.values():
+        if isinstance(side, Crew):
+            side.end()
     textbook_ms = statistics.median(base)
     print(f"width {width}: textbook loop {textbook_ms:.2f} ms an iteration")
-    for (runs, precision), measured in times.items():
+    for (runs, precision, how), measured in times.items():
         ours_ms = statistics.median(measured)
         ratio = statistics.median(t / o for t, o in zip(base, measured, strict=True))
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         rate = product_rate(width, runs, dtype)
         reached = operations(width) / ours_ms * 1e3
         print(
-            f"  {runs} run{'s' if runs > 1 else ' '} {precision}: {ours_ms:6.2f} ms a run, "
+            f"  {runs} {precision} {how:16s}: {ours_ms:6.2f} ms a run, "
             f"{ratio:5.2f}x  | {operations(width) / 1e6:7.0f} MFLOP, {reached / 1e9:6.1f} of "
             f"{rate / 1e9:6.1f} GFLOP/s: {reached / rate:.2f}",
             flush=True,
@@ -165,20 +208,26 @@ def cost_of_measuring(repeats: int, folder: Path) -> None:
     recorder = Recorder(RunFolder(folder / "default").create(), defaults, columns(stack), 0)
     stack.iterate()
     steps, shares = defaults.log.picture_every_n_steps, []
+    iterate, spent = stack.iterate, [0.0]
+
+    def timed() -> None:
+        start = time.perf_counter()
+        iterate()
+        spent[0] += time.perf_counter() - start
+
     for _ in range(repeats):
-        bare = milliseconds(lambda: [stack.iterate() for _ in range(steps)], steps)
         # From a multiple of the longest cadence to the next one: all that is due once.
         while stack.steps_done % steps:
             stack.iterate()
         end, stack.config.train.steps = stack.config.train.steps, stack.steps_done + steps
-        clock = Clock(0.0, stack.steps_done)
-
-        def recorded(clock: Clock = clock) -> None:
+        clock, spent[0] = Clock(0.0, stack.steps_done), 0.0
+        stack.iterate = timed  # type: ignore[method-assign]
+        with fitting_cpu(stack):
+            start = time.perf_counter()
             train_loop(stack, [recorder], clock, StopRequest(), lambda step, values: None)
-
-        measured = milliseconds(recorded, steps)
+            shares.append(1 - spent[0] / (time.perf_counter() - start))
+        stack.iterate = iterate  # type: ignore[method-assign]
         stack.config.train.steps = end
-        shares.append(1 - bare / measured)
     print(
         f"records, evaluations, pictures and checkpoints of the default run: "
         f"{100 * statistics.median(shares):.1f} % of its training time"
