@@ -1,8 +1,9 @@
 """Memory that a step frees is kept for the next step, not handed back to the system.
 
 Stacked activations are megabytes each. The C library gives such blocks back as soon as they
-are free, and the system hands them out again one zeroed page at a time: a third of the
-training time of a stack of 8 runs of width 128 (`scripts/bench_training.py`).
+are free, and the system hands them out again one zeroed page at a time. An iteration of 8 runs
+of width 128 (WGAN-GP, fp32, one thread, twice each) took 20.4 and 19.8 ms a run so, and 14.3
+and 14.8 with memory kept; 16 runs of width 64 in bf16 took 4.4 and 2.7 ms.
 """
 
 from __future__ import annotations
