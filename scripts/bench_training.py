@@ -104,12 +104,13 @@ class Crew:
     def __init__(self, width: int, runs: int, precision: str, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         each = runs // torch.get_num_threads()
-        self.pipes = []
+        self.pipes, self.processes = [], []
         for first in range(0, runs, each):
             ours, theirs = context.Pipe()
             seeds = range(first, first + each)
             arguments = (theirs, width, seeds, precision, folder)
-            context.Process(target=serve, args=arguments, daemon=True).start()
+            self.processes.append(context.Process(target=serve, args=arguments, daemon=True))
+            self.processes[-1].start()
             self.pipes.append(ours)
         self.advance(3)
 
@@ -120,8 +121,9 @@ class Crew:
             pipe.recv()
 
     def end(self) -> None:
-        for pipe in self.pipes:
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
             pipe.send(0)
+            process.join()
 
 
 def serve(pipe: Connection, width: int, seeds: range, precision: str, folder: Path) -> None:
