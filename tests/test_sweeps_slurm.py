@@ -54,7 +54,8 @@ def process_of(job: Job) -> int:
 def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     tmp_path: Path,
 ) -> None:
-    every = jobs(tmp_path, 4)
+    # Long enough for a job to be there still when its first messages have been read.
+    every = jobs(tmp_path, 4, **{"train.steps": 1200})
     done: list[str] = []
 
     def disturb(number: int, step: int) -> None:
@@ -76,10 +77,10 @@ def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     assert len(requeued) == 2 and requeued[1] >= 40, "saved where it stood, and went on"
     for job in every:
         steps = read_table(job.folder / "metrics.csv")["step"]
-        assert steps == list(range(0, 301, 20))
+        assert steps == list(range(0, 1201, 20))
     # The run alone, until well after the other was requeued: no decay of the rates tells it
     # from a longer one.
-    (short,) = jobs(tmp_path / "alone", 1, **{"train.steps": min(300, requeued[1] + 60)})
+    (short,) = jobs(tmp_path / "alone", 1, **{"train.steps": min(1200, requeued[1] + 60)})
     train_runs([short.config], [short.folder], device="cpu")
     ours, alone = (read_table(job.folder / "metrics.csv") for job in (every[0], short))
     shared = sum(step <= requeued[1] + 40 for step in alone["step"])
