@@ -103,7 +103,7 @@ class Crew:
 
     def __init__(self, width: int, runs: int, precision: str, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        each = runs // torch.get_num_threads()
+        each = -(-runs // torch.get_num_threads())
         self.pipes, self.processes = [], []
         for first in range(0, runs, each):
             ours, theirs = context.Pipe()

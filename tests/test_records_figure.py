@@ -255,3 +255,29 @@ def test_no_global_figure_state() -> None:
     before = pyplot.get_fignums()
     figure_to_rgb(sample_figure(cloud(2), cloud(2), title="t"))
     assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e5])
+@pytest.mark.parametrize("stretch", [1, 12])
+def test_all_that_is_written_stays_inside_the_figure_and_off_its_neighbours(
+    scale: float, stretch: int
+) -> None:
+    table = {
+        name: [value if value is None or name == "step" else scale * float(value) for value in own]
+        for name, own in TABLE.items()
+    }
+    x, y = np.linspace(-5 * stretch, 5 * stretch, 9), np.linspace(-5, 5, 11)
+    around = CriticGrid(x, y, scale * np.add.outer(y, x))
+    reals = cloud(2) * [stretch, 1]
+    figure = final_figure(
+        table, reals, reals, title="a title", modes=reals[:2], critic_grid=around,
+        arrows=Arrows(reals[:5], reals[:5]),
+    )  # fmt: skip
+    figure_to_rgb(figure)
+    left, right = (part.get_tightbbox() for part in figure.subfigs)
+    assert left.x1 <= right.x0
+    for part in (left, right):
+        assert part.x0 >= 0 and part.y0 >= 0
+        assert part.x1 <= figure.bbox.x1 and part.y1 <= figure.bbox.y1
+    (samples,) = [axes for axes in figure.subfigs[0].axes if "Samples" in titles_of(axes)]
+    assert samples.get_legend().get_window_extent().y1 <= samples.xaxis.label.get_window_extent().y0

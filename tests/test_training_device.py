@@ -36,6 +36,18 @@ def test_small_stacks_train_on_one_thread_and_large_ones_on_all(two_threads, mon
     assert threads_inside(small) == 2
 
 
+def test_only_a_cpu_is_asked_to_keep_freed_memory(two_threads, monkeypatch):
+    asked: list[bool] = []
+    monkeypatch.setattr("wganbench.training.device.keep_freed_memory", lambda: asked.append(True))
+    stack = Stack([tiny()], CPU)
+    with fitting_cpu(stack):
+        assert asked == [True]
+    stack.device = torch.device("meta")
+    with fitting_cpu(stack):
+        assert torch.get_num_threads() == 2
+    assert asked == [True]
+
+
 def test_the_number_of_threads_changes_no_bit(two_threads):
     config = tiny(**{"network.width": 64, "train.batch_size": 256})
     states = []

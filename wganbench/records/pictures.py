@@ -27,6 +27,7 @@ def save_png(figure: Figure, path: str | Path) -> None:
     """Write the figure as PNG; the file appears whole or not at all."""
     canvas: Any = FigureCanvasAgg(figure)
     with replacing(Path(path)) as file:
+        # At zlib's own level packing took a fifth of a figure's time, for a file 3 % smaller.
         canvas.print_png(file, pil_kwargs={"compress_level": 3})
 
 
