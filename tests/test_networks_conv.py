@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import functional_call, grad, jacrev, vmap
 from training_configs import CPU, alike, trained
 
 from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
@@ -149,6 +150,46 @@ def test_convolutions_against_sums_by_hand() -> None:
                 "nc,coij->noij", x[:, :, i, j], up.weight
             )
     torch.testing.assert_close(up(x), spread[:, :, 1:-1, 1:-1] + up.bias[:, None, None])
+
+
+@pytest.mark.parametrize(
+    ("layer", "torchs"),
+    [
+        (Conv(1, 6, 4, None, 2), lambda x, w, b: F.conv2d(x, w, b, 2, 1)),
+        (Conv(1, 6, 3, None), lambda x, w, b: F.conv2d(x, w, b, 1, 1)),
+        (UpConv(5, 1, None), lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1)),
+        (UpConv(5, 3, None), lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1)),
+    ],
+    ids=["halving", "of 3", "to grey", "to colours"],
+)
+def test_products_of_patches_are_torchs_convolutions(
+    layer: Conv | UpConv, torchs: Callable[..., Tensor]
+) -> None:
+    """Values, and the gradient of a gradient penalty, which is a second derivative."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(3, layer.in_channels, 8, 8, generator=draw, dtype=torch.float64)
+    weights = {
+        name: torch.randn(p.shape, generator=draw, dtype=torch.float64)
+        for name, p in layer.named_parameters()
+    }
+
+    def ours(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(layer, weights, (x,))
+
+    def theirs(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torchs(x, weights["weight"], weights["bias"])
+
+    def penalty_of(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def penalty(weights: dict[str, Tensor]) -> Tensor:
+            slopes = grad(lambda x: function(weights, x).pow(3).sum())(x)
+            return (slopes.flatten(1).norm(dim=1) - 1).square().mean()
+
+        return penalty
+
+    torch.testing.assert_close(ours(weights, x), theirs(weights, x))
+    found = grad(penalty_of(ours))(weights)
+    torch.testing.assert_close(found, grad(penalty_of(theirs))(weights))
+    assert all(gradient.abs().max() > 0 for gradient in found.values())
 
 
 def test_fan_in_is_what_one_output_sums() -> None:
@@ -363,9 +404,9 @@ def test_gradients_in_a_stack_equal_those_alone_to_1e_5(kind: str, size: int) ->
 
         return critic(x).mean() + gradient_penalty(critic, x, x_fake, eps)
 
-    together = vmap(torch.func.grad(loss))(stacked, x, x_fake, eps)
+    together = vmap(grad(loss))(stacked, x, x_fake, eps)
     for run in range(3):
-        alone = torch.func.grad(loss)(runs[run], x[run], x_fake[run], eps[run])
+        alone = grad(loss)(runs[run], x[run], x_fake[run], eps[run])
         for k, gradient in alone.items():
             scale = float(gradient.abs().max())
             torch.testing.assert_close(together[k][run], gradient, rtol=1e-5, atol=1e-5 * scale)

@@ -13,6 +13,10 @@ from torch import Tensor, nn
 
 from wganbench.networks.layers import Linear
 
+COLOURS = 3
+"""Channels of a picture. To so few a transposed convolution is slow on a CPU, and so is the
+slope of a convolution of one channel: as products of patches both take a tenth of the time."""
+
 
 def exact(x: Tensor) -> Tensor:
     """x in fp32 where it is coarser."""
@@ -39,8 +43,14 @@ class Conv(nn.Conv2d):
     def forward(self, input: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h2 w2"]:
         dtype = self.compute_dtype or self.weight.dtype
         assert self.bias is not None
-        weight, bias = self.weight.to(dtype), self.bias.to(dtype)
-        return F.conv2d(input.to(dtype), weight, bias, self.stride, self.padding)
+        x, weight, bias = input.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
+        if self.in_channels > 1:
+            return F.conv2d(x, weight, bias, self.stride, self.padding)
+        _, _, height, width = x.shape
+        patches = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
+        grid = -(-height // self.stride[0]), -(-width // self.stride[1])
+        products = weight.flatten(1) @ patches + bias[:, None]
+        return products.reshape(len(x), -1, *grid)
 
 
 class UpConv(nn.ConvTranspose2d):
@@ -58,8 +68,13 @@ class UpConv(nn.ConvTranspose2d):
     ) -> Float[Tensor, "n o h2 w2"]:
         dtype = self.compute_dtype or self.weight.dtype
         assert self.bias is not None
-        weight, bias = self.weight.to(dtype), self.bias.to(dtype)
-        return F.conv_transpose2d(input.to(dtype), weight, bias, stride=2, padding=1)
+        x, weight, bias = input.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
+        if self.out_channels > COLOURS:
+            return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+        size = 2 * x.shape[2], 2 * x.shape[3]
+        patches = weight.flatten(1).t() @ x.flatten(2)
+        products: Tensor = F.fold(patches, size, 4, padding=1, stride=2)
+        return products + bias[:, None, None]
 
 
 class Grid(nn.Module):

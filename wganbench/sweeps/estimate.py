@@ -36,7 +36,7 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
         operations = len(stack.jobs) * plan.footprint_of(stack).flops
         step = operations / (REACHED * slowest) + (config.loss.n_critic + 1) * PROGRAM_SECONDS
         seconds = stack.steps_left * step
-        if wants_compilation(config, torch.device(plan.slots[0].device)):
+        if wants_compilation(config):
             seconds += COMPILING_SECONDS
         # The next stack goes to the slot that is free first.
         soonest = ends.index(min(ends))

@@ -15,21 +15,15 @@ from typing import Any
 import torch
 
 from wganbench.config.schema import RunConfig
-from wganbench.networks import NETWORKS
 
 WORTH_COMPILING_STEPS = 1000
 """With ``compile=auto``, shorter runs stay eager: compiling takes as long as they do."""
 
 
-def wants_compilation(config: RunConfig, device: torch.device) -> bool:
-    """Whether a run is to be compiled; depends on its configuration, never on what is left.
-
-    On a CPU compiling a convolutional pair takes minutes and gains little.
-    """
+def wants_compilation(config: RunConfig) -> bool:
+    """Whether a run is to be compiled; depends on its configuration, never on what is left."""
     if config.compile != "auto":
         return config.compile == "true"
-    if device.type == "cpu" and NETWORKS[config.network.kind].convolves:
-        return False
     return config.train.steps >= WORTH_COMPILING_STEPS
 
 
@@ -48,7 +42,7 @@ def compiled(
     On the CPU the generated loops use one thread each, so that a run's numbers do not
     depend on how many share its stack. On a GPU launches are captured in CUDA graphs.
     """
-    if not wants_compilation(config, device):
+    if not wants_compilation(config):
         return program
     if not has_compiler(device):
         warnings.warn("no C++ compiler found: training without torch.compile", stacklevel=2)
@@ -109,7 +103,8 @@ def _quietly(question: Callable[[], object]) -> None:
 def _options(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         return {"triton.cudagraphs": True}
-    return {"cpp.threads": 1}
+    # Without the second option convolutions copy every picture to channels-last and back.
+    return {"cpp.threads": 1, "layout_optimization": False}
 
 
 def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
