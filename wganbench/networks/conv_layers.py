@@ -46,9 +46,10 @@ class Conv(nn.Conv2d):
         x, weight, bias = input.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
         if self.in_channels > 1:
             return F.conv2d(x, weight, bias, self.stride, self.padding)
+        size, stride = self.kernel_size[0], self.stride[0]
         _, _, height, width = x.shape
-        patches = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
-        grid = -(-height // self.stride[0]), -(-width // self.stride[1])
+        patches = F.unfold(x, size, padding=(size - 1) // 2, stride=stride)
+        grid = -(-height // stride), -(-width // stride)
         products = weight.flatten(1) @ patches + bias[:, None]
         return products.reshape(len(x), -1, *grid)
 
