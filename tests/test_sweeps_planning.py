@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,18 @@ def test_balancing_keeps_the_runs_and_never_makes_a_sweep_longer(
 def test_the_limit_of_a_group_is_kept(tmp_path: Path) -> None:
     stacks = plan_stacks(jobs(tmp_path, 10), [0] * 10, [Slot("cuda:0", 1)], [4])
     assert sorted(len(stack.jobs) for stack in stacks) == [3, 3, 4]
+
+
+@pytest.mark.parametrize("outer", ["seed", "loss.gp_lambda"])
+def test_each_stack_gets_its_share_of_every_coefficient(tmp_path: Path, outer: str) -> None:
+    ways = list(itertools.product(range(6), (0.1, 1.0, 10.0, 100.0)))
+    ways = ways if outer == "seed" else sorted(ways, key=lambda way: way[1])
+    several = [job(tmp_path, seed=seed, **{"loss.gp_lambda": value}) for seed, value in ways]
+    stacks = plan_stacks(several, [0] * 24, [Slot("cpu", 1)] * 2)
+    for stack in stacks:
+        found = Counter(job.config.loss.coefficients["gp_lambda"] for job in stack.jobs)
+        assert found == {0.1: 3, 1.0: 3, 10.0: 3, 100.0: 3}
+    assert {job.folder for stack in stacks for job in stack.jobs} == {j.folder for j in several}
 
 
 def test_halves_are_a_whole(tmp_path: Path) -> None:

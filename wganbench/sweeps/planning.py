@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from wganbench.config.jobs import Job
 from wganbench.records.folder import RunFolder
@@ -133,9 +132,11 @@ def plan_stacks(
         divided = balanced([g.work / len(g.jobs) for g in groups], divided, len(slots))
     stacks = []
     for group, sizes in zip(groups, divided, strict=True):
-        ends = list(accumulate(sizes))
-        for size, end in zip(sizes, ends, strict=True):
-            stacks.append(StackPlan(group.jobs[end - size : end], group.step))
+        # Dealt out by all but the seed, not cut: what a coefficient does to a run's cost (exact
+        # distances take longer of a collapsed one) then weighs on every stack alike.
+        hand = sorted(group.jobs, key=lambda job: repr(replace(job.config, seed=0)))
+        for i in range(len(sizes)):
+            stacks.append(StackPlan(tuple(hand[i :: len(sizes)]), group.step))
     return sorted(stacks, key=lambda stack: -stack.work)
 
 
