@@ -15,9 +15,9 @@ from wganbench.training.grouping import static_settings
 from wganbench.training.recorder import FINISHED
 
 CPU_LIMIT = 16
-"""Runs in a stack on a CPU: in a longer one a run took longer, by 4 to 30 % at 32 and 20 to 50 %
-at 64 (scripts/bench_sweep.py --only stacks, gp in fp32, widths 16 to 128, once each), before
-freed memory was kept; since then by 14 % at 32 (width 64, once)."""
+"""Runs in a stack on a CPU. In longer ones a run of width 64 took longer, by 9 % at 32 and 25 % at
+64; one of width 16 the same at 32 and 20 % longer at 64 (scripts/bench_sweep.py --only stacks, gp
+in fp32, once each on an idle machine)."""
 
 WORTH_DIVIDING = 0.1
 """By what share one more stack, which is compiled too, must shorten a sweep."""
