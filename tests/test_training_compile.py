@@ -37,7 +37,7 @@ from wganbench.config import from_dict
 from wganbench.training.stack import Stack
 
 warnings.simplefilter("error")
-torch.set_num_threads(1)
+torch.set_num_threads(int(sys.argv[4]))
 configs = [from_dict(values) for values in json.loads(sys.argv[1])]
 found = {}
 for name, members in {"pair": configs, "first": configs[:1], "second": configs[1:]}.items():
@@ -49,14 +49,22 @@ for name, members in {"pair": configs, "first": configs[:1], "second": configs[1
     for r in range(len(members)):
         found[f"{name}/{r}"] = stack.run_state(r)
         found[f"{name}/{r}/scalars"] = stack.scalars()[r]
+    for time in ("next", "again"):
+        stack.load_run_state(0, int(sys.argv[2]), found[f"{name}/0"])
+        stack.iterate()
+        found[f"{name}/0/{time}"] = stack.run_state(0)
 torch.save(found, sys.argv[3])
 """
 
 
-def compiled_runs(configs: list[RunConfig], file: Path) -> dict[str, Any]:
-    """States and scalars of two runs after some steps: as a pair, and each alone."""
+def compiled_runs(configs: list[RunConfig], file: Path, threads: int = 1) -> dict[str, Any]:
+    """States and scalars of two runs after some steps: as a pair, and each alone.
+
+    Of the first one also the state a step later, ``next``, and ``again`` from what was saved.
+    """
     values = json.dumps([to_dict(config) for config in configs])
     command = [sys.executable, "-W", "ignore", "-c", CHILD, values, str(STEPS), str(file)]
+    command += [str(threads)]
     subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, timeout=600)
     found: dict[str, Any] = torch.load(file, weights_only=True)
     return found
@@ -94,7 +102,9 @@ def test_compiled_pictures_train_as_eager_ones_do(tmp_path: Path) -> None:
     words = ["data=digits", "loss=gp", "network.width=4", "train.batch_size=16", "device=cpu"]
     # Adam's first steps depend on signs alone, and a gradient of nothing has any.
     words += ["loss.n_critic=1", "train.optimizer=sgd", "train.steps=5000"]
-    found = compiled_runs([compose(words)], tmp_path / "found.pt")
+    found = compiled_runs([compose(words)], tmp_path / "found.pt", threads=2)
+    assert same(found["first/0/next"], found["first/0/again"])
+    assert not same(found["first/0/next"], found["first/0"])
     eager = trained([compose([*words, "compile=false"])], STEPS)
     assert not same(found["first/0"], eager.run_state(0)), "that was eager too"
     assert found["first/0/scalars"] == pytest.approx(eager.scalars()[0], rel=1e-3, abs=1e-4)
@@ -165,10 +175,13 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     def program(x: Tensor) -> Tensor:
         return x + 1
 
-    wrapped = compiled(program, tiny("gp", compile="true"), CPU)
+    config = tiny("gp", compile="true")
+    wrapped = compiled(program, config, CPU, pictures=False)
     assert wrapped(torch.ones(())) == wrapped(torch.ones(())) == 2
-    (options,) = seen
+    compiled(program, config, CPU, pictures=True)
+    options, of_pictures = seen
     assert options["fullgraph"] is True and options["dynamic"] is False
     # One thread a loop: else a run's sums would depend on how many share its stack.
     assert options["options"]["cpp.threads"] == 1
+    assert "cpp.threads" not in of_pictures["options"]
     assert os.environ.get("TORCH_COMPILE_DISABLE") is None

@@ -35,12 +35,13 @@ def has_compiler(device: torch.device) -> bool:
 
 
 def compiled(
-    program: Callable[..., Any], config: RunConfig, device: torch.device
+    program: Callable[..., Any], config: RunConfig, device: torch.device, pictures: bool
 ) -> Callable[..., Any]:
     """The program compiled whole, or as it is, with a warning when compiling fails.
 
     On the CPU the generated loops use one thread each, so that a run's numbers do not
-    depend on how many share its stack. On a GPU launches are captured in CUDA graphs.
+    depend on how many share its stack. Those of pictures do anyway, by rounding, and have more
+    to gain: their loops use torch's own number. On a GPU launches are captured in CUDA graphs.
     """
     if not wants_compilation(config):
         return program
@@ -55,7 +56,7 @@ def compiled(
     if device.type == "cpu":
         _try_vector_instructions()
 
-    fast = _compile(program, _options(device))
+    fast = _compile(program, _options(device, pictures))
     choice: list[Callable[..., Any]] = []
 
     def first_time_careful(*arguments: Any) -> Any:
@@ -100,11 +101,11 @@ def _quietly(question: Callable[[], object]) -> None:
         logging.getLogger(__name__).debug("vector instructions were not tried", exc_info=True)
 
 
-def _options(device: torch.device) -> dict[str, Any]:
+def _options(device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
         return {"triton.cudagraphs": True}
-    # Without the second option convolutions copy every picture to channels-last and back.
-    return {"cpp.threads": 1, "layout_optimization": False}
+    # Else convolutions copy every picture to channels-last and back.
+    return {"layout_optimization": False} if pictures else {"cpp.threads": 1}
 
 
 def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:

@@ -68,8 +68,9 @@ class Stack:
         self.pictures: PictureReference | None = None
         self._latest: dict[str, Noted] = {}
         self._blocks: dict[str, tuple[int, Tensor]] = {}
-        self._critic_program = compiled(self._critic_update, config, device)
-        self._generator_program = compiled(self._generator_update, config, device)
+        of_pictures = len(self.target.shape) == 3
+        self._critic_program = compiled(self._critic_update, config, device, of_pictures)
+        self._generator_program = compiled(self._generator_update, config, device, of_pictures)
         self.steps_done = 0
 
     # Setting up.
