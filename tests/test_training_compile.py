@@ -37,7 +37,7 @@ from wganbench.config import from_dict
 from wganbench.training.stack import Stack
 
 warnings.simplefilter("error")
-torch.set_num_threads(int(sys.argv[4]))
+torch.set_num_threads(2)
 configs = [from_dict(values) for values in json.loads(sys.argv[1])]
 found = {}
 for name, members in {"pair": configs, "first": configs[:1], "second": configs[1:]}.items():
@@ -57,14 +57,13 @@ torch.save(found, sys.argv[3])
 """
 
 
-def compiled_runs(configs: list[RunConfig], file: Path, threads: int = 1) -> dict[str, Any]:
+def compiled_runs(configs: list[RunConfig], file: Path) -> dict[str, Any]:
     """States and scalars of two runs after some steps: as a pair, and each alone.
 
     Of the first one also the state a step later, ``next``, and ``again`` from what was saved.
     """
     values = json.dumps([to_dict(config) for config in configs])
     command = [sys.executable, "-W", "ignore", "-c", CHILD, values, str(STEPS), str(file)]
-    command += [str(threads)]
     subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, timeout=600)
     found: dict[str, Any] = torch.load(file, weights_only=True)
     return found
@@ -73,10 +72,12 @@ def compiled_runs(configs: list[RunConfig], file: Path, threads: int = 1) -> dic
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
 def test_a_compiled_run_is_the_same_alone_and_near_the_eager_one(tmp_path: Path) -> None:
-    # This loss has both: gradients that depend on the scores, and a second derivative.
-    configs = alike("bce_gp", 2, compile="true", **SETTINGS)
+    # This loss has both: gradients that depend on the scores, and a second derivative. The
+    # sizes are those from which loops are divided among threads, and sums would be.
+    settings = SETTINGS | {"network.width": 192, "train.batch_size": 256}
+    configs = alike("bce_gp", 2, compile="true", **settings)
     found = compiled_runs(configs, tmp_path / "found.pt")
-    eager = trained(alike("bce_gp", 2, compile="false", **SETTINGS), STEPS)
+    eager = trained(alike("bce_gp", 2, compile="false", **settings), STEPS)
     for r, alone in enumerate(("first/0", "second/0")):
         assert same(found[f"pair/{r}"], found[alone])
         assert found[f"pair/{r}/scalars"] == found[f"{alone}/scalars"]
@@ -102,7 +103,7 @@ def test_compiled_pictures_train_as_eager_ones_do(tmp_path: Path) -> None:
     words = ["data=digits", "loss=gp", "network.width=4", "train.batch_size=16", "device=cpu"]
     # Adam's first steps depend on signs alone, and a gradient of nothing has any.
     words += ["loss.n_critic=1", "train.optimizer=sgd", "train.steps=5000"]
-    found = compiled_runs([compose(words)], tmp_path / "found.pt", threads=2)
+    found = compiled_runs([compose(words)], tmp_path / "found.pt")
     assert same(found["first/0/next"], found["first/0/again"])
     assert not same(found["first/0/next"], found["first/0"])
     eager = trained([compose([*words, "compile=false"])], STEPS)
@@ -179,9 +180,12 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     wrapped = compiled(program, config, CPU, pictures=False)
     assert wrapped(torch.ones(())) == wrapped(torch.ones(())) == 2
     compiled(program, config, CPU, pictures=True)
-    options, of_pictures = seen
+    large = tiny("gp", compile="true", **{"train.batch_size": 513})
+    compiled(program, large, CPU, pictures=False)
+    options, of_pictures, of_large_batches = seen
     assert options["fullgraph"] is True and options["dynamic"] is False
-    # One thread a loop: else a run's sums would depend on how many share its stack.
-    assert options["options"]["cpp.threads"] == 1
-    assert "cpp.threads" not in of_pictures["options"]
+    # Else a run's sums would depend on how many share its stack.
+    assert options["options"]["cpp.min_chunk_size"] == compilation.LOOP_OF_A_THREAD
+    assert of_large_batches["options"]["cpp.threads"] == 1
+    assert of_pictures["options"].keys() <= {"layout_optimization", "guard_filter_fn"}
     assert os.environ.get("TORCH_COMPILE_DISABLE") is None

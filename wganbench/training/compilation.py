@@ -34,14 +34,25 @@ def has_compiler(device: torch.device) -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
+LOOP_OF_A_THREAD = 16384
+"""Elements that a thread gets of a compiled loop over points, at least."""
+
+LARGEST_WHOLE_BATCH = 512
+"""Batch up to which no thread, with that many elements each, gets a part of a sum.
+
+torch divides a sum over the batch when it has 300 times as many terms as there are blocks of up
+to 16 sums: for threads with 16 384 elements each that takes a batch of 784 and more.
+"""
+
+
 def compiled(
     program: Callable[..., Any], config: RunConfig, device: torch.device, pictures: bool
 ) -> Callable[..., Any]:
     """The program compiled whole, or as it is, with a warning when compiling fails.
 
-    On the CPU the generated loops use one thread each, so that a run's numbers do not
-    depend on how many share its stack. Those of pictures do anyway, by rounding, and have more
-    to gain: their loops use torch's own number. On a GPU launches are captured in CUDA graphs.
+    On the CPU the generated loops are divided among torch's threads where no sum is: else a
+    run's numbers would depend on how many share its stack. Those of pictures do anyway, by
+    rounding. On a GPU launches are captured in CUDA graphs.
     """
     if not wants_compilation(config):
         return program
@@ -56,7 +67,7 @@ def compiled(
     if device.type == "cpu":
         _try_vector_instructions()
 
-    fast = _compile(program, _options(device, pictures))
+    fast = _compile(program, _options(config, device, pictures))
     choice: list[Callable[..., Any]] = []
 
     def first_time_careful(*arguments: Any) -> Any:
@@ -101,11 +112,15 @@ def _quietly(question: Callable[[], object]) -> None:
         logging.getLogger(__name__).debug("vector instructions were not tried", exc_info=True)
 
 
-def _options(device: torch.device, pictures: bool) -> dict[str, Any]:
+def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
         return {"triton.cudagraphs": True}
-    # Else convolutions copy every picture to channels-last and back.
-    return {"layout_optimization": False} if pictures else {"cpp.threads": 1}
+    if pictures:
+        # Else convolutions copy every picture to channels-last and back.
+        return {"layout_optimization": False}
+    if config.train.batch_size > LARGEST_WHOLE_BATCH:
+        return {"cpp.threads": 1}
+    return {"cpp.min_chunk_size": LOOP_OF_A_THREAD}
 
 
 def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:

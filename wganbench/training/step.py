@@ -136,8 +136,11 @@ def layers(module: nn.Module) -> list[list[str]]:
 
 def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]]) -> Scalars:
     """Euclidean norm of a gradient, total and by layer: tags grad_norm/<network>..."""
-    # Added one by one: the order in which a compiled sum adds depends on the number of runs.
-    squares = [reduce(torch.add, [gradients[name].square().sum() for name in g]) for g in groups]
+    # Added one by one, and each by its rows: the order in which a compiled sum adds depends on the
+    # number of runs, and of a single run a long one would be divided among threads.
+    squares = [
+        reduce(torch.add, [gradients[name].square().sum(-1).sum() for name in g]) for g in groups
+    ]
     total = {f"grad_norm/{network}": reduce(torch.add, squares).sqrt()}
     by_layer = {f"grad_norm/{network}_layer_{i}": square.sqrt() for i, square in enumerate(squares)}
     return total | by_layer
