@@ -59,13 +59,13 @@ def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     done: list[str] = []
 
     def disturb(number: int, step: int) -> None:
-        # The first stack holds the first two jobs, the second the others.
+        # Dealt out: the first stack holds the first and third job, the second the others.
         if step >= 40 and number == 0 and "preempted" not in done:
             done.append("preempted")
             os.kill(process_of(every[0]), signal.SIGUSR2)
         if step >= 40 and number == 1 and "killed" not in done:
             done.append("killed")
-            os.kill(process_of(every[2]), signal.SIGKILL)
+            os.kill(process_of(every[1]), signal.SIGKILL)
 
     seen = Seen(disturb)
     outcomes = swept(tmp_path, every, seen)
