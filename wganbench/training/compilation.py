@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import logging
-import shutil
-import threading
 import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.training.toolchain import has_compiler, prepare_toolchain
 
 WORTH_COMPILING_STEPS = 1000
 """With ``compile=auto``, shorter runs stay eager: compiling takes as long as they do."""
@@ -25,13 +22,6 @@ def wants_compilation(config: RunConfig) -> bool:
     if config.compile != "auto":
         return config.compile == "true"
     return config.train.steps >= WORTH_COMPILING_STEPS
-
-
-def has_compiler(device: torch.device) -> bool:
-    """Whether torch.compile can build code for the device here."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 7
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
 LOOP_OF_A_THREAD = 16384
@@ -64,10 +54,8 @@ def compiled(
     # Not at the head: whoever does not compile need not wait for the compiler's modules.
     from torch._dynamo.exc import TorchDynamoException
 
-    if device.type == "cpu":
-        _try_vector_instructions()
-
-    fast = _compile(program, _options(config, device, pictures))
+    prepared = prepare_toolchain() if device.type == "cpu" else {}
+    fast = _compile(program, _options(config, device, pictures) | prepared)
     choice: list[Callable[..., Any]] = []
 
     def first_time_careful(*arguments: Any) -> Any:
@@ -84,32 +72,6 @@ def compiled(
         return result
 
     return first_time_careful
-
-
-@cache
-def _try_vector_instructions() -> None:
-    """Start to try the processor's vector instructions out, while the program is being traced.
-
-    torch builds small libraries for that, the first time on a machine, and would do it when
-    it needs the answer: 7 of 35 seconds with nothing else to do. Once in a process: a stack
-    compiles two programs. It keeps the answer, and a torch that has no such question is left alone.
-    """
-    try:
-        # Before the thread, all that it needs: torch's modules import each other in circles,
-        # which two threads that enter them at once do not survive.
-        for module in ("torch._inductor.compile_fx", "torch.utils.cpp_extension"):
-            importlib.import_module(module)
-        from torch._inductor.cpu_vec_isa import pick_vec_isa
-    except ImportError:
-        return
-    threading.Thread(target=_quietly, args=(pick_vec_isa,), daemon=True).start()
-
-
-def _quietly(question: Callable[[], object]) -> None:
-    try:
-        question()
-    except Exception:  # whatever is wrong, compiling itself will say it
-        logging.getLogger(__name__).debug("vector instructions were not tried", exc_info=True)
 
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:

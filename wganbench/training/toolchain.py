@@ -1,0 +1,89 @@
+"""The C++ compiler behind torch.compile on a CPU: is there one, and getting it ready early.
+
+What is asked here are torch's own modules, which may change: a torch that lacks them, or
+answers otherwise, is left to find everything out by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from functools import cache
+
+import torch
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether torch.compile can build code for the device here."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 7
+    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+
+
+EMPTY_KERNEL = 'extern "C" void kernel() {}\n'
+
+
+@cache
+def prepare_toolchain() -> dict[str, bool]:
+    """Options that spare torch a search, and the start of what compiling would wait for.
+
+    Whether the processor's vector instructions can be used torch finds out by building and
+    loading eleven small libraries, the first time on a machine: 10 s of a core. Where the
+    processor has them and the compiler knows them the answer is yes.
+
+    The header that every kernel includes is compiled once on a machine, another 5 s, and not
+    before the first kernel is known: an empty one, built while the program is still being
+    traced, has it compiled by then. Once in a process: a stack compiles two programs.
+    """
+    try:
+        # Before the thread, all that it needs: torch's modules import each other in circles,
+        # which two threads that enter them at once do not survive.
+        for module in ("torch._inductor.compile_fx", "torch.utils.cpp_extension"):
+            importlib.import_module(module)
+        from torch._inductor import codecache, config
+
+        known = {"cpp.vec_isa_ok": True} if _knows_vector_instructions() else {}
+
+        def build() -> None:
+            with config.patch(known):
+                codecache.CppPythonBindingsCodeCache.load_pybinding(
+                    [], EMPTY_KERNEL, needs_vec_isa=True
+                )
+
+    except Exception:  # whatever is wrong, compiling itself will say it
+        logging.getLogger(__name__).debug("the compiler was not prepared", exc_info=True)
+        return {}
+    threading.Thread(target=_quietly, args=(build,), daemon=True).start()
+    return known
+
+
+def _knows_vector_instructions() -> bool:
+    """Whether the compiler takes the flags of every extension that an x86 processor here has.
+
+    False elsewhere, and where the environment has decided.
+    """
+    from torch._inductor import config, cpp_builder, cpu_vec_isa
+
+    present = cpu_vec_isa.x86_isa_checker()
+    extensions = [
+        extension
+        for extension in cpu_vec_isa.supported_vec_isa_list
+        if all(name in present for name in str(extension).split())
+    ]
+    if config.cpp.vec_isa_ok is not None or not extensions:
+        return False
+    flags = [flag for extension in extensions for flag in extension.build_arch_flags().split()]
+    command = [cpp_builder.get_cpp_compiler(), "-x", "c++", "-fsyntax-only", *flags, os.devnull]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def _quietly(task: Callable[[], object]) -> None:
+    try:
+        task()
+    except Exception:  # whatever is wrong, compiling itself will say it
+        logging.getLogger(__name__).debug("the header was not compiled early", exc_info=True)
