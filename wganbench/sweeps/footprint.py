@@ -20,9 +20,10 @@ SAFETY = 1.3
 """Caching allocators and compiled code's own buffers, on top of what tensors need."""
 
 CONVOLUTION_BYTES = 300 * 10**6
-"""What a library of convolutions holds beside tensors, however many runs there are: DCGANs for
-28 x 28 pixels, batch 64, 253 MB of tensors each, took 569, 989, 1638 and 2490 MB on a CPU for 1,
-2, 4 and 8 of them, once each; for 8 x 8 pixels it is about 100 MB. Not measured on a GPU."""
+"""What a library of convolutions holds beside tensors, however many runs there are. DCGANs for
+28 x 28 pixels, width 64, batch 64, one thread, took 157, 263, 605 and 1053 MB on a CPU for 1, 2, 4
+and 8 of them, compiled 211, 297, 454 and 829 MB, once each; the plan says 383, 465, 628 and 955,
+times `SAFETY`. Not measured on a GPU."""
 
 
 @dataclass(frozen=True)
