@@ -1,0 +1,98 @@
+"""The C++ compiler behind torch.compile: what is asked of it, and that it is ready early."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from wganbench.training import toolchain
+from wganbench.training.toolchain import has_compiler, prepare_toolchain
+
+CPU = torch.device("cpu")
+needs_compiler = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
+
+FOUND = """
+import torch._inductor.compile_fx
+from torch._inductor import config, cpu_vec_isa
+from wganbench.training.toolchain import _knows_vector_instructions
+
+known = _knows_vector_instructions()
+with config.patch({"cpp.vec_isa_ok": True}):
+    claimed = cpu_vec_isa.pick_vec_isa()
+cpu_vec_isa.valid_vec_isa_list.cache_clear()
+print(known, str(claimed) == str(cpu_vec_isa.pick_vec_isa()))
+"""
+
+PREPARED = """
+import glob, os, threading
+from wganbench.training.toolchain import prepare_toolchain
+
+print(sorted(prepare_toolchain()), prepare_toolchain() is prepare_toolchain())
+for thread in threading.enumerate():
+    if thread.daemon:
+        thread.join(100)
+print(len(glob.glob(os.environ["TMPDIR"] + "/**/*.gch", recursive=True)))
+"""
+
+
+def output(program: str, tmp_path: Path, **environment: str) -> list[str]:
+    """What a program prints in a process with caches of its own."""
+    own = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env=os.environ | own | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_flags_tell_what_torch_finds_out_by_building(tmp_path: Path) -> None:
+    known, same = output(FOUND, tmp_path)
+    assert known == "False" or same == "True"
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_the_header_of_all_kernels_is_compiled_before_there_is_one(tmp_path: Path) -> None:
+    *_, once, headers = output(PREPARED, tmp_path)
+    assert once == "True" and headers == "1"
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+def test_a_compiler_that_refuses_a_flag_is_left_to_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: int
+) -> None:
+    from torch._inductor import config, cpp_builder, cpu_vec_isa
+
+    compiler = tmp_path / "c++"
+    compiler.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit {answer}\n')
+    compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda: str(compiler))
+    monkeypatch.setattr(cpu_vec_isa, "x86_isa_checker", lambda: ["avx2", "avx512"])
+    with config.patch({"cpp.vec_isa_ok": None}):
+        assert toolchain._knows_vector_instructions() is (answer == 0)
+        asked = (tmp_path / "asked").read_text().split()
+        assert "-mavx2" in asked and "-mavx512f" in asked and "-mamx-tile" not in asked
+        # A processor without such extensions, and what the environment says, are not overruled.
+        monkeypatch.setattr(cpu_vec_isa, "x86_isa_checker", list)
+        assert not toolchain._knows_vector_instructions()
+        monkeypatch.setattr(cpu_vec_isa, "x86_isa_checker", lambda: ["avx2", "avx512"])
+    with config.patch({"cpp.vec_isa_ok": False}):
+        assert not toolchain._knows_vector_instructions()
+
+
+def test_a_torch_that_works_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> bool:
+        raise AttributeError("no such thing in this torch")
+
+    monkeypatch.setattr(toolchain, "_knows_vector_instructions", gone)
+    prepare_toolchain.cache_clear()
+    assert prepare_toolchain() == {}
+    prepare_toolchain.cache_clear()
