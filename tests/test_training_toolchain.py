@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -40,6 +41,16 @@ for thread in threading.enumerate():
 print(len(glob.glob(os.environ["TMPDIR"] + "/**/*.gch", recursive=True)))
 """
 
+COMPILED = """
+import glob, os, torch
+from wganbench.training.toolchain import prepare_toolchain
+
+double = torch.compile(lambda x: x.sin() * 2, options=prepare_toolchain())
+x = torch.arange(4000.0)
+same = torch.allclose(double(x), x.sin() * 2)
+print(len(glob.glob(os.environ["TMPDIR"] + "/**/*.gch", recursive=True)), same)
+"""
+
 
 def output(program: str, tmp_path: Path, **environment: str) -> list[str]:
     """What a program prints in a process with caches of its own."""
@@ -56,6 +67,17 @@ def output(program: str, tmp_path: Path, **environment: str) -> list[str]:
 def test_the_flags_tell_what_torch_finds_out_by_building(tmp_path: Path) -> None:
     known, same = output(FOUND, tmp_path)
     assert known == "False" or same == "True"
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_kernels_are_compiled_without_openssl(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("c++", "g++", "gcc", "as", "ld", "clang++", "sh"):
+        if path := shutil.which(name):
+            (programs / name).symlink_to(path)
+    assert output(COMPILED, tmp_path, PATH=str(programs)) == ["0", "True"]
 
 
 @needs_compiler

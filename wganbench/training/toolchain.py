@@ -25,12 +25,13 @@ def has_compiler(device: torch.device) -> bool:
     return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
 
 
+HEADERS = "cpp_cache_precompile_headers"
 EMPTY_KERNEL = 'extern "C" void kernel() {}\n'
 
 
 @cache
 def prepare_toolchain() -> dict[str, bool]:
-    """Options that spare torch a search, and the start of what compiling would wait for.
+    """Options that fit the compiler here, and the start of what compiling would wait for.
 
     Whether the processor's vector instructions can be used torch finds out by building and
     loading eleven small libraries, the first time on a machine: 10 s of a core. Where the
@@ -38,7 +39,9 @@ def prepare_toolchain() -> dict[str, bool]:
 
     The header that every kernel includes is compiled once on a machine, another 5 s, and not
     before the first kernel is known: an empty one, built while the program is still being
-    traced, has it compiled by then. Once in a process: a stack compiles two programs.
+    traced, has it compiled by then. torch names that header by a checksum that it has
+    ``openssl`` compute: on a machine without it every kernel reads the header's text instead,
+    where compiling would fail. Once in a process: a stack compiles two programs.
     """
     try:
         # Before the thread, all that it needs: torch's modules import each other in circles,
@@ -47,10 +50,12 @@ def prepare_toolchain() -> dict[str, bool]:
             importlib.import_module(module)
         from torch._inductor import codecache, config
 
-        known = {"cpp.vec_isa_ok": True} if _knows_vector_instructions() else {}
+        options = {"cpp.vec_isa_ok": True} if _knows_vector_instructions() else {}
+        if hasattr(config, HEADERS) and not shutil.which("openssl"):
+            options[HEADERS] = False
 
         def build() -> None:
-            with config.patch(known):
+            with config.patch(options):
                 codecache.CppPythonBindingsCodeCache.load_pybinding(
                     [], EMPTY_KERNEL, needs_vec_isa=True
                 )
@@ -59,7 +64,7 @@ def prepare_toolchain() -> dict[str, bool]:
         logging.getLogger(__name__).debug("the compiler was not prepared", exc_info=True)
         return {}
     threading.Thread(target=_quietly, args=(build,), daemon=True).start()
-    return known
+    return options
 
 
 def _knows_vector_instructions() -> bool:
