@@ -18,11 +18,17 @@ from functools import cache
 import torch
 
 
+def find_compiler() -> str | None:
+    """Path of the C++ compiler that torch.compile would use, ``CXX`` first."""
+    names = (os.environ.get("CXX", ""), "g++", "c++", "clang++", "cl")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
 def has_compiler(device: torch.device) -> bool:
     """Whether torch.compile can build code for the device here."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 7
-    return any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+    return find_compiler() is not None
 
 
 HEADERS = "cpp_cache_precompile_headers"
