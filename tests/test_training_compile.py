@@ -156,8 +156,11 @@ def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch: pytest.Monkey
         stack.iterate()
 
 
-def test_without_a_compiler_it_warns_and_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
+def test_without_a_compiler_it_warns_and_trains(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler"):
         stack = Stack([tiny("gp", compile="true")], CPU)
     stack.iterate()
@@ -174,6 +177,7 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
         return program
 
     monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
+    monkeypatch.setattr(compilation, "prepare_toolchain", lambda: {"cpp.vec_isa_ok": True})
     monkeypatch.setattr(torch, "compile", compile_)
 
     def program(x: Tensor) -> Tensor:
@@ -185,10 +189,17 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     compiled(program, config, CPU, pictures=True)
     large = tiny("gp", compile="true", **{"train.batch_size": 513})
     compiled(program, large, CPU, pictures=False)
-    options, of_pictures, of_large_batches = seen
+    compiled(program, config, torch.device("cuda"), pictures=False)
+    *on_cpu, on_gpu = seen
+    options, of_pictures, of_large_batches = on_cpu
+    # What was found out about the C++ compiler is told to it, and to nobody else.
+    assert all(each["options"]["cpp.vec_isa_ok"] is True for each in on_cpu)
+    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {"triton.cudagraphs"}
     assert options["fullgraph"] is True and options["dynamic"] is False
     # Else a run's sums would depend on how many share its stack.
     assert options["options"]["cpp.min_chunk_size"] == compilation.LOOP_OF_A_THREAD
     assert of_large_batches["options"]["cpp.threads"] == 1
-    assert of_pictures["options"].keys() <= {"layout_optimization", "guard_filter_fn"}
+    assert of_pictures["options"].keys() - {"guard_filter_fn", "cpp.vec_isa_ok"} == {
+        "layout_optimization"
+    }
     assert os.environ.get("TORCH_COMPILE_DISABLE") is None
