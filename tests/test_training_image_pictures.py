@@ -175,7 +175,7 @@ def test_a_run_leaves_its_pictures(run: Path) -> None:
         assert stored[name].dtype == np.uint8 and stored[name].shape == (30, 8, 8, 1)
     events = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     assert {"samples", *NAMES} <= set(events.Tags()["images"])
-    assert [event.step for event in events.Images("samples")] == [0, 1, 2]
+    assert [event.step for event in events.Images("samples")] == [1, 2]
     assert [event.step for event in events.Images("classes")] == [2]
 
 

@@ -94,13 +94,19 @@ def _record(stack: Stack, recorders: list[Recorder], clock: Clock, progress: Pro
     progress(step, [recorder.latest for recorder in recorders])
 
 
+def _shows(step: int, config: RunConfig) -> bool:
+    """Whether TensorBoard gets a picture: every so often and at the end, none of the start."""
+    every = config.log.picture_every_n_steps
+    return step > 0 and (step % every == 0 or step == config.train.steps)
+
+
 def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> None:
     """Histograms at every evaluation; pictures of samples and critic at some, or all."""
     step, points = stack.steps_done, measured.points
     if recorder.diverged_at >= 0 or not torch.isfinite(points["fakes"]).all():
         return
     log, events = stack.config.log, recorder.events
-    shows = events is not None and step % log.picture_every_n_steps == 0
+    shows = events is not None and _shows(step, stack.config)
     picture = progress_picture(stack, run, points) if shows or log.animation else None
     if picture and log.animation:
         save_frame(recorder.folder, step, picture)
