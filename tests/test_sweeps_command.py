@@ -280,8 +280,9 @@ def shown(folder: Path, terminal: bool) -> str:
 def test_the_table_shows_stacks_devices_best_figures_and_what_is_left(tmp_path: Path) -> None:
     text = shown(tmp_path, terminal=True)
     assert "3/7 runs done" in text and "left" in text
-    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "0.250"):
+    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "W1", "0.250"):
         assert words in text
+    assert "FID" not in text, "no column for what is not measured"
     assert max(len(line) for line in text.splitlines()) < 200
 
 
@@ -290,6 +291,19 @@ def test_without_a_terminal_there_are_plain_lines(tmp_path: Path) -> None:
     assert "\x1b" not in text
     assert text.splitlines()[0] == "7 runs, 3 finished before; 2 stacks on cuda:0, 1 CPU core"
     assert "5/7 runs done" in text.splitlines()[-1]
+
+
+def test_a_stack_of_pictures_shows_its_fid_in_place_of_the_distance(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, highlight=False)
+    view, (stack, _) = SweepView(console), stacks(tmp_path)
+    view.begin([stack], [Slot("cpu", 1)], finished=0)
+    view.stack_started(0, stack, "cpu", 4, 0)
+    view.stack_advanced(0, 2, [{"fidelity/fid": 2.5}, {"fidelity/fid": 1.25}])
+    console.print(table := view._table())
+    view.end()
+    headings = [column.header for column in table.renderables[1].columns]
+    assert headings == ["device", "stack", "step", "FID"]
+    assert isinstance(console.file, io.StringIO) and "1.25" in console.file.getvalue()
 
 
 def test_a_view_that_begins_again_counts_afresh(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -19,11 +19,20 @@ PLAIN_EVERY_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
 
 
+LATEST: tuple[tuple[str, str, Callable[[list[float]], float]], ...] = (
+    ("modes {:.0f}", "modes/covered", min),
+    ("W1 {:.3f}", "wasserstein/exact", max),
+    ("FID {:.2f}", "fidelity/fid", max),
+    ("{:.4g} steps/s", "speed/steps_per_second", max),
+)
+"""What is shown of a stack while it trains: words, tag, which of its runs."""
+
+
 class RunView:
     """Live progress of one stack of runs on a console.
 
-    In a terminal a bar with step, modes, W1, steps per second and time left; elsewhere
-    a line every few seconds and at the end.
+    In a terminal a bar with step, modes, W1 (of pictures FID), steps per second and time
+    left; elsewhere a line every few seconds and at the end.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -65,17 +74,15 @@ class RunView:
 
 
 def summary(values: Sequence[Mapping[str, float]]) -> str:
-    """The latest figures in a few words: the worst run's modes and W1, the speed."""
+    """The latest figures in a few words: the worst run's modes, W1 and FID, the speed.
+
+    >>> summary([{"modes/covered": 8, "fidelity/fid": 1.5}, {"modes/covered": 7}])
+    'modes 7  FID 1.50'
+    """
     parts = []
-    covered = [run["modes/covered"] for run in values if "modes/covered" in run]
-    exact = [run["wasserstein/exact"] for run in values if "wasserstein/exact" in run]
-    speed = [run["speed/steps_per_second"] for run in values if "speed/steps_per_second" in run]
-    if covered:
-        parts.append(f"modes {min(covered):.0f}")
-    if exact:
-        parts.append(f"W1 {max(exact):.3f}")
-    if speed:
-        parts.append(f"{speed[0]:.4g} steps/s")
+    for words, tag, choose in LATEST:
+        if found := [run[tag] for run in values if tag in run]:
+            parts.append(words.format(choose(found)))
     return "  ".join(parts)
 
 

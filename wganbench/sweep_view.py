@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 PLAIN_EVERY_SECONDS = 10.0
 """How often a line is printed where there is no terminal."""
 
+LIVE_COLUMNS = (
+    ("modes", "modes/covered", max, ".0f"),
+    ("W1", "wasserstein/exact", min, ".3f"),
+    ("FID", "fidelity/fid", min, ".2f"),
+    ("steps/s", "speed/steps_per_second", max, ".4g"),
+)
+"""Figures of the live table: heading, tag, the best of a stack's runs, format."""
+
 
 @dataclass
 class Row:
@@ -39,9 +47,9 @@ class Row:
     step: int
     values: list[dict[str, float]] = field(default_factory=list)
 
-    def best(self, tag: str, better: str) -> float | None:
+    def best(self, tag: str, choose: Callable[[list[float]], float]) -> float | None:
         found = [run[tag] for run in self.values if tag in run]
-        return None if not found else (max(found) if better == "high" else min(found))
+        return choose(found) if found else None
 
 
 class SweepView:
@@ -128,20 +136,23 @@ class SweepView:
         return self._counts() + (f"  |  {running}" if running else "")
 
     def _table(self) -> Group:
+        rows = [row for _, row in sorted(self._rows.items())]
+        columns = [
+            (name, [row.best(tag, choose) for row in rows], form)
+            for name, tag, choose, form in LIVE_COLUMNS
+        ]
+        # What is measured depends on the data: pictures have no exact W1, points no FID.
+        columns = [column for column in columns if any(v is not None for v in column[1])]
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("device", "stack", "step", "modes", "W1", "steps/s"):
+        for name in ("device", "stack", "step", *(name for name, _, _ in columns)):
             table.add_column(name, justify="left" if name in ("device", "stack") else "right")
-        for _, row in sorted(self._rows.items()):
-            figures = (
-                (row.best("modes/covered", "high"), ".0f"),
-                (row.best("wasserstein/exact", "low"), ".3f"),
-                (row.best("speed/steps_per_second", "high"), ".4g"),
-            )
+        for i, row in enumerate(rows):
+            cells = [(values[i], form) for _, values, form in columns]
             table.add_row(
                 row.where,
                 describe(row.stack),
                 f"{row.step}/{row.steps}",
-                *("" if value is None else format(value, form) for value, form in figures),
+                *("" if value is None else format(value, form) for value, form in cells),
             )
         return Group(Text(self._counts()), table)
 
