@@ -32,22 +32,24 @@ def has_compiler(device: torch.device) -> bool:
 
 
 HEADERS = "cpp_cache_precompile_headers"
-EMPTY_KERNEL = 'extern "C" void kernel() {}\n'
 
 
 @cache
 def prepare_toolchain() -> dict[str, bool]:
     """Options that fit the compiler here, and the start of what compiling would wait for.
 
+    A program becomes one C++ file, the calls of matrix products included: torch's other way, a
+    library for every loop, starts the compiler thirty times for the two programs of a stack.
+
     Whether the processor's vector instructions can be used torch finds out by building and
     loading eleven small libraries, the first time on a machine: 10 s of a core. Where the
     processor has them and the compiler knows them the answer is yes.
 
-    The header that every kernel includes is compiled once on a machine, another 5 s, and not
-    before the first kernel is known: an empty one, built while the program is still being
-    traced, has it compiled by then. torch names that header by a checksum that it has
-    ``openssl`` compute: on a machine without it every kernel reads the header's text instead,
-    where compiling would fail. Once in a process: a stack compiles two programs.
+    The header that every such file includes is compiled once on a machine, another 5 s, and not
+    before the first file is written: here it is begun while the program is still being traced.
+    torch names that header by a checksum that it has ``openssl`` compute: on a machine without
+    it every file reads the header's text instead, where compiling would fail. Once in a
+    process: a stack compiles two programs.
     """
     try:
         # Before the thread, all that it needs: torch's modules import each other in circles,
@@ -56,15 +58,16 @@ def prepare_toolchain() -> dict[str, bool]:
             importlib.import_module(module)
         from torch._inductor import codecache, config
 
-        options = {"cpp.vec_isa_ok": True} if _knows_vector_instructions() else {}
+        begin = codecache.CppWrapperCodeCache.load_async
+        options = {"cpp_wrapper": True}
+        if _knows_vector_instructions():
+            options["cpp.vec_isa_ok"] = True
         if hasattr(config, HEADERS) and not shutil.which("openssl"):
             options[HEADERS] = False
 
         def build() -> None:
             with config.patch(options):
-                codecache.CppPythonBindingsCodeCache.load_pybinding(
-                    [], EMPTY_KERNEL, needs_vec_isa=True
-                )
+                begin("", "cpu", needs_vec_isa=True)
 
     except Exception:  # whatever is wrong, compiling itself will say it
         logging.getLogger(__name__).debug("the compiler was not prepared", exc_info=True)
