@@ -48,6 +48,7 @@ class Stack:
         self.algorithm = self._algorithm(config.precision)
         self.exact_algorithm = self._algorithm("fp32")
         recipe, pair = self.algorithm.recipe, self.algorithm.pair
+        self._layers = {"critic": layers(pair.critic), "generator": layers(pair.generator)}
         if recipe.needs_pointwise_critic and not pair.critic_is_pointwise:
             raise ValueError(
                 f"loss={config.loss.name} penalises the critic's gradient point by point, and "
@@ -112,8 +113,7 @@ class Stack:
 
     # The two programs: one critic step and one generator step of all runs.
     def _critic_update(self, state: State, x: Tensor, z: Tensor, eps: Tensor) -> Noted:
-        algorithm, train = self.algorithm, self.config.train
-        groups = layers(algorithm.pair.critic)
+        algorithm, train, groups = self.algorithm, self.config.train, self._layers["critic"]
 
         def one_run(
             critic: Parameters,
@@ -126,7 +126,7 @@ class Stack:
             gradients, (_, scalars) = grad_and_value(algorithm.critic_loss, has_aux=True)(
                 critic, generator, x, z, eps, coefficients
             )
-            return gradients, scalars | gradient_norms("critic", gradients, groups)
+            return gradients, {**scalars, **gradient_norms("critic", gradients, groups)}
 
         gradients, scalars = vmap(one_run)(
             state.critic, state.generator, x, z, eps, self.coefficients
@@ -148,8 +148,7 @@ class Stack:
         return self._note_divergence(state, scalars)
 
     def _generator_update(self, state: State, z: Tensor) -> Noted:
-        algorithm, train = self.algorithm, self.config.train
-        groups = layers(algorithm.pair.generator)
+        algorithm, train, groups = self.algorithm, self.config.train, self._layers["generator"]
 
         def one_run(
             generator: Parameters, critic: Parameters, z: Tensor
@@ -157,7 +156,7 @@ class Stack:
             gradients, (_, scalars) = grad_and_value(algorithm.generator_loss, has_aux=True)(
                 generator, critic, z
             )
-            return gradients, scalars | gradient_norms("generator", gradients, groups)
+            return gradients, {**scalars, **gradient_norms("generator", gradients, groups)}
 
         gradients, scalars = vmap(one_run)(state.generator, state.critic, z)
         moves = directions(

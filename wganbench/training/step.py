@@ -61,7 +61,7 @@ class Algorithm:
             penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients)
             scalars["loss/penalty"] = penalty
             loss = objective + penalty
-        return loss, {"loss/critic": loss} | scalars
+        return loss, {"loss/critic": loss, **scalars}
 
     def generator_loss(
         self,
@@ -143,7 +143,7 @@ def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]])
     ]
     total = {f"grad_norm/{network}": reduce(torch.add, squares).sqrt()}
     by_layer = {f"grad_norm/{network}_layer_{i}": square.sqrt() for i, square in enumerate(squares)}
-    return total | by_layer
+    return {**total, **by_layer}
 
 
 def clipped(parameters: Parameters, clip_value: Tensor) -> Parameters:
