@@ -8,6 +8,7 @@ compiles runs in a subprocess, which has none.
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import random
 import tempfile
@@ -100,6 +101,7 @@ def global_randomness_untouched() -> Iterator[None]:
         _, keys, *position = np.random.get_state()
         return random.getstate(), keys.tolist(), position, torch.get_rng_state().tolist()
 
+    importlib.import_module("ot")  # which draws when it is imported for the first time
     before = states()
     yield
     untouched = states() == before
