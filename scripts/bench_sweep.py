@@ -25,9 +25,10 @@ import time
 
 import torch
 from bench_training import config, textbook
+from torch._inductor import config as inductor
 from torch.profiler import ProfilerActivity, profile
 
-import wganbench
+from wganbench.config import RunConfig
 from wganbench.training.device import fitting_cpu
 from wganbench.training.stack import Stack
 
@@ -44,21 +45,25 @@ def textbook_seconds(width: int, steps: int) -> float:
     return time.perf_counter() - began
 
 
-def sweep_seconds(width: int, precision: str, steps: int) -> float:
-    """Seconds of the whole sweep in a new folder, with nothing compiled before."""
+def command_seconds(words: list[str]) -> float:
+    """Seconds of ``wganbench sweep`` in a new folder, with nothing compiled before."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/compiled"
+        command = [sys.executable, "-m", "wganbench", "sweep", *words, f"output_dir={folder}/runs"]
+        # The second holds the header of compiled programs.
+        own = {"TORCHINDUCTOR_CACHE_DIR": f"{folder}/compiled", "TMPDIR": folder}
         began = time.perf_counter()
-        runs = wganbench.sweep(
-            [
-                *("loss=gp", f"loss.gp_lambda={LAMBDAS}", f"seed={SEEDS}", f"train.steps={steps}"),
-                *(f"network.width={width}", f"precision={precision}", f"output_dir={folder}"),
-                "sweep.devices=cpu",
-            ]
-        )
-        seconds = time.perf_counter() - began
-        assert [run.status for run in runs] == ["completed"] * RUNS
-    return seconds
+        subprocess.run(command, env=os.environ | own, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+
+def sweep_seconds(width: int, precision: str, steps: int) -> float:
+    """Seconds of the whole sweep."""
+    return command_seconds(
+        [
+            *("loss=gp", f"loss.gp_lambda={LAMBDAS}", f"seed={SEEDS}", f"train.steps={steps}"),
+            *(f"network.width={width}", f"precision={precision}", "sweep.devices=cpu"),
+        ]
+    )
 
 
 def bench_sweep(width: int, precisions: list[str], repeats: int, steps: int) -> None:
@@ -84,20 +89,19 @@ def bench_launchers(repeats: int) -> None:
     for _ in range(repeats):
         seconds = {}
         for launcher in ("stack", "ray"):
-            with tempfile.TemporaryDirectory() as folder:
-                words = ["loss=gp", "seed=range(0,8)", "train.steps=500", "compile=false"]
-                command = [sys.executable, "-m", "wganbench", "sweep", *words, "device=cpu"]
-                command += [f"output_dir={folder}", f"hydra/launcher={launcher}"]
-                began = time.perf_counter()
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-                seconds[launcher] = time.perf_counter() - began
+            words = ["loss=gp", "seed=range(0,8)", "train.steps=500", "compile=false"]
+            seconds[launcher] = command_seconds(
+                [*words, "device=cpu", f"hydra/launcher={launcher}"]
+            )
         more = seconds["ray"] - seconds["stack"]
         print(f"local {seconds['stack']:.1f} s, Ray {seconds['ray']:.1f} s: {more:.1f} s more")
 
 
-def dispatched(stack: Stack, iterations: int = 4) -> float:
+def dispatched(configs: list[RunConfig], iterations: int = 4) -> float:
     """Operations dispatched in an iteration, compiled regions counted as what they call."""
-    stack.iterate()
+    stack = Stack(configs, torch.device("cpu"))
+    with inductor.patch({"cpp.enable_kernel_profile": True}):
+        stack.iterate()
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         for _ in range(iterations):
             stack.iterate()
@@ -119,10 +123,10 @@ def bench_stacks(width: int, precision: str, sizes: list[int]) -> None:
                 for _ in range(max(4, 64 // runs)):
                     stack.iterate()
                 times.append((time.perf_counter() - began) / max(4, 64 // runs) / runs * 1e3)
-        compiled = dispatched(stack) / runs
+        compiled = dispatched(configs) / runs
         for own in configs:
             own.compile = "false"
-        eager = dispatched(Stack(configs, torch.device("cpu"))) / runs
+        eager = dispatched(configs) / runs
         print(
             f"  R = {runs:2d}: {statistics.median(times):6.2f} ms; operations dispatched: "
             f"eager {eager:7.1f}, compiled {compiled:6.1f}",
