@@ -1,6 +1,9 @@
-"""The README's table: every loss, tuned and with its paper's settings, over seeds 0-9.
+"""The README's table: every loss, tuned, with its paper's and with middling settings, seeds 0-9.
 
     python scripts/results.py --data ring8 grid25 --loss bce clip gp --out outputs/results
+
+``--settings median`` trains the trial in the middle of the search's first stage (the 11th of
+20), which ``tune.py --ranking-only`` finds: what somebody gets who draws settings at random.
 
 Every row is one ordinary run a seed (``wganbench train`` with the same overrides gives the
 same numbers), trained as one stack; finished ones are not trained again. All rows of a
@@ -16,7 +19,7 @@ import statistics
 from pathlib import Path
 
 import torch
-from tune import reported_units, steps_for
+from tune import SEARCHES, configure, reported_units, steps_for, trials_file
 
 from wganbench.config import RunConfig, compose, run_folder
 from wganbench.data import load
@@ -26,17 +29,22 @@ from wganbench.progress import RunView
 from wganbench.training.measuring import floor_key
 from wganbench.training.runs import train_runs
 
+NAMES = {"median": "median of the search"}
+
 
 def configs(
     data: str, loss: str, settings: str, seeds: range, out: Path, extra: list[str]
 ) -> list[RunConfig]:
-    """One run a seed; the paper's settings get the steps that the same compute buys them."""
-    base = [f"data={data}", f"loss={loss}", f"output_dir={out}"]
-    base += ["evaluate.every_n_steps=0", "evaluate.final_draws=5"]
+    """One run a seed; all settings get the steps that the same compute buys them."""
+    measured = [f"output_dir={out}", "evaluate.every_n_steps=0", "evaluate.final_draws=5", *extra]
+    if settings == "median":
+        trial, units = median_trial(data, loss), reported_units(data)
+        return [configure(data, loss, trial, seed, units, measured) for seed in seeds]
+    base = [f"data={data}", f"loss={loss}", *measured]
     if settings == "paper":
         n_critic = compose([*base, "tuned=none"]).loss.n_critic
         base += ["tuned=none", f"train.steps={steps_for(loss, n_critic, reported_units(data))}"]
-    return [compose([*base, *extra, f"seed={seed}"]) for seed in seeds]
+    return [compose([*base, f"seed={seed}"]) for seed in seeds]
 
 
 def row(name: str, runs: list[dict[str, float]], floor: float, diverged: int = 0) -> str:
@@ -74,19 +82,15 @@ def reference_row(name: str, data: str, n: int, floor: float, chance: bool) -> s
     return row(name, runs, floor)
 
 
-def median_of_search(data: str, loss: str, floor: float) -> str | None:
-    """The trial in the middle of the search's first stage."""
-    path = Path("outputs/tuning") / f"{loss}-{data}.json"
+def median_trial(data: str, loss: str) -> dict[str, object]:
+    """The settings in the middle of the search's first stage."""
+    path = trials_file(SEARCHES, data, loss)
     if not path.exists():
-        return None
+        command = f"python scripts/tune.py --data {data} --loss {loss} --ranking-only"
+        raise SystemExit(f"{path} is missing; {command} makes it")
     first = json.loads(path.read_text())[0]
-    middle = first[len(first) // 2]
-    runs = [
-        {"modes/covered": c or 0, "modes/high_quality": q or 0, "wasserstein/exact": e}
-        for c, q, e in zip(middle["covered"], middle["high_quality"], middle["exact"], strict=True)
-        if e is not None
-    ]
-    return row(f"{loss}, median of the search", runs, floor)
+    trial: dict[str, object] = first[len(first) // 2]["trial"]
+    return trial
 
 
 def table(
@@ -110,10 +114,7 @@ def table(
             diverged = sum(o.status == "diverged" for o in outcomes)
             if len(finished) + diverged < len(outcomes):
                 raise SystemExit(f"{loss}, {which}: interrupted; the same command goes on")
-            print(row(f"{loss}, {which}", finished, floor, diverged), flush=True)
-        searched = median_of_search(data, loss, floor)
-        if searched:
-            print(searched)
+            print(row(f"{loss}, {NAMES.get(which, which)}", finished, floor, diverged), flush=True)
     print(reference_row("perfect sampler: fresh reals", data, n, floor, chance=False))
 
 

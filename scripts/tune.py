@@ -70,6 +70,9 @@ ANCHOR: dict[str, object] = {
 }
 """What was known to work for one of the losses before the search."""
 
+SEARCHES = Path("outputs/tuning")
+"""Where a search keeps its trials."""
+
 FIXED: dict[str, object] = {"train.optimizer": "adam", "train.decay": "linear"}
 """Of every trial but the papers' own."""
 
@@ -208,16 +211,27 @@ def stages_of(data: str) -> tuple[tuple[float, int, float], ...]:
     return (*STAGES, (0.0, 5, times)) if times > 1 else STAGES
 
 
-def search(data: str, loss: str, trials: int, extra: list[str], out: Path) -> None:
-    """All stages for one loss on one data set; every trial is kept in the JSON file."""
+def trials_file(out: Path, data: str, loss: str) -> Path:
+    """Where a search keeps its stages: each a list of trials, best first."""
+    return out / f"{loss}-{data}.json"
+
+
+def search(
+    data: str, loss: str, trials: int, extra: list[str], out: Path, ranking_only: bool = False
+) -> None:
+    """All stages for one loss on one data set; every trial is kept in the JSON file.
+
+    With ``ranking_only`` the first stage alone, and nothing is written to conf/tuned.
+    """
     random = np.random.default_rng(20170401)
     known = [used(loss, ANCHOR), paper(loss)]
     drawn = [used(loss, ANCHOR), *(used(loss, draw_trial(random)) for _ in range(trials - 1))]
     print(f"{data} {loss}: {trials} trials", flush=True)
     out.mkdir(parents=True, exist_ok=True)
-    file = out / f"{loss}-{data}.json"
+    file = trials_file(out, data, loss)
     stages = json.loads(file.read_text()) if file.exists() else []
-    for number, (keep, seeds, share) in enumerate(stages_of(data)):
+    wanted_stages = stages_of(data)[: 1 if ranking_only else None]
+    for number, (keep, seeds, share) in enumerate(wanted_stages):
         drawn = drawn[: max(2, round(keep * trials))]
         join = known if number == len(STAGES) - 1 else []
         wanted = drawn + [trial for trial in join if trial not in drawn]
@@ -232,6 +246,8 @@ def search(data: str, loss: str, trials: int, extra: list[str], out: Path) -> No
         file.write_text(json.dumps(stages, indent=1))
     for row in stages[-1]:
         print(f"  {row['score']:.3f} {row['trial']}", flush=True)
+    if ranking_only:
+        return
     command = f"--data {data} --loss {loss} --trials {trials}"
     command = " ".join([command, *(["--", *extra] if extra else [])])
     write_tuned(data, loss, stages[-1][0]["trial"], command)
@@ -262,12 +278,20 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["ring8", "grid25"])
     parser.add_argument("--loss", nargs="+", default=list(RECIPES))
     parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path("outputs/tuning"))
+    parser.add_argument("--out", type=Path, default=SEARCHES)
+    parser.add_argument("--ranking-only", action="store_true", help="the first stage alone")
     parser.add_argument("overrides", nargs="*", help="settings of every run, after --")
     arguments = parser.parse_args()
     for data in arguments.data:
         for loss in arguments.loss:
-            search(data, loss, arguments.trials, arguments.overrides, arguments.out)
+            search(
+                data,
+                loss,
+                arguments.trials,
+                arguments.overrides,
+                arguments.out,
+                arguments.ranking_only,
+            )
 
 
 if __name__ == "__main__":
