@@ -44,6 +44,8 @@ for name, members in {"pair": configs, "first": configs[:1], "second": configs[1
     if not members:
         continue
     stack = Stack(members, torch.device("cpu"))
+    if name != "pair":
+        stack.compile()
     rows = []
     for _ in range(int(sys.argv[2])):
         stack.iterate()

@@ -8,6 +8,9 @@ rates, coefficients and seeds may differ.
 
 from __future__ import annotations
 
+import copy
+import json
+
 import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
@@ -17,13 +20,15 @@ from wganbench.data import Target, build
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
-from wganbench.training.compilation import compiled
+from wganbench.training.compilation import compiled, wants_compilation
 from wganbench.training.grouping import static_settings
 from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
 from wganbench.training.streams import BLOCK_STEPS, Draw, draw_block, stream_generator
+from wganbench.training.toolchain import cache_folder
+from wganbench.training.turns import in_turns
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Measured in one pass at most. Where there is batch norm, its statistics are those of a pass."""
@@ -184,6 +189,25 @@ class Stack:
         return list(scalars), table
 
     # Training.
+    def compile(self) -> None:
+        """Have the programs compiled before they are needed, each once for all processes.
+
+        On a CPU alone: that is where a sweep has a process a core. They are called on a copy
+        of the state, so training is left as it is, bit for bit.
+        """
+        if self.device.type != "cpu" or not wants_compilation(self.config):
+            return
+        state, step = copy.deepcopy(self.state), self.steps_done
+        batch = self._critic_batch(critic_steps_before(step, self.config))
+        z = self._batch("latent_generator", step)
+        programs = {
+            "critic": lambda: self._critic_program(state, *batch),
+            "generator": lambda: self._generator_program(state, z),
+        }
+        key = json.dumps([static_settings(self.config), len(self.configs)], sort_keys=True)
+        with torch.no_grad():
+            in_turns(programs, key, cache_folder())
+
     def iterate(self) -> None:
         """One generator step of all runs and the critic steps before it."""
         step = self.steps_done

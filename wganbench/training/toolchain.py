@@ -11,9 +11,11 @@ import logging
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -29,6 +31,17 @@ def has_compiler(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 7
     return find_compiler() is not None
+
+
+def cache_folder() -> Path:
+    """Where torch keeps what it compiled, for processes to share; the temporary folder where
+    that cannot be found out."""
+    try:
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+        return Path(cache_dir())
+    except ImportError:
+        return Path(tempfile.gettempdir())
 
 
 HEADERS = "cpp_cache_precompile_headers"
