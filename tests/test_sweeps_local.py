@@ -7,10 +7,12 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from wganbench.records.table import read_table
 from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
 from wganbench.sweeps.ledger import add_jobs
 from wganbench.sweeps.local import LocalCrew, Pool
+from wganbench.sweeps.nursery import Child, Nursery
 from wganbench.sweeps.planning import plan_stacks
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import RETRIES, Tally
@@ -33,6 +36,25 @@ from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
+
+
+class FakeNursery(Nursery):
+    """Has workers that train nothing."""
+
+    def __init__(self) -> None:
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, device: str, threads: int) -> Child:
+        ours, theirs = Pipe()
+        with theirs:
+            process = subprocess.Popen(
+                [*FAKE, str(theirs.fileno()), device, str(threads)], pass_fds=[theirs.fileno()]
+            )
+        self.processes[process.pid] = process
+        return Child(process.pid, ours, self)
+
+    def wait(self, pid: int) -> int:
+        return self.processes[pid].wait()
 
 
 def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
@@ -49,7 +71,8 @@ def pooled(folder: Path, name: str, runs: int, slots: Sequence[str] = ("cpu", "c
     places = [Slot(device, 1) for device in slots]
     every = jobs(folder, runs, name=name)
     seen = Seen()
-    outcomes = Pool(places, Tally(seen), FAKE).run(plan_stacks(every, [0] * runs, places, [4]))
+    pool = Pool(places, Tally(seen), FakeNursery())
+    outcomes = pool.run(plan_stacks(every, [0] * runs, places, [4]))
     log = [line.split() for line in (folder / "log.txt").read_text().splitlines()]
     return outcomes, seen, log
 

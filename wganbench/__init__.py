@@ -42,11 +42,14 @@ def sweep(overrides: list[str]) -> list[Run]:
     "seed=range(0,5)"]``. Runs that could not be begun, because a signal stopped the sweep,
     are missing. Raises ConfigError for a wrong configuration.
     """
-    from wganbench.sweeps.command import Sweep
-    from wganbench.sweeps.watcher import Silent
-    from wganbench.training.inspect import Run
+    from wganbench.sweeps.nursery import early_nursery
 
-    done = Sweep(Silent()).run(overrides)
+    with early_nursery(overrides):
+        from wganbench.sweeps.command import Sweep
+        from wganbench.sweeps.watcher import Silent
+        from wganbench.training.inspect import Run
+
+        done = Sweep(Silent()).run(overrides)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
     return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
 

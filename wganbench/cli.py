@@ -100,11 +100,15 @@ def sweep(
 
     The same command finishes what is missing; more seeds train only the new ones.
     """
-    from wganbench.sweep_view import SweepView, print_plan, print_sweep
-    from wganbench.sweeps.command import Sweep
+    from wganbench.sweeps.nursery import early_nursery
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
-    done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(arguments)
+    # Before the modules below, which take seconds to import.
+    with early_nursery([*arguments, *(["--plan"] if plan else [])]):
+        from wganbench.sweep_view import SweepView, print_plan, print_sweep
+        from wganbench.sweeps.command import Sweep
+
+        done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(arguments)
     if plan and done.plan is not None:
         print_plan(done.plan, done.estimate)
         return 0
@@ -267,8 +271,11 @@ def study(
     if list_them or name is None:
         print_studies([name, *(overrides or [])] if name else [])
         return 0
+    from wganbench.sweeps.nursery import nursery
+
     run = run_all_and_print if name == "all" else run_and_print
-    return run(name, overrides or [])
+    with nursery():  # one for all the sweeps of a study
+        return run(name, overrides or [])
 
 
 @app.command("list")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import wait
 
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.sweeps.nursery import Child, Nursery, nursery
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot, available_cores, local_slots
 from wganbench.sweeps.tally import Tally
@@ -40,7 +39,8 @@ class LocalCrew:
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
         """How the runs of all stacks ended."""
-        return Pool(slots, Tally(watcher)).run(stacks)
+        with nursery() as begun:
+            return Pool(slots, Tally(watcher), begun).run(stacks)
 
 
 def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
@@ -57,8 +57,7 @@ class Worker:
     """A worker process and the stack it trains, None while it has none."""
 
     number: int
-    process: subprocess.Popen[bytes]
-    connection: Connection
+    child: Child
     stack: StackPlan | None = None
 
 
@@ -68,7 +67,7 @@ class Pool:
 
     slots: Sequence[Slot]
     tally: Tally
-    program: Sequence[str] = (sys.executable, "-m", "wganbench.sweeps.worker")
+    nursery: Nursery
     waiting: list[StackPlan] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     stopping: bool = False
@@ -90,26 +89,15 @@ class Pool:
         finally:
             # One that is idle holds nothing; ending by itself would take it seconds.
             for worker in self.workers:
-                worker.connection.close()
-                worker.process.kill()
+                worker.child.connection.close()
+                worker.child.signal(signal.SIGKILL)
             for worker in self.workers:
-                worker.process.wait()
+                worker.child.wait()
         return self.tally.outcomes
 
     def _start(self, number: int) -> Worker:
         slot = self.slots[number]
-        ours, theirs = Pipe()
-        # Workers with like stacks compile the same kernels, each once for all of them: with
-        # as many compilers as cores in each, none waits for a kernel that another builds.
-        environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(available_cores())} | os.environ
-        process = subprocess.Popen(
-            [*self.program, str(theirs.fileno()), slot.device, str(slot.threads)],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            start_new_session=True,
-        )
-        theirs.close()
-        worker = Worker(number, process, ours)
+        worker = Worker(number, self.nursery.start(slot.device, slot.threads))
         self._feed(worker)
         return worker
 
@@ -118,14 +106,14 @@ class Pool:
         worker.stack = None
         if self.waiting and not self.stopping:
             worker.stack = self.waiting.pop(0)
-            worker.connection.send(worker.stack)
+            worker.child.connection.send(worker.stack)
 
     def _listen(self) -> None:
-        busy = {worker.connection: worker for worker in self.workers if worker.stack}
+        busy = {worker.child.connection: worker for worker in self.workers if worker.stack}
         for connection in wait(list(busy), LISTEN_SECONDS):
             worker = busy[connection]  # type: ignore[index]
             try:
-                self._hear(worker, worker.connection.recv())
+                self._hear(worker, worker.child.connection.recv())
             except (EOFError, OSError):
                 self._bury(worker)
 
@@ -139,12 +127,11 @@ class Pool:
     def _bury(self, worker: Worker) -> None:
         """A worker died: its stack goes on in a new one."""
         assert worker.stack is not None
-        worker.connection.close()
-        code = worker.process.wait()
+        worker.child.connection.close()
+        how = _how_it_died(worker.child.wait())
         self.workers.remove(worker)
         if self.stopping:
             return
-        how = f"a worker died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
         self.waiting[:0] = self.tally.lost(worker.number, worker.stack, how)
         if self.waiting:
             self.workers.append(self._start(worker.number))
@@ -155,4 +142,10 @@ class Pool:
         self.tally.watcher.say("stopping: saving every run")
         for worker in self.workers:
             if worker.stack:
-                worker.process.send_signal(signal.SIGTERM)
+                worker.child.signal(signal.SIGTERM)
+
+
+def _how_it_died(code: int | None) -> str:
+    if code is None:
+        return "a worker died"
+    return f"a worker died ({f'signal {-code}' if code < 0 else f'exit code {code}'})"

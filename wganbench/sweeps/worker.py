@@ -1,8 +1,8 @@
 """A worker process: trains one stack after another and tells how it goes.
 
-Started by `local.py` as ``python -m wganbench.sweeps.worker FD DEVICE THREADS``, with a
-connection at the file descriptor. It ignores the terminal's Ctrl-C and obeys its parent: on
-SIGTERM, or when the parent is gone, it saves what it trains and ends.
+Started by `nursery.py`, as a fork or as ``python -m wganbench.sweeps.worker FD DEVICE
+THREADS PARENT``, with a connection at the file descriptor. It ignores the terminal's Ctrl-C
+and obeys its parent: on SIGTERM, or when the parent is gone, it saves what it trains and ends.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ PARENT_CHECK_SECONDS = 1.0
 
 
 def main(arguments: list[str]) -> None:
-    descriptor, device, threads = int(arguments[0]), arguments[1], int(arguments[2])
+    device = arguments[1]
+    descriptor, threads, parent = (int(arguments[i]) for i in (0, 2, 3))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     import torch
 
     torch.set_num_threads(threads)

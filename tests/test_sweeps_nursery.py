@@ -1,0 +1,153 @@
+"""Workers that are forked from one process, and what becomes of them when processes die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wganbench.sweeps import nursery as module
+from wganbench.sweeps.nursery import Child, Nursery, early_nursery, nursery
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Nursery]:
+    with nursery() as begun:
+        yield begun
+
+
+@pytest.fixture
+def worker(home: Nursery) -> Iterator[Callable[[str], Child]]:
+    begun: list[Child] = []
+
+    def start(device: str = "cpu") -> Child:
+        begun.append(home.start(device, 1))
+        return begun[-1]
+
+    yield start
+    for child in begun:
+        child.connection.close()
+        child.signal(signal.SIGKILL)
+        child.wait()
+
+
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is no more, or only waits to be buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_workers_of_a_cpu_share_what_was_imported(worker: Callable[[str], Child]) -> None:
+    first, second = worker("cpu"), worker("cpu")
+    assert first.pid != second.pid and parent(first.pid) == parent(second.pid)
+    for child in (first, second):
+        assert "sweeps.nursery" in command(child.pid)
+        assert "libtorch_cpu" in Path(f"/proc/{child.pid}/maps").read_text()
+
+
+def test_a_worker_for_a_gpu_imports_for_itself(worker: Callable[[str], Child]) -> None:
+    child = worker("cuda:1")
+    until(lambda: "sweeps.worker" in command(child.pid))
+    assert command(child.pid).split()[-3:] == ["cuda:1", "1", str(parent(child.pid))]
+
+
+def test_a_worker_is_where_the_sweep_is(
+    worker: Callable[[str], Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    child = worker("cpu")
+    until(lambda: Path(f"/proc/{child.pid}/cwd").resolve() == tmp_path.resolve())
+
+
+def test_a_dead_workers_connection_ends_and_others_live(worker: Callable[[str], Child]) -> None:
+    before, child, after = worker("cpu"), worker("cpu"), worker("cpu")
+    child.signal(signal.SIGKILL)
+    assert child.connection.poll(PATIENCE)
+    with pytest.raises((EOFError, OSError)):
+        child.connection.recv()
+    assert child.wait() == -signal.SIGKILL
+    assert not before.connection.poll() and not after.connection.poll()
+    assert not gone(before.pid) and not gone(after.pid)
+
+
+def test_a_worker_whose_sweep_wants_no_more_ends_well(worker: Callable[[str], Child]) -> None:
+    child = worker("cpu")
+    child.connection.close()
+    assert child.wait() == 0
+
+
+def test_when_the_nursery_dies_its_workers_end_and_another_begins() -> None:
+    begun = Nursery()
+    try:
+        lost = begun.start("cpu", 1)
+        os.kill(parent(lost.pid), signal.SIGKILL)
+        until(lambda: gone(lost.pid))
+        assert lost.wait() is None
+        until(lambda: begun._process.poll() is not None)
+        child = begun.start("cpu", 1)
+        assert "sweeps.nursery" in command(child.pid)
+        assert lost.wait() is None, "it was not this one's"
+    finally:
+        begun.close()
+    until(lambda: gone(child.pid))
+
+
+def test_nothing_outlives_a_sweep_that_is_killed() -> None:
+    program = (
+        "from wganbench.sweeps.nursery import Nursery; import time; begun = Nursery();"
+        "print(begun._process.pid, begun.start('cpu', 1).pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        pids = [int(word) for word in process.stdout.readline().split()]
+        assert len(pids) == 2 and not any(gone(pid) for pid in pids)
+        process.kill()
+        process.stdout.close()
+    until(lambda: all(gone(pid) for pid in pids))
+
+
+def test_there_is_one_at_a_time_and_only_while_it_is_used(
+    home: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nursery() as inner:
+        assert inner is home
+    assert home._process.poll() is None, "its own block goes on"
+    monkeypatch.setattr(module, "_open", [])
+    with early_nursery(["loss=gp", "seed=0,1"]) as early, nursery() as inner:
+        assert early is inner is not home
+    assert inner._process.poll() is not None and not module._open
+
+
+@pytest.mark.parametrize("words", [["--plan"], ["--cfg", "job"], ["hydra/launcher=ray"]])
+def test_a_sweep_that_trains_elsewhere_or_not_at_all_has_none_early(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_open", [])
+    with early_nursery(["loss=gp", *words]):
+        assert not module._open

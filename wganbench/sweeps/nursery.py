@@ -1,0 +1,184 @@
+"""Where the workers of this machine come from: a process that imports what all need, and splits.
+
+A worker takes five seconds of a core to import torch, its compiler and what measures. So workers
+are forked from a process that has imported everything and done nothing; it begins while the sweep
+is still being planned. Started by `Nursery` as ``python -m wganbench.sweeps.nursery FD``.
+
+A CUDA driver does not survive a fork, and other systems do not take it well either: workers for a
+GPU, or not under Linux, import for themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import recv_handle, send_handle
+from typing import NoReturn
+
+from wganbench.sweeps.slots import available_cores
+
+IMPORTED_BY_ALL = (
+    "wganbench.training.runs",
+    "torch._inductor.compile_fx",
+    "torch.utils.cpp_extension",
+    "ot",
+)
+WORKER = "wganbench.sweeps.worker"
+
+
+@dataclass(frozen=True)
+class Child:
+    """A worker process, and the connection to it, which ends with it."""
+
+    pid: int
+    connection: Connection
+    nursery: Nursery
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; until it was waited for, no other process has its number."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def wait(self) -> int | None:
+        """Its exit code once it has ended, negative for a signal; None where nobody knows."""
+        return self.nursery.wait(self.pid)
+
+
+class Nursery:
+    """Starts workers in the environment of its own beginning. Close it after them."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._connection, theirs = Pipe()
+        # Workers with like stacks compile the same kernels, each once for all of them: with
+        # as many compilers as cores in each, none waits for a kernel that another builds.
+        environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(available_cores())} | os.environ
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "wganbench.sweeps.nursery", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                start_new_session=True,
+            )
+
+    def start(self, device: str, threads: int) -> Child:
+        """A new worker, in the present folder."""
+        if self._process.poll() is not None:
+            self._connection.close()
+            self._begin()
+        ours, theirs = Pipe()
+        with theirs:
+            self._connection.send((device, threads, os.getcwd()))
+            send_handle(self._connection, theirs.fileno(), self._process.pid)
+        return Child(self._connection.recv(), ours, self)
+
+    def wait(self, pid: int) -> int | None:
+        """The exit code of a worker; None when the nursery it came from is gone."""
+        try:
+            self._connection.send(pid)
+            code: int | None = self._connection.recv()
+        except (OSError, EOFError):
+            return None
+        return code
+
+    def close(self) -> None:
+        """End it. Workers that are left save what they train and end too."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+_open: list[Nursery] = []
+
+
+@contextlib.contextmanager
+def nursery() -> Iterator[Nursery]:
+    """The nursery of this process: the one in use, or a new one until the end of the block."""
+    if _open:
+        yield _open[-1]
+        return
+    _open.append(Nursery())
+    try:
+        yield _open[-1]
+    finally:
+        _open.pop().close()
+
+
+def early_nursery(arguments: Sequence[str]) -> contextlib.AbstractContextManager[object]:
+    """A nursery for a sweep that is going to need one, by what was typed; else nothing."""
+    elsewhere = any(word.startswith(("-", "hydra/launcher=")) for word in arguments)
+    return contextlib.nullcontext() if elsewhere else nursery()
+
+
+# In the process itself.
+def main(descriptor: int) -> None:
+    """Import, then start and bury workers as asked, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Connection(descriptor) as connection:
+        _import_all()
+        own = os.getpid()
+        while True:
+            try:
+                request = connection.recv()
+            except (EOFError, OSError):
+                return
+            if isinstance(request, int):
+                connection.send(_bury(request))
+                continue
+            handle = recv_handle(connection)
+            pid = os.fork()
+            if pid == 0:
+                connection.close()
+                _become_worker(handle, own, *request)
+            os.close(handle)
+            connection.send(pid)
+
+
+def _bury(pid: int) -> int | None:
+    """The exit code of a worker that has ended or soon will; None for one of another nursery."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return None
+
+
+def _import_all() -> None:
+    # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    for module in IMPORTED_BY_ALL:
+        # What cannot be imported is missed by the worker that needs it, which says so.
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
+
+
+def _become_worker(handle: int, parent: int, device: str, threads: int, folder: str) -> NoReturn:
+    """In the fork: work until the end; never return to what the nursery was doing."""
+    code, words = 1, [str(handle), device, str(threads), str(parent)]
+    try:
+        os.chdir(folder)
+        if device != "cpu" or sys.platform != "linux":
+            os.set_inheritable(handle, True)
+            os.execv(sys.executable, [sys.executable, "-m", WORKER, *words])
+        importlib.import_module(WORKER).main(words)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
