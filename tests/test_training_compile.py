@@ -132,9 +132,12 @@ def breaking(error: Exception) -> Callable[..., Any]:
     return compile_
 
 
-def test_a_broken_compiler_costs_a_warning_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [Broken, OSError])
+def test_a_broken_compiler_costs_a_warning_and_no_result(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
-    monkeypatch.setattr(torch, "compile", breaking(Broken("no such header\nand more")))
+    monkeypatch.setattr(torch, "compile", breaking(kind("no such header\nand more")))
     stack = Stack(alike("gp", 2, compile="true"), CPU)
     with pytest.warns(UserWarning, match=r"torch.compile failed \(no such header\)") as seen:
         stack.iterate()

@@ -63,7 +63,7 @@ def compiled(
             return choice[0](*arguments)
         try:
             result = fast(*arguments)
-        except TorchDynamoException as error:
+        except (TorchDynamoException, OSError) as error:  # OSError: nowhere to keep what it makes
             reason = str(error).strip().splitlines()[0]
             warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
             choice.append(program)

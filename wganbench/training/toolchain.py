@@ -40,7 +40,7 @@ def cache_folder() -> Path:
         from torch._inductor.runtime.cache_dir_utils import cache_dir
 
         return Path(cache_dir())
-    except ImportError:
+    except (ImportError, OSError):
         return Path(tempfile.gettempdir())
 
 
