@@ -239,6 +239,22 @@ def test_the_estimate_follows_the_work_and_the_slots(
     assert 1.3 * seconds(2000, 2) < seconds(2000, 1) < 2 * seconds(2000, 2)
 
 
+def test_the_estimate_counts_exact_distances_by_their_squares() -> None:
+    def distances(steps: int, **settings: object) -> float:
+        asked = {"evaluate.n": 1000, "evaluate.final_n": 2000} | settings
+        seconds = estimate.measuring_seconds(tiny("gp", **asked), steps)
+        return (seconds - estimate.DRAWING_SECONDS) / estimate.DISTANCE_SECONDS
+
+    assert distances(1000, **{"evaluate.every_n_steps": 0}) == pytest.approx(4)
+    # At steps 0, 500 and 1000, and four times as long at the end.
+    assert distances(1000, **{"evaluate.every_n_steps": 500}) == pytest.approx(3 + 4)
+    assert distances(1000, **{"evaluate.every_n_steps": 0, "evaluate.final_draws": 5}) == (
+        pytest.approx(20)
+    )
+    pictures = compose(["data=digits", "loss=gp"])
+    assert estimate.measuring_seconds(pictures, 1000) == estimate.DRAWING_SECONDS
+
+
 # Names.
 @pytest.mark.parametrize(
     ("arguments", "name"),
