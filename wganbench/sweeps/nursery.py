@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
@@ -125,6 +126,8 @@ def early_nursery(arguments: Sequence[str]) -> contextlib.AbstractContextManager
 def main(descriptor: int) -> None:
     """Import, then start and bury workers as asked, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The only threads here are OpenBLAS's, which it stops for a fork and starts again.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     with Connection(descriptor) as connection:
         _import_all()
         own = os.getpid()
