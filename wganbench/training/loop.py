@@ -50,6 +50,8 @@ def train_loop(
     config = stack.config
     if stack.steps_done == 0:
         _record(stack, recorders, clock, progress)
+    if stack.steps_done < config.train.steps:
+        stack.compile()
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()

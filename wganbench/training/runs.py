@@ -165,8 +165,6 @@ def _train(
     clock = Clock(seconds, stack.steps_done)
     try:
         with StopRequest() as stop, fitting_cpu(stack):
-            if stack.steps_done < config.train.steps:
-                stack.compile()
             train_loop(stack, recorders, clock, stop, view.progress if view else _silent)
             trained = clock.seconds
             return _finish(stack, recorders, trained, view)
