@@ -157,7 +157,7 @@ def test_a_cut_that_fails_leaves_the_files(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wganbench.records.atomic.os.fsync", fail)
+    monkeypatch.setattr("wganbench.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         cut_events(tmp_path, 1)
     assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3]

@@ -209,7 +209,7 @@ def test_png_is_the_figure_s_pixels_and_whole(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wganbench.records.atomic.os.fsync", fail)
+    monkeypatch.setattr("wganbench.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         save_png(sample_figure(cloud(1), cloud(1), title="other"), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

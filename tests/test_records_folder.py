@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wganbench.records import atomic
-from wganbench.records.atomic import replacing, write_atomic
+from wganbench.files import TEMPORARY, replacing, write_atomic
 from wganbench.records.folder import KEYS, RunBusy, RunFolder, read_run, strict_json, versions
 
 HOLD = """
@@ -124,15 +123,15 @@ def test_a_kill_on_the_way_leaves_the_old_content(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.write_status(status="running", step=1)
     code = (
-        "import os, signal, sys; from wganbench.records import atomic, folder;"
-        "atomic.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
+        "import os, signal, sys; from wganbench import files; from wganbench.records import folder;"
+        "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
         "folder.RunFolder(sys.argv[1]).write_status(step=2)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert read_run(tmp_path)["step"] == 1
     leftovers = [path for path in tmp_path.iterdir() if path.name != "run.json"]
-    assert len(leftovers) == 1 and leftovers[0].name.startswith(atomic.TEMPORARY)
+    assert len(leftovers) == 1 and leftovers[0].name.startswith(TEMPORARY)
     with run.lock():
         assert not leftovers[0].exists()
         assert read_run(tmp_path)["step"] == 1

@@ -116,7 +116,7 @@ def test_a_kill_before_the_rename_cuts_nothing(
         raise OSError(28, "No space left on device")
 
     table = MetricsTable(path, TAGS)
-    monkeypatch.setattr("wganbench.records.atomic.os.fsync", fail)
+    monkeypatch.setattr("wganbench.files.os.fsync", fail)
     with pytest.raises(OSError, match=r"metrics\.csv: No space left"):
         table.cut(10)
     assert path.read_bytes() == before

@@ -172,7 +172,7 @@ def test_a_figure_that_fails_to_be_written_leaves_the_old_one(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("wganbench.records.atomic.os.fsync", fail)
+    monkeypatch.setattr("wganbench.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         draw_figures(comparison, tmp_path)
     assert before == {kind: ranking.file(tmp_path, kind).read_bytes() for kind in before}

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from wganbench.cli import main
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry
 from wganbench.studies import STUDIES, Claim, Evidence, Findings, Study, run, scoreboard, settings
@@ -150,7 +150,7 @@ def test_evidence_must_match_the_claims(planted: Path) -> None:
 
 
 def test_two_processes_do_not_share_a_folder(planted: Path) -> None:
-    from wganbench.records.lock import RunLock
+    from wganbench.files import RunLock
 
     planted.mkdir(parents=True)
     with RunLock(planted / ".lock"), pytest.raises(ConfigError, match="in use"):

@@ -18,7 +18,7 @@ from training_configs import tiny
 
 from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
-from wganbench.records.lock import RunLock
+from wganbench.files import RunLock
 from wganbench.sweeps import estimate, launch, ledger, local
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.footprint import CONVOLUTION_BYTES, Footprint, Meter, footprint

@@ -9,7 +9,7 @@ import socket
 import threading
 from pathlib import Path
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 
 HOST = "127.0.0.1"
 RELOAD_SECONDS = 5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wganbench.arguments import Overrides, RunPath, complete_listing, complete_study
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from wganbench.training.outcome import RunOutcome

@@ -91,8 +91,8 @@ def compiler() -> str:
 
 def writable(folder: Path) -> str:
     """Whether runs can be written to the default folder."""
-    from wganbench.config.errors import ConfigError
     from wganbench.config.stored import check_writable
+    from wganbench.errors import ConfigError
 
     try:
         check_writable(folder)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.presets import describe_preset, preset_names
 from wganbench.registry import unknown
 

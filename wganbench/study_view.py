@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.registry import unknown
 from wganbench.result import from_here
 

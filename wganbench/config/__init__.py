@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.identity import digest, identity, run_folder, run_id
 from wganbench.config.schema import OUTSIDE_IDENTITY, RunConfig, from_dict, to_dict
+from wganbench.errors import ConfigError
 
 __all__ = [
     "OUTSIDE_IDENTITY",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.keys import GROUPS, choices, directories, read
+from wganbench.errors import ConfigError
 from wganbench.registry import unknown
 
 

@@ -9,8 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.suggest import nearest_key
+from wganbench.errors import ConfigError
 
 
 def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wganbench.config.arguments import Arguments, parse_arguments, parse_overrides
-from wganbench.config.errors import ConfigError
 from wganbench.config.identity import run_id
 from wganbench.config.readable import readable
 from wganbench.config.schema import RunConfig
 from wganbench.config.validation import validate
+from wganbench.errors import ConfigError
 from wganbench.presets import conf_directory
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wganbench.config.arguments import parse_overrides
-from wganbench.config.errors import ConfigError
 from wganbench.config.keys import GROUPS
 from wganbench.config.readable import readable
 from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from wganbench.config.convert import convert_fields
-from wganbench.config.errors import ConfigError
 from wganbench.config.schema import RunConfig
 from wganbench.config.suggest import nearest_key
+from wganbench.errors import ConfigError
 from wganbench.registry import Registry, UnknownName
 
 

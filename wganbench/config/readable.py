@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from wganbench.config.arguments import Arguments
-from wganbench.config.errors import ConfigError
 from wganbench.config.keys import all_keys, chosen_keys, default_choice, owners
 from wganbench.config.suggest import alias, nearest
+from wganbench.errors import ConfigError
 from wganbench.registry import unknown
 
 

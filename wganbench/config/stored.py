@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.identity import identity, run_folder
 from wganbench.config.schema import RunConfig
 from wganbench.data.contents import contents_digest
+from wganbench.errors import ConfigError
 from wganbench.records.folder import RunBusy, RunFolder
 
 

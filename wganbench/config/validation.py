@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wganbench.config.convert import check_range, convert_fields
-from wganbench.config.errors import ConfigError
 from wganbench.config.schema import RunConfig, TrainConfig
+from wganbench.errors import ConfigError
 from wganbench.records.tags import tag_for
 from wganbench.registry import UnknownName
 

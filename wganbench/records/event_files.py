@@ -19,7 +19,7 @@ from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-
     record_writer,
 )
 
-from wganbench.records.atomic import replacing
+from wganbench.files import replacing
 
 PREFIX = "events.out.tfevents."
 SESSION_END = metadata.SESSION_END_INFO_TAG

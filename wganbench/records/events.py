@@ -28,7 +28,7 @@ from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard import summary as torch_summary
 
-from wganbench.records.atomic import explained
+from wganbench.files import explained
 from wganbench.records.event_files import cut_events, wait_for_a_later_name
 from wganbench.records.layout import scalar_layout
 from wganbench.records.pictures import figure_to_rgb

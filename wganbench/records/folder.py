@@ -10,8 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from wganbench.records.atomic import explained, remove_leftovers, write_atomic
-from wganbench.records.lock import RunBusy, RunLock
+from wganbench.files import RunBusy, RunLock, explained, remove_leftovers, write_atomic
 
 __all__ = ["KEYS", "STATUSES", "RunBusy", "RunFolder", "read_run", "strict_json", "versions"]
 

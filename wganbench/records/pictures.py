@@ -13,7 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wganbench.records.atomic import replacing
+from wganbench.files import replacing
 
 
 def figure_to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:

@@ -7,7 +7,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import SupportsFloat
 
-from wganbench.records.atomic import explained, write_atomic
+from wganbench.files import explained, write_atomic
 from wganbench.registry import unknown
 
 STEP = "step"

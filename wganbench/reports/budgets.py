@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.reports.records import RunRecord
 
 BUDGETS = {

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.records.tags import tag_for
 from wganbench.reports.budgets import At, budget_reached, value_at
 from wganbench.reports.groups import Group, group_runs

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from wganbench.records.atomic import write_atomic
+from wganbench.files import write_atomic
 from wganbench.records.folder import strict_json
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.statistics import Estimate

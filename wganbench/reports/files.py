@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.reports.animation import draw_animation
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.export import write_files

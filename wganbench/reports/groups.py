@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.reports.records import RunRecord, Value, count_modes
 
 FIRST = ("data.name", "loss.name")

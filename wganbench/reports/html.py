@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from wganbench.records.atomic import write_atomic
+from wganbench.errors import printable
+from wganbench.files import write_atomic
 from wganbench.reports.anchors import DUELS, SHOWN_DUELS, TABLE, Anchor, figure_id
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.group_tables import (
@@ -20,7 +21,6 @@ from wganbench.reports.markup import Markup, block, element, folded, fragment, i
 from wganbench.reports.markup_tables import Column, Entry, Line, count, table
 from wganbench.reports.page import page
 from wganbench.reports.picture import Picture
-from wganbench.reports.records import printable
 from wganbench.reports.reproduce import (
     compare_command,
     seeds_text,

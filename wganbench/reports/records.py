@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
+from wganbench.errors import ConfigError, printable
 from wganbench.records.folder import read_run
 from wganbench.records.table import Table, read_table, series
 from wganbench.training.recorder import FINISHED
@@ -64,11 +64,6 @@ class RunRecord:
         pairs = list(zip(*series(self.table, tag), strict=True))
         finite = [(step, value) for step, value in pairs if math.isfinite(value)]
         return [step for step, _ in finite], [value for _, value in finite]
-
-
-def printable(text: str) -> str:
-    """The text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[RunRecord]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
+from wganbench.errors import printable
 from wganbench.records.folder import read_run
 from wganbench.reports.comparison import DEFAULT_METRICS, Comparison
 from wganbench.reports.groups import choose_keys
-from wganbench.reports.records import RunRecord, printable
+from wganbench.reports.records import RunRecord
 
 LARGEST = 1_000_000
 """Bytes of YAML that are read; Hydra's files have a few thousand."""

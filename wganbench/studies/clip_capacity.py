@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.records.table import series
 from wganbench.reports.statistics import mean_interval
 from wganbench.studies.best_setting import best_setting, left_out_best

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config import compose, run_id
-from wganbench.config.errors import ConfigError
 from wganbench.config.jobs import Job
-from wganbench.records.atomic import write_atomic
+from wganbench.errors import ConfigError
+from wganbench.files import write_atomic
 from wganbench.studies.settings import Settings
 from wganbench.sweeps.crew import make_crew
 from wganbench.sweeps.launch import launch, plan_sweep

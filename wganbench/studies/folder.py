@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.errors import ConfigError
-from wganbench.records.atomic import write_atomic
+from wganbench.errors import ConfigError
+from wganbench.files import write_atomic
 from wganbench.records.pictures import save_png, save_svg
 from wganbench.studies.claim import Claim, Verdict
 from wganbench.studies.settings import QUICK, Settings

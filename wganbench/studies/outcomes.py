@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.reports.statistics import Estimate, mean_interval, share_interval
 from wganbench.studies.claim import Evidence
 from wganbench.training.inspect import Run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wganbench.config.errors import ConfigError
-from wganbench.records.lock import RunBusy, RunLock
+from wganbench.errors import ConfigError
+from wganbench.files import RunBusy, RunLock
 from wganbench.studies.claim import Verdict
 from wganbench.studies.context import Context
 from wganbench.studies.folder import study_folder, write_findings

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from wganbench.records.atomic import write_atomic
+from wganbench.files import write_atomic
 from wganbench.reports.markup import Markup, element, items
 from wganbench.reports.markup_tables import Column, Entry, Line, table
 from wganbench.reports.page import page

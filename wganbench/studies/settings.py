@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.presets import read_preset
 from wganbench.registry import unknown
 

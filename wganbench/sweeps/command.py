@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.hydra_entry import Check, sweep
 from wganbench.config.jobs import Choice, Job, SweepTask
 from wganbench.config.schema import RunConfig
 from wganbench.config.stored import check_folder
+from wganbench.errors import ConfigError
 from wganbench.sweeps.crew import make_crew
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (

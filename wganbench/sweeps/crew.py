@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.watcher import Watcher

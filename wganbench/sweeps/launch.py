@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.jobs import Job
+from wganbench.errors import ConfigError
 from wganbench.sweeps.crew import Crew, make_crew
 from wganbench.sweeps.footprint import Footprint, footprint
 from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.identity import identity
 from wganbench.config.jobs import Job
 from wganbench.config.schema import from_dict, to_dict
-from wganbench.records.atomic import write_atomic
-from wganbench.records.lock import RunBusy, RunLock
+from wganbench.errors import ConfigError
+from wganbench.files import RunBusy, RunLock, write_atomic
 
 FORMAT = 3
 FILE = "sweep.json"

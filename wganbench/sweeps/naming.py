@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 
 
 def named(arguments: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 
 CONNECT_SECONDS = 5.0
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.jobs import Job
+from wganbench.errors import ConfigError
+from wganbench.files import RunLock
 from wganbench.records.folder import RunBusy, RunFolder
-from wganbench.records.lock import RunLock
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.ray_connection import import_ray
 from wganbench.sweeps.ray_task import Mailbox, RemoteStack, train_remotely

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 
 
 @dataclass(frozen=True)

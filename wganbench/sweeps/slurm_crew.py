@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.errors import ConfigError
 from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
 from wganbench.sweeps.crew import UNKNOWN_ROOM, check_numbers
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from wganbench.config.errors import ConfigError
+from wganbench.errors import ConfigError
 from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said, TellingView
 from wganbench.sweeps.planning import StackPlan
 

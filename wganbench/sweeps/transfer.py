@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from wganbench.records.atomic import write_atomic
+from wganbench.files import write_atomic
 
 Files = dict[str, bytes | None]
 """Content by path inside the folder; None for a file that is no more."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wganbench.records.atomic import replacing
+from wganbench.files import replacing
 
 FORMAT = 1
 

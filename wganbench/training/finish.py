@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from wganbench.records.atomic import replacing
+from wganbench.files import replacing
 from wganbench.records.figure import save_png
 from wganbench.records.folder import RunFolder
 from wganbench.records.image_grid import are_pictures, channels_last, to_bytes

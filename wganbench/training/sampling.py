@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wganbench.config import ConfigError
-from wganbench.records.atomic import replacing
+from wganbench.files import replacing
 from wganbench.records.image_files import save_archive, save_folder, save_grid
 from wganbench.records.image_grid import CHANNELS, to_bytes
 from wganbench.training.inspect import load_run

@@ -1,0 +1,132 @@
+"""Files that may be a stranger's: nothing is followed, nothing hangs, sizes have bounds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from wganbench.errors import LONGEST_MESSAGE, ConfigError, printable, shortened
+from wganbench.files import (
+    DEEPEST,
+    LARGEST_INTEGER,
+    RunLock,
+    UnusableFile,
+    inside,
+    open_own,
+    open_regular,
+    read_json,
+    read_regular,
+)
+
+
+# Names.
+def test_a_plain_name_lies_inside(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    assert inside(tmp_path, "run.json") == tmp_path / "run.json"
+    assert inside(tmp_path, "frames/000000001.png") == tmp_path / "frames" / "000000001.png"
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/../../x", "/etc/passwd", "a\0b", ".", "//x"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnusableFile, match="does not name a file inside"):
+        inside(tmp_path, name)
+
+
+def test_links_below_the_folder_are_refused_and_the_way_to_it_is_not(tmp_path: Path) -> None:
+    real, way = tmp_path / "real", tmp_path / "way"
+    real.mkdir()
+    way.symlink_to(real)
+    (real / "out").symlink_to(tmp_path)
+    (real / "gone").symlink_to(tmp_path / "nothing")
+    assert inside(way, "run.json") == way / "run.json"
+    for name in ("out", "out/x", "gone"):
+        with pytest.raises(UnusableFile, match="is a link"):
+            inside(way, name)
+
+
+# Reading.
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    file, link, fifo = tmp_path / "file", tmp_path / "link", tmp_path / "fifo"
+    file.write_bytes(b"12345")
+    link.symlink_to(file)
+    os.mkfifo(fifo)
+    assert read_regular(file) == read_regular(link, follow=True) == b"12345"
+    with pytest.raises(UnusableFile, match="is a link"):
+        open_regular(link)
+    for path in (fifo, tmp_path, Path("/dev/zero")):
+        with pytest.raises(UnusableFile, match="not a regular file"):
+            open_regular(path, follow=True)
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "none")
+
+
+def test_a_file_is_read_up_to_its_bound_and_not_beyond(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    assert read_regular(file, 5) == b"12345"
+    with pytest.raises(UnusableFile, match="larger than the 4 bytes"):
+        read_regular(file, 4)
+
+
+# Writing.
+def test_locks_are_not_written_through_links(tmp_path: Path) -> None:
+    victim = tmp_path / "diary.txt"
+    victim.write_text("dear diary")
+    for target in (victim, tmp_path / "new"):
+        lock = tmp_path / ".lock"
+        lock.symlink_to(target)
+        with pytest.raises(UnusableFile, match="is a link"):
+            RunLock(lock)
+        lock.unlink()
+    assert victim.read_text() == "dear diary" and not (tmp_path / "new").exists()
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UnusableFile, match="not a regular file"):
+        open_own(tmp_path / "fifo", os.O_RDWR)
+
+
+# Records.
+def nested(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+def test_records_hold_bounded_numbers_and_depth(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    for text in (nested(DEEPEST), f'{{"a": {LARGEST_INTEGER}, "b": -{LARGEST_INTEGER}}}'):
+        file.write_text(text)
+        assert read_json(file) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (nested(DEEPEST + 1), "nested too deeply"),
+        ("[" * 200_000, "nested too deeply"),
+        (f'{{"a": {LARGEST_INTEGER + 1}}}', "of 19 digits is out of range"),
+        ('{"a": -' + "9" * 400 + "}", "of 400 digits is out of range"),
+        ('{"a": ' + "9" * 5000 + "}", "of 5000 digits is out of range"),
+        ('{"a": NaN}', "NaN is not JSON"),
+        ("[1]", "expected an object"),
+        ('{"a"', "not strict JSON"),
+        ("\xff", "not strict JSON"),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_record_is_told_in_a_line(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "run.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UnusableFile, match=reason) as told:
+        read_json(file)
+    assert str(file) in str(told.value) and len(str(told.value)) < 300
+
+
+# Text.
+def test_messages_hold_nothing_that_a_terminal_obeys_and_have_a_length() -> None:
+    message = str(ConfigError("a\x1b[31m\u202eb\x00" + "x" * 100_000))
+    assert message.isprintable() and message.startswith("a?[31m?b?xxx")
+    assert len(message) == LONGEST_MESSAGE
+    assert str(ConfigError("größe   日本\n one line")) == "größe 日本 one line"
+    assert shortened("x" * 20, 20) == "x" * 20 and len(shortened("x" * 21, 20)) == 20
+    assert printable("line\nbreak") == "line?break"

@@ -1,0 +1,36 @@
+"""The error that a user can correct, and text that is safe to show."""
+
+from __future__ import annotations
+
+LONGEST_MESSAGE = 480
+"""Characters of a line; what is longer is cut in the middle."""
+
+
+class ConfigError(ValueError):
+    """A wrong configuration or use, told in one readable line, safe for a terminal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(printable(" ".join(message.split()))))
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey: control characters and marks of direction.
+
+    Whatever a stored file or a path says goes through here before it is shown.
+
+    >>> printable("run\\x1b[31m"), printable("a\\u202eb")
+    ('run?[31m', 'a?b')
+    """
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """The text, or its beginning and end where it is longer than ``longest`` characters.
+
+    >>> shortened("abcdefghij", 9)
+    'abcd...ij'
+    """
+    if len(text) <= longest:
+        return text
+    head = (longest - 3) * 2 // 3
+    return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"

@@ -1,0 +1,267 @@
+"""The one place for files: whole or not at all, one writer at a time, nothing outside a folder.
+
+A folder of runs may have been unpacked or cloned from anywhere. Names in it are data: they
+lead nowhere else, links are not followed, and only regular files of a stated size are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+TEMPORARY = ".tmp-"
+
+RECORD_BYTES = 64 * 2**20
+"""The largest run.json or metrics.csv that is read: a thousand times what a long run writes."""
+
+SWEEP_BYTES = 512 * 2**20
+"""The largest sweep.json that is read: a hundred thousand runs of 4 kB each, rounded up."""
+
+LARGEST_INTEGER = 2**63 - 1
+"""The largest whole number that a record may hold; its smallest is minus that."""
+
+DEEPEST = 32
+"""How deeply the values of a record may be nested; ours take five levels."""
+
+
+# Whole or not at all.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into that takes the place of ``path`` when the block ends well.
+
+    It lies in the same folder under a name that begins with ``.tmp-``, is flushed to the
+    disk and then renamed, so a reader finds the old content or the new one. When the
+    block raises, or the process dies, ``path`` stays as it was.
+    Raises OSError, with the path and the reason, where the folder cannot be written.
+    """
+    temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
+    with explained(path):
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _flush_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Give ``path`` this content in one step."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that a killed process left in a folder that is ours alone."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into one that says which path cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"cannot write {path}: {reason}") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# One process at a time.
+class RunBusy(RuntimeError):
+    """Another process holds the run; ``pid`` says which, None where it is unknown."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        pid, _, host = holder.partition(" ")
+        self.pid = int(pid) if pid.isdecimal() else None
+        where = f" on {host}" if host and host != socket.gethostname() else ""
+        who = f"process {self.pid}{where}" if self.pid is not None else "another process"
+        super().__init__(f"{folder} is in use by {who}: wait for it or stop it, then try again")
+
+
+class RunLock:
+    """An exclusive lock (flock) on a file, held until `release` or the process ends.
+
+    The file stays when the lock goes, with the last holder's process id in it. A forked
+    child gives its copy up at once, so the lock never outlives the process that took it.
+    Raises RunBusy when it is taken, UnusableFile when a link or a device stands there, OSError
+    when the file cannot be written or locked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with explained(path):
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+        try:
+            with explained(path):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
+        except OSError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace")
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise RunBusy(path.parent, holder) from None
+            raise
+        self._descriptor: int | None = descriptor
+        _held.add(descriptor)
+
+    def release(self) -> None:
+        """Let the lock go; harmless when it is gone already."""
+        if self._descriptor in _held:
+            _held.discard(self._descriptor)
+            os.close(self._descriptor)
+        self._descriptor = None
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+_held: set[int] = set()
+
+
+def _forget_in_child() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+# Names and files that may be a stranger's.
+class UnusableFile(ValueError):
+    """A file that is not what it should be: a link, no regular file, too large, no JSON."""
+
+
+def inside(folder: Path, name: str) -> Path:
+    """``folder / name`` for a name that comes from data.
+
+    The folder itself may be reached through links, as the user named it. Below it nothing
+    may: raises UnusableFile for an absolute name, one with ``..`` or NUL, an empty one, and
+    for one that is a link or lies behind one.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or "\0" in name or name.startswith("/") or ".." in parts:
+        raise UnusableFile(f"{name!r} does not name a file inside {folder}")
+    path = folder
+    for part in parts:
+        path = path / part
+        if path.is_symlink():
+            raise UnusableFile(f"{path} is a link: links inside a folder of runs are not followed")
+    return path
+
+
+def open_regular(path: Path, follow: bool = False) -> BinaryIO:
+    """A regular file, open for reading; ``follow`` links where the user named the file.
+
+    A FIFO or a device would make the reader wait for ever. Raises UnusableFile for those, for
+    a folder and for a link that is not to be followed; FileNotFoundError, OSError.
+    """
+    descriptor = os.open(
+        path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | _no_follow(path, follow)
+    )
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnusableFile(f"{path} is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, limit: int = RECORD_BYTES, follow: bool = False) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; raises as `open_regular`."""
+    with open_regular(path, follow) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnusableFile(f"{path} is larger than the {limit:,} bytes that are read of it")
+    return content
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor on a file that is ours to write: never through a link, never on a device.
+
+    ``flags`` are those of `os.open`. Raises UnusableFile, OSError.
+    """
+    links = _no_follow(path, follow=False)
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | links, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnusableFile(f"{path} is not a regular file")
+    return descriptor
+
+
+def _no_follow(path: Path, follow: bool) -> int:
+    """The flag against links, which the kernel obeys; the check before it gives the reason."""
+    if follow:
+        return 0
+    if path.is_symlink():
+        raise UnusableFile(f"{path} is a link: links inside a folder of runs are not followed")
+    return os.O_NOFOLLOW
+
+
+def read_json(path: Path, limit: int = RECORD_BYTES) -> dict[str, Any]:
+    """A record, as strict JSON with an object at the top and bounded numbers and depth.
+
+    Raises FileNotFoundError, and UnusableFile with the path for whatever else is wrong.
+    """
+    try:
+        content = json.loads(
+            read_regular(path, limit).decode(), parse_constant=_refuse, parse_int=_bounded
+        )
+        _check_depth(content)
+    except UnusableFile:
+        raise
+    except RecursionError:
+        raise UnusableFile(f"{path} is nested too deeply to be a record") from None
+    except ValueError as error:
+        raise UnusableFile(f"{path} is not strict JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UnusableFile(f"{path} holds no record: expected an object at the top")
+    return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
+        raise ValueError(f"a whole number of {len(digits.lstrip('-'))} digits is out of range")
+    return int(digits)
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > DEEPEST:
+        raise ValueError("values are nested too deeply")
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _check_depth(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_depth(item, depth + 1)
