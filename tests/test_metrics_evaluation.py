@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from wganbench.data.images import Images
+from wganbench.data.points import Points
 from wganbench.metrics import (
     METRICS,
     Evaluation,
@@ -21,7 +22,7 @@ from wganbench.metrics import (
     wasserstein_exact,
     wasserstein_sliced,
 )
-from wganbench.metrics.distances import LINES_SEED
+from wganbench.metrics.distances import LINES_SEED, measure_fidelity
 from wganbench.metrics.judge import examined, judge_network
 from wganbench.records.tags import TAGS
 
@@ -105,6 +106,57 @@ def test_fidelity_is_not_swapped():
     values = measure(collapsed)
     assert values["fidelity/precision"] > 0.9
     assert values["fidelity/recall"] < 0.2
+
+
+LAWS = {
+    "blobs": lambda n: (
+        torch.randint(5, (n, 1)) * torch.tensor([[1.0, 2.0]]) + 0.1 * torch.randn(n, 2)
+    ),
+    "whole numbers": lambda n: (3 * torch.randn(n, 2)).round(),
+    "nine points": lambda n: torch.randint(3, (n, 2)).float(),
+}
+
+
+def fidelity_of(target, fakes):
+    n = len(fakes)
+    reals = target.held_out(n, torch.Generator().manual_seed(0))
+    slopes = dict.fromkeys(["slopes_hat", "slopes_real", "slopes_fake"], torch.ones(n))
+    scores = dict.fromkeys(["score_real", "score_fake", "feedback"], torch.ones(n))
+    evaluation = make(
+        target=target,
+        reals=reals,
+        fakes=fakes,
+        fake_gradients=fakes,
+        floor=None,
+        **slopes,
+        **scores,
+    )
+    return {tag.removeprefix("fidelity/"): v for tag, v in measure_fidelity(evaluation).items()}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("rows", "n"), [(200, 1000), (600, 2500), (2000, 1000)])
+def test_few_held_out_points_do_not_hide_a_perfect_generator(law, rows, n):
+    torch.manual_seed(0)
+    target = Points(LAWS[law](rows), 0.2, None, 0)
+    values = fidelity_of(target, LAWS[law](n))
+    assert min(values["precision"], values["recall"], values["coverage"]) > 0.8
+    assert values["density"] == pytest.approx(1, abs=0.35)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_nor_do_they_hide_a_collapsed_one(law):
+    torch.manual_seed(0)
+    target = Points(LAWS[law](600), 0.2, None, 0)
+    values = fidelity_of(target, target.points[:1].repeat(1000, 1))
+    assert max(values["recall"], values["coverage"]) < 0.35
+    away = fidelity_of(target, LAWS[law](1000) + 50)
+    assert set(away.values()) == {0}
+
+
+def test_too_few_held_out_points_have_no_fidelity():
+    target = Points(torch.randn(20, 2), 0.2, None, 0)
+    assert fidelity_of(target, torch.randn(1000, 2)) == {}
 
 
 def test_without_modes_or_floor_their_tags_are_absent():

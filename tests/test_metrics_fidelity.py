@@ -107,3 +107,58 @@ def test_far_apart_is_zero_in_all():
 def test_refuses(real, fake, k):
     with pytest.raises((ValueError, TypeError)):
         prdc(real, fake, k)
+
+
+# Ties and repeats.
+def test_ties_that_a_hand_can_check():
+    # k = 1. The ball of 0 reaches to 1 and holds it alone; that of 1 reaches to 0 and 2: two.
+    real, fake = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [5.0]])
+    result = prdc(real, fake, k=1)
+    assert (result.precision, result.coverage) == (0.5, 1)  # closed: 1 lies on two rims
+    assert result.density == (1 + 1 / 2 + 1) / 2
+    assert result.recall == 1  # both fakes' balls reach over 4
+    points = np.zeros((7, 1))
+    same = prdc(points, points, k=5)
+    assert (same.precision, same.recall, same.coverage) == (1, 1, 1)
+    assert same.density == pytest.approx(7 / 6)
+    assert prdc(points, points + 1, k=5) == fidelity.Fidelity(0, 0, 0, 0)
+
+
+def whole_numbers(n, d, rng):
+    return np.rint(rng.normal(size=(n, d)) * 3)
+
+
+def nine_points(n, d, rng):
+    return rng.integers(0, 3, (n, 2)) @ np.eye(2, d) + 0.1
+
+
+@pytest.mark.parametrize("law", [whole_numbers, nine_points])
+@pytest.mark.parametrize("d", [2, 20])
+def test_a_perfect_generator_of_data_with_ties_is_seen_as_one(law, d):
+    rng = np.random.default_rng(0)
+    if law is whole_numbers:
+        d = min(d, 3)
+    result = prdc(law(600, d, rng), law(600, d, rng))
+    assert result.precision > 0.9
+    assert result.recall > 0.9
+    assert result.coverage > 0.9
+    assert result.density == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("d", [2, 20])
+def test_a_generator_of_one_of_nine_points_is_not(d):
+    rng = np.random.default_rng(0)
+    real = nine_points(600, d, rng)
+    collapsed = prdc(real, np.tile(real[:1], (600, 1)))
+    assert collapsed.precision == 1
+    assert collapsed.recall == collapsed.coverage == pytest.approx(1 / 9, abs=0.05)
+    beside = prdc(real, nine_points(600, d, rng) + 0.01)
+    assert (beside.precision, beside.density, beside.coverage) == (0, 0, 0)
+
+
+def test_without_ties_open_and_closed_balls_are_the_same():
+    real, fake = cloud(200), cloud(200, seed=1) * 1.2
+    result = prdc(real, fake)
+    expected = brute_force(real.tolist(), fake.tolist(), 5)
+    found = (result.precision, result.recall, result.density, result.coverage)
+    assert found == pytest.approx(expected, abs=1e-12)

@@ -120,16 +120,20 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
 def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     """`precision_recall_density_coverage` of the fakes against the reals.
 
-    Of pictures their features, and of both as many as there are held-out pictures, 5 000 at
-    most: one that is there twice would be its own neighbour.
+    Of pictures their features, of 5 000 at most. Of both sides as many as there are held-out
+    points: one that is drawn twice would be its own neighbour.
     """
     reals, fakes = evaluation.reals, evaluation.fakes
     if evaluation.pictures is not None:
         m = min(evaluation.pictures.distinct(len(fakes)), NEIGHBOUR_POINTS)
-        reals, fakes = evaluation.real_features[:m], evaluation.fake_features[:m]
-    if len(fakes) <= NEIGHBOURS:
+        reals, fakes = evaluation.real_features, evaluation.fake_features
+    else:
+        # Held-out rows come in random order, all of them once before one comes twice.
+        m = len(getattr(evaluation.target, "held_out_points", reals))
+    m = min(m, len(fakes))
+    if m <= NEIGHBOURS:
         return {}
-    result = precision_recall_density_coverage(reals, fakes, NEIGHBOURS)
+    result = precision_recall_density_coverage(reals[:m], fakes[:m], NEIGHBOURS)
     return {
         "fidelity/precision": result.precision,
         "fidelity/recall": result.recall,
