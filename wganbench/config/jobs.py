@@ -158,9 +158,7 @@ def expand(
                 )
             count *= sweep_size(override)
     if count > bounds.RUNS:
-        raise ConfigError(
-            f"this sweep has {told(count)} runs; {told(bounds.RUNS)} are the most of one sweep"
-        )
+        raise ConfigError(f"this sweep has more than {bounds.RUNS} runs, which is too many for one")
     limit(count)
     (jobs,) = BasicSweeper.split_arguments(overrides, None)
     return [list(job) for job in jobs]

@@ -2,8 +2,8 @@
 
 A field's metadata says what it accepts beyond its type: ``choices``, ``least`` and
 ``most`` (smallest and largest value allowed), ``above`` or ``below`` (a bound that is
-itself refused), or ``length``. A ``flat`` field takes the keys of its group that no other field does:
-``loss.gp_lambda`` in YAML is ``loss.coefficients["gp_lambda"]`` here.
+itself refused), or ``length``. A ``flat`` field takes the keys of its group that no other
+field does: ``loss.gp_lambda`` in YAML is ``loss.coefficients["gp_lambda"]`` here.
 """
 
 from __future__ import annotations

@@ -61,8 +61,9 @@ def check_sizes(config: RunConfig) -> None:
         most = bounds.network_most(name)
         if most is not None and is_number(value):
             check_range(value, {"most": most}, f"network.{name}")
-    row = DATASETS[config.data.kind] if config.data.kind in DATASETS else None
-    for field in dataclasses.fields(row.options) if row else ():
+    if config.data.kind not in DATASETS:
+        return
+    for field in dataclasses.fields(DATASETS[config.data.kind].options):
         check_option(config.data.options.get(field.name), field.metadata, f"data.{field.name}")
 
 

@@ -1,8 +1,8 @@
 """The options of each kind of data: types and ranges, no values (YAML holds those).
 
-A field's metadata says what it accepts beyond its type: ``least`` (smallest value
-allowed), ``most`` (the largest), ``above`` and ``below`` (bounds that are themselves refused). This module
-imports no torch, so a configuration is checked before anything heavy is loaded.
+A field's metadata says what it accepts beyond its type: ``least`` and ``most`` (smallest
+and largest value allowed), ``above`` and ``below`` (bounds that are themselves refused).
+This module imports no torch, so a configuration is checked before anything heavy is loaded.
 """
 
 from __future__ import annotations
