@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-LONGEST_MESSAGE = 480
-"""Characters of a line; what is longer is cut in the middle."""
+import math
+
+LONGEST_MESSAGE, LONGEST_VALUE = 480, 80
+"""Characters of a line, and of a value in it; what is longer is cut in the middle."""
 
 
 class ConfigError(ValueError):
@@ -34,3 +36,21 @@ def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
         return text
     head = (longest - 3) * 2 // 3
     return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"
+
+
+def told(value: object) -> str:
+    """A value as a message shows it: a number in few digits, anything else as its repr, cut.
+
+    >>> told(10_000), told(1e-18), told("a" * 200) == f"'{'a' * 50}...{'a' * 25}'"
+    ('10000', '1e-18', True)
+    >>> told(10**400)
+    'a number of 401 digits'
+    """
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+        return f"a number of {int(math.log10(abs(value))) + 1} digits"
+    try:
+        return shortened(repr(value), LONGEST_VALUE)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that cannot be shown"

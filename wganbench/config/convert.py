@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+from wganbench.bounds import outside
 from wganbench.config.suggest import nearest_key
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, told
 
 
 def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Arguments for the dataclass ``cls``: typed, complete and within their ranges.
 
     ``prefix`` stands before a field's name in messages, such as ``"train."``. A field's
-    metadata may hold ``choices``, ``least``, ``above``, ``below`` and ``length``; the
+    metadata may hold ``choices``, ``least``, ``most``, ``above``, ``below`` and ``length``; the
     field marked ``flat`` takes every value that no other field does.
     Raises ConfigError for an unknown, missing, ill-typed or out-of-range value.
     """
@@ -56,7 +58,7 @@ def convert(value: Any, hint: Any, key: str) -> Any:
         raise ConfigError(f"{key} must be given")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is a group of keys; got {value!r}")
+            raise ConfigError(f"{key} is a group of keys; got {told(value)}")
         return hint(**convert_fields(hint, value, f"{key}."))
     if origin in (typing.Union, types.UnionType):
         return convert_union(value, typing.get_args(hint), key)
@@ -84,11 +86,11 @@ def convert_union(value: Any, hints: tuple[Any, ...], key: str) -> Any:
 
 def convert_items(value: Any, hint: Any, key: str) -> Any:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{key} is a list such as [0,1]; got {value!r}")
+        raise ConfigError(f"{key} is a list such as [0,1]; got {told(value)}")
     origin, hints = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and hints[-1] is not Ellipsis:
         if len(value) != len(hints):
-            raise ConfigError(f"{key} holds {len(hints)} values; got {value!r}")
+            raise ConfigError(f"{key} holds {len(hints)} values; got {told(value)}")
         pairs = list(zip(value, hints, strict=True))
     else:
         pairs = [(item, hints[0]) for item in value]
@@ -98,12 +100,15 @@ def convert_items(value: Any, hint: Any, key: str) -> Any:
 
 def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} is a mapping; got {value!r}")
+        raise ConfigError(f"{key} is a mapping; got {told(value)}")
     return {name: convert(item, hints[1], f"{key}.{name}") for name, item in value.items()}
 
 
-INFINITE = "inf"
-"""How an infinite number is stored, JSON having none."""
+INFINITE, INFINITIES = "inf", (math.inf, -math.inf)
+"""How an infinite number is stored, JSON having none; and what it is."""
+
+MOST_DIGITS = 4300
+"""Python does not write longer numbers."""
 
 SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 
@@ -112,22 +117,27 @@ def convert_scalar(value: Any, hint: type, key: str) -> Any:
     """One number, switch or name. A name written as a number or a switch stays a name."""
     if hint is bool and isinstance(value, bool):
         return value
-    if hint is str and isinstance(value, str | int | float):
+    if hint is str and isinstance(value, str | float | int) and not endless(value):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if hint is float and value == INFINITE:
         return math.inf
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if hint is float and not math.isnan(value):
+        if hint is float and (abs(value) <= sys.float_info.max or value in INFINITIES):
             return float(value)
-        if hint is int and float(value).is_integer():
+        if hint is int and (isinstance(value, int) or value.is_integer()):
             return int(value)
-    raise ConfigError(f"{key} is {SCALARS[hint]}; got {value!r}")
+    raise ConfigError(f"{key} is {SCALARS[hint]}; got {told(value)}")
+
+
+def endless(value: Any) -> bool:
+    """Whether a number has more digits than Python writes."""
+    return isinstance(value, int) and value.bit_length() > MOST_DIGITS * math.log2(10)
 
 
 def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
     """Raise ConfigError when ``value`` is not among what a field's metadata allows."""
     if "length" in metadata and len(value) != metadata["length"]:
-        raise ConfigError(f"{key} holds {metadata['length']} values; got {value!r}")
+        raise ConfigError(f"{key} holds {metadata['length']} values; got {told(value)}")
     if isinstance(value, list | tuple):
         bounds = {name: bound for name, bound in metadata.items() if name != "length"}
         for i, item in enumerate(value):
@@ -143,9 +153,6 @@ def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
             f"{key}={value}: no such choice{nearest_key(value, choices)} "
             f"(there are: {', '.join(choices)})"
         )
-    if "least" in metadata and value < metadata["least"]:
-        raise ConfigError(f"{key} must be at least {metadata['least']}; got {value:g}")
-    if "above" in metadata and not value > metadata["above"]:
-        raise ConfigError(f"{key} must be above {metadata['above']}; got {value:g}")
-    if "below" in metadata and not value < metadata["below"]:
-        raise ConfigError(f"{key} must be below {metadata['below']}; got {value:g}")
+    broken = outside(value, metadata)
+    if broken:
+        raise ConfigError(f"{key} must be {broken}; got {told(value)}")

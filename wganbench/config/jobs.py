@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wganbench import bounds
 from wganbench.config.arguments import parse_overrides
 from wganbench.config.keys import GROUPS
 from wganbench.config.readable import readable
 from wganbench.config.schema import RunConfig
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, told
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -154,10 +156,30 @@ def expand(
                     f"{override.input_line} is a range for an optimiser: say which with "
                     "hydra/sweeper=..., or list the values"
                 )
-            size = sum(1 for _ in override.sweep_string_iterator())
-            if not size:
-                raise ConfigError(f"{override.input_line} has no values: the sweep is empty")
-            count *= size
+            count *= sweep_size(override)
+    if count > bounds.RUNS:
+        raise ConfigError(f"this sweep has more than {bounds.RUNS} runs, which is too many for one")
     limit(count)
     (jobs,) = BasicSweeper.split_arguments(overrides, None)
     return [list(job) for job in jobs]
+
+
+def sweep_size(override: Override) -> int:
+    """How many values an override asks for; those of a range are not made to count them.
+
+    Raises ConfigError for none, or a range that has no end.
+    """
+    from hydra.core.override_parser.types import RangeSweep
+
+    swept = override.value()
+    if isinstance(swept, RangeSweep):
+        step = swept.step or 0
+        ends = (swept.start or 0, swept.stop or 0, step)
+        if not step or not all(abs(end) <= bounds.SEEDS for end in ends):
+            raise ConfigError(f"{told(override.input_line)} is a range without an end")
+        size = max(0, math.ceil((ends[1] - ends[0]) / step))
+    else:
+        size = sum(1 for _ in override.sweep_string_iterator())
+    if not size:
+        raise ConfigError(f"{override.input_line} has no values: the sweep is empty")
+    return size

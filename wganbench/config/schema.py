@@ -1,9 +1,9 @@
 """The typed configuration of one run: types and ranges, no values (YAML holds those).
 
-A field's metadata says what it accepts beyond its type: ``choices``, ``least``
-(smallest value allowed), ``above`` or ``below`` (a bound that is itself refused), or
-``length``. A ``flat`` field takes the keys of its group that no other field does:
-``loss.gp_lambda`` in YAML is ``loss.coefficients["gp_lambda"]`` here.
+A field's metadata says what it accepts beyond its type: ``choices``, ``least`` and
+``most`` (smallest and largest value allowed), ``above`` or ``below`` (a bound that is
+itself refused), or ``length``. A ``flat`` field takes the keys of its group that no other
+field does: ``loss.gp_lambda`` in YAML is ``loss.coefficients["gp_lambda"]`` here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from wganbench import bounds
 
 OUTSIDE_IDENTITY = ("device", "output_dir", "name", "compile", "overwrite", "sweep", "hydra")
 """Keys that say where and how a run is computed, not which run it is."""
@@ -24,12 +26,13 @@ def choice(*choices: str) -> Any:
     return field(metadata={"choices": choices})
 
 
-def least(bound: float) -> Any:
-    return field(metadata={"least": bound})
+def within(least: float, most: float) -> Any:
+    """A number of this range, its ends included."""
+    return field(metadata={"least": least, "most": most})
 
 
-def above(bound: float) -> Any:
-    return field(metadata={"above": bound})
+def rate() -> Any:
+    return field(metadata={"above": 0, "most": bounds.RATE})
 
 
 def flat() -> Any:
@@ -41,7 +44,7 @@ class LossConfig:
     """Which loss, how many critic steps per generator step, and its coefficients."""
 
     name: str
-    n_critic: int = least(1)
+    n_critic: int = within(1, bounds.CRITIC_STEPS)
     coefficients: dict[str, float] = flat()
 
 
@@ -67,16 +70,16 @@ class NetworkConfig:
 class TrainConfig:
     """Algorithm 1's schedule and optimizers. Steps are generator steps."""
 
-    steps: int = least(1)
-    batch_size: int = least(1)
+    steps: int = within(1, bounds.STEPS)
+    batch_size: int = within(1, bounds.BATCH)
     optimizer: str = choice("adam", "rmsprop", "sgd")
-    critic_lr: float = above(0)
-    generator_lr: float = above(0)
+    critic_lr: float = rate()
+    generator_lr: float = rate()
     betas: list[float] = field(metadata={"length": 2})
     decay: str = choice("none", "linear", "cosine")
-    burst_n_critic: int = least(0)
-    burst_first_steps: int = least(0)
-    burst_every_n_steps: int = least(0)
+    burst_n_critic: int = within(0, bounds.CRITIC_STEPS)
+    burst_first_steps: int = within(0, bounds.STEPS)
+    burst_every_n_steps: int = within(0, bounds.STEPS)
     average_decay: float = field(metadata={"least": 0, "below": 1})
 
 
@@ -84,8 +87,8 @@ class TrainConfig:
 class LogConfig:
     """How often scalars are read from the device and written."""
 
-    every_n_steps: int = least(1)
-    picture_every_n_steps: int = least(1)
+    every_n_steps: int = within(1, bounds.STEPS)
+    picture_every_n_steps: int = within(1, bounds.STEPS)
     tensorboard: bool = field()
     animation: bool = field()
     figure: bool = field()
@@ -95,13 +98,13 @@ class LogConfig:
 class EvaluateConfig:
     """What is measured how often, and on how many samples."""
 
-    every_n_steps: int = least(0)
-    n: int = least(10)
-    final_n: int = least(10)
-    final_draws: int = least(1)
-    floor_pairs: int = least(2)
+    every_n_steps: int = within(0, bounds.STEPS)
+    n: int = within(10, bounds.SAMPLES)
+    final_n: int = within(10, bounds.SAMPLES)
+    final_draws: int = within(1, bounds.REPEATS)
+    floor_pairs: int = within(2, bounds.REPEATS)
     protocol: str = choice("veegan", "box", "chi2")
-    projections: int = least(1)
+    projections: int = within(1, bounds.LINES)
     features: str | None = field()
 
 
@@ -109,7 +112,7 @@ class EvaluateConfig:
 class CheckpointConfig:
     """How often a run is saved, in generator steps."""
 
-    every_n_steps: int = least(1)
+    every_n_steps: int = within(1, bounds.STEPS)
 
 
 @dataclass(kw_only=True)
@@ -117,8 +120,8 @@ class SweepConfig:
     """Where and how the runs of a sweep are computed; nothing that changes their numbers."""
 
     devices: str | list[str] = field()
-    stacks_per_device: int = least(1)
-    max_stack: int = least(0)
+    stacks_per_device: int = within(1, bounds.REPEATS)
+    max_stack: int = within(0, bounds.REPEATS)
     objective: str = field()
 
 
@@ -126,7 +129,7 @@ class SweepConfig:
 class RunConfig:
     """Everything one run depends on."""
 
-    seed: int = least(0)
+    seed: int = within(0, bounds.SEEDS)
     device: str = field()
     precision: str = choice("fp32", "bf16")
     compile: str = choice("auto", "true", "false")

@@ -1,66 +1,78 @@
 """The options of each kind of data: types and ranges, no values (YAML holds those).
 
-A field's metadata says what it accepts beyond its type: ``least`` (smallest value
-allowed), ``above`` and ``below`` (bounds that are themselves refused). This module
-imports no torch, so a configuration is checked before anything heavy is loaded.
+A field's metadata says what it accepts beyond its type: ``least`` and ``most`` (smallest
+and largest value allowed), ``above`` and ``below`` (bounds that are themselves refused).
+This module imports no torch, so a configuration is checked before anything heavy is loaded.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from wganbench import bounds
+from wganbench.errors import told
 from wganbench.registry import unknown
 
 
-def least(bound: float) -> Any:
-    return field(metadata={"least": bound})
+def count(most: int) -> Any:
+    return field(metadata={"least": 1, "most": most})
 
 
-def above(bound: float) -> Any:
-    return field(metadata={"above": bound})
+def length() -> Any:
+    """A number above 0 that float32 holds, its square too."""
+    return field(metadata={"above": 0, "least": bounds.SMALLEST, "most": bounds.LARGEST})
+
+
+def share() -> Any:
+    return field(metadata={"least": 0, "most": bounds.LARGEST})
+
+
+def coordinate() -> Any:
+    return field(metadata={"least": -bounds.LARGEST, "most": bounds.LARGEST})
 
 
 @dataclass(kw_only=True)
 class Options:
     """What every kind accepts: a finite training set of ``train_points`` (null: endless)."""
 
-    train_points: int | None = least(1)
+    train_points: int | None = count(bounds.TRAINING_POINTS)
     train_seed: int = field(metadata={"least": 0, "below": 2**63})
 
 
 @dataclass(kw_only=True)
 class RingOptions(Options):
-    modes: int = least(1)
-    radius: float = above(0)
-    sigma: float = above(0)
+    modes: int = count(bounds.MODES)
+    radius: float = length()
+    sigma: float = length()
 
 
 @dataclass(kw_only=True)
 class GridOptions(Options):
-    side: int = least(1)
-    spacing: float = above(0)
-    sigma: float = above(0)
+    side: int = count(math.isqrt(bounds.MODES))
+    spacing: float = length()
+    sigma: float = length()
 
 
 @dataclass(kw_only=True)
 class TwoGaussiansOptions(Options):
-    distance: float = above(0)
-    dimension: int = least(1)
-    sigma: float = above(0)
+    distance: float = length()
+    dimension: int = count(bounds.DIMENSIONS)
+    sigma: float = length()
 
 
 @dataclass(kw_only=True)
 class MixtureOptions(Options):
     """``centres``: one list of coordinates a mode; ``weights``: one number a mode (null: equal)."""
 
-    centres: list[list[float]]
-    weights: list[float] | None = least(0)
-    sigma: float = above(0)
+    centres: list[list[float]] = coordinate()
+    weights: list[float] | None = share()
+    sigma: float = length()
 
     def __post_init__(self) -> None:
         if not self.centres or not self.centres[0]:
@@ -81,7 +93,7 @@ class MixtureOptions(Options):
 
 @dataclass(kw_only=True)
 class SwissRollOptions(Options):
-    noise: float = least(0)
+    noise: float = share()
 
 
 @dataclass(kw_only=True)
@@ -109,7 +121,7 @@ class ImageFolderOptions(HeldOutOptions):
     """``size``: pixels a side (null: as they are); ``channels``: 1 (grey) or 3 (colour)."""
 
     path: str
-    size: int | None = least(1)
+    size: int | None = count(bounds.PIXELS)
     channels: int
 
     def __post_init__(self) -> None:
@@ -152,39 +164,37 @@ def convert(key: str, value: Any, expected: Any) -> Any:
         value = value.tolist()
     if get_origin(expected) is list:
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ValueError(f"{key} must be a list, got {value!r}")
+            raise ValueError(f"{key} must be a list, got {told(value)}")
         (item,) = get_args(expected)
         return [convert(f"{key}[{i}]", element, item) for i, element in enumerate(value)]
     if expected is str:
         return str(value)
     if expected is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"{key} must be true or false, got {value!r}")
+            raise ValueError(f"{key} must be true or false, got {told(value)}")
         return value
     return convert_number(key, value, expected)
 
 
 def convert_number(key: str, value: Any, expected: type) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{key} must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{key} must be finite, got {value!r}")
+        raise ValueError(f"{key} must be a number, got {told(value)}")
+    finite = abs(value) <= sys.float_info.max if expected is float else abs(value) < math.inf
+    if not finite:
+        raise ValueError(f"{key} must be finite, got {told(value)}")
     if expected is float:
         return float(value)
     if value != int(value):
-        raise ValueError(f"{key} must be a whole number, got {value!r}")
+        raise ValueError(f"{key} must be a whole number, got {told(value)}")
     return int(value)
 
 
-def check_range(key: str, value: Any, bounds: Mapping[str, float]) -> None:
+def check_range(key: str, value: Any, allowed: Mapping[str, float]) -> None:
     """Raises ValueError when a number, or one in a list, lies outside its bounds."""
     if isinstance(value, list):
         for i, element in enumerate(value):
-            check_range(f"{key}[{i}]", element, bounds)
+            check_range(f"{key}[{i}]", element, allowed)
     elif isinstance(value, int | float):
-        if "least" in bounds and value < bounds["least"]:
-            raise ValueError(f"{key} must be at least {bounds['least']}, got {value!r}")
-        if "above" in bounds and value <= bounds["above"]:
-            raise ValueError(f"{key} must be above {bounds['above']}, got {value!r}")
-        if "below" in bounds and value >= bounds["below"]:
-            raise ValueError(f"{key} must be below {bounds['below']}, got {value!r}")
+        broken = bounds.outside(value, allowed)
+        if broken:
+            raise ValueError(f"{key} must be {broken}, got {told(value)}")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wganbench.networks.conv_layers import Conv, Grid, UpConv, picture_normalization
 from wganbench.networks.layers import Activation, Linear
-from wganbench.networks.pair import Latent, Pair
+from wganbench.networks.pair import Latent, Pair, size
 
 HALVINGS = {8: 2, 28: 2, 32: 3}
 """How often a picture of this size is halved: to a grid of 2, 7 or 4."""
@@ -20,7 +20,7 @@ HALVINGS = {8: 2, 28: 2, 32: 3}
 class DCGANOptions:
     """Size, activations, normalisation, initialisation and latent of a pair of DCGANs."""
 
-    width: int = field(metadata={"least": 1})
+    width: int = size("width")
     critic_activation: str = field(metadata={"choices": ("leaky_relu", "relu", "tanh", "softplus")})
     generator_activation: str = field(
         metadata={"choices": ("relu", "leaky_relu", "tanh", "softplus")}
@@ -29,7 +29,7 @@ class DCGANOptions:
     generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
     initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
     latent: str = field(metadata={"choices": ("normal", "uniform")})
-    latent_dim: int = field(metadata={"least": 1})
+    latent_dim: int = size("latent_dim")
 
 
 class Critic(nn.Module):

@@ -10,35 +10,35 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wganbench.networks.layers import Activation, Linear, Maxout, normalization
-from wganbench.networks.pair import Latent, Pair
+from wganbench.networks.pair import Latent, Pair, size
 
 
 @dataclass
 class MLPOptions:
     """Size, activation, normalisation, initialisation and latent of a pair of MLPs."""
 
-    width: int = field(metadata={"least": 1})
-    depth: int = field(metadata={"least": 1})
+    width: int = size("width")
+    depth: int = size("depth")
     activation: str = field(metadata={"choices": ("relu", "leaky_relu", "tanh", "softplus")})
     critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
     generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
     initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
     latent: str = field(metadata={"choices": ("normal", "uniform")})
-    latent_dim: int = field(metadata={"least": 1})
+    latent_dim: int = size("latent_dim")
 
 
 @dataclass
 class PacGANOptions:
     """PacGAN's maxout discriminator and batch-normalised generator."""
 
-    generator_width: int = field(metadata={"least": 1})
-    generator_depth: int = field(metadata={"least": 1})
-    critic_width: int = field(metadata={"least": 1})
-    critic_depth: int = field(metadata={"least": 1})
-    critic_pieces: int = field(metadata={"least": 2})
+    generator_width: int = size("generator_width")
+    generator_depth: int = size("generator_depth")
+    critic_width: int = size("critic_width")
+    critic_depth: int = size("critic_depth")
+    critic_pieces: int = size("critic_pieces", least=2)
     initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
     latent: str = field(metadata={"choices": ("normal", "uniform")})
-    latent_dim: int = field(metadata={"least": 1})
+    latent_dim: int = size("latent_dim")
 
 
 Block = Callable[[int, int, "torch.dtype | None"], nn.Module]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wganbench.bounds import network_most
+
 Parameters = dict[str, Tensor]
+
+
+def size(name: str, least: int = 1) -> Any:
+    """The field of a size: at least ``least``, at most what its name is bounded by."""
+    return field(metadata={"least": least, "most": network_most(name)})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wganbench.networks.conv_layers import Conv, Grid, exact, picture_normalization
 from wganbench.networks.dcgan import HALVINGS
 from wganbench.networks.layers import Activation, Linear
-from wganbench.networks.pair import Latent, Pair
+from wganbench.networks.pair import Latent, Pair, size
 
 PLAIN_BLOCKS = 2
 """Blocks of the critic that keep the size, after two that halve it."""
@@ -21,12 +21,12 @@ PLAIN_BLOCKS = 2
 class ResNetOptions:
     """Size, normalisation, initialisation and latent of a pair of residual networks."""
 
-    width: int = field(metadata={"least": 1})
+    width: int = size("width")
     critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
     generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
     initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
     latent: str = field(metadata={"choices": ("normal", "uniform")})
-    latent_dim: int = field(metadata={"least": 1})
+    latent_dim: int = size("latent_dim")
 
 
 def halved(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:

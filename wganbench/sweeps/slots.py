@@ -56,7 +56,8 @@ def local_slots(
     if not unique:
         raise ConfigError("sweep.devices is empty; use auto, cpu, cuda or [cuda:0,cuda:1]")
     threads = max(1, cores // (max(1, len(unique)) * stacks_per_device))
-    slots = [Slot(d, threads) for _ in range(stacks_per_device) for d in unique if d != "cpu"]
+    devices = [device for device in unique if device != "cpu"]
+    slots = [Slot(d, threads) for _ in range(stacks_per_device if devices else 0) for d in devices]
     return slots + [Slot("cpu", 1)] * (cores if "cpu" in unique else 0)
 
 

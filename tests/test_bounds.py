@@ -1,0 +1,142 @@
+"""Sizes that no real use meets are refused, by name, before anything is allocated."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from typing import Any
+
+import pytest
+
+from wganbench import bounds
+from wganbench.config import ConfigError, compose, from_dict, to_dict
+from wganbench.config.hydra_entry import compose_values
+from wganbench.config.schema import RunConfig
+from wganbench.config.validation import validate
+from wganbench.data import DATASETS
+from wganbench.errors import told
+from wganbench.networks import NETWORKS
+from wganbench.sweeps.slots import local_slots
+
+
+@pytest.fixture(scope="module")
+def values() -> dict[str, Any]:
+    return compose_values(["tuned=none"])
+
+
+def numbers(cls: Any, prefix: str = "") -> list[tuple[str, dataclasses.Field[Any]]]:
+    """Every field of the schema that is a whole number or a number."""
+    found = []
+    for field in dataclasses.fields(cls):
+        if str(field.type) in ("int", "float", "int | None"):
+            found.append((prefix + field.name, field))
+    return found
+
+
+def test_every_number_of_the_schema_has_both_bounds() -> None:
+    fields = numbers(RunConfig)
+    for part in dataclasses.fields(RunConfig):
+        cls = vars(__import__("wganbench.config.schema", fromlist=["x"])).get(str(part.type))
+        fields += numbers(cls, f"{part.name}.") if dataclasses.is_dataclass(cls) else []
+    for registry, group in ((DATASETS, "data"), (NETWORKS, "network")):
+        for row in registry.values():
+            fields += numbers(row.options, f"{group}.")
+    assert len(fields) > 40
+    for key, field in fields:
+        allowed = field.metadata
+        if key != "data.channels":
+            assert {"least", "above"} & allowed.keys() and {"most", "below"} & allowed.keys(), key
+
+
+@pytest.mark.parametrize(
+    ("key", "largest"),
+    [
+        ("seed", 2**63 - 1),
+        ("loss.n_critic", 10_000),
+        ("train.steps", 10**9),
+        ("train.batch_size", 10**6),
+        ("train.critic_lr", 1e6),
+        ("evaluate.n", 10**6),
+        ("evaluate.final_n", 10**6),
+        ("evaluate.final_draws", 10_000),
+        ("evaluate.floor_pairs", 10_000),
+        ("evaluate.projections", 100_000),
+        ("sweep.stacks_per_device", 10_000),
+        ("sweep.max_stack", 10_000),
+        ("network.width", 65_536),
+        ("network.depth", 1000),
+        ("network.latent_dim", 10**6),
+        ("data.modes", 10_000),
+        ("data.radius", 1e18),
+        ("data.sigma", 1e18),
+        ("data.train_points", 10**9),
+        ("loss.gp_lambda", 1e30),
+    ],
+)
+def test_the_largest_value_is_accepted_and_what_lies_above_is_not(
+    values: dict[str, Any], key: str, largest: float
+) -> None:
+    def with_value(value: float) -> dict[str, Any]:
+        copy: dict[str, Any] = json.loads(json.dumps(values))
+        group, _, name = key.rpartition(".")
+        (copy[group] if group else copy)[name] = value
+        return copy
+
+    stored = to_dict(validate(with_value(largest)))
+    for above in (largest + 1 if isinstance(largest, int) else largest * 1.01, 10**400):
+        with pytest.raises(ConfigError, match=key.replace(".", r"\.")) as caught:
+            validate(with_value(above))
+        assert len(str(caught.value)) < 200
+        # What a stored run says goes the same way.
+        group, _, name = key.rpartition(".")
+        (stored[group] if group else stored)[name] = above
+        with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+            from_dict(stored)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.radius=1e39", "data.radius must be at most 1e+18"),
+        ("data.sigma=1e-40", "data.sigma must be at least 1e-18"),
+        ("data.sigma=1e308", "data.sigma must be at most"),
+        ("network.latent_dim=4294967296", "network.latent_dim must be at most 1000000"),
+        ("train.critic_lr=9223372036854775808", "train.critic_lr must be at most 1e+06"),
+        ("evaluate.final_n=1e12", "evaluate.final_n must be at most 1000000"),
+    ],
+)
+def test_the_command_line_names_the_key(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose([override])
+    assert said in str(caught.value)
+
+
+def test_coordinates_of_centres_are_bounded_one_by_one() -> None:
+    with pytest.raises(ConfigError, match=r"data\.centres\[1\]\[0\] must be at most"):
+        compose(["data=mixture", "data.centres=[[0,0],[1e39,0]]", "data.weights=null"])
+
+
+def test_more_stacks_than_a_cpu_has_cores_are_not_counted() -> None:
+    began = time.process_time()
+    assert len(local_slots("cpu", 2**63 - 1, gpus=0, cores=2)) == 2
+    assert time.process_time() - began < 1
+    assert len(local_slots("auto", 3, gpus=2, cores=2)) == 6
+
+
+def test_a_value_is_told_in_few_characters() -> None:
+    assert told(True) == "True" and told(0.5) == "0.5" and told("a b") == "'a b'"
+    assert told(10**400) == "a number of 401 digits" and told(-(10**25)).endswith("26 digits")
+    assert told(10**10_000) == "a number of 10001 digits"
+    assert len(told(list(range(10**5)))) == len(told("x" * 10**5)) == 80
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert len(told(nested)) <= 80
+
+
+def test_bounds_say_what_is_broken() -> None:
+    assert bounds.outside(0, {"least": 1}) == "at least 1"
+    assert bounds.outside(1.5, {"most": 1.5}) is None
+    assert bounds.outside(math.nan, {"least": 0}) == "at least 0"

@@ -1,0 +1,86 @@
+"""Sizes that no real use meets: what is larger is refused before time or memory is spent on it.
+
+Each stands as ``most`` in the metadata of the fields that it bounds.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wganbench.errors import told
+
+STEPS = 10**9
+"""Steps of training, and every cadence."""
+
+CRITIC_STEPS = 10_000
+"""Critic steps before one of the generator."""
+
+BATCH = 10**6
+SAMPLES = 10**6
+"""Points of one evaluation, or drawn for one in Python."""
+
+DRAWN = 10**8
+"""Points that `sample` writes into a file."""
+
+REPEATS = 10_000
+"""Draws of the final evaluation, pairs behind a floor, runs in a stack, stacks on a device."""
+
+LINES = 100_000
+"""Directions of a sliced distance."""
+
+RUNS = 10**6
+"""Runs of one sweep, whatever it is allowed."""
+
+SEEDS = 2**63 - 1
+RATE = 1e6
+"""Learning rates; the Adam step of one is as long as the rate."""
+
+MODES, DIMENSIONS, PIXELS = 10_000, 100_000, 4096
+TRAINING_POINTS = 10**9
+
+SMALLEST, LARGEST = 1e-18, 1e18
+"""Numbers of the data's geometry: float32 holds their squares too."""
+
+COEFFICIENT = 1e30
+"""Coefficients of losses, which are float32."""
+
+NETWORK = {
+    "width": 65_536,
+    "depth": 1000,
+    "pieces": 1000,
+    "latent_dim": 10**6,
+}
+"""The options of networks, by the name or its last word: ``critic_width`` is a width."""
+
+
+def network_most(option: str) -> int | None:
+    """The largest value of a network's option; None where it is no size.
+
+    >>> network_most("critic_width"), network_most("latent_dim"), network_most("latent")
+    (65536, 1000000, None)
+    """
+    return NETWORK.get(option, NETWORK.get(option.rpartition("_")[2]))
+
+
+RANGES: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
+    "least": ("at least", operator.ge),
+    "most": ("at most", operator.le),
+}
+"""How each bound is said, and when a value keeps it."""
+
+
+def outside(value: Any, metadata: Mapping[str, Any]) -> str | None:
+    """Which bound of a field's metadata a number breaks, in words; None where it keeps all.
+
+    >>> outside(11, {"least": 1, "most": 10}), outside(1, {"above": 0})
+    ('at most 10', None)
+    """
+    for name, (words, keeps) in RANGES.items():
+        bound = metadata.get(name)
+        if bound is not None and not keeps(value, bound):
+            return f"{words} {told(bound)}"
+    return None
