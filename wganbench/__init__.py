@@ -54,8 +54,11 @@ def sweep(overrides: list[str]) -> list[Run]:
     return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
 
 
-def load_run(path: str) -> Run:
-    """The run in a folder. Raises ConfigError when there is none that can be read."""
+def load_run(path: str, features: str | None = None) -> Run:
+    """The run in a folder. Raises ConfigError when there is none that can be read.
+
+    ``features`` allows the code that the run's evaluate.features names, by the same name.
+    """
     from wganbench.training.inspect import Run
 
-    return Run(path)
+    return Run(path, features)

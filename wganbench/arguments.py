@@ -36,3 +36,11 @@ Overrides = Annotated[
     ),
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="MODULE:CALLABLE",
+        help="Run this code, which the stored evaluate.features names; repeatable.",
+    ),
+]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wganbench.arguments import Overrides, RunPath, complete_listing, complete_study
+from wganbench.arguments import Features, Overrides, RunPath, complete_listing, complete_study
 from wganbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -118,12 +118,14 @@ def sweep(
 
 
 @app.command()
-def resume(run: RunPath) -> int:
+def resume(run: RunPath, features: Features = None) -> int:
     """Finish a run or a sweep that was interrupted; what is finished is left as it is."""
+    from wganbench.metrics import allow_features
     from wganbench.progress import RunView
     from wganbench.sweeps.ledger import FILE
     from wganbench.training.runs import resume_run
 
+    allow_features(*(features or []))
     if (run / FILE).is_file():
         from wganbench.sweep_view import SweepView, print_sweep
         from wganbench.sweeps.launch import resume_sweep
@@ -211,12 +213,15 @@ def sample(
 def evaluate(
     run: RunPath,
     n: Annotated[int | None, typer.Option("-n", min=10, help="On how many points.")] = None,
+    features: Features = None,
 ) -> None:
     """Measure a trained run again, on fresh points."""
     from wganbench.listing import print_metrics
+    from wganbench.metrics import allow_features
     from wganbench.training.inspect import evaluate_run
     from wganbench.training.runs import stored_config
 
+    allow_features(*(features or []))
     print_metrics(evaluate_run(run, n or stored_config(run).evaluate.final_n))
 
 

@@ -118,10 +118,11 @@ def check_data(config: RunConfig) -> None:
 
 
 def check_features(config: RunConfig) -> None:
-    """A user's own features of pictures can be imported."""
-    from wganbench.metrics import load_features
+    """A user's own features of pictures, which this command line names, can be imported."""
+    from wganbench.metrics import allow_features, load_features
 
     if config.evaluate.features is not None:
+        allow_features(config.evaluate.features)
         with as_config_error():
             load_features(config.evaluate.features)
 

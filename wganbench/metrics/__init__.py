@@ -4,7 +4,7 @@ from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import distances, gradients, pictures  # noqa: F401  (they fill the registry)
 from wganbench.metrics.classes import ClassCoverage, class_coverage
 from wganbench.metrics.evaluation import METRICS, Evaluation, Metric, measure, register_metric
-from wganbench.metrics.features import load_features
+from wganbench.metrics.features import allow_features, check_allowed, load_features
 from wganbench.metrics.fidelity import Fidelity, precision_recall_density_coverage
 from wganbench.metrics.floors import cached_floor
 from wganbench.metrics.frechet import frechet_distance, has_torchmetrics, kernel_distance
@@ -32,7 +32,9 @@ __all__ = [
     "Metric",
     "ModeCoverage",
     "PictureReference",
+    "allow_features",
     "cached_floor",
+    "check_allowed",
     "check_protocol",
     "class_coverage",
     "frechet_distance",

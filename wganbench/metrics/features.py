@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wganbench.errors import ConfigError
+
 Features = Callable[[Tensor], Tensor]
 """From pictures (n, c, h, w) in [-1, 1], on the CPU, to features (n, f)."""
 
@@ -18,11 +20,33 @@ BATCH = 500
 """Pictures given to a user's features at once."""
 
 
+_typed: set[str] = set()
+
+
+def allow_features(*names: str | None) -> None:
+    """This command line, or this program, has typed these names: their code may be run.
+
+    A name that only a stored file holds may be anybody's: it is never imported.
+    """
+    _typed.update(name for name in names if name is not None)
+
+
+def check_allowed(name: str | None) -> None:
+    """Raise ConfigError, which says how to allow it, for a name that nobody has typed."""
+    if name is not None and name not in _typed:
+        raise ConfigError(
+            f"evaluate.features={name} is named by a stored file, and is code: it is run only "
+            f"when the command line names it too. If you trust it, add --features {name} (in "
+            "Python load_run(path, features=...))"
+        )
+
+
 def load_features(name: str) -> Features:
     """The callable that ``package.module:callable`` names; the current folder counts too.
 
-    Raises ValueError, in one line, when there is none.
+    Raises ValueError, in one line, when there is none, or the name was not typed.
     """
+    check_allowed(name)
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
         raise ValueError(f"evaluate.features={name}: write package.module:callable")

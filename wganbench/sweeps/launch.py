@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
+from wganbench.metrics import check_allowed
 from wganbench.sweeps.crew import Crew, make_crew
 from wganbench.sweeps.footprint import Footprint, footprint
 from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs
@@ -52,8 +53,14 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
 
 
 def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
-    """The plan for what the jobs have left to do. Raises ConfigError."""
+    """The plan for what the jobs have left to do.
+
+    Raises ConfigError, also for code that a stored configuration names and nobody has typed:
+    those who train the stacks run what they are sent.
+    """
     left, steps = unfinished(jobs)
+    for job in left:
+        check_allowed(job.config.evaluate.features)
     slots = crew.slots(jobs[0].config)
     groups = group_jobs(left, steps)
     footprints = {}

@@ -2,7 +2,7 @@
 
 A worker takes five seconds of a core to import torch, its compiler and what measures. So workers
 are forked from a process that has imported everything and done nothing; it begins while the sweep
-is still being planned. Started by `Nursery` as ``python -m wganbench.sweeps.nursery FD``.
+is still being planned. Started by `Nursery`, by `python_running`.
 
 A CUDA driver does not survive a fork, and other systems do not take it well either: workers for a
 GPU, or not under Linux, import for themselves.
@@ -36,6 +36,19 @@ IMPORTED_BY_ALL = (
 WORKER = "wganbench.sweeps.worker"
 
 
+def python_running(module: str, *words: str) -> list[str]:
+    """The command line of a Python that runs a module of ours, as ``python -m`` would.
+
+    That would look for every module in the current folder first, and a stranger's torch.py
+    may lie there.
+    """
+    code = (
+        "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-c", code, *words]
+
+
 @dataclass(frozen=True)
 class Child:
     """A worker process, and the connection to it, which ends with it."""
@@ -67,7 +80,7 @@ class Nursery:
         environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(available_cores())} | os.environ
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "wganbench.sweeps.nursery", str(theirs.fileno())],
+                python_running("wganbench.sweeps.nursery", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 env=environment,
                 start_new_session=True,
@@ -172,7 +185,7 @@ def _become_worker(handle: int, parent: int, device: str, threads: int, folder: 
         os.chdir(folder)
         if device != "cpu" or sys.platform != "linux":
             os.set_inheritable(handle, True)
-            os.execv(sys.executable, [sys.executable, "-m", WORKER, *words])
+            os.execv(sys.executable, python_running(WORKER, *words))
         importlib.import_module(WORKER).main(words)
         code = 0
     except BaseException:

@@ -20,12 +20,17 @@ def usable_device(gpu: bool, where: str, tell: Callable[[Message], None]) -> str
 
 
 def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
-    """Train the jobs of a stack on a device; how they ended, or why they could not be trained."""
+    """Train the jobs of a stack on a device; how they ended, or why they could not be trained.
+
+    Whoever sent the stack has seen that the user typed the names of code in it.
+    """
     import torch
 
+    from wganbench.metrics import allow_features
     from wganbench.training.runs import train_runs
 
     configs = [job.config for job in stack.jobs]
+    allow_features(*(config.evaluate.features for config in configs))
     try:
         return Ended(train_runs(configs, [job.folder for job in stack.jobs], view, device))
     except torch.OutOfMemoryError as error:

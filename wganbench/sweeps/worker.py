@@ -1,7 +1,7 @@
 """A worker process: trains one stack after another and tells how it goes.
 
-Started by `nursery.py`, as a fork or as ``python -m wganbench.sweeps.worker FD DEVICE
-THREADS PARENT``, with a connection at the file descriptor. It ignores the terminal's Ctrl-C
+Started by `nursery.py`, as a fork or with the words FD DEVICE THREADS PARENT, with a
+connection at the file descriptor. It ignores the terminal's Ctrl-C
 and obeys its parent: on SIGTERM, or when the parent is gone, it saves what it trains and ends.
 """
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from wganbench.config import ConfigError, RunConfig
+from wganbench.metrics import allow_features
 from wganbench.records.folder import RunFolder
 from wganbench.records.table import Table, read_table
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
@@ -31,10 +32,13 @@ PICTURES_AT_ONCE = 1000
 class Run:
     """A run on disk: its configuration, its records and its trained generator.
 
+    Nothing that its files name is imported, but ``features``, the user's own, where the run
+    was measured with features of that name.
     Raises ConfigError when the folder holds no run that this version can read.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, features: str | None = None) -> None:
+        allow_features(features)
         self.path = Path(path)
         self.config: RunConfig = stored_config(self.path)
 
@@ -97,9 +101,9 @@ class Run:
         return stack
 
 
-def load_run(path: str | Path) -> Run:
-    """The run in a folder. Raises ConfigError when there is none that can be read."""
-    return Run(path)
+def load_run(path: str | Path, features: str | None = None) -> Run:
+    """The run in a folder, see `Run`. Raises ConfigError when there is none that can be read."""
+    return Run(path, features)
 
 
 def evaluate_run(path: Path, n: int) -> dict[str, float]:
