@@ -79,7 +79,7 @@ def test_it_loads_with_weights_only(tmp_path: Path) -> None:
     save_checkpoint(path, Checkpoint(1, 2.0, trained(alike("clip", 2), 1).run_state(0)))
     content = torch.load(path, weights_only=True)
     assert content["step"] == 1
-    assert set(content) == {"format", "step", "seconds", "tensors", "sha256"}
+    assert set(content) == {"format", "streams", "step", "seconds", "tensors", "sha256"}
 
 
 def test_a_flipped_bit_is_told_though_torch_loads_it(tmp_path: Path) -> None:

@@ -19,12 +19,17 @@ import torch
 from torch import Tensor
 
 from wganbench.files import replacing
+from wganbench.training.streams import STREAM_FORMAT
 
 FORMAT = 1
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says why."""
+
+
+class OtherStreams(CheckpointError):
+    """A checkpoint that is whole, of a version that drew other random numbers."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint in one step and keep the one before it. Raises OSError."""
     content = {
         "format": FORMAT,
+        "streams": STREAM_FORMAT,
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
         "tensors": checkpoint.tensors,
@@ -72,7 +78,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and check one file.
 
     Raises FileNotFoundError, or CheckpointError when the file is truncated, altered or
-    of another format.
+    of another format, OtherStreams when its random streams are.
     """
     if not path.exists():
         raise FileNotFoundError(path)
@@ -81,6 +87,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         found = content["format"]
         if found != FORMAT:
             raise CheckpointError(f"{path} has format {found}; this version reads {FORMAT}")
+        check_streams(path, content)
         checkpoint = Checkpoint(
             int(content["step"]), float(content["seconds"]), dict(content["tensors"])
         )
@@ -92,6 +99,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not matches:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     return checkpoint
+
+
+def check_streams(path: Path, content: dict[str, Any]) -> None:
+    """Raise OtherStreams where a run would go on with other random numbers than it began with.
+
+    Files without the entry are of format 1.
+    """
+    found = content.get("streams", 1)
+    if found != STREAM_FORMAT:
+        raise OtherStreams(
+            f"{path} has random streams of format {str(found)[:20]}, this version draws format "
+            f"{STREAM_FORMAT}: go on with the version that wrote it, or start afresh with "
+            "--overwrite"
+        )
 
 
 def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
@@ -106,6 +127,8 @@ def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
             checkpoint = load_checkpoint(candidate)
         except FileNotFoundError:
             continue
+        except OtherStreams:
+            raise
         except CheckpointError as error:
             problems.append(str(error))
             continue

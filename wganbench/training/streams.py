@@ -15,6 +15,10 @@ from torch import Tensor
 
 BLOCK_STEPS = 64
 
+STREAM_FORMAT = 1
+"""Raise when equal (seed, stream, step) give other draws, by another hash, block or order of its
+parts: a checkpoint of another format would go on with other data, so it is refused."""
+
 Draw = Callable[[int, torch.Generator], Tensor]
 """Draws (n, ...) values from a generator, in one call."""
 
