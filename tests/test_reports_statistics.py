@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -413,9 +415,9 @@ def test_spearman_without_an_answer_is_nan():
     ("values", "value", "note"),
     [
         ([], NAN, "no values"),
-        ([NAN, INF, -INF], NAN, "3 of 3 diverged: left out; no values"),
+        ([NAN, INF, -INF], NAN, "3 of 3 diverged or without a value: left out; no values"),
         ([7.0], 7.0, "one run: no interval"),
-        ([7.0, NAN], 7.0, "1 of 2 diverged: left out; one run: no interval"),
+        ([7.0, NAN], 7.0, "1 of 2 diverged or without a value: left out; one run: no interval"),
         ([0.1] * 6, 0.1, "all 6 values are equal: no spread to estimate from"),
         ([0.0] * 6, 0.0, "all 6 values are equal: no spread to estimate from"),
         ([0.3, 0.1 + 0.2] * 3, 0.3, "all 6 values are equal: no spread to estimate from"),
@@ -434,7 +436,7 @@ def test_diverged_runs_are_left_out_and_said(interval):
     with_losses, without = interval([NAN, *values, INF]), interval(values)
     assert (with_losses.value, with_losses.low) == (without.value, without.low)
     assert (with_losses.n, without.note) == (5, "")
-    assert with_losses.note == "2 of 7 diverged: left out"
+    assert with_losses.note == "2 of 7 diverged or without a value: left out"
     assert interval(values[:4]).note == "weak: fewer than 5 seeds"
 
 
@@ -484,3 +486,102 @@ def test_a_level_is_a_probability(level):
         share_interval(1, 2, level)
     with pytest.raises(ValueError, match="level"):
         improvement_interval([1, 2], [1, 3], higher_is_better=True, paired=True, level=level)
+
+
+# Ranks in place of all pairs, some resamples at a time.
+def all_pairs(ours, theirs, axis=-1):
+    """The share of pairs won, as the textbook has it: memory for every pair of every resample."""
+    left, right = ours[..., :, None], theirs[..., None, :]
+    return ((left > right) + 0.5 * (left == right)).mean(axis=(-2, -1))
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 3), (5, 8), (8, 8), (30, 21)])
+@pytest.mark.parametrize("ties", [True, False])
+def test_intervals_by_ranks_are_those_of_all_pairs(n, m, ties):
+    rng = np.random.default_rng(n * m)
+    a, b = (
+        rng.integers(0, 4, size).astype(float) if ties else normal(rng, size) for size in (n, m)
+    )
+    a[0] = NAN
+    goodness = [np.where(np.isfinite(side), side, -INF) for side in (a, b)]
+    interval = stats.bootstrap(
+        goodness, all_pairs, n_resamples=2000, method="percentile", vectorized=True,
+        rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    answer = improvement_interval(a, b, higher_is_better=True, paired=False)
+    assert answer.value == pytest.approx(float(all_pairs(*goodness)))
+    assert (answer.low, answer.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_resamples_in_parts_are_resamples(monkeypatch):
+    a, b = normal(np.random.default_rng(1), 2, 25)
+    whole = improvement_interval(a, b + 0.3, higher_is_better=True, paired=False)
+    whole_iqm = iqm_interval(a)
+    monkeypatch.setattr("wganbench.reports.statistics.RESAMPLED_VALUES", 25 * 7)
+    parts = improvement_interval(a, b + 0.3, higher_is_better=True, paired=False)
+    assert parts.value == whole.value
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=0.03)
+    parts_iqm = iqm_interval(a)
+    assert (parts_iqm.low, parts_iqm.high) == pytest.approx(
+        (whole_iqm.low, whole_iqm.high), abs=0.06
+    )
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=5),
+    st.lists(st.one_of(st.integers(-3, 3).map(float), st.just(NAN)), min_size=1, max_size=5),
+)
+def test_small_groups_are_tested_exactly_with_their_ties(a, b):
+    """Twice the smaller tail over all ways to say which runs are ours."""
+    ranks = stats.rankdata([-INF if math.isnan(v) else v for v in [*a, *b]])
+    sums = [sum(chosen) for chosen in itertools.combinations(ranks, len(a))]
+    ours = sum(ranks[: len(a)])
+    tails = [np.mean([s <= ours for s in sums]), np.mean([s >= ours for s in sums])]
+    p = improvement_p_value(a, b, higher_is_better=True, paired=False)
+    assert p == pytest.approx(min(1, 2 * min(tails)))
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 4), (8, 8), (8, 40), (9, 9), (30, 50)])
+def test_without_ties_p_is_scipys(n, m):
+    rng = np.random.default_rng(n + m)
+    a, b = normal(rng, n), normal(rng, m) + 0.4
+    expected = stats.mannwhitneyu(a, b, method="auto").pvalue
+    p = improvement_p_value(a, b, higher_is_better=True, paired=False)
+    assert p == pytest.approx(expected, rel=1e-9)
+
+
+def test_three_runs_show_nothing_by_their_ties():
+    """The normal limit would give .047 for 3 equal values against 3 equal ones."""
+    p = improvement_p_value([8.0] * 3, [1.0] * 3, higher_is_better=True, paired=False)
+    assert p == pytest.approx(2 / math.comb(6, 3))
+
+
+def test_ten_thousand_runs_need_no_memory_for_all_pairs():
+    tracemalloc.start()
+    a, b = normal(np.random.default_rng(0), 2, 5000)
+    answer = improvement_interval(a, b + 0.1, higher_is_better=True, paired=False, resamples=30)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    truth = stats.norm.cdf(-0.1 / math.sqrt(2))
+    assert answer.low < truth < answer.high and answer.high - answer.low < 0.03
+    assert peak < 2.5e8, "a mask of all pairs of 30 resamples has 7.5e8 bytes"
+
+
+# The possible range.
+@given(
+    st.lists(st.integers(0, 8).map(float), min_size=2, max_size=12), st.sampled_from([0.8, 0.99])
+)
+def test_an_interval_stays_in_the_possible_range(values, level):
+    free, cut = mean_interval(values, level), mean_interval(values, level, (0, 8))
+    assert (cut.value, cut.method, cut.note) == (free.value, free.method, free.note)
+    if math.isnan(free.low):
+        assert math.isnan(cut.low) and math.isnan(cut.high)
+        return
+    assert (cut.low, cut.high) == (max(free.low, 0), min(free.high, 8))
+    assert cut.low < cut.value < cut.high
+
+
+def test_a_value_outside_the_range_stays_in_its_interval():
+    answer = mean_interval([9.0, 10.0, 11.0], bounds=(0, 8))
+    assert answer.low < answer.value == answer.high == 10

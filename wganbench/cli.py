@@ -155,6 +155,10 @@ def compare(
             "--at", metavar="BUDGET[=AMOUNT]", help="Compare at an equal budget: " + BUDGET
         ),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="GROUP", help="Compare the others with it alone."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the files; else PATH/comparison.")
     ] = None,
@@ -169,6 +173,7 @@ def compare(
     wganbench compare outputs/ring8                      groups found by what differs
     wganbench compare outputs/lambda_sweep --by loss.gp_lambda --metric modes/covered
     wganbench compare outputs/ring8 --at critic_steps    at an equal budget
+    wganbench compare outputs/ring8 --baseline bce       every group with this one only
     """
     from wganbench.comparison_view import print_comparison, print_files
     from wganbench.reports.budgets import parse_at
@@ -184,6 +189,7 @@ def compare(
         parse_at(at, runs) if at else None,
         not_begun(paths, runs),
         [str(path) for path in paths],
+        baseline,
     )
     folder = out or paths[0] / "comparison"
     print_comparison(comparison)

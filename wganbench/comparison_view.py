@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.reports.wording import estimate_text, p_text, pairing
+from wganbench.reports.wording import estimate_text, p_text, share_text
 
 if TYPE_CHECKING:
-    from wganbench.reports.comparison import Comparison, Duel
+    from wganbench.reports.comparison import Comparison
+    from wganbench.reports.duels import Duel
+    from wganbench.reports.rows import Cell
 
 SHOWN_DUELS = 12
 """More pairs than these are left to comparison.csv."""
@@ -32,13 +34,21 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     if any(row.all_modes for row in comparison.rows):
         heading(console, "runs with every mode covered")
         console.print(modes_table(comparison))
-    duels = [duel for duel in comparison.duels if duel.metric == comparison.metrics[0]]
-    if duels and len(duels) <= SHOWN_DUELS:
-        heading(console, f"how probable it is that the first is better in {duels[0].metric}")
-        console.print(duel_table(duels))
+    print_duels([duel for duel in comparison.duels if duel.primary], console)
     console.print()
     for note in comparison.notes:
         console.print(note, markup=False, soft_wrap=True)
+
+
+def print_duels(duels: list[Duel], console: Console) -> None:
+    """The pairs of the primary metric, as far as they fit, and what could not be shown."""
+    from wganbench.reports.duels import out_of_reach
+
+    if duels and len(duels) <= SHOWN_DUELS:
+        heading(console, f"how probable it is that the first is better in {duels[0].metric}")
+        console.print(duel_table(duels))
+    for text, _ in out_of_reach(duels):
+        console.print(f"{text}.", markup=False, soft_wrap=True)
 
 
 def metric_table(comparison: Comparison, metric: str) -> Table:
@@ -51,10 +61,16 @@ def metric_table(comparison: Comparison, metric: str) -> Table:
             Text(row.group.label + (" *" if best else ""), style="bold" if best else ""),
             str(len(row.group.finished)),
             str(row.diverged),
-            estimate_text(cell.mean),
+            mean_text(cell),
             estimate_text(cell.iqm),
         )
     return table
+
+
+def mean_text(cell: Cell) -> str:
+    """The mean with its interval, and of how many runs it is where some have no value."""
+    share = share_text(cell)
+    return estimate_text(cell.mean) + (f", {share}" if share else "")
 
 
 def modes_table(comparison: Comparison) -> Table:
@@ -68,13 +84,15 @@ def modes_table(comparison: Comparison) -> Table:
 
 def duel_table(duels: list[Duel]) -> Table:
     """How probable it is that one group beats another."""
+    from wganbench.reports.duels import seeds_text
+
     table = plain_table("first, second", "P [95 %]", "p (Holm)", "seeds")
     for duel in duels:
         table.add_row(
             Text(f"{duel.first}, {duel.second}"),
             estimate_text(duel.estimate),
             p_text(duel.p),
-            pairing(duel.paired),
+            seeds_text(duel),
         )
     return table
 

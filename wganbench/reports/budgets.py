@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wganbench.errors import ConfigError
+from wganbench.records.tags import tag_for
 from wganbench.reports.records import RunRecord
 
 BUDGETS = {
@@ -69,18 +70,23 @@ def budget_reached(run: RunRecord, budget: str) -> float | None:
 def value_at(run: RunRecord, metric: str, at: At | None) -> float | None:
     """A metric at the run's end, or at its last evaluation within a budget.
 
-    None where the run has no such value, or ended before it had spent so much.
+    None where the run has no such value, or ended before it had spent so much; nan where it is
+    undefined, because the tag beside it was measured and this one had no value.
     """
+    beside = tag_for(metric).beside
     if at is None:
-        return run.final.get(metric)
+        return run.final.get(metric, math.nan if beside in run.final else None)
     reached = budget_reached(run, at.budget)
     if reached is None or reached < at.amount * (1 - 1e-9):
         return None
     spent = run.table.get(BUDGETS[at.budget], [])
     value = None
-    for used, found in zip(spent, run.table.get(metric, []), strict=False):
+    rows = zip(spent, run.table.get(metric, []), run.table.get(beside, spent), strict=False)
+    for used, found, measured in rows:
         if used is None or float(used) > at.amount * (1 + 1e-9):
             continue
         if found is not None and math.isfinite(float(found)):
             value = float(found)
+        elif beside and measured is not None:
+            value = math.nan
     return value

@@ -7,26 +7,17 @@ run a diverged one is worse than every finished one.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from wganbench.errors import ConfigError
 from wganbench.records.tags import tag_for
-from wganbench.reports.budgets import At, budget_reached, value_at
-from wganbench.reports.groups import Group, group_runs
+from wganbench.reports.budgets import At, budget_reached
+from wganbench.reports.duels import Duel, families_text, make_duels, unpaired_text
+from wganbench.reports.groups import group_runs
 from wganbench.reports.records import RunRecord
-from wganbench.reports.statistics import (
-    Estimate,
-    holm,
-    improvement_interval,
-    improvement_p_value,
-    iqm_interval,
-    mean_interval,
-    share_interval,
-)
+from wganbench.reports.rows import Row, make_row, mark_best
 
 DEFAULT_METRICS = (
     "modes/covered",
@@ -35,52 +26,6 @@ DEFAULT_METRICS = (
     "modes/kl",
     "fidelity/fid",
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A metric of a group: the seeds that have it, their values, and what they come to.
-
-    A value is nan where a run diverged; ``mean`` and ``iqm`` are those of the others.
-    """
-
-    seeds: tuple[int, ...]
-    values: tuple[float, ...]
-    mean: Estimate
-    iqm: Estimate
-
-
-@dataclass(frozen=True)
-class Row:
-    """A group in the table. ``best`` names the metrics in which it is best beyond doubt."""
-
-    group: Group
-    cells: Mapping[str, Cell]
-    all_modes: Estimate | None
-    best: frozenset[str] = frozenset()
-
-    @property
-    def diverged(self) -> int:
-        return sum(run.diverged for run in self.group.runs)
-
-    @property
-    def unfinished(self) -> int:
-        return len(self.group.runs) - len(self.group.finished)
-
-
-@dataclass(frozen=True)
-class Duel:
-    """How probable it is that a run of ``first`` beats one of ``second`` in a metric.
-
-    ``p`` is adjusted for all duels of the comparison (Holm).
-    """
-
-    metric: str
-    first: str
-    second: str
-    paired: bool
-    estimate: Estimate
-    p: float
 
 
 @dataclass(frozen=True)
@@ -94,6 +39,8 @@ class Comparison:
     mixed: tuple[str, ...]
     notes: tuple[str, ...] = ()
     paths: tuple[str, ...] = field(default=())
+    baseline: str | None = None
+    """The label of the group with which all others are compared; None for all pairs."""
 
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
@@ -111,11 +58,14 @@ def compare(
     at: At | None = None,
     missing: int = 0,
     paths: Sequence[str] = (),
+    baseline: str | None = None,
 ) -> Comparison:
     """Compare runs; ``missing`` jobs of their sweeps have not begun.
 
-    Raises ConfigError for an unknown tag or key, for unlike data, and where no run has
-    finished.
+    ``baseline``: compare the other groups with this one alone, named by its label or by a
+    part of it that no other has.
+    Raises ConfigError for an unknown tag, key or group, for unlike data, and where no run
+    has finished.
     """
     for metric in metrics:
         try:
@@ -129,94 +79,36 @@ def compare(
         tag for tag in DEFAULT_METRICS if any(tag in run.final for run in runs)
     )
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
-    duels = make_duels(rows, chosen)
-    notes = tuple(make_notes(rows, chosen, mixed, missing, at))
-    return Comparison(tuple(rows), chosen, tuple(duels), at, tuple(mixed), notes, tuple(paths))
+    base = None if baseline is None else find_label([row.group.label for row in rows], baseline)
+    duels = make_duels(rows, chosen, base)
+    notes = tuple(make_notes(rows, chosen, duels, mixed, missing, at))
+    found = tuple(rows), chosen, tuple(duels), at, tuple(mixed), notes, tuple(paths)
+    return Comparison(*found, baseline=base)
 
 
-def make_row(group: Group, metrics: Sequence[str], at: At | None) -> Row:
-    cells = {}
-    for metric in metrics:
-        found = [
-            (run.seed, math.nan if run.diverged else value_at(run, metric, at))
-            for run in group.finished
-        ]
-        known = [(seed, value) for seed, value in found if value is not None]
-        finite = [value for _, value in known if math.isfinite(value)]
-        cells[metric] = Cell(
-            tuple(seed for seed, _ in known),
-            tuple(value for _, value in known),
-            mean_interval(finite),
-            iqm_interval(finite),
-        )
-    return Row(group, cells, all_modes_share(group, at))
+def find_label(labels: Sequence[str], text: str) -> str:
+    """The group that is called so, or the only one whose label holds the text.
 
-
-def all_modes_share(group: Group, at: At | None = None) -> Estimate | None:
-    """Share of the finished runs that cover every mode of their data; diverged ones do not.
-
-    At a budget, of those that have spent it.
+    Raises ConfigError, which lists the groups.
     """
-    modes = group.mode_count
-    covered = [0 if run.diverged else value_at(run, "modes/covered", at) for run in group.finished]
-    known = [count for count in covered if count is not None]
-    if modes is None or not known:
-        return None
-    return share_interval(sum(count >= modes for count in known), len(known))
-
-
-def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
-    """Mark a group in a metric only where its interval lies beyond all others', and no other
-    group had fewer runs diverge."""
-    best: dict[str, set[str]] = {row.group.label: set() for row in rows}
-    for metric in metrics:
-        sign = {"up": 1, "down": -1}.get(tag_for(metric).direction)
-        if sign is None or len(rows) < 2:
-            continue
-        for row in rows:
-            others = [other for other in rows if other is not row]
-            if all(beyond(row, other, metric, sign) for other in others):
-                best[row.group.label].add(metric)
-    return [
-        Row(row.group, row.cells, row.all_modes, frozenset(best[row.group.label])) for row in rows
+    found = [label for label in labels if label == text] or [
+        label for label in labels if text.casefold() in label.casefold()
     ]
-
-
-def beyond(row: Row, other: Row, metric: str, sign: int) -> bool:
-    ours, theirs = row.cells[metric].mean, other.cells[metric].mean
-    near, far = (ours.low, theirs.high) if sign > 0 else (-ours.high, -theirs.low)
-    fewer_lost = row.diverged * len(other.group.runs) <= other.diverged * len(row.group.runs)
-    return near > far and fewer_lost
-
-
-def make_duels(rows: Sequence[Row], metrics: Sequence[str]) -> list[Duel]:
-    """All pairs of groups in every metric that ranks, p-values adjusted over all of them."""
-    duels: list[Duel] = []
-    for metric in metrics:
-        direction = tag_for(metric).direction
-        if direction not in ("up", "down"):
-            continue
-        for first, second in itertools.combinations(rows, 2):
-            ours, theirs = first.cells[metric], second.cells[metric]
-            a, b = ours.values, theirs.values
-            if not a or not b:
-                continue
-            # A seed that occurs twice makes no pairs.
-            paired = ours.seeds == theirs.seeds and len(set(ours.seeds)) == len(ours.seeds)
-            higher = direction == "up"
-            estimate = improvement_interval(a, b, higher_is_better=higher, paired=paired)
-            p = improvement_p_value(a, b, higher_is_better=higher, paired=paired)
-            labels = first.group.label, second.group.label
-            duels.append(Duel(metric, *labels, paired, estimate, p))
-    adjusted = holm([duel.p for duel in duels])
-    return [
-        Duel(d.metric, d.first, d.second, d.paired, d.estimate, p)
-        for d, p in zip(duels, adjusted, strict=True)
-    ]
+    if len(found) == 1 and text:
+        return found[0]
+    problem = f"fits {len(found)} groups" if found and text else "no group is called so"
+    raise ConfigError(
+        f"--baseline {text}: {problem}; give one of: {', '.join(label or '-' for label in labels)}"
+    )
 
 
 def make_notes(
-    rows: Sequence[Row], metrics: Sequence[str], mixed: Sequence[str], missing: int, at: At | None
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    duels: Sequence[Duel],
+    mixed: Sequence[str],
+    missing: int,
+    at: At | None,
 ) -> list[str]:
     """What a reader has to know beside the figures."""
     runs = [run for row in rows for run in row.group.runs]
@@ -236,8 +128,26 @@ def make_notes(
         without = [row.group.label for row in rows if row.cells[metric].mean.n == 0]
         if without:
             notes.append(f"{metric}: no value in {', '.join(without)}")
+        notes += undefined_text(rows, metric)
+    notes += filter(None, (families_text(duels), unpaired_text(duels)))
     notes.append(at.sentence() if at else budget_sentence(rows))
     return notes
+
+
+def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
+    """Where runs completed without a value: how many, and what becomes of them."""
+    cells = [(row.group.label, row.cells[metric]) for row in rows]
+    parts = [
+        f"{cell.undefined} of {len(cell.values)} runs of {label or '(no name)'}"
+        for label, cell in cells
+        if cell.undefined
+    ]
+    if not parts:
+        return []
+    return [
+        f"{metric} is undefined in {', '.join(parts)}: not in the means, and ranked last where "
+        "runs are compared"
+    ]
 
 
 def budget_sentence(rows: Sequence[Row]) -> str:

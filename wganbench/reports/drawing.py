@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 
 from wganbench.records.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from wganbench.records.tags import tag_for
-from wganbench.reports.comparison import Comparison, Row
+from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
+from wganbench.reports.rows import Row
 
 DPI = 110
 CHARACTERS, LINE_HEIGHT = 12.5, 0.2

@@ -13,11 +13,13 @@ from typing import Any
 from wganbench.files import write_atomic
 from wganbench.records.folder import strict_json
 from wganbench.reports.comparison import Comparison
+from wganbench.reports.duels import Duel, seeds_text
 from wganbench.reports.statistics import Estimate
 
 COLUMNS = (
     "group", "metric", "runs", "completed", "diverged", "unfinished", "statistic", "value", "low",
-    "high", "n", "method", "note", "best",
+    "high", "n", "method", "note", "best", "against", "p", "p_holm", "family", "tests", "seeds",
+    "enough_seeds",
 )  # fmt: skip
 
 
@@ -30,11 +32,12 @@ def write_files(comparison: Comparison, folder: Path) -> None:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """A line for each group, metric and statistic."""
+    """A line for each group, metric and statistic, then one for each pair of groups."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(csv_rows(comparison))
+    width = len(COLUMNS)
+    writer.writerows([*row, *[""] * (width - len(row))] for row in csv_rows(comparison))
     return text.getvalue()
 
 
@@ -49,6 +52,17 @@ def csv_rows(comparison: Comparison) -> Iterator[list[object]]:
         if row.all_modes is not None:
             share = figures(row.all_modes)
             yield [row.group.label, "every mode covered", *runs, "share", *share, False]
+    yield from map(duel_row, comparison.duels)
+
+
+def duel_row(duel: Duel) -> list[object]:
+    """A pair of groups: how probable it is that the first is better, and in which family."""
+    return [
+        *(duel.first, duel.metric, "", "", "", "", "probability of improvement"),
+        *(*figures(duel.estimate), "", duel.second, duel.raw_p, duel.p),
+        *("primary" if duel.primary else "secondary", duel.tests, seeds_text(duel)),
+        duel.enough or "",
+    ]
 
 
 def figures(estimate: Estimate) -> list[object]:
@@ -65,6 +79,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     return {
         "paths": list(comparison.paths),
         "metrics": list(comparison.metrics),
+        "baseline": comparison.baseline,
         "at": asdict(comparison.at) if comparison.at else None,
         "notes": list(comparison.notes),
         "groups": [

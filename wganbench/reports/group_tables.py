@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from wganbench.records.tags import BETTER, tag_for
 from wganbench.reports.anchors import SHOWN_DUELS, duel_id, group_id
-from wganbench.reports.comparison import Comparison, Duel, Row
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.duels import Duel, family_text, seeds_text
 from wganbench.reports.groups import Group
 from wganbench.reports.markup import Markup, element, folded, fragment
 from wganbench.reports.markup_tables import Column, Entry, Line, count, stacked, table
 from wganbench.reports.records import Value
+from wganbench.reports.rows import Row
 from wganbench.reports.summary import name, named
-from wganbench.reports.wording import estimate_text, p_text, pairing
+from wganbench.reports.wording import estimate_text, p_text, share_text
 
 BEST = "\N{BLACK STAR} best"
 
@@ -54,9 +56,10 @@ def metric_entry(row: Row, metric: str) -> Entry:
     """Mean and IQM, one above the other; what is best beyond doubt says so."""
     cell = row.cells[metric]
     mean = element("span", estimate_text(cell.mean), class_="mean")
+    some = [element("small", f"{share} runs")] if (share := share_text(cell)) else []
     iqm = element("span", estimate_text(cell.iqm), class_="iqm")
     star = [element("strong", BEST, class_="best")] if metric in row.best else []
-    return Entry(stacked(mean, element("small", "IQM ", iqm), *star), cell.mean.value)
+    return Entry(stacked(mean, element("small", "IQM ", iqm), *some, *star), cell.mean.value)
 
 
 # Duels.
@@ -64,6 +67,7 @@ def duels_table(duels: Sequence[Duel]) -> Markup:
     """How probable it is that a run of the first group is better than one of the second."""
     columns = [
         Column("metric"),
+        Column("family"),
         Column("first"),
         Column("second"),
         Column("first is better [95 %]", number=True),
@@ -74,17 +78,26 @@ def duels_table(duels: Sequence[Duel]) -> Markup:
         Line(
             duel.metric,
             [
+                Entry(family_text(duel)),
                 Entry(named(duel.first)),
                 Entry(named(duel.second)),
                 Entry(estimate_text(duel.estimate), duel.estimate.value),
-                Entry(p_text(duel.p), duel.p),
-                Entry(pairing(duel.paired)),
+                p_entry(duel),
+                Entry(seeds_text(duel)),
             ],
             duel_id(position),
         )
         for position, duel in enumerate(duels[:SHOWN_DUELS])
     ]
     return table("Probability that a run of the first group is better", columns, lines)
+
+
+def p_entry(duel: Duel) -> Entry:
+    """The adjusted p; where it could not pass, how many seeds would do."""
+    if duel.enough is None:
+        return Entry(p_text(duel.p), duel.p)
+    more = element("small", f"could not pass; {duel.enough} seeds would do")
+    return Entry(stacked(p_text(duel.p), more), duel.p)
 
 
 # Settings.

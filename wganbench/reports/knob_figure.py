@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from wganbench.reports.comparison import Comparison, Row
+from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     MARKERS,
     Drawing,
@@ -26,6 +26,7 @@ from wganbench.reports.drawing import (
     runs_text,
 )
 from wganbench.reports.groups import FIRST
+from wganbench.reports.rows import Row
 
 ASIDE = 0.015
 """How far seeds and further losses stand beside their value, as a part of the axis."""

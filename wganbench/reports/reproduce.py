@@ -113,6 +113,8 @@ def compare_command(comparison: Comparison) -> str:
         words += [word for metric in comparison.metrics for word in ("--metric", metric)]
     if comparison.at:
         words += ["--at", f"{comparison.at.budget}={comparison.at.amount!r}"]
+    if comparison.baseline is not None:
+        words += ["--baseline", comparison.baseline]
     return shlex.join(printable(word) for word in words)
 
 

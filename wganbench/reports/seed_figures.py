@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from wganbench.records.tags import tag_for
-from wganbench.reports.comparison import Cell, Comparison, Row
+from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
     Look,
@@ -26,6 +26,7 @@ from wganbench.reports.drawing import (
     shown_groups,
     words,
 )
+from wganbench.reports.rows import Cell, Row
 
 MOST_RANKED = 40
 BELOW, APART, STACKED = 0.2, 0.085, 4

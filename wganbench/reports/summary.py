@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from wganbench.records.tags import BETTER, tag_for
-from wganbench.reports.anchors import DUELS, Anchor, duel_id, to_figure, to_groups
-from wganbench.reports.comparison import Comparison, Duel, Row
+from wganbench.reports.anchors import Anchor, duel_id, to_figure, to_groups
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.duels import LEVEL, Duel, out_of_reach, seeds_text
 from wganbench.reports.picture import Picture
+from wganbench.reports.rows import Row, loses_more
 from wganbench.reports.statistics import FEW_SEEDS, Estimate, share_interval
 from wganbench.reports.wording import (
     bounds_text,
@@ -17,11 +18,7 @@ from wganbench.reports.wording import (
     has_interval,
     listed,
     p_text,
-    pairing,
 )
-
-LEVEL = 0.05
-"""A duel whose adjusted p-value is not below this shows nothing."""
 
 MANY = 12
 """Beyond this number of groups or pairs they are counted, not told one by one."""
@@ -45,12 +42,20 @@ def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[
         told.append(Sentence(text, to_groups(0)))
     for metric in comparison.metrics:
         sentences = metric_sentences(comparison, metric, pictures)
-        told += [replace(sentence, topic=metric) for sentence in sentences]
-    runs = [*too_few_pairs(comparison.duels), *every_mode(rows, pictures)]
+        told += [replace(sentence, topic=topic_of(comparison, metric)) for sentence in sentences]
+    runs = list(every_mode(rows, pictures))
     runs += divergence(rows, pictures)
     notes = [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
     told += [replace(sentence, topic="runs") for sentence in runs]
     return [*told, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
+
+
+def topic_of(comparison: Comparison, metric: str) -> str:
+    """The metric; of several that are tested, whether it is the primary one."""
+    tested = list(dict.fromkeys(duel.metric for duel in comparison.duels))
+    if len(tested) < 2 or metric not in tested:
+        return metric
+    return f"{metric} ({'primary' if metric == tested[0] else 'secondary'})"
 
 
 def name(row: Row) -> str:
@@ -127,9 +132,9 @@ def why_not_best(leader: Row, others: Sequence[Row], metric: str, sign: int) -> 
     if reached:
         theirs = "that" if len(reached) == 1 else "those"
         return f", whose interval overlaps {theirs} of {names_of(reached)}"
-    lost = leader.diverged / len(leader.group.runs)
-    safer = [row for row in others if row.diverged / len(row.group.runs) < lost]
-    return f", but a larger share of its runs diverged than of {names_of(safer)}"
+    safer = [row for row in others if loses_more(leader, row, metric)]
+    lost = "diverged or ended without it" if leader.cells[metric].undefined else "diverged"
+    return f", but a larger share of its runs {lost} than of {names_of(safer)}"
 
 
 def far_end(mean: Estimate, sign: int) -> float:
@@ -144,36 +149,39 @@ def names_of(rows: Sequence[Row]) -> str:
 def duel_sentences(
     comparison: Comparison, metric: str, pictures: Sequence[Picture]
 ) -> Iterator[Sentence]:
-    """Each pair that differs in a metric, and those of which no difference was shown."""
-    if out_of_reach(comparison.duels):
-        return
+    """Pairs that differ in a metric; those of which no difference was shown, or could be."""
     duels = [(i, duel) for i, duel in enumerate(comparison.duels) if duel.metric == metric]
     figure = to_figure(pictures, f"duels {metric}", f"improvement {metric}", metric, "improvement")
-    shown = [(i, duel) for i, duel in duels if differs(duel)]
-    hidden = [(i, duel) for i, duel in duels if not differs(duel)]
+    if not duels:
+        return
+    shown = [(i, duel) for i, duel in duels if duel.differs]
+    hidden = [(i, duel) for i, duel in duels if not duel.differs and duel.enough is None]
+    lines = {duel: i for i, duel in duels}
     if len(duels) > MANY:
         counted = f"{len(shown)} of {len(duels)} pairs of groups"
         text = f"Run by run, a difference in {metric} was shown between {counted}"
         here = (Anchor("table", duel_id(duels[0][0])), *figure)
         yield Sentence(f"{text} (Holm's p below {LEVEL:g}).", here)
-        return
-    for winner in dict.fromkeys(winner_of(duel) for _, duel in shown):
-        won = [(i, duel) for i, duel in shown if winner_of(duel) == winner]
-        than = listed([won_text(duel) for _, duel in won])
-        text = f"Run by run, {named(winner)} is better in {metric} {than}."
-        yield Sentence(text, (Anchor("table", duel_id(won[0][0])), *figure))
-    if hidden:
-        pairs = [f"{named(duel.first)} and {named(duel.second)}" for _, duel in hidden]
-        least = min(duel.p for _, duel in hidden)
-        p = f" (Holm's {'p' if len(hidden) == 1 else 'smallest p'} {p_phrase(least)})"
-        text = f"Run by run, no difference in {metric} was shown between "
-        text += ", or between ".join(pairs) + (p if least >= LEVEL else "")
-        yield Sentence(f"{text}.", (Anchor("table", duel_id(hidden[0][0])), *figure))
+    else:
+        for winner in dict.fromkeys(winner_of(duel) for _, duel in shown):
+            won = [(i, duel) for i, duel in shown if winner_of(duel) == winner]
+            than = listed([won_text(duel) for _, duel in won])
+            text = f"Run by run, {named(winner)} is better in {metric} {than}."
+            yield Sentence(text, (Anchor("table", duel_id(won[0][0])), *figure))
+        if hidden:
+            here = (Anchor("table", duel_id(hidden[0][0])), *figure)
+            yield Sentence(hidden_text([duel for _, duel in hidden]), here)
+    for text, duel in out_of_reach([duel for _, duel in duels]):
+        yield Sentence(f"{text}.", (Anchor("table", duel_id(lines[duel])),))
 
 
-def differs(duel: Duel) -> bool:
-    """Whether both the adjusted p-value and the interval speak for a difference."""
-    return duel.p < LEVEL and (duel.estimate.low > 0.5 or duel.estimate.high < 0.5)
+def hidden_text(duels: Sequence[Duel]) -> str:
+    """Pairs of which no difference was shown, although one could have been."""
+    pairs = [f"{named(duel.first)} and {named(duel.second)}" for duel in duels]
+    least = min(duel.p for duel in duels)
+    p = f" (Holm's {'p' if len(duels) == 1 else 'smallest p'} {p_phrase(least)})"
+    text = f"Run by run, no difference in {duels[0].metric} was shown between "
+    return text + ", or between ".join(pairs) + (p if least >= LEVEL else "") + "."
 
 
 def winner_of(duel: Duel) -> str:
@@ -187,44 +195,15 @@ def won_text(duel: Duel) -> str:
         low, high = 1 - chance.high, 1 - chance.low
         loser = duel.first
         chance = Estimate(1 - chance.value, low, high, chance.n, chance.method)
+    tests = "the only test" if duel.tests == 1 else f"{duel.tests} tests"
     return (
         f"than {named(loser)} with probability {estimate_text(chance)} "
-        f"(Holm's p {p_phrase(duel.p)}, {pairing(duel.paired)} seeds)"
+        f"(Holm's p {p_phrase(duel.p)}, {tests}, seeds: {seeds_text(duel)})"
     )
 
 
 def p_phrase(p: float) -> str:
     return p_text(p) if p < 0.001 else f"= {p_text(p)}"
-
-
-def out_of_reach(duels: Sequence[Duel]) -> bool:
-    """Whether no duel could have shown a difference, whatever the runs had done.
-
-    The sign test on n pairs cannot fall below 2 / 2^n, nor Holm's smallest p of m such
-    tests below m times that.
-    """
-    if not duels or not all(duel.paired for duel in duels):
-        return False
-    return least_p(duels, max(duel.estimate.n for duel in duels)) >= LEVEL
-
-
-def least_p(duels: Sequence[Duel], pairs: int) -> float:
-    return min(1.0, len(duels) * 2.0 ** (1 - pairs))
-
-
-def too_few_pairs(duels: Sequence[Duel]) -> Iterator[Sentence]:
-    """Where no test could show anything: that, and how many seeds could."""
-    if not out_of_reach(duels):
-        return
-    most = max(duel.estimate.n for duel in duels)
-    enough = next(n for n in itertools.count(most) if least_p(duels, n) < LEVEL)
-    pairs = "one pair" if most == 1 else f"{most} pairs"
-    tests = "the one test" if len(duels) == 1 else f"the {len(duels)} tests"
-    yield Sentence(
-        f"Run by run no difference was shown, nor could be: with {pairs} of seeds no p of "
-        f"{tests} can fall below {least_p(duels, most):.3f} (Holm); {enough} pairs could show one.",
-        (Anchor("table", DUELS),),
-    )
 
 
 # Runs.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wganbench.reports.rows import Cell
     from wganbench.reports.statistics import Estimate
 
 
@@ -49,8 +50,12 @@ def p_text(p: float) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}"
 
 
-def pairing(paired: bool) -> str:
-    return "paired" if paired else "unpaired"
+def share_text(cell: Cell) -> str:
+    """Of how many values a mean is made, as "7 of 8"; empty where it is made of all.
+
+    The diverged, which have a column of their own, are among the 8.
+    """
+    return f"{cell.mean.n} of {len(cell.values)}" if cell.undefined else ""
 
 
 def listed(names: Sequence[str]) -> str:

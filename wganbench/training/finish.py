@@ -13,6 +13,7 @@ from wganbench.records.figure import save_png
 from wganbench.records.folder import RunFolder
 from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
 from wganbench.records.table import Table, read_table
+from wganbench.records.tags import tag_for
 from wganbench.training.animation import save_animation
 from wganbench.training.image_pictures import final_pictures
 from wganbench.training.measuring import Measurement, judge_record, mode_count
@@ -34,14 +35,17 @@ def finish_run(
 ) -> RunOutcome:
     """Write a run's last files. ``measured`` is None unless the run reached its end finite.
 
-    The final values by tag are those of the final evaluation, over the last ones logged.
+    The final values by tag are those of the final evaluation, beside the last ones logged of
+    what is logged at every step.
     """
     folder, config = recorder.folder, recorder.config
     metrics = dict(recorder.latest)
     sentences: list[str] = []
     step = recorder.diverged_at if status == "diverged" else stack.steps_done
     if measured is not None:
-        metrics |= measured.values
+        # What the last evaluation could not tell, as the KL of no good sample, is unknown now:
+        # an earlier value would be another checkpoint's.
+        metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | measured.values
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.pictures)
         sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
@@ -63,6 +67,11 @@ def finish_run(
         verdict=sentences,
     )
     return RunOutcome(folder.path, status, step, metrics, sentences, seconds)
+
+
+def evaluated(tag: str) -> bool:
+    """Whether a tag is measured at evaluations, and not at every logged step."""
+    return tag_for(tag.removeprefix("averaged/")).cadence != "log"
 
 
 def fail_run(recorder: Recorder, step: int, seconds: float, error: OSError) -> RunOutcome:
