@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.reports.wording import estimate_text, p_text, pairing
+from wganbench.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from wganbench.reports.comparison import Comparison, Duel
@@ -23,7 +24,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """The groups with their intervals, how they do against each other, and what to know."""
     from wganbench.records.tags import BETTER, tag_for
 
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     for metric in comparison.metrics:
         heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
         console.print(metric_table(comparison, metric))
@@ -38,7 +39,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         console.print(duel_table(duels))
     console.print()
     for note in comparison.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
 
 
 def metric_table(comparison: Comparison, metric: str) -> Table:
@@ -89,13 +90,13 @@ def plain_table(first: str, *others: str) -> Table:
 
 def heading(console: Console, text: str) -> None:
     console.print()
-    console.print(text, style="bold", markup=False)
+    console.print(text, style="bold")
 
 
 def print_files(files: Mapping[str, Path], console: Console | None = None) -> None:
     """Where the comparison's files are."""
     from wganbench.result import from_here
 
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     for name, path in files.items():
-        console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True, markup=False)
+        console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True)
