@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from wganbench.errors import ConfigError
+from wganbench.output import numbered
 
 HOST = "127.0.0.1"
 RELOAD_SECONDS = 5
@@ -25,7 +26,7 @@ def serve(path: Path, port: int = 0) -> None:
     count = count_runs(path)
     check_port(port)
     address = start(path, port)
-    print(f"TensorBoard of {path} ({count} run{'s' * (count > 1)}): {address}")
+    print(f"TensorBoard of {path} ({numbered(count, 'run')}): {address}")
     print("Ctrl-C ends it.", flush=True)
     threading.Event().wait()
 

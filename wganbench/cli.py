@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ import typer
 
 from wganbench.arguments import Features, Overrides, RunPath, complete_listing, complete_study
 from wganbench.errors import ConfigError
+from wganbench.output import result_is_on_disk, unbreakable
 
 if TYPE_CHECKING:
     from wganbench.training.outcome import RunOutcome
@@ -74,6 +74,7 @@ def train(
         from wganbench.progress import RunView
         from wganbench.training.runs import train_run
 
+        result_is_on_disk()
         return report(train_run(config, folder, RunView()))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
@@ -103,6 +104,8 @@ def sweep(
     from wganbench.sweeps.nursery import early_nursery
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
+    if not plan:
+        result_is_on_disk()
     # Before the modules below, which take seconds to import.
     with early_nursery([*arguments, *(["--plan"] if plan else [])]):
         from wganbench.sweep_view import SweepView, print_plan, print_sweep
@@ -126,6 +129,7 @@ def resume(run: RunPath, features: Features = None) -> int:
     from wganbench.training.runs import resume_run
 
     allow_features(*(features or []))
+    result_is_on_disk()
     if (run / FILE).is_file():
         from wganbench.sweep_view import SweepView, print_sweep
         from wganbench.sweeps.launch import resume_sweep
@@ -284,6 +288,7 @@ def study(
         return 0
     from wganbench.sweeps.nursery import nursery
 
+    result_is_on_disk()
     run = run_all_and_print if name == "all" else run_and_print
     with nursery():  # one for all the sweeps of a study
         return run(name, overrides or [])
@@ -329,19 +334,26 @@ def report(outcome: RunOutcome) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of a command line (default: the process's own).
 
-    0: done. 2: wrong use or configuration, told in one line. 3: a run diverged or
-    failed. 130: interrupted.
+    0: done, also when nobody read to the end. 2: wrong use or configuration, told in one
+    line. 3: a run diverged or failed, or what was asked for could not be printed. 130:
+    interrupted.
     """
+    with unbreakable() as output:
+        code = told(arguments)
+        output.out.flush()
+        if output.lost and not code:
+            return fail(f"the output could not be written: {output.lost}", FAILED)
+    return code
+
+
+def told(arguments: list[str] | None) -> int:
+    """Run a command line; the exit code, the reason told where it is not 0."""
     try:
         code = app(arguments, standalone_mode=False)
     except ConfigError as error:
         return fail(str(error), WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has seen enough (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         # Typer carries its own click; its errors are told by the method they share.
         message = getattr(error, "format_message", None)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.reports.wording import estimate_text, p_text, share_text
+from wganbench.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from wganbench.reports.comparison import Comparison
@@ -25,7 +26,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """The groups with their intervals, how they do against each other, and what to know."""
     from wganbench.records.tags import BETTER, tag_for
 
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     for metric in comparison.metrics:
         heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
         console.print(metric_table(comparison, metric))
@@ -37,7 +38,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     print_duels([duel for duel in comparison.duels if duel.primary], console)
     console.print()
     for note in comparison.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
 
 
 def print_duels(duels: list[Duel], console: Console) -> None:
@@ -48,7 +49,7 @@ def print_duels(duels: list[Duel], console: Console) -> None:
         heading(console, f"how probable it is that the first is better in {duels[0].metric}")
         console.print(duel_table(duels))
     for text, _ in out_of_reach(duels):
-        console.print(f"{text}.", markup=False, soft_wrap=True)
+        console.print(f"{text}.", soft_wrap=True)
 
 
 def metric_table(comparison: Comparison, metric: str) -> Table:
@@ -107,13 +108,13 @@ def plain_table(first: str, *others: str) -> Table:
 
 def heading(console: Console, text: str) -> None:
     console.print()
-    console.print(text, style="bold", markup=False)
+    console.print(text, style="bold")
 
 
 def print_files(files: Mapping[str, Path], console: Console | None = None) -> None:
     """Where the comparison's files are."""
     from wganbench.result import from_here
 
-    console = console or Console(highlight=False)
+    console = console or PlainConsole()
     for name, path in files.items():
-        console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True, markup=False)
+        console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True)

@@ -16,16 +16,16 @@ PACKAGES = (
 
 def print_report() -> None:
     """Print the findings, each with what it means for a run where that is not plain."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from wganbench.terminal import PlainConsole
 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, finding in report():
-        table.add_row(name, Text(finding))
-    Console().print(table)
+        table.add_row(name, finding)
+    PlainConsole().print(table)
 
 
 def report() -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 
 from wganbench.errors import ConfigError
@@ -53,10 +52,11 @@ def metric_rows() -> list[tuple[str, str, str]]:
 
 def print_rows(title: str, rows: list[tuple[str, str, str]]) -> None:
     """A table as wide as the terminal; one line a row where there is none."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from wganbench.terminal import PlainConsole
+
+    console = PlainConsole()
     if not console.is_terminal:
         print(title)
         for row in rows:
@@ -64,7 +64,7 @@ def print_rows(title: str, rows: list[tuple[str, str, str]]) -> None:
         return
     table = Table("name", "what it is", "source", title=title, title_justify="left")
     for name, text, source in rows:
-        table.add_row(*(re.sub(r"\[", r"\\[", cell) for cell in (name, text, source)))
+        table.add_row(name, text, source)
     console.print(table)
 
 

@@ -15,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from wganbench.terminal import PlainConsole
+
 PLAIN_EVERY_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
 
@@ -36,7 +38,7 @@ class RunView:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
+        self.console = console or PlainConsole()
         self._bar: Progress | None = None
         self._steps = 0
         self._printed = 0.0
@@ -57,14 +59,14 @@ class RunView:
             self._bar.update(self._task, completed=step, figures=figures)
         elif step == self._steps or time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
             self._printed = time.monotonic()
-            self.console.print(f"step {step}/{self._steps}  {figures}", highlight=False)
+            self.console.print(f"step {step}/{self._steps}  {figures}")
 
     def say(self, line: str) -> None:
         """One line for the person, above the bar."""
         if self._bar and line == "measuring the result":
             self._bar.update(self._task, figures=line)
         else:
-            (self._bar.console if self._bar else self.console).print(line, highlight=False)
+            (self._bar.console if self._bar else self.console).print(line)
 
     def stop(self) -> None:
         """Take the bar away; harmless when there is none."""

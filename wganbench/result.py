@@ -28,10 +28,11 @@ FIGURES = (
 
 def print_result(outcome: RunOutcome) -> None:
     """Print status, a small table, the verdict in words and the next commands."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from wganbench.terminal import PlainConsole
+
+    console = PlainConsole()
     console.print(f"{outcome.status} at step {outcome.step}, {outcome.seconds:.0f} s of training")
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, tag in FIGURES:
@@ -41,7 +42,7 @@ def print_result(outcome: RunOutcome) -> None:
     if table.row_count:
         console.print(table)
     for line in [*outcome.verdict, "", *next_commands(outcome)]:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def next_commands(outcome: RunOutcome) -> list[str]:

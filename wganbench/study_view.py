@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.errors import ConfigError
+from wganbench.output import numbered
 from wganbench.registry import unknown
 from wganbench.result import from_here
+from wganbench.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from wganbench.studies.claim import Verdict
@@ -46,10 +48,10 @@ def print_studies(words: Sequence[str] = ()) -> None:
         ]
         costs = {budget: f"{values['minutes']:g} min" for budget, values in budgets(name).items()}
         others = [f"budget={b}: {cost}" for b, cost in costs.items() if b != own.budget]
-        count = f"{len(own.seeds)} seed{'s' * (len(own.seeds) > 1)}"
+        claims, seeds = numbered(len(study.claims), "claim"), numbered(len(own.seeds), "seed")
         print(f"{name}: {study.question}")
         beside = f" ({', '.join(others)})" if others else ""
-        print(f"    {len(study.claims)} claims, {count}, about {own.minutes:g} min{beside}")
+        print(f"    {claims}, {seeds}, about {own.minutes:g} min{beside}")
         if weak:
             print(f"    underpowered (seeds that it takes): {', '.join(weak)}")
 
@@ -110,7 +112,7 @@ def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
 
 def print_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
     """A study's verdicts and files."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     for verdict in verdicts:
         print_verdict(console, verdict)
     print(f"\nfiles: {from_here(folder.resolve())}/ (figure.png, table.csv, summary.md)")
@@ -136,7 +138,7 @@ def print_scoreboard(verdicts: Sequence[Verdict], file: Path) -> None:
     """All claims in one table; one line each where there is no terminal."""
     from wganbench.studies.scoreboard import interval, number, summary
 
-    console = Console(highlight=False)
+    console = PlainConsole()
     if console.is_terminal:
         table = Table("study", "claim", "verdict", "value", "95 %", title_justify="left")
         for verdict in verdicts:

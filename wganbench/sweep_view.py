@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 import time
 from collections import Counter
@@ -16,7 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from wganbench.output import numbered
 from wganbench.result import from_here
+from wganbench.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from wganbench.config.jobs import Job
@@ -56,7 +59,7 @@ class SweepView:
     """Stacks, devices, runs done, running, diverged, the best figures and the time left."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or PlainConsole()
         self._live: Live | None = None
         self._rows: dict[int, Row] = {}
         self._ended: dict[str, int] = {}
@@ -73,10 +76,9 @@ class SweepView:
         self._work = sum(len(stack.jobs) * stack.steps_left for stack in stacks)
         self._began = self._printed = time.monotonic()
         before = f", {finished} finished before" if finished else ""
+        runs, where = numbered(self._runs, "run"), f"{numbered(len(stacks), 'stack')} on "
         self.say(
-            f"{self._runs} runs{before}; {len(stacks)} stacks on {places(slots)}"
-            if stacks
-            else f"{self._runs} runs, all finished before"
+            f"{runs}{before}; {where}{places(slots)}" if stacks else f"{runs}, all finished before"
         )
         if stacks and self.console.is_terminal:
             self._live = Live(console=self.console, get_renderable=self._table, transient=True)
@@ -111,11 +113,11 @@ class SweepView:
             self.say(self._line())
 
     def say(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True, markup=False)
+        self.console.print(line, soft_wrap=True)
 
     def _counts(self) -> str:
         done = self._finished + sum(self._ended.values())
-        parts = [f"{done}/{self._runs} runs done"]
+        parts = [f"{done}/{numbered(self._runs, 'run')} done"]
         parts += [f"{n} {status}" for status, n in self._ended.items() if status != "completed"]
         left = self._seconds_left()
         if not self._rows and not self._ended:
@@ -170,7 +172,7 @@ def places(slots: Iterable[Slot]) -> str:
         if cluster:
             words.append(f"{count} x {device} on {cluster}")
         elif device == "cpu":
-            words.append(f"{count} CPU core{'s' if count > 1 else ''}")
+            words.append(numbered(count, "CPU core"))
         else:
             words.append(device)
     return ", ".join(words)
@@ -189,7 +191,7 @@ def in_words(seconds: float) -> str:
 
 def print_plan(plan: SweepPlan, seconds: float | None) -> None:
     """What a sweep will do, without doing it."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("stacks", "of runs", "data", "loss", "steps", "memory"):
         table.add_column(name, justify="left" if name in ("data", "loss") else "right")
@@ -207,12 +209,15 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
         counted[row] = counted.get(row, 0) + 1
     for row, count in counted.items():
         table.add_row(str(count), *row)
-    console.print(f"{len(plan.jobs)} runs to train on {places(plan.slots)}")
+    console.print(f"{numbered(len(plan.jobs), 'run')} to train on {places(plan.slots)}")
     if plan.stacks:
         console.print(table)
     if seconds is not None:
         console.print(f"estimated time: about {in_words(seconds)}")
 
+
+FINISHED = ("completed", "diverged")
+"""Runs that can be compared."""
 
 FLOORS = {
     "W1 / floor": ("wasserstein/exact", "wasserstein/floor"),
@@ -223,7 +228,7 @@ FLOORS = {
 
 def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> None:
     """How a sweep ended, by loss and its coefficients, and what to type next."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     table = Table(box=None, pad_edge=False, header_style="dim")
     ratios = floors_of(outcomes)
     for name in ("loss", "completed", "diverged", "modes", "high quality", *ratios):
@@ -237,10 +242,12 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     for outcome in outcomes:
         if outcome.status == "failed":
             why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
-            console.print(why, soft_wrap=True, markup=False)
-    path = from_here(folder)
+            console.print(why, soft_wrap=True)
+    path = shlex.quote(str(from_here(folder)))
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
+    if any(outcome.status in FINISHED for outcome in outcomes):
+        console.print(f"compare:     wganbench compare {path}", soft_wrap=True)
     console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)
 
 

@@ -153,8 +153,6 @@ def told_readably(arguments: Arguments) -> Iterator[None]:
     """What leaves Hydra and speaks of the configuration becomes a ConfigError."""
     try:
         yield
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if not from_configuration(error):
             raise

@@ -73,7 +73,7 @@ def compare(
         except ValueError as error:
             raise ConfigError(f"--metric: {error}") from error
     if not any(run.finished for run in runs):
-        raise ConfigError(f"none of these {len(runs)} runs has finished yet: nothing to compare")
+        raise ConfigError(f"no run of {len(runs)} has finished yet: nothing to compare")
     groups, mixed = group_runs(runs, by)
     chosen = tuple(metrics) or tuple(
         tag for tag in DEFAULT_METRICS if any(tag in run.final for run in runs)

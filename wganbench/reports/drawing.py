@@ -164,7 +164,7 @@ def runs_text(groups: Iterable[Group]) -> str:
     numbers = [len(group.finished) for group in groups]
     low, high = min(numbers), max(numbers)
     each = f"{low}" if low == high else f"{low} to {high}"
-    return f"n = {each} run{'s' * (high > 1)} a group"
+    return f"n = {each} {'runs' if high > 1 else 'run'} a group"
 
 
 def left_out_text(comparison: Comparison, groups: Sequence[Group]) -> str:

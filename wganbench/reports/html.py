@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wganbench.errors import printable
 from wganbench.files import write_atomic
+from wganbench.output import numbered
 from wganbench.reports.anchors import DUELS, SHOWN_DUELS, TABLE, Anchor, figure_id
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.group_tables import (
@@ -111,10 +112,6 @@ def opening(comparison: Comparison, title: str, moment: datetime) -> list[Markup
             element("nav", *(element("a", word, href=f"#{to}") for to, word in links.items())),
         )
     ]
-
-
-def numbered(amount: int, thing: str) -> str:
-    return f"{amount} {thing}{'' if amount == 1 else 's'}"
 
 
 def separated(parts: Iterable[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from wganbench.output import numbered
 from wganbench.records.tags import BETTER, tag_for
 from wganbench.reports.anchors import Anchor, duel_id, to_figure, to_groups
 from wganbench.reports.comparison import Comparison
@@ -218,7 +219,7 @@ def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sen
         return
     for position, row, share in shares:
         hits = round(share.value * share.n)
-        text = f"{name(row)} covers every mode in {hits} of {share.n} finished runs"
+        text = f"{name(row)} covers every mode in {hits} of {numbered(share.n, 'finished run')}"
         yield Sentence(f"{text} ({bounds_text(share)}).", (*to_groups(position), *figure))
 
 

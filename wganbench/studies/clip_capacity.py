@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from wganbench.errors import ConfigError
+from wganbench.output import numbered
 from wganbench.records.table import series
 from wganbench.reports.statistics import mean_interval
 from wganbench.studies.best_setting import best_setting, left_out_best
@@ -228,7 +229,8 @@ def text(clip: Search, gp: Search) -> list[str]:
     ]
     failed = int(sum(outcome.diverged for some in clip.ended for own in some for outcome in own))
     if failed:
-        lines.append(f"{failed} runs of the clip search diverged; they count with quality 0.")
+        lost = numbered(failed, "run")
+        lines.append(f"{lost} of the clip search diverged and counted with quality 0.")
     return lines
 
 

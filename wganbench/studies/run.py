@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy, RunLock
+from wganbench.output import guarded
 from wganbench.studies.claim import Verdict
 from wganbench.studies.context import Context
 from wganbench.studies.folder import study_folder, write_findings
@@ -27,7 +28,7 @@ def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Pa
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with RunLock(folder / ".lock"):
-            context = Context(name, study.version, folder, settings, watcher)
+            context = Context(name, study.version, folder, settings, guarded(watcher))
             findings = study.measure(context)
             verdicts = judge_all(study, findings)
             write_findings(folder, study, settings, findings, verdicts)

@@ -12,6 +12,7 @@ from pathlib import Path
 from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
+from wganbench.output import guarded
 from wganbench.sweeps.crew import Crew, make_crew
 from wganbench.sweeps.footprint import Footprint, footprint
 from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs
@@ -96,6 +97,7 @@ def launch(
     ConfigError before anything is trained.
     """
     add_jobs(folder, jobs)
+    watcher = guarded(watcher)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
         outcomes = plan.crew.run(plan.stacks, plan.slots, watcher) if plan.stacks else []

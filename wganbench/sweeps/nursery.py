@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import NoReturn
 
+from wganbench.output import unbreakable
 from wganbench.sweeps.slots import available_cores
 
 IMPORTED_BY_ALL = (
@@ -186,13 +187,13 @@ def _become_worker(handle: int, parent: int, device: str, threads: int, folder: 
         if device != "cpu" or sys.platform != "linux":
             os.set_inheritable(handle, True)
             os.execv(sys.executable, python_running(WORKER, *words))
-        importlib.import_module(WORKER).main(words)
+        with unbreakable():
+            importlib.import_module(WORKER).main(words)
         code = 0
     except BaseException:
-        traceback.print_exc()
+        with unbreakable():
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
 
 

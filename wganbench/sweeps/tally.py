@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wganbench.config.jobs import Job
+from wganbench.output import numbered
 from wganbench.records.folder import RunFolder
 from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Said, Started
 from wganbench.sweeps.planning import StackPlan, saved_step
@@ -66,7 +67,8 @@ class Tally:
             reason = f"what trained it was lost {self._losses[name]} times ({how})"
             self._end(number, [failed(job.folder, reason) for job in stack.jobs])
             return []
-        self.watcher.say(f"{how}: its {len(stack.jobs)} runs go on from their checkpoints")
+        left = numbered(len(stack.jobs), "run")
+        self.watcher.say(f"{how}: {left} to go on from the last checkpoint")
         self.watcher.stack_ended(number, [])
         return stack.again()
 

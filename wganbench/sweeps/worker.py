@@ -14,6 +14,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
+from wganbench.output import unbreakable
 from wganbench.sweeps.messages import Message, TellingView
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.training import train_stack
@@ -58,4 +59,5 @@ def tell_of(stack: StackPlan, device: str, connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with unbreakable():
+        main(sys.argv[1:])

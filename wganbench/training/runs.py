@@ -14,6 +14,7 @@ from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, from_dict
 from wganbench.config.stored import check_contents
 from wganbench.metrics import check_allowed
+from wganbench.output import guarded
 from wganbench.records.folder import RunBusy, RunFolder
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare
@@ -145,7 +146,7 @@ def _train(
     view: View | None,
     device: torch.device,
 ) -> list[RunOutcome]:
-    config = configs[0]
+    config, view = configs[0], guarded(view)
     check_allowed(config.evaluate.features)
     prepare(config, device)
     try:
