@@ -18,7 +18,7 @@ from typing import Any
 from wganbench.config.keys import choices, default_choice, leaves, preset_values, read
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
-from wganbench.presets import conf_directory
+from wganbench.presets import conf_directory, describe_preset
 from wganbench.registry import unknown
 
 RUN = "run"
@@ -275,7 +275,7 @@ def last_word(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-# The same as Markdown.
+# The same as Markdown, and what there is to choose from.
 def settings_markdown() -> str:
     """All settings as Markdown: a section and a table for each group."""
     return "\n".join(_section(group) for group in GROUPS)
@@ -285,5 +285,22 @@ def _section(group: str) -> str:
     lines = [f"### {group}", "", "| key | meaning | default | accepts |", "|---|---|---|---|"]
     for row in settings(group):
         cells = [f"`{row.key}`", row.meaning, row.default, row.range]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def presets_markdown() -> str:
+    """Every choice of every group as Markdown: a table a group, from the heads of the files."""
+    return "\n".join(_choices(group) for group in PRESETS)
+
+
+PRESETS = ("loss", "data", "network", "experiment", "tuned")
+
+
+def _choices(group: str) -> str:
+    lines = [f"### {group}", "", "| choice | what it is | source |", "|---|---|---|"]
+    for name in choices(group, [conf_directory()]):
+        text, _, source = describe_preset(group, name).partition("Source:")
+        cells = [f"`{group}={name}`", text.strip(), source.strip()]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
