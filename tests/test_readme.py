@@ -1,26 +1,279 @@
-"""The README says what the code says."""
+"""The READMEs say what the code says, and their examples run."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from wganbench.losses import RECIPES
-from wganbench.records.tags import glossary_markdown
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+READMES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for place in (".", "conf", "outputs", "scripts", "wganbench")
+    for path in (ROOT / place).glob("README.md" if place in (".", "outputs") else "**/README.md")
+)
+FOLDERS = (
+    "conf", "conf/tuned", "outputs", "scripts", "wganbench", "wganbench/metrics",
+    "wganbench/reports", "wganbench/studies", "wganbench/sweeps", "wganbench/tags",
+    "wganbench/training",
+)  # fmt: skip
+COMMANDS = (
+    "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/wganbench train loss=gp",
+    ".venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
+)
 
 
-def test_the_glossary_is_the_table_of_tags():
-    assert README.split("<!-- glossary -->")[1].strip() == glossary_markdown().strip()
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_every_loss_is_named():
-    assert [name for name in RECIPES if f"`{name}`" not in README and name not in README] == []
+def without_code(text: str) -> str:
+    return re.sub(r"(?ms)^```.*?^```", "", text)
 
 
-def test_pictures_exist():
-    links = [part.split(")")[0] for part in README.split("](")[1:]]
-    local = [link for link in links if not link.startswith(("http", "#"))]
-    assert local
-    missing = [link for link in local if not (Path(__file__).parent.parent / link).exists()]
-    assert missing == []
+def generated() -> Any:
+    """scripts/readmes.py as a module."""
+    spec = importlib.util.spec_from_file_location("readmes", ROOT / "scripts" / "readmes.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_folder_has_its_readme() -> None:
+    expected = ["README.md", *(f"{folder}/README.md" for folder in FOLDERS)]
+    assert sorted(expected) == READMES
+
+
+def test_the_first_readme_is_a_door() -> None:
+    text = read("README.md")
+    assert text.count("\n") < 200
+    lines = text.splitlines()
+    assert all(command in lines for command in COMMANDS)
+    assert [name for name in RECIPES if f"`{name}`" not in text] == []
+    assert "tuned=none" in text and "critic" in text.split("\n## ")[0]
+
+
+def test_generated_parts_are_in_step() -> None:
+    module = generated()
+    stale = [
+        name
+        for name, parts in module.PARTS.items()
+        if module.filled(read(name), parts) != read(name)
+    ]
+    assert stale == [], "run: python scripts/readmes.py"
+
+
+def test_a_readme_without_its_markers_is_refused() -> None:
+    module = generated()
+    assert module.filled("a <!-- x --> old <!-- end of x --> b", {"x": lambda: "new"}) == (
+        "a <!-- x -->\n\nnew\n\n<!-- end of x --> b"
+    )
+    for text in ("a", "<!-- x -->", "<!-- x --> <!-- x --> <!-- end of x -->"):
+        with pytest.raises(ValueError, match="once each"):
+            module.filled(text, {"x": lambda: "new"})
+
+
+# Links, and paths of files.
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"(?m)^#+ (.*)$", without_code(text))
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def links(name: str) -> Iterator[tuple[str, str]]:
+    """``(target, anchor)`` of every link of a README to something of the project."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(read(name))):
+        if not link.startswith(("http://", "https://")):
+            target, _, anchor = link.partition("#")
+            yield target, anchor
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name: str) -> None:
+    here = (ROOT / name).parent
+    for target, anchor in links(name):
+        path = (here / target).resolve() if target else ROOT / name
+        assert path.exists() and path.is_relative_to(ROOT), f"{name}: {target}"
+        if anchor:
+            assert anchor in anchors(path.read_text(encoding="utf-8")), f"{name}: {target}#{anchor}"
+
+
+NOT_YET: frozenset[str] = frozenset(
+    {
+        "cli/app.py",
+        "config/composition.py",
+        "metrics/rows.py",
+        "studies/verdicts.py",
+        "tags/table.py",
+        "verdicts.py",
+    }
+)
+"""Files of the next layout, which the READMEs name already; empty once they are there."""
+
+
+def files_named(name: str) -> Iterator[str]:
+    """The project's Python files that a README names in its text."""
+    yield from re.findall(r"`([\w./-]+\.py)`", without_code(read(name)))
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_files_named_in_a_readme_exist(name: str) -> None:
+    own = {file for file, _ in examples()}
+    places = [ROOT, ROOT / "wganbench", (ROOT / name).parent]
+    missing = {
+        file
+        for file in files_named(name)
+        if file not in own and not any((place / file).is_file() for place in places)
+    }
+    assert missing <= NOT_YET, missing - NOT_YET
+
+
+def test_every_readme_is_linked_and_no_number_lacks_its_zero() -> None:
+    seen = {(ROOT / "README.md").resolve()}
+    waiting = list(seen)
+    while waiting:
+        page = waiting.pop()
+        for target, _ in links(page.relative_to(ROOT).as_posix()):
+            path = (page.parent / target).resolve()
+            if path.name == "README.md" and path not in seen:
+                seen.add(path)
+                waiting.append(path)
+    assert {path.relative_to(ROOT).as_posix() for path in seen} == set(READMES)
+    for name in READMES:
+        text = without_code(read(name).split("<!-- glossary -->")[0])
+        assert re.findall(r"(?<![\w./])\.\d+", text) == [], name
+
+
+# Examples.
+def examples() -> list[tuple[str, str]]:
+    """``(file, text)`` of the complete files that wganbench/README.md shows."""
+    found = re.findall(r"(?ms)^`([\w./]+)`:\n```\w+\n(.*?)^```", read("wganbench/README.md"))
+    assert len(found) == len(dict(found)) > 8
+    return found
+
+
+def install(site: Path, project: dict[str, Any], files: dict[str, str]) -> None:
+    """What pip would leave of a package of modules: the files and their metadata."""
+    name, version = project["name"].replace("-", "_"), project["version"]
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    groups = [
+        "\n".join([f"[{group}]", *(f"{key} = {value}" for key, value in rows.items())])
+        for group, rows in project["entry-points"].items()
+    ]
+    (info / "entry_points.txt").write_text("\n\n".join(groups) + "\n")
+    for file, text in files.items():
+        (site / file).write_text(text)
+
+
+CALLS = """
+import sys
+from importlib.metadata import entry_points
+(command,) = [e for e in entry_points(group="console_scripts") if e.name == "wganbench"]
+main = command.load()
+for line in sys.stdin.read().splitlines():
+    code = main(line.split())
+    print(f"<{line}> {code}", flush=True)
+"""
+TINY = (
+    "compile=false device=cpu train.steps=3 train.batch_size=16 evaluate.final_n=20 evaluate.n=20 "
+    "evaluate.floor_pairs=2 log.every_n_steps=1 log.tensorboard=false log.figure=false"
+)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the examples were installed and used, and what was printed."""
+    folder = tmp_path_factory.mktemp("extended")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for part in ("wganbench", "conf"):
+        shutil.copytree(ROOT / part, folder / "tree" / part, ignore=ignore)
+    files = dict(examples())
+    project = tomllib.loads(files.pop("pyproject.toml"))
+    for file in [file for file in files if file.endswith(".yaml")]:
+        place = folder / "tree" if file.startswith("conf/") else folder
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        (place / file).write_text(files.pop(file))
+    modules = project["tool"]["setuptools"]["py-modules"]
+    assert sorted(files) == sorted(f"{module}.py" for module in modules)
+    if not metrics_bring_their_tags():
+        del project["project"]["entry-points"]["wganbench.metrics"]
+    install(folder / "site", project["project"], files)
+    lines = [
+        f"train loss=drift data=heart network=quadratic {TINY} --config-dir my_conf",
+        "list losses --config-dir my_conf",
+        "list networks",
+        "list metrics",
+        "study floor_falls",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS],
+        cwd=folder,
+        env=os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(folder / "tree"), str(folder / "site")]),
+            "OMP_NUM_THREADS": "1",
+        },
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    for line in lines:
+        assert f"<{line}> 0\n" in done.stdout, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+def metrics_bring_their_tags() -> bool:
+    """Whether `register_metric(..., tags=[Tag(...)])` is there already."""
+    try:
+        return hasattr(importlib.import_module("wganbench.tags"), "Tag")
+    except ImportError:
+        return False
+
+
+def test_the_loss_of_the_first_readme_is_that_of_the_package() -> None:
+    assert f"```python\n{dict(examples())['drift.py']}```" in read("README.md")
+
+
+def test_a_loss_a_data_set_and_a_network_of_the_readme_train(extended: tuple[Path, str]) -> None:
+    folder, printed = extended
+    (run,) = (folder / "outputs" / "heart").iterdir()
+    header, *rows = (run / "metrics.csv").read_text().splitlines()
+    assert "loss/penalty" in header and len(rows) >= 3
+    assert "completed at step 3" in printed
+    assert "loss=drift  |  WGAN-GP with a drift term" in printed
+    assert "network.kind=quadratic  |  a quadratic critic" in printed
+
+
+def test_a_study_of_the_readme_reaches_its_verdict(extended: tuple[Path, str]) -> None:
+    folder, printed = extended
+    study = folder / "outputs" / "studies" / "floor_falls"
+    assert (study / "figure.png").is_file() and (study / "verdict.json").is_file()
+    assert "supported   The distance between two samples" in printed
+
+
+@pytest.mark.skipif(not metrics_bring_their_tags(), reason="metrics do not bring their tags yet")
+def test_a_metric_of_the_readme_is_measured(extended: tuple[Path, str]) -> None:
+    folder, printed = extended
+    (run,) = (folder / "outputs" / "heart").iterdir()
+    header, *rows = (run / "metrics.csv").read_text().splitlines()
+    column = header.split(",").index("mine/spread")
+    assert float(rows[-1].split(",")[column]) > 0
+    assert "mine/spread  |  how far the fakes lie from their own mean" in printed

@@ -297,16 +297,29 @@ def study(
 @app.command("list")
 def list_(
     what: Annotated[
+        str | None, typer.Argument(metavar="[WHAT]", autocompletion=complete_listing)
+    ] = None,
+    group: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[losses|data|networks|metrics|experiments]", autocompletion=complete_listing
-        ),
+        typer.Argument(metavar="[GROUP]", help="Of settings: loss, train, data, network, ..."),
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option("--config-dir", help="List the YAML files of this folder as well."),
     ] = None,
 ) -> None:
-    """What there is to choose from, and where it comes from."""
+    """What there is to choose from, where it comes from, and what can be set.
+
+    \b
+    wganbench list                  everything but the two below
+    wganbench list tuned            settings that were searched for
+    wganbench list settings train   keys with meaning, default and range
+
+    WHAT: losses, data, networks, metrics, experiments, studies, tuned or settings.
+    """
     from wganbench.listing import print_listing
 
-    print_listing(what)
+    print_listing(what, group, config_dir)
 
 
 @app.command()

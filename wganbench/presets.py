@@ -41,12 +41,16 @@ def read_preset(group: str, name: str) -> dict[str, Any]:
 
 def describe_preset(group: str, name: str) -> str:
     """The comment lines at the head of a YAML file: what it is and where it comes from."""
-    lines = (conf_directory() / group / f"{name}.yaml").read_text().splitlines()
+    return " ".join(head_lines(conf_directory() / group / f"{name}.yaml"))
+
+
+def head_lines(path: Path) -> list[str]:
+    """The comment lines at the head of a YAML file, without their marks and directives."""
     head: list[str] = []
-    for line in lines:
+    for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("# ").strip()
         if text and not text.startswith("@"):
             head.append(text)
-    return " ".join(head)
+    return head

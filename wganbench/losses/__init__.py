@@ -7,10 +7,20 @@ from wganbench.losses.objectives import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from wganbench.losses.recipes import RECIPES, Objective, Recipe
+from wganbench.losses.recipes import (
+    BCE,
+    BCE_SATURATING,
+    RECIPES,
+    WASSERSTEIN,
+    Objective,
+    Recipe,
+)
 
 __all__ = [
+    "BCE",
+    "BCE_SATURATING",
     "RECIPES",
+    "WASSERSTEIN",
     "Objective",
     "Recipe",
     "bce_critic_loss",

@@ -1,0 +1,82 @@
+"""What ``wganbench list`` prints, and where the words about settings come from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from wganbench.cli import main
+from wganbench.config.keys import GROUPS as CHOICES
+from wganbench.config.keys import all_keys, directories
+from wganbench.config.settings import GROUPS, comments, settings
+from wganbench.presets import preset_names
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["list", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_setting_is_listed_once_and_explained() -> None:
+    rows = {group: settings(group) for group in GROUPS if group != "launcher"}
+    keys = [row.key for own in rows.values() for row in own]
+    names = {f"{group}.{word}" for group in CHOICES for word in ("name", "kind")}
+    assert sorted(keys) == sorted(set(all_keys(directories())) - names - set(CHOICES))
+    every = [row for group in GROUPS for row in settings(group)]
+    assert [row for row in every if not (row.meaning and row.default and row.range)] == []
+
+
+def test_a_default_names_the_choices_that_have_it() -> None:
+    rows = {row.key: row for group in ("loss", "train", "network") for row in settings(group)}
+    assert rows["loss.clip_value"].default == "0.01 (clip)"
+    assert rows["loss.gp_lambda"].default == "10 (gp, bce_gp, lp)"
+    assert "5e-05 (clip)" in rows["train.critic_lr"].default
+    assert rows["network.latent"].default == "normal"
+    assert rows["train.steps"].range.startswith("whole number, at least 1")
+
+
+def test_comments_are_read_by_key_and_continued(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    lines = ["# Head.", "a: 1  # first", "b:", "  c: 2   # second", "         # goes on"]
+    file.write_text("\n".join([*lines, "  d: x#y", "# later", "e: 3", ""]))
+    assert comments(file, "g.") == {"g.a": "first", "g.b.c": "second goes on"}
+
+
+def test_lists_of_settings_studies_and_tuned(capsys: pytest.CaptureFixture[str]) -> None:
+    train = listed(capsys, "settings", "train")
+    assert "train.critic_lr  |  the critic's learning rate  |  default: 0.0001" in train
+    assert "loss.gp_lambda" not in train and "loss.gp_lambda" in listed(capsys, "settings")
+    studies = [line.split()[0] for line in listed(capsys, "studies").splitlines()[1:]]
+    assert studies == preset_names("study")
+    tuned = listed(capsys, "tuned").splitlines()
+    (clip,) = [line for line in tuned if line.startswith("  tuned=clip-ring8 ")]
+    assert "loss.clip_value=0.351" in clip and "scripts/tune.py" not in clip
+    short = listed(capsys)
+    assert "dirac" in short and "clip-ring8" not in short and "list settings [GROUP]" in short
+
+
+def test_the_users_own_files_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "heart.yaml").write_text("# A heart. Source: ours.\nkind: heart\n")
+    assert "data=heart" not in listed(capsys, "data")
+    own = listed(capsys, "data", "--config-dir", str(tmp_path))
+    assert "  data=heart  |  A heart.  |  ours." in own and "data=ring8" in own
+    for words in (["nothing"], ["settings", "nothing"], ["data", "train"], ["--config-dir=no"]):
+        assert main(["list", *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_terminal_of_80_columns_is_not_overrun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for words in (["experiments"], ["metrics"], ["settings", "train"], ["tuned"]):
+        lines = re.sub("\x1b[^m]*m", "", listed(capsys, *words)).splitlines()
+        assert 70 <= max(len(line) for line in lines) <= 80
+        # Explanations have more than half of the width.
+        starts = [len(line) - len(line.lstrip()) for line in lines if line.startswith("  ")]
+        assert 0 < max(starts) < 40

@@ -1,0 +1,306 @@
+"""Every setting of a run in words: for ``wganbench list settings`` and conf/README.md.
+
+Meanings are the comments of the YAML files, defaults their values, ranges the metadata of
+the dataclasses. Nothing is written down here a second time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.keys import choices, default_choice, leaves, preset_values, read
+from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
+from wganbench.presets import conf_directory, describe_preset
+from wganbench.registry import unknown
+
+RUN = "run"
+GROUPS = (
+    RUN, "loss", "train", "data", "network", "evaluate", "log", "checkpoint", "sweep", "launcher",
+)  # fmt: skip
+"""The groups of settings: those of config.yaml that stand alone are ``run``."""
+
+CHOSEN = ("loss", "data", "network")
+"""Groups whose keys and values depend on the choice ``group=name``."""
+
+LAUNCHER = "hydra/launcher"
+NAMES = ("name", "kind")
+"""What a choice's file says of itself: nobody sets it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key with what it means, the value it has where nobody sets it, and what it accepts."""
+
+    key: str
+    meaning: str
+    default: str
+    range: str
+
+
+def settings(group: str) -> list[Setting]:
+    """The settings of one of `GROUPS`; raises ConfigError for another name.
+
+    Imports torch for ``network``, whose options stand beside the modules.
+    """
+    if group not in GROUPS:
+        raise ConfigError(unknown("group of settings", group, list(GROUPS)))
+    if group in CHOSEN:
+        return chosen_settings(group)
+    if group == "train":
+        return train_settings()
+    if group == "launcher":
+        return launcher_settings()
+    return base_settings(group)
+
+
+def base_settings(group: str) -> list[Setting]:
+    """What config.yaml sets: the keys of a group, or those that belong to none."""
+    path = conf_directory() / "config.yaml"
+    prefix = "" if group == RUN else f"{group}."
+    cls = RunConfig if group == RUN else section(group)
+    meanings = comments(path)
+    return [
+        Setting(key, meanings.get(key, ""), shown(value), field_range(cls, last_word(key)))
+        for key, value in values_of(path, "")
+        if key.startswith(prefix) and ("." in key) == (group != RUN)
+    ]
+
+
+def train_settings() -> list[Setting]:
+    """Those of train/default.yaml, with the values of the losses' papers where these set one."""
+    path = conf_directory() / "train" / "default.yaml"
+    meanings = comments(path, "train.")
+    by_loss = preset_tables("loss")
+    rows = []
+    for key, value in values_of(path, "train."):
+        own = {name: table[key] for name, table in by_loss.items() if key in table}
+        default = by_choice(own, by_loss) if own else shown(value)
+        range_ = field_range(section("train"), last_word(key))
+        rows.append(Setting(key, meanings.get(key, ""), default, range_))
+    return rows
+
+
+def chosen_settings(group: str) -> list[Setting]:
+    """The keys of all choices of a group, each with the choices that give it a value."""
+    tables = preset_tables(group)
+    meanings: dict[str, str] = {}
+    for name in tables:
+        path = conf_directory() / group / f"{name}.yaml"
+        prefix = "" if group == "loss" else f"{group}."
+        meanings = comments(path, prefix) | meanings
+    own = [key for table in tables.values() for key in table if key.startswith(f"{group}.")]
+    keys = [key for key in dict.fromkeys(own) if last_word(key) not in NAMES]
+    ranges = option_ranges(group)
+    return [
+        Setting(
+            key,
+            meanings.get(key, ""),
+            by_choice({name: row[key] for name, row in tables.items() if key in row}, tables),
+            ranges.get(last_word(key), ""),
+        )
+        for key in keys
+    ]
+
+
+def launcher_settings() -> list[Setting]:
+    """The options of the launchers for clusters, which Hydra checks by their type."""
+    rows = []
+    for name in choices(LAUNCHER, [conf_directory()]):
+        path = conf_directory() / LAUNCHER / f"{name}.yaml"
+        meanings = comments(path, "hydra.launcher.")
+        for key, value in values_of(path, "hydra.launcher."):
+            if last_word(key) != "_target_":
+                default, range_ = f"{shown(value)} ({name})", LIKE[type(value)]
+                rows.append(Setting(key, meanings.get(key, ""), default, range_))
+    return rows
+
+
+def preset_tables(group: str) -> dict[str, dict[str, Any]]:
+    """What each choice of a group sets, by dotted key; the default choice first."""
+    where = [conf_directory()]
+    first = default_choice(group)
+    names = sorted(choices(group, where), key=lambda name: (name != first, name))
+    return {name: preset_values(group, name, where) for name in names}
+
+
+def by_choice(values: Mapping[str, Any], every: Collection[str]) -> str:
+    """The value that every choice has, or each value with the choices that have it.
+
+    >>> by_choice({"gp": 5, "bce": 1, "clip": 5}, ["bce", "clip", "gp"])
+    '5 (gp, clip); 1 (bce)'
+    """
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(shown(value), []).append(name)
+    if len(names) == 1 and len(values) == len(every):
+        return next(iter(names))
+    return "; ".join(f"{value} ({', '.join(own)})" for value, own in names.items())
+
+
+# Meanings: the comments of a YAML file.
+def comments(path: Path, prefix: str = "") -> dict[str, str]:
+    """The comment behind each key, by dotted key, continued in the comment lines below it."""
+    found: dict[str, str] = {}
+    parents: list[tuple[int, str]] = []
+    last = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        more = re.fullmatch(r"\s+# (.*)", line)
+        if more and last in found:
+            found[last] += f" {more[1].strip()}"
+            continue
+        entry = re.match(r"(\s*)([\w]+):(.*)", line)
+        if entry is None:
+            continue
+        indent, name = len(entry[1]), entry[2]
+        parents = [(depth, parent) for depth, parent in parents if depth < indent]
+        last = prefix + ".".join([*(parent for _, parent in parents), name])
+        parents.append((indent, name))
+        _, mark, text = entry[3].partition(" # ")
+        if mark:
+            found[last] = text.strip()
+    return found
+
+
+def values_of(path: Path, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The leaves of a file by dotted key, without Hydra's own entries."""
+    for name, value in read(path).items():
+        if name not in ("defaults", "hydra"):
+            yield from leaves(prefix + str(name), value)
+
+
+def shown(value: Any) -> str:
+    """A default as an override would hold it, large and small numbers in short.
+
+    >>> shown([0.5, 0.9]), shown(5e-5), shown(None), shown([[1.0, 0.0], [0.0, 1.0]])
+    ('[0.5,0.9]', '5e-05', 'null', '2 lists of 2')
+    """
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return f"{len(value)} lists of {len(value[0])}"
+    if isinstance(value, list):
+        texts = [shown(item) for item in value]
+        return "[" + ",".join(texts) + "]" if len(texts) < 5 else f"{len(texts)} numbers"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+# Ranges: the types and the metadata of the dataclasses.
+def section(group: str) -> type:
+    """The dataclass of a group of the configuration."""
+    return typing.cast(type, typing.get_type_hints(RunConfig)[group])
+
+
+def option_ranges(group: str) -> dict[str, str]:
+    """What the keys of a chosen group accept, by their last word."""
+    if group == "loss":
+        from wganbench.config.validation import COEFFICIENT_RANGES
+
+        own = {"n_critic": field_range(section("loss"), "n_critic")}
+        return own | {
+            name: in_words(float, metadata) for name, metadata in COEFFICIENT_RANGES.items()
+        }
+    rows: Iterable[Any]
+    if group == "data":
+        from wganbench.data import DATASETS
+
+        rows = DATASETS.values()
+    else:
+        from wganbench.networks import NETWORKS
+
+        rows = NETWORKS.values()
+    found: dict[str, str] = {}
+    for row in rows:
+        for field in dataclasses.fields(row.options):
+            found.setdefault(field.name, field_range(row.options, field.name))
+    return found
+
+
+def field_range(cls: type, name: str) -> str:
+    """What a field of a dataclass accepts, in words; empty for a field that does not exist."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if name not in fields:
+        return ""
+    return in_words(typing.get_type_hints(cls)[name], fields[name].metadata)
+
+
+KINDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+LIKE = {int: KINDS[int], str: KINDS[str], list: "list", dict: "mapping", type(None): "text or null"}
+"""What is accepted beside a value whose key has no dataclass."""
+
+BOUNDS = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
+
+
+def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
+    """A type and its bounds in words.
+
+    >>> in_words(int, {"least": 1}), in_words(float | None, {"above": 0, "below": 1})
+    ('whole number, at least 1', 'number, above 0, below 1, or null')
+    >>> in_words(str, {"choices": ("adam", "sgd")}), in_words(list[float], {"length": 2})
+    ('adam or sgd', '2 numbers')
+    """
+    if "choices" in metadata:
+        *rest, last = metadata["choices"]
+        return f"{', '.join(rest)} or {last}"
+    bounds = [f"{word} {metadata[name]:.4g}" for name, word in BOUNDS.items() if name in metadata]
+    return ", ".join([kind_in_words(hint, metadata.get("length")), *bounds, *or_null(hint)])
+
+
+def kind_in_words(hint: Any, length: int | None = None) -> str:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind_in_words(one) for one in typing.get_args(hint) if one is not type(None)]
+        return " or ".join(kinds)
+    if typing.get_origin(hint) is list:
+        (item,) = typing.get_args(hint)
+        if typing.get_origin(item) is list:
+            return "list of lists of numbers"
+        return f"{length} {KINDS[item]}s" if length else f"list of {KINDS[item]}s"
+    return KINDS[hint]
+
+
+def or_null(hint: Any) -> list[str]:
+    return ["or null"] if type(None) in typing.get_args(hint) else []
+
+
+def last_word(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+# The same as Markdown, and what there is to choose from.
+def settings_markdown() -> str:
+    """All settings as Markdown: a section and a table for each group."""
+    return "\n".join(_section(group) for group in GROUPS)
+
+
+def _section(group: str) -> str:
+    lines = [f"### {group}", "", "| key | meaning | default | accepts |", "|---|---|---|---|"]
+    for row in settings(group):
+        cells = [f"`{row.key}`", row.meaning, row.default, row.range]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def presets_markdown() -> str:
+    """Every choice of every group as Markdown: a table a group, from the heads of the files."""
+    return "\n".join(_choices(group) for group in PRESETS)
+
+
+PRESETS = ("loss", "data", "network", "experiment", "tuned")
+
+
+def _choices(group: str) -> str:
+    lines = [f"### {group}", "", "| choice | what it is | source |", "|---|---|---|"]
+    for name in choices(group, [conf_directory()]):
+        text, _, source = describe_preset(group, name).partition("Source:")
+        cells = [f"`{group}={name}`", text.strip(), source.strip()]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
