@@ -230,7 +230,7 @@ def test_nothing_in_a_step_waits_for_the_device(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_files_and_functions_stay_short(file: str) -> None:
     lines = (PACKAGE / file).read_text(encoding="utf-8").splitlines()
-    assert sum(1 for line in lines if line.strip()) <= 300, f"{file} has more than one topic"
+    assert sum(1 for line in lines if line.strip()) <= 400, f"{file} has more than one topic"
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
