@@ -280,7 +280,7 @@ def shown(folder: Path, terminal: bool) -> str:
 def test_the_table_shows_stacks_devices_best_figures_and_what_is_left(tmp_path: Path) -> None:
     text = shown(tmp_path, terminal=True)
     assert "3/7 runs done" in text and "left" in text
-    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "W1", "0.250"):
+    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "W1", "0.25"):
         assert words in text
     assert "FID" not in text, "no column for what is not measured"
     assert max(len(line) for line in text.splitlines()) < 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -15,19 +15,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from wganbench.records.live import LIVE
 from wganbench.terminal import PlainConsole
 
 PLAIN_EVERY_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
-
-
-LATEST: tuple[tuple[str, str, Callable[[list[float]], float]], ...] = (
-    ("modes {:.0f}", "modes/covered", min),
-    ("W1 {:.3f}", "wasserstein/exact", max),
-    ("FID {:.2f}", "fidelity/fid", max),
-    ("{:.4g} steps/s", "speed/steps_per_second", max),
-)
-"""What is shown of a stack while it trains: words, tag, which of its runs."""
 
 
 class RunView:
@@ -81,11 +73,8 @@ def summary(values: Sequence[Mapping[str, float]]) -> str:
     >>> summary([{"modes/covered": 8, "fidelity/fid": 1.5}, {"modes/covered": 7}])
     'modes 7  FID 1.50'
     """
-    parts = []
-    for words, tag, choose in LATEST:
-        if found := [run[tag] for run in values if tag in run]:
-            parts.append(words.format(choose(found)))
-    return "  ".join(parts)
+    worst = [(shown, shown.worst(values)) for shown in LIVE]
+    return "  ".join(shown.sentence(value) for shown, value in worst if value is not None)
 
 
 def _columns() -> list[ProgressColumn]:

@@ -7,7 +7,7 @@ import shlex
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.output import numbered
+from wganbench.records.live import LIVE
 from wganbench.result import from_here
 from wganbench.terminal import PlainConsole
 
@@ -31,14 +32,6 @@ if TYPE_CHECKING:
 PLAIN_EVERY_SECONDS = 10.0
 """How often a line is printed where there is no terminal."""
 
-LIVE_COLUMNS = (
-    ("modes", "modes/covered", max, ".0f"),
-    ("W1", "wasserstein/exact", min, ".3f"),
-    ("FID", "fidelity/fid", min, ".2f"),
-    ("steps/s", "speed/steps_per_second", max, ".4g"),
-)
-"""Figures of the live table: heading, tag, the best of a stack's runs, format."""
-
 
 @dataclass
 class Row:
@@ -49,10 +42,6 @@ class Row:
     steps: int
     step: int
     values: list[dict[str, float]] = field(default_factory=list)
-
-    def best(self, tag: str, choose: Callable[[list[float]], float]) -> float | None:
-        found = [run[tag] for run in self.values if tag in run]
-        return choose(found) if found else None
 
 
 class SweepView:
@@ -139,22 +128,19 @@ class SweepView:
 
     def _table(self) -> Group:
         rows = [row for _, row in sorted(self._rows.items())]
-        columns = [
-            (name, [row.best(tag, choose) for row in rows], form)
-            for name, tag, choose, form in LIVE_COLUMNS
-        ]
+        figures = [(shown, [shown.best(row.values) for row in rows]) for shown in LIVE]
         # What is measured depends on the data: pictures have no exact W1, points no FID.
-        columns = [column for column in columns if any(v is not None for v in column[1])]
+        figures = [(s, values) for s, values in figures if any(v is not None for v in values)]
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("device", "stack", "step", *(name for name, _, _ in columns)):
+        for name in ("device", "stack", "step", *(shown.heading for shown, _ in figures)):
             table.add_column(name, justify="left" if name in ("device", "stack") else "right")
         for i, row in enumerate(rows):
-            cells = [(values[i], form) for _, values, form in columns]
+            cells = [(shown, values[i]) for shown, values in figures]
             table.add_row(
                 row.where,
                 describe(row.stack),
                 f"{row.step}/{row.steps}",
-                *("" if value is None else format(value, form) for value, form in cells),
+                *("" if value is None else shown.number(value) for shown, value in cells),
             )
         return Group(Text(self._counts()), table)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wganbench.records.live import told
 from wganbench.training.outcome import RunOutcome
 
 
@@ -56,8 +57,6 @@ class Refused:
 
 Message = Started | Advanced | Said | Ended | OutOfMemory | Refused
 
-SHOWN = ("modes/covered", "wasserstein/exact", "speed/steps_per_second")
-
 
 class TellingView:
     """The view of a stack that trains in a worker: it tells instead of showing."""
@@ -69,8 +68,7 @@ class TellingView:
         self.tell(Started(steps, done, self.where))
 
     def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
-        shown = [{tag: run[tag] for tag in SHOWN if tag in run} for run in values]
-        self.tell(Advanced(step, shown))
+        self.tell(Advanced(step, [told(run) for run in values]))
 
     def say(self, line: str) -> None:
         # Among many stacks only what is out of the ordinary is news.

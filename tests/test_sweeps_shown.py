@@ -1,0 +1,75 @@
+"""What a view shows of a run, the worker that trains it tells."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from training_configs import tiny
+
+from wganbench.config import run_id
+from wganbench.config.jobs import Job
+from wganbench.progress import summary
+from wganbench.records.live import LIVE, told
+from wganbench.records.tags import TAGS
+from wganbench.sweep_view import SweepView
+from wganbench.sweeps.messages import Advanced, Message, TellingView
+from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.slots import Slot
+
+EVERYTHING = [{tag: float(i) for i, tag in enumerate(TAGS)} for _ in range(2)]
+"""A stack of two runs of which every tag was measured."""
+
+
+def live_table(tmp_path: Path, values: list[dict[str, float]]) -> tuple[list[str], str]:
+    """Headings, and the whole text, of a sweep's table when one stack has these values."""
+    console = Console(file=io.StringIO(), width=120, highlight=False)
+    view, config = SweepView(console), tiny()
+    stack = StackPlan((Job(config, tmp_path / run_id(config)),) * 2, 0)
+    view.begin([stack], [Slot("cpu", 1)], finished=0)
+    view.stack_started(0, stack, "cpu", 4, 0)
+    view.stack_advanced(0, 2, values)
+    console.print(found := view._table())
+    assert isinstance(console.file, io.StringIO)
+    return [str(c.header) for c in found.renderables[1].columns], console.file.getvalue()
+
+
+def heard(values: list[dict[str, float]]) -> list[dict[str, float]]:
+    """What reaches the parent of a worker whose stack has these values."""
+    messages: list[Message] = []
+    TellingView(messages.append, "cpu").progress(2, values)
+    (message,) = messages
+    assert isinstance(message, Advanced)
+    return message.values
+
+
+def test_every_column_of_the_live_table_is_told_by_the_worker(tmp_path: Path) -> None:
+    alone, _ = live_table(tmp_path, EVERYTHING)
+    through_a_worker, _ = live_table(tmp_path, heard(EVERYTHING))
+    assert through_a_worker == alone
+    assert alone == ["device", "stack", "step", "modes", "W1", "FID", "steps/s"]
+
+
+def test_every_figure_of_a_runs_line_is_told_by_the_worker() -> None:
+    assert summary(heard(EVERYTHING)) == summary(EVERYTHING)
+
+
+def test_the_fid_of_pictures_reaches_the_table(tmp_path: Path) -> None:
+    pictures = [{"modes/covered": 9.0, "fidelity/fid": 2.5}, {"fidelity/fid": 1.25}]
+    headings, text = live_table(tmp_path, heard(pictures))
+    assert headings[3:] == ["modes", "FID"] and "1.25" in text and "2.5" not in text
+
+
+def test_a_worker_tells_nothing_that_no_view_shows() -> None:
+    assert set(told(EVERYTHING[0])) == {shown.tag for shown in LIVE}
+    assert told({"loss/critic": 1.0}) == {}
+
+
+def test_a_run_shows_its_worst_and_a_sweep_its_best() -> None:
+    values = [{"modes/covered": 8.0, "wasserstein/exact": 0.5},
+              {"modes/covered": 7.0, "wasserstein/exact": 0.25}]  # fmt: skip
+    assert summary(values) == "modes 7  W1 0.5"
+    modes, distance = LIVE[:2]
+    assert (modes.best(values), distance.best(values)) == (8.0, 0.25)
+    assert modes.best([{}]) is distance.worst([]) is None
