@@ -14,6 +14,7 @@ from rich.console import Console
 from wganbench.cli import main
 from wganbench.comparison_view import print_comparison
 from wganbench.config import ConfigError
+from wganbench.records.folder import RunFolder
 from wganbench.reports.budgets import At, parse_at, value_at
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.export import as_csv, write_files
@@ -78,6 +79,58 @@ def test_unlike_data_is_refused_unless_asked_for(tmp_path: Path) -> None:
         compare(find_runs([tmp_path]))
     asked = compare(find_runs([tmp_path]), by=["data.name", "loss.name"])
     assert [row.group.label for row in asked.rows] == ["other gp", "ring8 gp"]
+
+
+def on_points(folder: Path, path: str, digest: str | None, seed: int, exact: float) -> None:
+    """A run on a file of points, as training leaves it."""
+    run = leave_run(folder / f"{path}-{digest}", "gp", seed, {"wasserstein/exact": exact})
+    stored = RunFolder(run).read()["config"]
+    stored["data"] = {"name": "points", "kind": "points", "path": path, "held_out_share": 0.2,
+                      "train_points": None, "train_seed": 0}  # fmt: skip
+    RunFolder(run).write_status(config=stored, data_sha256=digest)
+
+
+@pytest.mark.parametrize(
+    ("second", "key", "shown"),
+    [
+        (("kilo.csv", "b" * 64), "data.path", "kilo.csv, plain.csv"),
+        (("plain.csv", "b" * 64), "data.sha256", "aaaaaaaaaaaa, bbbbbbbbbbbb"),
+        (("plain.csv", None), "data.sha256", "none, aaaaaaaaaaaa"),
+    ],
+)
+def test_other_contents_are_other_data(
+    tmp_path: Path, second: tuple[str, str | None], key: str, shown: str
+) -> None:
+    on_points(tmp_path, "plain.csv", "a" * 64, 0, 1.0)
+    on_points(tmp_path, *second, 1, 10_000.0)
+    with pytest.raises(ConfigError) as caught:
+        compare(find_runs([tmp_path]))
+    assert f"unlike data ({key} {shown}), " in str(caught.value)
+    assert f"--by {key} --by loss.name" in str(caught.value)
+    with pytest.raises(ConfigError, match="unlike data"):
+        compare(find_runs([tmp_path]), by=["loss.name"])
+    asked = compare(find_runs([tmp_path]), by=[key, "loss.name"])
+    assert [len(row.group.runs) for row in asked.rows] == [1, 1]
+
+
+def test_data_that_moved_are_the_same_data(tmp_path: Path) -> None:
+    on_points(tmp_path, "here/cloud.csv", "a" * 64, 0, 1.0)
+    on_points(tmp_path, "there/cloud.csv", "a" * 64, 1, 2.0)
+    (row,) = compare(find_runs([tmp_path])).rows
+    assert row.cells["wasserstein/exact"].mean.value == 1.5 and row.group.label == "gp"
+
+
+def test_other_settings_of_the_data_are_other_data_but_for_the_training_set(
+    tmp_path: Path,
+) -> None:
+    leave_run(tmp_path / "a", "gp", 0, GOOD, **{"data.train_points": 100})
+    leave_run(tmp_path / "a", "gp", 1, GOOD, **{"data.train_points": 200, "data.train_seed": 3})
+    assert len(compare(find_runs([tmp_path / "a"])).rows) == 2
+    leave_run(tmp_path / "b", "gp", 0, GOOD, **{"data.sigma": 0.01})
+    leave_run(tmp_path / "b", "gp", 1, GOOD, **{"data.sigma": 0.5})
+    with pytest.raises(ConfigError, match=r"unlike data \(data.sigma 0.01, 0.5\)"):
+        compare(find_runs([tmp_path / "b"]))
+    assert len(compare(find_runs([tmp_path / "b"]), by=["data.sigma"]).rows) == 2
 
 
 # What they come to.
@@ -251,7 +304,8 @@ def test_a_table_without_its_end_and_a_run_of_a_stranger(tmp_path: Path) -> None
     assert any("broken line" in n for n in compare([run], at=At("generator_steps", 40)).notes)
     stranger = tmp_path / "x" / "\x1b[31m<b>"
     stranger.mkdir(parents=True)
-    settings = {"loss": {"name": "\x1b]0;owned\x07[red]gp"}, "data": {"name": "ring8"}, "seed": []}
+    data = RunFolder(path).read()["config"]["data"]
+    settings = {"loss": {"name": "\x1b]0;owned\x07[red]gp"}, "data": data, "seed": []}
     content = {
         "status": "completed",
         "metrics": {"modes/covered": "8", "a": [1]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import pickle
@@ -331,3 +332,37 @@ def test_the_summary_has_a_line_for_each_loss_and_coefficient(tmp_path: Path, ca
     assert lines[1].split() == ["ring8", "gp", "gp_lambda=10", "1/2", "1", "8", "3.00"]
     assert lines[2].split() == ["ring8", "clip", "clip_value=0.5", "0/1", "0"]
     assert any(line.startswith("failed:") and "in use" in line for line in lines)
+
+
+def test_the_summary_keeps_unlike_data_apart(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files, one of them moved, and one path whose content changed: three data sets."""
+    monkeypatch.setenv("COLUMNS", "120")
+    made = [("a.csv", "1" * 64), ("b.csv", "2" * 64), ("moved.csv", "1" * 64), ("b.csv", "3" * 64)]
+    jobs, outcomes = [], []
+    for seed, (path, digest) in enumerate(made):
+        config = tiny("gp", seed=seed, **{"data.sigma": 0.1})
+        config.data = dataclasses.replace(config.data, name="points", options={"path": path})
+        jobs.append(Job(config, tmp_path / f"run-{seed}"))
+        RunFolder(jobs[-1].folder).write_status(status="completed", data_sha256=digest)
+        figures = {"modes/covered": float(seed)}
+        outcomes.append(RunOutcome(jobs[-1].folder, "completed", 4, figures, [], 1.0))
+    print_sweep(tmp_path, jobs, outcomes)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1][3:7] == ["path=a.csv", "sha256=111111111111", "2/2", "0"]
+    assert [line[3:6] for line in lines[2:4]] == [
+        ["path=b.csv", f"sha256={digit * 12}", "1/1"] for digit in "23"
+    ]
+
+
+def test_the_summary_tells_data_of_one_name_by_their_settings(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    configs = [tiny("gp", **{"data.sigma": sigma}) for sigma in (0.1, 0.2)]
+    jobs = [Job(config, tmp_path / run_id(config)) for config in configs]
+    outcomes = [RunOutcome(job.folder, "completed", 4, {}, [], 1.0) for job in jobs]
+    print_sweep(tmp_path, jobs, outcomes)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[3:5] for line in lines[1:3]] == [["sigma=0.1", "1/1"], ["sigma=0.2", "1/1"]]

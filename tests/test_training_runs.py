@@ -29,6 +29,7 @@ from wganbench.result import next_commands
 from wganbench.training import finish, loop, pictures, runs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
+from wganbench.training.measuring import Measurement
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.runs import resume_run, train_run, train_runs
 from wganbench.training.stack import Stack
@@ -626,3 +627,27 @@ def test_no_training_randomness_comes_from_outside(
     train_run(tiny("gp", **RECORDED), tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
     assert same(saved(tmp_path), saved(whole))
+
+
+def test_what_the_last_evaluation_cannot_tell_is_not_an_earlier_one_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A KL from step 4 is no figure of the last checkpoint, which has no good sample."""
+    log, measure = Recorder.log, runs.measure_final
+
+    def with_kl(self: Recorder, step: int, values: Mapping[str, float]) -> None:
+        log(self, step, dict(values) | {"modes/kl": 0.5})
+
+    def without_kl(stack: Stack) -> list[Measurement]:
+        found = measure(stack)
+        for measurement in found:
+            measurement.values.pop("modes/kl", None)
+        return found
+
+    monkeypatch.setattr(Recorder, "log", with_kl)
+    monkeypatch.setattr(runs, "measure_final", without_kl)
+    outcome = train_run(tiny("gp"), tmp_path / "run")
+    assert {"0.5"} == {row["modes/kl"] for row in rows(tmp_path / "run")}
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]
+    assert "modes/kl" not in stored and "modes/kl" not in outcome.metrics
+    assert {"loss/critic", "modes/covered", "wasserstein/exact"} <= stored.keys()

@@ -7,7 +7,7 @@ import shlex
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from wganbench.config.schema import WHERE_DATA_LIES
+from wganbench.errors import printable
 from wganbench.output import numbered
 from wganbench.records.live import LIVE
 from wganbench.result import from_here
@@ -205,6 +207,8 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
 FINISHED = ("completed", "diverged")
 """Runs that can be compared."""
 
+POOLED = (*WHERE_DATA_LIES, "train_seed")
+"""Options of data that make no line of their own in the closing table."""
 FLOORS = {
     "W1 / floor": ("wasserstein/exact", "wasserstein/floor"),
     "FID / floor": ("fidelity/fid", "fidelity/fid_floor"),
@@ -220,10 +224,10 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     for name in ("loss", "completed", "diverged", "modes", "high quality", *ratios):
         table.add_column(name, justify="left" if name == "loss" else "right")
     groups: dict[str, list[RunOutcome]] = {}
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        groups.setdefault(group_name(job), []).append(outcome)
+    for job, outcome, data in zip(jobs, outcomes, unlike_data(jobs, outcomes), strict=True):
+        groups.setdefault(group_name(job) + data, []).append(outcome)
     for name, members in groups.items():
-        table.add_row(name, *summary(members, ratios))
+        table.add_row(Text(printable(name)), *summary(members, ratios))
     console.print(table)
     for outcome in outcomes:
         if outcome.status == "failed":
@@ -242,6 +246,55 @@ def group_name(job: Job) -> str:
     loss = job.config.loss
     knobs = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
     return f"{job.config.data.name} {loss.name}{knobs}"
+
+
+def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str]:
+    """For each job, in words, the settings in which the sweep's data of its name differ.
+
+    A path that held several contents is followed by their digest; equal contents under
+    several paths are one data set.
+    """
+    rows = [
+        {key: value for key, value in job.config.data.options.items() if key not in POOLED}
+        for job in jobs
+    ]
+    digests = [
+        contents(outcome) if "path" in row else ""
+        for row, outcome in zip(rows, outcomes, strict=True)
+    ]
+    paths = {
+        digest: row["path"] for row, digest in zip(rows[::-1], digests[::-1], strict=True) if digest
+    }
+    for row, digest in zip(rows, digests, strict=True):
+        if digest:
+            row |= {"path": paths[digest], "sha256": digest[:12]}
+    members: dict[str, list[dict[str, object]]] = {}
+    for job, row in zip(jobs, rows, strict=True):
+        members.setdefault(job.config.data.name, []).append(row)
+    differing = {name: differing_keys(own) for name, own in members.items()}
+    return [
+        "".join(f" {key}={row[key]}" for key in differing[job.config.data.name] if key in row)
+        for job, row in zip(jobs, rows, strict=True)
+    ]
+
+
+def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Keys of which the rows have more than one value; the digest only beside an equal path."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    values = {key: {repr(row.get(key)) for row in rows} for key in keys}
+    both = {(repr(row.get("path")), repr(row.get("sha256"))) for row in rows}
+    told = len(both) == len(values.get("path", ()))
+    return [key for key in keys if len(values[key]) > 1 and not (key == "sha256" and told)]
+
+
+def contents(outcome: RunOutcome) -> str:
+    """The digest of a run's own data, as its run.json holds it; empty where it holds none."""
+    from wganbench.records.folder import read_run
+
+    try:
+        return str(read_run(outcome.path).get("data_sha256") or "")
+    except (OSError, ValueError):
+        return ""
 
 
 def floors_of(outcomes: Sequence[RunOutcome]) -> list[str]:

@@ -29,7 +29,8 @@ from wganbench.reports.drawing import (
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.records import RunRecord
-from wganbench.reports.statistics import mean_interval
+from wganbench.reports.rows import bounds_of
+from wganbench.reports.statistics import UNBOUNDED, Bounds, mean_interval
 
 Points = dict[int, tuple[float, float]]
 """By step: how much of the budget was spent, and a value."""
@@ -137,7 +138,9 @@ def draw_panel(
     for group in groups:
         divisor = float(group.mode_count or 1) if as_share else 1.0
         curves = [points(run, panel.tag, budget, divisor) for run in group.finished]
-        drawn += draw_group(axes, panel, group, curves, styles[group.label], alpha)
+        low, high = bounds_of(panel.tag, group)
+        bounds = low / divisor, high / divisor
+        drawn += draw_group(axes, panel, group, curves, bounds, styles[group.label], alpha)
         extremes += [value for curve in curves for _, value in curve.values()]
     plain(axes, title, AXES[budget], unit)
     if panel.log:
@@ -153,10 +156,16 @@ def draw_panel(
 
 
 def draw_group(
-    axes: Axes, panel: Panel, group: Group, curves: Sequence[Points], look: Look, alpha: float
+    axes: Axes,
+    panel: Panel,
+    group: Group,
+    curves: Sequence[Points],
+    bounds: Bounds,
+    look: Look,
+    alpha: float,
 ) -> list[float]:
     """Band, mean and, of few runs, each one; returns the values of the mean."""
-    curve = mean_curve(curves, log=panel.log)
+    curve = mean_curve(curves, log=panel.log, bounds=bounds)
     if not curve.x.size:
         return []
     if len(group.finished) <= FEW_RUNS:
@@ -186,11 +195,14 @@ def points(run: RunRecord, tag: str, budget: str, divisor: float) -> Points:
     return {step: (spent[step], value / divisor) for step, value in values if step in spent}
 
 
-def mean_curve(curves: Sequence[Points], log: bool = False) -> MeanCurve:
+def mean_curve(
+    curves: Sequence[Points], log: bool = False, bounds: Bounds = UNBOUNDED
+) -> MeanCurve:
     """Mean and interval at each step at which all runs that are still going have a value.
 
     Where no step has them all, as on grids that never meet, every step counts with the runs
-    that have it. ``log``: the geometric mean of values above 0.
+    that have it. ``log``: the geometric mean of values above 0, whose interval is above 0 too;
+    without it intervals are cut at ``bounds``.
     """
     if log:
         curves = [{s: p for s, p in curve.items() if p[1] > 0} for curve in curves]
@@ -202,7 +214,11 @@ def mean_curve(curves: Sequence[Points], log: bool = False) -> MeanCurve:
     with np.errstate(over="ignore", invalid="ignore"):
         for step in chosen:
             here = np.array([curve[step] for curve in known if step in curve])
-            found = mean_interval(np.log(here[:, 1]) if log else here[:, 1])
+            found = (
+                mean_interval(np.log(here[:, 1]))
+                if log
+                else mean_interval(here[:, 1], bounds=bounds)
+            )
             table.append([here[:, 0].mean(), found.value, found.low, found.high])
         x, *estimate = np.array(table, dtype=float).reshape(-1, 4).T
         mean, low, high = np.exp(estimate) if log else estimate

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from wganbench.errors import ConfigError
-from wganbench.reports.records import RunRecord, Value, count_modes
+from wganbench.reports.records import CONTENTS, RunRecord, Value, count_modes
 
 FIRST = ("data.name", "loss.name")
 """Choices that bring other settings with them: they name a group before anything else does."""
+
+TRAINING_SET = ("data.train_points", "data.train_seed")
+"""Settings of the data that leave what is measured against as it is."""
+SHOWN_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,11 @@ def choose_keys(runs: Sequence[RunRecord]) -> list[str]:
 
     Tuned rates that go with a loss are not named when the loss is.
     """
-    keys = differing(runs)
+    return separating(runs, differing(runs))
+
+
+def separating(runs: Sequence[RunRecord], keys: Sequence[str]) -> list[str]:
+    """The fewest of these keys, coarse ones first, that tell the runs apart as all of them do."""
     ranked = sorted(keys, key=lambda key: (rank(key), keys.index(key)))
 
     def parts(chosen: Sequence[str]) -> int:
@@ -104,12 +112,8 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
             raise ConfigError(
                 f"--by {key}: no run has it" + (f"; did you mean {near[0]}?" if near else "")
             )
-    data = {str(run.settings.get("data.name")) for run in runs}
-    if len(data) > 1 and "data.name" not in by:
-        raise ConfigError(
-            f"these runs are on unlike data ({', '.join(sorted(data))}), whose figures cannot be "
-            "compared; --by data.name --by loss.name shows them side by side all the same"
-        )
+    runs = with_one_path(runs)
+    check_data(runs, by)
     keys = list(by) or choose_keys(runs) or ["loss.name"]
     members: dict[tuple[Value | None, ...], list[RunRecord]] = {}
     for run in runs:
@@ -120,6 +124,50 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
     ]
     mixed = {key for group in groups for key in differing(group.runs)}
     return groups, [key for key in sorted(mixed, key=rank) if by]
+
+
+def with_one_path(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs, those on equal contents with one path: data that were moved are the same data."""
+    first: dict[Value, Value] = {}
+    found = []
+    for run in runs:
+        digest, path = run.settings.get(CONTENTS), run.settings.get("data.path")
+        if digest is not None and path is not None and first.setdefault(digest, path) != path:
+            run = replace(run, settings={**run.settings, "data.path": first[digest]})
+        found.append(run)
+    return found
+
+
+def check_data(runs: Sequence[RunRecord], by: Sequence[str]) -> None:
+    """Raise ConfigError for runs on unlike data, unless ``by`` keeps all of those apart.
+
+    Data are alike when all settings of ``data`` are, but for what concerns the training set
+    alone, and when their contents are, wherever they lie.
+    """
+    unlike = [
+        key
+        for key in differing(runs)
+        if key.partition(".")[0] == "data" and key not in TRAINING_SET
+    ]
+    apart = {tuple(run.settings.get(key) for key in by) for run in runs}
+    whole = {tuple(run.settings.get(key) for key in (*by, *unlike)) for run in runs}
+    if not unlike or (len(whole) == len(apart) and set(by) & set(unlike)):
+        return
+    keys = separating(runs, unlike)
+    names = {"data.name": ""}
+    told = "; ".join(names.get(key, f"{key} ") + values_text(runs, key) for key in keys)
+    words = " ".join(f"--by {key}" for key in keys)
+    raise ConfigError(
+        f"these runs are on unlike data ({told}), whose figures cannot be compared; {words} "
+        "--by loss.name shows them side by side all the same"
+    )
+
+
+def values_text(runs: Sequence[RunRecord], key: str) -> str:
+    """The values of a key, a few of them."""
+    found = sorted({run.settings.get(key) for run in runs}, key=order)
+    more = f" and {len(found) - SHOWN_VALUES} more" if len(found) > SHOWN_VALUES else ""
+    return ", ".join("none" if v is None else text(v) for v in found[:SHOWN_VALUES]) + more
 
 
 def order(value: Value | None) -> tuple[int, float, str]:

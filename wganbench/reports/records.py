@@ -24,6 +24,10 @@ from wganbench.training.recorder import FINISHED
 Value = str | float | bool
 NOT_SETTINGS = (*OUTSIDE_IDENTITY, "log", "checkpoint", "evaluate")
 """Groups of keys that do not change what a run learns."""
+CONTENTS = "data.sha256"
+"""The setting that stands for what lay under ``data.path``, where that is known."""
+DIGITS = 12
+"""Of the digest: enough to tell files apart, and few enough to read."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,15 @@ def read_record(path: Path) -> RunRecord | None:
         printable(str(stored["status"])),
         stored["step"] if isinstance(stored.get("step"), int) else 0,
         seed if isinstance(seed, int) else 0,
-        dict(flat_settings(config)),
+        dict(flat_settings(config)) | contents(stored),
         finite(stored.get("metrics")),
     )
+
+
+def contents(stored: Mapping[str, Any]) -> dict[str, Value]:
+    """What the user's own data held when the run began: the digest's first digits."""
+    digest = stored.get("data_sha256")
+    return {CONTENTS: printable(digest[:DIGITS])} if isinstance(digest, str) and digest else {}
 
 
 def finite(metrics: Any) -> dict[str, float]:
