@@ -34,7 +34,7 @@ def test_a_default_names_the_choices_that_have_it() -> None:
     assert rows["loss.gp_lambda"].default == "10 (gp, bce_gp, lp)"
     assert "5e-05 (clip)" in rows["train.critic_lr"].default
     assert rows["network.latent"].default == "normal"
-    assert rows["train.steps"].range.startswith("whole number, at least 1")
+    assert rows["train.steps"].range.startswith("whole number, 1 to ")
 
 
 def test_comments_are_read_by_key_and_continued(tmp_path: Path) -> None:

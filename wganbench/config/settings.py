@@ -238,6 +238,8 @@ LIKE = {int: KINDS[int], str: KINDS[str], list: "list", dict: "mapping", type(No
 """What is accepted beside a value whose key has no dataclass."""
 
 BOUNDS = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
+PLAIN = 1e5
+"""Whole bounds are written out up to here."""
 
 
 def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
@@ -251,8 +253,26 @@ def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
     if "choices" in metadata:
         *rest, last = metadata["choices"]
         return f"{', '.join(rest)} or {last}"
-    bounds = [f"{word} {metadata[name]:.4g}" for name, word in BOUNDS.items() if name in metadata]
-    return ", ".join([kind_in_words(hint, metadata.get("length")), *bounds, *or_null(hint)])
+    kind = kind_in_words(hint, metadata.get("length"))
+    return ", ".join([kind, *bounds_in_words(metadata), *or_null(hint)])
+
+
+def bounds_in_words(metadata: Mapping[str, Any]) -> list[str]:
+    """
+    >>> bounds_in_words({"least": 1, "most": 10**9}), bounds_in_words({"above": 0, "most": 1e6})
+    (['1 to 1e9'], ['above 0', 'at most 1e6'])
+    """
+    own = {name: number(metadata[name]) for name in BOUNDS if name in metadata}
+    if "least" in own and "most" in own:
+        return [f"{own['least']} to {own['most']}"]
+    return [f"{BOUNDS[name]} {bound}" for name, bound in own.items()]
+
+
+def number(bound: float) -> str:
+    """A bound, written out or as a power of ten."""
+    if bound == int(bound) and abs(bound) <= PLAIN:
+        return str(int(bound))
+    return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{bound:.4g}")
 
 
 def kind_in_words(hint: Any, length: int | None = None) -> str:
