@@ -239,6 +239,9 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
             why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
             console.print(why, soft_wrap=True, markup=False)
     path = from_here(folder)
+    others = sum(outcome.status == "running" for outcome in outcomes)
+    if others:
+        console.print(f"{others} of the runs in this folder are trained by another process")
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
     console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)

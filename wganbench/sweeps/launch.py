@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
+from wganbench.records.folder import RunFolder, wait_while_ending
 from wganbench.sweeps.crew import Crew, make_crew
 from wganbench.sweeps.footprint import Footprint, footprint
 from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs
@@ -98,13 +100,20 @@ def launch(
     return [ended.get(job.folder) or standing(job) for job in jobs]
 
 
+LOOK_SECONDS = 0.5
+
 DISTANCES = ("wasserstein/exact", "fidelity/fid")
 """Of points, and of pictures."""
 
 
 def train_alone(job: Job) -> float:
-    """One job as a stack of its own, for launchers that are not ours."""
+    """One job as a stack of its own, for launchers that are not ours.
+
+    An equal one that they train at the same time is waited for.
+    """
     add_jobs(job.folder.parent, [job])
+    while RunFolder(job.folder).holder():
+        time.sleep(LOOK_SECONDS)
     return objective(job, train_run(job.config, job.folder))
 
 
@@ -121,4 +130,5 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Finish what the sweep in a folder left undone, on this machine. Raises ConfigError."""
     jobs = [kept(job) for job in read_jobs(folder)]
+    wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_crew()))

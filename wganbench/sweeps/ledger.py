@@ -56,7 +56,8 @@ def add_jobs(folder: Path, jobs: Sequence[Job]) -> None:
     with _writing(folder / ".sweep.lock"):
         known = read_jobs(folder)
         there = {job.folder.name for job in known}
-        every = [*known, *(job for job in jobs if job.folder.name not in there)]
+        new = {job.folder.name: job for job in jobs if job.folder.name not in there}
+        every = [*known, *new.values()]
         if len(every) > len(known):
             content = {"format": FORMAT, "jobs": [_row(job) for job in every]}
             write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
