@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
@@ -21,12 +22,14 @@ from wganbench.sweeps.planning import (
     StackPlan,
     group_jobs,
     kept,
+    kind_of,
     plan_stacks,
     unfinished,
 )
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import standing
 from wganbench.sweeps.watcher import Watcher
+from wganbench.training.grouping import Places
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_run
 
@@ -40,6 +43,16 @@ class SweepPlan:
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
     footprints: dict[str, Footprint]
+
+    def divided(self) -> dict[str, dict[str, Any]]:
+        """Every run's stack, for sweep.json: those that never begin are divided so again."""
+        on = kind_of(self.slots)
+        return {
+            job.folder.name: {"size": places.size, "place": place, "on": on}
+            for stack in self.stacks
+            for places in [stack.places or Places.all_of(len(stack.jobs))]
+            for job, place in zip(stack.jobs, places.own, strict=True)
+        }
 
     def footprint_of(self, stack: StackPlan) -> Footprint:
         return self.footprints[stack.group]
@@ -57,7 +70,7 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
     """The plan for what the jobs have left to do. Raises ConfigError."""
     left, steps = unfinished(jobs)
     slots = crew.slots(jobs[0].config)
-    groups = group_jobs(left, steps)
+    groups = group_jobs(left, steps, kind_of(slots))
     footprints = {}
     for group in groups:
         if group.group not in footprints:
@@ -90,7 +103,7 @@ def launch(
     A run that never began is ``interrupted`` at the step of its checkpoint. Raises
     ConfigError before anything is trained.
     """
-    add_jobs(folder, jobs)
+    add_jobs(folder, jobs, plan.divided())
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
         outcomes = plan.crew.run(plan.stacks, plan.slots, watcher) if plan.stacks else []

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from wganbench.config.jobs import Job
 from wganbench.records.folder import RunFolder
+from wganbench.sweeps.ledger import planned
 from wganbench.sweeps.slots import Slot
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
-from wganbench.training.grouping import Places, place_of, static_settings
+from wganbench.training.grouping import Places, as_places, place_of, static_settings
 from wganbench.training.recorder import FINISHED
 
 CPU_LIMIT = 16
@@ -72,15 +73,20 @@ def together(jobs: tuple[Job, ...], step: int) -> StackPlan:
     return StackPlan(jobs, step, Places.all_of(len(jobs)))
 
 
-def group_jobs(jobs: Sequence[Job], steps: Sequence[int]) -> list[StackPlan]:
+def group_jobs(jobs: Sequence[Job], steps: Sequence[int], on: str = "") -> list[StackPlan]:
     """Jobs that may share a stack: equal static settings, equal step, in the order given.
 
-    Runs that have begun come into stacks of the size that theirs had, each at its own place:
-    elsewhere the last bits of some losses would be others.
+    Runs that have begun, or were to begin ``on`` the same kind of device, come into stacks of
+    the size that theirs had, each at its own place: elsewhere the last bits of some losses
+    would be others.
     """
+    plans = {folder: planned(folder) for folder in {job.folder.parent for job in jobs}}
     groups: dict[tuple[str, int, int], list[dict[int, Job]]] = {}
     for job, step in zip(jobs, steps, strict=True):
         places = None if job.config.overwrite else place_of(RunFolder(job.folder))
+        plan = plans[job.folder.parent].get(job.folder.name, {})
+        if places is None and not job.config.overwrite and on in ("", plan.get("on")):
+            places = as_places(plan)
         key = (StackPlan((job,), step).group, step, places.size if places else 0)
         stacks = groups.setdefault(key, [{}])
         place = places.own[0] if places else len(stacks[0])
@@ -124,6 +130,11 @@ def saved_step(job: Job) -> int:
     return checkpoint.step if checkpoint else 0
 
 
+def kind_of(slots: Sequence[Slot]) -> str:
+    """What slots are: ``cpu``, or ``cuda`` where one of them is a GPU."""
+    return "cpu" if all(slot.device == "cpu" for slot in slots) else "cuda"
+
+
 def stack_sizes(runs: int, parts: int, limit: int) -> list[int]:
     """Sizes of the stacks of a group: ``parts`` of them, or more where ``limit`` asks for it,
     as equal as can be, so that few programs are compiled.
@@ -149,7 +160,7 @@ def plan_stacks(
     cores would be idle at the end. ``limits`` holds, for each group of `group_jobs`, how many
     runs fit a device. A stack that has begun goes on as it is where it fits.
     """
-    found = group_jobs(jobs, steps)
+    found = group_jobs(jobs, steps, kind_of(slots))
     whole = sum(group.work for group in found)
     stacks, groups, divided = [], [], []
     for group, limit in zip(found, limits or [CPU_LIMIT] * len(found), strict=True):

@@ -46,9 +46,13 @@ class Places:
 def place_of(folder: RunFolder) -> Places | None:
     """Where a run that has begun stood in its stack; None where nobody knows."""
     try:
-        stored = folder.read().get("stack")
-        size, place = stored["size"], stored["place"]  # type: ignore[index]
-    except (OSError, ValueError, KeyError, TypeError):
+        return as_places(folder.read().get("stack"))
+    except (OSError, ValueError):
         return None
+
+
+def as_places(stored: object) -> Places | None:
+    """What run.json or sweep.json holds of a run's place; None where it makes no sense."""
+    size, place = (stored.get(k) for k in ("size", "place")) if isinstance(stored, dict) else (0, 0)
     whole = type(size) is int and type(place) is int
     return Places(size, (place,)) if whole and 0 <= place < size <= LARGEST_STACK else None
