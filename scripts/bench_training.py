@@ -82,9 +82,7 @@ class Ours:
         self.stack = Stack(configs, torch.device("cpu"))
         tags = columns(self.stack)
         self.recorders = [
-            Recorder(
-                RunFolder(folder / f"{width}-{precision}-{seeds}-{c.seed}").create(), c, tags, 0
-            )
+            Recorder(RunFolder(folder / f"{width}-{precision}-{seeds}-{c.seed}").lock(), c, tags, 0)
             for c in configs
         ]
         self.advance(3)
@@ -207,7 +205,7 @@ def cost_of_measuring(repeats: int, folder: Path) -> None:
     defaults = compose(["train.steps=1000000", "compile=true", "device=cpu"])
     stack = Stack([defaults], torch.device("cpu"))
     stack_floor(stack, defaults.evaluate.n)
-    recorder = Recorder(RunFolder(folder / "default").create(), defaults, columns(stack), 0)
+    recorder = Recorder(RunFolder(folder / "default").lock(), defaults, columns(stack), 0)
     stack.iterate()
     steps, shares = defaults.log.picture_every_n_steps, []
     iterate, spent = stack.iterate, [0.0]

@@ -32,12 +32,13 @@ def leave_run(
     )
     for at, row in rows:
         table.append(at, row)
-    run.write_status(
-        status=status,
-        step=step,
-        metrics=dict(metrics or {}),
-        format=FORMAT,
-        seconds=1.0,
-        config=to_dict(config),
-    )
+    with run.lock() as held:
+        held.write_status(
+            status=status,
+            step=step,
+            metrics=dict(metrics or {}),
+            format=FORMAT,
+            seconds=1.0,
+            config=to_dict(config),
+        )
     return run.path

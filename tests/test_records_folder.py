@@ -50,7 +50,7 @@ def test_paths_are_the_contract_s(tmp_path: Path) -> None:
 
 
 def test_status_round_trip_keeps_what_is_not_named(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "a" / "b")
+    run = RunFolder(tmp_path / "a" / "b").lock()
     run.write_status(status="running", step=0, config={"loss": {"gp_lambda": 10.0}}, note="hi")
     run.write_status(status="completed", step=7, metrics={"modes/kl": 0.1 + 0.2})
     content = read_run(run.path)
@@ -62,7 +62,7 @@ def test_status_round_trip_keeps_what_is_not_named(tmp_path: Path) -> None:
 
 
 def test_json_is_strict(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
+    run = RunFolder(tmp_path).lock()
     run.write_status(
         metrics={"a": math.nan, "b": -math.inf, "c": np.float32("nan"), "d": np.float64(0.5)},
         config={"betas": (0.5, 0.9), "path": Path("x"), "n": np.int64(3), "array": np.arange(2)},
@@ -87,7 +87,7 @@ def test_strict_json_always_parses_and_is_idempotent(value: object) -> None:
 
 
 def test_bad_values_leave_the_file_alone(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
+    run = RunFolder(tmp_path).lock()
     run.write_status(status="running")
     before = run.run_json.read_bytes()
     with pytest.raises(ValueError, match="finished"):
@@ -121,17 +121,18 @@ def test_an_exception_on_the_way_leaves_the_old_content(tmp_path: Path) -> None:
 
 def test_a_kill_on_the_way_leaves_the_old_content(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_status(status="running", step=1)
+    with run.lock() as held:
+        held.write_status(status="running", step=1)
     code = (
         "import os, signal, sys; from wganbench import files; from wganbench.records import folder;"
         "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
-        "folder.RunFolder(sys.argv[1]).write_status(step=2)"
+        "folder.RunFolder(sys.argv[1]).lock().write_status(step=2)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert read_run(tmp_path)["step"] == 1
-    leftovers = [path for path in tmp_path.iterdir() if path.name != "run.json"]
-    assert len(leftovers) == 1 and leftovers[0].name.startswith(TEMPORARY)
+    leftovers = [path for path in tmp_path.iterdir() if path.name.startswith(TEMPORARY)]
+    assert len(leftovers) == 1
     with run.lock():
         assert not leftovers[0].exists()
         assert read_run(tmp_path)["step"] == 1
@@ -149,7 +150,7 @@ def test_new_files_are_readable_as_the_umask_allows(tmp_path: Path) -> None:
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     run = RunFolder(tmp_path / "file" / "run")
-    for act in (run.lock, run.create, lambda: run.write_status(status="running")):
+    for act in (run.lock, run.create):
         with pytest.raises(OSError, match=r"cannot write .*run: Not a directory"):
             act()
 
@@ -188,8 +189,13 @@ def test_the_lock_is_free_after_the_block_and_not_before(tmp_path: Path) -> None
     with run.lock() as lock:
         with pytest.raises(RunBusy, match=str(os.getpid())):
             run.lock()
-        run.write_status(status="running")
+        lock.write_status(status="running")
     lock.release()
+    with pytest.raises(RuntimeError, match="does not hold it"):
+        lock.write_status(status="completed")
+    with pytest.raises(RuntimeError, match="does not hold it"):
+        lock.empty()
+    assert run.read()["status"] == "running"
     with run.lock():
         pass
 

@@ -349,7 +349,8 @@ def test_what_is_no_override_makes_no_command(tmp_path: Path, content: str) -> N
 def test_versions_seeds_and_commands_appear(tmp_path: Path) -> None:
     two_losses(tmp_path / "ring8", 3)
     for number, run in enumerate(find_runs([tmp_path / "ring8"])):
-        RunFolder(run.path).write_status(versions={"torch": f"2.{number % 2}"}, device="cpu")
+        with RunFolder(run.path).lock() as held:
+            held.write_status(versions={"torch": f"2.{number % 2}"}, device="cpu")
     task = ["loss=bce,gp", "seed=range(0,3)"]
     hydra = ["hydra.mode=MULTIRUN", "hydra/sweeper=optuna"]
     content = {"hydra": {"overrides": {"hydra": hydra, "task": task}}}

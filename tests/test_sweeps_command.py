@@ -46,9 +46,8 @@ class Launched:
         metrics = {"wasserstein/exact": 0.5, "wasserstein/floor": 0.25, "modes/covered": 8.0}
         for job in jobs:
             stored = {"format": FORMAT, "config": to_dict(job.config), "seconds": 1.0}
-            RunFolder(job.folder).write_status(
-                status=self.status, step=4, metrics=metrics, **stored
-            )
+            with RunFolder(job.folder).lock() as held:
+                held.write_status(status=self.status, step=4, metrics=metrics, **stored)
         return [RunOutcome(job.folder, self.status, 4, metrics, [], 1.0) for job in jobs]
 
 

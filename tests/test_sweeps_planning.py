@@ -137,7 +137,7 @@ def test_each_stack_gets_its_share_of_every_coefficient(tmp_path: Path, outer: s
 
 def test_halves_are_a_whole(tmp_path: Path) -> None:
     (stack,) = group_jobs(jobs(tmp_path, 5), [3] * 5)
-    one, two = stack.halves()
+    one, two = stack.smaller()
     assert one.jobs + two.jobs == stack.jobs
     assert (len(one.jobs), len(two.jobs), one.step, two.step) == (2, 3, 3, 3)
 
@@ -343,7 +343,7 @@ def test_finished_runs_are_left_alone_and_begun_ones_go_on_from_their_step(
 def test_a_stack_that_starts_afresh_once_goes_on_when_it_is_halved(tmp_path: Path) -> None:
     (stack,) = group_jobs(jobs(tmp_path, 5, overwrite=True), [0] * 5)
     assert all(job.config.overwrite for job in stack.jobs)
-    first, second = stack.halves()
+    first, second = stack.smaller()
     assert len(first.jobs) == 2 and len(second.jobs) == 3
     assert not any(job.config.overwrite for job in (*first.jobs, *second.jobs))
     assert [job.folder for job in (*first.jobs, *second.jobs)] == [j.folder for j in stack.jobs]

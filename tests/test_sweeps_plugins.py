@@ -41,9 +41,8 @@ def test_optuna_proposes_and_our_launcher_answers_with_the_objective(
             far = abs(job.config.loss.coefficients["gp_lambda"] - 3.0)
             stored = {"format": FORMAT, "config": to_dict(job.config), "seconds": 1.0}
             metrics = {"wasserstein/exact": far}
-            RunFolder(job.folder).write_status(
-                status="completed", step=4, metrics=metrics, **stored
-            )
+            with RunFolder(job.folder).lock() as held:
+                held.write_status(status="completed", step=4, metrics=metrics, **stored)
             outcomes.append(RunOutcome(job.folder, "completed", 4, metrics, [], 1.0))
         launches.append([o.metrics["wasserstein/exact"] for o in outcomes])
         return outcomes

@@ -36,8 +36,7 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
     tasks.by_number[0] = Task(0, StackPlan((job,), 0))
     tasks._collect()
     tasks._collect()
-    for lock in tasks.locks.values():
-        lock.release()
+    tasks._let_go(tasks.by_number[0].stack)
     left = {path.name for path in RunFolder(folder).path.iterdir()} - {".lock"}
     expected = {"checkpoint.pt", "metrics.csv"} | (set() if overwrite else {"events.old"})
     assert left == expected

@@ -17,7 +17,7 @@ from wganbench.output import result_is_on_disk, unbreakable
 if TYPE_CHECKING:
     from wganbench.training.outcome import RunOutcome
 
-EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
+EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
@@ -117,7 +117,7 @@ def sweep(
         return 0
     for folder, (jobs, outcomes) in done.folders.items():
         print_sweep(folder, jobs, outcomes)
-    return worst(outcome for _, outcomes in done.folders.values() for outcome in outcomes)
+    return worst(done.outcomes())
 
 
 @app.command()
@@ -331,7 +331,7 @@ def doctor() -> None:
 
 
 def worst(outcomes: Iterable[RunOutcome]) -> int:
-    """The exit code of a sweep: interrupted before diverged or failed before done."""
+    """The exit code of a sweep: not ended here before diverged or failed before done."""
     codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
     return max(codes, default=0)
 

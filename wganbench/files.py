@@ -10,16 +10,25 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import stat
+import time
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
 from uuid import uuid4
 
 TEMPORARY = ".tmp-"
+
+LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}")
+"""Our own names: the process that writes the file, its machine, and something random."""
+
+ABANDONED_SECONDS = 86_400.0
+"""After that long without a write a file of another machine has no writer any more."""
 
 RECORD_BYTES = 64 * 2**20
 """The largest run.json or metrics.csv that is read: a thousand times what a long run writes."""
@@ -41,10 +50,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     It lies in the same folder under a name that begins with ``.tmp-``, is flushed to the
     disk and then renamed, so a reader finds the old content or the new one. When the
-    block raises, or the process dies, ``path`` stays as it was.
+    block raises, or the process dies, ``path`` stays as it was; what dead processes left
+    in the folder goes with the first file that is written there.
     Raises OSError, with the path and the reason, where the folder cannot be written.
     """
-    temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
+    temporary = path.parent / _temporary_name()
+    if path.parent not in _cleared:
+        _cleared.add(path.parent)
+        remove_leftovers(path.parent)
     with explained(path):
         try:
             with temporary.open("xb") as file:
@@ -65,9 +78,44 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left in a folder that is ours alone."""
-    for leftover in folder.glob(f"{TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
+    """Delete the temporary files in a folder whose writers are dead; nobody else's files.
+
+    Harmless where the folder is missing or is not ours.
+    """
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            found = LEFTOVER.fullmatch(entry.name)
+            if found and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, found):
+                os.unlink(entry.path)
+
+
+_cleared: set[Path] = set()
+"""Folders in which this process has looked for leftovers."""
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}{os.getpid():08x}{_machine()}{uuid4().hex[:16]}"
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _is_abandoned(entry: os.DirEntry[str], name: re.Match[str]) -> bool:
+    """Whether nobody writes the file any longer: its process is gone, or it is a day old."""
+    if name[2] == _machine() and not _is_alive(int(name[1], 16)):
+        return True
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 @contextmanager
@@ -89,15 +137,27 @@ def _flush_folder(folder: Path) -> None:
 
 
 # One process at a time.
+MOMENT_SECONDS = 0.1
+"""How long a lock is tried for: who only looks whether it is free holds it for less."""
+
+ENDING = "ending"
+
+
 class RunBusy(RuntimeError):
-    """Another process holds the run; ``pid`` says which, None where it is unknown."""
+    """Another process holds the run; ``pid`` says which, None where it is unknown.
+
+    ``ending``: it was asked to save and end, and will let go by itself.
+    """
 
     def __init__(self, folder: Path, holder: str) -> None:
-        pid, _, host = holder.partition(" ")
+        pid, host, ending = [*holder.split(" "), "", "", ""][:3]
         self.pid = int(pid) if pid.isdecimal() else None
+        self.ending = ending == ENDING
         where = f" on {host}" if host and host != socket.gethostname() else ""
-        who = f"process {self.pid}{where}" if self.pid is not None else "another process"
-        super().__init__(f"{folder} is in use by {who}: wait for it or stop it, then try again")
+        self.holder = f"process {self.pid}{where}" if self.pid is not None else "another process"
+        super().__init__(
+            f"{folder} is in use by {self.holder}: wait for it or stop it, then try again"
+        )
 
 
 class RunLock:
@@ -114,17 +174,22 @@ class RunLock:
             descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         try:
             with explained(path):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(descriptor)
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
+                os.pwrite(descriptor, _holder(), 0)
         except OSError as error:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace")
+            holder = _read_holder(descriptor)
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise RunBusy(path.parent, holder) from None
             raise
         self._descriptor: int | None = descriptor
         _held.add(descriptor)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has the lock still; a forked child never has it."""
+        return self._descriptor in _held
 
     def release(self) -> None:
         """Let the lock go; harmless when it is gone already."""
@@ -143,6 +208,54 @@ class RunLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def holder_of(path: Path) -> RunBusy | None:
+    """Who holds the lock on a file now, None where nobody does; makes and writes nothing.
+
+    Raises as `RunLock`, but for RunBusy, which it returns.
+    """
+    try:
+        descriptor = open_own(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return RunBusy(path.parent, _read_holder(descriptor))
+        raise
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def tell_ending() -> None:
+    """Write into every lock of this process that it was asked to save and end."""
+    for descriptor in tuple(_held):
+        with suppress(OSError):
+            os.pwrite(descriptor, _holder() + f" {ENDING}".encode(), 0)
+
+
+def _take(descriptor: int) -> None:
+    """Lock a file; raises OSError when another process holds it longer than a moment."""
+    end = time.monotonic() + MOMENT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            busy = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+            if not busy or time.monotonic() > end:
+                raise
+        time.sleep(MOMENT_SECONDS / 10)
+
+
+def _holder() -> bytes:
+    return f"{os.getpid()} {socket.gethostname()}".encode()
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace")
 
 
 _held: set[int] = set()

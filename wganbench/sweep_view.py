@@ -234,6 +234,9 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
             why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
             console.print(why, soft_wrap=True)
     path = shlex.quote(str(from_here(folder)))
+    others = sum(outcome.status == "running" for outcome in outcomes)
+    if others:
+        console.print(f"{numbered(others, 'run')} in this folder: trained by another process")
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
     if any(outcome.status in FINISHED for outcome in outcomes):

@@ -11,22 +11,33 @@ from wganbench.config.identity import identity, run_folder
 from wganbench.config.schema import RunConfig
 from wganbench.data.contents import contents_digest
 from wganbench.errors import ConfigError
-from wganbench.records.folder import RunBusy, RunFolder
+from wganbench.files import UnusableFile
+from wganbench.records.folder import RunFolder, wait_while_ending
 
 
-def check_folder(config: RunConfig, read: Callable[[Path], RunConfig]) -> None:
+def check_folder(
+    config: RunConfig,
+    read: Callable[[Path], RunConfig],
+    say: Callable[[str], object] = print,
+    may_be_busy: bool = False,
+) -> None:
     """The run's folder can be written, is in nobody's use, and holds this run or none.
 
-    ``read`` gives the configuration of the run in a folder. Writes nothing where there
-    is no folder yet. Raises ConfigError.
+    ``read`` gives the configuration of the run in a folder. A process that was asked to save
+    and end is waited for, and ``say`` told; with ``may_be_busy`` neither it nor one that
+    trains is in the way. Writes nothing. Raises ConfigError.
     """
     folder = run_folder(config)
     check_writable(folder)
     if not (folder / "run.json").exists():
         return
+    run = RunFolder(folder)
     try:
-        RunFolder(folder).lock().release()
-    except (RunBusy, OSError) as error:
+        if not may_be_busy:
+            wait_while_ending([run], say)
+        if not may_be_busy and (busy := run.holder()):
+            raise ConfigError(str(busy))
+    except (UnusableFile, OSError) as error:
         raise ConfigError(str(error)) from error
     if config.overwrite:
         return

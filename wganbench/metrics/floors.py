@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from wganbench.files import write_atomic
 from wganbench.metrics.transport import Floor, Sampled, transport_floor
 
 FLOOR_VERSION = 1
@@ -85,13 +84,6 @@ def _write_entry(entry: str, floor: Floor) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         entries = _read_entries(file) | {entry: dataclasses.asdict(floor)}
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+        write_atomic(file, json.dumps(entries, indent=1, sort_keys=True).encode())
     except OSError:
         return
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(entries, stream, indent=1, sort_keys=True)
-        os.replace(temporary, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from wganbench.files import replacing
 from wganbench.metrics.floors import cache_folder
 from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined
 from wganbench.metrics.judge_training import train_judge
@@ -83,14 +82,8 @@ def _write_network(file: Path | None, network: JudgeNetwork) -> None:
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".tmp-")
-    except OSError:
-        return
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with replacing(file) as stream:
             torch.save(network.state_dict(), stream)
-        os.replace(temporary, file)
     except (OSError, RuntimeError):
         # A full disk reaches torch.save as a RuntimeError.
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        return

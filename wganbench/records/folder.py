@@ -5,24 +5,39 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from wganbench.files import RunBusy, RunLock, explained, remove_leftovers, write_atomic
+from wganbench.files import (
+    RunBusy,
+    RunLock,
+    explained,
+    holder_of,
+    remove_leftovers,
+    write_atomic,
+)
 
-__all__ = ["KEYS", "STATUSES", "RunBusy", "RunFolder", "read_run", "strict_json", "versions"]
+__all__ = [
+    "KEYS", "STATUSES", "HeldRun", "RunBusy", "RunFolder", "read_run", "strict_json", "versions",
+    "wait_while_ending",
+]  # fmt: skip
 
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 KEYS = (
     "status", "step", "metrics", "seconds", "steps_per_second", "versions", "device", "config",
 )  # fmt: skip
+LOCK = ".lock"
+PATIENCE_SECONDS = 60.0
+PAUSE_SECONDS = 0.1
 PACKAGES = ("wganbench", "torch", "hydra-core", "numpy")
 
 
 class RunFolder:
-    """The paths and the status of one run; makes nothing before it is asked to."""
+    """The paths and the status of one run, to read; `lock` gives what can write."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -62,19 +77,59 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         return self
 
-    def lock(self) -> RunLock:
+    def lock(self) -> HeldRun:
         """Make the folder and take it for this process, until released or the process ends.
 
         Raises RunBusy, naming the process that holds it.
         """
-        lock = RunLock(self.create().path / ".lock")
+        lock = RunLock(self.create().path / LOCK)
         remove_leftovers(self.path)
-        return lock
+        return HeldRun(self.path, lock)
+
+    def holder(self) -> RunBusy | None:
+        """Who holds the run now; None where nobody does. Writes nothing."""
+        return holder_of(self.path / LOCK)
+
+    def read(self) -> dict[str, Any]:
+        """run.json as a dictionary; see `read_run`."""
+        return read_run(self.path)
+
+
+class HeldRun(RunFolder):
+    """A run that this process holds, from `RunFolder.lock`: the only way to change its files.
+
+    Writing raises RuntimeError once the lock is gone.
+    """
+
+    def __init__(self, path: Path, lock: RunLock) -> None:
+        super().__init__(path)
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let the run go; harmless when it is gone already."""
+        self._lock.release()
+
+    def __enter__(self) -> HeldRun:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def must_be_held(self) -> None:
+        """Raise RuntimeError when this process does not hold the run any longer."""
+        if not self._lock.held:
+            raise RuntimeError(f"{self.path} is written by a process that does not hold it")
 
     def empty(self) -> None:
         """Remove the files of an earlier run. The lock stays, and what Hydra wrote."""
+        self.must_be_held()
         for path in self.path.glob("*"):
-            if path.is_file() and path.name != ".lock":
+            if path.is_file() and path.name != LOCK:
                 path.unlink()
 
     def write_status(self, **fields: Any) -> None:
@@ -83,16 +138,30 @@ class RunFolder:
         Keys of the contract that nobody has set yet are null. Raises ValueError for an
         unknown status, TypeError for a value that JSON cannot hold, OSError.
         """
+        self.must_be_held()
         if "status" in fields and fields["status"] not in STATUSES:
             raise ValueError(f"status {fields['status']!r} is none of {', '.join(STATUSES)}")
-        self.create()
         known = read_run(self.path) if self.run_json.exists() else dict.fromkeys(KEYS)
         content = json.dumps(strict_json(known | fields), indent=2, allow_nan=False)
         write_atomic(self.run_json, (content + "\n").encode())
 
-    def read(self) -> dict[str, Any]:
-        """run.json as a dictionary; see `read_run`."""
-        return read_run(self.path)
+
+def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -> None:
+    """Wait for processes that were asked to save these runs and end: a minute at most, and said.
+
+    Whoever trains on is not waited for.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
+    told: set[int | None] = set()
+    for run in runs:
+        while (holder := run.holder()) and holder.ending and time.monotonic() < end:
+            if holder.pid not in told:
+                told.add(holder.pid)
+                say(
+                    f"{holder.holder} is saving its runs: waiting for it, {PATIENCE_SECONDS:g} s "
+                    "at most"
+                )
+            time.sleep(PAUSE_SECONDS)
 
 
 def read_run(path: str | Path) -> dict[str, Any]:

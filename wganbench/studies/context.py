@@ -14,6 +14,7 @@ from wganbench.config import compose, run_id
 from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
+from wganbench.records.folder import RunFolder, wait_while_ending
 from wganbench.studies.settings import Settings
 from wganbench.sweeps.crew import make_crew
 from wganbench.sweeps.launch import launch, plan_sweep
@@ -62,9 +63,10 @@ class Context:
         jobs = [job for name, arm in arms.items() for job in self._jobs(folder, arm, own[name])]
         # Two arms may contain the same run: it is trained once.
         distinct = list({job.folder: job for job in jobs}.values())
+        wait_while_ending([RunFolder(job.folder) for job in distinct], self.say)
         outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_crew()))
         failed = [o for o in outcomes if o.status not in ("completed", "diverged")]
-        if any(outcome.status == "interrupted" for outcome in failed):
+        if any(outcome.status in ("interrupted", "running") for outcome in failed):
             raise Interrupted(f"the runs of {self.study} were interrupted")
         if failed:
             raise ConfigError(f"{failed[0].path} failed: {' '.join(failed[0].verdict)}")

@@ -11,6 +11,7 @@ from wganbench.config.jobs import Choice, Job, SweepTask
 from wganbench.config.schema import RunConfig
 from wganbench.config.stored import check_folder
 from wganbench.errors import ConfigError
+from wganbench.records.folder import RunFolder, wait_while_ending
 from wganbench.sweeps.crew import make_crew
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
@@ -46,6 +47,8 @@ class Sweep:
     estimate: float | None = None
     folders: dict[Path, Ended] = field(default_factory=dict)
     _failure: Exception | None = None
+    _asked: set[Path] = field(default_factory=set)
+    _ended: dict[Path, RunOutcome] = field(default_factory=dict)
 
     def run(self, arguments: Sequence[str]) -> Sweep:
         """Do what the command line asks for. Raises ConfigError, before anything is written
@@ -61,8 +64,17 @@ class Sweep:
             # what was done is read from the sweep's folder.
             jobs = read_jobs(folder)
             if jobs:
-                self.folders[folder] = (jobs, [standing(job) for job in jobs])
+                self.folders[folder] = (jobs, [self._outcome(job) for job in jobs])
         return self
+
+    def outcomes(self) -> list[RunOutcome]:
+        """How the runs ended that this sweep was asked for; all of its folder where an optimiser
+        has another launcher train them, which tells nobody."""
+        every = [outcome for _, outcomes in self.folders.values() for outcome in outcomes]
+        return [outcome for outcome in every if outcome.path in self._asked] or every
+
+    def _outcome(self, job: Job) -> RunOutcome:
+        return self._ended.get(job.folder) or standing(job)
 
     def _task(self, check: Check) -> SweepTask:
         return SweepTask(check, self._limit, self._accept, self._launch, train_alone)
@@ -73,27 +85,40 @@ class Sweep:
 
     def _accept(self, jobs: list[Job], choice: Choice) -> bool:
         check_sweep(jobs[0].folder.parent, jobs)
+        if not self.plan_only:
+            self._wait_for_savers(jobs)
         self.plan = plan_sweep(jobs, make_crew(*choice))
         if self.plan_only:
             self.estimate = estimate_seconds(self.plan)
         else:
             # Whoever launches them: what a process loses is known to be missing.
             add_jobs(jobs[0].folder.parent, jobs)
+            self._asked |= {job.folder for job in jobs}
         return not self.plan_only
 
     def _launch(self, jobs: list[Job], choice: Choice) -> list[float]:
+        # An optimiser may draw the same settings twice: they are one run.
+        distinct = list({job.folder: job for job in jobs}.values())
+        self._asked |= {job.folder for job in distinct}
         try:
             # An optimiser as sweeper launches as it goes, without asking before.
-            plan, self.plan = self.plan or plan_sweep(jobs, make_crew(*choice)), None
-            outcomes = launch(jobs[0].folder.parent, jobs, self.watcher, plan)
+            if self.plan is None:
+                self._wait_for_savers(distinct)
+                self.plan = plan_sweep(distinct, make_crew(*choice))
+            plan, self.plan = self.plan, None
+            outcomes = launch(jobs[0].folder.parent, distinct, self.watcher, plan)
         except Exception as error:
             # Not to be taken for an error of Hydra's, which has called us.
             self._failure = error
             raise
-        return [objective(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
+        self._ended |= {job.folder: o for job, o in zip(distinct, outcomes, strict=True)}
+        return [objective(job, self._ended[job.folder]) for job in jobs]
+
+    def _wait_for_savers(self, jobs: Sequence[Job]) -> None:
+        wait_while_ending([RunFolder(job.folder) for job in jobs], self.watcher.say)
 
 
 def accept_run(config: RunConfig) -> None:
-    """Whether one job of a sweep can be trained here. Raises ConfigError."""
+    """Whether one job of a sweep can be trained here, or is trained already. Raises ConfigError."""
     pick_device(config.device)
-    check_folder(config, stored_config)
+    check_folder(config, stored_config, may_be_busy=not config.overwrite)

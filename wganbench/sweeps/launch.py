@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
 from wganbench.output import guarded
+from wganbench.records.folder import RunFolder, wait_while_ending
 from wganbench.sweeps.crew import Crew, make_crew
 from wganbench.sweeps.footprint import Footprint, footprint
 from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs
@@ -21,12 +24,14 @@ from wganbench.sweeps.planning import (
     StackPlan,
     group_jobs,
     kept,
+    kind_of,
     plan_stacks,
     unfinished,
 )
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import standing
 from wganbench.sweeps.watcher import Watcher
+from wganbench.training.grouping import Places
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_run
 
@@ -40,6 +45,16 @@ class SweepPlan:
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
     footprints: dict[str, Footprint]
+
+    def divided(self) -> dict[str, dict[str, Any]]:
+        """Every run's stack, for sweep.json: those that never begin are divided so again."""
+        on = kind_of(self.slots)
+        return {
+            job.folder.name: {"size": places.size, "place": place, "on": on}
+            for stack in self.stacks
+            for places in [stack.places or Places.all_of(len(stack.jobs))]
+            for job, place in zip(stack.jobs, places.own, strict=True)
+        }
 
     def footprint_of(self, stack: StackPlan) -> Footprint:
         return self.footprints[stack.group]
@@ -63,7 +78,7 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
     for job in left:
         check_allowed(job.config.evaluate.features)
     slots = crew.slots(jobs[0].config)
-    groups = group_jobs(left, steps)
+    groups = group_jobs(left, steps, kind_of(slots))
     footprints = {}
     for group in groups:
         if group.group not in footprints:
@@ -96,7 +111,7 @@ def launch(
     A run that never began is ``interrupted`` at the step of its checkpoint. Raises
     ConfigError before anything is trained.
     """
-    add_jobs(folder, jobs)
+    add_jobs(folder, jobs, plan.divided())
     watcher = guarded(watcher)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
@@ -107,13 +122,20 @@ def launch(
     return [ended.get(job.folder) or standing(job) for job in jobs]
 
 
+LOOK_SECONDS = 0.5
+
 DISTANCES = ("wasserstein/exact", "fidelity/fid")
 """Of points, and of pictures."""
 
 
 def train_alone(job: Job) -> float:
-    """One job as a stack of its own, for launchers that are not ours."""
+    """One job as a stack of its own, for launchers that are not ours.
+
+    An equal one that they train at the same time is waited for.
+    """
     add_jobs(job.folder.parent, [job])
+    while RunFolder(job.folder).holder():
+        time.sleep(LOOK_SECONDS)
     return objective(job, train_run(job.config, job.folder))
 
 
@@ -130,4 +152,5 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Finish what the sweep in a folder left undone, on this machine. Raises ConfigError."""
     jobs = [kept(job) for job in read_jobs(folder)]
+    wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_crew()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,22 @@ def read_jobs(folder: Path) -> list[Job]:
         raise ConfigError(f"{path} is damaged: {error}; give the sweep another name") from error
 
 
-def add_jobs(folder: Path, jobs: Sequence[Job]) -> None:
-    """Enter jobs that are not in the sweep yet; the file is replaced in one step.
+Stacks = Mapping[str, Mapping[str, Any]]
+"""By folder, the ``size`` of a run's stack, its ``place`` there, and ``on`` what kind of device."""
+
+
+def planned(folder: Path) -> dict[str, dict[str, Any]]:
+    """The stacks that the sweep in a folder was divided into, as `Stacks`."""
+    try:
+        rows = json.loads((folder / FILE).read_text(encoding="utf-8"))["jobs"]
+        return {r["folder"]: r["stack"] for r in rows if isinstance(r.get("stack"), dict)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def add_jobs(folder: Path, jobs: Sequence[Job], stacks: Stacks | None = None) -> None:
+    """Enter jobs that are not in the sweep yet, and the stacks in which they are to be trained;
+    the file is replaced in one step.
 
     Waits while another process does the same. Raises ConfigError when that takes long.
     """
@@ -56,9 +70,12 @@ def add_jobs(folder: Path, jobs: Sequence[Job]) -> None:
     with _writing(folder / ".sweep.lock"):
         known = read_jobs(folder)
         there = {job.folder.name for job in known}
-        every = [*known, *(job for job in jobs if job.folder.name not in there)]
-        if len(every) > len(known):
-            content = {"format": FORMAT, "jobs": [_row(job) for job in every]}
+        new = {job.folder.name: job for job in jobs if job.folder.name not in there}
+        every = [*known, *new.values()]
+        before = planned(folder)
+        divided = {**before, **(stacks or {})}
+        if new or divided != before:
+            content = {"format": FORMAT, "jobs": [_row(job, divided) for job in every]}
             write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -74,12 +91,14 @@ def _writing(path: Path) -> RunLock:
         time.sleep(PAUSE_SECONDS)
 
 
-def _row(job: Job) -> dict[str, Any]:
-    return {
+def _row(job: Job, stacks: Stacks) -> dict[str, Any]:
+    row = {
         "folder": job.folder.name,
         "overrides": list(job.overrides),
         "config": to_dict(job.config),
     }
+    name = job.folder.name
+    return row | ({"stack": dict(stacks[name])} if name in stacks else {})
 
 
 def check_alike(folder: Path, known: Sequence[Job], added: Sequence[Job]) -> None:

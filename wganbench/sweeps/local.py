@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -11,6 +13,7 @@ from multiprocessing.connection import wait
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.sweeps.messages import Ended
 from wganbench.sweeps.nursery import Child, Nursery, nursery
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot, available_cores, local_slots
@@ -71,6 +74,7 @@ class Pool:
     waiting: list[StackPlan] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
     stopping: bool = False
+    stop: StopRequest = field(default_factory=StopRequest)
 
     def run(self, stacks: Sequence[StackPlan]) -> list[RunOutcome]:
         """How the runs of all stacks ended; those that never began are missing.
@@ -79,12 +83,11 @@ class Pool:
         """
         self.waiting = list(stacks)
         try:
-            with StopRequest() as stop:
-                for number in range(min(len(self.slots), len(self.waiting))):
-                    self.workers.append(self._start(number))
-                while any(worker.stack for worker in self.workers):
+            with StopRequest() as self.stop:
+                self._employ()
+                while self._goes_on():
                     self._listen()
-                    if stop.requested and not self.stopping:
+                    if self.stop.requested and not self.stopping:
                         self._stop()
         finally:
             # One that is idle holds nothing; ending by itself would take it seconds.
@@ -95,46 +98,79 @@ class Pool:
                 worker.child.wait()
         return self.tally.outcomes
 
-    def _start(self, number: int) -> Worker:
-        slot = self.slots[number]
-        worker = Worker(number, self.nursery.start(slot.device, slot.threads))
-        self._feed(worker)
-        return worker
+    def _employ(self) -> None:
+        """Give every stack that waits to an idle worker, or to a new one where a slot is free."""
+        for worker in self.workers:
+            if worker.stack is None:
+                self._feed(worker)
+        taken = {worker.number for worker in self.workers}
+        for number in [n for n in range(len(self.slots)) if n not in taken]:
+            if self.waiting and not self._is_asked():
+                slot = self.slots[number]
+                worker = Worker(number, self.nursery.start(slot.device, slot.threads))
+                self.workers.append(worker)
+                self._feed(worker)
 
     def _feed(self, worker: Worker) -> None:
         """Give a worker its next stack, if one is left."""
-        worker.stack = None
-        if self.waiting and not self.stopping:
+        if self.waiting and not self._is_asked():
             worker.stack = self.waiting.pop(0)
-            worker.child.connection.send(worker.stack)
+            # One that is gone already is buried when it is listened to.
+            with contextlib.suppress(OSError):
+                worker.child.connection.send(worker.stack)
+
+    def _goes_on(self) -> bool:
+        """Whether a run is trained here, or by another process, which may let go of it yet."""
+        waits = bool(self.tally.elsewhere) and not self._is_asked()
+        if waits:
+            self.waiting += self.tally.returned()
+            self._employ()
+            waits = bool(self.tally.elsewhere)
+        return waits or any(worker.stack for worker in self.workers)
+
+    def _is_asked(self) -> bool:
+        """Whether to save and end, or soon."""
+        return self.stopping or self.stop.requested
 
     def _listen(self) -> None:
         busy = {worker.child.connection: worker for worker in self.workers if worker.stack}
-        for connection in wait(list(busy), LISTEN_SECONDS):
+        if not busy:
+            time.sleep(LISTEN_SECONDS)
+        for connection in wait(list(busy), LISTEN_SECONDS) if busy else ():
             worker = busy[connection]  # type: ignore[index]
             try:
-                self._hear(worker, worker.child.connection.recv())
+                message = worker.child.connection.recv()
             except (EOFError, OSError):
                 self._bury(worker)
+            else:
+                self._hear(worker, message)
 
     def _hear(self, worker: Worker, message: object) -> None:
         assert worker.stack is not None
+        if isinstance(message, Ended) and self._was_ended_by_others(message):
+            worker.child.signal(signal.SIGKILL)
+            self._bury(worker)
+            return
         left = self.tally.hear(worker.number, worker.stack, message)
         if left is not None:
             self.waiting[:0] = left
-            self._feed(worker)
+            worker.stack = None
+            self._employ()
+
+    def _was_ended_by_others(self, message: Ended) -> bool:
+        """Whether a worker saved and ended unasked: what had begun it is gone, say."""
+        interrupted = any(outcome.status == "interrupted" for outcome in message.outcomes)
+        return interrupted and not self._is_asked()
 
     def _bury(self, worker: Worker) -> None:
-        """A worker died: its stack goes on in a new one."""
+        """A worker is gone: its stack goes on in a new one."""
         assert worker.stack is not None
         worker.child.connection.close()
         how = _how_it_died(worker.child.wait())
         self.workers.remove(worker)
-        if self.stopping:
-            return
-        self.waiting[:0] = self.tally.lost(worker.number, worker.stack, how)
-        if self.waiting:
-            self.workers.append(self._start(worker.number))
+        if not self.stopping:
+            self.waiting[:0] = self.tally.lost(worker.number, worker.stack, how)
+            self._employ()
 
     def _stop(self) -> None:
         """Ask every worker to save and end."""

@@ -36,6 +36,9 @@ IMPORTED_BY_ALL = (
 )
 WORKER = "wganbench.sweeps.worker"
 
+BEGINNINGS = 5
+"""How often one that is killed while it starts a worker is begun anew."""
+
 
 def python_running(module: str, *words: str) -> list[str]:
     """The command line of a Python that runs a module of ours, as ``python -m`` would.
@@ -88,15 +91,30 @@ class Nursery:
             )
 
     def start(self, device: str, threads: int) -> Child:
-        """A new worker, in the present folder."""
-        if self._process.poll() is not None:
-            self._connection.close()
+        """A new worker, in the present folder; of a new nursery where this one is gone.
+
+        Raises OSError where none can be begun.
+        """
+        for _ in range(BEGINNINGS):
+            try:
+                if self._process.poll() is None:
+                    return self._start(device, threads)
+            except (OSError, EOFError):
+                logging.getLogger(__name__).debug("what starts workers is gone", exc_info=True)
+            self.close()
             self._begin()
+        raise OSError("no worker could be started: what starts them is killed each time")
+
+    def _start(self, device: str, threads: int) -> Child:
         ours, theirs = Pipe()
-        with theirs:
-            self._connection.send((device, threads, os.getcwd()))
-            send_handle(self._connection, theirs.fileno(), self._process.pid)
-        return Child(self._connection.recv(), ours, self)
+        try:
+            with theirs:
+                self._connection.send((device, threads, os.getcwd()))
+                send_handle(self._connection, theirs.fileno(), self._process.pid)
+            return Child(self._connection.recv(), ours, self)
+        except BaseException:
+            ours.close()
+            raise
 
     def wait(self, pid: int) -> int | None:
         """The exit code of a worker; None when the nursery it came from is gone."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from wganbench.config.jobs import Job
 from wganbench.records.folder import RunFolder
+from wganbench.sweeps.ledger import planned
 from wganbench.sweeps.slots import Slot
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
-from wganbench.training.grouping import static_settings
+from wganbench.training.grouping import Places, as_places, place_of, static_settings
 from wganbench.training.recorder import FINISHED
 
 CPU_LIMIT = 16
@@ -25,10 +26,14 @@ WORTH_DIVIDING = 0.1
 
 @dataclass(frozen=True)
 class StackPlan:
-    """Jobs that train as one stack, and the step at which they all stand."""
+    """Jobs that train as one stack, and the step at which they all stand.
+
+    ``places`` are those at which runs that have begun go on; None where all of them are new.
+    """
 
     jobs: tuple[Job, ...]
     step: int
+    places: Places | None = None
 
     @property
     def group(self) -> str:
@@ -42,29 +47,58 @@ class StackPlan:
     @property
     def work(self) -> int:
         """Critic steps left, over all runs."""
-        return len(self.jobs) * self.steps_left * self.jobs[0].config.loss.n_critic
+        runs = self.places.size if self.places else len(self.jobs)
+        return runs * self.steps_left * self.jobs[0].config.loss.n_critic
 
     def resolved(self) -> StackPlan:
         """The stack with absolute folders, for a process that works in another one."""
         jobs = tuple(replace(job, folder=job.folder.resolve()) for job in self.jobs)
-        return StackPlan(jobs, self.step)
+        return replace(self, jobs=jobs)
 
-    def halves(self) -> tuple[StackPlan, StackPlan]:
-        """Two stacks for one that did not fit."""
+    def smaller(self) -> list[StackPlan]:
+        """Stacks for one that did not fit: the same without empty places, or two halves; none
+        of one run."""
         jobs, middle = tuple(kept(job) for job in self.jobs), len(self.jobs) // 2
-        return StackPlan(jobs[:middle], self.step), StackPlan(jobs[middle:], self.step)
+        if self.places and self.places.size > len(jobs):
+            return [together(jobs, self.step)]
+        return [together(part, self.step) for part in (jobs[:middle], jobs[middle:]) if middle]
 
     def again(self) -> list[StackPlan]:
         """What is left of a stack whose worker died: its runs may stand at different steps."""
         return group_jobs(*unfinished([kept(job) for job in self.jobs]))
 
 
-def group_jobs(jobs: Sequence[Job], steps: Sequence[int]) -> list[StackPlan]:
-    """Jobs that may share a stack: equal static settings, equal step, in the order given."""
-    groups: dict[tuple[str, int], list[Job]] = {}
+def together(jobs: tuple[Job, ...], step: int) -> StackPlan:
+    """A stack of just these jobs, wherever they stood before."""
+    return StackPlan(jobs, step, Places.all_of(len(jobs)))
+
+
+def group_jobs(jobs: Sequence[Job], steps: Sequence[int], on: str = "") -> list[StackPlan]:
+    """Jobs that may share a stack: equal static settings, equal step, in the order given.
+
+    Runs that have begun, or were to begin ``on`` the same kind of device, come into stacks of
+    the size that theirs had, each at its own place: elsewhere the last bits of some losses
+    would be others.
+    """
+    plans = {folder: planned(folder) for folder in {job.folder.parent for job in jobs}}
+    groups: dict[tuple[str, int, int], list[dict[int, Job]]] = {}
     for job, step in zip(jobs, steps, strict=True):
-        groups.setdefault((StackPlan((job,), step).group, step), []).append(job)
-    return [StackPlan(tuple(members), step) for (_, step), members in groups.items()]
+        places = None if job.config.overwrite else place_of(RunFolder(job.folder))
+        plan = plans[job.folder.parent].get(job.folder.name, {})
+        if places is None and not job.config.overwrite and on in ("", plan.get("on")):
+            places = as_places(plan)
+        key = (StackPlan((job,), step).group, step, places.size if places else 0)
+        stacks = groups.setdefault(key, [{}])
+        place = places.own[0] if places else len(stacks[0])
+        stack = next((stack for stack in stacks if place not in stack), None)
+        if stack is None:
+            stacks.append(stack := {})
+        stack[place] = job
+    return [
+        StackPlan(tuple(stack.values()), step, Places(size, tuple(stack)) if size else None)
+        for (_, step, size), stacks in groups.items()
+        for stack in stacks
+    ]
 
 
 def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
@@ -96,6 +130,11 @@ def saved_step(job: Job) -> int:
     return checkpoint.step if checkpoint else 0
 
 
+def kind_of(slots: Sequence[Slot]) -> str:
+    """What slots are: ``cpu``, or ``cuda`` where one of them is a GPU."""
+    return "cpu" if all(slot.device == "cpu" for slot in slots) else "cuda"
+
+
 def stack_sizes(runs: int, parts: int, limit: int) -> list[int]:
     """Sizes of the stacks of a group: ``parts`` of them, or more where ``limit`` asks for it,
     as equal as can be, so that few programs are compiled.
@@ -119,24 +158,28 @@ def plan_stacks(
     A group is divided as its share of the work asks for: one that is half of it over half
     of the slots. On CPU cores, where fewer runs take less time, it is divided further where
     cores would be idle at the end. ``limits`` holds, for each group of `group_jobs`, how many
-    runs fit a device.
+    runs fit a device. A stack that has begun goes on as it is where it fits.
     """
-    groups = group_jobs(jobs, steps)
-    limits = limits or [CPU_LIMIT] * len(groups)
-    whole = sum(group.work for group in groups)
-    divided = [
-        stack_sizes(len(g.jobs), math.ceil(len(slots) * g.work / whole) if whole else 1, limit)
-        for g, limit in zip(groups, limits, strict=True)
-    ]
+    found = group_jobs(jobs, steps, kind_of(slots))
+    whole = sum(group.work for group in found)
+    stacks, groups, divided = [], [], []
+    for group, limit in zip(found, limits or [CPU_LIMIT] * len(found), strict=True):
+        if group.places and group.places.size <= limit:
+            stacks.append(group)
+            continue
+        parts = math.ceil(len(slots) * group.work / whole) if whole else 1
+        groups.append(group)
+        divided.append(stack_sizes(len(group.jobs), parts, limit))
     if all(slot.device == "cpu" and not slot.cluster for slot in slots):
         divided = balanced([g.work / len(g.jobs) for g in groups], divided, len(slots))
-    stacks = []
     for group, sizes in zip(groups, divided, strict=True):
         # Dealt out by all but the seed, not cut: what a coefficient does to a run's cost (exact
         # distances take longer of a collapsed one) then weighs on every stack alike.
         hand = sorted(group.jobs, key=lambda job: repr(replace(job.config, seed=0)))
         for i in range(len(sizes)):
-            stacks.append(StackPlan(tuple(hand[i :: len(sizes)]), group.step))
+            part = tuple(hand[i :: len(sizes)])
+            begun = group.places is not None
+            stacks.append(together(part, group.step) if begun else StackPlan(part, group.step))
     return sorted(stacks, key=lambda stack: -stack.work)
 
 

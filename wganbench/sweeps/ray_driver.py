@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Job
-from wganbench.errors import ConfigError
-from wganbench.files import RunLock
 from wganbench.records.folder import RunBusy, RunFolder
+from wganbench.sweeps.messages import Ended
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.ray_connection import import_ray
 from wganbench.sweeps.ray_task import Mailbox, RemoteStack, train_remotely
 from wganbench.sweeps.tally import Tally
 from wganbench.sweeps.transfer import Changes, put
 from wganbench.training.interrupt import StopRequest
-from wganbench.training.outcome import RunOutcome
+from wganbench.training.outcome import ELSEWHERE, RunOutcome
 
 LISTEN_SECONDS = 0.5
 
@@ -30,6 +30,7 @@ class Task:
     number: int
     stack: StackPlan
     started: bool = False
+    sends_files: bool = False
 
 
 @dataclass
@@ -43,7 +44,6 @@ class Tasks:
     tally: Tally
     tasks: dict[Any, Task] = field(default_factory=dict)
     by_number: dict[int, Task] = field(default_factory=dict)
-    locks: dict[Path, RunLock] = field(default_factory=dict)
 
     def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
         ray = import_ray()
@@ -58,16 +58,22 @@ class Tasks:
         try:
             for stack in stacks:
                 self._submit(stack)
-            while self.tasks:
-                done, _ = ray.wait(list(self.tasks), num_returns=1, timeout=LISTEN_SECONDS)
+            while self.tasks or (self.tally.elsewhere and not self.stopping):
+                if self.tasks:
+                    done, _ = ray.wait(list(self.tasks), num_returns=1, timeout=LISTEN_SECONDS)
+                else:
+                    done = []
+                    time.sleep(LISTEN_SECONDS)
                 self._collect()
                 for reference in done:
                     self._finish(reference)
+                for stack in self.tally.returned():
+                    self._submit(stack)
                 if stop.requested and not self.stopping:
                     self._stop()
         finally:
-            for lock in self.locks.values():
-                lock.release()
+            for held in self.tally.held.values():
+                held.release()
             ray.kill(self.mailbox)
         return self.tally.outcomes
 
@@ -100,23 +106,33 @@ class Tasks:
         for number, messages, files in ray.get(self.mailbox.collect.remote()):
             task = self.by_number[number]
             task.started = True
+            task.sends_files = task.sends_files or bool(files)
             for job, changed in zip(task.stack.jobs, files, strict=False):
-                self._hold(job)
-                put(job.folder, changed)
+                if self._hold(job):
+                    put(job.folder, changed)
             for message in messages:
                 self.tally.hear(number, task.stack, message)
 
-    def _hold(self, job: Job) -> None:
+    def _hold(self, job: Job) -> bool:
         """Nobody else may train a run whose files come from far away; with ``overwrite`` those
-        of an earlier one go before the first of them are there. Raises ConfigError."""
-        folder = RunFolder(job.folder)
-        if job.folder not in self.locks:
-            try:
-                self.locks[job.folder] = folder.lock()
-            except RunBusy as error:
-                raise ConfigError(str(error)) from error
-            if job.config.overwrite:
-                folder.empty()
+        of an earlier one go before the first of them are there. False for a run that another
+        process took meanwhile: what comes of it is dropped, and it is looked at again."""
+        if job.folder in self.tally.held:
+            return True
+        try:
+            held = RunFolder(job.folder).lock()
+        except RunBusy:
+            return False
+        self.tally.held[job.folder] = held
+        if job.config.overwrite:
+            held.empty()
+        return True
+
+    def _let_go(self, stack: StackPlan) -> None:
+        """Release the runs of a stack that has ended, also for those who wait for them."""
+        for job in stack.jobs:
+            if job.folder in self.tally.held:
+                self.tally.held.pop(job.folder).release()
 
     def _finish(self, reference: Any) -> None:
         ray = import_ray()
@@ -124,15 +140,30 @@ class Tasks:
         task = self.tasks.pop(reference)
         left: Sequence[StackPlan] | None = []
         try:
-            left = self.tally.hear(task.number, task.stack, ray.get(reference))
+            left = self.tally.hear(
+                task.number, task.stack, self._received(ray.get(reference), task)
+            )
         except errors.TaskCancelledError:
             pass
         except errors.RayError as error:
             if not self.stopping:
                 how = " ".join(str(error).split(".")[0].split())[:120]
                 left = self.tally.lost(task.number, task.stack, f"a Ray task was lost ({how})")
+        self._let_go(task.stack)
         for stack in left or []:
             self._submit(stack)
+
+    def _received(self, message: object, task: Task) -> object:
+        """The message, but for runs whose files could not be taken: they are elsewhere."""
+        if not isinstance(message, Ended) or not task.sends_files:
+            return message
+        held = [job.folder in self.tally.held for job in task.stack.jobs]
+        return Ended(
+            [
+                outcome if ours else replace(outcome, status=ELSEWHERE)
+                for outcome, ours in zip(message.outcomes, held, strict=True)
+            ]
+        )
 
     def _stop(self) -> None:
         """Ask every task to save and end; those that wait for a place never begin."""

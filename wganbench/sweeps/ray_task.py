@@ -80,7 +80,7 @@ def train_remotely(remote: RemoteStack, mailbox: Any) -> Message:
             job.folder.mkdir()
             put(job.folder, files)
         changes = [Changes(job.folder) for job in jobs]
-        stack = StackPlan(tuple(jobs), remote.stack.step)
+        stack = replace(remote.stack, jobs=tuple(jobs))
         return _train(
             remote,
             stack,

@@ -145,13 +145,15 @@ class Array:
     def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
         try:
             self._submit(stacks)
-            while self.jobs:
+            while self.jobs or (self.tally.elsewhere and not self.stopping):
                 time.sleep(LISTEN_SECONDS)
                 for submitted in list(self.jobs):
                     done = submitted.job.done()
                     self._read(submitted)
                     if done:
                         self._finish(submitted)
+                if self.tally.elsewhere and not self.stopping:
+                    self._submit(self.tally.returned())
                 if stop.requested and not self.stopping:
                     self._stop()
         except BaseException:

@@ -92,11 +92,11 @@ class SlurmTask:
                 stack = stacks.pop(0)
                 message = train_stack(stack, *self._place())
                 match message:
-                    case OutOfMemory() if len(stack.jobs) > 1:
+                    case OutOfMemory() if smaller := stack.smaller():
                         self.mail.tell(Said(f"{len(stack.jobs)} runs do not fit: halved"))
-                        stacks[:0] = stack.halves()
+                        stacks[:0] = smaller
                     case OutOfMemory(reason) | Refused(reason):
-                        ended |= {j.folder: failed(j.folder, reason) for j in stack.jobs}
+                        ended |= {j.folder: failed(j, reason) for j in stack.jobs}
                     case Ended(outcomes):
                         ended |= {outcome.path: outcome for outcome in outcomes}
             preempted.requeue()

@@ -7,17 +7,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wganbench.config.jobs import Job
+from wganbench.files import UnusableFile
 from wganbench.output import numbered
-from wganbench.records.folder import RunFolder
+from wganbench.records.folder import HeldRun, RunBusy, RunFolder
 from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Said, Started
-from wganbench.sweeps.planning import StackPlan, saved_step
+from wganbench.sweeps.planning import (
+    StackPlan,
+    group_jobs,
+    is_finished,
+    kept,
+    saved_step,
+    unfinished,
+)
 from wganbench.sweeps.watcher import Watcher
-from wganbench.training.outcome import RunOutcome
+from wganbench.training.outcome import ELSEWHERE, RunOutcome
 from wganbench.training.recorder import FINISHED
 from wganbench.training.runs import finished_outcome
+from wganbench.training.taking import fail
 
 RETRIES = 2
-"""How often a stack whose process or machine was lost is given to another."""
+"""How often a stack whose process or machine was lost is given to another at one step."""
+
+NOWHERE = -1
+"""The number of no stack: for runs that ended in another process."""
 
 
 @dataclass
@@ -26,7 +38,11 @@ class Tally:
 
     watcher: Watcher
     outcomes: list[RunOutcome] = field(default_factory=list)
-    _losses: dict[str, int] = field(default_factory=dict)
+    elsewhere: list[Job] = field(default_factory=list)
+    """Runs that another process trains, or has trained: they are looked at again."""
+    held: dict[Path, HeldRun] = field(default_factory=dict)
+    """Runs whose files this process writes, trained on a machine without this disk."""
+    _losses: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def hear(self, number: int, stack: StackPlan, message: object) -> list[StackPlan] | None:
         """None while the stack trains on; once it does not, what is left to be done of it."""
@@ -39,54 +55,80 @@ class Tally:
                 self.watcher.say(line)
             case Ended(outcomes):
                 # A machine of its own may know the folders by other names.
-                self._end(
-                    number,
-                    [
-                        replace(outcome, path=job.folder)
-                        for outcome, job in zip(outcomes, stack.jobs, strict=True)
-                    ],
-                )
+                ended = [
+                    (job, replace(outcome, path=job.folder))
+                    for outcome, job in zip(outcomes, stack.jobs, strict=True)
+                ]
+                self.elsewhere += [kept(job) for job, o in ended if o.status == ELSEWHERE]
+                self._end(number, [o for _, o in ended if o.status != ELSEWHERE])
                 return []
-            case OutOfMemory(reason) if len(stack.jobs) > 1:
+            case OutOfMemory(reason) if smaller := stack.smaller():
                 self.watcher.say(
                     f"{len(stack.jobs)} runs do not fit their device: going on with half as "
                     f"many ({reason})"
                 )
                 self.watcher.stack_ended(number, [])
-                return list(stack.halves())
+                return smaller
             case OutOfMemory(reason) | Refused(reason):
-                self._end(number, [failed(job.folder, reason) for job in stack.jobs])
+                self._end(number, self._failed(stack, reason))
                 return []
         return None
 
+    def returned(self) -> list[StackPlan]:
+        """What is left to do of runs that other processes have let go of; ended ones are told."""
+        free = [job for job in self.elsewhere if RunFolder(job.folder).holder() is None]
+        if not free:
+            return []
+        self.elsewhere = [job for job in self.elsewhere if job not in free]
+        ended = [job for job in free if is_finished(job)]
+        if ended:
+            self._end(NOWHERE, [finished_outcome(job.folder) for job in ended])
+        return group_jobs(*unfinished([job for job in free if job not in ended]))
+
     def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
-        """What trained the stack is gone: its runs go on elsewhere, but not for ever."""
-        name = stack.jobs[0].folder.name
-        self._losses[name] = self._losses.get(name, 0) + 1
-        if self._losses[name] > RETRIES:
-            reason = f"what trained it was lost {self._losses[name]} times ({how})"
-            self._end(number, [failed(job.folder, reason) for job in stack.jobs])
+        """What trained the stack is gone: its runs go on elsewhere, but not for ever where they
+        come no further."""
+        name, step = stack.jobs[0].folder.name, saved_step(stack.jobs[0])
+        before, times = self._losses.get(name, (-1, 0))
+        times = times + 1 if step <= before else 1
+        self._losses[name] = (step, times)
+        if times > RETRIES:
+            reason = f"what trained it was lost {times} times ({how})"
+            self._end(number, self._failed(stack, reason))
             return []
         left = numbered(len(stack.jobs), "run")
         self.watcher.say(f"{how}: {left} to go on from the last checkpoint")
         self.watcher.stack_ended(number, [])
         return stack.again()
 
+    def _failed(self, stack: StackPlan, reason: str) -> list[RunOutcome]:
+        return [failed(job, reason, self.held.get(job.folder)) for job in stack.jobs]
+
     def _end(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
         self.outcomes += outcomes
         self.watcher.stack_ended(number, outcomes)
 
 
-def failed(path: Path, reason: str) -> RunOutcome:
-    """The outcome of a run that could not be trained; what it saved before stays."""
-    RunFolder(path).write_status(status="failed", error=reason)
-    step = RunFolder(path).read().get("step") or 0
-    return RunOutcome(path, "failed", step, {}, [f"{reason}."], 0.0)
+def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
+    """The outcome of a run that could not be trained; what it saved before stays.
+
+    Written into its run.json by who holds the run, here if nobody does; a finished run stays
+    what it is.
+    """
+    if held is not None:
+        return fail(held, job.config, reason)
+    try:
+        with RunFolder(job.folder).lock() as folder:
+            return fail(folder, job.config, reason)
+    except (RunBusy, UnusableFile, OSError):
+        return RunOutcome(job.folder, "failed", saved_step(job), {}, [f"{reason}."], 0.0)
 
 
 def standing(job: Job) -> RunOutcome:
-    """How a run stands on disk: its outcome when it has ended, else interrupted."""
+    """How a run stands on disk: its outcome when it has ended, ``running`` while another process
+    has it, else interrupted."""
     run = RunFolder(job.folder)
     if run.run_json.exists() and run.read()["status"] in (*FINISHED, "failed"):
         return finished_outcome(job.folder)
-    return RunOutcome(job.folder, "interrupted", saved_step(job), {}, [], 0.0)
+    status = "running" if run.holder() else "interrupted"
+    return RunOutcome(job.folder, status, saved_step(job), {}, [], 0.0)

@@ -29,10 +29,10 @@ def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
     from wganbench.metrics import allow_features
     from wganbench.training.runs import train_runs
 
-    configs = [job.config for job in stack.jobs]
+    configs, folders = [job.config for job in stack.jobs], [job.folder for job in stack.jobs]
     allow_features(*(config.evaluate.features for config in configs))
     try:
-        return Ended(train_runs(configs, [job.folder for job in stack.jobs], view, device))
+        return Ended(train_runs(configs, folders, view, device, stack.places, several=True))
     except torch.OutOfMemoryError as error:
         message = str(error).splitlines()[0]
     except ConfigError as error:

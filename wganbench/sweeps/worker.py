@@ -19,7 +19,7 @@ from wganbench.sweeps.messages import Message, TellingView
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.training import train_stack
 
-PARENT_CHECK_SECONDS = 1.0
+PARENT_CHECK_SECONDS = 0.25
 
 
 def main(arguments: list[str]) -> None:

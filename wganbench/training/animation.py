@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from wganbench.records.figure import animation, save_png
-from wganbench.records.folder import RunFolder
+from wganbench.records.folder import HeldRun, RunFolder
 
 SECONDS_PER_FRAME = 0.2
 
@@ -19,20 +19,20 @@ def frames(folder: RunFolder) -> list[Path]:
     return sorted((folder.path / "frames").glob("*.png"))
 
 
-def save_frame(folder: RunFolder, step: int, figure: Figure) -> None:
+def save_frame(folder: HeldRun, step: int, figure: Figure) -> None:
     """Keep one frame; a resumed run finds those of its earlier sessions."""
     (folder.path / "frames").mkdir(exist_ok=True)
     save_png(figure, folder.path / "frames" / f"{step:09d}.png")
 
 
-def cut_frames(folder: RunFolder, step: int) -> None:
+def cut_frames(folder: HeldRun, step: int) -> None:
     """Drop the frames after ``step``; all of them at step 0."""
     for frame in frames(folder):
         if not step or int(frame.stem) > step:
             frame.unlink()
 
 
-def save_animation(folder: RunFolder) -> None:
+def save_animation(folder: HeldRun) -> None:
     """Write samples.gif from the frames, if there are any."""
     paths = frames(folder)
     if paths:

@@ -61,7 +61,7 @@ def fitting_cpu(stack: Stack) -> Iterator[None]:
         return
     keep_freed_memory()
     largest = max(p[0].numel() for p in stack.state.critic.values())
-    product = 2 * len(stack.configs) * stack.config.train.batch_size * largest
+    product = 2 * stack.places.size * stack.config.train.batch_size * largest
     if product >= SMALL_PRODUCT or "OMP_NUM_THREADS" in os.environ:
         yield
         return

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wganbench.files import replacing
 from wganbench.records.figure import save_png
-from wganbench.records.folder import RunFolder
+from wganbench.records.folder import HeldRun
 from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
 from wganbench.records.table import Table, read_table
 from wganbench.records.tags import tag_for
@@ -101,7 +101,7 @@ def _draw(
             recorder.events.figure(name, picture, stack.steps_done)
 
 
-def _save_samples(folder: RunFolder, measured: Measurement) -> None:
+def _save_samples(folder: HeldRun, measured: Measurement) -> None:
     """Points as they are; pictures as bytes (n, h, w, c), a quarter of the size and packed."""
     points = {name: measured.points[name].numpy() for name in ("reals", "fakes")}
     with replacing(folder.samples) as file:

@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from wganbench.files import tell_ending
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -40,3 +42,4 @@ class StopRequest:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
+        tell_ending()

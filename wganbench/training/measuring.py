@@ -151,6 +151,6 @@ def _evaluation(stack: Stack, run: int, points: dict[str, Tensor], final: bool) 
 
 def _weights_at_clip(stack: Stack, run: int) -> float:
     """Share of the critic's parameters that lie at plus or minus the clip value."""
-    clip_value = stack.coefficients["clip_value"][run].cpu()
+    clip_value = stack.coefficients["clip_value"][stack.places.own[run]].cpu()
     weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()]).cpu()
     return float((weights.abs() >= clip_value).float().mean())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+ELSEWHERE = "elsewhere"
+"""The status of a run that was left to another process, or has gone on there; never stored."""
+
 
 @dataclass(frozen=True)
 class RunOutcome:

@@ -10,7 +10,7 @@ from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, to_dict
 from wganbench.data.contents import contents_digest
 from wganbench.records.events import EventLog, cut_events
-from wganbench.records.folder import RunFolder, versions
+from wganbench.records.folder import HeldRun, versions
 from wganbench.records.table import MetricsTable, read_table, series
 from wganbench.records.tags import TAGS, column_order, is_pattern
 from wganbench.training.animation import cut_frames
@@ -41,7 +41,7 @@ def columns(stack: Stack) -> list[str]:
 class Recorder:
     """Writes one run's folder. Everything after ``step`` is cut off first: no point twice."""
 
-    def __init__(self, folder: RunFolder, config: RunConfig, tags: list[str], step: int) -> None:
+    def __init__(self, folder: HeldRun, config: RunConfig, tags: list[str], step: int) -> None:
         self.folder, self.config = folder, config
         self.table = MetricsTable(folder.metrics_csv, tags)
         self.table.cut(step if step else -1)
@@ -70,16 +70,12 @@ class Recorder:
             if steps and steps[-1] == table["step"][-1]:
                 self._last_row = (steps[-1], self._last_row[1] | {tag})
 
-    def running(self, device: str) -> None:
-        """Say in run.json that the run is under way."""
+    def running(self, device: str, size: int, place: int) -> None:
+        """Say in run.json that the run is under way, where, and at which place of its stack."""
+        stack = {"size": size, "place": place}
+        identified = identifying(self.config)
         self.folder.write_status(
-            status="running",
-            format=FORMAT,
-            versions=versions(),
-            device=device,
-            config=to_dict(self.config),
-            data_sha256=contents_digest(self.config.data.options),
-            error=None,
+            status="running", device=device, stack=stack, error=None, **identified
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -93,8 +89,14 @@ class Recorder:
             self.events.scalars(step, dict(values))
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint; a diverged run keeps its last finite one."""
+        """Write the checkpoint; a diverged run keeps its last finite one.
+
+        What was recorded until then is on the disk before it: no checkpoint runs ahead.
+        """
         if self.diverged_at < 0:
+            self.folder.must_be_held()
+            if self.events:
+                self.events.flush()
             save_checkpoint(self.folder.checkpoint, checkpoint)
 
     def close(self, status: str, **fields: Any) -> None:
@@ -105,7 +107,7 @@ class Recorder:
         """
         if self.closed:
             return
-        self.folder.write_status(status=status, **fields)
+        self.folder.write_status(status=status, **{"error": None, **fields})
         self.closed = True
         if self.events:
             step, there = self._last_row
@@ -113,6 +115,16 @@ class Recorder:
             self.events.scalars(step, {tag: v for tag, v in final.items() if tag not in there})
             self.events.hparams(hyperparameters(self.config), {}, status)
             self.events.close()
+
+
+def identifying(config: RunConfig) -> dict[str, Any]:
+    """What run.json holds from the beginning: by which version, of what settings and data."""
+    return {
+        "format": FORMAT,
+        "versions": versions(),
+        "config": to_dict(config),
+        "data_sha256": contents_digest(config.data.options),
+    }
 
 
 def hyperparameters(config: RunConfig) -> dict[str, Any]:

@@ -13,18 +13,21 @@ from wganbench.config import ConfigError
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, from_dict
 from wganbench.config.stored import check_contents
+from wganbench.files import UnusableFile
 from wganbench.metrics import check_allowed
 from wganbench.output import guarded
-from wganbench.records.folder import RunBusy, RunFolder
-from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.records.folder import HeldRun, RunBusy, RunFolder, wait_while_ending
+from wganbench.training.checkpoint import CheckpointError
 from wganbench.training.device import fitting_cpu, pick_device, prepare
 from wganbench.training.finish import fail_run, finish_run
+from wganbench.training.grouping import Places, place_of
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.measuring import measure_final
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
+from wganbench.training.taking import Ready, Taken
 
 
 class View(Protocol):
@@ -43,7 +46,8 @@ class View(Protocol):
 def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunOutcome:
     """Train one run, or go on with it, or report it when it is finished.
 
-    Raises ConfigError for a folder that holds another run, is in use, or cannot be used.
+    Waits for a process that was asked to save and end. Raises ConfigError for a folder that
+    holds another run, is in use, or cannot be used.
     """
     return train_runs([config], [folder], view)[0]
 
@@ -79,36 +83,42 @@ def train_runs(
     folders: list[Path],
     view: View | None = None,
     device: str | None = None,
+    places: Places | None = None,
+    several: bool = False,
 ) -> list[RunOutcome]:
     """Train runs of equal static settings and equal step as one stack.
 
-    ``device`` is where, by default what the configuration says. Finished runs are
-    reported as they are. Raises ConfigError as `train_run`.
+    ``device`` is where, by default what the configuration says; ``places`` are the runs' own
+    in the stack. Finished runs are reported as they are. Raises ConfigError as `train_run`;
+    but with ``several`` a run that is in use or cannot be used keeps nothing from the others:
+    its outcome is ``elsewhere`` or ``failed``.
     """
-    held = [RunFolder(folder) for folder in folders]
-    locks = []
+    taken = Taken()
     try:
-        for folder in held:
-            locks.append(folder.lock())
-        for config, folder in zip(configs, held, strict=True):
-            _claim(config, folder)
-        ended = {i: _finished(folder) for i, folder in enumerate(held)}
-        finished = {i: outcome for i, outcome in ended.items() if outcome is not None}
-        left = [i for i in range(len(held)) if i not in finished]
-        if left:
+        if not several:
+            wait_while_ending(map(RunFolder, folders), view.say if view else _unheard)
+        for line in taken.take(configs, folders, _look, several):
+            if view:
+                view.say(line)
+        outcomes = taken.ended
+        if taken.ready:
+            own = [configs[run.number] for run in taken.ready]
             place = pick_device(device or configs[0].device)
-            trained = _train([configs[i] for i in left], [held[i] for i in left], view, place)
-            finished |= dict(zip(left, trained, strict=True))
-        return [finished[i] for i in range(len(held))]
-    except (RunBusy, CheckpointError, OSError) as error:
+            kept = places.of([run.number for run in taken.ready]) if places else None
+            trained = _train(own, taken.ready, view, place, kept)
+            outcomes |= {run.number: o for run, o in zip(taken.ready, trained, strict=True)}
+        return [outcomes[i] for i in range(len(folders))]
+    except (RunBusy, CheckpointError, UnusableFile, OSError) as error:
         raise ConfigError(str(error)) from error
     finally:
-        for lock in locks:
-            lock.release()
+        taken.release()
 
 
-def _claim(config: RunConfig, folder: RunFolder) -> None:
-    """Make a locked folder ready: emptied with overwrite, else its run must be this one."""
+def _look(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
+    """Make a held folder ready: emptied with overwrite, else its run must be this one.
+
+    The outcome of a run that has ended, None where something is left to do.
+    """
     if config.overwrite:
         folder.empty()
     elif folder.run_json.exists() and identity(stored_config(folder.path)) != identity(config):
@@ -118,6 +128,7 @@ def _claim(config: RunConfig, folder: RunFolder) -> None:
         )
     if folder.run_json.exists():
         check_contents(folder.path, config)
+    return _finished(folder)
 
 
 def _finished(folder: RunFolder) -> RunOutcome | None:
@@ -142,25 +153,29 @@ def finished_outcome(path: Path) -> RunOutcome:
 
 def _train(
     configs: list[RunConfig],
-    folders: list[RunFolder],
+    runs: list[Ready],
     view: View | None,
     device: torch.device,
+    places: Places | None,
 ) -> list[RunOutcome]:
     config, view = configs[0], guarded(view)
     check_allowed(config.evaluate.features)
     prepare(config, device)
+    places, notes = _places(runs, device, places)
     try:
-        stack = Stack(configs, device)
+        stack = Stack(configs, device, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    seconds, notes = _restore(stack, folders)
+    seconds = _restore(stack, runs)
+    notes += [run.lost for run in runs if run.lost]
+    folders = [run.folder for run in runs]
     tags = columns(stack)
     recorders = [
         Recorder(folder, own, tags, stack.steps_done)
         for folder, own in zip(folders, configs, strict=True)
     ]
-    for recorder in recorders:
-        recorder.running(describe_device(device))
+    for recorder, place in zip(recorders, stack.places.own, strict=True):
+        recorder.running(describe_device(device), stack.places.size, place)
     if view:
         view.start(config.train.steps, stack.steps_done)
         for note in notes:
@@ -188,6 +203,10 @@ def _train(
             view.stop()
 
 
+def _unheard(line: str) -> None:
+    """Nobody is told."""
+
+
 def _silent(step: int, values: Any) -> None:
     """No progress is shown."""
 
@@ -197,22 +216,47 @@ def describe_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-def _restore(stack: Stack, folders: list[RunFolder]) -> tuple[float, list[str]]:
-    """Load the checkpoints, if there are any; all runs must stand at the same step."""
-    seconds, notes, steps = 0.0, [], set()
-    for run, folder in enumerate(folders):
-        checkpoint, lost = newest_checkpoint(folder.checkpoint)
-        steps.add(checkpoint.step if checkpoint else 0)
-        if lost:
-            notes.append(lost)
+def _places(
+    runs: list[Ready], device: torch.device, wanted: Places | None
+) -> tuple[Places, list[str]]:
+    """The places of runs in their stack, and a line where numbers may come to differ for it.
+
+    A run alone goes on at the place where it began, on a device of the same kind.
+    """
+    before = [place_of(run.folder) for run in runs]
+    same_kind = all(_kind(run.folder) in (None, device.type) for run in runs)
+    if wanted is None and len(runs) == 1:
+        wanted = before[0]
+    places = wanted if wanted and same_kind else Places.all_of(len(runs))
+    moved = sum(
+        run.step > 0 and known is not None and known != Places(places.size, (own,))
+        for run, known, own in zip(runs, before, places.own, strict=True)
+    )
+    if not moved:
+        return places, []
+    return places, [
+        f"{moved} of {len(runs)} runs go on in another stack than they began in: their last "
+        "digits may differ from those of undisturbed runs"
+    ]
+
+
+def _kind(folder: RunFolder) -> str | None:
+    """``cpu`` or ``cuda``: what a run was trained on last; None where it never was."""
+    device = folder.read().get("device") if folder.run_json.exists() else None
+    return device and ("cpu" if device == "cpu" else "cuda")
+
+
+def _restore(stack: Stack, runs: list[Ready]) -> float:
+    """Load the checkpoints, if there are any; seconds of training so far."""
+    seconds = 0.0
+    for number, run in enumerate(runs):
+        if run.lost:
             # Else the next save would keep it in the place of the one that is whole.
-            folder.checkpoint.unlink()
-        if checkpoint:
-            stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
-            seconds = max(seconds, checkpoint.seconds)
-    if len(steps) > 1:
-        raise ConfigError(f"runs of one stack stand at different steps: {sorted(steps)}")
-    return seconds, notes
+            run.folder.checkpoint.unlink()
+        if run.checkpoint:
+            stack.load_run_state(number, run.checkpoint.step, run.checkpoint.tensors)
+            seconds = max(seconds, run.checkpoint.seconds)
+    return seconds
 
 
 def _finish(

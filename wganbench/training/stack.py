@@ -4,6 +4,10 @@ Parameters, optimizer moments, batches and coefficients carry a leading axis of 
 runs; `torch.func.vmap` lifts the one-run functions of `step.py` over it. One run is
 a stack of R = 1. Runs share a stack when their static settings are equal; their
 rates, coefficients and seeds may differ.
+
+How an exponential rounds may depend on R and on a run's place: the rest of a vector is
+computed by other instructions. So a run goes on at its place in a stack of the same size,
+in which copies stand for runs that are elsewhere; nothing outside this module sees them.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
 from wganbench.training.compilation import compiled, wants_compilation
-from wganbench.training.grouping import static_settings
+from wganbench.training.grouping import Places, static_settings
 from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
@@ -40,15 +44,20 @@ Noted = tuple[list[str], Tensor]
 class Stack:
     """R runs with equal static settings, trained as one program.
 
-    Raises ValueError when the static settings differ or a penalised critic would have
-    batch norm.
+    ``places`` are those of the given runs, by default all of as many. Raises ValueError
+    when the static settings differ or a penalised critic would have batch norm.
     """
 
-    def __init__(self, configs: list[RunConfig], device: torch.device) -> None:
+    def __init__(
+        self, configs: list[RunConfig], device: torch.device, places: Places | None = None
+    ) -> None:
         config = configs[0]
         if any(static_settings(other) != static_settings(config) for other in configs):
             raise ValueError("runs of one stack share every setting but seed, rates, coefficients")
         self.configs, self.config, self.device = configs, config, device
+        self.places = places or Places.all_of(len(configs))
+        own = dict(zip(self.places.own, configs, strict=True))
+        self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = build(config.data.kind, config.data.options)
         self.algorithm = self._algorithm(config.precision)
         self.exact_algorithm = self._algorithm("fp32")
@@ -60,11 +69,11 @@ class Stack:
                 "batch norm mixes points: set network.critic_normalization to layer or none"
             )
         self.coefficients = {
-            name: self._traced([c.loss.coefficients[name] for c in configs])
+            name: self._traced([c.loss.coefficients[name] for c in self._everywhere])
             for name in recipe.coefficients
         }
-        self.critic_lr = self._traced([c.train.critic_lr for c in configs])
-        self.generator_lr = self._traced([c.train.generator_lr for c in configs])
+        self.critic_lr = self._traced([c.train.critic_lr for c in self._everywhere])
+        self.generator_lr = self._traced([c.train.generator_lr for c in self._everywhere])
         self.state = self._initial_state()
         if device.type == "cuda":
             # CUDA graphs replay at fixed addresses: these tensors are updated in place.
@@ -96,7 +105,7 @@ class Stack:
                 initial_parameters(
                     network, pair.initialization, stream_generator(c.seed, stream, 0)
                 )
-                for c in self.configs
+                for c in self._everywhere
             ]
             return {k: torch.stack([run[k] for run in runs]).to(self.device) for k in runs[0]}
 
@@ -104,7 +113,6 @@ class Stack:
         generator = start(pair.generator, "weights_generator")
         averaging = self.config.train.average_decay > 0
         optimizer = self.config.train.optimizer
-        runs = len(self.configs)
         return State(
             critic=critic,
             generator=generator,
@@ -113,7 +121,7 @@ class Stack:
             generator_moments=initial_moments(optimizer, generator),
             step=torch.zeros((), dtype=torch.float32, device=self.device),
             critic_step=torch.zeros((), dtype=torch.float32, device=self.device),
-            diverged_at=torch.full((runs,), -1, dtype=torch.int64, device=self.device),
+            diverged_at=torch.full((self.places.size,), -1, dtype=torch.int64, device=self.device),
         )
 
     # The two programs: one critic step and one generator step of all runs.
@@ -204,7 +212,7 @@ class Stack:
             "critic": lambda: self._critic_program(state, *batch),
             "generator": lambda: self._generator_program(state, z),
         }
-        key = json.dumps([static_settings(self.config), len(self.configs)], sort_keys=True)
+        key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
         with torch.no_grad():
             in_turns(programs, key, cache_folder())
 
@@ -234,7 +242,7 @@ class Stack:
             size = self.config.train.batch_size
             runs = [
                 draw_block(self._draws(r)[stream], c.seed, stream, block, size, self.device)
-                for r, c in enumerate(self.configs)
+                for r, c in enumerate(self._everywhere)
             ]
             held = (block, torch.stack(runs, dim=1))
             self._blocks[stream] = held
@@ -259,12 +267,12 @@ class Stack:
         if not tables:
             return [{} for _ in self.configs]
         rows = torch.cat(tables, dim=1).tolist()
-        return [dict(zip(tags, row, strict=True)) for row in rows]
+        return [dict(zip(tags, rows[place], strict=True)) for place in self.places.own]
 
     def diverged_at(self) -> list[int]:
         """First non-finite step of each run, -1 where there is none."""
         steps: list[int] = self.state.diverged_at.tolist()
-        return steps
+        return [steps[place] for place in self.places.own]
 
     def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
         """Point-by-point measurements of each run at this step, on the CPU.
@@ -277,7 +285,7 @@ class Stack:
         def draws(stream: str, kind: str) -> Tensor:
             generators = [
                 stream_generator(c.seed, f"{stream}/{draw}", self.steps_done, self.device)
-                for c in self.configs
+                for c in self._everywhere
             ]
             return torch.stack([self._draws(r)[kind](n, g) for r, g in enumerate(generators)])
 
@@ -296,26 +304,28 @@ class Stack:
         points = {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
         points |= {"reals": reals, "eps": eps}
         on_cpu = {name: values.cpu() for name, values in points.items()}
-        return [
-            {name: values[r] for name, values in on_cpu.items()} for r in range(len(self.configs))
-        ]
+        return [{name: v[place] for name, v in on_cpu.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
         """A copy of one run's parameters: ``critic``, ``generator`` or ``average``."""
-        return {k: p[run].detach().clone() for k, p in getattr(self.state, network).items()}
+        place = self.places.own[run]
+        return {k: p[place].detach().clone() for k, p in getattr(self.state, network).items()}
 
     # Saving and restoring.
     def run_state(self, run: int) -> dict[str, Tensor]:
         """One run's tensors on the CPU, cut out of the stack; what a checkpoint holds."""
-        return {k: p[run].detach().cpu().clone() for k, p in self.state.tensors().items()}
+        place = self.places.own[run]
+        return {k: p[place].detach().cpu().clone() for k, p in self.state.tensors().items()}
 
     def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
         """The inverse of `run_state`. Raises ValueError when the tensors do not fit."""
         own = self.state.tensors()
         if {k: p.shape[1:] for k, p in own.items()} != {k: p.shape for k, p in tensors.items()}:
             raise ValueError("the saved tensors are those of another network or optimizer")
-        for name, tensor in own.items():
-            tensor[run].copy_(tensors[name])
+        copies = set(range(self.places.size)) - set(self.places.own) if run == 0 else set()
+        for place in {self.places.own[run], *copies}:
+            for name, tensor in own.items():
+                tensor[place].copy_(tensors[name])
         self.steps_done = step
         self.state.step.fill_(step)
         self.state.critic_step.fill_(critic_steps_before(step, self.config))

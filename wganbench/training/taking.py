@@ -1,0 +1,121 @@
+"""Runs taken by this process: locked, theirs to train, and from which step they go on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wganbench.config.identity import identity
+from wganbench.config.schema import RunConfig, from_dict
+from wganbench.errors import ConfigError
+from wganbench.records.folder import HeldRun, RunBusy, RunFolder
+from wganbench.training.checkpoint import Checkpoint, CheckpointError, newest_checkpoint
+from wganbench.training.outcome import ELSEWHERE, RunOutcome
+from wganbench.training.recorder import FINISHED, identifying
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A held run with something left to do; its checkpoint, and a line where one was lost."""
+
+    number: int
+    folder: HeldRun
+    checkpoint: Checkpoint | None
+    lost: str | None
+
+    @property
+    def step(self) -> int:
+        return self.checkpoint.step if self.checkpoint else 0
+
+
+Look = Callable[[RunConfig, HeldRun], RunOutcome | None]
+"""Makes a held folder ready for its run: its outcome where it has ended."""
+
+
+@dataclass
+class Taken:
+    """Runs of a stack: those to train, all at one step, and how the others stand, by number."""
+
+    ready: list[Ready] = field(default_factory=list)
+    ended: dict[int, RunOutcome] = field(default_factory=dict)
+    _held: list[HeldRun] = field(default_factory=list)
+
+    def take(
+        self, configs: Sequence[RunConfig], folders: Sequence[Path], look: Look, several: bool
+    ) -> list[str]:
+        """Take what can be taken; lines about what is in use.
+
+        With ``several`` a run that is in use, has gone on elsewhere or cannot be used is left
+        out; else it ends all. Raises ConfigError, RunBusy, CheckpointError, OSError.
+        """
+        lines: list[str] = []
+        for number, path in enumerate(folders):
+            try:
+                self._held.append(RunFolder(path).lock())
+            except RunBusy as error:
+                if not several:
+                    raise
+                lines.append(f"{path.name} is in use by {error.holder}: left to it")
+                self.ended[number] = left(path)
+                continue
+            try:
+                self._look_at(number, configs[number], self._held[-1], look)
+            except (ConfigError, CheckpointError) as error:
+                if not several:
+                    raise
+                self.ended[number] = fail(self._held[-1], configs[number], str(error))
+        self._keep_one_step(several)
+        return lines
+
+    def _look_at(self, number: int, config: RunConfig, folder: HeldRun, look: Look) -> None:
+        outcome = look(config, folder)
+        if outcome is not None:
+            self.ended[number] = outcome
+        else:
+            self.ready.append(Ready(number, folder, *newest_checkpoint(folder.checkpoint)))
+
+    def _keep_one_step(self, several: bool) -> None:
+        """A stack has one step: those that another process has trained since are left out."""
+        steps = Counter(run.step for run in self.ready)
+        if len(steps) < 2:
+            return
+        if not several:
+            raise ConfigError(f"runs of one stack stand at different steps: {sorted(steps)}")
+        ((step, _),) = steps.most_common(1)
+        for run in self.ready:
+            if run.step != step:
+                self.ended[run.number] = left(run.folder.path)
+        self.ready = [run for run in self.ready if run.step == step]
+
+    def release(self) -> None:
+        for folder in self._held:
+            folder.release()
+
+
+def left(path: Path) -> RunOutcome:
+    """The outcome of a run that is another process's."""
+    return RunOutcome(path, ELSEWHERE, 0, {}, [], 0.0)
+
+
+def fail(folder: HeldRun, config: RunConfig, reason: str) -> RunOutcome:
+    """The outcome of a run that could not be trained; what it saved before stays.
+
+    A finished run, and one that is not this one, stay as they are; only the outcome tells.
+    """
+    step = 0
+    with contextlib.suppress(OSError, ValueError):
+        begun = folder.run_json.exists()
+        known = folder.read() if begun else {}
+        step = known.get("step") or 0
+        if not begun:
+            folder.write_status(status="failed", error=reason, **identifying(config))
+        elif known["status"] not in FINISHED and _is_of(known.get("config"), config):
+            folder.write_status(status="failed", error=reason)
+    return RunOutcome(folder.path, "failed", step, {}, [f"{reason}."], 0.0)
+
+
+def _is_of(stored: object, config: RunConfig) -> bool:
+    return isinstance(stored, dict) and identity(from_dict(stored)) == identity(config)
