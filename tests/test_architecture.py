@@ -29,7 +29,7 @@ FOUNDATION = {"registry", "presets", "errors", "files"}
 MIDDLE = {"losses", "networks", "data", "metrics", "records"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "registry": set(),
     "presets": {"registry"},
     "losses": {"registry", "errors"},

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,11 @@ from types import TracebackType
 from typing import Any, BinaryIO
 from uuid import uuid4
 
+from wganbench.errors import ConfigError
+
 TEMPORARY = ".tmp-"
+LEFTOVER = re.compile(r"\.tmp-[0-9a-f]{32}")
+"""How a temporary file of ours is called."""
 
 RECORD_BYTES = 64 * 2**20
 """The largest run.json or metrics.csv that is read: a thousand times what a long run writes."""
@@ -65,9 +71,18 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left in a folder that is ours alone."""
+    """Delete temporary files that a killed process left in a folder; what is not ours stays."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
+        if LEFTOVER.fullmatch(leftover.name) and is_plain_file(leftover):
+            leftover.unlink(missing_ok=True)
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a regular file of this very name: no link, folder, FIFO or device."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
@@ -157,7 +172,7 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 
 # Names and files that may be a stranger's.
-class UnusableFile(ValueError):
+class UnusableFile(ConfigError):
     """A file that is not what it should be: a link, no regular file, too large, no JSON."""
 
 
@@ -232,7 +247,10 @@ def read_json(path: Path, limit: int = RECORD_BYTES) -> dict[str, Any]:
     """
     try:
         content = json.loads(
-            read_regular(path, limit).decode(), parse_constant=_refuse, parse_int=_bounded
+            read_regular(path, limit).decode(),
+            parse_constant=_refuse,
+            parse_int=_bounded,
+            parse_float=_finite,
         )
         _check_depth(content)
     except UnusableFile:
@@ -254,6 +272,12 @@ def _bounded(digits: str) -> int:
     if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
         raise ValueError(f"a whole number of {len(digits.lstrip('-'))} digits is out of range")
     return int(digits)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return number
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:

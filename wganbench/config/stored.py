@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.identity import identity, run_folder
-from wganbench.config.schema import RunConfig
+from wganbench.config.schema import RunConfig, from_dict
 from wganbench.data.contents import contents_digest
 from wganbench.errors import ConfigError
+from wganbench.files import inside
 from wganbench.records.folder import RunBusy, RunFolder
+
+HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
+"""Hydra writes them into a run's folder, through whatever link stands there."""
 
 
 def check_folder(config: RunConfig, read: Callable[[Path], RunConfig]) -> None:
@@ -22,6 +26,8 @@ def check_folder(config: RunConfig, read: Callable[[Path], RunConfig]) -> None:
     """
     folder = run_folder(config)
     check_writable(folder)
+    for name in HYDRAS_FILES:
+        inside(folder, name)
     if not (folder / "run.json").exists():
         return
     try:
@@ -41,6 +47,18 @@ def check_folder(config: RunConfig, read: Callable[[Path], RunConfig]) -> None:
             "--overwrite starts the run afresh"
         )
     check_contents(folder, config)
+
+
+def stored_values(values: dict[str, Any]) -> RunConfig:
+    """The configuration that a file holds, typed and checked; from there nothing is fetched.
+
+    Downloads go to a folder that the file names, and it may be a stranger's.
+    Raises ConfigError.
+    """
+    config = from_dict(values)
+    if "download" in config.data.options:
+        config.data.options["download"] = False
+    return config
 
 
 def check_contents(folder: Path, config: RunConfig) -> None:

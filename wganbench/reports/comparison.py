@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, shortened
 from wganbench.records.tags import tag_for
 from wganbench.reports.budgets import At, budget_reached, value_at
 from wganbench.reports.groups import Group, group_runs
-from wganbench.reports.records import RunRecord
+from wganbench.reports.records import RunRecord, Runs
 from wganbench.reports.statistics import (
     Estimate,
     holm,
@@ -35,6 +35,10 @@ DEFAULT_METRICS = (
     "modes/kl",
     "fidelity/fid",
 )
+
+
+NAMED = 2
+"""Folders that a note names; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,19 @@ def compare(
     )
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     duels = make_duels(rows, chosen)
-    notes = tuple(make_notes(rows, chosen, mixed, missing, at))
+    notes = (*left_out(runs), *make_notes(rows, chosen, mixed, missing, at))
     return Comparison(tuple(rows), chosen, tuple(duels), at, tuple(mixed), notes, tuple(paths))
+
+
+def left_out(runs: Sequence[RunRecord]) -> list[str]:
+    """What could not be read, counted and named, in a line."""
+    reasons = runs.unreadable if isinstance(runs, Runs) else ()
+    if not reasons:
+        return []
+    named = "; ".join(shortened(reason, 150) for reason in reasons[:NAMED])
+    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    count = f"{len(reasons)} runs are" if len(reasons) > 1 else "1 run is"
+    return [f"{count} left out, unreadable: {named}{more}"]
 
 
 def make_row(group: Group, metrics: Sequence[str], at: At | None) -> Row:

@@ -78,13 +78,13 @@ class Tally:
 def failed(path: Path, reason: str) -> RunOutcome:
     """The outcome of a run that could not be trained; what it saved before stays."""
     RunFolder(path).write_status(status="failed", error=reason)
-    step = RunFolder(path).read().get("step") or 0
+    step = RunFolder(path).stored().step or 0
     return RunOutcome(path, "failed", step, {}, [f"{reason}."], 0.0)
 
 
 def standing(job: Job) -> RunOutcome:
     """How a run stands on disk: its outcome when it has ended, else interrupted."""
     run = RunFolder(job.folder)
-    if run.run_json.exists() and run.read()["status"] in (*FINISHED, "failed"):
+    if run.run_json.exists() and run.stored().status in (*FINISHED, "failed"):
         return finished_outcome(job.folder)
     return RunOutcome(job.folder, "interrupted", saved_step(job), {}, [], 0.0)

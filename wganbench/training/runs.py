@@ -11,11 +11,11 @@ import torch
 
 from wganbench.config import ConfigError
 from wganbench.config.identity import identity
-from wganbench.config.schema import RunConfig, from_dict
-from wganbench.config.stored import check_contents
+from wganbench.config.schema import RunConfig
+from wganbench.config.stored import check_contents, stored_values
 from wganbench.metrics import check_allowed
 from wganbench.records.folder import RunBusy, RunFolder
-from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.training.checkpoint import Checkpoint, newest_checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare
 from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.interrupt import StopRequest
@@ -61,16 +61,16 @@ def stored_config(path: Path) -> RunConfig:
     Raises ConfigError when it cannot be used.
     """
     try:
-        stored = RunFolder(path).read()
-    except (FileNotFoundError, ValueError) as error:
+        stored = RunFolder(path).stored()
+    except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
-    if stored.get("format") != FORMAT or not isinstance(stored.get("config"), dict):
-        writer = (stored.get("versions") or {}).get("wganbench", "unknown")
+    if stored.format != FORMAT or stored.config is None:
+        writer = (stored.versions or {}).get("wganbench", "unknown")
         raise ConfigError(
             f"{path} was written by another version of wganbench ({writer}): read it with "
             "that version, or start afresh with --overwrite"
         )
-    return dataclasses.replace(from_dict(stored["config"]), overwrite=False)
+    return dataclasses.replace(stored_values(stored.config), overwrite=False)
 
 
 def train_runs(
@@ -99,7 +99,7 @@ def train_runs(
             trained = _train([configs[i] for i in left], [held[i] for i in left], view, place)
             finished |= dict(zip(left, trained, strict=True))
         return [finished[i] for i in range(len(held))]
-    except (RunBusy, CheckpointError, OSError) as error:
+    except (RunBusy, OSError) as error:
         raise ConfigError(str(error)) from error
     finally:
         for lock in locks:
@@ -121,21 +121,21 @@ def _claim(config: RunConfig, folder: RunFolder) -> None:
 
 def _finished(folder: RunFolder) -> RunOutcome | None:
     """The outcome of a run that has ended; None when there is something left to do."""
-    if not folder.run_json.exists() or folder.read()["status"] not in FINISHED:
+    if not folder.run_json.exists() or folder.stored().status not in FINISHED:
         return None
     return finished_outcome(folder.path)
 
 
 def finished_outcome(path: Path) -> RunOutcome:
     """How the run in a folder ended, as its run.json tells."""
-    stored = RunFolder(path).read()
+    stored = RunFolder(path).stored()
     return RunOutcome(
         path,
-        stored["status"],
-        stored["step"] or 0,
-        stored["metrics"] or {},
-        stored.get("verdict") or ([f"{stored['error']}."] if stored.get("error") else []),
-        stored["seconds"] or 0.0,
+        stored.status or "failed",
+        stored.step or 0,
+        stored.final,
+        stored.verdict or ([f"{stored.error}."] if stored.error else []),
+        stored.seconds or 0.0,
     )
 
 
@@ -207,11 +207,21 @@ def _restore(stack: Stack, folders: list[RunFolder]) -> tuple[float, list[str]]:
             # Else the next save would keep it in the place of the one that is whole.
             folder.checkpoint.unlink()
         if checkpoint:
-            stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
+            restore_run(stack, run, folder, checkpoint)
             seconds = max(seconds, checkpoint.seconds)
     if len(steps) > 1:
         raise ConfigError(f"runs of one stack stand at different steps: {sorted(steps)}")
     return seconds, notes
+
+
+def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoint) -> None:
+    """Give a run of a stack the state that its folder holds. Raises ConfigError."""
+    try:
+        stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the checkpoint in {folder.path} does not fit its run.json: {error}"
+        ) from error
 
 
 def _finish(
