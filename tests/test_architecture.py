@@ -30,7 +30,7 @@ MIDDLE = {"losses", "networks", "data", "metrics", "records"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "bounds": {"errors"},
-    "files": set(),
+    "files": {"errors"},
     "output": {"errors"},
     "registry": {"errors"},
     "presets": {"registry"},

@@ -133,7 +133,7 @@ def test_files_travel_as_they_change_and_never_outside_their_folder(tmp_path: Pa
     (there / "frames" / "1.png").unlink()
     put(here, changes.all())
     assert not (here / "frames" / "1.png").exists() and (here / "metrics.csv").exists()
-    with pytest.raises(ValueError, match="not inside"):
+    with pytest.raises(ValueError, match="does not name a file inside"):
         put(here, {"../stray": b"x"})
 
 

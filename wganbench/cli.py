@@ -180,6 +180,7 @@ def compare(
     wganbench compare outputs/ring8 --baseline bce       every group with this one only
     """
     from wganbench.comparison_view import print_comparison, print_files
+    from wganbench.files import inside
     from wganbench.reports.budgets import parse_at
     from wganbench.reports.comparison import compare as compare_runs
     from wganbench.reports.files import write_all
@@ -195,7 +196,7 @@ def compare(
         [str(path) for path in paths],
         baseline,
     )
-    folder = out or paths[0] / "comparison"
+    folder = out or inside(paths[0], "comparison")
     print_comparison(comparison)
     print_files(write_all(comparison, folder, animate))
 
@@ -212,11 +213,12 @@ def sample(
     "fakes", pictures as bytes (n, h, w, c). Pictures only: .png, one grid; without a suffix,
     a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
     """
+    from wganbench.files import inside
     from wganbench.training.runs import stored_config
     from wganbench.training.sampling import sample_run
 
     count = n or stored_config(run).evaluate.final_n
-    print(sample_run(run, count, out or str(run / "generated.npy")))
+    print(sample_run(run, count, out or str(inside(run, "generated.npy"))))
 
 
 @app.command()

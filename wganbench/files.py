@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import re
 import socket
@@ -22,8 +23,9 @@ from types import TracebackType
 from typing import Any, BinaryIO
 from uuid import uuid4
 
-TEMPORARY = ".tmp-"
+from wganbench.errors import ConfigError
 
+TEMPORARY = ".tmp-"
 LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}")
 """Our own names: the process that writes the file, its machine, and something random."""
 
@@ -116,6 +118,14 @@ def _is_alive(pid: int) -> bool:
     except (OSError, OverflowError):  # another user's
         return True
     return True
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a regular file of this very name: no link, folder, FIFO or device."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
@@ -270,7 +280,7 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 
 # Names and files that may be a stranger's.
-class UnusableFile(ValueError):
+class UnusableFile(ConfigError):
     """A file that is not what it should be: a link, no regular file, too large, no JSON."""
 
 
@@ -345,7 +355,10 @@ def read_json(path: Path, limit: int = RECORD_BYTES) -> dict[str, Any]:
     """
     try:
         content = json.loads(
-            read_regular(path, limit).decode(), parse_constant=_refuse, parse_int=_bounded
+            read_regular(path, limit).decode(),
+            parse_constant=_refuse,
+            parse_int=_bounded,
+            parse_float=_finite,
         )
         _check_depth(content)
     except UnusableFile:
@@ -367,6 +380,12 @@ def _bounded(digits: str) -> int:
     if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
         raise ValueError(f"a whole number of {len(digits.lstrip('-'))} digits is out of range")
     return int(digits)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is out of range")
+    return number
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.identity import identity, run_folder
-from wganbench.config.schema import RunConfig
+from wganbench.config.schema import RunConfig, from_dict
 from wganbench.data.contents import contents_digest
 from wganbench.errors import ConfigError
-from wganbench.files import UnusableFile
+from wganbench.files import UnusableFile, inside
 from wganbench.records.folder import RunFolder, wait_while_ending
+
+HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
+"""Hydra writes them into a run's folder, through whatever link stands there."""
 
 
 def check_folder(
@@ -29,6 +32,8 @@ def check_folder(
     """
     folder = run_folder(config)
     check_writable(folder)
+    for name in HYDRAS_FILES:
+        inside(folder, name)
     if not (folder / "run.json").exists():
         return
     run = RunFolder(folder)
@@ -52,6 +57,18 @@ def check_folder(
             "--overwrite starts the run afresh"
         )
     check_contents(folder, config)
+
+
+def stored_values(values: dict[str, Any]) -> RunConfig:
+    """The configuration that a file holds, typed and checked; from there nothing is fetched.
+
+    Downloads go to a folder that the file names, and it may be a stranger's.
+    Raises ConfigError.
+    """
+    config = from_dict(values)
+    if "download" in config.data.options:
+        config.data.options["download"] = False
+    return config
 
 
 def check_contents(folder: Path, config: RunConfig) -> None:

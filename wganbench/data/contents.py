@@ -20,9 +20,11 @@ def contents_digest(options: Mapping[str, Any]) -> str | None:
     if "path" not in options:
         return None
     path = Path(str(options["path"])).expanduser()
+    if not (path.is_file() or path.is_dir()):  # a device would never end
+        return None
     try:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        states = [(file, file.stat()) for file in files if not file.is_dir()]
+        states = [(file, file.stat()) for file in files if file.is_file()]
         return _read(path, tuple((file, s.st_mtime_ns, s.st_size) for file, s in states))
     except OSError:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from tensorboard.backend.event_processing import (  # type: ignore[import-untyped, unused-ignore]
     event_file_loader,
 )
@@ -19,7 +20,7 @@ from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-
     record_writer,
 )
 
-from wganbench.files import replacing
+from wganbench.files import is_plain_file, replacing
 
 PREFIX = "events.out.tfevents."
 SESSION_END = metadata.SESSION_END_INFO_TAG
@@ -49,8 +50,8 @@ def cut_events(path: str | Path, step: int) -> None:
 
 
 def event_files(folder: Path) -> list[Path]:
-    """Event files in the order in which TensorBoard reads them."""
-    return sorted(folder.glob(f"{PREFIX}*"))
+    """Event files in the order in which TensorBoard reads them; links and devices are none."""
+    return sorted(file for file in folder.glob(f"{PREFIX}*") if is_plain_file(file))
 
 
 def wait_for_a_later_name(folder: Path) -> None:
@@ -82,7 +83,10 @@ def _second(file: Path) -> int:
 
 def _read(file: Path) -> Iterable[Any]:
     for record in event_file_loader.RawEventFileLoader(str(file)).Load():
-        yield event_pb2.Event.FromString(record)
+        try:
+            yield event_pb2.Event.FromString(record)
+        except DecodeError:  # whole, but no event of TensorBoard's
+            continue
 
 
 def _once(events: Iterable[Any]) -> list[Any]:

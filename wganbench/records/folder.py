@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -17,16 +18,18 @@ from wganbench.files import (
     RunLock,
     explained,
     holder_of,
+    inside,
+    is_plain_file,
     remove_leftovers,
     write_atomic,
 )
+from wganbench.records.stored_run import STATUSES, StoredRun, read_content, stored_run
 
 __all__ = [
-    "KEYS", "STATUSES", "HeldRun", "RunBusy", "RunFolder", "read_run", "strict_json", "versions",
-    "wait_while_ending",
+    "KEYS", "STATUSES", "HeldRun", "RunBusy", "RunFolder", "StoredRun", "read_run", "stored_run",
+    "strict_json", "versions", "wait_while_ending",
 ]  # fmt: skip
 
-STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 KEYS = (
     "status", "step", "metrics", "seconds", "steps_per_second", "versions", "device", "config",
 )  # fmt: skip
@@ -36,8 +39,19 @@ PAUSE_SECONDS = 0.1
 PACKAGES = ("wganbench", "torch", "hydra-core", "numpy")
 
 
+OWN = re.compile(
+    r"run\.json|metrics\.csv|checkpoint(\.previous|\.spare)?\.pt|samples\.(npz|gif)|generated\.npy"
+    r"|(figure|interpolation|classes|neighbours)\.png|events\.out\.tfevents\..*|\.tmp-[0-9a-f]{32}"
+)
+"""The names of the files that a run leaves in its folder; whatever else lies there is not ours."""
+
+
 class RunFolder:
-    """The paths and the status of one run, to read; `lock` gives what can write."""
+    """The paths and the status of one run, to read; `lock` gives what can write.
+
+    A folder may be a stranger's: a path is given only where no link stands in its place.
+    Else the property raises UnusableFile.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -45,31 +59,41 @@ class RunFolder:
     @property
     def run_json(self) -> Path:
         """Status, final metrics and configuration."""
-        return self.path / "run.json"
+        return inside(self.path, "run.json")
 
     @property
     def metrics_csv(self) -> Path:
         """One row a logged step."""
-        return self.path / "metrics.csv"
+        return inside(self.path, "metrics.csv")
 
     @property
     def checkpoint(self) -> Path:
         """All that is needed to go on."""
-        return self.path / "checkpoint.pt"
+        return inside(self.path, "checkpoint.pt")
 
     @property
     def samples(self) -> Path:
         """Reals and fakes of the final evaluation."""
-        return self.path / "samples.npz"
+        return inside(self.path, "samples.npz")
 
     @property
     def figure(self) -> Path:
         """The run at a glance."""
-        return self.path / "figure.png"
+        return inside(self.path, "figure.png")
+
+    @property
+    def animation(self) -> Path:
+        """The samples through training."""
+        return inside(self.path, "samples.gif")
+
+    @property
+    def frames(self) -> Path:
+        """A folder of the animation's frames."""
+        return inside(self.path, "frames")
 
     def picture(self, name: str) -> Path:
         """A further figure of an image run: interpolation, classes or neighbours."""
-        return self.path / f"{name}.png"
+        return inside(self.path, f"{name}.png")
 
     def create(self) -> RunFolder:
         """Make the folder and its parents; raises OSError where that cannot be done."""
@@ -89,6 +113,10 @@ class RunFolder:
     def holder(self) -> RunBusy | None:
         """Who holds the run now; None where nobody does. Writes nothing."""
         return holder_of(self.path / LOCK)
+
+    def stored(self) -> StoredRun:
+        """run.json as fields; see `stored_run`."""
+        return stored_run(self.path)
 
     def read(self) -> dict[str, Any]:
         """run.json as a dictionary; see `read_run`."""
@@ -126,10 +154,10 @@ class HeldRun(RunFolder):
             raise RuntimeError(f"{self.path} is written by a process that does not hold it")
 
     def empty(self) -> None:
-        """Remove the files of an earlier run. The lock stays, and what Hydra wrote."""
+        """Remove the files of an earlier run, by their names; the user's own stay."""
         self.must_be_held()
         for path in self.path.glob("*"):
-            if path.is_file() and path.name != LOCK:
+            if OWN.fullmatch(path.name) and (path.is_symlink() or is_plain_file(path)):
                 path.unlink()
 
     def write_status(self, **fields: Any) -> None:
@@ -165,21 +193,13 @@ def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """run.json of a run's folder (or the file itself) as a dictionary.
+    """run.json of a run's folder (or the file itself) as a dictionary with all of `KEYS`.
 
-    Raises FileNotFoundError when there is none, ValueError when it is not strict JSON.
+    Its fields are of the types of `StoredRun`. Raises FileNotFoundError when there is none,
+    UnusableFile when it cannot be a run's.
     """
-    file = Path(path)
-    file = file / "run.json" if file.is_dir() else file
-    if not file.is_file():
-        raise FileNotFoundError(f"no run at {path}: there is no {file.name}")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except ValueError as error:
-        raise ValueError(f"{file} is not strict JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no run: expected an object at the top")
-    return content
+    folder = Path(path).parent if Path(path).name == "run.json" else Path(path)
+    return dict.fromkeys(KEYS) | read_content(folder)
 
 
 def strict_json(value: Any) -> Any:
@@ -220,7 +240,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wganbench.records.folder import read_run
+from wganbench.records.stored_run import stored_run
 
 SWEPT = ("loss", "seed", "loss.", "data", "network", "train.")
 """What stands first among the settings in which runs differ.
@@ -87,13 +87,10 @@ def place(name: str, order: tuple[str, ...]) -> int:
 def final_values(folder: Path) -> dict[str, float]:
     """A completed run's figures by tag as run.json has them; of any other folder none."""
     try:
-        stored = read_run(folder)
+        stored = stored_run(folder)
     except (OSError, ValueError):
         return {}
-    metrics = stored.get("metrics")
-    if stored.get("status") != "completed" or not isinstance(metrics, dict):
-        return {}
-    return {tag: float(v) for tag, v in metrics.items() if isinstance(v, int | float)}
+    return stored.final if stored.status == "completed" else {}
 
 
 def with_finals(last: Mapping[str, Any], final: Mapping[str, float]) -> dict[str, Any]:

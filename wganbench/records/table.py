@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import SupportsFloat
 
-from wganbench.files import explained, write_atomic
+from wganbench.files import UnusableFile, explained, open_own, read_regular, write_atomic
 from wganbench.registry import unknown
 
 STEP = "step"
@@ -51,7 +52,8 @@ class MetricsTable:
         if step <= self._last_step:
             raise ValueError(f"step {step} follows step {self._last_step} in {self.path}")
         cells = [_cell(values[name]) if name in values else "" for name in self.columns[1:]]
-        with explained(self.path), self.path.open("ab") as file:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with explained(self.path), os.fdopen(open_own(self.path, flags), "ab") as file:
             file.write((",".join([str(int(step)), *cells]) + "\n").encode())
         self._last_step = int(step)
 
@@ -61,11 +63,11 @@ class MetricsTable:
 
     def _rewrite(self, last: float) -> None:
         """Keep the whole rows up to ``last``; write only when that changes the file."""
-        content = self.path.read_bytes() if self.path.exists() else b""
+        content = read_regular(self.path) if os.path.lexists(self.path) else b""
         header = ",".join(self.columns)
         lines = _lines(content)
         if lines and lines[0] != header:
-            raise ValueError(
+            raise UnusableFile(
                 f"{self.path} has other columns than this run: {_difference(lines[0], header)}"
             )
         rows = [(line, row) for line in lines[1:] if (row := _row(line, len(self.columns)))]
@@ -79,9 +81,9 @@ class MetricsTable:
 def read_table(path: str | Path) -> Table:
     """metrics.csv as columns; broken lines are left out and counted in ``dropped``.
 
-    Raises FileNotFoundError.
+    Raises FileNotFoundError; UnusableFile for a link, and what is no file of a sensible size.
     """
-    content = Path(path).read_bytes()
+    content = read_regular(Path(path))
     lines = _lines(content)
     table = Table()
     table.dropped = int(bool(content) and not content.endswith(b"\n"))

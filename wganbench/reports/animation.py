@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
+from wganbench.records.frames import find_frames, read_frame
 from wganbench.records.pictures import animation, figure_to_rgb
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import thinned
@@ -71,8 +72,7 @@ def choose_runs(groups: Sequence[Group]) -> list[tuple[Group, RunRecord]]:
 
 def read_frames(run: RunRecord) -> dict[int, Path]:
     """The frames of a run by step."""
-    paths = sorted((run.path / "frames").glob("*.png"))
-    return {int(path.stem): path for path in paths if path.stem.isdecimal()}
+    return find_frames(run.path)
 
 
 def at(frames: dict[int, Path], step: int) -> Path:
@@ -98,11 +98,10 @@ def side_by_side(cells: Sequence[tuple[np.ndarray, Path]]) -> np.ndarray:
     for i, (name, path) in enumerate(cells):
         top, left = i // columns * height, i % columns * width
         frame[top : top + STRIP, left : left + width] = name
-        try:
-            with Image.open(path) as image:
-                shown = ImageOps.pad(image.convert("RGB"), CELL, color="white")
-        except (OSError, ValueError, SyntaxError):
+        image = read_frame(path)
+        if image is None:
             continue
+        shown = ImageOps.pad(image, CELL, color="white")
         frame[top + STRIP : top + height, left : left + width] = np.asarray(shown)
     return frame
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, shortened
 from wganbench.records.tags import tag_for
 from wganbench.reports.budgets import At, budget_reached
 from wganbench.reports.duels import Duel, families_text, make_duels, unpaired_text
 from wganbench.reports.groups import group_runs
-from wganbench.reports.records import RunRecord
+from wganbench.reports.records import RunRecord, Runs
 from wganbench.reports.rows import Row, make_row, mark_best
 
 DEFAULT_METRICS = (
@@ -26,6 +26,10 @@ DEFAULT_METRICS = (
     "modes/kl",
     "fidelity/fid",
 )
+
+
+NAMED = 2
+"""Folders that a note names; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,20 @@ def compare(
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     base = None if baseline is None else find_label([row.group.label for row in rows], baseline)
     duels = make_duels(rows, chosen, base)
-    notes = tuple(make_notes(rows, chosen, duels, mixed, missing, at))
+    notes = (*left_out(runs), *make_notes(rows, chosen, duels, mixed, missing, at))
     found = tuple(rows), chosen, tuple(duels), at, tuple(mixed), notes, tuple(paths)
     return Comparison(*found, baseline=base)
+
+
+def left_out(runs: Sequence[RunRecord]) -> list[str]:
+    """What could not be read, counted and named, in a line."""
+    reasons = runs.unreadable if isinstance(runs, Runs) else ()
+    if not reasons:
+        return []
+    named = "; ".join(shortened(reason, 150) for reason in reasons[:NAMED])
+    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
+    count = f"{len(reasons)} runs are" if len(reasons) > 1 else "1 run is"
+    return [f"{count} left out, unreadable: {named}{more}"]
 
 
 def find_label(labels: Sequence[str], text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from wganbench.files import inside
 from wganbench.records.pictures import save_png, save_svg
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import draw_curves
@@ -32,7 +33,7 @@ def draw_figures(comparison: Comparison, folder: Path) -> list[Picture]:
     A figure that an earlier comparison left there and that is not drawn now is removed.
     Raises OSError where the folder cannot be written.
     """
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    inside(folder, "figures").mkdir(parents=True, exist_ok=True)
     pictures = []
     for name, draw in FIGURES.items():
         drawing = draw(comparison)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wganbench.files import inside
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -15,4 +17,4 @@ class Picture:
     caption: str
 
     def file(self, folder: Path, kind: str) -> Path:
-        return folder / "figures" / f"{self.name}.{kind}"
+        return inside(folder, f"figures/{self.name}.{kind}")

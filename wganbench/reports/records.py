@@ -6,8 +6,10 @@ lose what a terminal would obey.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +19,14 @@ import numpy as np
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
 from wganbench.errors import ConfigError, printable
-from wganbench.records.folder import read_run
+from wganbench.records.folder import RunFolder, stored_run
 from wganbench.records.table import Table, read_table, series
 from wganbench.training.recorder import FINISHED
 
 Value = str | float | bool
+LONGEST_NAME = 120
+"""Characters of a name in tables and figures."""
+MOST_SETTINGS = 500
 NOT_SETTINGS = (*OUTSIDE_IDENTITY, "log", "checkpoint", "evaluate")
 """Groups of keys that do not change what a run learns."""
 CONTENTS = "data.sha256"
@@ -59,9 +64,15 @@ class RunRecord:
 
     @cached_property
     def table(self) -> Table:
-        """metrics.csv; empty where there is none. Broken last lines are left out."""
-        file = self.path / "metrics.csv"
-        return read_table(file) if file.is_file() else Table()
+        """metrics.csv; empty where there is none that can be read. Broken lines are left out."""
+        try:
+            return read_table(RunFolder(self.path).metrics_csv)
+        except FileNotFoundError:
+            return Table()
+        except (OSError, ValueError):
+            nothing = Table()
+            nothing.dropped = 1
+            return nothing
 
     def curve(self, tag: str) -> tuple[list[int], list[float]]:
         """Steps and finite values of a tag through training."""
@@ -70,54 +81,81 @@ class RunRecord:
         return [step for step, _ in finite], [value for _, value in finite]
 
 
-def find_runs(paths: Iterable[str | Path]) -> list[RunRecord]:
-    """All runs in and under the folders, each once, by path. Raises ConfigError without any."""
-    files: dict[Path, None] = {}
+class Runs(list[RunRecord]):
+    """Runs that were found; ``unreadable`` says in a line each why a folder is left out."""
+
+    unreadable: tuple[str, ...] = ()
+
+
+def find_runs(paths: Iterable[str | Path]) -> Runs:
+    """All runs in and under the folders, each once, by path; what cannot be read is left out.
+
+    Raises ConfigError for a path without any, and where none can be read.
+    """
+    folders: dict[Path, None] = {}
     for path in map(Path, paths):
-        if not path.exists():
+        if not os.path.lexists(path):
             raise ConfigError(f"{path} does not exist")
-        found = sorted(path.rglob("run.json")) if path.is_dir() else []
+        found = sorted(folders_with(path, "run.json"))
         if not found:
             raise ConfigError(
                 f"there is no run in {path}: give the folder of a run, of a sweep, or outputs"
             )
-        files |= dict.fromkeys(file.resolve() for file in found)
-    return [record for file in files if (record := read_record(file.parent)) is not None]
+        folders |= dict.fromkeys(folder.resolve() for folder in found)
+    runs, unreadable = Runs(), []
+    for folder in folders:
+        try:
+            record = read_record(folder)
+        except (ConfigError, OSError) as error:
+            unreadable.append(str(error))
+        else:
+            runs += [] if record is None else [record]
+    if unreadable and not runs:
+        raise ConfigError(f"no run can be read here: {unreadable[0]}")
+    runs.unreadable = tuple(unreadable)
+    return runs
+
+
+def folders_with(path: Path, name: str) -> Iterator[Path]:
+    """Folders at and below a path that hold something of this name. Links are not followed, and
+    folders that cannot be read, or vanish meanwhile, are passed over."""
+    for folder, below, files in os.walk(path):
+        below.sort()
+        if name in files or name in below:
+            yield Path(folder)
 
 
 def read_record(path: Path) -> RunRecord | None:
     """The run in a folder; None for a file that is no run of this kind. Raises ConfigError."""
     try:
-        stored = read_run(path)
-    except (ValueError, FileNotFoundError) as error:
+        stored = stored_run(path)
+    except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
-    config = stored.get("config")
-    if not isinstance(config, dict) or "status" not in stored:
+    if stored.config is None or stored.status is None:
         return None
-    seed = config.get("seed")
-    return RunRecord(
-        path,
-        printable(str(stored["status"])),
-        stored["step"] if isinstance(stored.get("step"), int) else 0,
-        seed if isinstance(seed, int) else 0,
-        dict(flat_settings(config)) | contents(stored),
-        finite(stored.get("metrics")),
-    )
+    seed = stored.config.get("seed")
+    if type(seed) is not int:
+        raise ConfigError(f"{path / 'run.json'}: config.seed is no whole number: {seed!r}")
+    settings = dict(flat_settings(stored.config)) | contents(stored)
+    if len(settings) > MOST_SETTINGS:
+        raise ConfigError(f"{path / 'run.json'}: config has {len(settings)} keys, not some dozens")
+    final = {shown(tag): value for tag, value in stored.final.items()}
+    return RunRecord(path, stored.status, stored.step or 0, seed, settings, final)
 
 
-def contents(stored: Mapping[str, Any]) -> dict[str, Value]:
+def contents(stored: StoredRun) -> dict[str, Value]:
     """What the user's own data held when the run began: the digest's first digits."""
-    digest = stored.get("data_sha256")
-    return {CONTENTS: printable(digest[:DIGITS])} if isinstance(digest, str) and digest else {}
+    return {CONTENTS: stored.data_sha256[:DIGITS]} if stored.data_sha256 else {}
 
 
-def finite(metrics: Any) -> dict[str, float]:
-    values = metrics.items() if isinstance(metrics, dict) else ()
-    return {
-        printable(str(tag)): float(value)
-        for tag, value in values
-        if isinstance(value, int | float) and math.isfinite(value)
-    }
+def shown(text: str) -> str:
+    """A text of a stranger's as reports show it: clean, and not too long. Where it was cut it
+    ends with the first digits of its digest, so that unlike texts stay unlike."""
+    clean = printable(text)
+    if len(clean) <= LONGEST_NAME:
+        return clean
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{clean[:LONGEST_NAME]}...{digest[:6]}"
 
 
 def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
@@ -129,8 +167,8 @@ def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
         for key, value in rows:
             if group == "data" and key in WHERE_DATA_LIES:
                 continue
-            name = printable(f"{group}.{key}" if key else str(group))
-            yield name, value if isinstance(value, bool | int | float) else printable(str(value))
+            name = shown(f"{group}.{key}" if key else str(group))
+            yield name, value if isinstance(value, bool | int | float) else shown(str(value))
 
 
 def count_modes(path: Path) -> int | None:
@@ -172,7 +210,8 @@ def stored_target(path: Path) -> object:
         # A report reads what is there, and never fetches it.
         here = {"download": False} if "download" in data.options else {}
         return build(data.kind, data.options | here)
-    except ValueError:  # another version's, or a stranger's
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError, OSError):
+        # Another version's, or a stranger's: a figure does without.
         return None
 
 
@@ -180,6 +219,15 @@ def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
     """Jobs of sweeps in these folders that have no run yet."""
     from wganbench.sweeps.ledger import FILE, read_jobs
 
+    def not_in(there: set[Path], folder: Path) -> int:
+        try:
+            return sum(
+                job.folder not in there and not os.path.lexists(job.folder / "run.json")
+                for job in read_jobs(folder)
+            )
+        except ConfigError:  # nobody knows, and its runs are there or are not
+            return 0
+
     there = {run.path for run in runs}
-    folders = {file.parent.resolve() for path in paths for file in Path(path).rglob(FILE)}
-    return sum(job.folder not in there for folder in folders for job in read_jobs(folder))
+    folders = {folder.resolve() for path in paths for folder in folders_with(Path(path), FILE)}
+    return sum(not_in(there, folder) for folder in folders)

@@ -14,13 +14,23 @@ from typing import Any
 import yaml
 
 from wganbench.errors import printable
-from wganbench.records.folder import read_run
+from wganbench.files import read_regular
+from wganbench.records.stored_run import stored_run
 from wganbench.reports.comparison import DEFAULT_METRICS, Comparison
 from wganbench.reports.groups import choose_keys
-from wganbench.reports.records import RunRecord
+from wganbench.reports.records import RunRecord, shown
 
-LARGEST = 1_000_000
-"""Bytes of YAML that are read; Hydra's files have a few thousand."""
+LARGEST = 200_000
+"""Bytes of YAML that are read, for some seconds at most; Hydra's files have a few thousand."""
+
+
+class WithoutAliases(yaml.SafeLoader):
+    """Plain data only, each written out: merged aliases of aliases would have no end."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias, of which Hydra writes none")
+        return super().compose_node(parent, index)
 
 
 def versions_of(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
@@ -28,16 +38,15 @@ def versions_of(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
     for run in runs:
         try:
-            stored = read_run(run.path)
+            stored = stored_run(run.path)
         except (OSError, ValueError):
             continue
-        named = stored.get("versions")
-        pairs = dict(named) if isinstance(named, dict) else {}
-        if stored.get("device"):
-            pairs["device"] = stored["device"]
+        pairs = dict(stored.versions or {})
+        if stored.device:
+            pairs["device"] = stored.device
         for package, version in pairs.items():
-            known = found.setdefault(printable(str(package)), {})
-            known[printable(str(version))] = None
+            known = found.setdefault(shown(package), {})
+            known[shown(version)] = None
     return {package: tuple(known) for package, known in found.items()}
 
 
@@ -95,9 +104,8 @@ def command(verb: str, overrides: Sequence[Any]) -> str:
 def read_yaml(file: Path) -> Any:
     """Plain data; None for what cannot be read."""
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST:
-            return None
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = read_regular(file, LARGEST).decode()
+        return yaml.load(text, WithoutAliases)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 

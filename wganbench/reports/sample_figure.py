@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from wganbench.metrics.modes import mode_coverage
 from wganbench.records.palette import BLACK, GREY
+from wganbench.records.stored_samples import read_arrays
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
@@ -68,16 +68,13 @@ class Plane(NamedTuple):
 
 def read_samples(run: RunRecord) -> Samples | None:
     """The points in a run's samples.npz; None for pictures and for what cannot be read."""
+    stored = read_arrays(run.path, "reals", "fakes")
+    if len(stored) < 2 or are_stored_pictures(stored["fakes"]):
+        return None
     try:
-        with (
-            (run.path / "samples.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as stored,
-        ):
-            if are_stored_pictures(stored["fakes"]):
-                return None
-            points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
-            reals, fakes = (part.reshape(len(part), -1) for part in points)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+        points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
+        reals, fakes = (part.reshape(len(part), -1) for part in points)
+    except (ValueError, TypeError):
         return None
     if not len(reals) or not len(fakes) or reals.shape[1] != fakes.shape[1]:
         return None

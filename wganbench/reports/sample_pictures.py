@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 
 from wganbench.records.image_grid import CHANNELS
 from wganbench.records.image_panel import draw_grid
+from wganbench.records.stored_samples import read_arrays
 from wganbench.reports.drawing import Look
 from wganbench.reports.records import RunRecord
 
@@ -19,13 +18,8 @@ SIDE = 5
 
 def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
     """The first pictures in a run's samples.npz; None where there are none to be read."""
-    try:
-        with (
-            (run.path / "samples.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as stored,
-        ):
-            fakes = stored["fakes"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+    fakes = read_arrays(run.path, "fakes").get("fakes")
+    if fakes is None:
         return None
     return fakes[: SIDE * SIDE].transpose(0, 3, 1, 2) if are_stored_pictures(fakes) else None
 

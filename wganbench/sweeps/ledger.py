@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from wganbench.config.identity import identity
 from wganbench.config.jobs import Job
-from wganbench.config.schema import from_dict, to_dict
+from wganbench.config.schema import to_dict
+from wganbench.config.stored import stored_values
 from wganbench.errors import ConfigError
-from wganbench.files import RunBusy, RunLock, write_atomic
+from wganbench.files import SWEEP_BYTES, RunBusy, RunLock, inside, read_json, write_atomic
 
 FORMAT = 3
 FILE = "sweep.json"
@@ -25,26 +27,44 @@ ARMS = ("loss.name", "data.name")
 def read_jobs(folder: Path) -> list[Job]:
     """The jobs of the sweep in a folder; none where there is no sweep.
 
-    Raises ConfigError for a file that cannot be read.
+    Their folders lie in the sweep's, each under one plain name. Raises ConfigError for a file
+    that cannot be read, in a line that names the key.
     """
     path = folder / FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
+    content = read_json(path, SWEEP_BYTES)
+    if content.get("format") != FORMAT:
+        raise ConfigError(
+            f"{path} is of another version of wganbench: read it with that version, or "
+            "give the sweep another name=..."
+        )
+    rows = content.get("jobs")
+    if not isinstance(rows, list) or not rows:
+        raise ConfigError(f"{path} is damaged: jobs holds no jobs; give the sweep another name")
+    jobs = []
+    for number, row in enumerate(rows):
+        try:
+            jobs.append(_job(folder, row))
+        except ConfigError as error:
             raise ConfigError(
-                f"{path} is of another version of wganbench: read it with that version, or "
-                "give the sweep another name=..."
-            )
-        return [
-            Job(from_dict(row["config"]), folder / row["folder"], tuple(row["overrides"]))
-            for row in content["jobs"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path} is damaged: {error}; give the sweep another name") from error
+                f"{path} is damaged: jobs[{number}]: {error}; give the sweep another name"
+            ) from error
+    return jobs
+
+
+def _job(folder: Path, row: Any) -> Job:
+    """One job, if it is one. Raises ConfigError."""
+    if not isinstance(row, dict):
+        raise ConfigError("a job holds config, folder and overrides")
+    name, overrides, config = (row.get(key) for key in ("folder", "overrides", "config"))
+    if not isinstance(name, str) or "/" in name or "\\" in name:
+        raise ConfigError(f"folder is one plain name; got {name!r}")
+    if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+        raise ConfigError(f"overrides is a list of texts; got {overrides!r}")
+    if not isinstance(config, dict):
+        raise ConfigError(f"config is a configuration; got {config!r}")
+    return Job(stored_values(config), inside(folder, name), tuple(overrides))
 
 
 Stacks = Mapping[str, Mapping[str, Any]]

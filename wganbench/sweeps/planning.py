@@ -118,7 +118,7 @@ def kept(job: Job) -> Job:
 
 def is_finished(job: Job) -> bool:
     run = RunFolder(job.folder)
-    return run.run_json.exists() and run.read()["status"] in FINISHED
+    return run.run_json.exists() and run.stored().status in FINISHED
 
 
 def saved_step(job: Job) -> int:

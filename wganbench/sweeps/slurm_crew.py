@@ -13,6 +13,7 @@ from typing import Any
 
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
+from wganbench.files import inside
 from wganbench.sweeps.crew import UNKNOWN_ROOM, check_numbers
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
@@ -79,7 +80,8 @@ class SlurmCrew:
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
         """How the runs of all stacks ended."""
-        folder = stacks[0].jobs[0].folder.parent.resolve() / FOLDER / uuid.uuid4().hex[:8]
+        # A folder that was not there before: its pickles are those of this sweep's own jobs.
+        folder = inside(stacks[0].jobs[0].folder.parent.resolve(), FOLDER) / uuid.uuid4().hex[:8]
         folder.mkdir(parents=True)
         with StopRequest() as stop:
             return Array(self, folder, Tally(watcher)).run(stacks, stop)

@@ -128,7 +128,7 @@ def standing(job: Job) -> RunOutcome:
     """How a run stands on disk: its outcome when it has ended, ``running`` while another process
     has it, else interrupted."""
     run = RunFolder(job.folder)
-    if run.run_json.exists() and run.read()["status"] in (*FINISHED, "failed"):
+    if run.run_json.exists() and run.stored().status in (*FINISHED, "failed"):
         return finished_outcome(job.folder)
     status = "running" if run.holder() else "interrupted"
     return RunOutcome(job.folder, status, saved_step(job), {}, [], 0.0)

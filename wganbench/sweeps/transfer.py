@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from wganbench.files import write_atomic
+from wganbench.files import inside, is_plain_file, read_regular, write_atomic
+
+LARGEST = 2**40
+"""Bytes of a file of a run: what its machine can hold."""
 
 Files = dict[str, bytes | None]
 """Content by path inside the folder; None for a file that is no more."""
@@ -33,7 +36,7 @@ class Changes:
         files: Files = dict.fromkeys(self._seen.keys() - now.keys())
         for name in sorted(changed, key=lambda name: not name.endswith(".pt")):
             with contextlib.suppress(FileNotFoundError):
-                files[name] = (self.folder / name).read_bytes()
+                files[name] = read_regular(self.folder / name, LARGEST)
         self._seen = now
         return files
 
@@ -41,18 +44,16 @@ class Changes:
         state = {}
         for path in self.folder.rglob("*"):
             name = path.relative_to(self.folder)
-            if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            if is_plain_file(path) and not any(part.startswith(".") for part in name.parts):
                 found = path.stat()
                 state[name.as_posix()] = (found.st_mtime_ns, found.st_size)
         return state
 
 
 def put(folder: Path, files: Files) -> None:
-    """Bring a folder up to date, the checkpoint last. Raises ValueError for a path outside it."""
+    """Bring a folder up to date, the checkpoint last. Raises UnusableFile for a path outside."""
     for name, content in sorted(files.items(), key=lambda item: item[0].endswith(".pt")):
-        path = folder / name
-        if folder.resolve() not in path.resolve().parents:
-            raise ValueError(f"{name} is not inside {folder}")
+        path = inside(folder, name)
         if content is None:
             path.unlink(missing_ok=True)
         else:

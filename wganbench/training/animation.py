@@ -6,35 +6,38 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
+from wganbench.files import explained
 from wganbench.records.figure import animation, save_png
 from wganbench.records.folder import HeldRun, RunFolder
+from wganbench.records.frames import find_frames, frame_name, read_frame
 
 SECONDS_PER_FRAME = 0.2
 
 
 def frames(folder: RunFolder) -> list[Path]:
     """The frames so far, in the order of their steps."""
-    return sorted((folder.path / "frames").glob("*.png"))
+    return list(find_frames(folder.path).values())
 
 
 def save_frame(folder: HeldRun, step: int, figure: Figure) -> None:
     """Keep one frame; a resumed run finds those of its earlier sessions."""
-    (folder.path / "frames").mkdir(exist_ok=True)
-    save_png(figure, folder.path / "frames" / f"{step:09d}.png")
+    with explained(folder.frames):
+        folder.frames.mkdir(exist_ok=True)
+    save_png(figure, folder.frames / frame_name(step))
 
 
 def cut_frames(folder: HeldRun, step: int) -> None:
-    """Drop the frames after ``step``; all of them at step 0."""
-    for frame in frames(folder):
-        if not step or int(frame.stem) > step:
+    """Drop the frames after ``step``; all of them at step 0. Raises UnusableFile for a link."""
+    for at, frame in find_frames(folder.frames.parent).items():
+        if not step or at > step:
             frame.unlink()
 
 
 def save_animation(folder: HeldRun) -> None:
-    """Write samples.gif from the frames, if there are any."""
-    paths = frames(folder)
-    if paths:
-        pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-        animation(pictures, folder.path / "samples.gif", SECONDS_PER_FRAME)
+    """Write samples.gif from the frames, if there are any; those that cannot be read, or have
+    another size than the last, are left out."""
+    read = [picture for path in frames(folder) if (picture := read_frame(path)) is not None]
+    if read:
+        pictures = [np.asarray(picture) for picture in read if picture.size == read[-1].size]
+        animation(pictures, folder.animation, SECONDS_PER_FRAME)

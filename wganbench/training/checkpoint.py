@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
+import pickle
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from wganbench.files import replacing
+from wganbench.errors import ConfigError
+from wganbench.files import open_regular, replacing
 from wganbench.training.streams import STREAM_FORMAT
 
 FORMAT = 1
+LARGEST_STEP = 2**53
+"""No run gets there, and every number until then is exact."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ConfigError):
     """A checkpoint that cannot be used; the message says why."""
 
 
-class OtherStreams(CheckpointError):
-    """A checkpoint that is whole, of a version that drew other random numbers."""
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint whose bytes are not those that were written: its state is lost."""
 
 
 @dataclass(frozen=True)
@@ -75,51 +81,103 @@ def _keep_as_previous(path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and check one file.
+    """Read and check one file, which may be a stranger's.
 
-    Raises FileNotFoundError, or CheckpointError when the file is truncated, altered or
-    of another format, OtherStreams when its random streams are.
+    Raises FileNotFoundError; UnusableFile for what is no regular file; DamagedCheckpoint when
+    the file is truncated or altered; CheckpointError, with the cause, when it is of another
+    format, holds what no run has, or cannot be loaded for another reason.
     """
-    if not path.exists():
-        raise FileNotFoundError(path)
+    with open_regular(path) as file:
+        if not _is_archive(file):
+            raise DamagedCheckpoint(f"{path} is damaged and cannot be read")
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            if isinstance(error, pickle.UnpicklingError) or not _is_archive(file, checked=True):
+                raise DamagedCheckpoint(f"{path} is damaged and cannot be read") from error
+            raise CheckpointError(f"{path} cannot be loaded: {_cause(error)}") from error
+    checkpoint, sha256 = _typed(path, content)
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["format"]
-        if found != FORMAT:
-            raise CheckpointError(f"{path} has format {found}; this version reads {FORMAT}")
-        check_streams(path, content)
-        checkpoint = Checkpoint(
-            int(content["step"]), float(content["seconds"]), dict(content["tensors"])
-        )
-        matches = content["sha256"] == digest(checkpoint)
-    except CheckpointError:
-        raise
+        matches = sha256 == digest(checkpoint)
     except Exception as error:
-        raise CheckpointError(f"{path} is damaged and cannot be read") from error
+        raise CheckpointError(f"{path} cannot be checked: {_cause(error)}") from error
     if not matches:
-        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
+        raise DamagedCheckpoint(f"{path} is damaged: its content does not match its checksum")
     return checkpoint
 
 
+def _is_archive(file: BinaryIO, checked: bool = False) -> bool:
+    """Whether the file is an archive whose parts are stored as they are, as ours are: one that
+    grows when it is read is not. ``checked``: and every part has the checksum that it names.
+    """
+    file.seek(0)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            stored = all(p.compress_type == zipfile.ZIP_STORED for p in archive.infolist())
+            return stored and not (checked and archive.testzip())
+    except Exception:  # of garbage zipfile raises anything
+        return False
+    finally:
+        file.seek(0)
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
+    """The parts of a loaded file, if they are of the types and in the ranges of a run's."""
+    if not isinstance(content, dict) or "format" not in content:
+        raise CheckpointError(f"{path} is no checkpoint of a run: it says no format")
+    found = content["format"]
+    if found != FORMAT:
+        raise CheckpointError(f"{path} has format {found!r}; this version reads {FORMAT}")
+    check_streams(path, content)
+    step, seconds, tensors, sha256 = (
+        content.get(key) for key in ("step", "seconds", "tensors", "sha256")
+    )
+    if type(step) is not int or not 0 <= step <= LARGEST_STEP:
+        raise CheckpointError(f"{path}: step is a number of steps from 0 on; got {step!r}")
+    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+        raise CheckpointError(f"{path}: seconds is a time from 0 on; got {seconds!r}")
+    if not isinstance(tensors, dict) or not all(map(_plain, tensors, tensors.values())):
+        raise CheckpointError(f"{path}: tensors holds more than plain tensors by name")
+    if not isinstance(sha256, str):
+        raise CheckpointError(f"{path}: sha256 is not the text of a checksum")
+    return Checkpoint(step, float(seconds), tensors), sha256
+
+
 def check_streams(path: Path, content: dict[str, Any]) -> None:
-    """Raise OtherStreams where a run would go on with other random numbers than it began with.
+    """Raise CheckpointError where a run would go on with other random numbers than it began with.
 
     Files without the entry are of format 1.
     """
     found = content.get("streams", 1)
     if found != STREAM_FORMAT:
-        raise OtherStreams(
+        raise CheckpointError(
             f"{path} has random streams of format {str(found)[:20]}, this version draws format "
             f"{STREAM_FORMAT}: go on with the version that wrote it, or start afresh with "
             "--overwrite"
         )
 
 
+def _plain(name: Any, tensor: Any) -> bool:
+    """A dense tensor that has as many bytes as it claims elements."""
+    return (
+        isinstance(name, str)
+        and type(tensor) is Tensor
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
+
+
 def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
     """The newest checkpoint that is whole, and a line about what was lost, if anything.
 
-    (None, None) where no checkpoint was ever written. Raises CheckpointError when
-    there are files but none can be used.
+    (None, None) where no checkpoint was ever written. Raises CheckpointError when there are
+    files but all are damaged, or one cannot be used for another reason: that loses nothing.
     """
     problems: list[str] = []
     for candidate in (path, previous(path)):
@@ -127,9 +185,7 @@ def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
             checkpoint = load_checkpoint(candidate)
         except FileNotFoundError:
             continue
-        except OtherStreams:
-            raise
-        except CheckpointError as error:
+        except DamagedCheckpoint as error:
             problems.append(str(error))
             continue
         if not problems:
@@ -137,7 +193,7 @@ def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
         kept = f"going on from step {checkpoint.step}, kept in {candidate.name}"
         return checkpoint, f"{problems[0]}; {kept}"
     if problems:
-        raise CheckpointError(
+        raise DamagedCheckpoint(
             f"{problems[0]}, and no older checkpoint is whole: the trained state is lost; "
             "start this run afresh with --overwrite"
         )

@@ -15,10 +15,10 @@ from wganbench.config import ConfigError, RunConfig
 from wganbench.metrics import allow_features
 from wganbench.records.folder import RunFolder
 from wganbench.records.table import Table, read_table
-from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
-from wganbench.training.runs import stored_config
+from wganbench.training.runs import restore_run, stored_config
 from wganbench.training.stack import Stack
 from wganbench.training.streams import stream_generator
 
@@ -53,7 +53,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """Final values by tag; the last finite ones of a run that diverged."""
-        return dict(self.record["metrics"] or {})
+        return RunFolder(self.path).stored().final
 
     @property
     def record(self) -> dict[str, Any]:
@@ -90,14 +90,12 @@ class Run:
     @cached_property
     def stack(self) -> Stack:
         """The trained networks, as a stack of one. Raises ConfigError without a checkpoint."""
-        try:
-            checkpoint, _ = newest_checkpoint(RunFolder(self.path).checkpoint)
-        except CheckpointError as error:
-            raise ConfigError(str(error)) from error
+        folder = RunFolder(self.path)
+        checkpoint, _ = newest_checkpoint(folder.checkpoint)
         if checkpoint is None:
             raise ConfigError(f"{self.path} has no checkpoint yet: nothing is trained")
         stack = Stack([self.config], pick_device("auto"))
-        stack.load_run_state(0, checkpoint.step, checkpoint.tensors)
+        restore_run(stack, 0, folder, checkpoint)
         return stack
 
 

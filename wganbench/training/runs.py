@@ -11,13 +11,12 @@ import torch
 
 from wganbench.config import ConfigError
 from wganbench.config.identity import identity
-from wganbench.config.schema import RunConfig, from_dict
-from wganbench.config.stored import check_contents
-from wganbench.files import UnusableFile
+from wganbench.config.schema import RunConfig
+from wganbench.config.stored import check_contents, stored_values
 from wganbench.metrics import check_allowed
 from wganbench.output import guarded
 from wganbench.records.folder import HeldRun, RunBusy, RunFolder, wait_while_ending
-from wganbench.training.checkpoint import CheckpointError
+from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare
 from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.grouping import Places, place_of
@@ -66,16 +65,16 @@ def stored_config(path: Path) -> RunConfig:
     Raises ConfigError when it cannot be used.
     """
     try:
-        stored = RunFolder(path).read()
-    except (FileNotFoundError, ValueError) as error:
+        stored = RunFolder(path).stored()
+    except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
-    if stored.get("format") != FORMAT or not isinstance(stored.get("config"), dict):
-        writer = (stored.get("versions") or {}).get("wganbench", "unknown")
+    if stored.format != FORMAT or stored.config is None:
+        writer = (stored.versions or {}).get("wganbench", "unknown")
         raise ConfigError(
             f"{path} was written by another version of wganbench ({writer}): read it with "
             "that version, or start afresh with --overwrite"
         )
-    return dataclasses.replace(from_dict(stored["config"]), overwrite=False)
+    return dataclasses.replace(stored_values(stored.config), overwrite=False)
 
 
 def train_runs(
@@ -108,7 +107,7 @@ def train_runs(
             trained = _train(own, taken.ready, view, place, kept)
             outcomes |= {run.number: o for run, o in zip(taken.ready, trained, strict=True)}
         return [outcomes[i] for i in range(len(folders))]
-    except (RunBusy, CheckpointError, UnusableFile, OSError) as error:
+    except (RunBusy, OSError) as error:
         raise ConfigError(str(error)) from error
     finally:
         taken.release()
@@ -133,21 +132,21 @@ def _look(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
 
 def _finished(folder: RunFolder) -> RunOutcome | None:
     """The outcome of a run that has ended; None when there is something left to do."""
-    if not folder.run_json.exists() or folder.read()["status"] not in FINISHED:
+    if not folder.run_json.exists() or folder.stored().status not in FINISHED:
         return None
     return finished_outcome(folder.path)
 
 
 def finished_outcome(path: Path) -> RunOutcome:
     """How the run in a folder ended, as its run.json tells."""
-    stored = RunFolder(path).read()
+    stored = RunFolder(path).stored()
     return RunOutcome(
         path,
-        stored["status"],
-        stored["step"] or 0,
-        stored["metrics"] or {},
-        stored.get("verdict") or ([f"{stored['error']}."] if stored.get("error") else []),
-        stored["seconds"] or 0.0,
+        stored.status or "failed",
+        stored.step or 0,
+        stored.final,
+        stored.verdict or ([f"{stored.error}."] if stored.error else []),
+        stored.seconds or 0.0,
     )
 
 
@@ -254,9 +253,19 @@ def _restore(stack: Stack, runs: list[Ready]) -> float:
             # Else the next save would keep it in the place of the one that is whole.
             run.folder.checkpoint.unlink()
         if run.checkpoint:
-            stack.load_run_state(number, run.checkpoint.step, run.checkpoint.tensors)
+            restore_run(stack, number, run.folder, run.checkpoint)
             seconds = max(seconds, run.checkpoint.seconds)
     return seconds
+
+
+def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoint) -> None:
+    """Give a run of a stack the state that its folder holds. Raises ConfigError."""
+    try:
+        stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the checkpoint in {folder.path} does not fit its run.json: {error}"
+        ) from error
 
 
 def _finish(

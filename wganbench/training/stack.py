@@ -21,6 +21,7 @@ from torch.func import grad_and_value, vmap
 
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
+from wganbench.errors import ConfigError
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
@@ -318,10 +319,13 @@ class Stack:
         return {k: p[place].detach().cpu().clone() for k, p in self.state.tensors().items()}
 
     def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `run_state`. Raises ValueError when the tensors do not fit."""
+        """The inverse of `run_state`. Raises ConfigError when tensors or step do not fit."""
         own = self.state.tensors()
-        if {k: p.shape[1:] for k, p in own.items()} != {k: p.shape for k, p in tensors.items()}:
-            raise ValueError("the saved tensors are those of another network or optimizer")
+        needed = {name: (tensor.shape[1:], tensor.dtype) for name, tensor in own.items()}
+        if needed != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
+            raise ConfigError("the saved tensors are those of another network or optimizer")
+        if step > self.config.train.steps:
+            raise ConfigError(f"it was saved at step {step}, after train.steps, the run's last one")
         copies = set(range(self.places.size)) - set(self.places.own) if run == 0 else set()
         for place in {self.places.own[run], *copies}:
             for name, tensor in own.items():

@@ -1,0 +1,54 @@
+"""samples.npz as it lies on disk: arrays of numbers of a stated size, whoever wrote it."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from wganbench.files import inside, open_regular
+
+LARGEST = 2**28
+"""Bytes of an array that is read: 10 000 pictures of 64 by 64 in colour take half of it."""
+
+
+def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of these names in a run's samples.npz; those that cannot be read are missing."""
+    found = {}
+    try:
+        with open_regular(inside(run, "samples.npz")) as file, zipfile.ZipFile(file) as archive:
+            for name in names:
+                with archive.open(f"{name}.npy") as member:
+                    found[name] = read_array(member)
+    except (
+        OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, MemoryError,
+        zipfile.BadZipFile, zlib.error,
+    ):  # fmt: skip
+        return {}
+    return found
+
+
+def read_array(member: IO[bytes]) -> np.ndarray:
+    """One array of plain numbers, its size known before any room is made for it.
+
+    Raises ValueError for one of more than `LARGEST` bytes, of objects, or cut short.
+    """
+    version = np.lib.format.read_magic(member)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is None:
+        raise ValueError(f"a header of version {version}")
+    shape, in_columns, kind = read_header(member)
+    size = math.prod(shape) * kind.itemsize
+    if kind.hasobject or kind.kind not in "biuf" or min(shape, default=1) < 0 or size > LARGEST:
+        raise ValueError(f"{size} bytes of {kind}")
+    content = member.read(size)
+    if len(content) < size:
+        raise ValueError("cut short")
+    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C")
