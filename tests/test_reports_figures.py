@@ -243,6 +243,21 @@ def test_groups_of_one_loss_share_its_hue_and_differ_in_grey(tmp_path: Path) -> 
 
 
 # Over training.
+def test_of_very_many_runs_some_are_drawn_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wganbench.reports.drawing.MOST_RUNS", 4)
+    monkeypatch.setattr("wganbench.reports.drawing.FEWEST_RUNS", 2)
+    comparison = three_losses(tmp_path, 3)
+    told = "; drawn are the first 2 runs of a group, by seed, of up to 3"
+    for draw in (draw_curves, draw_estimate):
+        drawing = draw(comparison)
+        assert drawing is not None and told in drawing.caption
+    axes = panel(drawn(draw_curves(comparison)), "High quality")
+    values = [course("gp", seed)[-1][1]["modes/high_quality"] for seed in range(2)]
+    assert y(lines(axes, "mean")[2])[-1] == pytest.approx(np.mean(values))
+
+
 def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None:
     figure = drawn(draw_curves(three_losses(tmp_path)))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -252,9 +267,9 @@ def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None
         assert axes.get_xlabel() == "generator steps" and axes.get_ylabel()
         assert len(lines(axes, "mean")) == 3 and not lines(axes, "single")
     courses = [course("gp", seed) for seed in range(5)]
-    for title, tag, divisor in (
-        ("Modes covered", "modes/covered", 8),
-        ("Exact", "wasserstein/exact", 1),
+    for title, tag, divisor, bounds in (
+        ("Modes covered", "modes/covered", 8, (0, 1)),
+        ("Exact", "wasserstein/exact", 1, (0, math.inf)),
     ):
         axes = panel(figure, title)
         values = np.array([[row[tag] for _, row in rows] for rows in courses]) / divisor
@@ -263,7 +278,7 @@ def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None
         np.testing.assert_array_equal(gp.get_xdata(), STEPS)
         np.testing.assert_allclose(y(gp), values.mean(0))
         corners = axes.collections[2].get_paths()[0].vertices
-        last = mean_interval(values[:, -1])
+        last = mean_interval(values[:, -1], bounds=bounds)
         at_end = corners[corners[:, 0] == STEPS[-1], 1]
         assert at_end.min() == pytest.approx(last.low)
         assert at_end.max() == pytest.approx(last.high)

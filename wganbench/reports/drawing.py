@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ DARKEST, LIGHTEST = -0.45, 0.4
 """How far a loss's hue goes towards black and white when several groups share it."""
 MOST_GROUPS = 12
 """More than these cannot be told apart in one panel: the best of them are drawn."""
+MOST_RUNS, FEWEST_RUNS = 400, 20
+"""Of all groups together so many runs are drawn over training, but so many of each group."""
 WORDS = {
     "modes/covered": "modes covered",
     "modes/coverage": "modes with a fair share",
@@ -136,6 +138,22 @@ def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]
         best = [row.group for row in by_rank(comparison, metric) if row.group.finished][:most]
         return [group for group in groups if group in best]
     return groups[:most]
+
+
+def with_some_runs(groups: Sequence[Group]) -> list[Group]:
+    """The groups with so many of their finished runs, by seed, as can be read and drawn."""
+    most = max(FEWEST_RUNS, MOST_RUNS // max(1, len(groups)))
+    return [replace(group, runs=group.finished[:most]) for group in groups]
+
+
+def some_runs_text(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
+    """That only some runs are drawn, where that is so."""
+    pairs = zip(drawn, groups, strict=True)
+    if all(len(some.runs) == len(group.finished) for some, group in pairs):
+        return ""
+    most = max(len(some.runs) for some in drawn)
+    whole = max(len(group.finished) for group in groups)
+    return f"; drawn are the first {most} runs of a group, by seed, of up to {whole}"
 
 
 def words(tag: str) -> str:

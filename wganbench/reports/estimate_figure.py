@@ -23,6 +23,8 @@ from wganbench.reports.drawing import (
     plain,
     runs_text,
     shown_groups,
+    some_runs_text,
+    with_some_runs,
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.records import RunRecord
@@ -35,7 +37,8 @@ ESTIMATES = ("wasserstein/estimate_normalized", "wasserstein/estimate")
 
 def draw_estimate(comparison: Comparison) -> Drawing | None:
     """Every evaluation of every run as a point, a panel for each kind of estimate."""
-    shown = shown_groups(comparison)
+    whole = shown_groups(comparison)
+    shown = with_some_runs(whole)
     panels: dict[str, list[Group]] = {}
     for tag in ESTIMATES:
         for group in shown:
@@ -55,7 +58,7 @@ def draw_estimate(comparison: Comparison) -> Drawing | None:
         "Each point is one evaluation of one run; the rank correlation (Spearman's rho) is taken "
         f"within each run, and the key gives its median and range over seeds ({runs_text(drawn)}, "
         "no band); within a run both quantities follow the step, so a correlation alone "
-        "proves little" + left_out_text(comparison, shown) + "."
+        "proves little" + some_runs_text(shown, whole) + left_out_text(comparison, shown) + "."
     )
     return Drawing("estimate", title, caption, figure)
 

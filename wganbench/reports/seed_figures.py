@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from wganbench.records.tags import tag_for
@@ -86,7 +88,12 @@ def stack(values: Sequence[float]) -> list[int]:
     >>> stack([8.0, 7.0, 8.0, 8.0])
     [0, 0, 1, 2]
     """
-    return [list(values[:i]).count(value) % STACKED for i, value in enumerate(values)]
+    seen: Counter[float] = Counter()
+    found = []
+    for value in values:
+        found.append(seen[value] % STACKED)
+        seen[value] += 1
+    return found
 
 
 def draw_profile(comparison: Comparison) -> Drawing | None:
@@ -147,5 +154,7 @@ def profile(
     ([0.0, 1.0, 3.0, 4.0], [0.75, 0.75, 0.5, 0.0])
     """
     corners = sorted({window[0], *(v for v in values if math.isfinite(v)), window[1]})
-    reached = [sum(v >= x if up else v <= x for v in values) / len(values) for x in corners]
-    return corners, reached
+    ordered = np.sort([v if up else -v for v in values if math.isfinite(v)])
+    edges = [x if up else -x for x in corners]
+    reached = ordered.size - np.searchsorted(ordered, edges, side="left")
+    return corners, [float(count) / len(values) for count in reached]
