@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -242,7 +242,52 @@ def test_groups_of_one_loss_share_its_hue_and_differ_in_grey(tmp_path: Path) -> 
     assert len({look.marker for look in found.values()}) == 4
 
 
+def test_groups_of_one_loss_alone_take_a_scale_whose_steps_are_seen(tmp_path: Path) -> None:
+    """Neighbours differ as much as bce's blue and gp's green do in lightness or hue."""
+    for size in (0.1, 1.0, 10.0, 100.0):
+        leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
+    found = [look.color for look in looks(compare(find_runs([tmp_path]))).values()]
+    rgb = np.array([to_rgb(color) for color in found])
+    light = rgb @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(light) > 0.08).all() and light[-1] < 0.8, "from dark to light, none lost"
+    assert np.linalg.norm(np.diff(rgb, axis=0), axis=1).min() > 0.25
+
+
+# Axes of what does not vary.
+@pytest.mark.parametrize(
+    ("tag", "value", "limits"),
+    [("modes/covered", 7.0, (0, 8)), ("modes/covered", 0.0, (0, 8)),
+     ("modes/high_quality", 0.4, (0, 1)), ("wasserstein/exact", 0.4, (0, 0.5))],
+)  # fmt: skip
+def test_values_without_spread_stand_on_the_possible_range(
+    tmp_path: Path, tag: str, value: float, limits: tuple[float, float]
+) -> None:
+    for seed in range(3):
+        leave_run(tmp_path, "gp", seed, {tag: value})
+    comparison = compare(find_runs([tmp_path]), metrics=[tag])
+    for draw in (draw_ranking, draw_profile):
+        (axes,) = drawn(draw(comparison)).axes
+        low, high = axes.get_xlim()
+        edge = 0.06 * (limits[1] - limits[0])
+        assert limits[0] - edge <= low <= limits[0] and limits[1] <= high <= limits[1] + edge
+
+
 # Over training.
+def test_of_very_many_runs_some_are_drawn_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wganbench.reports.drawing.MOST_RUNS", 4)
+    monkeypatch.setattr("wganbench.reports.drawing.FEWEST_RUNS", 2)
+    comparison = three_losses(tmp_path, 3)
+    told = "; drawn are the first 2 runs of a group, by seed, of up to 3"
+    for draw in (draw_curves, draw_estimate):
+        drawing = draw(comparison)
+        assert drawing is not None and told in drawing.caption
+    axes = panel(drawn(draw_curves(comparison)), "High quality")
+    values = [course("gp", seed)[-1][1]["modes/high_quality"] for seed in range(2)]
+    assert y(lines(axes, "mean")[2])[-1] == pytest.approx(np.mean(values))
+
+
 def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None:
     figure = drawn(draw_curves(three_losses(tmp_path)))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -252,9 +297,9 @@ def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None
         assert axes.get_xlabel() == "generator steps" and axes.get_ylabel()
         assert len(lines(axes, "mean")) == 3 and not lines(axes, "single")
     courses = [course("gp", seed) for seed in range(5)]
-    for title, tag, divisor in (
-        ("Modes covered", "modes/covered", 8),
-        ("Exact", "wasserstein/exact", 1),
+    for title, tag, divisor, bounds in (
+        ("Modes covered", "modes/covered", 8, (0, 1)),
+        ("Exact", "wasserstein/exact", 1, (0, math.inf)),
     ):
         axes = panel(figure, title)
         values = np.array([[row[tag] for _, row in rows] for rows in courses]) / divisor
@@ -263,7 +308,7 @@ def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None
         np.testing.assert_array_equal(gp.get_xdata(), STEPS)
         np.testing.assert_allclose(y(gp), values.mean(0))
         corners = axes.collections[2].get_paths()[0].vertices
-        last = mean_interval(values[:, -1])
+        last = mean_interval(values[:, -1], bounds=bounds)
         at_end = corners[corners[:, 0] == STEPS[-1], 1]
         assert at_end.min() == pytest.approx(last.low)
         assert at_end.max() == pytest.approx(last.high)
@@ -452,7 +497,11 @@ def test_a_knob_may_be_zero(tmp_path: Path) -> None:
 
 # The estimate.
 def test_estimates_of_one_unit_share_a_panel_and_carry_their_correlation(tmp_path: Path) -> None:
-    comparison = three_losses(tmp_path, 3)
+    steps = range(10, 90, 10)
+    for seed in range(3):
+        for loss in QUALITY:
+            leave(tmp_path, loss, seed, course(loss, seed, steps))
+    comparison = compare(find_runs([tmp_path]))
     drawing = draw_estimate(comparison)
     figure = drawn(drawing)
     assert drawing is not None and "a correlation alone proves little" in drawing.caption
@@ -461,7 +510,7 @@ def test_estimates_of_one_unit_share_a_panel_and_carry_their_correlation(tmp_pat
     assert raw.get_ylabel() == "critic's estimate (score)"
     assert [len(lines(normalized, loss)) for loss in QUALITY] == [0, 3, 3]
     assert [len(lines(raw, loss)) for loss in QUALITY] == [3, 0, 0]
-    rows = course("gp", 0)
+    rows = course("gp", 0, steps)
     np.testing.assert_allclose(
         lines(normalized, "gp")[0].get_xydata(),
         [[r["wasserstein/exact"], r["wasserstein/estimate_normalized"]] for _, r in rows],
@@ -469,12 +518,17 @@ def test_estimates_of_one_unit_share_a_panel_and_carry_their_correlation(tmp_pat
     rho = [
         spearman([r["wasserstein/exact"] for _, r in rows],
                  [r["wasserstein/estimate"] for _, r in rows])
-        for rows in (course("bce", seed) for seed in range(3))
+        for rows in (course("bce", seed, steps) for seed in range(3))
     ]  # fmt: skip
     text = next(text for text in legend_texts(figure) if text.startswith("bce"))
     assert text == f"bce: {correlation_text(rho)}" and text.endswith("3 runs")
     assert f"rho {short(float(np.median(rho)))} ({short(min(rho))} to" in text
     assert "estimate = exact" in legend_texts(figure)
+
+
+def test_of_few_points_no_correlation_is_told(tmp_path: Path) -> None:
+    leave(tmp_path, "gp", 0, course("gp", 0, range(10, 80, 10)))  # seven
+    assert "gp: rho not known" in legend_texts(drawn(draw_estimate(compare(find_runs([tmp_path])))))
 
 
 # Seeds.

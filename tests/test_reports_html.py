@@ -16,7 +16,7 @@ from reported_runs import leave_run
 from wganbench.records.folder import RunFolder
 from wganbench.reports.budgets import At
 from wganbench.reports.comparison import Comparison, compare
-from wganbench.reports.html import write_report
+from wganbench.reports.html import title_of, write_report
 from wganbench.reports.markup import VOID, element
 from wganbench.reports.page import SCRIPT
 from wganbench.reports.picture import Picture
@@ -235,6 +235,24 @@ def test_claims_point_at_the_figure_about_them(tmp_path: Path) -> None:
     ]
     assert figures("gp covers every mode") == ["figure-every-mode"]
     assert figures("gp has the best mean of modes/covered") == []
+
+
+# Its title.
+@pytest.mark.parametrize(
+    ("groups", "title"),
+    [
+        ([("gp", 0.1), ("gp", 1.0), ("gp", 100.0)], "gp (gp_lambda 0.1, 1 and 100) on ring8"),
+        ([("gp", 1.0), ("bce", None)], "bce and gp on ring8"),
+        ([("gp", 1.0), ("gp", 2.0), ("bce", None)], "bce and gp (gp_lambda 1 and 2) on ring8"),
+        ([("gp", float(i)) for i in range(1, 9)], "gp, 8 groups of runs on ring8"),
+    ],
+)
+def test_the_title_says_the_loss_and_names_a_key_once(
+    tmp_path: Path, groups: list[tuple[str, float | None]], title: str
+) -> None:
+    for loss, size in groups:
+        leave_run(tmp_path, loss, 0, GOOD, **({"loss.gp_lambda": size} if size else {}))
+    assert title_of(compared(tmp_path)) == title
 
 
 # The page.

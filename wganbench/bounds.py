@@ -34,7 +34,7 @@ RUNS = 10**6
 """Runs of one sweep, whatever it is allowed."""
 
 SEEDS = 2**63 - 1
-RATE = 1e6
+RATE = 1e30
 """Learning rates; the Adam step of one is as long as the rate."""
 
 MODES, DIMENSIONS, PIXELS = 10_000, 100_000, 4096

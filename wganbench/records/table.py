@@ -78,10 +78,12 @@ class MetricsTable:
         self._last_step = kept[-1][1] if kept else -1
 
 
-def read_table(path: str | Path) -> Table:
+def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
     """metrics.csv as columns; broken lines are left out and counted in ``dropped``.
 
-    Raises FileNotFoundError; UnusableFile for a link, and what is no file of a sensible size.
+    ``only`` these columns, as far as there are such, are read: of many files that saves most
+    of the time, and a line that is broken elsewhere counts. Raises FileNotFoundError;
+    UnusableFile for a link, and for what is no file of a sensible size.
     """
     content = read_regular(Path(path))
     lines = _lines(content)
@@ -90,12 +92,13 @@ def read_table(path: str | Path) -> Table:
     if not lines:
         return table
     names = lines[0].split(",")
-    table.update((name, []) for name in names)
+    kept = [i for i, name in enumerate(names) if only is None or name in only]
+    columns: list[list[Cell]] = [table.setdefault(names[i], []) for i in kept]
     for line in lines[1:]:
-        row = _row(line, len(names))
+        row = _row(line, len(names), kept)
         table.dropped += row is None
-        for name, cell in zip(names, row or [], strict=False):
-            table[name].append(cell)
+        for column, cell in zip(columns, row or [], strict=False):
+            column.append(cell)
     return table
 
 
@@ -114,15 +117,18 @@ def _lines(content: bytes) -> list[str]:
     return content.decode(errors="replace").split("\n")[:-1]
 
 
-def _row(line: str, width: int) -> list[Cell] | None:
-    """Cells of a line: the step as int, the others float or None; None if it is broken."""
-    step, *cells = line.split(",")
-    if len(cells) != width - 1:
+def _row(line: str, width: int, kept: Iterable[int] | None = None) -> list[Cell] | None:
+    """Cells of a line (the ``kept`` ones): the step as int, the others float or None; None if
+    it is broken."""
+    cells = line.split(",")
+    if len(cells) != width:
         return None
+    places = range(width) if kept is None else kept
     try:
-        return [int(step), *(float(cell) if cell else None for cell in cells)]
+        found = [(float(cells[i]) if cells[i] else None) if i else int(cells[0]) for i in places]
     except ValueError:
         return None
+    return found
 
 
 def _cell(value: SupportsFloat) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wganbench.errors import ConfigError
+from wganbench.records.table import Table
 from wganbench.records.tags import tag_for
 from wganbench.reports.records import RunRecord
 
@@ -73,16 +74,37 @@ def value_at(run: RunRecord, metric: str, at: At | None) -> float | None:
     None where the run has no such value, or ended before it had spent so much; nan where it is
     undefined, because the tag beside it was measured and this one had no value.
     """
-    beside = tag_for(metric).beside
+    return values_at(run, (metric,), at)[0][metric]
+
+
+def values_at(
+    run: RunRecord, metrics: Sequence[str], at: At | None
+) -> tuple[dict[str, float | None], bool]:
+    """Several metrics as in `value_at`, and whether lines of metrics.csv were left out.
+
+    At a budget the file is read once, and not kept.
+    """
+    beside = {metric: tag_for(metric).beside for metric in metrics}
     if at is None:
-        return run.final.get(metric, math.nan if beside in run.final else None)
+        found = {
+            metric: run.final.get(metric, math.nan if other in run.final else None)
+            for metric, other in beside.items()
+        }
+        return found, False
     reached = budget_reached(run, at.budget)
     if reached is None or reached < at.amount * (1 - 1e-9):
-        return None
-    spent = run.table.get(BUDGETS[at.budget], [])
+        return dict.fromkeys(metrics), False
+    spent = BUDGETS[at.budget]
+    table = run.read([spent, *metrics, *filter(None, beside.values())])
+    values = {metric: last_value(table, metric, spent, at, beside[metric]) for metric in metrics}
+    return values, bool(table.dropped)
+
+
+def last_value(table: Table, metric: str, spent: str, at: At, beside: str) -> float | None:
+    """The last value of a column within a budget; nan where the tag beside it has one alone."""
     value = None
-    rows = zip(spent, run.table.get(metric, []), run.table.get(beside, spent), strict=False)
-    for used, found, measured in rows:
+    columns = (table.get(name, []) for name in (spent, metric, beside or metric))
+    for used, found, measured in zip(*columns, strict=False):
         if used is None or float(used) > at.amount * (1 + 1e-9):
             continue
         if found is not None and math.isfinite(float(found)):

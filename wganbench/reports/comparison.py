@@ -136,7 +136,7 @@ def make_notes(
         notes.append("weak: fewer than 5 seeds in a group; its intervals are wide or cannot be had")
     if mixed:
         notes.append(f"pooled, although they differ: {', '.join(mixed)}")
-    broken = sum(bool(run.table.dropped) for run in runs) if at else 0
+    broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
     for metric in metrics:

@@ -26,6 +26,8 @@ from wganbench.reports.drawing import (
     runs_text,
     sample_of,
     shown_groups,
+    some_runs_text,
+    with_some_runs,
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.records import RunRecord
@@ -80,7 +82,8 @@ class MeanCurve:
 
 def draw_curves(comparison: Comparison) -> Drawing | None:
     """Modes, high quality, exact W1 and gradient norms over training, a line a group."""
-    groups = shown_groups(comparison)
+    shown = shown_groups(comparison)
+    groups = with_some_runs(shown)
     panels = [p for p in PANELS if any(r.curve(p.tag)[0] for g in groups for r in g.finished)]
     if not panels:
         return None
@@ -103,10 +106,15 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
         handles.append(Line2D([], [], color="black", marker="x", linestyle="", markersize=7))
         labels.append("a run diverged")
     key_below(figure, handles, labels)
-    return Drawing("curves", "Over training", caption(comparison, groups, panels), figure)
+    return Drawing("curves", "Over training", caption(comparison, shown, groups, panels), figure)
 
 
-def caption(comparison: Comparison, groups: Sequence[Group], panels: Sequence[Panel]) -> str:
+def caption(
+    comparison: Comparison,
+    shown: Sequence[Group],
+    groups: Sequence[Group],
+    panels: Sequence[Panel],
+) -> str:
     few = any(len(group.finished) <= FEW_RUNS for group in groups)
     parts = [
         "Each line is the mean over the seeds of a group and each band its 95 % Student-t "
@@ -120,7 +128,8 @@ def caption(comparison: Comparison, groups: Sequence[Group], panels: Sequence[Pa
         parts.append("a run that diverged counts until it did")
     if comparison.at:
         parts.append("the upright line is the budget at which the runs are compared")
-    return "; ".join(parts) + left_out_text(comparison, groups) + "."
+    left_out = some_runs_text(groups, shown) + left_out_text(comparison, groups)
+    return "; ".join(parts) + left_out + "."
 
 
 def draw_panel(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -17,7 +19,8 @@ from wganbench.records.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VE
 from wganbench.records.tags import tag_for
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
-from wganbench.reports.rows import Row
+from wganbench.reports.rows import Row, bounds_of
+from wganbench.reports.statistics import Bounds
 
 DPI = 110
 CHARACTERS, LINE_HEIGHT = 12.5, 0.2
@@ -40,8 +43,12 @@ LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DARKEST, LIGHTEST = -0.45, 0.4
 """How far a loss's hue goes towards black and white when several groups share it."""
+SCALE, SCALE_END = "viridis", 0.9
+"""For groups of one loss; its last, pale yellow part would be lost on white."""
 MOST_GROUPS = 12
 """More than these cannot be told apart in one panel: the best of them are drawn."""
+MOST_RUNS, FEWEST_RUNS = 400, 20
+"""Of all groups together so many runs are drawn over training, but so many of each group."""
 WORDS = {
     "modes/covered": "modes covered",
     "modes/coverage": "modes with a fair share",
@@ -87,13 +94,20 @@ def hues(comparison: Comparison) -> dict[str, str]:
 
 
 def looks(comparison: Comparison) -> dict[str, Look]:
-    """The look of every group, by label: hue by loss, lightness among the groups of a loss."""
+    """The look of every group, by label: hue by loss, lightness among the groups of a loss.
+
+    Where all groups have one loss, no hue is needed to tell losses apart: a scale of several
+    hues from dark to light follows their order, which is that of the values varied.
+    """
     groups, colors = [row.group for row in comparison.rows], hues(comparison)
+    alone = len(groups) > 1 and len({group.loss for group in groups}) == 1
     found = {}
     for i, group in enumerate(groups):
         same = [other.label for other in groups if other.loss == group.loss]
         shift = np.linspace(DARKEST, LIGHTEST, len(same))[same.index(group.label)]
         color = shade(colors[group.loss], float(shift) if len(same) > 1 else 0.0)
+        if alone:
+            color = to_hex(colormaps[SCALE](SCALE_END * i / (len(groups) - 1)))
         found[group.label] = Look(color, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
     return found
 
@@ -136,6 +150,22 @@ def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]
         best = [row.group for row in by_rank(comparison, metric) if row.group.finished][:most]
         return [group for group in groups if group in best]
     return groups[:most]
+
+
+def with_some_runs(groups: Sequence[Group]) -> list[Group]:
+    """The groups with so many of their finished runs, by seed, as can be read and drawn."""
+    most = max(FEWEST_RUNS, MOST_RUNS // max(1, len(groups)))
+    return [replace(group, runs=group.finished[:most]) for group in groups]
+
+
+def some_runs_text(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
+    """That only some runs are drawn, where that is so."""
+    pairs = zip(drawn, groups, strict=True)
+    if all(len(some.runs) == len(group.finished) for some, group in pairs):
+        return ""
+    most = max(len(some.runs) for some in drawn)
+    whole = max(len(group.finished) for group in groups)
+    return f"; drawn are the first {most} runs of a group, by seed, of up to {whole}"
 
 
 def words(tag: str) -> str:
@@ -181,6 +211,26 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     )
     figure.suptitle(title, fontsize=13)
     return figure
+
+
+def sensible_limits(values: Sequence[float], bounds: Bounds) -> tuple[float, float] | None:
+    """An axis for values without spread: the possible range, or as far as 0; else None.
+
+    >>> sensible_limits([7.0, 7.0], (0.0, 8.0)), sensible_limits([0.0], (0.0, math.inf))
+    ((0.0, 8.0), (0.0, 1.0))
+    """
+    low, high = (min(values), max(values)) if values else (0.0, 0.0)
+    if not values or high - low > 0.05 * max(abs(low), abs(high)):
+        return None
+    bottom = bounds[0] if math.isfinite(bounds[0]) else min(0.0, 1.25 * low)
+    top = bounds[1] if math.isfinite(bounds[1]) else max(0.0, 1.25 * high)
+    return bottom, top if top > bottom else bottom + 1.0
+
+
+def common_bounds(rows: Sequence[Row], metric: str) -> Bounds:
+    """The range of a metric in all groups."""
+    every = [bounds_of(metric, row.group) for row in rows]
+    return min(low for low, _ in every), max(high for _, high in every)
 
 
 def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:

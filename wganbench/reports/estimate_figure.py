@@ -23,6 +23,8 @@ from wganbench.reports.drawing import (
     plain,
     runs_text,
     shown_groups,
+    some_runs_text,
+    with_some_runs,
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.records import RunRecord
@@ -32,10 +34,14 @@ EXACT = "wasserstein/exact"
 ESTIMATES = ("wasserstein/estimate_normalized", "wasserstein/estimate")
 """The first that a group has is drawn: the two are in unlike units and never share a panel."""
 
+FEWEST = 8
+"""Of fewer points a rank correlation is chance: it is not told."""
+
 
 def draw_estimate(comparison: Comparison) -> Drawing | None:
     """Every evaluation of every run as a point, a panel for each kind of estimate."""
-    shown = shown_groups(comparison)
+    whole = shown_groups(comparison)
+    shown = with_some_runs(whole)
     panels: dict[str, list[Group]] = {}
     for tag in ESTIMATES:
         for group in shown:
@@ -53,9 +59,12 @@ def draw_estimate(comparison: Comparison) -> Drawing | None:
     drawn = [group for groups in panels.values() for group in groups]
     caption = (
         "Each point is one evaluation of one run; the rank correlation (Spearman's rho) is taken "
-        f"within each run, and the key gives its median and range over seeds ({runs_text(drawn)}, "
-        "no band); within a run both quantities follow the step, so a correlation alone "
-        "proves little" + left_out_text(comparison, shown) + "."
+        f"within each run of {FEWEST} points or more, and the key gives its median and range over "
+        f"seeds ({runs_text(drawn)}, no band); within a run both quantities follow the step, so a "
+        "correlation alone proves little"
+        + some_runs_text(shown, whole)
+        + left_out_text(comparison, shown)
+        + "."
     )
     return Drawing("estimate", title, caption, figure)
 
@@ -74,7 +83,7 @@ def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, 
         look, correlations = styles[group.label], []
         for run in group.finished:
             exact, estimate = pairs(run, tag)
-            correlations.append(spearman(exact, estimate))
+            correlations.append(spearman(exact, estimate) if len(exact) >= FEWEST else math.nan)
             kept = thinned(range(len(exact)))
             exact, estimate = [exact[i] for i in kept], [estimate[i] for i in kept]
             axes.plot(exact, estimate, marker=look.marker, linestyle="", markersize=4.5,
@@ -102,11 +111,11 @@ def correlation_text(correlations: Sequence[float]) -> str:
     >>> correlation_text([0.5, 0.9, math.nan, 0.7])
     'rho .70 (.50 to .90), 3 runs'
     >>> correlation_text([math.nan])
-    'no correlation'
+    'rho not known'
     """
     known = [value for value in correlations if math.isfinite(value)]
     if not known:
-        return "no correlation"
+        return "rho not known"
     middle = short(float(np.median(known)))
     if len(known) == 1:
         return f"rho {middle}, 1 run"

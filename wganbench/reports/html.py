@@ -18,6 +18,7 @@ from wganbench.reports.group_tables import (
     metric_meanings,
     settings_tables,
 )
+from wganbench.reports.groups import Group, text
 from wganbench.reports.markup import Markup, block, element, folded, fragment, items
 from wganbench.reports.markup_tables import Column, Entry, Line, count, table
 from wganbench.reports.page import page
@@ -29,7 +30,7 @@ from wganbench.reports.reproduce import (
     train_commands,
     versions_of,
 )
-from wganbench.reports.summary import Sentence, name, summarise
+from wganbench.reports.summary import Sentence, name, named, summarise
 from wganbench.reports.wording import listed
 
 SHOWN_COMMANDS, SHOWN_RUNS, SHOWN_GROUPS = 3, 200, 6
@@ -41,10 +42,14 @@ READING = (
     "are wide, and where none could be made, nothing is claimed.",
     "A diverged run has no figures: means are of the runs that completed, and the share that "
     "diverged stands beside them. Where runs are compared one by one, a diverged run is worse "
-    "than every other. The last checkpoint of a run counts, never its best.",
+    "than every other, and so is one that completed without a value. The last checkpoint of a run "
+    "counts, never its best.",
     "What the critic estimates (wasserstein/estimate) is not the distance: it scales with the "
-    "critic's slope and cannot be compared between losses. wasserstein/exact can. A p-value "
-    "stands for all duels of this report together (Holm).",
+    "critic's slope and cannot be compared between losses. wasserstein/exact can. "
+    "A p-value is adjusted for all duels of its metric together (Holm): one family a metric. The "
+    "first metric is the primary one; p-values of the secondary ones are not adjusted for how "
+    "many metrics were looked at. Runs of one seed are compared in pairs, by a sign test: n pairs "
+    "give no p below 2 / 2^n.",
 )
 
 
@@ -85,11 +90,35 @@ def section(anchor: str, title: str, *content: str) -> Markup:
 
 # The head of the page.
 def title_of(comparison: Comparison) -> str:
-    """The data and the groups, as far as they fit in a line."""
+    """The losses, what varies in each, and the data, as far as they fit in a line."""
     data = sorted({str(run.settings.get("data.name", "")) for run in comparison.runs} - {""})
-    names = [name(row) for row in comparison.rows]
-    told = listed(names) if len(names) <= SHOWN_GROUPS else f"{len(names)} groups of runs"
+    parts: dict[str, list[Group]] = {}
+    for row in comparison.rows:
+        parts.setdefault(row.group.loss, []).append(row.group)
+    told = f"{len(comparison.rows)} groups of runs"
+    if len(comparison.rows) <= SHOWN_GROUPS:
+        told = listed([loss_and_knobs(loss, groups) for loss, groups in parts.items()])
+    elif len(parts) == 1 and (loss := next(iter(parts))):
+        told = f"{loss}, {told}"
     return f"{told} on {listed(data)}" if data else told
+
+
+def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
+    """A loss and its groups, a single key named once: ``gp (gp_lambda 0.1, 1 and 10)``."""
+    rest = [
+        [(key, value) for key, value in group.values if key != "loss.name" and value is not None]
+        for group in groups
+    ]
+    keys = {key for pairs in rest for key, _ in pairs}
+    if not keys:
+        return loss or listed([named(group.label) for group in groups])
+    if len(keys) == 1 and all(rest) and not keys & {"data.name"}:
+        (key,) = keys
+        knobs = f"{key.rpartition('.')[2]} {listed([text(pairs[0][1]) for pairs in rest])}"
+        return f"{loss} ({knobs})" if loss else knobs
+    labels = listed([named(group.label) for group in groups])
+    inside = any(key == "loss.name" for group in groups for key, _ in group.values)
+    return labels if inside or not loss else f"{loss} ({labels})"
 
 
 def opening(comparison: Comparison, title: str, moment: datetime) -> list[Markup]:

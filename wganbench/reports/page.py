@@ -9,9 +9,11 @@ from wganbench.reports.markup import Markup, element
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1f23; --soft: #555b63; --paper: #fff;
-  --line: #d5d9de; --shade: #f4f6f8; --link: #0b57a4; --mark: #fff3c4; }
+  --line: #d5d9de; --shade: #f4f6f8; --link: #0b57a4; --mark: #fff3c4;
+  --edge: #0004; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #a9b0b9; --paper: #15181c;
-  --line: #3a4048; --shade: #1f242a; --link: #8cc2ff; --mark: #4a3f10; } }
+  --line: #3a4048; --shade: #1f242a; --link: #8cc2ff; --mark: #4a3f10;
+  --edge: #fff6; } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--paper);
@@ -34,7 +36,11 @@ nav { margin: 1rem 0 0; display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-s
 code { font: .88em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre { background: var(--shade); border: 1px solid var(--line); border-radius: 4px;
   padding: .6rem .8rem; margin: .5rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: .75rem 0; border: 1px solid var(--line); border-radius: 4px; }
+.scroll { overflow-x: auto; margin: .75rem 0; border: 1px solid var(--line); border-radius: 4px;
+  /* A shadow at the side where more of the table is: its own paper covers it at the end. */
+  background: linear-gradient(to left, var(--paper) 30%, transparent) right / 3rem 100%,
+    linear-gradient(to left, var(--edge), transparent) right / 1rem 100%;
+  background-repeat: no-repeat; background-attachment: local, scroll; }
 .scroll:focus-visible, a:focus-visible, button:focus-visible, summary:focus-visible {
   outline: 2px solid var(--link); outline-offset: 1px; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; line-height: 1.4; }

@@ -74,6 +74,11 @@ class RunRecord:
             nothing.dropped = 1
             return nothing
 
+    def read(self, columns: Sequence[str]) -> Table:
+        """These columns of metrics.csv, which are not kept: of many runs they would fill memory."""
+        file = self.path / "metrics.csv"
+        return read_table(file, columns) if file.is_file() else Table()
+
     def curve(self, tag: str) -> tuple[list[int], list[float]]:
         """Steps and finite values of a tag through training."""
         pairs = list(zip(*series(self.table, tag), strict=True))

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wganbench.records.tags import tag_for
-from wganbench.reports.budgets import At, value_at
+from wganbench.reports.budgets import At, values_at
 from wganbench.reports.groups import Group
+from wganbench.reports.records import RunRecord
 from wganbench.reports.statistics import (
     Bounds,
     Estimate,
@@ -46,6 +47,8 @@ class Row:
     cells: Mapping[str, Cell]
     all_modes: Estimate | None
     best: frozenset[str] = frozenset()
+    broken: int = 0
+    """In how many files of runs lines were left out, where files were read."""
 
     @property
     def diverged(self) -> int:
@@ -56,22 +59,28 @@ class Row:
         return len(self.group.runs) - len(self.group.finished)
 
 
+Found = Sequence[tuple[RunRecord, Mapping[str, float | None]]]
+"""The finished runs of a group, with what each of them came to."""
+COVERED = "modes/covered"
+
+
 def make_row(group: Group, metrics: Sequence[str], at: At | None) -> Row:
     """What the finished runs of a group came to, at their end or at a budget."""
-    cells = {metric: make_cell(group, metric, at) for metric in metrics}
-    return Row(group, cells, all_modes_share(group, at))
+    read = [(run, *values_at(run, (*metrics, COVERED), at)) for run in group.finished]
+    found = [(run, values) for run, values, _ in read]
+    cells = {metric: make_cell(group, found, metric, at) for metric in metrics}
+    broken = sum(dropped for _, _, dropped in read)
+    return Row(group, cells, all_modes_share(group, found), broken=broken)
 
 
-def make_cell(group: Group, metric: str, at: At | None) -> Cell:
+def make_cell(group: Group, runs: Found, metric: str, at: At | None) -> Cell:
     """A metric of a group.
 
     Where no run that completed has a value, the metric does not belong to the group's loss or
     data; where some have, a run that completed without one is undefined, and so is one that
     lacks it beside the tag that is measured with it (`Tag.beside`).
     """
-    found = [
-        (run, math.nan if run.diverged else value_at(run, metric, at)) for run in group.finished
-    ]
+    found = [(run, math.nan if run.diverged else values[metric]) for run, values in runs]
     completed = [value for run, value in found if not run.diverged]
     if completed and all(value is None for value in completed):
         found = []
@@ -98,13 +107,13 @@ def bounds_of(metric: str, group: Group) -> Bounds:
     return low, high
 
 
-def all_modes_share(group: Group, at: At | None = None) -> Estimate | None:
+def all_modes_share(group: Group, runs: Found) -> Estimate | None:
     """Share of the finished runs that cover every mode of their data; diverged ones do not.
 
     At a budget, of those that have spent it.
     """
     modes = group.mode_count
-    covered = [0 if run.diverged else value_at(run, "modes/covered", at) for run in group.finished]
+    covered = [0 if run.diverged else values[COVERED] for run, values in runs]
     known = [count for count in covered if count is not None]
     if modes is None or not known:
         return None

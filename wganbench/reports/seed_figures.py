@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from wganbench.records.tags import tag_for
@@ -14,6 +16,7 @@ from wganbench.reports.drawing import (
     Look,
     axis_label,
     by_rank,
+    common_bounds,
     key_below,
     left_out_text,
     literal,
@@ -23,6 +26,7 @@ from wganbench.reports.drawing import (
     ranked_metric,
     runs_text,
     sample_of,
+    sensible_limits,
     shown_groups,
     words,
 )
@@ -48,6 +52,10 @@ def draw_ranking(comparison: Comparison) -> Drawing | None:
     plain(axes, "", axis_label(metric))
     axes.set_yticks(range(len(rows)), [literal(row.group.label) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
+    finite = [v for row in rows for v in row.cells[metric].values if math.isfinite(v)]
+    if limits := sensible_limits(finite, common_bounds(rows, metric)):
+        edge = 0.03 * (limits[1] - limits[0])  # half a dot
+        axes.set_xlim(limits[0] - edge, limits[1] + edge)
     better = "higher" if tag_for(metric).direction == "up" else "lower"
     groups = [row.group for row in rows]
     caption = (
@@ -86,7 +94,12 @@ def stack(values: Sequence[float]) -> list[int]:
     >>> stack([8.0, 7.0, 8.0, 8.0])
     [0, 0, 1, 2]
     """
-    return [list(values[:i]).count(value) % STACKED for i, value in enumerate(values)]
+    seen: Counter[float] = Counter()
+    found = []
+    for value in values:
+        found.append(seen[value] % STACKED)
+        seen[value] += 1
+    return found
 
 
 def draw_profile(comparison: Comparison) -> Drawing | None:
@@ -105,6 +118,10 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
     up = tag_for(metric).direction == "up"
     edge = 0.05 * (max(finite) - min(finite)) or 0.05 * abs(max(finite)) or 1.0
     window = min(finite) - edge, max(finite) + edge
+    shown = [comparison.by_label[group.label] for group in groups]
+    if limits := sensible_limits(finite, common_bounds(shown, metric)):
+        edge = 0.05 * (limits[1] - limits[0])
+        window = limits[0] - edge, limits[1] + edge
     styles = looks(comparison)
     title = f"How many runs get how far: {words(metric)}"
     figure = new_figure(7.6, 4.9, title)
@@ -147,5 +164,7 @@ def profile(
     ([0.0, 1.0, 3.0, 4.0], [0.75, 0.75, 0.5, 0.0])
     """
     corners = sorted({window[0], *(v for v in values if math.isfinite(v)), window[1]})
-    reached = [sum(v >= x if up else v <= x for v in values) / len(values) for x in corners]
-    return corners, reached
+    ordered = np.sort([v if up else -v for v in values if math.isfinite(v)])
+    edges = [x if up else -x for x in corners]
+    reached = ordered.size - np.searchsorted(ordered, edges, side="left")
+    return corners, [float(count) / len(values) for count in reached]
