@@ -7,11 +7,42 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
+from wganbench.errors import ConfigError
+
 Row = TypeVar("Row")
 
 
 class UnknownName(ValueError):
     """A name that no row carries; the message holds the nearest one that exists."""
+
+
+_loaded: dict[str, str] = {}
+"""Groups of entry points that were loaded in this process, and what is wrong with one of them."""
+
+
+def load_entry_points(group: str) -> None:
+    """Call the functions that installed packages name under ``wganbench.<group>``, once.
+
+    Raises ConfigError, at every call, that names the one that fails.
+    """
+    if group not in _loaded:
+        _loaded[group] = ""  # a function may look rows up while it registers its own
+        _loaded[group] = _load(group)
+    if _loaded[group]:
+        raise ConfigError(_loaded[group])
+
+
+def _load(group: str) -> str:
+    for entry_point in entry_points(group=f"wganbench.{group}"):
+        try:
+            entry_point.load()()
+        except Exception as error:
+            package = getattr(entry_point.dist, "name", None) or "an installed package"
+            return (
+                f"{package} cannot add its {group} (entry point {entry_point.name} = "
+                f"{entry_point.value}): {type(error).__name__}: {error}"
+            )
+    return ""
 
 
 class Registry(Mapping[str, Row], Generic[Row]):
@@ -21,12 +52,12 @@ class Registry(Mapping[str, Row], Generic[Row]):
     (``wganbench.losses``, ``wganbench.data``, ...): each entry point names a
     function of no arguments that registers its rows. Entry points are loaded at
     the first look-up that the built-in rows cannot answer, or when rows are listed.
+    ``group`` is the kind whose entry points add these rows too, where it is another.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, group: str | None = None) -> None:
+        self.kind, self.group = kind, group or kind
         self._rows: dict[str, Row] = {}
-        self._entry_points_loaded = False
 
     def register(self, name: str, row: Row) -> Row:
         """Add a row; raises ValueError when the name is taken."""
@@ -35,30 +66,24 @@ class Registry(Mapping[str, Row], Generic[Row]):
         self._rows[name] = row
         return row
 
-    def _load_entry_points(self) -> None:
-        if not self._entry_points_loaded:
-            self._entry_points_loaded = True
-            for entry_point in entry_points(group=f"wganbench.{self.kind}"):
-                entry_point.load()()
-
     def __getitem__(self, name: str) -> Row:
         if name not in self._rows:
-            self._load_entry_points()
+            load_entry_points(self.group)
         if name not in self._rows:
             raise UnknownName(unknown(self.kind, name, self._rows))
         return self._rows[name]
 
     def __contains__(self, name: object) -> bool:
         if name not in self._rows:
-            self._load_entry_points()
+            load_entry_points(self.group)
         return name in self._rows
 
     def __iter__(self) -> Iterator[str]:
-        self._load_entry_points()
+        load_entry_points(self.group)
         return iter(self._rows)
 
     def __len__(self) -> int:
-        self._load_entry_points()
+        load_entry_points(self.group)
         return len(self._rows)
 
 
