@@ -64,7 +64,8 @@ def networks():
 
 
 def metrics():
-    from wganbench.metrics import Tag, register_metric
+    from wganbench.metrics import register_metric
+    from wganbench.tags import Tag
 
     spread = Tag("mine/spread", "how wide the fakes lie", "data unit", "sd of the fakes", "none",
                  "evaluate", "me")

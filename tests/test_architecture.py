@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "networks": {"registry", "errors", "bounds"},
     "data": FOUNDATION,
     "records": FOUNDATION,
+    "tags": {"records"},
     "metrics": FOUNDATION | {"losses", "records"},
     "config": FOUNDATION | MIDDLE,
     "training": FOUNDATION | MIDDLE | {"config"},

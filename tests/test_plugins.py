@@ -15,10 +15,10 @@ import pytest
 from wganbench import registry
 from wganbench.cli import main
 from wganbench.config import ConfigError, compose
-from wganbench.metrics import METRICS, Tag, check_tags, measure, register_metric
+from wganbench.metrics import METRICS, check_tags, measure, register_metric
 from wganbench.metrics.evaluation import Metric
-from wganbench.records.tags import TAGS
 from wganbench.registry import Registry, load_entry_points
+from wganbench.tags import TAGS, Tag
 
 TWO_STEPS = [
     "tuned=none", "train.steps=2", "train.batch_size=16", "compile=false", "device=cpu",
@@ -163,7 +163,7 @@ def test_a_package_that_fails_is_named(
     points = "[wganbench.of_a_test]\nmine = wganbench_of_mine:losses\n"
     own_package.install(tmp_path, code, points)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(registry, "_loaded", {})
+    monkeypatch.setattr(registry, "_waiting", {})
     rows: Registry[int] = Registry("of_a_test")
     rows.register("built-in", 1)
     assert rows["built-in"] == 1, "what is built in needs no package"
@@ -171,7 +171,7 @@ def test_a_package_that_fails_is_named(
         with pytest.raises(ConfigError) as told:
             list(rows)
         line = str(told.value)
-        assert "wganbench-of-mine cannot add its of_a_test" in line and "\n" not in line
+        assert "wganbench-of-mine cannot add to wganbench.of_a_test" in line and "\n" not in line
         assert "mine = wganbench_of_mine:losses" in line and "RuntimeError: no such thing" in line
 
 
@@ -182,7 +182,7 @@ def test_entry_points_are_loaded_once_for_all_registries_of_a_group(
     own_package.install(tmp_path, code, "[wganbench.of_a_test]\nmine = wganbench_of_mine:add\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "wganbench_of_mine", raising=False)
-    monkeypatch.setattr(registry, "_loaded", {})
+    monkeypatch.setattr(registry, "_waiting", {})
     own, other = Registry[int]("of_a_test"), Registry[int]("others", group="of_a_test")
     assert "x" not in own and "x" not in other and list(own) == list(other) == []
     load_entry_points("of_a_test")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from wganbench.errors import ConfigError
@@ -16,33 +16,37 @@ class UnknownName(ValueError):
     """A name that no row carries; the message holds the nearest one that exists."""
 
 
-_loaded: dict[str, str] = {}
-"""Groups of entry points that were loaded in this process, and what is wrong with one of them."""
+_waiting: dict[str, list[EntryPoint]] = {}
+"""Entry points by group that have not added their rows yet, of groups that were asked for."""
 
 
 def load_entry_points(group: str) -> None:
-    """Call the functions that installed packages name under ``wganbench.<group>``, once.
+    """Let installed packages add their rows, each entry point of ``wganbench.<group>`` once.
 
-    Raises ConfigError, at every call, that names the one that fails.
+    Raises ConfigError for one that fails, at every look-up that needs it.
     """
-    if group not in _loaded:
-        _loaded[group] = ""  # a function may look rows up while it registers its own
-        _loaded[group] = _load(group)
-    if _loaded[group]:
-        raise ConfigError(_loaded[group])
-
-
-def _load(group: str) -> str:
-    for entry_point in entry_points(group=f"wganbench.{group}"):
+    if group not in _waiting:
+        _waiting[group] = list(entry_points(group=f"wganbench.{group}"))
+    waiting = _waiting[group]
+    while waiting:
+        entry_point = waiting.pop(0)  # first, for it may look rows up while it adds its own
         try:
-            entry_point.load()()
-        except Exception as error:
-            package = getattr(entry_point.dist, "name", None) or "an installed package"
-            return (
-                f"{package} cannot add its {group} (entry point {entry_point.name} = "
-                f"{entry_point.value}): {type(error).__name__}: {error}"
-            )
-    return ""
+            load(entry_point, group)
+        except ConfigError:
+            waiting.insert(0, entry_point)
+            raise
+
+
+def load(entry_point: EntryPoint, kind: str) -> None:
+    """Let a user's package add its rows. Raises ConfigError, which names it, when it fails."""
+    try:
+        entry_point.load()()
+    except (Exception, SystemExit) as error:
+        package = entry_point.dist.name if entry_point.dist else "of an unknown package"
+        raise ConfigError(
+            f"the package {package} cannot add to wganbench.{kind}: its entry point "
+            f"{entry_point.name} = {entry_point.value} fails: {type(error).__name__}: {error}"
+        ) from error
 
 
 class Registry(Mapping[str, Row], Generic[Row]):

@@ -28,7 +28,6 @@ from wganbench.metrics.transport import (
     wasserstein_exact,
     wasserstein_sliced,
 )
-from wganbench.records.tag import Tag
 
 __all__ = [
     "METRICS",
@@ -40,7 +39,6 @@ __all__ = [
     "Metric",
     "ModeCoverage",
     "PictureReference",
-    "Tag",
     "allow_features",
     "cached_floor",
     "check_allowed",
