@@ -12,7 +12,11 @@ import os
 import tempfile
 from pathlib import Path
 
-NAMES = ["ring8", "ring8_veegan", "ring8_selfcond", "grid25", "grid25_pacgan", "swiss_roll"]
+NAMES = [
+    "ring8", "ring8_veegan", "ring8_selfcond", "ring8_unequal", "grid25", "grid25_pacgan",
+    "random10", "mixture", "two_gaussians", "swiss_roll",
+]  # fmt: skip
+"""All that are clouds of points and need no file."""
 
 
 def main() -> None:

@@ -21,12 +21,14 @@ def check_options(config: RunConfig) -> RunConfig:
     Raises ConfigError for an option that its row does not have or that does not fit, and
     for combinations that cannot be trained: a batch larger than a fixed training set,
     batch norm in a penalised critic, a protocol in another dimension than its own,
-    features that cannot be imported.
+    features that cannot be imported, a metric of a user's own without its tag's row.
     """
     from wganbench.data import DATASETS
     from wganbench.losses import RECIPES
+    from wganbench.metrics import check_tags
     from wganbench.networks import NETWORKS
 
+    check_tags()
     recipe = row(RECIPES, config.loss.name, "loss.name")
     data = row(DATASETS, config.data.kind, "data.kind")
     network = row(NETWORKS, config.network.kind, "network.kind")

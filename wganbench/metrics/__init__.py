@@ -3,7 +3,14 @@
 from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import distances, gradients, pictures  # noqa: F401  (they fill the registry)
 from wganbench.metrics.classes import ClassCoverage, class_coverage
-from wganbench.metrics.evaluation import METRICS, Evaluation, Metric, measure, register_metric
+from wganbench.metrics.evaluation import (
+    METRICS,
+    Evaluation,
+    Metric,
+    check_tags,
+    measure,
+    register_metric,
+)
 from wganbench.metrics.features import allow_features, check_allowed, load_features
 from wganbench.metrics.fidelity import Fidelity, precision_recall_density_coverage
 from wganbench.metrics.floors import cached_floor
@@ -36,6 +43,7 @@ __all__ = [
     "cached_floor",
     "check_allowed",
     "check_protocol",
+    "check_tags",
     "class_coverage",
     "frechet_distance",
     "gaussian_chance",

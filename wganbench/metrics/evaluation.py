@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wganbench.errors import ConfigError
 from wganbench.metrics.reference import PictureReference
 from wganbench.metrics.transport import Floor, Transport, exact_transport
+from wganbench.records.tags import TAGS, Tag, is_pattern
 from wganbench.registry import Registry
 
 
@@ -120,27 +122,55 @@ METRICS: Registry[Metric] = Registry("metrics")
 
 def register_metric(
     name: str,
-    tags: tuple[str, ...],
+    tags: Sequence[str | Tag],
     source: str,
     applies: Callable[[Evaluation], bool] = lambda _: True,
 ) -> Callable[[Compute], Compute]:
-    """Decorator: the function becomes a metric's row; raises ValueError for a taken name."""
+    """Decorator: the function becomes a metric's row; raises ValueError for a taken name.
+
+    A `Tag` among the tags becomes a row of the table of tags, with a column in metrics.csv; a
+    name stands for a row that is there.
+    """
+    names = tuple(tag.name if isinstance(tag, Tag) else tag for tag in tags)
 
     def add(compute: Compute) -> Compute:
-        METRICS.register(name, Metric(name, tags, compute, applies, source))
+        METRICS.register(name, Metric(name, names, compute, applies, source))
+        for tag in tags:
+            if isinstance(tag, Tag):
+                TAGS.register(tag.name, tag)
         return compute
 
     return add
+
+
+def check_tags() -> None:
+    """Every metric, those of installed packages too, has a column for each of its tags.
+
+    Raises ConfigError for one without a row in the table of tags.
+    """
+    for metric in METRICS.values():
+        for tag in metric.tags:
+            if tag not in TAGS or is_pattern(tag):
+                raise ConfigError(
+                    f"the metric {metric.name!r} gives {tag!r}, which has no column: describe it "
+                    f"with register_metric({metric.name!r}, tags=[Tag({tag!r}, ...)], ...)"
+                )
 
 
 def measure(evaluation: Evaluation) -> dict[str, float]:
     """All values by tag. A tag that does not apply is absent, never 0.
 
     A diverged run keeps its nan where a mean exists; distances between clouds, which
-    have no value there, are absent.
+    have no value there, are absent. Raises ConfigError for a tag that a metric does not name.
     """
     values: dict[str, float] = {}
     for metric in METRICS.values():
         if metric.applies(evaluation):
-            values.update(metric.compute(evaluation))
+            found = metric.compute(evaluation)
+            if unnamed := sorted(set(found) - set(metric.tags)):
+                raise ConfigError(
+                    f"the metric {metric.name!r} gave {unnamed[0]!r}, which is not among the tags "
+                    f"that it was registered with: {', '.join(metric.tags)}"
+                )
+            values.update(found)
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 DIRECTIONS = ("up", "down", "target", "none")
@@ -23,9 +24,11 @@ class Tag:
     ``bounds`` are the least and the largest value that the quantity can have; of a count of
     modes the data set the upper one. ``beside`` names a tag that is measured wherever this one
     is looked for: a run that has that one and not this one shows that it is undefined there.
-    A name that holds ``<i>`` stands for one tag per layer, i = 0, 1, ...
+    The name is ``group/quantity``; one that ends in ``_<i>`` stands for one tag per layer,
+    i = 0, 1, ...
 
-    Raises ValueError for another direction or cadence, an empty field, or bounds out of order.
+    Raises ValueError for another name, direction or cadence, an empty field, or bounds out of
+    order.
     """
 
     name: str
@@ -44,6 +47,10 @@ class Tag:
             raise ValueError(
                 f"tag {self.name!r}: direction is one of {', '.join(DIRECTIONS)} and "
                 f"cadence one of {', '.join(CADENCES)}"
+            )
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+(_<i>)?", self.name):
+            raise ValueError(
+                f"tag {self.name!r}: a name is group/quantity, of letters, digits and _-."
             )
         fields = (self.name, self.meaning, self.unit, self.formula, self.source)
         if not all(text.strip() for text in fields):

@@ -28,7 +28,9 @@ LAYER = "<i>"
 BETTER = {"up": "higher", "down": "lower", "target": "at its target", "none": "neither"}
 WHEN = {"log": "every logged step", "evaluate": "every evaluation", "final": "at the end"}
 
-TAGS: Registry[Tag] = Registry("tags")
+TAGS: Registry[Tag] = Registry("tags", group="metrics")
+"""What metrics of a user's own bring is registered with them, see `metrics.register_metric`."""
+
 for _group in (
     LOSS, WASSERSTEIN, DIVERGENCE, CRITIC, GRAD_NORM, MODES, FIDELITY, BUDGET, SPEED
 ):  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, to_dict
 from wganbench.data.contents import contents_digest
+from wganbench.metrics import check_tags
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import HeldRun, versions
 from wganbench.records.table import MetricsTable, read_table, series
@@ -27,7 +28,11 @@ FORMAT = 3
 
 
 def columns(stack: Stack) -> list[str]:
-    """The columns of metrics.csv: every tag, layers counted, whether the loss uses it or not."""
+    """The columns of metrics.csv: every tag, layers counted, whether the loss uses it or not.
+
+    Raises ConfigError for a metric whose tag has no row.
+    """
+    check_tags()
     tags = [tag for tag in TAGS if not is_pattern(tag)]
     for network in ("critic", "generator"):
         count = len(layers(getattr(stack.algorithm.pair, network)))

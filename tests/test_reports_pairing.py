@@ -1,0 +1,33 @@
+"""Which runs are compared seed by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from reported_runs import leave_run
+
+from wganbench.reports.comparison import compare
+from wganbench.reports.records import find_runs
+
+
+def duel_is_paired(folder: Path, ours: Sequence[int], theirs: Sequence[int]) -> bool:
+    """Whether gp and bce are compared in pairs; gp is better by as much on every seed."""
+    for loss, seeds, modes in (("gp", ours, 8.0), ("bce", theirs, 3.0)):
+        for seed in seeds:
+            leave_run(folder, loss, seed, {"modes/covered": modes - 0.1 * seed})
+    duels = compare(find_runs([folder]), metrics=["modes/covered"]).duels
+    (paired,) = {duel.paired for duel in duels}
+    return paired
+
+
+def test_groups_of_equal_seeds_are_paired(tmp_path: Path) -> None:
+    assert duel_is_paired(tmp_path, range(6), range(6))
+
+
+@pytest.mark.parametrize("theirs", [range(10, 16), range(1, 7), [0, 1, 2, 3, 4, 6]])
+def test_groups_of_other_seeds_are_not_however_many_there_are(
+    tmp_path: Path, theirs: Sequence[int]
+) -> None:
+    assert not duel_is_paired(tmp_path, range(6), theirs)
