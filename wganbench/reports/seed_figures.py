@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from wganbench.records.tags import tag_for
+from wganbench.records.text import literal
 from wganbench.reports.comparison import Cell, Comparison, Row
 from wganbench.reports.drawing import (
     Drawing,
@@ -16,7 +17,6 @@ from wganbench.reports.drawing import (
     by_rank,
     key_below,
     left_out_text,
-    literal,
     looks,
     new_figure,
     plain,

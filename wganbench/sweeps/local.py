@@ -15,7 +15,7 @@ from wganbench.sweeps.nursery import Child, Nursery, nursery
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot, available_cores, local_slots
 from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.watcher import Watcher
+from wganbench.sweeps.watcher import SAVING_ALL, Watcher
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.outcome import RunOutcome
 
@@ -79,7 +79,7 @@ class Pool:
         """
         self.waiting = list(stacks)
         try:
-            with StopRequest() as stop:
+            with StopRequest(lambda: self.tally.watcher.say(SAVING_ALL)) as stop:
                 for number in range(min(len(self.slots), len(self.waiting))):
                     self.workers.append(self._start(number))
                 while any(worker.stack for worker in self.workers):
@@ -139,7 +139,6 @@ class Pool:
     def _stop(self) -> None:
         """Ask every worker to save and end."""
         self.stopping = True
-        self.tally.watcher.say("stopping: saving every run")
         for worker in self.workers:
             if worker.stack:
                 worker.child.signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ from pathlib import Path
 from wganbench.config.jobs import Job
 from wganbench.output import numbered
 from wganbench.records.folder import RunFolder
-from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Said, Started
+from wganbench.sweeps.messages import Advanced, Busy, Ended, OutOfMemory, Refused, Said, Started
 from wganbench.sweeps.planning import StackPlan, saved_step
 from wganbench.sweeps.watcher import Watcher
 from wganbench.training.outcome import RunOutcome
@@ -35,6 +35,8 @@ class Tally:
                 self.watcher.stack_started(number, stack, where, steps, done)
             case Advanced(step, values):
                 self.watcher.stack_advanced(number, step, values)
+            case Busy(words):
+                self.watcher.stack_busy(number, words)
             case Said(line):
                 self.watcher.say(line)
             case Ended(outcomes):
