@@ -18,6 +18,7 @@ class Seen:
         self.advances: list[list[dict[str, float]]] = []
         self.started: list[tuple[int, str, int, int]] = []
         self.order: list[str] = []
+        self.busy: list[tuple[int, str]] = []
         self.on_advance = on_advance
 
     def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
@@ -36,6 +37,9 @@ class Seen:
         self.advances.append(values)
         if self.on_advance:
             self.on_advance(number, step)
+
+    def stack_busy(self, number: int, words: str) -> None:
+        self.busy.append((number, words))
 
     def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
         self.ended += outcomes

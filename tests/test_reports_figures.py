@@ -124,7 +124,7 @@ def written(comparison: Comparison, folder: Path) -> dict[str, Figure]:
     with pytest.MonkeyPatch.context() as patch:
         rows = {name: kept(name) for name in FIGURES}
         patch.setattr("wganbench.reports.figures.FIGURES", rows)
-        assert [picture.name for picture in draw_figures(comparison, folder)] == list(figures)
+        assert [picture.name for picture in draw_figures(comparison, folder)[0]] == list(figures)
     return figures
 
 
@@ -149,9 +149,9 @@ def legend_texts(figure: Figure) -> list[str]:
 # All of them.
 def test_all_figures_are_on_disk_as_png_and_svg_and_nothing_else(tmp_path: Path) -> None:
     comparison = three_losses(tmp_path / "runs", 2)
-    pictures = draw_figures(comparison, tmp_path / "out")
+    pictures, notes = draw_figures(comparison, tmp_path / "out")
     names = [picture.name for picture in pictures]
-    assert names == ["ranking", "curves", "samples", "estimate", "profile"]
+    assert names == ["ranking", "curves", "samples", "estimate", "profile"] and notes == []
     for picture in pictures:
         with Image.open(picture.file(tmp_path / "out", "png")) as image:
             assert min(image.size) > 300
@@ -166,7 +166,7 @@ def test_a_figure_that_fails_to_be_written_leaves_the_old_one(
 ) -> None:
     comparison = three_losses(tmp_path / "runs", 1)
     monkeypatch.setattr("wganbench.reports.figures.FIGURES", {"ranking": draw_ranking})
-    (ranking,) = draw_figures(comparison, tmp_path)
+    (ranking,), _ = draw_figures(comparison, tmp_path)
     before = {kind: ranking.file(tmp_path, kind).read_bytes() for kind in ("png", "svg")}
 
     def fail(*_: object) -> None:
@@ -183,7 +183,7 @@ def test_what_the_data_do_not_allow_is_left_out_and_removed(tmp_path: Path) -> N
     leave_run(tmp_path / "runs", "gp", 0, {"loss/critic": 1.0}, step=4)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "curves.png").write_bytes(b"of an earlier comparison")
-    assert draw_figures(compare(find_runs([tmp_path / "runs"])), tmp_path) == []
+    assert draw_figures(compare(find_runs([tmp_path / "runs"])), tmp_path) == ([], [])
     assert not list((tmp_path / "figures").iterdir())
 
 

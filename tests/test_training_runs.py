@@ -331,7 +331,7 @@ def test_a_second_sigterm_does_not_break_off_the_saving(
     assert load_checkpoint(tmp_path / "checkpoint.pt").step == 5
 
 
-@pytest.mark.parametrize("place", ["step", "final measurement", "figure"])
+@pytest.mark.parametrize("place", ["step", "final measurement", "samples"])
 def test_a_failed_run_says_so_and_can_be_finished(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -343,8 +343,8 @@ def test_a_failed_run_says_so_and_can_be_finished(
     with monkeypatch.context() as patch:
         if place == "step":
             after_step(patch, 5, fail)
-        elif place == "figure":
-            patch.setattr(finish, "save_png", fail)
+        elif place == "samples":
+            patch.setattr(finish, "_save_samples", fail)
         else:
             patch.setattr(runs, "measure_final", fail)
         outcome = train_run(config, tmp_path)
@@ -488,8 +488,12 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
         def start(self, steps: int, done: int) -> None:
             said.append(f"from {done}")
 
+        def phase(self, words: str) -> None: ...
+
         def say(self, line: str) -> None:
             said.append(line)
+
+        def stopping(self) -> None: ...
 
         def stop(self) -> None: ...
 
@@ -577,15 +581,15 @@ def test_a_run_that_fails_at_its_end_spoils_no_other(
 ) -> None:
     configs = alike("gp", 2, **{"train.steps": 2, "log.tensorboard": True})
     folders = [tmp_path / str(r) for r in range(2)]
-    save = finish.save_png
+    save = finish._save_samples
 
-    def fail(figure: Any, path: Path) -> None:
-        if path.parent == folders[1]:
+    def fail(folder: RunFolder, measured: Any) -> None:
+        if folder.path == folders[1]:
             raise OSError(28, "no space left on device")
-        save(figure, path)
+        save(folder, measured)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finish, "save_png", fail)
+        patch.setattr(finish, "_save_samples", fail)
         outcomes = train_runs(configs, folders)
     assert [outcome.status for outcome in outcomes] == ["completed", "failed"]
     assert outcomes[0].metrics and outcomes[0].verdict

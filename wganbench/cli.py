@@ -13,6 +13,7 @@ import typer
 from wganbench.arguments import Features, Overrides, RunPath, complete_listing, complete_study
 from wganbench.errors import ConfigError
 from wganbench.output import result_is_on_disk, unbreakable
+from wganbench.training.interrupt import signals_interrupt
 
 if TYPE_CHECKING:
     from wganbench.training.outcome import RunOutcome
@@ -64,6 +65,9 @@ def train(
 
     def accept(config: RunConfig) -> None:
         from wganbench.config.stored import check_folder
+        from wganbench.progress import say_loading
+
+        say_loading()
         from wganbench.training.device import pick_device
         from wganbench.training.runs import stored_config
 
@@ -101,6 +105,7 @@ def sweep(
 
     The same command finishes what is missing; more seeds train only the new ones.
     """
+    from wganbench.progress import say_loading
     from wganbench.sweeps.nursery import early_nursery
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
@@ -108,6 +113,8 @@ def sweep(
         result_is_on_disk()
     # Before the modules below, which take seconds to import.
     with early_nursery([*arguments, *(["--plan"] if plan else [])]):
+        if not plan:
+            say_loading()
         from wganbench.sweep_view import SweepView, print_plan, print_sweep
         from wganbench.sweeps.command import Sweep
 
@@ -123,8 +130,10 @@ def sweep(
 @app.command()
 def resume(run: RunPath, features: Features = None) -> int:
     """Finish a run or a sweep that was interrupted; what is finished is left as it is."""
+    from wganbench.progress import RunView, say_loading
+
+    say_loading()
     from wganbench.metrics import allow_features
-    from wganbench.progress import RunView
     from wganbench.sweeps.ledger import FILE
     from wganbench.training.runs import resume_run
 
@@ -198,7 +207,7 @@ def compare(
     )
     folder = out or inside(paths[0], "comparison")
     print_comparison(comparison)
-    print_files(write_all(comparison, folder, animate))
+    print_files(*write_all(comparison, folder, animate))
 
 
 @app.command()
@@ -353,7 +362,7 @@ def main(arguments: list[str] | None = None) -> int:
     line. 3: a run diverged or failed, or what was asked for could not be printed. 130:
     interrupted.
     """
-    with unbreakable() as output:
+    with unbreakable() as output, signals_interrupt():
         code = told(arguments)
         output.out.flush()
         if output.lost and not code:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,10 +111,14 @@ def heading(console: Console, text: str) -> None:
     console.print(text, style="bold")
 
 
-def print_files(files: Mapping[str, Path], console: Console | None = None) -> None:
-    """Where the comparison's files are."""
+def print_files(
+    files: Mapping[str, Path], notes: Sequence[str] = (), console: Console | None = None
+) -> None:
+    """Where the comparison's files are, and what is missing among them."""
     from wganbench.result import from_here
 
     console = console or PlainConsole()
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
     for name, path in files.items():
         console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True)

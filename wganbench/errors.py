@@ -20,10 +20,16 @@ def printable(text: str) -> str:
 
     Whatever a stored file or a path says goes through here before it is shown.
 
-    >>> printable("run\\x1b[31m"), printable("a\\u202eb")
-    ('run?[31m', 'a?b')
+    >>> printable("run\\x1b[31m"), printable("a\\u202eb"), printable("caf\\udce9")
+    ('run?[31m', 'a?b', 'caf\\\\xe9')
     """
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "".join(c if c.isprintable() else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    """A byte of a file's name that is no text as that byte, anything else as a question mark."""
+    byte = ord(character) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else "?"
 
 
 def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -17,9 +18,16 @@ from rich.progress import (
 
 from wganbench.records.live import LIVE
 from wganbench.terminal import PlainConsole
+from wganbench.training.interrupt import SAVING
 
 PLAIN_EVERY_SECONDS = 5.0
 """How often a line is printed where there is no terminal."""
+
+
+def say_loading() -> None:
+    """The first line of a command that trains: importing torch takes seconds."""
+    if "torch" not in sys.modules:
+        PlainConsole().print("loading torch ...")
 
 
 class RunView:
@@ -34,6 +42,7 @@ class RunView:
         self._bar: Progress | None = None
         self._steps = 0
         self._printed = 0.0
+        self._figures = ""
 
     def start(self, steps: int, done: int) -> None:
         """Training begins at step ``done`` of ``steps``."""
@@ -46,19 +55,27 @@ class RunView:
 
     def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
         """The stack is at ``step``; ``values`` are each run's latest by tag."""
-        figures = summary(values)
+        self._figures = figures = summary(values)
         if self._bar:
             self._bar.update(self._task, completed=step, figures=figures)
         elif step == self._steps or time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
             self._printed = time.monotonic()
             self.console.print(f"step {step}/{self._steps}  {figures}")
 
+    def phase(self, words: str) -> None:
+        """What is done beside training and takes long; empty once it is over."""
+        if self._bar:
+            self._bar.update(self._task, figures=f"{self._figures}  {words}".strip())
+        elif words:
+            self.say(words)
+
     def say(self, line: str) -> None:
         """One line for the person, above the bar."""
-        if self._bar and line == "measuring the result":
-            self._bar.update(self._task, figures=line)
-        else:
-            (self._bar.console if self._bar else self.console).print(line)
+        self.console.print(line, soft_wrap=True)
+
+    def stopping(self) -> None:
+        """A signal has asked to save and end."""
+        self.say(SAVING)
 
     def stop(self) -> None:
         """Take the bar away; harmless when there is none."""
@@ -81,6 +98,6 @@ def _columns() -> list[ProgressColumn]:
     return [
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
         TimeRemainingColumn(compact=True),
     ]

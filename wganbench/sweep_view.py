@@ -44,6 +44,7 @@ class Row:
     steps: int
     step: int
     values: list[dict[str, float]] = field(default_factory=list)
+    busy: str = ""
 
 
 class SweepView:
@@ -54,6 +55,7 @@ class SweepView:
         self._live: Live | None = None
         self._rows: dict[int, Row] = {}
         self._ended: dict[str, int] = {}
+        self._told: set[str] = set()
         self._runs = self._finished = 0
         self._work = self._done = 0.0
         self._began = self._printed = time.monotonic()
@@ -95,6 +97,13 @@ class SweepView:
         if not self._live and time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
             self._printed = time.monotonic()
             self.say(self._line())
+
+    def stack_busy(self, number: int, words: str) -> None:
+        self._rows[number].busy = words
+        # Of many stacks that compile or measure, one line is enough.
+        if words and words not in self._told and not self._live:
+            self._told.add(words)
+            self.say(f"{describe(self._rows[number].stack)}: {words}")
 
     def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
         self._rows.pop(number, None)
@@ -141,7 +150,7 @@ class SweepView:
             table.add_row(
                 row.where,
                 describe(row.stack),
-                f"{row.step}/{row.steps}",
+                f"{row.busy}  {row.step}/{row.steps}".strip(),
                 *("" if value is None else shown.number(value) for shown, value in cells),
             )
         return Group(Text(self._counts()), table)

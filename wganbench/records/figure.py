@@ -15,6 +15,7 @@ from wganbench.records.image_panel import draw_pictures
 from wganbench.records.pictures import animation, figure_to_rgb, save_png
 from wganbench.records.samples_panel import Arrows, CriticGrid, draw_samples
 from wganbench.records.table import STEP, Cell
+from wganbench.records.text import heading
 
 __all__ = [
     "Arrows",
@@ -61,7 +62,7 @@ def sample_figure(
     """
     if are_pictures(fakes):
         figure = Figure(figsize=(6.4, 5.3), dpi=DPI)
-        figure.suptitle(title, fontsize=12)
+        figure.suptitle(heading(title), fontsize=12)
         _leave(figure, 6.4, 5.3, PICTURE_MARGINS)
         draw_pictures(figure, reals, fakes)
         return figure
@@ -69,7 +70,7 @@ def sample_figure(
     _leave(figure, 6.4, 6.2, SAMPLE_MARGINS)
     axes = figure.add_subplot()
     draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
-    axes.set_title(title, fontsize=12, y=1.0)
+    axes.set_title(heading(title), fontsize=12, y=1.0)
     return figure
 
 
@@ -95,7 +96,7 @@ def final_figure(
     widths = [6.4, 4.4 * columns] if drawn else [6.4]
     height = 5.6 if are_pictures(fakes) else 6.6
     figure = Figure(figsize=(sum(widths), height), dpi=DPI)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(heading(title), fontsize=13)
     grid = figure.add_gridspec(1, 2 if drawn else 1, width_ratios=widths)
     left = figure.add_subfigure(grid[0, 0])
     if are_pictures(fakes):

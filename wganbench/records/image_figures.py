@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from wganbench.records.image_grid import to_bytes
 from wganbench.records.image_panel import draw_grid
+from wganbench.records.text import heading, literal
 
 DPI = 110
 CELL = 0.5
@@ -17,6 +18,8 @@ CELL = 0.5
 EMPTY = 235
 """The grey of a cell without a picture."""
 MOST_CLASSES = 20
+LONGEST_NAME = 30
+"""Characters of a class's name: more would push the pictures aside."""
 
 
 def interpolation_figure(rows: Float[np.ndarray, "pairs steps c h w"], title: str) -> Figure:
@@ -50,8 +53,8 @@ def classes_figure(
     height, width = cells.shape[2], columns * (cells.shape[3] + 1)
     for row, name in enumerate(shown):
         middle, share = row * (height + 1) + (height - 1) / 2, f"{shares[row]:.1%}"
-        axes.text(-0.015 * width, middle, f"{name}  ({share})", ha="right", va="center",
-                  fontsize=10)  # fmt: skip
+        told = f"{literal(name, LONGEST_NAME)}  ({share})"
+        axes.text(-0.015 * width, middle, told, ha="right", va="center", fontsize=10)
     return figure
 
 
@@ -98,5 +101,5 @@ def new_figure(columns: float, rows: float, title: str) -> Figure:
     """A figure for so many pictures beside and above each other."""
     size = (max(CELL * columns + 0.4, 5.0), CELL * rows + 0.9)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(heading(title), fontsize=12)
     return figure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,25 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
+from wganbench.errors import ConfigError, printable, shortened
 from wganbench.files import replacing
+
+
+@contextmanager
+def optional(
+    name: str, note: Callable[[str], object], but: type[Exception] = ConfigError
+) -> Iterator[None]:
+    """Draw a figure in the block: one that fails costs a note, never what it was to show.
+
+    ``note`` is called with a sentence that names the figure and the reason; ``but`` goes through.
+    """
+    try:
+        yield
+    except (but, Warning):  # a warning is an error where one wants it so, as our tests do
+        raise
+    except Exception as error:
+        reason = shortened(printable(" ".join(f"{type(error).__name__}: {error}".split())), 200)
+        note(f"{name} could not be drawn ({reason}).")
 
 
 def figure_to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:

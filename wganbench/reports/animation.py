@@ -12,9 +12,10 @@ from PIL import ImageOps
 
 from wganbench.records.frames import find_frames, read_frame
 from wganbench.records.pictures import animation, figure_to_rgb
+from wganbench.records.text import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import thinned
-from wganbench.reports.drawing import Look, left_out_text, literal, looks, shown_groups
+from wganbench.reports.drawing import Look, left_out_text, looks, shown_groups
 from wganbench.reports.groups import Group
 from wganbench.reports.picture import Picture
 from wganbench.reports.records import RunRecord

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from wganbench.records.palette import GREY, REFERENCE
+from wganbench.records.text import literal
 from wganbench.reports.budgets import BUDGETS
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
@@ -19,7 +20,6 @@ from wganbench.reports.drawing import (
     keep_in_view,
     key_below,
     left_out_text,
-    literal,
     looks,
     new_figure,
     plain,

@@ -179,16 +179,6 @@ def axis_label(tag: str) -> str:
     return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
 
 
-def literal(text: str) -> str:
-    """A name from a run's folder as matplotlib shall show it: no formula, never empty.
-
-    >>> print(literal("a$b$"), literal("_a"))
-    a\\$b\\$  _a
-    """
-    shown = text.replace("$", r"\$") or "runs"
-    return f" {shown}" if shown.startswith("_") else shown  # else no legend would show it
-
-
 def runs_text(groups: Iterable[Group]) -> str:
     """How many finished runs stand behind a figure."""
     numbers = [len(group.finished) for group in groups]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from wganbench.records.palette import REFERENCE
+from wganbench.records.text import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import thinned
 from wganbench.reports.drawing import (
@@ -17,7 +18,6 @@ from wganbench.reports.drawing import (
     Look,
     axis_label,
     left_out_text,
-    literal,
     looks,
     new_figure,
     plain,
@@ -31,6 +31,10 @@ from wganbench.reports.records import RunRecord
 from wganbench.reports.statistics import spearman
 
 EXACT = "wasserstein/exact"
+FEW = 20
+"""Of fewer values none is called far away."""
+LARGEST = 1e100
+"""Values beyond are no distances any more, and their differences no numbers."""
 ESTIMATES = ("wasserstein/estimate_normalized", "wasserstein/estimate")
 """The first that a group has is drawn: the two are in unlike units and never share a panel."""
 
@@ -129,14 +133,7 @@ def short(value: float) -> str:
 
 def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
     """Show nearly all points; the few that lie far away are counted in a note."""
-    bounds = []
-    for values in (x, y):
-        low = float(np.quantile(values, 0.05, method="higher"))
-        high = float(np.quantile(values, 0.95, method="lower"))
-        room = max(1.5 * (high - low), 1e-9)
-        near = [v for v in values if low - room <= v <= high + room]
-        edge = 0.06 * max(max(near) - min(near), 1e-9)
-        bounds.append((min(0.0, min(near) - edge), max(near) + edge))
+    bounds = [window(values) for values in (x, y)]
     axes.set(xlim=bounds[0], ylim=bounds[1])
     outside = sum(
         not (bounds[0][0] <= a <= bounds[0][1] and bounds[1][0] <= b <= bounds[1][1])
@@ -145,3 +142,23 @@ def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
     if outside:
         axes.text(0.99, 0.01, f"{outside} of {len(x)} points lie outside",
                   transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)  # fmt: skip
+
+
+def window(values: Sequence[float]) -> tuple[float, float]:
+    """Limits that show nearly all values, from 0 where none is below; of few values all.
+
+    >>> window([]), window([2.0])
+    ((0.0, 1.0), (0.0, 2.002))
+    """
+    known = np.array([value for value in values if abs(value) <= LARGEST])
+    if not known.size:
+        return 0.0, 1.0
+    if known.size >= FEW:
+        low = float(np.quantile(known, 0.05, method="higher"))
+        high = float(np.quantile(known, 0.95, method="lower"))
+        room = max(1.5 * (high - low), 1e-9)
+        known = known[(known >= low - room) & (known <= high + room)]
+    low, high = float(known.min()), float(known.max())
+    # Limits that are one number to a computer cannot be drawn.
+    edge = max(0.06 * (high - low), 1e-3 * abs(high), 1e-9)
+    return min(0.0, low - edge), high + edge

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wganbench.files import inside
-from wganbench.records.pictures import save_png, save_svg
+from wganbench.records.pictures import optional, save_png, save_svg
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import draw_curves
 from wganbench.reports.drawing import Drawing
@@ -27,26 +27,32 @@ FIGURES: dict[str, Callable[[Comparison], Drawing | None]] = {
 """By name, in the order of a report; each returns None where the data do not allow it."""
 
 
-def draw_figures(comparison: Comparison, folder: Path) -> list[Picture]:
-    """Draw every figure that the data allow into ``folder/figures``; what they are.
+def draw_figures(comparison: Comparison, folder: Path) -> tuple[list[Picture], list[str]]:
+    """Draw every figure that the data allow into ``folder/figures``; what they are, and notes.
 
-    A figure that an earlier comparison left there and that is not drawn now is removed.
-    Raises OSError where the folder cannot be written.
+    A figure that cannot be drawn is left out, and a note says why. One that an earlier
+    comparison left there and that is not drawn now is removed. Raises OSError where the
+    folder cannot be written.
     """
     inside(folder, "figures").mkdir(parents=True, exist_ok=True)
-    pictures = []
+    pictures: list[Picture] = []
+    notes: list[str] = []
     for name, draw in FIGURES.items():
-        drawing = draw(comparison)
-        picture = Picture(
-            name, drawing.title if drawing else "", drawing.caption if drawing else ""
-        )
-        if drawing is None:
+        with optional(f"The figure {name!r}", notes.append, but=OSError):
+            drawing = draw(comparison)
+            if drawing is not None:
+                save(drawing, folder)
+                pictures.append(Picture(name, drawing.title, drawing.caption))
+        if name not in [picture.name for picture in pictures]:
             for kind in ("png", "svg"):
-                picture.file(folder, kind).unlink(missing_ok=True)
-            continue
-        save_png(drawing.figure, picture.file(folder, "png"))
-        # The layout stands now; to solve it once more for the SVG takes as long as to draw it.
-        drawing.figure.set_layout_engine("none")
-        save_svg(drawing.figure, picture.file(folder, "svg"))
-        pictures.append(picture)
-    return pictures
+                Picture(name, "", "").file(folder, kind).unlink(missing_ok=True)
+    return pictures, notes
+
+
+def save(drawing: Drawing, folder: Path) -> None:
+    """Write a figure as PNG and SVG. Raises OSError."""
+    picture = Picture(drawing.name, drawing.title, drawing.caption)
+    save_png(drawing.figure, picture.file(folder, "png"))
+    # The layout stands now; to solve it once more for the SVG takes as long as to draw it.
+    drawing.figure.set_layout_engine("none")
+    save_svg(drawing.figure, picture.file(folder, "svg"))

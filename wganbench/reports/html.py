@@ -53,20 +53,26 @@ READING = (
 )
 
 
-def write_report(comparison: Comparison, pictures: Sequence[Picture], folder: Path) -> Path:
+def write_report(
+    comparison: Comparison, pictures: Sequence[Picture], folder: Path, notes: Sequence[str] = ()
+) -> Path:
     """Write folder/report.html in one step; pictures are those under ``folder/figures``.
 
-    Raises OSError.
+    ``notes`` say which figures are missing. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "report.html"
     moment = datetime.now(timezone.utc)
-    write_atomic(file, report(comparison, pictures, folder, moment).encode())
+    write_atomic(file, report(comparison, pictures, folder, moment, notes).encode())
     return file
 
 
 def report(
-    comparison: Comparison, pictures: Sequence[Picture], folder: Path, moment: datetime
+    comparison: Comparison,
+    pictures: Sequence[Picture],
+    folder: Path,
+    moment: datetime,
+    notes: Sequence[str] = (),
 ) -> str:
     """The whole file. A picture that is not on disk is left out."""
     drawn = [picture for picture in pictures if picture.file(folder, "png").is_file()]
@@ -75,7 +81,7 @@ def report(
         section("summary", "Summary", summary(summarise(comparison, drawn))),
         section(TABLE, "Groups", groups_table(comparison), star_note(comparison)),
         section(DUELS, "Duels", *duels(comparison)),
-        section("figures", "Figures", *figures(drawn, folder)),
+        section("figures", "Figures", *figures(drawn, folder), *missing(notes)),
         section("settings", "Settings", settings_tables(groups)),
         section("reproduce", "How to reproduce it", *reproduction(comparison)),
         section("reading", "How to read it", *reading(comparison)),
@@ -198,6 +204,11 @@ def figures(pictures: Sequence[Picture], folder: Path) -> list[Markup]:
     if not pictures:
         return [element("p", "No figures were drawn.")]
     return [figure(picture, picture.file(folder, "png").read_bytes()) for picture in pictures]
+
+
+def missing(notes: Sequence[str]) -> list[Markup]:
+    """Which figures could not be drawn."""
+    return [element("p", note, class_="about") for note in notes]
 
 
 def figure(picture: Picture, png: bytes) -> Markup:

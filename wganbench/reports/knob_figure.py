@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from wganbench.records.text import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     MARKERS,
@@ -19,7 +20,6 @@ from wganbench.reports.drawing import (
     axis_label,
     hues,
     key_below,
-    literal,
     looks,
     new_figure,
     plain,
@@ -98,7 +98,9 @@ def without_text(line: Series, name: str) -> str:
     """What stands in the legend for a group without the knob."""
     lost, runs = line.rows[0].diverged, len(line.rows[0].group.finished)
     return (
-        f"{literal(line.label)} (has no {name}" + f"; {lost} of {runs} diverged" * bool(lost) + ")"
+        f"{literal(line.label)} (has no {literal(name)}"
+        + f"; {lost} of {runs} diverged" * bool(lost)
+        + ")"
     )
 
 

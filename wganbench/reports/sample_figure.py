@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 from wganbench.metrics.modes import mode_coverage
 from wganbench.records.palette import BLACK, GREY
 from wganbench.records.stored_samples import read_arrays
+from wganbench.records.text import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
     Look,
     key_below,
     left_out_text,
-    literal,
     looks,
     new_figure,
     shown_groups,

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from wganbench.records.tags import tag_for
+from wganbench.records.text import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
@@ -19,7 +20,6 @@ from wganbench.reports.drawing import (
     common_bounds,
     key_below,
     left_out_text,
-    literal,
     looks,
     new_figure,
     plain,

@@ -12,7 +12,7 @@ from typing import Any
 
 from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
-from wganbench.records.pictures import save_png, save_svg
+from wganbench.records.pictures import optional, save_png, save_svg
 from wganbench.studies.claim import Claim, Verdict
 from wganbench.studies.settings import QUICK, Settings
 from wganbench.studies.study import Findings, Study
@@ -30,10 +30,16 @@ def study_folder(study: str, settings: Settings) -> Path:
 def write_findings(
     folder: Path, study: Study, settings: Settings, findings: Findings, verdicts: Sequence[Verdict]
 ) -> None:
-    """All files of a finished study; verdict.json last, so it stands for the whole."""
+    """All files of a finished study; verdict.json last, so it stands for the whole.
+
+    A figure that cannot be drawn costs a note among the findings.
+    """
+    notes: list[str] = []
     for name, figure in findings.figures.items():
-        save_png(figure, folder / f"{name}.png")
-        save_svg(figure, folder / f"{name}.svg")
+        with optional(f"The figure {name!r}", notes.append):
+            save_png(figure, folder / f"{name}.png")
+            save_svg(figure, folder / f"{name}.svg")
+    findings = dataclasses.replace(findings, text=[*findings.text, *notes])
     write_atomic(folder / TABLE, as_csv(findings.rows).encode())
     write_atomic(folder / TEXT, as_text(study, settings, findings, verdicts).encode())
     record = {

@@ -18,7 +18,7 @@ from wganbench.sweeps.nursery import Child, Nursery, nursery
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot, available_cores, local_slots
 from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.watcher import Watcher
+from wganbench.sweeps.watcher import SAVING_ALL, Watcher
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.outcome import RunOutcome
 
@@ -83,7 +83,7 @@ class Pool:
         """
         self.waiting = list(stacks)
         try:
-            with StopRequest() as self.stop:
+            with StopRequest(lambda: self.tally.watcher.say(SAVING_ALL)) as self.stop:
                 self._employ()
                 while self._goes_on():
                     self._listen()
@@ -175,7 +175,6 @@ class Pool:
     def _stop(self) -> None:
         """Ask every worker to save and end."""
         self.stopping = True
-        self.tally.watcher.say("stopping: saving every run")
         for worker in self.workers:
             if worker.stack:
                 worker.child.signal(signal.SIGTERM)

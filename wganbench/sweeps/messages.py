@@ -28,6 +28,13 @@ class Advanced:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """What a stack does beside training, which takes long; empty once it is over."""
+
+    words: str
+
+
+@dataclass(frozen=True)
 class Said:
     """A line for the person."""
 
@@ -55,7 +62,7 @@ class Refused:
     message: str
 
 
-Message = Started | Advanced | Said | Ended | OutOfMemory | Refused
+Message = Started | Advanced | Busy | Said | Ended | OutOfMemory | Refused
 
 
 class TellingView:
@@ -70,10 +77,14 @@ class TellingView:
     def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
         self.tell(Advanced(step, [told(run) for run in values]))
 
+    def phase(self, words: str) -> None:
+        self.tell(Busy(words))
+
     def say(self, line: str) -> None:
-        # Among many stacks only what is out of the ordinary is news.
-        if line != "measuring the result":
-            self.tell(Said(line))
+        self.tell(Said(line))
+
+    def stopping(self) -> None:
+        """The process that started it asked for that, and has said so."""
 
     def stop(self) -> None:
         """Nothing to take away."""

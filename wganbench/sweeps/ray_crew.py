@@ -18,7 +18,7 @@ from wganbench.sweeps.ray_connection import check_address, import_ray, unreachab
 from wganbench.sweeps.ray_driver import Tasks
 from wganbench.sweeps.slots import Slot, available_cores
 from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.watcher import Watcher
+from wganbench.sweeps.watcher import SAVING_ELSEWHERE, Watcher
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.outcome import RunOutcome
 
@@ -138,7 +138,8 @@ class RayCrew:
         """How the runs of all stacks ended."""
         self._connect()
         folder = stacks[0].jobs[0].folder.parent.resolve()
-        with self._token(folder) as token, StopRequest() as stop:
+        stopping = StopRequest(lambda: watcher.say(SAVING_ELSEWHERE))
+        with self._token(folder) as token, stopping as stop:
             tasks = Tasks(self.cpus_per_stack, self.gpus_per_stack, folder, token, Tally(watcher))
             return tasks.run(stacks, stop)
 

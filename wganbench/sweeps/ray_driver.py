@@ -169,7 +169,6 @@ class Tasks:
         """Ask every task to save and end; those that wait for a place never begin."""
         ray = import_ray()
         self.stopping = True
-        self.tally.watcher.say("stopping: saving every run")
         ray.get(self.mailbox.stop.remote())
         for reference, task in self.tasks.items():
             if not task.started:

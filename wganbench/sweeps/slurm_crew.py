@@ -19,7 +19,7 @@ from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.watcher import Watcher
+from wganbench.sweeps.watcher import SAVING_ELSEWHERE, Watcher
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.outcome import RunOutcome
 
@@ -83,7 +83,7 @@ class SlurmCrew:
         # A folder that was not there before: its pickles are those of this sweep's own jobs.
         folder = inside(stacks[0].jobs[0].folder.parent.resolve(), FOLDER) / uuid.uuid4().hex[:8]
         folder.mkdir(parents=True)
-        with StopRequest() as stop:
+        with StopRequest(lambda: watcher.say(SAVING_ELSEWHERE)) as stop:
             return Array(self, folder, Tally(watcher)).run(stacks, stop)
 
     def _executor(self, folder: Path) -> Any:
@@ -206,7 +206,6 @@ class Array:
     def _stop(self) -> None:
         """Ask every job to save and end; those that wait for a node are cancelled."""
         self.stopping = True
-        self.tally.watcher.say("stopping: saving every run")
         (self.folder / STOP).touch()
         for submitted in list(self.jobs):
             if not submitted.started and submitted.job.state == "PENDING":

@@ -10,7 +10,7 @@ from wganbench.config.jobs import Job
 from wganbench.files import UnusableFile
 from wganbench.output import numbered
 from wganbench.records.folder import HeldRun, RunBusy, RunFolder
-from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Said, Started
+from wganbench.sweeps.messages import Advanced, Busy, Ended, OutOfMemory, Refused, Said, Started
 from wganbench.sweeps.planning import (
     StackPlan,
     group_jobs,
@@ -51,6 +51,8 @@ class Tally:
                 self.watcher.stack_started(number, stack, where, steps, done)
             case Advanced(step, values):
                 self.watcher.stack_advanced(number, step, values)
+            case Busy(words):
+                self.watcher.stack_busy(number, words)
             case Said(line):
                 self.watcher.say(line)
             case Ended(outcomes):

@@ -9,6 +9,12 @@ from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.slots import Slot
 from wganbench.training.outcome import RunOutcome
 
+SAVING_ALL = "stopping: saving every run; Ctrl-C again ends at once without saving"
+"""The answer to the first Ctrl-C where the workers are this process's own."""
+
+SAVING_ELSEWHERE = "stopping: every run is asked to save; Ctrl-C again ends without waiting"
+"""The answer where they are a cluster's: they save and end also when nobody waits."""
+
 
 class Watcher(Protocol):
     """Is told what happens; a stack that trains has a number until it ends."""
@@ -22,6 +28,8 @@ class Watcher(Protocol):
     ) -> None: ...
 
     def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None: ...
+
+    def stack_busy(self, number: int, words: str) -> None: ...
 
     def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None: ...
 
@@ -40,6 +48,8 @@ class Silent:
     ) -> None: ...
 
     def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None: ...
+
+    def stack_busy(self, number: int, words: str) -> None: ...
 
     def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None: ...
 

@@ -12,6 +12,7 @@ from wganbench.files import replacing
 from wganbench.records.figure import save_png
 from wganbench.records.folder import HeldRun
 from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
+from wganbench.records.pictures import optional
 from wganbench.records.table import Table, read_table
 from wganbench.records.tags import tag_for
 from wganbench.training.animation import save_animation
@@ -53,9 +54,11 @@ def finish_run(
         if config.log.figure:
             _draw(stack, run, recorder, measured.points, table)
         if config.log.animation:
-            save_animation(folder)
+            with optional("samples.gif", recorder.note):
+                save_animation(folder)
     elif status == "diverged":
         sentences = [f"Diverged: not finite from step {step} on; the figures are the last finite."]
+    sentences = [*sentences, *recorder.notes]
     judge = judge_record(stack, metrics)
     recorder.close(
         status,
@@ -94,11 +97,14 @@ def _draw(
 ) -> None:
     """The final figure, and of image runs the panels, in TensorBoard as well."""
     folder, title = recorder.folder, _title(recorder)
-    save_png(final_picture(stack, run, points, table, title), folder.figure)
-    for name, picture in final_pictures(stack, run, points, title).items():
-        save_png(picture, folder.picture(name))
-        if recorder.events:
-            recorder.events.figure(name, picture, stack.steps_done)
+    with optional(folder.figure.name, recorder.note):
+        save_png(final_picture(stack, run, points, table, title), folder.figure)
+    for name, draw in final_pictures(stack, run, points, title).items():
+        with optional(folder.picture(name).name, recorder.note):
+            picture = draw()
+            save_png(picture, folder.picture(name))
+            if recorder.events:
+                recorder.events.figure(name, picture, stack.steps_done)
 
 
 def _save_samples(folder: HeldRun, measured: Measurement) -> None:

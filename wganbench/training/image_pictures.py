@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -68,8 +69,8 @@ def _generator(stack: Stack, run: int, stream: str) -> torch.Generator:
 
 def final_pictures(
     stack: Stack, run: int, points: Mapping[str, Tensor], title: str
-) -> dict[str, Figure]:
-    """The figures that an image run leaves beside the run at a glance, by name.
+) -> dict[str, Callable[[], Figure]]:
+    """What draws the figures that an image run leaves beside the run at a glance, by name.
 
     ``classes`` needs a judge; none is drawn for points that are no pictures.
     """
@@ -77,10 +78,11 @@ def final_pictures(
     if not isinstance(target, Pictured):
         return {}
     fakes, judge = points["fakes"], stack_judge(stack)
-    figures = {"interpolation": interpolation_picture(stack, run, title)}
+    figures: dict[str, Callable[[], Figure]] = {}
+    figures["interpolation"] = partial(interpolation_picture, stack, run, title)
     if judge is not None:
-        figures["classes"] = classes_picture(fakes, target, judge, title)
-    figures["neighbours"] = neighbours_picture(fakes, points["reals"], target, title)
+        figures["classes"] = partial(classes_picture, fakes, target, judge, title)
+    figures["neighbours"] = partial(neighbours_picture, fakes, points["reals"], target, title)
     return figures
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.records.pictures import optional
 from wganbench.training.animation import save_frame
 from wganbench.training.checkpoint import Checkpoint
+from wganbench.training.compilation import wants_compilation
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.measuring import Measurement, measure_stack
 from wganbench.training.pictures import progress_picture
@@ -19,6 +21,13 @@ from wganbench.training.stack import Stack
 
 Progress = Callable[[int, list[Mapping[str, float]]], None]
 """Called with the step and each run's latest values whenever they are read."""
+
+Phase = Callable[[str], None]
+"""Called with what takes long beside training, and with nothing once that is over."""
+
+
+def nobody(words: str) -> None:
+    """To whom no phase is told."""
 
 
 class Clock:
@@ -40,7 +49,12 @@ class Clock:
 
 
 def train_loop(
-    stack: Stack, recorders: list[Recorder], clock: Clock, stop: StopRequest, progress: Progress
+    stack: Stack,
+    recorders: list[Recorder],
+    clock: Clock,
+    stop: StopRequest,
+    progress: Progress,
+    phase: Phase = nobody,
 ) -> None:
     """Train to ``train.steps``, or until asked to stop or all runs have diverged.
 
@@ -50,11 +64,17 @@ def train_loop(
     config = stack.config
     if stack.steps_done == 0:
         _record(stack, recorders, clock, progress)
-    if stack.steps_done < config.train.steps:
+    compiling = wants_compilation(config) and stack.steps_done < config.train.steps
+    if compiling and not stop.requested:
+        phase("compiling (about 15 s, once)")
         stack.compile()
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()
+        if compiling:
+            # On a GPU only now: there a program is compiled when it is called.
+            compiling = False
+            phase("")
         step = stack.steps_done
         # Asked once a step: a request that comes later is met, and saved for, at the next.
         stopping = stop.requested
@@ -109,13 +129,15 @@ def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> 
         return
     log, events = stack.config.log, recorder.events
     shows = events is not None and _shows(step, stack.config)
-    picture = progress_picture(stack, run, points) if shows or log.animation else None
-    if picture and log.animation:
-        save_frame(recorder.folder, step, picture)
+    if shows or log.animation:
+        with optional("A picture of the samples", recorder.note):
+            picture = progress_picture(stack, run, points)
+            if log.animation:
+                save_frame(recorder.folder, step, picture)
+            if events and shows:
+                events.figure("samples", picture, step)
     if events is None:
         return
-    if picture and shows:
-        events.figure("samples", picture, step)
     weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()])
     histograms = {
         "critic/score_real": points["score_real"],

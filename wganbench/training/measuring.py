@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,31 @@ class Measurement:
     points: dict[str, Tensor]
 
 
-def measure_stack(stack: Stack, n: int, draw: int = 0, final: bool = True) -> list[Measurement]:
+def unstopped() -> None:
+    """Nobody asks to stop."""
+
+
+def measure_stack(
+    stack: Stack,
+    n: int,
+    draw: int = 0,
+    final: bool = True,
+    check: Callable[[], None] = unstopped,
+) -> list[Measurement]:
     """Evaluate every run at the stack's present step on ``n`` held-out reals and fresh fakes.
 
     ``draw`` numbers independent repetitions; without ``final`` what is costly on pictures
-    is left out. Training is left as it is, bit for bit.
+    is left out. Training is left as it is, bit for bit. ``check`` is called before every run
+    and may raise, to break it off.
     With generator averaging on, the averaged weights' values stand under ``averaged/``.
     """
-    measurements = [
-        Measurement(measure(_evaluation(stack, run, points, final)), points)
-        for run, points in enumerate(stack.probe(n, draw))
-    ]
+    measurements = []
+    for run, points in enumerate(stack.probe(n, draw)):
+        check()
+        measurements.append(Measurement(measure(_evaluation(stack, run, points, final)), points))
     if stack.state.average:
         for run, points in enumerate(stack.probe(n, draw, averaged=True)):
+            check()
             values = measure(_evaluation(stack, run, points, final))
             measurements[run].values.update(
                 {f"averaged/{tag}": v for tag, v in values.items() if tag.startswith(GENERATOR)}
@@ -57,13 +69,17 @@ GENERATOR = ("modes/", "wasserstein/exact", "wasserstein/excess", "wasserstein/s
 """Tags that depend on the generator alone."""
 
 
-def measure_final(stack: Stack) -> list[Measurement]:
+def measure_final(stack: Stack, check: Callable[[], None] = unstopped) -> list[Measurement]:
     """The figures that are reported: means over ``evaluate.final_draws`` independent draws.
 
     A tag is averaged over the draws where it applies. Points are those of the first draw.
+    ``check`` is that of `measure_stack`.
     """
     settings = stack.config.evaluate
-    draws = [measure_stack(stack, settings.final_n, k + 1) for k in range(settings.final_draws)]
+    draws = [
+        measure_stack(stack, settings.final_n, k + 1, check=check)
+        for k in range(settings.final_draws)
+    ]
     return [
         Measurement(_mean([draw[run].values for draw in draws]), draws[0][run].points)
         for run in range(len(stack.configs))

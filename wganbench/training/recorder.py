@@ -60,6 +60,7 @@ class Recorder:
         self._remember()
         self.closed = False
         self.diverged_at = -1
+        self.notes: list[str] = []
         if not step and self.events:
             self.events.layout()
             self.events.hparams(hyperparameters(config), {}, "running")
@@ -92,6 +93,11 @@ class Recorder:
         self._last_row = (step, set(values))
         if self.events:
             self.events.scalars(step, dict(values))
+
+    def note(self, sentence: str) -> None:
+        """Keep what a reader of the result has to know, once; it joins the verdict."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint; a diverged run keeps its last finite one.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -20,9 +22,9 @@ from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare
 from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.grouping import Places, place_of
-from wganbench.training.interrupt import StopRequest
+from wganbench.training.interrupt import SAVING, Stopped, StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
-from wganbench.training.measuring import measure_final
+from wganbench.training.measuring import Measurement, measure_final
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
@@ -37,7 +39,13 @@ class View(Protocol):
     @property
     def progress(self) -> Progress: ...
 
+    def phase(self, words: str) -> None:
+        """What is done beside training, which takes long; empty once it is over."""
+
     def say(self, line: str) -> None: ...
+
+    def stopping(self) -> None:
+        """A signal has asked to save and end; called from a thread of its own."""
 
     def stop(self) -> None: ...
 
@@ -157,7 +165,7 @@ def _train(
     device: torch.device,
     places: Places | None,
 ) -> list[RunOutcome]:
-    config, view = configs[0], guarded(view)
+    config, shown = configs[0], guarded(view or Unseen())
     check_allowed(config.evaluate.features)
     prepare(config, device)
     places, notes = _places(runs, device, places)
@@ -175,16 +183,15 @@ def _train(
     ]
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place)
-    if view:
-        view.start(config.train.steps, stack.steps_done)
-        for note in notes:
-            view.say(note)
+    shown.start(config.train.steps, stack.steps_done)
+    for note in notes:
+        shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        with StopRequest() as stop, fitting_cpu(stack):
-            train_loop(stack, recorders, clock, stop, view.progress if view else _silent)
+        with StopRequest(shown.stopping) as stop, fitting_cpu(stack):
+            train_loop(stack, recorders, clock, stop, shown.progress, shown.phase)
             trained = clock.seconds
-            return _finish(stack, recorders, trained, view)
+            return _finish(stack, recorders, trained, shown, stop)
     except OSError as error:
         # On a stack's way to its end some runs may have reached theirs.
         return [
@@ -198,16 +205,28 @@ def _train(
                 recorder.close(status, step=stack.steps_done, error=str(error))
         raise
     finally:
-        if view:
-            view.stop()
+        shown.stop()
 
 
 def _unheard(line: str) -> None:
     """Nobody is told."""
 
 
-def _silent(step: int, values: Any) -> None:
-    """No progress is shown."""
+class Unseen:
+    """The view of a run that was not started at a terminal: only Ctrl-C is answered."""
+
+    def start(self, steps: int, done: int) -> None: ...
+
+    def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None: ...
+
+    def phase(self, words: str) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+    def stopping(self) -> None:
+        print(SAVING, file=sys.stderr, flush=True)
+
+    def stop(self) -> None: ...
 
 
 def describe_device(device: torch.device) -> str:
@@ -269,14 +288,17 @@ def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoin
 
 
 def _finish(
-    stack: Stack, recorders: list[Recorder], seconds: float, view: View | None
+    stack: Stack, recorders: list[Recorder], seconds: float, view: View, stop: StopRequest
 ) -> list[RunOutcome]:
-    """Final figures of runs that reached the end; the status of all."""
+    """Final figures of runs that reached the end and were not stopped there; the status of all."""
     reached_end = stack.steps_done == stack.config.train.steps
-    alive = any(recorder.diverged_at < 0 for recorder in recorders)
-    if reached_end and alive and view:
-        view.say("measuring the result")
-    final = measure_final(stack) if reached_end and alive else [None] * len(recorders)
+    final: list[Measurement | None] = [None] * len(recorders)
+    if reached_end and any(recorder.diverged_at < 0 for recorder in recorders):
+        view.phase("measuring the result")
+        try:
+            final = [*measure_final(stack, stop.check)]
+        except Stopped:
+            reached_end = False
     outcomes = []
     for run, recorder in enumerate(recorders):
         status = "completed" if reached_end else "interrupted"
