@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,7 +138,7 @@ def test_one_that_is_killed_while_it_starts_a_worker_is_begun_anew(
         def _start(self, device: str, threads: int) -> Child:
             if happened.count("begun") < deaths:
                 raise (EOFError, BrokenPipeError)[happened.count("begun") % 2]
-            return Child(1, None, self)  # type: ignore[arg-type]
+            return Child(1, Pipe()[0], self)
 
     deaths = 2
     assert Fragile().start("cpu", 1).pid == 1

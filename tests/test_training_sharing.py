@@ -166,10 +166,10 @@ def test_a_run_goes_on_alone_as_it_would_have_in_its_stack(
 ) -> None:
     """bce on 16 points: with one or three runs a part of them is left over by vectors of 32."""
     monkeypatch.setattr(finish, "final_picture", pytest.fail)
-    configs = alike("bce", 3, **SAVED, **{"train.steps": 30, "network.depth": 1})
+    configs = alike("bce", 3, **SAVED, **{"train.steps": 8, "network.depth": 1})
     whole, paths, view = folders(tmp_path / "whole", 3), folders(tmp_path / "parts", 3), Told()
     train_runs(configs, whole)
-    stopped_at(10, configs, paths)
+    stopped_at(4, configs, paths)
     assert [place_of(RunFolder(path)) for path in paths] == [Places(3, (i,)) for i in range(3)]
     train_run(configs[2], paths[2], view)
     train_runs(configs[:2][::-1], paths[:2][::-1], view, places=Places(3, (1, 0)))
