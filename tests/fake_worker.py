@@ -7,12 +7,13 @@ import os
 import pickle
 import signal
 import sys
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Started
-from wganbench.training.outcome import RunOutcome
+from wganbench.training.outcome import ELSEWHERE, RunOutcome
 
 FITTING = 2
 
@@ -47,6 +48,11 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif name == "too_large" and len(stack.jobs) > FITTING:
             connection.send(OutOfMemory("CUDA out of memory"))
+        elif name == "ended_by_others" and deaths == 1:
+            connection.send(Ended([ended(job.folder, "interrupted") for job in stack.jobs]))
+        elif name == "shared" and deaths == 1:
+            first, *others = (ended(job.folder, "completed") for job in stack.jobs)
+            connection.send(Ended([replace(first, status=ELSEWHERE), *others]))
         elif name == "refuses":
             connection.send(Refused("it is in use"))
         elif name == "waits":

@@ -1,24 +1,33 @@
-"""Files that may be a stranger's: nothing is followed, nothing hangs, sizes have bounds."""
+"""Files that may be a stranger's: nothing is followed, nothing hangs, sizes have bounds; and ours:
+whole or not there, of one writer at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from wganbench import files
 from wganbench.errors import LONGEST_MESSAGE, ConfigError, printable, shortened
 from wganbench.files import (
     DEEPEST,
     LARGEST_INTEGER,
     RunLock,
     UnusableFile,
+    holder_of,
     inside,
     open_own,
     open_regular,
     read_json,
     read_regular,
+    replacing,
+    tell_ending,
+    write_atomic,
 )
 
 
@@ -85,6 +94,61 @@ def test_locks_are_not_written_through_links(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(UnusableFile, match="not a regular file"):
         open_own(tmp_path / "fifo", os.O_RDWR)
+
+
+def written_by(pid: int, machine: str | None = None) -> str:
+    return f"{files.TEMPORARY}{pid:08x}{machine or files._machine()}{'0' * 16}"
+
+
+def test_temporary_files_go_with_their_writer_and_no_others(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead, alive = written_by(process.pid), written_by(os.getpid())
+    elsewhere, old = written_by(process.pid, "00000000"), written_by(os.getpid(), "00000001")
+    users = [".tmp-notes", f".tmp-{'g' * 32}", f"{dead}.txt", "x.tmp"]
+    for name in (dead, alive, elsewhere, old, *users):
+        (tmp_path / name).write_text("")
+    os.utime(tmp_path / old, (0, 0))
+    link = tmp_path / f"{dead[:-1]}1"
+    link.symlink_to(tmp_path / "x.tmp")
+    write_atomic(tmp_path / "file", b"")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {alive, elsewhere, link.name, *users, "file"}
+
+
+def test_a_file_is_written_under_a_name_that_tells_its_writer(tmp_path: Path) -> None:
+    with replacing(tmp_path / "file") as file:
+        found = files.LEFTOVER.fullmatch(Path(file.name).name)
+        assert found and int(found[1], 16) == os.getpid()
+        files.remove_leftovers(tmp_path)
+        assert Path(file.name).exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# Locks.
+def test_who_looks_whether_a_lock_is_free_takes_and_makes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert holder_of(path) is None and not path.exists()
+    with RunLock(path) as lock:
+        busy = holder_of(path)
+        assert busy is not None and busy.pid == os.getpid() and not busy.ending
+        tell_ending()
+        busy = holder_of(path)
+        assert busy is not None and busy.pid == os.getpid() and busy.ending
+        assert lock.held
+    assert holder_of(path) is None and not lock.held
+    with RunLock(path):
+        next_one = holder_of(path)
+        assert next_one is not None and not next_one.ending
+
+
+def test_a_lock_is_not_refused_for_a_moments_look(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.touch()
+    with path.open() as looks:
+        fcntl.flock(looks, fcntl.LOCK_SH)
+        threading.Timer(0.02, fcntl.flock, (looks, fcntl.LOCK_UN)).start()
+        RunLock(path).release()
 
 
 # Records.

@@ -218,6 +218,54 @@ def test_a_plan_trains_nothing_and_writes_nothing(
     assert nothing_written(tmp_path) and not launched.jobs
 
 
+# Beside others.
+@pytest.mark.usefixtures("no_hydra_folders")
+def test_equal_trials_of_one_batch_train_once_and_share_their_value(
+    launched: Launched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[float]] = []
+    launch_all = command.Sweep._launch
+
+    def remembered(*arguments: Any) -> list[float]:
+        told.append(launch_all(*arguments))
+        return told[-1]
+
+    monkeypatch.setattr(command.Sweep, "_launch", remembered)
+    # Hydra's own sweeper asks nobody before, as an optimiser's does not.
+    assert main(["sweep", "hydra/sweeper=basic", "seed=0,1,0", "train.steps=7"]) == 0
+    assert [job.config.seed for job in launched.jobs] == [0, 1]
+    assert told == [[0.5, 0.5, 0.5]]
+    assert len(read_jobs(tmp_path / "outputs" / "ring8")) == 2
+
+
+@pytest.mark.usefixtures("no_hydra_folders")
+def test_a_sweep_is_judged_by_the_runs_that_it_was_asked_for(
+    launched: Launched, tmp_path: Path, capsys: Any
+) -> None:
+    other = compose(["seed=9", "train.steps=7"])
+    add_jobs(tmp_path / "outputs" / "ring8", [Job(other, run_folder(other))])
+    with RunFolder(run_folder(other)).lock():
+        assert main(["sweep", "seed=0,1", "train.steps=7"]) == 0
+        shown = capsys.readouterr().out
+        assert "1 of the runs in this folder are trained by another" in shown
+        assert "go on:" not in shown
+        launched.status = "interrupted"
+        assert main(["sweep", "seed=2,3", "train.steps=7"]) == 130
+
+
+@pytest.mark.usefixtures("no_hydra_folders")
+def test_a_run_in_use_is_left_to_the_sweep_but_not_overwritten(
+    launched: Launched, capsys: Any
+) -> None:
+    config = compose(["seed=1", "train.steps=7"])
+    with RunFolder(run_folder(config)).lock() as held:
+        held.write_status(status="running", format=FORMAT, config=to_dict(config))
+        assert main(["sweep", "seed=0,1", "--overwrite", "train.steps=7"]) == 2
+        assert f"in use by process {os.getpid()}" in capsys.readouterr().err
+        assert not launched.jobs
+        assert command.accept_run(config) is None
+
+
 # Other launchers.
 def test_a_task_survives_being_sent_to_another_process(tmp_path: Path) -> None:
     def refuse(*_: Any) -> Any:

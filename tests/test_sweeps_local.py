@@ -22,15 +22,16 @@ from training_configs import tiny
 
 from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
-from wganbench.records.folder import read_run
+from wganbench.records.folder import RunFolder, read_run
 from wganbench.records.table import read_table
+from wganbench.sweeps import tally
 from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
 from wganbench.sweeps.ledger import add_jobs
 from wganbench.sweeps.local import LocalCrew, Pool
 from wganbench.sweeps.nursery import Child, Nursery
 from wganbench.sweeps.planning import plan_stacks
 from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.tally import RETRIES, Tally
+from wganbench.sweeps.tally import RETRIES, Tally, standing
 from wganbench.training import finish
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
@@ -109,6 +110,65 @@ def test_a_stack_that_always_kills_its_worker_fails_alone(tmp_path: Path) -> Non
     assert [o.status for o in outcomes] == ["failed"] * 4
     assert len(log) == RETRIES + 1
     assert "signal 9" in read_run(outcomes[0].path)["error"]
+
+
+def test_a_worker_that_was_ended_by_others_is_replaced_and_its_runs_go_on(tmp_path: Path) -> None:
+    """As when the process that started it is killed: the sweep itself was not asked to end."""
+    outcomes, seen, log = pooled(tmp_path, "ended_by_others", 4, ["cpu"])
+    assert [o.status for o in outcomes] == ["completed"] * 4
+    assert len({pid for _, _, pid in log}) == 2
+    assert any("go on from their checkpoints" in line for line in seen.lines)
+
+
+def test_a_run_that_another_process_left_undone_is_trained_once_it_is_free(
+    tmp_path: Path,
+) -> None:
+    every = jobs(tmp_path, 4, name="shared")
+    held = RunFolder(every[0].folder).lock()
+    threading.Timer(1.0, held.release).start()
+    outcomes, _, log = pooled(tmp_path, "shared", 4, ["cpu"])
+    assert sorted(o.path for o in outcomes) == sorted(job.folder for job in every)
+    assert {o.status for o in outcomes} == {"completed"}
+    assert [int(runs) for _, runs, _ in log] == [4, 1]
+
+
+def test_a_run_that_another_process_finished_is_told_and_not_trained_again(
+    tmp_path: Path,
+) -> None:
+    (first, *_) = jobs(tmp_path, 4, name="shared")
+    held = RunFolder(first.folder).lock()
+
+    def finish_it() -> None:
+        held.write_status(status="completed", step=4, metrics={"modes/kl": 0.5}, seconds=1.0)
+        held.release()
+
+    threading.Timer(1.0, finish_it).start()
+    outcomes, _, log = pooled(tmp_path, "shared", 4, ["cpu"])
+    assert [int(runs) for _, runs, _ in log] == [4]
+    assert [o.metrics for o in outcomes if o.path == first.folder] == [{"modes/kl": 0.5}]
+    assert len(outcomes) == 4 and {o.status for o in outcomes} == {"completed"}
+
+
+def test_after_ctrl_c_nobody_waits_for_another_process(tmp_path: Path) -> None:
+    (first, *_) = jobs(tmp_path, 4, name="shared")
+    with RunFolder(first.folder).lock():
+        threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        outcomes, _, _ = pooled(tmp_path, "shared", 4, ["cpu"])
+        assert [o.status for o in outcomes] == ["completed"] * 3
+        assert standing(first).status == "running"
+    assert standing(first).status == "interrupted"
+
+
+def test_losses_count_only_where_a_stack_comes_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stack,) = plan_stacks(jobs(tmp_path, 1), [0], [Slot("cpu", 1)])
+    at = iter([0, 0, 10, 10, 10, 10])
+    monkeypatch.setattr(tally, "saved_step", lambda job: next(at))
+    gathered = Tally(Seen())
+    given = [bool(gathered.lost(0, stack, "it died")) for _ in range(5)]
+    assert given == [True] * 4 + [False]
+    assert [o.status for o in gathered.outcomes] == ["failed"]
 
 
 def test_runs_that_are_refused_fail_and_say_why(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,6 +118,34 @@ def test_when_the_nursery_dies_its_workers_end_and_another_begins() -> None:
     finally:
         begun.close()
     until(lambda: gone(child.pid))
+
+
+def test_one_that_is_killed_while_it_starts_a_worker_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+
+    class Fragile(Nursery):
+        def __init__(self) -> None:
+            self._process = SimpleNamespace(poll=lambda: None)  # type: ignore[assignment]
+
+        def _begin(self) -> None:
+            happened.append("begun")
+
+        def close(self) -> None:
+            happened.append("closed")
+
+        def _start(self, device: str, threads: int) -> Child:
+            if happened.count("begun") < deaths:
+                raise (EOFError, BrokenPipeError)[happened.count("begun") % 2]
+            return Child(1, Pipe()[0], self)
+
+    deaths = 2
+    assert Fragile().start("cpu", 1).pid == 1
+    assert happened == ["closed", "begun"] * 2
+    deaths = 1000
+    with pytest.raises(OSError, match="killed each time"):
+        Fragile().start("cpu", 1)
 
 
 def test_nothing_outlives_a_sweep_that_is_killed() -> None:
