@@ -245,6 +245,12 @@ def tensorboard(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Where to listen; 0: any free port.")
     ] = 0,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="NAME", help="Answer to this name too, a tunnel's say; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Show runs in TensorBoard, while they train and after; Ctrl-C ends it.
 
@@ -252,11 +258,11 @@ def tensorboard(
     wganbench tensorboard                   everything in outputs
     wganbench tensorboard outputs/ring8     one sweep
 
-    It listens on this machine only (127.0.0.1).
+    It listens on this machine only (127.0.0.1), and answers to its names alone.
     """
     from wganbench.board import serve
 
-    serve(path, port)
+    serve(path, port, host or ())
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -12,6 +12,8 @@ from wganbench.files import UnusableFile, explained, open_own, read_regular, wri
 from wganbench.registry import unknown
 
 STEP = "step"
+LARGEST_STEP = 2**53
+"""No run gets there; a row of a later step is a broken one."""
 Cell = int | float | None
 
 
@@ -120,9 +122,10 @@ def _row(line: str, width: int) -> list[Cell] | None:
     if len(cells) != width - 1:
         return None
     try:
-        return [int(step), *(float(cell) if cell else None for cell in cells)]
+        row = [int(step), *(float(cell) if cell else None for cell in cells)]
     except ValueError:
         return None
+    return row if 0 <= row[0] <= LARGEST_STEP else None
 
 
 def _cell(value: SupportsFloat) -> str:
