@@ -91,7 +91,9 @@ def only_for(names: Sequence[str]) -> Any:
                 if asks_for(environ.get("HTTP_HOST", ""), names):
                     return application(environ, respond)
                 respond("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-                return [b"Not a name of this server: wganbench tensorboard --host NAME allows it.\n"]
+                return [
+                    b"Not a name of this server: wganbench tensorboard --host NAME allows it.\n"
+                ]
 
             super().__init__(guarded, flags)
 
