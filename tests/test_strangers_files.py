@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from reported_runs import leave_run
+from rich.table import Table
 from training_configs import tiny
 
 from wganbench.cli import main
@@ -30,10 +32,12 @@ from wganbench.records.stored_run import MOST_ITEMS, stored_run
 from wganbench.records.stored_samples import read_arrays
 from wganbench.records.table import MetricsTable, read_table
 from wganbench.reports.comparison import compare
+from wganbench.reports.export import as_csv
 from wganbench.reports.records import find_runs, shown
 from wganbench.reports.reproduce import read_yaml
 from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.transfer import Changes, put
+from wganbench.terminal import PlainConsole
 from wganbench.training import checkpoint as checkpoints
 from wganbench.training.animation import cut_frames, save_animation, save_frame
 from wganbench.training.checkpoint import (
@@ -331,6 +335,37 @@ def test_yaml_without_end_is_left_alone(tmp_path: Path) -> None:
     assert read_yaml(file) is None
     file.write_text("!!python/object/apply:os.system ['true']\n")
     assert read_yaml(file) is None
+
+
+# What is shown.
+def test_what_a_terminal_or_a_spreadsheet_obeys_is_taken_out(tmp_path: Path) -> None:
+    bad = "=1+1\x1b]0;x\x07\u202e[red]"
+    shown_there = io.StringIO()
+    console = PlainConsole(file=shown_there, width=80)
+    table = Table(bad, title=bad)
+    table.add_row(bad)
+    console.print(bad)
+    console.print(table)
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown_there.getvalue())
+    assert shown_there.getvalue().count("[red]") == 4 and "\n" in shown_there.getvalue()
+    for seed, name in enumerate([bad, "-2", "@x", "gp"]):
+        run = leave_run(tmp_path, seed=seed, metrics=VALUES | {"wasserstein/exact": -0.5})
+        content = json.loads((run / "run.json").read_text())
+        content["config"]["loss"]["name"] = name
+        (run / "run.json").write_text(json.dumps(content))
+    rows = list(csv.DictReader(io.StringIO(as_csv(compare(find_runs([tmp_path]))))))
+    assert {row["group"] for row in rows} == {"'=1+1?]0;x??[red]", "'-2", "'@x", "gp"}
+    assert "-0.5" in {row["value"] for row in rows}, "numbers stay numbers"
+
+
+@pytest.mark.parametrize("verb", ["resume", "sample", "evaluate", "compare", "tensorboard"])
+def test_a_typed_path_is_told_in_a_clean_line(
+    verb: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("no\x1b[31m\u202esuch", "x" * 300, "x" * 5000):
+        assert main([verb, str(tmp_path / name)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.isprintable() and len(line) < 500
 
 
 # Checkpoints.

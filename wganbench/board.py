@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, printable
 from wganbench.output import numbered
 
 HOST = "127.0.0.1"
@@ -34,7 +34,7 @@ def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
     count = count_runs(path)
     check_port(port)
     address = start(path, port, names)
-    print(f"TensorBoard of {path} ({numbered(count, 'run')}): {address}")
+    print(f"TensorBoard of {printable(str(path))} ({numbered(count, 'run')}): {address}")
     print("Ctrl-C ends it.", flush=True)
     threading.Event().wait()
 
