@@ -443,7 +443,8 @@ def test_a_checkpoint_that_does_not_fit_its_run_is_a_line(tmp_path: Path) -> Non
     config = tiny("gp", **{"train.steps": 2})
     run = train_run(config, tmp_path / "run").path
     saved = load_checkpoint(run / "checkpoint.pt")
-    RunFolder(run).write_status(status="running")
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(content | {"status": "running"}))
     for step, tensors, told in [
         (2, {"a": torch.ones(2)}, "another network"),
         (2, {k: p.double() for k, p in saved.tensors.items()}, "another network"),
