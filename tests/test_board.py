@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import re
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api_pb2
 from training_configs import tiny
 
+from wganbench.board import start
 from wganbench.cli import main
 from wganbench.config.identity import run_id
 from wganbench.records import events
@@ -176,6 +180,38 @@ def test_it_listens_on_this_machine_only(tmp_path: Path) -> None:
         assert {host for host, _ in heard} <= LOCAL
 
 
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("localhost:{}", 200), ("127.0.0.1:{}", 200), ("[::1]:{}", 200), ("LOCALHOST", 200),
+        ("localhost:7000", 200),  # the other end of a tunnel
+        ("mine.example:{}", 200), ("evil.example:{}", 403), ("127.0.0.1.evil.example:{}", 403),
+        ("localhost:{}@evil.example", 403), ("192.168.0.1:{}", 403), ("", 403),
+    ],
+)  # fmt: skip
+def test_only_requests_for_this_machine_s_names_are_answered(
+    guarded: int, host: str, code: int
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", guarded, timeout=30)
+    with contextlib.closing(connection):
+        connection.putrequest("GET", "/data/runs", skip_host=True)
+        connection.putheader("Host", host.format(guarded))
+        connection.endheaders()
+        answered = connection.getresponse()
+        assert answered.status == code
+        assert (b"--host NAME" in answered.read()) == (code == 403)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """The port of a real TensorBoard, in a thread of this process."""
+    folder = tmp_path_factory.mktemp("guarded")
+    write_run(folder / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what TensorBoard brings along
+        return urlsplit(start(folder, 0, ["mine.example"])).port or 0
+
+
 def listening(group: int) -> list[tuple[str, str]]:
     """``(host, port)``, in hex, of each socket at which a process group listens."""
     links = set()
@@ -239,10 +275,11 @@ def test_finished_runs_show_their_final_figures(tmp_path: Path) -> None:
         (tmp_path / "run.json").write_text(json.dumps(content))
         return final_values(tmp_path)
 
-    metrics = {"modes/covered": 7, "wasserstein/exact": None, "modes/kl": "<script>"}
+    metrics = {"modes/covered": 7, "wasserstein/exact": None}
     assert stored({"status": "completed", "metrics": metrics}) == {"modes/covered": 7.0}
     assert stored({"status": "running", "metrics": metrics}) == {}
     assert stored({"status": "completed", "metrics": [1]}) == stored([1]) == {}
+    assert stored({"status": "completed", "metrics": metrics | {"modes/kl": "<script>"}}) == {}
     (tmp_path / "run.json").write_text("{")
     assert final_values(tmp_path) == final_values(tmp_path / "no run") == {}
 

@@ -7,9 +7,11 @@ import io
 import logging
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, printable
 from wganbench.output import numbered
 
 HOST = "127.0.0.1"
@@ -18,15 +20,21 @@ SAMPLES = "scalars=10000,images=100"
 """How many points of a curve and how many pictures are shown; fewer would leave some out."""
 
 
-def serve(path: Path, port: int = 0) -> None:
+LOCAL_NAMES = ("localhost", HOST, "[::1]")
+"""What this machine calls itself. A web page elsewhere can give its own name this machine's
+address, and would read the runs; its requests carry that name."""
+
+
+def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
     """Serve the runs below ``path`` until interrupted; port 0 is any that is free.
 
+    ``names``: further names by which a browser may ask, such as that of a tunnel.
     Raises ConfigError where there are no runs or the port cannot be had.
     """
     count = count_runs(path)
     check_port(port)
-    address = start(path, port)
-    print(f"TensorBoard of {path} ({numbered(count, 'run')}): {address}")
+    address = start(path, port, names)
+    print(f"TensorBoard of {printable(str(path))} ({numbered(count, 'run')}): {address}")
     print("Ctrl-C ends it.", flush=True)
     threading.Event().wait()
 
@@ -61,8 +69,42 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def start(path: Path, port: int) -> str:
-    """Start TensorBoard in a thread of its own, without its chatter; its address."""
+def asks_for(host: str, names: Sequence[str]) -> bool:
+    """Whether a request's Host header has one of the names, before a port if it says one.
+
+    >>> asks_for("localhost:6006", LOCAL_NAMES), asks_for("evil.example:6006", LOCAL_NAMES)
+    (True, False)
+    """
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name = host
+    return name.lower() in {known.lower() for known in names}
+
+
+def only_for(names: Sequence[str]) -> Any:
+    """TensorBoard's server class, made to answer 403 to whoever asks for another name."""
+    from tensorboard import program
+
+    class OwnServer(program.WerkzeugServer):  # type: ignore[misc, unused-ignore]
+        def __init__(self, application: Any, flags: Any) -> None:
+            def guarded(environ: dict[str, Any], respond: Any) -> Any:
+                if asks_for(environ.get("HTTP_HOST", ""), names):
+                    return application(environ, respond)
+                respond("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+                return [
+                    b"Not a name of this server: wganbench tensorboard --host NAME allows it.\n"
+                ]
+
+            super().__init__(guarded, flags)
+
+    return OwnServer
+
+
+def start(path: Path, port: int, names: Sequence[str] = ()) -> str:
+    """Start TensorBoard in a thread of its own, without its chatter; its address.
+
+    It answers requests for this machine's own names and for ``names``, and no others.
+    """
     from tensorboard import (  # type: ignore[import-untyped, unused-ignore]
         default,
         program,
@@ -78,7 +120,7 @@ def start(path: Path, port: int) -> str:
     plugins = [
         arranged(plugin) if plugin is HParamsPlugin else plugin for plugin in default.get_plugins()
     ]
-    board = program.TensorBoard(plugins=plugins)
+    board = program.TensorBoard(plugins=plugins, server_class=only_for((*LOCAL_NAMES, *names)))
     with contextlib.redirect_stderr(io.StringIO()) as said:
         board.configure(
             argv=[

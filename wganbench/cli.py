@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wganbench.arguments import Features, Overrides, RunPath, complete_listing, complete_study
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, printable, shortened
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.training.interrupt import signals_interrupt
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+PATH_ERRORS = dict.fromkeys(
+    (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES), WRONG_USE
+)
+"""What the system says of a path that cannot be meant."""
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
@@ -227,7 +232,7 @@ def sample(
     from wganbench.training.sampling import sample_run
 
     count = n or stored_config(run).evaluate.final_n
-    print(sample_run(run, count, out or str(inside(run, "generated.npy"))))
+    print(printable(sample_run(run, count, out or str(inside(run, "generated.npy")))))
 
 
 @app.command()
@@ -254,6 +259,12 @@ def tensorboard(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Where to listen; 0: any free port.")
     ] = 0,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="NAME", help="Answer to this name too, a tunnel's say; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Show runs in TensorBoard, while they train and after; Ctrl-C ends it.
 
@@ -261,11 +272,11 @@ def tensorboard(
     wganbench tensorboard                   everything in outputs
     wganbench tensorboard outputs/ring8     one sweep
 
-    It listens on this machine only (127.0.0.1).
+    It listens on this machine only (127.0.0.1), and answers to its names alone.
     """
     from wganbench.board import serve
 
-    serve(path, port)
+    serve(path, port, host or ())
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -378,6 +389,9 @@ def told(arguments: list[str] | None) -> int:
         return fail(str(error), WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return fail(f"{error.strerror or error}{where}", PATH_ERRORS.get(error.errno or 0, FAILED))
     except Exception as error:
         # Typer carries its own click; its errors are told by the method they share.
         message = getattr(error, "format_message", None)
@@ -396,5 +410,5 @@ def in_one_line(message: str, arguments: list[str] | None) -> str:
 
 
 def fail(message: str, code: int) -> int:
-    print(f"wganbench: {message}", file=sys.stderr)
+    print(f"wganbench: {shortened(printable(message))}", file=sys.stderr)
     return code

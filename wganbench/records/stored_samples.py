@@ -6,7 +6,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:
     return found
 
 
-def read_array(member: IO[bytes]) -> np.ndarray:
+def read_array(member: Any) -> np.ndarray:
     """One array of plain numbers, its size known before any room is made for it.
 
     Raises ValueError for one of more than `LARGEST` bytes, of objects, or cut short.

@@ -12,6 +12,8 @@ from wganbench.files import UnusableFile, explained, open_own, read_regular, wri
 from wganbench.registry import unknown
 
 STEP = "step"
+LARGEST_STEP = 2**53
+"""No run gets there; a row of a later step is a broken one."""
 Cell = int | float | None
 
 
@@ -125,10 +127,11 @@ def _row(line: str, width: int, kept: Iterable[int] | None = None) -> list[Cell]
         return None
     places = range(width) if kept is None else kept
     try:
-        found = [(float(cells[i]) if cells[i] else None) if i else int(cells[0]) for i in places]
+        if not 0 <= int(cells[0]) <= LARGEST_STEP:
+            return None
+        return [(float(cells[i]) if cells[i] else None) if i else int(cells[0]) for i in places]
     except ValueError:
         return None
-    return found
 
 
 def _cell(value: SupportsFloat) -> str:

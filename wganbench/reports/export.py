@@ -23,6 +23,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
+FORMULA = tuple("=+-@\t\r")
+"""With these a formula begins."""
+
+
 def write_files(comparison: Comparison, folder: Path) -> None:
     """Write both files, each in one step. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,8 +41,18 @@ def as_csv(comparison: Comparison) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     width = len(COLUMNS)
-    writer.writerows([*row, *[""] * (width - len(row))] for row in csv_rows(comparison))
+    for row in csv_rows(comparison):
+        writer.writerow([*map(plain_cell, row), *[""] * (width - len(row))])
     return text.getvalue()
+
+
+def plain_cell(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it.
+
+    >>> [plain_cell(value) for value in ("=1+1", "gp", -2.5)]
+    ["'=1+1", 'gp', -2.5]
+    """
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 
 def csv_rows(comparison: Comparison) -> Iterator[list[object]]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from wganbench.files import inside, is_plain_file, read_regular, write_atomic
-
-LARGEST = 2**40
-"""Bytes of a file of a run: what its machine can hold."""
+from wganbench.files import inside, is_plain_file, open_regular, write_atomic
 
 Files = dict[str, bytes | None]
 """Content by path inside the folder; None for a file that is no more."""
@@ -35,8 +32,9 @@ class Changes:
         changed = [name for name, state in now.items() if state != self._seen.get(name)]
         files: Files = dict.fromkeys(self._seen.keys() - now.keys())
         for name in sorted(changed, key=lambda name: not name.endswith(".pt")):
-            with contextlib.suppress(FileNotFoundError):
-                files[name] = read_regular(self.folder / name, LARGEST)
+            path = self.folder / name
+            with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
+                files[name] = file.read()
         self._seen = now
         return files
 

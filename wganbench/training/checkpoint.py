@@ -13,6 +13,7 @@ import math
 import os
 import pickle
 import shutil
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not _is_archive(file):
             raise DamagedCheckpoint(f"{path} is damaged and cannot be read")
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what is wrong is told in a line
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
             if isinstance(error, pickle.UnpicklingError) or not _is_archive(file, checked=True):
                 raise DamagedCheckpoint(f"{path} is damaged and cannot be read") from error
