@@ -56,7 +56,6 @@ def test_limits_hold_every_value_of_few_and_can_be_drawn(values: list[float]) ->
     known = [value for value in values if abs(value) < 1e100]
     assert all(low <= value <= high for value in known)
     axes = Figure().add_subplot()
-    axes.plot(values, values, "o")
     widen(axes, values, values)
     assert axes.get_xlim() == (low, high)
     figure_to_rgb(axes.get_figure())  # type: ignore[arg-type]

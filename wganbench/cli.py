@@ -116,10 +116,9 @@ def sweep(
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     if not plan:
         result_is_on_disk()
+        say_loading()
     # Before the modules below, which take seconds to import.
     with early_nursery([*arguments, *(["--plan"] if plan else [])]):
-        if not plan:
-            say_loading()
         from wganbench.sweep_view import SweepView, print_plan, print_sweep
         from wganbench.sweeps.command import Sweep
 

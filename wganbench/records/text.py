@@ -9,8 +9,8 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from wganbench.errors import printable, shortened
 
-LONGEST = 80
-"""Characters of a line of text on a figure; what is longer is cut in the middle."""
+LONGEST, LONGEST_LINE = 60, 80
+"""Characters of a name and of a line of a title; what is longer is cut in the middle."""
 
 
 def literal(text: str, longest: int = LONGEST) -> str:
@@ -29,7 +29,7 @@ def literal(text: str, longest: int = LONGEST) -> str:
 
 def heading(text: str) -> str:
     """A title of a few lines of ours, which hold names of the user's: each line literally."""
-    return "\n".join(map(literal, text.split("\n")))
+    return "\n".join(literal(line, LONGEST_LINE) for line in text.split("\n"))
 
 
 def escaped(character: str) -> str:

@@ -90,9 +90,10 @@ def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, 
             correlations.append(spearman(exact, estimate) if len(exact) >= FEWEST else math.nan)
             kept = thinned(range(len(exact)))
             exact, estimate = [exact[i] for i in kept], [estimate[i] for i in kept]
-            axes.plot(exact, estimate, marker=look.marker, linestyle="", markersize=4.5,
-                      alpha=0.55, color=look.color, markeredgewidth=0, rasterized=True,
-                      gid=group.label)  # fmt: skip
+            shown = [pair for pair in zip(exact, estimate, strict=True) if sound(*pair)]
+            axes.plot(*np.array(shown).reshape(-1, 2).T, marker=look.marker, linestyle="",
+                      markersize=4.5, alpha=0.55, color=look.color, markeredgewidth=0,
+                      rasterized=True, gid=group.label)  # fmt: skip
             all_exact += exact
             all_estimates += estimate
         handles.append(Line2D([], [], color=look.color, marker=look.marker, linestyle="",
@@ -144,13 +145,18 @@ def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
                   transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)  # fmt: skip
 
 
+def sound(*values: float) -> bool:
+    """Whether values can be drawn: to others matplotlib's arithmetic comes to no number."""
+    return all(abs(value) <= LARGEST for value in values)
+
+
 def window(values: Sequence[float]) -> tuple[float, float]:
     """Limits that show nearly all values, from 0 where none is below; of few values all.
 
     >>> window([]), window([2.0])
     ((0.0, 1.0), (0.0, 2.002))
     """
-    known = np.array([value for value in values if abs(value) <= LARGEST])
+    known = np.array([value for value in values if sound(value)])
     if not known.size:
         return 0.0, 1.0
     if known.size >= FEW:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from wganbench.files import inside
 from wganbench.records.pictures import optional, save_png, save_svg
 from wganbench.reports.comparison import Comparison
@@ -38,7 +40,9 @@ def draw_figures(comparison: Comparison, folder: Path) -> tuple[list[Picture], l
     pictures: list[Picture] = []
     notes: list[str] = []
     for name, draw in FIGURES.items():
-        with optional(f"The figure {name!r}", notes.append, but=OSError):
+        # Sums of values near the largest number there is are infinite, and drawn as such.
+        note = optional(f"The figure {name!r}", notes.append, but=OSError)
+        with note, np.errstate(all="ignore"):
             drawing = draw(comparison)
             if drawing is not None:
                 save(drawing, folder)

@@ -34,6 +34,8 @@ from wganbench.reports.sample_pictures import (
 )
 
 ROWS, COLUMNS = 8, 5
+LONGEST_WORD, MOST_WORDS = 22, 6
+"""Of a group's name beside its row: a word is a line."""
 OVER_MODES = (
     ", over the modes of the data; a cross marks a mode that none of the run's stored points hits"
 )
@@ -118,7 +120,8 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
             else:
                 draw_cell(axes, run, samples, modes[row], plane, look)
             if column == 0:
-                axes.set_ylabel(literal(group.label).strip().replace(" ", "\n"), fontsize=11)
+                words = [literal(word, LONGEST_WORD).strip() for word in group.label.split()]
+                axes.set_ylabel("\n".join(words[:MOST_WORDS]), fontsize=11)
     if planes:
         draw_key(figure, any(m is not None for m in modes))
     return Drawing("samples", title, caption(comparison, groups, seeds, planes), figure)

@@ -33,6 +33,8 @@ from wganbench.reports.drawing import (
 from wganbench.reports.rows import Cell, Row
 
 MOST_RANKED = 40
+LONGEST = 40
+"""Characters of a group's name beside the axis."""
 BELOW, APART, STACKED = 0.2, 0.085, 4
 """Where the dots of seeds lie, in rows: under the mean, equal ones under each other."""
 
@@ -50,7 +52,7 @@ def draw_ranking(comparison: Comparison) -> Drawing | None:
     for place, row in enumerate(rows):
         draw_row(axes, place, row, row.cells[metric], styles[row.group.label])
     plain(axes, "", axis_label(metric))
-    axes.set_yticks(range(len(rows)), [literal(row.group.label) for row in rows])
+    axes.set_yticks(range(len(rows)), [literal(row.group.label, LONGEST) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     finite = [v for row in rows for v in row.cells[metric].values if math.isfinite(v)]
     if limits := sensible_limits(finite, common_bounds(rows, metric)):
