@@ -78,7 +78,8 @@ WRONG = [
     ("lr=1", "lr", "train.critic_lr and train.generator_lr"),
     ("train.epochs=3", "train.epochs", "train.steps"),
     ("gp", "'gp'", "loss=gp"),
-    ("seed=[", "seed=[", "KEY=VALUE"),
+    ("seed=[", "seed is a whole number", "'['"),
+    ("train.betas=(0.5,0.9)", "train.betas is a list such as [0,1]", "(0.5,0.9)"),
     ("train.steps=many", "train.steps", "whole number"),
     ("network.width=wide", "network.width", "whole number"),
     ("data.sigma=-1", "data.sigma", "above 0"),
@@ -95,9 +96,9 @@ WRONG = [
     ("hydra.mode=MULTIRUN", "hydra.mode", "wganbench sweep"),
     ("device=tpu", "device", "cuda"),
     ("device=cuda:99", "device=cuda:99", "cuda"),
-    ("--nonsense", "--nonsense", "unrecognized"),
+    ("--nonsense", "--nonsense", "no flag", "KEY=VALUE"),
     ("--config-dir nowhere", "nowhere", "not found"),
-    ("--cfg job --resolve --info", "--info", ""),
+    ("--cfg job --resolve --info", "--info", "--cfg"),
 ]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wganbench.arguments import Features, Overrides, RunPath, complete_listing, complete_study
-from wganbench.errors import ConfigError, printable, shortened
+from wganbench.errors import ConfigError, MemoryRanOut, printable, ran_out, shortened
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.training.interrupt import signals_interrupt
 
@@ -21,16 +21,13 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
-PATH_ERRORS = dict.fromkeys(
-    (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES), WRONG_USE
-)
-"""What the system says of a path that cannot be meant."""
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
     name="wganbench",
     help="Train BCE-GAN, WGAN-clip and WGAN-GP side by side, and measure what they claim.",
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -87,7 +84,7 @@ def train(
         return report(train_run(config, folder, RunView()))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
-    return run(arguments, task, accept) or 0
+    return run(typed(arguments), task, accept) or 0
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -122,7 +119,8 @@ def sweep(
         from wganbench.sweep_view import SweepView, print_plan, print_sweep
         from wganbench.sweeps.command import Sweep
 
-        done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(arguments)
+        command = typed(arguments, several=True)
+        done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(command)
     if plan and done.plan is not None:
         print_plan(done.plan, done.estimate)
         return 0
@@ -351,6 +349,16 @@ def doctor() -> None:
     print_report()
 
 
+def typed(words: list[str], several: bool = False) -> list[str]:
+    """The words as they are understood; a line on each name that was another's."""
+    from wganbench.config.arguments import parse_arguments
+
+    arguments = parse_arguments(words, several)
+    for note in arguments.notes:
+        print(f"wganbench: {shortened(printable(note))}", file=sys.stderr)
+    return arguments.command
+
+
 def worst(outcomes: Iterable[RunOutcome]) -> int:
     """The exit code of a sweep: not ended here before diverged or failed before done."""
     codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
@@ -382,27 +390,65 @@ def main(arguments: list[str] | None = None) -> int:
 
 def told(arguments: list[str] | None) -> int:
     """Run a command line; the exit code, the reason told where it is not 0."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, standalone_mode=False)
+        check_words(words)
+        code = app(words, standalone_mode=False)
     except ConfigError as error:
         return fail(str(error), WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return fail(f"{error.strerror or error}{where}", PATH_ERRORS.get(error.errno or 0, FAILED))
+        return fail(of_the_system(error), WRONG_USE if error.errno in NAMES else FAILED)
     except Exception as error:
+        if isinstance(error, MemoryRanOut) or ran_out(error):
+            return fail(memory_line(error), FAILED)
         # Typer carries its own click; its errors are told by the method they share.
         message = getattr(error, "format_message", None)
         if message is not None:
-            return fail(in_one_line(message(), arguments), WRONG_USE)
+            return fail(in_one_line(message(), words), WRONG_USE)
         traceback.print_exc()
         return FAILED
     return code if isinstance(code, int) else 0
 
 
-def in_one_line(message: str, arguments: list[str] | None) -> str:
-    words = sys.argv[1:] if arguments is None else arguments
+NAMES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES,
+         errno.EPERM, errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO)  # fmt: skip
+"""Errors of the system that another name or place would mend."""
+
+WITH_OVERRIDES = ("train", "sweep", "study")
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise ConfigError for what no command accepts, before options are looked for in it.
+
+    ``-precision=bf16`` would else be the flag ``-p`` with a value.
+    """
+    for word in words:
+        if "\0" in word:
+            raise ConfigError(f"{shortened(word, 80)!r} holds a NUL character")
+        if words[0] in WITH_OVERRIDES and word.startswith("-") and word[1:2] not in ("-", ""):
+            from wganbench.config.flags import check_short
+
+            check_short(word)
+
+
+def of_the_system(error: OSError) -> str:
+    """What the system refused, and about which file."""
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
+
+
+def memory_line(error: Exception) -> str:
+    if isinstance(error, MemoryRanOut):
+        return str(error)
+    return (
+        "memory ran out: ask for less (train.batch_size, network.width, evaluate.n and "
+        "evaluate.final_n, or -n)"
+    )
+
+
+def in_one_line(message: str, words: Sequence[str]) -> str:
     if words and "=" in words[0]:
         return f"{words[0]!r} is no command; did you mean: wganbench train {' '.join(words)}"
     return " ".join(message.split()) + " (wganbench --help)"

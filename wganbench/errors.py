@@ -15,6 +15,22 @@ class ConfigError(ValueError):
         super().__init__(shortened(printable(" ".join(message.split()))))
 
 
+class MemoryRanOut(RuntimeError):
+    """Memory did not suffice, told in one line that names what to ask less of."""
+
+
+ALLOCATORS = ("can't allocate memory", "out of memory", "cannot allocate memory")
+"""What allocators of torch, of numpy and of CUDA say, in lower case."""
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error of any library means that memory did not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in ALLOCATORS)
+
+
 def printable(text: str) -> str:
     """The text without what a terminal would obey: control characters and marks of direction.
 

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wganbench.config.arguments import Arguments, parse_arguments, parse_overrides
 from wganbench.config.identity import run_id
-from wganbench.config.readable import readable
+from wganbench.config.readable import chain, readable
 from wganbench.config.schema import RunConfig
 from wganbench.config.validation import validate
 from wganbench.errors import ConfigError
@@ -71,7 +72,7 @@ def run(
     from hydra.core.hydra_config import HydraConfig
 
     parsed = parse_arguments(arguments)
-    check = checking(accept)
+    check = Checking(accept)
     outcomes: list[Outcome] = []
     failures: list[BaseException] = []
 
@@ -81,7 +82,7 @@ def run(
         except BaseException as error:
             failures.append(error)
 
-    with told_readably(parsed), hydra_process(arguments), resolvers(check, []):
+    with told_readably(parsed, check), hydra_process(parsed.command), resolvers(check, []):
         hydra_main(entry)
     if failures:
         raise failures[0]
@@ -97,29 +98,41 @@ def sweep(
     with the arguments; what the task raises goes through.
     """
     parsed = parse_arguments(arguments, several=True)
-    check = checking(accept)
+    check = Checking(accept)
     folders: list[Path] = []
-    command = ["--multirun", *arguments]
-    with told_readably(parsed), hydra_process(command, "sweep"), resolvers(check, folders):
+    command = ["--multirun", *parsed.command]
+    with told_readably(parsed, check), hydra_process(command, "sweep"), resolvers(check, folders):
         hydra_main(task(check))
     return list(dict.fromkeys(folders))
 
 
-def checking(accept: Accept) -> Check:
-    """From a composed node to a typed, checked and accepted configuration, once for each."""
-    checked: dict[str, RunConfig] = {}
+class Checking:
+    """From a composed node to a typed, checked and accepted configuration, once for each.
 
-    def check(node: DictConfig) -> RunConfig:
+    ``failure`` is what the last refusal was, before Hydra wraps it in words of its own.
+    """
+
+    def __init__(self, accept: Accept) -> None:
+        self.accept = accept
+        self.checked: dict[str, RunConfig] = {}
+        self.failure: Exception | None = None
+
+    def __call__(self, node: DictConfig) -> RunConfig:
+        values = plain(node)
+        if repr(values) not in self.checked:
+            try:
+                self.checked[repr(values)] = self.check(values)
+            except Exception as error:
+                self.failure = error
+                raise
+        return self.checked[repr(values)]
+
+    def check(self, values: dict[str, Any]) -> RunConfig:
         from wganbench.config.options import check_options
 
-        values = plain(node)
-        if repr(values) not in checked:
-            config = check_options(validate(values))
-            accept(config)
-            checked[repr(values)] = config
-        return checked[repr(values)]
-
-    return check
+        config = check_options(validate(values))
+        self.accept(config)
+        return config
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
@@ -149,11 +162,13 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
 
 
 @contextmanager
-def told_readably(arguments: Arguments) -> Iterator[None]:
+def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
     """What leaves Hydra and speaks of the configuration becomes a ConfigError."""
     try:
         yield
     except Exception as error:
+        if check.failure is not None and check.failure in chain(error):
+            raise check.failure from None
         if not from_configuration(error):
             raise
         raise readable(error, arguments) from error
@@ -167,13 +182,19 @@ def show_plugins() -> None:
 
 
 def from_configuration(error: Exception) -> bool:
-    """Whether an error that left Hydra speaks of flags, configuration, YAML files or folders."""
+    """Whether an error that left Hydra speaks of flags, configuration, YAML files or folders.
+
+    Hydra and its parser raise errors of every kind of what they did not expect.
+    """
     import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     kinds = (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError)
-    return isinstance(error, kinds)
+    last = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)][-1:]
+    return isinstance(error, kinds) or any(
+        name.partition(".")[0] in ("hydra", "omegaconf", "antlr4") for name in last
+    )
 
 
 @contextmanager

@@ -56,10 +56,10 @@ class SweepTask:
         return {"train": self.train}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from wganbench.config.hydra_entry import checking, register_resolvers
+        from wganbench.config.hydra_entry import Checking, register_resolvers
 
         object.__setattr__(self, "train", state["train"])
-        object.__setattr__(self, "check", checking(lambda config: None))
+        object.__setattr__(self, "check", Checking(lambda config: None))
         register_resolvers(self.check, [])
 
     def __call__(self, node: DictConfig) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wganbench.config.arguments import parse_arguments
 from wganbench.config.hydra_entry import Check, sweep
 from wganbench.config.jobs import Choice, Job, SweepTask
 from wganbench.config.schema import RunConfig
@@ -54,7 +55,8 @@ class Sweep:
         """Do what the command line asks for. Raises ConfigError, before anything is written
         where that can be known."""
         try:
-            folders = sweep(named(arguments), self._task, accept_run)
+            command = parse_arguments(arguments, several=True).command
+            folders = sweep(named(command), self._task, accept_run)
         except ConfigError:
             if self._failure is not None:
                 raise self._failure from None

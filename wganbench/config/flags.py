@@ -1,0 +1,130 @@
+"""Hydra's own flags among the words of a command line: which of them may be used, and where."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wganbench.config.keys import all_keys, directories
+from wganbench.config.suggest import alias, nearest
+from wganbench.errors import ConfigError, told
+
+NOT_OURS = {
+    "--experimental-rerun": "it would run what a pickled file says",
+    "--shell-completion": "wganbench --install-completion does it for your shell",
+    "--version": "wganbench --version prints the version",
+    "--config-path": "--config-dir DIR adds YAML files of your own",
+    "--config-name": "--config-dir DIR adds YAML files of your own",
+}
+"""Flags of Hydra that are refused, with the reason or what does it here."""
+
+ONE_RUN = ("--cfg", "--info", "--run", "--hydra-help")
+"""Flags of `train` alone."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """A command line apart: overrides, Hydra's flags in one order, where YAML files lie."""
+
+    overrides: list[str]
+    flags: list[str]
+    config_dir: str | None
+
+
+def split_flags(words: Sequence[str], several: bool) -> Flags:
+    """The overrides and Hydra's flags among ``words``, in whatever order they were typed.
+
+    ``several`` runs may be asked for by `sweep`. Raises ConfigError for a flag that there is
+    not or that cannot be used, with the override that was meant where one is near.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.allow_abbrev = False
+    setattr(parser, "error", refuse)  # noqa: B010  (argparse would print its usage and exit)
+    options = {name: action for action in parser._actions for name in action.option_strings}
+    check_flags(words, options)
+    found = parser.parse_intermixed_args(list(words))
+    given = [
+        action
+        for action in parser._actions
+        if action.option_strings and getattr(found, action.dest, action.default) != action.default
+    ]
+    names = [action.option_strings[0] for action in given]
+    alone = [name for name in names if name in ONE_RUN]
+    if len(alone) > 1:
+        raise ConfigError(f"{alone[0]} and {alone[1]} are two things to print: give one of them")
+    if "--package" in names and "--cfg" not in names:
+        raise ConfigError("--package (-p) names a part for --cfg to print; give --cfg job as well")
+    if several:
+        wrong = next((name for name in names if name in ONE_RUN), None)
+        if wrong:
+            raise ConfigError(
+                f"{wrong} is about one run: wganbench train ... {wrong}; what a sweep would do "
+                "is told by --plan"
+            )
+    flags: list[str] = []
+    for action in given:
+        value = [] if action.nargs == 0 else [str(getattr(found, action.dest))]
+        flags += [action.option_strings[0], *value]
+    return Flags(list(found.overrides), flags, found.config_dir)
+
+
+def refuse(message: str) -> None:
+    raise ConfigError(message)
+
+
+def check_flags(words: Sequence[str], options: dict[str, argparse.Action]) -> None:
+    """Raise ConfigError for the first word that looks like a flag and is none, or not ours."""
+    i = 0
+    while i < len(words):
+        name, equals, _ = words[i].partition("=")
+        action = options.get(name) if name.startswith("--") or not equals else None
+        if not words[i].startswith("-"):
+            i += 1
+            continue
+        if action is None:
+            following = words[i + 1] if i + 1 < len(words) else ""
+            raise ConfigError(unknown_flag(words[i], following, list(options)))
+        reason = NOT_OURS.get(action.option_strings[0])
+        if reason:
+            raise ConfigError(f"{name} is not used here: {reason}")
+        i += 2 if action.nargs is None and not equals else 1
+
+
+SHORT = re.compile(r"-([cprmih]|sc|cp|cn|cd)")
+
+
+def check_short(word: str) -> None:
+    """Raise ConfigError for a word behind one dash that is no flag of Hydra's."""
+    if not SHORT.fullmatch(word):
+        raise ConfigError(unknown_flag(word, "", []))
+
+
+def unknown_flag(word: str, following: str, known: Sequence[str]) -> str:
+    """The line for a flag that there is not: the override that was meant, or the nearest flag.
+
+    >>> unknown_flag("--seed", "3", []), unknown_flag("-precision=bf16", "", [])
+    ("'--seed' is no flag; did you mean seed=3?", "'-precision=bf16' is no flag; did you mean \
+precision=bf16?")
+    """
+    name, equals, value = word.lstrip("-").partition("=")
+    if not equals and following and not following.startswith("-") and "=" not in following:
+        value = following
+    keys, key = all_keys(directories()), name.replace("-", "_")
+    meant = key if key in keys else alias(key, keys) or near_key(key, keys, value)
+    flag = difflib.get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75)
+    if meant is not None and (key in keys or not flag):
+        typed = " ".join(f"{one}={value or '...'}" for one in meant.split(" and "))
+        return f"{told(word)} is no flag; did you mean {typed}?"
+    if flag:
+        return f"{told(word)} is no flag; did you mean {flag[0]}?"
+    return f"{told(word)} is no flag; settings are KEY=VALUE, such as loss=gp or train.steps=100"
+
+
+def near_key(key: str, keys: Sequence[str], value: str) -> str | None:
+    """The key that was meant by a flag with a value; without one it may be anything."""
+    return nearest(key, keys) if value and re.fullmatch(r"[\w.]{2,40}", key) else None

@@ -1,0 +1,65 @@
+"""Names that people know for our choices: ``loss=wgan-gp`` is ``loss=gp``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+VALUES: dict[str, dict[str, str]] = {
+    "loss": {
+        "wgangp": "gp",
+        "improvedwgan": "gp",
+        "wgan": "clip",
+        "wganclip": "clip",
+        "clipping": "clip",
+        "weightclipping": "clip",
+        "wganlp": "lp",
+        "gan": "bce",
+        "vanilla": "bce",
+        "vanillagan": "bce",
+        "dcgan": "bce",
+        "standard": "bce",
+        "nsgan": "bce",
+        "nonsaturating": "bce",
+        "minimax": "bce_saturating",
+        "mmgan": "bce_saturating",
+        "saturating": "bce_saturating",
+        "r1": "bce_r1",
+        "ganr1": "bce_r1",
+        "gangp": "bce_gp",
+    },
+    "data": {
+        "8gaussians": "ring8",
+        "eightgaussians": "ring8",
+        "25gaussians": "grid25",
+        "fmnist": "fashion_mnist",
+        "cifar": "cifar10",
+        "csv": "points",
+        "pictures": "image_folder",
+        "images": "image_folder",
+    },
+    "network": {"fc": "mlp", "dense": "mlp", "resnet": "resnet32"},
+    "tuned": {"paper": "none", "papers": "none", "null": "none", "false": "none", "off": "none"},
+}
+"""By group: other people's names, as `plain` writes them, and ours."""
+
+
+def plain(name: str) -> str:
+    """A name in lower case without what separates its words.
+
+    >>> plain("WGAN-GP"), plain("swiss_roll")
+    ('wgangp', 'swissroll')
+    """
+    return name.lower().translate(str.maketrans("", "", "-_ ."))
+
+
+def canonical(group: str, name: str, choices: Sequence[str]) -> str:
+    """Our name of a choice that is known by another, else the name as it is.
+
+    A choice that exists is what it says; then names count that differ from one in case or
+    separators alone, then `VALUES`.
+    """
+    if name in choices:
+        return name
+    same = [choice for choice in choices if plain(choice) == plain(name)]
+    ours = same[0] if len(same) == 1 else VALUES.get(group, {}).get(plain(name), name)
+    return ours if ours in choices else name

@@ -1,0 +1,223 @@
+"""What people type, made into overrides that Hydra reads: names, seeds, ordinary file names.
+
+Understanding twice changes nothing more. Whatever Hydra's grammar cannot read is quoted, so
+that the schema says what the key is, and files are found under the names that they have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.convert import MOST_DIGITS
+from wganbench.config.keys import GROUPS, all_keys, choices
+from wganbench.config.suggest import alias, nearest
+from wganbench.config.synonyms import canonical
+from wganbench.errors import ConfigError, told
+
+PLACES = ("data.path", "data.root", "output_dir", "name")
+"""Keys that hold names of files and folders: what looks like several values may be a name."""
+
+TEXTS = (*PLACES, "evaluate.features", "device", "sweep.objective")
+"""Keys whose value is text however it is written: ``name=1e5`` is no number."""
+
+MOST_CHARACTERS = 100_000
+"""Of one word; some thousand centres of modes."""
+
+WITHOUT = {"experiment": "null", "tuned": "none"}
+"""Groups that may be left out, and how that is written in conf/."""
+
+
+@dataclass(frozen=True)
+class Understood:
+    """Overrides as Hydra reads them, and a line on each name that was another's."""
+
+    overrides: list[str]
+    notes: list[str]
+
+
+def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -> Understood:
+    """The overrides that were meant; ``several`` values may be given to `sweep`.
+
+    ``where`` are the folders of YAML files. Raises ConfigError for what cannot be an override.
+    """
+    words: list[str] = []
+    notes: list[str] = []
+    for text in overrides:
+        check_word(text)
+        for one in seeds(removed(text, where), several):
+            named, note = renamed(one, where)
+            notes += [note] if note else []
+            words.append(quoted(named, several, where))
+    # Hydra has no choice that is none: an experiment that is taken back was never chosen.
+    experiments = [word for word in words if word.startswith("experiment=")]
+    if experiments and experiments[-1] == "experiment=null":
+        words = [word for word in words if word not in experiments]
+    return Understood(words, notes)
+
+
+def check_word(text: str) -> None:
+    """Raise ConfigError for a word that no override can be."""
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(
+            f"{told(text)} has {len(text)} characters; {MOST_CHARACTERS} are the most of a word"
+        )
+    if "\0" in text:
+        raise ConfigError(f"{told(text)} holds a NUL character")
+    if re.search(rf"[0-9_]{{{MOST_DIGITS + 1},}}", text):
+        raise ConfigError(f"{told(text)}: a number of more than {MOST_DIGITS} digits")
+
+
+def removed(text: str, where: Sequence[Path]) -> str:
+    """``~tuned`` as ``tuned=none``. Raises ConfigError for a key that every run has."""
+    key = text.lstrip("~").partition("=")[0]
+    if not text.startswith("~") or key.startswith("hydra"):
+        return text
+    if key in WITHOUT:
+        return f"{key}={WITHOUT[key]}"
+    known = all_keys(where)
+    if key in known:
+        raise ConfigError(f"~{key}: {key} cannot be removed, every run has it; {key}=... sets it")
+    raise ConfigError(f"~{told(key)}: unknown key{meant(key, known)}")
+
+
+def meant(key: str, known: Sequence[str]) -> str:
+    near = alias(key, known) or nearest(key, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def seeds(text: str, several: bool) -> Iterator[str]:
+    """``seeds=5`` and ``seed=0..4`` as the seeds that a sweep takes.
+
+    >>> list(seeds("seeds=5", True)), list(seeds("seed=2..4", True)), list(seeds("seeds=3,7", True))
+    (['seed=range(0,5)'], ['seed=range(2,5)'], ['seed=3,7'])
+    """
+    key, _, value = text.partition("=")
+    value = value.strip()
+    through = re.fullmatch(r"(\d+)\s*\.\.\s*(\d+)", value)
+    if key == "seed" and through or key == "seeds" and through:
+        meant = f"seed=range({through[1]},{int(through[2]) + 1})"
+    elif key != "seeds":
+        yield text
+        return
+    elif re.fullmatch(r"\d+", value):
+        meant = f"seed=range(0,{value})"
+    elif re.fullmatch(r"\[?\s*\d+(\s*,\s*\d+)*\s*\]?", value):
+        meant = f"seed={value.strip('[] ')}"
+    else:
+        raise ConfigError(f"seeds={told(value)}: seeds=5 is the seeds 0 to 4, seeds=3,7 those two")
+    if not several:
+        raise ConfigError(
+            f"{text} asks for several runs and train does one: wganbench sweep '{meant}', or seed=0"
+        )
+    yield meant
+
+
+def renamed(text: str, where: Sequence[Path]) -> tuple[str, str | None]:
+    """Choices by our names, and the line that says so where a name was another's."""
+    key, equals, value = text.partition("=")
+    if key not in GROUPS or not equals:
+        return text, None
+    if key == "experiment" and value.strip().lower() in ("null", "none"):
+        return "experiment=null", None
+    if not re.fullmatch(r"[\w\-. ]+(,[\w\-. ]+)*", value):
+        return text, None
+    known = choices(key, where)
+    names = [canonical(key, name.strip(), known) for name in value.split(",")]
+    typed = [name.strip() for name in value.split(",")]
+    if names == typed:
+        return text, None
+    others = [
+        f"{key}={a} is {key}={b} here"
+        for a, b in zip(typed, names, strict=True)
+        if b not in (a, a.lower(), "none")
+    ]
+    return f"{key}={','.join(names)}", "; ".join(others) or None
+
+
+def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
+    """The override with its value quoted where Hydra could not read it or would misread it.
+
+    In a sweep a comma in the name of a file is part of it where there is such a file.
+    Raises ConfigError for a word that is no override at all.
+    """
+    found = re.fullmatch(r"(\+{0,2}[A-Za-z_][\w./@-]*)=(.*)", text, re.DOTALL)
+    if found is None:
+        raise ConfigError(malformed(text, where))
+    key, value = found[1], found[2]
+    bare = key.lstrip("+")
+    override = read_override(text)
+    if override is None and bare.startswith("hydra"):
+        raise ConfigError(f"{told(text)}: Hydra cannot read this value")
+    if override is None:
+        parts = value.split(",") if several and bare in PLACES and not exists(value) else [value]
+        readable = f"{key}={','.join(as_text(part, key) for part in parts)}"
+        if read_override(readable) is None:
+            raise ConfigError(malformed(text, where))
+        return readable
+    if bare in PLACES and override.is_sweep_override():
+        name = not several or exists(value)
+        return f"{key}={in_quotes(value)}" if name else text
+    if bare in TEXTS and not override.is_sweep_override() and not keeps(override, value):
+        return f"{key}={in_quotes(value)}"
+    return text
+
+
+def as_text(value: str, key: str) -> str:
+    """A value as it is where Hydra reads it, else in quotes."""
+    return value if read_override(f"{key}={value}") is not None else in_quotes(value)
+
+
+def keeps(override: Any, typed: str) -> bool:
+    """Whether what Hydra reads is the text that was typed."""
+    from hydra.core.override_parser.types import QuotedString
+
+    value = override.value()
+    if isinstance(override._value, QuotedString) or value is None or isinstance(value, bool):
+        return True
+    return str(value) == typed or (isinstance(value, str) and "\\" in typed)
+
+
+def exists(name: str) -> bool:
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def read_override(text: str) -> Any:
+    """Hydra's own reading of an override; None where its grammar refuses it.
+
+    Raises ConfigError for one that its parser cannot finish.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        (override,) = OverridesParser.create().parse_overrides([text])
+    except HydraException:
+        return None
+    except RecursionError as error:
+        raise ConfigError(f"{told(text)} is nested too deeply") from error
+    return override
+
+
+def in_quotes(value: str) -> str:
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def malformed(text: str, where: Sequence[Path]) -> str:
+    """The line for an argument that is no override."""
+    for group in GROUPS:
+        known = choices(group, where)
+        name = canonical(group, text, known)
+        if name in known:
+            return f"{told(text)} is no override; did you mean {group}={name}?"
+    return (
+        f"{told(text)} is no override: overrides are KEY=VALUE, such as loss=gp or train.steps=100"
+    )
