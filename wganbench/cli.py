@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wganbench.arguments import Overrides, RunPath, complete_listing, complete_study
+from wganbench.arguments import Overrides, Resumed, RunPath, complete_listing, complete_study
 from wganbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from wganbench.training.outcome import RunOutcome
 
-EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+EXIT_CODES = {"completed": 0, "refused": 2, "diverged": 3, "failed": 3, "interrupted": 130}
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
@@ -118,20 +118,14 @@ def sweep(
 
 
 @app.command()
-def resume(run: RunPath) -> int:
-    """Finish a run or a sweep that was interrupted; what is finished is left as it is."""
-    from wganbench.progress import RunView
-    from wganbench.sweeps.ledger import FILE
-    from wganbench.training.runs import resume_run
+def resume(run: Resumed) -> int:
+    """Finish a run or a sweep that was interrupted; what is finished is left as it is.
 
-    if (run / FILE).is_file():
-        from wganbench.sweep_view import SweepView, print_sweep
-        from wganbench.sweeps.launch import resume_sweep
+    Of a folder above runs and sweeps, such as outputs, all that is unfinished below it.
+    """
+    from wganbench.resume_view import resume_path
 
-        jobs, outcomes = resume_sweep(run, SweepView())
-        print_sweep(run, jobs, outcomes)
-        return worst(outcomes)
-    return report(resume_run(run, RunView()))
+    return max((EXIT_CODES[status] for status in resume_path(run)), default=0)
 
 
 @app.command()

@@ -21,7 +21,7 @@ PLAIN_EVERY_SECONDS = 5.0
 
 LATEST: tuple[tuple[str, str, Callable[[list[float]], float]], ...] = (
     ("modes {:.0f}", "modes/covered", min),
-    ("W1 {:.3f}", "wasserstein/exact", max),
+    ("W1 {:.3g}", "wasserstein/exact", max),
     ("FID {:.2f}", "fidelity/fid", max),
     ("{:.4g} steps/s", "speed/steps_per_second", max),
 )
@@ -64,7 +64,9 @@ class RunView:
         if self._bar and line == "measuring the result":
             self._bar.update(self._task, figures=line)
         else:
-            (self._bar.console if self._bar else self.console).print(line, highlight=False)
+            (self._bar.console if self._bar else self.console).print(
+                line, highlight=False, markup=False, soft_wrap=True
+            )
 
     def stop(self) -> None:
         """Take the bar away; harmless when there is none."""

@@ -30,7 +30,7 @@ PLAIN_EVERY_SECONDS = 10.0
 
 LIVE_COLUMNS = (
     ("modes", "modes/covered", max, ".0f"),
-    ("W1", "wasserstein/exact", min, ".3f"),
+    ("W1", "wasserstein/exact", min, ".3g"),
     ("FID", "fidelity/fid", min, ".2f"),
     ("steps/s", "speed/steps_per_second", max, ".4g"),
 )
@@ -207,6 +207,8 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
         counted[row] = counted.get(row, 0) + 1
     for row, count in counted.items():
         table.add_row(str(count), *row)
+    for line in plan.told:
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"{len(plan.jobs)} runs to train on {places(plan.slots)}")
     if plan.stacks:
         console.print(table)

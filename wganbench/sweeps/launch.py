@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from wganbench.config.jobs import Job
+from wganbench.config.stored import with_data
+from wganbench.data import build
+from wganbench.data.target import told as told_of
 from wganbench.errors import ConfigError
 from wganbench.sweeps.crew import Crew, make_crew
 from wganbench.sweeps.footprint import Footprint, footprint
@@ -38,6 +41,8 @@ class SweepPlan:
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
     footprints: dict[str, Footprint]
+    told: tuple[str, ...] = ()
+    """How the data were read, for a person to see before they are trained on."""
 
     def footprint_of(self, stack: StackPlan) -> Footprint:
         return self.footprints[stack.group]
@@ -66,7 +71,18 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
     room = cache(lambda: crew.room(slots))
     limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
     stacks = plan_stacks(left, steps, slots, limits)
-    return SweepPlan(crew, tuple(left), tuple(stacks), tuple(slots), footprints)
+    told = what_was_read(left)
+    return SweepPlan(crew, tuple(left), tuple(stacks), tuple(slots), footprints, told)
+
+
+def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """The lines that the data of the jobs tell, each once. Raises ConfigError."""
+    every = {repr(job.config.data): job.config.data for job in jobs}
+    try:
+        targets = [build(data.kind, data.options) for data in every.values()]
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return tuple(dict.fromkeys(line for target in targets for line in told_of(target)))
 
 
 def runs_at_once(
@@ -89,6 +105,8 @@ def launch(
     ConfigError before anything is trained.
     """
     add_jobs(folder, jobs)
+    for line in plan.told:
+        watcher.say(line)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
         outcomes = plan.crew.run(plan.stacks, plan.slots, watcher) if plan.stacks else []
@@ -120,5 +138,8 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Finish what the sweep in a folder left undone, on this machine. Raises ConfigError."""
-    jobs = [kept(job) for job in read_jobs(folder)]
+    jobs = [
+        replace(kept(job), config=with_data(kept(job).config, job.folder))
+        for job in read_jobs(folder)
+    ]
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_crew()))

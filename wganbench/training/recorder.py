@@ -9,6 +9,8 @@ from typing import Any
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, to_dict
 from wganbench.data.contents import contents_digest
+from wganbench.data.target import Target
+from wganbench.data.units import own_units
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import RunFolder, versions
 from wganbench.records.table import MetricsTable, read_table, series
@@ -70,15 +72,18 @@ class Recorder:
             if steps and steps[-1] == table["step"][-1]:
                 self._last_row = (steps[-1], self._last_row[1] | {tag})
 
-    def running(self, device: str) -> None:
-        """Say in run.json that the run is under way."""
+    def running(self, device: str, target: Target) -> None:
+        """Say in run.json that the run is under way, and what `sample` must know of its data."""
+        units = own_units(target)
         self.folder.write_status(
             status="running",
             format=FORMAT,
             versions=versions(),
             device=device,
             config=to_dict(self.config),
-            data_sha256=contents_digest(self.config.data.options),
+            data_sha256=contents_digest(self.config.data.options, self.config.data.kind),
+            data_shape=list(target.shape),
+            **({"data_units": units.record()} if units else {}),
             error=None,
         )
 

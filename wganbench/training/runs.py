@@ -12,9 +12,13 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, from_dict
-from wganbench.config.stored import check_contents
+from wganbench.config.stored import check_contents, with_data
+from wganbench.data import DATASETS
+from wganbench.data.target import told
+from wganbench.losses import RECIPES
+from wganbench.networks import NETWORKS
 from wganbench.records.folder import RunBusy, RunFolder
-from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.training.checkpoint import Checkpoint, CheckpointError, newest_checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare
 from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.interrupt import StopRequest
@@ -88,12 +92,17 @@ def train_runs(
     try:
         for folder in held:
             locks.append(folder.lock())
+        configs = [
+            config if config.overwrite else with_data(config, folder.path)
+            for config, folder in zip(configs, held, strict=True)
+        ]
         for config, folder in zip(configs, held, strict=True):
             _claim(config, folder)
         ended = {i: _finished(folder) for i, folder in enumerate(held)}
         finished = {i: outcome for i, outcome in ended.items() if outcome is not None}
         left = [i for i in range(len(held)) if i not in finished]
         if left:
+            check_installed(configs[left[0]])
             place = pick_device(device or configs[0].device)
             trained = _train([configs[i] for i in left], [held[i] for i in left], view, place)
             finished |= dict(zip(left, trained, strict=True))
@@ -157,10 +166,10 @@ def _train(
         for folder, own in zip(folders, configs, strict=True)
     ]
     for recorder in recorders:
-        recorder.running(describe_device(device))
+        recorder.running(describe_device(device), stack.target)
     if view:
         view.start(config.train.steps, stack.steps_done)
-        for note in notes:
+        for note in [*told(stack.target), *notes]:
             view.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
@@ -185,6 +194,27 @@ def _train(
             view.stop()
 
 
+def check_installed(config: RunConfig) -> None:
+    """Raise ConfigError for a run whose loss, data or network no package here has."""
+    for what, registry, name in (
+        ("loss", RECIPES, config.loss.name),
+        ("data", DATASETS, config.data.kind),
+        ("network", NETWORKS, config.network.kind),
+    ):
+        if name not in registry:
+            raise ConfigError(
+                f"this run needs {what} {name!r}, which no installed package registers"
+            )
+
+
+def load_state(stack: Stack, run: int, checkpoint: Checkpoint, folder: RunFolder) -> None:
+    """Put a checkpoint into a stack; raises ConfigError for one of another network."""
+    try:
+        stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
+    except ValueError as error:
+        raise ConfigError(f"{folder.checkpoint}: {error}") from error
+
+
 def _silent(step: int, values: Any) -> None:
     """No progress is shown."""
 
@@ -205,7 +235,7 @@ def _restore(stack: Stack, folders: list[RunFolder]) -> tuple[float, list[str]]:
             # Else the next save would keep it in the place of the one that is whole.
             folder.checkpoint.unlink()
         if checkpoint:
-            stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
+            load_state(stack, run, checkpoint, folder)
             seconds = max(seconds, checkpoint.seconds)
     if len(steps) > 1:
         raise ConfigError(f"runs of one stack stand at different steps: {sorted(steps)}")

@@ -40,16 +40,18 @@ Noted = tuple[list[str], Tensor]
 class Stack:
     """R runs with equal static settings, trained as one program.
 
-    Raises ValueError when the static settings differ or a penalised critic would have
-    batch norm.
+    ``target`` is the data where they are at hand, else what the configuration says. Raises
+    ValueError when the static settings differ or a penalised critic would have batch norm.
     """
 
-    def __init__(self, configs: list[RunConfig], device: torch.device) -> None:
+    def __init__(
+        self, configs: list[RunConfig], device: torch.device, target: Target | None = None
+    ) -> None:
         config = configs[0]
         if any(static_settings(other) != static_settings(config) for other in configs):
             raise ValueError("runs of one stack share every setting but seed, rates, coefficients")
         self.configs, self.config, self.device = configs, config, device
-        self.target: Target = build(config.data.kind, config.data.options)
+        self.target: Target = target or build(config.data.kind, config.data.options)
         self.algorithm = self._algorithm(config.precision)
         self.exact_algorithm = self._algorithm("fp32")
         recipe, pair = self.algorithm.recipe, self.algorithm.pair
