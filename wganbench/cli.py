@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wganbench.training.outcome import RunOutcome
 
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
-EXIT_CODES = {"completed": 0, "refused": 2, "diverged": 3, "failed": 3, "interrupted": 130}
+EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130}
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
@@ -123,9 +123,10 @@ def resume(run: Resumed) -> int:
 
     Of a folder above runs and sweeps, such as outputs, all that is unfinished below it.
     """
-    from wganbench.resume_view import resume_path
+    from wganbench.resume_view import REFUSED, resume_path
 
-    return max((EXIT_CODES[status] for status in resume_path(run)), default=0)
+    codes = EXIT_CODES | {REFUSED: WRONG_USE}
+    return max((codes[status] for status in resume_path(run)), default=0)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,8 +129,9 @@ def floor_key(config: RunConfig) -> str:
         for name, value in options.items()
         if name not in WHERE_DATA_LIES and (name, value) not in plain.items()
     }
-    if (content := contents_digest(options, config.data.kind)) is not None:
-        key["content"] = content
+    place = options.get("found_at") or options.get("path")
+    if place and Path(place).expanduser().is_file():
+        key["content"] = contents_digest(options, config.data.kind)
     return json.dumps(key, sort_keys=True)
 
 
