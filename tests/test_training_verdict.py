@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wganbench.losses import RECIPES
+from wganbench.progress import summary
 from wganbench.training.verdict import gradient_vanished, verdict
 from wganbench.training.verdict_pictures import Seen, seen
 
@@ -52,7 +53,7 @@ def test_nothing_measured_says_nothing():
 
 def test_the_sentences_hold_the_numbers():
     text = " ".join(verdict(FINAL, course([1.0, 0.3], [1.4, 0.06]), RECIPES["gp"], 8))
-    for part in ("8 of 8 modes", "96.7 %", "0.060", "1.5 times", "30.0 %", "asks for 1."):
+    for part in ("8 of 8 modes", "96.7 %", "W1 0.06,", "1.5 times", "30.0 %", "asks for 1."):
         assert part in text
 
 
@@ -125,3 +126,12 @@ def test_pictures_say_only_what_was_measured():
     assert "KL" not in lines(undefined, Seen(0.978, False))[0]
     assert "in evaluate.features" in lines(PICTURES, Seen(0.978, True))[1]
     assert seen(None) is None
+
+
+def test_distances_keep_their_digits_in_any_unit():
+    nano = {"wasserstein/exact": 1.328e-9, "wasserstein/floor": 1.326e-10}
+    text = " ".join(verdict(nano, {}, RECIPES["gp"], 0))
+    assert "Exact W1 1.33e-09, 10.0 times the 1.33e-10 that" in text
+    lost = " ".join(verdict({**nano, "wasserstein/exact": 1.328}, {}, RECIPES["gp"], 0))
+    assert "1e+10 times" in lost
+    assert "W1 1.33e-09" in summary([nano])

@@ -35,6 +35,10 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+Resumed = Annotated[
+    Path,
+    typer.Argument(metavar="PATH", help="A run's folder, a sweep's, or one above several."),
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
 Features = Annotated[
     list[str] | None,

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wganbench.arguments import Features, Overrides, RunPath, complete_listing, complete_study
+from wganbench.arguments import (
+    Features,
+    Overrides,
+    Resumed,
+    RunPath,
+    complete_listing,
+    complete_study,
+)
 from wganbench.errors import ConfigError, MemoryRanOut, printable, ran_out, shortened
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.training.interrupt import signals_interrupt
@@ -130,25 +137,22 @@ def sweep(
 
 
 @app.command()
-def resume(run: RunPath, features: Features = None) -> int:
-    """Finish a run or a sweep that was interrupted; what is finished is left as it is."""
-    from wganbench.progress import RunView, say_loading
+def resume(path: Resumed, features: Features = None) -> int:
+    """Finish a run or a sweep that was interrupted; what is finished is left as it is.
+
+    Of a folder above runs and sweeps, such as outputs, all that is unfinished below it.
+    """
+    from wganbench.progress import say_loading
 
     say_loading()
     from wganbench.metrics import allow_features
-    from wganbench.sweeps.ledger import FILE
-    from wganbench.training.runs import resume_run
+    from wganbench.resume_view import REFUSED, resume_path
 
     allow_features(*(features or []))
     result_is_on_disk()
-    if (run / FILE).is_file():
-        from wganbench.sweep_view import SweepView, print_sweep
-        from wganbench.sweeps.launch import resume_sweep
 
-        jobs, outcomes = resume_sweep(run, SweepView())
-        print_sweep(run, jobs, outcomes)
-        return worst(outcomes)
-    return report(resume_run(run, RunView()))
+    codes = EXIT_CODES | {REFUSED: WRONG_USE}
+    return max((codes[status] for status in resume_path(path)), default=0)
 
 
 @app.command()
@@ -412,8 +416,10 @@ def told(arguments: list[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
-NAMES = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES,
-         errno.EPERM, errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO)  # fmt: skip
+NAMES = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
+    errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO,
+)  # fmt: skip
 """Errors of the system that another name or place would mend."""
 
 WITH_OVERRIDES = ("train", "sweep", "study")

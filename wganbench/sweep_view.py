@@ -206,6 +206,8 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
         counted[row] = counted.get(row, 0) + 1
     for row, count in counted.items():
         table.add_row(str(count), *row)
+    for line in plan.told:
+        console.print(line, soft_wrap=True)
     console.print(f"{numbered(len(plan.jobs), 'run')} to train on {places(plan.slots)}")
     if plan.stacks:
         console.print(table)

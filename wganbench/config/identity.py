@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES, RunConfig, to_dict
+from wganbench.data.options import ADDED_LATER
 
 DIGEST_DIGITS = 8
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """The typed configuration without the keys that say where and how it is computed."""
+    """The typed configuration without the keys that say where and how it is computed.
+
+    Nor with those of `ADDED_LATER` that have their first value: what a run of before is.
+    """
     values = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE_IDENTITY}
-    values["data"] = {k: v for k, v in values["data"].items() if k not in WHERE_DATA_LIES}
+    plain = ADDED_LATER.get(config.data.kind, {}).items()
+    values["data"] = {
+        k: v for k, v in values["data"].items() if k not in WHERE_DATA_LIES and (k, v) not in plain
+    }
     return values
 
 

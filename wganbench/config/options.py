@@ -6,11 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from wganbench.config.convert import convert_fields
-from wganbench.config.schema import RunConfig
+from wganbench.config.schema import DataConfig, RunConfig
 from wganbench.config.suggest import nearest_key
+from wganbench.data.options import ADDED_LATER
 from wganbench.errors import ConfigError
 from wganbench.registry import Registry, UnknownName
 
@@ -35,9 +37,7 @@ def check_options(config: RunConfig) -> RunConfig:
     check_coefficients(config, recipe.coefficients, {name: RECIPES[name] for name in RECIPES})
     typed = dataclasses.replace(
         config,
-        data=dataclasses.replace(
-            config.data, options=typed_options(data.options, config.data.options, "data.")
-        ),
+        data=dataclasses.replace(config.data, options=data_options(config.data, data.options)),
         network=dataclasses.replace(
             config.network,
             options=typed_options(network.options, config.network.options, "network."),
@@ -55,6 +55,15 @@ def row(registry: Registry[Any], name: str, key: str) -> Any:
         return registry[name]
     except UnknownName as error:
         raise ConfigError(f"{key}={name}: {error}") from error
+
+
+def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
+    """The typed options of a data set, and in ``found_at`` where its files lie."""
+    given = ADDED_LATER.get(data.kind, {}) | data.options
+    options = typed_options(cls, given, "data.")
+    if "found_at" in options and options["found_at"] is None:
+        options["found_at"] = str(Path(options["path"]).expanduser().absolute())
+    return options
 
 
 def typed_options(cls: type, options: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from wganbench import bounds
 OUTSIDE_IDENTITY = ("device", "output_dir", "name", "compile", "overwrite", "sweep", "hydra")
 """Keys that say where and how a run is computed, not which run it is."""
 
-WHERE_DATA_LIES = ("root", "download")
+WHERE_DATA_LIES = ("root", "download", "found_at")
 """Options of ``data`` that say where its files lie and how they got there: outside too."""
 
 

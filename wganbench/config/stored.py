@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,38 @@ def check_contents(folder: Path, config: RunConfig) -> None:
     Raises ConfigError. Data that are gone are not missed here: a finished run needs none.
     """
     trained_on = RunFolder(folder).read().get("data_sha256")
-    now = contents_digest(config.data.options)
+    now = contents_digest(config.data.options, config.data.kind)
     if trained_on and now and now != trained_on:
         raise ConfigError(
             f"data.path={config.data.options['path']} holds other data than the run in {folder} "
-            "was trained on; give another name=..., or --overwrite to start afresh"
+            "was trained on: put those back, or train afresh with another name=... or --overwrite"
         )
+
+
+def with_data(config: RunConfig, folder: Path) -> RunConfig:
+    """The configuration of a run in a folder with ``found_at`` where its data lie now.
+
+    That is where ``data.path`` leads from here, if what lies there is what the run was trained
+    on; else where it led when it was typed. Unchanged where neither is there.
+    """
+    options = config.data.options
+    if options.get("path") is None or options.get("found_at") is None:
+        return config
+    here = str(Path(options["path"]).expanduser().absolute())
+    if here == options["found_at"]:
+        return config
+    trained_on = None
+    if (folder / "run.json").is_file():
+        trained_on = RunFolder(folder).read().get("data_sha256")
+    places = [place for place in (here, options["found_at"]) if Path(place).exists()]
+    found = [
+        place
+        for place in places
+        if trained_on == contents_digest(options | {"found_at": place}, config.data.kind)
+    ]
+    # Of a run that has not begun nothing is known but where its data lay.
+    place = next(iter(found or places[::-1]), options["found_at"])
+    return replace(config, data=replace(config.data, options=options | {"found_at": place}))
 
 
 def check_writable(folder: Path) -> None:

@@ -12,10 +12,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from wganbench.data.images import Images
+from wganbench.data.picture_files import find_pictures, shown
 from wganbench.data.split import hold_out
-
-ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
-"""Files that count as pictures; others are passed over."""
 
 NAMED = 3
 """Unreadable files that an error names."""
@@ -25,9 +23,9 @@ NAMED = 3
 def load_folder(
     path: str, size: int | None, channels: int, held_out_share: float, seed: int
 ) -> Images:
-    """The pictures in a folder, in sorted order; read once in a process.
+    """The pictures in a folder, in sorted order, see `find_pictures`; read once in a process.
 
-    Each subfolder is a class; a folder of pictures, or of a single subfolder, has none.
+    Each subfolder is a class; a folder of pictures has none.
     ``size``: the shorter side becomes that many pixels, and the middle square is kept.
     Raises ValueError, naming ``data.path``, for a folder without pictures, for files that
     cannot be read and, naming ``data.size``, for pictures of unequal size.
@@ -35,38 +33,17 @@ def load_folder(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"data.path: there is no folder {path!r}")
-    files, classes = find_pictures(folder)
-    names = sorted(set(classes))
-    pictures = read_pictures(folder, files, size, channels)
+    found = find_pictures(folder)
+    names = sorted(set(found.classes))
+    pictures = read_pictures(folder, list(found.files), size, channels)
     if len(names) < 2:
-        return hold_out(pictures, None, (), 255, held_out_share, seed)
-    labels = torch.tensor([names.index(name) for name in classes])
-    return hold_out(pictures, labels, names, 255, held_out_share, seed)
-
-
-def find_pictures(folder: Path) -> tuple[list[Path], list[str]]:
-    """Picture files, sorted, and the class of each: its subfolder's name, "" without one."""
-    files = sorted(
-        f for f in folder.rglob("*") if is_picture(f.relative_to(folder)) and f.is_file()
-    )
-    if not files:
-        raise ValueError(
-            f"data.path: there is no picture in {str(folder)!r} ({', '.join(ENDINGS)})"
-        )
-    parts = [file.relative_to(folder).parts for file in files]
-    classes = [part[0] if len(part) > 1 else "" for part in parts]
-    if "" in classes and len(set(classes)) > 1:
-        raise ValueError(
-            f"data.path: {str(folder)!r} holds pictures beside its subfolders "
-            f"({classes.count('')}, such as {files[classes.index('')].name}); with classes each "
-            "one belongs in a subfolder"
-        )
-    return files, classes
-
-
-def is_picture(file: Path) -> bool:
-    """By its ending; nothing hidden, nor in a hidden folder."""
-    return file.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in file.parts)
+        images = hold_out(pictures, None, (), 255, held_out_share, seed)
+    else:
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = torch.tensor([numbers[name] for name in found.classes])
+        images = hold_out(pictures, labels, list(map(shown, names)), 255, held_out_share, seed)
+    images.told = found.told
+    return images
 
 
 def read_pictures(
@@ -79,21 +56,21 @@ def read_pictures(
         try:
             picture = read_picture(file, size, channels)
         except Exception as error:  # a decoder given garbage may raise anything
-            unreadable.append(f"{file.relative_to(folder)} ({reason(error)})")
+            unreadable.append(f"{shown(file.relative_to(folder))} ({reason(error)})")
             continue
         if pictures is None:
             first, pictures = file, torch.empty((len(files), *picture.shape), dtype=torch.uint8)
         if picture.shape != pictures.shape[1:]:
             (_, h0, w0), (_, h, w) = pictures.shape[1:], picture.shape
             raise ValueError(
-                f"data.path: {first.name} has {w0}x{h0} pixels, {file.name} {w}x{h}; give "
-                "data.size=N to make every picture N x N"
+                f"data.path: {shown(first.name)} has {w0}x{h0} pixels, {shown(file.name)} "
+                f"{w}x{h}; give data.size=N to make every picture N x N"
             )
         pictures[i] = picture
     if unreadable or pictures is None:
         more = ", ..." if len(unreadable) > NAMED else ""
         raise ValueError(
-            f"data.path: {len(unreadable)} of {len(files)} pictures in {str(folder)!r} cannot be "
+            f"data.path: {len(unreadable)} of {len(files)} pictures in {shown(folder)!r} cannot be "
             f"read: {', '.join(unreadable[:NAMED])}{more}"
         )
     return pictures

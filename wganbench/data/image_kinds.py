@@ -47,8 +47,9 @@ def build_cifar10(options: DownloadOptions) -> Target:
 def build_image_folder(options: ImageFolderOptions) -> Target:
     from wganbench.data import image_folder, split
 
+    place = options.found_at or options.path
     images = image_folder.load_folder(
-        options.path, options.size, options.channels, options.held_out_share, options.train_seed
+        place, options.size, options.channels, options.held_out_share, options.train_seed
     )
     return split.thinned(images, options.train_points, options.train_seed)
 

@@ -21,6 +21,9 @@ class Images:
     stacked = 1
     """How many pictures of `base` one point is made of."""
 
+    told: tuple[str, ...] = ()
+    """Lines about the reading that a person should see."""
+
     def __init__(
         self,
         images: UInt8[Tensor, "m c h w"],

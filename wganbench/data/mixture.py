@@ -6,6 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+APART = 6.0
+"""Sigmas between two centres: nearer ones share points within the 3 that make high quality."""
+
+MOST_COMPARED = 4096
+"""Centres whose distances are looked at: the cost grows with their square."""
+
 
 class Mixture:
     """P_r = sum_k w_k N(mode_k, sigma^2 I).
@@ -39,6 +45,22 @@ class Mixture:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.modes.shape[1:])
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """A warning where centres are so near that their modes cannot be told apart."""
+        if not 1 < len(self.modes) <= MOST_COMPARED:
+            return ()
+        distances = torch.pdist(self.modes.double())
+        apart = float(distances.min()) / self.sigma
+        if apart >= APART:
+            return ()
+        near = int((distances < APART * self.sigma).sum())
+        pairs = "two centres" if near == 1 else f"{near} pairs of centres, the nearest two,"
+        return (
+            f"warning: {pairs} lie {apart:.2g} sigma apart; below {APART:g} their points mix, and "
+            "counts of modes say little",
+        )
 
     def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
         """``n`` independent points: a mode drawn by weight, then Gaussian noise around it."""

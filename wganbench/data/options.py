@@ -105,7 +105,15 @@ class HeldOutOptions(Options):
 
 @dataclass(kw_only=True)
 class PointsOptions(HeldOutOptions):
+    """``columns``: names, or numbers from 0 (null: all); ``standardize``: mean 0, spread 1.
+
+    ``found_at`` is where ``path`` lay when it was typed: a run is looked at from anywhere.
+    """
+
     path: str
+    columns: list[str] | None
+    standardize: bool
+    found_at: str | None
 
 
 @dataclass(kw_only=True)
@@ -123,11 +131,21 @@ class ImageFolderOptions(HeldOutOptions):
     path: str
     size: int | None = count(bounds.PIXELS)
     channels: int
+    found_at: str | None
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1 (grey) or 3 (colour), got {self.channels}")
 
+
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "points": {"columns": None, "standardize": False, "found_at": None},
+    "image_folder": {"found_at": None},
+}
+"""Options that a kind got later, and what a configuration without them means.
+
+At these values they are no part of a run's identity: runs of before keep their names.
+"""
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
 from wganbench.data.finite import resample
+from wganbench.data.images import each_once
+from wganbench.data.table_columns import TableFile
+from wganbench.data.table_files import read_table_file
+from wganbench.data.units import Units
+from wganbench.errors import printable, shortened
+
+COARSE = 1e4
+"""Fewer steps of float32 to a coordinate's spread may merge points."""
+
+FAR_MEAN, SMALL_SPREAD, LARGE_SPREAD = 100.0, 1e-3, 1e3
+"""Networks begin near 0 with slopes near 1: a mean of so many spreads, or such a spread, is far."""
+
+UNLIKE_SPREADS = 1e3
+"""Coordinates whose spreads differ more than so often: distances do not see the smaller one."""
+
+SHOWN_COORDINATES, LONGEST_NAME = 4, 20
 
 
 class Points:
     """The rows of a table, some of them held out for evaluation.
 
     ``seed`` decides which rows are held out. Of the rest, ``train_points`` rows are trained
-    on (None: all).
+    on (None: all). ``units`` are the table's where it was centred and scaled; ``told`` are
+    lines about the reading that a person should see.
     """
 
     def __init__(
@@ -27,14 +45,18 @@ class Points:
         held_out_share: float,
         train_points: int | None,
         seed: int,
+        units: Units | None = None,
+        told: Sequence[str] = (),
     ) -> None:
         """Raises ValueError when fewer than 2 rows are left to train or to evaluate on."""
-        n = len(table)
+        n, d = table.shape
         n_held_out = round(n * held_out_share)
         if min(n_held_out, n - n_held_out) < 2:
+            hint = f" (shape {(n, d)}: one point is a row; transposed?)" if d > 9 else ""
             raise ValueError(
                 f"data.path holds too few points: of {n}, data.held_out_share="
                 f"{held_out_share:g} holds out {n_held_out}; at least 2 are needed on each side"
+                f"{hint}"
             )
         if train_points is not None and train_points > n - n_held_out:
             raise ValueError(
@@ -44,6 +66,7 @@ class Points:
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
         self.held_out_points = table[order[:n_held_out]]
         self.points = table[order[n_held_out:]][:train_points]
+        self.units, self.told = units, tuple(told)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,63 +82,138 @@ class Points:
         No row comes twice before every row has come once; with ``n`` above the number of
         held-out rows (``len(held_out_points)``) some must.
         """
-        device = generator.device
-        rows = self.held_out_points.to(device)
-        passes = -(-n // len(rows))
-        order = [
-            torch.randperm(len(rows), generator=generator, device=device) for _ in range(passes)
-        ]
-        return rows[torch.cat(order)[:n]]
+        rows = self.held_out_points.to(generator.device)
+        return rows[each_once(len(rows), n, generator)]
 
 
-def read_table(path: str) -> Float[Tensor, "n d"]:
-    """The table in a ``.npy`` or ``.csv`` file (commas; a first line of names is skipped).
+@dataclass(frozen=True)
+class PointsFile:
+    """A file's points as they are trained on, their own units where others, lines to show."""
 
-    Raises ValueError, naming ``data.path``, for a missing or unreadable file, another
-    ending, anything but n rows of d numbers, and values that are not finite in float32.
+    table: Float[Tensor, "n d"]
+    units: Units | None
+    told: tuple[str, ...]
+
+
+def read_points(
+    path: str, columns: tuple[str, ...] | None = None, standardize: bool = False
+) -> PointsFile:
+    """The points in a file, see `read_table_file`; read once in a process while it stays the same.
+
+    ``standardize`` subtracts each coordinate's mean and divides all by one spread, the root of
+    the mean variance, in float64. Raises ValueError, naming ``data.path`` or ``data.columns``,
+    also for values that float32 cannot hold or tell apart.
     """
-    file = Path(path).expanduser()
-    readers = {".npy": read_npy, ".csv": read_csv}
-    if file.suffix.lower() not in readers:
-        raise ValueError(f"data.path must end in .npy or .csv, got {path!r}")
-    if not file.is_file():
-        raise ValueError(f"data.path: there is no file {path!r}")
     try:
-        table = readers[file.suffix.lower()](file)
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"data.path: cannot read {path!r}: {error}") from error
-    if table.ndim != 2 or table.shape[1] == 0 or table.dtype.kind not in "iuf":
+        state = Path(path).expanduser().stat()
+    except OSError:
+        raise ValueError(f"data.path: there is no file {path!r}") from None
+    now = (state.st_ino, state.st_size, state.st_mtime_ns)
+    return _read(path, columns, standardize, now)
+
+
+@lru_cache(maxsize=4)
+def _read(
+    path: str, columns: tuple[str, ...] | None, standardize: bool, now: tuple[int, ...]
+) -> PointsFile:
+    read = read_table_file(path, columns)
+    with np.errstate(over="ignore", invalid="ignore"):
+        units = units_of(read.values)
+        moved = (read.values - np.array(units.centre)) / units.scale
+        table = (moved if standardize else read.values).astype(np.float32)
+    if not np.isfinite([*units.centre, units.scale]).all():
+        raise ValueError(f"data.path: {path!r} holds numbers too large to centre; use another unit")
+    check_range(path, read, table)
+    if not standardize:
+        check_merged(path, read.values, table, moved)
+    lines = [what_was_read(read, units if standardize else None)]
+    lines += [shortened(printable(note)) for note in read.notes]
+    lines += warnings_of(read, units, standardize)
+    return PointsFile(torch.from_numpy(table), units if standardize else None, tuple(lines))
+
+
+def units_of(values: Float64[np.ndarray, "n d"]) -> Units:
+    """Means of the coordinates and the root of their mean variance; 1 where nothing varies."""
+    centre = values.mean(axis=0)
+    scale = float(np.sqrt(((values - centre) ** 2).mean()))
+    return Units(tuple(centre.tolist()), scale or 1.0)
+
+
+def check_range(path: str, read: TableFile, table: Float[np.ndarray, "n d"]) -> None:
+    """Raise ValueError for numbers that are too large for float32."""
+    wrong = np.argwhere(~np.isfinite(table))
+    if len(wrong):
+        i, k = wrong[0]
         raise ValueError(
-            f"data.path: {path!r} must hold numbers of shape (n, d), one point a row; "
-            f"got {table.dtype} of shape {table.shape}"
+            f"data.path: {path!r} holds {read.values[i, k]:g} in {read.names[k]}, beyond what "
+            f"float32 holds (3.4e38), in {len(wrong)} of {table.size} values; use another unit or "
+            "data.standardize=true"
         )
-    with np.errstate(over="ignore"):
-        values = table.astype(np.float32)
-    broken = int((~np.isfinite(values)).sum())
-    if broken:
-        raise ValueError(f"data.path: {path!r} holds {broken} non-finite of {values.size} values")
-    return torch.from_numpy(values)
 
 
-def read_npy(file: Path) -> NDArray[np.generic]:
-    table = np.load(file, allow_pickle=False)
-    if not isinstance(table, np.ndarray):
-        raise ValueError("it is an archive, not one array")
-    return table
+def check_merged(
+    path: str, values: np.ndarray, table: Float[np.ndarray, "n d"], moved: np.ndarray
+) -> None:
+    """Raise ValueError where float32 makes distinct points equal that it need not."""
+    steps = np.spacing(np.abs(table).max(axis=0))
+    if bool((values.std(axis=0) >= COARSE * steps).all()):
+        return
+    distinct, kept, could = (
+        len(np.unique(rows, axis=0)) for rows in (values, table, moved.astype(np.float32))
+    )
+    if kept < could:
+        raise ValueError(
+            f"data.path: of {distinct} different points in {path!r} float32 keeps {kept} apart, "
+            "for they lie far from 0 beside their spread; data.standardize=true centres and "
+            "scales them, and undoes it in distances and samples"
+        )
 
 
-def read_csv(file: Path) -> NDArray[np.generic]:
-    with file.open(encoding="utf-8-sig") as lines:
-        names = int(not all(is_number(cell) for cell in lines.readline().split(",")))
-    with warnings.catch_warnings():
-        # NumPy warns of a file without rows; too few points is an error of its own.
-        warnings.simplefilter("ignore", UserWarning)
-        return np.loadtxt(file, delimiter=",", skiprows=names, ndmin=2, encoding="utf-8-sig")
+def what_was_read(read: TableFile, units: Units | None) -> str:
+    """Such as ``600 points in 2-D, x -1.1 to 1.1, y -1 to 1.2``."""
+    n, d = read.values.shape
+    low, high = read.values.min(axis=0), read.values.max(axis=0)
+    shown = range(min(d, SHOWN_COORDINATES))
+    parts = [f"{named(read.names[k])} {span(float(low[k]), float(high[k]))}" for k in shown]
+    if d > SHOWN_COORDINATES:
+        parts.append(f"... all within {span(float(low.min()), float(high.max()))}")
+    if units is not None:
+        parts.append(f"centred and divided by {units.scale:.4g}")
+    return f"{n} points in {d}-D, " + ", ".join(parts)
 
 
-def is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def named(name: str) -> str:
+    """A column's name as it can be shown."""
+    text = shortened(printable(name), LONGEST_NAME)
+    return f"column {text}" if text.isdecimal() else text or "without a name"
+
+
+def span(low: float, high: float) -> str:
+    """Two numbers with as many digits as tell them apart.
+
+    >>> span(-1.123, 1.06), span(388090.12, 388110.9)
+    ('-1.12 to 1.06', '388090.1 to 388110.9')
+    """
+    reach = max(abs(low), abs(high))
+    digits = 3 if high == low else 3 + int(max(0.0, np.log10(reach) - np.log10(high - low)))
+    return f"{low:.{digits}g} to {high:.{digits}g}"
+
+
+def warnings_of(read: TableFile, units: Units, standardize: bool) -> list[str]:
+    """What is likely to go wrong in training, and the remedy."""
+    lines = []
+    spreads = read.values.std(axis=0)
+    far = max(abs(value) for value in units.centre) > FAR_MEAN * units.scale
+    if not standardize and (far or not SMALL_SPREAD <= units.scale <= LARGE_SPREAD):
+        means = ", ".join(f"{value:.3g}" for value in units.centre[:SHOWN_COORDINATES])
+        lines.append(
+            f"warning: mean {means}, spread {units.scale:.3g}: far from where networks begin "
+            "(mean 0, spread 1), so they may learn nothing; data.standardize=true moves them there"
+        )
+    if spreads.min() * UNLIKE_SPREADS < spreads.max():
+        small, large = (named(read.names[int(k)]) for k in (spreads.argmin(), spreads.argmax()))
+        lines.append(
+            f"warning: {large} varies {spreads.max() / max(spreads.min(), 1e-300):.2g} times as "
+            f"much as {small}, which distances will not see: give both like units"
+        )
+    return lines

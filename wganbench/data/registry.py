@@ -12,6 +12,7 @@ from typing import Any
 from wganbench.data.dataset import Dataset
 from wganbench.data.image_kinds import IMAGE_KINDS
 from wganbench.data.options import (
+    ADDED_LATER,
     GridOptions,
     MixtureOptions,
     Options,
@@ -32,7 +33,7 @@ def build(kind: str, options: Mapping[str, Any]) -> Target:
     Raises ValueError for an unknown kind and for options that are unknown, missing or wrong.
     """
     row = DATASETS[kind]
-    return row.build(check(row.options, options))
+    return row.build(check(row.options, ADDED_LATER.get(kind, {}) | dict(options)))
 
 
 def load(name: str, **options: Any) -> Target:
@@ -101,8 +102,16 @@ def build_swiss_roll(options: SwissRollOptions) -> Target:
 def build_points(options: PointsOptions) -> Target:
     from wganbench.data import points
 
-    table = points.read_table(options.path)
-    return points.Points(table, options.held_out_share, options.train_points, options.train_seed)
+    place = options.found_at or options.path
+    read = points.read_points(place, tuple(options.columns or ()) or None, options.standardize)
+    return points.Points(
+        read.table,
+        options.held_out_share,
+        options.train_points,
+        options.train_seed,
+        read.units,
+        read.told,
+    )
 
 
 DATASETS: Registry[Dataset] = Registry("data")
@@ -147,7 +156,7 @@ for row in (
         "points",
         PointsOptions,
         build_points,
-        "a cloud of points of your own, from a .npy or .csv file",
+        "a cloud of points of your own, from a file such as .csv or .npy",
         "ours",
     ),
     *IMAGE_KINDS,

@@ -83,7 +83,7 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
     if train_points < 2:
         raise ValueError("data.train_points must be at least 2 pictures")
     rows = torch.randperm(m, generator=torch.Generator().manual_seed(seed))[:train_points]
-    return Images(
+    fewer = Images(
         images.images[rows],
         images.held_out_images,
         None if images.labels is None else images.labels[rows],
@@ -91,3 +91,5 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
         images.class_names,
         images.top,
     )
+    fewer.told = images.told
+    return fewer

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Generator, Tensor
+
+    from wganbench.data.units import Units
 
 
 @runtime_checkable
@@ -15,6 +18,10 @@ class Target(Protocol):
 
     Every draw comes from the generator that is passed in, on that generator's device,
     in float32. Nothing reads or advances the global random state.
+
+    Optional: ``told``, lines that a person should see before training; ``held_out_points``,
+    where ``held_out`` deals out that many rows, each once before one comes twice; ``units``,
+    where the data were centred and scaled.
     """
 
     @property
@@ -29,3 +36,22 @@ class Target(Protocol):
     def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
         """``n`` points to evaluate on, which training never sees."""
         ...
+
+
+@dataclass(frozen=True)
+class KnownShape:
+    """What a trained generator needs of its data: the shape of a point, and the units."""
+
+    shape: tuple[int, ...]
+    units: Units | None = None
+
+    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+        """Nothing can be drawn: raises ValueError."""
+        raise ValueError("only the shape of the data is known here, not the data")
+
+    held_out = sample
+
+
+def told(target: object) -> tuple[str, ...]:
+    """What a person should see of a target before it is trained on: how it was read."""
+    return tuple(getattr(target, "told", ()))

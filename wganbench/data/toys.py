@@ -42,8 +42,18 @@ def two_gaussians(distance: float, dimension: int, sigma: float) -> Mixture:
 def mixture(
     centres: Sequence[Sequence[float]], weights: Sequence[float] | None, sigma: float
 ) -> Mixture:
-    """Gaussians at ``centres``, by ``weights`` (None: equal)."""
+    """Gaussians at ``centres``, by ``weights`` (None: equal).
+
+    Raises ValueError for equal centres: a perfect sampler would not cover both.
+    """
     modes = torch.tensor(centres, dtype=torch.float64)
+    first: dict[tuple[float, ...], int] = {}
+    for k, centre in enumerate(modes.float().tolist()):
+        if (j := first.setdefault(tuple(centre), k)) != k:
+            raise ValueError(
+                f"data.centres[{j}] and data.centres[{k}] are equal (in float32): give each centre "
+                "once, and what it weighs in data.weights"
+            )
     shares = torch.ones(len(modes)) if weights is None else torch.tensor(weights)
     return Mixture(modes, shares.double(), sigma)
 

@@ -85,10 +85,10 @@ def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
 )
 def measure_transport(evaluation: Evaluation) -> dict[str, float]:
     """W1 of the fakes against the reals, what a perfect generator scores, the difference."""
-    exact = evaluation.transport.distance
+    exact = evaluation.unit * evaluation.transport.distance
     if evaluation.floor is None:
         return {"wasserstein/exact": exact}
-    floor = evaluation.floor.mean
+    floor = evaluation.unit * evaluation.floor.mean
     return {
         "wasserstein/exact": exact,
         "wasserstein/floor": floor,
@@ -108,7 +108,7 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
     distance = wasserstein_sliced(
         evaluation.fakes, evaluation.reals, evaluation.projections, generator
     )
-    return {"wasserstein/sliced": distance}
+    return {"wasserstein/sliced": evaluation.unit * distance}
 
 
 @register_metric(

@@ -35,6 +35,8 @@ class Evaluation:
     floor: what a perfect generator scores at this n; None when it is not known.
     pictures: what pictures are measured against; None for other points.
     final: whether what is costly is measured too.
+    unit: length of the points' unit in that of the data, where these were scaled; distances
+    are told in the latter.
 
     Raises ValueError when the tensors do not all hold n rows or the floor is for another n.
     """
@@ -56,6 +58,7 @@ class Evaluation:
     floor: Floor | None
     pictures: PictureReference | None = None
     final: bool = True
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         n = len(self.fakes)

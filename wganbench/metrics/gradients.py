@@ -133,7 +133,8 @@ def measure_estimate(evaluation: Evaluation) -> dict[str, float]:
     On held-out reals and fresh fakes; absent for BCE and for a flat critic.
     """
     estimate = evaluation.score_real.double().mean() - evaluation.score_fake.double().mean()
-    return {"wasserstein/estimate_normalized": float(estimate) / largest_slope(evaluation)}
+    normalized = evaluation.unit * float(estimate) / largest_slope(evaluation)
+    return {"wasserstein/estimate_normalized": normalized}
 
 
 @register_metric(

@@ -123,7 +123,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_TEXT
 
 
-def _is_short(value: Any, kind: type) -> bool:
+def _is_short(value: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> bool:
     """A mapping or list of not too many entries; the names in it are texts and not too long."""
     if not isinstance(value, kind) or len(value) > MOST_ITEMS:
         return False

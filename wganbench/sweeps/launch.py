@@ -6,12 +6,15 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Job
+from wganbench.config.stored import with_data
+from wganbench.data import build
+from wganbench.data.target import told as told_of
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
 from wganbench.output import guarded
@@ -45,6 +48,8 @@ class SweepPlan:
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
     footprints: dict[str, Footprint]
+    told: tuple[str, ...] = ()
+    """How the data were read, for a person to see before they are trained on."""
 
     def divided(self) -> dict[str, dict[str, Any]]:
         """Every run's stack, for sweep.json: those that never begin are divided so again."""
@@ -89,7 +94,18 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
     room = cache(lambda: crew.room(slots))
     limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
     stacks = plan_stacks(left, steps, slots, limits)
-    return SweepPlan(crew, tuple(left), tuple(stacks), tuple(slots), footprints)
+    told = what_was_read(left)
+    return SweepPlan(crew, tuple(left), tuple(stacks), tuple(slots), footprints, told)
+
+
+def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """The lines that the data of the jobs tell, each once. Raises ConfigError."""
+    every = {repr(job.config.data): job.config.data for job in jobs}
+    try:
+        targets = [build(data.kind, data.options) for data in every.values()]
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return tuple(dict.fromkeys(line for target in targets for line in told_of(target)))
 
 
 def runs_at_once(
@@ -113,6 +129,8 @@ def launch(
     """
     add_jobs(folder, jobs, plan.divided())
     watcher = guarded(watcher)
+    for line in plan.told:
+        watcher.say(line)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
         outcomes = plan.crew.run(plan.stacks, plan.slots, watcher) if plan.stacks else []
@@ -151,6 +169,9 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Finish what the sweep in a folder left undone, on this machine. Raises ConfigError."""
-    jobs = [kept(job) for job in read_jobs(folder)]
+    jobs = [
+        replace(kept(job), config=with_data(kept(job).config, job.folder))
+        for job in read_jobs(folder)
+    ]
     wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_crew()))

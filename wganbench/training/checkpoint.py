@@ -141,7 +141,7 @@ def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
     )
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
         raise CheckpointError(f"{path}: step is a number of steps from 0 on; got {step!r}")
-    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+    if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise CheckpointError(f"{path}: seconds is a time from 0 on; got {seconds!r}")
     if not isinstance(tensors, dict) or not all(map(_plain, tensors, tensors.values())):
         raise CheckpointError(f"{path}: tensors holds more than plain tensors by name")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
+from wganbench.data.units import as_given
 from wganbench.files import replacing
 from wganbench.records.figure import save_png
 from wganbench.records.folder import HeldRun
@@ -50,7 +51,7 @@ def finish_run(
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.pictures)
         sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
-        _save_samples(folder, measured)
+        _save_samples(folder, measured, stack.target)
         if config.log.figure:
             _draw(stack, run, recorder, measured.points, table)
         if config.log.animation:
@@ -107,9 +108,9 @@ def _draw(
                 recorder.events.figure(name, picture, stack.steps_done)
 
 
-def _save_samples(folder: HeldRun, measured: Measurement) -> None:
-    """Points as they are; pictures as bytes (n, h, w, c), a quarter of the size and packed."""
-    points = {name: measured.points[name].numpy() for name in ("reals", "fakes")}
+def _save_samples(folder: HeldRun, measured: Measurement, target: object) -> None:
+    """Points in the data's units; pictures as bytes (n, h, w, c), a quarter of the size, packed."""
+    points = {name: as_given(measured.points[name], target).numpy() for name in ("reals", "fakes")}
     with replacing(folder.samples) as file:
         if are_pictures(points["fakes"]):
             reals, fakes = (channels_last(to_bytes(points[name])) for name in ("reals", "fakes"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wganbench.config.schema import RunConfig
+from wganbench.config.schema import WHERE_DATA_LIES, RunConfig
+from wganbench.data.contents import contents_digest
+from wganbench.data.options import ADDED_LATER
+from wganbench.data.units import unit_of
 from wganbench.metrics import (
     Evaluation,
     Floor,
@@ -136,9 +138,16 @@ def judge_record(stack: Stack, metrics: Mapping[str, float]) -> dict[str, Any] |
 
 def floor_key(config: RunConfig) -> str:
     """What the target distribution depends on, as text; a file counts with its content."""
-    key = {"kind": config.data.kind} | config.data.options
-    if key.get("path") and (file := Path(key["path"]).expanduser()).is_file():
-        key["content"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    options = config.data.options
+    plain = ADDED_LATER.get(config.data.kind, {})
+    key = {"kind": config.data.kind} | {
+        name: value
+        for name, value in options.items()
+        if name not in WHERE_DATA_LIES and (name, value) not in plain.items()
+    }
+    place = options.get("found_at") or options.get("path")
+    if place and Path(place).expanduser().is_file():
+        key["content"] = contents_digest(options, config.data.kind)
     return json.dumps(key, sort_keys=True)
 
 
@@ -162,6 +171,7 @@ def _evaluation(stack: Stack, run: int, points: dict[str, Tensor], final: bool) 
         floor=stack_floor(stack, len(points["fakes"])),
         pictures=stack_reference(stack),
         final=final,
+        unit=unit_of(stack.target),
     )
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from wganbench.data.units import as_given, unit_of
 from wganbench.losses.recipes import Recipe
 from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
 from wganbench.records.table import Cell
@@ -67,7 +68,7 @@ def final_picture(
     reals, fakes = shown_points(stack, run, points)
     notes = CurveNotes(
         mode_count=mode_count(stack.target) or None,
-        floor_sd=floor.sd if floor else None,
+        floor_sd=floor.sd * unit_of(stack.target) if floor else None,
         slope_target=target,
         slope_label=label,
     )
@@ -88,7 +89,7 @@ def shown_points(
 ) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
     """The reals and fakes to draw: those measured, of pictures the ones that are watched."""
     if len(stack.target.shape) != 3:
-        return points["reals"], points["fakes"]
+        return as_given(points["reals"], stack.target), as_given(points["fakes"], stack.target)
     return watched_reals(stack, run), watched_fakes(stack, run)
 
 
@@ -110,7 +111,7 @@ def surroundings(stack: Stack, run: int, points: Mapping[str, Tensor]) -> Surrou
         return Surroundings(centres, None, None)
     # n dL_G/dx_i is what one sample feels, whatever the number of samples averaged over.
     moves = -len(fakes) * points["fake_gradients"][:ARROWS]
-    arrows = Arrows(fakes[:ARROWS].numpy(), moves.numpy())
+    arrows = Arrows(as_given(fakes[:ARROWS], stack.target).numpy(), moves.numpy())
     return Surroundings(centres, critic_grid(stack, run, reals), arrows)
 
 
@@ -123,4 +124,5 @@ def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
     critic = stack.exact_algorithm.critic(stack.run_parameters(run, "critic"))
     with torch.no_grad():
         scores = critic(points.to(stack.device)).reshape(GRID, GRID).cpu()
+    x, y = as_given(torch.stack((x, y), dim=1), stack.target).unbind(dim=1)
     return CriticGrid(np.asarray(x), np.asarray(y), np.asarray(scores))

@@ -9,6 +9,8 @@ from typing import Any
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, to_dict
 from wganbench.data.contents import contents_digest
+from wganbench.data.target import Target
+from wganbench.data.units import own_units
 from wganbench.metrics import check_tags
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import HeldRun, versions
@@ -76,12 +78,18 @@ class Recorder:
             if steps and steps[-1] == table["step"][-1]:
                 self._last_row = (steps[-1], self._last_row[1] | {tag})
 
-    def running(self, device: str, size: int, place: int) -> None:
-        """Say in run.json that the run is under way, where, and at which place of its stack."""
-        stack = {"size": size, "place": place}
-        identified = identifying(self.config)
+    def running(self, device: str, size: int, place: int, target: Target) -> None:
+        """Say in run.json that the run is under way, where, at which place of its stack, and what
+        `sample` must know of its data."""
+        units = own_units(target)
         self.folder.write_status(
-            status="running", device=device, stack=stack, error=None, **identified
+            status="running",
+            device=device,
+            stack={"size": size, "place": place},
+            data_shape=list(target.shape),
+            error=None,
+            **({"data_units": units.record()} if units else {}),
+            **identifying(self.config),
         )
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -134,7 +142,7 @@ def identifying(config: RunConfig) -> dict[str, Any]:
         "format": FORMAT,
         "versions": versions(),
         "config": to_dict(config),
-        "data_sha256": contents_digest(config.data.options),
+        "data_sha256": contents_digest(config.data.options, config.data.kind),
     }
 
 

@@ -14,8 +14,12 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig
-from wganbench.config.stored import check_contents, stored_values
+from wganbench.config.stored import check_contents, stored_values, with_data
+from wganbench.data import DATASETS
+from wganbench.data.target import told
+from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
+from wganbench.networks import NETWORKS
 from wganbench.output import guarded
 from wganbench.records.folder import HeldRun, RunBusy, RunFolder, wait_while_ending
 from wganbench.training.checkpoint import Checkpoint
@@ -104,12 +108,17 @@ def train_runs(
     try:
         if not several:
             wait_while_ending(map(RunFolder, folders), view.say if view else _unheard)
+        configs = [
+            config if config.overwrite else with_data(config, folder)
+            for config, folder in zip(configs, folders, strict=True)
+        ]
         for line in taken.take(configs, folders, _look, several):
             if view:
                 view.say(line)
         outcomes = taken.ended
         if taken.ready:
             own = [configs[run.number] for run in taken.ready]
+            check_installed(own[0])
             place = pick_device(device or configs[0].device)
             kept = places.of([run.number for run in taken.ready]) if places else None
             trained = _train(own, taken.ready, view, place, kept)
@@ -182,9 +191,9 @@ def _train(
         for folder, own in zip(folders, configs, strict=True)
     ]
     for recorder, place in zip(recorders, stack.places.own, strict=True):
-        recorder.running(describe_device(device), stack.places.size, place)
+        recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    for note in notes:
+    for note in [*told(stack.target), *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
@@ -227,6 +236,19 @@ class Unseen:
         print(SAVING, file=sys.stderr, flush=True)
 
     def stop(self) -> None: ...
+
+
+def check_installed(config: RunConfig) -> None:
+    """Raise ConfigError for a run whose loss, data or network no package here has."""
+    for what, registry, name in (
+        ("loss", RECIPES, config.loss.name),
+        ("data", DATASETS, config.data.kind),
+        ("network", NETWORKS, config.network.kind),
+    ):
+        if name not in registry:
+            raise ConfigError(
+                f"this run needs {what} {name!r}, which no installed package registers"
+            )
 
 
 def describe_device(device: torch.device) -> str:

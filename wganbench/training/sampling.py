@@ -27,7 +27,7 @@ def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
     with something in it.
     """
     target, run = Path(out), load_run(path)
-    shape = run.stack.target.shape
+    shape = run.networks.target.shape
     writers = PICTURE_WRITERS if len(shape) == 3 and shape[0] in CHANNELS else POINT_WRITERS
     kind = "" if str(out).endswith(("/", os.sep)) else target.suffix
     if kind not in writers:
@@ -57,7 +57,8 @@ def _save_npz(file: Any, points: np.ndarray) -> None:
 
 
 def _save_csv(file: Any, points: np.ndarray) -> None:
-    np.savetxt(file, points.reshape(len(points), -1), delimiter=",", fmt="%.9g")
+    digits = 9 if points.dtype == np.float32 else 17
+    np.savetxt(file, points.reshape(len(points), -1), delimiter=",", fmt=f"%.{digits}g")
 
 
 def _of_bytes(save: Writer) -> Writer:

@@ -45,12 +45,17 @@ Noted = tuple[list[str], Tensor]
 class Stack:
     """R runs with equal static settings, trained as one program.
 
-    ``places`` are those of the given runs, by default all of as many. Raises ValueError
-    when the static settings differ or a penalised critic would have batch norm.
+    ``places`` are those of the given runs, by default all of as many; ``target`` is the data
+    where they are at hand, else what the configuration says. Raises ValueError when the static
+    settings differ or a penalised critic would have batch norm.
     """
 
     def __init__(
-        self, configs: list[RunConfig], device: torch.device, places: Places | None = None
+        self,
+        configs: list[RunConfig],
+        device: torch.device,
+        places: Places | None = None,
+        target: Target | None = None,
     ) -> None:
         config = configs[0]
         if any(static_settings(other) != static_settings(config) for other in configs):
@@ -59,7 +64,7 @@ class Stack:
         self.places = places or Places.all_of(len(configs))
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
-        self.target: Target = build(config.data.kind, config.data.options)
+        self.target: Target = target or build(config.data.kind, config.data.options)
         self.algorithm = self._algorithm(config.precision)
         self.exact_algorithm = self._algorithm("fp32")
         recipe, pair = self.algorithm.recipe, self.algorithm.pair

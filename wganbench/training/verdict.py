@@ -71,7 +71,7 @@ def _distance(metrics: Mapping[str, float]) -> str:
         return ""
     exact, floor = metrics["wasserstein/exact"], metrics["wasserstein/floor"]
     return (
-        f"Exact W1 {exact:.3f}, {exact / floor:.1f} times the {floor:.3f} "
+        f"Exact W1 {exact:.3g}, {_times(exact / floor)} times the {floor:.3g} "
         "that a perfect generator scores."
     )
 
@@ -104,6 +104,10 @@ def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
         f"Critic's slope at interpolates {mean:.2g} ± {deviation:.2g}, "
         f"largest seen {largest:.3g}: {wanted}."
     )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 1e4 else f"{ratio:.2g}"
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,172 @@
+"""Folders of pictures as they are downloaded: which files count, and what is said of the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_files import save_picture
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from wganbench.data import load, picture_files
+from wganbench.data.contents import contents_digest
+from wganbench.data.image_folder import load_folder
+from wganbench.data.images import Images
+from wganbench.data.picture_files import ENDINGS, find_pictures
+
+
+def fill(folder: Path, *names: str) -> Path:
+    """Pictures under these names, each of another colour."""
+    for i, name in enumerate(names):
+        save_picture(folder / name, np.full((4, 4, 3), 10 * i % 250))
+    return folder
+
+
+def classes(folder: Path, *names: str, n: int = 4) -> Path:
+    return fill(folder, *(f"{name}/{i}.png" for name in names for i in range(n)))
+
+
+def images(folder: Path) -> Images:
+    target = load("image_folder", path=str(folder), size=None, held_out_share=0.5)
+    assert isinstance(target, Images)
+    return target
+
+
+def test_classes_are_those_of_torchvision(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "set", "b", "a", "C")
+    fill(folder, "a/deep/er/x.jpg")
+    (folder / "linked").symlink_to(classes(tmp_path / "elsewhere", "x") / "x")
+    (folder / "a" / "round").symlink_to(folder)
+    found, theirs = find_pictures(folder), ImageFolder(str(folder), is_valid_file=is_real(folder))
+    assert sorted(set(found.classes)) == theirs.classes == ["C", "a", "b", "linked"]
+    ours = [(str(f), c) for f, c in zip(found.files, found.classes, strict=True)]
+    assert sorted(ours) == sorted((f, theirs.classes[c]) for f, c in theirs.samples)
+    assert found.told == ("17 pictures, 4 classes: C 4, a 5, b 4, linked 4",)
+    assert images(folder).class_names == ("C", "a", "b", "linked")
+
+
+def is_real(folder: Path):  # type: ignore[no-untyped-def]
+    """Torchvision goes round a loop of links once: its second sight of a file does not count."""
+    return lambda path: "round" not in Path(path).parts and Path(path).suffix in ENDINGS
+
+
+def test_hidden_and_other_files_do_not_count(tmp_path: Path) -> None:
+    folder = classes(tmp_path, "cat", "dog")
+    before = contents_digest({"path": str(folder)})
+    for name in (
+        ".DS_Store",
+        "cat/.DS_Store",
+        "cat/._0.png",
+        "cat/notes.txt",
+        "x.HEIC",
+        ".git/a.png",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    os.mkfifo(folder / "cat" / "pipe.png")
+    (folder / "cat" / "gone.png").symlink_to("nowhere")
+    assert contents_digest({"path": str(folder)}) == before is not None
+    told = find_pictures(folder).told[0]
+    assert told == (
+        "8 pictures, 2 classes: cat 4, dog 4; passed over 2 other files (.heic 1, .txt 1)"
+    )
+    fill(folder, "cat/new.png")
+    assert contents_digest({"path": str(folder)}) != before
+    # Data of other kinds than pictures count with every visible file.
+    one = contents_digest({"path": str(folder)}, "mine")
+    (folder / "cat" / "notes.txt").write_bytes(b"y, longer")
+    assert contents_digest({"path": str(folder)}, "mine") != one
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    folder = classes(tmp_path, odd, "plain")
+    fill(folder, f"plain/{odd}.png")
+    assert contents_digest({"path": str(folder)}) is not None
+    assert images(folder).class_names == (r"caf\xe9", "plain")
+    assert r"caf\xe9 4" in find_pictures(folder).told[0]
+    (folder / "plain" / f"{odd}.gif").write_bytes(b"none")
+    with pytest.raises(ValueError, match=r"caf\\xe9\.gif \(no picture\)") as caught:
+        load_folder.__wrapped__(str(folder), None, 3, 0.5, 0)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("ending", [".gif", ".jfif", ".jp2", ".avif", ".tga", ".JPE"])
+def test_what_pillow_reads_is_read(tmp_path: Path, ending: str) -> None:
+    folder = classes(tmp_path, "a", n=3)
+    form = {".jfif": "JPEG", ".jpe": "JPEG", ".jp2": "JPEG2000"}.get(ending.lower())
+    try:
+        Image.new("RGB", (4, 4), "red").save(folder / "a" / f"x{ending}", form)
+    except (KeyError, OSError, ValueError):
+        pytest.skip("this Pillow cannot write it")
+    target = images(folder)
+    assert len(target.images) + len(target.held_out_images) == 4
+
+
+def test_every_ending_is_known_to_pillow() -> None:
+    Image.init()
+    optional = {".avif", ".apng"}
+    assert set(ENDINGS) - optional <= set(Image.registered_extensions()) | {".jpx", ".j2k"}
+
+
+def test_a_folder_around_the_classes_is_gone_through(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "a", "unzipped/data/cat", "unzipped/data/dog")
+    (folder / "unzipped" / "__MACOSX").mkdir()
+    (folder / "unzipped" / "docs").mkdir()
+    found = find_pictures(folder)
+    assert set(found.classes) == {"cat", "dog"}
+    assert found.told[1] == f"the class folders lie in {folder / 'unzipped' / 'data'}"
+    alone = find_pictures(classes(tmp_path / "b", "only"))
+    assert set(alone.classes) == {""} and alone.told[0] == "4 pictures without classes"
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("Train", "val", "test"), ("test", "valid")])
+@pytest.mark.parametrize("below", ["cat", "."])
+def test_parts_of_a_set_are_no_classes(tmp_path: Path, parts: tuple[str, ...], below: str) -> None:
+    folder = classes(tmp_path / "set", *(f"{part}/{below}" for part in parts))
+    with pytest.raises(ValueError, match=r"data\.path: .* parts of one set.*data\.path=") as caught:
+        find_pictures(folder)
+    wanted = parts[0]
+    assert str(caught.value).endswith(str(folder / wanted))
+    assert set(find_pictures(classes(tmp_path / "tr", "train", "tram")).classes) == {
+        "train",
+        "tram",
+    }
+
+
+def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
+    folder = classes(tmp_path, "cat", "dog")
+    (folder / "emu").mkdir()
+    (folder / "emu" / "one.heic").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"class folder '.*emu'; passed over 1 .*\.heic 1\): fill"):
+        find_pictures(folder)
+    (folder / "dog").rename(folder / ".dog")
+    with pytest.raises(ValueError, match="class folder"):
+        find_pictures(folder)
+
+
+def test_a_folder_of_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_files, "MOST_OTHERS", 20)
+    folder = fill(tmp_path, "a/0.png", "b/1.png")
+    for i in range(30):
+        (folder / "a" / f"{i}.txt").touch()
+    with pytest.raises(ValueError, match=r"data\.path.* over 20 files that are no pictures"):
+        find_pictures(folder)
+    assert contents_digest({"path": str(folder)}) is None
+
+
+def test_many_classes_are_told_in_a_line(tmp_path: Path) -> None:
+    told = find_pictures(classes(tmp_path, *(f"c{i:02}" for i in range(14)), n=1)).told[0]
+    assert "14 classes: c00 1, " in told and told.endswith("c09 1, 4 more")
+
+
+def test_the_lines_come_with_the_target(tmp_path: Path) -> None:
+    folder = classes(tmp_path, "a", "b")
+    assert images(folder).told == find_pictures(folder).told
+    options = {"path": str(folder), "size": None, "held_out_share": 0.5, "train_points": 2}
+    assert load("image_folder", **options).told == find_pictures(folder).told

@@ -1,0 +1,201 @@
+"""Which files of a folder are pictures, and what class each is of: as torchvision's ImageFolder.
+
+The one list for reading and for the digest. It needs neither torch nor Pillow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from wganbench.errors import printable, shortened
+
+ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp",
+    ".dib", ".tif", ".tiff", ".webp", ".gif", ".avif", ".jp2", ".j2k", ".jpx", ".tga",
+)  # fmt: skip
+"""Files that count as pictures, all of which Pillow reads; others are passed over."""
+
+PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
+"""How the parts of one set are called, which are no classes."""
+
+MOST_OTHERS = 100_000
+"""Files that are no pictures: a folder with more of them, and more than pictures, is no set."""
+
+SHOWN_CLASSES, SHOWN_ENDINGS, LONGEST_NAME = 10, 5, 40
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies below a folder: pictures, the endings of other files, and folders, by path."""
+
+    folder: Path
+    pictures: tuple[Path, ...]
+    others: tuple[Path, ...]
+    folders: tuple[Path, ...]
+
+    def below(self, part: Path) -> list[Path]:
+        """The pictures below a folder, in the order of `pictures`."""
+        parts = part.parts
+        return [file for file in self.pictures if file.parts[: len(parts)] == parts]
+
+    @cached_property
+    def inside(self) -> dict[Path, tuple[int, list[Path]]]:
+        """By folder: how many pictures lie directly in it, and its subfolders, sorted."""
+        direct = Counter(file.parent for file in self.pictures)
+        under: dict[Path, list[Path]] = {}
+        for folder in self.folders:
+            under.setdefault(folder.parent, []).append(folder)
+        every = [self.folder, *self.folders]
+        return {folder: (direct[folder], sorted(under.get(folder, []))) for folder in every}
+
+    @cached_property
+    def filled(self) -> set[Path]:
+        """The folders with a picture somewhere below them."""
+        return {parent for file in self.pictures for parent in file.parents}
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures in sorted order, the class folder of each ("" without), lines to show."""
+
+    files: tuple[Path, ...]
+    classes: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+def find_files(folder: Path) -> Found:
+    """Everything visible below a folder, links followed, each folder once.
+
+    Hidden files do not count, nor what is no regular file. Raises ValueError for a folder of
+    very many other files.
+    """
+    pictures, others, folders = [], [], []
+    for path, is_folder in walk(folder):
+        if is_folder:
+            folders.append(path)
+        elif path.suffix.lower() in ENDINGS:
+            pictures.append(path)
+        else:
+            others.append(path)
+            if len(others) > MOST_OTHERS + len(pictures):
+                raise ValueError(
+                    f"data.path: {shown(folder)!r} holds over {MOST_OTHERS:,} files that are no "
+                    "pictures; give the folder that holds the class folders"
+                )
+    return Found(folder, *(tuple(sorted(paths)) for paths in (pictures, others, folders)))
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Visible regular files and folders below a folder; True stands beside a folder."""
+    seen = set()
+    for path, names, files in os.walk(folder, followlinks=True):
+        state = os.stat(path)
+        if (state.st_dev, state.st_ino) in seen:  # a link that leads round in a circle
+            names.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
+        yield from ((Path(path, name), True) for name in names)
+        for name in files:
+            file = Path(path, name)
+            if not name.startswith(".") and file.is_file():
+                yield file, False
+
+
+def find_pictures(folder: Path) -> PictureFiles:
+    """The pictures in a folder and their classes, which are its subfolders' names.
+
+    A folder around the one that holds the class folders is gone through. Raises ValueError,
+    naming ``data.path``, without pictures, for pictures beside class folders, for an empty
+    class folder, and where the subfolders are the parts of one set.
+    """
+    found = find_files(folder)
+    if not found.pictures:
+        raise ValueError(
+            f"data.path: there is no picture in {shown(folder)!r} ({', '.join(ENDINGS)})"
+            f"{passed_over(found.others)}"
+        )
+    root = innermost(found)
+    told = [] if root == folder else [f"the class folders lie in {shown(root)}"]
+    files = found.below(root)
+    direct, subfolders = found.inside[root]
+    filled = [part for part in subfolders if part in found.filled]
+    if direct and filled:
+        raise ValueError(
+            f"data.path: {shown(root)!r} holds pictures beside its subfolders ({direct}, such as "
+            f"{shown(next(f for f in files if f.parent == root).name)}); with classes each one "
+            "belongs in a subfolder"
+        )
+    check_parts(root, filled)
+    if filled and len(filled) < len(subfolders):
+        empty = next(part for part in subfolders if part not in found.filled)
+        raise ValueError(
+            f"data.path: there is no picture in the class folder {shown(empty)!r}"
+            f"{passed_over([file for file in found.others if empty in file.parents])}: fill it or "
+            "take it away"
+        )
+    at = len(root.parts)
+    classes = tuple(file.parts[at] if filled else "" for file in files)
+    told.insert(0, what_was_read(len(files), Counter(classes), found.others))
+    return PictureFiles(tuple(files), classes, tuple(told))
+
+
+def innermost(found: Found) -> Path:
+    """The folder that holds the classes: through those that hold one other and no picture."""
+    root = found.folder
+    while True:
+        direct, subfolders = found.inside[root]
+        filled = [part for part in subfolders if part in found.filled]
+        if direct or len(filled) != 1:
+            return root
+        # Beside an empty folder a folder of pictures is a class, not a wrapper.
+        if len(subfolders) > 1 and found.inside[filled[0]][0]:
+            return root
+        root = filled[0]
+
+
+def check_parts(root: Path, filled: list[Path]) -> None:
+    """Raise ValueError where subfolders are called as the parts of one set are."""
+    parts = [part for part in filled if part.name.lower() in PARTS]
+    if len(parts) > 1 and len(parts) == len(filled):
+        names = " and ".join(shown(part.name) for part in parts)
+        first = next((p for p in parts if p.name.lower().startswith("train")), parts[0])
+        raise ValueError(
+            f"data.path: {names} in {shown(root)!r} are parts of one set, not classes; give "
+            f"data.path={shown(first)}"
+        )
+
+
+def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> str:
+    """Such as ``45 pictures, 2 classes: cat 15, dog 30; passed over 2 other files (.txt 2)``."""
+    line = f"{count} pictures"
+    if len(classes) > 1:
+        names = sorted(classes)
+        parts = [f"{shown(name)} {classes[name]}" for name in names[:SHOWN_CLASSES]]
+        more = f", {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
+        line += f", {len(names)} classes: {', '.join(parts)}{more}"
+    else:
+        line += " without classes"
+    return line + passed_over(others)
+
+
+def passed_over(others: Iterable[Path]) -> str:
+    """Other files in words, by ending; nothing where there are none."""
+    endings = Counter(shown(file.suffix.lower()) or "no ending" for file in others)
+    if not endings:
+        return ""
+    ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{ending} {count}" for ending, count in ordered[:SHOWN_ENDINGS]]
+    more = ", ..." if len(endings) > SHOWN_ENDINGS else ""
+    return f"; passed over {endings.total()} other files ({', '.join(parts)}{more})"
+
+
+def shown(name: str | Path) -> str:
+    """A name as it can be shown and stored; bytes that are not UTF-8 as backslashes and digits."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return shortened(printable(text), LONGEST_NAME if isinstance(name, str) else 200)

@@ -1,0 +1,121 @@
+"""Tables of points in files as people have them: text of any separator, and NumPy's own.
+
+What is unambiguous is read, and every liberty taken is said in a note. What is not is refused
+in one line, with the line of the file as an editor numbers it, and what would help.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from wganbench.data.table_columns import ColumnsError, TableFile, choose, label, transposed
+from wganbench.data.table_text import from_text
+from wganbench.files import open_regular
+
+TEXT = (".csv", ".tsv", ".txt")
+ENDINGS = ".npy, .npz, .csv, .tsv or .txt (these three also as .gz)"
+LARGEST_TEXT = 2**31
+"""Bytes of text that are read, unpacked ones too."""
+
+
+def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFile:
+    """The table in a file; ``columns`` chooses by name, or by number from 0.
+
+    Raises ValueError, one line that names ``data.path`` or ``data.columns``.
+    """
+    file = Path(path).expanduser()
+    endings = [suffix.lower() for suffix in file.suffixes]
+    if endings[-1:] == [".gz"]:
+        endings = endings[-2:-1] if endings[-2:-1] and endings[-2] in TEXT else []
+    ending = endings[-1] if endings else ""
+    if ending not in (".npy", ".npz", *TEXT):
+        raise ValueError(f"data.path must end in {ENDINGS}; got {path!r}")
+    try:
+        with open_regular(file, follow=True) as opened:
+            if ending in TEXT:
+                packed = file.suffix.lower() == ".gz"
+                return from_text(read_text(opened, packed), ending, columns)
+            return from_array(read_array(opened, ending), columns)
+    except FileNotFoundError:
+        raise ValueError(f"data.path: there is no file {path!r}") from None
+    except ColumnsError:
+        raise
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"data.path: cannot read {path!r}: {reason}") from error
+
+
+UNREADABLE = (
+    OSError, EOFError, ValueError, MemoryError, OverflowError, csv.Error, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
+"""What readers raise at a file that is damaged or something else."""
+
+
+# NumPy's files.
+def read_array(opened: BinaryIO, ending: str) -> np.ndarray:
+    loaded = np.load(opened, allow_pickle=False)
+    if ending == ".npy":
+        if not isinstance(loaded, np.ndarray):
+            raise ValueError("it is an archive, not one array: call it .npz")
+        return loaded
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        names = loaded.files
+        if len(names) == 1 or "fakes" in names:
+            # What `wganbench sample --out x.npz` writes stands under "fakes".
+            return np.asarray(loaded[names[0] if len(names) == 1 else "fakes"])
+    raise ValueError(f"it holds {len(names)} arrays ({', '.join(names[:5])}): save one alone")
+
+
+def from_array(array: np.ndarray, columns: Sequence[str] | None) -> TableFile:
+    names: list[str] | None = None
+    if array.dtype.names and array.ndim == 1:
+        names = list(array.dtype.names)
+        array = np.stack([array[name] for name in names], axis=1)
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iuf":
+        more = "; save it as array.reshape(-1, 1)" if array.ndim == 1 and array.size else ""
+        raise ValueError(
+            f"it must hold numbers of shape (n, d), one point a row; got {array.dtype} of shape "
+            f"{array.shape}{more}"
+        )
+    chosen = choose(columns, names, array.shape[1])
+    values = array[:, chosen].astype(np.float64)
+    shown = [names[i] if names else label(i, array.shape[1]) for i in chosen]
+    broken = np.argwhere(~np.isfinite(values))
+    if len(broken):
+        i, k = broken[0]
+        raise ValueError(
+            f"row {i} (from 0), column {shown[k]}, is {values[i, k]}: {len(broken)} of "
+            f"{values.size} values are not finite"
+        )
+    return TableFile(values, tuple(shown), transposed(values))
+
+
+# Text.
+def read_text(opened: BinaryIO, packed: bool) -> str:
+    """The whole file; UTF-8, UTF-16 by its mark, else Latin-1, of which only names could differ."""
+    if packed:
+        with gzip.open(opened) as unpacked:
+            content = unpacked.read(LARGEST_TEXT + 1)
+    else:
+        content = opened.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise ValueError(f"more than {LARGEST_TEXT:,} bytes of text; save it as .npy")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    if b"\0" in content[:4096]:
+        raise ValueError("it is no text; UTF-16 needs its mark at the beginning")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

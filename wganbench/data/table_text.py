@@ -1,0 +1,281 @@
+"""Tables as text, of any separator: cells, names of columns, row numbers, decimal commas."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from wganbench.data.table_columns import ColumnsError, TableFile, choose, label, transposed
+
+ROW_NAMES = re.compile(r"|index|idx|id|row|rows?[ ._-]?(names?|id|number)|unnamed: *\d+", re.I)
+"""How a column of row numbers is called: nothing at all, by pandas and R."""
+
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a")
+FAR = 3.0
+"""A first line that lies so many extents beyond all others in each column is hardly a point."""
+
+
+@dataclass
+class Cells:
+    """A text file cut into cells: rows with their line numbers; names and notes as found."""
+
+    rows: list[list[str]]
+    lines: list[int]
+    names: list[str] | None
+    notes: list[str]
+
+
+def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFile:
+    lines = re.split(r"\r\n|\n|\r", text)
+    first = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    separators = [*(("\t",) if ending == ".tsv" else ()), *(s for s in "\t;," if s), " "]
+    if told := re.fullmatch(r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""):
+        separators, lines[first] = [told[1]], ""
+    error: ValueError | None = None
+    for separator in separators:
+        if separator != " " and not in_most_lines(separator, lines):
+            continue
+        try:
+            cells = cut(lines, separator)
+            # "1,5" is no number of its own where commas part the cells.
+            if error is None or separator != " " or len(cells.rows[0]) > 1:
+                return to_table(cells, separator, columns)
+        except ColumnsError:
+            raise
+        except ValueError as problem:
+            # That of the first separator which every line has tells most.
+            error = error or problem
+    raise error or ValueError("it holds no numbers")
+
+
+def in_most_lines(separator: str, lines: list[str]) -> bool:
+    """Whether a separator parts the lines: one that some lack is an error to tell, not another."""
+    shown = [line for line in lines if line.strip() and not line.startswith("#")][:1000]
+    body = shown[1:] or shown
+    return bool(body) and 2 * sum(separator in line for line in body) >= len(body)
+
+
+def cut(lines: list[str], separator: str) -> Cells:
+    """Rows of cells, each with the line it ends on; blank lines and comments are passed over."""
+    told = ""
+
+    def content() -> Iterator[str]:
+        nonlocal told
+        for line in lines:
+            if '"' not in line and "#" in line:
+                if not rows:
+                    told = line.lstrip("# ")
+                line = line.partition("#")[0]
+            if separator == " ":
+                line = re.sub(r"\s+", " ", line.strip())
+            yield line
+
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    reader = csv.reader(content(), delimiter=separator, skipinitialspace=True)
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            rows.append([cell.strip() for cell in row])
+            numbers.append(reader.line_num)
+    if not rows:
+        raise ValueError("it holds no numbers: too few points")
+    cells = Cells(rows, numbers, None, [])
+    drop_trailing(cells)
+    take_names(cells, [name.strip() for name in told.split(separator)] if told else [])
+    return cells
+
+
+def drop_trailing(cells: Cells) -> None:
+    """A separator at the end of every line makes no column."""
+    body = cells.rows[1:] or cells.rows
+    width = len(body[0])
+    if width > 1 and all(len(row) == width and row[-1] == "" for row in body):
+        for row in body:
+            row.pop()
+        if len(cells.rows) > 1 and len(cells.rows[0]) == width and cells.rows[0][-1] == "":
+            cells.rows[0].pop()
+
+
+def take_names(cells: Cells, told: list[str]) -> None:
+    """Move a first line that is no point into ``names``, and pass over a second one of units."""
+    rows, lines = cells.rows, cells.lines
+    if not is_head(rows):
+        if len(told) == len(rows[0]) and not all(map(is_number, told)):
+            cells.names = told
+        return
+    if all(map(is_number, rows[0])):
+        cells.notes.append(f"line {lines[0]} ({', '.join(rows[0])}) was taken for names")
+    cells.names = rows.pop(0)
+    del lines[0]
+    units = rows[0] if len(rows) > 1 and all(map(is_number, rows[1])) else []
+    if units and not any(is_number(cell) or is_missing(cell) for cell in units):
+        cells.notes.append(f"line {lines[0]} ({', '.join(units)}) was passed over")
+        del rows[0], lines[0]
+
+
+def is_head(rows: list[list[str]]) -> bool:
+    """Whether the first line names columns: words, or 0, 1, .. as pandas numbers them."""
+    head, following = rows[0], rows[1] if len(rows) > 1 else []
+    numbers = [cell for cell in head if is_number(cell)]
+    words = [i for i, cell in enumerate(head) if not (is_number(cell) or is_missing(cell))]
+    if words:  # beside numbers they are names only where the next line has numbers
+        return not numbers or all(i < len(following) and is_number(following[i]) for i in words)
+    counting = numbers == [str(i) for i in range(len(numbers))]
+    fractions = any("." in cell or "," in cell for row in rows[1:] for cell in row)
+    return len(rows) > 2 and counting and (len(numbers) > 1 or (fractions and len(numbers) == 1))
+
+
+def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> TableFile:
+    rows, names, notes = cells.rows, cells.names, cells.notes
+    if not rows:
+        raise ValueError("it holds names and no numbers: too few points")
+    width = len(rows[0])
+    if names is not None and len(names) == width - 1:
+        names = ["", *names]  # R names the rows and leaves their heading out
+    for row, line in zip(rows, cells.lines, strict=True):
+        if len(row) != width:
+            raise ValueError(f"line {line} has {len(row)} cells, line {cells.lines[0]} {width}")
+    if names is not None and len(names) != width:
+        raise ValueError(
+            f"line {cells.lines[0]} has {width} cells, the line of names has {len(names)}"
+        )
+    if columns is None and names is None:
+        refuse_far_head(cells)
+    if columns is not None and names is None and not set(columns) <= {str(i) for i in range(width)}:
+        names = names_in_head(cells, columns)
+    chosen = choose(columns, names, width)
+    if columns is None and names is not None and width > 1:
+        chosen = without_row_numbers(rows, names, chosen, notes)
+    shown = [names[i] or label(i, width) if names else label(i, width) for i in chosen]
+    values = to_numbers(cells, chosen, shown, separator, names)
+    for k, name in enumerate(shown):
+        if columns is None and len(chosen) > 1 and counts_up(values[:, k], 10):
+            notes.append(
+                f"{name} counts up by 1, as row numbers do: data.columns leaves a column out"
+            )
+    return TableFile(values, tuple(shown), tuple(notes) + transposed(values))
+
+
+def names_in_head(cells: Cells, columns: Sequence[str]) -> list[str] | None:
+    """The first line as names, where ``columns`` says that it is: years, for example."""
+    if len(cells.rows) < 2 or not set(columns) <= set(cells.rows[0]):
+        return None
+    cells.lines.pop(0)
+    return cells.rows.pop(0)
+
+
+def refuse_far_head(cells: Cells) -> None:
+    """Whole numbers far outside all other lines, such as years, may be names or a point."""
+    head, rest = cells.rows[0], cells.rows[1:]
+    if len(rest) < 3 or not all(re.fullmatch(r"[+-]?\d+", cell) for cell in head):
+        return
+    try:
+        body = np.array([[float(cell) for cell in row] for row in rest])
+    except ValueError:
+        return
+    low, high = body.min(axis=0), body.max(axis=0)
+    first = np.array([float(cell) for cell in head])
+    if bool(((first > high + FAR * (high - low)) | (first < low - FAR * (high - low))).all()):
+        raise ValueError(
+            f"line {cells.lines[0]} ({','.join(head)}) lies far outside all others: if it holds "
+            f"names give data.columns=[{','.join(head)}], if it is a point put names above it"
+        )
+
+
+def without_row_numbers(
+    rows: list[list[str]], names: list[str], chosen: list[int], notes: list[str]
+) -> list[int]:
+    """Leave out the first or last column where it numbers or names the rows; say so."""
+    for i in (0, len(names) - 1):
+        nameless = names[i] == ""
+        if not (nameless or ROW_NAMES.fullmatch(names[i])):
+            continue
+        cells = [row[i] for row in rows]
+        whole = all(re.fullmatch(r"\d+", cell) for cell in cells)
+        numbers = whole and counts_up(np.array([float(cell) for cell in cells]), 2)
+        # Of a column without a name any labels of rows will do, such as those of a shuffled table.
+        if (
+            numbers
+            or (nameless and not any(map(is_number, cells)))
+            or (nameless and whole and len(set(cells)) == len(cells))
+        ):
+            what = "row numbers" if whole else "row names"
+            notes.append(
+                f"{'a column without a name' if nameless else names[i]} was left out: {what}"
+            )
+            return [k for k in chosen if k != i]
+        if nameless:
+            raise ValueError(
+                f"column {i} has no name and holds no row numbers: choose columns by data.columns=["
+                f"{','.join(str(k) for k in range(len(names)))}], numbers from 0"
+            )
+    return chosen
+
+
+def counts_up(values: np.ndarray, least: int) -> bool:
+    """Whether at least so many values go up by 1."""
+    return len(values) >= least and bool((np.diff(values) == 1).all())
+
+
+def to_numbers(
+    cells: Cells, chosen: list[int], shown: list[str], separator: str, names: list[str] | None
+) -> Float64[np.ndarray, "n d"]:
+    """The chosen cells as numbers; raises ValueError with the line of the first that is none."""
+    picked = [[row[i] for i in chosen] for row in cells.rows]
+    if separator != "," and decimal_commas(picked, separator):
+        picked = [[cell.replace(",", ".") for cell in row] for row in picked]
+    try:
+        values = np.array(picked, dtype=np.float64)
+    except ValueError:
+        values = None
+    if values is not None and bool(np.isfinite(values).all()):
+        return values
+    wrong = [(k, cell, line) for row, line in zip(picked, cells.lines, strict=True)
+             for k, cell in enumerate(row) if not is_finite(cell)]  # fmt: skip
+    k, cell, line = wrong[0]
+    good = [i for i in range(len(chosen)) if not any(k == i for k, _, _ in wrong)]
+    missing = "is empty" if cell == "" else f"is {cell!r}, which is no finite number"
+    remedy = "fill it or delete the line"
+    if not is_missing(cell) and good and not is_number(cell):
+        columns = ",".join(shown[i] if names else str(chosen[i]) for i in good)
+        remedy = f"data.columns=[{columns}] takes the columns of numbers alone"
+    elif "," in cell:
+        remedy = "write numbers with a point and without marks of thousands"
+    raise ValueError(
+        f"line {line}, column {shown[k]}, {missing} ({len(wrong)} such cells in all); {remedy}"
+    )
+
+
+def decimal_commas(rows: list[list[str]], separator: str) -> bool:
+    """Whether commas are decimal points: none stands beside a point, and not all could be
+    marks of thousands (1,234), unless semicolons part the cells, as they do for this reason."""
+    commas = [cell for row in rows for cell in row if "," in cell]
+    alone = separator == " " and len(rows[0]) == 1
+    if not commas or alone or any("." in cell for row in rows for cell in row):
+        return False
+    thousands = all(re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", cell) for cell in commas)
+    return separator == ";" or not thousands
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ".", 1))
+    except ValueError:
+        return False
+    return True
+
+
+def is_finite(cell: str) -> bool:
+    try:
+        return bool(np.isfinite(float(cell)))
+    except ValueError:
+        return False
+
+
+def is_missing(cell: str) -> bool:
+    return cell.lower() in MISSING
