@@ -17,9 +17,9 @@ from wganbench.files import (
     RunLock,
     explained,
     holder_of,
-    remove_leftovers,
     write_atomic,
 )
+from wganbench.leftovers import remove_leftovers
 
 __all__ = [
     "KEYS", "STATUSES", "HeldRun", "RunBusy", "RunFolder", "read_run", "strict_json", "versions",

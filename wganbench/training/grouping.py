@@ -53,6 +53,9 @@ def place_of(folder: RunFolder) -> Places | None:
 
 def as_places(stored: object) -> Places | None:
     """What run.json or sweep.json holds of a run's place; None where it makes no sense."""
-    size, place = (stored.get(k) for k in ("size", "place")) if isinstance(stored, dict) else (0, 0)
-    whole = type(size) is int and type(place) is int
-    return Places(size, (place,)) if whole and 0 <= place < size <= LARGEST_STACK else None
+    if not isinstance(stored, dict):
+        return None
+    size, place = stored.get("size"), stored.get("place")
+    if type(size) is not int or type(place) is not int:
+        return None
+    return Places(size, (place,)) if 0 <= place < size <= LARGEST_STACK else None

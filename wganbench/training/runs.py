@@ -251,7 +251,10 @@ def _restore(stack: Stack, runs: list[Ready]) -> float:
             # Else the next save would keep it in the place of the one that is whole.
             run.folder.checkpoint.unlink()
         if run.checkpoint:
-            stack.load_run_state(number, run.checkpoint.step, run.checkpoint.tensors)
+            try:
+                stack.load_run_state(number, run.checkpoint.step, run.checkpoint.tensors)
+            except ValueError as error:
+                raise ConfigError(f"{run.folder.checkpoint}: {error}") from error
             seconds = max(seconds, run.checkpoint.seconds)
     return seconds
 
