@@ -89,20 +89,24 @@ class Campaign:
 
     # One trial after another.
     def disturb(self, kind: str, number: int) -> None:
-        """One trial: kill, finish, compare."""
+        """One trial: kill up to three times, finish, compare."""
         place = f"{number:03d}-{kind}"
         verb, victim, arguments = TRIALS[kind]
         words = arguments(self, place)
         log = self.made(place) / "output.log"
-        for _ in range(self.dice.choice((1, 1, 2))):
-            with started(words, self.folder, log) as process:
-                self.kill(process, verb, victim, self.folder / place)
-                if victim is not itself and self.ends(process, kind):
-                    break
-                process.kill()
-                process.wait()
-        else:
+        times = self.dice.choice((1, 2, 3))
+        if victim is itself:
+            for _ in range(times):
+                with started(words, self.folder, log) as process:
+                    self.kill(process, verb, victim, self.folder / place)
+                    process.kill()
             self.finish(words, verb, place, log, kind)
+        else:
+            with started(words, self.folder, log) as process:
+                for _ in range(times):
+                    self.kill(process, verb, victim, self.folder / place)
+                if not self.ends(process, kind):
+                    process.kill()
         self.judge(verb, place, kind)
 
     def kill(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from wganbench import files
 from wganbench.errors import LONGEST_MESSAGE, ConfigError, printable, shortened
 from wganbench.files import (
     DEEPEST,
@@ -26,9 +25,11 @@ from wganbench.files import (
     read_json,
     read_regular,
     replacing,
+    replacing_folder,
     tell_ending,
     write_atomic,
 )
+from wganbench.leftovers import LEFTOVER, TEMPORARY, machine, remove_leftovers
 
 
 # Names.
@@ -96,8 +97,8 @@ def test_locks_are_not_written_through_links(tmp_path: Path) -> None:
         open_own(tmp_path / "fifo", os.O_RDWR)
 
 
-def written_by(pid: int, machine: str | None = None) -> str:
-    return f"{files.TEMPORARY}{pid:08x}{machine or files._machine()}{'0' * 16}"
+def written_by(pid: int, where: str = machine()) -> str:
+    return f"{TEMPORARY}{pid:08x}{where}{'0' * 16}"
 
 
 def test_temporary_files_go_with_their_writer_and_no_others(tmp_path: Path) -> None:
@@ -118,11 +119,28 @@ def test_temporary_files_go_with_their_writer_and_no_others(tmp_path: Path) -> N
 
 def test_a_file_is_written_under_a_name_that_tells_its_writer(tmp_path: Path) -> None:
     with replacing(tmp_path / "file") as file:
-        found = files.LEFTOVER.fullmatch(Path(file.name).name)
+        found = LEFTOVER.fullmatch(Path(file.name).name)
         assert found and int(found[1], 16) == os.getpid()
-        files.remove_leftovers(tmp_path)
+        remove_leftovers(tmp_path)
         assert Path(file.name).exists()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_of_pictures_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    left = tmp_path / written_by(process.pid)
+    left.mkdir()
+    (left / "0.png").write_text("")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyError), replacing_folder(tmp_path / "out") as made:
+        (made / "0.png").write_text("half")
+        raise KeyError
+    assert [p.name for p in tmp_path.iterdir()] == ["out"] and not any((tmp_path / "out").iterdir())
+    with replacing_folder(tmp_path / "out") as made:
+        (made / "0.png").write_text("whole")
+    assert (tmp_path / "out" / "0.png").read_text() == "whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 # Locks.

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wganbench.files import TEMPORARY, replacing, write_atomic
+from wganbench.files import replacing, write_atomic
+from wganbench.leftovers import TEMPORARY
 from wganbench.records.folder import KEYS, RunBusy, RunFolder, read_run, strict_json, versions
 
 HOLD = """

@@ -300,3 +300,14 @@ def test_no_checkpoint_runs_ahead_of_the_events(
     monkeypatch.setattr(recorder, "save_checkpoint", lambda *_: seen.append(len(flushed)))
     train_run(tiny(**SAVED, **{"log.tensorboard": True}), tmp_path)
     assert seen == [1, 2], "at step 2 and at the end"
+
+
+def test_a_folder_that_cannot_be_locked_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    configs, paths = alike("gp", 2, **SAVED), folders(tmp_path, 2)
+    paths[0].mkdir()
+    (paths[0] / ".lock").symlink_to(tmp_path / "diary.txt")
+    outcomes = train_runs(configs, paths, several=True)
+    assert [o.status for o in outcomes] == ["failed", "completed"]
+    assert "is a link" in outcomes[0].verdict[0] and not (tmp_path / "diary.txt").exists()
+    with pytest.raises(ConfigError, match="is a link"):
+        train_run(configs[0], paths[0])

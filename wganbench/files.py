@@ -11,26 +11,18 @@ import fcntl
 import json
 import math
 import os
-import re
+import shutil
 import socket
 import stat
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 from wganbench.errors import ConfigError
-
-TEMPORARY = ".tmp-"
-LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}")
-"""Our own names: the process that writes the file, its machine, and something random."""
-
-ABANDONED_SECONDS = 86_400.0
-"""After that long without a write a file of another machine has no writer any more."""
+from wganbench.leftovers import remove_leftovers, remove_leftovers_once, temporary_name
 
 RECORD_BYTES = 64 * 2**20
 """The largest run.json or metrics.csv that is read: a thousand times what a long run writes."""
@@ -56,10 +48,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     in the folder goes with the first file that is written there.
     Raises OSError, with the path and the reason, where the folder cannot be written.
     """
-    temporary = path.parent / _temporary_name()
-    if path.parent not in _cleared:
-        _cleared.add(path.parent)
-        remove_leftovers(path.parent)
+    temporary = path.parent / temporary_name()
+    remove_leftovers_once(path.parent)
     with explained(path):
         try:
             with temporary.open("xb") as file:
@@ -79,45 +69,22 @@ def write_atomic(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files in a folder whose writers are dead; nobody else's files.
-
-    Harmless where the folder is missing or is not ours.
-    """
-    with suppress(OSError):
-        for entry in os.scandir(folder):
-            found = LEFTOVER.fullmatch(entry.name)
-            if found and entry.is_file(follow_symlinks=False) and _is_abandoned(entry, found):
-                os.unlink(entry.path)
-
-
-_cleared: set[Path] = set()
-"""Folders in which this process has looked for leftovers."""
-
-
-def _temporary_name() -> str:
-    return f"{TEMPORARY}{os.getpid():08x}{_machine()}{uuid4().hex[:16]}"
-
-
-def _machine() -> str:
-    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
-
-
-def _is_abandoned(entry: os.DirEntry[str], name: re.Match[str]) -> bool:
-    """Whether nobody writes the file any longer: its process is gone, or it is a day old."""
-    if name[2] == _machine() and not _is_alive(int(name[1], 16)):
-        return True
-    return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's
-        return True
-    return True
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of ``path``, which is empty or not there, when the
+    block ends well; as `replacing`."""
+    path = path.absolute()
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
+        temporary = path.parent / temporary_name()
+        temporary.mkdir()
+        try:
+            yield temporary
+            temporary.replace(path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def is_plain_file(path: Path) -> bool:

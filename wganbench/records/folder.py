@@ -20,9 +20,9 @@ from wganbench.files import (
     holder_of,
     inside,
     is_plain_file,
-    remove_leftovers,
     write_atomic,
 )
+from wganbench.leftovers import remove_leftovers
 from wganbench.records.stored_run import STATUSES, StoredRun, read_content, stored_run
 
 __all__ = [

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from wganbench.files import replacing_folder
 from wganbench.records.image_grid import channels_last, enlarged, factor_for, image_grid
 
 CELL = 64
@@ -32,13 +33,13 @@ def save_archive(file: Any, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
 def save_folder(folder: Path, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
     """Write 00000.png, 00001.png, ...: 8-bit, grey or RGB, as torch-fidelity reads them.
 
-    The folder and its parents are made. Raises FileExistsError when there is something in
-    it already (pictures of two runs would be measured as one), OSError.
+    The folder and its parents are made, whole or not at all. Raises FileExistsError when there
+    is something in it already (pictures of two runs would be measured as one), OSError.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: give another one")
-    folder.mkdir(parents=True, exist_ok=True)
     digits = max(5, len(str(len(pictures) - 1)))
-    for i, picture in enumerate(channels_last(pictures)):
-        pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
-        Image.fromarray(pixels).save(folder / f"{i:0{digits}d}.png", format="PNG")
+    with replacing_folder(folder) as made:
+        for i, picture in enumerate(channels_last(pictures)):
+            pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+            Image.fromarray(pixels).save(made / f"{i:0{digits}d}.png", format="PNG")

@@ -90,7 +90,7 @@ class Tally:
     def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
         """What trained the stack is gone: its runs go on elsewhere, but not for ever where they
         come no further."""
-        name, step = stack.jobs[0].folder.name, saved_step(stack.jobs[0])
+        name, step = stack.jobs[0].folder.name, max(map(saved_step, stack.jobs))
         before, times = self._losses.get(name, (-1, 0))
         times = times + 1 if step <= before else 1
         self._losses[name] = (step, times)

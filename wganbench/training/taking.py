@@ -11,6 +11,7 @@ from pathlib import Path
 from wganbench.config.identity import identity
 from wganbench.config.schema import RunConfig, from_dict
 from wganbench.errors import ConfigError
+from wganbench.files import UnusableFile
 from wganbench.records.folder import HeldRun, RunBusy, RunFolder
 from wganbench.training.checkpoint import Checkpoint, CheckpointError, newest_checkpoint
 from wganbench.training.outcome import ELSEWHERE, RunOutcome
@@ -60,6 +61,11 @@ class Taken:
                     raise
                 lines.append(f"{path.name} is in use by {error.holder}: left to it")
                 self.ended[number] = left(path)
+                continue
+            except (UnusableFile, OSError) as error:
+                if not several:
+                    raise
+                self.ended[number] = RunOutcome(path, "failed", 0, {}, [f"{error}."], 0.0)
                 continue
             try:
                 self._look_at(number, configs[number], self._held[-1], look)
