@@ -16,7 +16,7 @@ HALVINGS = {8: 2, 28: 2, 32: 3}
 """How often a picture of this size is halved: to a grid of 2, 7 or 4."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DCGANOptions:
     """Size, activations, normalisation, initialisation and latent of a pair of DCGANs."""
 

@@ -13,7 +13,7 @@ from wganbench.networks.layers import Activation, Linear, Maxout, normalization
 from wganbench.networks.pair import Latent, Pair, size
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MLPOptions:
     """Size, activation, normalisation, initialisation and latent of a pair of MLPs."""
 
@@ -27,7 +27,7 @@ class MLPOptions:
     latent_dim: int = size("latent_dim")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PacGANOptions:
     """PacGAN's maxout discriminator and batch-normalised generator."""
 

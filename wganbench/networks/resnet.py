@@ -17,7 +17,7 @@ PLAIN_BLOCKS = 2
 """Blocks of the critic that keep the size, after two that halve it."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ResNetOptions:
     """Size, normalisation, initialisation and latent of a pair of residual networks."""
 
