@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 SURFACE = {
     "", "__main__", "arguments", "board", "cli", "comparison_view", "doctor", "listing", "progress",
-    "result", "resume_view", "study_view", "sweep_view", "terminal",
+    "refusals", "result", "resume_view", "study_view", "sweep_view", "terminal",
 }  # fmt: skip
 """What users see, the package's own functions included; nothing else imports it."""
 

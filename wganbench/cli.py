@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wganbench import bounds
 from wganbench.arguments import (
     Features,
     Overrides,
@@ -21,6 +21,7 @@ from wganbench.arguments import (
 )
 from wganbench.errors import ConfigError, MemoryRanOut, printable, ran_out, shortened
 from wganbench.output import result_is_on_disk, unbreakable
+from wganbench.refusals import NAMES, check_words, in_one_line, memory_line, of_the_system, typed
 from wganbench.training.interrupt import signals_interrupt
 
 if TYPE_CHECKING:
@@ -219,7 +220,9 @@ def compare(
 @app.command()
 def sample(
     run: RunPath,
-    n: Annotated[int | None, typer.Option("-n", min=1, help="How many points.")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, max=bounds.DRAWN, help="How many points.")
+    ] = None,
     out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
 ) -> None:
     """Draw points or pictures from a trained generator, by the suffix of --out.
@@ -239,7 +242,9 @@ def sample(
 @app.command()
 def evaluate(
     run: RunPath,
-    n: Annotated[int | None, typer.Option("-n", min=10, help="On how many points.")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", min=10, max=bounds.SAMPLES, help="On how many points.")
+    ] = None,
     features: Features = None,
 ) -> None:
     """Measure a trained run again, on fresh points."""
@@ -353,16 +358,6 @@ def doctor() -> None:
     print_report()
 
 
-def typed(words: list[str], several: bool = False) -> list[str]:
-    """The words as they are understood; a line on each name that was another's."""
-    from wganbench.config.arguments import parse_arguments
-
-    arguments = parse_arguments(words, several)
-    for note in arguments.notes:
-        print(f"wganbench: {shortened(printable(note))}", file=sys.stderr)
-    return arguments.command
-
-
 def worst(outcomes: Iterable[RunOutcome]) -> int:
     """The exit code of a sweep: not ended here before diverged or failed before done."""
     codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
@@ -414,50 +409,6 @@ def told(arguments: list[str] | None) -> int:
         traceback.print_exc()
         return FAILED
     return code if isinstance(code, int) else 0
-
-
-NAMES = (
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
-    errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO,
-)  # fmt: skip
-"""Errors of the system that another name or place would mend."""
-
-WITH_OVERRIDES = ("train", "sweep", "study")
-
-
-def check_words(words: Sequence[str]) -> None:
-    """Raise ConfigError for what no command accepts, before options are looked for in it.
-
-    ``-precision=bf16`` would else be the flag ``-p`` with a value.
-    """
-    for word in words:
-        if "\0" in word:
-            raise ConfigError(f"{shortened(word, 80)!r} holds a NUL character")
-        if words[0] in WITH_OVERRIDES and word.startswith("-") and word[1:2] not in ("-", ""):
-            from wganbench.config.flags import check_short
-
-            check_short(word)
-
-
-def of_the_system(error: OSError) -> str:
-    """What the system refused, and about which file."""
-    name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}"
-
-
-def memory_line(error: Exception) -> str:
-    if isinstance(error, MemoryRanOut):
-        return str(error)
-    return (
-        "memory ran out: ask for less (train.batch_size, network.width, evaluate.n and "
-        "evaluate.final_n, or -n)"
-    )
-
-
-def in_one_line(message: str, words: Sequence[str]) -> str:
-    if words and "=" in words[0]:
-        return f"{words[0]!r} is no command; did you mean: wganbench train {' '.join(words)}"
-    return " ".join(message.split()) + " (wganbench --help)"
 
 
 def fail(message: str, code: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from wganbench.errors import ConfigError
+from wganbench.errors import LONGEST_VALUE, ConfigError, shortened, told
 
 Row = TypeVar("Row")
 
@@ -94,6 +94,6 @@ class Registry(Mapping[str, Row], Generic[Row]):
 def unknown(kind: str, name: str, valid: Mapping[str, object] | list[str]) -> str:
     """One line for a name that does not exist, with the nearest ones that do."""
     names = list(valid)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}{hint} (there are: {', '.join(sorted(names))})"
+    return f"unknown {kind} {told(name)}{hint} (there are: {', '.join(sorted(names))})"

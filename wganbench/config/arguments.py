@@ -10,8 +10,11 @@ from typing import Any, NoReturn
 from wganbench.config.flags import split_flags
 from wganbench.config.keys import GROUPS, choices, directories, read
 from wganbench.config.words import read_override, understood
-from wganbench.errors import ConfigError, shortened
+from wganbench.errors import ConfigError, shortened, told
 from wganbench.registry import unknown
+
+LONGEST_CHOICE = 100
+"""Characters of a name in conf/; Hydra looks for a file of whatever name it is given."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ def parse_overrides(
     overrides: Sequence[str], config_dir: str | None = None, several: bool = False
 ) -> Arguments:
     """Overrides alone; raises ConfigError for a malformed one or one that asks for a sweep."""
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
+
     where = directories(config_dir)
     words = understood(overrides, several, where)
     chosen: dict[str, str] = {}
@@ -59,15 +64,22 @@ def parse_overrides(
         asks_for_several = override.is_sweep_override() or key == "hydra.mode"
         if asks_for_several and not several:
             refuse_sweep(text, overrides)
-        if asks_for_several or key not in GROUPS:
+        if key not in GROUPS:
             continue
         value = override.value()
-        if not isinstance(value, str):
+        names = list(value.list) if isinstance(value, ChoiceSweep) else [value]
+        if override.is_delete() or isinstance(value, Glob):
+            continue
+        if not all(isinstance(name, str | QuotedString) for name in names):
             raise ConfigError(
-                f"{text}: {key} is one name, such as {key}={choices(key, where)[0]}; "
-                f"several are swept over: wganbench sweep {key}=A,B"
+                f"{told(text)}: {key} is chosen by a name, such as {key}={choices(key, where)[0]}, "
+                f"and several are swept over: wganbench sweep {key}=A,B"
             )
-        chosen[key] = value
+        long = next((name for name in map(str, names) if len(name) > LONGEST_CHOICE), None)
+        if long is not None:
+            raise ConfigError(unknown(key, long, choices(key, where)))
+        if not asks_for_several:
+            chosen[key] = str(value)
     # Hydra passes over a missing file of an optional entry; one that was asked for must exist.
     if "tuned" in chosen and chosen["tuned"] not in choices("tuned", where):
         raise ConfigError(unknown("tuned", chosen["tuned"], choices("tuned", where)))

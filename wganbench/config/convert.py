@@ -12,7 +12,7 @@ from typing import Any
 
 from wganbench.bounds import outside
 from wganbench.config.suggest import nearest_key
-from wganbench.errors import ConfigError, told
+from wganbench.errors import LONGEST_VALUE, ConfigError, shortened, told
 
 
 def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -31,8 +31,8 @@ def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> di
         values = {name: values[name] for name in values if name in fields} | {flat: rest}
     for name in values:
         if name not in fields:
-            key = prefix + name
-            raise ConfigError(f"unknown key {key}{nearest_key(key, [prefix + f for f in fields])}")
+            key = prefix + str(name)
+            raise ConfigError(unknown_key(key, [prefix + field for field in fields]))
     arguments: dict[str, Any] = {}
     for name, field in fields.items():
         key = prefix.rstrip(".") if name == flat else prefix + name
@@ -42,6 +42,11 @@ def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> di
         elif not has_default(field):
             raise ConfigError(f"{key} is missing")
     return arguments
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    near = nearest_key(key, known) or "; wganbench train --cfg job prints all there are"
+    return f"unknown key {shortened(key, LONGEST_VALUE)}{near}"
 
 
 def has_default(field: dataclasses.Field[Any]) -> bool:

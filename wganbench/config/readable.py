@@ -24,12 +24,47 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
             return ConfigError(unknown(group, name, list(cause.options or [])))
     if isinstance(error, OSError) and error.filename:
         return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
+    told = of_a_reference(error)
+    if told:
+        return ConfigError(told)
     found = re.search(r"Could not \w+ '([^']+)'", str(error))
     if found and not re.search(r"multiple|already", str(error)):
         return ConfigError(unknown_key(found[1].partition("@")[0], arguments))
     key = getattr(error, "full_key", None)
     message = next((line for line in str(error).splitlines() if line.strip()), repr(error))
     return ConfigError(f"{key}: {message}" if key and str(key) not in message else message)
+
+
+def of_a_reference(error: BaseException) -> str | None:
+    """The line for a value such as ``${seed}`` that stands for what is not there."""
+    from omegaconf.errors import (
+        GrammarParseError,
+        InterpolationResolutionError,
+        MissingMandatoryValue,
+        UnsupportedInterpolationType,
+    )
+
+    causes = list(chain(error))
+    key = next((k for k in (getattr(c, "full_key", None) for c in causes) if k), None)
+    of_a_key = f"{key}: " if key and not str(key).startswith("hydra") else ""
+    for cause in causes:
+        if isinstance(cause, MissingMandatoryValue) or "Missing mandatory value" in str(cause):
+            found = re.search(r"value: (\S+)", str(cause))
+            missing = f"{found[1]}: " if found else of_a_key
+            return f"{missing}'???' stands for a value that must be given"
+        if isinstance(cause, GrammarParseError):
+            return (
+                f"{of_a_key}'${{' begins a reference to another key, such as ${{seed}}, "
+                "and has no end"
+            )
+        variable = re.search(r"Environment variable '([^']*)'", str(cause))
+        if variable:
+            return f"{of_a_key}there is no environment variable {variable[1]!r}"
+        if isinstance(cause, InterpolationResolutionError | UnsupportedInterpolationType):
+            key_of = re.search(r"'([^']*)'", str(cause).partition("nterpolation")[2])
+            name = f"${{{key_of[1]}}}" if key_of else "a reference in ${...}"
+            return f"{of_a_key}{name} stands for another key's value, and there is none"
+    return None
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

@@ -11,12 +11,15 @@ from typing import Any
 from wganbench.config.identity import identity, run_folder
 from wganbench.config.schema import RunConfig, from_dict
 from wganbench.data.contents import contents_digest
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, told
 from wganbench.files import UnusableFile, inside
 from wganbench.records.folder import RunFolder, wait_while_ending
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 """Hydra writes them into a run's folder, through whatever link stands there."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on all the file systems of today."""
 
 
 def check_folder(
@@ -114,6 +117,12 @@ def with_data(config: RunConfig, folder: Path) -> RunConfig:
 
 def check_writable(folder: Path) -> None:
     """Raise ConfigError unless the folder can be made, or written when it exists."""
+    for part in folder.parts:
+        if len(os.fsencode(part)) > LONGEST_NAME:
+            raise ConfigError(
+                f"the name of a folder is too long, over {LONGEST_NAME} bytes: {told(part)}; "
+                "set name or output_dir"
+            )
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise ConfigError(f"cannot write to {folder}: {existing} is not a folder; set output_dir")

@@ -12,7 +12,7 @@ from wganbench import bounds
 from wganbench.config.convert import check_range, convert_fields
 from wganbench.config.schema import RunConfig, TrainConfig
 from wganbench.data import DATASETS
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, told
 from wganbench.records.tags import tag_for
 from wganbench.registry import UnknownName
 
@@ -105,8 +105,13 @@ def check_names(config: RunConfig) -> None:
         ("loss.name", config.loss.name),
     ):
         if not re.fullmatch(r"[\w+=,@-][\w+=,@. -]*", name):
-            raise ConfigError(f"{key} names a folder: letters, digits and _-+=,@.; got {name!r}")
+            raise ConfigError(
+                f"{key} names a folder: letters, digits, spaces and _-+=,@. without a space or a "
+                f"dot at the beginning; got {told(name)}"
+            )
     if not config.output_dir.strip():
         raise ConfigError("output_dir is empty; the current folder is output_dir=.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
-        raise ConfigError(f"device is auto, cpu, cuda or cuda:1 and so on; got {config.device!r}")
+        raise ConfigError(
+            f"device is auto, cpu, cuda or cuda:1 and so on; got {told(config.device)}"
+        )

@@ -6,13 +6,13 @@ that the schema says what the key is, and files are found under the names that t
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.convert import MOST_DIGITS
 from wganbench.config.keys import GROUPS, all_keys, choices
 from wganbench.config.suggest import alias, nearest
 from wganbench.config.synonyms import canonical
@@ -24,8 +24,8 @@ PLACES = ("data.path", "data.root", "output_dir", "name")
 TEXTS = (*PLACES, "evaluate.features", "device", "sweep.objective")
 """Keys whose value is text however it is written: ``name=1e5`` is no number."""
 
-MOST_CHARACTERS = 100_000
-"""Of one word; some thousand centres of modes."""
+MOST_CHARACTERS, LONGEST_NAME, DEEPEST = 20_000, 4096, 20
+"""Of one word (a thousand centres of modes), of a name in it (a path), of lists in lists."""
 
 WITHOUT = {"experiment": "null", "tuned": "none"}
 """Groups that may be left out, and how that is written in conf/."""
@@ -65,10 +65,13 @@ def check_word(text: str) -> None:
         raise ConfigError(
             f"{told(text)} has {len(text)} characters; {MOST_CHARACTERS} are the most of a word"
         )
+    if any(len(name) > LONGEST_NAME for name in re.split(r"[\[\](){},=]", text)):
+        raise ConfigError(f"{told(text)}: no value is longer than {LONGEST_NAME} characters")
+    steps = ((mark in "[({") - (mark in "])}") for mark in text)
+    if max(itertools.accumulate(steps), default=0) > DEEPEST:
+        raise ConfigError(f"{told(text)} is nested too deeply")
     if "\0" in text:
         raise ConfigError(f"{told(text)} holds a NUL character")
-    if re.search(rf"[0-9_]{{{MOST_DIGITS + 1},}}", text):
-        raise ConfigError(f"{told(text)}: a number of more than {MOST_DIGITS} digits")
 
 
 def removed(text: str, where: Sequence[Path]) -> str:

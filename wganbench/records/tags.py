@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from wganbench.errors import told
 from wganbench.records.tag import CADENCES, DIRECTIONS, Tag
 from wganbench.records.tags_critic import CRITIC
 from wganbench.records.tags_quality import DIVERGENCE, FIDELITY, MODES, WASSERSTEIN
@@ -62,9 +63,12 @@ def tag_for(name: str) -> Tag:
     for row in filter(is_pattern, TAGS):
         if re.fullmatch(tag_regex(row), name):
             return TAGS[row]
-    near = difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
+    group = [tag for tag in TAGS if tag.startswith(f"{name}/")]
+    judged = [tag for tag in group if TAGS[tag].direction in ("up", "down")]
+    first = f"{name}/exact" if f"{name}/exact" in group else next(iter(judged), None)
+    near = [first] if first else difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise UnknownName(f"unknown tag {name!r}{hint} (`wganbench list metrics` shows all)")
+    raise UnknownName(f"unknown tag {told(name)}{hint} (`wganbench list metrics` shows all)")
 
 
 def column_order(tags: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, shortened
 from wganbench.reports.records import CONTENTS, RunRecord, Value, count_modes
 
 FIRST = ("data.name", "loss.name")
@@ -107,10 +107,16 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
     known = sorted({key for run in runs for key in run.settings})
     by = [f"{key}.name" if f"{key}.name" in known else key for key in by]
     for key in by:
+        if key == "seed":
+            raise ConfigError(
+                "--by seed: runs are grouped over seeds, which tell them apart inside a group; "
+                "give a setting, such as --by loss.gp_lambda"
+            )
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
             raise ConfigError(
-                f"--by {key}: no run has it" + (f"; did you mean {near[0]}?" if near else "")
+                f"--by {shortened(key, 80)}: no run has it"
+                + (f"; did you mean {near[0]}?" if near else "")
             )
     runs = with_one_path(runs)
     check_data(runs, by)
