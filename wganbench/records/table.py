@@ -122,10 +122,11 @@ def _row(line: str, width: int) -> list[Cell] | None:
     if len(cells) != width - 1:
         return None
     try:
-        row = [int(step), *(float(cell) if cell else None for cell in cells)]
+        at = int(step)
+        row: list[Cell] = [at, *(float(cell) if cell else None for cell in cells)]
     except ValueError:
         return None
-    return row if 0 <= row[0] <= LARGEST_STEP else None
+    return row if 0 <= at <= LARGEST_STEP else None
 
 
 def _cell(value: SupportsFloat) -> str:

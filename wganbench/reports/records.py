@@ -19,7 +19,7 @@ import numpy as np
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
 from wganbench.errors import ConfigError, printable
-from wganbench.records.folder import RunFolder, stored_run
+from wganbench.records.folder import RunFolder, StoredRun, stored_run
 from wganbench.records.table import Table, read_table, series
 from wganbench.training.recorder import FINISHED
 
