@@ -25,6 +25,21 @@ def check_options(config: RunConfig) -> RunConfig:
     batch norm in a penalised critic, a protocol in another dimension than its own,
     features that cannot be imported, a metric of a user's own without its tag's row.
     """
+    from wganbench.losses import RECIPES
+
+    typed = typed_rows(config)
+    check_batch_norm(typed, RECIPES[typed.loss.name])
+    check_data(typed)
+    check_features(typed)
+    return typed
+
+
+def typed_rows(config: RunConfig) -> RunConfig:
+    """``config`` with its options in the types and ranges of the rows they belong to.
+
+    Builds nothing and reads no data: good for a stored configuration too, which a stranger may
+    have written. Raises ConfigError.
+    """
     from wganbench.data import DATASETS
     from wganbench.losses import RECIPES
     from wganbench.metrics import check_tags
@@ -35,7 +50,7 @@ def check_options(config: RunConfig) -> RunConfig:
     data = row(DATASETS, config.data.kind, "data.kind")
     network = row(NETWORKS, config.network.kind, "network.kind")
     check_coefficients(config, recipe.coefficients, {name: RECIPES[name] for name in RECIPES})
-    typed = dataclasses.replace(
+    return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, options=data_options(config.data, data.options)),
         network=dataclasses.replace(
@@ -43,10 +58,6 @@ def check_options(config: RunConfig) -> RunConfig:
             options=typed_options(network.options, config.network.options, "network."),
         ),
     )
-    check_batch_norm(typed, recipe)
-    check_data(typed)
-    check_features(typed)
-    return typed
 
 
 def row(registry: Registry[Any], name: str, key: str) -> Any:

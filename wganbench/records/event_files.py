@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import (  # type: ignore[import-untyped, unused-ignore]
+    DecodeError,
+)
 from tensorboard.backend.event_processing import (  # type: ignore[import-untyped, unused-ignore]
     event_file_loader,
 )

@@ -110,8 +110,9 @@ def _is(expected: str, value: Any) -> bool:
         case "text by name":
             return _is_short(value, dict) and all(map(_is_text, value.values()))
         case "number by name":
-            numbers = isinstance(value, dict) and [v for v in value.values() if v is not None]
-            return _is_short(value, dict) and all(map(_is_number, numbers or []))
+            return _is_short(value, dict) and all(
+                number is None or _is_number(number) for number in value.values()
+            )
     return _is_short(value, dict)
 
 

@@ -24,7 +24,7 @@ LARGEST = 200_000
 """Bytes of YAML that are read, for some seconds at most; Hydra's files have a few thousand."""
 
 
-class WithoutAliases(yaml.SafeLoader):  # type: ignore[misc]
+class WithoutAliases(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
     """Plain data only, each written out: merged aliases of aliases would have no end."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:

@@ -136,9 +136,9 @@ def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
     if found != FORMAT:
         raise CheckpointError(f"{path} has format {found!r}; this version reads {FORMAT}")
     check_streams(path, content)
-    step, seconds, tensors, sha256 = (
-        content.get(key) for key in ("step", "seconds", "tensors", "sha256")
-    )
+    step: Any = content.get("step")
+    seconds: Any = content.get("seconds")
+    tensors, sha256 = content.get("tensors"), content.get("sha256")
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
         raise CheckpointError(f"{path}: step is a number of steps from 0 on; got {step!r}")
     if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
+from wganbench.config.options import typed_rows
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
@@ -57,6 +58,8 @@ class Stack:
         places: Places | None = None,
         target: Target | None = None,
     ) -> None:
+        for config in configs:
+            typed_rows(config)
         config = configs[0]
         if any(static_settings(other) != static_settings(config) for other in configs):
             raise ValueError("runs of one stack share every setting but seed, rates, coefficients")
