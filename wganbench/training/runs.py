@@ -47,7 +47,7 @@ def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunO
 
     Raises ConfigError for a folder that holds another run, is in use, or cannot be used.
     """
-    return train_runs([config], [folder], view)[0]
+    return train_runs([config], [folder], view, announce=True)[0]
 
 
 def resume_run(path: Path, view: View | None = None) -> RunOutcome:
@@ -81,10 +81,12 @@ def train_runs(
     folders: list[Path],
     view: View | None = None,
     device: str | None = None,
+    announce: bool = False,
 ) -> list[RunOutcome]:
     """Train runs of equal static settings and equal step as one stack.
 
-    ``device`` is where, by default what the configuration says. Finished runs are
+    ``device`` is where, by default what the configuration says. With ``announce`` the view is
+    told how the data were read, which a sweep tells once for all its stacks. Finished runs are
     reported as they are. Raises ConfigError as `train_run`.
     """
     held = [RunFolder(folder) for folder in folders]
@@ -104,7 +106,8 @@ def train_runs(
         if left:
             check_installed(configs[left[0]])
             place = pick_device(device or configs[0].device)
-            trained = _train([configs[i] for i in left], [held[i] for i in left], view, place)
+            chosen = [configs[i] for i in left], [held[i] for i in left]
+            trained = _train(*chosen, view, place, announce)
             finished |= dict(zip(left, trained, strict=True))
         return [finished[i] for i in range(len(held))]
     except (RunBusy, CheckpointError, OSError) as error:
@@ -152,6 +155,7 @@ def _train(
     folders: list[RunFolder],
     view: View | None,
     device: torch.device,
+    announce: bool,
 ) -> list[RunOutcome]:
     config = configs[0]
     prepare(config, device)
@@ -169,7 +173,7 @@ def _train(
         recorder.running(describe_device(device), stack.target)
     if view:
         view.start(config.train.steps, stack.steps_done)
-        for note in [*told(stack.target), *notes]:
+        for note in [*(told(stack.target) if announce else ()), *notes]:
             view.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
