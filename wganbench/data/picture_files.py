@@ -6,6 +6,7 @@ The one list for reading and for the digest. It needs neither torch nor Pillow.
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -92,19 +93,28 @@ def find_files(folder: Path) -> Found:
 
 def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Visible regular files and folders below a folder; True stands beside a folder."""
-    seen = set()
+    seen: set[tuple[int, int]] = set()
     for path, names, files in os.walk(folder, followlinks=True):
-        state = os.stat(path)
-        if (state.st_dev, state.st_ino) in seen:  # a link that leads round in a circle
+        state = state_of(path)
+        # A link may lead round in a circle.
+        if state is None or (state.st_dev, state.st_ino) in seen:
             names.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
         names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
         yield from ((Path(path, name), True) for name in names)
         for name in files:
-            file = Path(path, name)
-            if not name.startswith(".") and file.is_file():
-                yield file, False
+            state = None if name.startswith(".") else state_of(os.path.join(path, name))
+            if state is not None and stat.S_ISREG(state.st_mode):
+                yield Path(path, name), False
+
+
+def state_of(path: str) -> os.stat_result | None:
+    """What lies there, links followed; None for a link into nothing and what may not be seen."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def find_pictures(folder: Path) -> PictureFiles:

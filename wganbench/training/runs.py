@@ -102,7 +102,7 @@ def train_runs(
     ``device`` is where, by default what the configuration says; ``places`` are the runs' own
     in the stack. Finished runs are reported as they are. Raises ConfigError as `train_run`;
     but with ``several`` a run that is in use or cannot be used keeps nothing from the others:
-    its outcome is ``elsewhere`` or ``failed``.
+    its outcome is ``elsewhere`` or ``failed``, and how the data were read is the sweep's to tell.
     """
     taken = Taken()
     try:
@@ -121,7 +121,7 @@ def train_runs(
             check_installed(own[0])
             place = pick_device(device or configs[0].device)
             kept = places.of([run.number for run in taken.ready]) if places else None
-            trained = _train(own, taken.ready, view, place, kept)
+            trained = _train(own, taken.ready, view, place, kept, announce=not several)
             outcomes |= {run.number: o for run, o in zip(taken.ready, trained, strict=True)}
         return [outcomes[i] for i in range(len(folders))]
     except (RunBusy, OSError) as error:
@@ -173,6 +173,7 @@ def _train(
     view: View | None,
     device: torch.device,
     places: Places | None,
+    announce: bool,
 ) -> list[RunOutcome]:
     config, shown = configs[0], guarded(view or Unseen())
     check_allowed(config.evaluate.features)
@@ -193,7 +194,7 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    for note in [*told(stack.target), *notes]:
+    for note in [*(told(stack.target) if announce else ()), *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
