@@ -59,6 +59,7 @@ class Sampled:
     reals: torch.Tensor
     projections: int = 4
     clouds: bool = True
+    unit: float = 1.0
 
 
 SHIFT = torch.tensor([3.0, 4.0])

@@ -12,7 +12,8 @@ from training_configs import CPU, tiny
 from wganbench.training import checkpoint as checkpoints
 from wganbench.training.checkpoint import (
     Checkpoint,
-    OtherStreams,
+    CheckpointError,
+    DamagedCheckpoint,
     load_checkpoint,
     newest_checkpoint,
     previous,
@@ -71,12 +72,12 @@ def test_a_checkpoint_of_other_streams_is_refused_in_one_line(
     path = tmp_path / "checkpoint.pt"
     written(path, monkeypatch, STREAM_FORMAT + 1)
     for load in (load_checkpoint, newest_checkpoint):
-        with pytest.raises(OtherStreams) as refused:
+        with pytest.raises(CheckpointError) as refused:
             load(path)
         line = str(refused.value)
         assert "\n" not in line and len(line) < 480 + len(str(path))
         assert "random streams of format 2" in line and "--overwrite" in line
-        assert "damaged" not in line and "lost" not in line
+        assert not isinstance(refused.value, DamagedCheckpoint) and "lost" not in line
 
 
 def test_an_older_checkpoint_is_not_taken_in_its_place(
@@ -86,8 +87,19 @@ def test_an_older_checkpoint_is_not_taken_in_its_place(
     save_checkpoint(path, STATE)
     written(path, monkeypatch, STREAM_FORMAT + 1)
     assert load_checkpoint(previous(path)).step == 3
-    with pytest.raises(OtherStreams):
+    with pytest.raises(CheckpointError, match="random streams of format 2"):
         newest_checkpoint(path)
+
+
+@pytest.mark.parametrize("entry", ["format", "streams"])
+@pytest.mark.parametrize("value", [torch.ones(2), "1", None, [1]])
+def test_a_format_that_is_no_number_is_refused(tmp_path: Path, entry: str, value: object) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, STATE)
+    torch.save(torch.load(path, weights_only=True) | {entry: value}, path)
+    with pytest.raises(CheckpointError, match="format") as refused:
+        load_checkpoint(path)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_file_without_the_entry_is_of_format_1(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, told
 from wganbench.files import open_regular, replacing
 from wganbench.training.streams import STREAM_FORMAT
 
@@ -133,8 +133,8 @@ def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no checkpoint of a run: it says no format")
     found = content["format"]
-    if found != FORMAT:
-        raise CheckpointError(f"{path} has format {found!r}; this version reads {FORMAT}")
+    if type(found) is not int or found != FORMAT:
+        raise CheckpointError(f"{path} has format {told(found)}; this version reads {FORMAT}")
     check_streams(path, content)
     step: Any = content.get("step")
     seconds: Any = content.get("seconds")
@@ -156,9 +156,9 @@ def check_streams(path: Path, content: dict[str, Any]) -> None:
     Files without the entry are of format 1.
     """
     found = content.get("streams", 1)
-    if found != STREAM_FORMAT:
+    if type(found) is not int or found != STREAM_FORMAT:
         raise CheckpointError(
-            f"{path} has random streams of format {str(found)[:20]}, this version draws format "
+            f"{path} has random streams of format {told(found)}, this version draws format "
             f"{STREAM_FORMAT}: go on with the version that wrote it, or start afresh with "
             "--overwrite"
         )
