@@ -121,7 +121,8 @@ def correct_jobs(setting: Setting) -> list[Job]:
         Job("train", (device, "asis")), Job("train", ("cpu",)),
         Job("train", (device, "precision=bf16")), Job("deterministic"), Job("kill"), Job("digits"),
     ]  # fmt: skip
-    return jobs + ([] if setting.quick else bench_jobs(setting))
+    # Where the device is the CPU its run is there already.
+    return [*dict.fromkeys(jobs), *([] if setting.quick else bench_jobs(setting))]
 
 
 def timed_jobs(setting: Setting) -> list[Job]:
