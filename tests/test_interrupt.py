@@ -113,7 +113,7 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
 def test_where_nothing_is_to_be_saved_a_signal_ends_with_130(
     hangup: None, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wganbench.listing.print_listing", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr("wganbench.listing.print_listing", lambda *_: signal.raise_signal(number))
     assert main(["list"]) == 130
 
 
