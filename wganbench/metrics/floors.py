@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ SHIPPED = Path(__file__).with_name("floors.json")
 """Floors of the built-in data sets at the default sizes, written by scripts/floors.py."""
 
 
-def cached_floor(key: str, target: Sampled, n: int, pairs: int) -> Floor:
+def cached_floor(
+    key: str, target: Sampled, n: int, pairs: int, check: Callable[[], None] = lambda: None
+) -> Floor:
     """`transport_floor`, remembered in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
 
     key says everything the target depends on, such as its name and options; equal keys must
@@ -36,7 +39,7 @@ def cached_floor(key: str, target: Sampled, n: int, pairs: int) -> Floor:
         known = _parse_floor(entries.get(entry), n, pairs)
         if known is not None:
             return known
-    floor = transport_floor(target, n, pairs, FLOOR_SEED)
+    floor = transport_floor(target, n, pairs, FLOOR_SEED, check)
     _write_entry(entry, floor)
     return floor
 

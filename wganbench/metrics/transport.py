@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -143,7 +144,9 @@ def wasserstein_sliced(
     return float((widths @ np.abs(shadow_x - shadow_y)).mean())
 
 
-def transport_floor(target: Sampled, n: int, pairs: int, seed: int) -> Floor:
+def transport_floor(
+    target: Sampled, n: int, pairs: int, seed: int, check: Callable[[], None] = lambda: None
+) -> Floor:
     """What a perfect generator scores: W1 of held-out reals against independent samples.
 
         mean and sd over pairs of W1(target.held_out(n), target.sample(n))
@@ -153,16 +156,18 @@ def transport_floor(target: Sampled, n: int, pairs: int, seed: int) -> Floor:
     distributed as ``target.sample(n)``; so the floor is what it would score in exactly
     that measurement. It is above 0, mostly because a draw hits the modes unevenly.
 
-    All pairs come from one CPU generator with the given seed.
+    All pairs come from one CPU generator with the given seed. ``check`` is called before each
+    and may raise, to break it off.
     Raises ValueError for fewer than two pairs.
     """
     if pairs < 2:
         raise ValueError(f"a floor's standard deviation needs at least 2 pairs, got {pairs}")
     generator = torch.Generator().manual_seed(seed)
-    distances = [
-        wasserstein_exact(target.held_out(n, generator), target.sample(n, generator))
-        for _ in range(pairs)
-    ]
+    distances = []
+    for _ in range(pairs):
+        check()
+        real, other = target.held_out(n, generator), target.sample(n, generator)
+        distances.append(wasserstein_exact(real, other))
     return Floor(
         mean=float(np.mean(distances)), sd=float(np.std(distances, ddof=1)), pairs=pairs, n=n
     )

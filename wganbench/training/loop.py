@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,7 +13,7 @@ from wganbench.records.pictures import optional
 from wganbench.training.animation import save_frame
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.compilation import wants_compilation
-from wganbench.training.interrupt import StopRequest
+from wganbench.training.interrupt import Stopped, StopRequest
 from wganbench.training.measuring import Measurement, measure_stack
 from wganbench.training.pictures import progress_picture
 from wganbench.training.recorder import Recorder
@@ -67,7 +68,8 @@ def train_loop(
     compiling = wants_compilation(config) and stack.steps_done < config.train.steps
     if compiling and not stop.requested:
         phase("compiling (about 15 s, once)")
-        stack.compile()
+        with contextlib.suppress(Stopped):
+            stack.compile(stop.check)
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()

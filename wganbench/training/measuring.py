@@ -54,6 +54,7 @@ def measure_stack(
     With generator averaging on, the averaged weights' values stand under ``averaged/``.
     """
     measurements = []
+    stack_floor(stack, n, check)  # before it is asked for: it takes longest
     for run, points in enumerate(stack.probe(n, draw)):
         check()
         measurements.append(Measurement(measure(_evaluation(stack, run, points, final)), points))
@@ -94,13 +95,16 @@ def _mean(draws: list[dict[str, float]]) -> dict[str, float]:
     return {tag: sum(values) / len(values) for tag, values in found.items()}
 
 
-def stack_floor(stack: Stack, n: int) -> Floor | None:
-    """The distance a perfect generator would score, from the cache or computed once."""
+def stack_floor(stack: Stack, n: int, check: Callable[[], None] = unstopped) -> Floor | None:
+    """The distance a perfect generator would score, from the cache or computed once.
+
+    ``check`` is called between its parts and may raise, to break it off.
+    """
     if len(stack.target.shape) != 1:
         return None
     if n not in stack.floors:
         pairs = stack.config.evaluate.floor_pairs
-        stack.floors[n] = cached_floor(floor_key(stack.config), stack.target, n, pairs)
+        stack.floors[n] = cached_floor(floor_key(stack.config), stack.target, n, pairs, check)
     return stack.floors[n]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -206,21 +207,28 @@ class Stack:
         return list(scalars), table
 
     # Training.
-    def compile(self) -> None:
+    def compile(self, check: Callable[[], None] = lambda: None) -> None:
         """Have the programs compiled before they are needed, each once for all processes.
 
         On a CPU alone: that is where a sweep has a process a core. They are called on a copy
-        of the state, so training is left as it is, bit for bit.
+        of the state, so training is left as it is, bit for bit. ``check`` is called between
+        the programs and may raise, to break it off.
         """
         if self.device.type != "cpu" or not wants_compilation(self.config):
             return
         state, step = copy.deepcopy(self.state), self.steps_done
         batch = self._critic_batch(critic_steps_before(step, self.config))
         z = self._batch("latent_generator", step)
-        programs = {
-            "critic": lambda: self._critic_program(state, *batch),
-            "generator": lambda: self._generator_program(state, z),
-        }
+
+        def critic() -> None:
+            check()
+            self._critic_program(state, *batch)
+
+        def generator() -> None:
+            check()
+            self._generator_program(state, z)
+
+        programs = {"critic": critic, "generator": generator}
         key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
         with torch.no_grad():
             in_turns(programs, key, cache_folder())
