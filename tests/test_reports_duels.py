@@ -17,13 +17,13 @@ from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.duels import Duel
 from wganbench.reports.export import as_csv, as_dict
 from wganbench.reports.records import RunRecord, find_runs
-from wganbench.reports.statistics import (
+from wganbench.reports.significance import (
     enough_seeds,
     holm,
     improvement_p_value,
     least_p_value,
-    probability_of_improvement,
 )
+from wganbench.reports.statistics import probability_of_improvement
 from wganbench.reports.summary import summarise
 
 LAMBDAS = (0.1, 1.0, 10.0, 100.0)

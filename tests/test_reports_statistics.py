@@ -13,11 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from wganbench.reports.significance import holm, improvement_p_value
 from wganbench.reports.statistics import (
     Estimate,
-    holm,
     improvement_interval,
-    improvement_p_value,
     iqm,
     iqm_interval,
     mean_interval,

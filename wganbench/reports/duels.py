@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 
 from wganbench.records.tags import tag_for
 from wganbench.reports.rows import Row
-from wganbench.reports.statistics import (
-    Estimate,
+from wganbench.reports.significance import (
     enough_seeds,
     holm,
-    improvement_interval,
     improvement_p_value,
     least_p_value,
 )
+from wganbench.reports.statistics import Estimate, improvement_interval
 from wganbench.reports.wording import listed
 
 LEVEL = 0.05

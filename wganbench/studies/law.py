@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from wganbench.reports.statistics import holm, mean_interval
+from wganbench.reports.significance import holm
+from wganbench.reports.statistics import mean_interval
 from wganbench.studies.claim import (
     COUNTEREXAMPLES,
     NOT_REFUTED,
