@@ -80,7 +80,7 @@ def test_every_number_of_the_schema_has_both_bounds() -> None:
         ("data.modes", 10_000),
         ("data.radius", 1e18),
         ("data.sigma", 1e18),
-        ("data.train_points", 10**9),
+        ("data.train_points", 10**8),
         ("loss.gp_lambda", 1e30),
     ],
 )

@@ -38,7 +38,7 @@ RATE = 1e30
 """Learning rates, which are float32. That a rate is too large is a result: the run diverges."""
 
 MODES, DIMENSIONS, PIXELS = 10_000, 100_000, 4096
-TRAINING_POINTS = 10**9
+TRAINING_POINTS = 10**8
 
 SMALLEST, LARGEST = 1e-18, 1e18
 """Numbers of the data's geometry: float32 holds their squares too."""

@@ -21,6 +21,9 @@ EXACT_POINTS = 5000
 """Points of an exact plan at most. At 5 000 it takes 1.2 GB and 4 s, at 10 000 4.2 GB and 20 s, and
 a floor takes that for each of its pairs."""
 
+AT_ONCE = 4096
+"""Points whose distances to all modes are held at once."""
+
 SHADOW_VALUES = 2 * 10**7
 """Points times lines of a sliced distance that are held at once."""
 
@@ -94,7 +97,8 @@ def evenly(
     if modes is None:
         return points[:count]
     at = modes.to(points.device)
-    nearest = torch.cat([torch.cdist(part, at).argmin(dim=1) for part in points.split(4096)])
+    parts = [points[i : i + AT_ONCE] for i in range(0, n, AT_ONCE)]
+    nearest = torch.cat([torch.cdist(part, at).argmin(dim=1) for part in parts])
     chosen = torch.arange(count, device=points.device) * n // count
     return points[torch.sort(nearest, stable=True).indices[chosen]]
 
