@@ -35,10 +35,10 @@ RUNS = 10**6
 
 SEEDS = 2**63 - 1
 RATE = 1e30
-"""Learning rates; the Adam step of one is as long as the rate."""
+"""Learning rates, which are float32. That a rate is too large is a result: the run diverges."""
 
 MODES, DIMENSIONS, PIXELS = 10_000, 100_000, 4096
-TRAINING_POINTS = 10**9
+TRAINING_POINTS = 10**8
 
 SMALLEST, LARGEST = 1e-18, 1e18
 """Numbers of the data's geometry: float32 holds their squares too."""

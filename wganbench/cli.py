@@ -252,9 +252,14 @@ def evaluate(
     from wganbench.metrics import allow_features
     from wganbench.training.inspect import evaluate_run
     from wganbench.training.runs import stored_config
+    from wganbench.training.verdict import on_fewer_points
 
     allow_features(*(features or []))
-    print_metrics(evaluate_run(run, n or stored_config(run).evaluate.final_n))
+    count = n or stored_config(run).evaluate.final_n
+    values = evaluate_run(run, count)
+    print_metrics(values)
+    for line in on_fewer_points(values, count):
+        print(line)
 
 
 @app.command()

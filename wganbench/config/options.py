@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.convert import convert_fields
+from wganbench.config.memory import check_memory, check_training_set
 from wganbench.config.schema import DataConfig, RunConfig
 from wganbench.config.suggest import nearest_key
 from wganbench.data.options import ADDED_LATER
@@ -123,9 +124,11 @@ def check_data(config: RunConfig) -> None:
     from wganbench.networks import build_pair
 
     network = config.network
+    check_training_set(config)
     with as_config_error():
         target = build(config.data.kind, config.data.options)
-        build_pair(network.kind, network.options, target.shape, config.precision)
+        pair = build_pair(network.kind, network.options, target.shape, config.precision)
+    check_memory(config, target.shape, pair)
     points = getattr(target, "points", None)
     batch = config.train.batch_size
     if points is not None and batch > len(points):

@@ -22,6 +22,7 @@ from wganbench.metrics.modes import ModeCoverage, check_protocol, gaussian_chanc
 from wganbench.metrics.nearest import nearest_training_distance, nearest_training_pictures
 from wganbench.metrics.reference import PictureReference, picture_reference
 from wganbench.metrics.transport import (
+    EXACT_POINTS,
     Floor,
     transport_floor,
     transport_partners,
@@ -30,6 +31,7 @@ from wganbench.metrics.transport import (
 )
 
 __all__ = [
+    "EXACT_POINTS",
     "METRICS",
     "ClassCoverage",
     "Evaluation",

@@ -17,7 +17,7 @@ NEIGHBOURS = 5
 """k of precision, recall, density and coverage, as in arXiv:2002.09797."""
 
 NEIGHBOUR_POINTS = 5000
-"""Pictures whose neighbours are looked for at most: the cost grows with their square."""
+"""Points whose neighbours are looked for at most: the cost grows with their square."""
 
 
 def _has_modes(evaluation: Evaluation) -> bool:
@@ -120,10 +120,10 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
 def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     """`precision_recall_density_coverage` of the fakes against the reals.
 
-    Of pictures their features, of 5 000 at most. Of both sides as many as there are held-out
-    points: one that is drawn twice would be its own neighbour.
+    Of pictures their features. Of both sides as many as there are held-out points, 5 000 at
+    most: one that is drawn twice would be its own neighbour.
     """
-    reals, fakes = evaluation.reals, evaluation.fakes
+    reals, fakes = evaluation.reals[:NEIGHBOUR_POINTS], evaluation.fakes[:NEIGHBOUR_POINTS]
     if evaluation.pictures is not None:
         m = min(evaluation.pictures.distinct(len(fakes)), NEIGHBOUR_POINTS)
         reals, fakes = evaluation.real_features, evaluation.fake_features

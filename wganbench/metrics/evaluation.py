@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wganbench.errors import ConfigError
 from wganbench.metrics.reference import PictureReference
-from wganbench.metrics.transport import Floor, Transport, exact_transport
+from wganbench.metrics.transport import EXACT_POINTS, Floor, Transport, evenly, exact_transport
 from wganbench.records.tags import TAGS, Tag, is_pattern
 from wganbench.registry import Registry
 
@@ -32,11 +32,14 @@ class Evaluation:
     weights_at_clip: share of the critic's weights at the clip value; None without clipping.
     protocol: how high-quality samples are told, see `wganbench.metrics.mode_coverage`.
     projections: lines of the sliced distance.
-    floor: what a perfect generator scores at this n; None when it is not known.
+    floor: what a perfect generator scores at ``exact_n``; None when it is not known.
     pictures: what pictures are measured against; None for other points.
     final: whether what is costly is measured too.
     unit: length of the points' unit in that of the data, where these were scaled; distances
     are told in the latter.
+
+    Of more than `EXACT_POINTS` points the first fakes and as many reals, drawn evenly, are
+    what transport sees: ``exact_n`` of each.
 
     Raises ValueError when the tensors do not all hold n rows or the floor is for another n.
     """
@@ -65,8 +68,15 @@ class Evaluation:
         rows = {name: len(part) for name, part in vars(self).items() if isinstance(part, Tensor)}
         if n == 0 or set(rows.values()) != {n}:
             raise ValueError(f"an evaluation needs the same number of rows in all, got {rows}")
-        if self.floor is not None and self.floor.n != n:
-            raise ValueError(f"the floor is for n = {self.floor.n}, the evaluation has n = {n}")
+        if self.floor is not None and self.floor.n != self.exact_n:
+            raise ValueError(
+                f"the floor is for n = {self.floor.n}, the evaluation has n = {self.exact_n}"
+            )
+
+    @property
+    def exact_n(self) -> int:
+        """How many points the exact plan is solved on."""
+        return min(len(self.fakes), EXACT_POINTS)
 
     @cached_property
     def clouds(self) -> bool:
@@ -102,8 +112,9 @@ class Evaluation:
 
     @cached_property
     def transport(self) -> Transport:
-        """The exact plan from the fakes to the reals, solved once for all who read it."""
-        return exact_transport(self.fakes, self.reals)
+        """The exact plan from the first ``exact_n`` fakes to as many reals, solved once."""
+        reals = evenly(self.reals, self.exact_n, getattr(self.target, "modes", None))
+        return exact_transport(self.fakes[: self.exact_n], reals)
 
 
 Compute = Callable[[Evaluation], dict[str, float]]

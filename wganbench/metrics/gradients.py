@@ -83,8 +83,9 @@ def measure_direction(evaluation: Evaluation) -> dict[str, float]:
     1: every fake is pushed to where transport sends it. A vector of length zero has no
     direction and is left out; without any direction the tag is absent.
     """
-    push = -evaluation.fake_gradients.double()
-    way = torch.from_numpy(evaluation.transport.partners) - evaluation.fakes.double()
+    n = evaluation.exact_n
+    push = -evaluation.fake_gradients[:n].double()
+    way = torch.from_numpy(evaluation.transport.partners) - evaluation.fakes[:n].double()
     lengths = torch.linalg.vector_norm(push, dim=1) * torch.linalg.vector_norm(way, dim=1)
     directed = lengths != 0
     if not directed.any():

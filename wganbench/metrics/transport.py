@@ -18,6 +18,16 @@ from wganbench.metrics.points import as_finite_points
 SOLVER_ITERATIONS = 10**7
 """Pivots the network simplex may take; POT's own bound stops early on collapsed clouds."""
 
+EXACT_POINTS = 5000
+"""Points of an exact plan at most. At 5 000 it takes 1.2 GB and 4 s, at 10 000 4.2 GB and 20 s, and
+a floor takes that for each of its pairs."""
+
+AT_ONCE = 4096
+"""Points whose distances to all modes are held at once."""
+
+SHADOW_VALUES = 2 * 10**7
+"""Points times lines of a sliced distance that are held at once."""
+
 
 @runtime_checkable
 class Sampled(Protocol):
@@ -73,6 +83,25 @@ def exact_transport(
     else:
         partners = (plan @ to_points) / plan.sum(axis=1, keepdims=True)
     return Transport(distance=cost, partners=partners)
+
+
+def evenly(
+    points: Float[Tensor, "n d"], count: int, modes: Float[Tensor, "K d"] | None
+) -> Float[Tensor, "count d"]:
+    """``count`` of the points: of a mixture's as many of each mode as is its share of all.
+
+    Held-out points of a mixture stand in exact proportions; so do these, to one of each.
+    """
+    n = len(points)
+    if count >= n:
+        return points
+    if modes is None:
+        return points[:count]
+    at = modes.to(points.device)
+    parts = [points[i : i + AT_ONCE] for i in range(0, n, AT_ONCE)]
+    nearest = torch.cat([torch.cdist(part, at).argmin(dim=1) for part in parts])
+    chosen = torch.arange(count, device=points.device) * n // count
+    return points[torch.sort(nearest, stable=True).indices[chosen]]
 
 
 def _solve(costs: Float64[np.ndarray, "n m"]) -> tuple[Float64[np.ndarray, "n m"], float]:
@@ -139,9 +168,14 @@ def wasserstein_sliced(
     # all levels are whole numbers.
     levels = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
     widths = np.diff(levels, prepend=0) / (n * m)
-    shadow_x = np.sort(from_points @ directions, axis=0)[(levels - 1) // m]
-    shadow_y = np.sort(to_points @ directions, axis=0)[(levels - 1) // n]
-    return float((widths @ np.abs(shadow_x - shadow_y)).mean())
+    at_once = max(1, SHADOW_VALUES // len(levels))
+    distances = []
+    for i in range(0, projections, at_once):
+        lines_now = directions[:, i : i + at_once]
+        shadow_x = np.sort(from_points @ lines_now, axis=0)[(levels - 1) // m]
+        shadow_y = np.sort(to_points @ lines_now, axis=0)[(levels - 1) // n]
+        distances.append(widths @ np.abs(shadow_x - shadow_y))
+    return float(np.concatenate(distances).mean())
 
 
 def transport_floor(

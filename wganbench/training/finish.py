@@ -23,7 +23,7 @@ from wganbench.training.outcome import RunOutcome
 from wganbench.training.pictures import final_picture
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
-from wganbench.training.verdict import verdict
+from wganbench.training.verdict import on_fewer_points, verdict
 from wganbench.training.verdict_pictures import seen
 
 
@@ -51,6 +51,7 @@ def finish_run(
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.pictures)
         sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
+        sentences += on_fewer_points(metrics, config.evaluate.final_n)
         _save_samples(folder, measured, stack.target)
         if config.log.figure:
             _draw(stack, run, recorder, measured.points, table)

@@ -16,6 +16,7 @@ from wganbench.data.contents import contents_digest
 from wganbench.data.options import ADDED_LATER
 from wganbench.data.units import unit_of
 from wganbench.metrics import (
+    EXACT_POINTS,
     Evaluation,
     Floor,
     Judge,
@@ -102,6 +103,7 @@ def stack_floor(stack: Stack, n: int, check: Callable[[], None] = unstopped) -> 
     """
     if len(stack.target.shape) != 1:
         return None
+    n = min(n, EXACT_POINTS)
     if n not in stack.floors:
         pairs = stack.config.evaluate.floor_pairs
         stack.floors[n] = cached_floor(floor_key(stack.config), stack.target, n, pairs, check)

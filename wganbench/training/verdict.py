@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from wganbench.losses.recipes import Recipe
+from wganbench.metrics import EXACT_POINTS
 from wganbench.records.table import Cell, series
 from wganbench.training.verdict_pictures import Seen, picture_lines
 
@@ -53,6 +54,16 @@ def verdict(
         _slope(metrics, recipe),
     ]
     return [line for line in lines if line]
+
+
+def on_fewer_points(metrics: Mapping[str, float], n: int) -> list[str]:
+    """The sentence on exact W1 where it was not measured on all ``n`` points."""
+    if n <= EXACT_POINTS or "wasserstein/exact" not in metrics:
+        return []
+    return [
+        f"Exact W1, its floor and the direction are those of {EXACT_POINTS} of the {n} points, "
+        "drawn evenly."
+    ]
 
 
 def _coverage(metrics: Mapping[str, float], modes: int) -> str:

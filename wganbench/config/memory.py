@@ -1,0 +1,169 @@
+"""What a run takes of memory at the least, by arithmetic, before anything is allocated.
+
+It is a lower bound: what does not fit by it cannot fit. What fits by it may still run out of
+memory, which is told where it happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wganbench.networks import Pair
+
+FLOAT = 4
+BLOCK_STEPS = 64
+"""Steps whose batches are drawn at once: training/streams.py."""
+
+EXACT_BYTES = 16
+"""Of a pair of points in an exact plan: its cost and its mass, in float64."""
+
+MOMENTS = {"adam": 2, "rmsprop": 1, "sgd": 0}
+CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+FREE = ("MemAvailable:", "SwapFree:")
+GB = 10**9
+
+
+def machine_bytes() -> int:
+    """Memory that this process can have at the most: what is free, or less where it is limited."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = [int(line.split()[1]) for line in lines if line.startswith(FREE)]
+        limits += [1024 * sum(free)] if free else []
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        limits.append(soft)
+    for name in CGROUPS:
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path(name).read_text()))
+    return min(limits)
+
+
+def check_training_set(config: RunConfig) -> None:
+    """Raise ConfigError for a training set of made points that memory cannot hold.
+
+    Sets that are read from files hold what is there.
+    """
+    from wganbench.data import build
+
+    options = config.data.options
+    points = options.get("train_points")
+    if not points or {"path", "root", "held_out_share"} & options.keys():
+        return
+    try:
+        shape = build(config.data.kind, {**options, "train_points": None}).shape
+    except (ValueError, TypeError):
+        return  # what is wrong with it is told where it is built
+    # Of each the mode it belongs to, that mode's centre, the noise, and the sum of the two.
+    one, room = 8 + 3 * FLOAT * math.prod(shape), machine_bytes()
+    if points * one > room:
+        refuse(points * one, room, "data.train_points", points, room // (2 * one))
+
+
+def check_memory(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> None:
+    """Raise ConfigError, which names the key with the largest share, for what cannot fit."""
+    room, needed = machine_bytes(), bytes_needed(config, shape, pair)
+    if needed <= room:
+        return
+    left = {
+        (key, value): fewer
+        for key, value in sizes(config)
+        if (fewer := halved(config, key, value, shape)) is not None
+    }
+    (key, value), _ = min(left.items(), key=lambda item: item[1])
+    fitting = value
+    while fitting > 1:
+        fitting //= 2
+        least = halved(config, key, 2 * fitting, shape)
+        if least is None or least <= room:
+            break
+    refuse(needed, room, key, value, fitting)
+
+
+def refuse(needed: int, room: int, key: str, value: int, fitting: int) -> None:
+    raise ConfigError(
+        f"this takes at least {needed / GB:.3g} GB of memory and {room / GB:.3g} are free: most of "
+        f"it for {key}={value}; {key}={max(1, fitting)} may fit"
+    )
+
+
+def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
+    """Weights, gradients and moments; and the larger of a critic step and an evaluation."""
+    from wganbench.metrics import EXACT_POINTS
+
+    train, evaluate = config.train, config.evaluate
+    point, latent = math.prod(shape), math.prod(pair.latent.shape)
+    weights = sum(p.numel() for net in (pair.critic, pair.generator) for p in net.parameters())
+    state = weights * (2 + MOMENTS.get(train.optimizer, 0))
+    seen = activations(pair.critic, shape)
+    step = train.batch_size * (BLOCK_STEPS * (point + 2 * latent + 1) + 2 * seen)
+    n = max(evaluate.n if evaluate.every_n_steps else 0, evaluate.final_n)
+    probe = n * (3 * point + latent)
+    exact = 0 if len(shape) != 1 else EXACT_BYTES * min(n, EXACT_POINTS) ** 2
+    return FLOAT * state + max(FLOAT * step, FLOAT * probe + exact)
+
+
+def activations(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Numbers that the layers of a critic give for one point; 0 where that cannot be told."""
+    import torch
+
+    count = 0
+
+    def note(_module: Any, _inputs: Any, output: Any) -> None:
+        nonlocal count
+        count += output.numel() if isinstance(output, torch.Tensor) else 0
+
+    layers = [layer for layer in network.modules() if next(layer.children(), None) is None]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        with torch.no_grad(), contextlib.suppress(Exception):
+            network(torch.empty(2, *shape, device="meta"))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return count // 2
+
+
+def sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
+    """The keys that memory grows with, and their values."""
+    yield "train.batch_size", config.train.batch_size
+    yield "evaluate.n", config.evaluate.n
+    yield "evaluate.final_n", config.evaluate.final_n
+    for group, part in (("network", config.network), ("data", config.data)):
+        for name, value in part.options.items():
+            if isinstance(value, int) and not isinstance(value, bool) and name != "train_seed":
+                yield f"{group}.{name}", value
+
+
+def halved(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) -> int | None:
+    """What would be needed with half of a value; None where that cannot be built."""
+    from wganbench.networks import build_pair
+
+    group, name = key.split(".")
+    part, half = getattr(config, group), max(1, value // 2)
+    if hasattr(part, "options"):
+        changed = dataclasses.replace(part, options={**part.options, name: half})
+    else:
+        changed = dataclasses.replace(part, **{name: half})
+    other = dataclasses.replace(config, **{group: changed})
+    if key == "data.dimension":
+        shape = (half,)
+    try:
+        network = other.network
+        pair = build_pair(network.kind, network.options, shape, config.precision)
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    return bytes_needed(other, shape, pair)
