@@ -87,7 +87,8 @@ def on_points(folder: Path, path: str, digest: str | None, seed: int, exact: flo
     stored = RunFolder(run).read()["config"]
     stored["data"] = {"name": "points", "kind": "points", "path": path, "held_out_share": 0.2,
                       "train_points": None, "train_seed": 0}  # fmt: skip
-    RunFolder(run).write_status(config=stored, data_sha256=digest)
+    with RunFolder(run).lock() as held:
+        held.write_status(config=stored, data_sha256=digest)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +352,7 @@ def test_the_command_prints_and_writes(
         (["ring8", "--metric", "modes/coverd"], "did you mean 'modes/covered'"),
         (["ring8", "--by", "loss.gp_lamda"], "did you mean loss.gp_lambda"),
         (["ring8", "--at", "steps=3"], "generator_steps"),
-        (["running"], "none of these 1 runs has finished"),
+        (["running"], "no run of 1 has finished"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(

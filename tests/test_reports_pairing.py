@@ -26,8 +26,14 @@ def test_groups_of_equal_seeds_are_paired(tmp_path: Path) -> None:
     assert duel_is_paired(tmp_path, range(6), range(6))
 
 
-@pytest.mark.parametrize("theirs", [range(10, 16), range(1, 7), [0, 1, 2, 3, 4, 6]])
-def test_groups_of_other_seeds_are_not_however_many_there_are(
-    tmp_path: Path, theirs: Sequence[int]
+def test_groups_without_a_common_seed_are_not_however_many_there_are(tmp_path: Path) -> None:
+    assert not duel_is_paired(tmp_path, range(6), range(10, 16))
+
+
+@pytest.mark.parametrize(("theirs", "common"), [(range(1, 7), 5), ([0, 1, 2, 3, 4, 6], 5)])
+def test_pairs_are_made_of_common_seeds_alone(
+    tmp_path: Path, theirs: Sequence[int], common: int
 ) -> None:
-    assert not duel_is_paired(tmp_path, range(6), theirs)
+    assert duel_is_paired(tmp_path, range(6), theirs)
+    (duel,) = compare(find_runs([tmp_path]), metrics=["modes/covered"]).duels
+    assert duel.met == common

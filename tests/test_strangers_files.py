@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import struct
+import subprocess
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,6 +26,7 @@ from wganbench.config import ConfigError, to_dict
 from wganbench.config.jobs import Job
 from wganbench.config.stored import stored_values
 from wganbench.files import UnusableFile
+from wganbench.leftovers import machine
 from wganbench.records.event_files import PREFIX, cut_events
 from wganbench.records.folder import RunFolder
 from wganbench.records.frames import find_frames, frame_name, read_frame
@@ -101,7 +103,9 @@ def test_a_run_s_files_are_not_links(tmp_path: Path, victim: Path, name: str) ->
 
 def test_overwrite_and_leftovers_delete_what_is_ours_alone(tmp_path: Path, victim: Path) -> None:
     run = RunFolder(tmp_path / "run").create()
-    left = f".tmp-{'0' * 32}"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = f".tmp-{gone.pid:08x}{machine()}{'0' * 16}"
     ours = [
         "run.json",
         "metrics.csv",
@@ -115,9 +119,9 @@ def test_overwrite_and_leftovers_delete_what_is_ours_alone(tmp_path: Path, victi
         (run.path / name).write_text("x")
     (run.path / "figure.png").symlink_to(victim / "diary.txt")
     (run.path / f".tmp-{'1' * 32}").mkdir()
-    run.lock().release()
-    assert not (run.path / left).exists()
-    run.empty()
+    with run.lock() as held:
+        assert not (run.path / left).exists()
+        held.empty()
     kept = {path.name for path in run.path.iterdir()}
     assert kept == {*theirs, ".lock", f".tmp-{'1' * 32}"} and untouched(victim)
 
@@ -160,7 +164,7 @@ def test_a_sweep_of_wrong_content_is_a_line(tmp_path: Path, change: Any, told: s
 def test_frames_are_those_of_our_own_names(tmp_path: Path, victim: Path) -> None:
     from matplotlib.figure import Figure
 
-    run = RunFolder(tmp_path / "run").create()
+    run = RunFolder(tmp_path / "run").lock()
     for step in (0, 10, 20):
         save_frame(run, step, Figure(figsize=(1, 1)))
     foreign = ["holiday.png", "²³.png", "7.png", "000000001.PNG", "00000001x.png"]
@@ -173,17 +177,19 @@ def test_frames_are_those_of_our_own_names(tmp_path: Path, victim: Path) -> None
     assert list(find_frames(run.path)) == [0, 10]
     cut_frames(run, 0)
     assert {path.name for path in run.frames.iterdir()} >= {*foreign, "000000015.png"}
+    run.release()
     assert untouched(victim)
 
 
 def test_a_bomb_or_a_foreign_size_is_left_out_of_the_animation(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run").create()
+    run = RunFolder(tmp_path / "run").lock()
     run.frames.mkdir()
     for step, size in enumerate([(30_000, 30_000), (40, 30), (41, 30), (40, 30)]):
         (run.frames / frame_name(step)).write_bytes(png(*size))
     (run.frames / frame_name(9)).write_bytes(b"no picture")
     assert read_frame(run.frames / frame_name(0)) is None
     save_animation(run)
+    run.release()
     from PIL import Image
 
     with Image.open(run.animation) as gif:

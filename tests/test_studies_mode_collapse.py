@@ -94,6 +94,14 @@ class Ended(Run):
         values = {name.replace("__", "/"): v for name, v in self.planted["metrics"].items()}
         return {"status": self.planted["status"], "metrics": values}
 
+    @property
+    def status(self) -> str:
+        return str(self.record["status"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return dict(self.record["metrics"])
+
 
 def test_a_run_that_diverged_is_the_worst_case_and_stays() -> None:
     good = {"modes__coverage": 1.0, "modes__high_quality": 0.9, "wasserstein__exact": 0.2}

@@ -87,9 +87,9 @@ def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFi
 def test_the_list_says_what_it_costs(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--list"]) == 0
     shown = capsys.readouterr().out
-    assert "planted: does it grow?" in shown and "1 claims, 5 seeds, about 1 min" in shown
+    assert "planted: does it grow?" in shown and "1 claim, 5 seeds, about 1 min" in shown
     assert main(["study", "--list", "planted", "seeds=1"]) == 0
-    assert "1 claims, 1 seed, about 1 min" in capsys.readouterr().out
+    assert "1 claim, 1 seed, about 1 min" in capsys.readouterr().out
     for words, message in (("budget=ful", "did you mean 'full'"), ("plant", "'planted'")):
         assert main(["study", "--list", words]) == 2
         assert message in capsys.readouterr().err

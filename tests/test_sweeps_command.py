@@ -247,7 +247,7 @@ def test_a_sweep_is_judged_by_the_runs_that_it_was_asked_for(
     with RunFolder(run_folder(other)).lock():
         assert main(["sweep", "seed=0,1", "train.steps=7"]) == 0
         shown = capsys.readouterr().out
-        assert "1 of the runs in this folder are trained by another" in shown
+        assert "1 run in this folder: trained by another process" in shown
         assert "go on:" not in shown
         launched.status = "interrupted"
         assert main(["sweep", "seed=2,3", "train.steps=7"]) == 130
@@ -392,7 +392,8 @@ def test_the_summary_keeps_unlike_data_apart(
         config = tiny("gp", seed=seed, **{"data.sigma": 0.1})
         config.data = dataclasses.replace(config.data, name="points", options={"path": path})
         jobs.append(Job(config, tmp_path / f"run-{seed}"))
-        RunFolder(jobs[-1].folder).write_status(status="completed", data_sha256=digest)
+        with RunFolder(jobs[-1].folder).lock() as held:
+            held.write_status(status="completed", data_sha256=digest)
         figures = {"modes/covered": float(seed)}
         outcomes.append(RunOutcome(jobs[-1].folder, "completed", 4, figures, [], 1.0))
     print_sweep(tmp_path, jobs, outcomes)

@@ -117,7 +117,7 @@ def test_a_worker_that_was_ended_by_others_is_replaced_and_its_runs_go_on(tmp_pa
     outcomes, seen, log = pooled(tmp_path, "ended_by_others", 4, ["cpu"])
     assert [o.status for o in outcomes] == ["completed"] * 4
     assert len({pid for _, _, pid in log}) == 2
-    assert any("go on from their checkpoints" in line for line in seen.lines)
+    assert any("to go on from the last checkpoint" in line for line in seen.lines)
 
 
 def test_a_run_that_another_process_left_undone_is_trained_once_it_is_free(

@@ -25,7 +25,7 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
 ) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "events.old").write_text("old")
+    (folder / "generated.npy").write_text("old")
     job = Job(dataclasses.replace(tiny(), overwrite=overwrite), folder)
     parcels = [[(0, [], [{"checkpoint.pt": b"new"}])], [(0, [], [{"metrics.csv": b"later"}])]]
     mailbox = SimpleNamespace(collect=SimpleNamespace(remote=lambda: parcels.pop(0)))
@@ -38,7 +38,7 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
     tasks._collect()
     tasks._let_go(tasks.by_number[0].stack)
     left = {path.name for path in RunFolder(folder).path.iterdir()} - {".lock"}
-    expected = {"checkpoint.pt", "metrics.csv"} | (set() if overwrite else {"events.old"})
+    expected = {"checkpoint.pt", "metrics.csv"} | (set() if overwrite else {"generated.npy"})
     assert left == expected
 
 

@@ -90,7 +90,8 @@ def test_a_run_without_its_data_still_makes_points(
 
 
 def unfinished(folder: Path) -> None:
-    RunFolder(folder).write_status(status="interrupted")
+    with RunFolder(folder).lock() as held:
+        held.write_status(status="interrupted")
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (folder / name).unlink(missing_ok=True)
 
@@ -141,7 +142,8 @@ def test_what_is_not_installed_is_named(
         assert main(arguments) == 2
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == 1
-    RunFolder(trained).write_status(status="interrupted")
+    with RunFolder(trained).lock() as held:
+        held.write_status(status="interrupted")
     assert main(["resume", str(trained)]) == 2
     assert words in capsys.readouterr().err
 

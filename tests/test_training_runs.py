@@ -449,10 +449,11 @@ def test_a_folder_of_another_run_is_refused(whole: Path) -> None:
 def test_overwrite_starts_afresh_once(tmp_path: Path) -> None:
     short = {"train.steps": 2}
     train_run(tiny("gp", **short), tmp_path)
-    (tmp_path / "left over.txt").write_text("of the run before")
+    (tmp_path / "notes.txt").write_text("the user's own")
+    (tmp_path / "interpolation.png").write_text("of the run before")
     over = tiny("lp", overwrite=True, **short)
     assert train_run(over, tmp_path).status == "completed"
-    assert not (tmp_path / "left over.txt").exists()
+    assert not (tmp_path / "interpolation.png").exists() and (tmp_path / "notes.txt").exists()
     fresh = trained([tiny("lp", **short)], 2)
     assert same(saved(tmp_path), fresh.run_state(0))
     # Resuming it later is no wish to start afresh again.
@@ -583,10 +584,10 @@ def test_a_run_that_fails_at_its_end_spoils_no_other(
     folders = [tmp_path / str(r) for r in range(2)]
     save = finish._save_samples
 
-    def fail(folder: RunFolder, measured: Any) -> None:
+    def fail(folder: RunFolder, *measured: Any) -> None:
         if folder.path == folders[1]:
             raise OSError(28, "no space left on device")
-        save(folder, measured)
+        save(folder, *measured)
 
     with monkeypatch.context() as patch:
         patch.setattr(finish, "_save_samples", fail)
@@ -642,8 +643,8 @@ def test_what_the_last_evaluation_cannot_tell_is_not_an_earlier_one_s(
     def with_kl(self: Recorder, step: int, values: Mapping[str, float]) -> None:
         log(self, step, dict(values) | {"modes/kl": 0.5})
 
-    def without_kl(stack: Stack) -> list[Measurement]:
-        found = measure(stack)
+    def without_kl(*asked: Any) -> list[Measurement]:
+        found = measure(*asked)
         for measurement in found:
             measurement.values.pop("modes/kl", None)
         return found

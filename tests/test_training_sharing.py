@@ -13,6 +13,7 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 
 from wganbench.config import ConfigError, RunConfig, run_id, to_dict
 from wganbench.config.jobs import Job
+from wganbench.data.target import KnownShape
 from wganbench.files import tell_ending
 from wganbench.records import folder as folder_module
 from wganbench.records.folder import RunFolder, read_run, wait_while_ending
@@ -125,7 +126,7 @@ def test_a_completed_run_carries_no_error(tmp_path: Path) -> None:
     config = tiny(**SAVED)
     with RunFolder(tmp_path).lock() as held:
         opened = recorder.Recorder(held, config, [], 0)
-        opened.running("cpu", 1, 0)
+        opened.running("cpu", 1, 0, KnownShape((2,)))
         held.write_status(error="a neighbour's")
         opened.close("completed", step=4)
     assert read_run(tmp_path)["error"] is None
