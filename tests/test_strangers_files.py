@@ -115,9 +115,9 @@ def test_overwrite_and_leftovers_delete_what_is_ours_alone(tmp_path: Path, victi
         (run.path / name).write_text("x")
     (run.path / "figure.png").symlink_to(victim / "diary.txt")
     (run.path / f".tmp-{'1' * 32}").mkdir()
-    run.lock().release()
-    assert not (run.path / left).exists()
-    run.empty()
+    with run.lock() as held:
+        assert not (run.path / left).exists()
+        held.empty()
     kept = {path.name for path in run.path.iterdir()}
     assert kept == {*theirs, ".lock", f".tmp-{'1' * 32}"} and untouched(victim)
 
@@ -160,7 +160,7 @@ def test_a_sweep_of_wrong_content_is_a_line(tmp_path: Path, change: Any, told: s
 def test_frames_are_those_of_our_own_names(tmp_path: Path, victim: Path) -> None:
     from matplotlib.figure import Figure
 
-    run = RunFolder(tmp_path / "run").create()
+    run = RunFolder(tmp_path / "run").lock()
     for step in (0, 10, 20):
         save_frame(run, step, Figure(figsize=(1, 1)))
     foreign = ["holiday.png", "²³.png", "7.png", "000000001.PNG", "00000001x.png"]
@@ -177,7 +177,7 @@ def test_frames_are_those_of_our_own_names(tmp_path: Path, victim: Path) -> None
 
 
 def test_a_bomb_or_a_foreign_size_is_left_out_of_the_animation(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run").create()
+    run = RunFolder(tmp_path / "run").lock()
     run.frames.mkdir()
     for step, size in enumerate([(30_000, 30_000), (40, 30), (41, 30), (40, 30)]):
         (run.frames / frame_name(step)).write_bytes(png(*size))
