@@ -25,6 +25,7 @@ from wganbench.config import ConfigError, to_dict
 from wganbench.config.jobs import Job
 from wganbench.config.stored import stored_values
 from wganbench.files import UnusableFile
+from wganbench.leftovers import machine
 from wganbench.records.event_files import PREFIX, cut_events
 from wganbench.records.folder import RunFolder
 from wganbench.records.frames import find_frames, frame_name, read_frame
@@ -101,7 +102,7 @@ def test_a_run_s_files_are_not_links(tmp_path: Path, victim: Path, name: str) ->
 
 def test_overwrite_and_leftovers_delete_what_is_ours_alone(tmp_path: Path, victim: Path) -> None:
     run = RunFolder(tmp_path / "run").create()
-    left = f".tmp-{'0' * 32}"
+    left = f".tmp-{2**31 - 1:08x}{machine()}{'0' * 16}"  # no process has this number
     ours = [
         "run.json",
         "metrics.csv",
