@@ -51,4 +51,5 @@ def read_array(member: Any) -> np.ndarray:
     content = member.read(size)
     if len(content) < size:
         raise ValueError("cut short")
-    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C")
+    # A copy: what bytes give cannot be written, which torch warns of.
+    return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy()
