@@ -42,7 +42,7 @@ SETTINGS = (
     "evaluate.final_n=20", "evaluate.floor_pairs=2", "evaluate.projections=2", "tuned=none",
 )  # fmt: skip
 SEEDS = 4
-PATIENCE = 600.0
+PATIENCE = 1800.0
 TIMES = ("budget/seconds", "speed/steps_per_second")
 """Columns that differ between equal runs."""
 
