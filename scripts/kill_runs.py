@@ -118,6 +118,7 @@ class Campaign:
             time.sleep(self.dice.random() * 1.5)
         else:
             time.sleep(self.dice.random() * self.seconds[verb])
+        wait_until(lambda: victim(process.pid) is not None or process.poll() is not None)
         if process.poll() is None and (pid := victim(process.pid)):
             os.kill(pid, signal.SIGKILL)
             self.kills += 1

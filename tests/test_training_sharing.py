@@ -13,7 +13,6 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 
 from wganbench.config import ConfigError, RunConfig, run_id, to_dict
 from wganbench.config.jobs import Job
-from wganbench.data.target import KnownShape
 from wganbench.files import tell_ending
 from wganbench.records import folder as folder_module
 from wganbench.records.folder import RunFolder, read_run, wait_while_ending
@@ -22,8 +21,9 @@ from wganbench.sweeps.ledger import add_jobs, planned, read_jobs
 from wganbench.sweeps.planning import StackPlan, group_jobs, plan_stacks
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import failed
-from wganbench.training import finish, recorder
+from wganbench.training import finish, recorder, runs
 from wganbench.training.grouping import Places, as_places, place_of
+from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import stored_config, train_run, train_runs
 from wganbench.training.stack import Stack
 
@@ -122,13 +122,15 @@ def test_a_failure_is_written_by_who_holds_the_run_alone(tmp_path: Path) -> None
     assert read_run(job.folder)["error"] is None
 
 
-def test_a_completed_run_carries_no_error(tmp_path: Path) -> None:
-    config = tiny(**SAVED)
-    with RunFolder(tmp_path).lock() as held:
-        opened = recorder.Recorder(held, config, [], 0)
-        opened.running("cpu", 1, 0, KnownShape((2,)))
-        held.write_status(error="a neighbour's")
-        opened.close("completed", step=4)
+def test_a_completed_run_carries_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish_run = runs.finish_run
+
+    def after_an_error(stack: Stack, run: int, own: recorder.Recorder, *rest: Any) -> RunOutcome:
+        own.folder.write_status(error="a neighbour's")
+        return finish_run(stack, run, own, *rest)
+
+    monkeypatch.setattr(runs, "finish_run", after_an_error)
+    assert train_run(tiny(**SAVED), tmp_path).status == "completed"
     assert read_run(tmp_path)["error"] is None
 
 

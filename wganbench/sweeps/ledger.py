@@ -74,9 +74,9 @@ Stacks = Mapping[str, Mapping[str, Any]]
 def planned(folder: Path) -> dict[str, dict[str, Any]]:
     """The stacks that the sweep in a folder was divided into, as `Stacks`."""
     try:
-        rows = json.loads((folder / FILE).read_text(encoding="utf-8"))["jobs"]
+        rows = read_json(folder / FILE, SWEEP_BYTES)["jobs"]
         return {r["folder"]: r["stack"] for r in rows if isinstance(r.get("stack"), dict)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, ConfigError, KeyError, TypeError, AttributeError):
         return {}
 
 
