@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import re
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import torch
 from training_configs import tiny
 
 from wganbench import bounds
-from wganbench.config import ConfigError, compose, from_dict, to_dict
+from wganbench.config import ConfigError, compose, from_dict, memory, to_dict
 from wganbench.config.hydra_entry import compose_values
 from wganbench.config.schema import RunConfig
 from wganbench.config.validation import validate
@@ -23,11 +26,12 @@ from wganbench.data import DATASETS, load
 from wganbench.errors import told
 from wganbench.metrics import evaluation, transport, wasserstein_exact, wasserstein_sliced
 from wganbench.metrics.transport import evenly
-from wganbench.networks import NETWORKS
+from wganbench.networks import NETWORKS, build_pair
 from wganbench.sweeps.slots import local_slots
 from wganbench.training import measuring, verdict
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack
+from wganbench.training.streams import BLOCK_STEPS
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def test_every_number_of_the_schema_has_both_bounds() -> None:
         ("sweep.stacks_per_device", 10_000),
         ("sweep.max_stack", 10_000),
         ("network.width", 65_536),
-        ("network.depth", 1000),
+        ("network.depth", 200),
         ("network.latent_dim", 10**6),
         ("data.modes", 10_000),
         ("data.radius", 1e18),
@@ -192,3 +196,85 @@ def test_a_large_evaluation_is_measured_on_fewer_points_and_says_so(
     assert seen.values["wasserstein/floor"] > 0 and len(seen.points["fakes"]) == 300
     assert "60 of the 300 points" in verdict.on_fewer_points(seen.values, 300)[0]
     assert verdict.on_fewer_points(seen.values, 60) == []
+
+
+# Memory, by arithmetic.
+
+
+@pytest.fixture
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 5 * 10**8)
+
+
+@pytest.mark.usefixtures("small_machine")
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        ("network.width=65536", "network.width"),
+        ("network.latent_dim=1000000 train.batch_size=10000", "network.latent_dim"),
+        ("train.batch_size=1000000 network.width=512", "train.batch_size"),
+        (
+            "data=two_gaussians data.dimension=1000 evaluate.protocol=chi2 "
+            "evaluate.final_n=1000000",
+            "evaluate.final_n",
+        ),
+        (
+            "data=two_gaussians data.dimension=1000 evaluate.protocol=chi2 "
+            "data.train_points=100000000",
+            "data.train_points",
+        ),
+    ],
+)
+def test_what_cannot_fit_is_refused_by_the_key_with_the_largest_share(
+    overrides: str, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"most of it for {key}=") as caught:
+        compose(overrides.split())
+    found = re.search(rf"; {re.escape(key)}=(\d+) may fit", str(caught.value))
+    assert found is not None
+    compose([*overrides.split(), f"{key}={found[1]}"])
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_where_no_single_key_would_do_two_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"less of .* and .* together"):
+        compose(["network.width=65536", "network.latent_dim=1000000", "train.batch_size=100000"])
+
+
+@pytest.mark.usefixtures("small_machine")
+def test_every_size_that_is_in_use_fits() -> None:
+    for overrides in (["experiment=wgan_gp_toy"], ["experiment=pacgan_ring8"], ["data=digits"]):
+        compose(overrides)
+
+
+def test_the_estimate_counts_what_training_holds() -> None:
+    """Weights with Adam's two moments are in the state; the estimate adds their gradients."""
+    config = tiny("gp")
+    stack = Stack([config], torch.device("cpu"))
+    pair = stack.algorithm.pair
+    state = stack.state.tensors()
+    held = sum(t.numel() * t.element_size() for name, t in state.items() if name != "diverged_at")
+    weights = sum(p.numel() for net in (pair.critic, pair.generator) for p in net.parameters())
+    assert config.train.optimizer == "adam" and held == 3 * 4 * weights
+    needed = memory.bytes_needed(config, stack.target.shape, pair)
+    larger = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=10**5))
+    step = memory.bytes_needed(larger, stack.target.shape, pair)
+    assert needed > held and step - 4 * 4 * weights > 4 * 64 * 10**5 * 2
+    assert memory.BLOCK_STEPS == BLOCK_STEPS
+
+
+def test_layers_are_counted_without_memory() -> None:
+    pair = build_pair("mlp", tiny("gp").network.options | {"width": 7, "depth": 3}, (2,), "fp32")
+    # Three hidden layers of 7, their activations, and the score.
+    assert memory.activations(pair.critic, (2,)) in (3 * 7 + 1, 6 * 7 + 1)
+
+
+def test_memory_is_measured_within_the_limits_of_the_process() -> None:
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < memory.machine_bytes() <= whole
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (10**11, before[1]))
+    try:
+        assert memory.machine_bytes() <= 10**11
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)

@@ -48,7 +48,7 @@ COEFFICIENT = 1e30
 
 NETWORK = {
     "width": 65_536,
-    "depth": 1000,
+    "depth": 200,
     "pieces": 1000,
     "latent_dim": 10**6,
 }

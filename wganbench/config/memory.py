@@ -34,6 +34,8 @@ MOMENTS = {"adam": 2, "rmsprop": 1, "sgd": 0}
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FREE = ("MemAvailable:", "SwapFree:")
 GB = 10**9
+WORTH_HALVING = 8
+"""Smaller values are choices, not sizes: two layers for three is another network."""
 
 
 def machine_bytes() -> int:
@@ -70,34 +72,38 @@ def check_training_set(config: RunConfig) -> None:
     # Of each the mode it belongs to, that mode's centre, the noise, and the sum of the two.
     one, room = 8 + 3 * FLOAT * math.prod(shape), machine_bytes()
     if points * one > room:
-        refuse(points * one, room, "data.train_points", points, room // (2 * one))
+        refuse(points * one, room, "data.train_points", points, max(1, room // (2 * one)))
 
 
 def check_memory(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> None:
-    """Raise ConfigError, which names the key with the largest share, for what cannot fit."""
+    """Raise ConfigError for what cannot fit, naming the key with the largest share."""
     room, needed = machine_bytes(), bytes_needed(config, shape, pair)
     if needed <= room:
         return
-    left = {
-        (key, value): fewer
+    half = {
+        (key, value): with_value(config, key, value // 2, shape)
         for key, value in sizes(config)
-        if (fewer := halved(config, key, value, shape)) is not None
+        if value >= WORTH_HALVING
     }
-    (key, value), _ = min(left.items(), key=lambda item: item[1])
-    fitting = value
-    while fitting > 1:
-        fitting //= 2
-        least = halved(config, key, 2 * fitting, shape)
-        if least is None or least <= room:
-            break
-    refuse(needed, room, key, value, fitting)
+    keys = sorted(half, key=lambda item: half[item])
+    for key, value in keys:
+        fitting = value // 2
+        while fitting > 1 and with_value(config, key, fitting, shape) > room:
+            fitting //= 2
+        if with_value(config, key, fitting, shape) <= room:
+            refuse(needed, room, key, value, fitting)
+    both = " and ".join(f"{key}={value}" for key, value in keys[:2])
+    raise ConfigError(f"{at_least(needed, room)}: less of {both} together")
 
 
 def refuse(needed: int, room: int, key: str, value: int, fitting: int) -> None:
     raise ConfigError(
-        f"this takes at least {needed / GB:.3g} GB of memory and {room / GB:.3g} are free: most of "
-        f"it for {key}={value}; {key}={max(1, fitting)} may fit"
+        f"{at_least(needed, room)}: most of it for {key}={value}; {key}={fitting} may fit"
     )
+
+
+def at_least(needed: int, room: int) -> str:
+    return f"this takes at least {needed / GB:.3g} GB of memory and {room / GB:.3g} are free"
 
 
 def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
@@ -148,22 +154,21 @@ def sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
                 yield f"{group}.{name}", value
 
 
-def halved(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) -> int | None:
-    """What would be needed with half of a value; None where that cannot be built."""
+def with_value(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) -> float:
+    """What would be needed with another value; inf where that cannot be built."""
     from wganbench.networks import build_pair
 
     group, name = key.split(".")
-    part, half = getattr(config, group), max(1, value // 2)
+    part = getattr(config, group)
     if hasattr(part, "options"):
-        changed = dataclasses.replace(part, options={**part.options, name: half})
+        changed = dataclasses.replace(part, options={**part.options, name: value})
     else:
-        changed = dataclasses.replace(part, **{name: half})
+        changed = dataclasses.replace(part, **{name: value})
     other = dataclasses.replace(config, **{group: changed})
-    if key == "data.dimension":
-        shape = (half,)
+    shape = (value,) if key == "data.dimension" else shape
     try:
         network = other.network
         pair = build_pair(network.kind, network.options, shape, config.precision)
     except (ValueError, TypeError, RuntimeError):
-        return None
+        return math.inf
     return bytes_needed(other, shape, pair)
