@@ -249,6 +249,13 @@ def one_run(folder: Path, params: Mapping[str, Any], kl: float, status: str) -> 
         log.hparams(params, {"modes/kl": 77.0, "fidelity/fid": kl * 2}, status)
 
 
+def test_names_that_are_not_utf_8_are_shown_and_stop_nothing(tmp_path: Path) -> None:
+    one_run(tmp_path / "run", {"data.path": "caf\udce9", "data.name": "\ud800"}, 0.5, "completed")
+    (group,) = hparams_page(tmp_path)
+    assert group.hparams["data.path"].string_value == "caf\\xe9"
+    assert group.hparams["data.name"].string_value == "?"
+
+
 def test_the_hparams_page_shows_one_session_a_run_with_all_columns(tmp_path: Path) -> None:
     gp = {"loss": {"name": "gp", "gp_lambda": 0.1}, "betas": [0.5, 0.9], "deterministic": True}
     clip = {"loss": {"name": "clip", "clip_value": float("inf")}, "missing": None}

@@ -28,6 +28,7 @@ from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard import summary as torch_summary
 
+from wganbench.errors import printable
 from wganbench.files import explained
 from wganbench.records.event_files import cut_events, wait_for_a_later_name
 from wganbench.records.layout import scalar_layout
@@ -170,6 +171,8 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
             yield prefix + key, json.dumps(value)
         elif isinstance(value, float) and not math.isfinite(value):
             yield prefix + key, str(value)
+        elif isinstance(value, str):  # a name of a file need not be UTF-8
+            yield prefix + key, printable(value)
         else:
             yield prefix + key, value
 
