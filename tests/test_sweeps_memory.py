@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from training_configs import tiny
 
 from wganbench.config import RunConfig, run_id
 from wganbench.config.jobs import Job
 from wganbench.sweeps.footprint import SAFETY, Footprint
 from wganbench.sweeps.launch import runs_at_once
+from wganbench.sweeps.messages import OutOfMemory, Refused, TellingView
 from wganbench.sweeps.planning import CPU_LIMIT, StackPlan
 from wganbench.sweeps.slots import Slot
+from wganbench.sweeps.training import train_stack
 
 CPU, GPU = [Slot("cpu", 1)], [Slot("cuda:0", 1)]
 NEEDED = Footprint(fixed_bytes=100, run_bytes=1000, flops=1)
@@ -39,3 +42,24 @@ def test_on_a_cpu_no_more_than_train_fast() -> None:
 
 def test_max_stack_is_the_users_word() -> None:
     assert most(10, CPU, tiny(**{"sweep.max_stack": 40})) == 40
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), OutOfMemory),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), OutOfMemory),
+        (MemoryError(), OutOfMemory),
+        (RuntimeError("another defect"), Refused),
+    ],
+)
+def test_a_stack_whose_memory_ran_out_is_told_as_such_on_every_device(
+    error: Exception, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("wganbench.training.runs.train_runs", fail)
+    stack = StackPlan((Job(tiny("gp"), Path("run")),), 0)
+    message = train_stack(stack, "cpu", TellingView(lambda _: None, "cpu"))
+    assert isinstance(message, kind) and message.message

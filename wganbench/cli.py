@@ -19,9 +19,9 @@ from wganbench.arguments import (
     complete_listing,
     complete_study,
 )
-from wganbench.errors import ConfigError, MemoryRanOut, printable, ran_out, shortened
+from wganbench.errors import ConfigError, printable, ran_out, shortened
 from wganbench.output import result_is_on_disk, unbreakable
-from wganbench.refusals import NAMES, check_words, in_one_line, memory_line, of_the_system, typed
+from wganbench.refusals import MEMORY_RAN_OUT, NAMES, check_words, in_one_line, of_the_system, typed
 from wganbench.training.interrupt import signals_interrupt
 
 if TYPE_CHECKING:
@@ -405,8 +405,8 @@ def told(arguments: list[str] | None) -> int:
     except OSError as error:
         return fail(of_the_system(error), WRONG_USE if error.errno in NAMES else FAILED)
     except Exception as error:
-        if isinstance(error, MemoryRanOut) or ran_out(error):
-            return fail(memory_line(error), FAILED)
+        if ran_out(error):
+            return fail(MEMORY_RAN_OUT, FAILED)
         # Typer carries its own click; its errors are told by the method they share.
         message = getattr(error, "format_message", None)
         if message is not None:

@@ -15,10 +15,6 @@ class ConfigError(ValueError):
         super().__init__(shortened(printable(" ".join(message.split()))))
 
 
-class MemoryRanOut(RuntimeError):
-    """Memory did not suffice, told in one line that names what to ask less of."""
-
-
 ALLOCATORS = ("can't allocate memory", "out of memory", "cannot allocate memory")
 """What allocators of torch, of numpy and of CUDA say, in lower case."""
 

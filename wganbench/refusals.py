@@ -6,7 +6,7 @@ import errno
 import sys
 from collections.abc import Sequence
 
-from wganbench.errors import ConfigError, MemoryRanOut, printable, shortened
+from wganbench.errors import ConfigError, printable, shortened
 
 NAMES = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
@@ -37,13 +37,10 @@ def of_the_system(error: OSError) -> str:
     return f"{name}{error.strerror or error}"
 
 
-def memory_line(error: Exception) -> str:
-    if isinstance(error, MemoryRanOut):
-        return str(error)
-    return (
-        "memory ran out: ask for less (train.batch_size, network.width, evaluate.n and "
-        "evaluate.final_n, or -n)"
-    )
+MEMORY_RAN_OUT = (
+    "memory ran out: ask for less (train.batch_size, network.width, evaluate.n and "
+    "evaluate.final_n, or -n)"
+)
 
 
 def in_one_line(message: str, words: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, ran_out
 from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said, TellingView
 from wganbench.sweeps.planning import StackPlan
 
@@ -33,12 +33,12 @@ def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
     allow_features(*(config.evaluate.features for config in configs))
     try:
         return Ended(train_runs(configs, folders, view, device, stack.places, several=True))
-    except torch.OutOfMemoryError as error:
-        message = str(error).splitlines()[0]
     except ConfigError as error:
         return Refused(str(error))
     except Exception as error:
-        traceback.print_exc()
-        return Refused(f"{type(error).__name__}: {error}")
+        if not ran_out(error):
+            traceback.print_exc()
+            return Refused(f"{type(error).__name__}: {error}")
+        message = next(iter(str(error).splitlines()), "memory ran out")
     torch.cuda.empty_cache()
     return OutOfMemory(message)
