@@ -49,6 +49,8 @@ def compiled(
     if not has_compiler(device):
         warnings.warn("no C++ compiler found: training without torch.compile", stacklevel=2)
         return program
+    # Whoever asked for true fp32 knows that products could be faster.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # Not at the head: whoever does not compile need not wait for the compiler's modules.
@@ -76,7 +78,9 @@ def compiled(
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
-        return {"triton.cudagraphs": True}
+        # Loop reordering and the foreach kernels of Adam do not go together in torch 2.11: the
+        # generator of a single run was left uncompiled (an assertion in its scheduler).
+        return {"triton.cudagraphs": True, "loop_ordering_after_fusion": False}
     if pictures:
         # Else convolutions copy every picture to channels-last and back.
         return {"layout_optimization": False}
