@@ -78,7 +78,8 @@ def test_two_deterministic_runs_are_equal_bit_for_bit(compile_, tmp_path):
 def test_compiled_with_cuda_graphs_is_close_to_eager(tmp_path):
     states = {}
     for choice in ("true", "false"):
-        settings = {"compile": choice, "deterministic": True}
+        # Adam's first steps depend on signs alone, and a gradient of nothing has any.
+        settings = {"compile": choice, "deterministic": True, "train.optimizer": "sgd"}
         states[choice] = trained_twice(tmp_path, 8, **settings)[0]["state"]
     for name, tensor in states["true"].items():
         torch.testing.assert_close(tensor, states["false"][name], rtol=1e-3, atol=1e-4)
