@@ -95,30 +95,38 @@ TRAINING = ("real", "latent_critic", "latent_generator", "mixing")
 STARTS = ("weights_critic", "weights_generator")
 AT_ONCE = (
     "evaluate_real/0", "evaluate_latent/0", "evaluate_mixing/0", "sample", "picture_real",
-    "picture_latent", "picture_interpolation", "figure", "value_surfaces", "layer_real",
+    "picture_latent", "picture_interpolation",
+)  # fmt: skip
+"""Streams of measurements and figures: their number is a step, or 0."""
+BY_GENERATORS = (
+    "figure", "value_surfaces", "layer_real",
     "layer_latent", "climb", "skew_lines", "fixed_latent", "fixed_real", "distance_fake",
     "distance_real",
 )  # fmt: skip
-"""Streams that are not drawn block by block: their number is a step, or 0."""
+"""Streams of studies, drawn from generators."""
 
 
 def streams() -> Iterator[str]:
     """Seeds and first words of every stream, first batches of training, first weights."""
-    from wganbench.training.streams import BLOCK_STEPS, stream_generator, stream_seed
+    from wganbench.draws import keyed, stream_key
+    from wganbench.training.streams import stream_generator, stream_seed
 
-    yield f"{BLOCK_STEPS} steps a block"
-    for name in (*TRAINING, *STARTS, *AT_ONCE):
-        for seed, block in ((0, 0), (0, 1), (12, 3)):
-            generator = stream_generator(seed, name, block)
+    for name in (*TRAINING, *AT_ONCE):
+        for seed, step in ((0, 0), (0, 1), (12, 3)):
+            words = keyed(seed, name, step).words(5).tolist()
+            yield f"{name} seed {seed} step {step}: {stream_key(seed, name)} {words}"
+    for name in (*STARTS, *BY_GENERATORS):
+        for seed, step in ((0, 0), (0, 1), (12, 3)):
+            generator = stream_generator(seed, name, step)
             words = torch.empty(2, dtype=torch.int64).random_(generator=generator).tolist()
-            yield f"{name} seed {seed} block {block}: {stream_seed(seed, name, block)} {words}"
+            yield f"{name} seed {seed} step {step}: {stream_seed(seed, name, step)} {words}"
     yield from batches()
     yield from seeds_of_measurements()
     yield from draws_of_data()
 
 
 def batches() -> Iterator[str]:
-    """What a stack draws, at the first step of two blocks, and the weights that it starts with."""
+    """What a stack draws at some steps, and the weights that it starts with."""
     stack = small_stack("loss=gp", "seed=3")
     for name in TRAINING:
         for step in (0, 1, 64):

@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import RunConfig, to_dict
+from wganbench.data.drawn import Drawn
+from wganbench.draws import keyed
 from wganbench.losses import RECIPES
 from wganbench.training import optimizers
 from wganbench.training import stack as stack_module
@@ -25,7 +27,7 @@ from wganbench.training.measuring import measure_final, measure_stack
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.stack import Stack
 from wganbench.training.state import State
-from wganbench.training.streams import BLOCK_STEPS, draw_block, stream_generator, stream_seed
+from wganbench.training.streams import AT_ONCE_STEPS, Streams
 
 STREAMS = ("real", "latent_critic", "latent_generator", "mixing")
 ALL = ("adam", "rmsprop", "sgd")
@@ -250,21 +252,22 @@ def test_rates_decay(
 
 
 # Streams.
-def test_a_batch_is_its_place_in_a_block_drawn_directly() -> None:
+def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
     configs = alike("gp", 3)
     stack, alone = Stack(configs, CPU), Stack(configs[2:], CPU)
-    latent = stack.algorithm.pair.latent.sample
-    draws: dict[str, Any] = dict.fromkeys(("latent_critic", "latent_generator"), latent)
-    draws |= {"real": stack.target.sample, "mixing": lambda n, g: torch.rand(n, generator=g)}
-    assert set(draws) == set(STREAMS)
+    latent = stack.algorithm.pair.latent.draw
+    assert isinstance(stack.target, Drawn)
+    laws = {"real": stack.target.draw, "mixing": lambda draws, n: draws.uniform(n)}
     for stream in STREAMS:
-        # Forwards, over a block's edge, and back, as after a resume.
-        for step in (0, 1, BLOCK_STEPS - 1, BLOCK_STEPS, 3 * BLOCK_STEPS + 5, 2):
+        law = laws.get(stream, latent)
+        # Forwards, over what is drawn ahead, far on, and back, as after a resume.
+        for step in (*range(2 * AT_ONCE_STEPS + 9), 5 * AT_ONCE_STEPS, 2**33 + 1, 2):
             batch = stack._batch(stream, step)
             assert batch.shape[:2] == (3, 16)
+            if step > 9 and step % 7:
+                continue
             for r, config in enumerate(configs):
-                block = draw_block(draws[stream], config.seed, stream, step // BLOCK_STEPS, 16, CPU)
-                assert torch.equal(batch[r], block[step % BLOCK_STEPS])
+                assert torch.equal(batch[r], law(keyed(config.seed, stream, step), 16))
             assert torch.equal(alone._batch(stream, step)[0], batch[2])
 
 
@@ -284,23 +287,11 @@ def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
 
 
 def test_eps_is_uniform_and_one_a_point() -> None:
-    eps = Stack([tiny("gp")], CPU)._draws(0)["mixing"](20_000, stream_generator(0, "mixing", 0))
+    eps = Stack([tiny("gp", **{"train.batch_size": 20_000})], CPU)._batch("mixing", 0)[0]
     assert eps.shape == (20_000,)
     assert 0 <= eps.min() < 1e-3 and 0.999 < eps.max() < 1
     assert float(eps.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(eps.var()) == pytest.approx(1 / 12, abs=0.003)
-
-
-def test_streams_seeds_and_blocks_never_collide() -> None:
-    names = (*STREAMS, "weights_critic", "weights_generator")
-    keys = [(s, n, b) for s in range(12) for n in names for b in range(12)]
-    seeds = {stream_seed(*key) for key in keys}
-    assert len(seeds) == len(keys)
-    assert all(0 <= seed < 2**64 for seed in seeds)
-    draws = {torch.randn(4, generator=stream_generator(*key)).numpy().tobytes() for key in keys}
-    assert len(draws) == len(keys)
-    # (1, block 12) and (11, block 2) would be one text without a separator.
-    assert stream_seed(1, "real", 12) != stream_seed(11, "real", 2)
 
 
 # Averaging.
@@ -406,10 +397,7 @@ def on_meta(configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch) -> Stack:
     stack.critic_lr, stack.generator_lr = moved(stack.critic_lr), moved(stack.generator_lr)
     stack.device = meta
 
-    def draw_on_cpu(draw: Any, seed: int, stream: str, block: int, size: int, device: Any) -> Any:
-        return draw_block(draw, seed, stream, block, size, CPU).to(device)
-
-    monkeypatch.setattr(stack_module, "draw_block", draw_on_cpu)
+    stack.streams = Streams(stack.streams.seeds, meta)
     # As on a GPU: the step count of Adam and RMSProp stays on the device.
     monkeypatch.setattr(optimizers, "_capturable", lambda parameter: True)
     for rule in ("adam", "rmsprop"):

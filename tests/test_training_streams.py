@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_configs import CPU, tiny
+from training_configs import CPU
 
+from wganbench.data import load
+from wganbench.data.mixture import Mixture
 from wganbench.training import checkpoint as checkpoints
 from wganbench.training.checkpoint import (
     Checkpoint,
@@ -19,26 +21,20 @@ from wganbench.training.checkpoint import (
     previous,
     save_checkpoint,
 )
-from wganbench.training.stack import Stack
-from wganbench.training.streams import STREAM_FORMAT, draw_block, stream_generator, stream_seed
+from wganbench.training.streams import (
+    STREAM_FORMAT,
+    Streams,
+    held_out_law,
+    stream_generator,
+    stream_seed,
+    training_law,
+)
 
 
-# The hash.
-def test_a_seed_is_blake2b_of_seed_stream_and_block_in_this_order() -> None:
+# The hash of generators.
+def test_a_seed_is_blake2b_of_seed_stream_and_step_in_this_order() -> None:
     digest = hashlib.blake2b(b"12/real/3", digest_size=8).digest()
     assert stream_seed(12, "real", 3) == int.from_bytes(digest, "little")
-
-
-@pytest.mark.parametrize(
-    ("seed", "stream", "block", "expected"),
-    [
-        (0, "real", 0, 807362273397937028),
-        (12, "latent_critic", 3, 7226737434057904502),
-        (3, "mixing", 12, 15742377839054840563),
-    ],
-)
-def test_seeds_are_those_of_format_1(seed: int, stream: str, block: int, expected: int) -> None:
-    assert stream_seed(seed, stream, block) == expected and STREAM_FORMAT == 1
 
 
 def test_parts_do_not_run_into_each_other() -> None:
@@ -46,14 +42,45 @@ def test_parts_do_not_run_into_each_other() -> None:
     assert len({stream_seed(*key) for key in keys}) == len(keys)
 
 
-def test_a_step_is_a_row_of_its_block_of_64() -> None:
-    config = tiny(seed=3)
-    stack = Stack([config], CPU)
-    for step, block, row in ((0, 0, 0), (63, 0, 63), (64, 1, 0), (130, 2, 2)):
-        drawn = draw_block(stack.target.sample, 3, "real", block, config.train.batch_size, CPU)
-        assert torch.equal(stack._batch("real", step)[0], drawn[row])
-    one = stack.target.sample(64 * config.train.batch_size, stream_generator(3, "real", 1))
-    assert torch.equal(stack._batch("real", 64)[0], one[: config.train.batch_size])
+# Targets that know words, and those that only take a generator.
+class Uniform:
+    """A user's own target."""
+
+    shape = (2,)
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.rand(n, 2, generator=generator)
+
+    held_out = sample
+
+
+class Shifted(Mixture):
+    """A subclass whose ``sample`` is not made of ``draw``."""
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return 9 + super().sample(n, generator)
+
+
+def test_a_target_without_words_is_drawn_run_by_run_from_generators() -> None:
+    streams, target = Streams([3, 4], CPU), Uniform()
+    for law, stream in ((training_law(target, 2), "real"), (held_out_law(target, 2), "held")):
+        drawn = streams.draw(law, stream, [0, 70], 5)
+        assert drawn.shape == (2, 2, 5, 2)
+        for s, step in enumerate((0, 70)):
+            for r, seed in enumerate((3, 4)):
+                expected = target.sample(5, stream_generator(seed, stream, step))
+                assert torch.equal(drawn[s, r], expected)
+                assert torch.equal(streams.batch(law, stream, step, 5)[r], expected)
+
+
+def test_a_sample_of_its_own_is_heeded() -> None:
+    ring = load("ring8")
+    assert isinstance(ring, Mixture)
+    shifted = Shifted(ring.modes, ring.weights, ring.sigma)
+    streams = Streams([0], CPU)
+    assert streams.draw(training_law(shifted, 1), "real", [0], 9).min() > 5
+    assert streams.draw(held_out_law(shifted, 1), "real", [0], 9).min() < 5
+    assert training_law(ring, 1) == ring.draw
 
 
 # Its format, in checkpoints.
@@ -71,12 +98,12 @@ def test_a_checkpoint_of_other_streams_is_refused_in_one_line(
 ) -> None:
     path = tmp_path / "checkpoint.pt"
     written(path, monkeypatch, STREAM_FORMAT + 1)
-    for load in (load_checkpoint, newest_checkpoint):
+    for read in (load_checkpoint, newest_checkpoint):
         with pytest.raises(CheckpointError) as refused:
-            load(path)
+            read(path)
         line = str(refused.value)
         assert "\n" not in line and len(line) < 480 + len(str(path))
-        assert "random streams of format 2" in line and "--overwrite" in line
+        assert "random streams of format 3" in line and "--overwrite" in line
         assert not isinstance(refused.value, DamagedCheckpoint) and "lost" not in line
 
 
@@ -87,7 +114,7 @@ def test_an_older_checkpoint_is_not_taken_in_its_place(
     save_checkpoint(path, STATE)
     written(path, monkeypatch, STREAM_FORMAT + 1)
     assert load_checkpoint(previous(path)).step == 3
-    with pytest.raises(CheckpointError, match="random streams of format 2"):
+    with pytest.raises(CheckpointError, match="random streams of format 3"):
         newest_checkpoint(path)
 
 
@@ -108,5 +135,5 @@ def test_a_file_without_the_entry_is_of_format_1(tmp_path: Path) -> None:
     content = torch.load(path, weights_only=True)
     assert content.pop("streams") == STREAM_FORMAT
     torch.save(content, path)
-    found = load_checkpoint(path)
-    assert found.step == 3 and torch.equal(found.tensors["critic/w"], STATE.tensors["critic/w"])
+    with pytest.raises(CheckpointError, match="random streams of format 1"):
+        load_checkpoint(path)

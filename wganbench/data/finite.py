@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Tensor
 
+from wganbench.data.drawn import Drawn
 from wganbench.data.mixture import Mixture
 from wganbench.data.target import Target
+from wganbench.draws import Draws, Resident
 
 
-class Finite:
+class TrainingSet:
+    """Points that are drawn from with replacement; a copy stays on each device."""
+
+    def __init__(self, points: Float[Tensor, "m d"]) -> None:
+        self._resident = Resident(points)
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` rows, all as likely."""
+        points = self._resident.on(draws.device)
+        return points[draws.below(len(points), n)]
+
+
+class Finite(Drawn):
     """Trains on ``train_points`` points of ``target`` drawn once; evaluates on the target."""
 
-    def __init__(self, target: Target, train_points: int, train_seed: int) -> None:
+    def __init__(self, target: Drawn, train_points: int, train_seed: int) -> None:
         self.target = target
         self.points = draw_once(target, train_points, train_seed)
+        self._training_set = TrainingSet(self.points)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.target.shape
+        return tuple(self.points.shape[1:])
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` points of the training set, drawn with replacement."""
-        return resample(self.points, n, generator)
+        return self._training_set.draw(draws, n)
 
-    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` points of the true target."""
-        return self.target.held_out(n, generator)
+        return self.target.draw_held_out(draws, n)
 
 
 class FiniteMixture(Mixture):
@@ -36,13 +51,14 @@ class FiniteMixture(Mixture):
     def __init__(self, target: Mixture, train_points: int, train_seed: int) -> None:
         super().__init__(target.modes, target.weights, target.sigma)
         self.points = draw_once(target, train_points, train_seed)
+        self._training_set = TrainingSet(self.points)
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` points of the training set, drawn with replacement."""
-        return resample(self.points, n, generator)
+        return self._training_set.draw(draws, n)
 
 
-def finite(target: Target, train_points: int | None, train_seed: int) -> Target:
+def finite(target: Drawn, train_points: int | None, train_seed: int) -> Target:
     """``target`` with a fixed training set of ``train_points``; None leaves it endless.
 
     The set is drawn on the CPU from ``train_seed``, so it is the same on every device and
@@ -55,12 +71,6 @@ def finite(target: Target, train_points: int | None, train_seed: int) -> Target:
     return Finite(target, train_points, train_seed)
 
 
-def draw_once(target: Target, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:
+def draw_once(target: Drawn, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:
     """The training set: ``train_points`` points, a function of the target and the seed."""
     return target.sample(train_points, torch.Generator().manual_seed(train_seed))
-
-
-def resample(points: Float[Tensor, "m d"], n: int, generator: Generator) -> Float[Tensor, "n d"]:
-    """``n`` rows of ``points``, drawn with replacement, on the generator's device."""
-    rows = torch.randint(len(points), (n,), generator=generator, device=generator.device)
-    return points.to(generator.device)[rows]

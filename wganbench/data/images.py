@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Generator, Tensor
+from torch import Tensor
+
+from wganbench.data.drawn import Drawn
+from wganbench.draws import Draws, Resident
 
 
-class Images:
+class Images(Drawn):
     """Pictures of one size, some of them held out for evaluation.
 
     ``images`` (m, c, h, w) are trained on, ``held_out_images`` (k, c, h, w) are not. Values
@@ -42,7 +45,7 @@ class Images:
         self.labels, self.held_out_labels = labels, held_out_labels
         self.class_names = tuple(class_names)
         self.top = top
-        self._on_device: dict[torch.device, Tensor] = {}
+        self._resident, self._held_out = Resident(images), Resident(held_out_images)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,31 +66,24 @@ class Images:
         """Classes a point can have: the modes that a judge counts; 0 where there are none."""
         return len(self.class_names)
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n c h w"]:
-        """``n`` training pictures, drawn with replacement, on the generator's device."""
-        device = generator.device
-        rows = torch.randint(len(self.images), (n,), generator=generator, device=device)
-        return self.scaled(self.on_device(device)[rows])
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
+        """``n`` training pictures, drawn with replacement, on the draws' device."""
+        images = self.on_device(draws.device)
+        return self.scaled(images[draws.below(len(images), n)])
 
     def on_device(self, device: torch.device) -> UInt8[Tensor, "m c h w"]:
         """The training pictures on a device, copied there once."""
-        if device not in self._on_device:
-            self._on_device[device] = self.images.to(device)
-        return self._on_device[device]
+        return self._resident.on(device)
 
-    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n c h w"]:
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
         """``n`` held-out pictures in random order, none twice before each has come once."""
-        rows = each_once(len(self.held_out_images), n, generator).to(self.held_out_images.device)
-        return self.scaled(self.held_out_images[rows].to(generator.device))
+        images = self.held_out_on_device(draws.device)
+        return self.scaled(images[draws.each_once(len(images), n)])
 
-    def scaled(self, pictures: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    def held_out_on_device(self, device: torch.device) -> UInt8[Tensor, "k c h w"]:
+        """The held-out pictures on a device, copied there once."""
+        return self._held_out.on(device)
+
+    def scaled(self, pictures: UInt8[Tensor, "*lead c h w"]) -> Float[Tensor, "*lead c h w"]:
         """Pictures in the generator's range [-1, 1]."""
         return pictures.float().div_(self.top / 2).sub_(1)
-
-
-def each_once(rows: int, n: int, generator: Generator) -> Int[Tensor, " n"]:
-    """``n`` row numbers in random order; all come once before one comes twice."""
-    device = generator.device
-    rounds = -(-n // rows)
-    orders = [torch.randperm(rows, generator=generator, device=device) for _ in range(rounds)]
-    return torch.cat(orders)[:n]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int
-from torch import Generator, Tensor
+from torch import Tensor
+
+from wganbench.data.drawn import Drawn
+from wganbench.draws import Draws, Resident
 
 APART = 6.0
 """Sigmas between two centres: nearer ones share points within the 3 that make high quality."""
@@ -13,7 +16,7 @@ MOST_COMPARED = 4096
 """Centres whose distances are looked at: the cost grows with their square."""
 
 
-class Mixture:
+class Mixture(Drawn):
     """P_r = sum_k w_k N(mode_k, sigma^2 I).
 
     ``modes`` (K, d) and ``weights`` (K,), which sum to 1, are float32 on the CPU;
@@ -41,6 +44,11 @@ class Mixture:
         self.modes = modes.float()
         self.weights = (weights.double() / total).float()
         self.sigma = float(sigma)
+        self._modes = Resident(self.modes)
+        self._even = bool((self.weights == self.weights[0]).all())
+        # The last step is exactly 1, so that no uniform number lies above it.
+        steps = weights.double().cumsum(0)
+        self._steps = Resident((steps / steps[-1]).float())
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,29 +70,27 @@ class Mixture:
             "counts of modes say little",
         )
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` independent points: a mode drawn by weight, then Gaussian noise around it."""
-        weights = self.weights.to(generator.device)
-        mode = torch.multinomial(weights, n, replacement=True, generator=generator)
-        return self._around(mode, generator)
+        if self._even:
+            mode = draws.below(len(self.modes), n)
+        else:
+            mode = torch.searchsorted(self._steps.on(draws.device), draws.uniform(n), right=True)
+        return self._around(mode, draws)
 
-    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` points whose modes stand in exact proportions, in shuffled order.
 
         Without the chance imbalance of the mode counts the distance between two samples
         of the target itself, the floor of every measured distance, is ten times smaller.
         """
-        counts = proportional_counts(self.weights, n).to(generator.device)
-        mode = torch.arange(len(counts), device=generator.device).repeat_interleave(
-            counts, output_size=n
-        )
-        order = torch.randperm(n, generator=generator, device=generator.device)
-        return self._around(mode[order], generator)
+        counts = proportional_counts(self.weights, n)
+        mode = torch.arange(len(counts)).repeat_interleave(counts).to(draws.device)
+        return self._around(mode[draws.order(n)], draws)
 
-    def _around(self, mode: Int[Tensor, " n"], generator: Generator) -> Float[Tensor, "n d"]:
-        modes = self.modes.to(generator.device)
-        noise = torch.randn(len(mode), modes.shape[1], generator=generator, device=generator.device)
-        return modes[mode] + self.sigma * noise
+    def _around(self, mode: Int[Tensor, "*lead n"], draws: Draws) -> Float[Tensor, "*lead n d"]:
+        modes = self._modes.on(draws.device)
+        return modes[mode] + self.sigma * draws.normal(mode.shape[-1], modes.shape[1])
 
 
 def proportional_counts(weights: Float[Tensor, " K"], n: int) -> Int[Tensor, " K"]:

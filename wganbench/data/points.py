@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from torch import Generator, Tensor
+from torch import Tensor
 
-from wganbench.data.finite import resample
-from wganbench.data.images import each_once
+from wganbench.data.drawn import Drawn
+from wganbench.data.finite import TrainingSet
 from wganbench.data.table_columns import TableFile
 from wganbench.data.table_files import read_table_file
 from wganbench.data.units import Units
+from wganbench.draws import Draws, Resident
 from wganbench.errors import printable, shortened
 
 COARSE = 1e4
@@ -31,7 +32,7 @@ UNLIKE_SPREADS = 1e3
 SHOWN_COORDINATES, LONGEST_NAME = 4, 20
 
 
-class Points:
+class Points(Drawn):
     """The rows of a table, some of them held out for evaluation.
 
     ``seed`` decides which rows are held out. Of the rest, ``train_points`` rows are trained
@@ -67,23 +68,25 @@ class Points:
         self.held_out_points = table[order[:n_held_out]]
         self.points = table[order[n_held_out:]][:train_points]
         self.units, self.told = units, tuple(told)
+        self._training_set = TrainingSet(self.points)
+        self._held_out = Resident(self.held_out_points)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.points.shape[1:])
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` training rows, drawn with replacement."""
-        return resample(self.points, n, generator)
+        return self._training_set.draw(draws, n)
 
-    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """``n`` held-out rows in random order.
 
         No row comes twice before every row has come once; with ``n`` above the number of
         held-out rows (``len(held_out_points)``) some must.
         """
-        rows = self.held_out_points.to(generator.device)
-        return rows[each_once(len(rows), n, generator)]
+        rows = self._held_out.on(draws.device)
+        return rows[draws.each_once(len(rows), n)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ checked, without it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wganbench.data.dataset import Dataset
 from wganbench.data.image_kinds import IMAGE_KINDS
@@ -25,6 +25,9 @@ from wganbench.data.options import (
 from wganbench.data.target import Target
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry, unknown
+
+if TYPE_CHECKING:
+    from wganbench.data.drawn import Drawn
 
 
 def build(kind: str, options: Mapping[str, Any]) -> Target:
@@ -60,7 +63,7 @@ def load(name: str, **options: Any) -> Target:
     return build(values.pop("kind"), {**values, **options})
 
 
-def with_training_set(target: Target, options: Options) -> Target:
+def with_training_set(target: Drawn, options: Options) -> Target:
     """``target`` with the fixed training set that every kind accepts."""
     from wganbench.data.finite import finite
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Generator, Tensor
+from torch import Tensor
 
-from wganbench.data.images import Images, each_once
+from wganbench.data.drawn import Drawn
+from wganbench.data.images import Images
+from wganbench.draws import Draws, Generated, Resident
 
 
-class StackedImages:
+class StackedImages(Drawn):
     """Three grey pictures of ``base``, each drawn on its own, as the channels of one point.
 
     With 10 classes a channel there are 1 000 modes, which a judge of `base` can count. Points
@@ -32,7 +34,8 @@ class StackedImages:
         """The training set: the three rows of ``base.images`` of each point; None: endless."""
         if train_points is not None:
             seeded = torch.Generator().manual_seed(train_seed)
-            self.points = self.triples(train_points, seeded)
+            self.points = self.triples(Generated(seeded), train_points)
+        self._resident = None if self.points is None else Resident(self.points)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,31 +55,28 @@ class StackedImages:
     def top(self) -> int:
         return self.base.top
 
-    def triples(self, n: int, generator: Generator) -> Int[Tensor, "n 3"]:
+    def triples(self, draws: Draws, n: int) -> Int[Tensor, "*lead n 3"]:
         """``n`` times three rows of ``base.images``, all as likely."""
-        device, m = generator.device, len(self.base.images)
-        return torch.randint(m, (n, self.stacked), generator=generator, device=device)
+        return draws.below(len(self.base.images), n, self.stacked)
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n 3 h w"]:
-        """``n`` training points on the generator's device; of a fixed set with replacement."""
-        device = generator.device
-        if self.points is None:
-            rows = self.triples(n, generator)
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
+        """``n`` training points on the draws' device; of a fixed set with replacement."""
+        if self._resident is None:
+            rows = self.triples(draws, n)
         else:
-            points = self.points.to(device)
-            rows = points[torch.randint(len(points), (n,), generator=generator, device=device)]
-        return self.scaled(self.base.on_device(device)[rows].flatten(1, 2))
+            points = self._resident.on(draws.device)
+            rows = points[draws.below(len(points), n)]
+        return self.scaled(self.base.on_device(draws.device)[rows].squeeze(-3))
 
-    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n 3 h w"]:
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
         """``n`` triples of held-out pictures.
 
         Within a channel no picture comes twice before each has come once.
         """
-        pictures = self.base.held_out_images
-        channels = [each_once(len(pictures), n, generator) for _ in range(self.stacked)]
-        rows = torch.stack(channels, dim=1).to(pictures.device)
-        return self.scaled(pictures[rows].flatten(1, 2).to(generator.device))
+        pictures = self.base.held_out_on_device(draws.device)
+        channels = [draws.each_once(len(pictures), n) for _ in range(self.stacked)]
+        return self.scaled(pictures[torch.stack(channels, dim=-1)].squeeze(-3))
 
-    def scaled(self, pictures: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    def scaled(self, pictures: UInt8[Tensor, "*lead 3 h w"]) -> Float[Tensor, "*lead 3 h w"]:
         """Pictures in the generator's range [-1, 1]."""
         return self.base.scaled(pictures)

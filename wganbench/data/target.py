@@ -17,7 +17,8 @@ class Target(Protocol):
     """A distribution P_r over points, and the draws that training and evaluation take from it.
 
     Every draw comes from the generator that is passed in, on that generator's device,
-    in float32. Nothing reads or advances the global random state.
+    in float32. Nothing reads or advances the global random state. A class that derives from
+    `Drawn` is drawn for all runs of a stack in one call, any other run by run.
 
     Optional: ``told``, lines that a person should see before training; ``held_out_points``,
     where ``held_out`` deals out that many rows, each once before one comes twice; ``units``,

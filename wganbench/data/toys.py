@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Tensor
 
+from wganbench.data.drawn import Drawn
 from wganbench.data.mixture import Mixture
+from wganbench.draws import Draws
 
 
 def ring(modes: int, radius: float, sigma: float) -> Mixture:
@@ -58,7 +60,7 @@ def mixture(
     return Mixture(modes, shares.double(), sigma)
 
 
-class SwissRoll:
+class SwissRoll(Drawn):
     """The Swiss roll seen from its side, a spiral in the plane of about ± 2.
 
     t ~ U[1.5 pi, 4.5 pi], x = ((t cos t, t sin t) + noise N(0, I)) / 7.5: columns 0 and 2
@@ -70,14 +72,8 @@ class SwissRoll:
     def __init__(self, noise: float) -> None:
         self.noise = noise
 
-    def sample(self, n: int, generator: Generator) -> Float[Tensor, "n 2"]:
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 2"]:
         """``n`` independent points."""
-        device = generator.device
-        t = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator, device=device))
-        spiral = torch.stack((t * t.cos(), t * t.sin()), dim=1)
-        noise = torch.randn(n, 2, generator=generator, device=device)
-        return (spiral + self.noise * noise) / 7.5
-
-    def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n 2"]:
-        """``n`` fresh points: no one of them was trained on."""
-        return self.sample(n, generator)
+        t = 1.5 * math.pi * (1 + 2 * draws.uniform(n))
+        spiral = torch.stack((t * t.cos(), t * t.sin()), dim=-1)
+        return (spiral + self.noise * draws.normal(n, 2)) / 7.5

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wganbench.bounds import network_most
+from wganbench.draws import Draws, Generated
 
 Parameters = dict[str, Tensor]
 
@@ -27,11 +28,15 @@ class Latent:
     distribution: str
     shape: tuple[int, ...]
 
-    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
-        size = (n, *self.shape)
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, ...]:
+        """(*lead, n, *shape): ``n`` latents for each of the leading axes."""
         if self.distribution == "normal":
-            return torch.randn(size, generator=generator, device=generator.device)
-        return torch.rand(size, generator=generator, device=generator.device) * 2 - 1
+            return draws.normal(n, *self.shape)
+        return draws.uniform(n, *self.shape) * 2 - 1
+
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
+        """``n`` latents on the generator's device."""
+        return self.draw(Generated(generator), n)
 
 
 @dataclass(frozen=True)

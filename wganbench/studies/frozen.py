@@ -10,18 +10,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wganbench.config.schema import RunConfig
+from wganbench.draws import Draws
 from wganbench.losses.recipes import RECIPES
 from wganbench.networks import Latent, build_pair
 from wganbench.training.stack import Stack
 from wganbench.training.step import Algorithm
-from wganbench.training.streams import Draw
+from wganbench.training.streams import Draw, Law, OneLaw
 
 
 @dataclass(frozen=True)
 class Fakes(Latent):
     """Stands where a latent distribution stands: what is drawn are the fakes themselves."""
 
-    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, ...]:
         raise NotImplementedError("the fakes of a frozen generator are drawn run by run")
 
 
@@ -63,15 +64,12 @@ class FrozenStack(Stack):
             for name, tensor in part.items():
                 part[name] = tensor.double()
 
-    def _draws(self, run: int) -> dict[str, Draw]:
-        real = self.reals[run] if self.reals else self.target.sample
-        held_out = self.reals[run] if self.reals else self.target.held_out
-        draws = super()._draws(run)
-        draws |= {"real": real, "evaluate_real": held_out, "latent_critic": self.fakes[run]}
-        return {name: self._in_precision(draw) for name, draw in draws.items()}
-
-    def _in_precision(self, draw: Draw) -> Draw:
-        return (lambda n, generator: draw(n, generator).double()) if self.double else draw
+    def _laws(self) -> dict[str, OneLaw]:
+        laws = super()._laws()
+        laws["latent_critic"] = self.fakes
+        if self.reals:
+            laws["real"] = laws["evaluate_real"] = list(self.reals)
+        return {name: in_double(law) for name, law in laws.items()} if self.double else laws
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` critic steps of all runs."""
@@ -80,3 +78,18 @@ class FrozenStack(Stack):
                 self._critic_step(self.steps_done)
                 self.state.step.add_(1)
                 self.steps_done += 1
+
+
+def in_double(law: OneLaw) -> OneLaw:
+    """The same draws in float64."""
+    if isinstance(law, list):
+        return [_draw_in_double(draw) for draw in law]
+    return _law_in_double(law)
+
+
+def _draw_in_double(draw: Draw) -> Draw:
+    return lambda n, generator: draw(n, generator).double()
+
+
+def _law_in_double(law: Law) -> Law:
+    return lambda draws, n: law(draws, n).double()

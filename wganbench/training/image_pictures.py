@@ -14,13 +14,14 @@ from torch import Tensor
 
 from wganbench.data.images import Images
 from wganbench.data.stacked import StackedImages
+from wganbench.draws import Keyed, keyed
 from wganbench.metrics.nearest import Neighbours, nearest_training_pictures
 from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
 from wganbench.records.image_grid import to_bytes
 from wganbench.training.interpolation import interpolated
 from wganbench.training.measuring import stack_judge
 from wganbench.training.stack import Stack
-from wganbench.training.streams import stream_generator
+from wganbench.training.streams import Streams, held_out_law
 
 WATCHED = 64
 """Latents whose pictures are shown through training."""
@@ -47,13 +48,14 @@ def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n 
     The latents come from a stream of their own, the same at each call: one watches each
     picture form, and training is left as it is.
     """
-    z = stack.algorithm.pair.latent.sample(n, _generator(stack, run, "picture_latent"))
+    z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), n)
     return generate(stack, run, z)
 
 
 def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
     """Held-out reals that are shown beside them, the same at every step."""
-    return stack.target.held_out(n, _generator(stack, run, "picture_real")).cpu()
+    streams = Streams([stack.configs[run].seed], stack.device)
+    return streams.draw(held_out_law(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
 
 
 def generate(stack: Stack, run: int, z: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
@@ -63,8 +65,8 @@ def generate(stack: Stack, run: int, z: Float[Tensor, "n ..."]) -> Float[Tensor,
         return generator(z).cpu()
 
 
-def _generator(stack: Stack, run: int, stream: str) -> torch.Generator:
-    return stream_generator(stack.configs[run].seed, stream, 0, stack.device)
+def _draws(stack: Stack, run: int, stream: str) -> Keyed:
+    return keyed(stack.configs[run].seed, stream, 0, stack.device)
 
 
 def final_pictures(
@@ -92,7 +94,7 @@ def interpolation_picture(stack: Stack, run: int, title: str) -> Figure:
     Spherical for normal latents, linear for uniform ones, see `interpolated`.
     """
     latent = stack.algorithm.pair.latent
-    z = latent.sample(2 * PAIRS, _generator(stack, run, "picture_interpolation"))
+    z = latent.draw(_draws(stack, run, "picture_interpolation"), 2 * PAIRS)
     spherical = latent.distribution == "normal"
     path = interpolated(z[:PAIRS], z[PAIRS:], STEPS, spherical)
     fakes = generate(stack, run, path.reshape(PAIRS * STEPS, *z.shape[1:]))

@@ -15,6 +15,7 @@ from wganbench.config import ConfigError, RunConfig
 from wganbench.config.stored import check_contents, with_data
 from wganbench.data.target import KnownShape, Target
 from wganbench.data.units import as_given, units_from
+from wganbench.draws import keyed
 from wganbench.metrics import allow_features
 from wganbench.records.folder import RunFolder
 from wganbench.records.table import Table, read_table
@@ -23,7 +24,6 @@ from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
 from wganbench.training.runs import check_installed, restore_run, stored_config
 from wganbench.training.stack import Stack
-from wganbench.training.streams import stream_generator
 
 REPEAT_DRAW = 1000
 """Numbers the draws of later measurements, so that they differ from training's own."""
@@ -80,8 +80,7 @@ class Run:
         stack = self.networks
         parts = -(-n // PICTURES_AT_ONCE) if len(stack.target.shape) == 3 else 1
         with torch.no_grad():
-            generator = stream_generator(seed, "sample", 0, stack.device)
-            z = stack.algorithm.pair.latent.sample(n, generator)
+            z = stack.algorithm.pair.latent.draw(keyed(seed, "sample", 0, stack.device), n)
             made = [self.generator(part).cpu() for part in z.tensor_split(parts)]
             return np.asarray(as_given(torch.cat(made), stack.target))
 

@@ -33,7 +33,14 @@ from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
-from wganbench.training.streams import BLOCK_STEPS, Draw, draw_block, stream_generator
+from wganbench.training.streams import (
+    OneLaw,
+    Streams,
+    held_out_law,
+    mixing,
+    stream_generator,
+    training_law,
+)
 from wganbench.training.toolchain import cache_folder
 from wganbench.training.turns import in_turns
 
@@ -92,7 +99,8 @@ class Stack:
         self.floors: dict[int, Floor] = {}
         self.pictures: PictureReference | None = None
         self._latest: dict[str, Noted] = {}
-        self._blocks: dict[str, tuple[int, Tensor]] = {}
+        self.streams = Streams([c.seed for c in self._everywhere], device)
+        self.laws = self._laws()
         of_pictures = len(self.target.shape) == 3
         self._critic_program = compiled(self._critic_update, config, device, of_pictures)
         self._generator_program = compiled(self._generator_update, config, device, of_pictures)
@@ -253,27 +261,17 @@ class Stack:
 
     def _batch(self, stream: str, step: int) -> Tensor:
         """This step's batch of a stream for all runs: (R, n, ...)."""
-        block, offset = divmod(step, BLOCK_STEPS)
-        held = self._blocks.get(stream)
-        if held is None or held[0] != block:
-            size = self.config.train.batch_size
-            runs = [
-                draw_block(self._draws(r)[stream], c.seed, stream, block, size, self.device)
-                for r, c in enumerate(self._everywhere)
-            ]
-            held = (block, torch.stack(runs, dim=1))
-            self._blocks[stream] = held
-        return held[1][offset]
+        return self.streams.batch(self.laws[stream], stream, step, self.config.train.batch_size)
 
-    def _draws(self, run: int) -> dict[str, Draw]:
-        """What one run draws, by stream; all runs the same here."""
-        latent = self.algorithm.pair.latent
+    def _laws(self) -> dict[str, OneLaw]:
+        """How each stream is drawn."""
+        latent, runs = self.algorithm.pair.latent, self.places.size
         return {
-            "real": self.target.sample,
-            "latent_critic": latent.sample,
-            "latent_generator": latent.sample,
-            "mixing": lambda n, g: torch.rand(n, generator=g, device=g.device),
-            "evaluate_real": self.target.held_out,
+            "real": training_law(self.target, runs),
+            "latent_critic": latent.draw,
+            "latent_generator": latent.draw,
+            "mixing": mixing,
+            "evaluate_real": held_out_law(self.target, runs),
         }
 
     # Reading.
@@ -300,11 +298,8 @@ class Stack:
         generator = self.state.average if averaged else self.state.generator
 
         def draws(stream: str, kind: str) -> Tensor:
-            generators = [
-                stream_generator(c.seed, f"{stream}/{draw}", self.steps_done, self.device)
-                for c in self._everywhere
-            ]
-            return torch.stack([self._draws(r)[kind](n, g) for r, g in enumerate(generators)])
+            name, steps = f"{stream}/{draw}", [self.steps_done]
+            return self.streams.draw(self.laws[kind], name, steps, n)[0]
 
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")

@@ -1,45 +1,126 @@
 """Random streams: what a run draws depends on its seed, the stream's name and the step alone.
 
-Draws come in blocks of `BLOCK_STEPS` steps counted from step 0. Each block has a
-generator of its own, seeded with a hash of (seed, stream, block), so a resumed run
-regenerates its block and no generator state is ever saved.
+Draws of built-in data, latents and mixing weights are functions of the words of (seed, stream,
+step), see `wganbench.draws`: no state is saved, and a resumed run draws what it would have
+drawn. What can only be drawn from a torch generator (a starting weight, a user's own target)
+gets one for each seed, stream and step.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
-BLOCK_STEPS = 64
+from wganbench.data.drawn import Drawn
+from wganbench.data.target import Target
+from wganbench.draws import Draws, Keyed, keys_of, stream_key
 
-STREAM_FORMAT = 1
-"""Raise when equal (seed, stream, step) give other draws, by another hash, block or order of its
-parts: a checkpoint of another format would go on with other data, so it is refused."""
+STREAM_FORMAT = 2
+"""Raise when equal (seed, stream, step) give other draws, by another hash, generator or order of
+its parts: a checkpoint of another format would go on with other data, so it is refused."""
+
+AT_ONCE_STEPS, AT_ONCE_NUMBERS = 64, 2**21
+"""Steps that are drawn ahead in one call, at most, and the numbers that these hold."""
+
+Law = Callable[[Draws, int], Tensor]
+"""Makes (*lead, n, ...) values of random words, for all runs and steps in one call."""
 
 Draw = Callable[[int, torch.Generator], Tensor]
 """Draws (n, ...) values from a generator, in one call."""
 
+OneLaw = Law | list[Draw]
+"""How a kind of values is drawn: a law for all runs, or for each run what takes a generator."""
 
-def stream_seed(seed: int, stream: str, block: int) -> int:
-    """64-bit hash of (seed, stream, block)."""
-    digest = hashlib.blake2b(f"{seed}/{stream}/{block}".encode(), digest_size=8).digest()
+
+def stream_seed(seed: int, stream: str, step: int) -> int:
+    """64-bit hash of (seed, stream, step)."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def stream_generator(
-    seed: int, stream: str, block: int, device: torch.device | str = "cpu"
+    seed: int, stream: str, step: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """The generator of one block of one stream of one run."""
-    return torch.Generator(device).manual_seed(stream_seed(seed, stream, block))
+    """The generator of one step of one stream of one run."""
+    return torch.Generator(device).manual_seed(stream_seed(seed, stream, step))
 
 
-def draw_block(
-    draw: Draw, seed: int, stream: str, block: int, batch_size: int, device: torch.device | str
-) -> Tensor:
-    """All batches of one block: shape (BLOCK_STEPS, batch_size, ...)."""
-    generator = stream_generator(seed, stream, block, device)
-    drawn = draw(BLOCK_STEPS * batch_size, generator)
-    return drawn.reshape(BLOCK_STEPS, batch_size, *drawn.shape[1:])
+def mixing(draws: Draws, n: int) -> Tensor:
+    """Mixing weights of interpolates, uniform in [0, 1)."""
+    return draws.uniform(n)
+
+
+def training_law(target: Target, runs: int) -> OneLaw:
+    """How a target's training points are drawn."""
+    return target.draw if by_words(target, "sample") else [target.sample] * runs
+
+
+def held_out_law(target: Target, runs: int) -> OneLaw:
+    """How the points to evaluate on are drawn."""
+    return target.draw_held_out if by_words(target, "held_out") else [target.held_out] * runs
+
+
+def by_words(target: Target, method: str) -> TypeGuard[Drawn]:
+    """Whether a target's points come from words: a subclass may have a ``sample`` of its own."""
+    own: object = getattr(type(target), method)
+    return isinstance(target, Drawn) and own is getattr(Drawn, method)
+
+
+class Streams:
+    """The streams of the runs of a stack, on its device."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.seeds, self.device = list(seeds), device
+        self._keys: dict[str, Tensor] = {}
+        self._ahead: dict[str, Ahead] = {}
+
+    def keys(self, stream: str) -> Tensor:
+        """The keys (R, 2) of one stream."""
+        if stream not in self._keys:
+            keys = [stream_key(seed, stream) for seed in self.seeds]
+            self._keys[stream] = keys_of(keys, self.device)
+        return self._keys[stream]
+
+    def draw(self, law: OneLaw, stream: str, steps: Sequence[int], n: int) -> Tensor:
+        """(S, R, n, ...): ``n`` values for each step and run."""
+        if not isinstance(law, list):
+            return self.draw_by_words(law, stream, torch.tensor(steps, device=self.device), n)
+        return torch.stack([self._by_generators(law, stream, step, n) for step in steps])
+
+    def draw_by_words(self, law: Law, stream: str, steps: Tensor, n: int) -> Tensor:
+        """The same for steps (S,) that stand on the device: nothing is read from there."""
+        return law(Keyed(self.keys(stream), steps.unsqueeze(-1)), n)
+
+    def _by_generators(self, draws: list[Draw], stream: str, step: int, n: int) -> Tensor:
+        drawn = [
+            draw(n, stream_generator(seed, stream, step, self.device))
+            for draw, seed in zip(draws, self.seeds, strict=True)
+        ]
+        return torch.stack(drawn)
+
+    def batch(self, law: OneLaw, stream: str, step: int, n: int) -> Tensor:
+        """(R, n, ...): one step's values, drawn some steps ahead in one call."""
+        ahead = self._ahead.get(stream)
+        if ahead is None or not 0 <= step - ahead.first < len(ahead.values):
+            count = len(ahead.values) if ahead else 1
+            if ahead and step == ahead.first + count:
+                # Going on: as many steps at once as are cheap to keep.
+                most = AT_ONCE_NUMBERS // max(1, math.prod(ahead.values.shape[1:]))
+                count = max(1, min(AT_ONCE_STEPS, 8 * count, most))
+            ahead = Ahead(step, self.draw(law, stream, range(step, step + count), n))
+            self._ahead[stream] = ahead
+        return ahead.values[step - ahead.first]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Values of some steps (S, R, n, ...), and the first of these."""
+
+    first: int
+    values: Tensor
