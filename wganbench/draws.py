@@ -14,7 +14,6 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
@@ -98,8 +97,13 @@ class Keyed(Draws):
 
     def __init__(self, keys: Int[Tensor, "*k 2"], steps: Int[Tensor, "*s"]) -> None:
         self.keys, self.steps, self.device = keys, steps, keys.device
-        self.lead = np.broadcast_shapes(tuple(keys.shape[:-1]), tuple(steps.shape))
+        self.lead = tuple((keys[..., 0] + steps).shape)
         self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """Words that were taken so far, whole counters of four."""
+        return 4 * self._taken
 
     def words(self, n: int) -> Int[Tensor, "*lead n"]:
         counters = -(-n // 4)
@@ -117,6 +121,19 @@ class Keyed(Draws):
         counter = (elements, torch.zeros_like(elements), steps & MASK, steps >> 32 & MASK)
         words = philox(counter, (self.keys[..., :1], self.keys[..., 1:]))
         return torch.stack(words, dim=-1).expand(*self.lead, count, 4).flatten(-2)
+
+
+class Dealt(Draws):
+    """The words (*lead, n) that `Keyed` gave in one call, taken as it would give them."""
+
+    def __init__(self, words: Int[Tensor, "*lead n"]) -> None:
+        self.lead, self.device = tuple(words.shape[:-1]), words.device
+        self._words, self._taken = words, 0
+
+    def words(self, n: int) -> Int[Tensor, "*lead n"]:
+        first = self._taken
+        self._taken += -(-n // 4) * 4
+        return self._words[..., first : first + n]
 
 
 def keys_of(numbers: list[int], device: torch.device | str = "cpu") -> Int[Tensor, "k 2"]:

@@ -73,11 +73,10 @@ class FrozenStack(Stack):
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` critic steps of all runs."""
-        with torch.no_grad():
-            for _ in range(steps):
-                self._critic_step(self.steps_done)
-                self.state.step.add_(1)
-                self.steps_done += 1
+        for _ in range(steps):
+            self._advance(self.steps_done, 1, None)
+            self.state.step.add_(1)
+            self.steps_done += 1
 
 
 def in_double(law: OneLaw) -> OneLaw:

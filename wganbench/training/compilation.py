@@ -42,7 +42,7 @@ def compiled(
 
     On the CPU the generated loops are divided among torch's threads where no sum is: else a
     run's numbers would depend on how many share its stack. Those of pictures do anyway, by
-    rounding. On a GPU launches are captured in CUDA graphs.
+    rounding.
     """
     if not wants_compilation(config):
         return program
@@ -80,7 +80,7 @@ def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[st
     if device.type == "cuda":
         # Loop reordering and the foreach kernels of Adam do not go together in torch 2.11: the
         # generator of a single run was left uncompiled (an assertion in its scheduler).
-        return {"triton.cudagraphs": True, "loop_ordering_after_fusion": False}
+        return {"loop_ordering_after_fusion": False}
     if pictures:
         # Else convolutions copy every picture to channels-last and back.
         return {"layout_optimization": False}

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,6 +30,13 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
 from wganbench.training.compilation import compiled, wants_compilation
+from wganbench.training.graphs import (
+    CRITIC_STREAMS,
+    GENERATOR_STREAM,
+    Graphs,
+    Noted,
+    NotRecorded,
+)
 from wganbench.training.grouping import Places, static_settings
 from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
@@ -46,9 +55,6 @@ from wganbench.training.turns import in_turns
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Measured in one pass at most. Where there is batch norm, its statistics are those of a pass."""
-
-Noted = tuple[list[str], Tensor]
-"""Tags, and their values for all runs: (R, tags)."""
 
 
 class Stack:
@@ -92,10 +98,6 @@ class Stack:
         self.critic_lr = self._traced([c.train.critic_lr for c in self._everywhere])
         self.generator_lr = self._traced([c.train.generator_lr for c in self._everywhere])
         self.state = self._initial_state()
-        if device.type == "cuda":
-            # CUDA graphs replay at fixed addresses: these tensors are updated in place.
-            for tensor in [*self.state.tensors().values(), self.state.step, self.state.critic_step]:
-                torch._dynamo.mark_static_address(tensor)
         self.floors: dict[int, Floor] = {}
         self.pictures: PictureReference | None = None
         self._latest: dict[str, Noted] = {}
@@ -104,6 +106,7 @@ class Stack:
         of_pictures = len(self.target.shape) == 3
         self._critic_program = compiled(self._critic_update, config, device, of_pictures)
         self._generator_program = compiled(self._generator_update, config, device, of_pictures)
+        self.graphs = self._graphs() if device.type == "cuda" else None
         self.steps_done = 0
 
     # Setting up.
@@ -215,14 +218,28 @@ class Stack:
         return list(scalars), table
 
     # Training.
+    def _graphs(self) -> Graphs | None:
+        """What records whole iterations on a GPU; None for runs that are not compiled."""
+        if not wants_compilation(self.config):
+            return None
+        return Graphs(
+            self._critic_program,
+            self._generator_program,
+            self.state,
+            self.streams,
+            self.laws,
+            self.config.train.batch_size,
+            self.config.loss.n_critic,
+            lambda program: compiled(program, self.config, self.device, pictures=False),
+        )
+
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
         """Have the programs compiled before they are needed, each once for all processes.
 
-        On a CPU alone: that is where a sweep has a process a core. They are called on a copy
-        of the state, so training is left as it is, bit for bit. ``check`` is called between
-        the programs and may raise, to break it off.
+        They are called on a copy of the state, so training is left as it is, bit for bit.
+        ``check`` is called between the programs and may raise, to break it off.
         """
-        if self.device.type != "cpu" or not wants_compilation(self.config):
+        if not wants_compilation(self.config):
             return
         state, step = copy.deepcopy(self.state), self.steps_done
         batch = self._critic_batch(critic_steps_before(step, self.config))
@@ -240,24 +257,43 @@ class Stack:
         key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
         with torch.no_grad():
             in_turns(programs, key, cache_folder())
+            if self.graphs is not None:
+                self._recorded(partial(self.graphs.prepare, check))
 
     def iterate(self) -> None:
         """One generator step of all runs and the critic steps before it."""
         step = self.steps_done
-        first_critic_step = critic_steps_before(step, self.config)
-        with torch.no_grad():
-            for i in range(n_critic_at(step, self.config)):
-                self._critic_step(first_critic_step + i)
-            z = self._batch("latent_generator", step)
-            self._latest["generator"] = _kept(self._generator_program(self.state, z))
+        first = critic_steps_before(step, self.config)
+        self._advance(first, n_critic_at(step, self.config), step)
         self.steps_done = step + 1
 
-    def _critic_step(self, number: int) -> None:
-        batch = self._critic_batch(number)
-        self._latest["critic"] = _kept(self._critic_program(self.state, *batch))
+    def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
+        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
+        with torch.no_grad():
+            if self.graphs is not None:
+                graphs = self.graphs
+                if self._recorded(lambda: graphs.advance(critic_step, n_critic, step)):
+                    self._latest |= graphs.latest
+                    return
+            for number in range(critic_step, critic_step + n_critic):
+                batch = self._critic_batch(number)
+                self._latest["critic"] = self._critic_program(self.state, *batch)
+            if step is not None:
+                z = self._batch(GENERATOR_STREAM, step)
+                self._latest["generator"] = self._generator_program(self.state, z)
+
+    def _recorded(self, work: Callable[[], None]) -> bool:
+        """Whether some work of the graphs was done; where none can be recorded, none are used."""
+        try:
+            work()
+        except NotRecorded as error:
+            warnings.warn(f"{error}: training without it", stacklevel=2)
+            self.graphs = None
+            return False
+        return True
 
     def _critic_batch(self, number: int) -> list[Tensor]:
-        return [self._batch(stream, number) for stream in ("real", "latent_critic", "mixing")]
+        return [self._batch(stream, number) for stream in CRITIC_STREAMS]
 
     def _batch(self, stream: str, step: int) -> Tensor:
         """This step's batch of a stream for all runs: (R, n, ...)."""
@@ -344,12 +380,6 @@ class Stack:
         self.steps_done = step
         self.state.step.fill_(step)
         self.state.critic_step.fill_(critic_steps_before(step, self.config))
-
-
-def _kept(noted: Noted) -> Noted:
-    """Scalars that outlive the next replay of a CUDA graph, which reuses its outputs' memory."""
-    tags, table = noted
-    return tags, table.clone() if table.is_cuda else table
 
 
 def _moved(parameters: Parameters, moves: Parameters, rate: Tensor) -> Parameters:

@@ -1,0 +1,144 @@
+"""Whole iterations as graphs, by a recorder that plays them back without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from training_configs import CPU, alike, same, tiny
+
+from wganbench.studies.frozen import FrozenStack
+from wganbench.training.graphs import Graphs, Noted, NotRecorded, Work
+from wganbench.training.stack import Stack
+
+
+class Played:
+    """Work that is done when it is played, never when it is recorded; results stay in place."""
+
+    made = 0
+
+    def __init__(self, work: Work) -> None:
+        type(self).made += 1
+        self._work = work
+        self.result: dict[str, Noted] = {}
+
+    def replay(self) -> None:
+        for name, (tags, table) in self._work().items():
+            if name in self.result:
+                self.result[name][1].copy_(table)
+            else:
+                self.result[name] = (tags, table.clone())
+
+
+def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
+    """The stack as it is on a GPU: all its steps are recorded ones."""
+    config = stack.config
+    stack.graphs = Graphs(
+        stack._critic_program, stack._generator_program, stack.state, stack.streams, stack.laws,
+        config.train.batch_size, config.loss.n_critic, lambda program: program,
+        record=record, rehearse=lambda work: work() and None,
+    )  # fmt: skip
+    return stack
+
+
+SETTINGS: dict[str, Any] = {"loss.n_critic": 3, "train.steps": 12}
+BURSTS: dict[str, Any] = {
+    "train.burst_first_steps": 2,
+    "train.burst_every_n_steps": 5,
+    "train.burst_n_critic": 4,
+}
+
+
+@pytest.mark.parametrize("bursts", [{}, BURSTS])
+@pytest.mark.parametrize("loss", ["gp", "bce"])
+def test_graphs_train_as_the_programs_one_by_one(loss: str, bursts: dict[str, Any]) -> None:
+    configs = alike(loss, 2, **SETTINGS, **bursts)
+    plain, played = Stack(configs, CPU), with_graphs(Stack(configs, CPU))
+    Played.made = 0
+    for step in range(12):
+        plain.iterate()
+        played.iterate()
+        assert played.scalars() == plain.scalars(), step
+    for run in range(2):
+        assert same(plain.run_state(run), played.run_state(run))
+    assert Played.made == (3 if bursts else 1)
+
+
+def test_a_resumed_run_goes_on_with_its_own_draws() -> None:
+    configs = alike("gp", 2, **SETTINGS)
+    whole = with_graphs(Stack(configs, CPU))
+    for _ in range(7):
+        whole.iterate()
+    saved = [whole.run_state(run) for run in range(2)]
+    resumed = with_graphs(Stack(configs, CPU))
+    resumed.iterate()  # its counters stand elsewhere
+    for run in range(2):
+        resumed.load_run_state(run, 7, saved[run])
+    for _ in range(3):
+        whole.iterate()
+        resumed.iterate()
+    for run in range(2):
+        assert same(whole.run_state(run), resumed.run_state(run))
+
+
+def test_batches_that_take_generators_are_given_from_outside() -> None:
+    def law(n: int, source: torch.Generator) -> Tensor:
+        return torch.rand(n, 2, generator=source)
+
+    configs = alike("gp", 2, **SETTINGS)
+    plain, played = Stack(configs, CPU), Stack(configs, CPU)
+    for stack in (plain, played):
+        stack.laws["real"] = [law, law]
+    with_graphs(played)
+    for _ in range(4):
+        plain.iterate()
+        played.iterate()
+    assert same(plain.run_state(1), played.run_state(1))
+
+
+def test_a_frozen_stack_plays_critic_steps_alone() -> None:
+    def fakes(n: int, source: torch.Generator) -> Tensor:
+        return torch.rand(n, 2, generator=source)
+
+    configs = alike("gp", 2, **SETTINGS)
+    plain = FrozenStack(configs, CPU, [fakes, fakes])
+    played = FrozenStack(configs, CPU, [fakes, fakes])
+    with_graphs(played)
+    plain.advance(5)
+    played.advance(5)
+    assert same(plain.run_state(0), played.run_state(0))
+
+
+def test_preparing_trains_nothing() -> None:
+    stack = with_graphs(Stack([tiny("gp", **SETTINGS)], CPU))
+    before = stack.run_state(0)
+    assert stack.graphs is not None
+    stack.graphs.prepare()
+    assert same(before, stack.run_state(0))
+
+
+def test_what_cannot_be_recorded_trains_without_in_one_line() -> None:
+    def refusing(work: Work) -> Any:
+        raise RuntimeError("operation not permitted\nand more")
+
+    configs = [tiny("gp", **SETTINGS)]
+    plain, stack = Stack(configs, CPU), with_graphs(Stack(configs, CPU), refusing)
+    with pytest.warns(UserWarning, match=r"CUDA graph \(operation not permitted\): training"):
+        stack.iterate()
+    plain.iterate()
+    stack.iterate()
+    plain.iterate()
+    assert stack.graphs is None and same(plain.run_state(0), stack.run_state(0))
+
+
+def test_memory_that_runs_out_while_recording_is_told_as_such() -> None:
+    def too_large(work: Work) -> Any:
+        raise RuntimeError("CUDA error: out of memory")
+
+    stack = with_graphs(Stack([tiny("gp", **SETTINGS)], CPU), too_large)
+    with pytest.raises(RuntimeError, match="out of memory") as raised:
+        stack.iterate()
+    assert not isinstance(raised.value, NotRecorded)

@@ -1,0 +1,250 @@
+"""A whole iteration recorded as one CUDA graph: one launch from the host, nothing in between.
+
+What is recorded are the programs of a stack as they are called one after the other: the draws,
+``n_critic`` critic steps and a generator step. The steps' numbers are counters on the device,
+the latest scalars stay where the graph writes them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from wganbench.draws import Dealt, Keyed
+from wganbench.errors import ran_out
+from wganbench.training.state import State
+from wganbench.training.streams import OneLaw, Streams
+
+Noted = tuple[list[str], Tensor]
+"""Tags, and their values for all runs: (R, tags)."""
+
+Program = Callable[..., Noted]
+"""A step of all runs: takes the state and a batch of each stream."""
+
+CRITIC_STREAMS = ("real", "latent_critic", "mixing")
+GENERATOR_STREAM = "latent_generator"
+
+DRAWN_NUMBERS = 2**26
+"""Numbers that are drawn in one call, at most: else the steps are drawn one by one."""
+
+
+class NotRecorded(RuntimeError):
+    """Work that does not let itself be recorded; nothing was done."""
+
+
+class Recording(Protocol):
+    """Work that was recorded, and can be done again."""
+
+    def replay(self) -> None: ...
+
+    @property
+    def result(self) -> dict[str, Noted]:
+        """What the work leaves, at the same place each time."""
+        ...
+
+
+Work = Callable[[], dict[str, Noted]]
+
+
+class CudaRecording:
+    """A CUDA graph of some work, which is recorded but not done. Raises RuntimeError."""
+
+    def __init__(self, work: Work) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads may use the device meanwhile.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self.result = work()
+
+    def replay(self) -> None:
+        self._graph.replay()
+
+
+def aside(work: Work) -> None:
+    """Do some work as it will be recorded, on a stream of its own, and wait for it."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        work()
+    torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.synchronize()
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What one graph does: so many critic steps, and perhaps a generator step after them."""
+
+    critic: int
+    generator: bool
+
+
+@dataclass
+class Counters:
+    """Numbers of the next critic and generator step, int64 on the device."""
+
+    critic: Tensor
+    generator: Tensor
+
+
+class Graphs:
+    """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
+
+    ``compile_program`` makes a program of the draws faster; ``record`` and ``rehearse`` are
+    those of CUDA.
+    """
+
+    def __init__(
+        self,
+        critic: Program,
+        generator: Program,
+        state: State,
+        streams: Streams,
+        laws: Mapping[str, OneLaw],
+        batch_size: int,
+        n_critic: int,
+        compile_program: Callable[[Callable[..., Any]], Callable[..., Any]],
+        record: Callable[[Work], Recording] = CudaRecording,
+        rehearse: Callable[[Work], None] = aside,
+    ) -> None:
+        self._programs = {"critic": critic, "generator": generator}
+        self._state, self._streams, self._laws = state, streams, laws
+        self._batch_size, self._usual = batch_size, Steps(n_critic, True)
+        self._compile, self._record, self._rehearse = compile_program, record, rehearse
+        zero = torch.zeros((), dtype=torch.int64, device=streams.device)
+        self._counters = Counters(zero, zero.clone())
+        self._at: tuple[int, int] | None = None
+        self._recordings: dict[Steps, Recording] = {}
+        self._draws: dict[tuple[tuple[str, ...], int], Callable[[Tensor], list[Tensor]]] = {}
+        self._given: dict[tuple[Steps, str], Tensor] = {}
+        self.latest: dict[str, Noted] = {}
+
+    def advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
+        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
+
+        Raises NotRecorded, before anything is done.
+        """
+        at = (critic_step, step or 0)
+        parts = [Steps(n_critic, step is not None)]
+        if parts[0] != self._usual:
+            parts = [Steps(1, False)] * n_critic + [Steps(0, True)] * (step is not None)
+        for steps in set(parts):
+            self._recording(steps)
+        if self._at != at:
+            self._counters.critic.fill_(at[0])
+            self._counters.generator.fill_(at[1])
+        for steps in parts:
+            self._replay(steps, at)
+            at = (at[0] + steps.critic, at[1] + steps.generator)
+        self._at = at
+
+    def prepare(self, check: Callable[[], None] = lambda: None) -> None:
+        """Have ordinary iterations recorded before they are needed, on a copy of the state.
+
+        ``check`` is called between the parts and may raise, to break it off. Raises NotRecorded.
+        """
+        self._recording(self._usual, check)
+
+    def _replay(self, steps: Steps, at: tuple[int, int]) -> None:
+        for (owner, stream), values in self._given.items():
+            if owner == steps:
+                first = at[1] if stream == GENERATOR_STREAM else at[0]
+                for i, place in enumerate(values):
+                    place.copy_(self._host_batch(stream, first + i))
+        recording = self._recordings[steps]
+        recording.replay()
+        self.latest |= recording.result
+
+    def _host_batch(self, stream: str, step: int) -> Tensor:
+        return self._streams.batch(self._laws[stream], stream, step, self._batch_size)
+
+    def _recording(self, steps: Steps, check: Callable[[], None] = lambda: None) -> Recording:
+        if steps not in self._recordings:
+            # Programs are compiled, and libraries set up, at first calls that train nothing.
+            state, counters = copy.deepcopy(self._state), copy.deepcopy(self._counters)
+            for _ in range(2):
+                check()
+                self._rehearse(lambda: self._work(steps, state, counters))
+            check()
+            try:
+                self._recordings[steps] = self._record(
+                    lambda: self._work(steps, self._state, self._counters)
+                )
+            except RuntimeError as error:
+                if ran_out(error):
+                    raise
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise NotRecorded(f"an iteration cannot be a CUDA graph ({reason})") from error
+        return self._recordings[steps]
+
+    # What is recorded.
+    def _work(self, steps: Steps, state: State, counters: Counters) -> dict[str, Noted]:
+        latest: dict[str, Noted] = {}
+        for first in range(0, steps.critic, self._at_once(steps)):
+            count = min(self._at_once(steps), steps.critic - first)
+            batches = self._batches(steps, CRITIC_STREAMS, counters.critic, first, count)
+            for i in range(count):
+                batch = [values[i] for values in batches]
+                latest["critic"] = self._programs["critic"](state, *batch)
+        counters.critic.add_(steps.critic)
+        if steps.generator:
+            (z,) = self._batches(steps, (GENERATOR_STREAM,), counters.generator, 0, 1)
+            latest["generator"] = self._programs["generator"](state, z[0])
+            counters.generator.add_(1)
+        return latest
+
+    def _at_once(self, steps: Steps) -> int:
+        """Critic steps whose batches are drawn in one call."""
+        numbers = sum(values.numel() for values in self._example().values())
+        return max(1, steps.critic if numbers * steps.critic <= DRAWN_NUMBERS else 1)
+
+    def _example(self) -> dict[str, Tensor]:
+        """A batch of each of the critic's streams."""
+        return {stream: self._host_batch(stream, 0) for stream in CRITIC_STREAMS}
+
+    def _batches(
+        self, steps: Steps, streams: tuple[str, ...], counter: Tensor, first: int, count: int
+    ) -> list[Tensor]:
+        """(count, R, n, ...) values of each stream, for the steps from ``counter + first`` on."""
+        drawn = tuple(stream for stream in streams if not isinstance(self._laws[stream], list))
+        if (drawn, count) not in self._draws:
+            self._draws[drawn, count] = self._drawing(drawn, count)
+        values = dict(zip(drawn, self._draws[drawn, count](counter + first), strict=True))
+        for stream in streams:
+            if stream not in values:
+                given = self._given.get((steps, stream))
+                if given is None:
+                    example = self._host_batch(stream, 0)
+                    size = (steps.critic if stream != GENERATOR_STREAM else 1, *example.shape)
+                    given = self._given[steps, stream] = example.new_empty(size)
+                values[stream] = given[first : first + count]
+        return [values[stream] for stream in streams]
+
+    def _drawing(self, drawn: tuple[str, ...], count: int) -> Callable[[Tensor], list[Tensor]]:
+        """Draws ``count`` steps of some streams: two programs, of which the first makes words.
+
+        In one program the words would be computed again for every number made of them.
+        """
+        n, device = self._batch_size, self._streams.device
+        laws = [law for stream in drawn if not isinstance(law := self._laws[stream], list)]
+        if not laws:
+            return lambda counter: []
+        keys = torch.stack([self._streams.keys(stream) for stream in drawn]).unsqueeze(1)
+        needed = 0
+        for law, key in zip(laws, keys, strict=True):
+            tried = Keyed(key, torch.zeros(1, 1, dtype=torch.int64, device=device))
+            law(tried, n)  # data come to the device now: nothing is copied while work is recorded
+            needed = max(needed, tried.taken)
+
+        def words(counter: Tensor) -> Tensor:
+            steps = counter + torch.arange(count, device=device)
+            return Keyed(keys, steps.unsqueeze(-1)).words(needed)
+
+        def values(words: Tensor) -> list[Tensor]:
+            return [law(Dealt(part), n) for law, part in zip(laws, words, strict=True)]
+
+        make_words, make_values = self._compile(words), self._compile(values)
+        return lambda counter: make_values(make_words(counter))
