@@ -143,6 +143,7 @@ def test_a_broken_compiler_costs_a_warning_and_no_result(
         stack.iterate()
         stack.iterate()
     assert len(seen) == 2, "one for each of the two programs, and not again"
+    assert stack.executor == "eager"
     assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
 
 
@@ -199,7 +200,7 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     options, of_pictures, of_large_batches = on_cpu
     # What was found out about the C++ compiler is told to it, and to nobody else.
     assert all(each["options"]["cpp.vec_isa_ok"] is True for each in on_cpu)
-    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {"triton.cudagraphs"}
+    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {"loop_ordering_after_fusion"}
     assert options["fullgraph"] is True and options["dynamic"] is False
     # Else a run's sums would depend on how many share its stack.
     assert options["options"]["cpp.min_chunk_size"] == compilation.LOOP_OF_A_THREAD

@@ -65,6 +65,7 @@ def test_graphs_train_as_the_programs_one_by_one(loss: str, bursts: dict[str, An
     for run in range(2):
         assert same(plain.run_state(run), played.run_state(run))
     assert Played.made == (3 if bursts else 1)
+    assert (plain.executor, played.executor) == ("eager", "graph")
 
 
 def test_a_resumed_run_goes_on_with_its_own_draws() -> None:

@@ -35,6 +35,31 @@ to 16 sums: for threads with 16 384 elements each that takes a batch of 784 and 
 """
 
 
+class Program:
+    """A program that is compiled at its first call, or runs as it is once that has failed."""
+
+    def __init__(self, program: Callable[..., Any], fast: Callable[..., Any]) -> None:
+        self._program, self._fast = program, fast
+        self.compiled: bool | None = None
+        """Whether it is the compiled one that runs; None before the first call."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.compiled is not None:
+            return (self._fast if self.compiled else self._program)(*arguments)
+        # Not at the head: whoever does not compile need not wait for the compiler's modules.
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            result = self._fast(*arguments)
+        except (TorchDynamoException, OSError) as error:  # OSError: nowhere to keep what it makes
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
+            self.compiled = False
+            return self._program(*arguments)
+        self.compiled = True
+        return result
+
+
 def compiled(
     program: Callable[..., Any], config: RunConfig, device: torch.device, pictures: bool
 ) -> Callable[..., Any]:
@@ -53,27 +78,8 @@ def compiled(
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    # Not at the head: whoever does not compile need not wait for the compiler's modules.
-    from torch._dynamo.exc import TorchDynamoException
-
     prepared = prepare_toolchain() if device.type == "cpu" else {}
-    fast = _compile(program, _options(config, device, pictures) | prepared)
-    choice: list[Callable[..., Any]] = []
-
-    def first_time_careful(*arguments: Any) -> Any:
-        if choice:
-            return choice[0](*arguments)
-        try:
-            result = fast(*arguments)
-        except (TorchDynamoException, OSError) as error:  # OSError: nowhere to keep what it makes
-            reason = str(error).strip().splitlines()[0]
-            warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
-            choice.append(program)
-            return program(*arguments)
-        choice.append(fast)
-        return result
-
-    return first_time_careful
+    return Program(program, _compile(program, _options(config, device, pictures) | prepared))
 
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:

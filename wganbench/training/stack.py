@@ -292,6 +292,15 @@ class Stack:
             return False
         return True
 
+    @property
+    def executor(self) -> str:
+        """What runs the steps: ``graph``, ``compiled`` or ``eager``."""
+        if self.graphs is not None:
+            return "graph"
+        programs = (self._critic_program, self._generator_program)
+        fast = all(getattr(program, "compiled", False) for program in programs)
+        return "compiled" if fast else "eager"
+
     def _critic_batch(self, number: int) -> list[Tensor]:
         return [self._batch(stream, number) for stream in CRITIC_STREAMS]
 
