@@ -12,7 +12,6 @@ from wganbench.config.schema import RunConfig
 from wganbench.records.pictures import optional
 from wganbench.training.animation import save_frame
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.compilation import wants_compilation
 from wganbench.training.interrupt import Stopped, StopRequest
 from wganbench.training.measuring import Measurement, measure_stack
 from wganbench.training.pictures import progress_picture
@@ -65,9 +64,10 @@ def train_loop(
     config = stack.config
     if stack.steps_done == 0:
         _record(stack, recorders, clock, progress)
-    compiling = wants_compilation(config) and stack.steps_done < config.train.steps
+    preparation = stack.preparation if stack.steps_done < config.train.steps else ""
+    compiling = bool(preparation)
     if compiling and not stop.requested:
-        phase("compiling (about 15 s, once)")
+        phase(preparation)
         with contextlib.suppress(Stopped):
             stack.compile(stop.check)
     stopping = stop.requested

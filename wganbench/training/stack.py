@@ -38,6 +38,14 @@ from wganbench.training.graphs import (
     NotRecorded,
 )
 from wganbench.training.grouping import Places, static_settings
+from wganbench.training.native.executor import (
+    Native,
+    Traced,
+    is_built,
+    native_laws,
+    why_not_native,
+)
+from wganbench.training.native.library import NotBuilt
 from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
@@ -79,6 +87,7 @@ class Stack:
             raise ValueError("runs of one stack share every setting but seed, rates, coefficients")
         self.configs, self.config, self.device = configs, config, device
         self.places = places or Places.all_of(len(configs))
+        self._threads = torch.get_num_threads()
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
@@ -103,9 +112,9 @@ class Stack:
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
         self.laws = self._laws()
-        of_pictures = len(self.target.shape) == 3
-        self._critic_program = compiled(self._critic_update, config, device, of_pictures)
-        self._generator_program = compiled(self._generator_update, config, device, of_pictures)
+        self._native: Native | None = None
+        self._may_be_native = not self.why_not_native()
+        self._critic_program, self._generator_program = self._programs()
         self.graphs = self._graphs() if device.type == "cuda" else None
         self.steps_done = 0
 
@@ -218,6 +227,41 @@ class Stack:
         return list(scalars), table
 
     # Training.
+    def _programs(self) -> tuple[Callable[..., Noted], Callable[..., Noted]]:
+        """The two updates as they are called, compiled where our C++ does not do their work."""
+        updates = self._critic_update, self._generator_update
+        if self._may_be_native:
+            return updates
+        of_pictures = len(self.target.shape) == 3
+        critic, generator = (compiled(u, self.config, self.device, of_pictures) for u in updates)
+        return critic, generator
+
+    def why_not_native(self) -> str:
+        """Why our C++ does not train these runs, in a few words; empty where it does."""
+        algorithm = self.algorithm
+        return why_not_native(self.config, self.device, algorithm.pair, algorithm.recipe)
+
+    def _native_steps(self) -> Native | None:
+        """What trains in C++, built at the first call; None where it does not, with a warning."""
+        if self._native is None and self._may_be_native:
+            traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
+            pair, laws = self.algorithm.pair, self.laws
+            try:
+                self._native = Native(
+                    self.config,
+                    self.algorithm.recipe,
+                    self.state,
+                    traced,
+                    native_laws(laws, self.streams.seeds, self.target.shape, pair.latent.shape),
+                    self.places.own,
+                    self._threads,
+                )
+            except NotBuilt as error:
+                warnings.warn(f"{error}: training without our C++", stacklevel=3)
+                self._may_be_native = False
+                self._critic_program, self._generator_program = self._programs()
+        return self._native
+
     def _graphs(self) -> Graphs | None:
         """What records whole iterations on a GPU; None for runs that are not compiled."""
         if not wants_compilation(self.config):
@@ -233,12 +277,22 @@ class Stack:
             lambda program: compiled(program, self.config, self.device, pictures=False),
         )
 
+    @property
+    def preparation(self) -> str:
+        """What `compile` does that takes a while, in words; empty where it is nothing."""
+        if self._may_be_native:
+            building = self._native is None and not is_built(self.config)
+            return "building the C++ of its steps (about 5 s, once a machine)" if building else ""
+        return "compiling (about 15 s, once)" if wants_compilation(self.config) else ""
+
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
         """Have the programs compiled before they are needed, each once for all processes.
 
         They are called on a copy of the state, so training is left as it is, bit for bit.
         ``check`` is called between the programs and may raise, to break it off.
         """
+        if self._native_steps() is not None:
+            return
         if not wants_compilation(self.config):
             return
         state, step = copy.deepcopy(self.state), self.steps_done
@@ -269,6 +323,11 @@ class Stack:
 
     def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
+        native = self._native_steps()
+        if native is not None:
+            given = self._handed_over(native, critic_step, n_critic, step)
+            self._latest |= native.advance(critic_step, n_critic, step, given)
+            return
         with torch.no_grad():
             if self.graphs is not None:
                 graphs = self.graphs
@@ -282,6 +341,20 @@ class Stack:
                 z = self._batch(GENERATOR_STREAM, step)
                 self._latest["generator"] = self._generator_program(self.state, z)
 
+    def _handed_over(
+        self, native: Native, critic_step: int, n_critic: int, step: int | None
+    ) -> list[dict[str, Tensor]]:
+        """The batches that our C++ does not draw, by step and stream."""
+        given = [stream for stream in native.given if stream != GENERATOR_STREAM]
+        batches = [
+            {stream: self._batch(stream, number).contiguous() for stream in given}
+            for number in range(critic_step, critic_step + n_critic)
+        ]
+        if step is not None and GENERATOR_STREAM in native.given:
+            latents = self._batch(GENERATOR_STREAM, step).contiguous()
+            return [*batches, {GENERATOR_STREAM: latents}]
+        return [*batches, {}] if given else []
+
     def _recorded(self, work: Callable[[], None]) -> bool:
         """Whether some work of the graphs was done; where none can be recorded, none are used."""
         try:
@@ -294,7 +367,9 @@ class Stack:
 
     @property
     def executor(self) -> str:
-        """What runs the steps: ``graph``, ``compiled`` or ``eager``."""
+        """What runs the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
+        if self._may_be_native:
+            return "native"
         if self.graphs is not None:
             return "graph"
         programs = (self._critic_program, self._generator_program)
