@@ -19,9 +19,6 @@ from wganbench.training.streams import OneLaw, mixing
 
 GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE = range(6)
 
-TRAINING_SETS = (Finite, FiniteMixture, Points)
-"""Targets of these very types draw rows of their points."""
-
 
 @dataclass(frozen=True)
 class NativeLaw:
@@ -48,9 +45,9 @@ def native_law(law: OneLaw, stream: str, seeds: Sequence[int], dimension: int) -
     if type(owner) is Mixture and function is Mixture.draw:
         steps = None if owner.steps is None else owner.steps.contiguous()
         return _drawn(MIXTURE, keys, dimension, owner.modes.contiguous(), steps, owner.sigma)
-    if isinstance(owner, TRAINING_SETS) and type(owner) in TRAINING_SETS:
-        if function is type(owner).draw and owner.points.device.type == "cpu":
-            return _drawn(ROWS, keys, dimension, owner.points.float().contiguous())
+    draws = {each.draw for each in (Finite, FiniteMixture, Points)}
+    if isinstance(owner, Finite | FiniteMixture | Points) and function in draws:
+        return _drawn(ROWS, keys, dimension, owner.points.float().contiguous())
     return NativeLaw(layout.Law(kind=GIVEN, dimension=dimension))
 
 

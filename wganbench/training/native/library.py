@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -134,10 +135,8 @@ def _cached(file: Path, compiler: str, flags: list[str]) -> ctypes.CDLL:
     except OSError:
         file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file.with_suffix(".lock"))
-    try:
+    with contextlib.suppress(Timeout, NotImplementedError):  # without it both build it
         lock.acquire(timeout=LONGEST_SECONDS)
-    except (Timeout, NotImplementedError):
-        pass  # then both build it
     try:
         try:
             return _loaded(file)
