@@ -39,6 +39,7 @@ from wganbench.training.graphs import (
 )
 from wganbench.training.grouping import Places, static_settings
 from wganbench.training.optimizers import directions, initial_moments
+from wganbench.training.parts import joined, runs_at_once, to_host, wait_for_host
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
@@ -349,30 +350,45 @@ class Stack:
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
-        parts = []
+        points = {"reals": to_host(reals), "eps": to_host(eps)}
         size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
-        for i in range(0, n, size):
-            batch = (values[:, i : i + size] for values in (reals, z, eps))
-            with torch.no_grad():
-                part = vmap(self.exact_algorithm.probe)(self.state.critic, generator, *batch)
-            # The generator's loss is a mean over all n.
-            part["fake_gradients"] *= part["fakes"].shape[1] / n
-            parts.append(part)
-        points = {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
-        points |= {"reals": reals, "eps": eps}
-        on_cpu = {name: values.cpu() for name, values in points.items()}
-        return [{name: v[place] for name, v in on_cpu.items()} for place in self.places.own]
+        rows = []
+        for runs in runs_at_once(self.places.size, min(n, size), self.device):
+            critic = {name: p[runs] for name, p in self.state.critic.items()}
+            own = {name: p[runs] for name, p in generator.items()}
+            parts = []
+            for i in range(0, n, size):
+                batch = (values[runs, i : i + size] for values in (reals, z, eps))
+                with torch.no_grad():
+                    part = vmap(self.exact_algorithm.probe)(critic, own, *batch)
+                # The generator's loss is a mean over all n.
+                part["fake_gradients"] *= part["fakes"].shape[1] / n
+                parts.append({name: to_host(values) for name, values in part.items()})
+            rows.append(parts)
+        wait_for_host(self.device)
+        points |= joined(rows)
+        return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
         """A copy of one run's parameters: ``critic``, ``generator`` or ``average``."""
         place = self.places.own[run]
         return {k: p[place].detach().clone() for k, p in getattr(self.state, network).items()}
 
+    def critic_weights(self) -> Tensor:
+        """All weights of each run's critic in one row, on the CPU: a row a run."""
+        weights = torch.cat([p.detach().flatten(1) for p in self.state.critic.values()], dim=1)
+        return weights.cpu()[list(self.places.own)]
+
     # Saving and restoring.
     def run_state(self, run: int) -> dict[str, Tensor]:
         """One run's tensors on the CPU, cut out of the stack; what a checkpoint holds."""
         place = self.places.own[run]
         return {k: p[place].detach().cpu().clone() for k, p in self.state.tensors().items()}
+
+    def run_states(self) -> list[dict[str, Tensor]]:
+        """`run_state` of every run; each stacked tensor is read from the device once."""
+        on_cpu = {name: p.detach().cpu() for name, p in self.state.tensors().items()}
+        return [{k: p[place].clone() for k, p in on_cpu.items()} for place in self.places.own]
 
     def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
         """The inverse of `run_state`. Raises ConfigError when tensors or step do not fit."""
