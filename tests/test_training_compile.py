@@ -29,14 +29,15 @@ SETTINGS: dict[str, Any] = {
     "train.decay": "linear",
     "train.average_decay": 0.9,
 }
-# A process of its own, without the shape checks of the tests, which would not compile.
+# A process of its own, without the shape checks of the tests, which would not compile. Any warning
+# of wganbench is an error: it says that a program was not compiled.
 CHILD = """
 import json, sys, warnings
 import torch
 from wganbench.config import from_dict
 from wganbench.training.stack import Stack
 
-warnings.simplefilter("error")
+warnings.filterwarnings("error", category=UserWarning, module="wganbench")
 torch.set_num_threads(2)
 configs = [from_dict(values) for values in json.loads(sys.argv[1])]
 found = {}
@@ -199,7 +200,10 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     options, of_pictures, of_large_batches = on_cpu
     # What was found out about the C++ compiler is told to it, and to nobody else.
     assert all(each["options"]["cpp.vec_isa_ok"] is True for each in on_cpu)
-    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {"triton.cudagraphs"}
+    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {
+        "triton.cudagraphs",
+        "loop_ordering_after_fusion",
+    }
     assert options["fullgraph"] is True and options["dynamic"] is False
     # Else a run's sums would depend on how many share its stack.
     assert options["options"]["cpp.min_chunk_size"] == compilation.LOOP_OF_A_THREAD
