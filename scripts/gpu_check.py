@@ -92,7 +92,7 @@ class Stage:
 SPECS = (
     "R=1 network.width=64 profile=1", "R=64 network.width=64 profile=1", "R=256 network.width=64",
     "R=1024 network.width=64", "R=64 network.width=128",
-    "R=64 network.width=64 precision=bf16",
+    "R=64 network.width=64 precision=bf16", "R=64 network.width=64 precision=tf32",
 )  # fmt: skip
 """What is timed: stacks of four sizes, a wider network, another precision."""
 
@@ -111,11 +111,12 @@ def stages(setting: Setting) -> list[Stage]:
     """
     device, benches = setting.device, bench_jobs(setting)
     compiling = [replace(job, words=(*job.words, "only=compile"), patience=75.0) for job in benches]
+    halved = ("false",) if setting.quick else ("true", "false")
     commands = [
         Job("train", (device,), 60.0), Job("deterministic", (), 70.0), Job("kill", (), 90.0),
         Job("digits", ("1",), 120.0), Job("train", (device, "precision=bf16"), 60.0),
         Job("digits", ("4",), 120.0), Job("costs", ("4" if setting.quick else "64",), 45.0),
-        Job("train", ("cpu",), 100.0),
+        Job("train", ("cpu",), 60.0),
     ]  # fmt: skip
     return [
         Stage("first", 2, (Job("doctor", (), 30.0), Job("ceilings", (), 40.0))),
@@ -125,7 +126,7 @@ def stages(setting: Setting) -> list[Stage]:
         # Where the device is the CPU its run is there already.
         Stage("commands", 3, tuple(dict.fromkeys(commands))),
         # Nearly all of the card's memory is held there.
-        Stage("memory", 1, tuple(Job("oom", (f"compile={c}",), 75.0) for c in ("true", "false"))),
+        Stage("memory", 1, tuple(Job("oom", (f"compile={c}",), 75.0) for c in halved)),
         Stage("tests", 1, (Job("pytest", (), 120.0),)),
     ]
 

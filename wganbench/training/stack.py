@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from wganbench.networks import Parameters, build_pair, initial_parameters
 from wganbench.training.compilation import compiled, wants_compilation
 from wganbench.training.grouping import Places, static_settings
 from wganbench.training.optimizers import directions, initial_moments
+from wganbench.training.products import products
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
@@ -215,6 +217,10 @@ class Stack:
         return list(scalars), table
 
     # Training.
+    def _products(self) -> AbstractContextManager[None]:
+        """As ``precision`` says; whatever is not a step is in true fp32."""
+        return products(self.device, tf32=self.config.precision == "tf32")
+
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
         """Have the programs compiled before they are needed, each once for all processes.
 
@@ -238,14 +244,14 @@ class Stack:
 
         programs = {"critic": critic, "generator": generator}
         key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
-        with torch.no_grad():
+        with torch.no_grad(), self._products():
             in_turns(programs, key, cache_folder())
 
     def iterate(self) -> None:
         """One generator step of all runs and the critic steps before it."""
         step = self.steps_done
         first_critic_step = critic_steps_before(step, self.config)
-        with torch.no_grad():
+        with torch.no_grad(), self._products():
             for i in range(n_critic_at(step, self.config)):
                 self._critic_step(first_critic_step + i)
             z = self._batch("latent_generator", step)
@@ -308,7 +314,7 @@ class Stack:
         size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
         for i in range(0, n, size):
             batch = (values[:, i : i + size] for values in (reals, z, eps))
-            with torch.no_grad():
+            with torch.no_grad(), products(self.device):
                 part = vmap(self.exact_algorithm.probe)(self.state.critic, generator, *batch)
             # The generator's loss is a mean over all n.
             part["fake_gradients"] *= part["fakes"].shape[1] / n
