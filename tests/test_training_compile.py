@@ -29,14 +29,15 @@ SETTINGS: dict[str, Any] = {
     "train.decay": "linear",
     "train.average_decay": 0.9,
 }
-# A process of its own, without the shape checks of the tests, which would not compile.
+# A process of its own, without the shape checks of the tests, which would not compile. Any warning
+# of wganbench is an error: it says that a program was not compiled.
 CHILD = """
 import json, sys, warnings
 import torch
 from wganbench.config import from_dict
 from wganbench.training.stack import Stack
 
-warnings.simplefilter("error")
+warnings.filterwarnings("error", category=UserWarning, module="wganbench")
 torch.set_num_threads(2)
 configs = [from_dict(values) for values in json.loads(sys.argv[1])]
 found = {}

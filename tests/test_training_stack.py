@@ -20,7 +20,7 @@ from wganbench.config import RunConfig, to_dict
 from wganbench.data.drawn import Drawn
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.training import optimizers
+from wganbench.training import optimizers, parts
 from wganbench.training import stack as stack_module
 from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import measure_final, measure_stack
@@ -478,7 +478,7 @@ def test_runs_measured_by_turns_equal_those_measured_at_once(
     stack = trained(alike(loss, 5), 1)
     whole = stack.probe(10)
     turns = [slice(0, 2), slice(2, 4), slice(4, 6)]
-    monkeypatch.setattr(stack_module, "runs_at_once", lambda *_: turns)
+    monkeypatch.setattr(parts, "runs_at_once", lambda *_: turns)
     monkeypatch.setattr(stack_module, "POINTS_AT_ONCE", 4)
     for one, other in zip(whole, stack.probe(10), strict=True):
         assert one.keys() == other.keys()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -32,11 +32,27 @@ def nobody(words: str) -> None:
 
 
 class Clock:
-    """Seconds of training over all sessions, and the speed since the last reading."""
+    """Seconds of training over all sessions, and the speed since the last reading.
+
+    It stands still while programs are compiled: ``compile_seconds``, of this session.
+    """
 
     def __init__(self, seconds_before: float, step: int) -> None:
         self._start = time.perf_counter() - seconds_before
         self._mark = (time.perf_counter(), step)
+        self.compile_seconds = 0.0
+
+    @contextlib.contextmanager
+    def standing(self) -> Iterator[None]:
+        """While the block lasts no time passes, but that of compiling."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            stood = time.perf_counter() - began
+            self.compile_seconds += stood
+            self._start += stood
+            self._mark = (self._mark[0] + stood, self._mark[1])
 
     @property
     def seconds(self) -> float:
@@ -65,18 +81,17 @@ def train_loop(
     config = stack.config
     if stack.steps_done == 0:
         _record(stack, recorders, clock, progress)
-    compiling = wants_compilation(config) and stack.steps_done < config.train.steps
-    if compiling and not stop.requested:
+    left = stack.steps_done < config.train.steps
+    if left and wants_compilation(config) and not stop.requested:
         phase("compiling (about 15 s, once)")
-        with contextlib.suppress(Stopped):
+        with contextlib.suppress(Stopped), clock.standing():
             stack.compile(stop.check)
+        phase("")
+        for recorder in recorders:
+            recorder.compile_seconds += clock.compile_seconds
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()
-        if compiling:
-            # On a GPU only now: there a program is compiled when it is called.
-            compiling = False
-            phase("")
         step = stack.steps_done
         # Asked once a step: a request that comes later is met, and saved for, at the next.
         stopping = stop.requested

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from wganbench.networks import Parameters
 
 PROBED_AT_ONCE = 2**18
 """Points of all runs together that a GPU measures in one pass, at most: a pass of 2^18 takes it a
@@ -33,9 +35,34 @@ def to_host(values: Tensor) -> Tensor:
 def wait_for_host(device: torch.device) -> None:
     """Wait until everything that was asked of a GPU so far is done."""
     if device.type == "cuda":
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(device))
         event.synchronize()
+
+
+def in_parts(
+    probe: Callable[..., dict[str, Tensor]],
+    networks: Sequence[Parameters],
+    points: Sequence[Tensor],
+    size: int,
+) -> dict[str, Tensor]:
+    """What ``probe`` measures of all runs' ``points`` (R, n, ...), by parts, on the CPU.
+
+    ``size`` points of a run are measured in one pass.
+    """
+    (runs, n), device = points[0].shape[:2], points[0].device
+    rows = []
+    for some in runs_at_once(runs, min(n, size), device):
+        own = [{name: p[some] for name, p in network.items()} for network in networks]
+        parts = []
+        for i in range(0, n, size):
+            part = probe(*own, *(values[some, i : i + size] for values in points))
+            # The generator's loss is a mean over all n.
+            part["fake_gradients"] *= part["fakes"].shape[1] / n
+            parts.append({name: to_host(values) for name, values in part.items()})
+        rows.append(parts)
+    wait_for_host(device)
+    return joined(rows)
 
 
 def joined(parts: Sequence[Sequence[dict[str, Tensor]]]) -> dict[str, Tensor]:

@@ -63,6 +63,9 @@ class Recorder:
         self.closed = False
         self.diverged_at = -1
         self.notes: list[str] = []
+        # As of training, over all sessions.
+        before = folder.stored().compile_seconds if step and folder.run_json.exists() else None
+        self.compile_seconds = before or 0.0
         if not step and self.events:
             self.events.layout()
             self.events.hparams(hyperparameters(config), {}, "running")
@@ -126,7 +129,8 @@ class Recorder:
         """
         if self.closed:
             return
-        self.folder.write_status(status=status, **{"error": None, **fields})
+        known = {"error": None, "compile_seconds": round(self.compile_seconds, 3)}
+        self.folder.write_status(status=status, **known | fields)
         self.closed = True
         if self.events:
             step, there = self._last_row

@@ -23,7 +23,7 @@ from wganbench.networks import NETWORKS
 from wganbench.output import guarded
 from wganbench.records.folder import HeldRun, RunBusy, RunFolder, wait_while_ending
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.device import fitting_cpu, pick_device, prepare
+from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
 from wganbench.training.finish import fail_run, finish_run
 from wganbench.training.grouping import Places, place_of
 from wganbench.training.interrupt import SAVING, Stopped, StopRequest
@@ -194,7 +194,8 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    for note in [*(told(stack.target) if announce else ()), *notes]:
+    announced = (*told(stack.target), *told_of_precision(config, device.type)) if announce else ()
+    for note in [*announced, *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:

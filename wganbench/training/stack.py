@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import copy
 import json
-import warnings
 from collections.abc import Callable
-from functools import partial
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -35,11 +34,11 @@ from wganbench.training.graphs import (
     GENERATOR_STREAM,
     Graphs,
     Noted,
-    NotRecorded,
 )
 from wganbench.training.grouping import Places, static_settings
 from wganbench.training.optimizers import directions, initial_moments
-from wganbench.training.parts import joined, runs_at_once, to_host, wait_for_host
+from wganbench.training.parts import in_parts, to_host
+from wganbench.training.products import products
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
@@ -234,6 +233,10 @@ class Stack:
             lambda program: compiled(program, self.config, self.device, pictures=False),
         )
 
+    def _products(self) -> AbstractContextManager[None]:
+        """As ``precision`` says; whatever is not a step is in true fp32."""
+        return products(self.device, tf32=self.config.precision == "tf32")
+
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
         """Have the programs compiled before they are needed, each once for all processes.
 
@@ -256,10 +259,10 @@ class Stack:
 
         programs = {"critic": critic, "generator": generator}
         key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
-        with torch.no_grad():
+        with torch.no_grad(), self._products():
             in_turns(programs, key, cache_folder())
             if self.graphs is not None:
-                self._recorded(partial(self.graphs.prepare, check))
+                self.graphs.prepare(check)
 
     def iterate(self) -> None:
         """One generator step of all runs and the critic steps before it."""
@@ -270,12 +273,10 @@ class Stack:
 
     def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
-        with torch.no_grad():
-            if self.graphs is not None:
-                graphs = self.graphs
-                if self._recorded(lambda: graphs.advance(critic_step, n_critic, step)):
-                    self._latest |= graphs.latest
-                    return
+        with torch.no_grad(), self._products():
+            if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
+                self._latest |= self.graphs.latest
+                return
             for number in range(critic_step, critic_step + n_critic):
                 batch = self._critic_batch(number)
                 self._latest["critic"] = self._critic_program(self.state, *batch)
@@ -283,20 +284,10 @@ class Stack:
                 z = self._batch(GENERATOR_STREAM, step)
                 self._latest["generator"] = self._generator_program(self.state, z)
 
-    def _recorded(self, work: Callable[[], None]) -> bool:
-        """Whether some work of the graphs was done; where none can be recorded, none are used."""
-        try:
-            work()
-        except NotRecorded as error:
-            warnings.warn(f"{error}: training without it", stacklevel=2)
-            self.graphs = None
-            return False
-        return True
-
     @property
     def executor(self) -> str:
         """What runs the steps: ``graph``, ``compiled`` or ``eager``."""
-        if self.graphs is not None:
+        if self.graphs is not None and self.graphs.usable:
             return "graph"
         programs = (self._critic_program, self._generator_program)
         fast = all(getattr(program, "compiled", False) for program in programs)
@@ -352,21 +343,9 @@ class Stack:
         eps = draws("evaluate_mixing", "mixing")
         points = {"reals": to_host(reals), "eps": to_host(eps)}
         size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
-        rows = []
-        for runs in runs_at_once(self.places.size, min(n, size), self.device):
-            critic = {name: p[runs] for name, p in self.state.critic.items()}
-            own = {name: p[runs] for name, p in generator.items()}
-            parts = []
-            for i in range(0, n, size):
-                batch = (values[runs, i : i + size] for values in (reals, z, eps))
-                with torch.no_grad():
-                    part = vmap(self.exact_algorithm.probe)(critic, own, *batch)
-                # The generator's loss is a mean over all n.
-                part["fake_gradients"] *= part["fakes"].shape[1] / n
-                parts.append({name: to_host(values) for name, values in part.items()})
-            rows.append(parts)
-        wait_for_host(self.device)
-        points |= joined(rows)
+        probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
+        with torch.no_grad(), products(self.device):
+            points |= in_parts(probe, networks, (reals, z, eps), size)
         return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
