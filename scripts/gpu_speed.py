@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from gpu_commands import Row, Setting, Words
-from textbook import TextbookGAN, mlp
+from textbook import TextbookGAN, mlp, ring8
 from torch.profiler import ProfilerActivity, profile
 
 from wganbench.config import compose
-from wganbench.data import load
 from wganbench.records.folder import RunFolder
 from wganbench.sweeps.footprint import footprint
+from wganbench.training.compilation import GPU_OPTIONS
 from wganbench.training.device import pick_device, prepare
 from wganbench.training.loop import Clock, save_all
 from wganbench.training.measuring import measure_stack, stack_floor
@@ -164,15 +164,18 @@ def make_stack(setting: Setting, words: Words, runs: int) -> Stack:
     return Stack([dataclasses.replace(config, seed=seed) for seed in range(runs)], device)
 
 
-OWN = ("R", "profile", "only")
+OWN = ("R", "profile", "only", "options")
 
 
 def bench(setting: Setting, words: Words) -> Iterator[Row]:
     """One stack: ``R=64 profile=1``, and words of the configuration; ``only=compile`` times no
-    step, and leaves what was compiled in torch's folder."""
+    step, and leaves what was compiled in torch's folder. ``options=combo_kernels,...`` compiles
+    with these switched on, or off with a ``-`` before their name."""
     own = dict(word.split("=", 1) for word in words if word.split("=")[0] in OWN)
     rest = [word for word in words if word.split("=")[0] not in OWN]
     runs = int(own["R"])
+    for option in filter(None, own.get("options", "").split(",")):
+        GPU_OPTIONS[option.removeprefix("-")] = not option.startswith("-")
     row: Row = {"what": "bench", "spec": " ".join(words), "R": runs}
     stack = first_steps(setting, rest, runs, row)
     if own.get("only") == "compile":
@@ -215,10 +218,10 @@ def textbook(setting: Setting, words: Words) -> Iterator[Row]:
     """The loop that everybody writes, by width."""
     torch.set_default_device(setting.device)
     torch.set_float32_matmul_precision("high")
-    target, source = load("ring8"), torch.Generator(setting.device).manual_seed(0)
+    ring = ring8(setting.device)
     for width in [int(word) for word in words] or [64]:
         loop = TextbookGAN(
-            mlp(2, width, 1), mlp(2, width, 2), 2, lambda n: target.sample(n, source),
+            mlp(2, width, 1), mlp(2, width, 2), 2, ring,
             batch_size=32 if setting.quick else 256, n_critic=5, gp_lambda=0.1,
             critic_lr=5e-3, generator_lr=1e-3, betas=(0.5, 0.9),
         )  # fmt: skip

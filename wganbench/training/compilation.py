@@ -82,11 +82,14 @@ def compiled(
     return Program(program, _compile(program, _options(config, device, pictures) | prepared))
 
 
+GPU_OPTIONS: dict[str, Any] = {"loop_ordering_after_fusion": False}
+"""Inductor's options on a GPU. Loop reordering and the foreach kernels of Adam do not go together
+in torch 2.11: the generator of a single run was left uncompiled (an assertion in its scheduler)."""
+
+
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
-        # Loop reordering and the foreach kernels of Adam do not go together in torch 2.11: the
-        # generator of a single run was left uncompiled (an assertion in its scheduler).
-        return {"loop_ordering_after_fusion": False}
+        return dict(GPU_OPTIONS)
     if pictures:
         # Else convolutions copy every picture to channels-last and back.
         return {"layout_optimization": False}
