@@ -33,7 +33,7 @@ def to_host(values: Tensor) -> Tensor:
 def wait_for_host(device: torch.device) -> None:
     """Wait until everything that was asked of a GPU so far is done."""
     if device.type == "cuda":
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(device))
         event.synchronize()
 
