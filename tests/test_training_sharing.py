@@ -21,7 +21,7 @@ from wganbench.sweeps.ledger import add_jobs, planned, read_jobs
 from wganbench.sweeps.planning import StackPlan, group_jobs, plan_stacks
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import failed
-from wganbench.training import finish, recorder, runs
+from wganbench.training import jobs, recorder, runs
 from wganbench.training.grouping import Places, as_places, place_of
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import stored_config, train_run, train_runs
@@ -168,7 +168,7 @@ def test_a_run_goes_on_alone_as_it_would_have_in_its_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """bce on 16 points: with one or three runs a part of them is left over by vectors of 32."""
-    monkeypatch.setattr(finish, "final_picture", pytest.fail)
+    monkeypatch.setattr(jobs, "final_picture", pytest.fail)
     configs = alike("bce", 3, **SAVED, **{"train.steps": 8, "network.depth": 1})
     whole, paths, view = folders(tmp_path / "whole", 3), folders(tmp_path / "parts", 3), Told()
     train_runs(configs, whole)

@@ -14,10 +14,12 @@ from wganbench.data.units import own_units
 from wganbench.metrics import check_tags
 from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import HeldRun, versions
+from wganbench.records.pictures import optional
 from wganbench.records.table import MetricsTable, read_table, series
 from wganbench.records.tags import TAGS, column_order, is_pattern
-from wganbench.training.animation import cut_frames
+from wganbench.training.animation import cut_frames, save_frame
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
+from wganbench.training.jobs import Evaluated
 from wganbench.training.measuring import GENERATOR
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
@@ -95,15 +97,27 @@ class Recorder:
             **identifying(self.config),
         )
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """One row; nothing once the run has diverged."""
-        if self.diverged_at >= 0:
-            return
+    def log(
+        self, step: int, values: Mapping[str, float], evaluated: Evaluated | None = None
+    ) -> None:
+        """One row, with the values and pictures of an evaluation. Raises OSError."""
+        if evaluated is not None:
+            values = {**values, **evaluated.values}
+            self._show(step, evaluated)
         self.latest |= {tag: v for tag, v in values.items() if math.isfinite(v)}
         self.table.append(step, values)
         self._last_row = (step, set(values))
         if self.events:
             self.events.scalars(step, dict(values))
+
+    def _show(self, step: int, evaluated: Evaluated) -> None:
+        for sentence in evaluated.notes:
+            self.note(sentence)
+        if evaluated.frame is not None:
+            with optional("A picture of the samples", self.note):
+                save_frame(self.folder, step, evaluated.frame)
+        if self.events:
+            self.events.add(step, evaluated.summaries)
 
     def note(self, sentence: str) -> None:
         """Keep what a reader of the result has to know, once; it joins the verdict."""
