@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from training_configs import tiny
@@ -73,3 +74,32 @@ def test_run_json_tells_compiling_from_training(
     eager = tiny("gp", compile="false", **{"train.steps": 4, "evaluate.every_n_steps": 0})
     train_run(eager, tmp_path / "eager")
     assert json.loads((tmp_path / "eager" / "run.json").read_text())["compile_seconds"] == 0
+
+
+# What ran the steps.
+def test_run_json_says_what_ran_the_steps_and_whether_that_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("gp", **{"train.steps": 3, "checkpoint.every_n_steps": 1})
+    iterate = Stack.iterate
+
+    def broken_off(stack: Stack) -> None:
+        if stack.steps_done == 2:
+            raise KeyboardInterrupt
+        iterate(stack)
+
+    def stored() -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((tmp_path / "run" / "run.json").read_text())
+        return content
+
+    with monkeypatch.context() as other:
+        other.setattr(Stack, "iterate", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, tmp_path / "run")
+    assert stored()["executor"] == "eager"
+    with monkeypatch.context() as other:
+        other.setattr(Stack, "executor", "graph")
+        outcome = train_run(config, tmp_path / "run")
+    assert outcome.executor == stored()["executor"] == "graph"
+    assert any("'eager' first and as 'graph' later" in line for line in outcome.verdict)
+    assert not any("later" in line for line in train_run(config, tmp_path / "whole").verdict)

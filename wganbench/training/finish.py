@@ -151,7 +151,7 @@ def finish_run(
         steps_per_second=stack.steps_done / seconds if seconds else None,
         verdict=sentences,
     )
-    return RunOutcome(folder.path, status, step, metrics, sentences, seconds)
+    return RunOutcome(folder.path, status, step, metrics, sentences, seconds, recorder.executor)
 
 
 def evaluated(tag: str) -> bool:

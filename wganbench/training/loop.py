@@ -97,6 +97,8 @@ def train_loop(
         phase("")
         for recorder in recorders:
             recorder.compile_seconds += clock.compile_seconds
+    for recorder in recorders if left else ():
+        recorder.executed_by(stack.executor)
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()

@@ -13,7 +13,7 @@ from wganbench.data.target import Target
 from wganbench.data.units import own_units
 from wganbench.metrics import check_tags
 from wganbench.records.events import EventLog, cut_events
-from wganbench.records.folder import HeldRun, versions
+from wganbench.records.folder import HeldRun, StoredRun, versions
 from wganbench.records.pictures import optional
 from wganbench.records.table import MetricsTable, read_table, series
 from wganbench.records.tags import TAGS, column_order, is_pattern
@@ -65,9 +65,10 @@ class Recorder:
         self.closed = False
         self.diverged_at = -1
         self.notes: list[str] = []
+        before = folder.stored() if step and folder.run_json.exists() else StoredRun()
         # As of training, over all sessions.
-        before = folder.stored().compile_seconds if step and folder.run_json.exists() else None
-        self.compile_seconds = before or 0.0
+        self.compile_seconds = before.compile_seconds or 0.0
+        self.executor = before.executor
         if not step and self.events:
             self.events.layout()
             self.events.hparams(hyperparameters(config), {}, "running")
@@ -124,6 +125,15 @@ class Recorder:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
+    def executed_by(self, executor: str) -> None:
+        """Keep what runs the steps, and note where that is not what ran them before."""
+        if self.executor not in (None, executor):
+            self.note(
+                f"Its steps were run as {self.executor!r} first and as {executor!r} later: last "
+                "digits may differ from those of an undisturbed run."
+            )
+        self.executor = executor
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint; a diverged run keeps its last finite one.
 
@@ -143,7 +153,11 @@ class Recorder:
         """
         if self.closed:
             return
-        known = {"error": None, "compile_seconds": round(self.compile_seconds, 3)}
+        known = {
+            "error": None,
+            "compile_seconds": round(self.compile_seconds, 3),
+            "executor": self.executor,
+        }
         self.folder.write_status(status=status, **known | fields)
         self.closed = True
         if self.events:

@@ -165,6 +165,7 @@ def finished_outcome(path: Path) -> RunOutcome:
         stored.final,
         stored.verdict or ([f"{stored.error}."] if stored.error else []),
         stored.seconds or 0.0,
+        stored.executor,
     )
 
 
