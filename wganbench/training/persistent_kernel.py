@@ -13,8 +13,25 @@ DP, KP, WP are those padded to powers of two, with zeros. A network is a tuple o
 weight and bias of each layer in turn, each of shape (runs, ...).
 """
 
+import os
+
 import triton
 import triton.language as tl
+
+COMPILED = tl.constexpr(os.environ.get("TRITON_INTERPRET") != "1")
+
+
+@triton.jit
+def _opaque(run):
+    """The same number, of which a compiler knows nothing.
+
+    Else it works out hundreds of addresses before the loops, for which there are no registers.
+    """
+    if COMPILED:
+        return tl.inline_asm_elementwise(
+            "mov.b64 $0, $1;", "=l,l", [run], dtype=tl.int64, is_pure=False, pack=1
+        )
+    return run
 
 
 # Reading and writing.
@@ -44,6 +61,25 @@ def _put(start, values, ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr
     tl.store(start + places, values, mask=mask)
 
 
+@triton.jit
+def _weight(
+    net, LAYER: tl.constexpr, run, OUT: tl.constexpr, IN: tl.constexpr, PO: tl.constexpr,
+    PI: tl.constexpr,
+):  # fmt: skip
+    return _matrix(net[2 * LAYER] + _opaque(run) * OUT * IN, OUT, IN, PO, PI)
+
+
+@triton.jit
+def _points(start, ROWS: tl.constexpr, COLS: tl.constexpr, PC: tl.constexpr):
+    """Rows of points, with a 1 after the last coordinate.
+
+    A weight has zeros there, and its gradient's column there is that of the bias.
+    """
+    places, mask = _places(ROWS, COLS, ROWS, PC)
+    ones = tl.where(tl.arange(0, PC)[None, :] == COLS, 1.0, 0.0)
+    return tl.load(start + places, mask=mask, other=0.0) + ones
+
+
 # Layers.
 @triton.jit
 def _factor(a, SLOPE: tl.constexpr):
@@ -56,7 +92,7 @@ def _linear(
     x, net, run, LAYER: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr, PO: tl.constexpr,
     PI: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    weight = _matrix(net[2 * LAYER] + run * OUT * IN, OUT, IN, PO, PI)
+    weight = _weight(net, LAYER, run, OUT, IN, PO, PI)
     bias = _vector(net[2 * LAYER + 1] + run * OUT, OUT, PO)
     return tl.dot(x, tl.trans(weight), input_precision=P) + bias[None, :]
 
@@ -79,19 +115,23 @@ def _hidden(
 
 @triton.jit
 def _back(
-    delta, activations, x, net, run, gw, gb, W: tl.constexpr, WP: tl.constexpr,
+    delta, activations, x, net, run, gw, gb, B: tl.constexpr, W: tl.constexpr, WP: tl.constexpr,
     DEPTH: tl.constexpr, SLOPE: tl.constexpr, P: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    """Adds the gradients of all hidden layers, given that of the last one's output."""
+    """Adds the gradients of all hidden layers, given that of the last one's output.
+
+    Those of biases are products with ones, all columns equal: cheaper than sums.
+    """
     weights = ()
     biases = ()
+    ones = tl.full((B, 16), 1.0, tl.float32)
     for layer in tl.static_range(DEPTH - 1, -1, -1):
         delta = delta * _factor(activations[layer], SLOPE)
-        biases = (gb[layer] + tl.sum(delta, 0),) + biases
         if layer > 0:
+            biases = (tl.dot(tl.trans(delta), ones, acc=gb[layer - 1], input_precision=P),) + biases
             before = activations[layer - 1]
             g = tl.dot(tl.trans(delta), before, acc=gw[layer], input_precision=P)
-            weight = _matrix(net[2 * layer] + run * W * W, W, W, WP, WP)
+            weight = _weight(net, layer, run, W, W, WP, WP)
             delta = tl.dot(delta, weight, input_precision=P)
         else:
             g = tl.dot(tl.trans(delta), x, acc=gw[0], input_precision=NARROW)
@@ -108,7 +148,7 @@ def _descent(
     delta = delta * _factor(activations[DEPTH - 1], SLOPE)
     deltas = (delta,)
     for layer in tl.static_range(DEPTH - 1, 0, -1):
-        weight = _matrix(net[2 * layer] + run * W * W, W, W, WP, WP)
+        weight = _weight(net, layer, run, W, W, WP, WP)
         delta = tl.dot(delta, weight, input_precision=P) * _factor(activations[layer - 1], SLOPE)
         deltas = (delta,) + deltas
     return deltas
@@ -149,6 +189,13 @@ def _correction(taken, log_beta):
 
 
 @triton.jit
+def _corrections(taken, log_betas):
+    """What Adam's moments are multiplied with, the second one's root for the second."""
+    first, second = _correction(taken, log_betas[0]), _correction(taken, log_betas[1])
+    return 1 / first, 1 / tl.sqrt(second)
+
+
+@triton.jit
 def _factor_of_rate(step, steps, DECAY: tl.constexpr):
     if DECAY == "linear":
         return 1 - step / steps
@@ -167,7 +214,7 @@ def _move(
     ``nets`` are parameters, first and second moment, average; ``LAYER`` counts tensors.
     Everything is read before anything is written: threads may hold the same element.
     """
-    start = run * SIZE + places
+    start = _opaque(run) * SIZE + places
     g = tl.where(mask, g, 0.0)
     p = tl.load(nets[0][LAYER] + start, mask=mask, other=0.0)
     m = tl.load(nets[1][LAYER] + start, mask=mask, other=0.0)
@@ -180,11 +227,11 @@ def _move(
         near = m + betas[1] * (g - m)  # torch.lerp
         m = tl.where(betas[1] < 0.5, near, g - betas[0] * (g - m))
         v = v * betas[2] + betas[3] * (g * g)
-        size = tl.sqrt_rn(v) / tl.sqrt_rn(corrections[1]) + 1e-8
-        p = p - rate * (m / corrections[0] / size)
+        size = tl.sqrt(v) * corrections[1] + 1e-8
+        p = p - rate * (m * corrections[0] / size)
     elif OPTIMIZER == "rmsprop":
         v = v * betas[2] + betas[3] * (g * g)
-        g_scaled = g / (tl.sqrt_rn(v) + 1e-8)
+        g_scaled = g / (tl.sqrt(v) + 1e-8)
         m = tl.where(betas[0] > 0, m * betas[0] + g_scaled, m)
         p = p - rate * tl.where(betas[0] > 0, m, g_scaled)
     else:
@@ -224,6 +271,11 @@ def _move_vector(
 
 
 @triton.jit
+def _column(values, COLUMN: tl.constexpr, COLS: tl.constexpr):
+    return tl.sum(tl.where(tl.arange(0, COLS)[None, :] == COLUMN, values, 0.0), 1)
+
+
+@triton.jit
 def _note(table, column: tl.constexpr, value, finite):
     tl.store(table + column, value)
     return finite & (tl.abs(value) < float("inf"))
@@ -240,21 +292,25 @@ def _move_all(
     total = 0.0
     for layer in tl.static_range(DEPTH):
         if layer == 0:
+            bias = _column(gw[0], IN, PI)
+        else:
+            bias = _column(gb[layer - 1], 0, 16)
+        if layer == 0:
             square = _move_matrix(nets, 0, run, W, IN, WP, PI, gw[0], rate, corrections, betas,
                                   clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
         else:
             square = _move_matrix(nets, 2 * layer, run, W, W, WP, WP, gw[layer], rate,
                                   corrections, betas, clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-        square += _move_vector(nets, 2 * layer + 1, run, W, WP, gb[layer], rate, corrections,
+        square += _move_vector(nets, 2 * layer + 1, run, W, WP, bias, rate, corrections,
                                betas, clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
         total += square
-        finite = _note(table, FIRST + 1 + layer, tl.sqrt_rn(square), finite)
+        finite = _note(table, FIRST + 1 + layer, tl.sqrt(square), finite)
     square = _move_matrix(nets, 2 * DEPTH, run, OUT, W, PO, WP, g_out, rate, corrections, betas,
                           clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
     square += _move_vector(nets, 2 * DEPTH + 1, run, OUT, PO, gb_out, rate, corrections, betas,
                            clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-    finite = _note(table, FIRST + 1 + DEPTH, tl.sqrt_rn(square), finite)
-    finite = _note(table, FIRST, tl.sqrt_rn(total + square), finite)
+    finite = _note(table, FIRST + 1 + DEPTH, tl.sqrt(square), finite)
+    finite = _note(table, FIRST, tl.sqrt(total + square), finite)
     tl.debug_barrier()
     return finite
 
@@ -268,7 +324,7 @@ def _make_points(
 ):  # fmt: skip
     """Reals, fakes and interpolates, one below the other."""
     for row in range(0, N, B):
-        noise = _matrix(z + row * K, B, K, B, KP)
+        noise = _points(z + row * K, B, K, KP)
         hidden = _hidden(noise, net, run, K, KP, W, WP, DEPTH, SLOPE, P, NARROW)
         fakes = _linear(hidden[DEPTH - 1], net, run, DEPTH, D, W, DP, WP, NARROW)
         reals = _matrix(x + row * D, B, D, B, DP)
@@ -284,10 +340,10 @@ def _zeros(
     DEPTH: tl.constexpr, WP: tl.constexpr, PI: tl.constexpr
 ):  # fmt: skip
     weights = (tl.zeros((WP, PI), tl.float32),)
-    biases = (tl.zeros((WP,), tl.float32),)
+    biases = ()
     for _ in tl.static_range(1, DEPTH):
         weights = weights + (tl.zeros((WP, WP), tl.float32),)
-        biases = biases + (tl.zeros((WP,), tl.float32),)
+        biases = biases + (tl.zeros((WP, 16), tl.float32),)
     return weights, biases
 
 
@@ -300,13 +356,13 @@ def _scored(
     """Adds the objective's gradients; means of loss, real scores and fake scores."""
     out = tl.load(net[2 * DEPTH + 1] + run)
     last = _vector(net[2 * DEPTH] + run * W, W, WP)
-    g_out = tl.zeros((WP,), tl.float32)
+    g_out = tl.zeros((B, WP), tl.float32)
     gb_out = tl.zeros((B,), tl.float32)
     losses = tl.zeros((B,), tl.float32)
     on_real = tl.zeros((B,), tl.float32)
     on_fake = tl.zeros((B,), tl.float32)
     for row in range(0, 2 * N, B):
-        x = _matrix(points + row * D, B, D, B, DP)
+        x = _points(points + row * D, B, D, DP)
         hidden = _hidden(x, net, run, D, DP, W, WP, DEPTH, SLOPE, P, NARROW)
         score = tl.sum(hidden[DEPTH - 1] * last[None, :], 1) + out
         target = tl.where(row < N, 1.0, -1.0)
@@ -315,10 +371,10 @@ def _scored(
         losses += loss
         on_real += tl.where(row < N, score, 0.0)
         on_fake += tl.where(row < N, 0.0, score)
-        g_out += tl.sum(hidden[DEPTH - 1] * slope[:, None], 0)
+        g_out += hidden[DEPTH - 1] * slope[:, None]
         gb_out += slope
         delta = slope[:, None] * last[None, :]
-        gw, gb = _back(delta, hidden, x, net, run, gw, gb, W, WP, DEPTH, SLOPE, P, NARROW)
+        gw, gb = _back(delta, hidden, x, net, run, gw, gb, B, W, WP, DEPTH, SLOPE, P, NARROW)
     means = (tl.sum(losses) / N, tl.sum(on_real) / N, tl.sum(on_fake) / N)
     return gw, gb, g_out, tl.sum(gb_out), means
 
@@ -333,18 +389,18 @@ def _penalised(
     last = _vector(net[2 * DEPTH] + run * W, W, WP)
     penalties = tl.zeros((B,), tl.float32)
     for row in range(0, N, B):
-        x = _matrix(points + row * D, B, D, B, DP)
+        x = _points(points + row * D, B, D, DP)
         hidden = _hidden(x, net, run, D, DP, W, WP, DEPTH, SLOPE, P, NARROW)
         ones = tl.full((B, 1), 1.0, tl.float32)
         deltas = _descent(ones * last[None, :], hidden, net, run, W, WP, DEPTH, SLOPE, P)
-        weight = _matrix(net[0] + run * W * D, W, D, WP, DP)
+        weight = _weight(net, 0, run, W, D, WP, DP)
         g = tl.dot(deltas[0], weight, input_precision=NARROW)
         square = tl.sum(g * g, 1)
         if PENALTY == "r1":
             penalties += coefficient / 2 * square
             t = g * (coefficient / N)
         else:
-            slope = tl.sqrt_rn(square)
+            slope = tl.sqrt(square)
             excess = slope - 1
             if PENALTY == "one_sided":
                 excess = tl.where(excess < 0, 0.0, excess)
@@ -357,11 +413,11 @@ def _penalised(
         for layer in tl.static_range(1, DEPTH):
             after = tl.dot(tl.trans(deltas[layer]), t, acc=gw[layer], input_precision=P)
             weights = weights + (after,)
-            square_weight = _matrix(net[2 * layer] + run * W * W, W, W, WP, WP)
+            square_weight = _weight(net, layer, run, W, W, WP, WP)
             t = tl.dot(t, tl.trans(square_weight), input_precision=P)
             t = t * _factor(hidden[layer], SLOPE)
         gw = weights
-        g_out += tl.sum(t, 0)
+        g_out += t
     return gw, g_out, tl.sum(penalties) / N
 
 
@@ -379,7 +435,7 @@ def _fooled(
     gb_out = tl.zeros((DP,), tl.float32)
     losses = tl.zeros((B,), tl.float32)
     for row in range(0, N, B):
-        noise = _matrix(z + row * K, B, K, B, KP)
+        noise = _points(z + row * K, B, K, KP)
         own = _hidden(noise, generator, run, K, KP, W, WP, DEPTH, SLOPE, P, NARROW)
         fakes = _linear(own[DEPTH - 1], generator, run, DEPTH, D, W, DP, WP, NARROW)
         hidden = _hidden(fakes, critic, run, D, DP, W, WP, DEPTH, SLOPE, P, NARROW)
@@ -388,13 +444,13 @@ def _fooled(
         losses += loss
         delta = (slope / N)[:, None] * last[None, :]
         deltas = _descent(delta, hidden, critic, run, W, WP, DEPTH, SLOPE, P)
-        first = _matrix(critic[0] + run * W * D, W, D, WP, DP)
+        first = _weight(critic, 0, run, W, D, WP, DP)
         per_point = tl.dot(deltas[0], first, input_precision=NARROW)
         g_out = tl.dot(tl.trans(per_point), own[DEPTH - 1], acc=g_out, input_precision=NARROW)
         gb_out += tl.sum(per_point, 0)
-        weight = _matrix(generator[2 * DEPTH] + run * D * W, D, W, DP, WP)
+        weight = _weight(generator, DEPTH, run, D, W, DP, WP)
         delta = tl.dot(per_point, weight, input_precision=NARROW)
-        gw, gb = _back(delta, own, noise, generator, run, gw, gb, W, WP, DEPTH, SLOPE, P, NARROW)
+        gw, gb = _back(delta, own, noise, generator, run, gw, gb, B, W, WP, DEPTH, SLOPE, P, NARROW)
     return gw, gb, g_out, gb_out, tl.sum(losses) / N
 
 
@@ -446,10 +502,10 @@ def iteration(
         finite = _note(critic_table, 2, means[1], finite)
         finite = _note(critic_table, 3, means[2], finite)
         taken = critic_now + i + 1
-        corrections = (_correction(taken, log_betas[0]), _correction(taken, log_betas[1]))
+        corrections = _corrections(taken, log_betas)
         tl.debug_barrier()
         finite = _move_all(
-            critics, run, gw, gb, g_out[None, :], gb_out, 1, 1, D, DP, W, WP, DEPTH, rate,
+            critics, run, gw, gb, tl.sum(g_out, 0)[None, :], gb_out, 1, 1, D, DP, W, WP, DEPTH, rate,
             corrections, betas, coefficient, OPTIMIZER, CLIPS, False, critic_table, 4 + EXTRA,
             finite,
         )  # fmt: skip
@@ -459,7 +515,7 @@ def iteration(
         DEPTH, SLOPE, OBJECTIVE, P, NARROW,
     )  # fmt: skip
     finite = _note(generator_table, 0, loss, finite)
-    corrections = (_correction(now + 1, log_betas[0]), _correction(now + 1, log_betas[1]))
+    corrections = _corrections(now + 1, log_betas)
     rate = tl.load(generator_lr + run) * factor
     tl.debug_barrier()
     finite = _move_all(
