@@ -70,7 +70,10 @@ def why_not(config: RunConfig, shape: tuple[int, ...]) -> str | None:
     limits = [
         (options["activation"] in SLOPES, f"network.activation: only {' or '.join(SLOPES)}"),
         (options["critic_normalization"] == "none", "network.critic_normalization: only none"),
-        (options["generator_normalization"] == "none", "network.generator_normalization: only none"),
+        (
+            options["generator_normalization"] == "none",
+            "network.generator_normalization: only none",
+        ),
         (options["depth"] <= DEEPEST, f"network.depth: at most {DEEPEST}"),
         (
             options["width"] <= WIDEST and options["width"] % 16 == 0,
@@ -212,4 +215,6 @@ def _network(parameters: Parameters, moments: Moments, average: Parameters) -> t
     if "square_avg" in moments:  # the kernel's order: what moves, then what scales
         kept = [moments["momentum_buffer"], moments["square_avg"]]
     first, second = [*kept, parameters][:2]
-    return tuple(tuple(part.values()) for part in (parameters, first, second, average or parameters))
+    return tuple(
+        tuple(part.values()) for part in (parameters, first, second, average or parameters)
+    )

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Algorithm 1 for MLPs as one Triton kernel: a program trains one run for a whole iteration.
 
 The batch goes through the networks in tiles of ``B`` rows. Activations and the gradients
@@ -13,71 +14,17 @@ DP, KP, WP are those padded to powers of two, with zeros. A network is a tuple o
 weight and bias of each layer in turn, each of shape (runs, ...).
 """
 
-import os
-
 import triton
 import triton.language as tl
 
-COMPILED = tl.constexpr(os.environ.get("TRITON_INTERPRET") != "1")
-
-
-@triton.jit
-def _opaque(run):
-    """The same number, of which a compiler knows nothing.
-
-    Else it works out hundreds of addresses before the loops, for which there are no registers.
-    """
-    if COMPILED:
-        return tl.inline_asm_elementwise(
-            "mov.b64 $0, $1;", "=l,l", [run], dtype=tl.int64, is_pure=False, pack=1
-        )
-    return run
-
-
-# Reading and writing.
-@triton.jit
-def _places(ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr, PC: tl.constexpr):
-    rows, cols = tl.arange(0, PR)[:, None], tl.arange(0, PC)[None, :]
-    return rows * COLS + cols, (rows < ROWS) & (cols < COLS)
-
-
-@triton.jit
-def _matrix(start, ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr, PC: tl.constexpr):
-    places, mask = _places(ROWS, COLS, PR, PC)
-    if ROWS == PR and COLS == PC:
-        return tl.load(start + places)
-    return tl.load(start + places, mask=mask, other=0.0)
-
-
-@triton.jit
-def _vector(start, SIZE: tl.constexpr, PADDED: tl.constexpr):
-    places = tl.arange(0, PADDED)
-    return tl.load(start + places, mask=places < SIZE, other=0.0)
-
-
-@triton.jit
-def _put(start, values, ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr, PC: tl.constexpr):
-    places, mask = _places(ROWS, COLS, PR, PC)
-    tl.store(start + places, values, mask=mask)
-
-
-@triton.jit
-def _weight(
-    net, LAYER: tl.constexpr, run, OUT: tl.constexpr, IN: tl.constexpr, PO: tl.constexpr,
-    PI: tl.constexpr,
-):  # fmt: skip
-    return _matrix(net[2 * LAYER] + _opaque(run) * OUT * IN, OUT, IN, PO, PI)
-
-
-@triton.jit
-def _points(start, ROWS: tl.constexpr, COLS: tl.constexpr, PC: tl.constexpr):
-    """Rows of points, with a 1 after the last coordinate.
-
-    A weight has zeros there, and its gradient's column there is that of the bias.
-    """
-    places, mask = _places(ROWS, COLS, ROWS, PC)
-    ones = tl.where(tl.arange(0, PC)[None, :] == COLS, 1.0, 0.0)
-    return tl.load(start + places, mask=mask, other=0.0) + ones
+from wganbench.training.persistent_moves import corrections_at, factor_of_rate, move_all, note
+from wganbench.training.persistent_tiles import (
+    put,
+    read_matrix,
+    read_points,
+    read_vector,
+    read_weight,
+)
 
 
 # Layers.
@@ -92,8 +39,8 @@ def _linear(
     x, net, run, LAYER: tl.constexpr, OUT: tl.constexpr, IN: tl.constexpr, PO: tl.constexpr,
     PI: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    weight = _weight(net, LAYER, run, OUT, IN, PO, PI)
-    bias = _vector(net[2 * LAYER + 1] + run * OUT, OUT, PO)
+    weight = read_weight(net, LAYER, run, OUT, IN, PO, PI)
+    bias = read_vector(net[2 * LAYER + 1] + run * OUT, OUT, PO)
     return tl.dot(x, tl.trans(weight), input_precision=P) + bias[None, :]
 
 
@@ -131,7 +78,7 @@ def _back(
             biases = (tl.dot(tl.trans(delta), ones, acc=gb[layer - 1], input_precision=P),) + biases
             before = activations[layer - 1]
             g = tl.dot(tl.trans(delta), before, acc=gw[layer], input_precision=P)
-            weight = _weight(net, layer, run, W, W, WP, WP)
+            weight = read_weight(net, layer, run, W, W, WP, WP)
             delta = tl.dot(delta, weight, input_precision=P)
         else:
             g = tl.dot(tl.trans(delta), x, acc=gw[0], input_precision=NARROW)
@@ -148,7 +95,7 @@ def _descent(
     delta = delta * _factor(activations[DEPTH - 1], SLOPE)
     deltas = (delta,)
     for layer in tl.static_range(DEPTH - 1, 0, -1):
-        weight = _weight(net, layer, run, W, W, WP, WP)
+        weight = read_weight(net, layer, run, W, W, WP, WP)
         delta = tl.dot(delta, weight, input_precision=P) * _factor(activations[layer - 1], SLOPE)
         deltas = (delta,) + deltas
     return deltas
@@ -179,142 +126,6 @@ def _of_fake(score, OBJECTIVE: tl.constexpr):
     return _of_score(score, 1.0, OBJECTIVE)
 
 
-# Optimizers.
-@triton.jit
-def _correction(taken, log_beta):
-    """1 - beta^taken, to rounding where it is small too."""
-    y = taken * log_beta
-    series = -y * (1 + y / 2 * (1 + y / 3 * (1 + y / 4 * (1 + y / 5 * (1 + y / 6 * (1 + y / 7))))))
-    return tl.where(y > -0.25, series, 1 - tl.exp(y))
-
-
-@triton.jit
-def _corrections(taken, log_betas):
-    """What Adam's moments are multiplied with, the second one's root for the second."""
-    first, second = _correction(taken, log_betas[0]), _correction(taken, log_betas[1])
-    return 1 / first, 1 / tl.sqrt(second)
-
-
-@triton.jit
-def _factor_of_rate(step, steps, DECAY: tl.constexpr):
-    if DECAY == "linear":
-        return 1 - step / steps
-    if DECAY == "cosine":
-        return (1 + tl.cos(3.141592653589793 * (step / steps))) / 2
-    return 1.0
-
-
-@triton.jit
-def _move(
-    nets, LAYER: tl.constexpr, run, SIZE: tl.constexpr, places, mask, g, rate, corrections, betas,
-    clip, OPTIMIZER: tl.constexpr, CLIPS: tl.constexpr, AVERAGES: tl.constexpr,
-):  # fmt: skip
-    """One optimizer step of one tensor; the square of its gradient's norm.
-
-    ``nets`` are parameters, first and second moment, average; ``LAYER`` counts tensors.
-    Everything is read before anything is written: threads may hold the same element.
-    """
-    start = _opaque(run) * SIZE + places
-    g = tl.where(mask, g, 0.0)
-    p = tl.load(nets[0][LAYER] + start, mask=mask, other=0.0)
-    m = tl.load(nets[1][LAYER] + start, mask=mask, other=0.0)
-    if OPTIMIZER != "sgd":
-        v = tl.load(nets[2][LAYER] + start, mask=mask, other=0.0)
-    if AVERAGES:
-        average = tl.load(nets[3][LAYER] + start, mask=mask, other=0.0)
-    tl.debug_barrier()
-    if OPTIMIZER == "adam":
-        near = m + betas[1] * (g - m)  # torch.lerp
-        m = tl.where(betas[1] < 0.5, near, g - betas[0] * (g - m))
-        v = v * betas[2] + betas[3] * (g * g)
-        size = tl.sqrt(v) * corrections[1] + 1e-8
-        p = p - rate * (m * corrections[0] / size)
-    elif OPTIMIZER == "rmsprop":
-        v = v * betas[2] + betas[3] * (g * g)
-        g_scaled = g / (tl.sqrt(v) + 1e-8)
-        m = tl.where(betas[0] > 0, m * betas[0] + g_scaled, m)
-        p = p - rate * tl.where(betas[0] > 0, m, g_scaled)
-    else:
-        m = tl.where(betas[0] > 0, m * betas[0] + g, m)
-        p = p - rate * tl.where(betas[0] > 0, m, g)
-    if CLIPS:
-        p = tl.where(p > clip, clip, tl.where(p < -clip, -clip, p))
-    tl.store(nets[0][LAYER] + start, p, mask=mask)
-    tl.store(nets[1][LAYER] + start, m, mask=mask)
-    if OPTIMIZER != "sgd":
-        tl.store(nets[2][LAYER] + start, v, mask=mask)
-    if AVERAGES:
-        tl.store(nets[3][LAYER] + start, average + betas[4] * (p - average), mask=mask)
-    return tl.sum(g * g)
-
-
-@triton.jit
-def _move_matrix(
-    nets, LAYER: tl.constexpr, run, ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr,
-    PC: tl.constexpr, g, rate, corrections, betas, clip, OPTIMIZER: tl.constexpr,
-    CLIPS: tl.constexpr, AVERAGES: tl.constexpr,
-):  # fmt: skip
-    places, mask = _places(ROWS, COLS, PR, PC)
-    return _move(nets, LAYER, run, ROWS * COLS, places, mask, g, rate, corrections, betas, clip,
-                 OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-
-
-@triton.jit
-def _move_vector(
-    nets, LAYER: tl.constexpr, run, SIZE: tl.constexpr, PADDED: tl.constexpr, g, rate,
-    corrections, betas, clip, OPTIMIZER: tl.constexpr, CLIPS: tl.constexpr,
-    AVERAGES: tl.constexpr,
-):  # fmt: skip
-    places = tl.arange(0, PADDED)
-    return _move(nets, LAYER, run, SIZE, places, places < SIZE, g, rate, corrections, betas, clip,
-                 OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-
-
-@triton.jit
-def _column(values, COLUMN: tl.constexpr, COLS: tl.constexpr):
-    return tl.sum(tl.where(tl.arange(0, COLS)[None, :] == COLUMN, values, 0.0), 1)
-
-
-@triton.jit
-def _note(table, column: tl.constexpr, value, finite):
-    tl.store(table + column, value)
-    return finite & (tl.abs(value) < float("inf"))
-
-
-@triton.jit
-def _move_all(
-    nets, run, gw, gb, g_out, gb_out, OUT: tl.constexpr, PO: tl.constexpr, IN: tl.constexpr,
-    PI: tl.constexpr, W: tl.constexpr, WP: tl.constexpr, DEPTH: tl.constexpr, rate, corrections,
-    betas, clip, OPTIMIZER: tl.constexpr, CLIPS: tl.constexpr, AVERAGES: tl.constexpr, table,
-    FIRST: tl.constexpr, finite,
-):  # fmt: skip
-    """Every tensor of a network moved; norms of its gradients in the table from ``FIRST`` on."""
-    total = 0.0
-    for layer in tl.static_range(DEPTH):
-        if layer == 0:
-            bias = _column(gw[0], IN, PI)
-        else:
-            bias = _column(gb[layer - 1], 0, 16)
-        if layer == 0:
-            square = _move_matrix(nets, 0, run, W, IN, WP, PI, gw[0], rate, corrections, betas,
-                                  clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-        else:
-            square = _move_matrix(nets, 2 * layer, run, W, W, WP, WP, gw[layer], rate,
-                                  corrections, betas, clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-        square += _move_vector(nets, 2 * layer + 1, run, W, WP, bias, rate, corrections,
-                               betas, clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-        total += square
-        finite = _note(table, FIRST + 1 + layer, tl.sqrt(square), finite)
-    square = _move_matrix(nets, 2 * DEPTH, run, OUT, W, PO, WP, g_out, rate, corrections, betas,
-                          clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-    square += _move_vector(nets, 2 * DEPTH + 1, run, OUT, PO, gb_out, rate, corrections, betas,
-                           clip, OPTIMIZER, CLIPS, AVERAGES)  # fmt: skip
-    finite = _note(table, FIRST + 1 + DEPTH, tl.sqrt(square), finite)
-    finite = _note(table, FIRST, tl.sqrt(total + square), finite)
-    tl.debug_barrier()
-    return finite
-
-
 # Critic and generator.
 @triton.jit
 def _make_points(
@@ -324,14 +135,14 @@ def _make_points(
 ):  # fmt: skip
     """Reals, fakes and interpolates, one below the other."""
     for row in range(0, N, B):
-        noise = _points(z + row * K, B, K, KP)
+        noise = read_points(z + row * K, B, K, KP)
         hidden = _hidden(noise, net, run, K, KP, W, WP, DEPTH, SLOPE, P, NARROW)
         fakes = _linear(hidden[DEPTH - 1], net, run, DEPTH, D, W, DP, WP, NARROW)
-        reals = _matrix(x + row * D, B, D, B, DP)
+        reals = read_matrix(x + row * D, B, D, B, DP)
         share = tl.load(eps + row + tl.arange(0, B))[:, None]
-        _put(points + row * D, reals, B, D, B, DP)
-        _put(points + (N + row) * D, fakes, B, D, B, DP)
-        _put(points + (2 * N + row) * D, share * reals + (1 - share) * fakes, B, D, B, DP)
+        put(points + row * D, reals, B, D, B, DP)
+        put(points + (N + row) * D, fakes, B, D, B, DP)
+        put(points + (2 * N + row) * D, share * reals + (1 - share) * fakes, B, D, B, DP)
     tl.debug_barrier()
 
 
@@ -355,14 +166,14 @@ def _scored(
 ):  # fmt: skip
     """Adds the objective's gradients; means of loss, real scores and fake scores."""
     out = tl.load(net[2 * DEPTH + 1] + run)
-    last = _vector(net[2 * DEPTH] + run * W, W, WP)
+    last = read_vector(net[2 * DEPTH] + run * W, W, WP)
     g_out = tl.zeros((B, WP), tl.float32)
     gb_out = tl.zeros((B,), tl.float32)
     losses = tl.zeros((B,), tl.float32)
     on_real = tl.zeros((B,), tl.float32)
     on_fake = tl.zeros((B,), tl.float32)
     for row in range(0, 2 * N, B):
-        x = _points(points + row * D, B, D, DP)
+        x = read_points(points + row * D, B, D, DP)
         hidden = _hidden(x, net, run, D, DP, W, WP, DEPTH, SLOPE, P, NARROW)
         score = tl.sum(hidden[DEPTH - 1] * last[None, :], 1) + out
         target = tl.where(row < N, 1.0, -1.0)
@@ -386,14 +197,14 @@ def _penalised(
     SLOPE: tl.constexpr, PENALTY: tl.constexpr, P: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
     """Adds the penalty's gradients; its mean. Biases have none."""
-    last = _vector(net[2 * DEPTH] + run * W, W, WP)
+    last = read_vector(net[2 * DEPTH] + run * W, W, WP)
     penalties = tl.zeros((B,), tl.float32)
     for row in range(0, N, B):
-        x = _points(points + row * D, B, D, DP)
+        x = read_points(points + row * D, B, D, DP)
         hidden = _hidden(x, net, run, D, DP, W, WP, DEPTH, SLOPE, P, NARROW)
         ones = tl.full((B, 1), 1.0, tl.float32)
         deltas = _descent(ones * last[None, :], hidden, net, run, W, WP, DEPTH, SLOPE, P)
-        weight = _weight(net, 0, run, W, D, WP, DP)
+        weight = read_weight(net, 0, run, W, D, WP, DP)
         g = tl.dot(deltas[0], weight, input_precision=NARROW)
         square = tl.sum(g * g, 1)
         if PENALTY == "r1":
@@ -413,7 +224,7 @@ def _penalised(
         for layer in tl.static_range(1, DEPTH):
             after = tl.dot(tl.trans(deltas[layer]), t, acc=gw[layer], input_precision=P)
             weights = weights + (after,)
-            square_weight = _weight(net, layer, run, W, W, WP, WP)
+            square_weight = read_weight(net, layer, run, W, W, WP, WP)
             t = tl.dot(t, tl.trans(square_weight), input_precision=P)
             t = t * _factor(hidden[layer], SLOPE)
         gw = weights
@@ -430,12 +241,12 @@ def _fooled(
 ):  # fmt: skip
     """Adds the generator's gradients; the mean of its loss."""
     out = tl.load(critic[2 * DEPTH + 1] + run)
-    last = _vector(critic[2 * DEPTH] + run * W, W, WP)
+    last = read_vector(critic[2 * DEPTH] + run * W, W, WP)
     g_out = tl.zeros((DP, WP), tl.float32)
     gb_out = tl.zeros((DP,), tl.float32)
     losses = tl.zeros((B,), tl.float32)
     for row in range(0, N, B):
-        noise = _points(z + row * K, B, K, KP)
+        noise = read_points(z + row * K, B, K, KP)
         own = _hidden(noise, generator, run, K, KP, W, WP, DEPTH, SLOPE, P, NARROW)
         fakes = _linear(own[DEPTH - 1], generator, run, DEPTH, D, W, DP, WP, NARROW)
         hidden = _hidden(fakes, critic, run, D, DP, W, WP, DEPTH, SLOPE, P, NARROW)
@@ -444,11 +255,11 @@ def _fooled(
         losses += loss
         delta = (slope / N)[:, None] * last[None, :]
         deltas = _descent(delta, hidden, critic, run, W, WP, DEPTH, SLOPE, P)
-        first = _weight(critic, 0, run, W, D, WP, DP)
+        first = read_weight(critic, 0, run, W, D, WP, DP)
         per_point = tl.dot(deltas[0], first, input_precision=NARROW)
         g_out = tl.dot(tl.trans(per_point), own[DEPTH - 1], acc=g_out, input_precision=NARROW)
         gb_out += tl.sum(per_point, 0)
-        weight = _weight(generator, DEPTH, run, D, W, DP, WP)
+        weight = read_weight(generator, DEPTH, run, D, W, DP, WP)
         delta = tl.dot(per_point, weight, input_precision=NARROW)
         gw, gb = _back(delta, own, noise, generator, run, gw, gb, B, W, WP, DEPTH, SLOPE, P, NARROW)
     return gw, gb, g_out, gb_out, tl.sum(losses) / N
@@ -471,7 +282,7 @@ def iteration(
     run = tl.program_id(0).to(tl.int64)
     runs = tl.num_programs(0)
     now, critic_now = tl.load(step), tl.load(critic_step)
-    factor = _factor_of_rate(now, steps, DECAY)
+    factor = factor_of_rate(now, steps, DECAY)
     coefficient = tl.load(coefficient + run)
     rate = tl.load(critic_lr + run) * factor
     finite = run >= 0
@@ -496,35 +307,37 @@ def iteration(
                 SLOPE, PENALTY, P, NARROW,
             )  # fmt: skip
             loss += penalty
-            finite = _note(critic_table, 4, penalty, finite)
-        finite = _note(critic_table, 0, loss, finite)
-        finite = _note(critic_table, 1, means[1] - means[2], finite)
-        finite = _note(critic_table, 2, means[1], finite)
-        finite = _note(critic_table, 3, means[2], finite)
+            finite = note(critic_table, 4, penalty, finite)
+        finite = note(critic_table, 0, loss, finite)
+        finite = note(critic_table, 1, means[1] - means[2], finite)
+        finite = note(critic_table, 2, means[1], finite)
+        finite = note(critic_table, 3, means[2], finite)
         taken = critic_now + i + 1
-        corrections = _corrections(taken, log_betas)
+        corrections = corrections_at(taken, log_betas)
         tl.debug_barrier()
-        finite = _move_all(
-            critics, run, gw, gb, tl.sum(g_out, 0)[None, :], gb_out, 1, 1, D, DP, W, WP, DEPTH, rate,
-            corrections, betas, coefficient, OPTIMIZER, CLIPS, False, critic_table, 4 + EXTRA,
-            finite,
+        finite = move_all(
+            critics, run, gw, gb, tl.sum(g_out, 0)[None, :], gb_out, 1, 1, D, DP, W, WP, DEPTH,
+            rate, corrections, betas, coefficient, OPTIMIZER, CLIPS, False, critic_table,
+            4 + EXTRA, finite,
         )  # fmt: skip
     gw, gb = _zeros(DEPTH, WP, KP)
     gw, gb, g_out, gb_out, loss = _fooled(
         z_generator + run * N * K, critic, generator, run, gw, gb, N, B, D, DP, K, KP, W, WP,
         DEPTH, SLOPE, OBJECTIVE, P, NARROW,
     )  # fmt: skip
-    finite = _note(generator_table, 0, loss, finite)
-    corrections = _corrections(now + 1, log_betas)
+    finite = note(generator_table, 0, loss, finite)
+    corrections = corrections_at(now + 1, log_betas)
     rate = tl.load(generator_lr + run) * factor
     tl.debug_barrier()
-    finite = _move_all(
+    finite = move_all(
         generators, run, gw, gb, g_out, gb_out, D, DP, K, KP, W, WP, DEPTH, rate, corrections,
         betas, coefficient, OPTIMIZER, False, AVERAGES, generator_table, 1, finite,
     )  # fmt: skip
     first = tl.load(diverged_at + run)
     tl.debug_barrier()
-    tl.store(diverged_at + run, tl.where((first < 0) & (finite == 0), (now + 1).to(tl.int64), first))
+    tl.store(
+        diverged_at + run, tl.where((first < 0) & (finite == 0), (now + 1).to(tl.int64), first)
+    )
     if tl.atomic_add(arrived, 1) == runs - 1:
         tl.store(arrived, 0)
         tl.store(step, now + 1)
