@@ -124,6 +124,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+TILES = {"tiles": (16, 4)}
+
+
 def interpreted(cases: list[Any]) -> list[dict[str, float]]:
     folder = str(Path(__file__).parent)
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": folder}
