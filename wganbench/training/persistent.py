@@ -20,6 +20,7 @@ from wganbench.losses.recipes import (
     BCE_SATURATING,
     RECIPES,
     WASSERSTEIN,
+    Penalty,
     one_sided,
     r1,
     two_sided,
@@ -29,7 +30,12 @@ from wganbench.training.optimizers import Moments
 from wganbench.training.state import State
 
 OBJECTIVES = {BCE: "bce", BCE_SATURATING: "bce_saturating", WASSERSTEIN: "wasserstein"}
-PENALTIES = {None: "none", two_sided: "two_sided", one_sided: "one_sided", r1: "r1"}
+PENALTIES: dict[Penalty | None, str] = {
+    None: "none",
+    two_sided: "two_sided",
+    one_sided: "one_sided",
+    r1: "r1",
+}
 SLOPES = {"relu": 0.0, "leaky_relu": 0.2}
 """Factor of an activation below 0."""
 

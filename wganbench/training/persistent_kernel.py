@@ -265,6 +265,45 @@ def _fooled(
     return gw, gb, g_out, gb_out, tl.sum(losses) / N
 
 
+@triton.jit
+def _critic_step(
+    critics, generator, x, z, eps, points, run, rate, corrections, betas, coefficient, table,
+    finite, N: tl.constexpr, B: tl.constexpr, D: tl.constexpr, DP: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, W: tl.constexpr, WP: tl.constexpr, DEPTH: tl.constexpr,
+    SLOPE: tl.constexpr, OBJECTIVE: tl.constexpr, PENALTY: tl.constexpr, CLIPS: tl.constexpr,
+    OPTIMIZER: tl.constexpr, P: tl.constexpr, NARROW: tl.constexpr,
+):  # fmt: skip
+    """One critic step; whether all noted numbers have been finite up to here."""
+    critic = critics[0]
+    EXTRA: tl.constexpr = 0 if PENALTY == "none" else 1
+    START: tl.constexpr = 0 if PENALTY == "r1" else 2 * N * D
+    _make_points(
+        points, x, z, eps, generator, run, N, B, D, DP, K, KP, W, WP, DEPTH, SLOPE, P, NARROW
+    )
+    gw, gb = _zeros(DEPTH, WP, DP)
+    gw, gb, g_out, gb_out, means = _scored(
+        points, critic, run, gw, gb, N, B, D, DP, W, WP, DEPTH, SLOPE, OBJECTIVE, P, NARROW
+    )
+    loss = means[0]
+    if PENALTY != "none":
+        gw, g_out, penalty = _penalised(
+            points + START, critic, run, gw, g_out, coefficient, N, B, D, DP, W, WP, DEPTH,
+            SLOPE, PENALTY, P, NARROW,
+        )  # fmt: skip
+        loss += penalty
+        finite = note(table, 4, penalty, finite)
+    finite = note(table, 0, loss, finite)
+    finite = note(table, 1, means[1] - means[2], finite)
+    finite = note(table, 2, means[1], finite)
+    finite = note(table, 3, means[2], finite)
+    tl.debug_barrier()
+    return move_all(
+        critics, run, gw, gb, tl.sum(g_out, 0)[None, :], gb_out, 1, 1, D, DP, W, WP, DEPTH,
+        rate, corrections, betas, coefficient, OPTIMIZER, CLIPS, False, table,
+        4 + EXTRA, finite,
+    )  # fmt: skip
+
+
 @triton.jit(do_not_specialize=["n_critic", "steps"])
 def iteration(
     critics, generators, x, z, eps, z_generator, points, critic_lr, generator_lr, coefficient,
@@ -286,39 +325,18 @@ def iteration(
     coefficient = tl.load(coefficient + run)
     rate = tl.load(critic_lr + run) * factor
     finite = run >= 0
-    EXTRA: tl.constexpr = 0 if PENALTY == "none" else 1
-    START: tl.constexpr = 0 if PENALTY == "r1" else 2 * N * D
-    critic_table += run * (6 + DEPTH + EXTRA)
+    critic_table += run * (6 + DEPTH + (PENALTY != "none"))
     generator_table += run * (3 + DEPTH)
     points += run * 3 * N * D
     critic, generator = critics[0], generators[0]
     for i in range(n_critic):
         number = i * runs + run
-        _make_points(points, x + number * N * D, z + number * N * K, eps + number * N, generator,
-                     run, N, B, D, DP, K, KP, W, WP, DEPTH, SLOPE, P, NARROW)  # fmt: skip
-        gw, gb = _zeros(DEPTH, WP, DP)
-        gw, gb, g_out, gb_out, means = _scored(
-            points, critic, run, gw, gb, N, B, D, DP, W, WP, DEPTH, SLOPE, OBJECTIVE, P, NARROW
-        )
-        loss = means[0]
-        if PENALTY != "none":
-            gw, g_out, penalty = _penalised(
-                points + START, critic, run, gw, g_out, coefficient, N, B, D, DP, W, WP, DEPTH,
-                SLOPE, PENALTY, P, NARROW,
-            )  # fmt: skip
-            loss += penalty
-            finite = note(critic_table, 4, penalty, finite)
-        finite = note(critic_table, 0, loss, finite)
-        finite = note(critic_table, 1, means[1] - means[2], finite)
-        finite = note(critic_table, 2, means[1], finite)
-        finite = note(critic_table, 3, means[2], finite)
         taken = critic_now + i + 1
-        corrections = corrections_at(taken, log_betas)
-        tl.debug_barrier()
-        finite = move_all(
-            critics, run, gw, gb, tl.sum(g_out, 0)[None, :], gb_out, 1, 1, D, DP, W, WP, DEPTH,
-            rate, corrections, betas, coefficient, OPTIMIZER, CLIPS, False, critic_table,
-            4 + EXTRA, finite,
+        finite = _critic_step(
+            critics, generators[0], x + number * N * D, z + number * N * K, eps + number * N,
+            points, run, rate, corrections_at(taken, log_betas), betas, coefficient,
+            critic_table, finite, N, B, D, DP, K, KP, W, WP, DEPTH, SLOPE, OBJECTIVE, PENALTY,
+            CLIPS, OPTIMIZER, P, NARROW,
         )  # fmt: skip
     gw, gb = _zeros(DEPTH, WP, KP)
     gw, gb, g_out, gb_out, loss = _fooled(
