@@ -154,7 +154,7 @@ def main() -> None:
     kernels = [
         (width, precision, tiles)
         for width in wanted("WIDTHS", "64,128", "16")
-        for precision in wanted("PRECISIONS", "tf32x3,tf32,ieee", "ieee")
+        for precision in wanted("PRECISIONS", "tf32x3,bf16x6,bf16x3,tf32,ieee", "ieee")
         for tiles in wanted("TILES", "default", "default")
     ]
     started = time.perf_counter()

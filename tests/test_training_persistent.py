@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from training_configs import tiny
 
 from wganbench.training import persistent
@@ -23,7 +22,7 @@ from wganbench.training.persistent import Tiling, tiling, why_not
 CHILD = """
 import json, sys
 import torch
-from training_configs import CPU, alike
+from training_configs import alike
 from wganbench.training.persistent import Persistent, Tiling
 from wganbench.training.schedule import critic_steps_before
 from wganbench.training.stack import Stack
@@ -47,8 +46,9 @@ def difference(a, b, among=None):
 
 
 def compared(loss, settings, steps, tiles, diverges):
-    settings = {"network.width": 16, "train.batch_size": 32, "network.depth": 3, **settings}
-    slow, fast = (Stack(alike(loss, 2, **settings), CPU) for _ in range(2))
+    small = {"network.width": 16, "train.batch_size": 32, "network.depth": 2, "loss.n_critic": 1}
+    settings = {**small, **settings}
+    slow, fast = (Stack(alike(loss, 2, **settings), device) for _ in range(2))
     if diverges:
         for stack in (slow, fast):
             stack.critic_lr[1] = 1e30
@@ -102,17 +102,17 @@ def compared(loss, settings, steps, tiles, diverges):
 
 
 torch.set_grad_enabled(False)
+device = torch.device(sys.argv[2])
 print(json.dumps([compared(*case) for case in json.loads(sys.argv[1])]))
 """
-ONCE = {"loss.n_critic": 1}
 # A clip value that some weights exceed; far smaller ones make all scores equal.
-CLIP = {**ONCE, "loss.clip_value": 0.2, "train.optimizer": "rmsprop", "train.betas": [0.0, 0.99]}
+CLIP = {"loss.clip_value": 0.2, "train.optimizer": "rmsprop", "train.betas": [0.0, 0.99]}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "gp sgd": ("gp", {"train.optimizer": "sgd"}),
+    "gp sgd": ("gp", {"train.optimizer": "sgd", "network.depth": 3, "loss.n_critic": 2}),
     "gp sgd momentum 0": ("gp", {"train.optimizer": "sgd", "train.betas": [0.0, 0.9]}),
-    "gp adam linear": ("gp", {**ONCE, "train.decay": "linear", "train.betas": [0.0, 0.9]}),
-    "lp leaky": ("lp", {**ONCE, "network.activation": "leaky_relu", "network.depth": 2}),
-    "bce": ("bce", {"network.depth": 4, "train.average_decay": 0.9}),
+    "gp adam linear": ("gp", {"train.decay": "linear", "train.betas": [0.0, 0.9]}),
+    "lp leaky": ("lp", {"network.activation": "leaky_relu"}),
+    "bce": ("bce", {"network.depth": 4, "train.average_decay": 0.9, "loss.n_critic": 2}),
     "bce_saturating": ("bce_saturating", {"network.latent_dim": 17, "train.batch_size": 64}),
     "clip": ("clip", CLIP),
     "rmsprop momentum": ("bce", {"train.optimizer": "rmsprop", "network.depth": 1}),
@@ -127,11 +127,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 TILES = {"tiles": (16, 4)}
 
 
-def interpreted(cases: list[Any]) -> list[dict[str, float]]:
+def compared(cases: list[Any], device: str) -> list[dict[str, float]]:
     folder = str(Path(__file__).parent)
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": folder}
+    environment = {**os.environ, "PYTHONPATH": folder}
+    environment["TRITON_INTERPRET"] = "1" if device == "cpu" else "0"
     result = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(cases)],
+        [sys.executable, "-c", CHILD, json.dumps(cases), device],
         capture_output=True,
         text=True,
         env=environment,
@@ -155,7 +156,7 @@ def errors() -> dict[str, dict[str, float]]:
         )
         for name, (loss, settings) in CASES.items()
     ]
-    return dict(zip(CASES, interpreted(cases), strict=True))
+    return dict(zip(CASES, compared(cases, "cpu"), strict=True))
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -164,6 +165,14 @@ def test_an_iteration_is_that_of_the_definition(
 ) -> None:
     found = errors[name]
     assert {"critic", "generator", "diverged_at", "critic/loss/critic"} <= found.keys()
+    assert {part: error for part, error in found.items() if error > 1e-5} == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["gp sgd", "bce_gp padded"])
+def test_compiled_on_a_card_too(name: str) -> None:
+    loss, settings = CASES[name]
+    (found,) = compared([[loss, settings, 2, None, False]], "cuda")
     assert {part: error for part, error in found.items() if error > 1e-5} == {}
 
 
@@ -209,11 +218,5 @@ def test_tiles_divide_the_batch(width: int, batch: int) -> None:
 
 
 def test_triton_is_not_needed_to_ask() -> None:
-    code = f"import sys, {persistent.__name__}; print('triton' in sys.modules)"
-    plain = "import sys, wganbench.training.stack; print('triton' in sys.modules)"
-    answers = [
-        subprocess.run([sys.executable, "-c", c], capture_output=True, text=True).stdout
-        for c in (code, plain)
-    ]
-    assert answers[0] == answers[1] and answers[0]
-    assert torch.get_default_dtype() == torch.float32
+    heads = Path(persistent.__file__).read_text(encoding="utf-8").split("\nclass ")[0]
+    assert "persistent_kernel import" not in heads and "triton" not in heads.split('"""')[2]

@@ -43,8 +43,10 @@ WIDEST, DEEPEST, MOST_DIMENSIONS, LONGEST_LATENT = 128, 4, 16, 64
 LEAST_ROWS = 16
 """Rows of a tile, at least: a product of the tensor cores has 16."""
 
-PRECISIONS = ("ieee", "tf32", "tf32x3")
-"""Of the products: fp32 without tensor cores, 10 bits of mantissa, fp32 in three products."""
+PRECISIONS = ("ieee", "tf32x3", "bf16x6", "bf16x3", "tf32")
+"""Of products of hidden layers. ieee: fp32 without tensor cores. tf32x3, bf16x6: fp32 to
+rounding, in three or six products of tensor cores. bf16x3: 16 bits of mantissa. tf32: 10 bits.
+Products that touch points or latents are in fp32 whatever it is."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Persistent:
     """The launches of a stack's iterations.
 
     ``critic_lr``, ``generator_lr`` and each of ``coefficients`` hold a value a run;
-    ``precision`` is one of `PRECISIONS`. Raises ValueError for runs that `why_not` refuses.
+    ``precision`` is one of `PRECISIONS`. The state's tensors are those of now: replace their
+    values, not them. Raises ValueError for runs that `why_not` refuses.
     """
 
     def __init__(
@@ -126,6 +129,15 @@ class Persistent:
         batch, dimensions = config.train.batch_size, math.prod(shape)
         self._tiling = tiles or tiling(config.network.options["width"], batch)
         self._constants = self._as_constants(dimensions, precision)
+        self._networks = (
+            _network(state.critic, state.critic_moments, {}),
+            _network(state.generator, state.generator_moments, state.average),
+        )
+        momentum, smoothing = betas = config.train.betas
+        self._betas = (
+            (momentum, 1 - momentum, smoothing, 1 - smoothing, 1 - config.train.average_decay),
+            tuple(math.log(max(beta, 1e-38)) for beta in betas),
+        )
         self.critic_tags, self.generator_tags = self._tags()
         runs, device = len(critic_lr), critic_lr.device
         self._points = torch.empty(runs, 3 * batch, dimensions, device=device)
@@ -146,18 +158,14 @@ class Persistent:
         # Not at the head: machines without CUDA have no Triton.
         from wganbench.training.persistent_kernel import iteration
 
-        state, betas = self.state, self.config.train.betas
-        momentum, smoothing = betas
-        share = 1 - self.config.train.average_decay
+        state = self.state
         iteration[(len(self._points),)](
-            _network(state.critic, state.critic_moments, {}),
-            _network(state.generator, state.generator_moments, state.average),
+            *self._networks,
             *(x, z, eps, z_generator, self._points, *self._rates, self._coefficient),
             *(state.step, state.critic_step, state.diverged_at),
             *(self._critic_table, self._generator_table, self._arrived),
             *(len(x), self.config.train.steps),
-            (momentum, 1 - momentum, smoothing, 1 - smoothing, share),
-            tuple(math.log(max(beta, 1e-38)) for beta in betas),
+            *self._betas,
             **self._constants,
             num_warps=self._tiling.warps,
             num_stages=1,
