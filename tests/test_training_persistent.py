@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from training_configs import tiny
 
 from wganbench.training import persistent
-from wganbench.training.persistent import Tiling, tiling, why_not
+from wganbench.training.persistent import Tiling, tiling, why_not, why_not_on
 
 # A process of its own: whether Triton interprets is settled when it is imported, and it does not
 # compile functions that the shape checks have wrapped. Each iteration starts from the stack's
@@ -202,6 +203,10 @@ def test_it_takes_every_loss(loss: str) -> None:
 def test_it_says_in_a_line_what_it_does_not_take(settings: dict[str, Any], word: str) -> None:
     reason = why_not(tiny(**{"network.width": 64, **settings}), POINT)
     assert reason is not None and word in reason and "\n" not in reason
+
+
+def test_a_cpu_is_refused() -> None:
+    assert why_not_on(torch.device("cpu")) == "device=cpu: only CUDA"
 
 
 def test_points_of_many_dimensions_are_refused() -> None:

@@ -6,6 +6,7 @@ tensors of a `State` in place, so checkpoints and resuming know nothing of it.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ def tiling(width: int, batch_size: int) -> Tiling:
 def why_not(config: RunConfig, shape: tuple[int, ...]) -> str | None:
     """Why a run is not trained by this kernel, in one line; None where it can be.
 
-    ``shape`` is that of a point. Nothing is said about the device.
+    ``shape`` is that of a point; for the device see `why_not_on`.
     """
     if config.network.kind != "mlp":
         return f"network.kind={config.network.kind}: only mlp"
@@ -97,6 +98,15 @@ def why_not(config: RunConfig, shape: tuple[int, ...]) -> str | None:
         ),
     ]
     return next((reason for fits, reason in limits if not fits), None)
+
+
+def why_not_on(device: torch.device) -> str | None:
+    """Why no run is trained by this kernel on a device, in one line; None where it can be."""
+    if device.type != "cuda":
+        return f"device={device.type}: only CUDA"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "the GPU is older than compute capability 8.0"
+    return None if importlib.util.find_spec("triton") else "Triton is not installed"
 
 
 class Persistent:

@@ -159,6 +159,14 @@ def _zeros(
 
 
 @triton.jit
+def _gathered(rows, WP: tl.constexpr):
+    """What is kept of rows whose sum is wanted: all while registers last, else the sum."""
+    if WP < 128:
+        return rows
+    return tl.sum(rows, 0)[None, :]
+
+
+@triton.jit
 def _scored(
     points, net, run, gw, gb, N: tl.constexpr, B: tl.constexpr, D: tl.constexpr,
     DP: tl.constexpr, W: tl.constexpr, WP: tl.constexpr, DEPTH: tl.constexpr,
@@ -167,7 +175,7 @@ def _scored(
     """Adds the objective's gradients; means of loss, real scores and fake scores."""
     out = tl.load(net[2 * DEPTH + 1] + run)
     last = read_vector(net[2 * DEPTH] + run * W, W, WP)
-    g_out = tl.zeros((B, WP), tl.float32)
+    g_out = _gathered(tl.zeros((B, WP), tl.float32), WP)
     gb_out = tl.zeros((B,), tl.float32)
     losses = tl.zeros((B,), tl.float32)
     on_real = tl.zeros((B,), tl.float32)
@@ -182,7 +190,7 @@ def _scored(
         losses += loss
         on_real += tl.where(row < N, score, 0.0)
         on_fake += tl.where(row < N, 0.0, score)
-        g_out += hidden[DEPTH - 1] * slope[:, None]
+        g_out += _gathered(hidden[DEPTH - 1] * slope[:, None], WP)
         gb_out += slope
         delta = slope[:, None] * last[None, :]
         gw, gb = _back(delta, hidden, x, net, run, gw, gb, B, W, WP, DEPTH, SLOPE, P, NARROW)
@@ -228,7 +236,7 @@ def _penalised(
             t = tl.dot(t, tl.trans(square_weight), input_precision=P)
             t = t * _factor(hidden[layer], SLOPE)
         gw = weights
-        g_out += t
+        g_out += _gathered(t, WP)
     return gw, g_out, tl.sum(penalties) / N
 
 
