@@ -249,9 +249,12 @@ class Graphs:
             law(tried, n)  # data come to the device now: nothing is copied while work is recorded
             needed = max(needed, tried.taken)
 
+        elements = torch.arange(needed // 4, device=device)
+        following = torch.arange(count, device=device)
+
         def words(counter: Tensor) -> Tensor:
-            steps = counter + torch.arange(count, device=device)
-            return Keyed(keys, steps.unsqueeze(-1)).words(needed)
+            steps = (counter + following).unsqueeze(-1)
+            return Keyed(keys, steps, elements).words(needed)
 
         def values(words: Tensor) -> list[Tensor]:
             return [law(Dealt(part), n) for law, part in zip(laws, words, strict=True)]
