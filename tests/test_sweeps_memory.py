@@ -12,7 +12,7 @@ from training_configs import tiny
 from wganbench.config import RunConfig, run_id
 from wganbench.config.jobs import Job
 from wganbench.errors import ran_out
-from wganbench.sweeps.footprint import SAFETY, Footprint
+from wganbench.sweeps.footprint import CONTEXT_BYTES, SAFETY, Footprint
 from wganbench.sweeps.launch import runs_at_once
 from wganbench.sweeps.messages import OutOfMemory, Refused, TellingView
 from wganbench.sweeps.planning import CPU_LIMIT, StackPlan
@@ -33,9 +33,10 @@ def most(room: int, slots: list[Slot], config: RunConfig | None = None) -> int:
 @pytest.mark.parametrize("slots", [CPU, GPU], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("runs", [1, 3, 15])
 def test_a_stack_has_as_many_runs_as_fit(slots: list[Slot], runs: int) -> None:
-    enough = int((100 + runs * 1000) * SAFETY) + 2
-    assert most(enough, slots) == runs
-    assert most(int((100 + runs * 1000) * SAFETY) - 2, slots) == max(1, runs - 1)
+    own = CONTEXT_BYTES if slots is GPU else 0
+    needed = int((100 + runs * 1000) * SAFETY) + own
+    assert most(needed + 2, slots) == runs
+    assert most(needed - 2, slots) == max(1, runs - 1)
 
 
 def test_on_a_cpu_no_more_than_train_fast() -> None:
