@@ -148,6 +148,17 @@ def test_a_broken_compiler_costs_a_warning_and_no_result(
     assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
 
 
+def test_memory_that_runs_out_while_compiling_is_no_reason_to_train_eagerly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
+    error = Broken("backend failed")
+    error.__cause__ = torch.OutOfMemoryError("CUDA out of memory. Tried")
+    monkeypatch.setattr(torch, "compile", breaking(error))
+    with pytest.raises(Broken):
+        Stack([tiny("gp", compile="true")], CPU).iterate()
+
+
 def test_what_the_c_compiler_raises_is_such_an_error() -> None:
     # Else the fall-back above would not see it.
     assert issubclass(InductorError, TorchDynamoException)

@@ -118,12 +118,14 @@ def of_precision(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
 def runs_at_once(
     group: StackPlan, needed: Footprint, room: Callable[[], int], slots: Sequence[Slot]
 ) -> int:
-    """How many runs of a group a stack may have: those that fit, or ``sweep.max_stack``."""
+    """How many runs of a group a stack may have: those that fit and gain by it, or as many as
+    ``sweep.max_stack`` says."""
     most = group.jobs[0].config.sweep.max_stack
     if most:
         return most
-    fitting = needed.runs_that_fit(room())
-    return min(fitting, CPU_LIMIT) if any(slot.device == "cpu" for slot in slots) else fitting
+    on_cpu = any(slot.device == "cpu" for slot in slots)
+    fitting = needed.runs_that_fit(room(), gpu=not on_cpu)
+    return min(fitting, CPU_LIMIT if on_cpu else needed.runs_worth)
 
 
 def launch(

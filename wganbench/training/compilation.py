@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.errors import ran_out
 from wganbench.training.toolchain import has_compiler, prepare_toolchain
 
 WORTH_COMPILING_STEPS = 1000
@@ -52,6 +55,8 @@ class Program:
         try:
             result = self._fast(*arguments)
         except (TorchDynamoException, OSError) as error:  # OSError: nowhere to keep what it makes
+            if ran_out(error):  # eager steps need more
+                raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
             self.compiled = False
@@ -112,3 +117,15 @@ def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[.
     else:
         torch._dynamo.reset()
     return compile_program(program, options=options, **settings)
+
+
+def forget_programs() -> None:
+    """Let go of what was compiled and recorded for stacks that have ended, and of its memory.
+
+    torch keeps every program, with the tensors and the pool of its graphs, until it is told.
+    """
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -326,6 +326,11 @@ class Stack:
         steps: list[int] = self.state.diverged_at.tolist()
         return [steps[place] for place in self.places.own]
 
+    @property
+    def probed_points(self) -> int:
+        """Points of a run that are measured in one pass, at most."""
+        return POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
+
     def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
         """Point-by-point measurements of each run at this step, on the CPU.
 
@@ -342,10 +347,9 @@ class Stack:
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
         points = {"reals": to_host(reals), "eps": to_host(eps)}
-        size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
         probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
         with torch.no_grad(), products(self.device):
-            points |= in_parts(probe, networks, (reals, z, eps), size)
+            points |= in_parts(probe, networks, (reals, z, eps), self.probed_points)
         return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
