@@ -58,13 +58,18 @@ class Tiling:
     warps: int
 
 
-def tiling(width: int, batch_size: int) -> Tiling:
-    """The tiles for a width of at most 128: the largest that leave all values in registers."""
-    most = Tiling(64, 8) if width <= 64 else Tiling(32, 8)
-    rows = most.rows
+def tiling(width: int, batch_size: int, precision: str) -> Tiling:
+    """The tiles for a width of at most 128, whose rows divide the batch.
+
+    As large as shared memory (227 KB) allows; without tensor cores as registers do.
+    """
+    wide = width > 64
+    rows = 32 if precision == "ieee" or (wide and precision not in ("tf32", "bf16x3")) else 64
+    if wide and precision == "ieee":
+        rows = 16
     while batch_size % rows:
         rows //= 2
-    return Tiling(rows, most.warps)
+    return Tiling(rows, warps=8)
 
 
 def why_not(config: RunConfig, shape: tuple[int, ...]) -> str | None:
@@ -137,7 +142,7 @@ class Persistent:
         self._rates = (critic_lr, generator_lr)
         (self._coefficient,) = coefficients.values() or (torch.zeros_like(critic_lr),)
         batch, dimensions = config.train.batch_size, math.prod(shape)
-        self._tiling = tiles or tiling(config.network.options["width"], batch)
+        self._tiling = tiles or tiling(config.network.options["width"], batch, precision)
         self._constants = self._as_constants(dimensions, precision)
         self._networks = (
             _network(state.critic, state.critic_moments, {}),
