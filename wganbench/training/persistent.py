@@ -61,12 +61,11 @@ class Tiling:
 def tiling(width: int, batch_size: int, precision: str) -> Tiling:
     """The tiles for a width of at most 128, whose rows divide the batch.
 
-    As large as shared memory (227 KB) allows; without tensor cores as registers do.
+    64 rows and more than 64 units leave neither registers nor shared memory (227 KB), and take
+    minutes to compile; without tensor cores half as many rows do.
     """
-    wide = width > 64
-    rows = 32 if precision == "ieee" or (wide and precision not in ("tf32", "bf16x3")) else 64
-    if wide and precision == "ieee":
-        rows = 16
+    wide, exact = width > 64, precision == "ieee"
+    rows = 64 // (2 if wide else 1) // (2 if exact else 1)
     while batch_size % rows:
         rows //= 2
     return Tiling(rows, warps=8)
