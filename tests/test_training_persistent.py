@@ -216,8 +216,9 @@ def test_points_of_many_dimensions_are_refused() -> None:
 
 @pytest.mark.parametrize("width", [16, 64, 80, 128])
 @pytest.mark.parametrize("batch", [16, 48, 64, 100 * 16, 256])
-def test_tiles_divide_the_batch(width: int, batch: int) -> None:
-    tiles = tiling(width, batch)
+@pytest.mark.parametrize("precision", persistent.PRECISIONS)
+def test_tiles_divide_the_batch(width: int, batch: int, precision: str) -> None:
+    tiles = tiling(width, batch, precision)
     assert batch % tiles.rows == 0 and tiles.rows >= 16
     assert isinstance(tiles, Tiling)
 

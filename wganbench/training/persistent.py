@@ -58,13 +58,17 @@ class Tiling:
     warps: int
 
 
-def tiling(width: int, batch_size: int) -> Tiling:
-    """The tiles for a width of at most 128: the largest that leave all values in registers."""
-    most = Tiling(64, 8) if width <= 64 else Tiling(32, 8)
-    rows = most.rows
+def tiling(width: int, batch_size: int, precision: str) -> Tiling:
+    """The tiles for a width of at most 128, whose rows divide the batch.
+
+    64 rows and more than 64 units leave neither registers nor shared memory (227 KB), and take
+    minutes to compile; without tensor cores half as many rows do.
+    """
+    wide, exact = width > 64, precision == "ieee"
+    rows = 64 // (2 if wide else 1) // (2 if exact else 1)
     while batch_size % rows:
         rows //= 2
-    return Tiling(rows, most.warps)
+    return Tiling(rows, warps=8)
 
 
 def why_not(config: RunConfig, shape: tuple[int, ...]) -> str | None:
@@ -137,7 +141,7 @@ class Persistent:
         self._rates = (critic_lr, generator_lr)
         (self._coefficient,) = coefficients.values() or (torch.zeros_like(critic_lr),)
         batch, dimensions = config.train.batch_size, math.prod(shape)
-        self._tiling = tiles or tiling(config.network.options["width"], batch)
+        self._tiling = tiles or tiling(config.network.options["width"], batch, precision)
         self._constants = self._as_constants(dimensions, precision)
         self._networks = (
             _network(state.critic, state.critic_moments, {}),

@@ -113,17 +113,19 @@ def _softplus(x):
 def _of_score(score, target, OBJECTIVE: tl.constexpr):
     """Loss of one score and its derivative; ``target`` 1 wants it high, -1 low."""
     if OBJECTIVE == "wasserstein":
-        return -target * score, 0.0 * score - target
-    return _softplus(-target * score), -target / (1 + tl.exp(target * score))
+        loss, slope = -target * score, 0.0 * score - target
+    else:
+        loss, slope = _softplus(-target * score), -target / (1 + tl.exp(target * score))
+    return loss, slope
 
 
 @triton.jit
 def _of_fake(score, OBJECTIVE: tl.constexpr):
     """The generator's loss of one score and its derivative."""
-    if OBJECTIVE == "bce_saturating":
-        loss, slope = _of_score(score, -1.0, OBJECTIVE)
-        return -loss, -slope
-    return _of_score(score, 1.0, OBJECTIVE)
+    # Saturating: minus the loss of a critic that wants it low.
+    sign: tl.constexpr = -1.0 if OBJECTIVE == "bce_saturating" else 1.0
+    loss, slope = _of_score(score, sign, OBJECTIVE)
+    return sign * loss, sign * slope
 
 
 # Critic and generator.
@@ -161,9 +163,9 @@ def _zeros(
 @triton.jit
 def _gathered(rows, WP: tl.constexpr):
     """What is kept of rows whose sum is wanted: all while registers last, else the sum."""
-    if WP < 128:
-        return rows
-    return tl.sum(rows, 0)[None, :]
+    if WP >= 128:
+        rows = tl.sum(rows, 0)[None, :]
+    return rows
 
 
 @triton.jit

@@ -24,11 +24,12 @@ def corrections_at(taken, log_betas):
 
 @triton.jit
 def factor_of_rate(step, steps, DECAY: tl.constexpr):
+    factor = 0.0 * step + 1
     if DECAY == "linear":
-        return 1 - step / steps
+        factor = 1 - step / steps
     if DECAY == "cosine":
-        return (1 + tl.cos(3.141592653589793 * (step / steps))) / 2
-    return 1.0
+        factor = (1 + tl.cos(3.141592653589793 * (step / steps))) / 2
+    return factor
 
 
 @triton.jit

@@ -19,7 +19,7 @@ def opaque(run):
     Else it works out hundreds of addresses before the loops, for which there are no registers.
     """
     if COMPILED:
-        return tl.inline_asm_elementwise(
+        run = tl.inline_asm_elementwise(
             "mov.b64 $0, $1;", "=l,l", [run], dtype=tl.int64, is_pure=False, pack=1
         )
     return run
@@ -35,8 +35,10 @@ def places_in(ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr, PC: tl.c
 def read_matrix(start, ROWS: tl.constexpr, COLS: tl.constexpr, PR: tl.constexpr, PC: tl.constexpr):
     places, mask = places_in(ROWS, COLS, PR, PC)
     if ROWS == PR and COLS == PC:
-        return tl.load(start + places)
-    return tl.load(start + places, mask=mask, other=0.0)
+        values = tl.load(start + places)
+    else:
+        values = tl.load(start + places, mask=mask, other=0.0)
+    return values
 
 
 @triton.jit
