@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +15,15 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from test_training_runs import TIMES, after_step, ask_to_stop, points, rows
 from training_configs import CPU, alike, same, saved, tiny
 
-from wganbench.config import RunConfig
+from wganbench.config import RunConfig, compose, to_dict
 from wganbench.records.folder import RunFolder
+from wganbench.training import jobs, loop, runs
 from wganbench.training import pool as pool_module
-from wganbench.training import runs
+from wganbench.training.checkpoint import load_checkpoint
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
@@ -27,7 +31,7 @@ from wganbench.training.measuring import stack_floor, unstopped
 from wganbench.training.pool import Processes, measurers
 from wganbench.training.probing import GRID, read_runs, with_looks
 from wganbench.training.recorder import Recorder, columns
-from wganbench.training.runs import train_runs
+from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
 
 RECORDED: dict[str, Any] = {
@@ -128,6 +132,128 @@ def test_a_stop_and_a_resume_with_processes_end_where_they_would_have(
     for there, here in zip(pair, trained(configs, tmp_path), strict=True):
         assert same(saved(there), saved(here)) and rows(there) == rows(here)
         assert record(there)["metrics"] == record(here)["metrics"]
+
+
+DYING = """
+import json, os, signal, sys, threading
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from wganbench.config import from_dict
+from wganbench.training import pool, runs
+
+class Late(pool.Own):
+    # Nobody measures before he is waited for, and files are written by a thread.
+    def submit(self, job):
+        answer = super().submit(job)
+        answer.ready = False
+        return answer
+    def later(self, write):
+        self.written()
+        self.thread = threading.Thread(target=write)
+        self.thread.start()
+    def written(self):
+        if hasattr(self, "thread"):
+            self.thread.join()
+
+pool.Processes = lambda subject, count, say: Late(subject)
+runs.measurers = lambda *_: 1
+config, folder = from_dict(json.loads(sys.argv[1])), Path(sys.argv[2])
+state = {"at": -1, "count": 0, "own": ""}
+EVENTS = ("open", "os.rename", "os.link", "os.remove")
+
+def hook(event, words):
+    if event in EVENTS and state["own"] and state["own"] in os.fsdecode(str(words[0])):
+        state["count"] += 1
+        if state["count"] == state["at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def train(name, at):
+    state.update(at=at, count=0, own=str(folder / name))
+    runs.train_run(config, folder / name)
+    state["own"] = ""
+
+sys.addaudithook(hook)
+train("peace", -1)
+total, deaths = state["count"], int(sys.argv[3])
+for number in range(deaths):
+    pid = os.fork()
+    if pid == 0:
+        train(f"{number}", 1 + number * total // deaths)
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(total)
+"""
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_killed_at_any_file_it_is_whole_and_goes_on(tmp_path: Path) -> None:
+    """Of a run whose rows and checkpoints are late: no checkpoint runs ahead of its rows."""
+    settings = {"log.figure": False, "log.picture_every_n_steps": 1000, "evaluate.final_draws": 1,
+                "evaluate.every_n_steps": 1, "checkpoint.every_n_steps": 2}  # fmt: skip
+    config, deaths = tiny("clip", **(RECORDED | settings)), 16
+    words = [sys.executable, "-c", DYING, json.dumps(to_dict(config)), str(tmp_path), str(deaths)]
+    child = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0 and int(child.stdout) > deaths, child.stderr
+    steps = set()
+    for number in range(deaths):
+        folder = tmp_path / str(number)
+        step = -1
+        if (folder / "checkpoint.pt").exists():
+            step = load_checkpoint(folder / "checkpoint.pt").step
+            assert [int(row["step"]) for row in rows(folder)][: step + 1] == list(range(step + 1))
+        steps.add(step)
+        assert train_run(config, folder).status == "completed"
+        assert same(saved(folder), saved(tmp_path / "peace"))
+        assert rows(folder) == rows(tmp_path / "peace")
+        assert points(folder) == points(tmp_path / "peace")
+    assert steps >= {-1, 2, 4, 6}, "it died everywhere"
+
+
+# The end.
+def test_runs_are_complete_as_soon_as_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = alike("gp", 3, **{"log.figure": False})
+    folders = [tmp_path / str(run) for run in range(3)]
+    measure, count = jobs.measure_reading, list[int]()
+
+    def and_stop(*words: Any) -> dict[str, float]:
+        count.append(1)
+        if len(count) == 2:
+            assert json.loads((folders[0] / "run.json").read_text())["status"] == "completed"
+            ask_to_stop()
+        return measure(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "measure_reading", and_stop)
+        outcomes = train_runs(configs, folders)
+    assert [outcome.status for outcome in outcomes] == ["completed", "completed", "interrupted"]
+    assert not (folders[2] / "samples.npz").exists()
+    again = train_runs(configs, folders)
+    assert [outcome.status for outcome in again] == ["completed"] * 3
+    assert again[0].metrics == outcomes[0].metrics
+
+
+def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure(figsize=(1, 1)))
+    usual = compose([]).log.picture_every_n_steps
+    shown: dict[tuple[bool, int], set[bool]] = {}
+    found: list[bool] = []
+    monkeypatch.setattr(loop, "_shows", lambda *words: bool(found.append(words[2])))
+    for several in (False, True):
+        for every in (usual, 1):
+            found.clear()
+            settings = {"log.tensorboard": True, "log.picture_every_n_steps": every}
+            config = tiny(**settings, **{"evaluate.every_n_steps": 4, "log.figure": False})
+            train_runs([config], [tmp_path / f"{several}{every}"], several=several)
+            shown[several, every] = set(found)
+    monkeypatch.undo()
+    config = tiny(**{"log.picture_every_n_steps": 2})
+    assert [step for step in range(5) if loop._shows(step, config)] == [2, 4]
+    assert [step for step in range(5) if loop._shows(step, config, True)] == [4]
 
 
 # Jobs.
