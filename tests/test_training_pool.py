@@ -23,7 +23,7 @@ from wganbench.config import RunConfig, compose, to_dict
 from wganbench.records.folder import RunFolder
 from wganbench.training import jobs, loop, runs
 from wganbench.training import pool as pool_module
-from wganbench.training.checkpoint import load_checkpoint
+from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
@@ -271,6 +271,10 @@ def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
     assert one == other and one.summaries and one.values["critic/weights_at_clip"] >= 0
 
 
+def full() -> None:
+    raise OSError(28, "no space left on device")
+
+
 def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
     stack = Stack([tiny(**RECORDED)], CPU)
     said: list[str] = []
@@ -285,6 +289,13 @@ def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
         with pytest.raises(KeyError, match="feedback"):
             broken.get()
         assert said == []
+        written: list[int] = []
+        pool.later(lambda: written.append(1))
+        pool.later(full)
+        pool.later(lambda: written.append(2))
+        with pytest.raises(OSError, match="no space"):
+            pool.written()
+        assert written[0] == 1
     finally:
         pool.close()
 
@@ -341,13 +352,23 @@ def test_training_waits_when_it_is_two_evaluations_ahead_and_no_sooner(tmp_path:
     assert [row["wasserstein/exact"] for row in rows(folder)] == [f"{step}.0" for step in range(6)]
 
 
-def test_a_checkpoint_waits_for_its_rows(tmp_path: Path) -> None:
-    log, _ = slowly(tmp_path, **{"checkpoint.every_n_steps": 2, "train.steps": 4})
-    saves = [place for place, entry in enumerate(log) if entry[0] == "saves"]
-    assert [log[place][1] for place in saves] == [2, 4]
-    for place in saves:
-        measured = {step for what, step in log[:place] if what in ("waited", "got")}
-        assert measured == set(range(log[place][1] + 1))
+def test_a_checkpoint_waits_for_its_rows_and_training_does_not(tmp_path: Path) -> None:
+    log, _ = slowly(tmp_path, **{"checkpoint.every_n_steps": 2, "train.steps": 6})
+    saves = [place for place, (what, _) in enumerate(log) if what == "saves"]
+    # Saved at 2, 4 and 6: each once the rows up to there are measured, while training went on.
+    for place, step in zip(saves, (2, 4, 6), strict=True):
+        measured = {step for what, step in log[:place] if what == "waited"}
+        assert measured == set(range(step + 1))
+    assert [log[place][1] for place in saves] == [4, 6, 6]
+    assert load_checkpoint(tmp_path / "checkpoint.pt").step == 6
+    assert load_checkpoint(previous(tmp_path / "checkpoint.pt")).step == 4
+
+
+def test_one_checkpoint_waits_and_no_second(tmp_path: Path) -> None:
+    settings = {"evaluate.every_n_steps": 8, "checkpoint.every_n_steps": 1, "train.steps": 7}
+    log, _ = slowly(tmp_path, **settings)
+    assert log[:3] == [("asked", 0), ("waited", 0), ("saves", 2)]
+    assert [step for what, step in log if what == "saves"] == [2, 2, 3, 4, 5, 6, 7]
 
 
 def test_rows_between_evaluations_wait_for_those_before_them(tmp_path: Path) -> None:
