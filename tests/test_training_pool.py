@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +15,15 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from test_training_runs import TIMES, after_step, ask_to_stop, points, rows
 from training_configs import CPU, alike, same, saved, tiny
 
-from wganbench.config import RunConfig
+from wganbench.config import RunConfig, compose, to_dict
 from wganbench.records.folder import RunFolder
+from wganbench.training import jobs, loop, runs
 from wganbench.training import pool as pool_module
-from wganbench.training import runs
+from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.interrupt import StopRequest
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
@@ -27,7 +31,7 @@ from wganbench.training.measuring import stack_floor, unstopped
 from wganbench.training.pool import Processes, measurers
 from wganbench.training.probing import GRID, read_runs, with_looks
 from wganbench.training.recorder import Recorder, columns
-from wganbench.training.runs import train_runs
+from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
 
 RECORDED: dict[str, Any] = {
@@ -130,6 +134,128 @@ def test_a_stop_and_a_resume_with_processes_end_where_they_would_have(
         assert record(there)["metrics"] == record(here)["metrics"]
 
 
+DYING = """
+import json, os, signal, sys, threading
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from wganbench.config import from_dict
+from wganbench.training import pool, runs
+
+class Late(pool.Own):
+    # Nobody measures before he is waited for, and files are written by a thread.
+    def submit(self, job):
+        answer = super().submit(job)
+        answer.ready = False
+        return answer
+    def later(self, write):
+        self.written()
+        self.thread = threading.Thread(target=write)
+        self.thread.start()
+    def written(self):
+        if hasattr(self, "thread"):
+            self.thread.join()
+
+pool.Processes = lambda subject, count, say: Late(subject)
+runs.measurers = lambda *_: 1
+config, folder = from_dict(json.loads(sys.argv[1])), Path(sys.argv[2])
+state = {"at": -1, "count": 0, "own": ""}
+EVENTS = ("open", "os.rename", "os.link", "os.remove")
+
+def hook(event, words):
+    if event in EVENTS and state["own"] and state["own"] in os.fsdecode(str(words[0])):
+        state["count"] += 1
+        if state["count"] == state["at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def train(name, at):
+    state.update(at=at, count=0, own=str(folder / name))
+    runs.train_run(config, folder / name)
+    state["own"] = ""
+
+sys.addaudithook(hook)
+train("peace", -1)
+total, deaths = state["count"], int(sys.argv[3])
+for number in range(deaths):
+    pid = os.fork()
+    if pid == 0:
+        train(f"{number}", 1 + number * total // deaths)
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(total)
+"""
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_killed_at_any_file_it_is_whole_and_goes_on(tmp_path: Path) -> None:
+    """Of a run whose rows and checkpoints are late: no checkpoint runs ahead of its rows."""
+    settings = {"log.figure": False, "log.picture_every_n_steps": 1000, "evaluate.final_draws": 1,
+                "evaluate.every_n_steps": 1, "checkpoint.every_n_steps": 2}  # fmt: skip
+    config, deaths = tiny("clip", **(RECORDED | settings)), 16
+    words = [sys.executable, "-c", DYING, json.dumps(to_dict(config)), str(tmp_path), str(deaths)]
+    child = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0 and int(child.stdout) > deaths, child.stderr
+    steps = set()
+    for number in range(deaths):
+        folder = tmp_path / str(number)
+        step = -1
+        if (folder / "checkpoint.pt").exists():
+            step = load_checkpoint(folder / "checkpoint.pt").step
+            assert [int(row["step"]) for row in rows(folder)][: step + 1] == list(range(step + 1))
+        steps.add(step)
+        assert train_run(config, folder).status == "completed"
+        assert same(saved(folder), saved(tmp_path / "peace"))
+        assert rows(folder) == rows(tmp_path / "peace")
+        assert points(folder) == points(tmp_path / "peace")
+    assert steps >= {-1, 2, 4, 6}, "it died everywhere"
+
+
+# The end.
+def test_runs_are_complete_as_soon_as_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = alike("gp", 3, **{"log.figure": False})
+    folders = [tmp_path / str(run) for run in range(3)]
+    measure, count = jobs.measure_reading, list[int]()
+
+    def and_stop(*words: Any) -> dict[str, float]:
+        count.append(1)
+        if len(count) == 2:
+            assert json.loads((folders[0] / "run.json").read_text())["status"] == "completed"
+            ask_to_stop()
+        return measure(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "measure_reading", and_stop)
+        outcomes = train_runs(configs, folders)
+    assert [outcome.status for outcome in outcomes] == ["completed", "completed", "interrupted"]
+    assert not (folders[2] / "samples.npz").exists()
+    again = train_runs(configs, folders)
+    assert [outcome.status for outcome in again] == ["completed"] * 3
+    assert again[0].metrics == outcomes[0].metrics
+
+
+def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure(figsize=(1, 1)))
+    usual = compose([]).log.picture_every_n_steps
+    shown: dict[tuple[bool, int], set[bool]] = {}
+    found: list[bool] = []
+    monkeypatch.setattr(loop, "_shows", lambda *words: bool(found.append(words[2])))
+    for several in (False, True):
+        for every in (usual, 1):
+            found.clear()
+            settings = {"log.tensorboard": True, "log.picture_every_n_steps": every}
+            config = tiny(**settings, **{"evaluate.every_n_steps": 4, "log.figure": False})
+            train_runs([config], [tmp_path / f"{several}{every}"], several=several)
+            shown[several, every] = set(found)
+    monkeypatch.undo()
+    config = tiny(**{"log.picture_every_n_steps": 2})
+    assert [step for step in range(5) if loop._shows(step, config)] == [2, 4]
+    assert [step for step in range(5) if loop._shows(step, config, True)] == [4]
+
+
 # Jobs.
 def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
     stack = Stack(alike("clip", 8, **{"log.tensorboard": True}), CPU)
@@ -143,6 +269,10 @@ def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
     assert torch.equal(again.reading.points["fakes"], reading.points["fakes"])
     one, other = job(stack), again(stack)
     assert one == other and one.summaries and one.values["critic/weights_at_clip"] >= 0
+
+
+def full() -> None:
+    raise OSError(28, "no space left on device")
 
 
 def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
@@ -159,6 +289,13 @@ def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
         with pytest.raises(KeyError, match="feedback"):
             broken.get()
         assert said == []
+        written: list[int] = []
+        pool.later(lambda: written.append(1))
+        pool.later(full)
+        pool.later(lambda: written.append(2))
+        with pytest.raises(OSError, match="no space"):
+            pool.written()
+        assert written[0] == 1
     finally:
         pool.close()
 
@@ -215,13 +352,23 @@ def test_training_waits_when_it_is_two_evaluations_ahead_and_no_sooner(tmp_path:
     assert [row["wasserstein/exact"] for row in rows(folder)] == [f"{step}.0" for step in range(6)]
 
 
-def test_a_checkpoint_waits_for_its_rows(tmp_path: Path) -> None:
-    log, _ = slowly(tmp_path, **{"checkpoint.every_n_steps": 2, "train.steps": 4})
-    saves = [place for place, entry in enumerate(log) if entry[0] == "saves"]
-    assert [log[place][1] for place in saves] == [2, 4]
-    for place in saves:
-        measured = {step for what, step in log[:place] if what in ("waited", "got")}
-        assert measured == set(range(log[place][1] + 1))
+def test_a_checkpoint_waits_for_its_rows_and_training_does_not(tmp_path: Path) -> None:
+    log, _ = slowly(tmp_path, **{"checkpoint.every_n_steps": 2, "train.steps": 6})
+    saves = [place for place, (what, _) in enumerate(log) if what == "saves"]
+    # Saved at 2, 4 and 6: each once the rows up to there are measured, while training went on.
+    for place, step in zip(saves, (2, 4, 6), strict=True):
+        measured = {step for what, step in log[:place] if what == "waited"}
+        assert measured == set(range(step + 1))
+    assert [log[place][1] for place in saves] == [4, 6, 6]
+    assert load_checkpoint(tmp_path / "checkpoint.pt").step == 6
+    assert load_checkpoint(previous(tmp_path / "checkpoint.pt")).step == 4
+
+
+def test_one_checkpoint_waits_and_no_second(tmp_path: Path) -> None:
+    settings = {"evaluate.every_n_steps": 8, "checkpoint.every_n_steps": 1, "train.steps": 7}
+    log, _ = slowly(tmp_path, **settings)
+    assert log[:3] == [("asked", 0), ("waited", 0), ("saves", 2)]
+    assert [step for what, step in log if what == "saves"] == [2, 2, 3, 4, 5, 6, 7]
 
 
 def test_rows_between_evaluations_wait_for_those_before_them(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from wganbench.training.pool import Answer, Own, Pool
 from wganbench.training.probing import read_runs, with_looks
 from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
-from wganbench.training.rows import Logged, Rows
+from wganbench.training.rows import Logged, Rows, Saved
 from wganbench.training.schedule import critic_steps_before
 from wganbench.training.stack import Stack
 
@@ -81,8 +81,8 @@ def train_loop(
 
     Between logging points nothing is read from the device. What is read is measured by the
     ``pool``, by default this process, while training goes on: at most `AHEAD` evaluations
-    behind, and nothing behind where a checkpoint is written and at the end. Raises OSError when
-    records cannot be written; what was saved before stays.
+    behind. A checkpoint is written after the rows of before it. Raises OSError when records
+    cannot be written; what was saved before stays.
     """
     config = stack.config
     pool = pool or Own(stack)
@@ -165,9 +165,9 @@ class Watch:
         )
 
     def save(self) -> None:
-        """Checkpoint every run, once all its rows are written."""
-        self.end()
-        save_all(self.stack, self.recorders, self.clock, self.pool)
+        """Checkpoint every run as it is now, once all its rows are written."""
+        write = saving(self.stack, self.recorders, self.clock, self.pool)
+        self.rows.add(Saved(write))
 
     def end(self) -> None:
         """Wait for everything that is to be written."""
@@ -177,16 +177,23 @@ class Watch:
             recorder.diverged_at = step
 
 
-def save_all(
-    stack: Stack, recorders: list[Recorder], clock: Clock, pool: Pool | None = None
-) -> None:
-    """Checkpoint every run of the stack; the files are written by the pool, by default at once."""
-    later = pool.later if pool else Own(stack).later
-    seconds = clock.seconds
-    runs = zip(recorders, stack.diverged_at(), stack.run_states(), strict=True)
-    for recorder, diverged_at, state in runs:
-        recorder.diverged_at = diverged_at
-        later(partial(recorder.save, Checkpoint(stack.steps_done, seconds, state)))
+def save_all(stack: Stack, recorders: list[Recorder], clock: Clock) -> None:
+    """Checkpoint every run of the stack."""
+    saving(stack, recorders, clock, Own(stack))()
+
+
+def saving(stack: Stack, recorders: list[Recorder], clock: Clock, pool: Pool) -> Callable[[], None]:
+    """What writes checkpoints of the runs as they are now, those of a time after those before."""
+    seconds, diverged_at = clock.seconds, stack.diverged_at()
+    kept = [Checkpoint(stack.steps_done, seconds, state) for state in stack.run_states()]
+
+    def write() -> None:
+        pool.written()
+        for recorder, step, checkpoint in zip(recorders, diverged_at, kept, strict=True):
+            recorder.diverged_at = step
+            pool.later(partial(recorder.save, checkpoint))
+
+    return write
 
 
 def _evaluates(step: int, config: RunConfig) -> bool:

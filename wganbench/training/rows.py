@@ -1,9 +1,10 @@
-"""Rows of a stack's runs: written in the order of steps, however late an evaluation is measured."""
+"""Rows and checkpoints of a stack's runs: written in the order of steps, however late an evaluation
+is measured."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wganbench.training.jobs import Evaluated
@@ -31,35 +32,48 @@ class Logged:
     def evaluates(self) -> bool:
         return any(answer is not None for answer in self.answers)
 
+    def write(self, recorders: Sequence[Recorder]) -> None:
+        for recorder, values, answer in zip(recorders, self.values, self.answers, strict=True):
+            if values is not None:
+                evaluated = answer.get() if answer else None
+                recorder.log(self.step, values, evaluated)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Checkpoints, which are written once all rows of before are."""
+
+    save: Callable[[], None]
+    ready = True
+    evaluates = False
+
+    def write(self, recorders: Sequence[Recorder]) -> None:
+        self.save()
+
 
 @dataclass
 class Rows:
-    """The rows that wait for their evaluations; the only writer of a stack's rows."""
+    """What waits for evaluations; the only writer of a stack's rows."""
 
     recorders: Sequence[Recorder]
-    _waiting: deque[Logged] = field(default_factory=deque)
+    _waiting: deque[Logged | Saved] = field(default_factory=deque)
 
-    def add(self, logged: Logged) -> None:
-        """Take a step's rows, and write what can be written.
+    def add(self, due: Logged | Saved) -> None:
+        """Take a step's rows or checkpoints, and write what can be written.
 
-        Waits while more than `AHEAD` evaluations are not measured. Raises OSError.
+        Waits while more than `AHEAD` evaluations are not measured, or two checkpoints, each as
+        large as the stack, are not written. Raises OSError.
         """
-        self._waiting.append(logged)
-        while self._waiting and (self._waiting[0].ready or self._behind() > AHEAD):
-            self._write(self._waiting.popleft())
+        self._waiting.append(due)
+        while self._waiting and (self._waiting[0].ready or self._too_far()):
+            self._waiting.popleft().write(self.recorders)
 
     def write_all(self) -> None:
-        """Wait for every evaluation, and write all rows. Raises OSError."""
+        """Wait for every evaluation, and write everything. Raises OSError."""
         while self._waiting:
-            self._write(self._waiting.popleft())
+            self._waiting.popleft().write(self.recorders)
 
-    def _behind(self) -> int:
-        return sum(logged.evaluates for logged in self._waiting)
-
-    def _write(self, logged: Logged) -> None:
-        for recorder, values, answer in zip(
-            self.recorders, logged.values, logged.answers, strict=True
-        ):
-            if values is not None:
-                evaluated = answer.get() if answer else None
-                recorder.log(logged.step, values, evaluated)
+    def _too_far(self) -> bool:
+        evaluations = sum(due.evaluates for due in self._waiting)
+        saves = sum(isinstance(due, Saved) for due in self._waiting)
+        return evaluations > AHEAD or saves > 1
