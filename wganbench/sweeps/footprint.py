@@ -149,7 +149,8 @@ def _probed_bytes(one: Iteration) -> int:
             before = meter.peak = meter.live
             one.stack.probe(n)
         peaks.append(meter.peak - before)
-    return max(0, (peaks[1] - peaks[0]) // FEW_POINTS - drawn_bytes(one.stack))
+    own: int = (peaks[1] - peaks[0]) // FEW_POINTS - drawn_bytes(one.stack)
+    return max(0, own)
 
 
 def drawn_bytes(stack: Stack) -> int:
