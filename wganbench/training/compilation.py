@@ -66,9 +66,15 @@ class Program:
 
 
 def compiled(
-    program: Callable[..., Any], config: RunConfig, device: torch.device, pictures: bool
+    program: Callable[..., Any],
+    config: RunConfig,
+    device: torch.device,
+    pictures: bool,
+    first: bool = True,
 ) -> Callable[..., Any]:
     """The program compiled whole, or as it is, with a warning when compiling fails.
+
+    ``first``: of its stack, so that programs of earlier ones may be forgotten.
 
     On the CPU the generated loops are divided among torch's threads where no sum is: else a
     run's numbers would depend on how many share its stack. Those of pictures do anyway, by
@@ -84,7 +90,7 @@ def compiled(
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     prepared = prepare_toolchain() if device.type == "cpu" else {}
-    return Program(program, _compile(program, _options(config, device, pictures) | prepared))
+    return Program(program, _compile(program, _options(config, device, pictures) | prepared, first))
 
 
 GPU_OPTIONS: dict[str, Any] = {"loop_ordering_after_fusion": False}
@@ -103,7 +109,9 @@ def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[st
     return {"cpp.min_chunk_size": LOOP_OF_A_THREAD}
 
 
-def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+def _compile(
+    program: Callable[..., Any], options: dict[str, Any], first: bool
+) -> Callable[..., Any]:
     """One program for one stack: its shapes and settings never change.
 
     Where torch can keep the programs of several stacks apart, the checks before each call
@@ -114,7 +122,7 @@ def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[.
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         options |= {"guard_filter_fn": lambda guards: [False] * len(guards)}
         settings["isolate_recompiles"] = True
-    else:
+    elif first:
         torch._dynamo.reset()
     return compile_program(program, options=options, **settings)
 

@@ -105,7 +105,9 @@ class Stack:
         self.laws = self._laws()
         of_pictures = len(self.target.shape) == 3
         self._critic_program = compiled(self._critic_update, config, device, of_pictures)
-        self._generator_program = compiled(self._generator_update, config, device, of_pictures)
+        self._generator_program = compiled(
+            self._generator_update, config, device, of_pictures, first=False
+        )
         self.graphs = self._graphs() if device.type == "cuda" else None
         self.steps_done = 0
 
@@ -230,7 +232,7 @@ class Stack:
             self.laws,
             self.config.train.batch_size,
             self.config.loss.n_critic,
-            lambda program: compiled(program, self.config, self.device, pictures=False),
+            lambda program: compiled(program, self.config, self.device, False, first=False),
         )
 
     def _products(self) -> AbstractContextManager[None]:
