@@ -4,6 +4,7 @@
     python scripts/bench_sweep.py --width 16 --precision fp32
     python scripts/bench_sweep.py --only stacks             # cost per run by stack size
     python scripts/bench_sweep.py --only launchers          # Ray against the local launcher
+    python scripts/bench_sweep.py --only measuring          # an evaluation here and in a process
 
 Sweep: ``loss=gp loss.gp_lambda=0.1,1,10,100 'seed=range(0,8)'``, 32 runs of 1 000 steps,
 from the command to the last file: start-up, compilation with an empty cache, logging and
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import statistics
 import subprocess
 import sys
@@ -30,6 +32,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from wganbench.config import RunConfig
 from wganbench.training.device import fitting_cpu
+from wganbench.training.jobs import Evaluate
+from wganbench.training.measuring import stack_floor
+from wganbench.training.pool import pool_for
+from wganbench.training.probing import read_runs, with_looks
 from wganbench.training.stack import Stack
 
 LAMBDAS, SEEDS = "0.1,1,10,100", "range(0,8)"
@@ -134,11 +140,39 @@ def bench_stacks(width: int, precision: str, sizes: list[int]) -> None:
         )
 
 
+def bench_measuring(runs: int = 4, repeats: int = 5) -> None:
+    """What an evaluation costs here and in a process beside: arithmetic, and the way there."""
+    stack = Stack([config(64, seed, "fp32") for seed in range(runs)], torch.device("cpu"))
+    stack_floor(stack, 1000)
+    torch.set_num_threads(1)
+    with pool_for(stack, 1, print) as pool:
+        for shows in (False, True):
+            readings = read_runs(stack, 1000)
+            if shows:
+                readings = [with_looks(stack, run, r) for run, r in enumerate(readings)]
+            jobs = [Evaluate(r, dict(stack.floors), shows=shows) for r in readings]
+            pool.submit(jobs[0]).get()
+            here, beside, packing = list[float](), list[float](), list[float]()
+            for _ in range(repeats):
+                for times, does in (
+                    (here, lambda: [job(stack) for job in jobs]),  # noqa: B023
+                    (beside, lambda: [a.get() for a in [pool.submit(j) for j in jobs]]),  # noqa: B023
+                    (packing, lambda: [pickle.dumps(job, protocol=5) for job in jobs]),  # noqa: B023
+                ):
+                    began = time.perf_counter()
+                    does()
+                    times.append((time.perf_counter() - began) / runs * 1e3)
+            size = len(pickle.dumps(jobs[0], protocol=5)) / 1e3
+            print(f"an evaluation{' with a picture' if shows else ''}, ms a run:", flush=True)
+            print(f"  here {statistics.median(here):.1f}, beside {statistics.median(beside):.1f};")
+            print(f"  packing takes {statistics.median(packing):.2f} for {size:.0f} kB", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--only", choices=["sweep", "stacks", "launchers"])
+    parser.add_argument("--only", choices=["sweep", "stacks", "launchers", "measuring"])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
@@ -148,6 +182,8 @@ def main() -> None:
     if arguments.only in (None, "stacks"):
         for precision in arguments.precision:
             bench_stacks(arguments.width, precision, arguments.sizes)
+    if arguments.only == "measuring":
+        bench_measuring()
     if arguments.only == "launchers":
         bench_launchers(arguments.repeats)
 

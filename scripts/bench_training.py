@@ -23,10 +23,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from textbook import TextbookGAN, mlp, same_loss
+from textbook import TextbookGAN, mlp, ring8, same_loss
 
 from wganbench.config import RunConfig, compose
-from wganbench.data import load
 from wganbench.records.folder import RunFolder
 from wganbench.training.device import fitting_cpu
 from wganbench.training.interrupt import StopRequest
@@ -59,12 +58,11 @@ def config(width: int, seed: int, precision: str) -> RunConfig:
 
 def textbook(width: int) -> TextbookGAN:
     torch.manual_seed(0)
-    target, draw = load("ring8"), torch.Generator().manual_seed(0)
     return TextbookGAN(
         mlp(2, width, 1),
         mlp(2, width, 2),
         2,
-        lambda n: target.sample(n, draw),
+        ring8(),
         batch_size=BATCH,
         n_critic=N_CRITIC,
         gp_lambda=0.1,

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 # A copy of this file may lie elsewhere: its parts are those of the repository.
@@ -32,7 +32,9 @@ from gpu_commands import Row, Setting, Words  # noqa: E402
 
 COMMANDS = ("doctor", "train", "deterministic", "kill", "digits", "sweep", "oom", "pytest")
 SPEEDS = ("ceilings", "bench", "textbook", "costs")
-COMPILING = "compiling round (times not to be used)"
+LEAST_SECONDS = 5.0
+"""Of time left in which a part is begun."""
+
 PREFIX = "RESULT "
 
 
@@ -41,6 +43,7 @@ def setting_of_environment() -> Setting:
     for name in ("OUT", "WORK"):
         os.environ.setdefault(name, tempfile.mkdtemp(prefix="gpu-check-"))
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{os.environ['WORK']}/inductor")
     return Setting(
         os.environ.setdefault("DEVICE", "cuda"),
         bool(os.environ.get("QUICK")),
@@ -77,70 +80,68 @@ class Job:
         return " ".join([self.name, *self.words])[:80]
 
 
-def bench_job(setting: Setting, *specs: str) -> Job:
-    words = " + ".join(f"{spec} {setting.compiled}" for spec in specs).split()
-    return Job("bench", tuple(words), 90.0)
+@dataclass(frozen=True)
+class Stage:
+    """Jobs of which at most ``width`` run at a time."""
+
+    name: str
+    width: int
+    jobs: tuple[Job, ...]
+
+
+SPECS = (
+    "R=1 network.width=64 profile=1", "R=64 network.width=64 profile=1", "R=256 network.width=64",
+    "R=1024 network.width=64", "R=64 network.width=128",
+    "R=64 network.width=64 precision=bf16", "R=64 network.width=64 precision=tf32",
+)  # fmt: skip
+"""What is timed: stacks of four sizes, a wider network, another precision."""
 
 
 def bench_jobs(setting: Setting) -> list[Job]:
-    """Stacks of all sizes; one graph a program, one a whole iteration, none; precisions, widths."""
-    if setting.quick:  # in one process
-        specs = ("R=2 profile=1", "R=1 loop=0", "R=1 loop=0 graphs=whole")
-        return [bench_job(setting, *(f"{spec} network.width=8" for spec in specs))]
-    width, sizes, profiled = "network.width=64", (1, 8, 64, 256, 1024), (1, 64)
-    return [
-        bench_job(setting, f"R=1 {width} profile=1", f"R=2 {width}"),
-        bench_job(
-            setting,
-            *(f"R={r} loop=0 {width}" + " profile=1" * (r in profiled) for r in sizes),
-        ),
-        bench_job(
-            setting,
-            *(f"R={r} loop=0 graphs=whole {width}" for r in (1, 64)),
-            f"R=64 loop=0 graphs=off {width}",
-        ),
-        bench_job(
-            setting,
-            "R=64 loop=0 network.width=64 precision=bf16",
-            "R=64 loop=0 network.width=128",
-            "R=64 loop=0 network.width=512",
-            "R=64 loop=0 tf32=0 network.width=64",
-        ),
-    ]
+    """A process for each stack that is timed."""
+    specs = ("R=2 network.width=8 profile=1", "R=1 network.width=8") if setting.quick else SPECS
+    return [Job("bench", (*spec.split(), setting.compiled), 45.0) for spec in specs]
 
 
-def first_jobs(setting: Setting) -> list[Job]:
-    return [Job("doctor"), Job("ceilings")]
+def stages(setting: Setting) -> list[Stage]:
+    """What is compared with other cards first and alone, then whole commands, the tests last.
 
-
-def correct_jobs(setting: Setting) -> list[Job]:
-    """Correctness and whole commands, side by side; the benches too are compiled there, once."""
-    device = setting.device
-    jobs = [
-        Job("sweep"), Job("pytest"), Job("pytest", ("nochecks",)), Job("train", (device,)),
-        Job("train", (device, "asis")), Job("train", ("cpu",)),
-        Job("train", (device, "precision=bf16")), Job("deterministic"), Job("kill"), Job("digits"),
+    The stacks are compiled beside each other before they are timed, into the folder that torch
+    keeps for all processes: then each loads what it needs.
+    """
+    device, benches = setting.device, bench_jobs(setting)
+    compiling = [replace(job, words=(*job.words, "only=compile"), patience=75.0) for job in benches]
+    halved = ("false",) if setting.quick else ("true", "false")
+    commands = [
+        Job("train", (device,), 60.0), Job("deterministic", (), 70.0), Job("kill", (), 90.0),
+        Job("digits", ("1",), 120.0), Job("train", (device, "precision=bf16"), 60.0),
+        Job("digits", ("4",), 120.0), Job("costs", ("4" if setting.quick else "64",), 45.0),
+        Job("train", ("cpu",), 60.0),
     ]  # fmt: skip
-    # Where the device is the CPU its run is there already.
-    return [*dict.fromkeys(jobs), *([] if setting.quick else bench_jobs(setting))]
-
-
-def timed_jobs(setting: Setting) -> list[Job]:
-    """Alone on the card, compiled before: the times that count."""
-    if setting.quick:
-        return [Job("textbook"), *bench_jobs(setting), Job("costs", ("4",)), Job("oom")]
-    eager = "R=1 network.width=64 {0} profile=1 + R=64 network.width=64 {0}"
     return [
-        Job("textbook", ("16", "64", "128", "512")),
-        *bench_jobs(setting),
-        Job("bench", tuple(eager.format("compile=false").split())),
-        Job("costs", ("64",), 40.0),
-        Job("oom", ("compile=false",)),
-        Job("oom", ("compile=true",), 80.0),
+        Stage("first", 2, (Job("doctor", (), 30.0), Job("ceilings", (), 40.0))),
+        Stage("compile", 6, () if setting.quick else tuple(compiling)),
+        Stage("timed", 1, (*benches, Job("textbook", ("64",), 25.0))),
+        Stage("sweep", 1, (Job("sweep", (), 100.0),)),
+        # Where the device is the CPU its run is there already.
+        Stage("commands", 3, tuple(dict.fromkeys(commands))),
+        # Nearly all of the card's memory is held there.
+        Stage("memory", 1, tuple(Job("oom", (f"compile={c}",), 75.0) for c in halved)),
+        Stage("tests", 1, (Job("pytest", (), 120.0),)),
     ]
 
 
 # How it is run.
+@dataclass
+class Running:
+    """The process of a part, where its output goes, and when it must have ended."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    path: Path
+    until: float
+
+
 @dataclass
 class Check:
     """A run of all parts within ``limit`` seconds, and what they found."""
@@ -155,49 +156,52 @@ class Check:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
-    def together(self, jobs: Sequence[Job], patience: float) -> None:
-        """Jobs side by side."""
-        for job, process, path in [(job, *self.start(job)) for job in jobs]:
-            self.finish(job, process, path, patience)
+    def run(self, stage: Stage) -> None:
+        """The jobs of a stage in their order, the next as soon as one has ended."""
+        waiting, running = list(stage.jobs), list[Running]()
+        while waiting or running:
+            while waiting and len(running) < stage.width:
+                job = waiting.pop(0)
+                if self.seconds > self.limit - LEAST_SECONDS:
+                    self.keep([{"what": job.label, "skipped": "no time left"}], "")
+                else:
+                    running.append(self.start(job, stage.width))
+            for part in running:
+                if part.process.poll() is not None or self.seconds > part.until:
+                    self.finish(part)
+            running = [part for part in running if part.process.returncode is None]
+            time.sleep(0.05)
 
-    def one(self, job: Job) -> None:
-        """A job alone, if there is time."""
-        if self.seconds > self.limit - 5:
-            self.results.append({"what": job.label, "skipped": "no time left"})
-        else:
-            # A rehearsal may be on a machine that others use.
-            patience = self.limit if self.setting.quick else job.patience
-            self.finish(job, *self.start(job), patience)
-
-    def start(self, job: Job) -> tuple[subprocess.Popen[bytes], Path]:
+    def start(self, job: Job, width: int) -> Running:
+        """Begin a part in a process of its own, with its share of the cores to compile on."""
         self.started += 1
         path = self.setting.work / f"{self.started}-{job.name}.out"
         command = [sys.executable, __file__, job.name, *job.words]
+        threads = max(1, (os.cpu_count() or 1) // width)
+        own = {"TORCHINDUCTOR_COMPILE_THREADS": str(threads)}
         with path.open("wb") as output:
             process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        return process, path
+                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                env=os.environ | own,
+            )  # fmt: skip
+        # A rehearsal may be on a machine that others use.
+        patience = self.limit if self.setting.quick else job.patience
+        return Running(job, process, path, min(self.seconds + patience, self.limit))
 
-    def finish(
-        self, job: Job, process: subprocess.Popen[bytes], path: Path, patience: float
-    ) -> None:
-        """Wait for a part, at most as long as there is time, and read its rows."""
-        status: int | str
-        try:
-            status = process.wait(max(1.0, min(patience, self.limit - self.seconds)))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    def finish(self, part: Running) -> None:
+        """Read the rows of a part that has ended, or end it."""
+        status: int | str | None = part.process.poll()
+        if status is None:
             status = "timeout"
-        text = path.read_text(errors="replace")
+            os.killpg(part.process.pid, signal.SIGKILL)
+            part.process.wait()
+        text = part.path.read_text(errors="replace")
         lines = text.splitlines()
-        rows: list[Row] = [
-            json.loads(line.removeprefix(PREFIX)) for line in lines if line.startswith(PREFIX)
-        ]
+        rows = [json.loads(line[len(PREFIX) :]) for line in lines if line.startswith(PREFIX)]
         if status != 0 or not rows:
-            rows.append({"what": job.label, "FAILED": status, "tail": lines[-3:]})
-        self.keep(rows, f"\n===== {job.label}: {status}\n{text[-20000:]}\n")
+            last = [line[-300:] for line in lines[-3:]]
+            rows.append({"what": part.job.label, "FAILED": status, "tail": last})
+        self.keep(rows, f"\n===== {part.job.label}: {status}\n{text[-20000:]}\n")
 
     def keep(self, rows: list[Row], log: str) -> None:
         """Rows and log on the disk at once: what comes after may be cut off."""
@@ -217,15 +221,8 @@ def check_all(setting: Setting, limit: float, only: Sequence[str]) -> list[Row]:
         return [job for job in jobs if not only or job.name in only]
 
     check = Check(setting, limit)
-    for job in chosen(first_jobs(setting)):
-        check.one(job)
-    warmed = len(check.results)
-    check.together(chosen(correct_jobs(setting)), limit if setting.quick else 190.0)
-    for row in check.results[warmed:]:
-        if row["what"] == "bench":
-            row["what"] = COMPILING
-    for job in chosen(timed_jobs(setting)):
-        check.one(job)
+    for stage in stages(setting):
+        check.run(replace(stage, jobs=tuple(chosen(stage.jobs))))
     (setting.out / "results.json").write_text(json.dumps(check.results, indent=1))
     text = table(check.results, check.seconds)
     (setting.out / "table.txt").write_text(text + "\n")
@@ -238,8 +235,8 @@ def table(rows: Sequence[Row], seconds: float) -> str:
     for row in rows:
         if row["what"] in ("bench", "textbook") and "ms" in row:
             lines.append(speed_line(row))
-        elif row["what"] != COMPILING:
-            lines.append(json.dumps(row)[:330])
+        else:
+            lines.append(json.dumps(row)[:500])
     return "\n".join(lines)
 
 
@@ -247,8 +244,8 @@ def speed_line(row: Row) -> str:
     name = str(row.get("spec", f"textbook w={row.get('width')}"))
     rate = row.get("runs_x_it_per_s", round(1e3 / row["ms"]))
     parts = (
-        ("critic", "critic_ms", ""), ("gen", "generator_ms", ""), ("draw", "draw_block_ms", ""),
-        ("first", "first_s", " s"), ("peak", "peak_MB", " MB"), ("skips", "cudagraph_skips", ""),
+        ("compiled", "compile_s", " s"), ("first", "first_s", " s"),
+        ("peak", "peak_MB", " MB"), ("skips", "cudagraph_skips", ""),
     )  # fmt: skip
     told = " ".join(f"{words} {row.get(key, '-')}{unit}" for words, key, unit in parts)
     more = f"{row.get('profile') or ''} {row.get('warnings') or ''}".strip()

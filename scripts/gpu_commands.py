@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import json
-import os
 import re
 import signal
 import subprocess
@@ -90,14 +89,8 @@ FIGURES = (
 
 
 def train(setting: Setting, words: Words) -> Iterator[Row]:
-    """The default run; the words are a device and more of the command.
-
-    ``asis`` is not said on: it is as a user has it, without check.sh's setting of the compiler.
-    """
+    """The default run; the words are a device and more of the command."""
     device, *more = words
-    if "asis" in more:
-        more[more.index("asis")] = "name=asis"
-        os.environ.pop("TORCHINDUCTOR_LOOP_ORDERING_AFTER_FUSION", None)
     folder = setting.work / "-".join(["train", device, *more])
     steps, quick = (20, setting.small[:3]) if setting.quick else (2000, [])
     began = time.perf_counter()
@@ -110,7 +103,7 @@ def train(setting: Setting, words: Words) -> Iterator[Row]:
     row["stderr"] = [line[:200] for line in done.stderr.splitlines() if line.strip()][:3]
     for run in stored(folder)[:1]:
         metrics = run.get("metrics") or {}
-        row["steps_per_s"] = run.get("steps_per_second")
+        row |= {key: run.get(key) for key in ("steps_per_second", "seconds", "compile_seconds")}
         row |= {tag: round(metrics[tag], 4) for tag in FIGURES if tag in metrics}
     yield row
 
@@ -161,26 +154,26 @@ def kill(setting: Setting, words: Words) -> Iterator[Row]:
 
 
 def digits(setting: Setting, words: Words) -> Iterator[Row]:
-    """Pictures: one run, and four in a stack."""
+    """Pictures: as many runs as the word says, one by `train`, more by `sweep`."""
+    runs = int(words[0]) if words else 1
     quick = ["train.batch_size=8", "evaluate.final_n=50"] if setting.quick else []
-    for runs, verb in ((1, "train"), (4, "sweep")):
-        own = (
-            ["seed=0", f"device={setting.device}"]
-            if verb == "train"
-            else [f"seed=range(0,{runs})", f"sweep.devices={setting.device}"]
-        )
-        began = time.perf_counter()
-        done = wganbench(
-            verb, "data=digits", "loss=gp", *own, f"train.steps={4 if setting.quick else 300}",
-            setting.compiled, f"name=digits{runs}", f"output_dir={setting.work}/runs", *quick,
-        )  # fmt: skip
-        ended = stored(setting.work / f"runs/digits{runs}")
-        yield {
-            "what": f"digits R={runs}", "rc": done.returncode,
-            "wall_s": round(time.perf_counter() - began, 1),
-            "steps_per_s": [run.get("steps_per_second") for run in ended][:1],
-            "fid": [(run.get("metrics") or {}).get("fidelity/fid") for run in ended],
-        }  # fmt: skip
+    verb, own = "sweep", [f"seed=range(0,{runs})", f"sweep.devices={setting.device}"]
+    if runs == 1:
+        verb, own = "train", ["seed=0", f"device={setting.device}"]
+    began = time.perf_counter()
+    done = wganbench(
+        verb, "data=digits", "loss=gp", *own, f"train.steps={4 if setting.quick else 300}",
+        setting.compiled, f"name=digits{runs}", f"output_dir={setting.work}/runs", *quick,
+    )  # fmt: skip
+    ended = stored(setting.work / f"runs/digits{runs}")
+    first = ended[0] if ended else {}
+    yield {
+        "what": f"digits R={runs}", "rc": done.returncode,
+        "wall_s": round(time.perf_counter() - began, 1),
+        **{key: first.get(key) for key in ("steps_per_second", "seconds", "compile_seconds")},
+        "fid": [(run.get("metrics") or {}).get("fidelity/fid") for run in ended],
+        "course": course(setting.work / f"runs/digits{runs}", 1),
+    }  # fmt: skip
 
 
 class Load:
@@ -219,19 +212,20 @@ def sweep(setting: Setting, words: Words) -> Iterator[Row]:
     row: Row = {"what": f"sweep of {runs}, whole command", "rc": done.returncode}
     row["wall_s"] = round(time.perf_counter() - began, 1)
     folder = setting.work / "runs/sweep"
-    row["train_loop_s"] = max((run.get("seconds") or 0 for run in stored(folder)), default=0)
+    for key in ("seconds", "compile_seconds"):
+        row[key] = max((run.get(key) or 0 for run in stored(folder)), default=0)
     drawn = [path.stat().st_mtime for path in folder.rglob("figure.png")]
     row["first_to_last_figure_s"] = round(max(drawn) - min(drawn), 1) if drawn else None
     row |= load.end() | {"status": statuses(folder)}
-    yield row | {"course": course(folder)}
+    yield row | {"course": course(folder, 5)}
 
 
-def course(folder: Path) -> dict[str, float]:
-    """Seconds of training at some of the logged steps of one run."""
+def course(folder: Path, every: int) -> dict[str, float]:
+    """Seconds of training at one in ``every`` logged steps of one run."""
     for path in sorted(folder.rglob("metrics.csv"))[:1]:
         head, *lines = [line.split(",") for line in path.read_text().splitlines()]
         at = head.index("budget/seconds")
-        return {cells[0]: float(cells[at] or 0) for cells in lines[::5]}
+        return {cells[0]: float(cells[at] or 0) for cells in lines[::every]}
     return {}
 
 
@@ -271,17 +265,14 @@ def oom(setting: Setting, words: Words) -> Iterator[Row]:
 
 
 def pytest(setting: Setting, words: Words) -> Iterator[Row]:
-    """The tests that need a GPU; with ``nochecks`` without the checks of shapes."""
-    own = {"WGANBENCH_NO_SHAPE_CHECKS": "1"} if "nochecks" in words else {}
+    """The tests that need a GPU."""
     chosen = (
         ["-m", "gpu", "tests/test_gpu.py"]
         if setting.cuda
         else ["-m", "not gpu", "tests/test_training_turns.py"]
     )
     command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "-q"]
-    done = subprocess.run(
-        [*command, *chosen], capture_output=True, text=True, env=os.environ | own
-    )  # fmt: skip
+    done = subprocess.run([*command, *chosen], capture_output=True, text=True)
     print(done.stdout[-9000:], done.stderr[-2000:])
     why = re.findall(r"^E   +(.*(?:Error|Warning).*)$", done.stdout, re.M)
     yield {

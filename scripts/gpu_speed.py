@@ -6,7 +6,7 @@ Each part is a function of the setting and of its words, and gives rows of resul
 from __future__ import annotations
 
 import collections
-import gc
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 from gpu_commands import Row, Setting, Words
-from textbook import TextbookGAN, mlp
+from textbook import TextbookGAN, mlp, ring8
 from torch.profiler import ProfilerActivity, profile
 
 from wganbench.config import compose
-from wganbench.data import load
 from wganbench.records.folder import RunFolder
 from wganbench.sweeps.footprint import footprint
-from wganbench.training import compilation
+from wganbench.training.compilation import GPU_OPTIONS
 from wganbench.training.device import pick_device, prepare
 from wganbench.training.loop import Clock, save_all
 from wganbench.training.measuring import measure_stack, stack_floor
@@ -86,8 +85,9 @@ CALLS = {
 }  # fmt: skip
 
 
-def kernels(setting: Setting, work: Work) -> dict[str, int]:
-    """Kernels, graph launches, copies and waits of one call, by the profiler."""
+def profiled(setting: Setting, work: Work) -> Row:
+    """Of one call, by the profiler: kernels and how long they run, the longest of them, and what
+    the host asks for."""
     work()
     finish(setting)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.cuda else [])]
@@ -95,10 +95,18 @@ def kernels(setting: Setting, work: Work) -> dict[str, int]:
         work()
         finish(setting)
     events: list[Any] = list(seen.events() or [])
-    names = [
-        "kernels" if str(event.device_type).endswith("CUDA") else event.name for event in events
-    ]
-    return dict(collections.Counter(name for name in names if name in {*CALLS, "kernels"}))
+    calls = collections.Counter(event.name for event in events if event.name in CALLS)
+    kernels: collections.Counter[str] = collections.Counter()
+    count = 0
+    for event in events:
+        if str(event.device_type).endswith("CUDA"):
+            count += 1
+            kernels[event.name[:60]] += event.time_range.elapsed_us()
+    longest = [f"{name} {round(us)} us" for name, us in kernels.most_common(5)]
+    return {
+        "profile": {"kernels": count, **calls}, "busy_ms": round(kernels.total() / 1e3, 3),
+        "longest": longest,
+    }  # fmt: skip
 
 
 # Ceilings.
@@ -150,155 +158,77 @@ def products(setting: Setting, name: str, dtype: torch.dtype) -> Iterator[Row]:
 # A step of a stack.
 def make_stack(setting: Setting, words: Words, runs: int) -> Stack:
     batch = f"train.batch_size={32 if setting.quick else 256}"
-    configs = [compose([*BASE, batch, *words, f"seed={seed}"]) for seed in range(runs)]
+    config = compose([*BASE, batch, *words])
     device = pick_device(setting.device)
-    prepare(configs[0], device)
-    return Stack(configs, device)
+    prepare(config, device)
+    return Stack([dataclasses.replace(config, seed=seed) for seed in range(runs)], device)
+
+
+OWN = ("R", "profile", "only", "options")
 
 
 def bench(setting: Setting, words: Words) -> Iterator[Row]:
-    """Several measurements one after another in one process, a "+" between them."""
-    for one in " ".join(words).split(" + "):
-        try:
-            yield bench_one(setting, one.split())
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"[:300]
-            yield {"what": "bench failed", "FAILED": told, "spec": one}
-        gc.collect()
-        torch._dynamo.reset()
-        if setting.cuda:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-
-
-OWN = ("R", "graphs", "loop", "tf32", "profile")
-
-
-def bench_one(setting: Setting, words: Words) -> Row:
-    """``R=64 graphs=default|off|whole loop=1 tf32=1 profile=1``, and words of the configuration."""
+    """One stack: ``R=64 profile=1``, and words of the configuration; ``only=compile`` times no
+    step, and leaves what was compiled in torch's folder. ``options=combo_kernels,...`` compiles
+    with these switched on, or off with a ``-`` before their name."""
     own = dict(word.split("=", 1) for word in words if word.split("=")[0] in OWN)
     rest = [word for word in words if word.split("=")[0] not in OWN]
-    runs, whole = int(own["R"]), own.get("graphs") == "whole" and setting.cuda
-    if setting.cuda:
-        choose_options(own)
+    runs = int(own["R"])
+    for option in filter(None, own.get("options", "").split(",")):
+        GPU_OPTIONS[option.removeprefix("-")] = not option.startswith("-")
     row: Row = {"what": "bench", "spec": " ".join(words), "R": runs}
-    stack, began = first_steps(setting, rest, runs, own, row)
-    repeats = 3 if setting.quick else max(5, min(100, 3000 // max(runs, 30)))
-    iterate = whole_graph(stack).replay if whole else stack.iterate
-    row["ms"] = round(timed(setting, iterate, repeats), 3)
-    if not whole:
-        if own.get("profile"):
-            row["profile"] = kernels(setting, stack.iterate)
-        row |= programs(setting, stack, repeats)
+    stack = first_steps(setting, rest, runs, row)
+    if own.get("only") == "compile":
+        yield row | {"what": "compiled"}
+        return
+    repeats = 3 if setting.quick else max(10, min(300, 6000 // max(runs, 20)))
+    row["ms"] = round(timed(setting, stack.iterate, repeats), 3)
     row["runs_x_it_per_s"] = round(runs / row["ms"] * 1e3)
     if setting.cuda:
         row["peak_MB"] = round(torch.cuda.max_memory_allocated() / 1e6)
         row["reserved_MB"] = round(torch.cuda.memory_reserved() / 1e6)
-    return row | {"process_s": round(time.perf_counter() - began, 1)}
+    yield row
+    if own.get("profile"):
+        yield {"what": "profile", "spec": row["spec"]} | profiled(setting, stack.iterate)
 
 
-ORIGINAL = compilation._options
-
-
-def choose_options(own: dict[str, str]) -> None:
-    """Have the next stack compiled as the words say; "loop=0" switches a pass off.
-
-    That pass fails on torch 2.11: check.sh switches it off for whole commands.
-    """
-
-    def options(*arguments: Any) -> dict[str, Any]:
-        return ORIGINAL(*arguments) | {
-            "triton.cudagraphs": own.get("graphs", "default") == "default",
-            "loop_ordering_after_fusion": own.get("loop", "1") == "1",
-        }
-
-    compilation._options = options
-
-
-def first_steps(
-    setting: Setting, words: Words, runs: int, own: dict[str, str], row: Row
-) -> tuple[Stack, float]:
-    """A stack after its first steps, and when they began; warnings of compiling go into the row."""
+def first_steps(setting: Setting, words: Words, runs: int, row: Row) -> Stack:
+    """A stack after its first steps; what they took and warned of goes into the row."""
     from torch._dynamo.utils import counters
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         began = time.perf_counter()
         stack = make_stack(setting, words, runs)
-        if own.get("tf32") == "0":
-            torch.set_float32_matmul_precision("highest")
-        stack.iterate()
+        row["made_s"] = round(time.perf_counter() - began, 1)
+        stack.compile()
         finish(setting)
-        row["first_s"] = round(time.perf_counter() - began, 1)
-        for _ in range(2):
+        row["compile_s"] = round(time.perf_counter() - began - row["made_s"], 1)
+        for _ in range(3):
             stack.iterate()
         finish(setting)
+        row["first_s"] = round(time.perf_counter() - began, 1)
     told = {str(warning.message)[:160] for warning in caught}
-    row["warnings"] = sorted(t for t in told if "torch.compile failed" in t or "cudagraph" in t)
+    row["warnings"] = sorted(t for t in told if "compile" in t or "graph" in t)
     row["cudagraph_skips"] = counters["inductor"].get("cudagraph_skips", 0)
-    return stack, began
-
-
-def whole_graph(stack: Stack) -> torch.cuda.CUDAGraph:
-    """One graph for an iteration, random numbers left out: what it would bring."""
-    critic, generator, state = stack._critic_program, stack._generator_program, stack.state
-    numbers = range(stack.config.loss.n_critic)
-    batches = [[part.clone() for part in stack._critic_batch(number)] for number in numbers]
-    latent = stack._batch("latent_generator", 0).clone()
-
-    def body() -> None:
-        for batch in batches:
-            critic(state, *batch)
-        generator(state, latent)
-
-    graph = torch.cuda.CUDAGraph()
-    with torch.no_grad():
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            body()
-            body()
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph):
-            body()
-    return graph
-
-
-def programs(setting: Setting, stack: Stack, repeats: int) -> Row:
-    """The two programs alone, without drawing; and drawing a block alone."""
-    with torch.no_grad():
-        batch, latent = stack._critic_batch(10**4), stack._batch("latent_generator", 10**4)
-        critic = timed(setting, lambda: stack._critic_program(stack.state, *batch), repeats)
-        generator = timed(setting, lambda: stack._generator_program(stack.state, latent), repeats)
-
-        def two_blocks() -> None:
-            for block in range(2):
-                stack._blocks.clear()
-                stack._critic_batch(64 * block)
-
-        drawing = each(setting, 2, two_blocks)
-    return {
-        "critic_ms": round(critic, 3), "generator_ms": round(generator, 3),
-        "draw_block_ms": round(drawing, 2),
-    }  # fmt: skip
+    return stack
 
 
 def textbook(setting: Setting, words: Words) -> Iterator[Row]:
     """The loop that everybody writes, by width."""
     torch.set_default_device(setting.device)
     torch.set_float32_matmul_precision("high")
-    target, source = load("ring8"), torch.Generator(setting.device).manual_seed(0)
+    ring = ring8(setting.device)
     for width in [int(word) for word in words] or [64]:
         loop = TextbookGAN(
-            mlp(2, width, 1), mlp(2, width, 2), 2, lambda n: target.sample(n, source),
+            mlp(2, width, 1), mlp(2, width, 2), 2, ring,
             batch_size=32 if setting.quick else 256, n_critic=5, gp_lambda=0.1,
             critic_lr=5e-3, generator_lr=1e-3, betas=(0.5, 0.9),
         )  # fmt: skip
         step = timed(setting, loop.iterate, 2 if setting.quick else 20)
         yield {
             "what": "textbook", "width": width, "ms": round(step, 3),
-            "profile": kernels(setting, loop.iterate),
+            **profiled(setting, loop.iterate),
         }  # fmt: skip
 
 

@@ -4,13 +4,13 @@
     python scripts/kill_runs.py --kills 12 --only parent nursery
 
 Each trial is one of `TRIALS`: something that trains, or reads what was trained, gets SIGKILL
-(the command itself, a worker of a sweep, or the process that starts the workers) and is then
-finished, by the same command or by ``resume``. Half of the kills come at any moment, half once
-there is something to lose. Afterwards every run must hold bit for bit the final checkpoint of one
-that nobody disturbed, and the same metrics.csv but for times; files of ``sample`` and the table of
-``compare`` must be the same bytes. Printed, and the exit code unless all are 0: runs that are lost
-(not completed, or with an error), unequal ones, commands that are stuck (`PATIENCE` seconds) or
-end with another code than 0, and temporary files that are left over.
+(the command itself, a worker of a sweep, the process that starts the workers, one that measures)
+and is then finished, by the same command or by ``resume``. Half of the kills come at any moment,
+half once there is something to lose. Afterwards every run must hold bit for bit the final
+checkpoint of one that nobody disturbed, and the same metrics.csv but for times; files of ``sample``
+and the table of ``compare`` must be the same bytes. Printed, and the exit code unless all are 0:
+runs that are lost (not completed, or with an error), unequal ones, commands that are stuck
+(`PATIENCE` seconds) or end with another code than 0, and temporary files that are left over.
 Runs are tiny and of ``loss=bce`` with 16 points a batch, where rounding depends on a run's place in
 its stack. Needs Linux, to find the processes of a sweep.
 """
@@ -68,6 +68,10 @@ class Campaign:
     # Command lines.
     def train(self, place: str) -> list[str]:
         return command("train", *SETTINGS, "seed=0", f"output_dir={place}", "name=one")
+
+    def measured_beside(self, place: str) -> list[str]:
+        """`train` with a process that measures beside it, as there is beside a GPU."""
+        return [sys.executable, "-c", BESIDE, *self.train(place)[3:]]
 
     def sweep(self, place: str) -> list[str]:
         seeds = f"seed=range(0,{SEEDS})"
@@ -190,6 +194,11 @@ def worker(pid: int) -> int | None:
     return found[0] if found else None
 
 
+def measurer(pid: int) -> int | None:
+    found = [child for child in children(pid) if b"training.pool_worker" in words_of(child)]
+    return found[0] if found else None
+
+
 def children(pid: int) -> list[int]:
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
@@ -207,6 +216,8 @@ def words_of(pid: int) -> bytes:
 
 TRIALS: dict[str, tuple[str, Victim, Callable[[Campaign, str], list[str]]]] = {
     "run": ("train", itself, Campaign.train),
+    "beside": ("train", itself, Campaign.measured_beside),
+    "measurer": ("train", measurer, Campaign.measured_beside),
     "parent": ("sweep", itself, Campaign.sweep),
     "worker": ("sweep", worker, Campaign.sweep),
     "nursery": ("sweep", nursery, Campaign.sweep),
@@ -214,6 +225,15 @@ TRIALS: dict[str, tuple[str, Victim, Callable[[Campaign, str], list[str]]]] = {
     "compare": ("compare", itself, Campaign.compare),
 }
 """What is killed: the verb of its command, which of its processes, and its arguments."""
+
+
+BESIDE = """
+import sys
+from wganbench.training import runs
+runs.measurers = lambda device, count: 1
+from wganbench.cli import main
+sys.exit(main())
+"""
 
 
 def command(*words: str) -> list[str]:

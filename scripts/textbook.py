@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from wganbench.data import load
+from wganbench.data.mixture import Mixture
 from wganbench.training.stack import Stack
 
 Sampler = Callable[[int], Tensor]
@@ -55,6 +57,19 @@ def dcgan_generator(latent: int, width: int) -> nn.Sequential:
         nn.ConvTranspose2d(width, 1, 4, 2, 1),
         nn.Tanh(),
     )
+
+
+def ring8(device: torch.device | str = "cpu") -> Sampler:
+    """The built-in ring of eight Gaussians, drawn as tutorials do: a mode, and noise around it."""
+    target = load("ring8")
+    assert isinstance(target, Mixture)
+    modes, sigma = target.modes.to(device), target.sigma
+
+    def sample(n: int) -> Tensor:
+        mode = torch.randint(len(modes), (n,), device=device)
+        return modes[mode] + sigma * torch.randn(n, 2, device=device)
+
+    return sample
 
 
 class TextbookGAN:

@@ -37,7 +37,7 @@ from wganbench.records.events import EventLog, cut_events
 from wganbench.records.folder import read_run
 from wganbench.records.hparams_page import arrange, final_values, with_finals
 from wganbench.records.layout import CHARTS
-from wganbench.training import finish, loop
+from wganbench.training import jobs
 from wganbench.training.recorder import hyperparameters
 from wganbench.training.runs import train_runs
 
@@ -295,9 +295,9 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
         with pytest.MonkeyPatch.context() as patch:
             # Painting takes longer than the runs: TensorBoard has no part in the closing figure,
             # and to its page of images one picture is as good as another.
-            patch.setattr(finish, "final_picture", lambda *_: None)
-            patch.setattr(finish, "save_png", lambda *_: None)
-            patch.setattr(loop, "progress_picture", lambda *_: Figure())
+            patch.setattr(jobs, "final_picture", lambda *_: None)
+            patch.setattr(jobs, "png_bytes", lambda _: b"PNG")
+            patch.setattr(jobs, "progress_picture", lambda *_: Figure())
             patch.setattr(events, "figure_to_rgb", lambda _: np.zeros((40, 60, 3), np.uint8))
             train_runs(configs, [folder / run_id(config) for config in configs])
         names += [run_id(config) for config in configs]

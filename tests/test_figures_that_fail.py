@@ -28,7 +28,7 @@ from wganbench.reports.estimate_figure import draw_estimate, widen, window
 from wganbench.reports.figures import FIGURES, draw_figures
 from wganbench.reports.html import write_report
 from wganbench.reports.records import find_runs
-from wganbench.training import finish, image_pictures, loop
+from wganbench.training import finish, image_pictures, jobs
 from wganbench.training.runs import train_run
 
 HOSTILE = {
@@ -175,7 +175,7 @@ def test_a_run_whose_picture_cannot_be_drawn_is_complete(
     def fail(*_: Any) -> None:
         raise ValueError("Expected \\frac{num}{den}\n$$\n^\nmore")
 
-    monkeypatch.setattr(loop if place == "progress_picture" else finish, place, fail)
+    monkeypatch.setattr(finish if place == "save_animation" else jobs, place, fail)
     outcome = train_run(tiny("gp", **RECORDED), tmp_path)
     assert outcome.status == "completed" and outcome.metrics["wasserstein/exact"] > 0
     notes = [line for line in outcome.verdict if "could not be drawn" in line]

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,46 +45,73 @@ def test_the_parts_that_measure_have_rows_in_the_table(tmp_path: Path) -> None:
     lines = table.strip().splitlines()
     assert len(lines) == len(rows) + 1, "a line for every row, and the head"
     timed = [line for line in lines if "ms/it" in line]
-    assert len(timed) == 4 and all(float(line.split(" ms/it")[0].split()[-1]) > 0 for line in timed)
+    assert len(timed) == 3 and all(float(line.split(" ms/it")[0].split()[-1]) > 0 for line in timed)
     for row in rows:
         if row["what"] == "bench":
-            assert row["critic_ms"] > 0 < row["generator_ms"] and row["runs_x_it_per_s"] > 0
+            assert row["compile_s"] >= 0 < row["first_s"] and row["runs_x_it_per_s"] > 0
 
 
-def test_a_part_that_fails_has_a_row_too(tmp_path: Path) -> None:
+@pytest.fixture
+def scripts() -> Iterator[Any]:
     sys.path.append(str(ROOT / "scripts"))
     try:
         import gpu_check
-        from gpu_commands import Setting
+
+        yield gpu_check
     finally:
         sys.path.remove(str(ROOT / "scripts"))
-    setting = Setting("cpu", True, tmp_path, tmp_path)
-    run = gpu_check.Check(setting, 60.0)
+
+
+def begun(gpu_check: Any, tmp_path: Path, limit: float) -> Any:
     (tmp_path / "log.txt").write_text("")
+    return gpu_check.Check(gpu_check.Setting("cpu", False, tmp_path, tmp_path), limit)
+
+
+def test_a_part_that_fails_has_a_row_too(scripts: Any, tmp_path: Path) -> None:
+    check_, job = begun(scripts, tmp_path, 60.0), scripts.Job("bench", ("R=1",))
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
+    process.wait()
     output = tmp_path / "1-bench.out"
     output.write_text('RESULT {"what": "bench", "spec": "R=1", "ms": 2.0}\nand then it fell over\n')
-    run.finish(gpu_check.Job("bench", ("R=1",)), process, output, 60.0)
-    assert [row.get("FAILED") for row in run.results] == [None, 7]
-    table = gpu_check.table(run.results, 3.0)
+    check_.finish(scripts.Running(job, process, output, 60.0))
+    assert [row.get("FAILED") for row in check_.results] == [None, 7]
+    table = scripts.table(check_.results, 3.0)
     assert "2.000 ms/it      500 run-it/s" in table and "and then it fell over" in table
-    waited = gpu_check.Check(setting, 1.0)
-    waited.one(gpu_check.Job("costs"))
-    assert waited.results == [{"what": "costs", "skipped": "no time left"}]
+    late = begun(scripts, tmp_path, 1.0)
+    late.run(scripts.Stage("timed", 1, (scripts.Job("costs"),)))
+    assert late.results == [{"what": "costs", "skipped": "no time left"}]
 
 
-def test_every_part_is_run_in_both_kinds_of_check(tmp_path: Path) -> None:
-    sys.path.append(str(ROOT / "scripts"))
-    try:
-        import gpu_check
-        from gpu_commands import Setting
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
+def test_no_part_takes_the_time_of_others_and_no_more_run_than_may(
+    scripts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_, live, most = begun(scripts, tmp_path, 60.0), list[Any](), list[int]()
+
+    def start(job: Any, width: int) -> Any:
+        seconds = 60 if job.name == "digits" else 0
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-c", f"import time; time.sleep({seconds})"],
+            start_new_session=True,
+        )
+        live.append(process)
+        most.append(sum(each.poll() is None for each in live))
+        path = tmp_path / f"{len(live)}.out"
+        path.write_text(f'RESULT {{"what": "{job.name}"}}')
+        return scripts.Running(job, process, path, check_.seconds + job.patience)
+
+    monkeypatch.setattr(check_, "start", start)
+    names = ["digits", "doctor", "train", "kill", "costs"]
+    jobs = tuple(scripts.Job(name, (), 0.5 if name == "digits" else 30.0) for name in names)
+    check_.run(scripts.Stage("commands", 2, jobs))
+    assert sorted(row["what"] for row in check_.results) == sorted([*names, "digits"])
+    assert [row["FAILED"] for row in check_.results if "FAILED" in row] == ["timeout"]
+    assert all(each.poll() is not None for each in live), "what took too long is gone"
+    assert max(most) == 2
+
+
+def test_every_part_is_run_in_both_kinds_of_check(scripts: Any, tmp_path: Path) -> None:
     for quick in (True, False):
-        setting = Setting("cuda", quick, tmp_path, tmp_path)
-        jobs = [
-            *gpu_check.first_jobs(setting),
-            *gpu_check.correct_jobs(setting),
-            *gpu_check.timed_jobs(setting),
-        ]
-        assert {job.name for job in jobs} == {*gpu_check.COMMANDS, *gpu_check.SPEEDS}
+        setting = scripts.Setting("cuda", quick, tmp_path, tmp_path)
+        jobs = [job for stage in scripts.stages(setting) for job in stage.jobs]
+        assert {job.name for job in jobs} == {*scripts.COMMANDS, *scripts.SPEEDS}
+        assert len(set(jobs)) == len(jobs)

@@ -18,9 +18,9 @@ from wganbench.metrics import features, load_features
 from wganbench.reports import figures
 from wganbench.sweeps.ledger import add_jobs
 from wganbench.sweeps.messages import Refused, TellingView
-from wganbench.sweeps.nursery import python_running
 from wganbench.sweeps.planning import StackPlan
 from wganbench.sweeps.training import train_stack
+from wganbench.training.cores import python_running
 from wganbench.training.inspect import evaluate_run
 from wganbench.training.runs import train_run
 

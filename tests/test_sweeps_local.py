@@ -32,7 +32,7 @@ from wganbench.sweeps.nursery import Child, Nursery
 from wganbench.sweeps.planning import plan_stacks
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import RETRIES, Tally, standing
-from wganbench.training import finish
+from wganbench.training import jobs as training_jobs
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
@@ -195,8 +195,8 @@ def test_after_ctrl_c_every_worker_saves_and_nothing_new_begins(tmp_path: Path) 
 @pytest.fixture(autouse=True)
 def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process trains beside a sweep is compared, not looked at."""
-    monkeypatch.setattr(finish, "final_picture", lambda *_: None)
-    monkeypatch.setattr(finish, "save_png", lambda *_: None)
+    monkeypatch.setattr(training_jobs, "final_picture", lambda *_: None)
+    monkeypatch.setattr(training_jobs, "png_bytes", lambda _: b"PNG")
 
 
 @pytest.fixture

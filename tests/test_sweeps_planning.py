@@ -19,9 +19,21 @@ from training_configs import tiny
 from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
 from wganbench.files import RunLock
+from wganbench.sweep_view import print_plan
 from wganbench.sweeps import estimate, launch, ledger, local
-from wganbench.sweeps.estimate import estimate_seconds
-from wganbench.sweeps.footprint import CONVOLUTION_BYTES, Footprint, Meter, footprint
+from wganbench.sweeps.estimate import estimate_seconds, gpu_step_seconds
+from wganbench.sweeps.footprint import (
+    BYTES_PER_SECOND,
+    CONTEXT_BYTES,
+    CONVOLUTION_BYTES,
+    LAUNCH_SECONDS,
+    PASSES,
+    SAFETY,
+    WORTH_OF_LAUNCHES,
+    Footprint,
+    Meter,
+    footprint,
+)
 from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
 from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.local import LocalCrew
@@ -30,6 +42,7 @@ from wganbench.sweeps.planning import balanced, group_jobs, plan_stacks, stack_s
 from wganbench.sweeps.slots import Slot, local_slots
 from wganbench.sweeps.tally import standing
 from wganbench.training.runs import train_runs
+from wganbench.training.stack import Stack
 
 
 def job(folder: Path, loss: str = "gp", **settings: Any) -> Job:
@@ -207,6 +220,88 @@ def test_as_many_runs_fit_as_memory_holds() -> None:
     needs = Footprint(fixed_bytes=100, run_bytes=10, flops=1)
     assert needs.runs_that_fit(1300) == 90
     assert needs.runs_that_fit(0) == 1
+    assert needs.runs_that_fit(CONTEXT_BYTES + 1300, gpu=True) == 90
+    assert needs.runs_that_fit(CONTEXT_BYTES, gpu=True) == 1
+
+
+def test_what_measuring_needs_counts_where_it_is_more() -> None:
+    needs = Footprint(100, 10, flops=1, rest_bytes=3, probe_bytes=50, probed_runs=4)
+    assert [needs.training_bytes(runs) for runs in (1, 20)] == [110, 300]
+    assert [needs.measuring_bytes(runs, gpu=False) for runs in (1, 20)] == [153, 1160]
+    # On a GPU four runs at a time: what that takes does not grow with the stack.
+    assert [needs.measuring_bytes(runs, gpu=True) for runs in (1, 4, 20)] == [153, 312, 360]
+    assert needs.bytes(20, gpu=False) == int(1160 * SAFETY)
+    assert needs.bytes(20, gpu=True) == int(360 * SAFETY) + CONTEXT_BYTES
+    for gpu in (False, True):
+        for runs in (1, 2, 7, 100):
+            assert needs.runs_that_fit(needs.bytes(runs, gpu), gpu) == runs
+            assert needs.runs_that_fit(needs.bytes(runs, gpu) - 1, gpu) == max(1, runs - 1)
+
+
+@pytest.mark.parametrize(
+    "words", [["network.width=16"], ["data=digits", "network.width=4", "train.batch_size=8"]]
+)
+def test_what_measuring_needs_is_reckoned_up_from_few_points(words: list[str]) -> None:
+    n = 700
+    config = compose(["loss=gp", *words, f"evaluate.final_n={n}", "evaluate.n=20"])
+    found = footprint(config)
+    configs = [dataclasses.replace(config, compile="false", seed=seed) for seed in range(3)]
+    with Meter() as meter:
+        stack = Stack(configs, torch.device("cpu"))
+        empty = meter.peak = meter.live
+        stack.probe(n)
+    library = CONVOLUTION_BYTES if "data=digits" in words else 0
+    reckoned = found.measuring_bytes(3, gpu=False) - library
+    assert meter.peak == pytest.approx(reckoned, rel=0.1)
+    assert empty < 0.5 * meter.peak, "else that says little of measuring"
+
+
+def test_a_stack_on_a_gpu_is_as_long_as_makes_it_faster() -> None:
+    # A step moves PASSES times its bytes, 4 times as long as launches take.
+    size = round(WORTH_OF_LAUNCHES * LAUNCH_SECONDS * BYTES_PER_SECOND / PASSES)
+    assert [Footprint(0, size // runs, 1).runs_worth for runs in (1, 10, 240)] == [1, 10, 240]
+    assert Footprint(0, 100 * size, 1).runs_worth == 1
+    # What was measured on an H100: 64 runs of width 64 take each as long as 256 do.
+    default = footprint(compose(["loss=gp", "network.width=64"]))
+    assert 64 <= default.runs_worth <= 512
+
+    def seconds(runs: int) -> float:
+        config = tiny("gp", **{"loss.n_critic": 5})
+        return gpu_step_seconds(config, default, runs, BYTES_PER_SECOND)
+
+    assert seconds(1) == pytest.approx(1.1e-3, rel=0.1)
+    assert seconds(64) == pytest.approx(1.9e-3, rel=0.2)
+    assert seconds(256) == pytest.approx(4 * seconds(64), rel=0.05)
+
+
+def test_a_plan_for_a_gpu_tells_memory_runs_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Of digits, of which as many fit as could not be measured at once."""
+    slots = [Slot("cuda:0", 1)]
+    monkeypatch.setattr(LocalCrew, "slots", lambda self, config: slots)
+    monkeypatch.setattr(local, "free_bytes", lambda slot, slots: 78 * 2**30)
+    monkeypatch.setattr(estimate, "copy_rate", lambda device: 3e12)
+    config = compose(["data=digits", "loss=gp", "train.steps=2000"])
+    many = [Job(dataclasses.replace(config, seed=seed), tmp_path / str(seed)) for seed in range(90)]
+    plan = plan_sweep(many, LocalCrew())
+    sizes, needed = [len(stack.jobs) for stack in plan.stacks], plan.footprint_of(plan.stacks[0])
+    assert sum(sizes) == 90 and max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= needed.runs_worth < needed.runs_that_fit(78 * 2**30, gpu=True)
+    assert needed.bytes(max(sizes), gpu=True) < 78 * 2**30
+    seconds = estimate_seconds(plan)
+    assert seconds is not None
+    print_plan(plan, seconds)
+    shown = capsys.readouterr().out
+    training, measuring = (
+        f"{size / 1e6:.0f} MB"
+        for size in (needed.training_bytes(sizes[0]), needed.measuring_bytes(sizes[0], gpu=True))
+    )
+    assert all(words in shown for words in ("to train", training, measuring, "estimated time"))
+    assert str(sizes[0]) in shown and "cuda:0" in shown
+    # And where less is free, as many as are trained and measured in it.
+    monkeypatch.setattr(local, "free_bytes", lambda slot, slots: needed.bytes(10, gpu=True))
+    assert max(len(stack.jobs) for stack in plan_sweep(many, LocalCrew()).stacks) == 10
 
 
 def test_a_plan_is_cut_to_the_memory_of_the_device(
@@ -214,7 +309,7 @@ def test_a_plan_is_cut_to_the_memory_of_the_device(
 ) -> None:
     slots = [Slot("cuda:0", 1), Slot("cuda:1", 1)]
     monkeypatch.setattr(LocalCrew, "slots", lambda self, config: slots)
-    monkeypatch.setattr(local, "free_bytes", lambda slot, slots: 1000)
+    monkeypatch.setattr(local, "free_bytes", lambda slot, slots: CONTEXT_BYTES + 1000)
     monkeypatch.setattr(launch, "footprint", lambda config: Footprint(0, 250, 10**6))
     plan = plan_sweep(jobs(tmp_path, 10), LocalCrew())
     assert [len(stack.jobs) for stack in plan.stacks] == [3, 3, 2, 2]

@@ -29,14 +29,15 @@ SETTINGS: dict[str, Any] = {
     "train.decay": "linear",
     "train.average_decay": 0.9,
 }
-# A process of its own, without the shape checks of the tests, which would not compile.
+# A process of its own, without the shape checks of the tests, which would not compile. Any warning
+# of wganbench is an error: it says that a program was not compiled.
 CHILD = """
 import json, sys, warnings
 import torch
 from wganbench.config import from_dict
 from wganbench.training.stack import Stack
 
-warnings.simplefilter("error")
+warnings.filterwarnings("error", category=UserWarning, module="wganbench")
 torch.set_num_threads(2)
 configs = [from_dict(values) for values in json.loads(sys.argv[1])]
 found = {}
@@ -145,6 +146,17 @@ def test_a_broken_compiler_costs_a_warning_and_no_result(
     assert len(seen) == 2, "one for each of the two programs, and not again"
     assert stack.executor == "eager"
     assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
+
+
+def test_memory_that_runs_out_while_compiling_is_no_reason_to_train_eagerly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compilation, "has_compiler", lambda device: True)
+    error = Broken("backend failed")
+    error.__cause__ = torch.OutOfMemoryError("CUDA out of memory. Tried")
+    monkeypatch.setattr(torch, "compile", breaking(error))
+    with pytest.raises(Broken):
+        Stack([tiny("gp", compile="true")], CPU).iterate()
 
 
 def test_what_the_c_compiler_raises_is_such_an_error() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from training_configs import CPU, alike, tiny
 
 from wganbench.config import ConfigError
-from wganbench.training.device import fitting_cpu, pick_device
+from wganbench.config.jobs import Job
+from wganbench.sweeps.launch import of_precision
+from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
+from wganbench.training.grouping import static_settings
+from wganbench.training.products import products, set_products
 from wganbench.training.stack import Stack
+from wganbench.training.step import Algorithm
 
 
 @pytest.fixture
@@ -81,3 +88,87 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error(monkeypatch):
     assert pick_device("auto").type == "cpu"
     with pytest.raises(ConfigError, match="no CUDA GPU"):
         pick_device("cuda")
+
+
+CUDA = torch.device("cuda")
+
+
+def switches() -> tuple[str, bool]:
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture(params=[("highest", True), ("medium", False)])
+def before(request, monkeypatch):
+    """torch's two switches as somebody left them; as they were afterwards."""
+    was = switches()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    set_products(*request.param)
+    yield request.param
+    set_products(*was)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_products_and_convolutions_are_switched_together_and_back(tf32, before):
+    with products(CUDA, tf32):
+        assert switches() == (("high", True) if tf32 else ("highest", False))
+    with pytest.raises(ZeroDivisionError), products(CUDA, tf32):
+        raise ZeroDivisionError
+    assert switches() == before
+    with products(CPU, tf32):
+        assert switches() == before, "not for a CPU"
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_process_that_trains_on_a_gpu_is_in_true_fp32_with_a_fixed_workspace(
+    deterministic, before
+):
+    prepare(tiny(precision="tf32", deterministic=deterministic), CPU)
+    assert switches() == before and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    prepare(tiny(precision="tf32", deterministic=deterministic), CUDA)
+    assert switches() == ("highest", False)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert torch.are_deterministic_algorithms_enabled() is deterministic
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_steps_alone_are_in_tf32_and_what_is_measured_never(precision, before, monkeypatch):
+    stack = Stack([tiny("gp", precision=precision)], CPU)
+    seen: dict[str, tuple[str, bool]] = {}
+    for name in ("critic", "generator"):
+        program = getattr(stack, f"_{name}_program")
+
+        def told(*arguments, name=name, program=program):
+            seen[name] = switches()
+            return program(*arguments)
+
+        monkeypatch.setattr(stack, f"_{name}_program", told)
+    measure = Algorithm.probe
+
+    def probe(*arguments):
+        seen["probe"] = switches()
+        return measure(*arguments)
+
+    monkeypatch.setattr(Algorithm, "probe", probe)
+    stack.device = CUDA  # the tensors stay where they are
+    stack.iterate()
+    stack.probe(10)
+    stepping = ("high", True) if precision == "tf32" else ("highest", False)
+    assert seen == {"critic": stepping, "generator": stepping, "probe": ("highest", False)}
+    assert switches() == before
+
+
+def test_tf32_on_a_cpu_is_fp32_and_is_told_in_a_line(tmp_path):
+    plain, tf32 = tiny("gp"), tiny("gp", precision="tf32")
+    states = []
+    for config in (plain, tf32):
+        stack = Stack([config], CPU)
+        stack.iterate()
+        states.append(stack.run_state(0))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert told_of_precision(plain, "cpu") == told_of_precision(tf32, "cuda") == ()
+    (line,) = told_of_precision(tf32, "cpu")
+    assert line.startswith("precision=tf32 is fp32 here")
+    job = Job(tf32, tmp_path / "a")
+    assert of_precision([job, job], "cpu") == (line,) and of_precision([job], "cuda") == ()
+    assert static_settings(plain) != static_settings(tf32), "never in one stack"

@@ -18,20 +18,24 @@ from wganbench.data.images import Images
 from wganbench.metrics import nearest_training_pictures
 from wganbench.records.image_grid import to_bytes
 from wganbench.training.image_pictures import (
-    PAIRS,
-    STEPS,
     Classifier,
     base_bytes,
     classes_picture,
     final_pictures,
-    generate,
     unstacked,
-    watched_fakes,
-    watched_reals,
 )
 from wganbench.training.inspect import load_run
 from wganbench.training.interpolation import interpolated
 from wganbench.training.pictures import progress_picture
+from wganbench.training.probing import (
+    PAIRS,
+    STEPS,
+    generate,
+    read_runs,
+    watched_fakes,
+    watched_reals,
+    with_looks,
+)
 from wganbench.training.runs import train_run
 from wganbench.training.sampling import sample_run
 from wganbench.training.stack import Stack
@@ -80,9 +84,10 @@ def test_the_same_latents_are_watched_at_every_step(stack: Stack) -> None:
 def test_drawing_changes_nothing(stack: Stack) -> None:
     other = Stack(list(stack.configs), CPU)
     stack.iterate()
-    points = stack.probe(12)
-    progress_picture(stack, 0, points[0])
-    assert final_pictures(stack, 1, points[1], "t").keys() == NAMES
+    readings = read_runs(stack, 12)
+    progress_picture(stack, with_looks(stack, 0, readings[0]))
+    last = with_looks(stack, 1, readings[1], between=True)
+    assert final_pictures(stack, last, "t").keys() == NAMES
     stack.iterate()
     other.iterate()
     other.iterate()

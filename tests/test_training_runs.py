@@ -26,10 +26,9 @@ from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
 from wganbench.records import events
 from wganbench.records.folder import KEYS, RunFolder
 from wganbench.result import next_commands
-from wganbench.training import finish, loop, pictures, runs
+from wganbench.training import finish, jobs, pictures
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
-from wganbench.training.measuring import Measurement
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.runs import resume_run, train_run, train_runs
 from wganbench.training.stack import Stack
@@ -53,9 +52,9 @@ def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
 def unpainted(monkeypatch: Any, request: pytest.FixtureRequest) -> None:
     """Painting takes longer than all the rest; only the undisturbed run does it."""
     request.getfixturevalue("whole")
-    monkeypatch.setattr(finish, "final_picture", lambda *_: None)
-    monkeypatch.setattr(loop, "progress_picture", lambda *_: Figure())
-    monkeypatch.setattr(finish, "save_png", lambda figure, path: path.write_bytes(b"PNG"))
+    monkeypatch.setattr(jobs, "final_picture", lambda *_: None)
+    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure())
+    monkeypatch.setattr(jobs, "png_bytes", lambda figure: b"PNG")
     monkeypatch.setattr(events, "figure_to_rgb", lambda figure: np.zeros((2, 2, 3), np.uint8))
 
 
@@ -287,8 +286,8 @@ def test_a_stop_while_it_logs_is_not_lost(
 ) -> None:
     config, log = tiny("gp", **RECORDED), Recorder.log
 
-    def log_and_stop(recorder: Recorder, step: int, values: Mapping[str, float]) -> None:
-        log(recorder, step, values)
+    def log_and_stop(recorder: Recorder, step: int, *logged: Any) -> None:
+        log(recorder, step, *logged)
         if step == 2:
             ask_to_stop()
 
@@ -346,7 +345,7 @@ def test_a_failed_run_says_so_and_can_be_finished(
         elif place == "samples":
             patch.setattr(finish, "_save_samples", fail)
         else:
-            patch.setattr(runs, "measure_final", fail)
+            patch.setattr(finish, "read_runs", fail)
         outcome = train_run(config, tmp_path)
     assert outcome.status == "failed" and "no space left" in outcome.verdict[0]
     stored = json.loads((tmp_path / "run.json").read_text())
@@ -625,8 +624,8 @@ def test_locks_are_released_whatever_happens(tmp_path: Path) -> None:
 def test_no_training_randomness_comes_from_outside(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finish, "final_picture", pictures.final_picture)
-    monkeypatch.setattr(loop, "progress_picture", pictures.progress_picture)
+    monkeypatch.setattr(jobs, "final_picture", pictures.final_picture)
+    monkeypatch.setattr(jobs, "progress_picture", pictures.progress_picture)
     torch.manual_seed(123)
     before = torch.get_rng_state()
     train_run(tiny("gp", **RECORDED), tmp_path)
@@ -638,19 +637,16 @@ def test_what_the_last_evaluation_cannot_tell_is_not_an_earlier_one_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A KL from step 4 is no figure of the last checkpoint, which has no good sample."""
-    log, measure = Recorder.log, runs.measure_final
+    log, measure = Recorder.log, jobs.measure_reading
 
-    def with_kl(self: Recorder, step: int, values: Mapping[str, float]) -> None:
-        log(self, step, dict(values) | {"modes/kl": 0.5})
+    def with_kl(self: Recorder, step: int, values: Mapping[str, float], evaluated: Any) -> None:
+        log(self, step, dict(values) | {"modes/kl": 0.5}, evaluated)
 
-    def without_kl(*asked: Any) -> list[Measurement]:
-        found = measure(*asked)
-        for measurement in found:
-            measurement.values.pop("modes/kl", None)
-        return found
+    def without_kl(*asked: Any) -> dict[str, float]:
+        return {tag: value for tag, value in measure(*asked).items() if tag != "modes/kl"}
 
     monkeypatch.setattr(Recorder, "log", with_kl)
-    monkeypatch.setattr(runs, "measure_final", without_kl)
+    monkeypatch.setattr(jobs, "measure_reading", without_kl)
     outcome = train_run(tiny("gp"), tmp_path / "run")
     assert {"0.5"} == {row["modes/kl"] for row in rows(tmp_path / "run")}
     stored = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]

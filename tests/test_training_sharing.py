@@ -21,7 +21,7 @@ from wganbench.sweeps.ledger import add_jobs, planned, read_jobs
 from wganbench.sweeps.planning import StackPlan, group_jobs, plan_stacks
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import failed
-from wganbench.training import finish, recorder, runs
+from wganbench.training import finish, jobs, recorder
 from wganbench.training.grouping import Places, as_places, place_of
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import stored_config, train_run, train_runs
@@ -123,13 +123,13 @@ def test_a_failure_is_written_by_who_holds_the_run_alone(tmp_path: Path) -> None
 
 
 def test_a_completed_run_carries_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish_run = runs.finish_run
+    finish_run = finish.finish_run
 
-    def after_an_error(stack: Stack, run: int, own: recorder.Recorder, *rest: Any) -> RunOutcome:
+    def after_an_error(stack: Stack, own: recorder.Recorder, *rest: Any) -> RunOutcome:
         own.folder.write_status(error="a neighbour's")
-        return finish_run(stack, run, own, *rest)
+        return finish_run(stack, own, *rest)
 
-    monkeypatch.setattr(runs, "finish_run", after_an_error)
+    monkeypatch.setattr(finish, "finish_run", after_an_error)
     assert train_run(tiny(**SAVED), tmp_path).status == "completed"
     assert read_run(tmp_path)["error"] is None
 
@@ -168,7 +168,7 @@ def test_a_run_goes_on_alone_as_it_would_have_in_its_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """bce on 16 points: with one or three runs a part of them is left over by vectors of 32."""
-    monkeypatch.setattr(finish, "final_picture", pytest.fail)
+    monkeypatch.setattr(jobs, "final_picture", pytest.fail)
     configs = alike("bce", 3, **SAVED, **{"train.steps": 8, "network.depth": 1})
     whole, paths, view = folders(tmp_path / "whole", 3), folders(tmp_path / "parts", 3), Told()
     train_runs(configs, whole)

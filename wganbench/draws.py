@@ -93,10 +93,18 @@ class Keyed(Draws):
 
     ``keys`` are 64-bit keys as two words, int64 of shape (..., 2); ``steps`` are whole numbers.
     Both stand on the device; ``lead`` is the shape to which their leading axes broadcast.
+    ``elements`` are the numbers from 0 on, where they are at hand: compiled for a GPU, a number
+    made in place would be one of 32 bits, which the multipliers do not fit.
     """
 
-    def __init__(self, keys: Int[Tensor, "*k 2"], steps: Int[Tensor, "*s"]) -> None:
+    def __init__(
+        self,
+        keys: Int[Tensor, "*k 2"],
+        steps: Int[Tensor, "*s"],
+        elements: Int[Tensor, " e"] | None = None,
+    ) -> None:
         self.keys, self.steps, self.device = keys, steps, keys.device
+        self._elements = elements
         self.lead = tuple((keys[..., 0] + steps).shape)
         self._taken = 0
 
@@ -116,7 +124,10 @@ class Keyed(Draws):
         return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1))[..., :n]
 
     def _words(self, first: int, count: int) -> Int[Tensor, "*lead m"]:
-        elements = torch.arange(first, first + count, device=self.device)
+        if self._elements is None:
+            elements = torch.arange(first, first + count, device=self.device)
+        else:
+            elements = self._elements[first : first + count]
         steps = self.steps.unsqueeze(-1)
         counter = (elements, torch.zeros_like(elements), steps & MASK, steps >> 32 & MASK)
         words = philox(counter, (self.keys[..., :1], self.keys[..., 1:]))

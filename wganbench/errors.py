@@ -15,16 +15,34 @@ class ConfigError(ValueError):
         super().__init__(shortened(printable(" ".join(message.split()))))
 
 
-ALLOCATORS = ("can't allocate memory", "out of memory", "cannot allocate memory")
-"""What allocators of torch, of numpy and of CUDA say, in lower case."""
+ALLOCATORS = (
+    "can't allocate memory", "out of memory", "cannot allocate memory", "status_alloc_failed",
+)  # fmt: skip
+"""What allocators of torch, of numpy and of CUDA and its libraries say, in lower case."""
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error of any library means that memory did not suffice."""
-    if isinstance(error, MemoryError):
-        return True
+    """Whether an error of any library means that memory did not suffice.
+
+    Or one that it came from: a compiler wraps what it met, and what records a graph of launches
+    fails on its way out of an error too.
+    """
+    seen: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen[id(one)] = one
+        waiting += [one.__cause__, one.__context__]
+    return any(map(_says_so, seen.values()))
+
+
+def _says_so(error: BaseException) -> bool:
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in said for words in ALLOCATORS)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in ALLOCATORS)
+    )
 
 
 def printable(text: str) -> str:

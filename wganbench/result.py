@@ -33,7 +33,9 @@ def print_result(outcome: RunOutcome) -> None:
     from wganbench.terminal import PlainConsole
 
     console = PlainConsole()
-    console.print(f"{outcome.status} at step {outcome.step}, {outcome.seconds:.0f} s of training")
+    how = f" ({outcome.executor})" if outcome.executor else ""
+    seconds = f"{outcome.seconds:.0f} s of training{how}"
+    console.print(f"{outcome.status} at step {outcome.step}, {seconds}")
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, tag in FIGURES:
         value = outcome.metrics.get(tag)

@@ -190,18 +190,20 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
     """What a sweep will do, without doing it."""
     console = PlainConsole()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("stacks", "of runs", "data", "loss", "steps", "memory"):
+    gpu = all(slot.device != "cpu" for slot in plan.slots)
+    for name in ("stacks", "of runs", "data", "loss", "steps", "to train", "to measure"):
         table.add_column(name, justify="left" if name in ("data", "loss") else "right")
     counted: dict[tuple[str, ...], int] = {}
     for stack in plan.stacks:
         config, needs = stack.jobs[0].config, plan.footprint_of(stack)
-        memory = needs.fixed_bytes + len(stack.jobs) * needs.run_bytes
+        runs = len(stack.jobs)
+        memory = (needs.training_bytes(runs), needs.measuring_bytes(runs, gpu))
         row: tuple[str, ...] = (
-            str(len(stack.jobs)),
+            str(runs),
             config.data.name,
             config.loss.name,
             str(stack.steps_left),
-            f"{memory / 1e6:.0f} MB",
+            *(f"{size / 1e6:.0f} MB" for size in memory),
         )
         counted[row] = counted.get(row, 0) + 1
     for row, count in counted.items():

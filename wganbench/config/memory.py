@@ -12,7 +12,6 @@ import math
 import os
 import resource
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,8 +131,11 @@ def activations(network: nn.Module, shape: tuple[int, ...]) -> int:
     layers = [layer for layer in network.modules() if next(layer.children(), None) is None]
     if type(network) is MLP:
         # Counted: for a pass without weights torch loads its compiler, which takes a second.
-        widths = [int(getattr(layer, "out_features", 0)) for layer in layers]
-        return sum(accumulate(widths, lambda before, width: width or before))
+        counted = width = 0
+        for layer in layers:
+            width = int(getattr(layer, "out_features", width))
+            counted += width
+        return counted
     count = 0
 
     def note(_module: Any, _inputs: Any, output: Any) -> None:

@@ -131,7 +131,7 @@ class RunConfig:
 
     seed: int = within(0, bounds.SEEDS)
     device: str = field()
-    precision: str = choice("fp32", "bf16")
+    precision: str = choice("fp32", "tf32", "bf16")
     compile: str = choice("auto", "true", "false")
     deterministic: bool = field()
     name: str = field()

@@ -104,8 +104,8 @@ NETWORKS.register(
 def build_pair(kind: str, options: dict[str, Any], shape: tuple[int, ...], precision: str) -> Pair:
     """Critic and generator for points of ``shape``, without weights.
 
-    ``precision`` is ``fp32`` or ``bf16`` (hidden layers only). Raises ValueError when
-    this kind of network cannot take points of that shape.
+    ``precision=bf16`` is that of hidden layers; networks of ``fp32`` and ``tf32`` are alike.
+    Raises ValueError when this kind of network cannot take points of that shape.
     """
     network = NETWORKS[kind]
     dtype = torch.bfloat16 if precision == "bf16" else None

@@ -90,20 +90,16 @@ class EventLog:
 
     def figure(self, tag: str, picture: NDArray[np.uint8] | Figure, step: int) -> None:
         """A picture: a figure, or an array (height, width, 3) of bytes."""
-        rgb = figure_to_rgb(picture) if isinstance(picture, Figure) else picture
-        self._writer.add_image(tag, rgb, step, dataformats="HWC")
+        self.add(step, [picture_summary(tag, picture)])
 
     def histograms(self, step: int, arrays: Mapping[str, ArrayLike]) -> None:
-        """A histogram of each array's finite values, as ``histogram/<name>``.
+        """A histogram of each array, see `histogram_summaries`."""
+        self.add(step, histogram_summaries(arrays))
 
-        The prefix keeps it apart from a scalar of the same name, of which TensorBoard would
-        show only one. An array without finite values is left out.
-        """
-        for name, array in arrays.items():
-            values = np.asarray(array).ravel()
-            finite = values[np.isfinite(values)]
-            if finite.size:
-                self._writer.add_histogram(f"histogram/{name}", finite, step)
+    def add(self, step: int, summaries: Iterable[bytes]) -> None:
+        """Pictures and histograms of a step that are made already."""
+        for summary in summaries:
+            self._add(summary_pb2.Summary.FromString(summary), step)
 
     def hparams(
         self,
@@ -159,6 +155,41 @@ class EventLog:
         if file is None:
             raise ValueError("these events are closed")
         file.add_summary(summary, step)
+
+
+def picture_summary(tag: str, picture: NDArray[np.uint8] | Figure) -> bytes:
+    """A figure, or an array (height, width, 3) of bytes, as event files hold it."""
+    rgb = figure_to_rgb(picture) if isinstance(picture, Figure) else picture
+    make: Any = torch_summary.image
+    content: bytes = make(tag, rgb, dataformats="HWC").SerializeToString()
+    return content
+
+
+def histogram_summaries(arrays: Mapping[str, ArrayLike]) -> list[bytes]:
+    """A histogram of each array's finite values, as ``histogram/<name>``.
+
+    The prefix keeps it apart from a scalar of the same name, of which TensorBoard would
+    show only one. An array without finite values is left out.
+    """
+    summaries: list[bytes] = []
+    make: Any = torch_summary.histogram
+    for name, array in arrays.items():
+        values = np.asarray(array).ravel()
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            summary = make(f"histogram/{name}", finite, _histogram_bins())
+            summaries.append(summary.SerializeToString())
+    return summaries
+
+
+@cache
+def _histogram_bins() -> list[float]:
+    """Limits of bins as TensorBoard's: each a tenth wider than the one before."""
+    positive, limit = list[float](), 1e-12
+    while limit < 1e20:
+        positive.append(limit)
+        limit *= 1.1
+    return [-limit for limit in reversed(positive)] + [0.0] + positive
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

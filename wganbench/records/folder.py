@@ -31,7 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 KEYS = (
-    "status", "step", "metrics", "seconds", "steps_per_second", "versions", "device", "config",
+    "status", "step", "metrics", "seconds", "steps_per_second", "compile_seconds", "executor",
+    "versions", "device", "config",
 )  # fmt: skip
 LOCK = ".lock"
 PATIENCE_SECONDS = 60.0

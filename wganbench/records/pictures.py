@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from wganbench.errors import ConfigError, printable, shortened
-from wganbench.files import replacing
+from wganbench.files import replacing, write_atomic
 
 
 @contextmanager
@@ -42,12 +43,18 @@ def figure_to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file."""
+    canvas: Any = FigureCanvasAgg(figure)
+    content = BytesIO()
+    # At zlib's own level packing took a fifth of a figure's time, for a file 3 % smaller.
+    canvas.print_png(content, pil_kwargs={"compress_level": 3})
+    return content.getvalue()
+
+
 def save_png(figure: Figure, path: str | Path) -> None:
     """Write the figure as PNG; the file appears whole or not at all."""
-    canvas: Any = FigureCanvasAgg(figure)
-    with replacing(Path(path)) as file:
-        # At zlib's own level packing took a fifth of a figure's time, for a file 3 % smaller.
-        canvas.print_png(file, pil_kwargs={"compress_level": 3})
+    write_atomic(Path(path), png_bytes(figure))
 
 
 def save_svg(figure: Figure, path: str | Path) -> None:

@@ -49,6 +49,8 @@ class StoredRun:
     metrics: Mapping[str, float | None] | None = kind("number by name")
     seconds: float | None = kind("number")
     steps_per_second: float | None = kind("number")
+    compile_seconds: float | None = kind("number")
+    executor: str | None = kind("text")
     versions: Mapping[str, str] | None = kind("text by name")
     device: str | None = kind("text")
     config: dict[str, Any] | None = kind("mapping")

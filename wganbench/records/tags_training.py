@@ -76,13 +76,13 @@ BUDGET = (
     Tag("budget/seconds", "time this run has trained so far, over all its sessions", "s",
         "wall-clock time", "none", "log", OURS,
         "Runs of one stack train at the same time and share it: compare machines with it, "
-        "not losses.", bounds=AT_LEAST_0),
+        "not losses. Compiling is not in it: compile_seconds of run.json.", bounds=AT_LEAST_0),
 )
 
 SPEED = (
     Tag("speed/steps_per_second", "generator steps per second since the last logged step", "1/s",
         "steps / seconds", "up", "log", OURS,
-        "Says nothing of quality; the first value holds the time of compilation.",
+        "Says nothing of quality; time of compiling is not in it.",
         bounds=AT_LEAST_0),
 )
 # fmt: on

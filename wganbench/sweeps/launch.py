@@ -34,6 +34,7 @@ from wganbench.sweeps.planning import (
 from wganbench.sweeps.slots import Slot
 from wganbench.sweeps.tally import standing
 from wganbench.sweeps.watcher import Watcher
+from wganbench.training.device import told_of_precision
 from wganbench.training.grouping import Places
 from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_run
@@ -94,7 +95,7 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
     room = cache(lambda: crew.room(slots))
     limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
     stacks = plan_stacks(left, steps, slots, limits)
-    told = what_was_read(left)
+    told = (*what_was_read(left), *of_precision(left, kind_of(slots)))
     return SweepPlan(crew, tuple(left), tuple(stacks), tuple(slots), footprints, told)
 
 
@@ -108,15 +109,23 @@ def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for target in targets for line in told_of(target)))
 
 
+def of_precision(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
+    """The lines that the precision of the jobs tells on devices of a kind, each once."""
+    lines = (line for job in jobs for line in told_of_precision(job.config, kind))
+    return tuple(dict.fromkeys(lines))
+
+
 def runs_at_once(
     group: StackPlan, needed: Footprint, room: Callable[[], int], slots: Sequence[Slot]
 ) -> int:
-    """How many runs of a group a stack may have: those that fit, or ``sweep.max_stack``."""
+    """How many runs of a group a stack may have: those that fit and gain by it, or as many as
+    ``sweep.max_stack`` says."""
     most = group.jobs[0].config.sweep.max_stack
     if most:
         return most
-    fitting = needed.runs_that_fit(room())
-    return min(fitting, CPU_LIMIT) if any(slot.device == "cpu" for slot in slots) else fitting
+    on_cpu = any(slot.device == "cpu" for slot in slots)
+    fitting = needed.runs_that_fit(room(), gpu=not on_cpu)
+    return min(fitting, CPU_LIMIT if on_cpu else needed.runs_worth)
 
 
 def launch(

@@ -26,7 +26,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from typing import NoReturn
 
 from wganbench.output import unbreakable
-from wganbench.sweeps.slots import available_cores
+from wganbench.training.cores import available_cores, python_running
 
 IMPORTED_BY_ALL = (
     "wganbench.training.runs",
@@ -38,19 +38,6 @@ WORKER = "wganbench.sweeps.worker"
 
 BEGINNINGS = 5
 """How often one that is killed while it starts a worker is begun anew."""
-
-
-def python_running(module: str, *words: str) -> list[str]:
-    """The command line of a Python that runs a module of ours, as ``python -m`` would.
-
-    That would look for every module in the current folder first, and a stranger's torch.py
-    may lie there.
-    """
-    code = (
-        "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
-        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
-    )
-    return [sys.executable, "-c", code, *words]
 
 
 @dataclass(frozen=True)

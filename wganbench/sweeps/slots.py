@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wganbench.errors import ConfigError
+from wganbench.training.cores import available_cores
+
+__all__ = ["Slot", "available_cores", "local_slots"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,3 @@ def local_slots(
     devices = [device for device in unique if device != "cpu"]
     slots = [Slot(d, threads) for _ in range(stacks_per_device if devices else 0) for d in devices]
     return slots + [Slot("cpu", 1)] * (cores if "cpu" in unique else 0)
-
-
-def available_cores() -> int:
-    """CPU cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

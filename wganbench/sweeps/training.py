@@ -22,10 +22,18 @@ def usable_device(gpu: bool, where: str, tell: Callable[[Message], None]) -> str
 def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
     """Train the jobs of a stack on a device; how they ended, or why they could not be trained.
 
-    Whoever sent the stack has seen that the user typed the names of code in it.
+    Whoever sent the stack has seen that the user typed the names of code in it. Afterwards
+    nothing of the stack is left in this process.
     """
-    import torch
+    from wganbench.training.compilation import forget_programs
 
+    try:
+        return _trained(stack, device, view)
+    finally:
+        forget_programs()
+
+
+def _trained(stack: StackPlan, device: str, view: TellingView) -> Message:
     from wganbench.metrics import allow_features
     from wganbench.training.runs import train_runs
 
@@ -39,6 +47,4 @@ def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
         if not ran_out(error):
             traceback.print_exc()
             return Refused(f"{type(error).__name__}: {error}")
-        message = next(iter(str(error).splitlines()), "memory ran out")
-    torch.cuda.empty_cache()
-    return OutOfMemory(message)
+        return OutOfMemory(next(iter(str(error).splitlines()), "memory ran out"))

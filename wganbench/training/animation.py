@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from wganbench.files import explained
-from wganbench.records.figure import animation, save_png
+from wganbench.files import explained, write_atomic
+from wganbench.records.figure import animation
 from wganbench.records.folder import HeldRun, RunFolder
 from wganbench.records.frames import find_frames, frame_name, read_frame
 
@@ -20,11 +19,11 @@ def frames(folder: RunFolder) -> list[Path]:
     return list(find_frames(folder.path).values())
 
 
-def save_frame(folder: HeldRun, step: int, figure: Figure) -> None:
-    """Keep one frame; a resumed run finds those of its earlier sessions."""
+def save_frame(folder: HeldRun, step: int, png: bytes) -> None:
+    """Keep one frame, as the content of a PNG file; a resumed run finds the earlier ones."""
     with explained(folder.frames):
         folder.frames.mkdir(exist_ok=True)
-    save_png(figure, folder.frames / frame_name(step))
+    write_atomic(folder.frames / frame_name(step), png)
 
 
 def cut_frames(folder: HeldRun, step: int) -> None:

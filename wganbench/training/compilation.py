@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.errors import ran_out
 from wganbench.training.toolchain import has_compiler, prepare_toolchain
 
 WORTH_COMPILING_STEPS = 1000
@@ -52,6 +55,8 @@ class Program:
         try:
             result = self._fast(*arguments)
         except (TorchDynamoException, OSError) as error:  # OSError: nowhere to keep what it makes
+            if ran_out(error):  # eager steps need more
+                raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
             self.compiled = False
@@ -61,9 +66,15 @@ class Program:
 
 
 def compiled(
-    program: Callable[..., Any], config: RunConfig, device: torch.device, pictures: bool
+    program: Callable[..., Any],
+    config: RunConfig,
+    device: torch.device,
+    pictures: bool,
+    first: bool = True,
 ) -> Callable[..., Any]:
     """The program compiled whole, or as it is, with a warning when compiling fails.
+
+    ``first``: of its stack, so that programs of earlier ones may be forgotten.
 
     On the CPU the generated loops are divided among torch's threads where no sum is: else a
     run's numbers would depend on how many share its stack. Those of pictures do anyway, by
@@ -79,14 +90,17 @@ def compiled(
     # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     prepared = prepare_toolchain() if device.type == "cpu" else {}
-    return Program(program, _compile(program, _options(config, device, pictures) | prepared))
+    return Program(program, _compile(program, _options(config, device, pictures) | prepared, first))
+
+
+GPU_OPTIONS: dict[str, Any] = {"loop_ordering_after_fusion": False}
+"""Inductor's options on a GPU. Loop reordering and the foreach kernels of Adam do not go together
+in torch 2.11: the generator of a single run was left uncompiled (an assertion in its scheduler)."""
 
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
-        # Loop reordering and the foreach kernels of Adam do not go together in torch 2.11: the
-        # generator of a single run was left uncompiled (an assertion in its scheduler).
-        return {"loop_ordering_after_fusion": False}
+        return dict(GPU_OPTIONS)
     if pictures:
         # Else convolutions copy every picture to channels-last and back.
         return {"layout_optimization": False}
@@ -95,7 +109,9 @@ def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[st
     return {"cpp.min_chunk_size": LOOP_OF_A_THREAD}
 
 
-def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+def _compile(
+    program: Callable[..., Any], options: dict[str, Any], first: bool
+) -> Callable[..., Any]:
     """One program for one stack: its shapes and settings never change.
 
     Where torch can keep the programs of several stacks apart, the checks before each call
@@ -106,6 +122,18 @@ def _compile(program: Callable[..., Any], options: dict[str, Any]) -> Callable[.
     if "isolate_recompiles" in inspect.signature(torch.compile).parameters:
         options |= {"guard_filter_fn": lambda guards: [False] * len(guards)}
         settings["isolate_recompiles"] = True
-    else:
+    elif first:
         torch._dynamo.reset()
     return compile_program(program, options=options, **settings)
+
+
+def forget_programs() -> None:
+    """Let go of what was compiled and recorded for stacks that have ended, and of its memory.
+
+    torch keeps every program, with the tensors and the pool of its graphs, until it is told.
+    """
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

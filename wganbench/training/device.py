@@ -11,6 +11,7 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig
 from wganbench.training.allocator import keep_freed_memory
+from wganbench.training.products import set_products
 from wganbench.training.stack import Stack
 
 
@@ -34,13 +35,20 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare(config: RunConfig, device: torch.device) -> None:
-    """TF32 for fp32 products on CUDA, unless bit-equal repeats are asked for."""
+    """The process's switches for training on a GPU: true fp32 but for steps that ask for TF32."""
     if device.type == "cuda":
-        if config.deterministic:
-            # cuBLAS repeats bit for bit only with a fixed workspace, read at its first use.
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.set_float32_matmul_precision("highest" if config.deterministic else "high")
+        # cuBLAS repeats bit for bit only with a fixed workspace. It is read at the first product
+        # of the process: whoever asks for repeats may be the second one to train here.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        set_products("highest", convolutions=False)
         torch.use_deterministic_algorithms(config.deterministic)
+
+
+def told_of_precision(config: RunConfig, kind: str) -> tuple[str, ...]:
+    """A line where the device, ``cpu`` or ``cuda``, cannot do what ``precision`` asks for."""
+    if config.precision == "tf32" and kind == "cpu":
+        return ("precision=tf32 is fp32 here: a CPU has no TF32",)
+    return ()
 
 
 SMALL_PRODUCT = 4e6

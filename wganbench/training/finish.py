@@ -3,39 +3,120 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-import numpy as np
-from torch import Tensor
-
-from wganbench.data.units import as_given
-from wganbench.files import replacing
-from wganbench.records.figure import save_png
+from wganbench.files import inside, write_atomic
 from wganbench.records.folder import HeldRun
-from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
 from wganbench.records.pictures import optional
-from wganbench.records.table import Table, read_table
+from wganbench.records.table import read_table
 from wganbench.records.tags import tag_for
 from wganbench.training.animation import save_animation
-from wganbench.training.image_pictures import final_pictures
-from wganbench.training.measuring import Measurement, judge_record, mode_count
+from wganbench.training.interrupt import Stopped
+from wganbench.training.jobs import Conclude, Concluded, Evaluate
+from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
 from wganbench.training.outcome import RunOutcome
-from wganbench.training.pictures import final_picture
+from wganbench.training.pool import Pool
+from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
 from wganbench.training.verdict import on_fewer_points, verdict
 from wganbench.training.verdict_pictures import seen
 
 
+def finish_runs(
+    stack: Stack,
+    recorders: list[Recorder],
+    seconds: float,
+    pool: Pool,
+    phase: Callable[[str], object],
+    check: Callable[[], None],
+) -> list[RunOutcome]:
+    """End all runs, each as soon as it is measured; how they ended.
+
+    Final figures are of those that reached the end; after a request to stop, which ``check``
+    raises, the runs that are not measured yet are interrupted. Raises OSError.
+    """
+    outcomes: list[RunOutcome] = []
+    reached_end = stack.steps_done == stack.config.train.steps
+    if reached_end and any(recorder.diverged_at < 0 for recorder in recorders):
+        phase("measuring the result")
+        with contextlib.suppress(Stopped):
+            for recorder, concluded in conclusions(stack, recorders, pool, check):
+                status = "completed" if concluded else "diverged"
+                outcomes.append(finish_run(stack, recorder, status, concluded, seconds))
+            return outcomes
+        reached_end = False
+    for recorder in recorders[len(outcomes) :]:
+        ended = "completed" if reached_end else "interrupted"
+        status = "diverged" if recorder.diverged_at >= 0 else ended
+        outcomes.append(finish_run(stack, recorder, status, None, seconds))
+    return outcomes
+
+
+def conclusions(
+    stack: Stack, recorders: list[Recorder], pool: Pool, check: Callable[[], None]
+) -> Iterator[tuple[Recorder, Concluded | None]]:
+    """What is reported of each run, in their order; None of one that diverged.
+
+    Values are means over ``evaluate.final_draws`` independent draws; samples and figures are
+    those of the first. ``check`` is called before every run and may raise, to break it off.
+    """
+    settings = stack.config.evaluate
+    for n in (settings.final_n, settings.n):
+        stack_floor(stack, n, check)
+    first = read_runs(stack, settings.final_n, 1)
+    for recorder, reading in zip(recorders, first, strict=True):
+        # The generator's last update has no later loss that could tell.
+        if recorder.diverged_at < 0 and not reading.finite:
+            recorder.diverged_at = stack.steps_done
+    going = [run for run, recorder in enumerate(recorders) if recorder.diverged_at < 0]
+    draws = range(2, settings.final_draws + 1)
+    further = [_values(stack, draw, going, pool, check) for draw in draws]
+    answers = {
+        run: pool.submit(_conclusion(stack, run, recorders[run], first[run])) for run in going
+    }
+    for run, recorder in enumerate(recorders):
+        if run not in answers:
+            yield recorder, None
+            continue
+        concluded = answers.pop(run).get(check)
+        values = mean_values([concluded.values, *(draw[run] for draw in further)])
+        yield recorder, replace(concluded, values=values)
+
+
+def _values(
+    stack: Stack, draw: int, runs: list[int], pool: Pool, check: Callable[[], None]
+) -> dict[int, dict[str, float]]:
+    """The values of one of the further draws, by run."""
+    readings = read_runs(stack, stack.config.evaluate.final_n, draw)
+    answers = {
+        run: pool.submit(Evaluate(readings[run], dict(stack.floors), final=True)) for run in runs
+    }
+    return {run: answer.get(check).values for run, answer in answers.items()}
+
+
+def _conclusion(stack: Stack, run: int, recorder: Recorder, reading: Reading) -> Conclude:
+    log = recorder.config.log
+    return Conclude(
+        with_looks(stack, run, reading, between=True) if log.figure else reading,
+        dict(stack.floors),
+        read_table(recorder.folder.metrics_csv),
+        _title(recorder),
+        figure=log.figure,
+        tensorboard=log.tensorboard,
+    )
+
+
 def finish_run(
     stack: Stack,
-    run: int,
     recorder: Recorder,
     status: str,
-    measured: Measurement | None,
+    concluded: Concluded | None,
     seconds: float,
 ) -> RunOutcome:
-    """Write a run's last files. ``measured`` is None unless the run reached its end finite.
+    """Write a run's last files. ``concluded`` is None unless the run reached its end finite.
 
     The final values by tag are those of the final evaluation, beside the last ones logged of
     what is logged at every step.
@@ -44,17 +125,16 @@ def finish_run(
     metrics = dict(recorder.latest)
     sentences: list[str] = []
     step = recorder.diverged_at if status == "diverged" else stack.steps_done
-    if measured is not None:
+    if concluded is not None:
         # What the last evaluation could not tell, as the KL of no good sample, is unknown now:
         # an earlier value would be another checkpoint's.
-        metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | measured.values
+        metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.pictures)
         sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
         sentences += on_fewer_points(metrics, config.evaluate.final_n)
-        _save_samples(folder, measured, stack.target)
-        if config.log.figure:
-            _draw(stack, run, recorder, measured.points, table)
+        _save_samples(folder, concluded.samples)
+        _save_figures(recorder, concluded, step)
         if config.log.animation:
             with optional("samples.gif", recorder.note):
                 save_animation(folder)
@@ -71,7 +151,7 @@ def finish_run(
         steps_per_second=stack.steps_done / seconds if seconds else None,
         verdict=sentences,
     )
-    return RunOutcome(folder.path, status, step, metrics, sentences, seconds)
+    return RunOutcome(folder.path, status, step, metrics, sentences, seconds, recorder.executor)
 
 
 def evaluated(tag: str) -> bool:
@@ -94,27 +174,17 @@ def _title(recorder: Recorder) -> str:
     return f"{config.data.name}, loss {config.loss.name}{coefficients}, seed {config.seed}"
 
 
-def _draw(
-    stack: Stack, run: int, recorder: Recorder, points: Mapping[str, Tensor], table: Table
-) -> None:
+def _save_figures(recorder: Recorder, concluded: Concluded, step: int) -> None:
     """The final figure, and of image runs the panels, in TensorBoard as well."""
-    folder, title = recorder.folder, _title(recorder)
-    with optional(folder.figure.name, recorder.note):
-        save_png(final_picture(stack, run, points, table, title), folder.figure)
-    for name, draw in final_pictures(stack, run, points, title).items():
-        with optional(folder.picture(name).name, recorder.note):
-            picture = draw()
-            save_png(picture, folder.picture(name))
-            if recorder.events:
-                recorder.events.figure(name, picture, stack.steps_done)
+    for sentence in concluded.notes:
+        recorder.note(sentence)
+    for name, png in concluded.figures.items():
+        path = inside(recorder.folder.path, f"{name}.png")
+        with optional(path.name, recorder.note):
+            write_atomic(path, png)
+    if recorder.events:
+        recorder.events.add(step, concluded.summaries)
 
 
-def _save_samples(folder: HeldRun, measured: Measurement, target: object) -> None:
-    """Points in the data's units; pictures as bytes (n, h, w, c), a quarter of the size, packed."""
-    points = {name: as_given(measured.points[name], target).numpy() for name in ("reals", "fakes")}
-    with replacing(folder.samples) as file:
-        if are_pictures(points["fakes"]):
-            reals, fakes = (channels_last(to_bytes(points[name])) for name in ("reals", "fakes"))
-            np.savez_compressed(file, reals=reals, fakes=fakes)
-        else:
-            np.savez(file, reals=points["reals"], fakes=points["fakes"])
+def _save_samples(folder: HeldRun, content: bytes) -> None:
+    write_atomic(folder.samples, content)

@@ -8,6 +8,7 @@ the latest scalars stay where the graph writes them.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -121,18 +122,20 @@ class Graphs:
         self._draws: dict[tuple[tuple[str, ...], int], Callable[[Tensor], list[Tensor]]] = {}
         self._given: dict[tuple[Steps, str], Tensor] = {}
         self.latest: dict[str, Noted] = {}
+        self.usable = True
+        """Whether graphs are used: not once something could not be recorded."""
 
-    def advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
+    def advance(self, critic_step: int, n_critic: int, step: int | None) -> bool:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
 
-        Raises NotRecorded, before anything is done.
+        False, and nothing is done, where they cannot be recorded.
         """
         at = (critic_step, step or 0)
         parts = [Steps(n_critic, step is not None)]
         if parts[0] != self._usual:
             parts = [Steps(1, False)] * n_critic + [Steps(0, True)] * (step is not None)
-        for steps in set(parts):
-            self._recording(steps)
+        if not self._recorded(set(parts)):
+            return False
         if self._at != at:
             self._counters.critic.fill_(at[0])
             self._counters.generator.fill_(at[1])
@@ -140,13 +143,24 @@ class Graphs:
             self._replay(steps, at)
             at = (at[0] + steps.critic, at[1] + steps.generator)
         self._at = at
+        return True
 
     def prepare(self, check: Callable[[], None] = lambda: None) -> None:
         """Have ordinary iterations recorded before they are needed, on a copy of the state.
 
-        ``check`` is called between the parts and may raise, to break it off. Raises NotRecorded.
+        ``check`` is called between the parts and may raise, to break it off.
         """
-        self._recording(self._usual, check)
+        self._recorded({self._usual}, check)
+
+    def _recorded(self, parts: set[Steps], check: Callable[[], None] = lambda: None) -> bool:
+        """Whether these steps can be replayed; warns once when they cannot be recorded."""
+        for steps in parts - self._recordings.keys() if self.usable else ():
+            try:
+                self._recordings[steps] = self._recording(steps, check)
+            except NotRecorded as error:
+                warnings.warn(f"{error}: training without it", stacklevel=2)
+                self.usable = False
+        return self.usable
 
     def _replay(self, steps: Steps, at: tuple[int, int]) -> None:
         for (owner, stream), values in self._given.items():
@@ -161,24 +175,20 @@ class Graphs:
     def _host_batch(self, stream: str, step: int) -> Tensor:
         return self._streams.batch(self._laws[stream], stream, step, self._batch_size)
 
-    def _recording(self, steps: Steps, check: Callable[[], None] = lambda: None) -> Recording:
-        if steps not in self._recordings:
-            # Programs are compiled, and libraries set up, at first calls that train nothing.
-            state, counters = copy.deepcopy(self._state), copy.deepcopy(self._counters)
-            for _ in range(2):
-                check()
-                self._rehearse(lambda: self._work(steps, state, counters))
+    def _recording(self, steps: Steps, check: Callable[[], None]) -> Recording:
+        # Programs are compiled, and libraries set up, at first calls that train nothing.
+        state, counters = copy.deepcopy(self._state), copy.deepcopy(self._counters)
+        for _ in range(2):
             check()
-            try:
-                self._recordings[steps] = self._record(
-                    lambda: self._work(steps, self._state, self._counters)
-                )
-            except RuntimeError as error:
-                if ran_out(error):
-                    raise
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
-                raise NotRecorded(f"an iteration cannot be a CUDA graph ({reason})") from error
-        return self._recordings[steps]
+            self._rehearse(lambda: self._work(steps, state, counters))
+        check()
+        try:
+            return self._record(lambda: self._work(steps, self._state, self._counters))
+        except RuntimeError as error:
+            if ran_out(error):
+                raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise NotRecorded(f"an iteration cannot be a CUDA graph ({reason})") from error
 
     # What is recorded.
     def _work(self, steps: Steps, state: State, counters: Counters) -> dict[str, Noted]:
@@ -239,9 +249,12 @@ class Graphs:
             law(tried, n)  # data come to the device now: nothing is copied while work is recorded
             needed = max(needed, tried.taken)
 
+        elements = torch.arange(needed // 4, device=device)
+        following = torch.arange(count, device=device)
+
         def words(counter: Tensor) -> Tensor:
-            steps = counter + torch.arange(count, device=device)
-            return Keyed(keys, steps.unsqueeze(-1)).words(needed)
+            steps = (counter + following).unsqueeze(-1)
+            return Keyed(keys, steps, elements).words(needed)
 
         def values(words: Tensor) -> list[Tensor]:
             return [law(Dealt(part), n) for law, part in zip(laws, words, strict=True)]

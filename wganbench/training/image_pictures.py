@@ -1,33 +1,23 @@
-"""What the pictures of an image run show: fixed latents, ways between them, classes, copies."""
+"""What the last pictures of an image run show: ways between latents, classes, copies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from wganbench.data.images import Images
 from wganbench.data.stacked import StackedImages
-from wganbench.draws import Keyed, keyed
 from wganbench.metrics.nearest import Neighbours, nearest_training_pictures
 from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
 from wganbench.records.image_grid import to_bytes
-from wganbench.training.interpolation import interpolated
-from wganbench.training.measuring import stack_judge
-from wganbench.training.stack import Stack
-from wganbench.training.streams import Streams, held_out_law
-
-WATCHED = 64
-"""Latents whose pictures are shown through training."""
-
-PAIRS, STEPS = 8, 10
-"""Of an interpolation: pairs of latents, and pictures from one to the other."""
+from wganbench.training.measuring import Subject, stack_judge
+from wganbench.training.reading import Reading
 
 NEIGHBOURS_OF, NEAREST = 12, 5
 """Fakes that are shown with their neighbours, and how many of these."""
@@ -42,63 +32,32 @@ class Classifier(Protocol):
     def predict(self, points: Tensor) -> Tensor: ...
 
 
-def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
-    """What a run's generator makes of the same ``n`` latents at every step, on the CPU.
-
-    The latents come from a stream of their own, the same at each call: one watches each
-    picture form, and training is left as it is.
-    """
-    z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), n)
-    return generate(stack, run, z)
-
-
-def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
-    """Held-out reals that are shown beside them, the same at every step."""
-    streams = Streams([stack.configs[run].seed], stack.device)
-    return streams.draw(held_out_law(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
-
-
-def generate(stack: Stack, run: int, z: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """G(z) of one run in fp32, on the CPU."""
-    generator = stack.exact_algorithm.generator(stack.run_parameters(run, "generator"))
-    with torch.no_grad():
-        return generator(z).cpu()
-
-
-def _draws(stack: Stack, run: int, stream: str) -> Keyed:
-    return keyed(stack.configs[run].seed, stream, 0, stack.device)
-
-
 def final_pictures(
-    stack: Stack, run: int, points: Mapping[str, Tensor], title: str
+    subject: Subject, reading: Reading, title: str
 ) -> dict[str, Callable[[], Figure]]:
     """What draws the figures that an image run leaves beside the run at a glance, by name.
 
     ``classes`` needs a judge; none is drawn for points that are no pictures.
     """
-    target = stack.target
+    target, looks = subject.target, reading.looks
     if not isinstance(target, Pictured):
         return {}
-    fakes, judge = points["fakes"], stack_judge(stack)
+    fakes, reals, judge = reading.points["fakes"], reading.points["reals"], stack_judge(subject)
     figures: dict[str, Callable[[], Figure]] = {}
-    figures["interpolation"] = partial(interpolation_picture, stack, run, title)
+    if looks.between is not None:
+        figures["interpolation"] = partial(
+            interpolation_picture, looks.between, looks.spherical, title
+        )
     if judge is not None:
         figures["classes"] = partial(classes_picture, fakes, target, judge, title)
-    figures["neighbours"] = partial(neighbours_picture, fakes, points["reals"], target, title)
+    figures["neighbours"] = partial(neighbours_picture, fakes, reals, target, title)
     return figures
 
 
-def interpolation_picture(stack: Stack, run: int, title: str) -> Figure:
-    """Fixed pairs of latents and the way between them.
-
-    Spherical for normal latents, linear for uniform ones, see `interpolated`.
-    """
-    latent = stack.algorithm.pair.latent
-    z = latent.draw(_draws(stack, run, "picture_interpolation"), 2 * PAIRS)
-    spherical = latent.distribution == "normal"
-    path = interpolated(z[:PAIRS], z[PAIRS:], STEPS, spherical)
-    fakes = generate(stack, run, path.reshape(PAIRS * STEPS, *z.shape[1:]))
-    rows = fakes.reshape(PAIRS, STEPS, *fakes.shape[1:]).numpy()
+def interpolation_picture(
+    rows: Float[np.ndarray, "pairs steps c h w"], spherical: bool, title: str
+) -> Figure:
+    """Fixed pairs of latents and the way between them."""
     how = "spherical" if spherical else "linear"
     return interpolation_figure(rows, f"Between pairs of latents ({how})\n{title}")
 

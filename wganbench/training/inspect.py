@@ -22,6 +22,7 @@ from wganbench.records.table import Table, read_table
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
+from wganbench.training.products import products
 from wganbench.training.runs import check_installed, restore_run, stored_config
 from wganbench.training.stack import Stack
 
@@ -87,12 +88,14 @@ class Run:
     def generator(self, z: Tensor) -> Tensor:
         """The trained generator as a function from latents (n, *latent) to points (n, *shape)."""
         parameters = self.networks.run_parameters(0, "generator")
-        return self.networks.exact_algorithm.generator(parameters)(z)
+        with products(z.device):
+            return self.networks.exact_algorithm.generator(parameters)(z)
 
     def critic(self, x: Tensor) -> Tensor:
         """The trained critic as a function from points (n, *shape) to scores (n,)."""
         parameters = self.networks.run_parameters(0, "critic")
-        return self.networks.exact_algorithm.critic(parameters)(x)
+        with products(x.device):
+            return self.networks.exact_algorithm.critic(parameters)(x)
 
     @cached_property
     def stack(self) -> Stack:

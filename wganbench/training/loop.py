@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-
-import torch
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from wganbench.config.schema import RunConfig
-from wganbench.records.pictures import optional
-from wganbench.training.animation import save_frame
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.interrupt import Stopped, StopRequest
-from wganbench.training.measuring import Measurement, measure_stack
-from wganbench.training.pictures import progress_picture
+from wganbench.training.jobs import Evaluate, Evaluated
+from wganbench.training.measuring import stack_floor
+from wganbench.training.pool import Answer, Own, Pool
+from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
+from wganbench.training.rows import Logged, Rows, Saved
 from wganbench.training.schedule import critic_steps_before
 from wganbench.training.stack import Stack
 
@@ -31,11 +33,27 @@ def nobody(words: str) -> None:
 
 
 class Clock:
-    """Seconds of training over all sessions, and the speed since the last reading."""
+    """Seconds of training over all sessions, and the speed since the last reading.
+
+    It stands still while programs are compiled: ``compile_seconds``, of this session.
+    """
 
     def __init__(self, seconds_before: float, step: int) -> None:
         self._start = time.perf_counter() - seconds_before
         self._mark = (time.perf_counter(), step)
+        self.compile_seconds = 0.0
+
+    @contextlib.contextmanager
+    def standing(self) -> Iterator[None]:
+        """While the block lasts no time passes, but that of compiling."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            stood = time.perf_counter() - began
+            self.compile_seconds += stood
+            self._start += stood
+            self._mark = (self._mark[0] + stood, self._mark[1])
 
     @property
     def seconds(self) -> float:
@@ -55,45 +73,127 @@ def train_loop(
     stop: StopRequest,
     progress: Progress,
     phase: Phase = nobody,
+    pool: Pool | None = None,
+    last_picture_only: bool = False,
 ) -> None:
     """Train to ``train.steps``, or until asked to stop or all runs have diverged.
 
-    Between logging points nothing is read from the device. Raises OSError when records
+    Between logging points nothing is read from the device. What is read is measured by the
+    ``pool``, by default this process, while training goes on: at most `AHEAD` evaluations
+    behind. A checkpoint is written after the rows of before it. Raises OSError when records
     cannot be written; what was saved before stays.
     """
     config = stack.config
+    pool = pool or Own(stack)
+    watch = Watch(stack, recorders, clock, progress, pool, last_picture_only)
     if stack.steps_done == 0:
-        _record(stack, recorders, clock, progress)
-    preparation = stack.preparation if stack.steps_done < config.train.steps else ""
-    compiling = bool(preparation)
-    if compiling and not stop.requested:
+        watch.record()
+    left = stack.steps_done < config.train.steps
+    preparation = stack.preparation if left else ""
+    if preparation and not stop.requested:
         phase(preparation)
-        with contextlib.suppress(Stopped):
+        with contextlib.suppress(Stopped), clock.standing():
             stack.compile(stop.check)
+        phase("")
+        for recorder in recorders:
+            recorder.compile_seconds += clock.compile_seconds
+    for recorder in recorders if left else ():
+        recorder.executed_by(stack.executor)
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()
-        if compiling:
-            # On a GPU only now: there a program is compiled when it is called.
-            compiling = False
-            phase("")
         step = stack.steps_done
         # Asked once a step: a request that comes later is met, and saved for, at the next.
         stopping = stop.requested
         last = step == config.train.steps
         if step % config.log.every_n_steps == 0 or _evaluates(step, config) or last:
-            _record(stack, recorders, clock, progress)
-            if all(recorder.diverged_at >= 0 for recorder in recorders):
-                return
+            watch.record()
+            if watch.all_diverged:
+                break
         if step % config.checkpoint.every_n_steps == 0 or last or stopping:
-            save_all(stack, recorders, clock)
+            watch.save()
+    watch.end()
+
+
+@dataclass
+class Watch:
+    """What is read, measured and written between the steps of a stack."""
+
+    stack: Stack
+    recorders: list[Recorder]
+    clock: Clock
+    progress: Progress
+    pool: Pool
+    last_picture_only: bool = False
+
+    def __post_init__(self) -> None:
+        self.rows = Rows(self.recorders)
+        self._diverged_at = [recorder.diverged_at for recorder in self.recorders]
+
+    @property
+    def all_diverged(self) -> bool:
+        return all(step >= 0 for step in self._diverged_at)
+
+    def record(self) -> None:
+        """Read the device once and log a row of every run; have measured what is due."""
+        stack, config = self.stack, self.stack.config
+        alive = [step < 0 for step in self._diverged_at]
+        rows, self._diverged_at = stack.scalars(), stack.diverged_at()
+        budget = _budget(stack, self.clock)
+        answers: list[Answer[Evaluated] | None] = [None] * len(rows)
+        if _evaluates(stack.steps_done, config):
+            stack_floor(stack, config.evaluate.n)  # before it is asked for: it takes longest
+            for run, reading in enumerate(read_runs(stack, config.evaluate.n)):
+                if alive[run]:
+                    answers[run] = self.pool.submit(self._evaluation(run, reading))
+        values = [
+            row | budget if goes_on else None for row, goes_on in zip(rows, alive, strict=True)
+        ]
+        self.rows.add(Logged(stack.steps_done, values, answers))
+        self.progress(stack.steps_done, [recorder.latest for recorder in self.recorders])
+
+    def _evaluation(self, run: int, reading: Reading) -> Evaluate:
+        """Histograms at every evaluation; pictures of samples and critic at some, or all."""
+        log, floors = self.stack.config.log, dict(self.stack.floors)
+        if not reading.finite:
+            return Evaluate(reading, floors)
+        shows = log.tensorboard and _shows(reading.step, self.stack.config, self.last_picture_only)
+        if shows or log.animation:
+            reading = with_looks(self.stack, run, reading)
+        return Evaluate(
+            reading, floors, shows=shows, frame=log.animation, histograms=log.tensorboard
+        )
+
+    def save(self) -> None:
+        """Checkpoint every run as it is now, once all its rows are written."""
+        write = saving(self.stack, self.recorders, self.clock, self.pool)
+        self.rows.add(Saved(write))
+
+    def end(self) -> None:
+        """Wait for everything that is to be written."""
+        self.rows.write_all()
+        self.pool.written()
+        for recorder, step in zip(self.recorders, self._diverged_at, strict=True):
+            recorder.diverged_at = step
 
 
 def save_all(stack: Stack, recorders: list[Recorder], clock: Clock) -> None:
     """Checkpoint every run of the stack."""
-    for run, (recorder, diverged_at) in enumerate(zip(recorders, stack.diverged_at(), strict=True)):
-        recorder.diverged_at = diverged_at
-        recorder.save(Checkpoint(stack.steps_done, clock.seconds, stack.run_state(run)))
+    saving(stack, recorders, clock, Own(stack))()
+
+
+def saving(stack: Stack, recorders: list[Recorder], clock: Clock, pool: Pool) -> Callable[[], None]:
+    """What writes checkpoints of the runs as they are now, those of a time after those before."""
+    seconds, diverged_at = clock.seconds, stack.diverged_at()
+    kept = [Checkpoint(stack.steps_done, seconds, state) for state in stack.run_states()]
+
+    def write() -> None:
+        pool.written()
+        for recorder, step, checkpoint in zip(recorders, diverged_at, kept, strict=True):
+            recorder.diverged_at = step
+            pool.later(partial(recorder.save, checkpoint))
+
+    return write
 
 
 def _evaluates(step: int, config: RunConfig) -> bool:
@@ -101,53 +201,10 @@ def _evaluates(step: int, config: RunConfig) -> bool:
     return bool(every) and (step % every == 0 or step == config.train.steps)
 
 
-def _record(stack: Stack, recorders: list[Recorder], clock: Clock, progress: Progress) -> None:
-    """Read the device once and write a row of every run; measure where that is due."""
-    step, config = stack.steps_done, stack.config
-    rows, diverged_at = stack.scalars(), stack.diverged_at()
-    budget = _budget(stack, clock)
-    due = _evaluates(step, config)
-    measured = measure_stack(stack, config.evaluate.n, final=False) if due else []
-    for run, recorder in enumerate(recorders):
-        values = rows[run] | budget
-        if measured:
-            values |= measured[run].values
-            _draw(stack, run, recorder, measured[run])
-        recorder.log(step, values)
-        recorder.diverged_at = diverged_at[run]
-    progress(step, [recorder.latest for recorder in recorders])
-
-
-def _shows(step: int, config: RunConfig) -> bool:
+def _shows(step: int, config: RunConfig, last_only: bool = False) -> bool:
     """Whether TensorBoard gets a picture: every so often and at the end, none of the start."""
-    every = config.log.picture_every_n_steps
-    return step > 0 and (step % every == 0 or step == config.train.steps)
-
-
-def _draw(stack: Stack, run: int, recorder: Recorder, measured: Measurement) -> None:
-    """Histograms at every evaluation; pictures of samples and critic at some, or all."""
-    step, points = stack.steps_done, measured.points
-    if recorder.diverged_at >= 0 or not torch.isfinite(points["fakes"]).all():
-        return
-    log, events = stack.config.log, recorder.events
-    shows = events is not None and _shows(step, stack.config)
-    if shows or log.animation:
-        with optional("A picture of the samples", recorder.note):
-            picture = progress_picture(stack, run, points)
-            if log.animation:
-                save_frame(recorder.folder, step, picture)
-            if events and shows:
-                events.figure("samples", picture, step)
-    if events is None:
-        return
-    weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()])
-    histograms = {
-        "critic/score_real": points["score_real"],
-        "critic/score_fake": points["score_fake"],
-        "critic/slopes": points["slopes_hat"],
-        "critic/weights": weights.cpu(),
-    }
-    events.histograms(step, {k: v.numpy() for k, v in histograms.items()})
+    due = step % config.log.picture_every_n_steps == 0 and not last_only
+    return step > 0 and (due or step == config.train.steps)
 
 
 def _budget(stack: Stack, clock: Clock) -> dict[str, float]:

@@ -1,12 +1,12 @@
-"""From a stack's networks to numbers: evaluations of every run in it."""
+"""From what was read of a stack to numbers: evaluations of every run in it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch import Tensor
 from wganbench.config.schema import WHERE_DATA_LIES, RunConfig
 from wganbench.data.contents import contents_digest
 from wganbench.data.options import ADDED_LATER
+from wganbench.data.target import Target
 from wganbench.data.units import unit_of
+from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import (
     EXACT_POINTS,
     Evaluation,
@@ -25,7 +27,28 @@ from wganbench.metrics import (
     measure,
     picture_reference,
 )
+from wganbench.training.probing import read_runs
+from wganbench.training.reading import Reading
 from wganbench.training.stack import Stack
+
+
+class Subject(Protocol):
+    """What evaluations depend on beside readings: a stack, or its part in another process."""
+
+    config: RunConfig
+    target: Target
+    floors: dict[int, Floor]
+    pictures: PictureReference | None
+
+
+@dataclass
+class Apart:
+    """A subject without networks, built from a configuration where a stack is not at hand."""
+
+    config: RunConfig
+    target: Target
+    floors: dict[int, Floor] = field(default_factory=dict)
+    pictures: PictureReference | None = None
 
 
 @dataclass(frozen=True)
@@ -56,16 +79,9 @@ def measure_stack(
     """
     measurements = []
     stack_floor(stack, n, check)  # before it is asked for: it takes longest
-    for run, points in enumerate(stack.probe(n, draw)):
+    for reading in read_runs(stack, n, draw):
         check()
-        measurements.append(Measurement(measure(_evaluation(stack, run, points, final)), points))
-    if stack.state.average:
-        for run, points in enumerate(stack.probe(n, draw, averaged=True)):
-            check()
-            values = measure(_evaluation(stack, run, points, final))
-            measurements[run].values.update(
-                {f"averaged/{tag}": v for tag, v in values.items() if tag.startswith(GENERATOR)}
-            )
+        measurements.append(Measurement(measure_reading(stack, reading, final), reading.points))
     return measurements
 
 
@@ -73,57 +89,50 @@ GENERATOR = ("modes/", "wasserstein/exact", "wasserstein/excess", "wasserstein/s
 """Tags that depend on the generator alone."""
 
 
-def measure_final(stack: Stack, check: Callable[[], None] = unstopped) -> list[Measurement]:
-    """The figures that are reported: means over ``evaluate.final_draws`` independent draws.
-
-    A tag is averaged over the draws where it applies. Points are those of the first draw.
-    ``check`` is that of `measure_stack`.
-    """
-    settings = stack.config.evaluate
-    draws = [
-        measure_stack(stack, settings.final_n, k + 1, check=check)
-        for k in range(settings.final_draws)
-    ]
-    return [
-        Measurement(_mean([draw[run].values for draw in draws]), draws[0][run].points)
-        for run in range(len(stack.configs))
-    ]
+def measure_reading(subject: Subject, reading: Reading, final: bool = True) -> dict[str, float]:
+    """All values by tag: a function of the arrays that were read, see `measure_stack`."""
+    values = measure(_evaluation(subject, reading, reading.points, final))
+    if reading.averaged:
+        found = measure(_evaluation(subject, reading, reading.averaged, final))
+        values |= {f"averaged/{tag}": v for tag, v in found.items() if tag.startswith(GENERATOR)}
+    return values
 
 
-def _mean(draws: list[dict[str, float]]) -> dict[str, float]:
+def mean_values(draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means over independent draws; a tag is averaged over those where it applies."""
     tags = dict.fromkeys(tag for values in draws for tag in values)
     found = {tag: [values[tag] for values in draws if tag in values] for tag in tags}
     return {tag: sum(values) / len(values) for tag, values in found.items()}
 
 
-def stack_floor(stack: Stack, n: int, check: Callable[[], None] = unstopped) -> Floor | None:
+def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped) -> Floor | None:
     """The distance a perfect generator would score, from the cache or computed once.
 
     ``check`` is called between its parts and may raise, to break it off.
     """
-    if len(stack.target.shape) != 1:
+    if len(subject.target.shape) != 1:
         return None
     n = min(n, EXACT_POINTS)
-    if n not in stack.floors:
-        pairs = stack.config.evaluate.floor_pairs
-        stack.floors[n] = cached_floor(floor_key(stack.config), stack.target, n, pairs, check)
-    return stack.floors[n]
+    if n not in subject.floors:
+        pairs = subject.config.evaluate.floor_pairs
+        subject.floors[n] = cached_floor(floor_key(subject.config), subject.target, n, pairs, check)
+    return subject.floors[n]
 
 
-def stack_reference(stack: Stack) -> PictureReference | None:
+def stack_reference(subject: Subject) -> PictureReference | None:
     """What a stack's pictures are measured against, found once; None for other points."""
-    if stack.pictures is None:
-        stack.pictures = picture_reference(stack.target, stack.config.evaluate.features)
-    return stack.pictures
+    if subject.pictures is None:
+        subject.pictures = picture_reference(subject.target, subject.config.evaluate.features)
+    return subject.pictures
 
 
-def stack_judge(stack: Stack) -> Judge | None:
+def stack_judge(subject: Subject) -> Judge | None:
     """Who tells the classes of a stack's pictures; None where there are none.
 
     Its ``predict`` gives the class of each point. Trained on the first call for a data set
     that no cache knows.
     """
-    reference = stack_reference(stack)
+    reference = stack_reference(subject)
     return None if reference is None else reference.judge
 
 
@@ -133,9 +142,9 @@ def mode_count(target: object) -> int:
     return int(getattr(target, "class_count", 0)) if modes is None else len(modes)
 
 
-def judge_record(stack: Stack, metrics: Mapping[str, float]) -> dict[str, Any] | None:
+def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, Any] | None:
     """What run.json keeps of the judge behind a run's figures; None where none was asked."""
-    judge = stack.pictures.judge if stack.pictures else None
+    judge = subject.pictures.judge if subject.pictures else None
     if judge is None:
         return None
     ceiling = metrics.get("modes/ceiling")
@@ -157,10 +166,12 @@ def floor_key(config: RunConfig) -> str:
     return json.dumps(key, sort_keys=True)
 
 
-def _evaluation(stack: Stack, run: int, points: dict[str, Tensor], final: bool) -> Evaluation:
-    recipe, settings = stack.algorithm.recipe, stack.config.evaluate
+def _evaluation(
+    subject: Subject, reading: Reading, points: Mapping[str, Tensor], final: bool
+) -> Evaluation:
+    recipe, settings = RECIPES[subject.config.loss.name], subject.config.evaluate
     return Evaluation(
-        target=stack.target,
+        target=subject.target,
         reals=points["reals"],
         fakes=points["fakes"],
         score_real=points["score_real"],
@@ -171,18 +182,19 @@ def _evaluation(stack: Stack, run: int, points: dict[str, Tensor], final: bool) 
         fake_gradients=points["fake_gradients"],
         feedback=points["feedback"],
         bce=recipe.objective.bce,
-        weights_at_clip=_weights_at_clip(stack, run) if recipe.clips else None,
+        weights_at_clip=_weights_at_clip(reading),
         protocol=settings.protocol,
         projections=settings.projections,
-        floor=stack_floor(stack, len(points["fakes"])),
-        pictures=stack_reference(stack),
+        floor=stack_floor(subject, len(points["fakes"])),
+        pictures=stack_reference(subject),
         final=final,
-        unit=unit_of(stack.target),
+        unit=unit_of(subject.target),
     )
 
 
-def _weights_at_clip(stack: Stack, run: int) -> float:
+def _weights_at_clip(reading: Reading) -> float | None:
     """Share of the critic's parameters that lie at plus or minus the clip value."""
-    clip_value = stack.coefficients["clip_value"][stack.places.own[run]].cpu()
-    weights = torch.cat([p.flatten() for p in stack.run_parameters(run, "critic").values()]).cpu()
-    return float((weights.abs() >= clip_value).float().mean())
+    if reading.clip_value is None:
+        return None
+    bound = torch.tensor(reading.clip_value, dtype=torch.float32)
+    return float((reading.weights.abs() >= bound).float().mean())

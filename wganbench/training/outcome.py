@@ -19,3 +19,5 @@ class RunOutcome:
     metrics: dict[str, float]
     verdict: list[str]
     seconds: float
+    executor: str | None = None
+    """What ran the steps, see `Stack.executor`; None where no step was taken."""

@@ -13,11 +13,13 @@ from wganbench.data.target import Target
 from wganbench.data.units import own_units
 from wganbench.metrics import check_tags
 from wganbench.records.events import EventLog, cut_events
-from wganbench.records.folder import HeldRun, versions
+from wganbench.records.folder import HeldRun, StoredRun, versions
+from wganbench.records.pictures import optional
 from wganbench.records.table import MetricsTable, read_table, series
 from wganbench.records.tags import TAGS, column_order, is_pattern
-from wganbench.training.animation import cut_frames
+from wganbench.training.animation import cut_frames, save_frame
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
+from wganbench.training.jobs import Evaluated
 from wganbench.training.measuring import GENERATOR
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
@@ -63,6 +65,10 @@ class Recorder:
         self.closed = False
         self.diverged_at = -1
         self.notes: list[str] = []
+        before = folder.stored() if step and folder.run_json.exists() else StoredRun()
+        # As of training, over all sessions.
+        self.compile_seconds = before.compile_seconds or 0.0
+        self.executor = before.executor
         if not step and self.events:
             self.events.layout()
             self.events.hparams(hyperparameters(config), {}, "running")
@@ -92,20 +98,41 @@ class Recorder:
             **identifying(self.config),
         )
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """One row; nothing once the run has diverged."""
-        if self.diverged_at >= 0:
-            return
+    def log(
+        self, step: int, values: Mapping[str, float], evaluated: Evaluated | None = None
+    ) -> None:
+        """One row, with the values and pictures of an evaluation. Raises OSError."""
+        if evaluated is not None:
+            values = {**values, **evaluated.values}
+            self._show(step, evaluated)
         self.latest |= {tag: v for tag, v in values.items() if math.isfinite(v)}
         self.table.append(step, values)
         self._last_row = (step, set(values))
         if self.events:
             self.events.scalars(step, dict(values))
 
+    def _show(self, step: int, evaluated: Evaluated) -> None:
+        for sentence in evaluated.notes:
+            self.note(sentence)
+        if evaluated.frame is not None:
+            with optional("A picture of the samples", self.note):
+                save_frame(self.folder, step, evaluated.frame)
+        if self.events:
+            self.events.add(step, evaluated.summaries)
+
     def note(self, sentence: str) -> None:
         """Keep what a reader of the result has to know, once; it joins the verdict."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def executed_by(self, executor: str) -> None:
+        """Keep what runs the steps, and note where that is not what ran them before."""
+        if self.executor not in (None, executor):
+            self.note(
+                f"Its steps were run as {self.executor!r} first and as {executor!r} later: last "
+                "digits may differ from those of an undisturbed run."
+            )
+        self.executor = executor
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint; a diverged run keeps its last finite one.
@@ -126,7 +153,12 @@ class Recorder:
         """
         if self.closed:
             return
-        self.folder.write_status(status=status, **{"error": None, **fields})
+        known = {
+            "error": None,
+            "compile_seconds": round(self.compile_seconds, 3),
+            "executor": self.executor,
+        }
+        self.folder.write_status(status=status, **known | fields)
         self.closed = True
         if self.events:
             step, there = self._last_row

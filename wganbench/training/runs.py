@@ -21,15 +21,16 @@ from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
+from wganbench.presets import read_preset
 from wganbench.records.folder import HeldRun, RunBusy, RunFolder, wait_while_ending
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.device import fitting_cpu, pick_device, prepare
-from wganbench.training.finish import fail_run, finish_run
+from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
+from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.grouping import Places, place_of
-from wganbench.training.interrupt import SAVING, Stopped, StopRequest
+from wganbench.training.interrupt import SAVING, StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
-from wganbench.training.measuring import Measurement, measure_final
 from wganbench.training.outcome import RunOutcome
+from wganbench.training.pool import measurers, pool_for
 from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
 from wganbench.training.taking import Ready, Taken
@@ -121,7 +122,7 @@ def train_runs(
             check_installed(own[0])
             place = pick_device(device or configs[0].device)
             kept = places.of([run.number for run in taken.ready]) if places else None
-            trained = _train(own, taken.ready, view, place, kept, announce=not several)
+            trained = _train(own, taken.ready, view, place, kept, several)
             outcomes |= {run.number: o for run, o in zip(taken.ready, trained, strict=True)}
         return [outcomes[i] for i in range(len(folders))]
     except (RunBusy, OSError) as error:
@@ -164,6 +165,7 @@ def finished_outcome(path: Path) -> RunOutcome:
         stored.final,
         stored.verdict or ([f"{stored.error}."] if stored.error else []),
         stored.seconds or 0.0,
+        stored.executor,
     )
 
 
@@ -173,7 +175,7 @@ def _train(
     view: View | None,
     device: torch.device,
     places: Places | None,
-    announce: bool,
+    several: bool,
 ) -> list[RunOutcome]:
     config, shown = configs[0], guarded(view or Unseen())
     check_allowed(config.evaluate.features)
@@ -194,14 +196,23 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    for note in [*(told(stack.target) if announce else ()), *notes]:
+    announced = (
+        (*told(stack.target), *told_of_precision(config, device.type)) if not several else ()
+    )
+    for note in [*announced, *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        with StopRequest(shown.stopping) as stop, fitting_cpu(stack):
-            train_loop(stack, recorders, clock, stop, shown.progress, shown.phase)
+        count = measurers(device, len(runs))
+        with (
+            StopRequest(shown.stopping) as stop,
+            fitting_cpu(stack),
+            pool_for(stack, count, shown.say) as pool,
+        ):
+            few = several and pictures_are_few(config)
+            train_loop(stack, recorders, clock, stop, shown.progress, shown.phase, pool, few)
             trained = clock.seconds
-            return _finish(stack, recorders, trained, shown, stop)
+            return finish_runs(stack, recorders, trained, pool, shown.phase, stop.check)
     except OSError as error:
         # On a stack's way to its end some runs may have reached theirs.
         return [
@@ -237,6 +248,13 @@ class Unseen:
         print(SAVING, file=sys.stderr, flush=True)
 
     def stop(self) -> None: ...
+
+
+def pictures_are_few(config: RunConfig) -> bool:
+    """Whether a run of a sweep shows TensorBoard its last samples alone: unless
+    ``log.picture_every_n_steps`` is another than that of config.yaml."""
+    usual: int = read_preset("", "config")["log"]["picture_every_n_steps"]
+    return config.log.picture_every_n_steps == usual
 
 
 def check_installed(config: RunConfig) -> None:
@@ -308,29 +326,3 @@ def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoin
         raise ConfigError(
             f"the checkpoint in {folder.path} does not fit its run.json: {error}"
         ) from error
-
-
-def _finish(
-    stack: Stack, recorders: list[Recorder], seconds: float, view: View, stop: StopRequest
-) -> list[RunOutcome]:
-    """Final figures of runs that reached the end and were not stopped there; the status of all."""
-    reached_end = stack.steps_done == stack.config.train.steps
-    final: list[Measurement | None] = [None] * len(recorders)
-    if reached_end and any(recorder.diverged_at < 0 for recorder in recorders):
-        view.phase("measuring the result")
-        try:
-            final = [*measure_final(stack, stop.check)]
-        except Stopped:
-            reached_end = False
-    outcomes = []
-    for run, recorder in enumerate(recorders):
-        status = "completed" if reached_end else "interrupted"
-        # The generator's last update has no later loss that could tell.
-        measured = final[run]
-        if measured and recorder.diverged_at < 0 and not measured.points["fakes"].isfinite().all():
-            recorder.diverged_at = stack.steps_done
-        if recorder.diverged_at >= 0:
-            status = "diverged"
-        kept = measured if status == "completed" else None
-        outcomes.append(finish_run(stack, run, recorder, status, kept, seconds))
-    return outcomes

@@ -16,7 +16,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable
-from functools import partial
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -35,18 +35,14 @@ from wganbench.training.graphs import (
     GENERATOR_STREAM,
     Graphs,
     Noted,
-    NotRecorded,
+    Program,
 )
 from wganbench.training.grouping import Places, static_settings
-from wganbench.training.native.executor import (
-    Native,
-    Traced,
-    is_built,
-    native_laws,
-    why_not_native,
-)
+from wganbench.training.native.executor import Native, Traced, native_laws, why_not_native
 from wganbench.training.native.library import NotBuilt
 from wganbench.training.optimizers import directions, initial_moments
+from wganbench.training.parts import in_parts, to_host
+from wganbench.training.products import products
 from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.state import State
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
@@ -87,7 +83,6 @@ class Stack:
             raise ValueError("runs of one stack share every setting but seed, rates, coefficients")
         self.configs, self.config, self.device = configs, config, device
         self.places = places or Places.all_of(len(configs))
-        self._threads = torch.get_num_threads()
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
@@ -112,8 +107,7 @@ class Stack:
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
         self.laws = self._laws()
-        self._native: Native | None = None
-        self._may_be_native = not self.why_not_native()
+        self._native = None if self.why_not_native() else self._in_cpp()
         self._critic_program, self._generator_program = self._programs()
         self.graphs = self._graphs() if device.type == "cuda" else None
         self.steps_done = 0
@@ -227,40 +221,39 @@ class Stack:
         return list(scalars), table
 
     # Training.
-    def _programs(self) -> tuple[Callable[..., Noted], Callable[..., Noted]]:
-        """The two updates as they are called, compiled where our C++ does not do their work."""
-        updates = self._critic_update, self._generator_update
-        if self._may_be_native:
-            return updates
-        of_pictures = len(self.target.shape) == 3
-        critic, generator = (compiled(u, self.config, self.device, of_pictures) for u in updates)
-        return critic, generator
-
     def why_not_native(self) -> str:
         """Why our C++ does not train these runs, in a few words; empty where it does."""
         algorithm = self.algorithm
         return why_not_native(self.config, self.device, algorithm.pair, algorithm.recipe)
 
-    def _native_steps(self) -> Native | None:
-        """What trains in C++, built at the first call; None where it does not, with a warning."""
-        if self._native is None and self._may_be_native:
-            traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
-            pair, laws = self.algorithm.pair, self.laws
+    def _in_cpp(self) -> Native:
+        traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
+        shapes = self.target.shape, self.algorithm.pair.latent.shape
+        laws = native_laws(self.laws, self.streams.seeds, *shapes)
+        return Native(self.config, self.algorithm.recipe, self.state, traced, laws, self.places.own)
+
+    def _programs(self) -> tuple[Program, Program]:
+        """The two updates as they are called, compiled where our C++ does not do their work."""
+        updates = self._critic_update, self._generator_update
+        if self._native is not None:
+            return updates
+        of_pictures = len(self.target.shape) == 3
+        critic, generator = (
+            compiled(update, self.config, self.device, of_pictures, first=update == updates[0])
+            for update in updates
+        )
+        return critic, generator
+
+    def _is_native(self) -> bool:
+        """Whether our C++ trains: it is built now, or with a warning never."""
+        if self._native is not None:
             try:
-                self._native = Native(
-                    self.config,
-                    self.algorithm.recipe,
-                    self.state,
-                    traced,
-                    native_laws(laws, self.streams.seeds, self.target.shape, pair.latent.shape),
-                    self.places.own,
-                    self._threads,
-                )
+                self._native.prepare()
             except NotBuilt as error:
-                warnings.warn(f"{error}: training without our C++", stacklevel=3)
-                self._may_be_native = False
+                warnings.warn(f"{error}: training without our C++", stacklevel=4)
+                self._native = None
                 self._critic_program, self._generator_program = self._programs()
-        return self._native
+        return self._native is not None
 
     def _graphs(self) -> Graphs | None:
         """What records whole iterations on a GPU; None for runs that are not compiled."""
@@ -274,16 +267,19 @@ class Stack:
             self.laws,
             self.config.train.batch_size,
             self.config.loss.n_critic,
-            lambda program: compiled(program, self.config, self.device, pictures=False),
+            lambda program: compiled(program, self.config, self.device, False, first=False),
         )
 
     @property
     def preparation(self) -> str:
         """What `compile` does that takes a while, in words; empty where it is nothing."""
-        if self._may_be_native:
-            building = self._native is None and not is_built(self.config)
-            return "building the C++ of its steps (about 5 s, once a machine)" if building else ""
+        if self._native is not None:
+            return self._native.preparation
         return "compiling (about 15 s, once)" if wants_compilation(self.config) else ""
+
+    def _products(self) -> AbstractContextManager[None]:
+        """As ``precision`` says; whatever is not a step is in true fp32."""
+        return products(self.device, tf32=self.config.precision == "tf32")
 
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
         """Have the programs compiled before they are needed, each once for all processes.
@@ -291,7 +287,7 @@ class Stack:
         They are called on a copy of the state, so training is left as it is, bit for bit.
         ``check`` is called between the programs and may raise, to break it off.
         """
-        if self._native_steps() is not None:
+        if self._is_native():
             return
         if not wants_compilation(self.config):
             return
@@ -309,10 +305,10 @@ class Stack:
 
         programs = {"critic": critic, "generator": generator}
         key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
-        with torch.no_grad():
+        with torch.no_grad(), self._products():
             in_turns(programs, key, cache_folder())
             if self.graphs is not None:
-                self._recorded(partial(self.graphs.prepare, check))
+                self.graphs.prepare(check)
 
     def iterate(self) -> None:
         """One generator step of all runs and the critic steps before it."""
@@ -323,17 +319,14 @@ class Stack:
 
     def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
-        native = self._native_steps()
-        if native is not None:
-            given = self._handed_over(native, critic_step, n_critic, step)
-            self._latest |= native.advance(critic_step, n_critic, step, given)
+        if self._is_native():
+            assert self._native is not None
+            self._latest |= self._native.advance(critic_step, n_critic, step, self._batch)
             return
-        with torch.no_grad():
-            if self.graphs is not None:
-                graphs = self.graphs
-                if self._recorded(lambda: graphs.advance(critic_step, n_critic, step)):
-                    self._latest |= graphs.latest
-                    return
+        with torch.no_grad(), self._products():
+            if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
+                self._latest |= self.graphs.latest
+                return
             for number in range(critic_step, critic_step + n_critic):
                 batch = self._critic_batch(number)
                 self._latest["critic"] = self._critic_program(self.state, *batch)
@@ -341,36 +334,12 @@ class Stack:
                 z = self._batch(GENERATOR_STREAM, step)
                 self._latest["generator"] = self._generator_program(self.state, z)
 
-    def _handed_over(
-        self, native: Native, critic_step: int, n_critic: int, step: int | None
-    ) -> list[dict[str, Tensor]]:
-        """The batches that our C++ does not draw, by step and stream."""
-        given = [stream for stream in native.given if stream != GENERATOR_STREAM]
-        batches = [
-            {stream: self._batch(stream, number).contiguous() for stream in given}
-            for number in range(critic_step, critic_step + n_critic)
-        ]
-        if step is not None and GENERATOR_STREAM in native.given:
-            latents = self._batch(GENERATOR_STREAM, step).contiguous()
-            return [*batches, {GENERATOR_STREAM: latents}]
-        return [*batches, {}] if given else []
-
-    def _recorded(self, work: Callable[[], None]) -> bool:
-        """Whether some work of the graphs was done; where none can be recorded, none are used."""
-        try:
-            work()
-        except NotRecorded as error:
-            warnings.warn(f"{error}: training without it", stacklevel=2)
-            self.graphs = None
-            return False
-        return True
-
     @property
     def executor(self) -> str:
         """What runs the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
-        if self._may_be_native:
+        if self._native is not None:
             return "native"
-        if self.graphs is not None:
+        if self.graphs is not None and self.graphs.usable:
             return "graph"
         programs = (self._critic_program, self._generator_program)
         fast = all(getattr(program, "compiled", False) for program in programs)
@@ -409,6 +378,11 @@ class Stack:
         steps: list[int] = self.state.diverged_at.tolist()
         return [steps[place] for place in self.places.own]
 
+    @property
+    def probed_points(self) -> int:
+        """Points of a run that are measured in one pass, at most."""
+        return POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
+
     def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
         """Point-by-point measurements of each run at this step, on the CPU.
 
@@ -424,30 +398,32 @@ class Stack:
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
-        parts = []
-        size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
-        for i in range(0, n, size):
-            batch = (values[:, i : i + size] for values in (reals, z, eps))
-            with torch.no_grad():
-                part = vmap(self.exact_algorithm.probe)(self.state.critic, generator, *batch)
-            # The generator's loss is a mean over all n.
-            part["fake_gradients"] *= part["fakes"].shape[1] / n
-            parts.append(part)
-        points = {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
-        points |= {"reals": reals, "eps": eps}
-        on_cpu = {name: values.cpu() for name, values in points.items()}
-        return [{name: v[place] for name, v in on_cpu.items()} for place in self.places.own]
+        points = {"reals": to_host(reals), "eps": to_host(eps)}
+        probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
+        with torch.no_grad(), products(self.device):
+            points |= in_parts(probe, networks, (reals, z, eps), self.probed_points)
+        return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
         """A copy of one run's parameters: ``critic``, ``generator`` or ``average``."""
         place = self.places.own[run]
         return {k: p[place].detach().clone() for k, p in getattr(self.state, network).items()}
 
+    def critic_weights(self) -> Tensor:
+        """All weights of each run's critic in one row, on the CPU: a row a run."""
+        weights = torch.cat([p.detach().flatten(1) for p in self.state.critic.values()], dim=1)
+        return weights.cpu()[list(self.places.own)]
+
     # Saving and restoring.
     def run_state(self, run: int) -> dict[str, Tensor]:
         """One run's tensors on the CPU, cut out of the stack; what a checkpoint holds."""
         place = self.places.own[run]
         return {k: p[place].detach().cpu().clone() for k, p in self.state.tensors().items()}
+
+    def run_states(self) -> list[dict[str, Tensor]]:
+        """`run_state` of every run; each stacked tensor is read from the device once."""
+        on_cpu = {name: p.detach().cpu() for name, p in self.state.tensors().items()}
+        return [{k: p[place].clone() for k, p in on_cpu.items()} for place in self.places.own]
 
     def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
         """The inverse of `run_state`. Raises ConfigError when tensors or step do not fit."""

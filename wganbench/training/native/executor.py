@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,9 @@ from wganbench.training.state import State
 from wganbench.training.streams import OneLaw
 from wganbench.training.toolchain import find_compiler
 
+Batch = Callable[[str, int], Tensor]
+"""A stream's values at a step, of all runs: (R, n, ...)."""
+
 NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
 DECAYS = {"none": 0, "linear": 1, "cosine": 2}
@@ -36,7 +39,7 @@ def why_not_native(config: RunConfig, device: torch.device, pair: Pair, recipe: 
     reasons = {
         "it trains on CPUs": device.type != "cpu",
         "compile=false": config.compile == "false",
-        "it computes in fp32": config.precision != "fp32",
+        "it computes in fp32": config.precision == "bf16",
         "it knows MLPs": config.network.kind != "mlp",
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
@@ -49,11 +52,6 @@ def why_not_native(config: RunConfig, device: torch.device, pair: Pair, recipe: 
         "there is no C++ compiler": find_compiler() is None,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-def is_built(config: RunConfig) -> bool:
-    """Whether the library for such runs is at hand."""
-    return has_library(NUMBERS[config.network.options["activation"]])
 
 
 def native_laws(
@@ -83,7 +81,7 @@ class Native:
     """Iterations of the runs at some places of a stack, written into its state.
 
     ``laws`` are those of the critic's streams and the generator's; where the C++ does not know
-    one, the stream's batches are handed over. Raises NotBuilt, MemoryError.
+    one, the stream's batches are handed over. The threads are as many as torch has now.
     """
 
     def __init__(
@@ -94,58 +92,69 @@ class Native:
         traced: Traced,
         laws: Mapping[str, NativeLaw],
         places: Sequence[int],
-        threads: int,
     ) -> None:
-        self._library = native_library(NUMBERS[config.network.options["activation"]])
-        self._kept: list[object] = [state, traced, laws]
-        self._laws = laws
-        layers = [len(state.critic) // 2, len(state.generator) // 2]
+        self._activation = NUMBERS[config.network.options["activation"]]
+        self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
+        self._laws, self._places, self._threads = laws, places, torch.get_num_threads()
+        self._given = [stream for stream, law in laws.items() if law.given]
+        layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
             "critic": _critic_tags(recipe.penalty is not None, layers[0]),
             "generator": _generator_tags(layers[1]),
         }
         runs = len(state.diverged_at)
         self._tables = {name: torch.zeros(runs, len(tags)) for name, tags in self._tags.items()}
-        spec = self._spec(config, recipe, state, traced, places, threads)
-        self._plan = self._library.wgan_open(ctypes.byref(spec))
-        if not self._plan:
-            raise MemoryError("no memory for the activations of a batch")
-        weakref.finalize(self, self._library.wgan_close, self._plan)
+        self._library: ctypes.CDLL | None = None
+        self._plan: int | None = None
+        self._kept: list[object] = []
 
     @property
-    def given(self) -> list[str]:
-        """The streams whose batches are handed over."""
-        return [name for name, law in self._laws.items() if law.given]
+    def preparation(self) -> str:
+        """What `prepare` does that takes a while, in words; empty where it is nothing."""
+        if self._plan is not None or has_library(self._activation):
+            return ""
+        return "building the C++ of its steps (about 4 s, once a machine)"
+
+    def prepare(self) -> None:
+        """Have the library built and memory taken, once. Raises NotBuilt, MemoryError."""
+        if self._plan is None:
+            self._library = native_library(self._activation)
+            self._plan = self._library.wgan_open(ctypes.byref(self._spec()))
+            if not self._plan:
+                raise MemoryError("no memory for the activations of a batch")
+            weakref.finalize(self, self._library.wgan_close, self._plan)
 
     def advance(
-        self,
-        critic_step: int,
-        n_critic: int,
-        step: int | None,
-        given: Sequence[Mapping[str, Tensor]],
+        self, critic_step: int, n_critic: int, step: int | None, batch: Batch
     ) -> dict[str, Noted]:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
 
-        ``given`` holds for each critic step, and then for the generator's, those batches
-        (R, n, ...) that are handed over.
+        What is handed over is had from ``batch``. After `prepare`.
         """
-        pointers = _pointers(n_critic, step, given) if given else None
+        assert self._library is not None
+        batches = self._batches(critic_step, n_critic, step, batch) if self._given else []
+        addresses = [None if values is None else values.data_ptr() for values in batches]
+        pointers = (ctypes.c_void_p * len(addresses))(*addresses) if addresses else None
         number = -1 if step is None else step
         if self._library.wgan_advance(self._plan, critic_step, n_critic, number, pointers):
             raise MemoryError("no memory for threads")
         done = {"critic": n_critic > 0, "generator": step is not None}
         return {name: (self._tags[name], self._tables[name]) for name in done if done[name]}
 
+    def _batches(
+        self, critic_step: int, n_critic: int, step: int | None, batch: Batch
+    ) -> list[Tensor | None]:
+        """Those of each critic step by stream, and the generator's; None for what is drawn."""
+        wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in CRITIC_STREAMS]
+        wanted += [] if step is None else [(GENERATOR_STREAM, step)]
+        return [
+            batch(stream, number).contiguous() if stream in self._given else None
+            for stream, number in wanted
+        ]
+
     # The specification.
-    def _spec(
-        self,
-        config: RunConfig,
-        recipe: Recipe,
-        state: State,
-        traced: Traced,
-        places: Sequence[int],
-        threads: int,
-    ) -> layout.Spec:
+    def _spec(self) -> layout.Spec:
+        state, traced, recipe, config = self._state, self._traced, self._recipe, self._config
         train = config.train
         clip = traced.coefficients["clip_value"] if recipe.clips else None
         return layout.Spec(
@@ -155,9 +164,9 @@ class Native:
             optimizer=layout.Optimizer(
                 rule=RULES[train.optimizer], betas=(ctypes.c_double * 2)(*train.betas)
             ),
-            places=self._numbers(places),
-            trained=len(places),
-            threads=threads,
+            places=self._numbers(self._places),
+            trained=len(self._places),
+            threads=self._threads,
             critic_rates=traced.critic_lr.data_ptr(),
             generator_rates=traced.generator_lr.data_ptr(),
             clip_values=None if clip is None else clip.data_ptr(),
@@ -211,15 +220,6 @@ class Native:
         array = (ctypes.c_void_p * len(names))(*(tensors[name].data_ptr() for name in names))
         self._kept.append(array)
         return ctypes.addressof(array)
-
-
-def _pointers(
-    n_critic: int, step: int | None, given: Sequence[Mapping[str, Tensor]]
-) -> ctypes.Array[ctypes.c_void_p]:
-    wanted = [(i, stream) for i in range(n_critic) for stream in CRITIC_STREAMS]
-    wanted += [(n_critic, GENERATOR_STREAM)] * (step is not None)
-    found = [given[i][stream].data_ptr() if stream in given[i] else None for i, stream in wanted]
-    return (ctypes.c_void_p * len(found))(*found)
 
 
 def _terms(terms: Terms) -> dict[str, layout.Term]:

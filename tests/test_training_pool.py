@@ -1,0 +1,394 @@
+"""Measuring beside training: the same records, in order, bounded, and no row lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+from test_training_runs import TIMES, after_step, ask_to_stop, points, rows
+from training_configs import CPU, alike, same, saved, tiny
+
+from wganbench.config import RunConfig, compose, to_dict
+from wganbench.records.folder import RunFolder
+from wganbench.training import jobs, loop, runs
+from wganbench.training import pool as pool_module
+from wganbench.training.checkpoint import load_checkpoint, previous
+from wganbench.training.interrupt import StopRequest
+from wganbench.training.jobs import Evaluate, Evaluated
+from wganbench.training.loop import Clock, train_loop
+from wganbench.training.measuring import stack_floor, unstopped
+from wganbench.training.pool import Processes, measurers
+from wganbench.training.probing import GRID, read_runs, with_looks
+from wganbench.training.recorder import Recorder, columns
+from wganbench.training.runs import train_run, train_runs
+from wganbench.training.stack import Stack
+
+RECORDED: dict[str, Any] = {
+    "train.steps": 8,
+    "log.every_n_steps": 1,
+    "log.tensorboard": True,
+    "log.picture_every_n_steps": 8,
+    "evaluate.every_n_steps": 4,
+    "evaluate.final_draws": 2,
+    "checkpoint.every_n_steps": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def trained(configs: list[RunConfig], folder: Path) -> list[Path]:
+    folders = [folder / str(run) for run in range(len(configs))]
+    outcomes = train_runs(configs, folders)
+    assert [outcome.status for outcome in outcomes] == ["completed"] * len(configs)
+    return folders
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """run.json but for times and places."""
+    stored = json.loads((folder / "run.json").read_text())
+    for name in ("seconds", "steps_per_second", *TIMES):
+        stored.pop(name, None)
+        stored["metrics"].pop(name, None)
+    return dict(stored)
+
+
+def assert_equal(folder: Path, other: Path) -> None:
+    assert same(saved(folder), saved(other))
+    assert rows(folder) == rows(other)
+    assert list(points(folder).items()) == list(points(other).items()), "in the same order"
+    assert record(folder) == record(other)
+    for name in ("samples.npz", "figure.png"):
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs of a stack that the process itself has measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        return trained(alike("clip", 2, **RECORDED), tmp_path_factory.mktemp("own"))
+
+
+# Equal records.
+def test_processes_leave_the_same_records(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "measurers", lambda *_: 2)
+    for there, here in zip(pair, trained(alike("clip", 2, **RECORDED), tmp_path), strict=True):
+        assert_equal(there, here)
+
+
+def test_a_process_that_is_killed_costs_no_row(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Processes] = []
+
+    class Doomed(Processes):
+        def __init__(self, *words: Any) -> None:
+            super().__init__(*words)
+            made.append(self)
+
+    monkeypatch.setattr(pool_module, "Processes", Doomed)
+    monkeypatch.setattr(runs, "measurers", lambda *_: 1)
+    after_step(monkeypatch, 3, lambda: os.killpg(made[0]._process.pid, signal.SIGKILL))
+    said: list[str] = []
+
+    class View(runs.Unseen):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    folders = [tmp_path / str(run) for run in range(2)]
+    train_runs(alike("clip", 2, **RECORDED), folders, View())
+    for there, here in zip(pair, folders, strict=True):
+        assert_equal(there, here)
+    assert len([line for line in said if "is gone" in line]) in (1, 2), said
+
+
+def test_a_stop_and_a_resume_with_processes_end_where_they_would_have(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RECORDED | {"log.figure": False, "log.picture_every_n_steps": 1000}
+    configs, folders = alike("clip", 2, **settings), [tmp_path / "0", tmp_path / "1"]
+    monkeypatch.setattr(runs, "measurers", lambda *_: 1)
+    with monkeypatch.context() as patch:
+        after_step(patch, 5, ask_to_stop)
+        stopped = train_runs(configs, folders)
+    assert [(outcome.status, outcome.step) for outcome in stopped] == [("interrupted", 5)] * 2
+    assert [row["step"] for row in rows(folders[0])] == list("012345")
+    for there, here in zip(pair, trained(configs, tmp_path), strict=True):
+        assert same(saved(there), saved(here)) and rows(there) == rows(here)
+        assert record(there)["metrics"] == record(here)["metrics"]
+
+
+DYING = """
+import json, os, signal, sys, threading
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from wganbench.config import from_dict
+from wganbench.training import pool, runs
+
+class Late(pool.Own):
+    # Nobody measures before he is waited for, and files are written by a thread.
+    def submit(self, job):
+        answer = super().submit(job)
+        answer.ready = False
+        return answer
+    def later(self, write):
+        self.written()
+        self.thread = threading.Thread(target=write)
+        self.thread.start()
+    def written(self):
+        if hasattr(self, "thread"):
+            self.thread.join()
+
+pool.Processes = lambda subject, count, say: Late(subject)
+runs.measurers = lambda *_: 1
+config, folder = from_dict(json.loads(sys.argv[1])), Path(sys.argv[2])
+state = {"at": -1, "count": 0, "own": ""}
+EVENTS = ("open", "os.rename", "os.link", "os.remove")
+
+def hook(event, words):
+    if event in EVENTS and state["own"] and state["own"] in os.fsdecode(str(words[0])):
+        state["count"] += 1
+        if state["count"] == state["at"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def train(name, at):
+    state.update(at=at, count=0, own=str(folder / name))
+    runs.train_run(config, folder / name)
+    state["own"] = ""
+
+sys.addaudithook(hook)
+train("peace", -1)
+total, deaths = state["count"], int(sys.argv[3])
+for number in range(deaths):
+    pid = os.fork()
+    if pid == 0:
+        train(f"{number}", 1 + number * total // deaths)
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(total)
+"""
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_killed_at_any_file_it_is_whole_and_goes_on(tmp_path: Path) -> None:
+    """Of a run whose rows and checkpoints are late: no checkpoint runs ahead of its rows."""
+    settings = {"log.figure": False, "log.picture_every_n_steps": 1000, "evaluate.final_draws": 1,
+                "evaluate.every_n_steps": 1, "checkpoint.every_n_steps": 2}  # fmt: skip
+    config, deaths = tiny("clip", **(RECORDED | settings)), 16
+    words = [sys.executable, "-c", DYING, json.dumps(to_dict(config)), str(tmp_path), str(deaths)]
+    child = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0 and int(child.stdout) > deaths, child.stderr
+    steps = set()
+    for number in range(deaths):
+        folder = tmp_path / str(number)
+        step = -1
+        if (folder / "checkpoint.pt").exists():
+            step = load_checkpoint(folder / "checkpoint.pt").step
+            assert [int(row["step"]) for row in rows(folder)][: step + 1] == list(range(step + 1))
+        steps.add(step)
+        assert train_run(config, folder).status == "completed"
+        assert same(saved(folder), saved(tmp_path / "peace"))
+        assert rows(folder) == rows(tmp_path / "peace")
+        assert points(folder) == points(tmp_path / "peace")
+    assert steps >= {-1, 2, 4, 6}, "it died everywhere"
+
+
+# The end.
+def test_runs_are_complete_as_soon_as_they_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = alike("gp", 3, **{"log.figure": False})
+    folders = [tmp_path / str(run) for run in range(3)]
+    measure, count = jobs.measure_reading, list[int]()
+
+    def and_stop(*words: Any) -> dict[str, float]:
+        count.append(1)
+        if len(count) == 2:
+            assert json.loads((folders[0] / "run.json").read_text())["status"] == "completed"
+            ask_to_stop()
+        return measure(*words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "measure_reading", and_stop)
+        outcomes = train_runs(configs, folders)
+    assert [outcome.status for outcome in outcomes] == ["completed", "completed", "interrupted"]
+    assert not (folders[2] / "samples.npz").exists()
+    again = train_runs(configs, folders)
+    assert [outcome.status for outcome in again] == ["completed"] * 3
+    assert again[0].metrics == outcomes[0].metrics
+
+
+def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure(figsize=(1, 1)))
+    usual = compose([]).log.picture_every_n_steps
+    shown: dict[tuple[bool, int], set[bool]] = {}
+    found: list[bool] = []
+    monkeypatch.setattr(loop, "_shows", lambda *words: bool(found.append(words[2])))
+    for several in (False, True):
+        for every in (usual, 1):
+            found.clear()
+            settings = {"log.tensorboard": True, "log.picture_every_n_steps": every}
+            config = tiny(**settings, **{"evaluate.every_n_steps": 4, "log.figure": False})
+            train_runs([config], [tmp_path / f"{several}{every}"], several=several)
+            shown[several, every] = set(found)
+    monkeypatch.undo()
+    config = tiny(**{"log.picture_every_n_steps": 2})
+    assert [step for step in range(5) if loop._shows(step, config)] == [2, 4]
+    assert [step for step in range(5) if loop._shows(step, config, True)] == [4]
+
+
+# Jobs.
+def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
+    stack = Stack(alike("clip", 8, **{"log.tensorboard": True}), CPU)
+    stack_floor(stack, 500)
+    reading = with_looks(stack, 3, read_runs(stack, 500)[3])
+    job = Evaluate(reading, dict(stack.floors), shows=True, histograms=True)
+    sent = pickle.dumps(job, protocol=5)
+    own = sum(4 * values.numel() for values in (*reading.points.values(), reading.weights))
+    assert len(sent) < own + 4 * GRID**2 + 6000, "not those of the other seven"
+    again = pickle.loads(sent)
+    assert torch.equal(again.reading.points["fakes"], reading.points["fakes"])
+    one, other = job(stack), again(stack)
+    assert one == other and one.summaries and one.values["critic/weights_at_clip"] >= 0
+
+
+def full() -> None:
+    raise OSError(28, "no space left on device")
+
+
+def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
+    stack = Stack([tiny(**RECORDED)], CPU)
+    said: list[str] = []
+    pool = Processes(stack, 1, said.append)
+    try:
+        (reading,) = read_runs(stack, 10)
+        stack_floor(stack, 10)
+        good = pool.submit(Evaluate(reading, dict(stack.floors)))
+        assert good.get() == Evaluate(reading, dict(stack.floors))(stack)
+        del reading.points["feedback"]
+        broken = pool.submit(Evaluate(reading, dict(stack.floors)))
+        with pytest.raises(KeyError, match="feedback"):
+            broken.get()
+        assert said == []
+        written: list[int] = []
+        pool.later(lambda: written.append(1))
+        pool.later(full)
+        pool.later(lambda: written.append(2))
+        with pytest.raises(OSError, match="no space"):
+            pool.written()
+        assert written[0] == 1
+    finally:
+        pool.close()
+
+
+# Order and bounds.
+@dataclass
+class Slow:
+    """An answer that nobody has until it is let go."""
+
+    step: int
+    log: list[Any]
+    ready: bool = False
+
+    def get(self, check: Callable[[], None] = unstopped) -> Evaluated:
+        self.log.append(("waited" if not self.ready else "got", self.step))
+        return Evaluated({"wasserstein/exact": float(self.step)})
+
+
+@dataclass
+class SlowPool:
+    """Measures nothing before it is waited for, and notes in which order things are asked for."""
+
+    stack: Stack
+    log: list[Any] = field(default_factory=list)
+
+    def submit(self, job: Any) -> Any:
+        self.log.append(("asked", job.reading.step))
+        return Slow(job.reading.step, self.log)
+
+    def later(self, write: Callable[[], None]) -> None:
+        self.log.append(("saves", self.stack.steps_done))
+        write()
+
+    def written(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def slowly(folder: Path, **settings: Any) -> tuple[list[Any], Path]:
+    stack = Stack([tiny(**(RECORDED | {"evaluate.every_n_steps": 1} | settings))], CPU)
+    with RunFolder(folder).lock() as held:
+        recorder = Recorder(held, stack.config, columns(stack), 0)
+        pool = SlowPool(stack)
+        clock, stop = Clock(0.0, 0), StopRequest()
+        train_loop(stack, [recorder], clock, stop, lambda *_: None, pool=pool)  # type: ignore[arg-type]
+        recorder.close("interrupted", step=stack.steps_done)
+    return pool.log, folder
+
+
+def test_training_waits_when_it_is_two_evaluations_ahead_and_no_sooner(tmp_path: Path) -> None:
+    log, folder = slowly(tmp_path, **{"checkpoint.every_n_steps": 1000, "train.steps": 5})
+    assert log[:5] == [("asked", 0), ("asked", 1), ("asked", 2), ("waited", 0), ("asked", 3)]
+    assert log[5:8] == [("waited", 1), ("asked", 4), ("waited", 2)]
+    assert [row["wasserstein/exact"] for row in rows(folder)] == [f"{step}.0" for step in range(6)]
+
+
+def test_a_checkpoint_waits_for_its_rows_and_training_does_not(tmp_path: Path) -> None:
+    log, _ = slowly(tmp_path, **{"checkpoint.every_n_steps": 2, "train.steps": 6})
+    saves = [place for place, (what, _) in enumerate(log) if what == "saves"]
+    # Saved at 2, 4 and 6: each once the rows up to there are measured, while training went on.
+    for place, step in zip(saves, (2, 4, 6), strict=True):
+        measured = {step for what, step in log[:place] if what == "waited"}
+        assert measured == set(range(step + 1))
+    assert [log[place][1] for place in saves] == [4, 6, 6]
+    assert load_checkpoint(tmp_path / "checkpoint.pt").step == 6
+    assert load_checkpoint(previous(tmp_path / "checkpoint.pt")).step == 4
+
+
+def test_one_checkpoint_waits_and_no_second(tmp_path: Path) -> None:
+    settings = {"evaluate.every_n_steps": 8, "checkpoint.every_n_steps": 1, "train.steps": 7}
+    log, _ = slowly(tmp_path, **settings)
+    assert log[:3] == [("asked", 0), ("waited", 0), ("saves", 2)]
+    assert [step for what, step in log if what == "saves"] == [2, 2, 3, 4, 5, 6, 7]
+
+
+def test_rows_between_evaluations_wait_for_those_before_them(tmp_path: Path) -> None:
+    log, folder = slowly(
+        tmp_path, **{"evaluate.every_n_steps": 2, "checkpoint.every_n_steps": 1000}
+    )
+    assert [int(row["step"]) for row in rows(folder)] == list(range(9))
+    assert [bool(row["wasserstein/exact"]) for row in rows(folder)] == [True, False] * 4 + [True]
+    assert log.index(("waited", 0)) == log.index(("asked", 4)) + 1
+
+
+# Who measures.
+def test_a_cpu_measures_itself_and_a_gpu_leaves_a_core_to_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = torch.device("cuda")
+    assert measurers(CPU, 64) == 0
+    for cores, gpus, count, expected in (
+        (16, 1, 64, 15), (16, 4, 64, 3), (16, 1, 2, 4), (1, 1, 64, 0), (2, 1, 64, 1), (2, 8, 1, 0),
+    ):  # fmt: skip
+        monkeypatch.setattr(pool_module, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        assert measurers(gpu, count) == expected

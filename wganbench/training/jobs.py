@@ -1,0 +1,134 @@
+"""What is computed from readings: evaluations and last figures, as jobs that any process can do.
+
+A job is called with a subject and gives arrays, numbers and bytes; it reads no device and writes
+no file, so it gives the same in the process that trains and in one beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from wganbench.data.units import as_given
+from wganbench.metrics import Floor
+from wganbench.records.events import histogram_summaries, picture_summary
+from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
+from wganbench.records.pictures import optional, png_bytes
+from wganbench.records.table import Cell
+from wganbench.training.image_pictures import final_pictures
+from wganbench.training.measuring import Subject, measure_reading
+from wganbench.training.pictures import final_picture, progress_picture
+from wganbench.training.reading import Reading
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Job(Protocol[Result]):
+    """Work that needs a subject; ``floors`` are those it may ask for."""
+
+    @property
+    def floors(self) -> Mapping[int, Floor]: ...
+
+    def __call__(self, subject: Subject) -> Result: ...
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Of an evaluation: values by tag, what TensorBoard gets, a frame, and what went wrong."""
+
+    values: dict[str, float]
+    summaries: list[bytes] = field(default_factory=list)
+    frame: bytes | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """An evaluation: ``shows`` a picture in TensorBoard, keeps a ``frame``, ``histograms``."""
+
+    reading: Reading
+    floors: Mapping[int, Floor]
+    final: bool = False
+    shows: bool = False
+    frame: bool = False
+    histograms: bool = False
+
+    def __call__(self, subject: Subject) -> Evaluated:
+        result = Evaluated(measure_reading(subject, self.reading, self.final))
+        frame = None
+        if self.shows or self.frame:
+            with optional("A picture of the samples", result.notes.append):
+                picture = progress_picture(subject, self.reading)
+                frame = png_bytes(picture) if self.frame else None
+                if self.shows:
+                    result.summaries.append(picture_summary("samples", picture))
+        if self.histograms:
+            result.summaries.extend(_histograms(self.reading))
+        return Evaluated(result.values, result.summaries, frame, result.notes)
+
+
+def _histograms(reading: Reading) -> list[bytes]:
+    points = reading.points
+    arrays = {
+        "critic/score_real": points["score_real"],
+        "critic/score_fake": points["score_fake"],
+        "critic/slopes": points["slopes_hat"],
+        "critic/weights": reading.weights,
+    }
+    return histogram_summaries({name: values.numpy() for name, values in arrays.items()})
+
+
+@dataclass(frozen=True)
+class Concluded:
+    """Of a run's end: values by tag, samples.npz, figures by name and what TensorBoard gets."""
+
+    values: dict[str, float]
+    samples: bytes
+    figures: dict[str, bytes] = field(default_factory=dict)
+    summaries: list[bytes] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Conclude:
+    """The final evaluation of a run and its last figures, the course of training beside them."""
+
+    reading: Reading
+    floors: Mapping[int, Floor]
+    table: Mapping[str, Sequence[Cell]]
+    title: str
+    figure: bool = False
+    tensorboard: bool = False
+
+    def __call__(self, subject: Subject) -> Concluded:
+        values = measure_reading(subject, self.reading)
+        result = Concluded(values, packed_samples(subject, self.reading))
+        if self.figure:
+            with optional("figure.png", result.notes.append):
+                picture = final_picture(subject, self.reading, self.table, self.title)
+                result.figures["figure"] = png_bytes(picture)
+            for name, draw in final_pictures(subject, self.reading, self.title).items():
+                with optional(f"{name}.png", result.notes.append):
+                    picture = draw()
+                    result.figures[name] = png_bytes(picture)
+                    if self.tensorboard:
+                        result.summaries.append(picture_summary(name, picture))
+        return result
+
+
+def packed_samples(subject: Subject, reading: Reading) -> bytes:
+    """Points in the data's units; pictures as bytes (n, h, w, c), a quarter of the size, packed."""
+    points = {
+        name: as_given(reading.points[name], subject.target).numpy() for name in ("reals", "fakes")
+    }
+    save: Callable[..., None] = np.savez
+    if are_pictures(points["fakes"]):
+        points = {name: channels_last(to_bytes(values)) for name, values in points.items()}
+        save = np.savez_compressed
+    content = BytesIO()
+    save(content, **points)
+    return content.getvalue()

@@ -1,0 +1,273 @@
+"""Who does the jobs of measuring: the process that trains, or processes beside it.
+
+Measuring takes a core; a GPU would wait for it. So beside a GPU processes that know of none do
+the jobs, and a thread writes checkpoints. On a CPU, where training needs the cores, the process
+itself does all, at once: the same code, with the same results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from multiprocessing.connection import Connection, Pipe
+from typing import Generic, Protocol, TypeVar
+
+import torch
+
+from wganbench.metrics import METRICS
+from wganbench.training.cores import available_cores, python_running
+from wganbench.training.jobs import Job
+from wganbench.training.measuring import Subject, stack_reference, unstopped
+from wganbench.training.pool_worker import Beginning, beginning
+
+Result = TypeVar("Result")
+Given = TypeVar("Given", covariant=True)
+
+ASK_SECONDS = 0.2
+"""How often one who waits for an answer asks whether to stop."""
+
+
+class Answer(Protocol[Given]):
+    """What will come of a job."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether nobody need wait for it."""
+
+    def get(self, check: Callable[[], None] = unstopped) -> Given:
+        """The result. ``check`` is called before, and while one waits; it may raise."""
+
+
+class Pool(Protocol):
+    """Does jobs, and writes files, now or later."""
+
+    def submit(self, job: Job[Result]) -> Answer[Result]: ...
+
+    def later(self, write: Callable[[], None]) -> None:
+        """Write files, in the order in which this was called."""
+
+    def written(self) -> None:
+        """Wait for all that is to be written. Raises what the writing raised."""
+
+    def close(self) -> None:
+        """Give up what is not done; what is being written is written to its end."""
+
+
+def measurers(device: torch.device, runs: int) -> int:
+    """How many processes measure beside training on a device; 0: the process itself does.
+
+    None beside a CPU, and of one core there is none to spare; else this GPU's share of the cores
+    but one, as many as have two evaluations of these runs to do.
+    """
+    if device.type != "cuda":
+        return 0
+    cores = available_cores() // max(1, torch.cuda.device_count())
+    return max(0, min(cores - 1, 2 * runs))
+
+
+@contextlib.contextmanager
+def pool_for(subject: Subject, count: int, say: Callable[[str], None]) -> Iterator[Pool]:
+    """A pool of ``count`` processes, or of this one; ``say`` is told of those that are lost."""
+    pool = Processes(subject, count, say) if count else Own(subject)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+class Own:
+    """The process itself: a job is done when its result is asked for, a file written at once."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def submit(self, job: Job[Result]) -> Answer[Result]:
+        return _Here(job, self._subject)
+
+    def later(self, write: Callable[[], None]) -> None:
+        write()
+
+    def written(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Here(Generic[Result]):
+    ready = True
+
+    def __init__(self, job: Job[Result], subject: Subject) -> None:
+        self._job, self._subject = job, subject
+
+    def get(self, check: Callable[[], None] = unstopped) -> Result:
+        check()
+        return self._job(self._subject)
+
+
+class Lost(Exception):
+    """A process beside this one that is gone, or cannot do these jobs; says how."""
+
+
+class Processes:
+    """Processes beside this one. A job that one of them cannot do is done here: none is lost."""
+
+    def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
+        self.subject, self._say = subject, say
+        self._told: set[str] = set()
+        pairs = [Pipe() for _ in range(count)]
+        theirs = [pair[1].fileno() for pair in pairs]
+        words = [str(os.getpid()), *map(str, theirs)]
+        self._process = subprocess.Popen(
+            python_running("wganbench.training.pool_worker", *words),
+            pass_fds=theirs,
+            env=os.environ | ALONE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        for ours, other in pairs:
+            other.close()
+            self._idle.put(_Worker(ours))
+        self._left, self._counting = count, threading.Lock()
+        self._beginning: Beginning | None = None
+        self._asking = ThreadPoolExecutor(count)
+        self._writing = ThreadPoolExecutor(1)
+        self._files: list[Future[None]] = []
+
+    def submit(self, job: Job[Result]) -> Answer[Result]:
+        if self._beginning is None:
+            stack_reference(self.subject)  # where there are pictures: what judges them is sent
+            self._beginning = beginning(self.subject)
+        return _Beside(self, job, self._asking.submit(self._ask, job))
+
+    def _ask(self, job: Job[Result]) -> Result:
+        """In a thread: have an idle process do a job. Raises Lost, or what the job raised."""
+        worker = self._idle.get()
+        if worker is None:
+            self._idle.put(None)
+            raise Lost("no process is left that measures")
+        assert self._beginning is not None
+        try:
+            result: Result = worker.ask(job, self._beginning)
+        except Lost:
+            worker.close()
+            with self._counting:
+                self._left -= 1
+                last = not self._left
+            if last:
+                self._idle.put(None)
+            raise
+        except BaseException:
+            self._idle.put(worker)
+            raise
+        self._idle.put(worker)
+        return result
+
+    def tell(self, line: str) -> None:
+        """Say a line, once."""
+        if line not in self._told:
+            self._told.add(line)
+            self._say(line)
+
+    def later(self, write: Callable[[], None]) -> None:
+        self._files.append(self._writing.submit(write))
+
+    def written(self) -> None:
+        files, self._files = self._files, []
+        for file in files:
+            file.result()
+
+    def close(self) -> None:
+        self._asking.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._idle.put(None)
+        self._asking.shutdown()
+        self._writing.shutdown(cancel_futures=True)
+
+
+ALONE = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""The environment of a process that measures: no GPU, one thread."""
+
+
+class _Worker:
+    """The connection to one of the processes; its first job is preceded by the beginning."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._begun = connection, False
+
+    def ask(self, job: Job[Result], begin: Beginning) -> Result:
+        try:
+            if not self._begun:
+                names = self._exchange(begin)
+                if names != sorted(METRICS):
+                    raise Lost("it knows other metrics")
+                self._begun = True
+            result: Result = self._exchange(job)  # type: ignore[assignment]
+        except (EOFError, OSError) as error:
+            raise Lost("it was killed") from error
+        return result
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _exchange(self, question: object) -> object:
+        self._connection.send_bytes(pickle.dumps(question, protocol=5))
+        done, answer = pickle.loads(self._connection.recv_bytes())
+        if not done:
+            raise (Lost if not self._begun else RuntimeError)(answer)
+        return answer
+
+
+class _Beside(Generic[Result]):
+    """The answer of a process, or of this one where that has none."""
+
+    def __init__(self, pool: Processes, job: Job[Result], future: Future[Result]) -> None:
+        self._pool, self._job, self._future = pool, job, future
+
+    @property
+    def ready(self) -> bool:
+        return self._future.done()
+
+    def get(self, check: Callable[[], None] = unstopped) -> Result:
+        check()
+        while True:
+            try:
+                return self._future.result(ASK_SECONDS)
+            except NotYet:
+                if self._future.done():
+                    return self._here()
+                check()
+            except Lost as lost:
+                self._pool.tell(
+                    f"a process that measured is gone ({lost}): its work is done by the one that "
+                    "trains"
+                )
+                return self._here()
+            except Exception:  # the job's own fault is raised here too
+                return self._here()
+
+    def _here(self) -> Result:
+        with one_thread():
+            return self._job(self._pool.subject)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """As a process that measures has one: sums of many numbers are rounded alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,119 @@
+"""From the networks of a stack to arrays: all that measuring and drawing read from the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wganbench.data.units import as_given
+from wganbench.draws import Keyed, keyed
+from wganbench.records.samples_panel import CriticGrid
+from wganbench.training.interpolation import interpolated
+from wganbench.training.products import products
+from wganbench.training.reading import Looks, Reading
+from wganbench.training.stack import Stack
+from wganbench.training.streams import Streams, held_out_law
+
+GRID = 128
+"""Points a side of the grid on which the critic is drawn (arXiv:1704.00028, Fig. 1a)."""
+
+MARGIN = 0.25
+"""How far the grid reaches beyond the reals, as a share of their extent."""
+
+WATCHED = 64
+"""Latents whose pictures are shown through training."""
+
+PAIRS, STEPS = 8, 10
+"""Of an interpolation: pairs of latents, and pictures from one to the other."""
+
+
+def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
+    """A reading of every run on ``n`` held-out reals and fresh fakes, without looks.
+
+    ``draw`` numbers independent repetitions. Training is left as it is, bit for bit.
+    """
+    points = stack.probe(n, draw)
+    averaged = stack.probe(n, draw, averaged=True) if stack.state.average else [{}] * len(points)
+    clips = stack.algorithm.recipe.clips
+    looked_at = clips or stack.config.log.tensorboard
+    weights = stack.critic_weights() if looked_at else [torch.empty(0)] * len(points)
+    return [
+        Reading(
+            seed=config.seed,
+            step=stack.steps_done,
+            points=points[run],
+            averaged=averaged[run],
+            weights=weights[run],
+            clip_value=config.loss.coefficients["clip_value"] if clips else None,
+        )
+        for run, config in enumerate(stack.configs)
+    ]
+
+
+def with_looks(stack: Stack, run: int, reading: Reading, between: bool = False) -> Reading:
+    """A reading with what a picture needs; ``between``: ways between latents too."""
+    reals = reading.points["reals"]
+    if len(stack.target.shape) == 3:
+        rows, spherical = between_latents(stack, run) if between else (None, False)
+        reals, fakes = watched_reals(stack, run), watched_fakes(stack, run)
+        looks = Looks(reals=reals, fakes=fakes, between=rows, spherical=spherical)
+    elif reals.shape[1:] == (2,):
+        looks = Looks(grid=critic_grid(stack, run, reals))
+    else:
+        looks = Looks()
+    return replace(reading, looks=looks)
+
+
+def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
+    """Scores of one run's critic on a grid around planar reals."""
+    low, high = reals.amin(dim=0), reals.amax(dim=0)
+    reach = MARGIN * float((high - low).max())
+    x, y = (torch.linspace(float(low[i]) - reach, float(high[i]) + reach, GRID) for i in (0, 1))
+    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+    critic = stack.exact_algorithm.critic(stack.run_parameters(run, "critic"))
+    with torch.no_grad(), products(stack.device):
+        scores = critic(points.to(stack.device)).reshape(GRID, GRID).cpu()
+    x, y = as_given(torch.stack((x, y), dim=1), stack.target).unbind(dim=1)
+    return CriticGrid(np.asarray(x), np.asarray(y), np.asarray(scores))
+
+
+def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
+    """What a run's generator makes of the same ``n`` latents at every step, on the CPU.
+
+    The latents come from a stream of their own, the same at each call: one watches each
+    picture form, and training is left as it is.
+    """
+    z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), n)
+    return generate(stack, run, z)
+
+
+def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
+    """Held-out reals that are shown beside them, the same at every step."""
+    streams = Streams([stack.configs[run].seed], stack.device)
+    return streams.draw(held_out_law(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
+
+
+def between_latents(stack: Stack, run: int) -> tuple[np.ndarray, bool]:
+    """Pictures (pairs, steps, c, h, w) between fixed pairs of latents, and whether the way is
+    spherical: that of normal latents, linear of uniform ones, see `interpolated`."""
+    latent = stack.algorithm.pair.latent
+    z = latent.draw(_draws(stack, run, "picture_interpolation"), 2 * PAIRS)
+    spherical = latent.distribution == "normal"
+    path = interpolated(z[:PAIRS], z[PAIRS:], STEPS, spherical)
+    fakes = generate(stack, run, path.reshape(PAIRS * STEPS, *z.shape[1:]))
+    return fakes.reshape(PAIRS, STEPS, *fakes.shape[1:]).numpy(), spherical
+
+
+def generate(stack: Stack, run: int, z: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """G(z) of one run in fp32, on the CPU."""
+    generator = stack.exact_algorithm.generator(stack.run_parameters(run, "generator"))
+    with torch.no_grad(), products(stack.device):
+        return generator(z).cpu()
+
+
+def _draws(stack: Stack, run: int, stream: str) -> Keyed:
+    return keyed(stack.configs[run].seed, stream, 0, stack.device)
