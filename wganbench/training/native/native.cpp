@@ -257,9 +257,12 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   static std::mutex one_at_a_time;
   std::lock_guard<std::mutex> lock(one_at_a_time);
   const int size = plan.teams[0]->size();
+  std::atomic<size_t> next{0};
   auto work = [&](int thread) {
     Team &team = *plan.teams[thread / size];
-    for (size_t i = thread / size; i < plan.places.size(); i += plan.teams.size()) {
+    // Whole runs go to whom is free; members of a team must agree on theirs.
+    size_t i = size > 1 ? size_t(thread / size) : next.fetch_add(1);
+    for (; i < plan.places.size(); i = size > 1 ? i + plan.teams.size() : next.fetch_add(1)) {
       Worker worker(plan, team, thread % size, int(plan.places[i]));
       worker.advance(critic_step, n_critic, step, given);
     }
