@@ -192,6 +192,25 @@ def test_critics_of_a_frozen_generator_do() -> None:
     assert FrozenStack(configs[1], CPU, [fakes, fakes], double=True).executor != "native"
 
 
+@pytest.mark.parametrize("loss", ["gp", "bce", "bce_saturating"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
+    settings = {"network.activation": activation, "train.average_decay": 0.5}
+    eager, native = both(loss, 3, **settings)
+    eager.iterate()
+    for run in range(3):
+        native.load_run_state(run, 1, eager.run_state(run))
+    for averaged in (False, True):
+        wanted, found = (stack.probe(700, 2, averaged) for stack in (eager, native))
+        for run in range(3):
+            assert wanted[run].keys() == found[run].keys()
+            for name, values in wanted[run].items():
+                scale = float(values.abs().max())
+                torch.testing.assert_close(
+                    found[run][name], values, rtol=2e-5, atol=2e-6 * scale, msg=name
+                )
+
+
 @pytest.mark.parametrize("loss", ["gp", "bce"])
 def test_two_hundred_steps_end_alike(loss: str) -> None:
     settings = {"network.width": 16, "train.batch_size": 64, "train.steps": 200}
@@ -412,6 +431,7 @@ stack = Stack([compose(words)], torch.device("cpu"))
 said = stack.preparation
 stack.compile()
 stack.iterate()
+stack.probe(10)
 assert stack.executor == "native", stack.why_not_native()
 loaded = [name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]
 print(bool(said), loaded)
@@ -465,6 +485,7 @@ for values in json.loads(sys.argv[2]):
     stack = Stack(configs, torch.device("cpu"))
     for _ in range(2):
         stack.iterate()
+    stack.probe(50)
     assert stack.executor == "native"
 print("clean")
 """

@@ -399,6 +399,10 @@ class Stack:
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
         points = {"reals": to_host(reals), "eps": to_host(eps)}
+        if self._is_native():
+            assert self._native is not None
+            points |= self._native.probe(reals, z, eps, averaged)
+            return [{name: v[place] for name, v in points.items()} for place in self.places.own]
         probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
         with torch.no_grad(), products(self.device):
             points |= in_parts(probe, networks, (reals, z, eps), self.probed_points)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
@@ -26,6 +27,19 @@ from wganbench.training.toolchain import find_compiler
 
 Batch = Callable[[str, int], Tensor]
 """A stream's values at a step, of all runs: (R, n, ...)."""
+
+VECTORS = ("fakes", "fake_gradients")
+PROBED = (
+    "fakes",
+    "score_real",
+    "score_fake",
+    "slopes_hat",
+    "slopes_real",
+    "slopes_fake",
+    "fake_gradients",
+    "feedback",
+)
+"""What `Algorithm.probe` gives, in the order of native.cpp."""
 
 NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
@@ -151,6 +165,26 @@ class Native:
             batch(stream, number).contiguous() if stream in self._given else None
             for stream, number in wanted
         ]
+
+    def probe(
+        self, reals: Tensor, z: Tensor, eps: Tensor, averaged: bool
+    ) -> dict[str, Float[Tensor, ...]]:
+        """`Algorithm.probe` of the runs' points (R, n, ...); zeros where a run is elsewhere.
+
+        ``averaged``: with the generator's average. After `prepare`.
+        """
+        assert self._library is not None
+        runs, n, dimension = reals.shape
+        found = {
+            name: torch.zeros((runs, n, dimension) if name in VECTORS else (runs, n))
+            for name in PROBED
+        }
+        given = [values.contiguous() for values in (reals, z, eps)]
+        pointers = (ctypes.c_void_p * 4)(*(values.data_ptr() for values in given))
+        to = (ctypes.c_void_p * len(PROBED))(*(values.data_ptr() for values in found.values()))
+        if self._library.wgan_probe(self._plan, averaged, n, pointers, to):
+            raise MemoryError("no memory to measure in")
+        return found
 
     # The specification.
     def _spec(self) -> layout.Spec:

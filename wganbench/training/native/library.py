@@ -158,5 +158,6 @@ def _loaded(file: Path) -> ctypes.CDLL:
     library.wgan_close.argtypes, library.wgan_close.restype = [address], None
     library.wgan_threads.argtypes, library.wgan_threads.restype = [address], whole
     library.wgan_advance.argtypes = [address, whole, whole, whole, address]
+    library.wgan_probe.argtypes = [address, ctypes.c_int, whole, address, address]
     library.wgan_draw.argtypes = [address, whole, whole, whole, address]
     return library
