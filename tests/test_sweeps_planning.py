@@ -283,9 +283,7 @@ def test_a_plan_for_a_gpu_tells_memory_runs_and_time(
     monkeypatch.setattr(local, "free_bytes", lambda slot, slots: 78 * 2**30)
     monkeypatch.setattr(estimate, "copy_rate", lambda device: 3e12)
     config = compose(["data=digits", "loss=gp", "train.steps=2000"])
-    many = [
-        Job(dataclasses.replace(config, seed=seed), tmp_path / str(seed)) for seed in range(90)
-    ]
+    many = [Job(dataclasses.replace(config, seed=seed), tmp_path / str(seed)) for seed in range(90)]
     plan = plan_sweep(many, LocalCrew())
     sizes, needed = [len(stack.jobs) for stack in plan.stacks], plan.footprint_of(plan.stacks[0])
     assert sum(sizes) == 90 and max(sizes) - min(sizes) <= 1
