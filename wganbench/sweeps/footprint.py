@@ -155,7 +155,7 @@ def _probed_bytes(one: Iteration) -> int:
 def drawn_bytes(stack: Stack) -> int:
     """Of a point that is measured: itself, its latent and its mixing weight, in fp32."""
     latent = stack.algorithm.pair.latent
-    numbers = math.prod(stack.target.shape) + math.prod(latent.shape) + 1
+    numbers: int = math.prod(stack.target.shape) + math.prod(latent.shape) + 1
     return 4 * numbers
 
 
