@@ -143,7 +143,7 @@ def _iteration(config: RunConfig, runs: int) -> Iteration:
 
 def _probed_bytes(one: Iteration) -> int:
     """Bytes that measuring takes at its peak for a point of a run, those drawn left out."""
-    peaks = []
+    peaks: list[int] = []
     for n in (FEW_POINTS, 2 * FEW_POINTS):
         with one.meter as meter:
             before = meter.peak = meter.live
