@@ -310,7 +310,7 @@ class Stack:
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
-        points = {"reals": to_host(reals), "eps": to_host(eps)}
+        drawn = {"reals": to_host(reals), "eps": to_host(eps)}
         size = POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
         rows = []
         for runs in runs_at_once(self.places.size, min(n, size), self.device):
@@ -326,7 +326,7 @@ class Stack:
                 parts.append({name: to_host(values) for name, values in part.items()})
             rows.append(parts)
         wait_for_host(self.device)
-        points |= joined(rows)
+        points = joined(rows) | drawn
         return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
