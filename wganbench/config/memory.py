@@ -126,13 +126,22 @@ def activations(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Numbers that the layers of a critic give for one point; 0 where that cannot be told."""
     import torch
 
+    from wganbench.networks.mlp import MLP
+
+    layers = [layer for layer in network.modules() if next(layer.children(), None) is None]
+    if type(network) is MLP:
+        # Counted: for a pass without weights torch loads its compiler, which takes a second.
+        counted = width = 0
+        for layer in layers:
+            width = int(getattr(layer, "out_features", width))
+            counted += width
+        return counted
     count = 0
 
     def note(_module: Any, _inputs: Any, output: Any) -> None:
         nonlocal count
         count += output.numel() if isinstance(output, torch.Tensor) else 0
 
-    layers = [layer for layer in network.modules() if next(layer.children(), None) is None]
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         with torch.no_grad(), contextlib.suppress(Exception):

@@ -16,6 +16,7 @@ class TrainingSet:
     """Points that are drawn from with replacement; a copy stays on each device."""
 
     def __init__(self, points: Float[Tensor, "m d"]) -> None:
+        self.points = points
         self._resident = Resident(points)
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:

@@ -55,6 +55,11 @@ class Mixture(Drawn):
         return tuple(self.modes.shape[1:])
 
     @property
+    def steps(self) -> Float[Tensor, " K"] | None:
+        """The modes' distribution function; None where all are as likely."""
+        return None if self._even else self._steps.tensor
+
+    @property
     def told(self) -> tuple[str, ...]:
         """A warning where centres are so near that their modes cannot be told apart."""
         if not 1 < len(self.modes) <= MOST_COMPARED:

@@ -26,12 +26,53 @@ Penalty = Callable[[Critic, Tensor, Tensor, Tensor, Coefficients], Tensor]
 
 
 @dataclass(frozen=True)
+class Term:
+    """A mean over scores: E weight f(sign D), with f the softplus or the score itself."""
+
+    weight: float
+    sign: float
+    softplus: bool
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an objective is made of, for executors that do without autograd.
+
+    The critic's is the sum of the first two, over reals and over fakes.
+    """
+
+    real: Term
+    fake: Term
+    generator: Term
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """What a penalty is made of, likewise: scale c E (|grad D| - target)^2.
+
+    c is the coefficient of that name; ``one_sided``: only what is above the target counts.
+    ``at_reals``: at the reals, else at interpolates.
+    """
+
+    coefficient: str
+    target: float
+    scale: float = 1.0
+    one_sided: bool = False
+    at_reals: bool = False
+
+
+@dataclass(frozen=True)
 class Objective:
-    """What critic and generator minimise, as functions of scores."""
+    """What critic and generator minimise, as functions of scores.
+
+    ``terms`` says the same as the functions, where it can be said so; without it our C++ does
+    not train with this objective.
+    """
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
     bce: bool
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +83,8 @@ class Recipe:
     coefficient included; None leaves it out of the program altogether. ``clips`` clamps
     the critic's parameters to ``clip_value`` after each critic step. ``coefficients``
     names what the user may set and sweep; ``slope_target`` is what the constraint asks
-    of the slope: "1", "at most 1", "some K" or "none".
+    of the slope: "1", "at most 1", "some K" or "none". ``slopes`` says the same as the
+    penalty, where it can be said so; without it our C++ does not train with a penalty.
     """
 
     summary: str
@@ -52,6 +94,7 @@ class Recipe:
     clips: bool = False
     coefficients: tuple[str, ...] = ()
     slope_target: str = "none"
+    slopes: Slopes | None = None
 
     @property
     def needs_pointwise_critic(self) -> bool:
@@ -60,9 +103,26 @@ class Recipe:
 
 
 # Objectives.
-BCE = Objective(bce_critic_loss, bce_generator_loss, bce=True)
-BCE_SATURATING = Objective(bce_critic_loss, partial(bce_generator_loss, saturating=True), bce=True)
-WASSERSTEIN = Objective(wasserstein_critic_loss, wasserstein_generator_loss, bce=False)
+REAL_IS_HIGH, FAKE_IS_LOW = Term(1, -1, softplus=True), Term(1, 1, softplus=True)
+BCE = Objective(
+    bce_critic_loss,
+    bce_generator_loss,
+    bce=True,
+    terms=Terms(REAL_IS_HIGH, FAKE_IS_LOW, generator=REAL_IS_HIGH),
+)
+BCE_SATURATING = Objective(
+    bce_critic_loss,
+    partial(bce_generator_loss, saturating=True),
+    bce=True,
+    terms=Terms(REAL_IS_HIGH, FAKE_IS_LOW, generator=Term(-1, 1, softplus=True)),
+)
+MINUS, PLUS = Term(-1, 1, softplus=False), Term(1, 1, softplus=False)
+WASSERSTEIN = Objective(
+    wasserstein_critic_loss,
+    wasserstein_generator_loss,
+    bce=False,
+    terms=Terms(real=MINUS, fake=PLUS, generator=MINUS),
+)
 
 
 # Penalties, with their coefficient.
@@ -87,6 +147,9 @@ def r1(
     return coefficients["r1_gamma"] / 2 * r1_penalty(critic, x)
 
 
+TO_ONE, AT_MOST_ONE = Slopes("gp_lambda", 1), Slopes("gp_lambda", 1, one_sided=True)
+FLAT_AT_REALS = Slopes("r1_gamma", 0, scale=0.5, at_reals=True)
+
 RECIPES: Registry[Recipe] = Registry("losses")
 
 # fmt: off
@@ -101,16 +164,19 @@ RECIPES.register("clip", Recipe(
     WASSERSTEIN, clips=True, coefficients=("clip_value",), slope_target="some K"))
 RECIPES.register("gp", Recipe(
     "Wasserstein critic, gradient penalty towards slope 1", "arXiv:1704.00028, Algorithm 1",
-    WASSERSTEIN, penalty=two_sided, coefficients=("gp_lambda",), slope_target="1"))
+    WASSERSTEIN, penalty=two_sided, coefficients=("gp_lambda",), slope_target="1",
+    slopes=TO_ONE))
 RECIPES.register("lp", Recipe(
     "Wasserstein critic, one-sided penalty: only slopes above 1", "arXiv:1709.08894",
-    WASSERSTEIN, penalty=one_sided, coefficients=("gp_lambda",), slope_target="at most 1"))
+    WASSERSTEIN, penalty=one_sided, coefficients=("gp_lambda",), slope_target="at most 1",
+    slopes=AT_MOST_ONE))
 RECIPES.register("bce_gp", Recipe(
     "control: the penalty without the W-loss", "arXiv:1710.08446",
-    BCE, penalty=two_sided, coefficients=("gp_lambda",), slope_target="1"))
+    BCE, penalty=two_sided, coefficients=("gp_lambda",), slope_target="1",
+    slopes=TO_ONE))
 RECIPES.register("bce_r1", Recipe(
     "control: BCE with R1 on reals", "arXiv:1801.04406, eq. 9",
-    BCE, penalty=r1, coefficients=("r1_gamma",)))
+    BCE, penalty=r1, coefficients=("r1_gamma",), slopes=FLAT_AT_REALS))
 RECIPES.register("wasserstein", Recipe(
     "control: the W-loss without any constraint", "arXiv:1701.07875 without line 7",
     WASSERSTEIN))

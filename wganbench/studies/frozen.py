@@ -58,6 +58,10 @@ class FrozenStack(Stack):
         pair = replace(pair, generator=nn.Identity(), latent=Fakes("fakes", shape))
         return Algorithm(pair, RECIPES[self.config.loss.name])
 
+    def why_not_native(self) -> str:
+        """As `Stack`; in float64 it does not."""
+        return "it computes in fp32" if self.double else super().why_not_native()
+
     def _to_double(self) -> None:
         # The moments of the critic's optimizer follow its parameters.
         for part in (self.state.critic, *self.state.critic_moments.values()):

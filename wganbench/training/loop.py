@@ -10,7 +10,6 @@ from functools import partial
 
 from wganbench.config.schema import RunConfig
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.compilation import wants_compilation
 from wganbench.training.interrupt import Stopped, StopRequest
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import stack_floor
@@ -90,8 +89,9 @@ def train_loop(
     if stack.steps_done == 0:
         watch.record()
     left = stack.steps_done < config.train.steps
-    if left and wants_compilation(config) and not stop.requested:
-        phase("compiling (about 15 s, once)")
+    preparation = stack.preparation if left else ""
+    if preparation and not stop.requested:
+        phase(preparation)
         with contextlib.suppress(Stopped), clock.standing():
             stack.compile(stop.check)
         phase("")

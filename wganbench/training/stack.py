@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -34,8 +35,11 @@ from wganbench.training.graphs import (
     GENERATOR_STREAM,
     Graphs,
     Noted,
+    Program,
 )
 from wganbench.training.grouping import Places, static_settings
+from wganbench.training.native.executor import Native, Traced, native_laws, why_not_native
+from wganbench.training.native.library import NotBuilt
 from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.products import products
@@ -103,11 +107,8 @@ class Stack:
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
         self.laws = self._laws()
-        of_pictures = len(self.target.shape) == 3
-        self._critic_program = compiled(self._critic_update, config, device, of_pictures)
-        self._generator_program = compiled(
-            self._generator_update, config, device, of_pictures, first=False
-        )
+        self._native = None if self.why_not_native() else self._in_cpp()
+        self._critic_program, self._generator_program = self._programs()
         self.graphs = self._graphs() if device.type == "cuda" else None
         self.steps_done = 0
 
@@ -220,6 +221,40 @@ class Stack:
         return list(scalars), table
 
     # Training.
+    def why_not_native(self) -> str:
+        """Why our C++ does not train these runs, in a few words; empty where it does."""
+        algorithm = self.algorithm
+        return why_not_native(self.config, self.device, algorithm.pair, algorithm.recipe)
+
+    def _in_cpp(self) -> Native:
+        traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
+        shapes = self.target.shape, self.algorithm.pair.latent.shape
+        laws = native_laws(self.laws, self.streams.seeds, *shapes)
+        return Native(self.config, self.algorithm.recipe, self.state, traced, laws, self.places.own)
+
+    def _programs(self) -> tuple[Program, Program]:
+        """The two updates as they are called, compiled where our C++ does not do their work."""
+        updates = self._critic_update, self._generator_update
+        if self._native is not None:
+            return updates
+        of_pictures = len(self.target.shape) == 3
+        critic, generator = (
+            compiled(update, self.config, self.device, of_pictures, first=update == updates[0])
+            for update in updates
+        )
+        return critic, generator
+
+    def _is_native(self) -> bool:
+        """Whether our C++ trains: it is built now, or with a warning never."""
+        if self._native is not None:
+            try:
+                self._native.prepare()
+            except NotBuilt as error:
+                warnings.warn(f"{error}: training without our C++", stacklevel=4)
+                self._native = None
+                self._critic_program, self._generator_program = self._programs()
+        return self._native is not None
+
     def _graphs(self) -> Graphs | None:
         """What records whole iterations on a GPU; None for runs that are not compiled."""
         if not wants_compilation(self.config):
@@ -235,6 +270,13 @@ class Stack:
             lambda program: compiled(program, self.config, self.device, False, first=False),
         )
 
+    @property
+    def preparation(self) -> str:
+        """What `compile` does that takes a while, in words; empty where it is nothing."""
+        if self._native is not None:
+            return self._native.preparation
+        return "compiling (about 15 s, once)" if wants_compilation(self.config) else ""
+
     def _products(self) -> AbstractContextManager[None]:
         """As ``precision`` says; whatever is not a step is in true fp32."""
         return products(self.device, tf32=self.config.precision == "tf32")
@@ -245,6 +287,8 @@ class Stack:
         They are called on a copy of the state, so training is left as it is, bit for bit.
         ``check`` is called between the programs and may raise, to break it off.
         """
+        if self._is_native():
+            return
         if not wants_compilation(self.config):
             return
         state, step = copy.deepcopy(self.state), self.steps_done
@@ -275,6 +319,10 @@ class Stack:
 
     def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
+        if self._is_native():
+            assert self._native is not None
+            self._latest |= self._native.advance(critic_step, n_critic, step, self._batch)
+            return
         with torch.no_grad(), self._products():
             if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
                 self._latest |= self.graphs.latest
@@ -288,7 +336,9 @@ class Stack:
 
     @property
     def executor(self) -> str:
-        """What runs the steps: ``graph``, ``compiled`` or ``eager``."""
+        """What runs the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
+        if self._native is not None:
+            return "native"
         if self.graphs is not None and self.graphs.usable:
             return "graph"
         programs = (self._critic_program, self._generator_program)

@@ -1,0 +1,501 @@
+"""Our C++: the definition's numbers, whatever the loss and size, and the same bits however shared.
+
+It is compared with an eager stack over single steps from the same state.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from training_configs import CPU, alike, same, tiny, trained
+
+from wganbench.config import RunConfig, compose, to_dict
+from wganbench.data.mixture import Mixture
+from wganbench.draws import keyed
+from wganbench.losses import RECIPES
+from wganbench.networks import Latent
+from wganbench.networks.layers import ACTIVATIONS
+from wganbench.studies.frozen import FrozenStack
+from wganbench.training.compilation import has_compiler
+from wganbench.training.grouping import Places
+from wganbench.training.native import layout, library
+from wganbench.training.native.executor import NUMBERS
+from wganbench.training.native.laws import NativeLaw, native_law
+from wganbench.training.native.library import NotBuilt, native_library
+from wganbench.training.optimizers import OPTIMIZERS
+from wganbench.training.stack import Stack
+from wganbench.training.streams import mixing
+
+pytestmark = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
+
+PLAIN = {"train.optimizer": "sgd", "train.betas": [0.0, 0.9]}
+"""Adam's first steps depend on signs alone, and a gradient of nothing has any."""
+
+
+def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
+    """An eager stack and one of our C++, of the same runs."""
+    eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
+    native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    return eager, native
+
+
+def parts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A run's tensors, each network's and each of its moments in one: a bias may be nothing."""
+    joined: dict[str, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        joined.setdefault(name.rpartition("/")[0] or name, []).append(tensor.flatten().double())
+    return {name: torch.cat(values) for name, values in joined.items()}
+
+
+def far(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm().clamp(min=1e-30))
+
+
+def assert_a_step_is_the_same(eager: Stack, native: Stack, bound: float = 1e-5) -> None:
+    """One iteration of both from the eager one's state."""
+    runs = range(len(eager.configs))
+    for run in runs:
+        native.load_run_state(run, eager.steps_done, eager.run_state(run))
+    before = [parts(eager.run_state(run)) for run in runs]
+    eager.iterate()
+    native.iterate()
+    for run in runs:
+        wanted, found = parts(eager.run_state(run)), parts(native.run_state(run))
+        assert wanted.keys() == found.keys()
+        for name in wanted:
+            if "moments" in name or "average" in name:
+                assert far(found[name], wanted[name]) < bound, name
+            elif name != "diverged_at":
+                # What was moved, not where to: a step is small.
+                old, rounding = before[run][name], 1e-7 * float(before[run][name].norm())
+                moved = (wanted[name] - old).norm()
+                assert (found[name] - wanted[name]).norm() <= bound * moved + rounding, name
+        assert wanted["diverged_at"] == found["diverged_at"]
+        rows = eager.scalars()[run], native.scalars()[run]
+        assert list(rows[0]) == list(rows[1])
+        scale = max(abs(rows[0][tag]) for tag in rows[0] if tag.startswith("critic/score"))
+        assert rows[1] == pytest.approx(rows[0], rel=bound, abs=bound * scale)
+
+
+# The definition's numbers.
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+@pytest.mark.parametrize("loss", list(RECIPES))
+def test_every_loss_and_activation_steps_as_the_definition_does(loss: str, activation: str) -> None:
+    sizes = {"network.width": 19, "network.depth": 3, "train.batch_size": 37}
+    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": activation})
+    for _ in range(2):
+        assert_a_step_is_the_same(*stacks)
+
+
+@pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("beta", [0.0, 0.7])
+def test_every_optimizer_decay_and_average_does(optimizer: str, decay: str, beta: float) -> None:
+    settings = {
+        "train.optimizer": optimizer,
+        "train.decay": decay,
+        "train.betas": [beta, 0.99],
+        "train.average_decay": 0.3 if beta else 0.9,
+        "loss.n_critic": 1,
+    }
+    eager, native = both("bce", 2, **settings)
+    for _ in range(3):
+        eager.iterate()
+    for moments in (eager.state.critic_moments, eager.state.generator_moments):
+        for tensor in (t for tensors in moments.values() for t in tensors.values()):
+            tensor.fill_(0.01)  # else Adam makes much of gradients that are nothing
+    for _ in range(2):
+        assert_a_step_is_the_same(eager, native, 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("runs", "width", "depth", "batch"),
+    [
+        (1, 64, 3, 256),
+        (5, 8, 1, 16),
+        (2, 130, 2, 100),
+        (1, 33, 4, 513),
+        (3, 1, 1, 1),
+        (1, 50, 2, 7),
+    ],
+)
+def test_every_size_does(runs: int, width: int, depth: int, batch: int) -> None:
+    sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
+    assert_a_step_is_the_same(*both("bce_gp", runs, **PLAIN, **sizes), 2e-5)
+
+
+@pytest.mark.parametrize("latent", ["normal", "uniform"])
+@pytest.mark.parametrize(
+    "words", ["data=two_gaussians data.dimension=5 evaluate.protocol=chi2", "data=swiss_roll"]
+)
+def test_other_points_and_latents_do(words: str, latent: str) -> None:
+    common = [*words.split(), "loss=gp", "tuned=none", "train.optimizer=sgd", "device=cpu"]
+    common += [f"network.latent={latent}", "network.latent_dim=3", "network.width=12"]
+    eager, native = (
+        Stack([compose([*common, f"compile={word}"])], CPU) for word in ("false", "auto")
+    )
+    assert native.executor == "native"
+    assert_a_step_is_the_same(eager, native, 2e-5)
+
+
+def test_bursts_and_a_step_that_is_not_finite_do() -> None:
+    bursts = {"train.burst_n_critic": 4, "train.burst_first_steps": 1, "loss.n_critic": 1}
+    eager, native = both("gp", 3, **PLAIN, **bursts)
+    for step in range(3):
+        for stack in (eager, native):
+            if step == 1:
+                stack.state.critic["hidden.0.0.weight"][1, 0, 0] = math.nan
+            stack.iterate()
+    assert native.diverged_at() == eager.diverged_at() == [-1, 2, -1]
+    assert native.state.critic_step == eager.state.critic_step == 6
+    assert native.state.step == eager.state.step == 3
+
+
+@pytest.mark.parametrize("loss", ["gp", "clip"])
+def test_a_coefficient_of_nan_harms_its_own_run(loss: str) -> None:
+    stacks = both(loss, 2)
+    for stack in stacks:
+        for values in stack.coefficients.values():
+            values[1] = math.nan
+        stack.iterate()
+        stack.iterate()
+        assert [step > 0 for step in stack.diverged_at()] == [False, True]
+
+
+def test_critics_of_a_frozen_generator_do() -> None:
+    def fakes(n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, 2, generator=generator)
+
+    configs = [alike("gp", 2, compile=word, **PLAIN) for word in ("false", "auto")]
+    eager, native = (FrozenStack(members, CPU, [fakes, fakes]) for members in configs)
+    assert native.executor == "native"
+    for stack in (eager, native):
+        stack.advance(2)
+    for run in range(2):
+        wanted, found = parts(eager.run_state(run)), parts(native.run_state(run))
+        assert far(found["critic"], wanted["critic"]) < 1e-5
+        assert native.scalars()[run] == pytest.approx(eager.scalars()[run], rel=1e-4, abs=1e-5)
+    assert FrozenStack(configs[1], CPU, [fakes, fakes], double=True).executor != "native"
+
+
+@pytest.mark.parametrize("loss", ["gp", "bce"])
+def test_two_hundred_steps_end_alike(loss: str) -> None:
+    settings = {"network.width": 16, "train.batch_size": 64, "train.steps": 200}
+    losses = []
+    for stack in both(loss, 8, **settings):
+        tail = []
+        for _ in range(200):
+            stack.iterate()
+            if stack.steps_done > 150:
+                tail.append([row["wasserstein/estimate"] for row in stack.scalars()])
+        losses.append(torch.tensor(tail).mean(0))
+    difference = losses[0] - losses[1]
+    spread = losses[0].std()
+    assert difference.mean().abs() < spread, (losses, "their means differ by less than runs do")
+
+
+# What a row declares.
+@pytest.mark.parametrize("loss", list(RECIPES))
+def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
+    recipe = RECIPES[loss]
+    terms = recipe.objective.terms
+    assert terms is not None
+    real, fake = torch.linspace(-3, 2, 9), torch.linspace(-1, 4, 9)
+
+    def mean(term: Any, scores: Tensor) -> Tensor:
+        signed = term.sign * scores
+        value = torch.nn.functional.softplus(signed) if term.softplus else signed
+        return (term.weight * value).mean()
+
+    declared = mean(terms.real, real) + mean(terms.fake, fake)
+    torch.testing.assert_close(recipe.objective.critic(real, fake), declared)
+    torch.testing.assert_close(recipe.objective.generator(fake), mean(terms.generator, fake))
+    assert (recipe.penalty is None) == (recipe.slopes is None)
+    if recipe.penalty is None or recipe.slopes is None:
+        return
+    x, x_fake, eps = torch.full((4, 1), 0.25), torch.full((4, 1), 2.0), torch.full((4,), 0.5)
+    for scale in (0.1, 0.7, 3.0):
+        # Of the critic scale x^2 / 2 the slope at x is scale x.
+        found = recipe.penalty(
+            lambda p, scale=scale: scale * p[:, 0] ** 2 / 2, x, x_fake, eps,
+            {recipe.slopes.coefficient: 0.6},
+        )  # fmt: skip
+        slope = scale * (0.25 if recipe.slopes.at_reals else 1.125)
+        excess = slope - recipe.slopes.target
+        if recipe.slopes.one_sided:
+            excess = max(0.0, excess)
+        assert float(found) == pytest.approx(0.6 * recipe.slopes.scale * excess**2, abs=1e-7)
+
+
+# The same bits, however the work is shared.
+def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return trained(configs, steps)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("width", [8, 96])
+@pytest.mark.parametrize("batch", [37, 256])
+def test_bits_depend_on_neither_stack_threads_nor_neighbours(width: int, batch: int) -> None:
+    sizes = {"network.width": width, "train.batch_size": batch}
+    configs = alike("bce_gp", 5, compile="auto", **sizes)
+    together = after(configs, 2)
+    turned = after([configs[3], configs[0]], 3)
+    for r in (0, 3):
+        for threads in (1, 2, 4):
+            alone = after([configs[r]], threads)
+            assert same(alone.run_state(0), together.run_state(r)), threads
+            assert alone.scalars()[0] == together.scalars()[r]
+        assert same(turned.run_state(0 if r == 3 else 1), together.run_state(r))
+    assert not same(together.run_state(0), together.run_state(3))
+
+
+def test_a_poisoned_run_leaves_its_neighbours_alone() -> None:
+    configs = alike("gp", 3, compile="auto")
+    clean, poisoned = trained(configs, 3), trained(configs, 1)
+    poisoned.state.generator["output.bias"][1] = math.nan
+    for _ in range(2):
+        poisoned.iterate()
+    for r in (0, 2):
+        assert same(clean.run_state(r), poisoned.run_state(r))
+    assert poisoned.diverged_at() == [-1, 2, -1]
+
+
+def test_a_resumed_run_goes_on_bit_for_bit_without_its_neighbours() -> None:
+    configs = alike("gp", 4, compile="auto", **{"train.average_decay": 0.9})
+    whole = trained(configs, 4)
+    half = trained(configs, 2)
+    resumed = Stack([configs[2]], CPU, Places(4, (2,)))
+    resumed.load_run_state(0, 2, half.run_state(2))
+    for _ in range(2):
+        resumed.iterate()
+    assert same(resumed.run_state(0), whole.run_state(2))
+    assert resumed.scalars()[0] == whole.scalars()[2]
+
+
+def test_measuring_changes_nothing() -> None:
+    configs = alike("gp", 2, compile="auto")
+    quiet, measured = trained(configs, 3), trained(configs, 1)
+    for _ in range(2):
+        measured.probe(20)
+        measured.iterate()
+    assert same(quiet.run_state(1), measured.run_state(1))
+
+
+# Draws.
+def drawn(law: NativeLaw, run: int, step: int, n: int) -> Tensor:
+    out = torch.empty(n, law.layout.dimension)
+    layout_of = layout.Law.from_buffer_copy(law.layout)
+    found = native_library(0).wgan_draw(ctypes.byref(layout_of), run, step, n, out.data_ptr())
+    assert found == 0
+    return out
+
+
+@pytest.mark.parametrize("step", [0, 7, 2**33 + 5])
+@pytest.mark.parametrize("n", [1, 50, 1000])
+def test_draws_are_those_of_the_same_words(step: int, n: int) -> None:
+    modes = torch.tensor([[1.0, 2.0, 0.5], [-3.0, 0.25, 4.0], [0.0, 0.0, 1.0]])
+    even = Mixture(modes, torch.ones(3), 0.1)
+    uneven = Mixture(modes, torch.tensor([0.5, 0.2, 0.3]), 0.1)
+    laws: dict[str, tuple[Any, int]] = {
+        "mixing": (mixing, 1),
+        "normal": (Latent("normal", (5,)).draw, 5),
+        "uniform": (Latent("uniform", (3,)).draw, 3),
+        "even": (even.draw, 3),
+        "uneven": (uneven.draw, 3),
+    }
+    for stream, (law, dimension) in laws.items():
+        native = native_law(law, stream, [3, 4], dimension)
+        assert not native.given
+        wanted = law(keyed(4, stream, step), n).reshape(n, dimension)
+        found = drawn(native, 1, step, n)
+        if stream in ("mixing", "uniform"):
+            assert torch.equal(found, wanted), stream
+        else:
+            torch.testing.assert_close(found, wanted, rtol=1e-6, atol=2e-6)
+
+
+def test_normal_numbers_are_exact_to_the_tails() -> None:
+    law = Latent("normal", (2,)).draw
+    wanted = law(keyed(0, "z", 1), 200_000)
+    found = drawn(native_law(law, "z", [0], 2), 0, 1, 200_000)
+    assert wanted.abs().max() > 4.5
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+# When it is taken, and when not.
+REFUSED: dict[str, dict[str, Any]] = {
+    "fp32": {"precision": "bf16"},
+    "compile=false": {"compile": "false"},
+    "normalization": {"network.critic_normalization": "layer"},
+}
+
+
+@pytest.mark.parametrize("reason", list(REFUSED))
+def test_what_it_does_not_know_is_left_to_torch(reason: str) -> None:
+    stack = Stack([tiny("gp", **{"compile": "auto"} | REFUSED[reason])], CPU)
+    assert stack.executor == "eager" and reason in stack.why_not_native()
+
+
+def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES._rows, "gp", replace(RECIPES["gp"], slopes=None))
+    stack = Stack([tiny("gp", compile="auto")], CPU)
+    assert stack.executor == "eager" and "slopes" in stack.why_not_native()
+    bare = replace(RECIPES["bce"], objective=replace(RECIPES["bce"].objective, terms=None))
+    monkeypatch.setitem(RECIPES._rows, "bce", bare)
+    assert "terms" in Stack([tiny("bce", compile="auto")], CPU).why_not_native()
+
+
+def test_every_activation_has_its_number() -> None:
+    assert NUMBERS.keys() == ACTIVATIONS.keys()
+    text = (library.SOURCES / "activations.h").read_text(encoding="utf-8")
+    for name, number in NUMBERS.items():
+        assert f"#define {name.upper()} {number}\n" in text
+
+
+# The library.
+def test_a_compiler_that_fails_costs_a_warning_and_no_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho 'native.cpp:1: error: no such processor' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    native_library.cache_clear()
+    try:
+        stack = Stack(alike("gp", 2, compile="auto"), CPU)
+        with pytest.warns(UserWarning, match="no such processor: training without our C") as seen:
+            stack.iterate()
+            stack.iterate()
+        assert len(seen) == 1 and stack.executor == "eager"
+        assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
+    finally:
+        native_library.cache_clear()
+
+
+def test_without_a_compiler_it_is_left_to_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    stack = Stack([tiny("gp", compile="auto")], CPU)
+    assert stack.executor == "eager" and "compiler" in stack.why_not_native()
+    native_library.cache_clear()
+    with pytest.raises(NotBuilt, match="no C"):
+        native_library(0)
+
+
+CHILD = """
+import sys, torch
+from wganbench.config import compose
+from wganbench.training.stack import Stack
+
+words = ["loss=gp", "tuned=none", "network.width=8", "train.batch_size=16", "device=cpu"]
+stack = Stack([compose(words)], torch.device("cpu"))
+said = stack.preparation
+stack.compile()
+stack.iterate()
+assert stack.executor == "native", stack.why_not_native()
+loaded = [name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]
+print(bool(said), loaded)
+"""
+
+
+def child(environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHILD],
+        env=os.environ | environment,
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_it_is_built_once_and_torch_s_compiler_stays_away(tmp_path: Path) -> None:
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert child(cache) == "True []"
+    (built,) = (tmp_path / "wganbench" / "native").glob("*.so")
+    when = built.stat().st_mtime_ns
+    assert child(cache) == "False []"
+    assert built.stat().st_mtime_ns == when
+    # One that is damaged is built anew.
+    built.write_bytes(b"\x7fELF")
+    assert child(cache) == "False []"
+    assert built.stat().st_size > 1000
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "wganbench").write_text("a file where the folder would be")
+    assert child({"XDG_CACHE_HOME": str(tmp_path)}) == "True []"
+
+
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
+
+SANITIZED = """
+import ctypes, json, sys, torch
+from wganbench.config import from_dict
+from wganbench.training.native import executor, library
+from wganbench.training.stack import Stack
+
+# Their own file, built with checks.
+library.FLAGS = (*library.FLAGS, *json.loads(sys.argv[1]))
+for values in json.loads(sys.argv[2]):
+    torch.set_num_threads(3)
+    configs = [from_dict(values)] * values["seed"]
+    stack = Stack(configs, torch.device("cpu"))
+    for _ in range(2):
+        stack.iterate()
+    assert stack.executor == "native"
+print("clean")
+"""
+
+
+@pytest.mark.slow
+def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("needs g++")
+    asan = subprocess.run(
+        [compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not Path(asan).is_absolute():
+        pytest.skip("needs libasan")
+    sizes = [(19, 3, 37, 1), (96, 1, 200, 2), (5, 2, 16, 5)]
+    configs = [
+        tiny(loss, compile="auto", seed=runs, **{
+            "network.width": width, "network.depth": depth, "train.batch_size": batch,
+            "network.activation": activation,
+        })
+        for width, depth, batch, runs in sizes
+        for loss, activation in (("gp", "relu"), ("bce_r1", "tanh"), ("clip", "relu"))
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", SANITIZED, json.dumps(SANITIZERS),
+         json.dumps([to_dict(config) for config in configs])],
+        env=os.environ | {
+            "LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0", "CXX": compiler,
+            "XDG_CACHE_HOME": str(tmp_path),
+        },
+        cwd=Path(__file__).parent.parent,
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "clean" in done.stdout, done.stderr[-2000:]

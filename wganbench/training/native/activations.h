@@ -1,0 +1,48 @@
+// The activation that this library was built for, and its derivatives as functions of its value.
+#pragma once
+
+#include "vectors.h"
+
+#define RELU 0
+#define LEAKY_RELU 1
+#define TANH 2
+#define SOFTPLUS 3
+
+#ifndef ACTIVATION
+#error "say which activation: -DACTIVATION=0 to 3"
+#endif
+
+// Whether the second derivative is 0, so that it needs no pass of its own.
+constexpr bool PIECEWISE = ACTIVATION == RELU || ACTIVATION == LEAKY_RELU;
+
+inline V activate(V x) {
+#if ACTIVATION == RELU || ACTIVATION == LEAKY_RELU
+  return x * (x > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == RELU ? 0.0f : 0.2f));
+#elif ACTIVATION == TANH
+  return hyperbolic_tangent(x);
+#else
+  return splat(0.5f) * softplus(x + x + splat(2.0f)) - splat(1.0f);
+#endif
+}
+
+// The derivative where the activation is `a`.
+inline V slope_at(V a) {
+#if ACTIVATION == RELU || ACTIVATION == LEAKY_RELU
+  return a > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == RELU ? 0.0f : 0.2f);
+#elif ACTIVATION == TANH
+  return splat(1.0f) - a * a;
+#else
+  return splat(1.0f) - exponential(splat(-2.0f) * a - splat(2.0f));
+#endif
+}
+
+// The second derivative over the first.
+inline V bend_at(V a) {
+#if ACTIVATION == TANH
+  return splat(-2.0f) * a;
+#elif ACTIVATION == SOFTPLUS
+  return splat(2.0f) * exponential(splat(-2.0f) * a - splat(2.0f));
+#else
+  return splat(0.0f) * a;
+#endif
+}

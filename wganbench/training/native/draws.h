@@ -1,0 +1,155 @@
+// Random numbers as functions of (key, step, element): Philox4x32-10, word for word those of
+// wganbench/draws.py, and the laws that are made of them.
+#pragma once
+
+#include "vectors.h"
+
+enum LawKind : int32_t { GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE };
+
+// How the values of one stream are drawn. GIVEN: they are handed over. UNIFORM: from 0 to 1,
+// SYMMETRIC: from -1 to 1. ROWS: rows of `table`,
+// with replacement. MIXTURE: a row of `table` by the steps of its distribution function, or all
+// as likely where there are none, with normal noise of deviation sigma around it.
+struct Law {
+  int32_t kind, dimension;
+  int64_t rows;
+  const float *table, *steps;
+  const uint64_t *keys;
+  float sigma;
+  int32_t unused;
+};
+
+constexpr int COUNTERS = 64;  // turned into words at once
+
+// words[4 i + k] is word k of counter (first + i, 0, step).
+inline void philox(uint64_t key, int64_t step, uint32_t first, uint32_t *__restrict words) {
+  alignas(64) uint32_t c0[COUNTERS], c1[COUNTERS], c2[COUNTERS], c3[COUNTERS];
+  for (int i = 0; i < COUNTERS; i++) {
+    c0[i] = first + uint32_t(i);
+    c1[i] = 0;
+    c2[i] = uint32_t(uint64_t(step));
+    c3[i] = uint32_t(uint64_t(step) >> 32);
+  }
+  uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);
+  for (int round = 0; round < 10; round++) {
+    for (int i = 0; i < COUNTERS; i++) {
+      uint64_t a = uint64_t(c0[i]) * 0xD2511F53u, b = uint64_t(c2[i]) * 0xCD9E8D57u;
+      uint32_t n0 = uint32_t(b >> 32) ^ c1[i] ^ k0, n2 = uint32_t(a >> 32) ^ c3[i] ^ k1;
+      c0[i] = n0;
+      c1[i] = uint32_t(b);
+      c2[i] = n2;
+      c3[i] = uint32_t(a);
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  for (int i = 0; i < COUNTERS; i++) {
+    words[4 * i] = c0[i];
+    words[4 * i + 1] = c1[i];
+    words[4 * i + 2] = c2[i];
+    words[4 * i + 3] = c3[i];
+  }
+}
+
+// The words of one step of a stream, from a counter on.
+struct Words {
+  uint64_t key;
+  int64_t step;
+  uint32_t counter;
+
+  // Calls each(i, word) for words from ... from + n - 1, from a multiple of 4 on.
+  template <class Each> void each(int64_t from, int64_t n, Each call) const {
+    alignas(64) uint32_t words[4 * COUNTERS];
+    for (int64_t done = 0; done < n; done += 4 * COUNTERS) {
+      philox(key, step, counter + uint32_t((from + done) / 4), words);
+      int64_t here = n - done < 4 * COUNTERS ? n - done : 4 * COUNTERS;
+      for (int64_t i = 0; i < here; i++) call(done + i, words[i]);
+    }
+  }
+
+  Words after(int64_t words) const { return {key, step, counter + uint32_t((words + 3) / 4)}; }
+};
+
+inline float fraction(uint32_t word) { return float(word >> 8) * 5.9604644775390625e-8f; }
+
+inline uint32_t below(uint32_t word, int64_t m) {
+  return uint32_t((uint64_t(word) * uint64_t(m)) >> 32);
+}
+
+// Normal numbers from ... from + n - 1 of a draw, from a multiple of 4 on; `out` has room for n
+// rounded up to 4 * COUNTERS.
+inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
+  alignas(64) uint32_t words[4 * COUNTERS];
+  alignas(64) float first[2 * COUNTERS], second[2 * COUNTERS];
+  for (int64_t done = 0; done < n; done += 4 * COUNTERS) {
+    philox(source.key, source.step, source.counter + uint32_t((from + done) / 4), words);
+    for (int i = 0; i < 2 * COUNTERS; i++) {
+      first[i] = (float(words[2 * i]) + 0.5f) * 2.3283064365386963e-10f;
+      second[i] = float(words[2 * i + 1]) * 1.4629180792671596e-9f;
+    }
+    for (int i = 0; i < 2 * COUNTERS; i += LANES) {
+      V radius = root(splat(-2.0f) * logarithm(load(first + i))), cosine, sine;
+      cosine_and_sine(load(second + i), cosine, sine);
+      store(first + i, radius * cosine);
+      store(second + i, radius * sine);
+    }
+    for (int i = 0; i < 2 * COUNTERS; i++) {
+      out[done + 2 * i] = first[i];
+      out[done + 2 * i + 1] = second[i];
+    }
+  }
+}
+
+// Room that drawing m points takes, in numbers.
+inline size_t drawing_room(int m, int dimension) {
+  return size_t(m) * dimension + 8 * COUNTERS;
+}
+
+inline int mode_of(const Law &law, uint32_t word) {
+  if (!law.steps) return int(below(word, law.rows));
+  float u = fraction(word);
+  int64_t low = 0, high = law.rows;  // how many steps are at most u
+  while (low < high) {
+    int64_t middle = (low + high) / 2;
+    if (law.steps[middle] <= u)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return int(low < law.rows ? low : law.rows - 1);
+}
+
+// Points p0 ... p0 + m - 1 of the n that run r draws of a law at a step: out[k * ld + point].
+// p0 is a multiple of 4. `given` are the handed over values of that run, (n, dimension).
+inline void draw(const Law &law, const float *given, int r, int64_t step, int n, int p0, int m,
+                 float *out, size_t ld, float *room) {
+  int d = law.dimension;
+  if (law.kind == GIVEN) {
+    const float *at = given + (size_t(r) * n + p0) * d;
+    for (int c = 0; c < m; c++)
+      for (int k = 0; k < d; k++) out[k * ld + c] = at[size_t(c) * d + k];
+    return;
+  }
+  Words words{law.keys[r], step, 0};
+  int64_t from = int64_t(p0) * d, count = int64_t(m) * d;
+  if (law.kind == UNIFORM) {
+    words.each(from, count, [&](int64_t i, uint32_t word) { room[i] = fraction(word); });
+  } else if (law.kind == SYMMETRIC) {
+    words.each(from, count, [&](int64_t i, uint32_t word) { room[i] = fraction(word) * 2 - 1; });
+  } else if (law.kind == NORMAL) {
+    normals(words, from, count, room);
+  } else if (law.kind == ROWS) {
+    words.each(p0, m, [&](int64_t i, uint32_t word) {
+      const float *row = law.table + size_t(below(word, law.rows)) * d;
+      for (int k = 0; k < d; k++) room[i * d + k] = row[k];
+    });
+  } else {
+    normals(words.after(n), from, count, room);
+    words.each(p0, m, [&](int64_t i, uint32_t word) {
+      const float *mode = law.table + size_t(mode_of(law, word)) * d;
+      for (int k = 0; k < d; k++) room[i * d + k] = mode[k] + law.sigma * room[i * d + k];
+    });
+  }
+  for (int k = 0; k < d; k++)
+    for (int c = 0; c < m; c++) out[k * ld + c] = room[size_t(c) * d + k];
+}

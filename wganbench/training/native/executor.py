@@ -1,0 +1,257 @@
+"""Which runs our C++ trains, and the iterations of a stack by it."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wganbench.config.schema import RunConfig
+from wganbench.losses.recipes import Recipe, Slopes, Terms
+from wganbench.networks import Pair, Parameters
+from wganbench.networks.layers import ACTIVATIONS
+from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
+from wganbench.training.native import layout
+from wganbench.training.native.laws import NativeLaw, native_law
+from wganbench.training.native.library import has_library, native_library
+from wganbench.training.optimizers import OPTIMIZERS
+from wganbench.training.state import State
+from wganbench.training.streams import OneLaw
+from wganbench.training.toolchain import find_compiler
+
+Batch = Callable[[str, int], Tensor]
+"""A stream's values at a step, of all runs: (R, n, ...)."""
+
+NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
+RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
+DECAYS = {"none": 0, "linear": 1, "cosine": 2}
+
+
+def why_not_native(config: RunConfig, device: torch.device, pair: Pair, recipe: Recipe) -> str:
+    """Why our C++ does not train such runs, in a few words; empty where it does."""
+    network = config.network.options
+    normalizations = [network.get(f"{each}_normalization") for each in ("critic", "generator")]
+    reasons = {
+        "it trains on CPUs": device.type != "cpu",
+        "compile=false": config.compile == "false",
+        "it computes in fp32": config.precision == "bf16",
+        "it knows MLPs": config.network.kind != "mlp",
+        "it knows no normalization": normalizations != ["none", "none"],
+        f"it does not know activation {network.get('activation')}": network.get("activation")
+        not in NUMBERS.keys() & ACTIVATIONS.keys(),
+        "the objective does not declare its terms": recipe.objective.terms is None,
+        "the penalty does not declare its slopes": recipe.penalty is not None
+        and (recipe.slopes is None or recipe.slopes.coefficient not in recipe.coefficients),
+        f"it does not know optimizer {config.train.optimizer}": config.train.optimizer
+        not in RULES.keys() & OPTIMIZERS.keys(),
+        "there is no C++ compiler": find_compiler() is None,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def native_laws(
+    laws: Mapping[str, OneLaw],
+    seeds: Sequence[int],
+    points: Sequence[int],
+    latents: Sequence[int],
+) -> dict[str, NativeLaw]:
+    """The laws of the streams that train; points and latents have these shapes."""
+    sizes = {"real": math.prod(points), "mixing": 1}
+    return {
+        stream: native_law(laws[stream], stream, seeds, sizes.get(stream, math.prod(latents)))
+        for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)
+    }
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What may differ between the runs of a stack: (R,) each, coefficients by name."""
+
+    coefficients: Mapping[str, Tensor]
+    critic_lr: Tensor
+    generator_lr: Tensor
+
+
+class Native:
+    """Iterations of the runs at some places of a stack, written into its state.
+
+    ``laws`` are those of the critic's streams and the generator's; where the C++ does not know
+    one, the stream's batches are handed over. The threads are as many as torch has now.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        recipe: Recipe,
+        state: State,
+        traced: Traced,
+        laws: Mapping[str, NativeLaw],
+        places: Sequence[int],
+    ) -> None:
+        self._activation = NUMBERS[config.network.options["activation"]]
+        self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
+        self._laws, self._places, self._threads = laws, places, torch.get_num_threads()
+        self._given = [stream for stream, law in laws.items() if law.given]
+        layers = len(state.critic) // 2, len(state.generator) // 2
+        self._tags = {
+            "critic": _critic_tags(recipe.penalty is not None, layers[0]),
+            "generator": _generator_tags(layers[1]),
+        }
+        runs = len(state.diverged_at)
+        self._tables = {name: torch.zeros(runs, len(tags)) for name, tags in self._tags.items()}
+        self._library: ctypes.CDLL | None = None
+        self._plan: int | None = None
+        self._kept: list[object] = []
+
+    @property
+    def preparation(self) -> str:
+        """What `prepare` does that takes a while, in words; empty where it is nothing."""
+        if self._plan is not None or has_library(self._activation):
+            return ""
+        return "building the C++ of its steps (about 4 s, once a machine)"
+
+    def prepare(self) -> None:
+        """Have the library built and memory taken, once. Raises NotBuilt, MemoryError."""
+        if self._plan is None:
+            self._library = native_library(self._activation)
+            self._plan = self._library.wgan_open(ctypes.byref(self._spec()))
+            if not self._plan:
+                raise MemoryError("no memory for the activations of a batch")
+            weakref.finalize(self, self._library.wgan_close, self._plan)
+
+    def advance(
+        self, critic_step: int, n_critic: int, step: int | None, batch: Batch
+    ) -> dict[str, Noted]:
+        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
+
+        What is handed over is had from ``batch``. After `prepare`.
+        """
+        assert self._library is not None
+        batches = self._batches(critic_step, n_critic, step, batch) if self._given else []
+        addresses = [None if values is None else values.data_ptr() for values in batches]
+        pointers = (ctypes.c_void_p * len(addresses))(*addresses) if addresses else None
+        number = -1 if step is None else step
+        if self._library.wgan_advance(self._plan, critic_step, n_critic, number, pointers):
+            raise MemoryError("no memory for threads")
+        done = {"critic": n_critic > 0, "generator": step is not None}
+        return {name: (self._tags[name], self._tables[name]) for name in done if done[name]}
+
+    def _batches(
+        self, critic_step: int, n_critic: int, step: int | None, batch: Batch
+    ) -> list[Tensor | None]:
+        """Those of each critic step by stream, and the generator's; None for what is drawn."""
+        wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in CRITIC_STREAMS]
+        wanted += [] if step is None else [(GENERATOR_STREAM, step)]
+        return [
+            batch(stream, number).contiguous() if stream in self._given else None
+            for stream, number in wanted
+        ]
+
+    # The specification.
+    def _spec(self) -> layout.Spec:
+        state, traced, recipe, config = self._state, self._traced, self._recipe, self._config
+        train = config.train
+        clip = traced.coefficients["clip_value"] if recipe.clips else None
+        return layout.Spec(
+            critic=self._network(state.critic, state.critic_moments, {}),
+            generator=self._network(state.generator, state.generator_moments, state.average),
+            settings=self._settings(train.batch_size, recipe, traced.coefficients),
+            optimizer=layout.Optimizer(
+                rule=RULES[train.optimizer], betas=(ctypes.c_double * 2)(*train.betas)
+            ),
+            places=self._numbers(self._places),
+            trained=len(self._places),
+            threads=self._threads,
+            critic_rates=traced.critic_lr.data_ptr(),
+            generator_rates=traced.generator_lr.data_ptr(),
+            clip_values=None if clip is None else clip.data_ptr(),
+            steps=train.steps,
+            decay=DECAYS[train.decay],
+            average_decay=train.average_decay,
+            step=state.step.data_ptr(),
+            critic_step=state.critic_step.data_ptr(),
+            diverged_at=state.diverged_at.data_ptr(),
+            critic_scalars=self._tables["critic"].data_ptr(),
+            generator_scalars=self._tables["generator"].data_ptr(),
+        )
+
+    def _network(
+        self, parameters: Parameters, moments: Mapping[str, Parameters], average: Parameters
+    ) -> layout.NetworkSpec:
+        """A network of linear layers, its weights and biases in turn."""
+        weights = [p for name, p in parameters.items() if name.endswith("weight")]
+        sizes = [weights[0].shape[2], *(w.shape[1] for w in weights)] if weights else []
+        first, second = [*moments.values(), None, None][:2]
+        return layout.NetworkSpec(
+            layers=len(weights),
+            sizes=self._numbers(sizes),
+            parameters=self._addresses(parameters, parameters),
+            first=self._addresses(first, parameters),
+            second=self._addresses(second, parameters),
+            average=self._addresses(average, parameters),
+        )
+
+    def _settings(
+        self, batch: int, recipe: Recipe, coefficients: Mapping[str, Tensor]
+    ) -> layout.Settings:
+        terms = recipe.objective.terms
+        assert terms is not None
+        laws = [self._laws[stream].layout for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)]
+        return layout.Settings(
+            batch=batch,
+            **_terms(terms),
+            penalty=_penalty(recipe.slopes, coefficients),
+            laws=(layout.Law * 4)(*laws),
+        )
+
+    def _numbers(self, numbers: Sequence[int]) -> int:
+        array = (ctypes.c_int64 * max(1, len(numbers)))(*numbers)
+        self._kept.append(array)
+        return ctypes.addressof(array)
+
+    def _addresses(self, tensors: Parameters | None, names: Parameters) -> int | None:
+        if not tensors:
+            return None
+        array = (ctypes.c_void_p * len(names))(*(tensors[name].data_ptr() for name in names))
+        self._kept.append(array)
+        return ctypes.addressof(array)
+
+
+def _terms(terms: Terms) -> dict[str, layout.Term]:
+    parts = {"real": terms.real, "fake": terms.fake, "generator": terms.generator}
+    return {
+        name: layout.Term(weight=term.weight, sign=term.sign, softplus=term.softplus)
+        for name, term in parts.items()
+    }
+
+
+def _penalty(slopes: Slopes | None, coefficients: Mapping[str, Tensor]) -> layout.Penalty:
+    if slopes is None:
+        return layout.Penalty()
+    return layout.Penalty(
+        where=2 if slopes.at_reals else 1,
+        one_sided=slopes.one_sided,
+        target=slopes.target,
+        scale=slopes.scale,
+        coefficient=coefficients[slopes.coefficient].data_ptr(),
+    )
+
+
+def _critic_tags(penalised: bool, layers: int) -> list[str]:
+    scores = ["wasserstein/estimate", "critic/score_real", "critic/score_fake"]
+    penalty = ["loss/penalty"] if penalised else []
+    return ["loss/critic", *scores, *penalty, *_norm_tags("critic", layers)]
+
+
+def _generator_tags(layers: int) -> list[str]:
+    return ["loss/generator", *_norm_tags("generator", layers)]
+
+
+def _norm_tags(network: str, layers: int) -> list[str]:
+    by_layer = [f"grad_norm/{network}_layer_{i}" for i in range(layers)]
+    return [f"grad_norm/{network}", *by_layer]

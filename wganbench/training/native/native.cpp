@@ -1,0 +1,288 @@
+// Algorithm 1 of all runs of a stack on a CPU, by hand: the same numbers as training/step.py to
+// rounding, from the same random words.
+//
+// A run's batch is cut into tiles whose sums are added in order; threads divide runs or, where
+// there are more threads than runs, the tiles and parameters of a run. No number depends on how.
+#include <cmath>
+#include <new>
+
+#include "passes.h"
+#include "team.h"
+
+struct Spec {
+  NetworkSpec critic, generator;
+  Settings settings;
+  Optimizer optimizer;
+  const int64_t *places;  // which runs are trained
+  int64_t trained, threads;
+  const float *critic_rates, *generator_rates, *clip_values;
+  int64_t steps;
+  int32_t decay, unused;
+  double average_decay;
+  float *step, *critic_step;
+  int64_t *diverged_at;
+  float *critic_scalars, *generator_scalars;
+};
+
+enum Decay : int32_t { NONE = 0, LINEAR = 1, COSINE = 2 };
+
+static float rate_factor(float step, int64_t steps, int decay) {
+  float progress = step / float(steps);
+  if (decay == LINEAR) return 1.0f - progress;
+  if (decay == COSINE) return (1.0f + cosf(3.14159274f * progress)) / 2.0f;
+  return 1.0f;
+}
+
+// Threads that work on one run at a time, and what they share.
+struct Team {
+  std::vector<std::unique_ptr<Room>> rooms;
+  PackedNetwork critic, generator;
+  Memory packed, partial;
+  std::vector<Sums> sums;
+  std::vector<double> squares;
+  std::unique_ptr<Barrier> barrier;
+  size_t gradient = 0;
+
+  int size() const { return int(rooms.size()); }
+};
+
+struct Plan {
+  Spec spec;
+  std::vector<int64_t> places;
+  Network critic, generator;
+  int points, tiles;
+  std::vector<std::unique_ptr<Team>> teams;
+
+  explicit Plan(const Spec &s)
+      : spec(s), places(s.places, s.places + s.trained), critic(s.critic), generator(s.generator) {
+    const bool asks = s.settings.penalty.where != NOWHERE;
+    const int parts = asks ? (PIECEWISE ? 3 : 4) : 2;
+    points = tile_points(critic.hidden(), parts, s.settings.batch);
+    tiles = (s.settings.batch + points - 1) / points;
+    int runs = int(s.trained), threads = int(s.threads) < 1 ? 1 : int(s.threads);
+    int count = threads < runs ? threads : runs;
+    int size = threads / count < tiles ? threads / count : tiles;
+    for (int i = 0; i < count; i++) teams.push_back(team(size, parts));
+  }
+
+  int threads() const { return int(teams.size()) * teams[0]->size(); }
+
+ private:
+  std::unique_ptr<Team> team(int size, int parts) {
+    auto made = std::make_unique<Team>();
+    for (int i = 0; i < size; i++) {
+      made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts));
+      if (!made->rooms.back()->all) throw std::bad_alloc();
+    }
+    size_t first = PackedNetwork::numbers(critic), second = PackedNetwork::numbers(generator);
+    made->packed = memory(first + second);
+    made->gradient = critic.gradient_size > generator.gradient_size ? critic.gradient_size
+                                                                    : generator.gradient_size;
+    made->partial = memory(made->gradient * (size > 1 ? tiles : 1));
+    if (!made->packed || !made->partial) throw std::bad_alloc();
+    made->critic.place(critic, made->packed.get());
+    made->generator.place(generator, made->packed.get() + first);
+    made->sums.resize(tiles);
+    made->squares.resize(critic.pieces.size() + generator.pieces.size());
+    made->barrier = std::make_unique<Barrier>(size);
+    return made;
+  }
+};
+
+// One thread's part of the work on one run.
+class Worker {
+ public:
+  Worker(Plan &plan, Team &team, int member, int run)
+      : plan_(plan), spec_(plan.spec), team_(team), member_(member), run_(run),
+        factor_(rate_factor(*spec_.step, spec_.steps, spec_.decay)) {}
+
+  void advance(int64_t critic_step, int64_t n_critic, int64_t step, const float *const *given) {
+    team_.critic.fill(plan_.critic, run_, member_, team_.size());
+    team_.generator.fill(plan_.generator, run_, member_, team_.size());
+    team_.barrier->wait();
+    const float *const nothing[4] = {};
+    for (int64_t i = 0; i < n_critic; i++) {
+      critic(critic_step + i, double(*spec_.critic_step) + double(i), given ? given : nothing);
+      if (given) given += 3;
+    }
+    if (step < 0) return;
+    const float *const latents[4] = {nullptr, nullptr, nullptr, given ? *given : nullptr};
+    generator(step, latents);
+  }
+
+ private:
+  Plan &plan_;
+  const Spec &spec_;
+  Team &team_;
+  const int member_, run_;
+  const float factor_;
+
+  void critic(int64_t step, double taken, const float *const *given) {
+    tiles(critic_tile, step, given, plan_.critic);
+    team_.barrier->wait();
+    const float *clip = spec_.clip_values ? spec_.clip_values + run_ : nullptr;
+    update(plan_.critic, move_at(spec_.optimizer, taken, spec_.critic_rates[run_] * factor_, clip));
+    team_.barrier->wait();
+    if (member_ == 0) note_critic();
+    team_.critic.fill(plan_.critic, run_, member_, team_.size());
+    team_.barrier->wait();
+  }
+
+  void generator(int64_t step, const float *const *given) {
+    tiles(generator_tile, step, given, plan_.generator);
+    team_.barrier->wait();
+    float rate = spec_.generator_rates[run_] * factor_;
+    update(plan_.generator, move_at(spec_.optimizer, double(*spec_.step), rate, nullptr));
+    team_.barrier->wait();
+    if (member_ == 0) note_generator();
+    team_.barrier->wait();
+  }
+
+  template <class Tile>
+  void tiles(Tile tile, int64_t step, const float *const *given, const Network &net) {
+    Pass pass{plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator,
+              run_, step, given};
+    const int batch = spec_.settings.batch;
+    const bool alone = team_.size() == 1;
+    for (int t = member_; t < plan_.tiles; t += team_.size()) {
+      int first = t * plan_.points, left = batch - first;
+      float *gradient = team_.partial.get() + (alone ? 0 : net.gradient_size * t);
+      team_.sums[t] = tile(pass, *team_.rooms[member_], first,
+                           left < plan_.points ? left : plan_.points, gradient, alone && t > 0);
+    }
+  }
+
+  void update(const Network &net, const Move &move) {
+    const int count = int(net.pieces.size());
+    const bool averages = &net == &plan_.generator && spec_.average_decay > 0;
+    for (int i = member_; i < count; i += team_.size()) {
+      const Piece &piece = net.pieces[i];
+      float *g = team_.partial.get() + piece.gradient;
+      if (team_.size() > 1)
+        for (int t = 1; t < plan_.tiles; t++) {
+          const float *other = g + net.gradient_size * t;
+          for (int k = 0; k < piece.count; k++) g[k] += other[k];
+        }
+      team_.squares[i] = squares(g, piece.count);
+      size_t at = net.numbers[piece.tensor] * run_ + piece.start;
+      auto of = [&](const std::vector<float *> &tensors) {
+        return tensors[piece.tensor] ? tensors[piece.tensor] + at : nullptr;
+      };
+      moved(spec_.optimizer, move, piece.count, of(net.parameters), g, of(net.first),
+            of(net.second));
+      if (averages) averaged(piece.count, spec_.average_decay, of(net.parameters), of(net.average));
+    }
+  }
+
+  Sums all_sums() const {
+    Sums all;
+    for (const Sums &s : team_.sums) {
+      all.real += s.real;
+      all.fake += s.fake;
+      all.terms += s.terms;
+      all.penalty += s.penalty;
+    }
+    return all;
+  }
+
+  void note_critic() const {
+    const double n = spec_.settings.batch;
+    const Penalty &penalty = spec_.settings.penalty;
+    const bool asks = penalty.where != NOWHERE;
+    Sums all = all_sums();
+    float *row = spec_.critic_scalars + size_t(run_) * (5 + asks + plan_.critic.layers);
+    float mean = float(all.penalty / n);
+    float cost = asks ? penalty.coefficient[run_] * penalty.scale * mean : 0.0f;
+    row[0] = float(all.terms / n) + cost;
+    row[1] = float((all.real - all.fake) / n);
+    row[2] = float(all.real / n);
+    row[3] = float(all.fake / n);
+    if (asks) row[4] = cost;
+    note_norms(plan_.critic, row, 4 + asks);
+  }
+
+  void note_generator() const {
+    float *row = spec_.generator_scalars + size_t(run_) * (2 + plan_.generator.layers);
+    row[0] = float(all_sums().terms / double(spec_.settings.batch));
+    note_norms(plan_.generator, row, 1);
+  }
+
+  // Norms of the gradient from a place of the row on; and whether all of it is finite.
+  void note_norms(const Network &net, float *row, int at) const {
+    std::vector<double> layers(net.layers, 0.0);
+    for (size_t i = 0; i < net.pieces.size(); i++)
+      layers[net.pieces[i].layer] += team_.squares[i];
+    double total = 0;
+    for (int l = 0; l < net.layers; l++) {
+      total += layers[l];
+      row[at + 1 + l] = float(std::sqrt(layers[l]));
+    }
+    row[at] = float(std::sqrt(total));
+    bool finite = true;
+    for (int i = 0; i <= at + net.layers; i++) finite = finite && std::isfinite(row[i]);
+    int64_t &first = spec_.diverged_at[run_];
+    if (!finite && first < 0) first = int64_t(*spec_.step) + 1;
+  }
+};
+
+static Crew &crew(int size) {
+  static Crew *kept = nullptr;
+  // An old one is left to sleep: its threads may be another process's.
+  if (!kept || !kept->is_whole(size)) kept = new Crew(size);
+  return *kept;
+}
+
+extern "C" {
+
+// A plan for the runs of a stack, or null where there is no memory for it. What the pointers of
+// the specification lead to must outlive it.
+void *wgan_open(const Spec *spec) {
+  try {
+    return new Plan(*spec);
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+void wgan_close(void *plan) { delete static_cast<Plan *>(plan); }
+
+int64_t wgan_threads(const void *plan) { return static_cast<const Plan *>(plan)->threads(); }
+
+// `n_critic` critic steps from number `critic_step`, and generator step `step` unless it is
+// negative. `given`: three batches for each critic step, then the generator's latents; null
+// where nothing is handed over. Returns 0 where it was done.
+int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t step,
+                 const float *const *given) {
+  Plan &plan = *static_cast<Plan *>(opened);
+  static std::mutex one_at_a_time;
+  std::lock_guard<std::mutex> lock(one_at_a_time);
+  const int size = plan.teams[0]->size();
+  auto work = [&](int thread) {
+    Team &team = *plan.teams[thread / size];
+    for (size_t i = thread / size; i < plan.places.size(); i += plan.teams.size()) {
+      Worker worker(plan, team, thread % size, int(plan.places[i]));
+      worker.advance(critic_step, n_critic, step, given);
+    }
+  };
+  try {
+    crew(plan.threads()).all(work);
+  } catch (...) {
+    return 1;
+  }
+  *plan.spec.critic_step += float(n_critic);
+  if (step >= 0) *plan.spec.step += 1.0f;
+  return 0;
+}
+
+// The values of one run at one step of a stream, (n, dimension): for those who want to see them.
+int wgan_draw(const Law *law, int64_t run, int64_t step, int64_t n, float *out) {
+  Memory turned = memory(size_t(n + LANES) * law->dimension);
+  Memory room = memory(drawing_room(int(n), law->dimension));
+  if (!turned || !room) return 1;
+  draw(*law, nullptr, int(run), step, int(n), 0, int(n), turned.get(), size_t(n), room.get());
+  for (int64_t c = 0; c < n; c++)
+    for (int k = 0; k < law->dimension; k++)
+      out[c * law->dimension + k] = turned.get()[size_t(k) * n + c];
+  return 0;
+}
+}

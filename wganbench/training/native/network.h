@@ -1,0 +1,151 @@
+// A network of linear layers with an activation between them, and its passes over a batch.
+#pragma once
+
+#include <vector>
+
+#include "activations.h"
+#include "optimizers.h"
+#include "products.h"
+
+// Pointers to stacked tensors, weight and bias of each layer in turn; null where there are none.
+struct NetworkSpec {
+  int64_t layers;
+  const int64_t *sizes;  // layers + 1 of them
+  float *const *parameters, *const *first, *const *second, *const *average;
+};
+
+// A piece of a parameter that is updated in one go.
+struct Piece {
+  int tensor, layer;
+  size_t start, gradient;  // in the tensor, and in the gradient of all
+  int count;
+};
+
+constexpr int PIECE = 4096;
+
+struct Network {
+  int layers = 0;
+  std::vector<int> sizes;
+  std::vector<size_t> numbers, gradients;  // of each tensor: numbers, start in the gradient
+  std::vector<Piece> pieces;
+  std::vector<float *> parameters, first, second, average;
+  size_t gradient_size = 0;
+
+  explicit Network(const NetworkSpec &spec) : layers(int(spec.layers)) {
+    for (int l = 0; l <= layers; l++) sizes.push_back(int(spec.sizes[l]));
+    for (int t = 0; t < 2 * layers; t++) {
+      int rows = sizes[t / 2 + 1];
+      numbers.push_back(t % 2 ? rows : size_t(rows) * sizes[t / 2]);
+      gradients.push_back(gradient_size);
+      for (size_t start = 0; start < numbers[t]; start += PIECE) {
+        size_t left = numbers[t] - start;
+        pieces.push_back({t, t / 2, start, gradient_size + start, int(left < PIECE ? left : PIECE)});
+      }
+      gradient_size += (numbers[t] + LANES - 1) / LANES * LANES;
+      parameters.push_back(spec.parameters[t]);
+      first.push_back(spec.first ? spec.first[t] : nullptr);
+      second.push_back(spec.second ? spec.second[t] : nullptr);
+      average.push_back(spec.average ? spec.average[t] : nullptr);
+    }
+  }
+
+  int widest() const {
+    int most = 0;
+    for (int size : sizes) most = size > most ? size : most;
+    return most;
+  }
+  int hidden() const {
+    int total = 0;
+    for (int l = 1; l < layers; l++) total += sizes[l];
+    return total;
+  }
+  const float *of_run(int tensor, int run) const {
+    return parameters[tensor] + numbers[tensor] * run;
+  }
+};
+
+// The weights of one run, packed for products with them and with their transposes.
+struct PackedNetwork {
+  std::vector<Packed> forward, backward;
+
+  static size_t numbers(const Network &net) {
+    size_t total = 0;
+    for (int l = 0; l < net.layers; l++) {
+      int in = net.sizes[l], out = net.sizes[l + 1];
+      total += room_of(Packed::numbers(out, in)) + room_of(Packed::numbers(in, out));
+    }
+    return total;
+  }
+
+  void place(const Network &net, float *at) {
+    for (int l = 0; l < net.layers; l++) {
+      forward.push_back(placed(net.sizes[l + 1], net.sizes[l], at));
+      backward.push_back(placed(net.sizes[l], net.sizes[l + 1], at));
+      backward.back().bias = nullptr;
+    }
+  }
+
+  // Part `member` of `members` of the work.
+  void fill(const Network &net, int run, int member, int members) {
+    for (int unit = member; unit < 2 * net.layers; unit += members) {
+      int l = unit / 2, in = net.sizes[l];
+      const float *weight = net.of_run(2 * l, run);
+      if (unit % 2)
+        pack(backward[l], weight, nullptr, 1, in);
+      else
+        pack(forward[l], weight, net.of_run(2 * l + 1, run), in, 1);
+    }
+  }
+
+ private:
+  static size_t room_of(size_t numbers) { return (numbers + LANES - 1) / LANES * LANES; }
+  static Packed placed(int rows, int depth, float *&at) {
+    Packed packed{rows, depth, at, at + size_t(rounded_up(rows, BLOCK)) * depth};
+    at += room_of(Packed::numbers(rows, depth));
+    return packed;
+  }
+};
+
+// Activations of the hidden layers of columns first ... first + columns - 1, and their output.
+template <class Output>
+inline void forward(const PackedNetwork &net, const float *in, float *const *hidden, size_t ld,
+                    int first, int columns, Output output) {
+  size_t last = net.forward.size() - 1;
+  for (size_t l = 0; l < last; l++) {
+    float *out = hidden[l] + first;
+    product(net.forward[l], in + first, ld, columns,
+            [=](int j, int c, V value) { store(out + j * ld + c, activate(value)); });
+    in = hidden[l];
+  }
+  product(net.forward[last], in + first, ld, columns, output);
+}
+
+// What a change of each layer's sums moves, from what one of the output does: `deltas` of the
+// hidden layers from `out`. Those of the columns of `hidden` from `first` on are found and left
+// `shift` columns further.
+inline void backward(const PackedNetwork &net, const float *out, float *const *hidden,
+                     float *const *deltas, size_t ld, int first, int shift, int columns) {
+  for (size_t l = net.backward.size() - 1; l > 0; l--) {
+    const float *value = hidden[l - 1] + first;
+    float *to = deltas[l - 1] + first + shift;
+    product(net.backward[l], out + first + shift, ld, columns, [=](int j, int c, V moved) {
+      store(to + j * ld + c, moved * slope_at(load(value + j * ld + c)));
+    });
+    out = deltas[l - 1];
+  }
+}
+
+// Gradients of all weights from the deltas of the layers, those of biases from the first columns.
+inline void gradients(const Network &net, const float *in, float *const *hidden,
+                      float *const *deltas, const float *out, size_t ld, int columns,
+                      int of_biases, float *to, bool adds, float *room) {
+  for (int l = 0; l < net.layers; l++) {
+    const float *delta = l + 1 < net.layers ? deltas[l] : out;
+    const float *seen = l ? hidden[l - 1] : in;
+    int rows = net.sizes[l + 1], depth = net.sizes[l];
+    Gradient weight{to + net.gradients[2 * l], depth, adds};
+    weight_gradient(delta, rows, seen, depth, ld, columns, weight, room);
+    Gradient bias{to + net.gradients[2 * l + 1], rows, adds};
+    bias_gradient(delta, rows, ld, of_biases, bias);
+  }
+}

@@ -1,0 +1,283 @@
+// One tile of a batch through both networks: scores, losses, and gradients of the parameters.
+//
+// A tile is a fixed number of points. Its columns are those of the reals, of the fakes and, under
+// a penalty, of the points where the critic's slope is asked for; one more part where the
+// activation bends. Columns beyond the points of the last tile count for nothing.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+
+#include "draws.h"
+#include "losses.h"
+#include "network.h"
+
+struct Settings {
+  int batch;
+  Term real, fake, generator;
+  Penalty penalty;
+  Law laws[4];  // reals, the critic's latents, mixing weights, the generator's latents
+};
+
+// Sums over the points of a tile.
+struct Sums {
+  double real = 0, fake = 0, terms = 0, penalty = 0;
+};
+
+struct Free {
+  void operator()(float *at) const { std::free(at); }
+};
+typedef std::unique_ptr<float, Free> Memory;
+
+// Zeroed, or null.
+inline Memory memory(size_t numbers) {
+  size_t bytes = (numbers * sizeof(float) + 63) / 64 * 64;
+  void *at = std::aligned_alloc(64, bytes ? bytes : 64);
+  if (at) std::memset(at, 0, bytes ? bytes : 64);
+  return Memory(static_cast<float *>(at));
+}
+
+// How the batch is cut: into tiles of so many points as keep their numbers near the core.
+inline int tile_points(int hidden, int parts, int batch) {
+  size_t numbers = 163840 / (2 * size_t(parts) * (hidden > 0 ? hidden : 1));
+  int points = 32;
+  while (points < 256 && size_t(2 * points) <= numbers) points *= 2;
+  int all = rounded_up(batch, LANES);
+  return points < all ? points : all;
+}
+
+// What one thread works in.
+struct Room {
+  int points;
+  size_t columns;
+  std::vector<float *> hidden, deltas, made, made_deltas;  // the critic's, the generator's
+  float *x, *out, *slopes, *z, *fakes, *drawn, *eps, *turning;
+  Memory all;
+
+  Room(const Network &critic, const Network &generator, int points_, int parts)
+      : points(points_), columns(size_t(points_) * parts) {
+    size_t total = 0;
+    for (int pass = 0; pass < 2; pass++) {
+      if (pass) all = memory(total);
+      if (pass && !all) return;
+      float *at = all.get();
+      size_t used = 0;
+      auto take_numbers = [&](size_t numbers) {
+        float *place = pass ? at + used : nullptr;
+        used += (numbers + 15) / 16 * 16;
+        return place;
+      };
+      auto take = [&](int rows, size_t wide) {
+        return take_numbers(size_t(rounded_up(rows, 16)) * wide);
+      };
+      hidden.clear(), deltas.clear(), made.clear(), made_deltas.clear();
+      for (int l = 1; l < critic.layers; l++) {
+        hidden.push_back(take(critic.sizes[l], columns));
+        deltas.push_back(take(critic.sizes[l], columns));
+      }
+      for (int l = 1; l < generator.layers; l++) {
+        made.push_back(take(generator.sizes[l], size_t(points)));
+        made_deltas.push_back(take(generator.sizes[l], size_t(points)));
+      }
+      int inputs = critic.sizes[0], latents = generator.layers ? generator.sizes[0] : inputs;
+      int widest = critic.widest() > generator.widest() ? critic.widest() : generator.widest();
+      x = take(inputs, columns);
+      slopes = take(inputs, size_t(points));
+      fakes = take(inputs, size_t(points));
+      z = take(latents, size_t(points));
+      out = take_numbers(columns);
+      eps = take_numbers(size_t(points));
+      drawn = take_numbers(drawing_room(points, latents > inputs ? latents : inputs));
+      turning = take_numbers(size_t(rounded_up(widest, LANES)) * columns);
+      total = used;
+    }
+  }
+};
+
+// What all passes of one run at one step share.
+struct Pass {
+  const Network &critic, &generator;
+  const Settings &settings;
+  const PackedNetwork &packed_critic, &packed_generator;
+  int run;
+  int64_t step;
+  const float *const *given;  // batches of this step by stream, where they are handed over
+};
+
+inline I lane_numbers() {
+  I lanes;
+  for (int i = 0; i < LANES; i++) lanes[i] = i;
+  return lanes;
+}
+
+// Sums scores and terms of a part's m points, and leaves there what moves the loss.
+inline void scored(const Term &term, float *scores, int points, int m, float share, double &mean,
+                   double &terms) {
+  V total = {}, values = {};
+  const I lanes = lane_numbers();
+  for (int c = 0; c < points; c += LANES) {
+    I live = lanes + c < m;
+    V score = load(scores + c);
+    total += live ? score : splat(0.0f);
+    values += live ? value(term, score) : splat(0.0f);
+    store(scores + c, live ? derivative(term, score) * splat(share) : splat(0.0f));
+  }
+  mean += sum(total);
+  terms += sum(values);
+}
+
+// G(z) of the points' latents, at `to`.
+inline void generated(const Pass &pass, Room &room, int stream, int first, int m, int points,
+                      float *to, size_t ld) {
+  const Settings &s = pass.settings;
+  bool is_identity = pass.generator.layers == 0;
+  float *z = is_identity ? to : room.z;
+  size_t wide = is_identity ? ld : size_t(points);
+  const Law &law = s.laws[stream];
+  for (int k = 0; m < points && k < law.dimension; k++)
+    for (int c = m; c < points; c++) z[k * wide + c] = 0.0f;
+  draw(law, pass.given[stream], pass.run, pass.step, s.batch, first, m, z, wide, room.drawn);
+  if (is_identity) return;
+  forward(pass.packed_generator, z, room.made.data(), wide, 0, points,
+          [=](int j, int c, V value) { store(to + j * ld + c, value); });
+}
+
+// Where the penalty asks for slopes: between reals and fakes, or at the reals.
+inline void asked_points(const Pass &pass, Room &room, int first, int m, int points, size_t ld) {
+  const Settings &s = pass.settings;
+  bool mixes = s.penalty.where == INTERPOLATES;
+  if (mixes) {
+    for (int c = 0; c < points; c++) room.eps[c] = 0.0f;
+    draw(s.laws[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
+         room.drawn);
+  }
+  for (int k = 0; k < pass.critic.sizes[0]; k++) {
+    float *row = room.x + k * ld;
+    for (int c = 0; c < points; c += LANES) {
+      V real = load(row + c), e = load(room.eps + c);
+      V mixed = e * real + (splat(1.0f) - e) * load(row + points + c);
+      store(row + 2 * points + c, mixes ? mixed : real);
+    }
+  }
+}
+
+// Replaces slopes by what the penalty's derivative multiplies them with, and sums its terms.
+inline void penalised(const Pass &pass, Room &room, int m, int points, float *to, size_t ld,
+                      double &total) {
+  const Settings &s = pass.settings;
+  float share = s.penalty.coefficient[pass.run] * s.penalty.scale / float(s.batch);
+  const int inputs = pass.critic.sizes[0];
+  const I lanes = lane_numbers();
+  V terms = {};
+  for (int c = 0; c < points; c += LANES) {
+    V square = {}, factor;
+    for (int k = 0; k < inputs; k++) {
+      V g = load(room.slopes + size_t(k) * points + c);
+      square += g * g;
+    }
+    I live = lanes + c < m;
+    V term = slope_term(s.penalty, square, factor);
+    terms += live ? term : splat(0.0f);
+    factor = live ? factor * splat(share) : splat(0.0f);
+    for (int k = 0; k < inputs; k++)
+      store(to + k * ld + c, load(room.slopes + size_t(k) * points + c) * factor);
+  }
+  total += sum(terms);
+}
+
+// The tangents of the hidden layers along the direction in `x`: over the activations where these
+// are piecewise linear; else beside them, and the deltas of the second derivative before them.
+inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
+  const PackedNetwork &net = pass.packed_critic;
+  const int at = PIECEWISE ? 2 * points : 3 * points;
+  const float *in = room.x;
+  size_t hidden = room.hidden.size();
+  for (size_t l = 0; l < hidden; l++) {
+    float *value = room.hidden[l] + 2 * points, *to = room.hidden[l] + at;
+    float *delta = room.deltas[l] + 2 * points;
+    Packed weight = net.forward[l];
+    weight.bias = nullptr;
+    product(weight, in + at, ld, points, [=](int j, int c, V sum) {
+      V a = load(value + j * ld + c);
+      store(to + j * ld + c, sum * slope_at(a));
+      if (!PIECEWISE)
+        store(delta + j * ld + c, bend_at(a) * sum * load(delta + points + j * ld + c));
+    });
+    in = room.hidden[l];
+  }
+  if (PIECEWISE) return;
+  for (size_t l = hidden; l-- > 1;) {
+    const float *value = room.hidden[l - 1] + 2 * points;
+    float *delta = room.deltas[l - 1] + 2 * points;
+    product(net.backward[l], room.deltas[l] + 2 * points, ld, points, [=](int j, int c, V moved) {
+      float *place = delta + j * ld + c;
+      store(place, load(place) + moved * slope_at(load(value + j * ld + c)));
+    });
+  }
+}
+
+// The critic's loss on points first ... first + m - 1: sums, and gradients written or added.
+inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
+                        bool adds) {
+  const Settings &s = pass.settings;
+  const bool asks = s.penalty.where != NOWHERE;
+  const int points = rounded_up(m, LANES), parts = asks ? (PIECEWISE ? 3 : 4) : 2;
+  const size_t ld = size_t(points) * parts;
+  const int inputs = pass.critic.sizes[0];
+  Sums sums;
+  for (int k = 0; m < points && k < inputs; k++)
+    for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
+  draw(s.laws[0], pass.given[0], pass.run, pass.step, s.batch, first, m, room.x, ld, room.drawn);
+  generated(pass, room, 1, first, m, points, room.x + points, ld);
+  if (asks) asked_points(pass, room, first, m, points, ld);
+  float *out = room.out;
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, asks ? 3 * points : 2 * points,
+          [=](int, int c, V value) { store(out + c, value); });
+  scored(s.real, out, points, m, 1.0f / float(s.batch), sums.real, sums.terms);
+  scored(s.fake, out + points, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
+  for (size_t c = 2 * size_t(points); c < ld; c++)
+    out[c] = PIECEWISE || c >= 3 * size_t(points) ? 1.0f : 0.0f;
+  if (asks && !PIECEWISE) {
+    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, 2 * points);
+    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 2 * points,
+             points, points);
+  } else {
+    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, int(ld));
+  }
+  if (asks) {
+    size_t last = ld - points;
+    float *slopes = room.slopes;
+    product(pass.packed_critic.backward[0], room.deltas[0] + last, ld, points,
+            [=](int j, int c, V value) { store(slopes + j * points + c, value); });
+    penalised(pass, room, m, points, room.x + last, ld, sums.penalty);
+    tangents(pass, room, points, ld);
+  }
+  // Only a bending activation moves with the biases where slopes are asked for.
+  int of_biases = asks && !PIECEWISE ? 3 * points : 2 * points;
+  gradients(pass.critic, room.x, room.hidden.data(), room.deltas.data(), out, ld, int(ld),
+            of_biases, gradient, adds, room.turning);
+  return sums;
+}
+
+// The generator's loss on points first ... first + m - 1.
+inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
+                           bool adds) {
+  const Settings &s = pass.settings;
+  const int points = rounded_up(m, LANES);
+  const size_t ld = size_t(points);
+  Sums sums;
+  generated(pass, room, 3, first, m, points, room.x, ld);
+  float *out = room.out;
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, points,
+          [=](int, int c, V value) { store(out + c, value); });
+  scored(s.generator, out, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
+  backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, points);
+  float *fakes = room.fakes;
+  product(pass.packed_critic.backward[0], room.deltas[0], ld, points,
+          [=](int j, int c, V value) { store(fakes + j * ld + c, value); });
+  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), ld, 0, 0,
+           points);
+  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, ld, points,
+            points, gradient, adds, room.turning);
+  return sums;
+}

@@ -1,0 +1,96 @@
+// Threads that are kept, and a team of them that meets at barriers.
+#pragma once
+
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+inline void pause_a_moment() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+constexpr int SPINS = 4000;  // some 50 us: then others get the core
+
+// Where all of a team wait for each other.
+class Barrier {
+ public:
+  explicit Barrier(int size) : size_(size) {}
+
+  void wait() {
+    if (size_ == 1) return;
+    int round = round_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == size_ - 1) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++)
+      if (spins < SPINS)
+        pause_a_moment();
+      else
+        std::this_thread::yield();
+  }
+
+ private:
+  const int size_;
+  std::atomic<int> arrived_{0}, round_{0};
+};
+
+// Threads that do the same work once each time it is called for, the caller being number 0.
+class Crew {
+ public:
+  explicit Crew(int size) : size_(size), process_(getpid()) {
+    for (int i = 1; i < size; i++) std::thread([this, i] { serve(i); }).detach();
+  }
+
+  // The threads of a process do not live on in its forks.
+  bool is_whole(int size) const { return size == size_ && process_ == getpid(); }
+
+  void all(const std::function<void(int)> &work) {
+    if (size_ > 1) {
+      left_.store(size_ - 1, std::memory_order_relaxed);
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        work_ = &work;
+        called_.fetch_add(1, std::memory_order_release);
+      }
+      woken_.notify_all();
+    }
+    work(0);
+    for (int spins = 0; left_.load(std::memory_order_acquire) > 0; spins++)
+      if (spins < SPINS)
+        pause_a_moment();
+      else
+        std::this_thread::yield();
+  }
+
+ private:
+  void serve(int number) {
+    for (unsigned seen = 0;; seen++) {
+      for (int spins = 0; spins < SPINS && called_.load(std::memory_order_acquire) == seen; spins++)
+        pause_a_moment();
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        woken_.wait(lock, [&] { return called_.load(std::memory_order_acquire) != seen; });
+      }
+      (*work_)(number);
+      left_.fetch_sub(1, std::memory_order_acq_rel);
+    }
+  }
+
+  const int size_;
+  const pid_t process_;
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  const std::function<void(int)> *work_ = nullptr;
+  std::atomic<unsigned> called_{0};
+  std::atomic<int> left_{0};
+};
