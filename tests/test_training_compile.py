@@ -135,6 +135,7 @@ def breaking(error: Exception) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("kind", [Broken, OSError])
+@pytest.mark.usefixtures("left_to_torch")
 def test_a_broken_compiler_costs_a_warning_and_no_result(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_broken_compiler_costs_a_warning_and_no_result(
     assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
 
 
+@pytest.mark.usefixtures("left_to_torch")
 def test_memory_that_runs_out_while_compiling_is_no_reason_to_train_eagerly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -167,6 +169,7 @@ def test_what_the_c_compiler_raises_is_such_an_error() -> None:
     assert isinstance(error, TorchDynamoException)
 
 
+@pytest.mark.usefixtures("left_to_torch")
 def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "lacking", lambda device: None)
     monkeypatch.setattr(torch, "compile", breaking(ZeroDivisionError("a bug")))

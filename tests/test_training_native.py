@@ -80,7 +80,7 @@ def assert_a_step_is_the_same(eager: Stack, native: Stack, bound: float = 1e-5) 
                 assert far(found[name], wanted[name]) < bound, name
             elif name != "diverged_at":
                 # What was moved, not where to: a step is small.
-                old, rounding = before[run][name], 1e-7 * float(before[run][name].norm())
+                old, rounding = before[run][name], 3e-7 * float(before[run][name].norm())
                 moved = (wanted[name] - old).norm()
                 assert (found[name] - wanted[name]).norm() <= bound * moved + rounding, name
         assert wanted["diverged_at"] == found["diverged_at"]
@@ -143,6 +143,7 @@ def test_every_size_does(runs: int, width: int, depth: int, batch: int) -> None:
 )
 def test_other_points_and_latents_do(words: str, latent: str) -> None:
     common = [*words.split(), "loss=gp", "tuned=none", "train.optimizer=sgd", "device=cpu"]
+    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "train.betas=[0,0]"]
     common += [f"network.latent={latent}", "network.latent_dim=3", "network.width=12"]
     eager, native = (
         Stack([compose([*common, f"compile={word}"])], CPU) for word in ("false", "auto")

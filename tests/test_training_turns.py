@@ -122,6 +122,7 @@ def test_a_program_that_fails_gives_its_turn_up(tmp_path: Path) -> None:
     assert calls == [*NAMES]
 
 
+@pytest.mark.usefixtures("left_to_torch")
 @pytest.mark.filterwarnings("ignore:no C.. compiler found")
 def test_compiling_early_leaves_training_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
