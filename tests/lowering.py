@@ -88,10 +88,10 @@ def traced(runs: int, words: list[str]) -> tuple[Stack, dict[str, list[Traced]]]
 
     torch._dynamo.reset()
     with torch.no_grad():
-        whole(stack._critic_update)(stack.state, *stack._critic_batch(0))
+        whole(stack._critic_update)(stack.state, *stack.execution.work.critic_batch(0))
         whole(stack._generator_update)(stack.state, stack._batch(GENERATOR_STREAM, 0))
         draws = Graphs(
-            stack._critic_program, stack._generator_program, stack.state, stack.streams,
+            stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
             stack.laws, config.train.batch_size, config.loss.n_critic, whole,
         )  # fmt: skip
         drawn = tuple(name for name in CRITIC_STREAMS if not isinstance(stack.laws[name], list))

@@ -409,7 +409,7 @@ from wganbench.training.stack import Stack
 
 words = ["loss=gp", "tuned=none", "network.width=8", "train.batch_size=16", "device=cpu"]
 stack = Stack([compose(words)], torch.device("cpu"))
-said = stack.preparation
+said = stack.execution.preparation
 stack.compile()
 stack.iterate()
 assert stack.executor == "native", stack.why_not_native()

@@ -89,7 +89,7 @@ def train_loop(
     if stack.steps_done == 0:
         watch.record()
     left = stack.steps_done < config.train.steps
-    preparation = stack.preparation if left else ""
+    preparation = stack.execution.preparation if left else ""
     if preparation and not stop.requested:
         phase(preparation)
         with contextlib.suppress(Stopped), clock.standing():
