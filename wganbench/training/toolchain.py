@@ -19,11 +19,7 @@ from pathlib import Path
 
 import torch
 
-
-def find_compiler() -> str | None:
-    """Path of the C++ compiler that torch.compile would use, ``CXX`` first."""
-    names = (os.environ.get("CXX", ""), "g++", "c++", "clang++", "cl")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
+from wganbench.nativecode import find_compiler
 
 
 OLDEST_OF_TRITON = 7
