@@ -25,6 +25,7 @@ from wganbench.config import RunConfig, compose, to_dict
 from wganbench.data.mixture import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
+from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.studies.frozen import FrozenStack
@@ -33,7 +34,7 @@ from wganbench.training.grouping import Places
 from wganbench.training.native import layout, library
 from wganbench.training.native.executor import NUMBERS
 from wganbench.training.native.laws import NativeLaw, native_law
-from wganbench.training.native.library import NotBuilt, native_library
+from wganbench.training.native.library import native_library
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing
@@ -190,6 +191,25 @@ def test_critics_of_a_frozen_generator_do() -> None:
         assert far(found["critic"], wanted["critic"]) < 1e-5
         assert native.scalars()[run] == pytest.approx(eager.scalars()[run], rel=1e-4, abs=1e-5)
     assert FrozenStack(configs[1], CPU, [fakes, fakes], double=True).executor != "native"
+
+
+@pytest.mark.parametrize("loss", ["gp", "bce", "bce_saturating"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
+    settings = {"network.activation": activation, "train.average_decay": 0.5}
+    eager, native = both(loss, 3, **settings)
+    eager.iterate()
+    for run in range(3):
+        native.load_run_state(run, 1, eager.run_state(run))
+    for averaged in (False, True):
+        wanted, found = (stack.probe(700, 2, averaged) for stack in (eager, native))
+        for run in range(3):
+            assert wanted[run].keys() == found[run].keys()
+            for name, values in wanted[run].items():
+                scale = float(values.abs().max())
+                torch.testing.assert_close(
+                    found[run][name], values, rtol=2e-5, atol=2e-6 * scale, msg=name
+                )
 
 
 @pytest.mark.parametrize("loss", ["gp", "bce"])
@@ -398,7 +418,7 @@ def test_without_a_compiler_it_is_left_to_torch(
     stack = Stack([tiny("gp", compile="auto")], CPU)
     assert stack.executor == "eager" and "compiler" in stack.why_not_native()
     native_library.cache_clear()
-    with pytest.raises(NotBuilt, match="no C"):
+    with pytest.raises(NoCompiler, match="no C"):
         native_library(0)
 
 
@@ -412,6 +432,7 @@ stack = Stack([compose(words)], torch.device("cpu"))
 said = stack.execution.preparation
 stack.compile()
 stack.iterate()
+stack.probe(10)
 assert stack.executor == "native", stack.why_not_native()
 loaded = [name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]
 print(bool(said), loaded)
@@ -465,6 +486,7 @@ for values in json.loads(sys.argv[2]):
     stack = Stack(configs, torch.device("cpu"))
     for _ in range(2):
         stack.iterate()
+    stack.probe(50)
     assert stack.executor == "native"
 print("clean")
 """

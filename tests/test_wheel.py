@@ -29,6 +29,9 @@ def test_every_yaml_is_inside_and_nothing_else_is_added(wheel):
     native = {f"wganbench/metrics/native/{p.name}" for p in ROOT.glob("wganbench/metrics/native/*")}
     assert native and native <= inside
     assert "wganbench/metrics/floors.json" in inside and "wganbench/py.typed" in inside
+    sources = {p.name for p in (ROOT / "wganbench/training/native").glob("*.[ch]*")}
+    assert "native.cpp" in sources
+    assert {f"wganbench/training/native/{name}" for name in sources} <= inside
     assert {name.split("/")[0] for name in inside} == {"wganbench"}
 
 

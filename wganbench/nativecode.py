@@ -73,6 +73,22 @@ def build(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
     return found
 
 
+def is_built(sources: Sequence[Path], flags: Sequence[str] = ()) -> bool:
+    """Whether this machine has the library of some sources already."""
+    compiler = find_compiler()
+    if compiler is None:
+        return False
+    try:
+        name = _name(tuple(sources), tuple(flags), compiler)
+        return any((folder() / name).is_file() for folder in (_cached, _temporary))
+    except OSError:
+        return False
+
+
+def _name(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str) -> str:
+    return f"{sources[0].stem}-{_identity(sources, flags, compiler)}.so"
+
+
 _lock = threading.Lock()
 _built: dict[tuple[object, ...], ctypes.CDLL | NoCompiler] = {}
 
@@ -81,7 +97,7 @@ def _build(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str | No
     if compiler is None:
         raise NoCompiler("no C++ compiler was found: install g++ or clang++, or set CXX to one")
     try:
-        name = f"{sources[0].stem}-{_identity(sources, flags, compiler)}.so"
+        name = _name(sources, flags, compiler)
     except OSError as error:
         raise NoCompiler(f"a source of native code cannot be read: {error}") from error
     reasons = []

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
+from wganbench.nativecode import NoCompiler
 from wganbench.training.compilation import compiled, wants_compilation
 from wganbench.training.graphs import (
     CRITIC_STREAMS,
@@ -25,7 +26,6 @@ from wganbench.training.graphs import (
 )
 from wganbench.training.grouping import static_settings
 from wganbench.training.native.executor import Native
-from wganbench.training.native.library import NotBuilt
 from wganbench.training.products import products
 from wganbench.training.schedule import critic_steps_before
 from wganbench.training.state import State
@@ -115,16 +115,16 @@ class Execution:
             lambda program: compiled(program, work.config, work.device, False, first=False),
         )
 
-    def is_native(self) -> bool:
-        """Whether our C++ trains: it is built now, or with a warning never."""
+    def built(self) -> Native | None:
+        """Our C++ where it trains: it is built now, or with a warning never."""
         if self.native is not None:
             try:
                 self.native.prepare()
-            except NotBuilt as error:
+            except NoCompiler as error:
                 warnings.warn(f"{error}: training without our C++", stacklevel=4)
                 self.native = None
                 self.critic, self.generator = self._programs()
-        return self.native is not None
+        return self.native
 
     def prepare(self, step: int, check: Callable[[], None]) -> None:
         """Have everything built that is needed from generator step ``step`` on.
@@ -133,7 +133,7 @@ class Execution:
         is called between them and may raise, to break it off.
         """
         work = self.work
-        if self.is_native() or not wants_compilation(work.config):
+        if self.built() or not wants_compilation(work.config):
             return
         state = copy.deepcopy(work.state)
         batch = work.critic_batch(critic_steps_before(step, work.config))
@@ -160,8 +160,8 @@ class Execution:
         The scalars of the last of each.
         """
         work, latest = self.work, dict[str, Noted]()
-        if self.is_native() and self.native is not None:
-            return self.native.advance(critic_step, n_critic, step, work.batch)
+        if native := self.built():
+            return native.advance(critic_step, n_critic, step, work.batch)
         with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):
             if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
                 return self.graphs.latest

@@ -86,8 +86,6 @@ def train_loop(
     config = stack.config
     pool = pool or Own(stack)
     watch = Watch(stack, recorders, clock, progress, pool, last_picture_only)
-    if stack.steps_done == 0:
-        watch.record()
     left = stack.steps_done < config.train.steps
     preparation = stack.execution.preparation if left else ""
     if preparation and not stop.requested:
@@ -99,6 +97,8 @@ def train_loop(
             recorder.compile_seconds += clock.compile_seconds
     for recorder in recorders if left else ():
         recorder.executed_by(stack.executor)
+    if stack.steps_done == 0:
+        watch.record()
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()

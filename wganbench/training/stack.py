@@ -305,9 +305,12 @@ class Stack:
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
         drawn = {"reals": to_host(reals), "eps": to_host(eps)}
-        probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
-        with torch.no_grad(), products(self.device):
-            points = in_parts(probe, networks, (reals, z, eps), self.probed_points) | drawn
+        if native := self.execution.built():
+            points = native.probe(reals, z, eps, averaged) | drawn
+        else:
+            probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
+            with torch.no_grad(), products(self.device):
+                points = in_parts(probe, networks, (reals, z, eps), self.probed_points) | drawn
         return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:

@@ -21,7 +21,6 @@ import torch
 
 from wganbench.nativecode import find_compiler
 
-
 OLDEST_OF_TRITON = 7
 """Compute capability, its first number."""
 

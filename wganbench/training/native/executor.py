@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
 from wganbench.losses.recipes import Recipe, Slopes, Terms
+from wganbench.nativecode import find_compiler
 from wganbench.networks import Pair, Parameters
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
@@ -22,10 +24,22 @@ from wganbench.training.native.library import has_library, native_library
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.state import State
 from wganbench.training.streams import OneLaw
-from wganbench.training.toolchain import find_compiler
 
 Batch = Callable[[str, int], Tensor]
 """A stream's values at a step, of all runs: (R, n, ...)."""
+
+VECTORS = ("fakes", "fake_gradients")
+PROBED = (
+    "fakes",
+    "score_real",
+    "score_fake",
+    "slopes_hat",
+    "slopes_real",
+    "slopes_fake",
+    "fake_gradients",
+    "feedback",
+)
+"""What `Algorithm.probe` gives, in the order of native.cpp."""
 
 NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
@@ -116,7 +130,7 @@ class Native:
         return "building the C++ of its steps (about 4 s, once a machine)"
 
     def prepare(self) -> None:
-        """Have the library built and memory taken, once. Raises NotBuilt, MemoryError."""
+        """Have the library built and memory taken, once. Raises NoCompiler, MemoryError."""
         if self._plan is None:
             self._library = native_library(self._activation)
             self._plan = self._library.wgan_open(ctypes.byref(self._spec()))
@@ -151,6 +165,26 @@ class Native:
             batch(stream, number).contiguous() if stream in self._given else None
             for stream, number in wanted
         ]
+
+    def probe(
+        self, reals: Tensor, z: Tensor, eps: Tensor, averaged: bool
+    ) -> dict[str, Float[Tensor, ...]]:
+        """`Algorithm.probe` of the runs' points (R, n, ...); zeros where a run is elsewhere.
+
+        ``averaged``: with the generator's average. After `prepare`.
+        """
+        assert self._library is not None
+        runs, n, dimension = reals.shape
+        found = {
+            name: torch.zeros((runs, n, dimension) if name in VECTORS else (runs, n))
+            for name in PROBED
+        }
+        given = [values.contiguous() for values in (reals, z, eps)]
+        pointers = (ctypes.c_void_p * 4)(*(values.data_ptr() for values in given))
+        to = (ctypes.c_void_p * len(PROBED))(*(values.data_ptr() for values in found.values()))
+        if self._library.wgan_probe(self._plan, averaged, n, pointers, to):
+            raise MemoryError("no memory to measure in")
+        return found
 
     # The specification.
     def _spec(self) -> layout.Spec:

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "passes.h"
+#include "probe.h"
 #include "team.h"
 
 struct Spec {
@@ -232,6 +233,8 @@ static Crew &crew(int size) {
   return *kept;
 }
 
+static std::mutex one_at_a_time;  // the crew works for one caller
+
 extern "C" {
 
 // A plan for the runs of a stack, or null where there is no memory for it. What the pointers of
@@ -254,12 +257,14 @@ int64_t wgan_threads(const void *plan) { return static_cast<const Plan *>(plan)-
 int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t step,
                  const float *const *given) {
   Plan &plan = *static_cast<Plan *>(opened);
-  static std::mutex one_at_a_time;
   std::lock_guard<std::mutex> lock(one_at_a_time);
   const int size = plan.teams[0]->size();
+  std::atomic<size_t> next{0};
   auto work = [&](int thread) {
     Team &team = *plan.teams[thread / size];
-    for (size_t i = thread / size; i < plan.places.size(); i += plan.teams.size()) {
+    // Whole runs go to whom is free; members of a team must agree on theirs.
+    size_t i = size > 1 ? size_t(thread / size) : next.fetch_add(1);
+    for (; i < plan.places.size(); i = size > 1 ? i + plan.teams.size() : next.fetch_add(1)) {
       Worker worker(plan, team, thread % size, int(plan.places[i]));
       worker.advance(critic_step, n_critic, step, given);
     }
@@ -272,6 +277,55 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   *plan.spec.critic_step += float(n_critic);
   if (step >= 0) *plan.spec.step += 1.0f;
   return 0;
+}
+
+// Measures n points of each run: reals (R, n, d), latents (R, n, latents) and mixing weights
+// (R, n). `averaged`: with the generator's average. Returns 0 where it was done.
+int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
+               const Probed *to) {
+  Plan &plan = *static_cast<Plan *>(opened);
+  std::lock_guard<std::mutex> lock(one_at_a_time);
+  Network generator = plan.generator;
+  if (averaged) generator.parameters = generator.average;
+  Settings settings = plan.spec.settings;
+  settings.batch = int(n);
+  settings.penalty.where = INTERPOLATES;
+  for (Law &law : settings.laws) law.kind = GIVEN;
+  settings.laws[2].dimension = 1;
+  const int points = tile_points(plan.critic.hidden(), 3, int(n));
+  const size_t tiles = size_t(n + points - 1) / points, jobs = tiles * plan.places.size();
+  std::atomic<size_t> next{0};
+  std::atomic<int> failed{0};
+  auto work = [&](int) {
+    Room room(plan.critic, generator, points, 3);
+    PackedNetwork critic, maker;
+    const size_t own = PackedNetwork::numbers(plan.critic);
+    Memory packed = memory(own + PackedNetwork::numbers(generator));
+    if (!room.all || !packed) {
+      failed.store(1);
+      return;
+    }
+    critic.place(plan.critic, packed.get());
+    maker.place(generator, packed.get() + own);
+    int filled = -1;
+    for (size_t job = next.fetch_add(1); job < jobs; job = next.fetch_add(1)) {
+      const int run = int(plan.places[job / tiles]), first = int(job % tiles) * points;
+      if (filled != run) {
+        critic.fill(plan.critic, run, 0, 1);
+        maker.fill(generator, run, 0, 1);
+        filled = run;
+      }
+      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given};
+      const int left = int(n) - first;
+      probe_tile(pass, room, first, left < points ? left : points, *to);
+    }
+  };
+  try {
+    crew(plan.threads()).all(work);
+  } catch (...) {
+    return 1;
+  }
+  return failed.load();
 }
 
 // The values of one run at one step of a stream, (n, dimension): for those who want to see them.

@@ -106,18 +106,43 @@ struct PackedNetwork {
   }
 };
 
-// Activations of the hidden layers of columns first ... first + columns - 1, and their output.
-template <class Output>
+// What is done with a product, vector by vector. Each is one type, so that the products that end
+// in it are compiled once.
+struct Put {
+  static constexpr bool FEW_ROWS = true;
+  float *to;
+  size_t ld;
+  void operator()(int j, int c, V value) const { store(to + j * ld + c, value); }
+};
+
+struct Activate {
+  static constexpr bool FEW_ROWS = false;
+  float *to;
+  size_t ld;
+  void operator()(int j, int c, V value) const { store(to + j * ld + c, activate(value)); }
+};
+
+// Times the derivative of the activation `value`; added to what is there, or not.
+template <bool ADDS> struct Through {
+  static constexpr bool FEW_ROWS = false;
+  float *to;
+  const float *value;
+  size_t ld;
+  void operator()(int j, int c, V moved) const {
+    V found = moved * slope_at(load(value + j * ld + c));
+    store(to + j * ld + c, ADDS ? load(to + j * ld + c) + found : found);
+  }
+};
+
+// Activations of the hidden layers of columns first ... first + columns - 1; the output to `put`.
 inline void forward(const PackedNetwork &net, const float *in, float *const *hidden, size_t ld,
-                    int first, int columns, Output output) {
+                    int first, int columns, Put put) {
   size_t last = net.forward.size() - 1;
   for (size_t l = 0; l < last; l++) {
-    float *out = hidden[l] + first;
-    product(net.forward[l], in + first, ld, columns,
-            [=](int j, int c, V value) { store(out + j * ld + c, activate(value)); });
+    product(net.forward[l], in + first, ld, columns, Activate{hidden[l] + first, ld});
     in = hidden[l];
   }
-  product(net.forward[last], in + first, ld, columns, output);
+  product(net.forward[last], in + first, ld, columns, put);
 }
 
 // What a change of each layer's sums moves, from what one of the output does: `deltas` of the
@@ -126,11 +151,8 @@ inline void forward(const PackedNetwork &net, const float *in, float *const *hid
 inline void backward(const PackedNetwork &net, const float *out, float *const *hidden,
                      float *const *deltas, size_t ld, int first, int shift, int columns) {
   for (size_t l = net.backward.size() - 1; l > 0; l--) {
-    const float *value = hidden[l - 1] + first;
-    float *to = deltas[l - 1] + first + shift;
-    product(net.backward[l], out + first + shift, ld, columns, [=](int j, int c, V moved) {
-      store(to + j * ld + c, moved * slope_at(load(value + j * ld + c)));
-    });
+    product(net.backward[l], out + first + shift, ld, columns,
+            Through<false>{deltas[l - 1] + first + shift, hidden[l - 1] + first, ld});
     out = deltas[l - 1];
   }
 }

@@ -138,8 +138,7 @@ inline void generated(const Pass &pass, Room &room, int stream, int first, int m
     for (int c = m; c < points; c++) z[k * wide + c] = 0.0f;
   draw(law, pass.given[stream], pass.run, pass.step, s.batch, first, m, z, wide, room.drawn);
   if (is_identity) return;
-  forward(pass.packed_generator, z, room.made.data(), wide, 0, points,
-          [=](int j, int c, V value) { store(to + j * ld + c, value); });
+  forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
 }
 
 // Where the penalty asks for slopes: between reals and fakes, or at the reals.
@@ -185,6 +184,21 @@ inline void penalised(const Pass &pass, Room &room, int m, int points, float *to
   total += sum(terms);
 }
 
+// A tangent from a layer's sum, and where the activation bends, the delta of its bending.
+struct Tangent {
+  static constexpr bool FEW_ROWS = false;
+  float *to, *delta;
+  const float *value;
+  size_t ld;
+  int points;
+  void operator()(int j, int c, V sum) const {
+    V a = load(value + j * ld + c);
+    store(to + j * ld + c, sum * slope_at(a));
+    if (!PIECEWISE)
+      store(delta + j * ld + c, bend_at(a) * sum * load(delta + points + j * ld + c));
+  }
+};
+
 // The tangents of the hidden layers along the direction in `x`: over the activations where these
 // are piecewise linear; else beside them, and the deltas of the second derivative before them.
 inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
@@ -193,27 +207,17 @@ inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
   const float *in = room.x;
   size_t hidden = room.hidden.size();
   for (size_t l = 0; l < hidden; l++) {
-    float *value = room.hidden[l] + 2 * points, *to = room.hidden[l] + at;
-    float *delta = room.deltas[l] + 2 * points;
     Packed weight = net.forward[l];
     weight.bias = nullptr;
-    product(weight, in + at, ld, points, [=](int j, int c, V sum) {
-      V a = load(value + j * ld + c);
-      store(to + j * ld + c, sum * slope_at(a));
-      if (!PIECEWISE)
-        store(delta + j * ld + c, bend_at(a) * sum * load(delta + points + j * ld + c));
-    });
+    float *value = room.hidden[l] + 2 * points;
+    product(weight, in + at, ld, points,
+            Tangent{room.hidden[l] + at, room.deltas[l] + 2 * points, value, ld, points});
     in = room.hidden[l];
   }
   if (PIECEWISE) return;
-  for (size_t l = hidden; l-- > 1;) {
-    const float *value = room.hidden[l - 1] + 2 * points;
-    float *delta = room.deltas[l - 1] + 2 * points;
-    product(net.backward[l], room.deltas[l] + 2 * points, ld, points, [=](int j, int c, V moved) {
-      float *place = delta + j * ld + c;
-      store(place, load(place) + moved * slope_at(load(value + j * ld + c)));
-    });
-  }
+  for (size_t l = hidden; l-- > 1;)
+    product(net.backward[l], room.deltas[l] + 2 * points, ld, points,
+            Through<true>{room.deltas[l - 1] + 2 * points, room.hidden[l - 1] + 2 * points, ld});
 }
 
 // The critic's loss on points first ... first + m - 1: sums, and gradients written or added.
@@ -232,7 +236,7 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
   if (asks) asked_points(pass, room, first, m, points, ld);
   float *out = room.out;
   forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, asks ? 3 * points : 2 * points,
-          [=](int, int c, V value) { store(out + c, value); });
+          Put{out, ld});
   scored(s.real, out, points, m, 1.0f / float(s.batch), sums.real, sums.terms);
   scored(s.fake, out + points, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
   for (size_t c = 2 * size_t(points); c < ld; c++)
@@ -246,9 +250,8 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
   }
   if (asks) {
     size_t last = ld - points;
-    float *slopes = room.slopes;
     product(pass.packed_critic.backward[0], room.deltas[0] + last, ld, points,
-            [=](int j, int c, V value) { store(slopes + j * points + c, value); });
+            Put{room.slopes, size_t(points)});
     penalised(pass, room, m, points, room.x + last, ld, sums.penalty);
     tangents(pass, room, points, ld);
   }
@@ -268,13 +271,11 @@ inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float
   Sums sums;
   generated(pass, room, 3, first, m, points, room.x, ld);
   float *out = room.out;
-  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, points,
-          [=](int, int c, V value) { store(out + c, value); });
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, points, Put{out, ld});
   scored(s.generator, out, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, points);
   float *fakes = room.fakes;
-  product(pass.packed_critic.backward[0], room.deltas[0], ld, points,
-          [=](int j, int c, V value) { store(fakes + j * ld + c, value); });
+  product(pass.packed_critic.backward[0], room.deltas[0], ld, points, Put{fakes, ld});
   backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), ld, 0, 0,
            points);
   gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, ld, points,

@@ -61,8 +61,8 @@ inline void block(const float *panel, int row_step, int depth_step, const float 
     for (int p = 0; p < WIDE; p++) each(q, p, total[q][p]);
 }
 
-// Calls each(row, column, vector) for all of weight * in + bias; rows up to a power of two or to
-// BLOCK may be called with that do not exist.
+// Calls each(row, column, vector) for all of weight * in + bias, and for rows up to the end of
+// the last block that do not exist. Each::FEW_ROWS: there may be few rows, so few are computed.
 template <int WIDE, class Each>
 inline void strip(const Packed &w, const float *in, size_t ld, int column, Each each) {
   int row = 0;
@@ -74,14 +74,15 @@ inline void strip(const Packed &w, const float *in, size_t ld, int column, Each 
   if (row == w.rows) return;
   const float *panel = w.panels + size_t(row) * w.depth;
   int left = w.rows - row;
-  if (left == 1)
-    block<1, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
-  else if (left == 2)
-    block<2, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
-  else if (left <= 4)
-    block<4, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
-  else
-    block<BLOCK, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
+  if constexpr (Each::FEW_ROWS) {
+    if (left == 1)
+      return block<1, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
+    if (left == 2)
+      return block<2, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
+    if (left <= 4)
+      return block<4, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
+  }
+  block<BLOCK, WIDE>(panel, 1, BLOCK, w.bias_of(row), x, w.depth, ld, at);
 }
 
 template <class Each>

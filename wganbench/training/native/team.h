@@ -17,7 +17,7 @@ inline void pause_a_moment() {
 #endif
 }
 
-constexpr int SPINS = 4000;  // some 50 us: then others get the core
+constexpr int SPINS = 1000;  // some 20 to 50 us: then others get the core
 
 // Where all of a team wait for each other.
 class Barrier {

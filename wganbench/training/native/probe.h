@@ -1,0 +1,57 @@
+// What measurements need of the networks, point by point.
+#pragma once
+
+#include "passes.h"
+
+// Where it is written, for all runs: (R, n) each, (R, n, d) of fakes and their gradients.
+struct Probed {
+  float *fakes, *score_real, *score_fake, *slopes_hat, *slopes_real, *slopes_fake;
+  float *fake_gradients, *feedback;
+};
+
+inline float *of_point(float *at, const Pass &pass, int point, int numbers) {
+  return at + (size_t(pass.run) * pass.settings.batch + point) * numbers;
+}
+
+// Of points first ... first + m - 1 of a pass, whose settings say `batch` points, batches that are
+// handed over, and interpolates.
+inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Probed &to) {
+  const int points = rounded_up(m, LANES), inputs = pass.critic.sizes[0];
+  const size_t ld = size_t(points) * 3;
+  for (int k = 0; m < points && k < inputs; k++)
+    for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
+  const Settings &s = pass.settings;
+  draw(s.laws[0], pass.given[0], pass.run, 0, s.batch, first, m, room.x, ld, room.drawn);
+  generated(pass, room, 1, first, m, points, room.x + points, ld);
+  asked_points(pass, room, first, m, points, ld);
+  float *out = room.out, *slopes = room.turning;
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, int(ld), Put{out, ld});
+  for (int c = 0; c < m; c++) {
+    *of_point(to.score_real, pass, first + c, 1) = out[c];
+    *of_point(to.score_fake, pass, first + c, 1) = out[points + c];
+  }
+  float *moves = room.eps;  // what a fake's score moves the generator's loss by, times n
+  for (int c = 0; c < points; c += LANES)
+    store(moves + c, derivative(s.generator, load(out + points + c)));
+  for (size_t c = 0; c < ld; c++) out[c] = 1.0f;
+  backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, int(ld));
+  product(pass.packed_critic.backward[0], room.deltas[0], ld, int(ld), Put{slopes, ld});
+  float *norms[] = {to.slopes_real, to.slopes_fake, to.slopes_hat};
+  for (int part = 0; part < 3; part++)
+    for (int c = 0; c < m; c++) {
+      float square = 0;
+      for (int k = 0; k < inputs; k++) {
+        float g = slopes[k * ld + part * points + c];
+        square += g * g;
+      }
+      *of_point(norms[part], pass, first + c, 1) = __builtin_sqrtf(square);
+    }
+  for (int c = 0; c < m; c++) {
+    *of_point(to.feedback, pass, first + c, 1) = __builtin_fabsf(moves[c]);
+    for (int k = 0; k < inputs; k++) {
+      of_point(to.fakes, pass, first + c, inputs)[k] = room.x[k * ld + points + c];
+      of_point(to.fake_gradients, pass, first + c, inputs)[k] =
+          moves[c] / float(s.batch) * slopes[k * ld + points + c];
+    }
+  }
+}
