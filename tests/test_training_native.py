@@ -29,7 +29,6 @@ from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.compilation import has_compiler
 from wganbench.training.grouping import Places
 from wganbench.training.native import layout, library
 from wganbench.training.native.executor import NUMBERS
@@ -38,6 +37,7 @@ from wganbench.training.native.library import native_library
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing
+from wganbench.training.toolchain import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
 
