@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -220,6 +221,47 @@ def test_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assign(x, y, lambda: checks.append(sent.finished.is_set()))
     # Python's handler runs after the slice in which the signal came, not at the end.
     assert sum(checks) <= 3
+
+
+SANITIZED = """
+#include "assignment.cpp"
+#include <cstdio>
+#include <random>
+int main() {
+  std::mt19937 word(1);
+  std::normal_distribution<double> normal;
+  for (int d : {2, 5, 40})
+    for (int n : {1, 17, 65, 300})
+      for (int kind = 0; kind < 3; kind++) {
+        std::vector<double> x(n * d), y(n * d), u(n), v(n);
+        for (auto& q : x) q = kind == 0 ? normal(word) : kind == 1 ? 0.0 : int(3 * normal(word));
+        for (auto& q : y) q = kind == 2 ? int(3 * normal(word)) : normal(word);
+        void* handle = assignment_new(n, d, x.data(), y.data());
+        while (assignment_advance(handle, 100000) == 0) {}
+        std::vector<int> partner(n);
+        double value, bound;
+        int* p = partner.data();
+        if (!assignment_answer(handle, p, u.data(), v.data(), &value, &bound)) return 1;
+        if (std::fabs(value - bound) > 1e-9 * value + 1e-12) return 2;
+        assignment_delete(handle);
+      }
+}
+"""
+
+
+@pytest.mark.slow
+def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
+    program, compiler = tmp_path / "sanitized", find_compiler()
+    (tmp_path / "main.cpp").write_text(SANITIZED)
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra"]
+    flags = ["-std=c++17", "-O1", "-Werror", *checks, f"-I{assignment.SOURCE.parent}"]
+    command = [str(compiler), *flags, str(tmp_path / "main.cpp"), "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    if "asan" in built.stderr and "main.cpp" not in built.stderr:
+        pytest.skip("the compiler has no sanitizers here")
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_source_lies_beside_the_first() -> None:
