@@ -99,7 +99,7 @@ def drawing(stack: Stack, clock: Callable[[], float]) -> float:
 
     def whole_block() -> None:
         for step in range(BLOCK_STEPS):
-            stack._critic_batch(first + step)
+            stack.execution.work.critic_batch(first + step)
 
     return milliseconds(whole_block, clock) * N_CRITIC / BLOCK_STEPS / len(stack.configs)
 

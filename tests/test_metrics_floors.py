@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_a_write_that_fails_leaves_nothing_behind(cache, monkeypatch):
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(floors.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     assert draws() == draws() == 4
     assert list(cache.parent.iterdir()) == []
 

@@ -12,6 +12,7 @@ from training_configs import tiny
 from wganbench.config import RunConfig, run_id
 from wganbench.config.jobs import Job
 from wganbench.errors import ran_out
+from wganbench.sweeps import local
 from wganbench.sweeps.footprint import CONTEXT_BYTES, SAFETY, Footprint
 from wganbench.sweeps.launch import runs_at_once
 from wganbench.sweeps.messages import OutOfMemory, Refused, TellingView
@@ -128,3 +129,22 @@ def test_what_was_compiled_for_a_stack_goes_with_it(
         train_stack(stack, "cpu", TellingView(lambda _: None, "cpu"))
         assert len(made) == count, "the next one is compiled again"
         assert [graph() for graph in made] == [None] * count
+
+
+def test_free_memory_of_a_gpu_is_asked_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def mem_get_info(index: int) -> tuple[int, int]:
+        asked.append(index)
+        return 7 * 10**9, 8 * 10**9
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", mem_get_info)
+    monkeypatch.setattr(local, "ASK_DRIVER", "import sys; print(1000 + int(sys.argv[1]))")
+    both = [Slot("cuda:1", 1), Slot("cuda:1", 1)]
+    assert local.free_bytes(both[0], both[:1]) == 1001
+    assert local.free_bytes(both[0], both) == 500, "its share"
+    assert not asked, "this process has no context"
+    for broken in ("import sys; print(5); sys.exit(1)", "print('?')"):
+        monkeypatch.setattr(local, "ASK_DRIVER", broken)
+        assert local.free_gpu_bytes(1) == 7 * 10**9
+    assert asked == [1, 1]

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from wganbench.sweeps import nursery as module
 from wganbench.sweeps.nursery import Child, Nursery, early_nursery, nursery
@@ -73,10 +74,43 @@ def test_workers_of_a_cpu_share_what_was_imported(worker: Callable[[str], Child]
         assert "libtorch_cpu" in Path(f"/proc/{child.pid}/maps").read_text()
 
 
-def test_a_worker_for_a_gpu_imports_for_itself(worker: Callable[[str], Child]) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here the driver can be begun")
+def test_a_worker_that_cannot_begin_the_driver_imports_for_itself(
+    worker: Callable[[str], Child],
+) -> None:
     child = worker("cuda:1")
     until(lambda: "sweeps.worker" in command(child.pid))
     assert command(child.pid).split()[-3:] == ["cuda:1", "1", str(parent(child.pid))]
+
+
+def test_a_fork_stays_where_it_can_use_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    zeros = torch.zeros
+
+    def begin(count: int, device: str) -> torch.Tensor:
+        asked.append(device)
+        if device == "cuda:1":
+            raise RuntimeError("CUDA driver: initialization error")
+        return zeros(count)
+
+    monkeypatch.setattr(torch, "zeros", begin)
+    stay = {device: module._can_stay(device) for device in ("cpu", "cuda:0", "cuda:1")}
+    assert stay == {"cpu": True, "cuda:0": True, "cuda:1": False}
+    assert asked == ["cuda:0", "cuda:1"], "nobody begins a driver for a CPU"
+    monkeypatch.setattr(module.sys, "platform", "darwin")
+    assert not module._can_stay("cpu")
+
+
+def test_what_workers_are_forked_from_has_begun_no_driver() -> None:
+    code = (
+        "import os; os.environ['PYTORCH_NVML_BASED_CUDA_CHECK'] = '1'\n"
+        "from wganbench.sweeps import nursery; nursery._import_all()\n"
+        "import torch; print(torch.cuda.is_initialized())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert told.stdout.strip() == "False"
 
 
 def test_a_worker_is_where_the_sweep_is(

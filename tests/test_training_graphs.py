@@ -36,8 +36,8 @@ class Played:
 def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
     """The stack as it is on a GPU: all its steps are recorded ones."""
     config = stack.config
-    stack.graphs = Graphs(
-        stack._critic_program, stack._generator_program, stack.state, stack.streams, stack.laws,
+    stack.execution.graphs = Graphs(
+        stack.execution.critic, stack.execution.generator, stack.state, stack.streams, stack.laws,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
         record=record, rehearse=lambda work: work() and None,
     )  # fmt: skip
@@ -116,8 +116,8 @@ def test_a_frozen_stack_plays_critic_steps_alone() -> None:
 def test_preparing_trains_nothing() -> None:
     stack = with_graphs(Stack([tiny("gp", **SETTINGS)], CPU))
     before = stack.run_state(0)
-    assert stack.graphs is not None
-    stack.graphs.prepare()
+    assert stack.execution.graphs is not None
+    stack.execution.graphs.prepare()
     assert same(before, stack.run_state(0))
 
 

@@ -25,18 +25,19 @@ from wganbench.config import RunConfig, compose, to_dict
 from wganbench.data.mixture import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
+from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.compilation import has_compiler
 from wganbench.training.grouping import Places
 from wganbench.training.native import layout, library
 from wganbench.training.native.executor import NUMBERS
 from wganbench.training.native.laws import NativeLaw, native_law
-from wganbench.training.native.library import NotBuilt, native_library
+from wganbench.training.native.library import native_library
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing
+from wganbench.training.toolchain import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
 
@@ -417,7 +418,7 @@ def test_without_a_compiler_it_is_left_to_torch(
     stack = Stack([tiny("gp", compile="auto")], CPU)
     assert stack.executor == "eager" and "compiler" in stack.why_not_native()
     native_library.cache_clear()
-    with pytest.raises(NotBuilt, match="no C"):
+    with pytest.raises(NoCompiler, match="no C"):
         native_library(0)
 
 
@@ -428,7 +429,7 @@ from wganbench.training.stack import Stack
 
 words = ["loss=gp", "tuned=none", "network.width=8", "train.batch_size=16", "device=cpu"]
 stack = Stack([compose(words)], torch.device("cpu"))
-said = stack.preparation
+said = stack.execution.preparation
 stack.compile()
 stack.iterate()
 stack.probe(10)

@@ -343,7 +343,7 @@ def test_clipping_holds_at_every_generator_step_and_spares_the_generator() -> No
     configs = alike("clip", 2, **{"loss.clip_value": 0.02, "train.critic_lr": 0.1})
     stack = Stack(configs, CPU)
     seen: list[list[float]] = []
-    step = stack._generator_program
+    step = stack.execution.generator
 
     def watched(*arguments: Any) -> Any:
         seen.append(
@@ -354,7 +354,7 @@ def test_clipping_holds_at_every_generator_step_and_spares_the_generator() -> No
         )
         return step(*arguments)
 
-    stack._generator_program = watched
+    stack.execution.generator = watched
     for _ in range(3):
         stack.iterate()
     bounds = [torch.tensor(c.loss.coefficients["clip_value"]).item() for c in configs]
@@ -377,7 +377,7 @@ def test_each_step_moves_its_own_network_only(loss: str) -> None:
     stack = trained([tiny(loss)], 1)
     before = stack.run_state(0)
     with torch.no_grad():
-        stack._critic_update(stack.state, *stack._critic_batch(2))
+        stack._critic_update(stack.state, *stack.execution.work.critic_batch(2))
     between = stack.run_state(0)
     with torch.no_grad():
         stack._generator_update(stack.state, stack._batch("latent_generator", 1))

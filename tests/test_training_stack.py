@@ -275,9 +275,9 @@ def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
 def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
     stack = Stack([tiny("gp", **{"loss.n_critic": 3, "train.steps": 30})], CPU)
     seen: list[tuple[Tensor, ...]] = []
-    stack._critic_program = lambda state, *batch: seen.append(batch) or ([], torch.zeros(1, 0))
+    stack.execution.critic = lambda state, *batch: seen.append(batch) or ([], torch.zeros(1, 0))
     latents: list[Tensor] = []
-    stack._generator_program = lambda state, z: latents.append(z) or ([], torch.zeros(1, 0))
+    stack.execution.generator = lambda state, z: latents.append(z) or ([], torch.zeros(1, 0))
     for _ in range(30):
         stack.iterate()
     for batches in [*zip(*seen, strict=True), latents]:
@@ -397,6 +397,7 @@ def on_meta(configs: list[RunConfig], monkeypatch: pytest.MonkeyPatch) -> Stack:
     stack.device = meta
 
     stack.streams = Streams(stack.streams.seeds, meta)
+    stack.execution = stack._execution()
     # As on a GPU: the step count of Adam and RMSProp stays on the device.
     monkeypatch.setattr(optimizers, "_capturable", lambda parameter: True)
     for rule in ("adam", "rmsprop"):

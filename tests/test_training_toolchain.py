@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from wganbench.training import toolchain
-from wganbench.training.toolchain import has_compiler, prepare_toolchain
+from wganbench.training.toolchain import has_compiler, lacking, prepare_toolchain
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
@@ -120,3 +120,33 @@ def test_a_torch_that_works_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPa
     prepare_toolchain.cache_clear()
     assert prepare_toolchain() == {}
     prepare_toolchain.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("capability", "names", "missing"),
+    [
+        ((9, 0), ["gcc"], None),
+        ((7, 0), ["clang"], None),
+        ((9, 0), ["g++"], "no C compiler found"),
+        ((6, 1), ["gcc"], "this GPU is too old for Triton"),
+    ],
+)
+def test_on_a_gpu_triton_needs_a_c_compiler_too(
+    capability: tuple[int, int],
+    names: list[str],
+    missing: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text("#!/bin/sh")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    device = torch.device("cuda")
+    assert lacking(device) == missing and has_compiler(device) is (missing is None)
+    assert (lacking(CPU) is None) is ("g++" in names)
+    monkeypatch.setenv("CC", str(tmp_path / names[0]))
+    assert (lacking(device) is None) is (capability[0] >= 7), "the user's own word"

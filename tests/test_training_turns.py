@@ -127,7 +127,7 @@ def test_a_program_that_fails_gives_its_turn_up(tmp_path: Path) -> None:
 def test_compiling_early_leaves_training_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compilation, "has_compiler", lambda _: False)
+    monkeypatch.setattr(compilation, "lacking", lambda _: "no C++ compiler found")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     stack = Stack(alike("gp", 2, compile="true"), CPU)
     calls: list[str] = []

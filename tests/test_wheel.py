@@ -26,6 +26,8 @@ def test_every_yaml_is_inside_and_nothing_else_is_added(wheel):
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     conf = {f"wganbench/conf/{p.relative_to(ROOT / 'conf')}" for p in ROOT.glob("conf/**/*.yaml")}
     assert conf <= inside
+    native = {f"wganbench/metrics/native/{p.name}" for p in ROOT.glob("wganbench/metrics/native/*")}
+    assert native and native <= inside
     assert "wganbench/metrics/floors.json" in inside and "wganbench/py.typed" in inside
     sources = {p.name for p in (ROOT / "wganbench/training/native").glob("*.[ch]*")}
     assert "native.cpp" in sources

@@ -84,7 +84,7 @@ def cpu_flags() -> set[str]:
 
 def compiler() -> str:
     """The C++ compiler that torch.compile would use."""
-    from wganbench.training.toolchain import find_compiler
+    from wganbench.nativecode import find_compiler
 
     return find_compiler() or "none: compile=auto falls back to eager training, a fourth as fast"
 

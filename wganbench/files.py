@@ -364,3 +364,14 @@ def _check_depth(value: Any, depth: int = 0) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_depth(item, depth + 1)
+
+
+# Where what can be made again is kept.
+def cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/wganbench``, by default in ~/.cache; None without a home directory."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return folder / "wganbench"

@@ -6,12 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wganbench.files import write_atomic
+from wganbench.files import cache_folder, write_atomic
 from wganbench.metrics.transport import Floor, Sampled, transport_floor
 
 FLOOR_VERSION = 2
@@ -42,16 +41,6 @@ def cached_floor(
     floor = transport_floor(target, n, pairs, FLOOR_SEED, check)
     _write_entry(entry, floor)
     return floor
-
-
-def cache_folder() -> Path | None:
-    """``$XDG_CACHE_HOME/wganbench``, by default in ~/.cache; None without a home directory."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return folder / "wganbench"
 
 
 def floors_file() -> Path | None:

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wganbench.files import replacing
-from wganbench.metrics.floors import cache_folder
+from wganbench.files import cache_folder, replacing
 from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined
 from wganbench.metrics.judge_training import train_judge
 

@@ -143,7 +143,7 @@ def _iteration(config: RunConfig, runs: int) -> Iteration:
 
 def _probed_bytes(one: Iteration) -> int:
     """Bytes that measuring takes at its peak for a point of a run, those drawn left out."""
-    peaks = []
+    peaks: list[int] = []
     for n in (FEW_POINTS, 2 * FEW_POINTS):
         with one.meter as meter:
             before = meter.peak = meter.live
@@ -156,7 +156,7 @@ def _probed_bytes(one: Iteration) -> int:
 def drawn_bytes(stack: Stack) -> int:
     """Of a point that is measured: itself, its latent and its mixing weight, in fp32."""
     latent = stack.algorithm.pair.latent
-    numbers = math.prod(stack.target.shape) + math.prod(latent.shape) + 1
+    numbers: int = math.prod(stack.target.shape) + math.prod(latent.shape) + 1
     return 4 * numbers
 
 

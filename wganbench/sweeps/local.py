@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,8 +53,36 @@ def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
     if slot.device == "cpu":
         pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return int(pages) // sharing
-    free, _ = torch.cuda.mem_get_info(slot.device)
-    return int(free) // sharing
+    return free_gpu_bytes(int(slot.device.partition(":")[2] or 0)) // sharing
+
+
+ASK_DRIVER = """
+import ctypes, sys
+
+cuda, at = ctypes.CDLL("libcuda.so.1"), ctypes.byref
+device, context, free, total = (ctypes.c_size_t() for _ in range(4))
+failed = [
+    cuda.cuInit(0),
+    cuda.cuDeviceGet(at(device), int(sys.argv[1])),
+    cuda.cuDevicePrimaryCtxRetain(at(context), ctypes.c_int(device.value)),
+    cuda.cuCtxSetCurrent(context),
+    cuda.cuMemGetInfo_v2(at(free), at(total)),
+]
+print(free.value)
+sys.exit(any(failed))
+"""
+
+
+def free_gpu_bytes(index: int) -> int:
+    """Free memory of a GPU, asked in a process of its own: whoever asks holds half a gigabyte of
+    it from then on, and this process lives as long as the sweep."""
+    command = [sys.executable, "-I", "-S", "-c", ASK_DRIVER, str(index)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return int(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        free, _ = torch.cuda.mem_get_info(index)
+        return int(free)
 
 
 @dataclass

@@ -4,8 +4,8 @@ A worker takes five seconds of a core to import torch, its compiler and what mea
 are forked from a process that has imported everything and done nothing; it begins while the sweep
 is still being planned. Started by `Nursery`, by `python_running`.
 
-A CUDA driver does not survive a fork, and other systems do not take it well either: workers for a
-GPU, or not under Linux, import for themselves.
+A CUDA driver does not survive a fork: nothing in that process wakes it, and a worker for a GPU
+that finds it spoilt all the same imports for itself. So do workers where there is no Linux.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class Nursery:
         # Workers with like stacks compile the same kernels, each once for all of them: with
         # as many compilers as cores in each, none waits for a kernel that another builds.
         environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(available_cores())} | os.environ
+        # Where a library asks for GPUs as it is imported, the driver is not to be begun for it.
+        environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
         with theirs:
             self._process = subprocess.Popen(
                 python_running("wganbench.sweeps.nursery", str(theirs.fileno())),
@@ -184,12 +186,27 @@ def _import_all() -> None:
             importlib.import_module(module)
 
 
+def _can_stay(device: str) -> bool:
+    """Whether a fork can use the device: a GPU where it begins the driver itself."""
+    if sys.platform != "linux":
+        return False
+    if device == "cpu":
+        return True
+    import torch
+
+    try:
+        return torch.zeros(1, device=device).item() == 0
+    except Exception:  # no driver, or one that was begun before the fork
+        logging.getLogger(__name__).debug("the driver cannot be begun here", exc_info=True)
+        return False
+
+
 def _become_worker(handle: int, parent: int, device: str, threads: int, folder: str) -> NoReturn:
     """In the fork: work until the end; never return to what the nursery was doing."""
     code, words = 1, [str(handle), device, str(threads), str(parent)]
     try:
         os.chdir(folder)
-        if device != "cpu" or sys.platform != "linux":
+        if not _can_stay(device):
             os.set_inheritable(handle, True)
             os.execv(sys.executable, python_running(WORKER, *words))
         with unbreakable():

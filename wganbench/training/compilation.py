@@ -14,7 +14,7 @@ import torch
 
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ran_out
-from wganbench.training.toolchain import has_compiler, prepare_toolchain
+from wganbench.training.toolchain import lacking, prepare_toolchain
 
 WORTH_COMPILING_STEPS = 1000
 """With ``compile=auto``, shorter runs stay eager: compiling takes as long as they do."""
@@ -82,8 +82,9 @@ def compiled(
     """
     if not wants_compilation(config):
         return program
-    if not has_compiler(device):
-        warnings.warn("no C++ compiler found: training without torch.compile", stacklevel=2)
+    missing = lacking(device)
+    if missing:
+        warnings.warn(f"{missing}: training without torch.compile", stacklevel=2)
         return program
     # Whoever asked for true fp32 knows that products could be faster.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")

@@ -91,7 +91,7 @@ def train_loop(
     measures = left and stack.executor == "native"
     if stack.steps_done == 0 and not measures:
         watch.record()
-    preparation = stack.preparation if left else ""
+    preparation = stack.execution.preparation if left else ""
     if preparation and not stop.requested:
         phase(preparation)
         with contextlib.suppress(Stopped), clock.standing():

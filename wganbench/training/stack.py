@@ -12,11 +12,7 @@ in which copies stand for runs that are elsewhere; nothing outside this module s
 
 from __future__ import annotations
 
-import copy
-import json
-import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -29,17 +25,10 @@ from wganbench.errors import ConfigError
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
-from wganbench.training.compilation import compiled, wants_compilation
-from wganbench.training.graphs import (
-    CRITIC_STREAMS,
-    GENERATOR_STREAM,
-    Graphs,
-    Noted,
-    Program,
-)
+from wganbench.training.execution import Execution, Work
+from wganbench.training.graphs import Noted
 from wganbench.training.grouping import Places, static_settings
 from wganbench.training.native.executor import Native, Traced, native_laws, why_not_native
-from wganbench.training.native.library import NotBuilt
 from wganbench.training.optimizers import directions, initial_moments
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.products import products
@@ -54,8 +43,6 @@ from wganbench.training.streams import (
     stream_generator,
     training_law,
 )
-from wganbench.training.toolchain import cache_folder
-from wganbench.training.turns import in_turns
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Measured in one pass at most. Where there is batch norm, its statistics are those of a pass."""
@@ -107,9 +94,7 @@ class Stack:
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
         self.laws = self._laws()
-        self._native = None if self.why_not_native() else self._in_cpp()
-        self._critic_program, self._generator_program = self._programs()
-        self.graphs = self._graphs() if device.type == "cuda" else None
+        self.execution = self._execution()
         self.steps_done = 0
 
     # Setting up.
@@ -232,83 +217,31 @@ class Stack:
         laws = native_laws(self.laws, self.streams.seeds, *shapes)
         return Native(self.config, self.algorithm.recipe, self.state, traced, laws, self.places.own)
 
-    def _programs(self) -> tuple[Program, Program]:
-        """The two updates as they are called, compiled where our C++ does not do their work."""
-        updates = self._critic_update, self._generator_update
-        if self._native is not None:
-            return updates
-        of_pictures = len(self.target.shape) == 3
-        critic, generator = (
-            compiled(update, self.config, self.device, of_pictures, first=update == updates[0])
-            for update in updates
-        )
-        return critic, generator
-
-    def _is_native(self) -> bool:
-        """Whether our C++ trains: it is built now, or with a warning never."""
-        if self._native is not None:
-            try:
-                self._native.prepare()
-            except NotBuilt as error:
-                warnings.warn(f"{error}: training without our C++", stacklevel=4)
-                self._native = None
-                self._critic_program, self._generator_program = self._programs()
-        return self._native is not None
-
-    def _graphs(self) -> Graphs | None:
-        """What records whole iterations on a GPU; None for runs that are not compiled."""
-        if not wants_compilation(self.config):
-            return None
-        return Graphs(
-            self._critic_program,
-            self._generator_program,
+    def _execution(self) -> Execution:
+        work = Work(
+            self.config,
+            self.device,
             self.state,
             self.streams,
             self.laws,
-            self.config.train.batch_size,
-            self.config.loss.n_critic,
-            lambda program: compiled(program, self.config, self.device, False, first=False),
+            self._critic_update,
+            self._generator_update,
+            self.places.size,
+            pictures=len(self.target.shape) == 3,
         )
+        return Execution(work, None if self.why_not_native() else self._in_cpp())
 
     @property
-    def preparation(self) -> str:
-        """What `compile` does that takes a while, in words; empty where it is nothing."""
-        if self._native is not None:
-            return self._native.preparation
-        return "compiling (about 15 s, once)" if wants_compilation(self.config) else ""
-
-    def _products(self) -> AbstractContextManager[None]:
-        """As ``precision`` says; whatever is not a step is in true fp32."""
-        return products(self.device, tf32=self.config.precision == "tf32")
+    def executor(self) -> str:
+        """What runs the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
+        return self.execution.name
 
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
-        """Have the programs compiled before they are needed, each once for all processes.
+        """Have what runs the steps built before it is needed; training is left as it is.
 
-        They are called on a copy of the state, so training is left as it is, bit for bit.
-        ``check`` is called between the programs and may raise, to break it off.
+        ``check`` is called between the parts and may raise, to break it off.
         """
-        if self._is_native():
-            return
-        if not wants_compilation(self.config):
-            return
-        state, step = copy.deepcopy(self.state), self.steps_done
-        batch = self._critic_batch(critic_steps_before(step, self.config))
-        z = self._batch("latent_generator", step)
-
-        def critic() -> None:
-            check()
-            self._critic_program(state, *batch)
-
-        def generator() -> None:
-            check()
-            self._generator_program(state, z)
-
-        programs = {"critic": critic, "generator": generator}
-        key = json.dumps([static_settings(self.config), self.places.size], sort_keys=True)
-        with torch.no_grad(), self._products():
-            in_turns(programs, key, cache_folder())
-            if self.graphs is not None:
-                self.graphs.prepare(check)
+        self.execution.prepare(self.steps_done, check)
 
     def iterate(self) -> None:
         """One generator step of all runs and the critic steps before it."""
@@ -319,38 +252,11 @@ class Stack:
 
     def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
-        if self._is_native():
-            assert self._native is not None
-            self._latest |= self._native.advance(critic_step, n_critic, step, self._batch)
-            return
-        with torch.no_grad(), self._products():
-            if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
-                self._latest |= self.graphs.latest
-                return
-            for number in range(critic_step, critic_step + n_critic):
-                batch = self._critic_batch(number)
-                self._latest["critic"] = self._critic_program(self.state, *batch)
-            if step is not None:
-                z = self._batch(GENERATOR_STREAM, step)
-                self._latest["generator"] = self._generator_program(self.state, z)
-
-    @property
-    def executor(self) -> str:
-        """What runs the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
-        if self._native is not None:
-            return "native"
-        if self.graphs is not None and self.graphs.usable:
-            return "graph"
-        programs = (self._critic_program, self._generator_program)
-        fast = all(getattr(program, "compiled", False) for program in programs)
-        return "compiled" if fast else "eager"
-
-    def _critic_batch(self, number: int) -> list[Tensor]:
-        return [self._batch(stream, number) for stream in CRITIC_STREAMS]
+        self._latest |= self.execution.advance(critic_step, n_critic, step)
 
     def _batch(self, stream: str, step: int) -> Tensor:
         """This step's batch of a stream for all runs: (R, n, ...)."""
-        return self.streams.batch(self.laws[stream], stream, step, self.config.train.batch_size)
+        return self.execution.work.batch(stream, step)
 
     def _laws(self) -> dict[str, OneLaw]:
         """How each stream is drawn."""
@@ -398,14 +304,13 @@ class Stack:
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
-        points = {"reals": to_host(reals), "eps": to_host(eps)}
-        if self._is_native():
-            assert self._native is not None
-            points |= self._native.probe(reals, z, eps, averaged)
-            return [{name: v[place] for name, v in points.items()} for place in self.places.own]
-        probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
-        with torch.no_grad(), products(self.device):
-            points |= in_parts(probe, networks, (reals, z, eps), self.probed_points)
+        drawn = {"reals": to_host(reals), "eps": to_host(eps)}
+        if native := self.execution.built():
+            points = native.probe(reals, z, eps, averaged) | drawn
+        else:
+            probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)
+            with torch.no_grad(), products(self.device):
+                points = in_parts(probe, networks, (reals, z, eps), self.probed_points) | drawn
         return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:

@@ -19,18 +19,30 @@ from pathlib import Path
 
 import torch
 
+from wganbench.nativecode import find_compiler
 
-def find_compiler() -> str | None:
-    """Path of the C++ compiler that torch.compile would use, ``CXX`` first."""
-    names = (os.environ.get("CXX", ""), "g++", "c++", "clang++", "cl")
+OLDEST_OF_TRITON = 7
+"""Compute capability, its first number."""
+
+
+def find_c_compiler() -> str | None:
+    """Path of the C compiler with which Triton builds what launches its kernels, ``CC`` first."""
+    names = (os.environ.get("CC", ""), "gcc", "clang")
     return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def lacking(device: torch.device) -> str | None:
+    """What torch.compile would need to build code for the device here; None where it can."""
+    if device.type != "cuda":
+        return None if find_compiler() else "no C++ compiler found"
+    if torch.cuda.get_device_capability(device)[0] < OLDEST_OF_TRITON:
+        return "this GPU is too old for Triton"
+    return None if find_c_compiler() else "no C compiler found"
 
 
 def has_compiler(device: torch.device) -> bool:
     """Whether torch.compile can build code for the device here."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 7
-    return find_compiler() is not None
+    return lacking(device) is None
 
 
 def cache_folder() -> Path:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wganbench.config.schema import RunConfig
 from wganbench.losses.recipes import Recipe, Slopes, Terms
+from wganbench.nativecode import find_compiler
 from wganbench.networks import Pair, Parameters
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
@@ -23,7 +24,6 @@ from wganbench.training.native.library import has_library, native_library
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.state import State
 from wganbench.training.streams import OneLaw
-from wganbench.training.toolchain import find_compiler
 
 Batch = Callable[[str, int], Tensor]
 """A stream's values at a step, of all runs: (R, n, ...)."""
@@ -130,7 +130,7 @@ class Native:
         return "building the C++ of its steps (about 4 s, once a machine)"
 
     def prepare(self) -> None:
-        """Have the library built and memory taken, once. Raises NotBuilt, MemoryError."""
+        """Have the library built and memory taken, once. Raises NoCompiler, MemoryError."""
         if self._plan is None:
             self._library = native_library(self._activation)
             self._plan = self._library.wgan_open(ctypes.byref(self._spec()))

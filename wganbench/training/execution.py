@@ -1,0 +1,172 @@
+"""What runs the steps of a stack: our C++, CUDA graphs, compiled programs, or these as they are.
+
+All compute what `step.py` defines. The choice is made here, once for a stack, and `name` tells it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wganbench.config.schema import RunConfig
+from wganbench.nativecode import NoCompiler
+from wganbench.training.compilation import compiled, wants_compilation
+from wganbench.training.graphs import (
+    CRITIC_STREAMS,
+    GENERATOR_STREAM,
+    Graphs,
+    Noted,
+    Program,
+)
+from wganbench.training.grouping import static_settings
+from wganbench.training.native.executor import Native
+from wganbench.training.products import products
+from wganbench.training.schedule import critic_steps_before
+from wganbench.training.state import State
+from wganbench.training.streams import OneLaw, Streams
+from wganbench.training.toolchain import cache_folder
+from wganbench.training.turns import in_turns
+
+
+@dataclass
+class Work:
+    """What there is to execute: updates of all runs of a stack, on its state.
+
+    ``laws`` say how the streams are drawn; ``size`` counts the runs, copies included;
+    ``pictures`` says what points are.
+    """
+
+    config: RunConfig
+    device: torch.device
+    state: State
+    streams: Streams
+    laws: dict[str, OneLaw]
+    critic: Program
+    generator: Program
+    size: int
+    pictures: bool
+
+    def batch(self, stream: str, step: int) -> Tensor:
+        """This step's batch of a stream for all runs: (R, n, ...)."""
+        n = self.config.train.batch_size
+        return self.streams.batch(self.laws[stream], stream, step, n)
+
+    def critic_batch(self, number: int) -> list[Tensor]:
+        """The batches of one critic step."""
+        return [self.batch(stream, number) for stream in CRITIC_STREAMS]
+
+
+class Execution:
+    """Takes the steps of a stack. ``native`` is our C++ where it knows such runs."""
+
+    def __init__(self, work: Work, native: Native | None) -> None:
+        self.work, self.native = work, native
+        self.critic, self.generator = self._programs()
+        self.graphs = self._graphs()
+
+    @property
+    def name(self) -> str:
+        """``native``, ``graph``, ``compiled`` or ``eager``."""
+        if self.native is not None:
+            return "native"
+        if self.graphs is not None and self.graphs.usable:
+            return "graph"
+        programs = (self.critic, self.generator)
+        fast = all(getattr(program, "compiled", False) for program in programs)
+        return "compiled" if fast else "eager"
+
+    @property
+    def preparation(self) -> str:
+        """What `prepare` does that takes a while, in words; empty where it is nothing."""
+        if self.native is not None:
+            return self.native.preparation
+        return "compiling (about 15 s, once)" if wants_compilation(self.work.config) else ""
+
+    def _programs(self) -> tuple[Program, Program]:
+        """The two updates as they are called, compiled where our C++ does not do their work."""
+        work = self.work
+        if self.native is not None:
+            return work.critic, work.generator
+        critic, generator = (
+            compiled(update, work.config, work.device, work.pictures, first=update == work.critic)
+            for update in (work.critic, work.generator)
+        )
+        return critic, generator
+
+    def _graphs(self) -> Graphs | None:
+        """What records whole iterations on a GPU; None for runs that are not compiled."""
+        work = self.work
+        if work.device.type != "cuda" or not wants_compilation(work.config):
+            return None
+        return Graphs(
+            self.critic,
+            self.generator,
+            work.state,
+            work.streams,
+            work.laws,
+            work.config.train.batch_size,
+            work.config.loss.n_critic,
+            lambda program: compiled(program, work.config, work.device, False, first=False),
+        )
+
+    def built(self) -> Native | None:
+        """Our C++ where it trains: it is built now, or with a warning never."""
+        if self.native is not None:
+            try:
+                self.native.prepare()
+            except NoCompiler as error:
+                warnings.warn(f"{error}: training without our C++", stacklevel=4)
+                self.native = None
+                self.critic, self.generator = self._programs()
+        return self.native
+
+    def prepare(self, step: int, check: Callable[[], None]) -> None:
+        """Have everything built that is needed from generator step ``step`` on.
+
+        Programs are called on a copy of the state, each first by one of all processes. ``check``
+        is called between them and may raise, to break it off.
+        """
+        work = self.work
+        if self.built() or not wants_compilation(work.config):
+            return
+        state = copy.deepcopy(work.state)
+        batch = work.critic_batch(critic_steps_before(step, work.config))
+        z = work.batch(GENERATOR_STREAM, step)
+
+        def critic() -> None:
+            check()
+            self.critic(state, *batch)
+
+        def generator() -> None:
+            check()
+            self.generator(state, z)
+
+        programs = {"critic": critic, "generator": generator}
+        key = json.dumps([static_settings(work.config), work.size], sort_keys=True)
+        with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):
+            in_turns(programs, key, cache_folder())
+            if self.graphs is not None:
+                self.graphs.prepare(check)
+
+    def advance(self, critic_step: int, n_critic: int, step: int | None) -> dict[str, Noted]:
+        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
+
+        The scalars of the last of each.
+        """
+        work, latest = self.work, dict[str, Noted]()
+        if native := self.built():
+            return native.advance(critic_step, n_critic, step, work.batch)
+        with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):
+            if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
+                return self.graphs.latest
+            for number in range(critic_step, critic_step + n_critic):
+                latest["critic"] = self.critic(work.state, *work.critic_batch(number))
+            if step is not None:
+                latest["generator"] = self.generator(work.state, work.batch(GENERATOR_STREAM, step))
+        return latest
