@@ -162,6 +162,7 @@ def test_a_request_is_met_while_the_result_is_measured(
     np.testing.assert_array_equal(exact[0], exact[1])
 
 
+@pytest.mark.usefixtures("left_to_torch")
 def test_nothing_is_compiled_after_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

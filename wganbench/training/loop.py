@@ -87,6 +87,10 @@ def train_loop(
     pool = pool or Own(stack)
     watch = Watch(stack, recorders, clock, progress, pool, last_picture_only)
     left = stack.steps_done < config.train.steps
+    # Our C++ measures too, so it is built before the first row; torch compiles after it.
+    measures = left and stack.executor == "native"
+    if stack.steps_done == 0 and not measures:
+        watch.record()
     preparation = stack.execution.preparation if left else ""
     if preparation and not stop.requested:
         phase(preparation)
@@ -97,7 +101,7 @@ def train_loop(
             recorder.compile_seconds += clock.compile_seconds
     for recorder in recorders if left else ():
         recorder.executed_by(stack.executor)
-    if stack.steps_done == 0:
+    if stack.steps_done == 0 and measures:
         watch.record()
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
