@@ -58,13 +58,14 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before anything of wganbench is imported."""
-    cache = tempfile.TemporaryDirectory(prefix="wganbench-tests-")
+    """Before anything of wganbench is imported. Workers share the cache of who started them."""
     environment = pytest.MonkeyPatch()
-    environment.setenv("XDG_CACHE_HOME", cache.name)
     environment.setenv("OMP_NUM_THREADS", "1")
     config.add_cleanup(environment.undo)
-    config.add_cleanup(cache.cleanup)
+    if not hasattr(config, "workerinput"):
+        cache = tempfile.TemporaryDirectory(prefix="wganbench-tests-")
+        environment.setenv("XDG_CACHE_HOME", cache.name)
+        config.add_cleanup(cache.cleanup)
     torch.set_num_threads(1)
     if SHAPE_CHECKS:
         hook = jaxtyping.install_import_hook("wganbench", f"{__name__}.checked")

@@ -249,7 +249,7 @@ int main() {
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
     program, compiler = tmp_path / "sanitized", find_compiler()
     (tmp_path / "main.cpp").write_text(SANITIZED)
