@@ -459,7 +459,7 @@ def child(environment: dict[str, str]) -> str:
 
 
 def test_it_is_built_once_and_torch_s_compiler_stays_away(tmp_path: Path) -> None:
-    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    cache = {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     assert child(cache) == "True []"
     (built,) = (tmp_path / "wganbench" / "native").glob("*.so")
     when = built.stat().st_mtime_ns
@@ -473,7 +473,7 @@ def test_it_is_built_once_and_torch_s_compiler_stays_away(tmp_path: Path) -> Non
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "wganbench").write_text("a file where the folder would be")
-    assert child({"XDG_CACHE_HOME": str(tmp_path)}) == "True []"
+    assert child({"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}) == "True []"
 
 
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
