@@ -26,8 +26,9 @@ from wganbench.config import RunConfig, compose
 from wganbench.data import images, packaged_images
 from wganbench.networks import initial_parameters
 from wganbench.training.device import fitting_cpu
+from wganbench.training.graphs import CRITIC_STREAMS
 from wganbench.training.stack import Stack
-from wganbench.training.streams import BLOCK_STEPS
+from wganbench.training.streams import AT_ONCE_STEPS
 
 BATCH, N_CRITIC, LATENT, RATE, BETAS = 64, 5, 100, 1e-4, (0.0, 0.9)
 SIZE = 28
@@ -95,13 +96,13 @@ def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> floa
 
 def drawing(stack: Stack, clock: Callable[[], float]) -> float:
     """Milliseconds a run in which an iteration's batches for the critic are drawn."""
-    first = 1000 * BLOCK_STEPS  # of a block that training has not reached
+    steps, n = range(AT_ONCE_STEPS), stack.config.train.batch_size
 
-    def whole_block() -> None:
-        for step in range(BLOCK_STEPS):
-            stack.execution.work.critic_batch(first + step)
+    def ahead() -> None:
+        for stream in CRITIC_STREAMS:
+            stack.streams.draw(stack.laws[stream], stream, steps, n)
 
-    return milliseconds(whole_block, clock) * N_CRITIC / BLOCK_STEPS / len(stack.configs)
+    return milliseconds(ahead, clock) * N_CRITIC / AT_ONCE_STEPS / len(stack.configs)
 
 
 def bench(

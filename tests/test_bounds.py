@@ -28,10 +28,9 @@ from wganbench.metrics import evaluation, transport, wasserstein_exact, wasserst
 from wganbench.metrics.transport import evenly
 from wganbench.networks import NETWORKS, build_pair
 from wganbench.sweeps.slots import local_slots
-from wganbench.training import measuring, verdict
+from wganbench.training import measuring, streams, verdict
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack
-from wganbench.training.streams import BLOCK_STEPS
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +211,7 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("network.width=65536", "network.width"),
         ("network.latent_dim=1000000 train.batch_size=10000", "network.latent_dim"),
-        ("train.batch_size=1000000 network.width=512", "train.batch_size"),
+        ("train.batch_size=1000000 network.width=64", "train.batch_size"),
         (
             "data=two_gaussians data.dimension=1000 evaluate.protocol=chi2 "
             "evaluate.final_n=1000000",
@@ -259,8 +258,9 @@ def test_the_estimate_counts_what_training_holds() -> None:
     needed = memory.bytes_needed(config, stack.target.shape, pair)
     larger = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=10**5))
     step = memory.bytes_needed(larger, stack.target.shape, pair)
-    assert needed > held and step - 4 * 4 * weights > 4 * 64 * 10**5 * 2
-    assert memory.BLOCK_STEPS == BLOCK_STEPS
+    assert needed > held and step - 4 * 4 * weights > 4 * 3 * 2**21
+    ahead = memory.AHEAD_STEPS, memory.AHEAD_NUMBERS
+    assert ahead == (streams.AT_ONCE_STEPS, streams.AT_ONCE_NUMBERS)
 
 
 def test_layers_are_counted_without_memory() -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from wganbench.networks import Pair
 
 FLOAT = 4
-BLOCK_STEPS = 64
-"""Steps whose batches are drawn at once: training/streams.py."""
+AHEAD_STEPS, AHEAD_NUMBERS = 64, 2**21
+"""Steps whose batches are drawn at once, and the numbers that these hold: training/streams.py."""
 
 EXACT_BYTES = 16
 """Of a pair of points in an exact plan: its cost and its mass, in float64."""
@@ -115,7 +115,9 @@ def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
     weights = sum(p.numel() for net in (pair.critic, pair.generator) for p in net.parameters())
     state = weights * (2 + MOMENTS.get(train.optimizer, 0))
     seen = activations(pair.critic, shape)
-    step = train.batch_size * (BLOCK_STEPS * (point + 2 * latent + 1) + 2 * seen)
+    streams = [train.batch_size * size for size in (point, latent, latent, 1)]
+    ahead = sum(max(one, min(AHEAD_STEPS * one, AHEAD_NUMBERS)) for one in streams)
+    step = ahead + 2 * train.batch_size * seen
     n = max(evaluate.n if evaluate.every_n_steps else 0, evaluate.final_n)
     probe = n * (3 * point + latent)
     exact = 0 if len(shape) != 1 else EXACT_BYTES * min(n, EXACT_POINTS) ** 2
