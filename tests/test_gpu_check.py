@@ -36,7 +36,7 @@ def rehearsed(tmp_path: Path, parts: Sequence[str]) -> tuple[list[dict[str, Any]
     return rows, (tmp_path / "out" / "table.txt").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_parts_that_measure_have_rows_in_the_table(tmp_path: Path) -> None:
     rows, table = rehearsed(tmp_path, ["doctor", "ceilings", "textbook", "bench", "costs"])
     found = {row["what"] for row in rows}

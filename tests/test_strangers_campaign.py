@@ -12,7 +12,7 @@ from wganbench.reports import figures
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 import crafted_folders  # noqa: E402
 
-FOLDERS = 12
+FOLDERS = 6
 
 
 def test_crafted_folders_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

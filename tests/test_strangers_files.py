@@ -52,6 +52,7 @@ from wganbench.training.checkpoint import (
     save_checkpoint,
 )
 from wganbench.training.runs import resume_run, stored_config, train_run
+from wganbench.training.streams import STREAM_FORMAT
 
 VALUES = {"wasserstein/exact": 0.5, "modes/covered": 8.0}
 
@@ -162,11 +163,9 @@ def test_a_sweep_of_wrong_content_is_a_line(tmp_path: Path, change: Any, told: s
 
 
 def test_frames_are_those_of_our_own_names(tmp_path: Path, victim: Path) -> None:
-    from matplotlib.figure import Figure
-
     run = RunFolder(tmp_path / "run").lock()
     for step in (0, 10, 20):
-        save_frame(run, step, Figure(figsize=(1, 1)))
+        save_frame(run, step, b"a picture")
     foreign = ["holiday.png", "²³.png", "7.png", "000000001.PNG", "00000001x.png"]
     for name in foreign:
         (run.frames / name).write_bytes(b"x")
@@ -378,7 +377,8 @@ def test_a_typed_path_is_told_in_a_clean_line(
 def signed(step: Any, tensors: Any, seconds: Any = 1.0) -> dict[str, Any]:
     """A checkpoint whose checksum is right, whatever it holds."""
     sha256 = digest(Checkpoint(step, seconds, tensors))
-    return {"format": 1, "step": step, "seconds": seconds, "tensors": tensors, "sha256": sha256}
+    known = {"format": 1, "streams": STREAM_FORMAT, "sha256": sha256}
+    return known | {"step": step, "seconds": seconds, "tensors": tensors}
 
 
 @pytest.mark.parametrize(

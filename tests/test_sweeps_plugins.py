@@ -61,7 +61,7 @@ def test_optuna_proposes_and_our_launcher_answers_with_the_objective(
     assert found["best_value"] == pytest.approx(min(min(batch) for batch in launches))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_joblib_trains_each_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = ["loss=gp", "seed=0,1", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]

@@ -178,7 +178,7 @@ def test_every_stack_has_a_gpu_and_neither_a_killed_worker_nor_a_lost_node_costs
     nodes.second = nodes.cluster.add_node(**nodes.has)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_without_a_shared_folder_files_come_back_and_go_on_after_ctrl_c(
     nodes: TwoNodes, tmp_path: Path
 ) -> None:

@@ -104,7 +104,7 @@ def test_auto_compiles_what_is_long_enough(compile_: str, steps: int, wanted: bo
     assert wants_compilation(config) is wanted
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
 def test_compiled_pictures_train_as_eager_ones_do(tmp_path: Path) -> None:
     words = ["data=digits", "loss=gp", "network.width=4", "train.batch_size=16", "device=cpu"]

@@ -70,7 +70,7 @@ def test_the_flags_tell_what_torch_finds_out_by_building(tmp_path: Path) -> None
 
 
 @needs_compiler
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_programs_are_compiled_without_openssl(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -81,7 +81,7 @@ def test_programs_are_compiled_without_openssl(tmp_path: Path) -> None:
 
 
 @needs_compiler
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="headers are not compiled here")
 def test_the_header_of_all_programs_is_compiled_before_there_is_one(tmp_path: Path) -> None:
     *_, once, headers = output(PREPARED, tmp_path)
