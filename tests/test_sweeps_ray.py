@@ -138,7 +138,7 @@ def test_files_travel_as_they_change_and_never_outside_their_folder(tmp_path: Pa
 
 
 # On the cluster; after the rest, since this process stays joined to it.
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_stack_has_a_gpu_and_neither_a_killed_worker_nor_a_lost_node_costs_a_run(
     nodes: TwoNodes, tmp_path: Path
 ) -> None:

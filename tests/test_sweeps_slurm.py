@@ -49,7 +49,7 @@ def process_of(job: Job) -> int:
     return int((job.folder / ".lock").read_text().split()[0])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.usefixtures("without_shape_checks")  # what this process trains alone, it trains long
 def test_a_preempted_job_is_saved_and_requeued_and_a_killed_one_given_again(
     tmp_path: Path,

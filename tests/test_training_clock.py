@@ -48,6 +48,7 @@ def test_the_clock_stands_still_while_programs_are_compiled(time: Time) -> None:
     assert clock.seconds == 36 and clock.compile_seconds == 57 and clock.speed(14) == 1 / 2
 
 
+@pytest.mark.usefixtures("left_to_torch")
 @pytest.mark.filterwarnings("ignore:no C.. compiler found")
 def test_run_json_tells_compiling_from_training(
     time: Time, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

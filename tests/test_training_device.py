@@ -136,13 +136,13 @@ def test_steps_alone_are_in_tf32_and_what_is_measured_never(precision, before, m
     stack = Stack([tiny("gp", precision=precision)], CPU)
     seen: dict[str, tuple[str, bool]] = {}
     for name in ("critic", "generator"):
-        program = getattr(stack, f"_{name}_program")
+        program = getattr(stack.execution, name)
 
         def told(*arguments, name=name, program=program):
             seen[name] = switches()
             return program(*arguments)
 
-        monkeypatch.setattr(stack, f"_{name}_program", told)
+        monkeypatch.setattr(stack.execution, name, told)
     measure = Algorithm.probe
 
     def probe(*arguments):
@@ -150,7 +150,7 @@ def test_steps_alone_are_in_tf32_and_what_is_measured_never(precision, before, m
         return measure(*arguments)
 
     monkeypatch.setattr(Algorithm, "probe", probe)
-    stack.device = CUDA  # the tensors stay where they are
+    stack.device = stack.execution.work.device = CUDA  # the tensors stay where they are
     stack.iterate()
     stack.probe(10)
     stepping = ("high", True) if precision == "tf32" else ("highest", False)

@@ -132,13 +132,13 @@ def test_compiling_early_leaves_training_as_it_is(
     stack = Stack(alike("gp", 2, compile="true"), CPU)
     calls: list[str] = []
     for name in NAMES:
-        program = getattr(stack, f"_{name}_program")
+        program = getattr(stack.execution, name)
 
         def told(*arguments: object, name: str = name, program: Callable = program) -> object:
             calls.append(name)
             return program(*arguments)
 
-        monkeypatch.setattr(stack, f"_{name}_program", told)
+        monkeypatch.setattr(stack.execution, name, told)
     for step in range(3):
         stack.compile()
         assert calls == [*NAMES], step
