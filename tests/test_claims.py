@@ -48,7 +48,7 @@ def trained(*arms: str) -> list[list[dict[str, float]]]:
     return [found[i : i + len(SEEDS)] for i in range(0, len(found), len(SEEDS))]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_gp_covers_the_ring_on_every_seed_and_without_its_penalty_the_same_critic_fails():
     short = "loss=gp network.width=64 train.steps=1000"
     runs, without = trained(short, f"{short} loss.gp_lambda=0")

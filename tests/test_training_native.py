@@ -471,6 +471,7 @@ def test_it_is_built_once_and_torch_s_compiler_stays_away(tmp_path: Path) -> Non
     assert built.stat().st_size > 1000
 
 
+@pytest.mark.thorough
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "wganbench").write_text("a file where the folder would be")
     assert child({"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}) == "True []"

@@ -63,7 +63,7 @@ def output(program: str, tmp_path: Path, **environment: str) -> list[str]:
 
 
 @needs_compiler
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_flags_tell_what_torch_finds_out_by_building(tmp_path: Path) -> None:
     known, same = output(FOUND, tmp_path)
     assert known == "False" or same == "True"
