@@ -56,6 +56,17 @@ SMALL_PRODUCT = 4e6
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """While the block lasts torch has one thread, as a process that only measures has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def fitting_cpu(stack: Stack) -> Iterator[None]:
     """Memory and threads of the process as training on a CPU wants them.
 
@@ -73,9 +84,5 @@ def fitting_cpu(stack: Stack) -> Iterator[None]:
     if product >= SMALL_PRODUCT or "OMP_NUM_THREADS" in os.environ:
         yield
         return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,6 +11,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -208,12 +209,12 @@ class Graphs:
 
     def _at_once(self, steps: Steps) -> int:
         """Critic steps whose batches are drawn in one call."""
-        numbers = sum(values.numel() for values in self._example().values())
-        return max(1, steps.critic if numbers * steps.critic <= DRAWN_NUMBERS else 1)
+        return max(1, steps.critic if self._numbers * steps.critic <= DRAWN_NUMBERS else 1)
 
-    def _example(self) -> dict[str, Tensor]:
-        """A batch of each of the critic's streams."""
-        return {stream: self._host_batch(stream, 0) for stream in CRITIC_STREAMS}
+    @cached_property
+    def _numbers(self) -> int:
+        """Numbers that a critic step draws, counted once: never while work is recorded."""
+        return sum(self._host_batch(stream, 0).numel() for stream in CRITIC_STREAMS)
 
     def _batches(
         self, steps: Steps, streams: tuple[str, ...], counter: Tensor, first: int, count: int

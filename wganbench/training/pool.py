@@ -24,6 +24,7 @@ import torch
 
 from wganbench.metrics import METRICS
 from wganbench.training.cores import available_cores, python_running
+from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference, unstopped
 from wganbench.training.pool_worker import Beginning, beginning
@@ -260,14 +261,3 @@ class _Beside(Generic[Result]):
     def _here(self) -> Result:
         with one_thread():
             return self._job(self._pool.subject)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """As a process that measures has one: sums of many numbers are rounded alike."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
