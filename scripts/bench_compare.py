@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from wganbench.config import compose, run_id, to_dict
-from wganbench.records.tags import TAGS, is_pattern
+from wganbench.tags.lookup import TAGS, is_pattern
 from wganbench.training.recorder import FORMAT
 
 
@@ -85,7 +85,7 @@ def table(rng: np.random.Generator, tags: list[str], worse: float, rows: int) ->
 
 def measure(folder: Path, out: Path, words: list[str]) -> tuple[float, float, float]:
     """Seconds, seconds of the processor and peak megabytes of the command."""
-    code = "import sys; from wganbench.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from wganbench.cli.app import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "compare", str(folder), "--out", str(out), *words]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -23,7 +23,7 @@ from textbook import TextbookGAN, dcgan_critic, dcgan_generator, same_loss
 from torch import Tensor, nn
 
 from wganbench.config import RunConfig, compose
-from wganbench.data import images, packaged_images
+from wganbench.data import image_files, images
 from wganbench.networks import initial_parameters
 from wganbench.training.device import fitting_cpu
 from wganbench.training.graphs import CRITIC_STREAMS
@@ -63,7 +63,7 @@ def config(width: int, seed: int, precision: str, compile_: str) -> RunConfig:
 
 def textbook(width: int) -> TextbookGAN:
     torch.manual_seed(0)
-    target, draw = packaged_images.load_digits(0.2, 0), torch.Generator().manual_seed(0)
+    target, draw = image_files.load_digits(0.2, 0), torch.Generator().manual_seed(0)
     modules = dcgan_critic(width), dcgan_generator(LATENT, width)
     for module in modules:
         start(module, draw)
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--cpu-time", action="store_true")
     arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
-    packaged_images.load_digits = enlarge(packaged_images.load_digits)
+    image_files.load_digits = enlarge(image_files.load_digits)
     if arguments.loss_steps:
         alone = Stack([config(arguments.width, 0, "fp32", "false")], torch.device("cpu"))
         same_loss(textbook(arguments.width), alone, arguments.loss_steps)

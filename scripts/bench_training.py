@@ -26,10 +26,10 @@ import torch
 from textbook import TextbookGAN, mlp, ring8, same_loss
 
 from wganbench.config import RunConfig, compose
-from wganbench.records.folder import RunFolder
+from wganbench.runs.folder import RunFolder
 from wganbench.training.device import fitting_cpu
-from wganbench.training.interrupt import StopRequest
 from wganbench.training.loop import Clock, train_loop
+from wganbench.training.process import StopRequest
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
 

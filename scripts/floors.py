@@ -24,19 +24,19 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = cache
         from wganbench.config import compose
         from wganbench.data import load
-        from wganbench.metrics import floors
+        from wganbench.metrics import cache
         from wganbench.training.measuring import floor_key
 
-        floors.SHIPPED.unlink(missing_ok=True)
+        cache.SHIPPED.unlink(missing_ok=True)
         for name in NAMES:
             config = compose([f"data={name}"])
             for n in (config.evaluate.n, config.evaluate.final_n):
                 pairs = config.evaluate.floor_pairs
-                floor = floors.cached_floor(floor_key(config), load(name), n, pairs)
+                floor = cache.cached_floor(floor_key(config), load(name), n, pairs)
                 print(f"{name}, n = {n}: {floor.mean:.4f}, sd {floor.sd:.4f}", flush=True)
-        found = floors.floors_file()
+        found = cache.floors_file()
         assert found is not None
-        floors.SHIPPED.write_bytes(Path(found).read_bytes() + b"\n")
+        cache.SHIPPED.write_bytes(Path(found).read_bytes() + b"\n")
 
 
 if __name__ == "__main__":

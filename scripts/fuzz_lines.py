@@ -75,7 +75,7 @@ VERBS = ["train"] * 9 + ["sweep"] * 5 + [
 
 
 def keys() -> list[str]:
-    from wganbench.config.keys import all_keys, directories
+    from wganbench.presets import all_keys, directories
 
     return all_keys(directories())
 
@@ -151,7 +151,7 @@ def is_control(mark: str) -> bool:
 
 def run_line(line: list[str]) -> tuple[int, str, str]:
     """A command line in this process: its exit code and what it printed."""
-    from wganbench.cli import main
+    from wganbench.cli.app import main
 
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", errors="surrogatepass") for _ in range(2)]
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
@@ -170,8 +170,8 @@ def run_line(line: list[str]) -> tuple[int, str, str]:
 
 def train_what_is_small() -> None:
     """Put a gate before `train_run`: two small steps are trained, anything else is not."""
+    from wganbench.runs.folder import RunOutcome
     from wganbench.training import runs
-    from wganbench.training.outcome import RunOutcome
 
     train = runs.train_run
 

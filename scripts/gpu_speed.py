@@ -18,9 +18,9 @@ from textbook import TextbookGAN, mlp, ring8
 from torch.profiler import ProfilerActivity, profile
 
 from wganbench.config import compose
-from wganbench.records.folder import RunFolder
-from wganbench.sweeps.footprint import footprint
-from wganbench.training.compilation import GPU_OPTIONS
+from wganbench.runs.folder import RunFolder
+from wganbench.sweeps.cost import footprint
+from wganbench.training.compiling import GPU_OPTIONS
 from wganbench.training.device import pick_device, prepare
 from wganbench.training.loop import Clock, save_all
 from wganbench.training.measuring import measure_stack, stack_floor

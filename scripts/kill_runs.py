@@ -32,8 +32,8 @@ from pathlib import Path
 
 import torch
 
-from wganbench.records.folder import read_run
-from wganbench.records.table import read_table
+from wganbench.runs.folder import read_run
+from wganbench.runs.table import read_table
 
 SETTINGS = (
     "loss=bce", "network.width=8", "network.depth=1", "train.batch_size=16", "compile=false",
@@ -231,7 +231,7 @@ BESIDE = """
 import sys
 from wganbench.training import runs
 runs.measurers = lambda device, count: 1
-from wganbench.cli import main
+from wganbench.cli.app import main
 sys.exit(main())
 """
 

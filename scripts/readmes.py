@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wganbench.config.settings import presets_markdown, settings_markdown
-from wganbench.records.tags import glossary_markdown
+from wganbench.tags.lookup import glossary_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS: dict[str, dict[str, Callable[[], str]]] = {

@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 from tune import SEARCHES, configure, reported_units, steps_for, trials_file
 
+from wganbench.cli.run_view import RunView
 from wganbench.config import RunConfig, compose, run_folder
 from wganbench.data import load
 from wganbench.losses import RECIPES
 from wganbench.metrics import cached_floor, gaussian_chance, mode_coverage, wasserstein_exact
-from wganbench.progress import RunView
 from wganbench.training.measuring import floor_key
 from wganbench.training.runs import train_runs
 

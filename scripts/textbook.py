@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from wganbench.data import load
-from wganbench.data.mixture import Mixture
+from wganbench.data.mixtures import Mixture
 from wganbench.training.stack import Stack
 
 Sampler = Callable[[int], Tensor]

@@ -29,9 +29,9 @@ import numpy as np
 import torch
 
 from wganbench.config import RunConfig, compose
+from wganbench.config.schema import static_settings
 from wganbench.losses import RECIPES
 from wganbench.training.device import fitting_cpu
-from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack
 

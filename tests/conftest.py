@@ -37,7 +37,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     are made anew at each call. So is the command line, which has no shapes: Typer hands it
     a context that is not an instance of typer.Context.
     """
-    if "<locals>" in function.__qualname__ or function.__module__ == "wganbench.cli":
+    if "<locals>" in function.__qualname__ or function.__module__ == "wganbench.cli.app":
         return function
     try:
         check = beartype(function, conf=BeartypeConf(is_pep484_tower=True))

@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from wganbench.sweeps.messages import Advanced, Ended, OutOfMemory, Refused, Started
-from wganbench.training.outcome import ELSEWHERE, RunOutcome
+from wganbench.runs.folder import ELSEWHERE, RunOutcome
+from wganbench.sweeps.backend import Advanced, Ended, OutOfMemory, Refused, Started
 
 FITTING = 2
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from wganbench.studies.context import Context
+    from wganbench.studies.study import Context
 
 FOLDER = Path(__file__).with_name("golden")
 
@@ -141,11 +141,11 @@ def batches() -> Iterator[str]:
 
 def seeds_of_measurements() -> Iterator[str]:
     """Seeds that are the same for every run, for they are part of the measurement."""
-    from wganbench.metrics import distances, floors, judge_training, reference
+    from wganbench.metrics import cache, judge, reference, rows
 
-    yield f"sliced distance's lines {distances.LINES_SEED}"
-    yield f"floors {floors.FLOOR_SEED} of version {floors.FLOOR_VERSION}"
-    yield f"judge {judge_training.JUDGE_SEED}"
+    yield f"sliced distance's lines {rows.LINES_SEED}"
+    yield f"floors {cache.FLOOR_SEED} of version {cache.FLOOR_VERSION}"
+    yield f"judge {judge.JUDGE_SEED}"
     yield f"reference {reference.REFERENCE_SEED}"
 
 
@@ -223,7 +223,7 @@ def run_ids() -> Iterator[str]:
 def columns() -> Iterator[str]:
     """Columns of metrics.csv, and names on TensorBoard's HParams page."""
     from wganbench.config import compose
-    from wganbench.records.events import _flat
+    from wganbench.runs.events import _flat
     from wganbench.training.recorder import columns, hyperparameters
     from wganbench.training.stack import Stack
 
@@ -243,7 +243,7 @@ def columns() -> Iterator[str]:
 # The command line.
 def help_texts() -> Iterator[str]:
     """``--help`` of every verb, 80 characters wide."""
-    from wganbench.cli import app
+    from wganbench.cli.app import app
 
     before = {name: os.environ.get(name) for name in ("COLUMNS", "NO_COLOR", "TERM")}
     os.environ.update(COLUMNS="80", NO_COLOR="1", TERM="dumb")
@@ -262,7 +262,7 @@ def help_texts() -> Iterator[str]:
 def exact_claims() -> Iterator[str]:
     """The claims that are computed and not trained: statistic, verdict and value."""
     from wganbench.studies import STUDIES, judge
-    from wganbench.studies.claim import Evidence
+    from wganbench.studies.verdicts import Evidence
 
     evidence: dict[str, dict[str, Evidence]] = {
         "dirac": dirac_evidence(),
@@ -285,8 +285,8 @@ def known(values: Iterable[float | None]) -> list[float]:
 
 
 def dirac_evidence() -> dict[str, Any]:
-    from wganbench.studies import dirac
-    from wganbench.studies.dirac_steps import methods
+    from wganbench.studies.dirac import study as dirac
+    from wganbench.studies.dirac.game import methods
 
     context = settings_of("dirac")
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])
@@ -294,7 +294,7 @@ def dirac_evidence() -> dict[str, Any]:
 
 
 def two_gaussians_evidence() -> dict[str, Any]:
-    from wganbench.studies import two_gaussians
+    from wganbench.studies.two_gaussians import study as two_gaussians
 
     return two_gaussians.exact_evidence(settings_of("two_gaussians")["largest_mu"])
 
@@ -302,9 +302,9 @@ def two_gaussians_evidence() -> dict[str, Any]:
 def settings_of(study: str) -> Context:
     """What a study measures with by default."""
     from wganbench.studies import STUDIES
-    from wganbench.studies.context import Context
     from wganbench.studies.settings import read_settings
-    from wganbench.sweeps.watcher import Silent
+    from wganbench.studies.study import Context
+    from wganbench.sweeps.backend import Silent
 
     settings = read_settings(study, STUDIES[study].protects, [])
     return Context(study, STUDIES[study].version, Path(), settings, Silent())
@@ -313,8 +313,8 @@ def settings_of(study: str) -> Context:
 def known_distances() -> Iterator[str]:
     """Distances that are known by a formula, against which estimates are held."""
     from wganbench.config import compose
-    from wganbench.studies import two_gaussians_exact as exact
-    from wganbench.studies.known_distances import known_laws, optimal_gp_estimate
+    from wganbench.studies.estimate.measure import known_laws, optimal_gp_estimate
+    from wganbench.studies.two_gaussians import measure as exact
 
     context = settings_of("estimate_vs_distance")
     for law in known_laws(context, compose(["data=ring8"])):

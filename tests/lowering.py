@@ -38,7 +38,7 @@ from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wganbench.config import compose
-from wganbench.training.compilation import _options
+from wganbench.training.compiling import _options
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Graphs
 from wganbench.training.stack import Stack
 

@@ -9,8 +9,8 @@ from typing import Any
 from training_configs import tiny
 
 from wganbench.config import run_id, to_dict
-from wganbench.records.folder import RunFolder
-from wganbench.records.table import MetricsTable
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.table import MetricsTable
 from wganbench.training.recorder import FORMAT
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.slots import Slot
-from wganbench.training.outcome import RunOutcome
+from wganbench.runs.folder import RunOutcome
+from wganbench.sweeps.plan import Slot, StackPlan
 
 
 class Seen:

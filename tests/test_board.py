@@ -29,14 +29,12 @@ from matplotlib.figure import Figure
 from tensorboard.plugins.hparams import api_pb2
 from training_configs import tiny
 
-from wganbench.board import start
-from wganbench.cli import main
-from wganbench.config.identity import run_id
-from wganbench.records import events
-from wganbench.records.events import EventLog, cut_events
-from wganbench.records.folder import read_run
-from wganbench.records.hparams_page import arrange, final_values, with_finals
-from wganbench.records.layout import CHARTS
+from wganbench.cli.app import main
+from wganbench.cli.board import arrange, final_values, start, with_finals
+from wganbench.config.schema import run_id
+from wganbench.runs import events
+from wganbench.runs.events import CHARTS, EventLog, cut_events
+from wganbench.runs.folder import read_run
 from wganbench.training import jobs
 from wganbench.training.recorder import hyperparameters
 from wganbench.training.runs import train_runs

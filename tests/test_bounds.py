@@ -19,15 +19,15 @@ from training_configs import tiny
 
 from wganbench import bounds
 from wganbench.config import ConfigError, compose, from_dict, memory, to_dict
-from wganbench.config.hydra_entry import compose_values
+from wganbench.config.check import validate
+from wganbench.config.composition import compose_values
 from wganbench.config.schema import RunConfig
-from wganbench.config.validation import validate
 from wganbench.data import DATASETS, load
 from wganbench.errors import told
 from wganbench.metrics import evaluation, transport, wasserstein_exact, wasserstein_sliced
 from wganbench.metrics.transport import evenly
 from wganbench.networks import NETWORKS, build_pair
-from wganbench.sweeps.slots import local_slots
+from wganbench.sweeps.plan import local_slots
 from wganbench.training import measuring, streams, verdict
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack

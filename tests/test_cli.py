@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 
-from wganbench import cli
-from wganbench.cli import main
+from wganbench.cli import app
+from wganbench.cli.app import main
+from wganbench.cli.completion import complete_override
 from wganbench.config import ConfigError, RunConfig, run_folder, to_dict
-from wganbench.config.completion import complete_override
 from wganbench.losses import RECIPES
-from wganbench.records.folder import RunFolder
+from wganbench.runs.folder import RunFolder, RunOutcome
 from wganbench.training import runs
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.recorder import FORMAT
 
 
@@ -354,10 +353,8 @@ def inspect(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         calls.sample.append((path, n, out))
         return f"{n} points in {out}"
 
-    for name, function in {"sampling": sample_run, "inspect": evaluate_run}.items():
-        module = types.ModuleType(f"wganbench.training.{name}")
-        module.__dict__[function.__name__] = function
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("wganbench.training.run.sample_run", sample_run)
+    monkeypatch.setattr("wganbench.training.run.evaluate_run", evaluate_run)
     return calls
 
 
@@ -441,7 +438,11 @@ def test_completion_in_shells_that_keep_words_whole(monkeypatch: pytest.MonkeyPa
 
 def test_a_shell_gets_completions(tmp_path: Path) -> None:
     line = "wganbench train loss="
-    command = [sys.executable, "-c", "from wganbench.cli import app; app(prog_name='wganbench')"]
+    command = [
+        sys.executable,
+        "-c",
+        "from wganbench.cli.app import app; app(prog_name='wganbench')",
+    ]
     environment = {"_WGANBENCH_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert "loss=gp" in told.stdout and told.stderr == ""
@@ -452,7 +453,7 @@ def test_a_shell_gets_completions(tmp_path: Path) -> None:
 
 def modules_after(arguments: list[str], cwd: Path) -> tuple[set[str], str]:
     program = (
-        "import sys; from wganbench.cli import main; code = main(sys.argv[1:]);"
+        "import sys; from wganbench.cli.app import main; code = main(sys.argv[1:]);"
         "print('MODULES', *sys.modules); sys.exit(code)"
     )
     told = subprocess.run(
@@ -491,6 +492,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_exit_codes_cover_every_status() -> None:
-    from wganbench.records.folder import STATUSES
+    from wganbench.runs.record import STATUSES
 
-    assert set(cli.EXIT_CODES) == set(STATUSES)
+    assert set(app.EXIT_CODES) == set(STATUSES)

@@ -29,13 +29,19 @@ from wganbench.config import (
     run_id,
     to_dict,
 )
-from wganbench.config.convert import check_range, convert
-from wganbench.config.hydra_entry import compose_values
-from wganbench.config.keys import GROUPS, all_keys, directories
-from wganbench.config.suggest import ALIASES, nearest
-from wganbench.config.validation import validate
-from wganbench.data import images, packaged_images
-from wganbench.presets import conf_directory, describe_preset, preset_names, read_preset
+from wganbench.config.check import validate
+from wganbench.config.composition import compose_values
+from wganbench.data import image_files, images
+from wganbench.presets import (
+    GROUPS,
+    all_keys,
+    conf_directory,
+    describe_preset,
+    directories,
+    preset_names,
+    read_preset,
+)
+from wganbench.typed import ALIASES, check_range, convert, nearest
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +82,7 @@ def test_every_yaml_composes_and_validates(
         size = int(name.removeprefix("dcgan").removeprefix("resnet"))
         blank = torch.zeros(300, 1, size, size, dtype=torch.uint8)
         blanks = images.Images(blank, blank)
-        monkeypatch.setattr(packaged_images, "load_digits", lambda *options: blanks)
+        monkeypatch.setattr(image_files, "load_digits", lambda *options: blanks)
         overrides.append("data=digits")
     if group == "tuned" and name != "none":
         loss, data = name.split("-", 1)

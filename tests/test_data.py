@@ -21,8 +21,7 @@ from sklearn.datasets import make_swiss_roll
 from torch import Tensor
 
 from wganbench.data import DATASETS, Mixture, Target, build, check, load
-from wganbench.data.finite import finite
-from wganbench.data.mixture import proportional_counts
+from wganbench.data.mixtures import finite, proportional_counts
 from wganbench.data.registry import Dataset
 from wganbench.presets import describe_preset, preset_names, read_preset
 

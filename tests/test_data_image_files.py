@@ -17,10 +17,10 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from wganbench.data import contents, downloaded_images, load
-from wganbench.data.contents import contents_digest
-from wganbench.data.idx import read_idx
+from wganbench.data import downloads, load, points
+from wganbench.data.image_files import read_idx
 from wganbench.data.images import Images
+from wganbench.data.points import contents_digest
 
 
 def images(name: str, **options: Any) -> Images:
@@ -32,7 +32,7 @@ def images(name: str, **options: Any) -> Images:
 @pytest.fixture(autouse=True)
 def no_system_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with Debian's data sets must not answer for the test's own files."""
-    monkeypatch.setattr(downloaded_images, "SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(downloads, "SYSTEM", tmp_path / "system")
     return tmp_path / "system"
 
 
@@ -75,7 +75,7 @@ def test_our_reader_agrees_with_torchvisions(tmp_path: Path) -> None:
 
 
 def test_names_of_clothes_are_torchvisions() -> None:
-    assert list(downloaded_images.FASHION_MNIST.class_names) == FashionMNIST.classes
+    assert list(downloads.FASHION_MNIST.class_names) == FashionMNIST.classes
 
 
 def test_debians_files_are_read_where_they_lie(no_system_files: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_download_goes_through_torchvision(tmp_path: Path, monkeypatch: pytest.M
     assert len(asked) == 4 and all("fashion" in url for url, _ in asked)
     assert [md5 for _, md5 in asked] == [md5 for _, md5 in FashionMNIST.resources]
     # What is there is not fetched again.
-    downloaded_images.load_idx_set.cache_clear()
+    downloads.load_idx_set.cache_clear()
     images("fashion_mnist", root=str(root), download=True)
     assert len(asked) == 4
 
@@ -411,10 +411,10 @@ def test_a_folder_is_read_once_for_all_runs_of_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Path] = []
-    plain = contents.open_regular
+    plain = points.open_regular
     (tmp_path / "one.png").write_bytes(b"first")
     monkeypatch.setattr(
-        contents, "open_regular", lambda path, follow: (opened.append(path), plain(path, follow))[1]
+        points, "open_regular", lambda path, follow: (opened.append(path), plain(path, follow))[1]
     )
     answers = {contents_digest({"path": str(tmp_path)}) for _ in range(3)}
     assert len(answers) == 1 and opened == [tmp_path / "one.png"]

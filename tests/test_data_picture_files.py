@@ -11,11 +11,11 @@ from data_files import save_picture
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from wganbench.data import load, picture_files
-from wganbench.data.contents import contents_digest
-from wganbench.data.image_folder import load_folder
+from wganbench.data import image_list, load
+from wganbench.data.image_files import load_folder
+from wganbench.data.image_list import ENDINGS, find_pictures
 from wganbench.data.images import Images
-from wganbench.data.picture_files import ENDINGS, find_pictures
+from wganbench.data.points import contents_digest
 
 
 def fill(folder: Path, *names: str) -> Path:
@@ -151,7 +151,7 @@ def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture_files, "MOST_OTHERS", 20)
+    monkeypatch.setattr(image_list, "MOST_OTHERS", 20)
     folder = fill(tmp_path, "a/0.png", "b/1.png")
     for i in range(30):
         (folder / "a" / f"{i}.txt").touch()

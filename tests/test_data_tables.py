@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from wganbench.data import load
-from wganbench.data.points import Points, read_points
-from wganbench.data.units import Units, units_from
+from wganbench.data.points import Points, Units, read_points, units_from
 
 ROWS = np.random.default_rng(0).normal(size=(30, 2)).round(6)
 

@@ -18,16 +18,15 @@ from test_architecture import tree, under
 from test_reports_figures import course, leave, leave_samples, three_losses
 from training_configs import tiny
 
-from wganbench.cli import main
-from wganbench.records.figure import final_figure, sample_figure
-from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
-from wganbench.records.pictures import figure_to_rgb, save_svg
-from wganbench.records.text import LONGEST, literal
+from wganbench.cli.app import main
+from wganbench.drawing.canvas import LONGEST, figure_to_rgb, literal, save_svg
+from wganbench.drawing.images import classes_figure, interpolation_figure, neighbours_figure
+from wganbench.drawing.run_figure import final_figure, sample_figure
 from wganbench.reports.comparison import compare
-from wganbench.reports.estimate_figure import draw_estimate, widen, window
 from wganbench.reports.figures import FIGURES, draw_figures
-from wganbench.reports.html import write_report
 from wganbench.reports.records import find_runs
+from wganbench.reports.report import write_report
+from wganbench.reports.seed_figures import draw_estimate, widen, window
 from wganbench.training import finish, image_pictures, jobs
 from wganbench.training.runs import train_run
 
@@ -221,5 +220,5 @@ def test_what_is_written_on_a_figure_of_a_run_goes_through_literal(file: str) ->
     for call in ast.walk(tree(file)):
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in WRITES:
             written = [unescaped(argument) for argument in call.args]
-            ours = file == "records/curves_panel.py"  # panels have titles of ours alone
+            ours = file == "drawing/run_figure.py"  # panels have titles of ours alone
             assert ours or not set().union(*written), ast.unparse(call)

@@ -93,7 +93,7 @@ def test_every_stream_that_the_code_names_is_there() -> None:
 
 
 def test_every_verb_and_every_exact_claim_is_there() -> None:
-    from wganbench.cli import app
+    from wganbench.cli.app import app
     from wganbench.studies import STUDIES
 
     commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}

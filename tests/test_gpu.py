@@ -15,8 +15,8 @@ from training_configs import tiny
 
 from wganbench.config import compose, to_dict
 from wganbench.training.measuring import measure_stack
+from wganbench.training.run import sample_run
 from wganbench.training.runs import train_run
-from wganbench.training.sampling import sample_run
 from wganbench.training.stack import Stack
 
 pytestmark = [

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from training_configs import tiny
 
-from wganbench.cli import main
-from wganbench.progress import RunView
-from wganbench.sweeps.messages import Busy, Message, Said, TellingView
-from wganbench.terminal import PlainConsole
+from wganbench.cli.app import main
+from wganbench.cli.console import PlainConsole
+from wganbench.cli.run_view import RunView
+from wganbench.sweeps.backend import Busy, Message, Said, TellingView
 from wganbench.training import measuring, runs
-from wganbench.training.interrupt import SAVING, SIGNALS, Stopped, StopRequest, signals_interrupt
+from wganbench.training.process import SAVING, SIGNALS, Stopped, StopRequest, signals_interrupt
 from wganbench.training.runs import Unseen, train_run
 
 PATIENCE = 20.0
@@ -84,7 +84,7 @@ def test_the_answer_does_not_wait_for_the_main_thread(hangup: None) -> None:
 def test_an_answer_that_hangs_does_not_hold_up_the_end(
     hangup: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wganbench.training.interrupt.ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("wganbench.training.process.ANSWER_SECONDS", 0.05)
     over, begun = threading.Event(), threading.Event()
 
     def answer() -> None:
@@ -113,7 +113,9 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
 def test_where_nothing_is_to_be_saved_a_signal_ends_with_130(
     hangup: None, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wganbench.listing.print_listing", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr(
+        "wganbench.cli.listing.print_listing", lambda *_: signal.raise_signal(number)
+    )
     assert main(["list"]) == 130
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wganbench.cli import main
-from wganbench.config.keys import GROUPS as CHOICES
-from wganbench.config.keys import all_keys, directories
+from wganbench.cli.app import main
 from wganbench.config.settings import GROUPS, comments, settings
-from wganbench.presets import preset_names
+from wganbench.presets import GROUPS as CHOICES
+from wganbench.presets import all_keys, directories, preset_names
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -22,9 +22,9 @@ from wganbench.metrics import (
     wasserstein_exact,
     wasserstein_sliced,
 )
-from wganbench.metrics.distances import LINES_SEED, measure_fidelity
 from wganbench.metrics.judge import examined, judge_network
-from wganbench.records.tags import TAGS
+from wganbench.metrics.rows import LINES_SEED, measure_fidelity
+from wganbench.tags.lookup import TAGS
 
 N = 60
 MODES = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])

@@ -21,14 +21,12 @@ from wganbench.metrics import (
     load_features,
     measure,
     nearest_training_distance,
-    pictures,
     precision_recall_density_coverage,
+    rows,
 )
-from wganbench.metrics import frechet as frechet_module
-from wganbench.metrics.features import read_features
-from wganbench.metrics.judge import examined
-from wganbench.metrics.judge_training import train_judge
-from wganbench.metrics.reference import PictureReference, picture_reference
+from wganbench.metrics import fidelity as frechet_module
+from wganbench.metrics.judge import examined, train_judge
+from wganbench.metrics.reference import PictureReference, picture_reference, read_features
 
 IMAGE_TAGS = {
     "modes/covered", "modes/coverage", "modes/high_quality", "modes/kl", "modes/entropy",
@@ -222,9 +220,9 @@ def test_too_few_points_are_refused(distance, m, n):
 # The nearest picture.
 @pytest.mark.parametrize("stacked", [1, 3])
 def test_the_nearest_picture_equals_brute_force(stacked, target, monkeypatch):
-    from wganbench.metrics import nearest
+    from wganbench.metrics import fidelity
 
-    monkeypatch.setattr(nearest, "ROWS", 7)
+    monkeypatch.setattr(fidelity, "TRAINING_ROWS", 7)
     rng = torch.Generator().manual_seed(0)
     points = torch.rand(6, stacked, 8, 8, generator=rng) * 2 - 1
     known = target.scaled(target.images).double()
@@ -312,7 +310,7 @@ def test_what_is_costly_waits_for_the_end(reference, target, judge):
 
 
 def test_without_torchmetrics_its_tags_are_absent(reference, monkeypatch):
-    monkeypatch.setattr(pictures, "has_torchmetrics", lambda: False)
+    monkeypatch.setattr(rows, "has_torchmetrics", lambda: False)
     values = measure(evaluation(reference, training(reference.target, 20)))
     assert IMAGE_TAGS - values.keys() == {"fidelity/fid", "fidelity/fid_floor", "fidelity/kid"}
 

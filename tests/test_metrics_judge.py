@@ -9,10 +9,9 @@ import torch
 
 from wganbench.data import load
 from wganbench.data.images import Images
-from wganbench.metrics import judge_cache, judge_for
-from wganbench.metrics.judge import Judge, examined, judge_network
-from wganbench.metrics.judge_cache import judge_file, judge_key
-from wganbench.metrics.judge_training import train_judge
+from wganbench.metrics import cache, judge_for
+from wganbench.metrics.cache import judge_file, judge_key
+from wganbench.metrics.judge import Judge, examined, judge_network, train_judge
 
 
 def stripes(m=30, size=8, channels=1, seed=0, classes=3):
@@ -50,7 +49,7 @@ def trained(monkeypatch):
         calls.append(pictures)
         return train_judge(pictures)
 
-    monkeypatch.setattr(judge_cache, "train_judge", count)
+    monkeypatch.setattr(cache, "train_judge", count)
     return calls
 
 

@@ -1,4 +1,4 @@
-"""Numbers that are part of the measurement: shipped floors, the sliced distance's lines."""
+"""Numbers that are part of the measurement: shipped cache, the sliced distance's lines."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import torch
 
 from wganbench.config import compose
 from wganbench.data import DATASETS, load
-from wganbench.metrics import METRICS, floors, wasserstein_sliced
-from wganbench.metrics.distances import LINES_SEED
+from wganbench.data.options import HeldOutOptions
+from wganbench.metrics import METRICS, cache, wasserstein_sliced
+from wganbench.metrics.rows import LINES_SEED
 from wganbench.presets import preset_names, read_preset
 from wganbench.training.measuring import floor_key
 
 
 def clouds() -> list[str]:
     """Built-in data sets that are clouds of points and need no file."""
-    return [
-        name
-        for name in preset_names("data")
-        if "path" not in (preset := read_preset("data", name))
-        and DATASETS[preset["kind"]].build.__module__ == "wganbench.data.registry"
-    ]
+    presets = {name: read_preset("data", name) for name in preset_names("data")}
+    return [name for name, preset in presets.items() if not {"path", "root"} & preset.keys()
+            and not issubclass(DATASETS[preset["kind"]].options, HeldOutOptions)]  # fmt: skip
 
 
 def test_clouds_are_found() -> None:
@@ -41,12 +39,12 @@ def test_the_floor_of_a_built_in_data_set_at_its_defaults_is_shipped(
     def computed(*_: Any) -> None:
         raise AssertionError(f"nobody should wait for it: add {name} with scripts/floors.py")
 
-    monkeypatch.setattr(floors, "transport_floor", computed)
-    monkeypatch.setattr(floors, "floors_file", lambda: None)
+    monkeypatch.setattr(cache, "transport_floor", computed)
+    monkeypatch.setattr(cache, "floors_file", lambda: None)
     config = compose([f"data={name}"])
     for n in (config.evaluate.n, config.evaluate.final_n):
         pairs = config.evaluate.floor_pairs
-        floor = floors.cached_floor(floor_key(config), load(name), n, pairs)
+        floor = cache.cached_floor(floor_key(config), load(name), n, pairs)
         assert (floor.n, floor.pairs) == (n, pairs) and 0 < floor.sd < floor.mean
 
 

@@ -15,9 +15,9 @@ from test_architecture import FILES, tree
 from test_cli import Trained, here, trained  # noqa: F401
 from training_configs import tiny
 
-from wganbench.cli import main
+from wganbench.cli.app import main
+from wganbench.cli.console import PlainConsole
 from wganbench.output import Stream, guarded, unbreakable
-from wganbench.terminal import PlainConsole
 from wganbench.training.runs import train_run
 
 
@@ -192,4 +192,4 @@ def test_there_is_one_console() -> None:
         for node in ast.walk(tree(file))
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Console"
     }
-    assert not made, "wganbench.terminal.PlainConsole is the one that cannot fail its caller"
+    assert not made, "wganbench.cli.console.PlainConsole is the one that cannot fail its caller"

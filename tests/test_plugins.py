@@ -13,7 +13,7 @@ import own_package
 import pytest
 
 from wganbench import registry
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose
 from wganbench.metrics import METRICS, check_tags, measure, register_metric
 from wganbench.metrics.evaluation import Metric
@@ -35,8 +35,8 @@ COMMANDS = {
 
 DRIVER = """
 import json, sys
-from wganbench.cli import main
-from wganbench.records.tags import TAGS
+from wganbench.cli.app import main
+from wganbench.tags.lookup import TAGS
 commands = json.loads(sys.argv[1])
 print("CODES", json.dumps({name: main(words) for name, words in commands.items()}))
 """

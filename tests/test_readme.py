@@ -115,19 +115,6 @@ def test_links_lead_somewhere(name: str) -> None:
             assert anchor in anchors(path.read_text(encoding="utf-8")), f"{name}: {target}#{anchor}"
 
 
-NOT_YET: frozenset[str] = frozenset(
-    {
-        "cli/app.py",
-        "config/composition.py",
-        "metrics/rows.py",
-        "studies/verdicts.py",
-        "tags/table.py",
-        "verdicts.py",
-    }
-)
-"""Files of the next layout, which the READMEs name already; empty once they are there."""
-
-
 def files_named(name: str) -> Iterator[str]:
     """The project's Python files that a README names in its text."""
     yield from re.findall(r"`([\w./-]+\.py)`", without_code(read(name)))
@@ -142,7 +129,7 @@ def test_files_named_in_a_readme_exist(name: str) -> None:
         for file in files_named(name)
         if file not in own and not any((place / file).is_file() for place in places)
     }
-    assert missing <= NOT_YET, missing - NOT_YET
+    assert not missing
 
 
 def test_every_readme_is_linked_and_no_number_lacks_its_zero() -> None:

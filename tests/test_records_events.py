@@ -18,10 +18,17 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 
-from wganbench.records.events import EventLog, cut_events
-from wganbench.records.figure import sample_figure
-from wganbench.records.layout import CHARTS, scalar_layout
-from wganbench.records.tags import TAGS
+from wganbench.drawing.canvas import figure_to_rgb
+from wganbench.drawing.run_figure import sample_figure
+from wganbench.runs.events import (
+    CHARTS,
+    EventLog,
+    cut_events,
+    histogram_summaries,
+    picture_summary,
+    scalar_layout,
+)
+from wganbench.tags.lookup import TAGS
 
 ALL = dict.fromkeys(("scalars", "tensors", "images", "histograms"), 0)
 
@@ -113,8 +120,8 @@ def test_cut_keeps_pictures_histograms_parameters_and_layout_once(tmp_path: Path
             log.layout()
             for step in (1, 2):
                 log.scalars(step, {"loss/critic": 1.0})
-                log.figure("samples", picture, step)
-                log.histograms(step, {"weights": np.arange(5.0)})
+                log.add(step, [picture_summary("samples", picture)])
+                log.add(step, histogram_summaries({"weights": np.arange(5.0)}))
             log.hparams({"seed": 0}, {})
     cut_events(tmp_path, 1)
     events = read(tmp_path)
@@ -130,7 +137,7 @@ def test_cut_keeps_pictures_histograms_parameters_and_layout_once(tmp_path: Path
 def test_a_histogram_and_a_scalar_of_one_name_are_both_shown(tmp_path: Path) -> None:
     with EventLog(tmp_path / "run") as log:
         log.scalars(1, {"critic/score_real": 2.0})
-        log.histograms(1, {"critic/score_real": np.arange(5.0)})
+        log.add(1, histogram_summaries({"critic/score_real": np.arange(5.0)}))
     cut_events(tmp_path / "run", 1)
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     provider, ctx = MultiplexerDataProvider(multiplexer, str(tmp_path)), RequestContext()
@@ -204,10 +211,10 @@ def test_purge_step_hides_what_came_later(tmp_path: Path) -> None:
     assert steps(tmp_path, "loss/critic") == [0, 1, 2, 3, 4]
 
 
-def test_a_figure_and_its_pixels_are_the_same_picture(tmp_path: Path) -> None:
+def test_a_figure_is_shown_in_its_own_size(tmp_path: Path) -> None:
     figure = sample_figure(np.eye(2), np.eye(2), title="two points")
     with EventLog(tmp_path) as log:
-        log.figure("samples", figure, 3)
+        log.add(3, [picture_summary("samples", figure_to_rgb(figure))])
     (image,) = read(tmp_path).Images("samples")
     width, height = figure.canvas.get_width_height()
     assert (image.step, image.width, image.height) == (3, width, height)
@@ -215,7 +222,8 @@ def test_a_figure_and_its_pixels_are_the_same_picture(tmp_path: Path) -> None:
 
 def test_histograms_take_the_finite_values_only(tmp_path: Path) -> None:
     with EventLog(tmp_path) as log:
-        log.histograms(1, {"a": [[1.0, np.nan], [np.inf, 3.0]], "b": [np.nan], "c": []})
+        arrays = {"a": [[1.0, np.nan], [np.inf, 3.0]], "b": [np.nan], "c": []}
+        log.add(1, histogram_summaries(arrays))
     events = read(tmp_path)
     assert events.Tags()["histograms"] == ["histogram/a"]
     histogram = events.Histograms("histogram/a")[0].histogram_value

@@ -12,18 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wganbench.records.figure import (
-    Arrows,
-    CriticGrid,
-    CurveNotes,
+from wganbench.drawing.canvas import (
+    CURVES,
+    FAKE,
+    MODE,
+    REAL,
+    SCORES,
     animation,
     figure_to_rgb,
-    final_figure,
-    sample_figure,
     save_png,
 )
-from wganbench.records.palette import CURVES, FAKE, MODE, REAL, SCORES
-from wganbench.records.table import Cell
+from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
+from wganbench.drawing.samples import Arrows, CriticGrid
+from wganbench.runs.table import Cell
 
 RNG = np.random.default_rng(0)
 STEPS: list[Cell] = [10, 20, 30, 40]

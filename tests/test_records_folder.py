@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wganbench.files import replacing, write_atomic
+from wganbench.files import RunBusy, replacing, write_atomic
 from wganbench.leftovers import TEMPORARY
-from wganbench.records.folder import KEYS, RunBusy, RunFolder, read_run, strict_json, versions
+from wganbench.runs.folder import KEYS, RunFolder, read_run, strict_json, versions
 
 HOLD = """
 import sys, time
-from wganbench.records.folder import RunFolder
+from wganbench.runs.folder import RunFolder
 lock = RunFolder(sys.argv[1]).lock()
 print("held", flush=True)
 {then}
@@ -125,7 +125,7 @@ def test_a_kill_on_the_way_leaves_the_old_content(tmp_path: Path) -> None:
     with run.lock() as held:
         held.write_status(status="running", step=1)
     code = (
-        "import os, signal, sys; from wganbench import files; from wganbench.records import folder;"
+        "import os, signal, sys; from wganbench import files; from wganbench.runs import folder;"
         "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
         "folder.RunFolder(sys.argv[1]).lock().write_status(step=2)"
     )

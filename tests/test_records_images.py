@@ -10,25 +10,25 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wganbench.metrics import precision_recall_density_coverage
-from wganbench.records.figure import final_figure, sample_figure
-from wganbench.records.image_figures import (
+from wganbench.drawing.canvas import figure_to_rgb
+from wganbench.drawing.images import (
     EMPTY,
-    class_cells,
-    classes_figure,
-    interpolation_figure,
-    neighbours_figure,
-)
-from wganbench.records.image_files import save_archive, save_folder, save_grid
-from wganbench.records.image_grid import (
     are_pictures,
     channels_last,
+    class_cells,
+    classes_figure,
     enlarged,
     factor_for,
     image_grid,
+    interpolation_figure,
+    neighbours_figure,
+    save_archive,
+    save_folder,
+    save_grid,
     to_bytes,
 )
-from wganbench.records.pictures import figure_to_rgb
+from wganbench.drawing.run_figure import final_figure, sample_figure
+from wganbench.metrics import precision_recall_density_coverage
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 99, 199], [7, 8, 9]], np.uint8)
 

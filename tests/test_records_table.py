@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wganbench.records.table import MetricsTable, Table, read_table, series
+from wganbench.runs.table import MetricsTable, Table, read_table, series
 
 TAGS = ["loss/critic", "modes/kl"]
 

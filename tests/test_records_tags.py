@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wganbench.records.tags import (
-    CADENCES,
-    DIRECTIONS,
-    TAGS,
-    Tag,
-    column_order,
-    glossary_markdown,
-    tag_for,
-    tag_regex,
-)
+from wganbench.tags.lookup import TAGS, column_order, glossary_markdown, tag_for, tag_regex
+from wganbench.tags.table import CADENCES, DIRECTIONS, Tag
 
 NAMES = [
     "loss/critic",
@@ -188,7 +180,7 @@ def test_the_glossary_holds_each_tag_once_in_a_whole_table() -> None:
 
 def test_the_table_is_cheap_to_import() -> None:
     code = (
-        "import sys, wganbench.records.tags, wganbench.records.folder, wganbench.records.table;"
+        "import sys, wganbench.tags.lookup, wganbench.runs.folder, wganbench.runs.table;"
         "heavy = {'torch', 'tensorboard', 'matplotlib', 'numpy'} & set(sys.modules);"
         "assert not heavy, heavy"
     )

@@ -17,8 +17,8 @@ from reported_runs import leave_run
 
 from wganbench.config import ConfigError
 from wganbench.reports.comparison import Comparison, compare
-from wganbench.reports.duels import Duel
 from wganbench.reports.export import as_csv, as_dict
+from wganbench.reports.pairwise import Duel
 from wganbench.reports.records import RunRecord, find_runs
 from wganbench.reports.significance import (
     enough_seeds,

@@ -16,11 +16,8 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from reported_runs import leave_run
 
-from wganbench.records.image_grid import image_grid
-from wganbench.records.palette import BLUE, GREEN, ORANGE
-from wganbench.records.pictures import figure_to_rgb
-from wganbench.reports.animation import CELL, STRIP, draw_animation
-from wganbench.reports.budgets import At
+from wganbench.drawing.canvas import BLUE, GREEN, ORANGE, figure_to_rgb
+from wganbench.drawing.images import image_grid
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.curve_figures import POINTS, draw_curves, mean_curve, thinned
 from wganbench.reports.drawing import (
@@ -33,12 +30,19 @@ from wganbench.reports.drawing import (
     shade,
     shown_groups,
 )
-from wganbench.reports.estimate_figure import correlation_text, draw_estimate, short
-from wganbench.reports.figures import FIGURES, draw_figures
+from wganbench.reports.figures import CELL, FIGURES, STRIP, draw_animation, draw_figures
+from wganbench.reports.groups import At
 from wganbench.reports.knob_figure import draw_knob, knob_of
 from wganbench.reports.records import find_runs, read_modes
-from wganbench.reports.sample_figure import draw_samples_figure, read_samples
-from wganbench.reports.seed_figures import draw_profile, draw_ranking, profile
+from wganbench.reports.samples_figure import draw_samples_figure, read_samples
+from wganbench.reports.seed_figures import (
+    correlation_text,
+    draw_estimate,
+    draw_profile,
+    draw_ranking,
+    profile,
+    short,
+)
 from wganbench.reports.statistics import mean_interval, spearman
 
 STEPS = (10, 20, 30, 40)

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 import wganbench
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose, to_dict
 from wganbench.config.jobs import Job
-from wganbench.metrics import features, load_features
+from wganbench.metrics import load_features, reference
 from wganbench.reports import figures
-from wganbench.sweeps.ledger import add_jobs
-from wganbench.sweeps.messages import Refused, TellingView
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.training import train_stack
-from wganbench.training.cores import python_running
-from wganbench.training.inspect import evaluate_run
+from wganbench.sweeps.backend import Refused, TellingView
+from wganbench.sweeps.manifest import add_jobs
+from wganbench.sweeps.plan import StackPlan
+from wganbench.sweeps.worker import train_stack
+from wganbench.training.process import python_running
+from wganbench.training.run import evaluate_run
 from wganbench.training.runs import train_run
 
 SETTINGS = [
@@ -51,7 +51,7 @@ def stranger(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     (tmp_path / f"{name}.py").write_text(CANARY)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(features, "_typed", set())
+    monkeypatch.setattr(reference, "_typed", set())
     run = tmp_path / "stolen" / "run"
     shutil.copytree(honest, run)
     change(run, **{"evaluate.features": f"{name}:look"})
@@ -145,7 +145,7 @@ def test_a_typed_name_is_allowed_where_it_is_typed(stranger: Path) -> None:
     assert to_dict(config)["evaluate"]["features"] == named(stranger)
 
 
-@pytest.mark.parametrize("module", ["this", "wganbench.sweeps.slots"])
+@pytest.mark.parametrize("module", ["this", "wganbench.sweeps.plan"])
 def test_our_processes_import_nothing_from_the_current_folder(tmp_path: Path, module: str) -> None:
     for name in ("this", "runpy", "os", "dataclasses"):
         (tmp_path / f"{name}.py").write_text("print('it ran')")

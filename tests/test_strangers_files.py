@@ -21,27 +21,26 @@ from reported_runs import leave_run
 from rich.table import Table
 from training_configs import tiny
 
-from wganbench.cli import main
+from wganbench.cli.app import main
+from wganbench.cli.console import PlainConsole
 from wganbench.config import ConfigError, to_dict
 from wganbench.config.jobs import Job
-from wganbench.config.stored import stored_values
 from wganbench.files import UnusableFile
 from wganbench.leftovers import machine
-from wganbench.records.event_files import PREFIX, cut_events
-from wganbench.records.folder import RunFolder
-from wganbench.records.frames import find_frames, frame_name, read_frame
-from wganbench.records.stored_run import MOST_ITEMS, stored_run
-from wganbench.records.stored_samples import read_arrays
-from wganbench.records.table import MetricsTable, read_table
 from wganbench.reports.comparison import compare
 from wganbench.reports.export import as_csv
 from wganbench.reports.records import find_runs, shown
 from wganbench.reports.reproduce import read_yaml
-from wganbench.sweeps.ledger import add_jobs, read_jobs
-from wganbench.sweeps.transfer import Changes, put
-from wganbench.terminal import PlainConsole
+from wganbench.runs.events import PREFIX, cut_events
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.frames import find_frames, frame_name, read_frame
+from wganbench.runs.record import MOST_ITEMS, stored_run
+from wganbench.runs.samples import read_arrays
+from wganbench.runs.stored import stored_values
+from wganbench.runs.table import MetricsTable, read_table
+from wganbench.sweeps.manifest import add_jobs, read_jobs
+from wganbench.sweeps.ray_task import Changes, put
 from wganbench.training import checkpoint as checkpoints
-from wganbench.training.animation import cut_frames, save_animation, save_frame
 from wganbench.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -51,6 +50,7 @@ from wganbench.training.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
+from wganbench.training.pictures import cut_frames, save_animation, save_frame
 from wganbench.training.runs import resume_run, stored_config, train_run
 from wganbench.training.streams import STREAM_FORMAT
 

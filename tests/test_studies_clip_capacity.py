@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.studies import judge
-from wganbench.studies.best_setting import best_setting, left_out_best
-from wganbench.studies.clip_capacity import (
+from wganbench.studies.clip_capacity.study import (
     CLAIMS,
     GRADIENTS,
     Search,
     arms,
+    best_setting,
     decades,
     findings,
+    left_out_best,
 )
-from wganbench.studies.context import Context
-from wganbench.studies.outcomes import Outcome
+from wganbench.studies.evidence import Outcome
 from wganbench.studies.settings import read_settings
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.study import Context
+from wganbench.sweeps.backend import Silent
 
 RATES = ((1e-3, 1e-3), (1e-2, 1e-2))
 SEEDS = 5
@@ -148,7 +149,7 @@ def test_what_would_void_the_question_is_refused(
 @pytest.mark.slow
 @pytest.mark.study
 def test_a_small_study_finds_the_vanishing_end_or_decides_nothing(tmp_path: Path) -> None:
-    from wganbench.studies.folder import read_verdicts
+    from wganbench.studies.record import read_verdicts
 
     small = ["seeds=2", "steps=40", "clip_values=[0.001,0.1,1]", "gp_lambdas=[0.1]",
              "critic_lrs=5e-3", "generator_lrs=1.67e-3", "evaluate_every_n_steps=20",

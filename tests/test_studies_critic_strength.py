@@ -9,8 +9,7 @@ import pytest
 
 from wganbench.config import compose
 from wganbench.studies import STUDIES
-from wganbench.studies.context import Context
-from wganbench.studies.critic_strength import (
+from wganbench.studies.critic_strength.study import (
     DIRECTION,
     DISTANCE,
     FEEDBACK,
@@ -23,10 +22,11 @@ from wganbench.studies.critic_strength import (
     overrides,
     slope_per_doubling,
 )
-from wganbench.studies.law import judge
-from wganbench.studies.run import judge_all
+from wganbench.studies.record import judge_all
 from wganbench.studies.settings import read_settings
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.study import Context
+from wganbench.studies.verdicts import judge
+from wganbench.sweeps.backend import Silent
 
 N_CRITICS = (1, 2, 5, 10, 25)
 STUDY = STUDIES["critic_strength"]

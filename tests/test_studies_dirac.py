@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wganbench.studies import run_study
-from wganbench.studies.dirac_steps import (
+from wganbench.studies.dirac.game import (
     FIELD_TOLERANCE,
     SIMULTANEOUS,
     Method,
@@ -21,7 +21,7 @@ from wganbench.studies.dirac_steps import (
     radius,
     trajectory,
 )
-from wganbench.sweeps.watcher import Silent
+from wganbench.sweeps.backend import Silent
 
 METHODS = {method.name: method for method in methods(1.0, 0.35, 0.3)}
 POINTS = np.random.default_rng(0).uniform(-2, 2, (40, 2))

@@ -12,17 +12,17 @@ import torch
 from wganbench.losses import clip_weights, gradient_penalty, wasserstein_critic_loss
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
-from wganbench.studies.estimate_courses import (
+from wganbench.studies.estimate.measure import (
     change_correlation,
     jackknife,
     level_correlation,
+    optimal_gp_estimate,
     step_correlation,
 )
-from wganbench.studies.estimate_vs_distance import CLAIMS, KEYS, evidence
-from wganbench.studies.fixed_laws import gaussian, noisy
-from wganbench.studies.known_distances import optimal_gp_estimate
-from wganbench.studies.law import judge
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.estimate.study import CLAIMS, KEYS, evidence
+from wganbench.studies.frozen import gaussian, noisy
+from wganbench.studies.verdicts import judge
+from wganbench.sweeps.backend import Silent
 
 
 def linear_estimate(distance: float, gp_lambda: float | None, clip_value: float | None) -> float:

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wganbench.studies.claim import Claim, Evidence, Verdict
-from wganbench.studies.law import corrected, judge, power, seeds_needed, underpowered
+from wganbench.studies.verdicts import (
+    Claim,
+    Evidence,
+    Verdict,
+    corrected,
+    judge,
+    power,
+    seeds_needed,
+    underpowered,
+)
 
 BASE = Claim(
     "c", "a claim", "a source", "comparative", "a statistic", "share", smallest=0.1, spread=0.1

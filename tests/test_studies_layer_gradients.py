@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from wganbench.networks import build_pair, initial_parameters
 from wganbench.presets import read_preset
 from wganbench.studies import STUDIES
-from wganbench.studies.context import Context
-from wganbench.studies.layer_gradients_slopes import (
+from wganbench.studies.layer_gradients.measure import (
     activation_gradients,
     expected_slope,
     hidden_weights,
@@ -23,9 +22,10 @@ from wganbench.studies.layer_gradients_slopes import (
     slope_per_layer,
     steepest_slope,
 )
-from wganbench.studies.run import judge_all
+from wganbench.studies.record import judge_all
 from wganbench.studies.settings import read_settings
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.study import Context
+from wganbench.sweeps.backend import Silent
 
 DEPTH, WIDTH = 12, 64
 

@@ -11,10 +11,10 @@ import torch
 
 from wganbench.losses import gradient_penalty
 from wganbench.studies import STUDIES, run_study
-from wganbench.studies.law import judge
-from wganbench.studies.lipschitz import CLAIMS, evidence, growth, late_over_early, over_bound
-from wganbench.studies.steepest import clip_bound, spectral_product, steepest
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.frozen import clip_bound, spectral_product, steepest
+from wganbench.studies.lipschitz.study import CLAIMS, evidence, growth, late_over_early, over_bound
+from wganbench.studies.verdicts import judge
+from wganbench.sweeps.backend import Silent
 
 
 def source() -> torch.Generator:

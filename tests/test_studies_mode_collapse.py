@@ -11,33 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.jobs import Job
 from wganbench.presets import read_preset
 from wganbench.studies import STUDIES, judge
-from wganbench.studies.context import Context
-from wganbench.studies.factorial import ARMS, effects
-from wganbench.studies.mode_collapse import evidence
-from wganbench.studies.mode_collapse_claims import CLAIMS
-from wganbench.studies.mode_collapse_figure import collapse_figure
-from wganbench.studies.mode_collapse_runs import (
-    TUNED,
-    Measured,
-    common_arms,
-    lost_shares,
-    pacgan_arms,
-    tuned_arms,
-)
-from wganbench.studies.mode_collapse_words import arm_rows, effect_rows, order_rows, text
-from wganbench.studies.mode_loss import (
-    Order,
-    first_drop,
-    first_lasting_loss,
-    order_of,
-    precedence,
-)
-from wganbench.studies.outcomes import (
+from wganbench.studies.evidence import (
     Outcome,
     bounded_evidence,
     bounded_interval,
@@ -46,10 +25,35 @@ from wganbench.studies.outcomes import (
     sign_evidence,
     sign_test,
 )
+from wganbench.studies.mode_collapse.figure import collapse_figure
+from wganbench.studies.mode_collapse.measure import (
+    ARMS,
+    TUNED,
+    Measured,
+    Order,
+    common_arms,
+    effects,
+    first_drop,
+    first_lasting_loss,
+    lost_shares,
+    order_of,
+    pacgan_arms,
+    precedence,
+    tuned_arms,
+)
+from wganbench.studies.mode_collapse.study import (
+    CLAIMS,
+    arm_rows,
+    effect_rows,
+    evidence,
+    order_rows,
+    text,
+)
 from wganbench.studies.settings import read_settings
-from wganbench.sweeps.planning import group_jobs
-from wganbench.sweeps.watcher import Silent
-from wganbench.training.inspect import Run
+from wganbench.studies.study import Context
+from wganbench.sweeps.backend import Silent
+from wganbench.sweeps.plan import group_jobs
+from wganbench.training.run import Run
 
 LN8 = math.log(8)
 
@@ -325,7 +329,7 @@ def test_a_small_study_supports_the_penalty_or_decides_nothing(tmp_path: Path) -
     small = ["seeds=2", "steps=200", "tuned_share=0", "evaluate_every_share=0.5", "final_n=500"]
     assert main(["study", "mode_collapse", *small, f"output_dir={tmp_path}"]) == 0
     folder = tmp_path / "studies" / "mode_collapse"
-    from wganbench.studies.folder import read_verdicts
+    from wganbench.studies.record import read_verdicts
 
     verdicts = {v.claim.name: v for v in read_verdicts(folder)}
     assert set(verdicts) == {claim.name for claim in STUDIES["mode_collapse"].claims}

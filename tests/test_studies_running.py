@@ -10,15 +10,24 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.errors import ConfigError
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry
-from wganbench.studies import STUDIES, Claim, Evidence, Findings, Study, run, scoreboard, settings
+from wganbench.studies import (
+    STUDIES,
+    Claim,
+    Evidence,
+    Findings,
+    Study,
+    record,
+    scoreboard,
+    settings,
+)
 from wganbench.studies import study as study_module
-from wganbench.studies.context import Context
 from wganbench.studies.settings import budgets, read_seeds, read_settings
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.study import Context
+from wganbench.sweeps.backend import Silent
 
 YAML = {"budgets": {"quick": {"seeds": 5, "minutes": 1, "steps": 10, "rates": [0.1, 1.0]},
                     "full": {"seeds": 10}}}  # fmt: skip
@@ -45,7 +54,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     study = Study("planted", "does it grow?", [CLAIM], measure, "Invented.", {"rule": "it is law"})
     registry: Registry[Study] = Registry("studies")
     registry.register("planted", study)
-    for module in (run, scoreboard, study_module):
+    for module in (record, scoreboard, study_module):
         monkeypatch.setattr(module, "STUDIES", registry)
     monkeypatch.setattr("wganbench.studies.STUDIES", registry)
     monkeypatch.setattr(settings, "read_preset", lambda group, name: YAML)
@@ -100,7 +109,7 @@ def test_the_list_says_for_what_the_seeds_are_too_few(
 ) -> None:
     assert main(["study", "--list"]) == 0
     assert "underpowered" not in capsys.readouterr().out
-    monkeypatch.setattr("wganbench.studies.law.POWER", 1.1)
+    monkeypatch.setattr("wganbench.studies.verdicts.POWER", 1.1)
     assert main(["study", "--list"]) == 0
     assert "underpowered (seeds that it takes): grows (more than" in capsys.readouterr().out
 
@@ -146,7 +155,7 @@ def test_a_single_value_is_a_list_of_one(planted: Path) -> None:
 def test_evidence_must_match_the_claims(planted: Path) -> None:
     study = Study("s", "q", [CLAIM], measure, "d")
     with pytest.raises(ValueError, match="evidence"):
-        run.judge_all(study, Findings({}, [], {}, []))
+        record.judge_all(study, Findings({}, [], {}, []))
 
 
 def test_two_processes_do_not_share_a_folder(planted: Path) -> None:
@@ -154,7 +163,7 @@ def test_two_processes_do_not_share_a_folder(planted: Path) -> None:
 
     planted.mkdir(parents=True)
     with RunLock(planted / ".lock"), pytest.raises(ConfigError, match="in use"):
-        run.run_study("planted", [], Silent())
+        record.run_study("planted", [], Silent())
 
 
 def test_a_setting_that_is_negative_may_stay_so() -> None:

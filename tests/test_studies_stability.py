@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.studies import judge
-from wganbench.studies.context import Context
-from wganbench.studies.outcomes import Outcome
-from wganbench.studies.paired_success import (
+from wganbench.studies.evidence import (
+    Outcome,
     Pairs,
     mcnemar,
     newcombe,
@@ -25,11 +24,12 @@ from wganbench.studies.paired_success import (
     pairs,
     wilson,
 )
-from wganbench.studies.random_settings import draw
 from wganbench.studies.settings import read_settings
-from wganbench.studies.stability import CLAIMS, LOSSES, arms, findings
-from wganbench.studies.stability_figure import shares_at_least
-from wganbench.sweeps.watcher import Silent
+from wganbench.studies.stability.figure import shares_at_least
+from wganbench.studies.stability.settings import draw
+from wganbench.studies.stability.study import CLAIMS, LOSSES, arms, findings
+from wganbench.studies.study import Context
+from wganbench.sweeps.backend import Silent
 
 COUNTS = st.integers(0, 30)
 
@@ -182,7 +182,7 @@ def test_what_would_void_the_question_is_refused(
 def test_a_small_study_is_decided_or_says_that_it_is_not(tmp_path: Path) -> None:
     small = ["seeds=2", "critic_steps=100", "depths=2", "widths=32", "final_n=200"]
     assert main(["study", "stability", *small, f"output_dir={tmp_path}"]) == 0
-    from wganbench.studies.folder import read_verdicts
+    from wganbench.studies.record import read_verdicts
 
     verdicts = read_verdicts(tmp_path / "studies" / "stability")
     assert {verdict.word for verdict in verdicts} <= {"undecided", "supported"}

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from wganbench.losses.recipes import RECIPES
 from wganbench.studies import run_study
-from wganbench.studies import two_gaussians as study
-from wganbench.studies import two_gaussians_exact as exact
-from wganbench.studies.two_gaussians_training import (
+from wganbench.studies.two_gaussians import measure as exact
+from wganbench.studies.two_gaussians import study
+from wganbench.studies.two_gaussians.measure import (
     Critic,
     critic_loss,
     estimate,
     mean_gradient,
     train_loss,
 )
-from wganbench.sweeps.watcher import Silent
+from wganbench.sweeps.backend import Silent
 
 
 # Exact values.

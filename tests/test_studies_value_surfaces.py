@@ -11,8 +11,8 @@ from torch import Tensor
 
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
-from wganbench.studies import value_surfaces as study
-from wganbench.studies.value_surfaces_critics import (
+from wganbench.studies.value_surfaces import study
+from wganbench.studies.value_surfaces.measure import (
     GRID,
     Arm,
     Clouds,
@@ -27,7 +27,7 @@ from wganbench.studies.value_surfaces_critics import (
     train_arms,
     unexplained,
 )
-from wganbench.sweeps.watcher import Silent
+from wganbench.sweeps.backend import Silent
 
 
 def source(seed: int = 0) -> torch.Generator:

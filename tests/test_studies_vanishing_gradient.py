@@ -12,10 +12,10 @@ from training_configs import CPU
 
 from wganbench.networks import Latent
 from wganbench.studies import STUDIES
-from wganbench.studies.context import Context
-from wganbench.studies.run import judge_all
+from wganbench.studies.record import judge_all
 from wganbench.studies.settings import read_settings
-from wganbench.studies.vanishing_gradient_curves import (
+from wganbench.studies.study import Context
+from wganbench.studies.vanishing_gradient.measure import (
     Frozen,
     decades_fallen,
     follow,
@@ -26,7 +26,7 @@ from wganbench.studies.vanishing_gradient_curves import (
     skew_lines,
     trained_generators,
 )
-from wganbench.sweeps.watcher import Silent
+from wganbench.sweeps.backend import Silent
 
 N = 64
 

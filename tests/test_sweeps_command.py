@@ -16,17 +16,15 @@ from rich.console import Console
 from training_configs import TINY, tiny
 
 import wganbench
-from wganbench.cli import main
+from wganbench.cli.app import main
+from wganbench.cli.sweep_view import SweepView, print_sweep
 from wganbench.config import compose, run_folder, run_id, to_dict
 from wganbench.config.jobs import Job, SweepTask
-from wganbench.records.folder import RunFolder
-from wganbench.sweep_view import SweepView, print_sweep
+from wganbench.runs.folder import RunFolder, RunOutcome
 from wganbench.sweeps import command
-from wganbench.sweeps.ledger import add_jobs, read_jobs
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.watcher import Watcher
-from wganbench.training.outcome import RunOutcome
+from wganbench.sweeps.backend import Watcher
+from wganbench.sweeps.manifest import add_jobs, read_jobs
+from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.training.recorder import FORMAT
 
 SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]

@@ -22,18 +22,16 @@ from training_configs import tiny
 
 from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
-from wganbench.records.folder import RunFolder, read_run
-from wganbench.records.table import read_table
-from wganbench.sweeps import tally
+from wganbench.runs.folder import RunFolder, RunOutcome, read_run
+from wganbench.runs.table import read_table
+from wganbench.sweeps import backend
+from wganbench.sweeps.backend import RETRIES, Tally, standing
 from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
-from wganbench.sweeps.ledger import add_jobs
 from wganbench.sweeps.local import LocalCrew, Pool
-from wganbench.sweeps.nursery import Child, Nursery
-from wganbench.sweeps.planning import plan_stacks
-from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.tally import RETRIES, Tally, standing
+from wganbench.sweeps.manifest import add_jobs
+from wganbench.sweeps.plan import Slot, plan_stacks
+from wganbench.sweeps.workers import Child, Nursery
 from wganbench.training import jobs as training_jobs
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
@@ -164,7 +162,7 @@ def test_losses_count_only_where_a_stack_comes_no_further(
 ) -> None:
     (stack,) = plan_stacks(jobs(tmp_path, 1), [0], [Slot("cpu", 1)])
     at = iter([0, 0, 10, 10, 10, 10])
-    monkeypatch.setattr(tally, "saved_step", lambda job: next(at))
+    monkeypatch.setattr(backend, "saved_step", lambda job: next(at))
     gathered = Tally(Seen())
     given = [bool(gathered.lost(0, stack, "it died")) for _ in range(5)]
     assert given == [True] * 4 + [False]

@@ -12,14 +12,13 @@ from training_configs import tiny
 from wganbench.config import RunConfig, run_id
 from wganbench.config.jobs import Job
 from wganbench.errors import ran_out
+from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps import local
-from wganbench.sweeps.footprint import CONTEXT_BYTES, SAFETY, Footprint
+from wganbench.sweeps.backend import OutOfMemory, Refused, TellingView
+from wganbench.sweeps.cost import CONTEXT_BYTES, SAFETY, Footprint
 from wganbench.sweeps.launch import runs_at_once
-from wganbench.sweeps.messages import OutOfMemory, Refused, TellingView
-from wganbench.sweeps.planning import CPU_LIMIT, StackPlan
-from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.training import train_stack
-from wganbench.training.outcome import RunOutcome
+from wganbench.sweeps.plan import CPU_LIMIT, Slot, StackPlan
+from wganbench.sweeps.worker import train_stack
 
 CPU, GPU = [Slot("cpu", 1)], [Slot("cuda:0", 1)]
 NEEDED = Footprint(fixed_bytes=100, run_bytes=1000, flops=1)

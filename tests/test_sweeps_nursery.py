@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from wganbench.sweeps import nursery as module
-from wganbench.sweeps.nursery import Child, Nursery, early_nursery, nursery
+from wganbench.sweeps import workers as module
+from wganbench.sweeps.workers import Child, Nursery, early_nursery, nursery
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PATIENCE = 60.0
@@ -184,7 +184,7 @@ def test_one_that_is_killed_while_it_starts_a_worker_is_begun_anew(
 
 def test_nothing_outlives_a_sweep_that_is_killed() -> None:
     program = (
-        "from wganbench.sweeps.nursery import Nursery; import time; begun = Nursery();"
+        "from wganbench.sweeps.workers import Nursery; import time; begun = Nursery();"
         "print(begun._process.pid, begun.start('cpu', 1).pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_configs import tiny
 
+from wganbench.cli.sweep_view import print_plan
 from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
 from wganbench.files import RunLock
-from wganbench.sweep_view import print_plan
-from wganbench.sweeps import estimate, launch, ledger, local
-from wganbench.sweeps.estimate import estimate_seconds, gpu_step_seconds
-from wganbench.sweeps.footprint import (
+from wganbench.sweeps import estimate, launch, local, manifest
+from wganbench.sweeps.backend import standing
+from wganbench.sweeps.command import named
+from wganbench.sweeps.cost import (
     BYTES_PER_SECOND,
     CONTEXT_BYTES,
     CONVOLUTION_BYTES,
@@ -34,13 +35,19 @@ from wganbench.sweeps.footprint import (
     Meter,
     footprint,
 )
+from wganbench.sweeps.estimate import estimate_seconds, gpu_step_seconds
 from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
-from wganbench.sweeps.ledger import add_jobs, read_jobs
 from wganbench.sweeps.local import LocalCrew
-from wganbench.sweeps.naming import named
-from wganbench.sweeps.planning import balanced, group_jobs, plan_stacks, stack_sizes, unfinished
-from wganbench.sweeps.slots import Slot, local_slots
-from wganbench.sweeps.tally import standing
+from wganbench.sweeps.manifest import add_jobs, read_jobs
+from wganbench.sweeps.plan import (
+    Slot,
+    balanced,
+    group_jobs,
+    local_slots,
+    plan_stacks,
+    stack_sizes,
+    unfinished,
+)
 from wganbench.training.runs import train_runs
 from wganbench.training.stack import Stack
 
@@ -452,6 +459,6 @@ def test_processes_that_enter_jobs_at_once_wait_for_each_other(
     threading.Timer(0.3, held.release).start()
     add_jobs(tmp_path, every)
     assert [job.folder for job in read_jobs(tmp_path)] == [job.folder for job in every]
-    monkeypatch.setattr(ledger, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(manifest, "PATIENCE_SECONDS", 0.1)
     with RunLock(tmp_path / ".sweep.lock"), pytest.raises(ConfigError, match="in use"):
         add_jobs(tmp_path, every)

@@ -12,14 +12,13 @@ import pytest
 import yaml
 from training_configs import TINY
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import to_dict
 from wganbench.config.jobs import Job
-from wganbench.records.folder import RunFolder, read_run
+from wganbench.runs.folder import RunFolder, RunOutcome, read_run
 from wganbench.sweeps import command
-from wganbench.sweeps.ledger import add_jobs, read_jobs
-from wganbench.sweeps.watcher import Watcher
-from wganbench.training.outcome import RunOutcome
+from wganbench.sweeps.backend import Watcher
+from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.training.recorder import FORMAT
 
 SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]

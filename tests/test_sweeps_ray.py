@@ -14,15 +14,14 @@ import pytest
 from sweep_watcher import Seen
 from training_configs import tiny
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
-from wganbench.records.folder import read_run
-from wganbench.records.table import read_table
-from wganbench.sweeps.crew import make_crew
+from wganbench.runs.folder import RunOutcome, read_run
+from wganbench.runs.table import read_table
+from wganbench.sweeps.choose import make_crew
 from wganbench.sweeps.launch import launch, plan_sweep
-from wganbench.sweeps.transfer import Changes, put
-from wganbench.training.outcome import RunOutcome
+from wganbench.sweeps.ray_task import Changes, put
 from wganbench.training.runs import train_runs
 
 ray = pytest.importorskip("ray")

@@ -10,13 +10,12 @@ import pytest
 from training_configs import tiny
 
 from wganbench.config.jobs import Job
-from wganbench.records.folder import RunFolder
-from wganbench.sweeps import ray_driver
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.ray_driver import Task, Tasks
-from wganbench.sweeps.slurm_crew import SlurmCrew
-from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.watcher import Silent
+from wganbench.runs.folder import RunFolder
+from wganbench.sweeps import ray
+from wganbench.sweeps.backend import Silent, Tally
+from wganbench.sweeps.plan import StackPlan
+from wganbench.sweeps.ray import Task, Tasks
+from wganbench.sweeps.slurm import SlurmCrew
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -30,7 +29,7 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
     parcels = [[(0, [], [{"checkpoint.pt": b"new"}])], [(0, [], [{"metrics.csv": b"later"}])]]
     mailbox = SimpleNamespace(collect=SimpleNamespace(remote=lambda: parcels.pop(0)))
     fake_ray = SimpleNamespace(get=lambda answer: answer)
-    monkeypatch.setattr(ray_driver, "import_ray", lambda: fake_ray)
+    monkeypatch.setattr(ray, "import_ray", lambda: fake_ray)
     tasks = Tasks(1, 0, tmp_path, None, Tally(Silent()))
     tasks.mailbox = mailbox
     tasks.by_number[0] = Task(0, StackPlan((job,), 0))

@@ -8,15 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from training_configs import tiny
 
+from wganbench.cli.run_view import summary
+from wganbench.cli.sweep_view import SweepView
 from wganbench.config import run_id
 from wganbench.config.jobs import Job
-from wganbench.progress import summary
-from wganbench.records.live import LIVE, told
-from wganbench.records.tags import TAGS
-from wganbench.sweep_view import SweepView
-from wganbench.sweeps.messages import Advanced, Message, TellingView
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.slots import Slot
+from wganbench.sweeps.backend import Advanced, Message, TellingView
+from wganbench.sweeps.plan import Slot, StackPlan
+from wganbench.tags.lookup import LIVE, TAGS, live_values
 
 EVERYTHING = [{tag: float(i) for i, tag in enumerate(TAGS)} for _ in range(2)]
 """A stack of two runs of which every tag was measured."""
@@ -62,8 +60,8 @@ def test_the_fid_of_pictures_reaches_the_table(tmp_path: Path) -> None:
 
 
 def test_a_worker_tells_nothing_that_no_view_shows() -> None:
-    assert set(told(EVERYTHING[0])) == {shown.tag for shown in LIVE}
-    assert told({"loss/critic": 1.0}) == {}
+    assert set(live_values(EVERYTHING[0])) == {shown.tag for shown in LIVE}
+    assert live_values({"loss/critic": 1.0}) == {}
 
 
 def test_a_run_shows_its_worst_and_a_sweep_its_best() -> None:

@@ -12,17 +12,17 @@ import pytest
 from sweep_watcher import Seen
 from training_configs import tiny
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
-from wganbench.records.table import read_table
+from wganbench.runs.folder import RunOutcome
+from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm_task
-from wganbench.sweeps.crew import make_crew
+from wganbench.sweeps.backend import Ended, Message, OutOfMemory, Said
+from wganbench.sweeps.choose import make_crew
 from wganbench.sweeps.launch import launch, plan_sweep
-from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Said
-from wganbench.sweeps.planning import StackPlan
+from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, SlurmTask
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_runs
 
 pytest.importorskip("submitit")

@@ -10,7 +10,7 @@ import pytest
 
 STEPS = """
 import resource
-from wganbench.training.allocator import keep_freed_memory
+from wganbench.training.device import keep_freed_memory
 
 def faults(steps):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -61,7 +61,7 @@ def test_the_users_own_setting_of_malloc_is_left_alone():
 def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
     import ctypes
 
-    from wganbench.training.allocator import keep_freed_memory
+    from wganbench.training.device import keep_freed_memory
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed_memory.cache_clear()

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 from training_configs import tiny
 
-from wganbench.records.folder import RunFolder
-from wganbench.training.animation import cut_frames, frames, save_frame
+from wganbench.runs.folder import RunFolder
+from wganbench.training.pictures import cut_frames, frames, save_frame
 from wganbench.training.runs import train_run
 
 

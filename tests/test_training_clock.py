@@ -64,7 +64,7 @@ def test_run_json_tells_compiling_from_training(
 
     monkeypatch.setattr(Stack, "compile", compile_)
     monkeypatch.setattr(Stack, "iterate", step)
-    monkeypatch.setattr("wganbench.training.compilation.lacking", lambda _: "no C++ compiler found")
+    monkeypatch.setattr("wganbench.training.compiling.lacking", lambda _: "no C++ compiler found")
     config = tiny("gp", compile="true", **{"train.steps": 4, "evaluate.every_n_steps": 0})
     assert train_run(config, tmp_path / "run").seconds == 2
     stored = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -18,10 +18,9 @@ from torch._inductor.exc import CppCompileError, InductorError
 from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import RunConfig, compose, to_dict
-from wganbench.training import compilation
-from wganbench.training.compilation import compiled, wants_compilation
+from wganbench.training import compiling
+from wganbench.training.compiling import compiled, has_compiler, wants_compilation
 from wganbench.training.stack import Stack
-from wganbench.training.toolchain import has_compiler
 
 STEPS = 3
 SETTINGS: dict[str, Any] = {
@@ -139,7 +138,7 @@ def breaking(error: Exception) -> Callable[..., Any]:
 def test_a_broken_compiler_costs_a_warning_and_no_result(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compilation, "lacking", lambda device: None)
+    monkeypatch.setattr(compiling, "lacking", lambda device: None)
     monkeypatch.setattr(torch, "compile", breaking(kind("no such header\nand more")))
     stack = Stack(alike("gp", 2, compile="true"), CPU)
     with pytest.warns(UserWarning, match=r"torch.compile failed \(no such header\)") as seen:
@@ -154,7 +153,7 @@ def test_a_broken_compiler_costs_a_warning_and_no_result(
 def test_memory_that_runs_out_while_compiling_is_no_reason_to_train_eagerly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compilation, "lacking", lambda device: None)
+    monkeypatch.setattr(compiling, "lacking", lambda device: None)
     error = Broken("backend failed")
     error.__cause__ = torch.OutOfMemoryError("CUDA out of memory. Tried")
     monkeypatch.setattr(torch, "compile", breaking(error))
@@ -171,7 +170,7 @@ def test_what_the_c_compiler_raises_is_such_an_error() -> None:
 
 @pytest.mark.usefixtures("left_to_torch")
 def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compilation, "lacking", lambda device: None)
+    monkeypatch.setattr(compiling, "lacking", lambda device: None)
     monkeypatch.setattr(torch, "compile", breaking(ZeroDivisionError("a bug")))
     stack = Stack([tiny("gp", compile="true")], CPU)
     with pytest.raises(ZeroDivisionError):
@@ -198,8 +197,8 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
         seen.append(options)
         return program
 
-    monkeypatch.setattr(compilation, "lacking", lambda device: None)
-    monkeypatch.setattr(compilation, "prepare_toolchain", lambda: {"cpp.vec_isa_ok": True})
+    monkeypatch.setattr(compiling, "lacking", lambda device: None)
+    monkeypatch.setattr(compiling, "prepare_toolchain", lambda: {"cpp.vec_isa_ok": True})
     monkeypatch.setattr(torch, "compile", compile_)
 
     def program(x: Tensor) -> Tensor:
@@ -219,7 +218,7 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     assert on_gpu["options"].keys() - {"guard_filter_fn"} == {"loop_ordering_after_fusion"}
     assert options["fullgraph"] is True and options["dynamic"] is False
     # Else a run's sums would depend on how many share its stack.
-    assert options["options"]["cpp.min_chunk_size"] == compilation.LOOP_OF_A_THREAD
+    assert options["options"]["cpp.min_chunk_size"] == compiling.LOOP_OF_A_THREAD
     assert of_large_batches["options"]["cpp.threads"] == 1
     assert of_pictures["options"].keys() - {"guard_filter_fn", "cpp.vec_isa_ok"} == {
         "layout_optimization"

@@ -10,10 +10,10 @@ from training_configs import CPU, alike, tiny
 
 from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
+from wganbench.config.schema import static_settings
 from wganbench.sweeps.launch import of_precision
 from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
-from wganbench.training.grouping import static_settings
-from wganbench.training.products import products, set_products
+from wganbench.training.precision import products, set_products
 from wganbench.training.stack import Stack
 from wganbench.training.step import Algorithm
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_configs import CPU, tiny
 
-from wganbench.records.folder import RunFolder
+from wganbench.runs.folder import RunFolder
 from wganbench.training.finish import conclusions
 from wganbench.training.jobs import Concluded
 from wganbench.training.measuring import measure_stack, unstopped

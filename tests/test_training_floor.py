@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from training_configs import CPU, tiny
 
-from wganbench.metrics import floors
+from wganbench.metrics import cache
 from wganbench.training.measuring import measure_stack
 from wganbench.training.stack import Stack
 
 
 def test_a_cache_that_cannot_be_kept_costs_one_computation(monkeypatch):
     computed = []
-    compute = floors.transport_floor
+    compute = cache.transport_floor
 
     def counted(*arguments):
         computed.append(arguments[1])
         return compute(*arguments)
 
-    monkeypatch.setattr(floors, "transport_floor", counted)
-    monkeypatch.setattr(floors, "floors_file", lambda: None)
+    monkeypatch.setattr(cache, "transport_floor", counted)
+    monkeypatch.setattr(cache, "floors_file", lambda: None)
     stack = Stack([tiny()], CPU)
     values = [measure_stack(stack, n)[0].values["wasserstein/floor"] for n in (10, 10, 12, 12)]
     assert computed == [10, 12]

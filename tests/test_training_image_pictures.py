@@ -15,8 +15,8 @@ from training_configs import same
 
 from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.data.images import Images
+from wganbench.drawing.images import to_bytes
 from wganbench.metrics import nearest_training_pictures
-from wganbench.records.image_grid import to_bytes
 from wganbench.training.image_pictures import (
     Classifier,
     base_bytes,
@@ -24,20 +24,19 @@ from wganbench.training.image_pictures import (
     final_pictures,
     unstacked,
 )
-from wganbench.training.inspect import load_run
-from wganbench.training.interpolation import interpolated
 from wganbench.training.pictures import progress_picture
 from wganbench.training.probing import (
     PAIRS,
     STEPS,
     generate,
+    interpolated,
     read_runs,
     watched_fakes,
     watched_reals,
     with_looks,
 )
+from wganbench.training.run import load_run, sample_run
 from wganbench.training.runs import train_run
-from wganbench.training.sampling import sample_run
 from wganbench.training.stack import Stack
 
 NAMES = {"interpolation", "classes", "neighbours"}

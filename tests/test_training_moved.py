@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from training_configs import TINY
 
-from wganbench.cli import main
+from wganbench.cli.app import main
+from wganbench.cli.resume_view import resume_path
 from wganbench.config import ConfigError, RunConfig, compose, identity, run_folder, run_id
-from wganbench.config.stored import with_data
-from wganbench.records.folder import RunFolder
-from wganbench.resume_view import resume_path
-from wganbench.training.inspect import evaluate_run, load_run
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.stored import with_data
+from wganbench.training.run import evaluate_run, load_run
 from wganbench.training.runs import resume_run, stored_config, train_run
 
 CENTRE = np.array([388097.459, 5820430.359])

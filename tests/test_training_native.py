@@ -22,22 +22,21 @@ from torch import Tensor
 from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import RunConfig, compose, to_dict
-from wganbench.data.mixture import Mixture
+from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
 from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
+from wganbench.runs.stored import Places
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.grouping import Places
-from wganbench.training.native import layout, library
+from wganbench.training.compiling import has_compiler
+from wganbench.training.native import layout
 from wganbench.training.native.executor import NUMBERS
-from wganbench.training.native.laws import NativeLaw, native_law
-from wganbench.training.native.library import native_library
+from wganbench.training.native.layout import NativeLaw, native_law, native_library
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing
-from wganbench.training.toolchain import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
 
@@ -391,7 +390,7 @@ def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.Monke
 
 def test_every_activation_has_its_number() -> None:
     assert NUMBERS.keys() == ACTIVATIONS.keys()
-    text = (library.SOURCES / "activations.h").read_text(encoding="utf-8")
+    text = (layout.SOURCES / "activations.h").read_text(encoding="utf-8")
     for name, number in NUMBERS.items():
         assert f"#define {name.upper()} {number}\n" in text
 
@@ -486,7 +485,7 @@ from wganbench.training.native import executor, library
 from wganbench.training.stack import Stack
 
 # Their own file, built with checks.
-library.FLAGS = (*library.FLAGS, *json.loads(sys.argv[1]))
+layout.FLAGS = (*layout.FLAGS, *json.loads(sys.argv[1]))
 for values in json.loads(sys.argv[2]):
     torch.set_num_threads(3)
     configs = [from_dict(values)] * values["seed"]

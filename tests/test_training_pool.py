@@ -20,16 +20,16 @@ from test_training_runs import TIMES, after_step, ask_to_stop, points, rows
 from training_configs import CPU, alike, same, saved, tiny
 
 from wganbench.config import RunConfig, compose, to_dict
-from wganbench.records.folder import RunFolder
+from wganbench.runs.folder import RunFolder
 from wganbench.training import jobs, loop, runs
 from wganbench.training import pool as pool_module
 from wganbench.training.checkpoint import load_checkpoint, previous
-from wganbench.training.interrupt import StopRequest
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
 from wganbench.training.measuring import stack_floor, unstopped
 from wganbench.training.pool import Processes, measurers
 from wganbench.training.probing import GRID, read_runs, with_looks
+from wganbench.training.process import StopRequest
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack

@@ -22,10 +22,9 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 from training_configs import CPU, alike, same, saved, tiny, trained
 
+from wganbench.cli.run_view import next_commands
 from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
-from wganbench.records import events
-from wganbench.records.folder import KEYS, RunFolder
-from wganbench.result import next_commands
+from wganbench.runs.folder import KEYS, RunFolder
 from wganbench.training import finish, jobs, pictures
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
@@ -55,7 +54,7 @@ def unpainted(monkeypatch: Any, request: pytest.FixtureRequest) -> None:
     monkeypatch.setattr(jobs, "final_picture", lambda *_: None)
     monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure())
     monkeypatch.setattr(jobs, "png_bytes", lambda figure: b"PNG")
-    monkeypatch.setattr(events, "figure_to_rgb", lambda figure: np.zeros((2, 2, 3), np.uint8))
+    monkeypatch.setattr(jobs, "figure_to_rgb", lambda figure: np.zeros((2, 2, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,14 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 from wganbench.config import ConfigError, RunConfig, run_id, to_dict
 from wganbench.config.jobs import Job
 from wganbench.files import tell_ending
-from wganbench.records import folder as folder_module
-from wganbench.records.folder import RunFolder, read_run, wait_while_ending
-from wganbench.records.table import read_table
-from wganbench.sweeps.ledger import add_jobs, planned, read_jobs
-from wganbench.sweeps.planning import StackPlan, group_jobs, plan_stacks
-from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.tally import failed
+from wganbench.runs import folder as folder_module
+from wganbench.runs.folder import RunFolder, RunOutcome, read_run, wait_while_ending
+from wganbench.runs.stored import Places, as_places, place_of
+from wganbench.runs.table import read_table
+from wganbench.sweeps.backend import failed
+from wganbench.sweeps.manifest import add_jobs, planned, read_jobs
+from wganbench.sweeps.plan import Slot, StackPlan, group_jobs, plan_stacks
 from wganbench.training import finish, jobs, recorder
-from wganbench.training.grouping import Places, as_places, place_of
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import stored_config, train_run, train_runs
 from wganbench.training.stack import Stack
 

@@ -17,18 +17,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import RunConfig, to_dict
+from wganbench.config.schema import static_settings
 from wganbench.data.drawn import Drawn
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
 from wganbench.training import optimizers, parts
 from wganbench.training import stack as stack_module
-from wganbench.training.grouping import static_settings
 from wganbench.training.measuring import measure_stack
+from wganbench.training.optimizers import State
 from wganbench.training.parts import runs_at_once
-from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
 from wganbench.training.stack import Stack
-from wganbench.training.state import State
-from wganbench.training.streams import AT_ONCE_STEPS, Streams
+from wganbench.training.streams import (
+    AT_ONCE_STEPS,
+    Streams,
+    critic_steps_before,
+    n_critic_at,
+    rate_factor,
+)
 
 STREAMS = ("real", "latent_critic", "latent_generator", "mixing")
 ALL = ("adam", "rmsprop", "sgd")

@@ -10,7 +10,7 @@ import torch
 from training_configs import CPU
 
 from wganbench.data import load
-from wganbench.data.mixture import Mixture
+from wganbench.data.mixtures import Mixture
 from wganbench.training import checkpoint as checkpoints
 from wganbench.training.checkpoint import (
     Checkpoint,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from wganbench.training import toolchain
-from wganbench.training.toolchain import has_compiler, lacking, prepare_toolchain
+from wganbench.training import compiling
+from wganbench.training.compiling import has_compiler, lacking, prepare_toolchain
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
@@ -21,7 +21,7 @@ needs_compiler = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compil
 FOUND = """
 import torch._inductor.compile_fx
 from torch._inductor import config, cpu_vec_isa
-from wganbench.training.toolchain import _knows_vector_instructions
+from wganbench.training.compiling import _knows_vector_instructions
 
 known = _knows_vector_instructions()
 with config.patch({"cpp.vec_isa_ok": True}):
@@ -32,7 +32,7 @@ print(known, str(claimed) == str(cpu_vec_isa.pick_vec_isa()))
 
 PREPARED = """
 import glob, os, threading
-from wganbench.training.toolchain import prepare_toolchain
+from wganbench.training.compiling import prepare_toolchain
 
 print(sorted(prepare_toolchain()), prepare_toolchain() is prepare_toolchain())
 for thread in threading.enumerate():
@@ -43,7 +43,7 @@ print(len(glob.glob(os.environ["TMPDIR"] + "/**/*.gch", recursive=True)))
 
 COMPILED = """
 import glob, os, torch
-from wganbench.training.toolchain import prepare_toolchain
+from wganbench.training.compiling import prepare_toolchain
 
 double = torch.compile(lambda x: x.sin() @ x * 2, options=prepare_toolchain())
 x = torch.arange(4096.0).reshape(64, 64)
@@ -101,22 +101,22 @@ def test_a_compiler_that_refuses_a_flag_is_left_to_torch(
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda: str(compiler))
     monkeypatch.setattr(cpu_vec_isa, "x86_isa_checker", lambda: ["avx2", "avx512"])
     with config.patch({"cpp.vec_isa_ok": None}):
-        assert toolchain._knows_vector_instructions() is (answer == 0)
+        assert compiling._knows_vector_instructions() is (answer == 0)
         asked = (tmp_path / "asked").read_text().split()
         assert "-mavx2" in asked and "-mavx512f" in asked and "-mamx-tile" not in asked
         # A processor without such extensions, and what the environment says, are not overruled.
         monkeypatch.setattr(cpu_vec_isa, "x86_isa_checker", list)
-        assert not toolchain._knows_vector_instructions()
+        assert not compiling._knows_vector_instructions()
         monkeypatch.setattr(cpu_vec_isa, "x86_isa_checker", lambda: ["avx2", "avx512"])
     with config.patch({"cpp.vec_isa_ok": False}):
-        assert not toolchain._knows_vector_instructions()
+        assert not compiling._knows_vector_instructions()
 
 
 def test_a_torch_that_works_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone() -> bool:
         raise AttributeError("no such thing in this torch")
 
-    monkeypatch.setattr(toolchain, "_knows_vector_instructions", gone)
+    monkeypatch.setattr(compiling, "_knows_vector_instructions", gone)
     prepare_toolchain.cache_clear()
     assert prepare_toolchain() == {}
     prepare_toolchain.cache_clear()

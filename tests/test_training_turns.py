@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from training_configs import CPU, alike, same, trained
 
-from wganbench.training import compilation, turns
+from wganbench.training import compiling
+from wganbench.training.compiling import in_turns
 from wganbench.training.stack import Stack
-from wganbench.training.turns import in_turns
 
 LONG = 30.0
 NAMES = ("critic", "generator")
 HOLDER = """
 import os, sys
 from pathlib import Path
-from wganbench.training.turns import in_turns
+from wganbench.training.compiling import in_turns
 
 def hold():
     print("held", flush=True)
@@ -100,7 +100,7 @@ def test_those_who_waited_do_not_wait_for_each_other(tmp_path: Path) -> None:
 
 
 def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(compiling, "PATIENCE_SECONDS", 0.2)
     calls: list[str] = []
     with another_process(tmp_path):
         in_turns(noted(calls), "key", tmp_path)
@@ -127,7 +127,7 @@ def test_a_program_that_fails_gives_its_turn_up(tmp_path: Path) -> None:
 def test_compiling_early_leaves_training_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compilation, "lacking", lambda _: "no C++ compiler found")
+    monkeypatch.setattr(compiling, "lacking", lambda _: "no C++ compiler found")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     stack = Stack(alike("gp", 2, compile="true"), CPU)
     calls: list[str] = []

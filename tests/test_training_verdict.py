@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from wganbench.cli.run_view import summary
 from wganbench.losses import RECIPES
-from wganbench.progress import summary
-from wganbench.training.verdict import gradient_vanished, verdict
-from wganbench.training.verdict_pictures import Seen, seen
+from wganbench.training.verdict import Seen, gradient_vanished, seen, verdict
 
 FINAL = {
     "modes/covered": 8.0,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wganbench import cli, registry
-from wganbench.cli import main
+from wganbench import registry
+from wganbench.cli import app
+from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose, run_id
-from wganbench.config.arguments import parse_arguments
-from wganbench.config.keys import choices, directories
 from wganbench.config.synonyms import VALUES, canonical, plain
-from wganbench.config.words import read_override, understood
+from wganbench.config.words import parse_arguments, read_override, understood
+from wganbench.presets import choices, directories
 from wganbench.registry import Registry
 
 WHERE = directories()
@@ -259,7 +259,7 @@ def test_memory_that_runs_out_is_one_line(
         def fails(*_: Any, error: BaseException = error, **__: Any) -> None:
             raise error
 
-        monkeypatch.setattr(cli, "app", fails)
+        monkeypatch.setattr(app, "app", fails)
         assert main(["list"]) == 3
         line = capsys.readouterr().err
         assert line.count("\n") == 1 and "train.batch_size" in line

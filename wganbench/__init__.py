@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wganbench.training.inspect import Run
+    from wganbench.training.run import Run
 
 __all__ = ["load_run", "sweep", "train"]
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ def train(overrides: list[str]) -> Run:
     on. Raises ConfigError for a wrong configuration.
     """
     from wganbench.config import compose, run_folder
-    from wganbench.training.inspect import Run
+    from wganbench.training.run import Run
     from wganbench.training.runs import train_run
 
     config = compose(overrides)
@@ -42,12 +42,12 @@ def sweep(overrides: list[str]) -> list[Run]:
     "seed=range(0,5)"]``. Runs that could not be begun, because a signal stopped the sweep,
     are missing. Raises ConfigError for a wrong configuration.
     """
-    from wganbench.sweeps.nursery import early_nursery
+    from wganbench.sweeps.workers import early_nursery
 
     with early_nursery(overrides):
+        from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import Sweep
-        from wganbench.sweeps.watcher import Silent
-        from wganbench.training.inspect import Run
+        from wganbench.training.run import Run
 
         done = Sweep(Silent()).run(overrides)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
@@ -59,6 +59,6 @@ def load_run(path: str, features: str | None = None) -> Run:
 
     ``features`` allows the code that the run's evaluate.features names, by the same name.
     """
-    from wganbench.training.inspect import Run
+    from wganbench.training.run import Run
 
     return Run(path, features)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from wganbench.cli import main
+from wganbench.cli.app import main
 
 sys.exit(main())

@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wganbench.config.keys import all_keys, directories
-from wganbench.config.suggest import alias, nearest
 from wganbench.errors import ConfigError, told
+from wganbench.presets import all_keys, directories
+from wganbench.typed import alias, nearest
 
 NOT_OURS = {
     "--experimental-rerun": "it would run what a pickled file says",

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
-from wganbench.config.arguments import parse_overrides
-from wganbench.config.keys import GROUPS
-from wganbench.config.readable import readable
+from wganbench.config.composition import readable
 from wganbench.config.schema import RunConfig
+from wganbench.config.words import parse_overrides
 from wganbench.errors import ConfigError, told
+from wganbench.presets import GROUPS
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -56,7 +56,7 @@ class SweepTask:
         return {"train": self.train}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from wganbench.config.hydra_entry import Checking, register_resolvers
+        from wganbench.config.composition import Checking, register_resolvers
 
         object.__setattr__(self, "train", state["train"])
         object.__setattr__(self, "check", Checking(lambda config: None))

@@ -15,10 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.keys import choices, default_choice, leaves, preset_values, read
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
-from wganbench.presets import conf_directory, describe_preset
+from wganbench.presets import (
+    choices,
+    conf_directory,
+    default_choice,
+    describe_preset,
+    leaves,
+    preset_values,
+    read,
+)
 from wganbench.registry import unknown
 
 RUN = "run"
@@ -203,7 +210,7 @@ def section(group: str) -> type:
 def option_ranges(group: str) -> dict[str, str]:
     """What the keys of a chosen group accept, by their last word."""
     if group == "loss":
-        from wganbench.config.validation import COEFFICIENT_RANGES
+        from wganbench.config.check import COEFFICIENT_RANGES
 
         own = {"n_critic": field_range(section("loss"), "n_critic")}
         return own | {

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from wganbench.data.dataset import Dataset
 from wganbench.data.options import Options, check
-from wganbench.data.registry import DATASETS, build, load
+from wganbench.data.registry import DATASETS, Dataset, build, load
 from wganbench.data.target import Target
 
 __all__ = ["DATASETS", "Dataset", "Mixture", "Options", "Target", "build", "check", "load"]
@@ -15,7 +14,7 @@ __all__ = ["DATASETS", "Dataset", "Mixture", "Options", "Target", "build", "chec
 def __getattr__(name: str) -> Any:
     """`Mixture` on first use: it needs torch, the registry does not."""
     if name == "Mixture":
-        from wganbench.data.mixture import Mixture
+        from wganbench.data.mixtures import Mixture
 
         return Mixture
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from wganbench.data.drawn import Drawn
-from wganbench.draws import Draws, Resident
+from wganbench.data.mixtures import proportional_counts
+from wganbench.draws import Draws, Generated, Resident
 
 
 class Images(Drawn):
@@ -87,3 +89,158 @@ class Images(Drawn):
     def scaled(self, pictures: UInt8[Tensor, "*lead c h w"]) -> Float[Tensor, "*lead c h w"]:
         """Pictures in the generator's range [-1, 1]."""
         return pictures.float().div_(self.top / 2).sub_(1)
+
+
+# Which pictures are held out, and which of the others are trained on.
+def hold_out(
+    pictures: UInt8[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"] | None,
+    class_names: Sequence[str],
+    top: int,
+    share: float,
+    seed: int,
+) -> Images:
+    """``pictures`` of which ``share`` (rounded up), the same of every class, is held out.
+
+    ``seed`` alone decides which ones. Raises ValueError when a class, or the whole, has not
+    enough pictures for both sides.
+    """
+    n = len(pictures)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    n_held_out = math.ceil(n * share)
+    if min(n_held_out, n - n_held_out) < 2:
+        raise ValueError(
+            f"data.held_out_share={share:g} holds out {n_held_out} of {n} pictures; at least 2 "
+            "are needed on each side"
+        )
+    if labels is None:
+        held_out = torch.arange(n) < n_held_out
+    else:
+        held_out = first_of_each_class(labels[order], class_names, n_held_out, share)
+    front, back = order[held_out], order[~held_out]
+    # One copy in random order, of which both parts are views.
+    pictures = pictures[torch.cat((front, back))]
+    return Images(
+        pictures[n_held_out:],
+        pictures[:n_held_out],
+        None if labels is None else labels[back],
+        None if labels is None else labels[front],
+        class_names,
+        top,
+    )
+
+
+def first_of_each_class(
+    labels: Int[Tensor, " n"], class_names: Sequence[str], total: int, share: float
+) -> Tensor:
+    """True for ``total`` of the labels: the first ones of each class, by its share of all."""
+    sizes = labels.bincount(minlength=len(class_names))
+    counts = proportional_counts(sizes.float(), total)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for k, (size, count) in enumerate(zip(sizes.tolist(), counts.tolist(), strict=True)):
+        if min(count, size - count) < 1:
+            raise ValueError(
+                f"data.held_out_share={share:g} holds out {count} of the {size} pictures of the "
+                f"class {class_names[k]!r}; at least 1 is needed on each side"
+            )
+        chosen[(labels == k).nonzero().flatten()[:count]] = True
+    return chosen
+
+
+def thinned(images: Images, train_points: int | None, seed: int) -> Images:
+    """``images`` with ``train_points`` of the training pictures, chosen by ``seed`` (None: all).
+
+    The held-out ones stay. Raises ValueError when there are not as many.
+    """
+    if train_points is None:
+        return images
+    m = len(images.images)
+    if train_points > m:
+        raise ValueError(
+            f"data.train_points={train_points} is more than the {m} pictures there are to train on"
+        )
+    if train_points < 2:
+        raise ValueError("data.train_points must be at least 2 pictures")
+    rows = torch.randperm(m, generator=torch.Generator().manual_seed(seed))[:train_points]
+    fewer = Images(
+        images.images[rows],
+        images.held_out_images,
+        None if images.labels is None else images.labels[rows],
+        images.held_out_labels,
+        images.class_names,
+        images.top,
+    )
+    fewer.told = images.told
+    return fewer
+
+
+# Stacked pictures: three of a kind in the three channels, so that modes can be counted.
+class StackedImages(Drawn):
+    """Three grey pictures of ``base``, each drawn on its own, as the channels of one point.
+
+    With 10 classes a channel there are 1 000 modes, which a judge of `base` can count. Points
+    are drawn afresh for ever, or from a fixed set of ``train_points`` triples, a function of
+    ``train_seed`` alone. Held-out points are triples of held-out pictures.
+
+    Source: the stacked MNIST of arXiv:1611.02163; as 128 000 fixed points arXiv:1712.04086.
+    """
+
+    stacked = 3
+    """How many pictures of `base` one point is made of."""
+
+    def __init__(self, base: Images, train_points: int | None, train_seed: int) -> None:
+        """Raises ValueError when the pictures of ``base`` have more than one channel."""
+        if base.shape[0] != 1:
+            raise ValueError(f"pictures to stack must have 1 channel; these have {base.shape[0]}")
+        self.base = base
+        # Which three pictures, not their pixels: 3 MB for 128 000 points instead of 300.
+        self.points: Int[Tensor, "m 3"] | None = None
+        """The training set: the three rows of ``base.images`` of each point; None: endless."""
+        if train_points is not None:
+            seeded = torch.Generator().manual_seed(train_seed)
+            self.points = self.triples(Generated(seeded), train_points)
+        self._resident = None if self.points is None else Resident(self.points)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.stacked, *self.base.shape[1:])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of one channel."""
+        return self.base.class_names
+
+    @property
+    def class_count(self) -> int:
+        """Classes a point can have: the modes; 0 where the base has no classes."""
+        return int(self.base.class_count**self.stacked)
+
+    @property
+    def top(self) -> int:
+        return self.base.top
+
+    def triples(self, draws: Draws, n: int) -> Int[Tensor, "*lead n 3"]:
+        """``n`` times three rows of ``base.images``, all as likely."""
+        return draws.below(len(self.base.images), n, self.stacked)
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
+        """``n`` training points on the draws' device; of a fixed set with replacement."""
+        if self._resident is None:
+            rows = self.triples(draws, n)
+        else:
+            points = self._resident.on(draws.device)
+            rows = points[draws.below(len(points), n)]
+        return self.scaled(self.base.on_device(draws.device)[rows].squeeze(-3))
+
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
+        """``n`` triples of held-out pictures.
+
+        Within a channel no picture comes twice before each has come once.
+        """
+        pictures = self.base.held_out_on_device(draws.device)
+        channels = [draws.each_once(len(pictures), n) for _ in range(self.stacked)]
+        return self.scaled(pictures[torch.stack(channels, dim=-1)].squeeze(-3))
+
+    def scaled(self, pictures: UInt8[Tensor, "*lead 3 h w"]) -> Float[Tensor, "*lead 3 h w"]:
+        """Pictures in the generator's range [-1, 1]."""
+        return self.base.scaled(pictures)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +16,63 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from wganbench.data.drawn import Drawn
-from wganbench.data.finite import TrainingSet
-from wganbench.data.table_columns import TableFile
+from wganbench.data.image_list import find_files
+from wganbench.data.mixtures import TrainingSet
 from wganbench.data.table_files import read_table_file
-from wganbench.data.units import Units
+from wganbench.data.table_text import TableFile
 from wganbench.draws import Draws, Resident
 from wganbench.errors import printable, shortened
+from wganbench.files import open_regular
+
+
+# Between the units of the user's data and those in which they are trained on.
+@dataclass(frozen=True)
+class Units:
+    """Data x are trained on as (x - centre) / scale: one scale, so that distances keep a meaning.
+
+    ``centre`` has a number a coordinate; ``scale`` is in the data's own unit.
+    """
+
+    centre: tuple[float, ...]
+    scale: float
+
+    def restored(self, points: Tensor | np.ndarray) -> Float64[Tensor, "n d"]:
+        """Points in the data's own units, in float64: float32 may not tell them apart."""
+        values = torch.as_tensor(points).detach().cpu().double()
+        return values * self.scale + torch.tensor(self.centre, dtype=torch.float64)
+
+    def record(self) -> dict[str, Any]:
+        """What run.json keeps of them."""
+        return {"centre": list(self.centre), "scale": self.scale}
+
+
+def units_from(record: object) -> Units | None:
+    """The inverse of `Units.record`; None for anything else."""
+    if not isinstance(record, Mapping):
+        return None
+    try:
+        return Units(tuple(float(value) for value in record["centre"]), float(record["scale"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def own_units(target: object) -> Units | None:
+    """The units of a target that is trained on in other ones than its own; else None."""
+    units = getattr(target, "units", None)
+    return units if isinstance(units, Units) else None
+
+
+def unit_of(target: object) -> float:
+    """The length of the unit in which a target is trained on, in that of its data."""
+    units = own_units(target)
+    return 1.0 if units is None else units.scale
+
+
+def as_given(points: Tensor, target: object) -> Tensor:
+    """Points of a target in the units of its data: in float64 where it has such."""
+    units = own_units(target)
+    return points if units is None else units.restored(points)
+
 
 COARSE = 1e4
 """Fewer steps of float32 to a coordinate's spread may merge points."""
@@ -220,3 +274,44 @@ def warnings_of(read: TableFile, units: Units, standardize: bool) -> list[str]:
             f"much as {small}, which distances will not see: give both like units"
         )
     return lines
+
+
+# What the user's own data hold, in one number: whether they are what a run was trained on.
+PART = 2**24
+"""Bytes of a file that are read at a time."""
+
+
+def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> str | None:
+    """SHA-256, in hex, of what lies under ``data.path``; None without one, or if it is gone.
+
+    Of a file its bytes; of a folder the name, length and bytes of every picture in it, as
+    `find_files` lists them, and of another ``kind`` of data of every visible file.
+    """
+    if options.get("path") is None:
+        return None
+    path = Path(str(options.get("found_at") or options["path"])).expanduser()
+    if not (path.is_file() or path.is_dir()):  # a device would never end
+        return None
+    try:
+        files = [path]
+        if path.is_dir():
+            found = find_files(path)
+            others = () if kind == "image_folder" else found.others
+            files = sorted([*found.pictures, *others])
+        states = [(file, file.stat()) for file in files if file.is_file()]
+        return _digest_of(path, tuple((file, s.st_mtime_ns, s.st_size) for file, s in states))
+    except (OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=4)
+def _digest_of(path: Path, states: tuple[tuple[Path, int, int], ...]) -> str:
+    """Read once in a process, however many runs a sweep has, unless a file changes meanwhile."""
+    digest = hashlib.sha256()
+    for file, _, size in states:
+        if file != path:
+            digest.update(os.fsencode(file.relative_to(path)) + f"\0{size}\0".encode())
+        with open_regular(file, follow=True) as opened:
+            while part := opened.read(PART):
+                digest.update(part)
+    return digest.hexdigest()

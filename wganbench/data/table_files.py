@@ -16,8 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wganbench.data.table_columns import ColumnsError, TableFile, choose, label, transposed
-from wganbench.data.table_text import from_text
+from wganbench.data.table_text import ColumnsError, TableFile, choose, from_text, label, transposed
 from wganbench.files import open_regular
 
 TEXT = (".csv", ".tsv", ".txt")

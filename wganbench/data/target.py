@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Generator, Tensor
 
-    from wganbench.data.units import Units
+    from wganbench.data.points import Units
 
 
 @runtime_checkable

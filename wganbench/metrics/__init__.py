@@ -1,8 +1,11 @@
 """Measurements on samples and critics: modes, transport, gradients, fidelity."""
 
 from wganbench.losses.constraints import input_gradients
-from wganbench.metrics import distances, gradients, pictures  # noqa: F401  (they fill the registry)
-from wganbench.metrics.classes import ClassCoverage, class_coverage
+from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes first there)
+
+# isort: split
+from wganbench.metrics import gradients  # noqa: F401  (fills the registry)
+from wganbench.metrics.cache import cached_floor, judge_for
 from wganbench.metrics.evaluation import (
     METRICS,
     Evaluation,
@@ -11,16 +14,32 @@ from wganbench.metrics.evaluation import (
     measure,
     register_metric,
 )
-from wganbench.metrics.features import allow_features, check_allowed, load_features
-from wganbench.metrics.fidelity import Fidelity, precision_recall_density_coverage
-from wganbench.metrics.floors import cached_floor
-from wganbench.metrics.frechet import frechet_distance, has_torchmetrics, kernel_distance
+from wganbench.metrics.fidelity import (
+    Fidelity,
+    frechet_distance,
+    has_torchmetrics,
+    kernel_distance,
+    nearest_training_distance,
+    nearest_training_pictures,
+    precision_recall_density_coverage,
+)
 from wganbench.metrics.gradients import slopes
 from wganbench.metrics.judge import Judge
-from wganbench.metrics.judge_cache import judge_for
-from wganbench.metrics.modes import ModeCoverage, check_protocol, gaussian_chance, mode_coverage
-from wganbench.metrics.nearest import nearest_training_distance, nearest_training_pictures
-from wganbench.metrics.reference import PictureReference, picture_reference
+from wganbench.metrics.modes import (
+    ClassCoverage,
+    ModeCoverage,
+    check_protocol,
+    class_coverage,
+    gaussian_chance,
+    mode_coverage,
+)
+from wganbench.metrics.reference import (
+    PictureReference,
+    allow_features,
+    check_allowed,
+    load_features,
+    picture_reference,
+)
 from wganbench.metrics.transport import (
     EXACT_POINTS,
     Floor,

@@ -14,8 +14,9 @@ from torch import Tensor
 from wganbench.errors import ConfigError
 from wganbench.metrics.reference import PictureReference
 from wganbench.metrics.transport import EXACT_POINTS, Floor, Transport, evenly, exact_transport
-from wganbench.records.tags import TAGS, Tag, is_pattern
 from wganbench.registry import Registry
+from wganbench.tags.lookup import TAGS, is_pattern
+from wganbench.tags.table import Tag
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64, Num
+import torch
+from jaxtyping import Float, Float64, Int, Int64, Num, UInt8
 from scipy.spatial.distance import cdist
-from torch import Tensor
+from torch import Tensor, nn
 
-from wganbench.metrics.points import as_finite_points
+from wganbench.metrics.transport import as_finite_points
 
 ROWS = 1024
 """Reals whose distances to every fake are held at once."""
@@ -117,3 +121,132 @@ def _distances(
     distances = np.asarray(euclidean_distances(x, y), dtype=np.float64)
     distances[distances < noise] = 0
     return distances
+
+
+# Distances between clouds of features: FID and KID, by torchmetrics, in float64.
+HOW_TO_GET = "FID and KID need torchmetrics: pip install 'wganbench[images]'."
+
+
+def has_torchmetrics() -> bool:
+    """Whether the extra that computes FID and KID is installed."""
+    return find_spec("torchmetrics") is not None
+
+
+class _AsTheyAre(nn.Module):
+    """Features in place of pictures: what torchmetrics takes for its network."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.num_features = length
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(reals: Float[Tensor, "n f"], fakes: Float[Tensor, "m f"]) -> float:
+    """Squared Frechet distance between Gaussians fitted to two clouds of features.
+
+        ||mu_r - mu_f||^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), S with n - 1 in the denominator
+
+    Biased upwards at finite n. Raises ImportError without torchmetrics, ValueError for
+    fewer than two points. Source: Heusel et al., arXiv:1706.08500, equation 6.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    if min(len(reals), len(fakes)) < 2:
+        raise ValueError("a covariance needs at least 2 points")
+    metric = FrechetInceptionDistance(feature=_AsTheyAre(reals.shape[1]))
+    # torchmetrics subtracts n mu mu^T from a sum of squares: the means are taken off first.
+    centre = reals.double().mean(dim=0)
+    metric.update(reals.double() - centre, real=True)
+    metric.update(fakes.double() - centre, real=False)
+    return float(metric.compute())
+
+
+KERNEL_POINTS = 1000
+"""Points of a block at most: kernels of more take memory with their square."""
+
+
+def kernel_distance(reals: Float[Tensor, "m f"], fakes: Float[Tensor, "n f"]) -> float:
+    """Squared maximum mean discrepancy of two clouds of features, without bias.
+
+        k(x, y) = (x.y / f + 1)^3
+        mean k(x, x') over x != x' + mean k(y, y') over y != y' - 2 mean k(x, y)
+
+    Both are taken in blocks of as many as there are reals, but 1 000 at most, block i of the
+    fakes against block i of the reals, from the first again where these have ended; returned
+    is the mean over the whole blocks. Equal distributions give 0 on average, so it may be
+    negative. Raises ImportError without torchmetrics, ValueError for fewer fakes than a block
+    or than 2. Source: Binkowski et al., arXiv:1801.01401, section 3 (blocks: its appendix D).
+    """
+    from torchmetrics.image.kid import poly_mmd
+
+    size = min(len(reals), KERNEL_POINTS)
+    if size < 2 or len(fakes) < size:
+        raise ValueError(f"{len(reals)} reals need as many fakes and at least 2, got {len(fakes)}")
+
+    def block(points: Tensor, i: int) -> Tensor:
+        start = size * (i % (len(points) // size))
+        return points[start : start + size].double()
+
+    distances = [poly_mmd(block(reals, i), block(fakes, i)) for i in range(len(fakes) // size)]
+    return float(torch.stack(distances).mean())
+
+
+# How far pictures lie from the nearest one that was trained on: memorisation shows here.
+TRAINING_ROWS = 4096
+"""Training pictures that are compared at once."""
+
+
+class Neighbours(NamedTuple):
+    """Row numbers in the training set and Euclidean distances over pixels and channels."""
+
+    rows: Int[Tensor, "n k"]
+    distances: Float64[Tensor, "n k"]
+
+
+def nearest_training_distance(
+    points: Float[Tensor, "n c h w"],
+    images: UInt8[Tensor, "m b h w"],
+    scaled: Callable[[Tensor], Tensor],
+    stacked: int = 1,
+) -> float:
+    """Mean over points of the Euclidean distance to the nearest training picture, in pixels.
+
+        mean_i sqrt( sum over the `stacked` parts p of min_j ||x_ip - scaled(images_j)||^2 )
+
+    A point of ``stacked`` pictures is compared part by part: any combination of training
+    pictures is one that could have been trained on. Pixels run from -1 to 1.
+    """
+    n, channels, *size = points.shape
+    parts = points.detach().float().cpu().reshape(n * stacked, channels // stacked, *size)
+    distances = nearest_training_pictures(parts, images, scaled).distances
+    return float(distances.square().view(n, stacked).sum(dim=1).sqrt().mean())
+
+
+def nearest_training_pictures(
+    pictures: Float[Tensor, "n c h w"],
+    images: UInt8[Tensor, "m c h w"],
+    scaled: Callable[[Tensor], Tensor],
+    k: int = 1,
+) -> Neighbours:
+    """The ``k`` nearest training pictures of each, the nearest first; all of them if fewer.
+
+    Which are nearest is found by matrix products, whose rounding hides small distances;
+    the distances themselves by subtraction, in float64.
+    """
+    x = pictures.flatten(1)
+    n, k = len(x), min(k, len(images))
+    least, rows = torch.empty(n, 0), torch.empty(n, 0, dtype=torch.long)
+    for start in range(0, len(images), TRAINING_ROWS):
+        y = scaled(images[start : start + TRAINING_ROWS].cpu()).flatten(1)
+        # Without ||x||^2, which is the same for all y.
+        values, nearest = (y.square().sum(dim=1) - 2 * x @ y.T).topk(
+            min(k, len(y)), largest=False, sorted=False
+        )
+        values, nearest = torch.cat([least, values], 1), torch.cat([rows, nearest + start], 1)
+        kept = values.topk(min(k, values.shape[1]), largest=False, sorted=False).indices
+        least, rows = values.gather(1, kept), nearest.gather(1, kept)
+    known = scaled(images[rows.flatten()].cpu()).reshape(n, k, -1).double()
+    distances, order = (x.double().unsqueeze(1) - known).norm(dim=2).sort(dim=1)
+    return Neighbours(rows.gather(1, order), distances)

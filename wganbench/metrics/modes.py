@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int, Num
 from scipy.spatial import KDTree
-from scipy.special import chdtri, rel_entr
+from scipy.special import chdtri, entr, rel_entr
 from torch import Tensor
 
-from wganbench.metrics.points import as_points, as_values
+from wganbench.metrics.transport import as_points, as_values
 
 PROTOCOLS = ("veegan", "box", "chi2")
 """Names of the ways to decide which samples are of high quality."""
@@ -159,3 +159,57 @@ def gaussian_chance(
     )
     chance: Tensor = points.mean(dim=0) + noise @ root.T
     return chance.to(reals.dtype)
+
+
+# Which classes the samples reach, as a judge sees them, and in what proportions.
+@dataclass(frozen=True)
+class ClassCoverage:
+    """Result of `class_coverage`.
+
+    covered: classes with at least one sample.
+    coverage: share of classes with at least a fifth of their fair share n w_k among those
+    samples whose class is sure.
+    high_quality: share of all n samples whose class is sure.
+    kl: KL(samples' classes || weights), nats; None where it is undefined: without a sample in
+    any class, or with one in a class of weight 0.
+    entropy: of the samples' classes, nats; ln K when all are equally frequent, 0 on one class.
+    """
+
+    covered: int
+    coverage: float
+    high_quality: float
+    kl: float | None
+    entropy: float | None
+
+
+def class_coverage(
+    classes: Int[Tensor, " n"], sure: Bool[Tensor, " n"], weights: Float[Tensor, " K"]
+) -> ClassCoverage:
+    """Classes covered by n samples, their KL to the weights and their entropy, in nats.
+
+        KL = sum_k p_k ln(p_k / w_k), H = -sum_k p_k ln p_k, with 0 ln 0 = 0
+
+    A sample of class -1 belongs to none, but counts in n. A perfect sampler does not reach
+    KL 0: its expected KL is about (K - 1) / (2 n).
+    Source: KL(p || uniform) of stacked digits: VEEGAN, arXiv:1705.07761.
+    """
+    shares = np.asarray(weights.double().cpu())
+    judged, certain = np.asarray(classes.cpu()), np.asarray(sure.cpu())
+    counts = np.bincount(judged[judged >= 0], minlength=len(shares))
+    good = np.bincount(judged[certain & (judged >= 0)], minlength=len(shares))
+    real = shares > 0
+    # Weights are quotients: a tie with the fair share must not hang on their rounding.
+    fair = good >= FAIR_SHARE * len(judged) * shares * (1 - 1e-6)
+    kl = entropy = None
+    if counts.any():
+        found = counts / counts.sum()
+        entropy = float(entr(found).sum())
+        divergence = float(rel_entr(found, shares).sum())
+        kl = divergence if np.isfinite(divergence) else None
+    return ClassCoverage(
+        covered=int((counts > 0).sum()),
+        coverage=float(fair[real].mean()),
+        high_quality=float((certain & (judged >= 0)).mean()),
+        kl=kl,
+        entropy=entropy,
+    )

@@ -14,7 +14,31 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from wganbench.metrics.assignment import assign
-from wganbench.metrics.points import as_finite_points
+
+
+# Clouds of points as every metric reads them: float64 arrays on the CPU.
+def as_values(values: np.ndarray | Tensor) -> Float64[np.ndarray, " *shape"]:
+    """The same numbers as a float64 numpy array, detached and on the CPU."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, dtype=np.float64)
+
+
+def as_points(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarray, "n d"]:
+    """A cloud of n >= 1 points of dimension d; raises ValueError for any other shape."""
+    array = as_values(points)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"{name} must be a cloud of shape (n, d), got {array.shape}")
+    return array
+
+
+def as_finite_points(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarray, "n d"]:
+    """As `as_points`; a coordinate that is nan or infinite raises ValueError too."""
+    array = as_points(points, name)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds coordinates that are not finite")
+    return array
+
 
 NATIVE_POINTS = 300
 """Clouds of equal size from here on are assigned by our own simplex; below, POT takes 10 ms."""

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from wganbench.errors import ConfigError, shortened
-from wganbench.records.tags import tag_for
-from wganbench.reports.budgets import At, budget_reached
-from wganbench.reports.duels import Duel, families_text, make_duels, unpaired_text
-from wganbench.reports.groups import group_runs
+from wganbench.reports.groups import At, budget_reached, group_runs
+from wganbench.reports.pairwise import Duel, families_text, make_duels, unpaired_text
 from wganbench.reports.records import RunRecord, Runs
 from wganbench.reports.rows import Row, make_row, mark_best
+from wganbench.tags.lookup import tag_for
 
 DEFAULT_METRICS = (
     "modes/covered",

@@ -10,9 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from wganbench.records.palette import GREY, REFERENCE
-from wganbench.records.text import literal
-from wganbench.reports.budgets import BUDGETS
+from wganbench.drawing.canvas import GREY, REFERENCE, literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
@@ -29,7 +27,7 @@ from wganbench.reports.drawing import (
     some_runs_text,
     with_some_runs,
 )
-from wganbench.reports.groups import Group
+from wganbench.reports.groups import BUDGETS, Group
 from wganbench.reports.records import RunRecord
 from wganbench.reports.rows import bounds_of
 from wganbench.reports.statistics import UNBOUNDED, Bounds, mean_interval

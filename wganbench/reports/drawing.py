@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from wganbench.records.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
-from wganbench.records.tags import tag_for
+from wganbench.drawing.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
 from wganbench.reports.rows import Row, bounds_of
 from wganbench.reports.statistics import Bounds
+from wganbench.tags.lookup import tag_for
 
 DPI = 110
 CHARACTERS, LINE_HEIGHT = 12.5, 0.2

@@ -8,13 +8,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from wganbench.drawing.canvas import optional
+from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
-from wganbench.records.folder import strict_json
 from wganbench.reports.comparison import Comparison
-from wganbench.reports.duels import Duel, seeds_text
+from wganbench.reports.figures import draw_animation, draw_figures
+from wganbench.reports.pairwise import Duel, seeds_text
+from wganbench.reports.report import write_report
 from wganbench.reports.statistics import Estimate
+from wganbench.runs.folder import strict_json
 
 COLUMNS = (
     "group", "metric", "runs", "completed", "diverged", "unfinished", "statistic", "value", "low",
@@ -120,3 +124,39 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         ],
         "duels": [asdict(duel) for duel in comparison.duels],
     }
+
+
+# A comparison on disk: tables, figures, the report.
+class Written(NamedTuple):
+    """What there is for a person, and where; notes on what is not there."""
+
+    files: dict[str, Path]
+    notes: list[str]
+
+
+def write_all(comparison: Comparison, folder: Path, animate: bool = False) -> Written:
+    """Write all files of a comparison.
+
+    Raises ConfigError where the folder cannot be written, or an animation is asked for of
+    runs that left no frames.
+    """
+    try:
+        write_files(comparison, folder)
+        pictures, notes = draw_figures(comparison, folder)
+        found = {"report": write_report(comparison, pictures, folder, notes)}
+        if animate:
+            with optional("The animation", notes.append):
+                found |= animated(comparison, folder)
+    except OSError as error:
+        raise ConfigError(
+            f"the comparison cannot be written: {error}; give another --out"
+        ) from error
+    places = {"figures": folder / "figures", "tables": folder / "comparison.csv"}
+    return Written(found | places, notes)
+
+
+def animated(comparison: Comparison, folder: Path) -> dict[str, Path]:
+    moving = draw_animation(comparison, folder)
+    if moving is None:
+        raise ConfigError("--animate: no run has frames; train with log.animation=true")
+    return {"animation": moving.file(folder, "gif")}

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import ImageOps
 
+from wganbench.drawing.canvas import animation, figure_to_rgb, literal, optional, save_png, save_svg
 from wganbench.files import inside
-from wganbench.records.pictures import optional, save_png, save_svg
 from wganbench.reports.comparison import Comparison
-from wganbench.reports.curve_figures import draw_curves
-from wganbench.reports.drawing import Drawing
-from wganbench.reports.estimate_figure import draw_estimate
+from wganbench.reports.curve_figures import draw_curves, thinned
+from wganbench.reports.drawing import Drawing, Look, left_out_text, looks, shown_groups
+from wganbench.reports.groups import Group
 from wganbench.reports.knob_figure import draw_knob
-from wganbench.reports.picture import Picture
-from wganbench.reports.sample_figure import draw_samples_figure
-from wganbench.reports.seed_figures import draw_profile, draw_ranking
+from wganbench.reports.records import RunRecord
+from wganbench.reports.samples_figure import draw_samples_figure
+from wganbench.reports.seed_figures import draw_estimate, draw_profile, draw_ranking
+from wganbench.runs.frames import find_frames, read_frame
+
+
+# What a figure of a comparison is called, and what it shows.
+@dataclass(frozen=True)
+class Picture:
+    """A figure on disk, ``figures/<name>.png`` and ``.svg`` in the comparison's folder."""
+
+    name: str
+    title: str
+    caption: str
+
+    def file(self, folder: Path, kind: str) -> Path:
+        return inside(folder, f"figures/{self.name}.{kind}")
+
 
 FIGURES: dict[str, Callable[[Comparison], Drawing | None]] = {
     "ranking": draw_ranking,
@@ -60,3 +79,102 @@ def save(drawing: Drawing, folder: Path) -> None:
     # The layout stands now; to solve it once more for the SVG takes as long as to draw it.
     drawing.figure.set_layout_engine("none")
     save_svg(drawing.figure, picture.file(folder, "svg"))
+
+
+# All groups learning side by side, as one GIF.
+NAME = "learning"
+MOST, COLUMNS = 8, 4
+CELL = (420, 410)
+STRIP = 34
+"""Pixels of the line above each picture that names the group."""
+SECONDS_PER_FRAME = 0.2
+MOST_FRAMES = 100
+
+
+def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
+    """Write ``figures/learning.gif``: one run a group, all at the same generator step.
+
+    It is made of the frames that runs with log.animation=true left, of the smallest seed
+    that most groups have frames of. None where there are no frames.
+    Raises OSError where the folder cannot be written.
+    """
+    chosen = choose_runs(shown_groups(comparison, MOST))
+    found = {group.label: frames for group, run in chosen if (frames := read_frames(run))}
+    picture = Picture(NAME, "Learning side by side", caption(comparison, chosen))
+    target = picture.file(folder, "gif")
+    if not found:
+        target.unlink(missing_ok=True)
+        return None
+    steps = sorted(set().union(*found.values()))
+    kept = thinned(steps, MOST_FRAMES)
+    styles = looks(comparison)
+    seeds = {group.label: run.seed for group, run in chosen}
+    strips = {
+        label: strip(f"{literal(label)}, seed {seeds[label]}", styles[label]) for label in found
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [side_by_side([(strips[g], at(f, step)) for g, f in found.items()]) for step in kept]
+    animation(pictures, target, SECONDS_PER_FRAME)
+    return picture
+
+
+def choose_runs(groups: Sequence[Group]) -> list[tuple[Group, RunRecord]]:
+    """One run a group that left frames: of the seed that most groups have, the smallest such."""
+    with_frames = {
+        group.label: {run.seed: run for run in reversed(group.finished) if read_frames(run)}
+        for group in groups
+    }
+    counts = Counter(seed for runs in with_frames.values() for seed in runs)
+    order = sorted(counts, key=lambda seed: (-counts[seed], seed))
+    return [
+        (group, next(runs[seed] for seed in order if seed in runs))
+        for group in groups
+        if (runs := with_frames[group.label])
+    ]
+
+
+def read_frames(run: RunRecord) -> dict[int, Path]:
+    """The frames of a run by step."""
+    return find_frames(run.path)
+
+
+def at(frames: dict[int, Path], step: int) -> Path:
+    """The last frame until a step, or the first one."""
+    return frames[max((s for s in frames if s <= step), default=min(frames))]
+
+
+def strip(text: str, look: Look) -> np.ndarray:
+    """A group's name on its colour's underline, as pixels."""
+    figure = Figure(figsize=(CELL[0] / 100, STRIP / 100), dpi=100)
+    figure.text(0.5, 0.55, text, ha="center", va="center", fontsize=11)
+    pixels = figure_to_rgb(figure)
+    pixels[-4:, 10:-10] = [int(look.color[i : i + 2], 16) for i in (1, 3, 5)]
+    return pixels
+
+
+def side_by_side(cells: Sequence[tuple[np.ndarray, Path]]) -> np.ndarray:
+    """One frame: the groups in rows of a few, white where a picture cannot be read."""
+    width, height = CELL[0], CELL[1] + STRIP
+    columns = min(COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    frame = np.full((rows * height, columns * width, 3), 255, np.uint8)
+    for i, (name, path) in enumerate(cells):
+        top, left = i // columns * height, i % columns * width
+        frame[top : top + STRIP, left : left + width] = name
+        image = read_frame(path)
+        if image is None:
+            continue
+        shown = ImageOps.pad(image, CELL, color="white")
+        frame[top + STRIP : top + height, left : left + width] = np.asarray(shown)
+    return frame
+
+
+def caption(comparison: Comparison, chosen: Sequence[tuple[Group, RunRecord]]) -> str:
+    seeds = sorted({run.seed for _, run in chosen})
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else "the smallest seed that left pictures"
+    return (
+        f"One run of each group ({which}; n = 1, so nothing is said of other seeds), all at the "
+        "same generator step; a run that has ended shows its last picture"
+        + left_out_text(comparison, [group for group, _ in chosen])
+        + "."
+    )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from wganbench.records.text import literal
+from wganbench.drawing.canvas import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     MARKERS,

@@ -19,8 +19,9 @@ import numpy as np
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
 from wganbench.errors import ConfigError, printable
-from wganbench.records.folder import RunFolder, StoredRun, stored_run
-from wganbench.records.table import Table, read_table, series
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.record import StoredRun, stored_run
+from wganbench.runs.table import Table, read_table, series
 from wganbench.training.recorder import FINISHED
 
 Value = str | float | bool
@@ -195,7 +196,7 @@ class Modes:
 
 def read_modes(path: Path) -> Modes | None:
     """The modes of a run's data; None where it has none, or they are no mixture's."""
-    from wganbench.data.mixture import Mixture
+    from wganbench.data.mixtures import Mixture
     from wganbench.training.runs import stored_config
 
     target = stored_target(path)
@@ -222,7 +223,7 @@ def stored_target(path: Path) -> object:
 
 def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
     """Jobs of sweeps in these folders that have no run yet."""
-    from wganbench.sweeps.ledger import FILE, read_jobs
+    from wganbench.sweeps.manifest import FILE, read_jobs
 
     def not_in(there: set[Path], folder: Path) -> int:
         try:

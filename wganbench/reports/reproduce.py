@@ -15,10 +15,10 @@ import yaml
 
 from wganbench.errors import printable
 from wganbench.files import read_regular
-from wganbench.records.stored_run import stored_run
 from wganbench.reports.comparison import DEFAULT_METRICS, Comparison
 from wganbench.reports.groups import choose_keys
 from wganbench.reports.records import RunRecord, shown
+from wganbench.runs.record import stored_run
 
 LARGEST = 200_000
 """Bytes of YAML that are read, for some seconds at most; Hydra's files have a few thousand."""

@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from wganbench.records.tags import tag_for
-from wganbench.reports.budgets import At, values_at
-from wganbench.reports.groups import Group
+from wganbench.reports.groups import At, Group, values_at
 from wganbench.reports.records import RunRecord
 from wganbench.reports.statistics import (
     Bounds,
@@ -17,6 +15,7 @@ from wganbench.reports.statistics import (
     mean_interval,
     share_interval,
 )
+from wganbench.tags.lookup import tag_for
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,19 @@
 """The literature's claims as measurements, and the law by which they are judged."""
 
-from wganbench.studies import (  # noqa: F401  (they fill the registry)
-    clip_capacity,
-    critic_strength,
-    dirac,
-    estimate_vs_distance,
-    layer_gradients,
-    lipschitz,
-    mode_collapse,
-    stability,
-    two_gaussians,
-    value_surfaces,
-    vanishing_gradient,
-)
-from wganbench.studies.claim import Claim, Evidence, Verdict
-from wganbench.studies.law import corrected, judge
-from wganbench.studies.run import run_study
+import wganbench.studies.clip_capacity.study  # noqa: F401
+import wganbench.studies.critic_strength.study  # noqa: F401
+import wganbench.studies.dirac.study  # noqa: F401
+import wganbench.studies.estimate.study  # noqa: F401
+import wganbench.studies.layer_gradients.study  # noqa: F401
+import wganbench.studies.lipschitz.study  # noqa: F401
+import wganbench.studies.mode_collapse.study  # noqa: F401
+import wganbench.studies.stability.study  # noqa: F401
+import wganbench.studies.two_gaussians.study  # noqa: F401
+import wganbench.studies.value_surfaces.study  # noqa: F401
+import wganbench.studies.vanishing_gradient.study  # noqa: F401
+from wganbench.studies.record import run_study
 from wganbench.studies.study import STUDIES, Findings, Study, register_study
+from wganbench.studies.verdicts import Claim, Evidence, Verdict, corrected, judge
 
 __all__ = [
     "STUDIES",
@@ -30,5 +27,3 @@ __all__ = [
     "register_study",
     "run_study",
 ]
-
-# Each registers itself.

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wganbench.files import write_atomic
-from wganbench.reports.markup import Markup, element, items
-from wganbench.reports.markup_tables import Column, Entry, Line, table
-from wganbench.reports.page import page
-from wganbench.studies.claim import Verdict
-from wganbench.studies.folder import FOLDER, read_record, read_verdicts
-from wganbench.studies.law import corrected
+from wganbench.reports.page import Column, Entry, Line, Markup, element, items, page, table
+from wganbench.studies.record import FOLDER, read_record, read_verdicts
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
+from wganbench.studies.verdicts import Verdict, corrected
 
 FILE = "scoreboard.html"
 COLUMNS = (

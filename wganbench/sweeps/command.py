@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wganbench.config.arguments import parse_arguments
-from wganbench.config.hydra_entry import Check, sweep
+from wganbench.config.composition import Check, sweep
 from wganbench.config.jobs import Choice, Job, SweepTask
 from wganbench.config.schema import RunConfig
-from wganbench.config.stored import check_folder
+from wganbench.config.words import parse_arguments
 from wganbench.errors import ConfigError
-from wganbench.records.folder import RunFolder, wait_while_ending
-from wganbench.sweeps.crew import make_crew
+from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
+from wganbench.runs.stored import check_folder
+from wganbench.sweeps.backend import Watcher, standing
+from wganbench.sweeps.choose import make_crew
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
     SweepPlan,
@@ -23,13 +24,35 @@ from wganbench.sweeps.launch import (
     plan_sweep,
     train_alone,
 )
-from wganbench.sweeps.ledger import add_jobs, read_jobs
-from wganbench.sweeps.naming import named
-from wganbench.sweeps.tally import standing
-from wganbench.sweeps.watcher import Watcher
+from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.training.device import pick_device
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import stored_config
+
+
+# The folder of a sweep where its name is not given.
+def named(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``name=``: the experiment's, else left to be the data set's.
+
+    A sweep over several experiments or data sets is called ``sweep``. Raises ConfigError
+    where the name itself is swept.
+
+    >>> named(["experiment=clip_sweep", "seed=0,1"])
+    ['experiment=clip_sweep', 'seed=0,1', 'name=clip_sweep']
+    >>> named(["data=ring8,grid25"])
+    ['data=ring8,grid25', 'name=sweep']
+    """
+    choice: str | None = None
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        several = "," in value or value.endswith(")")
+        if key == "name" and equals:
+            if several:
+                raise ConfigError("name is the folder of the whole sweep and cannot be swept")
+            return list(arguments)
+        if key == "experiment" or (key == "data" and several and choice is None):
+            choice = "sweep" if several else value
+    return [*arguments, *([f"name={choice}"] if choice else [])]
+
 
 MANY_RUNS = 10_000
 """A sweep of more runs has to be asked for twice."""

@@ -9,10 +9,10 @@ import torch
 
 from wganbench.config.schema import RunConfig
 from wganbench.networks import NETWORKS
-from wganbench.sweeps.footprint import LAUNCH_SECONDS, PASSES, Footprint
+from wganbench.sweeps.cost import LAUNCH_SECONDS, PASSES, Footprint
 from wganbench.sweeps.launch import SweepPlan
-from wganbench.sweeps.slots import available_cores
-from wganbench.training.compilation import wants_compilation
+from wganbench.training.compiling import wants_compilation
+from wganbench.training.process import available_cores
 
 REACHED = 0.4
 """Share of the product rate that training reaches: scripts/bench_training.py."""

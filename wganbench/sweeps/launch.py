@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Job
-from wganbench.config.stored import with_data
 from wganbench.data import build
 from wganbench.data.target import told as told_of
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
 from wganbench.output import guarded
-from wganbench.records.folder import RunFolder, wait_while_ending
-from wganbench.sweeps.crew import Crew, make_crew
-from wganbench.sweeps.footprint import Footprint, footprint
-from wganbench.sweeps.ledger import add_jobs, check_alike, read_jobs
-from wganbench.sweeps.planning import (
+from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
+from wganbench.runs.stored import Places, with_data
+from wganbench.sweeps.backend import Watcher, standing
+from wganbench.sweeps.choose import Crew, make_crew
+from wganbench.sweeps.cost import Footprint, footprint
+from wganbench.sweeps.manifest import add_jobs, check_alike, read_jobs
+from wganbench.sweeps.plan import (
     CPU_LIMIT,
+    Slot,
     StackPlan,
     group_jobs,
     kept,
@@ -31,12 +33,7 @@ from wganbench.sweeps.planning import (
     plan_stacks,
     unfinished,
 )
-from wganbench.sweeps.slots import Slot
-from wganbench.sweeps.tally import standing
-from wganbench.sweeps.watcher import Watcher
 from wganbench.training.device import told_of_precision
-from wganbench.training.grouping import Places
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.runs import train_run
 
 

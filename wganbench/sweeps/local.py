@@ -15,14 +15,11 @@ from multiprocessing.connection import wait
 import torch
 
 from wganbench.config.schema import RunConfig
-from wganbench.sweeps.messages import Ended
-from wganbench.sweeps.nursery import Child, Nursery, nursery
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.slots import Slot, available_cores, local_slots
-from wganbench.sweeps.tally import Tally
-from wganbench.sweeps.watcher import SAVING_ALL, Watcher
-from wganbench.training.interrupt import StopRequest
-from wganbench.training.outcome import RunOutcome
+from wganbench.runs.folder import RunOutcome
+from wganbench.sweeps.backend import SAVING_ALL, Ended, Tally, Watcher
+from wganbench.sweeps.plan import Slot, StackPlan, local_slots
+from wganbench.sweeps.workers import Child, Nursery, nursery
+from wganbench.training.process import StopRequest, available_cores
 
 LISTEN_SECONDS = 0.5
 

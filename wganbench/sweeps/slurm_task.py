@@ -13,11 +13,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from wganbench.sweeps.messages import Ended, Message, OutOfMemory, Refused, Said, TellingView
-from wganbench.sweeps.planning import StackPlan
-from wganbench.sweeps.tally import failed, standing
-from wganbench.sweeps.training import train_stack, usable_device
-from wganbench.training.outcome import RunOutcome
+from wganbench.runs.folder import RunOutcome
+from wganbench.sweeps.backend import (
+    Ended,
+    Message,
+    OutOfMemory,
+    Refused,
+    Said,
+    TellingView,
+    failed,
+    standing,
+)
+from wganbench.sweeps.plan import StackPlan
+from wganbench.sweeps.worker import train_stack, usable_device
 
 CHECK_SECONDS = 1.0
 STOP = "stop"

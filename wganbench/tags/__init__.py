@@ -1,5 +1,6 @@
 """The table of tags: what is measured, and how not to misread it."""
 
-from wganbench.records.tags import TAGS, Tag
+from wganbench.tags.lookup import TAGS
+from wganbench.tags.table import Tag
 
 __all__ = ["TAGS", "Tag"]

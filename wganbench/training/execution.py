@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from wganbench.config.schema import RunConfig
+from wganbench.config.schema import RunConfig, static_settings
 from wganbench.nativecode import NoCompiler
-from wganbench.training.compilation import compiled, wants_compilation
+from wganbench.training.compiling import cache_folder, compiled, in_turns, wants_compilation
 from wganbench.training.graphs import (
     CRITIC_STREAMS,
     GENERATOR_STREAM,
@@ -24,14 +24,10 @@ from wganbench.training.graphs import (
     Noted,
     Program,
 )
-from wganbench.training.grouping import static_settings
 from wganbench.training.native.executor import Native
-from wganbench.training.products import products
-from wganbench.training.schedule import critic_steps_before
-from wganbench.training.state import State
-from wganbench.training.streams import OneLaw, Streams
-from wganbench.training.toolchain import cache_folder
-from wganbench.training.turns import in_turns
+from wganbench.training.optimizers import State
+from wganbench.training.precision import products
+from wganbench.training.streams import OneLaw, Streams, critic_steps_before
 
 
 @dataclass

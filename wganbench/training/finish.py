@@ -6,23 +6,21 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from wganbench.drawing.canvas import optional
 from wganbench.files import inside, write_atomic
-from wganbench.records.folder import HeldRun
-from wganbench.records.pictures import optional
-from wganbench.records.table import read_table
-from wganbench.records.tags import tag_for
-from wganbench.training.animation import save_animation
-from wganbench.training.interrupt import Stopped
+from wganbench.runs.folder import HeldRun, RunOutcome
+from wganbench.runs.table import read_table
+from wganbench.tags.lookup import tag_for
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
 from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
-from wganbench.training.outcome import RunOutcome
+from wganbench.training.pictures import save_animation
 from wganbench.training.pool import Pool
 from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.process import Stopped
 from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
-from wganbench.training.verdict import on_fewer_points, verdict
-from wganbench.training.verdict_pictures import seen
+from wganbench.training.verdict import on_fewer_points, seen, verdict
 
 
 def finish_runs(

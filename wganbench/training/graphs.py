@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wganbench.draws import Dealt, Keyed
 from wganbench.errors import ran_out
-from wganbench.training.state import State
+from wganbench.training.optimizers import State
 from wganbench.training.streams import OneLaw, Streams
 
 Noted = tuple[list[str], Tensor]

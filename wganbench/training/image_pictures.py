@@ -11,11 +11,14 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from wganbench.data.images import Images
-from wganbench.data.stacked import StackedImages
-from wganbench.metrics.nearest import Neighbours, nearest_training_pictures
-from wganbench.records.image_figures import classes_figure, interpolation_figure, neighbours_figure
-from wganbench.records.image_grid import to_bytes
+from wganbench.data.images import Images, StackedImages
+from wganbench.drawing.images import (
+    classes_figure,
+    interpolation_figure,
+    neighbours_figure,
+    to_bytes,
+)
+from wganbench.metrics.fidelity import Neighbours, nearest_training_pictures
 from wganbench.training.measuring import Subject, stack_judge
 from wganbench.training.reading import Reading
 

@@ -13,12 +13,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from wganbench.data.units import as_given
+from wganbench.data.points import as_given
+from wganbench.drawing.canvas import figure_to_rgb, optional, png_bytes
+from wganbench.drawing.images import are_pictures, channels_last, to_bytes
 from wganbench.metrics import Floor
-from wganbench.records.events import histogram_summaries, picture_summary
-from wganbench.records.image_grid import are_pictures, channels_last, to_bytes
-from wganbench.records.pictures import optional, png_bytes
-from wganbench.records.table import Cell
+from wganbench.runs.events import histogram_summaries, picture_summary
+from wganbench.runs.table import Cell
 from wganbench.training.image_pictures import final_pictures
 from wganbench.training.measuring import Subject, measure_reading
 from wganbench.training.pictures import final_picture, progress_picture
@@ -65,7 +65,7 @@ class Evaluate:
                 picture = progress_picture(subject, self.reading)
                 frame = png_bytes(picture) if self.frame else None
                 if self.shows:
-                    result.summaries.append(picture_summary("samples", picture))
+                    result.summaries.append(picture_summary("samples", figure_to_rgb(picture)))
         if self.histograms:
             result.summaries.extend(_histograms(self.reading))
         return Evaluated(result.values, result.summaries, frame, result.notes)
@@ -116,7 +116,8 @@ class Conclude:
                     picture = draw()
                     result.figures[name] = png_bytes(picture)
                     if self.tensorboard:
-                        result.summaries.append(picture_summary(name, picture))
+                        pixels = figure_to_rgb(picture)
+                        result.summaries.append(picture_summary(name, pixels))
         return result
 
 

@@ -10,16 +10,15 @@ from functools import partial
 
 from wganbench.config.schema import RunConfig
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.interrupt import Stopped, StopRequest
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import stack_floor
 from wganbench.training.pool import Answer, Own, Pool
 from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.process import Stopped, StopRequest
 from wganbench.training.reading import Reading
-from wganbench.training.recorder import Recorder
-from wganbench.training.rows import Logged, Rows, Saved
-from wganbench.training.schedule import critic_steps_before
+from wganbench.training.recorder import Logged, Recorder, Rows, Saved
 from wganbench.training.stack import Stack
+from wganbench.training.streams import critic_steps_before
 
 Progress = Callable[[int, list[Mapping[str, float]]], None]
 """Called with the step and each run's latest values whenever they are read."""

@@ -17,6 +17,8 @@ from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
+from wganbench.networks import Parameters
+
 Moments = dict[str, dict[str, Tensor]]
 """Optimizer state: moment name -> parameter name -> tensor."""
 
@@ -147,3 +149,28 @@ def directions(
     kept = [[moments[moment][name] for name in names] for moment in rule.moments]
     rule.step(leaves, [gradients[name] for name in names], kept, steps, betas)
     return dict(zip(names, leaves, strict=True))
+
+
+# What training changes, for all runs of a stack.
+@dataclass
+class State:
+    """Everything that training changes, stacked over runs; what a checkpoint holds."""
+
+    critic: Parameters
+    generator: Parameters
+    average: Parameters
+    critic_moments: Moments
+    generator_moments: Moments
+    step: Tensor
+    critic_step: Tensor
+    diverged_at: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All per-run tensors by a flat name, each with leading axis R."""
+        flat = {"diverged_at": self.diverged_at}
+        for part in ("critic", "generator", "average"):
+            flat |= {f"{part}/{name}": p for name, p in getattr(self, part).items()}
+        for part in ("critic_moments", "generator_moments"):
+            for moment, tensors in getattr(self, part).items():
+                flat |= {f"{part}/{moment}/{name}": p for name, p in tensors.items()}
+        return flat

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from wganbench.data.units import as_given, unit_of
+from wganbench.data.points import as_given, unit_of
+from wganbench.drawing.canvas import animation
+from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
+from wganbench.drawing.samples import Arrows, CriticGrid
+from wganbench.files import explained, write_atomic
 from wganbench.losses.recipes import RECIPES, Recipe
-from wganbench.records.figure import Arrows, CriticGrid, CurveNotes, final_figure, sample_figure
-from wganbench.records.table import Cell
+from wganbench.runs.folder import HeldRun, RunFolder
+from wganbench.runs.frames import find_frames, frame_name, read_frame
+from wganbench.runs.table import Cell
 from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.reading import Reading
 
@@ -101,3 +107,35 @@ def surroundings(subject: Subject, reading: Reading) -> Surroundings:
     moves = -len(fakes) * reading.points["fake_gradients"][:ARROWS]
     arrows = Arrows(as_given(fakes[:ARROWS], subject.target).numpy(), moves.numpy())
     return Surroundings(centres, reading.looks.grid, arrows)
+
+
+# The samples through training as a GIF: one frame an evaluation, kept on disk until the end.
+SECONDS_PER_FRAME = 0.2
+
+
+def frames(folder: RunFolder) -> list[Path]:
+    """The frames so far, in the order of their steps."""
+    return list(find_frames(folder.path).values())
+
+
+def save_frame(folder: HeldRun, step: int, png: bytes) -> None:
+    """Keep one frame, as the content of a PNG file; a resumed run finds the earlier ones."""
+    with explained(folder.frames):
+        folder.frames.mkdir(exist_ok=True)
+    write_atomic(folder.frames / frame_name(step), png)
+
+
+def cut_frames(folder: HeldRun, step: int) -> None:
+    """Drop the frames after ``step``; all of them at step 0. Raises UnusableFile for a link."""
+    for at, frame in find_frames(folder.frames.parent).items():
+        if not step or at > step:
+            frame.unlink()
+
+
+def save_animation(folder: HeldRun) -> None:
+    """Write samples.gif from the frames, if there are any; those that cannot be read, or have
+    another size than the last, are left out."""
+    read = [picture for path in frames(folder) if (picture := read_frame(path)) is not None]
+    if read:
+        pictures = [np.asarray(picture) for picture in read if picture.size == read[-1].size]
+        animation(pictures, folder.animation, SECONDS_PER_FRAME)

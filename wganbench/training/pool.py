@@ -23,11 +23,11 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from wganbench.metrics import METRICS
-from wganbench.training.cores import available_cores, python_running
 from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference, unstopped
 from wganbench.training.pool_worker import Beginning, beginning
+from wganbench.training.process import available_cores, python_running
 
 Result = TypeVar("Result")
 Given = TypeVar("Given", covariant=True)

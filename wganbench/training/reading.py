@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wganbench.records.samples_panel import CriticGrid
+from wganbench.drawing.samples import CriticGrid
 
 
 class _Sent:

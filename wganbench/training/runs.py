@@ -12,25 +12,23 @@ from typing import Protocol
 import torch
 
 from wganbench.config import ConfigError
-from wganbench.config.identity import identity
-from wganbench.config.schema import RunConfig
-from wganbench.config.stored import check_contents, stored_values, with_data
+from wganbench.config.schema import RunConfig, identity
 from wganbench.data import DATASETS
 from wganbench.data.target import told
+from wganbench.files import RunBusy
 from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
 from wganbench.presets import read_preset
-from wganbench.records.folder import HeldRun, RunBusy, RunFolder, wait_while_ending
+from wganbench.runs.folder import HeldRun, RunFolder, RunOutcome, wait_while_ending
+from wganbench.runs.stored import Places, check_contents, place_of, stored_values, with_data
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
 from wganbench.training.finish import fail_run, finish_runs
-from wganbench.training.grouping import Places, place_of
-from wganbench.training.interrupt import SAVING, StopRequest
 from wganbench.training.loop import Clock, Progress, train_loop
-from wganbench.training.outcome import RunOutcome
 from wganbench.training.pool import measurers, pool_for
+from wganbench.training.process import SAVING, StopRequest
 from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
 from wganbench.training.taking import Ready, Taken

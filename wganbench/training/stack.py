@@ -18,28 +18,29 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from wganbench.config.options import typed_rows
-from wganbench.config.schema import RunConfig
+from wganbench.config.check import typed_rows
+from wganbench.config.schema import RunConfig, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Parameters, build_pair, initial_parameters
+from wganbench.runs.stored import Places
 from wganbench.training.execution import Execution, Work
 from wganbench.training.graphs import Noted
-from wganbench.training.grouping import Places, static_settings
 from wganbench.training.native.executor import Native, Traced, native_laws, why_not_native
-from wganbench.training.optimizers import directions, initial_moments
+from wganbench.training.optimizers import State, directions, initial_moments
 from wganbench.training.parts import in_parts, to_host
-from wganbench.training.products import products
-from wganbench.training.schedule import critic_steps_before, n_critic_at, rate_factor
-from wganbench.training.state import State
+from wganbench.training.precision import products
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
 from wganbench.training.streams import (
     OneLaw,
     Streams,
+    critic_steps_before,
     held_out_law,
     mixing,
+    n_critic_at,
+    rate_factor,
     stream_generator,
     training_law,
 )

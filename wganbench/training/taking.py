@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wganbench.config.identity import identity
-from wganbench.config.schema import RunConfig, from_dict
+from wganbench.config.schema import RunConfig, from_dict, identity
 from wganbench.errors import ConfigError
-from wganbench.files import UnusableFile
-from wganbench.records.folder import HeldRun, RunBusy, RunFolder
+from wganbench.files import RunBusy, UnusableFile
+from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
 from wganbench.training.checkpoint import Checkpoint, CheckpointError, newest_checkpoint
-from wganbench.training.outcome import ELSEWHERE, RunOutcome
 from wganbench.training.recorder import FINISHED, identifying
 
 

@@ -19,10 +19,8 @@ from wganbench.networks import Pair, Parameters
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
 from wganbench.training.native import layout
-from wganbench.training.native.laws import NativeLaw, native_law
-from wganbench.training.native.library import has_library, native_library
-from wganbench.training.optimizers import OPTIMIZERS
-from wganbench.training.state import State
+from wganbench.training.native.layout import NativeLaw, has_library, native_law, native_library
+from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import OneLaw
 
 Batch = Callable[[str, int], Tensor]

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import platform
+from collections.abc import Sequence
 from ctypes import c_double, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MethodType
+
+import torch
+from torch import Tensor
+
+from wganbench.data.mixtures import Finite, FiniteMixture, Mixture
+from wganbench.data.points import Points
+from wganbench.draws import stream_key
+from wganbench.nativecode import build, is_built
+from wganbench.networks import Latent
+from wganbench.training.native import layout
+from wganbench.training.streams import OneLaw, mixing
 
 
 class NetworkSpec(ctypes.Structure):
@@ -86,3 +103,112 @@ class Spec(ctypes.Structure):
         ("critic_scalars", c_void_p),
         ("generator_scalars", c_void_p),
     ]
+
+
+# How our C++ draws a stream: by the same words as torch does, or from what it is handed.
+GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE = range(6)
+
+
+@dataclass(frozen=True)
+class NativeLaw:
+    """A law as native.cpp has it, and the tensors that it points to."""
+
+    layout: layout.Law
+    kept: tuple[Tensor, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        """Whether the values are handed over."""
+        return bool(self.layout.kind == GIVEN)
+
+
+def native_law(law: OneLaw, stream: str, seeds: Sequence[int], dimension: int) -> NativeLaw:
+    """How a stream of runs with these seeds is drawn: values of so many numbers a point."""
+    keys = torch.tensor([_signed(stream_key(seed, stream)) for seed in seeds])
+    owner, function = _owner(law)
+    if law is mixing:
+        return _drawn(UNIFORM, keys, 1)
+    if function is Latent.draw and type(owner) is Latent:
+        kind = NORMAL if owner.distribution == "normal" else SYMMETRIC
+        return _drawn(kind, keys, dimension)
+    if type(owner) is Mixture and function is Mixture.draw:
+        steps = None if owner.steps is None else owner.steps.contiguous()
+        return _drawn(MIXTURE, keys, dimension, owner.modes.contiguous(), steps, owner.sigma)
+    draws = {each.draw for each in (Finite, FiniteMixture, Points)}
+    if isinstance(owner, Finite | FiniteMixture | Points) and function in draws:
+        return _drawn(ROWS, keys, dimension, owner.points.float().contiguous())
+    return NativeLaw(layout.Law(kind=GIVEN, dimension=dimension))
+
+
+def _owner(law: OneLaw) -> tuple[object, object]:
+    """What a bound method is bound to, and its function."""
+    return (law.__self__, law.__func__) if isinstance(law, MethodType) else (None, None)
+
+
+def _signed(key: int) -> int:
+    """A 64-bit key as torch holds it."""
+    return key - 2**64 if key >= 2**63 else key
+
+
+def _drawn(
+    kind: int,
+    keys: Tensor,
+    dimension: int,
+    table: Tensor | None = None,
+    steps: Tensor | None = None,
+    sigma: float = 0.0,
+) -> NativeLaw:
+    fields = layout.Law(
+        kind=kind,
+        dimension=dimension,
+        rows=0 if table is None else len(table),
+        table=None if table is None else table.data_ptr(),
+        steps=None if steps is None else steps.data_ptr(),
+        keys=keys.data_ptr(),
+        sigma=sigma,
+    )
+    return NativeLaw(fields, tuple(t for t in (keys, table, steps) if t is not None))
+
+
+# The C++ of this folder as a library, for networks of one activation.
+SOURCES = Path(__file__).parent
+MAIN = "native.cpp"
+
+FLAGS = (
+    "-std=gnu++17",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-pthread",
+)
+
+
+@cache
+def native_library(activation: int) -> ctypes.CDLL:
+    """The library for networks of one activation. Raises NoCompiler."""
+    library = build([SOURCES / MAIN], all_flags(activation))
+    declare(library)
+    return library
+
+
+def has_library(activation: int) -> bool:
+    """Whether this machine has it already."""
+    return is_built([SOURCES / MAIN], all_flags(activation))
+
+
+def all_flags(activation: int) -> list[str]:
+    """What the compiler is told beside what it is told of all our C++."""
+    wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
+    return [*FLAGS, *wide, f"-DACTIVATION={activation}"]
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Say what its functions take and give."""
+    address, whole = ctypes.c_void_p, ctypes.c_int64
+    library.wgan_open.argtypes, library.wgan_open.restype = [address], address
+    library.wgan_close.argtypes, library.wgan_close.restype = [address], None
+    library.wgan_threads.argtypes, library.wgan_threads.restype = [address], whole
+    library.wgan_advance.argtypes = [address, whole, whole, whole, address]
+    library.wgan_probe.argtypes = [address, ctypes.c_int, whole, address, address]
+    library.wgan_draw.argtypes = [address, whole, whole, whole, address]

@@ -1,0 +1,428 @@
+"""The verbs of the command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wganbench import bounds
+from wganbench.cli.arguments import (
+    Features,
+    Overrides,
+    Resumed,
+    RunPath,
+    complete_listing,
+    complete_study,
+)
+from wganbench.cli.console import (
+    MEMORY_RAN_OUT,
+    NAMES,
+    check_words,
+    in_one_line,
+    of_the_system,
+    typed,
+)
+from wganbench.errors import ConfigError, printable, ran_out, shortened
+from wganbench.output import result_is_on_disk, unbreakable
+from wganbench.training.process import signals_interrupt
+
+if TYPE_CHECKING:
+    from wganbench.runs.folder import RunOutcome
+
+EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
+WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
+
+app = typer.Typer(
+    name="wganbench",
+    help="Train BCE-GAN, WGAN-clip and WGAN-GP side by side, and measure what they claim.",
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def no_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"wganbench {installed('wganbench')}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def train(
+    overrides: Overrides = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start the run afresh where it exists already.")
+    ] = False,
+) -> int:
+    """Train one run, measure it and say how it went.
+
+    \b
+    wganbench train                         WGAN-GP on the ring of 8 Gaussians
+    wganbench train loss=clip data=grid25   another loss, other data
+    wganbench train loss=gp --cfg job       print the configuration, do nothing
+
+    The same command continues an interrupted run, or reports a finished one.
+    --config-dir DIR adds YAML files of your own.
+    """
+    from wganbench.config.composition import run
+    from wganbench.config.schema import RunConfig
+
+    def accept(config: RunConfig) -> None:
+        from wganbench.cli.run_view import say_loading
+        from wganbench.runs.stored import check_folder
+
+        say_loading()
+        from wganbench.training.device import pick_device
+        from wganbench.training.runs import stored_config
+
+        pick_device(config.device)
+        check_folder(config, stored_config)
+
+    def task(config: RunConfig, folder: Path) -> int:
+        from wganbench.cli.run_view import RunView
+        from wganbench.training.runs import train_run
+
+        result_is_on_disk()
+        return report(train_run(config, folder, RunView()))
+
+    arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
+    return run(typed(arguments), task, accept) or 0
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def sweep(
+    overrides: Overrides = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start runs afresh where they exist already.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print stacks, devices and an estimate; train nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow more than 10 000 runs.")] = False,
+) -> int:
+    """Train many runs side by side: every combination of the values given.
+
+    \b
+    wganbench sweep loss=bce,clip,gp 'seed=range(0,5)'
+    wganbench sweep loss=gp loss.gp_lambda=0.1,1,10,100 'seed=range(0,8)'
+    wganbench sweep 'experiment=glob(arm_*)' seed=0,1
+
+    The same command finishes what is missing; more seeds train only the new ones.
+    """
+    from wganbench.cli.run_view import say_loading
+    from wganbench.sweeps.workers import early_nursery
+
+    arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
+    if not plan:
+        result_is_on_disk()
+        say_loading()
+    # Before the modules below, which take seconds to import.
+    with early_nursery([*arguments, *(["--plan"] if plan else [])]):
+        from wganbench.cli.sweep_view import SweepView, print_plan, print_sweep
+        from wganbench.sweeps.command import Sweep
+
+        command = typed(arguments, several=True)
+        done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(command)
+    if plan and done.plan is not None:
+        print_plan(done.plan, done.estimate)
+        return 0
+    for folder, (jobs, outcomes) in done.folders.items():
+        print_sweep(folder, jobs, outcomes)
+    return worst(done.outcomes())
+
+
+@app.command()
+def resume(path: Resumed, features: Features = None) -> int:
+    """Finish a run or a sweep that was interrupted; what is finished is left as it is.
+
+    Of a folder above runs and sweeps, such as outputs, all that is unfinished below it.
+    """
+    from wganbench.cli.run_view import say_loading
+
+    say_loading()
+    from wganbench.cli.resume_view import REFUSED, resume_path
+    from wganbench.metrics import allow_features
+
+    allow_features(*(features or []))
+    result_is_on_disk()
+
+    codes = EXIT_CODES | {REFUSED: WRONG_USE}
+    return max((codes[status] for status in resume_path(path)), default=0)
+
+
+@app.command()
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders of runs or of sweeps.")
+    ],
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="Group by this key only, such as loss.gp_lambda; repeatable."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Compare this tag, such as modes/covered; repeatable."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="BUDGET[=AMOUNT]", help="Compare at an equal budget: " + BUDGET
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="GROUP", help="Compare the others with it alone."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the files; else PATH/comparison.")
+    ] = None,
+    animate: Annotated[
+        bool,
+        typer.Option("--animate", help="A GIF of all groups learning (needs log.animation=true)."),
+    ] = False,
+) -> None:
+    """Which settings are better, and how sure that is: figures with intervals over seeds.
+
+    \b
+    wganbench compare outputs/ring8                      groups found by what differs
+    wganbench compare outputs/lambda_sweep --by loss.gp_lambda --metric modes/covered
+    wganbench compare outputs/ring8 --at critic_steps    at an equal budget
+    wganbench compare outputs/ring8 --baseline bce       every group with this one only
+    """
+    from wganbench.cli.compare_view import print_comparison, print_files
+    from wganbench.files import inside
+    from wganbench.reports.comparison import compare as compare_runs
+    from wganbench.reports.export import write_all
+    from wganbench.reports.groups import parse_at
+    from wganbench.reports.records import find_runs, not_begun
+
+    runs = find_runs(paths)
+    comparison = compare_runs(
+        runs,
+        by or (),
+        metric or (),
+        parse_at(at, runs) if at else None,
+        not_begun(paths, runs),
+        [str(path) for path in paths],
+        baseline,
+    )
+    folder = out or inside(paths[0], "comparison")
+    print_comparison(comparison)
+    print_files(*write_all(comparison, folder, animate))
+
+
+@app.command()
+def sample(
+    run: RunPath,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, max=bounds.DRAWN, help="How many points.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
+) -> None:
+    """Draw points or pictures from a trained generator, by the suffix of --out.
+
+    .npy: as made (n, d), pictures (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
+    "fakes", pictures as bytes (n, h, w, c). Pictures only: .png, one grid; without a suffix,
+    a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
+    """
+    from wganbench.files import inside
+    from wganbench.training.run import sample_run
+    from wganbench.training.runs import stored_config
+
+    count = n or stored_config(run).evaluate.final_n
+    print(printable(sample_run(run, count, out or str(inside(run, "generated.npy")))))
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    n: Annotated[
+        int | None, typer.Option("-n", min=10, max=bounds.SAMPLES, help="On how many points.")
+    ] = None,
+    features: Features = None,
+) -> None:
+    """Measure a trained run again, on fresh points."""
+    from wganbench.cli.listing import print_metrics
+    from wganbench.metrics import allow_features
+    from wganbench.training.run import evaluate_run
+    from wganbench.training.runs import stored_config
+    from wganbench.training.verdict import on_fewer_points
+
+    allow_features(*(features or []))
+    count = n or stored_config(run).evaluate.final_n
+    values = evaluate_run(run, count)
+    print_metrics(values)
+    for line in on_fewer_points(values, count):
+        print(line)
+
+
+@app.command()
+def tensorboard(
+    path: Annotated[
+        Path, typer.Argument(metavar="[PATH]", help="A sweep's folder, a run's, or one above.")
+    ] = Path("outputs"),
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where to listen; 0: any free port.")
+    ] = 0,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", metavar="NAME", help="Answer to this name too, a tunnel's say; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Show runs in TensorBoard, while they train and after; Ctrl-C ends it.
+
+    \b
+    wganbench tensorboard                   everything in outputs
+    wganbench tensorboard outputs/ring8     one sweep
+
+    It listens on this machine only (127.0.0.1), and answers to its names alone.
+    """
+    from wganbench.cli.board import serve
+
+    serve(path, port, host or ())
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def study(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME|all", autocompletion=complete_study, show_default=False),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE", help="budget=full, seeds=10, or a setting of the study."
+        ),
+    ] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+) -> int:
+    """Measure what the literature claims about these losses: figure, table, verdict.
+
+    \b
+    wganbench study --list budget=full      the questions, and how long they take
+    wganbench study dirac                   one of them
+    wganbench study all                     all of them, and a scoreboard
+    wganbench study mode_collapse seeds=20 budget=full
+
+    The same command goes on where it was stopped. Files: outputs/studies/NAME.
+    """
+    from wganbench.cli.study_view import print_studies, run_all_and_print, run_and_print
+
+    if list_them or name is None:
+        print_studies([name, *(overrides or [])] if name else [])
+        return 0
+    from wganbench.sweeps.workers import nursery
+
+    result_is_on_disk()
+    run = run_all_and_print if name == "all" else run_and_print
+    with nursery():  # one for all the sweeps of a study
+        return run(name, overrides or [])
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[WHAT]", autocompletion=complete_listing)
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Argument(metavar="[GROUP]", help="Of settings: loss, train, data, network, ..."),
+    ] = None,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option("--config-dir", help="List the YAML files of this folder as well."),
+    ] = None,
+) -> None:
+    """What there is to choose from, where it comes from, and what can be set.
+
+    \b
+    wganbench list                  everything but the two below
+    wganbench list tuned            settings that were searched for
+    wganbench list settings train   keys with meaning, default and range
+
+    WHAT: losses, data, networks, metrics, experiments, studies, tuned or settings.
+    """
+    from wganbench.cli.listing import print_listing
+
+    print_listing(what, group, config_dir)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can do, and what is missing."""
+    from wganbench.cli.listing import print_report
+
+    print_report()
+
+
+def worst(outcomes: Iterable[RunOutcome]) -> int:
+    """The exit code of a sweep: not ended here before diverged or failed before done."""
+    codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
+    return max(codes, default=0)
+
+
+def report(outcome: RunOutcome) -> int:
+    """Print how a run ended; the exit code that says so."""
+    from wganbench.cli.run_view import print_result
+
+    print_result(outcome)
+    return EXIT_CODES[outcome.status]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code of a command line (default: the process's own).
+
+    0: done, also when nobody read to the end. 2: wrong use or configuration, told in one
+    line. 3: a run diverged or failed, or what was asked for could not be printed. 130:
+    interrupted.
+    """
+    with unbreakable() as output, signals_interrupt():
+        code = told(arguments)
+        output.out.flush()
+        if output.lost and not code:
+            return fail(f"the output could not be written: {output.lost}", FAILED)
+    return code
+
+
+def told(arguments: list[str] | None) -> int:
+    """Run a command line; the exit code, the reason told where it is not 0."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        check_words(words)
+        code = app(words, standalone_mode=False)
+    except ConfigError as error:
+        return fail(str(error), WRONG_USE)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except OSError as error:
+        return fail(of_the_system(error), WRONG_USE if error.errno in NAMES else FAILED)
+    except Exception as error:
+        if ran_out(error):
+            return fail(MEMORY_RAN_OUT, FAILED)
+        # Typer carries its own click; its errors are told by the method they share.
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return fail(in_one_line(message(), words), WRONG_USE)
+        traceback.print_exc()
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+def fail(message: str, code: int) -> int:
+    print(f"wganbench: {shortened(printable(message))}", file=sys.stderr)
+    return code

@@ -1,0 +1,50 @@
+"""What several commands accept, and how the shell completes it; nothing is imported before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_override(incomplete: str) -> list[str]:
+    from wganbench.cli.completion import complete_override
+
+    return complete_override(incomplete)
+
+
+def complete_listing(incomplete: str) -> list[str]:
+    from wganbench.cli.listing import LISTINGS
+
+    return [name for name in LISTINGS if name.startswith(incomplete)]
+
+
+def complete_study(incomplete: str) -> list[str]:
+    from wganbench.presets import preset_names
+
+    return [name for name in ["all", *preset_names("study")] if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Overrides, such as loss=clip seed=1 train.steps=2000, and Hydra's own flags.",
+        autocompletion=complete_override,
+        show_default=False,
+    ),
+]
+Resumed = Annotated[
+    Path,
+    typer.Argument(metavar="PATH", help="A run's folder, a sweep's, or one above several."),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="MODULE:CALLABLE",
+        help="Run this code, which the stored evaluate.features names; repeatable.",
+    ),
+]

@@ -1,0 +1,261 @@
+"""TensorBoard for the runs in a folder, seen from this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wganbench.errors import ConfigError, printable
+from wganbench.output import numbered
+from wganbench.runs.record import stored_run
+
+HOST = "127.0.0.1"
+RELOAD_SECONDS = 5
+SAMPLES = "scalars=10000,images=100"
+"""How many points of a curve and how many pictures are shown; fewer would leave some out."""
+
+
+LOCAL_NAMES = ("localhost", HOST, "[::1]")
+"""What this machine calls itself. A web page elsewhere can give its own name this machine's
+address, and would read the runs; its requests carry that name."""
+
+
+def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
+    """Serve the runs below ``path`` until interrupted; port 0 is any that is free.
+
+    ``names``: further names by which a browser may ask, such as that of a tunnel.
+    Raises ConfigError where there are no runs or the port cannot be had.
+    """
+    count = count_runs(path)
+    check_port(port)
+    address = start(path, port, names)
+    print(f"TensorBoard of {printable(str(path))} ({numbered(count, 'run')}): {address}")
+    print("Ctrl-C ends it.", flush=True)
+    threading.Event().wait()
+
+
+def count_runs(path: Path) -> int:
+    """How many folders at or below ``path`` hold event files; raises ConfigError if none."""
+    from wganbench.runs.events import PREFIX
+
+    right = "give the folder of a sweep or of a run, such as outputs/ring8"
+    if not path.exists():
+        raise ConfigError(f"there is no folder {path}; {right}")
+    if not path.is_dir():
+        raise ConfigError(f"{path} is not a folder; {right}")
+    folders = {file.parent for file in path.rglob(f"{PREFIX}*")}
+    if not folders:
+        raise ConfigError(
+            f"no run in {path} has written TensorBoard events (log.tensorboard=true does); {right}"
+        )
+    return len(folders)
+
+
+def check_port(port: int) -> None:
+    """Raise ConfigError unless the port can be listened at."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} cannot be used: {error.strerror}; "
+                "give another --port, or none for any that is free"
+            ) from error
+
+
+def asks_for(host: str, names: Sequence[str]) -> bool:
+    """Whether a request's Host header has one of the names, before a port if it says one.
+
+    >>> asks_for("localhost:6006", LOCAL_NAMES), asks_for("evil.example:6006", LOCAL_NAMES)
+    (True, False)
+    """
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name = host
+    return name.lower() in {known.lower() for known in names}
+
+
+def only_for(names: Sequence[str]) -> Any:
+    """TensorBoard's server class, made to answer 403 to whoever asks for another name."""
+    from tensorboard import program
+
+    class OwnServer(program.WerkzeugServer):  # type: ignore[misc, unused-ignore]
+        def __init__(self, application: Any, flags: Any) -> None:
+            def guarded(environ: dict[str, Any], respond: Any) -> Any:
+                if asks_for(environ.get("HTTP_HOST", ""), names):
+                    return application(environ, respond)
+                respond("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+                return [
+                    b"Not a name of this server: wganbench tensorboard --host NAME allows it.\n"
+                ]
+
+            super().__init__(guarded, flags)
+
+    return OwnServer
+
+
+def start(path: Path, port: int, names: Sequence[str] = ()) -> str:
+    """Start TensorBoard in a thread of its own, without its chatter; its address.
+
+    It answers requests for this machine's own names and for ``names``, and no others.
+    """
+    from tensorboard import (  # type: ignore[import-untyped, unused-ignore]
+        default,
+        program,
+    )
+    from tensorboard.plugins.hparams.hparams_plugin import (  # type: ignore[import-untyped, unused-ignore]
+        HParamsPlugin,
+    )
+
+    # A browser that closes a connection is told with a traceback otherwise.
+    logging.getLogger("tensorboard").setLevel(logging.CRITICAL)
+    plugins = [
+        arranged(plugin) if plugin is HParamsPlugin else plugin for plugin in default.get_plugins()
+    ]
+    board = program.TensorBoard(plugins=plugins, server_class=only_for((*LOCAL_NAMES, *names)))
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        board.configure(
+            argv=[
+                "",
+                f"--logdir={path.absolute()}",
+                f"--host={HOST}",
+                f"--port={port}",
+                f"--reload_interval={RELOAD_SECONDS}",
+                f"--samples_per_plugin={SAMPLES}",
+            ]
+        )
+        try:
+            return str(board.launch())
+        except program.TensorBoardServerException as error:
+            raise ConfigError(f"TensorBoard does not start: {error.msg}") from error
+        except SystemExit as error:
+            raise ConfigError(f"TensorBoard does not start: {said.getvalue()}") from error
+
+
+# TensorBoard's HParams page as we serve it: its columns, and finished runs' final figures.
+SWEPT = ("loss", "seed", "loss.", "data", "network", "train.")
+"""What stands first among the settings in which runs differ.
+
+A name that ends in a dot stands for every key of its group.
+"""
+
+CONSTANT = (
+    "loss",
+    "seed",
+    "data",
+    "network",
+    "train.steps",
+    "train.batch_size",
+    "train.optimizer",
+    "train.critic_lr",
+    "train.generator_lr",
+    "train.decay",
+    "precision",
+    "loss.",
+)
+"""What is listed where all runs agree. Coefficients come last: where one is shown, the page's
+parallel coordinates leave out the runs that have none."""
+
+METRICS = (
+    "modes/covered",
+    "modes/coverage",
+    "modes/high_quality",
+    "wasserstein/exact",
+    "wasserstein/excess",
+    "wasserstein/floor",
+    "wasserstein/sliced",
+    "modes/kl",
+    "fidelity/fid",
+    "modes/entropy",
+    "fidelity/kid",
+    "fidelity/precision",
+    "fidelity/recall",
+    "critic/slope_mean",
+)
+"""What stands first among the metrics."""
+
+
+def arrange(experiment: Any) -> Any:
+    """The page shows five settings and five metrics until it is told otherwise: these first.
+
+    All that differ stand before what all runs share, of which only some is listed.
+    """
+    differing = [info for info in experiment.hparam_infos if info.differs]
+    shared = [
+        info
+        for info in experiment.hparam_infos
+        if not info.differs and place(info.name, CONSTANT) < len(CONSTANT)
+    ]
+    differing.sort(key=lambda info: (place(info.name, SWEPT), info.name))
+    shared.sort(key=lambda info: (place(info.name, CONSTANT), info.name))
+    metrics = sorted(experiment.metric_infos, key=lambda info: place(info.name.tag, METRICS))
+    new = type(experiment)()
+    new.CopyFrom(experiment)
+    del new.hparam_infos[:], new.metric_infos[:]
+    new.hparam_infos.extend(differing + shared)
+    new.metric_infos.extend(metrics)
+    return new
+
+
+def place(name: str, order: tuple[str, ...]) -> int:
+    """Where a name stands in an order, itself or its group; the order's length if nowhere.
+
+    >>> [place(name, ("loss", "loss.")) for name in ("loss", "loss.gp_lambda", "seed")]
+    [0, 1, 2]
+    """
+    group = name.partition(".")[0] + "."
+    if name in order:
+        return order.index(name)
+    return order.index(group) if "." in name and group in order else len(order)
+
+
+def final_values(folder: Path) -> dict[str, float]:
+    """A completed run's figures by tag as run.json has them; of any other folder none."""
+    try:
+        stored = stored_run(folder)
+    except (OSError, ValueError):
+        return {}
+    return stored.final if stored.status == "completed" else {}
+
+
+def with_finals(last: Mapping[str, Any], final: Mapping[str, float]) -> dict[str, Any]:
+    """The last points of a run's curves, those of the final evaluation with its value."""
+    return {
+        tag: type(point)(step=point.step, wall_time=point.wall_time, value=final[tag])
+        if tag in final
+        else point
+        for tag, point in last.items()
+    }
+
+
+def arranged(plugin: Any) -> Any:
+    """TensorBoard's class for the HParams page, made to show what is said here."""
+    from tensorboard.plugins.hparams.backend_context import (  # type: ignore[import-untyped, unused-ignore]
+        Context,
+    )
+
+    class ArrangedContext(Context):  # type: ignore[misc, unused-ignore]
+        """What the page, its table and its downloads are made from."""
+
+        def experiment_from_metadata(self, *args: Any, **kwargs: Any) -> Any:
+            return arrange(super().experiment_from_metadata(*args, **kwargs))
+
+        def read_last_scalars(self, *args: Any, **kwargs: Any) -> Any:
+            runs, below = super().read_last_scalars(*args, **kwargs), Path(self._tb_context.logdir)
+            return {run: with_finals(last, final_values(below / run)) for run, last in runs.items()}
+
+    class ArrangedPage(plugin):  # type: ignore[misc, unused-ignore]
+        """The page with that in place of its own."""
+
+        def __init__(self, context: Any) -> None:
+            super().__init__(context)
+            self._context = ArrangedContext(context)
+
+    return ArrangedPage

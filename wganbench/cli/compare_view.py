@@ -1,0 +1,124 @@
+"""What a person sees of a comparison in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wganbench.cli.console import PlainConsole
+from wganbench.reports.wording import estimate_text, p_text, share_text
+
+if TYPE_CHECKING:
+    from wganbench.reports.comparison import Comparison
+    from wganbench.reports.pairwise import Duel
+    from wganbench.reports.rows import Cell
+
+SHOWN_DUELS = 12
+"""More pairs than these are left to comparison.csv."""
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """The groups with their intervals, how they do against each other, and what to know."""
+    from wganbench.tags.lookup import BETTER, tag_for
+
+    console = console or PlainConsole()
+    for metric in comparison.metrics:
+        heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
+        console.print(metric_table(comparison, metric))
+        if any(metric in row.best for row in comparison.rows):
+            console.print("* its interval lies beyond all others'", style="dim")
+    if any(row.all_modes for row in comparison.rows):
+        heading(console, "runs with every mode covered")
+        console.print(modes_table(comparison))
+    print_duels([duel for duel in comparison.duels if duel.primary], console)
+    console.print()
+    for note in comparison.notes:
+        console.print(note, soft_wrap=True)
+
+
+def print_duels(duels: list[Duel], console: Console) -> None:
+    """The pairs of the primary metric, as far as they fit, and what could not be shown."""
+    from wganbench.reports.pairwise import out_of_reach
+
+    if duels and len(duels) <= SHOWN_DUELS:
+        heading(console, f"how probable it is that the first is better in {duels[0].metric}")
+        console.print(duel_table(duels))
+    for text, _ in out_of_reach(duels):
+        console.print(f"{text}.", soft_wrap=True)
+
+
+def metric_table(comparison: Comparison, metric: str) -> Table:
+    """One metric: a line a group, means and interquartile means with 95 % intervals."""
+    table = plain_table("group", "runs", "diverged", "mean [95 %]", "IQM [95 %]")
+    for row in comparison.rows:
+        cell = row.cells[metric]
+        best = metric in row.best
+        table.add_row(
+            Text(row.group.label + (" *" if best else ""), style="bold" if best else ""),
+            str(len(row.group.finished)),
+            str(row.diverged),
+            mean_text(cell),
+            estimate_text(cell.iqm),
+        )
+    return table
+
+
+def mean_text(cell: Cell) -> str:
+    """The mean with its interval, and of how many runs it is where some have no value."""
+    share = share_text(cell)
+    return estimate_text(cell.mean) + (f", {share}" if share else "")
+
+
+def modes_table(comparison: Comparison) -> Table:
+    """Share of runs with every mode covered."""
+    table = plain_table("group", "runs", "share [95 %]")
+    for row in comparison.rows:
+        if row.all_modes is not None:
+            table.add_row(Text(row.group.label), str(row.all_modes.n), estimate_text(row.all_modes))
+    return table
+
+
+def duel_table(duels: list[Duel]) -> Table:
+    """How probable it is that one group beats another."""
+    from wganbench.reports.pairwise import seeds_text
+
+    table = plain_table("first, second", "P [95 %]", "p (Holm)", "seeds")
+    for duel in duels:
+        table.add_row(
+            Text(f"{duel.first}, {duel.second}"),
+            estimate_text(duel.estimate),
+            p_text(duel.p),
+            seeds_text(duel),
+        )
+    return table
+
+
+def plain_table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first, overflow="fold")
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(text, style="bold")
+
+
+def print_files(
+    files: Mapping[str, Path], notes: Sequence[str] = (), console: Console | None = None
+) -> None:
+    """Where the comparison's files are, and what is missing among them."""
+    from wganbench.cli.run_view import from_here
+
+    console = console or PlainConsole()
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    for name, path in files.items():
+        console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True)

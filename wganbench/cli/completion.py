@@ -1,0 +1,112 @@
+"""What the shell offers while the user types an override: ``loss=<TAB>``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wganbench.config.schema import RunConfig
+from wganbench.presets import (
+    GROUPS,
+    base_values,
+    choices,
+    chosen_keys,
+    default_choice,
+    directories,
+    preset_values,
+)
+
+
+def complete_override(incomplete: str) -> list[str]:
+    """Completions of one override, a key or a key's value, for any shell."""
+    key, separator, value = split_word(incomplete, os.environ)
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    chosen = choices_in(line)
+    if separator:
+        found = [one for one in values_of(key, chosen) if one.startswith(value)]
+        return found if separator == " = " else [f"{key}={one}" for one in found]
+    return matching_keys(key, chosen)
+
+
+def split_word(incomplete: str, environment: Mapping[str, str]) -> tuple[str, str, str]:
+    """``(key, separator, value)`` of the word at the cursor.
+
+    Bash breaks words at ``=`` and wants the value alone: there the separator is ``" = "``.
+
+    >>> split_word("loss=g", {})
+    ('loss', '=', 'g')
+    >>> split_word("g", {"COMP_WORDS": "wganbench train loss = g", "COMP_CWORD": "4"})
+    ('loss', ' = ', 'g')
+    """
+    words = environment.get("COMP_WORDS", "").split()
+    if words and environment.get("COMP_CWORD", "").isdecimal():
+        at = int(environment["COMP_CWORD"])
+        before = [*words, *[""] * (at + 1 - len(words))]
+        if at >= 1 and before[at] == "=":
+            return before[at - 1], " = ", ""
+        if at >= 2 and before[at - 1] == "=":
+            return before[at - 2], " = ", before[at]
+    return incomplete.partition("=")
+
+
+def choices_in(line: str) -> dict[str, str]:
+    """The group choices made in the words typed so far."""
+    found = re.findall(rf"(?<![\w.])({'|'.join(GROUPS)})\s*=\s*(\w+)", line)
+    return dict(found)
+
+
+def matching_keys(start: str, chosen: dict[str, str]) -> list[str]:
+    """``key=`` for the keys that begin so; a single one comes with its values.
+
+    (With one completion alone a shell would add a space after the ``=``.)
+    """
+    keys = [key for key in chosen_keys(chosen, directories()) if key.startswith(start)]
+    keys = [key for key in keys if not re.fullmatch(r"\w+\.(name|kind)", key)]
+    if len(keys) == 1:
+        return [f"{keys[0]}=", *(f"{keys[0]}={value}" for value in values_of(keys[0], chosen))]
+    return [f"{key}=" for key in keys]
+
+
+def values_of(key: str, chosen: dict[str, str]) -> list[str]:
+    """The choices of a group or of a key, else the value it has in YAML."""
+    where = directories()
+    if key in GROUPS:
+        return choices(key, where)
+    known = field_choices(key)
+    if known:
+        return known
+    values = base_values()
+    for group in ("train", "data", "network", "loss"):
+        values |= preset_values(group, chosen.get(group) or default_choice(group) or "", where)
+    return [] if values.get(key) is None else [shown(values[key])]
+
+
+def field_choices(key: str) -> list[str]:
+    """The choices that the schema declares for a key, true and false for a switch."""
+    cls: Any = RunConfig
+    *sections, name = key.split(".")
+    for section in sections:
+        cls = typing.get_type_hints(cls).get(section)
+    if not dataclasses.is_dataclass(cls):
+        return []
+    field = next((field for field in dataclasses.fields(cls) if field.name == name), None)
+    if field is None:
+        return []
+    if typing.get_type_hints(cls)[name] is bool:
+        return ["true", "false"]
+    return list(field.metadata.get("choices", ()))
+
+
+def shown(value: Any) -> str:
+    """A YAML value as an override holds it.
+
+    >>> shown([0.5, 0.9])
+    '[0.5,0.9]'
+    """
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(shown(item) for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,278 @@
+"""What ``wganbench list`` prints: every choice with a line and its source, and every setting."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+
+from wganbench.errors import ConfigError
+from wganbench.presets import head_lines
+from wganbench.registry import unknown
+
+LISTINGS = {
+    "losses": "loss",
+    "data": "data",
+    "networks": "network",
+    "metrics": "",
+    "experiments": "experiment",
+    "studies": "study",
+    "tuned": "tuned",
+    "settings": "",
+}
+"""What can be listed, and the folder of conf/ that holds it."""
+
+WHEN_ASKED = ("tuned", "settings")
+"""Listings that ``wganbench list`` alone leaves out: they are long."""
+
+ARROWS = {"up": "higher is better", "down": "lower is better", "target": "best at its target"}
+
+Row = tuple[str, ...]
+"""Name, what it is, and what stands below: its source, or default and range."""
+
+
+def print_listing(
+    what: str | None, group: str | None = None, config_dir: Path | None = None
+) -> None:
+    """One listing, or all but the long ones.
+
+    ``group`` is one of the settings; ``config_dir`` adds a folder of the user's own YAML files.
+    Raises ConfigError for a name that is none.
+    """
+    if what is not None and what not in LISTINGS:
+        raise ConfigError(unknown("listing", what, list(LISTINGS)))
+    if group is not None and what != "settings":
+        raise ConfigError(f"only settings have groups: wganbench list settings {group}")
+    if config_dir is not None and not config_dir.is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is not a folder")
+    if what == "settings":
+        print_settings(group)
+        return
+    for name in [one for one in LISTINGS if one not in WHEN_ASKED] if what is None else [what]:
+        print_rows(name, rows_of(name, config_dir))
+    if what is None:
+        print("also: wganbench list tuned, wganbench list settings [GROUP]")
+
+
+def rows_of(name: str, config_dir: Path | None) -> list[Row]:
+    if name == "metrics":
+        return metric_rows()
+    if name == "tuned":
+        return tuned_rows(config_dir)
+    return [*preset_rows(LISTINGS[name], config_dir), *plugin_rows(name, config_dir)]
+
+
+def preset_rows(group: str, config_dir: Path | None = None) -> list[Row]:
+    """``(name, what it is, source)`` of every YAML file of a group, from its head comment."""
+    rows: list[Row] = []
+    for path in preset_files(group, config_dir):
+        text, _, source = " ".join(head_lines(path)).partition("Source:")
+        name = path.stem if group == "study" else f"{group}={path.stem}"
+        rows.append((name, text.strip(), source.strip()))
+    return rows
+
+
+def preset_files(group: str, config_dir: Path | None) -> list[Path]:
+    """The YAML files of a group, those of the user's own folder included, by name."""
+    from wganbench.presets import directories
+
+    files = [path for where in directories(config_dir) for path in (where / group).glob("*.yaml")]
+    return sorted({path.stem: path for path in reversed(files)}.values(), key=lambda p: p.stem)
+
+
+def tuned_rows(config_dir: Path | None) -> list[Row]:
+    """``(name, how it was found, the settings)`` of every file of tuned settings."""
+    from wganbench.cli.completion import shown
+    from wganbench.presets import read_values
+
+    rows: list[Row] = []
+    for path in preset_files("tuned", config_dir):
+        text = " ".join(line for line in head_lines(path) if not line.startswith("python "))
+        values = " ".join(f"{key}={shown(value)}" for key, value in read_values(path, ""))
+        rows.append((f"tuned={path.stem}", text, values))
+    return rows
+
+
+def plugin_rows(name: str, config_dir: Path | None) -> list[Row]:
+    """Rows that installed packages add to a registry and that have no YAML file."""
+    if name == "experiments" or not entry_points(group=f"wganbench.{name}"):
+        return []
+    rows: list[Row] = []
+    if name == "losses":
+        from wganbench.losses import RECIPES
+
+        rows = [(f"loss.name={key}", row.summary, row.source) for key, row in RECIPES.items()]
+    elif name == "data":
+        from wganbench.data import DATASETS
+
+        rows = [(f"data.kind={key}", row.summary, row.source) for key, row in DATASETS.items()]
+    elif name == "networks":
+        from wganbench.networks import NETWORKS
+
+        rows = [(f"network.kind={key}", row.summary, row.source) for key, row in NETWORKS.items()]
+    elif name == "studies":
+        from wganbench.studies import STUDIES
+
+        rows = [(key, study.question, "") for key, study in STUDIES.items()]
+    own = {key for path in preset_files(LISTINGS[name], config_dir) for key in kinds(path)}
+    return [row for row in rows if row[0].rpartition("=")[2] not in own]
+
+
+def kinds(path: Path) -> set[str]:
+    """The names by which a YAML file calls itself or the row behind it."""
+    from wganbench.presets import read
+
+    return {path.stem, str(read(path).get("kind", path.stem))}
+
+
+def metric_rows() -> list[Row]:
+    """``(tag, meaning with unit, direction and formula, source)`` of every tag."""
+    from wganbench.tags.lookup import TAGS
+
+    rows: list[Row] = []
+    for name, tag in TAGS.items():
+        text = f"{tag.meaning.rstrip('.')} [{tag.unit}]"
+        better = ARROWS.get(tag.direction)
+        rows.append((name, f"{text}; {better}" if better else text, tag.source))
+    return rows
+
+
+def print_settings(group: str | None) -> None:
+    """Every key of a run's configuration, or those of one group; raises ConfigError."""
+    from wganbench.config.settings import GROUPS, settings
+
+    for name in GROUPS if group is None else [group]:
+        rows = [
+            (row.key, row.meaning, f"default: {row.default}", f"accepts: {row.range}")
+            for row in settings(name)
+        ]
+        print_rows(f"settings: {name}", rows)
+
+
+def print_rows(title: str, rows: Sequence[Row]) -> None:
+    """Two columns in a terminal, the other texts on lines below; else one line a row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from wganbench.cli.console import PlainConsole
+
+    console = PlainConsole()
+    if not console.is_terminal:
+        print(title)
+        for row in rows:
+            print("  " + "  |  ".join(row))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold", max_width=console.width * 2 // 5)
+    table.add_column(overflow="fold")
+    for name, text, *others in rows:
+        below = Text("".join(f"\n{other}" for other in others if other), style="dim")
+        table.add_row(Text(name, style="bold"), Text(text) + below)
+    console.print(Text(title, style="bold underline"))
+    console.print(table)
+    console.print()
+
+
+def print_metrics(values: Mapping[str, float]) -> None:
+    """Measured values by tag, one a line; a value that is not defined is left empty."""
+    width = max((len(tag) for tag in values), default=0)
+    for tag, value in values.items():
+        print(f"{tag:<{width}}  {'' if math.isnan(value) else f'{value:.6g}'}".rstrip())
+
+
+# What this machine can do: the report of ``wganbench doctor``.
+PACKAGES = (
+    "torch", "torchvision", "hydra-core", "typer", "tensorboard", "matplotlib", "POT", "scipy",
+    "scikit-learn", "jaxtyping", "rich", "numpy", "pyyaml",
+)  # fmt: skip
+
+
+def print_report() -> None:
+    """Print the findings, each with what it means for a run where that is not plain."""
+    from rich.table import Table
+
+    from wganbench.cli.console import PlainConsole
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, finding in report():
+        table.add_row(name, finding)
+    PlainConsole().print(table)
+
+
+def report() -> list[tuple[str, str]]:
+    """``(what, finding)`` rows."""
+    import torch
+
+    return [
+        ("wganbench", installed("wganbench")),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("system", platform.platform()),
+        ("cpu threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores"),
+        *devices(),
+        ("compiler", compiler()),
+        ("outputs", writable(Path("outputs"))),
+        *((package, installed(package)) for package in PACKAGES),
+    ]
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def devices() -> list[tuple[str, str]]:
+    """What ``device=auto`` picks, and each CUDA device with its memory and bf16 support."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    rows = [("device=auto", "cuda" if count else "cpu (torch finds no CUDA device)")]
+    rows.append(("torch's CUDA", torch.version.cuda or "none: torch was built for the CPU"))
+    for index in range(count):
+        card = torch.cuda.get_device_properties(index)
+        bf16 = "yes" if card.major >= 8 else "emulated: precision=bf16 is slow here"
+        rows.append(
+            (f"cuda:{index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB, bf16: {bf16}")
+        )
+    flags = cpu_flags()
+    fast = {"avx512_bf16", "amx_bf16", "bf16"} & flags
+    rows.append(
+        ("cpu bf16", f"yes ({', '.join(sorted(fast))})" if fast else "emulated: may be slow here")
+    )
+    return rows
+
+
+def cpu_flags() -> set[str]:
+    """What the processor says it can do; empty where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    lines = [line for line in text.splitlines() if line.startswith(("flags", "Features"))]
+    return set(lines[0].split()) if lines else set()
+
+
+def compiler() -> str:
+    """The C++ compiler that torch.compile would use."""
+    from wganbench.nativecode import find_compiler
+
+    return find_compiler() or "none: compile=auto falls back to eager training, a fourth as fast"
+
+
+def writable(folder: Path) -> str:
+    """Whether runs can be written to the default folder."""
+    from wganbench.errors import ConfigError
+    from wganbench.runs.stored import check_writable
+
+    try:
+        check_writable(folder)
+    except ConfigError as error:
+        return str(error)
+    return f"{folder.absolute()} can be written"

@@ -1,0 +1,173 @@
+"""What a person sees while a run trains: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from wganbench.cli.console import PlainConsole
+from wganbench.tags.lookup import LIVE
+from wganbench.training.process import SAVING
+
+if TYPE_CHECKING:
+    from wganbench.runs.folder import RunOutcome
+
+
+PLAIN_EVERY_SECONDS = 5.0
+"""How often a line is printed where there is no terminal."""
+
+
+def say_loading() -> None:
+    """The first line of a command that trains: importing torch takes seconds."""
+    if "torch" not in sys.modules:
+        PlainConsole().print("loading torch ...")
+
+
+class RunView:
+    """Live progress of one stack of runs on a console.
+
+    In a terminal a bar with step, modes, W1 (of pictures FID), steps per second and time
+    left; elsewhere a line every few seconds and at the end.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or PlainConsole()
+        self._bar: Progress | None = None
+        self._steps = 0
+        self._printed = 0.0
+        self._figures = ""
+
+    def start(self, steps: int, done: int) -> None:
+        """Training begins at step ``done`` of ``steps``."""
+        self._steps = steps
+        self._printed = time.monotonic()
+        if self.console.is_terminal:
+            self._bar = Progress(*_columns(), console=self.console)
+            self._task = self._bar.add_task("", total=steps, completed=done, figures="preparing")
+            self._bar.start()
+
+    def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
+        """The stack is at ``step``; ``values`` are each run's latest by tag."""
+        self._figures = figures = summary(values)
+        if self._bar:
+            self._bar.update(self._task, completed=step, figures=figures)
+        elif step == self._steps or time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
+            self._printed = time.monotonic()
+            self.console.print(f"step {step}/{self._steps}  {figures}")
+
+    def phase(self, words: str) -> None:
+        """What is done beside training and takes long; empty once it is over."""
+        if self._bar:
+            self._bar.update(self._task, figures=f"{self._figures}  {words}".strip())
+        elif words:
+            self.say(words)
+
+    def say(self, line: str) -> None:
+        """One line for the person, above the bar."""
+        self.console.print(line, soft_wrap=True)
+
+    def stopping(self) -> None:
+        """A signal has asked to save and end."""
+        self.say(SAVING)
+
+    def stop(self) -> None:
+        """Take the bar away; harmless when there is none."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def summary(values: Sequence[Mapping[str, float]]) -> str:
+    """The latest figures in a few words: the worst run's modes, W1 and FID, the speed.
+
+    >>> summary([{"modes/covered": 8, "fidelity/fid": 1.5}, {"modes/covered": 7}])
+    'modes 7  FID 1.50'
+    """
+    worst = [(shown, shown.worst(values)) for shown in LIVE]
+    return "  ".join(shown.sentence(value) for shown, value in worst if value is not None)
+
+
+def _columns() -> list[ProgressColumn]:
+    return [
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        TimeRemainingColumn(compact=True),
+    ]
+
+
+# How a run ended, for the person who started it: figures, verdict, what to type next.
+FIGURES = (
+    ("modes covered", "modes/covered"),
+    ("high quality", "modes/high_quality"),
+    ("the judge's ceiling", "modes/ceiling"),
+    ("KL of the modes", "modes/kl"),
+    ("FID", "fidelity/fid"),
+    ("its floor", "fidelity/fid_floor"),
+    ("exact W1", "wasserstein/exact"),
+    ("its floor", "wasserstein/floor"),
+    ("sliced W1", "wasserstein/sliced"),
+    ("critic's slope", "critic/slope_mean"),
+    ("steps per second", "speed/steps_per_second"),
+)
+"""What the closing table shows; everything else is in run.json."""
+
+
+def print_result(outcome: RunOutcome) -> None:
+    """Print status, a small table, the verdict in words and the next commands."""
+    from rich.table import Table
+
+    from wganbench.cli.console import PlainConsole
+
+    console = PlainConsole()
+    how = f" ({outcome.executor})" if outcome.executor else ""
+    seconds = f"{outcome.seconds:.0f} s of training{how}"
+    console.print(f"{outcome.status} at step {outcome.step}, {seconds}")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, tag in FIGURES:
+        value = outcome.metrics.get(tag)
+        if value is not None and math.isfinite(value):
+            table.add_row(name, f"{value:.4g}")
+    if table.row_count:
+        console.print(table)
+    for line in [*outcome.verdict, "", *next_commands(outcome)]:
+        console.print(line, soft_wrap=True)
+
+
+def next_commands(outcome: RunOutcome) -> list[str]:
+    """What can be typed next, one command a line with what it does."""
+    path = from_here(outcome.path)
+    run, experiment = shlex.quote(str(path)), shlex.quote(str(path.parent))
+    look = f"wganbench tensorboard {experiment}"
+    if outcome.status == "interrupted":
+        return [f"go on:       wganbench resume {run}"]
+    if outcome.status != "completed":
+        return [f"look at it:  {look}", f"figures:     {run}/metrics.csv"]
+    figure = outcome.path / "figure.png"
+    return [
+        *([f"figure:      {path / figure.name}"] if figure.is_file() else []),
+        f"look at it:  {look}",
+        f"draw more:   wganbench sample {run} -n 1000",
+        f"measure:     wganbench evaluate {run}",
+    ]
+
+
+def from_here(path: Path) -> Path:
+    """The path as the current folder sees it, where it lies inside."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

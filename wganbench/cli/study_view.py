@@ -1,0 +1,155 @@
+"""What a person sees of studies: the list, the verdicts, the scoreboard."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from wganbench.cli.console import PlainConsole
+from wganbench.cli.run_view import from_here
+from wganbench.errors import ConfigError
+from wganbench.output import numbered
+from wganbench.registry import unknown
+
+if TYPE_CHECKING:
+    from wganbench.studies.verdicts import Verdict
+
+FAILED, INTERRUPTED = 3, 130
+COMMON = ("budget", "seeds", "device", "output_dir")
+"""Settings that every study has."""
+STYLES = {"supported": "green", "refuted": "red", "undecided": "yellow", "not refuted": "cyan"}
+
+
+def print_studies(words: Sequence[str] = ()) -> None:
+    """Every study, or those named: its question, what it costs, and what its seeds are too few for.
+
+    Settings among the words are those it would be run with. Raises ConfigError.
+    """
+    from wganbench.studies import STUDIES
+    from wganbench.studies.settings import FIRST_TUNING_SEED, budgets, read_settings
+    from wganbench.studies.verdicts import seeds_needed, underpowered
+
+    overrides = [word for word in words if "=" in word]
+    named = [word for word in words if "=" not in word and word != "all"]
+    for name in named or STUDIES:
+        known(name)
+        study = STUDIES[name]
+        own = read_settings(name, study.protects, overrides)
+        weak = [
+            f"{claim.name} ({seeds_needed(claim, FIRST_TUNING_SEED) or 'more than there are'})"
+            for claim in study.claims
+            if underpowered(claim, len(own.seeds))
+        ]
+        costs = {budget: f"{values['minutes']:g} min" for budget, values in budgets(name).items()}
+        others = [f"budget={b}: {cost}" for b, cost in costs.items() if b != own.budget]
+        claims, seeds = numbered(len(study.claims), "claim"), numbered(len(own.seeds), "seed")
+        print(f"{name}: {study.question}")
+        beside = f" ({', '.join(others)})" if others else ""
+        print(f"    {claims}, {seeds}, about {own.minutes:g} min{beside}")
+        if weak:
+            print(f"    underpowered (seeds that it takes): {', '.join(weak)}")
+
+
+def known(name: str) -> None:
+    """Raise ConfigError, with the nearest name, unless there is such a study."""
+    from wganbench.studies import STUDIES
+
+    if name not in STUDIES:
+        raise ConfigError(unknown("study", name, [*STUDIES, "all"]))
+
+
+def run_and_print(name: str, overrides: Sequence[str]) -> int:
+    """Run one study and show its verdicts; the exit code. Raises ConfigError."""
+    from wganbench.cli.sweep_view import SweepView
+    from wganbench.studies import run_study
+    from wganbench.studies.study import Interrupted
+
+    known(name)
+    try:
+        folder, verdicts = run_study(name, overrides, SweepView())
+    except (Interrupted, KeyboardInterrupt):
+        words = " ".join([f"wganbench study {name}", *map(shlex.quote, overrides)])
+        print(f"\ninterrupted; go on: {words}")
+        return INTERRUPTED
+    print_verdicts(folder, verdicts)
+    return 0
+
+
+def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
+    """Run all studies one after the other, then show the scoreboard; the exit code.
+
+    A study that fails is told at the end and does not stop the others. Raises ConfigError.
+    """
+    from wganbench.studies import STUDIES
+    from wganbench.studies.scoreboard import read_scoreboard, write_scoreboard
+    from wganbench.studies.settings import read_settings
+
+    wrong = [text for text in overrides if text.partition("=")[0] not in COMMON]
+    if wrong:
+        raise ConfigError(f"study all takes {', '.join(COMMON)}; got {wrong[0]!r}")
+    settings = {name: read_settings(name, STUDIES[name].protects, overrides) for name in STUDIES}
+    failed: dict[str, str] = {}
+    for name, own in settings.items():
+        print(f"\n== {name}, about {own.minutes:g} min: {STUDIES[name].question}", flush=True)
+        try:
+            if run_and_print(name, overrides) == INTERRUPTED:
+                return INTERRUPTED
+        except ConfigError as error:
+            failed[name] = str(error)
+    where = next(iter(settings.values()))
+    verdicts = read_scoreboard(where.output_dir, where.budget)
+    print_scoreboard(verdicts, write_scoreboard(where.output_dir, where.budget))
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}")
+    return FAILED if failed else 0
+
+
+def print_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
+    """A study's verdicts and files."""
+    console = PlainConsole()
+    for verdict in verdicts:
+        print_verdict(console, verdict)
+    print(f"\nfiles: {from_here(folder.resolve())}/ (figure.png, table.csv, summary.md)")
+
+
+def print_verdict(console: Console, verdict: Verdict) -> None:
+    line = Text(f"{verdict.word:<12}", style=STYLES.get(verdict.word, ""))
+    console.print(line.append(Text(verdict.claim.text, style="default")), soft_wrap=True)
+    console.print(
+        Text(f"            {verdict.claim.statistic}: {verdict.why}{seeds(verdict)}"),
+        soft_wrap=True,
+    )
+    for note in verdict.notes:
+        console.print(Text(f"            note: {note}"), soft_wrap=True)
+
+
+def seeds(verdict: Verdict) -> str:
+    """How many seeds stand behind a verdict, where there are any."""
+    return "" if verdict.claim.exact else f", n = {verdict.n}"
+
+
+def print_scoreboard(verdicts: Sequence[Verdict], file: Path) -> None:
+    """All claims in one table; one line each where there is no terminal."""
+    from wganbench.studies.scoreboard import interval, number, summary
+
+    console = PlainConsole()
+    if console.is_terminal:
+        table = Table("study", "claim", "verdict", "value", "95 %", title_justify="left")
+        for verdict in verdicts:
+            word = Text(verdict.word, style=STYLES.get(verdict.word, ""))
+            claim, value = Text(verdict.claim.text), Text(number(verdict.value))
+            table.add_row(verdict.study, claim, word, value, interval(verdict))
+        console.print(table)
+    else:
+        for verdict in verdicts:
+            print(
+                f"{verdict.study:<22}{verdict.word:<12} {number(verdict.value)} "
+                f"({interval(verdict)})  {verdict.claim.text}"
+            )
+    print(f"\n{summary(verdicts)}\nscoreboard: {from_here(file.resolve())}")

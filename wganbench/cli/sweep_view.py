@@ -1,0 +1,342 @@
+"""What a person sees of a sweep: a live table in a terminal, plain lines elsewhere, a summary."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from wganbench.cli.console import PlainConsole
+from wganbench.cli.run_view import from_here
+from wganbench.config.schema import WHERE_DATA_LIES
+from wganbench.errors import printable
+from wganbench.output import numbered
+from wganbench.tags.lookup import LIVE
+
+if TYPE_CHECKING:
+    from wganbench.config.jobs import Job
+    from wganbench.runs.folder import RunOutcome
+    from wganbench.sweeps.launch import SweepPlan
+    from wganbench.sweeps.plan import Slot, StackPlan
+
+PLAIN_EVERY_SECONDS = 10.0
+"""How often a line is printed where there is no terminal."""
+
+
+@dataclass
+class Row:
+    """A stack that trains: what the live table shows of it."""
+
+    stack: StackPlan
+    where: str
+    steps: int
+    step: int
+    values: list[dict[str, float]] = field(default_factory=list)
+    busy: str = ""
+
+
+class SweepView:
+    """Stacks, devices, runs done, running, diverged, the best figures and the time left."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or PlainConsole()
+        self._live: Live | None = None
+        self._rows: dict[int, Row] = {}
+        self._ended: dict[str, int] = {}
+        self._told: set[str] = set()
+        self._runs = self._finished = 0
+        self._work = self._done = 0.0
+        self._began = self._printed = time.monotonic()
+
+    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
+        """Training begins; ``finished`` runs had ended before."""
+        # An optimiser as sweeper begins several times.
+        self._rows, self._ended, self._done = {}, {}, 0.0
+        self._finished = finished
+        self._runs = finished + sum(len(stack.jobs) for stack in stacks)
+        self._work = sum(len(stack.jobs) * stack.steps_left for stack in stacks)
+        self._began = self._printed = time.monotonic()
+        before = f", {finished} finished before" if finished else ""
+        runs, where = numbered(self._runs, "run"), f"{numbered(len(stacks), 'stack')} on "
+        self.say(
+            f"{runs}{before}; {where}{places(slots)}" if stacks else f"{runs}, all finished before"
+        )
+        if stacks and self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self._table, transient=True)
+            self._live.start()
+
+    def end(self) -> None:
+        """Take the table away."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def stack_started(
+        self, number: int, stack: StackPlan, where: str, steps: int, done: int
+    ) -> None:
+        self._rows[number] = Row(stack, where, steps, done)
+
+    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None:
+        row = self._rows[number]
+        self._done += len(row.stack.jobs) * (step - row.step)
+        row.step = step
+        before = row.values or [{} for _ in values]
+        row.values = [old | new for old, new in zip(before, values, strict=True)]
+        if not self._live and time.monotonic() - self._printed > PLAIN_EVERY_SECONDS:
+            self._printed = time.monotonic()
+            self.say(self._line())
+
+    def stack_busy(self, number: int, words: str) -> None:
+        self._rows[number].busy = words
+        # Of many stacks that compile or measure, one line is enough.
+        if words and words not in self._told and not self._live:
+            self._told.add(words)
+            self.say(f"{describe(self._rows[number].stack)}: {words}")
+
+    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
+        self._rows.pop(number, None)
+        for outcome in outcomes:
+            self._ended[outcome.status] = self._ended.get(outcome.status, 0) + 1
+        if not self._live:
+            self.say(self._line())
+
+    def say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True)
+
+    def _counts(self) -> str:
+        done = self._finished + sum(self._ended.values())
+        parts = [f"{done}/{numbered(self._runs, 'run')} done"]
+        parts += [f"{n} {status}" for status, n in self._ended.items() if status != "completed"]
+        left = self._seconds_left()
+        if not self._rows and not self._ended:
+            parts.append("starting workers")
+        if left is not None:
+            parts.append(f"about {in_words(left)} left")
+        return ", ".join(parts)
+
+    def _seconds_left(self) -> float | None:
+        if not self._done or self._done >= self._work:
+            return None
+        return (time.monotonic() - self._began) * (self._work / self._done - 1)
+
+    def _line(self) -> str:
+        running = "; ".join(
+            f"{describe(row.stack)} step {row.step}/{row.steps}" for row in self._rows.values()
+        )
+        return self._counts() + (f"  |  {running}" if running else "")
+
+    def _table(self) -> Group:
+        rows = [row for _, row in sorted(self._rows.items())]
+        figures = [(shown, [shown.best(row.values) for row in rows]) for shown in LIVE]
+        # What is measured depends on the data: pictures have no exact W1, points no FID.
+        figures = [(s, values) for s, values in figures if any(v is not None for v in values)]
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("device", "stack", "step", *(shown.heading for shown, _ in figures)):
+            table.add_column(name, justify="left" if name in ("device", "stack") else "right")
+        for i, row in enumerate(rows):
+            cells = [(shown, values[i]) for shown, values in figures]
+            table.add_row(
+                row.where,
+                describe(row.stack),
+                f"{row.busy}  {row.step}/{row.steps}".strip(),
+                *("" if value is None else shown.number(value) for shown, value in cells),
+            )
+        return Group(Text(self._counts()), table)
+
+
+def describe(stack: StackPlan) -> str:
+    """A stack in a few words, such as ``16 x ring8 gp``."""
+    config = stack.jobs[0].config
+    return f"{len(stack.jobs)} x {config.data.name} {config.loss.name}"
+
+
+def places(slots: Iterable[Slot]) -> str:
+    """Slots in words, such as ``2 CPU cores``, ``cuda:0, cuda:1`` or ``8 x cuda on Slurm``."""
+    words = []
+    for (device, cluster), count in Counter((s.device, s.cluster) for s in slots).items():
+        if cluster:
+            words.append(f"{count} x {device} on {cluster}")
+        elif device == "cpu":
+            words.append(numbered(count, "CPU core"))
+        else:
+            words.append(device)
+    return ", ".join(words)
+
+
+def in_words(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> in_words(42), in_words(200), in_words(9000)
+    ('42 s', '3 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def print_plan(plan: SweepPlan, seconds: float | None) -> None:
+    """What a sweep will do, without doing it."""
+    console = PlainConsole()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    gpu = all(slot.device != "cpu" for slot in plan.slots)
+    for name in ("stacks", "of runs", "data", "loss", "steps", "to train", "to measure"):
+        table.add_column(name, justify="left" if name in ("data", "loss") else "right")
+    counted: dict[tuple[str, ...], int] = {}
+    for stack in plan.stacks:
+        config, needs = stack.jobs[0].config, plan.footprint_of(stack)
+        runs = len(stack.jobs)
+        memory = (needs.training_bytes(runs), needs.measuring_bytes(runs, gpu))
+        row: tuple[str, ...] = (
+            str(runs),
+            config.data.name,
+            config.loss.name,
+            str(stack.steps_left),
+            *(f"{size / 1e6:.0f} MB" for size in memory),
+        )
+        counted[row] = counted.get(row, 0) + 1
+    for row, count in counted.items():
+        table.add_row(str(count), *row)
+    for line in plan.told:
+        console.print(line, soft_wrap=True)
+    console.print(f"{numbered(len(plan.jobs), 'run')} to train on {places(plan.slots)}")
+    if plan.stacks:
+        console.print(table)
+    if seconds is not None:
+        console.print(f"estimated time: about {in_words(seconds)}")
+
+
+FINISHED = ("completed", "diverged")
+"""Runs that can be compared."""
+
+POOLED = (*WHERE_DATA_LIES, "train_seed")
+"""Options of data that make no line of their own in the closing table."""
+FLOORS = {
+    "W1 / floor": ("wasserstein/exact", "wasserstein/floor"),
+    "FID / floor": ("fidelity/fid", "fidelity/fid_floor"),
+}
+"""Columns of the closing table: a distance and what a perfect generator would score."""
+
+
+def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> None:
+    """How a sweep ended, by loss and its coefficients, and what to type next."""
+    console = PlainConsole()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    ratios = floors_of(outcomes)
+    for name in ("loss", "completed", "diverged", "modes", "high quality", *ratios):
+        table.add_column(name, justify="left" if name == "loss" else "right")
+    groups: dict[str, list[RunOutcome]] = {}
+    for job, outcome, data in zip(jobs, outcomes, unlike_data(jobs, outcomes), strict=True):
+        groups.setdefault(group_name(job) + data, []).append(outcome)
+    for name, members in groups.items():
+        table.add_row(Text(printable(name)), *summary(members, ratios))
+    console.print(table)
+    for outcome in outcomes:
+        if outcome.status == "failed":
+            why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
+            console.print(why, soft_wrap=True)
+    path = shlex.quote(str(from_here(folder)))
+    others = sum(outcome.status == "running" for outcome in outcomes)
+    if others:
+        console.print(f"{numbered(others, 'run')} in this folder: trained by another process")
+    if any(outcome.status == "interrupted" for outcome in outcomes):
+        console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
+    if any(outcome.status in FINISHED for outcome in outcomes):
+        console.print(f"compare:     wganbench compare {path}", soft_wrap=True)
+    console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)
+
+
+def group_name(job: Job) -> str:
+    """Data, loss and coefficients: what the runs of a line of the summary share."""
+    loss = job.config.loss
+    knobs = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
+    return f"{job.config.data.name} {loss.name}{knobs}"
+
+
+def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str]:
+    """For each job, in words, the settings in which the sweep's data of its name differ.
+
+    A path that held several contents is followed by their digest; equal contents under
+    several paths are one data set.
+    """
+    rows = [
+        {key: value for key, value in job.config.data.options.items() if key not in POOLED}
+        for job in jobs
+    ]
+    digests = [
+        contents(outcome) if "path" in row else ""
+        for row, outcome in zip(rows, outcomes, strict=True)
+    ]
+    paths = {
+        digest: row["path"] for row, digest in zip(rows[::-1], digests[::-1], strict=True) if digest
+    }
+    for row, digest in zip(rows, digests, strict=True):
+        if digest:
+            row |= {"path": paths[digest], "sha256": digest[:12]}
+    members: dict[str, list[dict[str, object]]] = {}
+    for job, row in zip(jobs, rows, strict=True):
+        members.setdefault(job.config.data.name, []).append(row)
+    differing = {name: differing_keys(own) for name, own in members.items()}
+    return [
+        "".join(f" {key}={row[key]}" for key in differing[job.config.data.name] if key in row)
+        for job, row in zip(jobs, rows, strict=True)
+    ]
+
+
+def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Keys of which the rows have more than one value; the digest only beside an equal path."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    values = {key: {repr(row.get(key)) for row in rows} for key in keys}
+    both = {(repr(row.get("path")), repr(row.get("sha256"))) for row in rows}
+    told = len(both) == len(values.get("path", ()))
+    return [key for key in keys if len(values[key]) > 1 and not (key == "sha256" and told)]
+
+
+def contents(outcome: RunOutcome) -> str:
+    """The digest of a run's own data, as its run.json holds it; empty where it holds none."""
+    from wganbench.runs.folder import read_run
+
+    try:
+        return str(read_run(outcome.path).get("data_sha256") or "")
+    except (OSError, ValueError):
+        return ""
+
+
+def floors_of(outcomes: Sequence[RunOutcome]) -> list[str]:
+    """Distances that are told in floors: those that any run has, W1 where none has one."""
+    found = [
+        name
+        for name, (_, floor) in FLOORS.items()
+        if any(outcome.metrics.get(floor) for outcome in outcomes)
+    ]
+    return found or [*FLOORS][:1]
+
+
+def summary(outcomes: Sequence[RunOutcome], ratios: Sequence[str]) -> list[str]:
+    """Completed runs, diverged ones, and medians over the completed."""
+    completed = [o.metrics for o in outcomes if o.status == "completed"]
+
+    def median(values: list[float], form: str) -> str:
+        finite = [value for value in values if math.isfinite(value)]
+        return format(statistics.median(finite), form) if finite else ""
+
+    def in_floors(tag: str, floor: str) -> str:
+        return median([m[tag] / m[floor] for m in completed if m.get(floor)], ".2f")
+
+    return [
+        f"{len(completed)}/{len(outcomes)}",
+        str(sum(o.status == "diverged" for o in outcomes)),
+        median([m["modes/covered"] for m in completed if "modes/covered" in m], "g"),
+        median([m["modes/high_quality"] for m in completed if "modes/high_quality" in m], ".3f"),
+        *(in_floors(*FLOORS[name]) for name in ratios),
+    ]

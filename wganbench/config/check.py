@@ -1,0 +1,268 @@
+"""From composed values to a typed, checked `RunConfig`, without importing torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wganbench import bounds
+from wganbench.config.memory import check_memory, check_training_set
+from wganbench.config.schema import DataConfig, RunConfig, TrainConfig
+from wganbench.data import DATASETS
+from wganbench.data.options import ADDED_LATER
+from wganbench.errors import ConfigError, told
+from wganbench.registry import Registry, UnknownName
+from wganbench.tags.lookup import tag_for
+from wganbench.typed import check_range, convert_fields, nearest_key
+
+COEFFICIENT_RANGES: dict[str, dict[str, float]] = {
+    "gp_lambda": {"least": 0},
+    "r1_gamma": {"least": 0},
+    "clip_value": {"above": 0, "least": 1 / bounds.COEFFICIENT},
+}
+"""What the built-in coefficients accept; those of a user's own loss accept any number."""
+
+FINITE = {"least": -bounds.COEFFICIENT, "most": bounds.COEFFICIENT}
+
+
+def validate(values: Mapping[str, Any]) -> RunConfig:
+    """The typed configuration behind plain values, composed or stored.
+
+    Types, ranges and cross-field rules are checked; whether the loss, the data and the
+    network know their options is `options.check_options`'s part, which imports torch.
+    Raises ConfigError, one line that names the key.
+    """
+    config = RunConfig(**convert_fields(RunConfig, values))
+    for name, value in config.loss.coefficients.items():
+        check_range(value, COEFFICIENT_RANGES.get(name, {}), f"loss.{name}")
+        if math.isinf(value) and name != "clip_value":
+            raise ConfigError(f"loss.{name} must be finite; got {value}")
+        if not math.isinf(value):
+            check_range(value, FINITE, f"loss.{name}")
+    check_sizes(config)
+    check_train(config.train, config.loss.n_critic)
+    check_names(config)
+    if config.sweep.objective != "auto":
+        try:
+            tag_for(config.sweep.objective)
+        except UnknownName as error:
+            raise ConfigError(f"sweep.objective: {error}") from error
+    return config
+
+
+def check_sizes(config: RunConfig) -> None:
+    """Options of data and network are within their bounds, in stored configurations as well.
+
+    What a user's own data and networks accept is theirs to say, but for the names that ours
+    have too.
+    """
+    for name, value in config.network.options.items():
+        most = bounds.network_most(name)
+        if most is not None and is_number(value):
+            check_range(value, {"most": most}, f"network.{name}")
+    if config.data.kind not in DATASETS:
+        return
+    for field in dataclasses.fields(DATASETS[config.data.kind].options):
+        check_option(config.data.options.get(field.name), field.metadata, f"data.{field.name}")
+
+
+def check_option(value: Any, metadata: Mapping[str, Any], key: str) -> None:
+    if isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            check_option(item, metadata, f"{key}[{i}]")
+    elif is_number(value):
+        check_range(value, metadata, key)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_train(train: TrainConfig, n_critic: int) -> None:
+    """Betas are possible, and bursts either complete or absent."""
+    if not all(0 <= beta < 1 for beta in train.betas):
+        raise ConfigError(f"train.betas must be at least 0 and below 1; got {train.betas}")
+    has_bursts = train.burst_first_steps > 0 or train.burst_every_n_steps > 0
+    if has_bursts and train.burst_n_critic < n_critic:
+        raise ConfigError(
+            f"train.burst_n_critic must be at least loss.n_critic={n_critic} where "
+            f"train.burst_first_steps or train.burst_every_n_steps asks for bursts; "
+            f"got {train.burst_n_critic}"
+        )
+    if train.burst_n_critic > 0 and not has_bursts:
+        raise ConfigError(
+            f"train.burst_n_critic={train.burst_n_critic} is never used: set "
+            f"train.burst_first_steps or train.burst_every_n_steps"
+        )
+
+
+def check_names(config: RunConfig) -> None:
+    """Names that become folders are safe as such, and the device is written as one."""
+    for key, name in (
+        ("name", config.name),
+        ("data.name", config.data.name),
+        ("loss.name", config.loss.name),
+    ):
+        if not re.fullmatch(r"[\w+=,@-][\w+=,@. -]*", name):
+            raise ConfigError(
+                f"{key} names a folder: letters, digits, spaces and _-+=,@. without a space or a "
+                f"dot at the beginning; got {told(name)}"
+            )
+    if not config.output_dir.strip():
+        raise ConfigError("output_dir is empty; the current folder is output_dir=.")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
+        raise ConfigError(
+            f"device is auto, cpu, cuda or cuda:1 and so on; got {told(config.device)}"
+        )
+
+
+# Whether loss, data and network know their options: asks their registries, imports torch.
+def check_options(config: RunConfig) -> RunConfig:
+    """``config`` with every option typed by the registry row it belongs to.
+
+    Raises ConfigError for an option that its row does not have or that does not fit, and
+    for combinations that cannot be trained: a batch larger than a fixed training set,
+    batch norm in a penalised critic, a protocol in another dimension than its own,
+    features that cannot be imported, a metric of a user's own without its tag's row.
+    """
+    from wganbench.losses import RECIPES
+
+    typed = typed_rows(config)
+    check_batch_norm(typed, RECIPES[typed.loss.name])
+    check_data(typed)
+    check_features(typed)
+    return typed
+
+
+def typed_rows(config: RunConfig) -> RunConfig:
+    """``config`` with its options in the types and ranges of the rows they belong to.
+
+    Builds nothing and reads no data: good for a stored configuration too, which a stranger may
+    have written. Raises ConfigError.
+    """
+    from wganbench.data import DATASETS
+    from wganbench.losses import RECIPES
+    from wganbench.metrics import check_tags
+    from wganbench.networks import NETWORKS
+
+    check_tags()
+    recipe = row(RECIPES, config.loss.name, "loss.name")
+    data = row(DATASETS, config.data.kind, "data.kind")
+    network = row(NETWORKS, config.network.kind, "network.kind")
+    check_coefficients(config, recipe.coefficients, {name: RECIPES[name] for name in RECIPES})
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, options=data_options(config.data, data.options)),
+        network=dataclasses.replace(
+            config.network,
+            options=typed_options(network.options, config.network.options, "network."),
+        ),
+    )
+
+
+def row(registry: Registry[Any], name: str, key: str) -> Any:
+    """The row that a key names; raises ConfigError for a name without one."""
+    try:
+        return registry[name]
+    except UnknownName as error:
+        raise ConfigError(f"{key}={name}: {error}") from error
+
+
+def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
+    """The typed options of a data set, and in ``found_at`` where its files lie."""
+    given = ADDED_LATER.get(data.kind, {}) | data.options
+    options = typed_options(cls, given, "data.")
+    if "found_at" in options and options["found_at"] is None:
+        options["found_at"] = str(Path(options["path"]).expanduser().absolute())
+    return options
+
+
+def typed_options(cls: type, options: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Options in the types of their dataclass, by name, defaults filled in."""
+    arguments = convert_fields(cls, options, prefix)
+    with as_config_error():
+        typed = cls(**arguments)
+    return {field.name: getattr(typed, field.name) for field in dataclasses.fields(cls)}
+
+
+@contextmanager
+def as_config_error() -> Iterator[None]:
+    """What options and data sets refuse with a ValueError, or cannot read, is the user's."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def check_coefficients(config: RunConfig, known: Iterable[str], recipes: dict[str, Any]) -> None:
+    """A coefficient that the loss does not use is refused, one that it needs is there."""
+    given, known = config.loss.coefficients, list(known)
+    for name in given:
+        if name not in known:
+            users = [loss for loss, recipe in recipes.items() if name in recipe.coefficients]
+            raise ConfigError(unused_knob(f"loss.{name}", "loss", config.loss.name, users, known))
+    for name in known:
+        if name not in given:
+            raise ConfigError(f"loss.{name} is missing: loss={config.loss.name} needs it")
+
+
+def unused_knob(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
+    """The line for a knob that the chosen loss, data set or network does not have."""
+    hint = nearest_key(key, [f"{group}.{name}" for name in known])
+    if not users:
+        return f"unknown key {key}{hint}"
+    return f"{key} is not used by {group}={chosen}{hint} ({', '.join(users)} have it)"
+
+
+def check_data(config: RunConfig) -> None:
+    """The data can be built, holds a batch, suits network and protocol that counts its modes."""
+    from wganbench.data import build
+    from wganbench.metrics import check_protocol
+    from wganbench.networks import build_pair
+
+    network = config.network
+    check_training_set(config)
+    with as_config_error():
+        target = build(config.data.kind, config.data.options)
+        pair = build_pair(network.kind, network.options, target.shape, config.precision)
+    check_memory(config, target.shape, pair)
+    points = getattr(target, "points", None)
+    batch = config.train.batch_size
+    if points is not None and batch > len(points):
+        raise ConfigError(
+            f"train.batch_size={batch} is larger than the training set of {len(points)} points"
+        )
+    if hasattr(target, "modes"):
+        try:
+            check_protocol(config.evaluate.protocol, math.prod(target.shape))
+        except ValueError as error:
+            raise ConfigError(f"evaluate.protocol: {error}") from error
+
+
+def check_features(config: RunConfig) -> None:
+    """A user's own features of pictures, which this command line names, can be imported."""
+    from wganbench.metrics import allow_features, load_features
+
+    if config.evaluate.features is not None:
+        allow_features(config.evaluate.features)
+        with as_config_error():
+            load_features(config.evaluate.features)
+
+
+def check_batch_norm(config: RunConfig, recipe: Any) -> None:
+    """The penalty of a point's slope needs a score that depends on that point alone."""
+    if recipe.needs_pointwise_critic and (
+        config.network.options.get("critic_normalization") == "batch"
+    ):
+        raise ConfigError(
+            f"network.critic_normalization=batch cannot be used with loss={config.loss.name}: "
+            "batch norm makes D(x)[i] depend on x[j], and the penalty is on the slope at "
+            "each point; use layer or none"
+        )

@@ -1,0 +1,337 @@
+"""Composition by Hydra: the entry of the command and of the Python API."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wganbench.config.check import validate
+from wganbench.config.schema import RunConfig, run_id
+from wganbench.config.words import Arguments, parse_arguments, parse_overrides
+from wganbench.errors import ConfigError
+from wganbench.presets import all_keys, chosen_keys, conf_directory, default_choice, owners
+from wganbench.registry import unknown
+from wganbench.typed import alias, nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from wganbench.config.jobs import SweepTask
+
+
+# Hydra's and OmegaConf's errors in one line that a user can act on.
+def readable(error: BaseException, arguments: Arguments) -> ConfigError:
+    """The ConfigError for an error that left Hydra; its own where one started the chain."""
+    from hydra.errors import MissingConfigException
+
+    for cause in chain(error):
+        if isinstance(cause, ConfigError):
+            return cause
+        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
+            group, _, name = str(cause.missing_cfg_file).rpartition("/")
+            return ConfigError(unknown(group, name, list(cause.options or [])))
+    if isinstance(error, OSError) and error.filename:
+        return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
+    told = of_a_reference(error)
+    if told:
+        return ConfigError(told)
+    found = re.search(r"Could not \w+ '([^']+)'", str(error))
+    if found and not re.search(r"multiple|already", str(error)):
+        return ConfigError(unknown_key(found[1].partition("@")[0], arguments))
+    key = getattr(error, "full_key", None)
+    message = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+    return ConfigError(f"{key}: {message}" if key and str(key) not in message else message)
+
+
+def of_a_reference(error: BaseException) -> str | None:
+    """The line for a value such as ``${seed}`` that stands for what is not there."""
+    from omegaconf.errors import (
+        GrammarParseError,
+        InterpolationResolutionError,
+        MissingMandatoryValue,
+        UnsupportedInterpolationType,
+    )
+
+    causes = list(chain(error))
+    key = next((k for k in (getattr(c, "full_key", None) for c in causes) if k), None)
+    of_a_key = f"{key}: " if key and not str(key).startswith("hydra") else ""
+    for cause in causes:
+        if isinstance(cause, MissingMandatoryValue) or "Missing mandatory value" in str(cause):
+            found = re.search(r"value: (\S+)", str(cause))
+            missing = f"{found[1]}: " if found else of_a_key
+            return f"{missing}'???' stands for a value that must be given"
+        if isinstance(cause, GrammarParseError):
+            return (
+                f"{of_a_key}'${{' begins a reference to another key, such as ${{seed}}, "
+                "and has no end"
+            )
+        variable = re.search(r"Environment variable '([^']*)'", str(cause))
+        if variable:
+            return f"{of_a_key}there is no environment variable {variable[1]!r}"
+        if isinstance(cause, InterpolationResolutionError | UnsupportedInterpolationType):
+            key_of = re.search(r"'([^']*)'", str(cause).partition("nterpolation")[2])
+            name = f"${{{key_of[1]}}}" if key_of else "a reference in ${...}"
+            return f"{of_a_key}{name} stands for another key's value, and there is none"
+    return None
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def unknown_key(key: str, arguments: Arguments) -> str:
+    """The line for a key that the composed configuration does not have.
+
+    Names the key that was meant, and, for a knob of other choices than the user's
+    (``loss.clip_value`` under ``loss=gp``), the choices that have it.
+    """
+    valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
+    if key in everything:
+        return f"{key} is {not_used(key, arguments)}"
+    meant = alias(key, everything) or nearest(key, valid) or nearest(key, everything)
+    if meant is None:
+        return f"unknown key {key}; wganbench train --cfg job prints all there are"
+    line = f"unknown key {key}; did you mean {meant}?"
+    if meant not in valid and " and " not in meant:
+        line += f" It is {not_used(meant, arguments)}"
+    return line
+
+
+def not_used(key: str, arguments: Arguments) -> str:
+    group = key.partition(".")[0]
+    chosen = arguments.chosen.get(group) or default_choice(group)
+    return f"not used by {group}={chosen}; those that have it: " + ", ".join(
+        owners(key, arguments.where)
+    )
+
+
+Outcome = TypeVar("Outcome")
+Check = Callable[["DictConfig"], RunConfig]
+Accept = Callable[[RunConfig], None]
+
+
+def compose(overrides: Sequence[str] = ()) -> RunConfig:
+    """The typed and checked configuration of one run, as ``wganbench train`` would have it.
+
+    Raises ConfigError.
+
+    >>> compose(["loss=clip", "tuned=none"]).loss.coefficients
+    {'clip_value': 0.01}
+    """
+    from wganbench.config.check import check_options
+
+    return check_options(validate(compose_values(overrides)))
+
+
+def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The composed values, groups flat as in the YAML files; only the keys are checked."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    arguments = parse_overrides(overrides)
+    folder = str(conf_directory())
+    show_plugins()
+    try:
+        with hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"):
+            return plain(hydra.compose("config", arguments.overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise readable(error, arguments) from error
+
+
+def run(
+    arguments: Sequence[str],
+    task: Callable[[RunConfig, Path], Outcome],
+    accept: Accept,
+) -> Outcome | None:
+    """Hand ``task`` the configuration and the folder that Hydra made for it.
+
+    ``accept`` sees the configuration before anything is written and may raise
+    ConfigError. None is returned where Hydra was only asked to print (``--cfg job``).
+    Raises ConfigError for whatever is wrong with the arguments; what the task raises
+    goes through.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    parsed = parse_arguments(arguments)
+    check = Checking(accept)
+    outcomes: list[Outcome] = []
+    failures: list[BaseException] = []
+
+    def entry(node: DictConfig) -> None:
+        try:
+            outcomes.append(task(check(node), Path(HydraConfig.get().runtime.output_dir)))
+        except BaseException as error:
+            failures.append(error)
+
+    with told_readably(parsed, check), hydra_process(parsed.command), resolvers(check, []):
+        hydra_main(entry)
+    if failures:
+        raise failures[0]
+    return outcomes[0] if outcomes else None
+
+
+def sweep(
+    arguments: Sequence[str], task: Callable[[Check], SweepTask], accept: Accept
+) -> list[Path]:
+    """Hand Hydra's sweeper and launcher a task; the sweeps' folders, once all is done.
+
+    ``accept`` is that of `run`, for each job. Raises ConfigError for whatever is wrong
+    with the arguments; what the task raises goes through.
+    """
+    parsed = parse_arguments(arguments, several=True)
+    check = Checking(accept)
+    folders: list[Path] = []
+    command = ["--multirun", *parsed.command]
+    with told_readably(parsed, check), hydra_process(command, "sweep"), resolvers(check, folders):
+        hydra_main(task(check))
+    return list(dict.fromkeys(folders))
+
+
+class Checking:
+    """From a composed node to a typed, checked and accepted configuration, once for each.
+
+    ``failure`` is what the last refusal was, before Hydra wraps it in words of its own.
+    """
+
+    def __init__(self, accept: Accept) -> None:
+        self.accept = accept
+        self.checked: dict[str, RunConfig] = {}
+        self.failure: Exception | None = None
+
+    def __call__(self, node: DictConfig) -> RunConfig:
+        values = plain(node)
+        if repr(values) not in self.checked:
+            try:
+                self.checked[repr(values)] = self.check(values)
+            except Exception as error:
+                self.failure = error
+                raise
+        return self.checked[repr(values)]
+
+    def check(self, values: dict[str, Any]) -> RunConfig:
+        from wganbench.config.check import check_options
+
+        config = check_options(validate(values))
+        self.accept(config)
+        return config
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """The run's own part of a composed node, interpolations resolved."""
+    from omegaconf import OmegaConf
+
+    def resolved(value: Any) -> Any:
+        if OmegaConf.is_config(value):
+            return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        return value
+
+    return {str(key): resolved(node[key]) for key in node if key != "hydra"}
+
+
+def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
+    """Hydra's own command line on our conf/; --hydra-help and the like end it early."""
+    import hydra
+
+    show_plugins()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(
+            entry
+        )()
+    except SystemExit as error:
+        if error.code:
+            raise ConfigError(f"Hydra refused the command line ({error.code})") from error
+
+
+@contextmanager
+def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
+    """What leaves Hydra and speaks of the configuration becomes a ConfigError."""
+    try:
+        yield
+    except Exception as error:
+        if check.failure is not None and check.failure in chain(error):
+            raise check.failure from None
+        if not from_configuration(error):
+            raise
+        raise readable(error, arguments) from error
+
+
+def show_plugins() -> None:
+    """Put our plugins where Hydra looks, once, before it looks: in the namespace hydra_plugins."""
+    plugins = str(Path(__file__).parent.parent / "plugins")
+    if plugins not in sys.path:
+        sys.path.append(plugins)
+
+
+def from_configuration(error: Exception) -> bool:
+    """Whether an error that left Hydra speaks of flags, configuration, YAML files or folders.
+
+    Hydra and its parser raise errors of every kind of what they did not expect.
+    """
+    import yaml
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    kinds = (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError)
+    last = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)][-1:]
+    return isinstance(error, kinds) or any(
+        name.partition(".")[0] in ("hydra", "omegaconf", "antlr4") for name in last
+    )
+
+
+@contextmanager
+def resolvers(check: Check, sweep_folders: list[Path]) -> Iterator[None]:
+    """`register_resolvers` for a while."""
+    from omegaconf import OmegaConf
+
+    register_resolvers(check, sweep_folders)
+    try:
+        yield
+    finally:
+        OmegaConf.clear_resolver("run_id")
+        OmegaConf.clear_resolver("sweep_folder")
+
+
+def register_resolvers(check: Check, sweep_folders: list[Path]) -> None:
+    """``${run_id:}`` and ``${sweep_folder:output_dir,name}``.
+
+    The first is resolved before Hydra makes a folder, so a refusal leaves nothing behind;
+    the second also tells its path to the caller.
+    """
+    from omegaconf import OmegaConf
+
+    def name_of_run(*, _root_: DictConfig) -> str:
+        return run_id(check(_root_))
+
+    def folder_of_sweep(output_dir: str, name: str) -> str:
+        sweep_folders.append(Path(str(output_dir)) / str(name))
+        return str(sweep_folders[-1])
+
+    OmegaConf.register_new_resolver("run_id", name_of_run, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", folder_of_sweep, replace=True)
+
+
+@contextmanager
+def hydra_process(arguments: Sequence[str], verb: str = "train") -> Iterator[None]:
+    """What Hydra reads from the process: its arguments, and to raise errors, not print them."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [f"wganbench {verb}", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error

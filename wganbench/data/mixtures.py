@@ -1,0 +1,248 @@
+"""Mixtures of Gaussians of equal width: targets whose modes are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from wganbench.data.drawn import Drawn
+from wganbench.data.target import Target
+from wganbench.draws import Draws, Resident
+
+APART = 6.0
+"""Sigmas between two centres: nearer ones share points within the 3 that make high quality."""
+
+MOST_COMPARED = 4096
+"""Centres whose distances are looked at: the cost grows with their square."""
+
+
+class Mixture(Drawn):
+    """P_r = sum_k w_k N(mode_k, sigma^2 I).
+
+    ``modes`` (K, d) and ``weights`` (K,), which sum to 1, are float32 on the CPU;
+    ``sigma`` is the standard deviation of each coordinate, in the units of the points.
+    """
+
+    def __init__(
+        self, modes: Float[Tensor, "K d"], weights: Float[Tensor, " K"], sigma: float
+    ) -> None:
+        """Weights need not sum to 1: they are normalised.
+
+        Raises ValueError when the shapes do not fit, a weight is negative or not finite,
+        the weights sum to 0, or sigma is not above 0.
+        """
+        if modes.ndim != 2 or weights.shape != modes.shape[:1] or modes.numel() == 0:
+            raise ValueError(
+                f"modes must be (K, d) and weights (K,), got {tuple(modes.shape)} and "
+                f"{tuple(weights.shape)}"
+            )
+        total = float(weights.double().sum())
+        if not (bool((weights >= 0).all()) and 0 < total < float("inf")):
+            raise ValueError("weights must be at least 0 and sum to something above 0")
+        if not 0 < sigma < float("inf"):
+            raise ValueError(f"sigma must be above 0, got {sigma}")
+        self.modes = modes.float()
+        self.weights = (weights.double() / total).float()
+        self.sigma = float(sigma)
+        self._modes = Resident(self.modes)
+        self._even = bool((self.weights == self.weights[0]).all())
+        # The last step is exactly 1, so that no uniform number lies above it.
+        steps = weights.double().cumsum(0)
+        self._steps = Resident((steps / steps[-1]).float())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.modes.shape[1:])
+
+    @property
+    def steps(self) -> Float[Tensor, " K"] | None:
+        """The modes' distribution function; None where all are as likely."""
+        return None if self._even else self._steps.tensor
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """A warning where centres are so near that their modes cannot be told apart."""
+        if not 1 < len(self.modes) <= MOST_COMPARED:
+            return ()
+        distances = torch.pdist(self.modes.double())
+        apart = float(distances.min()) / self.sigma
+        if apart >= APART:
+            return ()
+        near = int((distances < APART * self.sigma).sum())
+        pairs = "two centres" if near == 1 else f"{near} pairs of centres, the nearest two,"
+        return (
+            f"warning: {pairs} lie {apart:.2g} sigma apart; below {APART:g} their points mix, and "
+            "counts of modes say little",
+        )
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` independent points: a mode drawn by weight, then Gaussian noise around it."""
+        if self._even:
+            mode = draws.below(len(self.modes), n)
+        else:
+            mode = torch.searchsorted(self._steps.on(draws.device), draws.uniform(n), right=True)
+        return self._around(mode, draws)
+
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` points whose modes stand in exact proportions, in shuffled order.
+
+        Without the chance imbalance of the mode counts the distance between two samples
+        of the target itself, the floor of every measured distance, is ten times smaller.
+        """
+        counts = proportional_counts(self.weights, n)
+        mode = torch.arange(len(counts)).repeat_interleave(counts).to(draws.device)
+        return self._around(mode[draws.order(n)], draws)
+
+    def _around(self, mode: Int[Tensor, "*lead n"], draws: Draws) -> Float[Tensor, "*lead n d"]:
+        modes = self._modes.on(draws.device)
+        return modes[mode] + self.sigma * draws.normal(mode.shape[-1], modes.shape[1])
+
+
+def proportional_counts(weights: Float[Tensor, " K"], n: int) -> Int[Tensor, " K"]:
+    """Whole numbers nearest to n w_k that sum to n (largest remainder, ties to the first).
+
+    >>> proportional_counts(torch.tensor([0.5, 0.25, 0.25]), 10).tolist()
+    [5, 3, 2]
+    """
+    shares = n * (weights.double() / weights.double().sum())
+    counts = shares.floor().long()
+    missing = n - int(counts.sum())
+    largest = torch.sort(shares - counts, descending=True, stable=True).indices[:missing]
+    counts[largest] += 1
+    return counts
+
+
+# A fixed training set, where the target itself would give fresh points for ever.
+class TrainingSet:
+    """Points that are drawn from with replacement; a copy stays on each device."""
+
+    def __init__(self, points: Float[Tensor, "m d"]) -> None:
+        self.points = points
+        self._resident = Resident(points)
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` rows, all as likely."""
+        points = self._resident.on(draws.device)
+        return points[draws.below(len(points), n)]
+
+
+class Finite(Drawn):
+    """Trains on ``train_points`` points of ``target`` drawn once; evaluates on the target."""
+
+    def __init__(self, target: Drawn, train_points: int, train_seed: int) -> None:
+        self.target = target
+        self.points = draw_once(target, train_points, train_seed)
+        self._training_set = TrainingSet(self.points)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.points.shape[1:])
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` points of the training set, drawn with replacement."""
+        return self._training_set.draw(draws, n)
+
+    def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` points of the true target."""
+        return self.target.draw_held_out(draws, n)
+
+
+class FiniteMixture(Mixture):
+    """`Finite` around a mixture: still a mixture, with its modes, weights and sigma."""
+
+    def __init__(self, target: Mixture, train_points: int, train_seed: int) -> None:
+        super().__init__(target.modes, target.weights, target.sigma)
+        self.points = draw_once(target, train_points, train_seed)
+        self._training_set = TrainingSet(self.points)
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
+        """``n`` points of the training set, drawn with replacement."""
+        return self._training_set.draw(draws, n)
+
+
+def finite(target: Drawn, train_points: int | None, train_seed: int) -> Target:
+    """``target`` with a fixed training set of ``train_points``; None leaves it endless.
+
+    The set is drawn on the CPU from ``train_seed``, so it is the same on every device and
+    in every run, whatever the run's seed. Source: 100 000 points in arXiv:1712.04086.
+    """
+    if train_points is None:
+        return target
+    if isinstance(target, Mixture):
+        return FiniteMixture(target, train_points, train_seed)
+    return Finite(target, train_points, train_seed)
+
+
+def draw_once(target: Drawn, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:
+    """The training set: ``train_points`` points, a function of the target and the seed."""
+    return target.sample(train_points, torch.Generator().manual_seed(train_seed))
+
+
+# The toy distributions of the literature.
+def ring(modes: int, radius: float, sigma: float) -> Mixture:
+    """Equal Gaussians at ``radius`` (cos, sin)(2 pi k / modes), k = 0 .. modes - 1.
+
+    Source: the 8 Gaussians of arXiv:1704.00028 (Fig. 1a) and arXiv:1705.07761 (Sec. 4.1).
+    """
+    # The end of the circle is its beginning: the angles stop one step before 2 pi.
+    angles = 2 * math.pi * torch.arange(modes, dtype=torch.float64) / modes
+    centres = radius * torch.stack((angles.cos(), angles.sin()), dim=1)
+    return Mixture(centres, torch.ones(modes), sigma)
+
+
+def grid(side: int, spacing: float, sigma: float) -> Mixture:
+    """``side`` x ``side`` equal Gaussians, ``spacing`` apart, centred on the origin.
+
+    Source: the 25 Gaussians of arXiv:1704.00028 (Fig. 1a) and arXiv:1705.07761 (Sec. 4.1).
+    """
+    line = spacing * (torch.arange(side, dtype=torch.float64) - (side - 1) / 2)
+    return Mixture(torch.cartesian_prod(line, line), torch.ones(side * side), sigma)
+
+
+def two_gaussians(distance: float, dimension: int, sigma: float) -> Mixture:
+    """Two equal Gaussians in R^dimension with means at ± distance/2 along the first axis."""
+    centres = torch.zeros(2, dimension, dtype=torch.float64)
+    centres[0, 0], centres[1, 0] = -distance / 2, distance / 2
+    return Mixture(centres, torch.ones(2), sigma)
+
+
+def mixture(
+    centres: Sequence[Sequence[float]], weights: Sequence[float] | None, sigma: float
+) -> Mixture:
+    """Gaussians at ``centres``, by ``weights`` (None: equal).
+
+    Raises ValueError for equal centres: a perfect sampler would not cover both.
+    """
+    modes = torch.tensor(centres, dtype=torch.float64)
+    first: dict[tuple[float, ...], int] = {}
+    for k, centre in enumerate(modes.float().tolist()):
+        if (j := first.setdefault(tuple(centre), k)) != k:
+            raise ValueError(
+                f"data.centres[{j}] and data.centres[{k}] are equal (in float32): give each centre "
+                "once, and what it weighs in data.weights"
+            )
+    shares = torch.ones(len(modes)) if weights is None else torch.tensor(weights)
+    return Mixture(modes, shares.double(), sigma)
+
+
+class SwissRoll(Drawn):
+    """The Swiss roll seen from its side, a spiral in the plane of about ± 2.
+
+    t ~ U[1.5 pi, 4.5 pi], x = ((t cos t, t sin t) + noise N(0, I)) / 7.5: columns 0 and 2
+    of scikit-learn's ``make_swiss_roll(noise=noise)``, as arXiv:1704.00028's code scales them.
+    """
+
+    shape: tuple[int, ...] = (2,)
+
+    def __init__(self, noise: float) -> None:
+        self.noise = noise
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 2"]:
+        """``n`` independent points."""
+        t = 1.5 * math.pi * (1 + 2 * draws.uniform(n))
+        spiral = torch.stack((t * t.cos(), t * t.sin()), dim=-1)
+        return (spiral + self.noise * draws.normal(n, 2)) / 7.5

@@ -1,0 +1,251 @@
+"""Pictures as 8-bit pixels, and many of them in one grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from PIL import Image
+
+from wganbench.drawing.canvas import GREY, heading, literal
+from wganbench.files import replacing_folder
+
+CHANNELS = (1, 3)
+"""Grey and RGB: what a picture can be drawn as."""
+
+GAP = 255
+"""The value of the lines between pictures: white, as the paper that they lie on."""
+
+
+def are_pictures(points: np.ndarray) -> bool:
+    """Whether points (n, *shape) are pictures: of shape (n, c, h, w), grey or RGB."""
+    return points.ndim == 4 and points.shape[1] in CHANNELS
+
+
+def to_bytes(pictures: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n c h w"]:
+    """Pictures in [-1, 1] as bytes: round((x + 1)/2 * 255), clipped; nan becomes 0.
+
+    A byte v that was scaled to v/127.5 - 1 comes back as v.
+
+    >>> to_bytes(np.array([-1.0, 0.0, 1.0, 7.0]).reshape(4, 1, 1, 1)).ravel().tolist()
+    [0, 128, 255, 255]
+    """
+    values = np.nan_to_num(np.asarray(pictures, dtype=np.float64), nan=-1.0)
+    return np.rint((np.clip(values, -1, 1) + 1) / 2 * 255).astype(np.uint8)
+
+
+def channels_last(pictures: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
+    """The same pictures as other tools read them."""
+    return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
+
+
+def image_grid(
+    pictures: UInt8[np.ndarray, "n c h w"], columns: int, gap: int = 1
+) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
+    """Pictures row by row, ``columns`` in a row, with lines of ``gap`` pixels between them.
+
+    Grey pictures become RGB of three equal channels. The picture in row i and column j
+    begins ``gap`` pixels after the end of its neighbours; there is no frame around the grid.
+    Drawn by torchvision's ``make_grid``.
+    """
+    from torchvision.utils import make_grid  # slow to import: it loads all of its models
+
+    tensor = torch.from_numpy(np.ascontiguousarray(pictures))
+    if len(tensor) == 1:  # make_grid would give it back without the frame that is cut off below
+        grid = tensor[0].expand(3, -1, -1)
+        return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())
+    grid = make_grid(tensor, nrow=columns, padding=gap, pad_value=GAP)
+    height, width = grid.shape[1:]
+    grid = grid[:, gap : height - gap, gap : width - gap]
+    return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())
+
+
+def enlarged(
+    pixels: UInt8[np.ndarray, "h w 3"], factor: int
+) -> UInt8[np.ndarray, "large_h large_w 3"]:
+    """Every pixel as a square of ``factor`` pixels: nearest neighbour, no blurring."""
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def factor_for(side: int, wanted: int) -> int:
+    """The whole factor that brings ``side`` pixels to about ``wanted``, at least 1.
+
+    >>> factor_for(8, 64), factor_for(28, 64), factor_for(224, 64)
+    (8, 2, 1)
+    """
+    return max(1, round(wanted / side))
+
+
+# Panels that show pictures: fakes, and reals beside them.
+FAKES_DRAWN, FAKE_COLUMNS = 64, 8
+REALS_DRAWN, REAL_COLUMNS = 24, 3
+
+
+def draw_grid(axes: Axes, pictures: UInt8[np.ndarray, "n c h w"], columns: int) -> None:
+    """Pictures row by row, pixel for pixel: nothing is smoothed, no ticks, no frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if len(pictures) == 0:
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center",
+                  color=GREY)  # fmt: skip
+        return
+    axes.imshow(image_grid(pictures, min(columns, len(pictures))), interpolation="nearest")
+    axes.set_anchor("N")
+
+
+def draw_pictures(
+    figure: Figure | SubFigure,
+    reals: Float[np.ndarray, "n c h w"],
+    fakes: Float[np.ndarray, "m c h w"],
+) -> None:
+    """The first fakes in a large grid, the first reals in a narrow one beside it.
+
+    A picture with a value that is not finite is left out and counted in the title.
+    """
+    finite = np.isfinite(fakes).all((1, 2, 3))
+    shown, real = fakes[finite][:FAKES_DRAWN], reals[:REALS_DRAWN]
+    gap = 1 / fakes.shape[3]
+    widths = [columns * (1 + gap) - gap for columns in (FAKE_COLUMNS, REAL_COLUMNS)]
+    left, right = figure.subplots(1, 2, width_ratios=widths)
+    draw_grid(left, to_bytes(shown), FAKE_COLUMNS)
+    draw_grid(right, to_bytes(real), REAL_COLUMNS)
+    lost = len(fakes) - int(finite.sum())
+    note = f"\n{lost} of {len(fakes)} are not finite" if lost else ""
+    left.set_title(f"generated{note}", fontsize=11)
+    right.set_title("real", fontsize=11)
+
+
+# Figures of an image run's end: interpolations, classes, nearest training pictures.
+DPI = 110
+CELL_INCHES = 0.5
+"""Inches of a picture's side."""
+EMPTY = 235
+"""The grey of a cell without a picture."""
+MOST_CLASSES = 20
+LONGEST_NAME = 30
+"""Characters of a class's name: more would push the pictures aside."""
+
+
+def interpolation_figure(rows: Float[np.ndarray, "pairs steps c h w"], title: str) -> Figure:
+    """One row a pair of latents, from G(z0) at the left to G(z1) at the right."""
+    pairs, steps = rows.shape[:2]
+    figure = new_figure(steps, pairs, title)
+    axes = figure.add_subplot()
+    draw_grid(axes, to_bytes(rows.reshape(pairs * steps, *rows.shape[2:])), steps)
+    axes.set_xlabel(r"$G(z_0)$ at the left $\rightarrow$ $G(z_1)$ at the right", fontsize=10)
+    return figure
+
+
+def classes_figure(
+    pictures: Float[np.ndarray, "n c h w"],
+    classes: Int[np.ndarray, " n"],
+    names: Sequence[str],
+    title: str,
+    columns: int = 10,
+) -> Figure:
+    """One row a class: the first pictures that are of it, its name and its share at the left.
+
+    A cell is grey where the class has no more pictures. Of more than 20 classes the first
+    20 are shown.
+    """
+    shown = names[:MOST_CLASSES]
+    figure = new_figure(columns + 2, len(shown), title)
+    axes = figure.add_subplot()
+    cells = class_cells(to_bytes(pictures), classes, len(shown), columns)
+    draw_grid(axes, cells, columns)
+    shares = np.bincount(classes, minlength=len(names)) / max(len(classes), 1)
+    height, width = cells.shape[2], columns * (cells.shape[3] + 1)
+    for row, name in enumerate(shown):
+        middle, share = row * (height + 1) + (height - 1) / 2, f"{shares[row]:.1%}"
+        told = f"{literal(name, LONGEST_NAME)}  ({share})"
+        axes.text(-0.015 * width, middle, told, ha="right", va="center", fontsize=10)
+    return figure
+
+
+def class_cells(
+    pictures: UInt8[np.ndarray, "n c h w"], classes: Int[np.ndarray, " n"], rows: int, columns: int
+) -> UInt8[np.ndarray, "cells c h w"]:
+    """The first ``columns`` pictures of each class in the order of the classes, grey where none."""
+    cells = np.full((rows, columns, *pictures.shape[1:]), EMPTY, np.uint8)
+    for row in range(rows):
+        found = pictures[classes == row][:columns]
+        cells[row, : len(found)] = found
+    return cells.reshape(rows * columns, *pictures.shape[1:])
+
+
+def neighbours_figure(
+    fakes: Float[np.ndarray, "n c h w"],
+    nearest: UInt8[np.ndarray, "n k c h w"],
+    distances: Float[np.ndarray, "n k"],
+    title: str,
+) -> Figure:
+    """Each fake, a gap, and the training pictures nearest to it, the nearest first.
+
+    Beside each fake stands how far the nearest one is: the Euclidean distance in pixels
+    that run from -1 to 1.
+    """
+    n, k = nearest.shape[:2]
+    half = -(-n // 2)
+    figure = new_figure(2 * (k + 2.4), half, title)
+    blocks = figure.subplots(1, 4, width_ratios=(1, k, 1, k))
+    for block, rows in enumerate((slice(0, half), slice(half, n))):
+        left, right = blocks[2 * block], blocks[2 * block + 1]
+        draw_grid(left, to_bytes(fakes[rows]), 1)
+        draw_grid(right, nearest[rows].reshape(-1, *nearest.shape[2:]), k)
+        left.set_title("made", fontsize=10)
+        right.set_title("nearest in the training set", fontsize=10)
+        pitch = fakes.shape[2] + 1
+        for row, distance in enumerate(distances[rows, 0]):
+            left.text(-0.12 * fakes.shape[3], row * pitch + (pitch - 2) / 2, f"{distance:.1f}",
+                      ha="right", va="center", fontsize=9)  # fmt: skip
+    return figure
+
+
+def new_figure(columns: float, rows: float, title: str) -> Figure:
+    """A figure for so many pictures beside and above each other."""
+    size = (max(CELL_INCHES * columns + 0.4, 5.0), CELL_INCHES * rows + 0.9)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure.suptitle(heading(title), fontsize=12)
+    return figure
+
+
+# Pictures in files: a grid, an archive, a folder of numbered PNG files.
+CELL_PIXELS = 64
+"""About how many pixels a picture of a grid has a side; small ones are enlarged."""
+MOST_COLUMNS = 16
+
+
+def save_grid(file: Any, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
+    """Write the pictures as one PNG, in a grid that is about square."""
+    columns = min(math.ceil(math.sqrt(len(pictures))), MOST_COLUMNS)
+    pixels = enlarged(image_grid(pictures, columns), factor_for(pictures.shape[2], CELL_PIXELS))
+    Image.fromarray(pixels).save(file, format="PNG")
+
+
+def save_archive(file: Any, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
+    """Write an .npz with the bytes (n, h, w, c) under ``fakes``."""
+    np.savez_compressed(file, fakes=channels_last(pictures))
+
+
+def save_folder(folder: Path, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
+    """Write 00000.png, 00001.png, ...: 8-bit, grey or RGB, as torch-fidelity reads them.
+
+    The folder and its parents are made, whole or not at all. Raises FileExistsError when there
+    is something in it already (pictures of two runs would be measured as one), OSError.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not an empty folder: give another one")
+    digits = max(5, len(str(len(pictures) - 1)))
+    with replacing_folder(folder) as made:
+        for i, picture in enumerate(channels_last(pictures)):
+            pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+            Image.fromarray(pixels).save(made / f"{i:0{digits}d}.png", format="PNG")

@@ -1,0 +1,263 @@
+"""The figures of one run: its samples at a step, and the run at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from wganbench.drawing.canvas import (
+    CURVES,
+    GREY,
+    ORANGE,
+    REFERENCE,
+    heading,
+)
+from wganbench.drawing.images import are_pictures, draw_pictures
+from wganbench.drawing.samples import Arrows, CriticGrid, draw_samples
+from wganbench.runs.table import STEP, Cell, series
+
+# Panels that show how a run's measurements went over training.
+Columns = Mapping[str, Sequence[Cell]]
+FEW = 3
+"""Curves of so few points get markers: a line through one point cannot be seen."""
+
+
+FID = {"fidelity/fid": "fakes", "fidelity/fid_floor": "floor (real, real')"}
+
+
+@dataclass(frozen=True)
+class CurveNotes:
+    """What the curves are read against; None where it does not apply.
+
+    ``mode_count`` is K, ``floor_sd`` the standard deviation of the exact distance between
+    two samples of reals, ``slope_target`` and ``slope_label`` the value that the loss asks
+    of the slope and how to call it, such as 1 and "target 1 (gp)".
+    """
+
+    mode_count: int | None = None
+    floor_sd: float | None = None
+    slope_target: float | None = None
+    slope_label: str = "target"
+
+
+def has_values(table: Columns, tags: Sequence[str]) -> bool:
+    """Whether any of the tags has a value to draw."""
+    return any(np.isfinite(series(table, tag)[1]).any() for tag in tags)
+
+
+def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Modes covered and high quality, both as shares."""
+    if notes.mode_count and has_values(table, ["modes/covered"]):
+        steps, covered = series(table, "modes/covered")
+        share = [value / notes.mode_count for value in covered]
+        _curve(axes, steps, share, 0, f"covered (of {notes.mode_count})")
+    else:
+        _curve(axes, *series(table, "modes/coverage"), 0, "modes with a fair share")
+    _curve(axes, *series(table, "modes/high_quality"), 1, "high quality")
+    if notes.mode_count and has_values(table, ["modes/ceiling"]):
+        ceiling = series(table, "modes/ceiling")[1][-1] / notes.mode_count
+        axes.axhline(ceiling, **REFERENCE, label="ceiling")
+    axes.set(ylim=(-0.03, 1.05), ylabel="share")
+    _finish(axes, "Modes")
+
+
+def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Exact W1 above its floor."""
+    _curve(axes, *series(table, "wasserstein/exact"), 0, "exact $W_1$")
+    floors = [value for value in series(table, "wasserstein/floor")[1] if np.isfinite(value)]
+    if floors:
+        floor = floors[-1]
+        axes.axhline(floor, **REFERENCE, label="floor (real, real')")
+        if notes.floor_sd is not None and np.isfinite(notes.floor_sd):
+            axes.axhspan(floor - notes.floor_sd, floor + notes.floor_sd, color=GREY, alpha=0.25,
+                         linewidth=0, label="± 1 sd")  # fmt: skip
+    axes.set_ylabel("distance (data units)")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "Exact earth mover's distance")
+
+
+def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """FID of the fakes above that of real pictures, on a logarithmic axis."""
+    for i, (tag, name) in enumerate(FID.items()):
+        steps, values = series(table, tag)
+        _curve(axes, steps, [value if value > 0 else np.nan for value in values], i, name)
+    axes.set_yscale("log")
+    axes.set_ylabel("squared feature unit")
+    _finish(axes, "FID")
+
+
+def draw_slope(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """The critic's slope against what the loss asks of it."""
+    steps, mean = series(table, "critic/slope_mean")
+    _curve(axes, steps, mean, 0, "mean")
+    spread_steps, spread = series(table, "critic/slope_std")
+    if steps and steps == spread_steps:
+        low, high = np.subtract(mean, spread), np.add(mean, spread)
+        axes.fill_between(steps, np.maximum(low, 0), high, color=CURVES[0][0], alpha=0.15,
+                          linewidth=0)  # fmt: skip
+    _curve(axes, *series(table, "critic/lipschitz"), 1, "largest seen")
+    if notes.slope_target is not None:
+        axes.axhline(notes.slope_target, **REFERENCE,
+                     label=notes.slope_label)  # fmt: skip
+    axes.set_ylabel("score per data unit")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "Critic's slope")
+
+
+def draw_gradients(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Gradient norms on a logarithmic axis; a zero has no place on it and is left out."""
+    names = {
+        "grad_norm/critic": "critic",
+        "grad_norm/generator": "generator",
+        "grad_norm/sample": "one sample",
+    }
+    for i, (tag, name) in enumerate(names.items()):
+        steps, norms = series(table, tag)
+        _curve(axes, steps, [norm if norm > 0 else np.nan for norm in norms], i, name)
+    axes.set_yscale("log")
+    axes.set_ylabel("norm (loss per unit)")
+    _finish(axes, "Gradient norms")
+
+
+PANELS = (
+    (("modes/covered", "modes/coverage", "modes/high_quality"), draw_modes),
+    (("wasserstein/exact",), draw_distance),
+    (("fidelity/fid",), draw_fid),
+    (("critic/slope_mean", "critic/lipschitz"), draw_slope),
+    (("grad_norm/critic", "grad_norm/generator", "grad_norm/sample"), draw_gradients),
+)
+"""Each panel of curves and the tags of which it needs one."""
+
+
+def _curve(axes: Axes, steps: list[int], values: list[float], i: int, name: str) -> None:
+    if np.isfinite(values).any():
+        color, style = CURVES[i]
+        marker = "o" if np.isfinite(values).sum() <= FEW else None
+        finite = np.where(np.isfinite(values), values, np.nan)
+        axes.plot(steps, finite, color=color, linestyle=style, marker=marker, linewidth=1.5,
+                  label=name)  # fmt: skip
+    lost = [step for step, value in zip(steps, values, strict=True) if np.isinf(value)]
+    if lost:
+        axes.axvline(lost[0], color=ORANGE, linewidth=1.2, label=f"{name}: infinite")
+
+
+def _finish(axes: Axes, title: str) -> None:
+    """Title, and the legend between it and the axes, where it hides no curve."""
+    axes.set_title(title, fontsize=11, loc="left", pad=22, y=1.0)
+    axes.set_xlabel("generator step")
+    axes.grid(True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=4, frameon=False,
+                fontsize=9, handlelength=1.9, columnspacing=1.2, handletextpad=0.5)  # fmt: skip
+
+
+DPI = 110
+
+
+class Margins(NamedTuple):
+    """Room around the axes of a figure, in inches."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+
+SAMPLE_MARGINS = Margins(0.75, 0.95, 0.95, 0.75)
+CURVE_MARGINS = Margins(0.75, 0.2, 0.6, 1.05)
+PICTURE_MARGINS = Margins(0.15, 0.15, 0.15, 0.85)
+
+
+def sample_figure(
+    reals: Float[np.ndarray, "n ..."],
+    fakes: Float[np.ndarray, "m ..."],
+    *,
+    title: str,
+    modes: Float[np.ndarray, "K d"] | None = None,
+    critic_grid: CriticGrid | None = None,
+    arrows: Arrows | None = None,
+) -> Figure:
+    """Reals and fakes in one picture, with the critic where points are planar.
+
+    d = 1 is a histogram, d = 2 points over the critic's contours with modes and arrows,
+    d > 2 the first two principal axes of the reals. Grey and RGB pictures (n, c, h, w)
+    are shown in grids; points of any other shape are flattened.
+    """
+    if are_pictures(fakes):
+        figure = Figure(figsize=(6.4, 5.3), dpi=DPI)
+        figure.suptitle(heading(title), fontsize=12)
+        _leave(figure, 6.4, 5.3, PICTURE_MARGINS)
+        draw_pictures(figure, reals, fakes)
+        return figure
+    figure = Figure(figsize=(6.4, 6.2), dpi=DPI)
+    _leave(figure, 6.4, 6.2, SAMPLE_MARGINS)
+    axes = figure.add_subplot()
+    draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
+    axes.set_title(heading(title), fontsize=12, y=1.0)
+    return figure
+
+
+def final_figure(
+    table: Mapping[str, Sequence[Cell]],
+    reals: Float[np.ndarray, "n ..."],
+    fakes: Float[np.ndarray, "m ..."],
+    *,
+    title: str,
+    modes: Float[np.ndarray, "K d"] | None = None,
+    critic_grid: CriticGrid | None = None,
+    arrows: Arrows | None = None,
+    notes: CurveNotes | None = None,
+) -> Figure:
+    """The run at a glance: samples on the left, measurements over training on the right.
+
+    Panels: modes covered and high quality, exact W1 with its floor, FID, the critic's
+    slope against its target, gradient norms. A panel whose columns are missing is left out.
+    """
+    notes = notes or CurveNotes(mode_count=None if modes is None else len(modes))
+    drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
+    columns = 0 if not drawn else 1 if len(drawn) <= 2 else 2
+    widths = [6.4, 4.4 * columns] if drawn else [6.4]
+    height = 5.6 if are_pictures(fakes) else 6.6
+    figure = Figure(figsize=(sum(widths), height), dpi=DPI)
+    figure.suptitle(heading(title), fontsize=13)
+    grid = figure.add_gridspec(1, 2 if drawn else 1, width_ratios=widths)
+    left = figure.add_subfigure(grid[0, 0])
+    if are_pictures(fakes):
+        _leave(left, widths[0], height, PICTURE_MARGINS)
+        draw_pictures(left, reals, fakes)
+    else:
+        _leave(left, widths[0], height, SAMPLE_MARGINS)
+        axes = left.add_subplot()
+        draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
+        axes.set_title("Samples", fontsize=11, y=1.0)
+    if not drawn:
+        return figure
+    right = figure.add_subfigure(grid[0, 1])
+    rows = -(-len(drawn) // columns)
+    _leave(right, widths[1], height, CURVE_MARGINS)
+    right.subplots_adjust(wspace=0.28, hspace=0.55)
+    for i, draw in enumerate(drawn):
+        panel = right.add_subplot(rows, columns, i + 1)
+        draw(panel, table, notes)
+        panel.set_xlim(left=0, right=max(int(table[STEP][-1] or 0), 1))
+    return figure
+
+
+def _leave(figure: Figure | SubFigure, width: float, height: float, margins: Margins) -> None:
+    """Margins in inches. A layout engine finds them by drawing every text of a figure twice.
+
+    For the same reason titles have their height given.
+    """
+    figure.subplots_adjust(
+        left=margins.left / width,
+        right=1 - margins.right / width,
+        bottom=margins.bottom / height,
+        top=1 - margins.top / height,
+    )

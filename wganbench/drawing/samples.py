@@ -1,0 +1,185 @@
+"""One panel that shows what the generator makes beside the data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
+
+from wganbench.drawing.canvas import BLACK, FAKE, GREY, MODE, REAL, SCORES
+
+POINTS_DRAWN = 2500
+BINS = 80
+LEVELS = 12
+MARGIN = 0.2
+POINT: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0}
+DOTS: dict[str, dict[str, Any]] = {
+    "generated": POINT | {"color": FAKE, "markersize": 3.6},
+    "real": POINT | {"color": REAL, "markersize": 1.8},
+    "mode": POINT | {"color": MODE, "markersize": 11, "fillstyle": "none", "markeredgewidth": 1.3},
+}
+KEY_SIZES = {"real": 5, "generated": 6, "mode": 11}
+"""Markers in the legend are larger than the points they stand for."""
+ARROW_SHARE = 0.12
+"""The longest arrow as a share of the panel's width."""
+
+
+class CriticGrid(NamedTuple):
+    """Critic scores on a grid: score[j, i] belongs to the point (x[i], y[j])."""
+
+    x: Float[np.ndarray, " nx"]
+    y: Float[np.ndarray, " ny"]
+    score: Float[np.ndarray, "ny nx"]
+
+
+class Arrows(NamedTuple):
+    """Where generated points stand and the direction the generator is told to move them."""
+
+    points: Float[np.ndarray, "k 2"]
+    directions: Float[np.ndarray, "k 2"]
+
+
+def draw_samples(
+    axes: Axes,
+    reals: Float[np.ndarray, "n ..."],
+    fakes: Float[np.ndarray, "m ..."],
+    modes: Float[np.ndarray, "K d"] | None,
+    critic_grid: CriticGrid | None,
+    arrows: Arrows | None,
+) -> None:
+    """Reals and fakes: a histogram for d = 1, points for d = 2, two principal axes above.
+
+    In the plane the critic's contours lie below and the arrows above the points. The
+    window follows the data, so fakes far away are counted in a note instead of drawn.
+    """
+    real, fake = _flat(reals), _flat(fakes)
+    broken = int((~np.isfinite(fake).all(1)).sum())
+    fake = fake[np.isfinite(fake).all(1)]
+    centres = None if modes is None else np.asarray(modes, dtype=float)
+    if real.shape[1] == 1:
+        outside = _histogram(axes, real[:, 0], fake[:, 0], centres)
+    elif real.shape[1] == 2:
+        low, high = _window(real, centres, critic_grid)
+        if critic_grid is not None:
+            _contours(axes, critic_grid)
+        outside = _cloud(axes, real, fake, centres, low, high)
+        if arrows is not None:
+            _arrows(axes, arrows, float(high[0] - low[0]))
+        axes.set(xlabel="$x_1$", ylabel="$x_2$")
+    else:
+        outside = _principal(axes, real, fake, centres)
+    _notes(axes, len(fake) + broken, outside, broken)
+
+
+def _flat(points: np.ndarray) -> Float[np.ndarray, "n d"]:
+    array = np.asarray(points, dtype=float)
+    return array.reshape(len(array), -1)
+
+
+def _window(
+    real: np.ndarray, centres: np.ndarray | None, grid: CriticGrid | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner of what is shown: the grid if there is one, else the data."""
+    if grid is not None:
+        return np.array([grid.x[0], grid.y[0]]), np.array([grid.x[-1], grid.y[-1]])
+    shown = real if centres is None else np.concatenate([real, centres])
+    low, high = shown.min(0), shown.max(0)
+    edge = MARGIN * max(float((high - low).max()), 1e-6)
+    return low - edge, high + edge
+
+
+def _contours(axes: Axes, grid: CriticGrid) -> None:
+    score = np.ma.masked_invalid(np.asarray(grid.score, dtype=float))
+    if score.count() == 0:
+        return
+    if np.ptp(score.compressed()) == 0:
+        axes.text(0.02, 0.98, f"critic score {score.compressed()[0]:.3g} everywhere",
+                  transform=axes.transAxes, va="top", fontsize=8, color=GREY)  # fmt: skip
+        return
+    filled = axes.contourf(grid.x, grid.y, score, levels=LEVELS, cmap=SCORES, zorder=0)
+    axes.contour(filled, colors="white", linewidths=0.5, zorder=0.5)
+    figure = axes.get_figure()
+    if figure is not None:
+        bar = axes.inset_axes((1.02, 0.075, 0.04, 0.85))
+        scale = ScalarFormatter()
+        scale.set_powerlimits((-2, 4))  # a critic that nothing bounds has scores of any size
+        figure.colorbar(filled, cax=bar, label="critic score", format=scale)
+
+
+def _cloud(
+    axes: Axes,
+    real: np.ndarray,
+    fake: np.ndarray,
+    centres: np.ndarray | None,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> int:
+    """Points in the plane; returns how many fakes lie outside the window."""
+    axes.plot(*fake[:POINTS_DRAWN].T, **DOTS["generated"], alpha=0.7, zorder=2)
+    axes.plot(*real[:POINTS_DRAWN].T, **DOTS["real"], alpha=0.6, zorder=3)
+    if centres is not None:
+        axes.plot(*centres.T, **DOTS["mode"], zorder=4)
+    for name, size in KEY_SIZES.items():
+        if name != "mode" or centres is not None:
+            axes.plot([], [], **DOTS[name] | {"markersize": size, "label": name})
+    axes.set_aspect("equal")
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    return int(((fake < low) | (fake > high)).any(1).sum())
+
+
+def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
+    """Arrows to scale among themselves; the legend says how long the longest is."""
+    points, directions = (np.asarray(part, dtype=float) for part in arrows)
+    sound = np.isfinite(points).all(1) & np.isfinite(directions).all(1)
+    lengths = np.linalg.norm(directions[sound], axis=1)
+    longest = float(lengths.max()) if lengths.size else 0.0
+    if longest == 0:
+        return
+    scaled = directions[sound] * (ARROW_SHARE * width / longest)
+    axes.quiver(*points[sound].T, *scaled.T, angles="xy", scale_units="xy", scale=1,
+                color=BLACK, width=0.004, zorder=5)  # fmt: skip
+    axes.plot([], [], color=BLACK, linestyle="", marker=r"$\rightarrow$", markersize=13,
+              label=f"told to move\n(longest: {longest:.2g})")  # fmt: skip
+
+
+def _histogram(axes: Axes, real: np.ndarray, fake: np.ndarray, centres: np.ndarray | None) -> int:
+    low, high = (corner[0] for corner in _window(real[:, None], centres, None))
+    edges = np.linspace(low, high, BINS + 1)
+    axes.hist(real, list(edges), density=True, color=REAL, alpha=0.35, label="real")
+    inside = fake[(fake >= low) & (fake <= high)]
+    if inside.size:
+        axes.hist(inside, list(edges), density=True, histtype="step", color=FAKE, linewidth=1.6,
+                  label="generated")  # fmt: skip
+    for i, centre in enumerate([] if centres is None else centres.ravel()):
+        axes.axvline(centre, color=MODE, linestyle=":", linewidth=1.2,
+                     label="mode" if i == 0 else None)  # fmt: skip
+    axes.set(xlabel="$x$", ylabel="density", xlim=(low, high))
+    return len(fake) - len(inside)
+
+
+def _principal(axes: Axes, real: np.ndarray, fake: np.ndarray, centres: np.ndarray | None) -> int:
+    mean = real.mean(0)
+    _, spread, directions = np.linalg.svd(real - mean, full_matrices=False)
+    shares = spread**2 / max(float((spread**2).sum()), 1e-30)
+    plane = directions[:2].T
+    shown, shown_fake = (real - mean) @ plane, (fake - mean) @ plane
+    shown_modes = None if centres is None else (centres.reshape(len(centres), -1) - mean) @ plane
+    outside = _cloud(axes, shown, shown_fake, shown_modes, *_window(shown, shown_modes, None))
+    names = [f"principal axis {i + 1} ({shares[i]:.0%} of the reals' variance)" for i in (0, 1)]
+    axes.set(xlabel=names[0], ylabel=names[1])
+    return outside
+
+
+def _notes(axes: Axes, total: int, outside: int, broken: int) -> None:
+    notes = [f"{outside} of {total} generated points lie outside"] * (outside > 0)
+    notes += [f"{broken} of {total} generated points are not finite"] * (broken > 0)
+    if notes:
+        axes.text(0.02, 0.02, "\n".join(notes), transform=axes.transAxes, fontsize=9,
+                  zorder=6, bbox={"facecolor": "white", "edgecolor": GREY, "alpha": 0.9,
+                                  "boxstyle": "round,pad=0.3"})  # fmt: skip
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.4, ncols=4,
+                frameon=False, fontsize=9.5, columnspacing=1, handletextpad=0.3)  # fmt: skip

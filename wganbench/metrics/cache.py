@@ -1,0 +1,161 @@
+"""Floors on disk: they take seconds, and depend on the target and the sample size alone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wganbench.files import cache_folder, replacing, write_atomic
+from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined, train_judge
+from wganbench.metrics.transport import Floor, Sampled, transport_floor
+
+FLOOR_VERSION = 2
+"""Raise when floors or built-in targets change: every cached floor is then computed anew."""
+
+FLOOR_SEED = 20170401
+"""Floors are part of the measurement, not of a run: every run meets the same draws."""
+
+
+SHIPPED = Path(__file__).with_name("floors.json")
+"""Floors of the built-in data sets at the default sizes, written by scripts/floors.py."""
+
+
+def cached_floor(
+    key: str, target: Sampled, n: int, pairs: int, check: Callable[[], None] = lambda: None
+) -> Floor:
+    """`transport_floor`, remembered in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
+
+    key says everything the target depends on, such as its name and options; equal keys must
+    mean equal distributions. A cache that is corrupt or cannot be read or written is ignored.
+    """
+    identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
+    entry = hashlib.sha256(identity.encode()).hexdigest()
+    for entries in (_read_entries(SHIPPED), _read_entries(floors_file())):
+        known = _parse_floor(entries.get(entry), n, pairs)
+        if known is not None:
+            return known
+    floor = transport_floor(target, n, pairs, FLOOR_SEED, check)
+    _write_entry(entry, floor)
+    return floor
+
+
+def floors_file() -> Path | None:
+    """Where floors are kept; None when there is no home directory."""
+    folder = cache_folder()
+    return None if folder is None else folder / "floors.json"
+
+
+def _read_entries(file: Path | None) -> dict[str, Any]:
+    """All entries of a file, or none when it is missing or makes no sense."""
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _parse_floor(entry: Any, n: int, pairs: int) -> Floor | None:
+    """A floor that can be trusted, or None."""
+    try:
+        floor = Floor(float(entry["mean"]), float(entry["sd"]), entry["pairs"], entry["n"])
+    except (TypeError, KeyError, ValueError):
+        return None
+    sensible = math.isfinite(floor.mean) and math.isfinite(floor.sd) and floor.mean >= 0
+    return floor if sensible and (floor.pairs, floor.n) == (pairs, n) else None
+
+
+def _write_entry(entry: str, floor: Floor) -> None:
+    """Add an entry by replacing the whole file; of two writers at once the later one wins."""
+    file = floors_file()
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        entries = _read_entries(file) | {entry: dataclasses.asdict(floor)}
+        write_atomic(file, json.dumps(entries, indent=1, sort_keys=True).encode())
+    except OSError:
+        return
+
+
+# The judge of a data set: from the cache, or trained once and kept there.
+JUDGE_VERSION = 1
+"""Raise when the network or its training changes: every judge is then trained anew."""
+
+
+def judge_for(target: Any) -> Judge | None:
+    """The judge of a target's single pictures (its ``base``), from the cache or trained now.
+
+    None for a target that is not made of pictures with at least two classes. The cache,
+    ``$XDG_CACHE_HOME/wganbench/judges/<key>.pt`` (~/.cache), holds the weights; accuracy
+    and threshold are measured on the held-out pictures each time. A cache that is corrupt,
+    or cannot be read or written, is ignored; of two processes that train at once the later
+    one's file stays.
+    """
+    pictures = getattr(target, "base", None)
+    if pictures is None or pictures.labels is None or len(pictures.class_names) < 2:
+        return None
+    file = judge_file(pictures)
+    network = _read_network(file, pictures)
+    if network is None:
+        network = train_judge(pictures)
+        _write_network(file, network)
+    return examined(network, pictures, target.stacked)
+
+
+def judge_key(pictures: Pictures) -> str:
+    """SHA-256 over all that a judge's training depends on."""
+    digest = hashlib.sha256(f"{JUDGE_VERSION} {len(pictures.class_names)}".encode())
+    lightest = pictures.scaled(torch.full_like(pictures.images[:1], 1))
+    for tensor in (pictures.images, pictures.labels, lightest):
+        if tensor is not None:
+            values = tensor.cpu().contiguous()
+            digest.update(f"{tuple(values.shape)} {values.dtype}".encode())
+            digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def judge_file(pictures: Pictures) -> Path | None:
+    """Where the judge's weights are kept; None when there is no home directory."""
+    folder = cache_folder()
+    return None if folder is None else folder / "judges" / f"{judge_key(pictures)}.pt"
+
+
+def _read_network(file: Path | None, pictures: Pictures) -> JudgeNetwork | None:
+    """The network a file holds, or None when it is missing or makes no sense."""
+    if file is None or not file.is_file():
+        return None
+    with torch.device("meta"):
+        network = JudgeNetwork(pictures.images.shape[1], len(pictures.class_names))
+    # A damaged archive raises whatever its damage leads the reader into.
+    with contextlib.suppress(Exception):
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        network.load_state_dict(weights, assign=True)
+        if all(_sound(tensor) for tensor in network.state_dict().values()):
+            return network.eval().requires_grad_(False)
+    return None
+
+
+def _sound(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
+
+
+def _write_network(file: Path | None, network: JudgeNetwork) -> None:
+    """Keep the weights in a file that appears whole or not at all."""
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as stream:
+            torch.save(network.state_dict(), stream)
+    except (OSError, RuntimeError):
+        # A full disk reaches torch.save as a RuntimeError.
+        return

@@ -1,0 +1,203 @@
+"""Rows of the registry that compare the fakes with the target: modes, transport, balls."""
+
+from __future__ import annotations
+
+import torch
+
+from wganbench.metrics.evaluation import Evaluation, register_metric
+from wganbench.metrics.fidelity import (
+    frechet_distance,
+    has_torchmetrics,
+    kernel_distance,
+    precision_recall_density_coverage,
+)
+from wganbench.metrics.modes import class_coverage, mode_coverage
+from wganbench.metrics.transport import wasserstein_sliced
+
+LINES_SEED = 20150101
+"""The sliced distance uses the same lines at every evaluation of every run."""
+
+NEIGHBOURS = 5
+"""k of precision, recall, density and coverage, as in arXiv:2002.09797."""
+
+NEIGHBOUR_POINTS = 5000
+"""Points whose neighbours are looked for at most: the cost grows with their square."""
+
+
+def _has_modes(evaluation: Evaluation) -> bool:
+    judged = evaluation.pictures is not None and evaluation.pictures.judge is not None
+    return judged or getattr(evaluation.target, "modes", None) is not None
+
+
+@register_metric(
+    "modes",
+    (
+        "modes/covered",
+        "modes/coverage",
+        "modes/high_quality",
+        "modes/kl",
+        "modes/entropy",
+        "modes/ceiling",
+    ),
+    "arXiv:1705.07761, arXiv:1712.04086",
+    applies=_has_modes,
+)
+def measure_modes(evaluation: Evaluation) -> dict[str, float]:
+    """`mode_coverage` of the fakes, of pictures `class_coverage`; what is undefined is absent."""
+    if evaluation.pictures is not None:
+        return _judged_modes(evaluation)
+    target = evaluation.target
+    result = mode_coverage(
+        evaluation.fakes,
+        target.modes,
+        float(target.sigma),
+        getattr(target, "weights", None),
+        evaluation.protocol,
+    )
+    values = {
+        "modes/covered": float(result.covered),
+        "modes/coverage": result.coverage,
+        "modes/high_quality": result.high_quality,
+    }
+    return values if result.kl is None else values | {"modes/kl": result.kl}
+
+
+def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
+    """Classes of the fakes as the judge sees them, and of the reals: the ceiling."""
+    reference = evaluation.pictures
+    if reference is None or reference.judge is None:
+        return {}
+    fakes = reference.judge.judge(evaluation.fakes)
+    result = class_coverage(fakes.classes, fakes.sure, reference.class_shares)
+    seen = torch.unique(reference.judge.predict(evaluation.reals))
+    values = {
+        "modes/covered": float(result.covered),
+        "modes/coverage": result.coverage,
+        "modes/high_quality": result.high_quality,
+        "modes/ceiling": float((seen >= 0).sum()),
+        "modes/kl": result.kl,
+        "modes/entropy": result.entropy,
+    }
+    return {tag: value for tag, value in values.items() if value is not None}
+
+
+@register_metric(
+    "transport",
+    ("wasserstein/exact", "wasserstein/floor", "wasserstein/excess"),
+    "arXiv:1701.07875, equation 1",
+    applies=lambda evaluation: evaluation.clouds,
+)
+def measure_transport(evaluation: Evaluation) -> dict[str, float]:
+    """W1 of the fakes against the reals, what a perfect generator scores, the difference."""
+    exact = evaluation.unit * evaluation.transport.distance
+    if evaluation.floor is None:
+        return {"wasserstein/exact": exact}
+    floor = evaluation.unit * evaluation.floor.mean
+    return {
+        "wasserstein/exact": exact,
+        "wasserstein/floor": floor,
+        "wasserstein/excess": exact - floor,
+    }
+
+
+@register_metric(
+    "sliced",
+    ("wasserstein/sliced",),
+    "Bonneel et al. 2015, p = 1",
+    applies=lambda evaluation: evaluation.clouds,
+)
+def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
+    """`wasserstein_sliced` of the fakes against the reals."""
+    generator = torch.Generator().manual_seed(LINES_SEED)
+    distance = wasserstein_sliced(
+        evaluation.fakes, evaluation.reals, evaluation.projections, generator
+    )
+    return {"wasserstein/sliced": evaluation.unit * distance}
+
+
+@register_metric(
+    "fidelity",
+    ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage"),
+    "arXiv:2002.09797",
+    applies=lambda evaluation: evaluation.clouds or evaluation.featured,
+)
+def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
+    """`precision_recall_density_coverage` of the fakes against the reals.
+
+    Of pictures their features. Of both sides as many as there are held-out points, 5 000 at
+    most: one that is drawn twice would be its own neighbour.
+    """
+    reals, fakes = evaluation.reals[:NEIGHBOUR_POINTS], evaluation.fakes[:NEIGHBOUR_POINTS]
+    if evaluation.pictures is not None:
+        m = min(evaluation.pictures.distinct(len(fakes)), NEIGHBOUR_POINTS)
+        reals, fakes = evaluation.real_features, evaluation.fake_features
+    else:
+        # Held-out rows come in random order, all of them once before one comes twice.
+        m = len(getattr(evaluation.target, "held_out_points", reals))
+    m = min(m, len(fakes))
+    if m <= NEIGHBOURS:
+        return {}
+    result = precision_recall_density_coverage(reals[:m], fakes[:m], NEIGHBOURS)
+    return {
+        "fidelity/precision": result.precision,
+        "fidelity/recall": result.recall,
+        "fidelity/density": result.density,
+        "fidelity/coverage": result.coverage,
+    }
+
+
+# Rows of the registry for pictures: FID, KID, and the nearest picture trained on.
+@register_metric(
+    "fid",
+    ("fidelity/fid", "fidelity/fid_floor"),
+    "arXiv:1706.08500, by torchmetrics",
+    applies=lambda evaluation: has_torchmetrics() and evaluation.featured,
+)
+def measure_fid(evaluation: Evaluation) -> dict[str, float]:
+    """`frechet_distance` of n fakes, and of n training pictures, to n held-out reals."""
+    reference = evaluation.pictures
+    if reference is None or len(evaluation.fakes) < 2:
+        return {}
+    reals = evaluation.real_features
+    training = reference.training_features(len(reals))
+    return {
+        "fidelity/fid": frechet_distance(reals, evaluation.fake_features),
+        "fidelity/fid_floor": frechet_distance(reals, training),
+    }
+
+
+@register_metric(
+    "kid",
+    ("fidelity/kid",),
+    "arXiv:1801.01401, by torchmetrics",
+    applies=lambda evaluation: has_torchmetrics() and evaluation.final and evaluation.featured,
+)
+def measure_kid(evaluation: Evaluation) -> dict[str, float]:
+    """`kernel_distance` of the fakes to those reals that are not repeated."""
+    reference = evaluation.pictures
+    if reference is None or len(evaluation.fakes) < 2:
+        return {}
+    reals = evaluation.real_features[: reference.distinct(len(evaluation.reals))]
+    return {"fidelity/kid": kernel_distance(reals, evaluation.fake_features)}
+
+
+def _final_pictures(evaluation: Evaluation) -> bool:
+    there = evaluation.pictures is not None and evaluation.final
+    return there and bool(torch.isfinite(evaluation.fakes).all())
+
+
+@register_metric(
+    "nearest",
+    ("fidelity/nearest_train", "fidelity/nearest_train_floor"),
+    "wganbench",
+    applies=_final_pictures,
+)
+def measure_nearest(evaluation: Evaluation) -> dict[str, float]:
+    """Mean distance to the nearest training picture: of the fakes, and of held-out reals."""
+    reference = evaluation.pictures
+    if reference is None:
+        return {}
+    return {
+        "fidelity/nearest_train": reference.nearest_training(evaluation.fakes),
+        "fidelity/nearest_train_floor": reference.nearest_floor,
+    }

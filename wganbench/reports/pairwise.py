@@ -1,0 +1,215 @@
+"""Groups against each other, run by run: pairs of seeds, families of tests, what can be shown."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wganbench.reports.rows import Row
+from wganbench.reports.significance import (
+    enough_seeds,
+    holm,
+    improvement_p_value,
+    least_p_value,
+)
+from wganbench.reports.statistics import Estimate, improvement_interval
+from wganbench.reports.wording import listed
+from wganbench.tags.lookup import tag_for
+
+LEVEL = 0.05
+"""A duel whose adjusted p-value is not below this shows nothing."""
+NAMED_DUELS = 6
+"""So many pairs of groups are named in a sentence; of more it gives the number."""
+
+
+@dataclass(frozen=True)
+class Duel:
+    """How probable it is that a run of ``first`` beats one of ``second`` in a metric.
+
+    The duels of a metric are a family of ``tests`` tests; ``p`` is ``raw_p`` adjusted for it
+    (Holm). The first metric that ranks is ``primary``, the others are secondary.
+    ``met`` of ``seeds`` seeds were compared in pairs; where ``unpaired`` says why not, ``met``
+    is the size of the smaller group. ``least_p`` is the smallest p that so many seeds allow
+    after Holm; where it cannot pass, ``enough`` seeds a group would do.
+    """
+
+    metric: str
+    first: str
+    second: str
+    met: int
+    seeds: int
+    unpaired: str
+    estimate: Estimate
+    raw_p: float
+    p: float = math.nan
+    tests: int = 0
+    primary: bool = False
+    least_p: float = 1.0
+    enough: int | None = None
+
+    @property
+    def paired(self) -> bool:
+        return not self.unpaired
+
+    @property
+    def differs(self) -> bool:
+        """Whether both the adjusted p-value and the interval speak for a difference."""
+        return self.p < LEVEL and (self.estimate.low > 0.5 or self.estimate.high < 0.5)
+
+
+def make_duels(
+    rows: Sequence[Row], metrics: Sequence[str], baseline: str | None = None
+) -> list[Duel]:
+    """Pairs of groups in every metric that ranks: all of them, or each with the baseline.
+
+    p-values are adjusted within a metric: looking at a further metric takes nothing from
+    what the first one shows.
+    """
+    families: list[list[Duel]] = []
+    for metric in metrics:
+        direction = tag_for(metric).direction
+        if direction in ("up", "down"):
+            found = [
+                duel
+                for first, second in opponents(rows, baseline)
+                if (duel := make_duel(first, second, metric, direction == "up")) is not None
+            ]
+            families += [found] if found else []
+    return [duel for i, found in enumerate(families) for duel in adjusted(found, i == 0)]
+
+
+def opponents(rows: Sequence[Row], baseline: str | None) -> Iterator[tuple[Row, Row]]:
+    """The pairs of groups; the baseline stands second."""
+    if baseline is None:
+        yield from itertools.combinations(rows, 2)
+        return
+    (base,) = (row for row in rows if row.group.label == baseline)
+    yield from ((row, base) for row in rows if row is not base)
+
+
+def make_duel(first: Row, second: Row, metric: str, higher: bool) -> Duel | None:
+    """Two groups in a metric, before the family is known; None where one has no value.
+
+    Runs of the same seed are a pair: they saw the same data and began with the same weights.
+    What the groups' runs were to be decides on pairs, not how they ended: a run that failed,
+    or has no value, never turns the sign test into another one.
+    """
+    ours, theirs = first.cells[metric], second.cells[metric]
+    seeds = [[run.seed for run in row.group.runs] for row in (first, second)]
+    unpaired = why_unpaired((first.group.label, second.group.label), seeds)
+    if unpaired:
+        a, b = ours.values, theirs.values
+    else:
+        mine, other = (dict(zip(c.seeds, c.values, strict=True)) for c in (ours, theirs))
+        both = sorted(mine.keys() & other.keys())
+        a, b = tuple(mine[seed] for seed in both), tuple(other[seed] for seed in both)
+    if not a or not b:
+        return None
+    paired = not unpaired
+    return Duel(
+        metric,
+        first.group.label,
+        second.group.label,
+        min(len(a), len(b)),
+        len(set(seeds[0]) | set(seeds[1])),
+        unpaired,
+        improvement_interval(a, b, higher_is_better=higher, paired=paired),
+        improvement_p_value(a, b, higher_is_better=higher, paired=paired),
+        least_p=least_p_value(len(a), len(b), paired),
+    )
+
+
+def why_unpaired(labels: Sequence[str], seeds: Sequence[Sequence[int]]) -> str:
+    """Empty where the groups have seeds in common, each once; else what prevents pairs."""
+    for label, own in zip(labels, seeds, strict=True):
+        twice = [seed for seed, count in Counter(own).items() if count > 1]
+        if twice:
+            return f"seed {min(twice)} occurs more than once in {label or '(no name)'}"
+    return "" if set(seeds[0]) & set(seeds[1]) else "no seed in common"
+
+
+def adjusted(family: Sequence[Duel], primary: bool) -> list[Duel]:
+    """A family with its p-values after Holm, and with the least that they could have been.
+
+    Holm's p rises with every p of the family, so the least ones together give the least of
+    each: where that does not pass, nothing that the runs could have done would have.
+    """
+    p, least = holm([d.raw_p for d in family]), holm([d.least_p for d in family])
+    return [
+        replace(
+            duel,
+            p=p[i],
+            tests=len(family),
+            primary=primary,
+            least_p=least[i],
+            enough=enough_seeds(len(family), duel.paired, LEVEL) if least[i] >= LEVEL else None,
+        )
+        for i, duel in enumerate(family)
+    ]
+
+
+# In words.
+def seeds_text(duel: Duel) -> str:
+    """How the seeds met, short enough for a table."""
+    if duel.unpaired:
+        return "unpaired"
+    return f"{duel.met} paired" if duel.met == duel.seeds else f"{duel.met} of {duel.seeds} paired"
+
+
+def family_text(duel: Duel) -> str:
+    """Which family a duel belongs to, and how many tests it has."""
+    tests = "1 test" if duel.tests == 1 else f"{duel.tests} tests"
+    return f"{'primary' if duel.primary else 'secondary'}, {tests}"
+
+
+def families_text(duels: Sequence[Duel]) -> str:
+    """All families in a sentence; empty where nothing is tested."""
+    heads = list({duel.metric: duel for duel in duels}.values())
+    parts = [f"{duel.metric} ({family_text(duel)})" for duel in heads]
+    return f"p-values are adjusted (Holm) within each metric: {', '.join(parts)}" if parts else ""
+
+
+def out_of_reach(duels: Sequence[Duel]) -> list[tuple[str, Duel]]:
+    """Sentences about pairs in which no difference could have been shown, and the first such."""
+    alike: dict[tuple[object, ...], list[Duel]] = {}
+    for duel in duels:
+        if duel.enough is not None:
+            key = (duel.metric, duel.met, duel.paired, duel.enough, duel.least_p)
+            alike.setdefault(key, []).append(duel)
+    return [(reach_text(found), found[0]) for found in alike.values()]
+
+
+def reach_text(duels: Sequence[Duel]) -> str:
+    """One sentence about pairs of groups that are alike in what their seeds allow."""
+    duel, kind = duels[0], "paired " if duels[0].paired else "unpaired "
+    names = [f"{d.first or '(no name)'} and {d.second or '(no name)'}" for d in duels]
+    between = ", or between ".join(names)
+    if len(duels) == duel.tests > 1:
+        between = "any two groups"
+    elif len(duels) > NAMED_DUELS:
+        between = f"{len(duels)} of the {duel.tests} pairs of groups"
+    tests = "the one test" if duel.tests == 1 else f"{duel.tests} tests"
+    return (
+        f"A difference in {duel.metric} between {between} could not be shown with {duel.met} "
+        f"{kind}seed{'s' * (duel.met > 1)}: no p of {tests} can fall below {duel.least_p:.3f} "
+        f"(Holm); {duel.enough} would do"
+    )
+
+
+def unpaired_text(duels: Sequence[Duel]) -> str:
+    """Which pairs of groups could not be compared seed by seed, and why; else empty."""
+    why: dict[str, list[str]] = {}
+    for duel in duels:
+        if duel.unpaired:
+            pair = f"{duel.first or '(no name)'} and {duel.second or '(no name)'}"
+            pairs = why.setdefault(duel.unpaired, [])
+            if pair not in pairs:
+                pairs.append(pair)
+    parts = [
+        f"{reason} ({listed(pairs) if len(pairs) <= NAMED_DUELS else f'{len(pairs)} pairs'})"
+        for reason, pairs in why.items()
+    ]
+    return f"compared without pairs, by ranks: {'; '.join(parts)}" if parts else ""

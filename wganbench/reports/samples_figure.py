@@ -1,0 +1,276 @@
+"""What the generators made: a row a group, a column a seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from wganbench.drawing.canvas import BLACK, GREY, literal
+from wganbench.drawing.images import CHANNELS, draw_grid
+from wganbench.metrics.modes import mode_coverage
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.drawing import (
+    Drawing,
+    Look,
+    key_below,
+    left_out_text,
+    looks,
+    new_figure,
+    shown_groups,
+)
+from wganbench.reports.groups import Group
+from wganbench.reports.records import Modes, RunRecord, read_modes
+from wganbench.runs.samples import read_arrays
+
+# What the generators of image runs made: a small grid of pictures a run.
+SIDE = 5
+"""Pictures of a run, a side of its grid."""
+
+
+def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
+    """The first pictures in a run's samples.npz; None where there are none to be read."""
+    fakes = read_arrays(run.path, "fakes").get("fakes")
+    if fakes is None:
+        return None
+    return fakes[: SIDE * SIDE].transpose(0, 3, 1, 2) if are_stored_pictures(fakes) else None
+
+
+def are_stored_pictures(points: np.ndarray) -> bool:
+    """Whether these are the bytes (n, h, w, c) of pictures, as image runs leave them."""
+    pictured = points.dtype == np.uint8 and points.ndim == 4 and points.shape[3] in CHANNELS
+    return bool(pictured and points.size)
+
+
+def draw_picture_cell(
+    axes: Axes,
+    run: RunRecord,
+    pictures: UInt8[np.ndarray, "n c h w"],
+    look: Look,
+    mode_count: int | None,
+) -> None:
+    """One run's pictures, underlined in the colour of its loss."""
+    draw_grid(axes, pictures, SIDE)
+    axes.spines["bottom"].set(visible=True, color=look.color, linewidth=2.5)
+    covered = run.final.get("modes/covered")
+    found = "" if covered is None or not mode_count else f", {covered:.4g}/{mode_count} modes"
+    axes.set_title(f"seed {run.seed}{found}", fontsize=9.5)
+
+
+ROWS, COLUMNS = 8, 5
+LONGEST_WORD, MOST_WORDS = 22, 6
+"""Of a group's name beside its row: a word is a line."""
+OVER_MODES = (
+    ", over the modes of the data; a cross marks a mode that none of the run's stored points hits"
+)
+POINTS_DRAWN = 1500
+MARGIN = 0.2
+DOT: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "rasterized": True}
+RING: dict[str, Any] = {"marker": "o", "linestyle": "", "fillstyle": "none", "color": "#444444",
+                        "markersize": 9, "markeredgewidth": 0.9}  # fmt: skip
+MISSED: dict[str, Any] = {"marker": "x", "linestyle": "", "color": BLACK, "markersize": 8,
+                          "markeredgewidth": 2.2}  # fmt: skip
+
+
+class Samples(NamedTuple):
+    """The points that a run left, flattened."""
+
+    reals: np.ndarray
+    fakes: np.ndarray
+
+
+class Plane(NamedTuple):
+    """How points come to lie in the picture: two axes through a centre, and its window."""
+
+    centre: np.ndarray
+    axes: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    labels: tuple[str, str]
+
+    def of(self, points: np.ndarray) -> np.ndarray:
+        return np.asarray((points - self.centre) @ self.axes)
+
+
+def read_samples(run: RunRecord) -> Samples | None:
+    """The points in a run's samples.npz; None for pictures and for what cannot be read."""
+    stored = read_arrays(run.path, "reals", "fakes")
+    if len(stored) < 2 or are_stored_pictures(stored["fakes"]):
+        return None
+    try:
+        points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
+        reals, fakes = (part.reshape(len(part), -1) for part in points)
+    except (ValueError, TypeError):
+        return None
+    if not len(reals) or not len(fakes) or reals.shape[1] != fakes.shape[1]:
+        return None
+    return Samples(reals, fakes) if reals.shape[1] >= 2 and np.isfinite(reals).all() else None
+
+
+def draw_samples_figure(comparison: Comparison) -> Drawing | None:
+    """Generated points over the modes, the missed ones with a cross; of pictures a grid."""
+    groups = shown_groups(comparison, ROWS)
+    seeds = common_seeds(groups)
+    stored = {
+        (row, column): (run, read_samples(run))
+        for row, group in enumerate(groups)
+        for column, seed in enumerate(seeds)
+        if (run := next((run for run in group.finished if run.seed == seed), None))
+    }
+    planes: dict[int, Plane] = {}
+    modes = [group_modes(group) for group in groups]
+    for (row, _), (_, samples) in stored.items():
+        if samples is not None and row not in planes:
+            planes[row] = plane_of(samples.reals, modes[row])
+    pictures = {
+        place: found
+        for place, (run, samples) in stored.items()
+        if samples is None and (found := read_pictures(run)) is not None
+    }
+    if not planes and not pictures:
+        return None
+    title = "What the generators made"
+    width, height = max(1.9 * len(seeds) + 0.5, 5.2), 2.05 * len(groups) + 1.1
+    figure = new_figure(width, height, title)
+    styles = looks(comparison)
+    for row, group in enumerate(groups):
+        for column in range(len(seeds)):
+            axes = figure.add_subplot(len(groups), len(seeds), row * len(seeds) + column + 1)
+            run, samples = stored.get((row, column), (None, None))
+            look, plane = styles[group.label], planes.get(row)
+            shown = pictures.get((row, column))
+            if run is not None and shown is not None:
+                draw_picture_cell(axes, run, shown, look, group.mode_count)
+            else:
+                draw_cell(axes, run, samples, modes[row], plane, look)
+            if column == 0:
+                words = [literal(word, LONGEST_WORD).strip() for word in group.label.split()]
+                axes.set_ylabel("\n".join(words[:MOST_WORDS]), fontsize=11)
+    if planes:
+        draw_key(figure, any(m is not None for m in modes))
+    return Drawing("samples", title, caption(comparison, groups, seeds, planes), figure)
+
+
+def caption(
+    comparison: Comparison, groups: Sequence[Group], seeds: Sequence[int], planes: dict[int, Plane]
+) -> str:
+    beyond = any(len(plane.centre) > 2 for plane in planes.values())
+    more = max(len(group.finished) for group in groups) > len(seeds)
+    return (
+        ("Points" if planes else "The first pictures")
+        + " that each run's generator made at its end, a row a group and a column a seed"
+        + (f" (the first {len(seeds)} seeds)" if more else f" (n = {len(seeds)} seeds)")
+        + (OVER_MODES if planes else "")
+        + ("; shown are the two principal axes of the reals" if beyond else "")
+        + left_out_text(comparison, groups)
+        + "."
+    )
+
+
+def common_seeds(groups: Sequence[Group]) -> list[int]:
+    """The few seeds that most groups have, in order."""
+    counts = Counter(seed for group in groups for seed in {run.seed for run in group.finished})
+    return sorted(sorted(counts, key=lambda seed: (-counts[seed], seed))[:COLUMNS])
+
+
+def group_modes(group: Group) -> Modes | None:
+    return read_modes(group.runs[0].path) if group.mode_count else None
+
+
+def plane_of(reals: np.ndarray, modes: Modes | None) -> Plane:
+    """The plane itself for d = 2, else the reals' two principal axes."""
+    d = reals.shape[1]
+    centre, axes, labels = np.zeros(d), np.eye(d)[:, :2], ("$x_1$", "$x_2$")
+    if d > 2:
+        centre = reals.mean(0)
+        axes = np.linalg.svd(reals - centre, full_matrices=False)[2][:2].T
+        labels = ("principal axis 1", "principal axis 2")
+        if axes.shape[1] < 2:
+            axes = np.concatenate([axes, np.zeros((d, 1))], axis=1)
+    shown = (reals - centre) @ axes
+    if modes is not None and modes.centres.shape[1] == d:
+        shown = np.concatenate([shown, (modes.centres - centre) @ axes])
+    low, high = shown.min(0), shown.max(0)
+    edge = MARGIN * max(float((high - low).max()), 1e-6)
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 + edge
+    return Plane(centre, axes, middle - half, middle + half, labels)
+
+
+def draw_cell(
+    axes: Axes,
+    run: RunRecord | None,
+    samples: Samples | None,
+    modes: Modes | None,
+    plane: Plane | None,
+    look: Look,
+) -> None:
+    """One run; a run that left no points says why."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal")
+    for spine in axes.spines.values():
+        spine.set_color("#bbbbbb")
+    if plane is not None:
+        axes.set(xlim=(plane.low[0], plane.high[0]), ylim=(plane.low[1], plane.high[1]))
+    if run is None or samples is None or plane is None:
+        words = "no run" if run is None else "diverged" if run.diverged else "no samples"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", fontsize=11,
+                  color="#444444")  # fmt: skip
+        axes.set_title("" if run is None else f"seed {run.seed}", fontsize=9.5)
+        return
+    title = f"seed {run.seed}" + (", diverged" if run.diverged else "")
+    fits = modes is not None and samples.fakes.shape[1] == modes.centres.shape[1] == len(plane.axes)
+    if modes is None or not fits:
+        dots = DOT | {"color": GREY, "markersize": 2, "alpha": 0.4}
+        if len(plane.axes) == samples.reals.shape[1]:
+            axes.plot(*plane.of(samples.reals[:POINTS_DRAWN]).T, **dots, gid="reals")
+    if len(plane.axes) == samples.fakes.shape[1]:
+        draw_fakes(axes, samples.fakes, plane, look)
+    if modes is not None and fits:
+        counts = mode_counts(samples.fakes, modes)
+        title += f", {(counts > 0).sum()}/{len(counts)} modes"
+        draw_modes(axes, plane.of(modes.centres), counts)
+    axes.set_title(title, fontsize=9.5)
+
+
+def mode_counts(fakes: np.ndarray, modes: Modes) -> np.ndarray:
+    """Points of high quality at each mode, by the run's own protocol where it fits the data."""
+    protocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
+    found = mode_coverage(fakes, modes.centres, modes.sigma, modes.weights, protocol)
+    return np.array(found.counts)
+
+
+def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, look: Look) -> None:
+    """Generated points; how many lie outside the window is said, not hidden."""
+    sound = fakes[np.isfinite(fakes).all(1)]
+    shown = plane.of(sound)
+    inside = ((shown >= plane.low) & (shown <= plane.high)).all(1)
+    axes.plot(*shown[inside][:POINTS_DRAWN].T, **DOT, color=look.color, markersize=2.6, alpha=0.6,
+              zorder=2, gid="fakes")  # fmt: skip
+    lost = len(fakes) - int(inside.sum())
+    if lost:
+        axes.text(0.03, 0.03, f"{lost} of {len(fakes)} outside", transform=axes.transAxes,
+                  fontsize=8, zorder=6, bbox={"facecolor": "white", "edgecolor": "none",
+                                              "alpha": 0.85, "pad": 1.5})  # fmt: skip
+
+
+def draw_modes(axes: Axes, centres: np.ndarray, counts: np.ndarray) -> None:
+    axes.plot(*centres[counts > 0].T, **RING, zorder=4, gid="modes")
+    axes.plot(*centres[counts == 0].T, **MISSED, zorder=5, gid="missed")
+
+
+def draw_key(figure: Figure, with_modes: bool) -> None:
+    dot = Line2D([], [], **DOT | {"markersize": 6, "color": GREY})
+    keys = [(dot, "generated (colour of the loss)")]
+    if with_modes:
+        keys += [(Line2D([], [], **RING), "mode hit"), (Line2D([], [], **MISSED), "mode missed")]
+    else:
+        pale = Line2D([], [], **DOT | {"markersize": 6, "color": GREY, "alpha": 0.4})
+        keys = [(pale, "real"), (dot, "generated (colour of the loss)")]
+    key_below(figure, [handle for handle, _ in keys], [label for _, label in keys])

@@ -1,0 +1,181 @@
+"""Whether a run's folder can be used: writable, free, and empty or of the same run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.schema import RunConfig, from_dict, identity, run_folder
+from wganbench.data.points import contents_digest
+from wganbench.errors import ConfigError, told
+from wganbench.files import UnusableFile, inside
+from wganbench.runs.folder import RunFolder, wait_while_ending
+
+HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
+"""Hydra writes them into a run's folder, through whatever link stands there."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on all the file systems of today."""
+
+
+def check_folder(
+    config: RunConfig,
+    read: Callable[[Path], RunConfig],
+    say: Callable[[str], object] = print,
+    may_be_busy: bool = False,
+) -> None:
+    """The run's folder can be written, is in nobody's use, and holds this run or none.
+
+    ``read`` gives the configuration of the run in a folder. A process that was asked to save
+    and end is waited for, and ``say`` told; with ``may_be_busy`` neither it nor one that
+    trains is in the way. Writes nothing. Raises ConfigError.
+    """
+    folder = run_folder(config)
+    check_writable(folder)
+    for name in HYDRAS_FILES:
+        inside(folder, name)
+    if not (folder / "run.json").exists():
+        return
+    run = RunFolder(folder)
+    try:
+        if not may_be_busy:
+            wait_while_ending([run], say)
+        if not may_be_busy and (busy := run.holder()):
+            raise ConfigError(str(busy))
+    except (UnusableFile, OSError) as error:
+        raise ConfigError(str(error)) from error
+    if config.overwrite:
+        return
+    stored = read(folder)
+    different = [
+        f"{key} is {theirs!r} there and {ours!r} here"
+        for key, theirs, ours in differences(identity(stored), identity(config))
+    ]
+    if different:
+        raise ConfigError(
+            f"{folder} holds a run of another configuration: {different[0]}; "
+            "--overwrite starts the run afresh"
+        )
+    check_contents(folder, config)
+
+
+def stored_values(values: dict[str, Any]) -> RunConfig:
+    """The configuration that a file holds, typed and checked; from there nothing is fetched.
+
+    Downloads go to a folder that the file names, and it may be a stranger's.
+    Raises ConfigError.
+    """
+    config = from_dict(values)
+    if "download" in config.data.options:
+        config.data.options["download"] = False
+    return config
+
+
+def check_contents(folder: Path, config: RunConfig) -> None:
+    """The user's own data are still those that the run in the folder was trained on.
+
+    Raises ConfigError. Data that are gone are not missed here: a finished run needs none.
+    """
+    trained_on = RunFolder(folder).read().get("data_sha256")
+    now = contents_digest(config.data.options, config.data.kind)
+    if trained_on and now and now != trained_on:
+        raise ConfigError(
+            f"data.path={config.data.options['path']} holds other data than the run in {folder} "
+            "was trained on: put those back, or train afresh with another name=... or --overwrite"
+        )
+
+
+def with_data(config: RunConfig, folder: Path) -> RunConfig:
+    """The configuration of a run in a folder with ``found_at`` where its data lie now.
+
+    That is where ``data.path`` leads from here, if what lies there is what the run was trained
+    on; else where it led when it was typed. Unchanged where neither is there.
+    """
+    options = config.data.options
+    if options.get("path") is None or options.get("found_at") is None:
+        return config
+    here = str(Path(options["path"]).expanduser().absolute())
+    if here == options["found_at"]:
+        return config
+    trained_on = None
+    if (folder / "run.json").is_file():
+        trained_on = RunFolder(folder).read().get("data_sha256")
+    places = [place for place in (here, options["found_at"]) if Path(place).exists()]
+    found = [
+        place
+        for place in places
+        if trained_on == contents_digest(options | {"found_at": place}, config.data.kind)
+    ]
+    # Of a run that has not begun nothing is known but where its data lay.
+    place = next(iter(found or places[::-1]), options["found_at"])
+    return replace(config, data=replace(config.data, options=options | {"found_at": place}))
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ConfigError unless the folder can be made, or written when it exists."""
+    for part in folder.parts:
+        if len(os.fsencode(part)) > LONGEST_NAME:
+            raise ConfigError(
+                f"the name of a folder is too long, over {LONGEST_NAME} bytes: {told(part)}; "
+                "set name or output_dir"
+            )
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"cannot write to {folder}: {existing} is not a folder; set output_dir")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write to {folder}: no permission in {existing}; set output_dir")
+
+
+def differences(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """``(key, stored value, wanted value)`` of every leaf in which two mappings differ."""
+    for key in dict.fromkeys([*stored, *wanted]):
+        theirs, ours = stored.get(key), wanted.get(key)
+        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+            yield from differences(theirs, ours, f"{prefix}{key}.")
+        elif theirs != ours:
+            yield prefix + str(key), theirs, ours
+
+
+# Where runs stand in their stack, as run.json and sweep.json hold it.
+LARGEST_STACK = 4096
+"""No larger one is rebuilt, whatever a run.json says."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many places a stack has, and which of them runs have that are trained here."""
+
+    size: int
+    own: tuple[int, ...]
+
+    @staticmethod
+    def all_of(runs: int) -> Places:
+        """Those of a stack whose runs are all here."""
+        return Places(runs, tuple(range(runs)))
+
+    def of(self, runs: Sequence[int]) -> Places:
+        """Those of some of the runs, by their numbers among those that are here."""
+        return Places(self.size, tuple(self.own[run] for run in runs))
+
+
+def place_of(folder: RunFolder) -> Places | None:
+    """Where a run that has begun stood in its stack; None where nobody knows."""
+    try:
+        return as_places(folder.read().get("stack"))
+    except (OSError, ValueError):
+        return None
+
+
+def as_places(stored: object) -> Places | None:
+    """What run.json or sweep.json holds of a run's place; None where it makes no sense."""
+    if not isinstance(stored, dict):
+        return None
+    size, place = stored.get("size"), stored.get("place")
+    if type(size) is not int or type(place) is not int:
+        return None
+    return Places(size, (place,)) if 0 <= place < size <= LARGEST_STACK else None

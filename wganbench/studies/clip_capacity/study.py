@@ -1,0 +1,289 @@
+"""What does weight clipping cost?
+
+Measured: WGAN-clip at c over four decades and without clipping, WGAN-GP at several lambdas, each
+with all pairs of rates, and with the same networks, optimizer, batch, critic steps and seeds.
+Quality = coverage x share of high quality at the end (0 for a run that diverged). The best
+setting of a seed is the one that is best on the other seeds, for either loss. Gradients: mean
+over the evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), grad_norm/critic and
+critic/slope_mean.
+Effect at an end: mean log10 grad_norm/sample at the best c less that at the smallest (vanishing),
+and at the largest finite c less that at the best (exploding), in decades, at the best c's rates.
+
+As in arXiv:1704.00028 Section 3: clipping against the penalty, c over decades. Differs: the ring
+instead of images and deep critics; all layers together (its Fig. 1b is the study
+layer_gradients); Adam for both instead of RMSProp for clipping. A penalised critic step takes 11
+passes of the network and a plain one 7: a run has equal critic steps with either loss, and a
+search equal compute, because clipping tries half as many settings again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from wganbench.errors import ConfigError
+from wganbench.output import numbered
+from wganbench.reports.statistics import mean_interval
+from wganbench.runs.table import series
+from wganbench.studies.clip_capacity.figure import capacity_figure
+from wganbench.studies.evidence import Outcome, bounded_evidence, outcomes
+from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.training.run import Run
+
+
+# The best of a search without looking at the seed that is judged.
+def left_out_best(scores: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
+    """Of n seeds and k settings: each seed's score at the setting best on the other seeds.
+
+    Choosing and judging on the same seeds flatters the larger search, and the noisier one.
+    Ties go to the first setting. Raises ValueError for fewer than two seeds.
+
+    >>> left_out_best(np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.9]]))
+    array([1. , 1. , 0.5])
+    """
+    n = len(scores)
+    if n < 2:
+        raise ValueError("a setting is chosen on other seeds: two seeds are needed at least")
+    others = (scores.sum(axis=0) - scores) / (n - 1)
+    return np.asarray(scores[np.arange(n), others.argmax(axis=1)])
+
+
+def best_setting(scores: Float64[np.ndarray, "n k"]) -> int:
+    """Number of the setting with the best mean, the first of equal ones."""
+    return int(scores.mean(axis=0).argmax())
+
+
+GRADIENTS = ("grad_norm/sample", "grad_norm/critic", "critic/slope_mean")
+SECTION = "arXiv:1704.00028, Section 3"
+SAMPLE = "log10 of grad_norm/sample, mean over the run"
+
+CLAIMS = (
+    Claim("limits", "Clipping limits the critic: quality stays below the gradient penalty's",
+          SECTION, "comparative", "coverage x high quality: best lambda less best c, chosen on "
+          "other seeds", "of 1", 0.1, spread=0.1),
+    Claim("vanishing", "A small c makes gradients vanish", SECTION, "comparative",
+          f"{SAMPLE}: best c less smallest c", "decades", 1.0, spread=0.5),
+    Claim("exploding", "A large c makes gradients explode", SECTION, "comparative",
+          f"{SAMPLE}: largest finite c less best c", "decades", 1.0, spread=0.5),
+)  # fmt: skip
+SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
+
+
+Rates = tuple[float, float]
+"""Of the critic and of the generator."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A knob's values in rising order, pairs of rates, and how the runs at each ended.
+
+    ``ended`` by value, rates and seed. ``gradients`` by tag, then seed, value and rates: in
+    decades, the mean of log10 over a run's finite evaluations; nan where there was none.
+    """
+
+    loss: str
+    values: tuple[float, ...]
+    rates: tuple[Rates, ...]
+    ended: tuple[tuple[tuple[Outcome, ...], ...], ...]
+    gradients: Mapping[str, Float64[np.ndarray, "n k r"]]
+
+    def quantity(self, name: str) -> Float64[np.ndarray, "n k r"]:
+        """A number of every run's end."""
+        values = [[[getattr(o, name) for o in own] for own in some] for some in self.ended]
+        return np.moveaxis(np.array(values, dtype=np.float64), -1, 0)
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """Numbers of the value and of the rates with the best mean score."""
+        return divmod(best_setting(flat(self.quantity("score"))), len(self.rates))
+
+    @property
+    def best_rates(self) -> Int[np.ndarray, " k"]:
+        """For each value the number of the rates that are best with it."""
+        return np.asarray(self.quantity("score").mean(axis=0).argmax(axis=1))
+
+
+def flat(values: Float64[np.ndarray, "n k r"]) -> Float64[np.ndarray, "n s"]:
+    return values.reshape(len(values), -1)
+
+
+def arms(
+    context: Context, loss: str, knob: str, values: Sequence[float], rates: Sequence[Rates]
+) -> dict[str, list[str]]:
+    """One arm a value and pair of rates; those of a loss share a stack: all of it is traced."""
+    every = min(context["evaluate_every_n_steps"], context["steps"])
+    shared = [
+        f"loss={loss}", f"data={context['data']}", "tuned=none",
+        f"loss.n_critic={context['n_critic']}", "train.optimizer=adam", "train.decay=linear",
+        f"train.betas={context['betas']}", f"train.steps={context['steps']}",
+        f"train.batch_size={context['batch_size']}", f"precision={context['precision']}",
+        f"evaluate.every_n_steps={every}", f"evaluate.n={context['evaluate_n']}",
+        f"evaluate.final_n={context['final_n']}", f"log.every_n_steps={every}",
+        "log.tensorboard=false", f"compile={str(context['compiled']).lower()}",
+    ]  # fmt: skip
+    return {
+        arm(loss, value, pair): [*shared, f"loss.{knob}={value}", f"train.critic_lr={pair[0]}",
+                                 f"train.generator_lr={pair[1]}"]
+        for value in values
+        for pair in rates
+    }  # fmt: skip
+
+
+def arm(loss: str, value: float, rates: Rates) -> str:
+    return f"{loss}/{value:g}/{rates[0]:g}/{rates[1]:g}"
+
+
+def measure(context: Context) -> Findings:
+    """Both searches, then the effects seed by seed."""
+    if len(context["critic_lrs"]) != len(context["generator_lrs"]):
+        raise ConfigError("critic_lrs and generator_lrs are pairs: give equally many of both")
+    rates = list(zip(context["critic_lrs"], context["generator_lrs"], strict=True))
+    knobs = {"clip": ("clip_value", sorted(context["clip_values"])),
+             "gp": ("gp_lambda", sorted(context["gp_lambdas"]))}  # fmt: skip
+    planned: dict[str, list[str]] = {}
+    for loss, (knob, values) in knobs.items():
+        planned |= arms(context, loss, knob, values, rates)
+    runs = context.train(planned)
+    clip, gp = (
+        search(loss, values, rates, [[runs[arm(loss, v, pair)] for pair in rates] for v in values])
+        for loss, (_, values) in knobs.items()
+    )
+    return findings(clip, gp)
+
+
+def search(
+    loss: str,
+    values: Sequence[float],
+    rates: Sequence[Rates],
+    runs: Sequence[Sequence[Sequence[Run]]],
+) -> Search:
+    """What the runs of a loss, by value, rates and seed, ended with."""
+    gradients = {}
+    for tag in GRADIENTS:
+        found = [[[mean_decades(run, tag) for run in own] for own in some] for some in runs]
+        gradients[tag] = np.moveaxis(np.array(found), -1, 0)
+    ended = tuple(tuple(tuple(outcomes(own, math.nan, math.nan)) for own in some) for some in runs)
+    return Search(loss, tuple(values), tuple(rates), ended, gradients)
+
+
+def mean_decades(run: Run, tag: str) -> float:
+    """Mean of log10 over the run's evaluations; the smallest positive number stands for 0."""
+    _, values = series(run.table, tag)
+    return decades(values)
+
+
+def decades(values: Sequence[float]) -> float:
+    """Mean log10 of what is finite; nan without a value.
+
+    >>> decades([0.1, 10.0, 1000.0])
+    1.0
+    """
+    finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    if not finite.size:
+        return math.nan
+    return float(np.log10(np.maximum(finite, np.finfo(np.float32).tiny)).mean())
+
+
+def findings(clip: Search, gp: Search) -> Findings:
+    """Verdicts, table and figure from the two searches."""
+    return Findings(evidence(clip, gp), [*rows(clip), *rows(gp)],
+                    {"figure": capacity_figure(clip, gp)}, text(clip, gp))  # fmt: skip
+
+
+def evidence(clip: Search, gp: Search) -> dict[str, Evidence]:
+    """By claim, seed by seed."""
+    gain = left_out_best(flat(gp.quantity("score"))) - left_out_best(flat(clip.quantity("score")))
+    (middle, pair), sample = clip.best, clip.gradients["grad_norm/sample"]
+    largest = max(k for k, value in enumerate(clip.values) if math.isfinite(value))
+    at_best, note = sample[:, middle, pair], f"best c {clip.values[middle]:g}"
+    return {
+        "limits": bounded_evidence([float(v) for v in gain], -1.0, 1.0, SMALLEST["limits"],
+                                   f"{note}, best lambda {gp.values[gp.best[0]]:g}"),
+        "vanishing": Evidence(known(at_best - sample[:, 0, pair]), note=note),
+        "exploding": Evidence(known(sample[:, largest, pair] - at_best), note=note),
+    }  # fmt: skip
+
+
+def known(values: Float64[np.ndarray, " n"]) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]
+
+
+def rows(found: Search) -> list[dict[str, Cell]]:
+    """One row a value of the knob and pair of rates."""
+    return [row(found, k, r) for k in range(len(found.values)) for r in range(len(found.rates))]
+
+
+def row(found: Search, k: int, r: int) -> dict[str, Cell]:
+    own = found.ended[k][r]
+    score = mean_interval([outcome.score for outcome in own])
+    return {
+        "loss": found.loss, "value": str(found.values[k]), "critic_lr": found.rates[r][0],
+        "generator_lr": found.rates[r][1], "n": len(own),
+        "diverged": sum(outcome.diverged for outcome in own),
+        "score": score.value,
+        "score_low": None if math.isnan(score.low) else score.low,
+        "score_high": None if math.isnan(score.high) else score.high,
+        "coverage": float(np.mean([outcome.coverage for outcome in own])),
+        "high_quality": float(np.mean([outcome.high_quality for outcome in own])),
+        **{f"log10_{tag}": float(found.gradients[tag][:, k, r].mean()) for tag in GRADIENTS},
+    }  # fmt: skip
+
+
+def text(clip: Search, gp: Search) -> list[str]:
+    """What was seen, in sentences."""
+    tried = f"{len(clip.values)} c and {len(gp.values)} lambdas, each with {len(clip.rates)} pairs"
+    lines = [
+        f"Of {tried} of rates, best clipping: c {best_words(clip)}; best penalty: lambda "
+        f"{best_words(gp)}. Means over the seeds that chose them; the verdict chooses on others.",
+        "grad_norm/sample, geometric mean over the run, by c at those rates: "
+        + sizes(clip, "grad_norm/sample"),
+        "Mean slope at interpolates, likewise: " + sizes(clip, "critic/slope_mean"),
+        "Quality is what is reached in these steps: a slow loss may not have arrived, and a best c "
+        "among values that all score near 0 is hardly a best one. budget=full trains longer.",
+        "Adam divides a gradient by its running size: a small gradient alone does not slow the "
+        "generator down, so vanishing and exploding are told as sizes here, not as causes.",
+    ]
+    failed = int(sum(outcome.diverged for some in clip.ended for own in some for outcome in own))
+    if failed:
+        lost = numbered(failed, "run")
+        lines.append(f"{lost} of the clip search diverged and counted with quality 0.")
+    return lines
+
+
+def best_words(found: Search) -> str:
+    """The best setting and what it reaches."""
+    k, r = found.best
+    coverage, high = (found.quantity(q)[:, k, r].mean() for q in ("coverage", "high_quality"))
+    return (
+        f"{found.values[k]:g}, rates {found.rates[r][0]:g} and {found.rates[r][1]:g}, coverage "
+        f"{coverage:.2f}, high quality {high:.2f}"
+    )
+
+
+def sizes(found: Search, tag: str) -> str:
+    pair = found.best[1]
+    means = found.gradients[tag][:, :, pair].mean(axis=0)
+    words = (f"{v:g}: {10**mean:.2g}" for v, mean in zip(found.values, means, strict=True))
+    return ", ".join(words) + "."
+
+
+register_study(
+    Study(
+        name="clip_capacity",
+        question="what does weight clipping cost, against the best gradient penalty?",
+        claims=CLAIMS,
+        measure=measure,
+        differs="As in the paper: clipping against the penalty, c over decades. Differs: a ring "
+        "of Gaussians instead of images, Adam for both losses, all layers taken together.",
+        protects={
+            "loss": "clip and gp are what is compared",
+            "clip_value": "the study runs over all of clip_values",
+            "gp_lambda": "the study runs over all of gp_lambdas",
+        },
+    )
+)

@@ -1,0 +1,1 @@
+"""Does a better discriminator give the generator less feedback?"""

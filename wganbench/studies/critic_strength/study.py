@@ -1,0 +1,284 @@
+"""The better the discriminator, the worse the feedback?
+
+Ordinary runs on ring8 with n_critic of 1 to 25 critic steps before each generator step, equal
+generator steps and rates. Measured over the second half of training: feedback mean |dL_G/dscore|,
+the gradient that a sample gets, its direction against the exact transport plan, quality and
+coverage. The statistic of a seed is the slope of such a number over log2(n_critic): its change
+with each doubling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from wganbench.studies.critic_strength.figure import draw
+from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.training.run import Run
+
+LOSSES = ("bce_saturating", "bce", "clip", "gp")
+NAMES = {
+    "bce_saturating": "BCE, saturating",
+    "bce": "BCE, non-saturating",
+    "clip": "WGAN-clip",
+    "gp": "WGAN-GP",
+}
+FEEDBACK, SAMPLE, DIRECTION = "critic/feedback", "grad_norm/sample", "critic/direction"
+DISTANCE = "wasserstein/exact"
+LOGARITHMIC = (FEEDBACK, SAMPLE)
+"""Tags of which the logarithm is taken: they span decades."""
+TAGS = (FEEDBACK, SAMPLE, DIRECTION, "modes/high_quality", "modes/coverage", DISTANCE)
+
+HALVING = 0.3
+"""log10 2: a doubling of n_critic that halves the feedback."""
+LEAST_DECADES = 0.1
+"""A gradient that falls by less with each doubling is not weakened: a factor of 3 in all."""
+LEAST_COSINE = 0.05
+"""A direction that changes by less is of no interest: .23 from n_critic 1 to 25."""
+LEAST_DISTANCE = 0.04
+"""Likewise of the exact W1: .19 in all, twice its floor here."""
+
+SMALLEST = 1e-300
+"""Stands for a strength of zero, which has no logarithm."""
+
+GAN = "arXiv:1701.04862, introduction"
+WGAN = "arXiv:1701.07875, section 3"
+
+SPREADS = {
+    "feedback": {"bce_saturating": 0.35, "bce": 0.05},
+    "direction": {"bce_saturating": 0.08, "bce": 0.06, "clip": 0.03, "gp": 0.04},
+    "distance": {"bce_saturating": 0.02, "bce": 0.02, "clip": 0.025, "gp": 0.025},
+}
+"""Standard deviations of the slopes between the seeds 100 to 102, rounded up."""
+
+
+def is_bce(loss: str) -> bool:
+    return loss.startswith("bce")
+
+
+def feedback_claim(loss: str) -> Claim:
+    """Of BCE: the feedback weakens. Of a W-loss, whose feedback is 1: its gradient does not."""
+    if is_bce(loss):
+        return Claim(
+            f"feedback_{loss}", f"{NAMES[loss]}: the better the discriminator, the weaker its "
+            "feedback to the generator", GAN, "comparative",
+            "fall of log10(feedback) with each doubling of n_critic", "decades",
+            HALVING, spread=SPREADS["feedback"][loss],
+        )  # fmt: skip
+    return Claim(
+        f"gradient_{loss}", f"{NAMES[loss]}: a better critic does not weaken the gradient that "
+        "samples get", WGAN, "universal",
+        "fall of log10(gradient per sample) with each doubling of n_critic", "decades",
+        LEAST_DECADES,
+    )  # fmt: skip
+
+
+def direction_claim(loss: str) -> Claim:
+    better = not is_bce(loss)
+    which, word = ("rise", "better") if better else ("fall", "worse")
+    return Claim(
+        f"direction_{loss}",
+        f"{NAMES[loss]}: the better the critic, the {word} the direction in which it sends samples",
+        WGAN if better else GAN, "comparative",
+        f"{which} of the cosine with the transport plan with each doubling of n_critic",
+        "of a cosine", LEAST_COSINE, spread=SPREADS["direction"][loss],
+    )  # fmt: skip
+
+
+def distance_claim(loss: str) -> Claim:
+    better = not is_bce(loss)
+    which, word = ("fall", "closer to") if better else ("rise", "farther from")
+    return Claim(
+        f"distance_{loss}",
+        f"{NAMES[loss]}: the better the critic, the {word} the data the generator is after equal "
+        "generator steps",
+        WGAN if better else GAN, "comparative",
+        f"{which} of the exact W1 with each doubling of n_critic", "data units", LEAST_DISTANCE,
+        spread=SPREADS["distance"][loss],
+    )  # fmt: skip
+
+
+CLAIMS = [make(loss) for make, loss in
+          product((feedback_claim, direction_claim, distance_claim), LOSSES)]  # fmt: skip
+
+Values = dict[tuple[str, int], list[dict[str, float | None]]]
+"""By loss and n_critic: the late values by tag, a seed each."""
+
+
+def measure(context: Context) -> Findings:
+    arms = {f"{loss} {n}": overrides(context, loss, n)
+            for loss, n in product(LOSSES, context["n_critics"])}  # fmt: skip
+    runs = context.train(arms)
+    values = {
+        (loss, n): [late_values(run) for run in runs[f"{loss} {n}"]]
+        for loss, n in product(LOSSES, context["n_critics"])
+    }
+    slopes = all_slopes(values, len(context.seeds))
+    rows = list(table(context, values))
+    words = text(context, slopes, values)
+    return Findings(evidence(slopes), rows, {"figure": draw(values, NAMES)}, words)
+
+
+def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
+    """One arm: all losses at the same network, optimizer, rates and generator steps."""
+    steps = context["steps"]
+    coefficient = {"clip": "clip_value", "gp": "gp_lambda"}.get(loss)
+    return [
+        "data=ring8", "tuned=none", f"loss={loss}", f"loss.n_critic={n_critic}",
+        *([f"loss.{coefficient}={context[coefficient]!r}"] if coefficient else []),
+        f"train.steps={steps}", f"train.batch_size={context['batch_size']}",
+        "train.optimizer=adam", "train.betas=[0.5,0.9]", "train.decay=none",
+        f"train.critic_lr={context['critic_lr']!r}",
+        f"train.generator_lr={context['generator_lr']!r}",
+        "compile=false", "log.tensorboard=false", f"log.every_n_steps={max(1, steps // 10)}",
+        f"evaluate.every_n_steps={max(1, steps // 10)}", "evaluate.n=500", "evaluate.final_n=500",
+        "evaluate.floor_pairs=4", f"checkpoint.every_n_steps={steps}",
+    ]  # fmt: skip
+
+
+def late_values(run: Run) -> dict[str, float | None]:
+    """Means over the evaluations of the second half of a run; None where it diverged.
+
+    Of what spans decades the mean of the logarithm is taken and given back as log10.
+    """
+    if run.status != "completed":
+        return dict.fromkeys(TAGS)
+    steps, found = run.table["step"], {}
+    for tag in TAGS:
+        late = [
+            value for step, value in zip(steps, run.table[tag], strict=True)
+            if value is not None and step is not None and step > run.config.train.steps / 2
+        ]  # fmt: skip
+        scale: Callable[[float], float] = log10 if tag in LOGARITHMIC else float
+        found[tag] = float(np.mean([scale(value) for value in late])) if late else None
+    return found
+
+
+def log10(value: float) -> float:
+    return math.log10(max(value, SMALLEST))
+
+
+def all_slopes(values: Values, seeds: int) -> dict[tuple[str, str], list[float | None]]:
+    """By loss and tag: the change with each doubling of n_critic, a seed each."""
+    n_critics = sorted({n for _, n in values})
+    return {
+        (loss, tag): [
+            slope_per_doubling(n_critics, [values[loss, n][seed][tag] for n in n_critics])
+            for seed in range(seeds)
+        ]
+        for loss, tag in product(LOSSES, TAGS)
+    }
+
+
+def slope_per_doubling(n_critics: Sequence[int], values: Sequence[float | None]) -> float | None:
+    """Least-squares slope over log2(n_critic); None where a value is missing or not finite.
+
+    >>> slope_per_doubling([1, 2, 4], [3.0, 2.5, 2.0])
+    -0.5
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if len(known) < len(values) or len(set(n_critics)) < 2:
+        return None
+    return round(float(np.polyfit(np.log2(n_critics), known, 1)[0]), 12)
+
+
+def evidence(slopes: Mapping[tuple[str, str], Sequence[float | None]]) -> dict[str, Evidence]:
+    """The slopes with the sign that speaks for each claim."""
+    found = {}
+    for loss in LOSSES:
+        first, tag = ("feedback", FEEDBACK) if is_bce(loss) else ("gradient", SAMPLE)
+        found[f"{first}_{loss}"] = Evidence(turned(slopes[loss, tag]))
+        sign = turned if is_bce(loss) else list
+        found[f"direction_{loss}"] = Evidence(sign(slopes[loss, DIRECTION]))
+        nearer = list if is_bce(loss) else turned
+        found[f"distance_{loss}"] = Evidence(nearer(slopes[loss, DISTANCE]))
+    return found
+
+
+def turned(values: Sequence[float | None]) -> list[float | None]:
+    return [None if value is None else -value for value in values]
+
+
+def table(context: Context, values: Values) -> Any:
+    for (loss, n), found in values.items():
+        for seed, entry in zip(context.seeds, found, strict=True):
+            row: dict[str, Cell] = {"loss": loss, "n_critic": n, "seed": seed}
+            shown = {(f"log10 {t}" if t in LOGARITHMIC else t): v for t, v in entry.items()}
+            yield row | shown
+
+
+def text(
+    context: Context, slopes: Mapping[tuple[str, str], Sequence[float | None]], values: Values
+) -> list[str]:
+    """What was seen, loss by loss."""
+    lines = [
+        f"Changes with each doubling of n_critic, from {min(context['n_critics'])} to "
+        f"{max(context['n_critics'])}, over the second half of {context['steps']} generator steps "
+        f"(mean of {len(context.seeds)} seeds). Feedback and gradient per sample in decades."
+    ]
+    for loss in LOSSES:
+        parts = [f"{words} {mean(slopes[loss, tag]):+.3f}" for tag, words in SHORT.items()]
+        lines.append(f"{NAMES[loss]}: {', '.join(parts)}. {ends(values, loss)}")
+    lines.append(
+        "More critic steps cost more: at equal generator steps n_critic 25 has seen 25 times the "
+        "critic batches of n_critic 1, so a W1 that falls is no gain for equal work. A "
+        "better discriminator here is one trained for longer between generator steps, not an "
+        "optimal one (vanishing_gradient trains it against a frozen generator)."
+    )
+    return lines
+
+
+def ends(values: Values, loss: str) -> str:
+    """Quality and coverage with the weakest and the strongest critic: high and low is collapse."""
+    parts = []
+    for n in (min(n for _, n in values), max(n for _, n in values)):
+        quality, coverage = (
+            mean([entry[tag] for entry in values[loss, n]])
+            for tag in ("modes/high_quality", "modes/coverage")
+        )
+        parts.append(f"n_critic {n}: high quality {quality:.2f}, coverage {coverage:.2f}")
+    return "; ".join(parts) + "."
+
+
+SHORT = {
+    FEEDBACK: "feedback",
+    SAMPLE: "gradient per sample",
+    DIRECTION: "direction (cosine)",
+    "modes/high_quality": "high quality",
+    "modes/coverage": "coverage",
+    DISTANCE: "exact W1",
+}
+
+
+def mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+DIFFERS = (
+    'arXiv:1701.04862 states it of GANs in words ("as the discriminator gets better, the updates '
+    'to the generator get consistently worse") and shows it with frozen generators; '
+    "arXiv:1701.07875, section 3, states the opposite of WGANs. Here both networks train, on ring8 "
+    "with 3 x 64 units, and n_critic alone differs within a loss. All losses have the same "
+    "optimizer and rates, which suit none of them best."
+)
+
+register_study(
+    Study(
+        "critic_strength",
+        "the better the discriminator, the worse the feedback?",
+        CLAIMS,
+        measure,
+        DIFFERS,
+        protects={
+            "loss": "its claims compare the four losses",
+            "n_critic": "it is what the study varies; its values are n_critics",
+            "decay": "a rate that falls would hide what the critic's strength does",
+        },
+    )
+)

@@ -1,0 +1,1 @@
+"""Does training converge where the equilibrium is known?"""

@@ -1,0 +1,1 @@
+"""Does the critic's loss say how far apart the distributions are?"""

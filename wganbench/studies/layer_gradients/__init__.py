@@ -1,0 +1,1 @@
+"""Do gradients explode or vanish through a deep critic under clipping?"""

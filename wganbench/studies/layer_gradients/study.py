@@ -1,0 +1,281 @@
+"""Do gradients explode or vanish through a deep critic under clipping, and not under GP?
+
+WGANs with 12 hidden layers in both networks on the Swiss roll. Measured at the end of training:
+||dL/dh_l|| of the critic's loss L = E D(G(z)) - E D(x) with respect to each hidden layer's
+activations; the statistic of a seed is the fitted slope of log10 of that norm, in decades a layer
+on the way back. Expected of weights at +-c with random signs: log10(c sqrt(width / 2)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+from wganbench.studies.layer_gradients.figure import BINS, GP_REACH, draw
+from wganbench.studies.layer_gradients.measure import (
+    PAPER_WIDTH,
+    activation_gradients,
+    expected_slope,
+    hidden_weights,
+    histogram,
+    scaled_clip,
+    share_at,
+    slope_per_layer,
+    steepest_slope,
+)
+from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.training.run import Run
+from wganbench.training.stack import Stack
+from wganbench.training.streams import stream_generator
+
+CLIP_VALUES = (0.1, 0.01, 0.001)
+"""Of the paper, at width 512."""
+GP = "gp"
+SLOPE = "slope of log10 |dL/d activations| on the way back"
+FIGURE_1B = "arXiv:1704.00028, Figure 1b"
+MARGIN = 0.15
+"""Decades a layer: over the 11 layers between the hidden ones a factor of 45."""
+STATIONARY = 0.02
+"""A share of weights that moved by no more than this in the last fifth of training."""
+
+
+def arm(clip_value: float) -> str:
+    return f"c={clip_value:g}"
+
+
+def slope_claim(clip_value: float) -> Claim:
+    expected = round(expected_slope(clip_value, PAPER_WIDTH), 2)
+    return Claim(
+        f"slope_{arm(clip_value)}",
+        f"clipped critic, c = {clip_value:g} at width 512: each layer back changes the gradient by "
+        f"{expected:+.2f} decades",
+        f"c sqrt(width/2), weights at +-c with random signs; {FIGURE_1B}", "quantitative", SLOPE,
+        "decades a layer", MARGIN, stated=expected,
+    )  # fmt: skip
+
+
+def steeper_claim(clip_value: float) -> Claim:
+    return Claim(
+        f"steeper_{arm(clip_value)}",
+        f"clipping at c = {clip_value:g} (width 512) makes gradients grow or decay exponentially "
+        "with depth, GP does not",
+        FIGURE_1B, "comparative", "|slope| under clipping less |slope| under GP", "decades a layer",
+        MARGIN, spread=0.1,
+    )  # fmt: skip
+
+
+CLAIMS = [
+    *(slope_claim(clip_value) for clip_value in CLIP_VALUES),
+    *(steeper_claim(clip_value) for clip_value in CLIP_VALUES),
+    Claim("slope_gp", "with GP the gradient keeps its size through all layers", FIGURE_1B,
+          "quantitative", SLOPE, "decades a layer", 0.1, stated=0.0),
+    Claim("piles", "training drives clipped weights to +-c (c = 0.1 at width 512)", FIGURE_1B,
+          "comparative", "share of weights at +-c at the end less that of the clipped start",
+          "of the weights", 0.3, spread=0.2),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One run: norms by layer at the end and at the start, and its weights."""
+
+    norms: list[float]
+    start: list[float]
+    clipped_start: list[float]
+    share: float | None
+    start_share: float | None
+    drift: float | None
+    histogram: list[float]
+
+
+def measure(context: Context) -> Findings:
+    arms = overrides(context)
+    runs = context.train(arms)
+    found: dict[str, list[Depth | None]] = {}
+    for name, group in runs.items():
+        context.say(f"gradients by layer of {name}")
+        found[name] = [look(context, name, run) for run in group]
+    rows = list(table(context, found))
+    text = paragraphs(context, found)
+    norms = {name: [depth.norms for depth in group if depth] for name, group in found.items()}
+    shares = {name: [d.histogram for d in group if d] for name, group in found.items()}
+    expected = {arm(c): expected_slope(c, PAPER_WIDTH) for c in context["clip_values"]}
+    return Findings(evidence(found), rows, {"figure": draw(norms, shares, expected)}, text)
+
+
+def overrides(context: Context) -> dict[str, list[str]]:
+    """The runs: clipping at each value, scaled to the width, and GP; He's start in all."""
+    steps = context["steps"]
+    shared = [
+        "data=swiss_roll", "tuned=none", "compile=false", "train.decay=none",
+        f"train.steps={steps}", f"train.batch_size={context['batch_size']}", "loss.n_critic=5",
+        f"network.width={context['width']}", f"network.depth={context['depth']}",
+        "network.initialization=he", "log.tensorboard=false", f"log.every_n_steps={steps}",
+        f"evaluate.every_n_steps={max(1, steps // 10)}", "evaluate.n=100", "evaluate.final_n=500",
+        "evaluate.floor_pairs=2", f"checkpoint.every_n_steps={steps}",
+    ]  # fmt: skip
+    arms = {}
+    for clip_value in context["clip_values"]:
+        scaled = scaled_clip(clip_value, context["width"])
+        rate = f"train.critic_lr={context['clip_rate'] * scaled!r}"
+        arms[arm(clip_value)] = [*shared, "loss=clip", f"loss.clip_value={scaled!r}", rate]
+    rate = f"train.critic_lr={context['gp_rate']!r}"
+    arms[GP] = [*shared, "loss=gp", f"loss.gp_lambda={context['gp_lambda']!r}", rate]
+    return arms
+
+
+def look(context: Context, name: str, run: Run) -> Depth | None:
+    """What one run's critic does to gradients; None where the run diverged."""
+    if run.status != "completed":
+        return None
+    clip_value = None if name == GP else run.config.loss.coefficients["clip_value"]
+    stack, fresh = run.stack, Stack([run.config], run.stack.device)
+    critic, start = (s.run_parameters(0, "critic") for s in (stack, fresh))
+    reach = clip_value or GP_REACH
+    clipped = {k: p.clamp(-reach, reach) if clip_value else p for k, p in start.items()}
+    weights, first = hidden_weights(critic), hidden_weights(clipped)
+    shares = [v for v in run.table.get("critic/weights_at_clip", []) if v is not None]
+    return Depth(
+        norms=gradients(context, stack, critic, run),
+        start=gradients(context, stack, start, run),
+        clipped_start=gradients(context, stack, clipped, run),
+        share=share_at(weights, reach) if clip_value else None,
+        start_share=share_at(first, reach) if clip_value else None,
+        drift=abs(shares[-1] - shares[-1 - len(shares) // 5]) if shares else None,
+        histogram=histogram(weights, reach, BINS),
+    )
+
+
+def gradients(context: Context, stack: Stack, critic: dict[str, Any], run: Run) -> list[float]:
+    """Norms by layer, on fresh reals and fakes of the trained generator."""
+    n, seed, device = context["points"], run.config.seed, stack.device
+    x = stack.target.sample(n, stream_generator(seed, "layer_real", 0, device))
+    pair = stack.exact_algorithm.pair
+    z = pair.latent.sample(n, stream_generator(seed, "layer_latent", 0, device))
+    with torch.no_grad():
+        x_fake = run.generator(z)
+    return activation_gradients(pair.critic, critic, x, x_fake)
+
+
+def evidence(found: Mapping[str, Sequence[Depth | None]]) -> dict[str, Evidence]:
+    slopes = {name: [slope_of(depth) for depth in group] for name, group in found.items()}
+    entries = {"slope_gp": Evidence(slopes[GP])}
+    for clip_value in CLIP_VALUES:
+        name = arm(clip_value)
+        entries[f"slope_{name}"] = Evidence(slopes[name], note=stationarity(found[name]))
+        entries[f"steeper_{name}"] = Evidence(
+            [None if a is None or b is None else abs(a) - abs(b)
+             for a, b in zip(slopes[name], slopes[GP], strict=True)]
+        )  # fmt: skip
+    first = found[arm(CLIP_VALUES[0])]
+    piled = [None if d is None else (d.share or 0.0) - (d.start_share or 0.0) for d in first]
+    return entries | {"piles": Evidence(piled)}
+
+
+def slope_of(depth: Depth | None) -> float | None:
+    return None if depth is None else slope_per_layer(depth.norms)
+
+
+def stationarity(group: Sequence[Depth | None]) -> str:
+    """Whether the weights had stopped moving to and from +-c."""
+    drifts = [depth.drift for depth in group if depth is not None and depth.drift is not None]
+    worst, usual = (f(drifts) if drifts else float("nan") for f in (max, median))
+    word = "stationary" if worst <= STATIONARY else "not stationary"
+    return (
+        f"share of weights at +-c {word}: moved by {usual:.3f} in the last fifth of training "
+        f"(median), at most {worst:.3f}"
+    )
+
+
+def table(context: Context, found: Mapping[str, Sequence[Depth | None]]) -> Any:
+    for name, group in found.items():
+        for seed, depth in zip(context.seeds, group, strict=True):
+            for layer, norm in enumerate(depth.norms if depth else [], start=1):
+                assert depth is not None
+                row: dict[str, Cell] = {"arm": name, "seed": seed, "layer": layer}
+                yield row | {
+                    "gradient": norm,
+                    "gradient_at_start": depth.start[layer - 1],
+                    "gradient_at_clipped_start": depth.clipped_start[layer - 1],
+                    "slope": slope_per_layer(depth.norms),
+                    "weights_at_clip": depth.share,
+                    "weights_at_clip_at_start": depth.start_share,
+                }
+
+
+def paragraphs(context: Context, found: Mapping[str, Sequence[Depth | None]]) -> list[str]:
+    """What was seen, arm by arm."""
+    critic_steps = 5 * context["steps"]
+    lines = [
+        f"Critics of {context['depth']} hidden layers of {context['width']} units after "
+        f"{critic_steps} critic steps; clip values are those of width 512, used here times "
+        f"{scaled_clip(1.0, context['width']):.3f}. Slopes in decades a layer on the way back: "
+        "at He's start, after clipping that start once, and at the end (mean over seeds)."
+    ]
+    for name, group in found.items():
+        known = [depth for depth in group if depth is not None]
+        if not known:
+            lines.append(f"{name}: every run diverged.")
+            continue
+        start, clipped, end = (
+            mean([slope_per_layer(norms) for norms in part])
+            for part in zip(*((d.start, d.clipped_start, d.norms) for d in known), strict=True)
+        )
+        line = f"{name}: {start:+.3f}, {clipped:+.3f}, {end:+.3f}"
+        if name != GP:
+            shares = [d.share for d in known], [d.start_share for d in known]
+            line += (
+                f"; {mean(shares[1]):.0%} of the weights at +-c after the first clipping, "
+                f"{mean(shares[0]):.0%} at the end, {stationarity(group)}; {bounds(context, name)}"
+            )
+        lines.append(line + ".")
+    lines.append(
+        "What it does not show: whether a clipped critic that deep still trains its generator "
+        "(clip_capacity), or other widths than this one. A slope is that of a straight line; the "
+        "table has each layer."
+    )
+    return lines
+
+
+def bounds(context: Context, name: str) -> str:
+    """What weights of random signs would give, and what weights within c can at most."""
+    clip_value = next(c for c in context["clip_values"] if arm(c) == name)
+    most = steepest_slope(scaled_clip(clip_value, context["width"]), context["width"])
+    expected = expected_slope(clip_value, PAPER_WIDTH)
+    return f"random signs would give {expected:+.2f}, weights within c at most {most:+.2f}"
+
+
+def mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+DIFFERS = (
+    "As in arXiv:1704.00028, Figure 1b: Swiss roll, ReLU networks with 12 hidden layers and no "
+    "normalisation, clip values .1, .01 and .001 and GP, the generator training along. Different: "
+    "width 64 with the clip values scaled by sqrt(512/width); He's start in all arms, so that the "
+    "start has slope 0 and what is seen comes from training; the clipped critic's rate follows c "
+    "(.02 c in the quick budget, where the paper's 5e-5 is .005 c at c = .01), so that weights "
+    "come to rest at every c; gradients of the objective, without the penalty's; batch 64 "
+    "and far fewer steps in the quick budget."
+)
+
+register_study(
+    Study(
+        "layer_gradients",
+        "do gradients explode or vanish through a deep critic under clipping, and not under GP?",
+        CLAIMS,
+        measure,
+        DIFFERS,
+        protects={
+            "clip_values": "its claims name the paper's three clip values",
+            "initialization": "another start than He's has a slope of its own",
+            "n_critic": "it is the paper's 5",
+        },
+    )
+)

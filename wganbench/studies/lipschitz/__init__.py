@@ -1,0 +1,1 @@
+"""Is the critic 1-Lipschitz?"""

@@ -1,0 +1,1 @@
+"""What prevents lost modes, the objective or the penalty?"""

@@ -1,0 +1,170 @@
+"""A study's folder: figures, table, verdict.json and a short text, written and read back."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wganbench.drawing.canvas import optional, save_png, save_svg
+from wganbench.errors import ConfigError
+from wganbench.files import RunBusy, RunLock, write_atomic
+from wganbench.output import guarded
+from wganbench.studies.settings import QUICK, Settings, read_settings
+from wganbench.studies.study import STUDIES, Context, Findings, Study
+from wganbench.studies.verdicts import Claim, Verdict, judge
+from wganbench.sweeps.backend import Watcher
+
+VERDICTS, TABLE, TEXT = "verdict.json", "table.csv", "summary.md"
+FOLDER = "studies"
+
+
+def study_folder(study: str, settings: Settings) -> Path:
+    """``output_dir/studies/<name>``, with the budget's name where it is not the quick one."""
+    name = study if settings.budget == QUICK else f"{study}-{settings.budget}"
+    return settings.output_dir / FOLDER / name
+
+
+def write_findings(
+    folder: Path, study: Study, settings: Settings, findings: Findings, verdicts: Sequence[Verdict]
+) -> None:
+    """All files of a finished study; verdict.json last, so it stands for the whole.
+
+    A figure that cannot be drawn costs a note among the findings.
+    """
+    notes: list[str] = []
+    for name, figure in findings.figures.items():
+        with optional(f"The figure {name!r}", notes.append):
+            save_png(figure, folder / f"{name}.png")
+            save_svg(figure, folder / f"{name}.svg")
+    findings = dataclasses.replace(findings, text=[*findings.text, *notes])
+    write_atomic(folder / TABLE, as_csv(findings.rows).encode())
+    write_atomic(folder / TEXT, as_text(study, settings, findings, verdicts).encode())
+    record = {
+        "study": study.name,
+        "question": study.question,
+        "budget": settings.budget,
+        "seeds": list(settings.seeds),
+        "settings": dict(settings.values),
+        "figures": list(findings.figures),
+        "text": list(findings.text),
+        "differs": study.differs,
+        "verdicts": [as_entry(verdict) for verdict in verdicts],
+    }
+    write_atomic(folder / VERDICTS, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    columns = list(rows[0]) if rows else []
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def as_text(
+    study: Study, settings: Settings, findings: Findings, verdicts: Sequence[Verdict]
+) -> str:
+    """The study in words, as Markdown."""
+    seeds = ", ".join(map(str, settings.seeds))
+    lines = [f"# {study.name}: {study.question}", ""]
+    for paragraph in findings.text:
+        lines += [paragraph, ""]
+    lines += ["## Verdicts", ""]
+    for verdict in verdicts:
+        lines.append(f"- **{verdict.word}**: {verdict.claim.text} ({verdict.claim.source})")
+        lines.append(f"  {verdict.claim.statistic}: {verdict.why}. Rule: {verdict.claim.rule}.")
+        lines += [f"  Note: {note}." for note in verdict.notes]
+    values = ", ".join(f"{key}={value}" for key, value in settings.values.items())
+    lines += ["", f"Budget {settings.budget}: seeds {seeds}; {values}.", "", study.differs]
+    return "\n".join(lines) + "\n"
+
+
+def as_entry(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for verdict.json."""
+    return {
+        "claim": dataclasses.asdict(verdict.claim),
+        "rule": verdict.claim.rule,
+        "verdict": verdict.word,
+        "value": verdict.value,
+        "interval": None if verdict.low is None else [verdict.low, verdict.high],
+        "n": verdict.n,
+        "p_value": verdict.p_value,
+        "method": verdict.method,
+        "why": verdict.why,
+        "notes": list(verdict.notes),
+    }
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """verdict.json of a finished study; None where there is none. Raises ConfigError."""
+    file = folder / VERDICTS
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+    return dict(found)
+
+
+def read_verdicts(folder: Path) -> list[Verdict]:
+    """The verdicts in a study's folder, none where it is not finished. Raises ConfigError."""
+    record = read_record(folder)
+    if record is None:
+        return []
+    try:
+        return [as_verdict(record["study"], entry) for entry in record["verdicts"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{folder / VERDICTS} is not what a study writes: {error}") from error
+
+
+def as_verdict(study: str, entry: Mapping[str, Any]) -> Verdict:
+    low, high = entry["interval"] or (None, None)
+    return Verdict(
+        claim=Claim(**entry["claim"]),
+        study=study,
+        word=entry["verdict"],
+        value=entry["value"],
+        low=low,
+        high=high,
+        n=entry["n"],
+        p_value=entry["p_value"],
+        method=entry["method"],
+        why=entry["why"],
+        notes=tuple(entry["notes"]),
+    )
+
+
+# Running a study: settings, measurement, verdicts, files.
+def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Path, list[Verdict]]:
+    """Measure a study and judge its claims; what was measured before is not measured again.
+
+    Raises ConfigError for an unknown study, a wrong setting, or a folder in use.
+    """
+    study = STUDIES[name]
+    settings = read_settings(name, study.protects, overrides)
+    folder = study_folder(name, settings)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with RunLock(folder / ".lock"):
+            context = Context(name, study.version, folder, settings, guarded(watcher))
+            findings = study.measure(context)
+            verdicts = judge_all(study, findings)
+            write_findings(folder, study, settings, findings, verdicts)
+    except (RunBusy, OSError) as error:
+        raise ConfigError(str(error)) from error
+    return folder, verdicts
+
+
+def judge_all(study: Study, findings: Findings) -> list[Verdict]:
+    """One verdict for each claim. Raises ValueError for evidence that is missing or foreign."""
+    names = [claim.name for claim in study.claims]
+    if set(names) != set(findings.evidence):
+        raise ValueError(f"study {study.name}: claims {names}, evidence {list(findings.evidence)}")
+    return [judge(study.name, claim, findings.evidence[claim.name]) for claim in study.claims]

@@ -1,0 +1,1 @@
+"""Which distance still tells how far apart two Gaussians are?"""

@@ -1,0 +1,259 @@
+"""Two Gaussians that move apart: which distance still tells how far, which gradient is left?
+
+Measured: N(0, 1) against N(mu, 1). Exact, as curves: the earth mover's distance, the
+Jensen-Shannon divergence, the gradient that the fakes' mean receives under the optimal
+critic of each objective. Trained, in float64: a discriminator (read by both generators of
+BCE) and critics with clipping, GP and LP, one for each mu and seed, the generator frozen. A
+trained point counts only when its loss moved by less than 1 % in the last fifth of its steps.
+
+As in the paper: two Gaussians far apart, discriminator against critic. Differs: the paper
+shows one distance and gives no numbers or code; here mu runs from 0 to 20, the exact curves
+stand beside the trained points, and expectations are integrals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.two_gaussians import measure as exact
+from wganbench.studies.two_gaussians.figure import two_gaussians_figure
+from wganbench.studies.two_gaussians.measure import OBJECTIVES, train_loss
+from wganbench.studies.verdicts import Claim, Evidence
+
+Rows = Sequence[Mapping[str, Any]]
+
+WGAN, PRINCIPLES = "arXiv:1701.07875", "arXiv:1701.04862"
+LOST = "log10 of the largest gradient / the gradient at the largest mu"
+RATIO = "mean over mu of raw estimate / earth mover's distance"
+BENT = "largest / smallest estimate per earth mover's distance over mu, minus 1"
+VANISHES = "The discriminator's gradient vanishes as the distributions move apart"
+STAYS = "The critic's gradient does not vanish as the distributions move apart"
+CRITICS = {"clip": "clipping", "gp": "WGAN-GP", "lp": "WGAN-LP"}
+
+
+def vanishes(name: str, words: str, size: float, spread: float | None) -> Claim:
+    source = f"{WGAN}, Fig. 2; {PRINCIPLES}, Theorem 2.4"
+    return Claim(name, f"{VANISHES} ({words})", source, "comparative", LOST, "decades", size,
+                 spread=spread, exact=spread is None)  # fmt: skip
+
+
+CLAIMS = (
+    Claim("js_saturates", "The earth mover's distance keeps growing where the Jensen-Shannon "
+          "divergence has saturated", f"{WGAN}, Section 2 and Fig. 2", "comparative",
+          "share of the whole rise over the second half of mu, earth mover's minus JS",
+          "of the rise", 0.25, exact=True),
+    Claim("continuity", "Between parallel lines the earth mover's distance is continuous, the "
+          "Jensen-Shannon divergence jumps", f"{WGAN}, Example 1", "comparative",
+          "JS / ln 2 minus earth mover's distance, at a distance of 1e-6", "of the largest", 0.5,
+          exact=True),
+    Claim("amount", "The earth mover's distance says how far mass is away, the Jensen-Shannon "
+          "divergence only how much", f"{WGAN}, Section 2", "comparative",
+          "relative fall when a mass 20 away moves to 1, earth mover's minus JS", "of the value",
+          0.5, exact=True),
+    vanishes("exact_saturating", "saturating, optimal", 2.0, None),
+    vanishes("exact_non_saturating", "non-saturating, optimal", 2.0, None),
+    Claim("exact_wasserstein", f"{STAYS} (optimal critic)", f"{WGAN}, Fig. 2", "universal",
+          LOST, "decades", 2.0, exact=True),
+    vanishes("trained_saturating", "saturating, trained", 1.0, 0.3),
+    vanishes("trained_non_saturating", "non-saturating, trained", 1.0, 0.3),
+    *(Claim(f"stays_{name}", f"{STAYS} ({words}, trained)", f"{WGAN}, Fig. 2", "universal",
+            "log10 of the largest / the smallest gradient over mu", "decades", 2.0)
+      for name, words in CRITICS.items()),
+    *(Claim(f"estimate_{name}", f"The critic's loss is the earth mover's distance ({words})",
+            f"{WGAN}, Section 3 and 4.2", "quantitative", RATIO, "(a ratio)", 0.1, stated=1.0)
+      for name, words in CRITICS.items()),
+    *(Claim(f"proportional_{name}", "The critic's loss is the earth mover's distance up to a "
+            f"constant factor ({words})", f"{WGAN}, Section 3", "universal", BENT,
+            "(a ratio)", 0.1)
+      for name, words in CRITICS.items()),
+)  # fmt: skip
+
+
+def measure(context: Context) -> Findings:
+    """Exact curves, and the trained points beside them."""
+    rows = trained_rows(context)
+    largest = context["largest_mu"]
+    return Findings(
+        exact_evidence(largest) | trained_evidence(rows, context.seeds),
+        table(rows),
+        {"figure": two_gaussians_figure(rows, largest, context["gp_lambda"])},
+        text(rows, largest),
+    )
+
+
+def trained_rows(context: Context) -> Rows:
+    """All trained points, from the disk where they were trained before."""
+    settings = {key: value for key, value in context.settings.values.items() if key != "largest_mu"}
+    rows: list[Mapping[str, Any]] = []
+    for loss in OBJECTIVES:
+        about = {**settings, "loss": loss, "seeds": context.seeds}
+        context.say(f"two_gaussians: {loss}, {len(context['mus'])} distances")
+
+        def compute(loss: str = loss) -> Rows:
+            return train_loss(
+                loss, context["mus"], context.seeds, settings, context.settings.device
+            )
+
+        rows += context.remember(loss, about, compute)
+    return rows
+
+
+# The exact claims.
+def exact_evidence(largest: float) -> dict[str, Evidence]:
+    mus = np.linspace(largest / 400, largest, 400)
+    half = largest / 2
+    tiny = 1e-6
+    js_rise = late_rise(exact.jensen_shannon, half, largest)
+    moved = 1 - exact.amount_earth_mover(0.5, 1.0) / exact.amount_earth_mover(0.5, 20.0)
+    jump = exact.lines_jensen_shannon(tiny) / math.log(2) - exact.lines_earth_mover(tiny)
+    found = {
+        "js_saturates": [late_rise(exact.earth_mover, half, largest) - js_rise],
+        "continuity": [jump],
+        # JS has no distance among its arguments: it does not fall at all.
+        "amount": [moved],
+        **{f"exact_{name}": [exact.decades_lost(name, mus)] for name in exact.GRADIENTS},
+    }
+    return {name: Evidence(values) for name, values in found.items()}
+
+
+def late_rise(distance: Callable[[float], float], half: float, largest: float) -> float:
+    """The share of a distance's rise from 0 that happens in the second half."""
+    return (distance(largest) - distance(half)) / distance(largest)
+
+
+# The trained claims.
+def trained_evidence(rows: Rows, seeds: Sequence[int]) -> dict[str, Evidence]:
+    """One number a seed, from its converged points; None where there are fewer than two."""
+
+    def over_seeds(
+        method: str, statistic: Callable[[Sequence[Mapping[str, Any]]], float], extra: str = ""
+    ) -> Evidence:
+        points = [converged(rows, method, seed) for seed in seeds]
+        values = [statistic(own) if len(own) > 1 else None for own in points]
+        reached = sorted({own[-1]["mu"] if own else 0.0 for own in points})
+        span = f"{reached[0]:g}" if len(reached) == 1 else f"{reached[0]:g} to {reached[-1]:g}"
+        return Evidence(values, note=f"the last converged mu is {span}{extra}")
+
+    found = {}
+    for name in ("saturating", "non_saturating"):
+        found[f"trained_{name}"] = over_seeds(name, fall_at_the_end)
+    for name in CRITICS:
+        found[f"stays_{name}"] = over_seeds(name, fall_anywhere)
+        found[f"estimate_{name}"] = over_seeds(name, mean_ratio)
+        found[f"proportional_{name}"] = over_seeds(name, bend)
+    return found
+
+
+def converged(rows: Rows, method: str, seed: int) -> list[Mapping[str, Any]]:
+    """The converged points of one method and seed, by mu."""
+    own = [row for row in rows if (row["method"], row["seed"]) == (method, seed)]
+    return sorted((row for row in own if row["converged"]), key=lambda row: row["mu"])
+
+
+def fall_at_the_end(points: Rows) -> float:
+    """log10 of the largest gradient over that at the largest mu."""
+    gradients = [point["gradient"] for point in points]
+    return math.log10(max(gradients) / gradients[-1])
+
+
+def fall_anywhere(points: Rows) -> float:
+    """log10 of the largest gradient over the smallest."""
+    gradients = [point["gradient"] for point in points]
+    return math.log10(max(gradients) / min(gradients))
+
+
+def ratios(points: Rows) -> list[float]:
+    """The raw estimate over the exact distance, point by point."""
+    return [point["estimate"] / exact.earth_mover(point["mu"]) for point in points]
+
+
+def mean_ratio(points: Rows) -> float:
+    return float(np.mean(ratios(points)))
+
+
+def bend(points: Rows) -> float:
+    """0 when the estimate is proportional to the distance."""
+    return max(ratios(points)) / min(ratios(points)) - 1
+
+
+# In words.
+def table(rows: Rows) -> list[Mapping[str, Cell]]:
+    """One row a trained point, the exact values beside it."""
+
+    def exact_gradient(row: Mapping[str, Any]) -> float:
+        name = row["method"] if row["method"] in exact.GRADIENTS else "wasserstein"
+        return math.exp(exact.GRADIENTS[name](row["mu"]))
+
+    return [
+        {
+            **row,
+            "exact_gradient": exact_gradient(row),
+            "earth_mover": exact.earth_mover(row["mu"]),
+            "jensen_shannon": exact.jensen_shannon(row["mu"]),
+        }
+        for row in rows
+    ]
+
+
+def text(rows: Rows, largest: float) -> list[str]:
+    def mean_at(method: str, key: str) -> str:
+        """The mean over seeds at each mu with a converged point."""
+        own = [row for row in rows if row["method"] == method and row["converged"]]
+        parts = []
+        for mu in sorted({row["mu"] for row in own}):
+            values = [row[key] / (mu if key == "estimate" else 1) for row in own if row["mu"] == mu]
+            parts.append(f"{np.mean(values):.3g} at {mu:g}")
+        return ", ".join(parts) or "no converged point"
+
+    ends = {name: exact.vanishing_point(name, largest) for name in exact.GRADIENTS}
+    saturating = f"from mu = {ends['saturating']:.2f} on" if ends["saturating"] else "nowhere"
+    others = [name for name in ("non_saturating", "wasserstein") if ends[name] is None]
+    counted = sum(bool(row["converged"]) for row in rows)
+    return [
+        f"Exact: the saturating gradient is under 1 % of its largest {saturating} (up to mu = "
+        f"{largest:g}); never: {', '.join(others) or 'none'}. At mu = 4, 10 and {largest:g} it is "
+        + ", ".join(f"{math.exp(exact.log_gradient_saturating(mu)):.2g}" for mu in (4, 10, largest))
+        + "; the non-saturating one "
+        + ", ".join(
+            f"{math.exp(exact.log_gradient_non_saturating(mu)):.3g}" for mu in (4, 10, largest)
+        )
+        + "; that of an optimal 1-Lipschitz critic 1 everywhere.",
+        f"Trained, converged points only ({counted} of {len(rows)}), means over seeds. Gradient, "
+        f"saturating: {mean_at('saturating', 'gradient')}. Non-saturating: "
+        f"{mean_at('non_saturating', 'gradient')}. Where a trained discriminator's logit flattens "
+        "out beyond its samples the non-saturating gradient stays below the optimal one.",
+        *(
+            f"Raw estimate / |mu|, {words}: {mean_at(name, 'estimate')}. Gradient: "
+            f"{mean_at(name, 'gradient')}."
+            for name, words in CRITICS.items()
+        ),
+        "For point masses and a linear critic the penalised optimum has the slope 1 + |mu| / "
+        "(2 lambda): the penalty's estimate is too large, the more so the farther apart. A "
+        "clipped critic's slope is whatever its network makes of the clip value.",
+        "Not shown: dimensions above one, unequal variances, and generators that move. Points "
+        "of discriminators that can tell all samples apart do not converge and do not count.",
+    ]
+
+
+STUDY = register_study(
+    Study(
+        "two_gaussians",
+        "two Gaussians move apart: which distance and which gradient still say so?",
+        CLAIMS,
+        measure,
+        "As in arXiv:1701.07875, Fig. 2: two Gaussians, the discriminator against the critic. "
+        "Differs: that figure shows one distance, without numbers, settings or code; here the "
+        "means are 0 to 20 standard deviations apart, exact curves stand beside networks "
+        "trained in float64 with the generator fixed, and amount and continuity are added.",
+        {
+            "loss.n_critic": "the generator is fixed: there are only critic steps",
+            "train.decay": "a point counts only when its loss has come to rest",
+            "precision": "float64: float32 loses the discriminator's tails",
+        },
+    )
+)

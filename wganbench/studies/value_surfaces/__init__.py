@@ -1,0 +1,1 @@
+"""Do clipped critics see less of the data than penalised ones?"""

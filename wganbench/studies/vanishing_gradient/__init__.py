@@ -1,0 +1,1 @@
+"""Does the generator's gradient vanish as the critic gets better?"""

@@ -1,0 +1,297 @@
+"""Does the generator's gradient vanish as the critic gets better?
+
+A generator is frozen after little, some and much training, and a critic is trained against it from
+scratch. Measured: g(t) = ||grad_theta L_G||_2 over all 4 096 fixed latents, in float64, after t
+critic steps; the statistic of a seed is log10(max g before the end / g(end)), the decades by which
+the gradient has fallen from its maximum, below 0 where it still grows. Beside it the critic's
+accuracy, saturation and feedback.
+
+As in the paper (arXiv:1701.04862, Figure 2): three stages of training, critics from scratch, the
+discriminator's own loss and rate's kind, both generator objectives. Different: see `DIFFERS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import product
+from typing import Any
+
+import torch
+
+from wganbench.metrics import wasserstein_exact
+from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.vanishing_gradient.figure import draw
+from wganbench.studies.vanishing_gradient.measure import (
+    READ,
+    SMALLEST,
+    Frozen,
+    Record,
+    decades_fallen,
+    faster,
+    follow,
+    line_settings,
+    marks,
+    settings,
+    skew_lines,
+    trained_generators,
+)
+from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.training.device import pick_device
+from wganbench.training.streams import stream_generator
+
+STAGES = ("little", "some", "much")
+LINE = "line"
+CASES = (*(f"bce_{stage}" for stage in STAGES), LINE)
+"""On which claims are decided; the generators trained by GP are the second panel."""
+SECOND = tuple(f"gp_{stage}" for stage in STAGES)
+FLOOR = "floor"
+"""Among the distances: that of a perfect generator."""
+CRITICS = ("bce", "clip", "gp")
+CONTROLS = ("lp", "bce_gp", "bce_r1", "wasserstein")
+WORDS = {
+    LINE: "a line in 10 dimensions, generator on another",
+    **{f"{by}_{stage}": f"ring8, generator trained {stage} by {by.upper()}"
+       for by in ("bce", "gp") for stage in STAGES},
+}  # fmt: skip
+
+VANISHED = 2.0
+"""Decades under its own maximum at which a gradient is called vanished: 1 %."""
+EARLY = 50
+"""Critic steps within which the paper's discriminators are right everywhere."""
+
+FALLEN = "log10(largest norm of the generator's gradient before the end / norm at the end)"
+
+
+def bce_claim(loss: str, case: str) -> Claim:
+    saturating = loss == "bce_saturating"
+    which = "saturating" if saturating else "non-saturating"
+    source = "arXiv:1701.04862, Figure 2" if saturating else "courses; arXiv:1701.04862 says no"
+    return Claim(
+        f"{loss}_{case}",
+        f"BCE, {which}: the generator's gradient vanishes as D gets better ({WORDS[case]})",
+        source, "comparative", FALLEN, "decades", VANISHED, spread=SPREADS[loss, case],
+    )  # fmt: skip
+
+
+def critic_claim(loss: str, case: str) -> Claim:
+    named = {"clip": "WGAN-clip", "gp": "WGAN-GP"}[loss]
+    return Claim(
+        f"{loss}_{case}",
+        f"{named}: the generator's gradient does not vanish as D gets better ({WORDS[case]})",
+        "arXiv:1701.07875, Figure 2 and section 3", "universal", FALLEN, "decades", VANISHED,
+    )  # fmt: skip
+
+
+def accuracy_claim(case: str) -> Claim:
+    return Claim(
+        f"accuracy_{case}",
+        f"the discriminator is right everywhere within {EARLY} steps ({WORDS[case]})",
+        "arXiv:1701.04862, Figures 1 and 2", "universal",
+        f"1 - largest accuracy within {EARLY} steps", "of all points", 0.01,
+    )  # fmt: skip
+
+
+SPREADS = {
+    (loss, case): (0.6 if loss == "bce_saturating" else 0.3)
+    for loss, case in product(READ["bce"], CASES)
+}
+"""Standard deviations between the seeds 100 to 102, in decades, rounded up."""
+
+CLAIMS = [
+    *(bce_claim(loss, case) for loss, case in product(READ["bce"], CASES)),
+    *(critic_claim(loss, case) for loss, case in product(("clip", "gp"), CASES)),
+    *(accuracy_claim(case) for case in CASES),
+]
+
+Records = dict[tuple[str, str], list[Record]]
+"""By objective and case: a record a seed."""
+
+
+def measure(context: Context) -> Findings:
+    device = pick_device(context.settings.device)
+    records, distances = measure_all(context, device)
+    evidence = {
+        **{f"{loss}_{case}": fallen(records[loss, case], note(records, distances, loss, case))
+           for loss, case in product((*READ["bce"], "clip", "gp"), CASES)},
+        **{f"accuracy_{case}": early_error(context, records["bce", case]) for case in CASES},
+    }  # fmt: skip
+    at = marks(context["steps"])
+    rows = list(table(context, records, at))
+    figures = draw(records, at, STAGES)
+    return Findings(evidence, rows, figures, text(context, records, distances))
+
+
+def measure_all(context: Context, device: torch.device) -> tuple[Records, dict[str, float]]:
+    """The records of all losses and cases, and how far each frozen generator is from its data."""
+    generators = cache(lambda: ring_generators(context, device))
+    about = {"settings": context.settings.values, "seeds": context.seeds}
+
+    def all_distances() -> dict[str, float]:
+        found = {case: distance(group) for case, group in generators().items()}
+        return found | {FLOOR: distance(generators()["bce_much"], floor=True)}
+
+    distances: dict[str, float] = context.remember("distances", about, all_distances)
+    records: Records = {}
+    for loss in (*CRITICS, *(CONTROLS if context["controls"] else ())):
+
+        def compute(loss: str = loss) -> dict[str, list[dict[str, Record]]]:
+            context.say(f"critics of {loss} against frozen generators")
+            return critics(context, loss, generators(), device)
+
+        for case, found in context.remember(loss, about | {"loss": loss}, compute).items():
+            for name in READ.get(loss, (loss,)):
+                records[name, case] = [entry[name] for entry in found]
+    return records, distances
+
+
+def ring_generators(context: Context, device: torch.device) -> dict[str, list[Frozen]]:
+    """The frozen generators of both panels by case, one a seed."""
+    found: dict[str, list[Frozen]] = {}
+    for loss in ("bce", "gp"):
+        context.say(f"generators trained by {loss}")
+        stages = sorted(context[f"{loss}_stages"])
+        config = settings(loss, context["batch_size"], f"tuned={loss}-ring8")
+        trained = trained_generators(config, stages, context.seeds, device)
+        found |= {f"{loss}_{stage}": g for stage, g in zip(STAGES, trained, strict=True)}
+    return found
+
+
+def critics(
+    context: Context, loss: str, generators: Mapping[str, list[Frozen]], device: torch.device
+) -> dict[str, list[dict[str, Record]]]:
+    """Critics of one loss from scratch against all generators: by case, a seed each."""
+    size, seeds, factor = context["batch_size"], list(context.seeds), context["rate_factor"]
+    rest = (context["steps"], context["points"], device)
+    ring = faster(settings(loss, size, "tuned=none"), factor)
+    everyone = [frozen for group in generators.values() for frozen in group]
+    entries = follow(ring, everyone, seeds * len(generators), *rest)
+    n = len(seeds)
+    found = {case: entries[i * n : (i + 1) * n] for i, case in enumerate(generators)}
+    lines = [skew_lines(context["dimensions"], seed, device) for seed in seeds]
+    line = faster(line_settings(loss, size, context["dimensions"]), factor)
+    return found | {LINE: follow(line, lines, seeds, *rest)}
+
+
+def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -> float:
+    """Mean exact W1 between n fakes and n reals; with ``floor`` other reals take their place."""
+    values = []
+    for seed, frozen in enumerate(generators):
+        law = frozen.reals if floor else frozen.fakes
+        fakes = law(n, stream_generator(seed, "distance_fake", 0))
+        reals = frozen.reals(n, stream_generator(seed, "distance_real", 0))
+        values.append(wasserstein_exact(reals, fakes))
+    return sum(values) / len(values)
+
+
+def note(records: Records, distances: Mapping[str, float], loss: str, case: str) -> str:
+    """Whether these generators had anything left to learn, and how good a discriminator became."""
+    far, floor = distances.get(case, 0.0), distances[FLOOR]
+    word = "far from converged" if far > 2 * floor else "a small gradient would mean converged"
+    said = f"exact W1 of these generators {far:.2f}, floor {floor:.2f}: {word}"
+    if case == LINE:
+        said = "the supports have no point in common"
+    if loss not in READ["bce"]:
+        return said
+    accuracy = mean([record["accuracy"][-1] for record in records[loss, case]])
+    return f"the discriminator ends with accuracy {accuracy:.3f}; {said}"
+
+
+def fallen(records: Sequence[Record], note: str) -> Evidence:
+    """Decades fallen, a seed each."""
+    return Evidence([decades_fallen(record["norm"]) for record in records], note=note)
+
+
+def early_error(context: Context, records: Sequence[Record]) -> Evidence:
+    at = [mark for mark in marks(context["steps"]) if mark <= EARLY]
+    return Evidence([1 - max(record["accuracy"][: len(at)]) for record in records])
+
+
+def table(context: Context, records: Records, at: Sequence[int]) -> Any:
+    for (loss, case), found in records.items():
+        for seed, record in zip(context.seeds, found, strict=True):
+            for i, step in enumerate(at):
+                row: dict[str, Cell] = {"case": case, "loss": loss, "seed": seed}
+                bce = loss.startswith("bce")
+                yield row | {
+                    "critic_step": step,
+                    "generator_gradient": record["norm"][i],
+                    "feedback": record["feedback"][i],
+                    "accuracy": record["accuracy"][i] if bce else None,
+                    "saturation": record["saturation"][i] if bce else None,
+                }
+
+
+def text(context: Context, records: Records, distances: Mapping[str, float]) -> list[str]:
+    """What was seen, case by case."""
+    steps = context["steps"]
+    lines = [
+        "Decades by which the norm of the generator's gradient lies under its own maximum after "
+        f"{steps} critic steps from scratch (mean of {len(context.seeds)} seeds; 2 decades, 1 %, "
+        "count as vanished; below 0 it still grows), with the norm at the end and how many decades "
+        "that is above the norm after step 1."
+    ]
+    for case in (*CASES, *SECOND):
+        losses = dict.fromkeys(loss for loss, _ in records)
+        parts = [in_words(loss, records[loss, case]) for loss in losses]
+        accuracy = mean([r["accuracy"][-1] for r in records["bce", case]])
+        saturated = mean([r["saturation"][-1] for r in records["bce", case]])
+        far = "" if case == LINE else f" (exact W1 {distances[case]:.2f})"
+        lines.append(
+            f"{WORDS[case]}{far}: {', '.join(parts)}. The discriminator ends with accuracy "
+            f"{accuracy:.3f} and {saturated:.0%} of the fakes under a probability of 1 %."
+        )
+    lines.append(
+        "Where supports overlap no discriminator is right everywhere, and what is said of ring8 "
+        "holds as far as these steps have taken it: see its accuracy. Each loss is held against "
+        "its own maximum, so a gradient can be small throughout and yet not vanish: see its norm."
+    )
+    lines.append(
+        "A norm that falls shows less gradient, not less use of it: Adam rescales it until it "
+        "underflows. Nothing here trains the generator on; the studies critic_strength and "
+        "mode_collapse do."
+    )
+    return lines
+
+
+def in_words(loss: str, records: Sequence[Record]) -> str:
+    """Decades under the maximum, the norm at the end (geometric mean), and its rise."""
+    fallen = [decades_fallen(record["norm"]) for record in records]
+    rises = [decades_fallen([record["norm"][-1], record["norm"][0]]) for record in records]
+    norms = [math.log10(max(record["norm"][-1], SMALLEST)) for record in records]
+    return (
+        f"{loss} {mean([f for f in fallen if f is not None]):.2f} (norm {10 ** mean(norms):.2g}, "
+        f"{mean([r for r in rises if r is not None]):+.2f})"
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+DIFFERS = (
+    "As in arXiv:1701.04862, Figure 2: a generator after three lengths of training, frozen, a "
+    "discriminator from scratch, batch 64. Different: ring8 and two skew lines in 10 dimensions, "
+    "networks of 3 x 64 units in place of DCGANs on LSUN; the saturating and the non-saturating "
+    "objective read from the same discriminators; WGAN critics beside them; gradients over 4 096 "
+    "fixed latents in float64 in place of a batch in single precision; and in the quick budget "
+    "1 000 critic steps at five times the losses' published rates in place of 4 000 steps."
+)
+
+register_study(
+    Study(
+        "vanishing_gradient",
+        "does the generator's gradient vanish as the critic gets better?",
+        CLAIMS,
+        measure,
+        DIFFERS,
+        protects={
+            "loss": "its claims compare the losses",
+            "dimensions": "its claims name 10 dimensions",
+            "n_critic": "the generator is frozen: there are critic steps only",
+            "generator_lr": "the generator is frozen",
+            "precision": "gradients are read in float64; smaller ones underflow",
+        },
+    )
+)

@@ -1,0 +1,266 @@
+"""What becomes of the stacks that train somewhere: outcomes gathered, what broke given again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from wganbench.config.jobs import Job
+from wganbench.files import RunBusy, UnusableFile
+from wganbench.output import numbered
+from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
+from wganbench.sweeps.plan import (
+    Slot,
+    StackPlan,
+    group_jobs,
+    is_finished,
+    kept,
+    saved_step,
+    unfinished,
+)
+from wganbench.tags.lookup import live_values
+from wganbench.training.recorder import FINISHED
+from wganbench.training.runs import finished_outcome
+from wganbench.training.taking import fail
+
+
+# What a worker tells the process that started it.
+@dataclass(frozen=True)
+class Started:
+    """Training of a stack begins, ``done`` of its steps done, on a device of some machine."""
+
+    steps: int
+    done: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A stack is at a step; the latest values of each of its runs that a view shows."""
+
+    step: int
+    values: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Busy:
+    """What a stack does beside training, which takes long; empty once it is over."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """A line for the person."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the runs of a stack ended."""
+
+    outcomes: list[RunOutcome]
+
+
+@dataclass(frozen=True)
+class OutOfMemory:
+    """The stack did not fit its device."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The stack could not be trained: a folder in use, a damaged checkpoint, a defect."""
+
+    message: str
+
+
+Message = Started | Advanced | Busy | Said | Ended | OutOfMemory | Refused
+
+
+class TellingView:
+    """The view of a stack that trains in a worker: it tells instead of showing."""
+
+    def __init__(self, tell: Callable[[Message], Any], where: str) -> None:
+        self.tell, self.where = tell, where
+
+    def start(self, steps: int, done: int) -> None:
+        self.tell(Started(steps, done, self.where))
+
+    def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
+        self.tell(Advanced(step, [live_values(run) for run in values]))
+
+    def phase(self, words: str) -> None:
+        self.tell(Busy(words))
+
+    def say(self, line: str) -> None:
+        self.tell(Said(line))
+
+    def stopping(self) -> None:
+        """The process that started it asked for that, and has said so."""
+
+    def stop(self) -> None:
+        """Nothing to take away."""
+
+
+# What shows a person how a sweep goes.
+SAVING_ALL = "stopping: saving every run; Ctrl-C again ends at once without saving"
+"""The answer to the first Ctrl-C where the workers are this process's own."""
+
+SAVING_ELSEWHERE = "stopping: every run is asked to save; Ctrl-C again ends without waiting"
+"""The answer where they are a cluster's: they save and end also when nobody waits."""
+
+
+class Watcher(Protocol):
+    """Is told what happens; a stack that trains has a number until it ends."""
+
+    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
+
+    def end(self) -> None: ...
+
+    def stack_started(
+        self, number: int, stack: StackPlan, where: str, steps: int, done: int
+    ) -> None: ...
+
+    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None: ...
+
+    def stack_busy(self, number: int, words: str) -> None: ...
+
+    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
+
+    def end(self) -> None: ...
+
+    def stack_started(
+        self, number: int, stack: StackPlan, where: str, steps: int, done: int
+    ) -> None: ...
+
+    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None: ...
+
+    def stack_busy(self, number: int, words: str) -> None: ...
+
+    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+RETRIES = 2
+"""How often a stack whose process or machine was lost is given to another at one step."""
+
+NOWHERE = -1
+"""The number of no stack: for runs that ended in another process."""
+
+
+@dataclass
+class Tally:
+    """Takes what is told of every stack; answers with the stacks to train in its place."""
+
+    watcher: Watcher
+    outcomes: list[RunOutcome] = field(default_factory=list)
+    elsewhere: list[Job] = field(default_factory=list)
+    """Runs that another process trains, or has trained: they are looked at again."""
+    held: dict[Path, HeldRun] = field(default_factory=dict)
+    """Runs whose files this process writes, trained on a machine without this disk."""
+    _losses: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def hear(self, number: int, stack: StackPlan, message: object) -> list[StackPlan] | None:
+        """None while the stack trains on; once it does not, what is left to be done of it."""
+        match message:
+            case Started(steps, done, where):
+                self.watcher.stack_started(number, stack, where, steps, done)
+            case Advanced(step, values):
+                self.watcher.stack_advanced(number, step, values)
+            case Busy(words):
+                self.watcher.stack_busy(number, words)
+            case Said(line):
+                self.watcher.say(line)
+            case Ended(outcomes):
+                # A machine of its own may know the folders by other names.
+                ended = [
+                    (job, replace(outcome, path=job.folder))
+                    for outcome, job in zip(outcomes, stack.jobs, strict=True)
+                ]
+                self.elsewhere += [kept(job) for job, o in ended if o.status == ELSEWHERE]
+                self._end(number, [o for _, o in ended if o.status != ELSEWHERE])
+                return []
+            case OutOfMemory(reason) if smaller := stack.smaller():
+                self.watcher.say(
+                    f"{len(stack.jobs)} runs do not fit their device: going on with half as "
+                    f"many ({reason})"
+                )
+                self.watcher.stack_ended(number, [])
+                return smaller
+            case OutOfMemory(reason) | Refused(reason):
+                self._end(number, self._failed(stack, reason))
+                return []
+        return None
+
+    def returned(self) -> list[StackPlan]:
+        """What is left to do of runs that other processes have let go of; ended ones are told."""
+        free = [job for job in self.elsewhere if RunFolder(job.folder).holder() is None]
+        if not free:
+            return []
+        self.elsewhere = [job for job in self.elsewhere if job not in free]
+        ended = [job for job in free if is_finished(job)]
+        if ended:
+            self._end(NOWHERE, [finished_outcome(job.folder) for job in ended])
+        return group_jobs(*unfinished([job for job in free if job not in ended]))
+
+    def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
+        """What trained the stack is gone: its runs go on elsewhere, but not for ever where they
+        come no further."""
+        name, step = stack.jobs[0].folder.name, max(map(saved_step, stack.jobs))
+        before, times = self._losses.get(name, (-1, 0))
+        times = times + 1 if step <= before else 1
+        self._losses[name] = (step, times)
+        if times > RETRIES:
+            reason = f"what trained it was lost {times} times ({how})"
+            self._end(number, self._failed(stack, reason))
+            return []
+        left = numbered(len(stack.jobs), "run")
+        self.watcher.say(f"{how}: {left} to go on from the last checkpoint")
+        self.watcher.stack_ended(number, [])
+        return stack.again()
+
+    def _failed(self, stack: StackPlan, reason: str) -> list[RunOutcome]:
+        return [failed(job, reason, self.held.get(job.folder)) for job in stack.jobs]
+
+    def _end(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
+        self.outcomes += outcomes
+        self.watcher.stack_ended(number, outcomes)
+
+
+def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
+    """The outcome of a run that could not be trained; what it saved before stays.
+
+    Written into its run.json by who holds the run, here if nobody does; a finished run stays
+    what it is.
+    """
+    if held is not None:
+        return fail(held, job.config, reason)
+    try:
+        with RunFolder(job.folder).lock() as folder:
+            return fail(folder, job.config, reason)
+    except (RunBusy, UnusableFile, OSError):
+        return RunOutcome(job.folder, "failed", saved_step(job), {}, [f"{reason}."], 0.0)
+
+
+def standing(job: Job) -> RunOutcome:
+    """How a run stands on disk: its outcome when it has ended, ``running`` while another process
+    has it, else interrupted."""
+    run = RunFolder(job.folder)
+    if run.run_json.exists() and run.stored().status in (*FINISHED, "failed"):
+        return finished_outcome(job.folder)
+    status = "running" if run.holder() else "interrupted"
+    return RunOutcome(job.folder, status, saved_step(job), {}, [], 0.0)

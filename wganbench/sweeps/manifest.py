@@ -1,0 +1,156 @@
+"""sweep.json: every job of a sweep and its folder, written before training begins."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.jobs import Job
+from wganbench.config.schema import identity, to_dict
+from wganbench.errors import ConfigError
+from wganbench.files import SWEEP_BYTES, RunBusy, RunLock, inside, read_json, write_atomic
+from wganbench.runs.stored import stored_values
+
+FORMAT = 3
+FILE = "sweep.json"
+PATIENCE_SECONDS = 30.0
+PAUSE_SECONDS = 0.05
+ARMS = ("loss.name", "data.name")
+"""Keys whose choice brings others with it."""
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of the sweep in a folder; none where there is no sweep.
+
+    Their folders lie in the sweep's, each under one plain name. Raises ConfigError for a file
+    that cannot be read, in a line that names the key.
+    """
+    path = folder / FILE
+    if not os.path.lexists(path):
+        return []
+    content = read_json(path, SWEEP_BYTES)
+    if content.get("format") != FORMAT:
+        raise ConfigError(
+            f"{path} is of another version of wganbench: read it with that version, or "
+            "give the sweep another name=..."
+        )
+    rows = content.get("jobs")
+    if not isinstance(rows, list) or not rows:
+        raise ConfigError(f"{path} is damaged: jobs holds no jobs; give the sweep another name")
+    jobs = []
+    for number, row in enumerate(rows):
+        try:
+            jobs.append(_job(folder, row))
+        except ConfigError as error:
+            raise ConfigError(
+                f"{path} is damaged: jobs[{number}]: {error}; give the sweep another name"
+            ) from error
+    return jobs
+
+
+def _job(folder: Path, row: Any) -> Job:
+    """One job, if it is one. Raises ConfigError."""
+    if not isinstance(row, dict):
+        raise ConfigError("a job holds config, folder and overrides")
+    name, overrides, config = (row.get(key) for key in ("folder", "overrides", "config"))
+    if not isinstance(name, str) or "/" in name or "\\" in name:
+        raise ConfigError(f"folder is one plain name; got {name!r}")
+    if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+        raise ConfigError(f"overrides is a list of texts; got {overrides!r}")
+    if not isinstance(config, dict):
+        raise ConfigError(f"config is a configuration; got {config!r}")
+    return Job(stored_values(config), inside(folder, name), tuple(overrides))
+
+
+Stacks = Mapping[str, Mapping[str, Any]]
+"""By folder, the ``size`` of a run's stack, its ``place`` there, and ``on`` what kind of device."""
+
+
+def planned(folder: Path) -> dict[str, dict[str, Any]]:
+    """The stacks that the sweep in a folder was divided into, as `Stacks`."""
+    try:
+        rows = read_json(folder / FILE, SWEEP_BYTES)["jobs"]
+        return {r["folder"]: r["stack"] for r in rows if isinstance(r.get("stack"), dict)}
+    except (OSError, ValueError, ConfigError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def add_jobs(folder: Path, jobs: Sequence[Job], stacks: Stacks | None = None) -> None:
+    """Enter jobs that are not in the sweep yet, and the stacks in which they are to be trained;
+    the file is replaced in one step.
+
+    Waits while another process does the same. Raises ConfigError when that takes long.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder / ".sweep.lock"):
+        known = read_jobs(folder)
+        there = {job.folder.name for job in known}
+        new = {job.folder.name: job for job in jobs if job.folder.name not in there}
+        every = [*known, *new.values()]
+        before = planned(folder)
+        divided = {**before, **(stacks or {})}
+        if new or divided != before:
+            content = {"format": FORMAT, "jobs": [_row(job, divided) for job in every]}
+            write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _writing(path: Path) -> RunLock:
+    """The lock of the file; another process holds it for a moment at a time."""
+    began = time.monotonic()
+    while True:
+        try:
+            return RunLock(path)
+        except RunBusy as error:
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                raise ConfigError(str(error)) from error
+        time.sleep(PAUSE_SECONDS)
+
+
+def _row(job: Job, stacks: Stacks) -> dict[str, Any]:
+    row = {
+        "folder": job.folder.name,
+        "overrides": list(job.overrides),
+        "config": to_dict(job.config),
+    }
+    name = job.folder.name
+    return row | ({"stack": dict(stacks[name])} if name in stacks else {})
+
+
+def check_alike(folder: Path, known: Sequence[Job], added: Sequence[Job]) -> None:
+    """A folder holds one sweep: what neither part of it varies must be equal in both.
+
+    More seeds, more values of a swept key, and other losses or data, which have settings of
+    their own, are welcome. Raises ConfigError, which names the key.
+    """
+    if not known or not added:
+        return
+    old, new = [_flat(job) for job in known], [_flat(job) for job in added]
+    other_arm = any(_values(old, name) != _values(new, name) for name in ARMS)
+    for key in sorted(set(old[0]) & set(new[0])):
+        theirs, ours = _values(old, key), _values(new, key)
+        free = key in ("seed", *ARMS) or (
+            other_arm and key.partition(".")[0] in ("loss", "train", "data")
+        )
+        if len(theirs) == len(ours) == 1 and theirs != ours and not free:
+            raise ConfigError(
+                f"{folder} holds a sweep with {key}={theirs.pop()}, this one has {ours.pop()}: "
+                "give it another name=..."
+            )
+
+
+def _values(rows: Iterable[dict[str, str]], key: str) -> set[str]:
+    return {row.get(key, "") for row in rows}
+
+
+def _flat(job: Job) -> dict[str, str]:
+    rows: dict[str, str] = {}
+    for group, part in identity(job.config).items():
+        if isinstance(part, dict):
+            rows |= {f"{group}.{key}": str(value) for key, value in part.items()}
+        else:
+            rows[group] = str(part)
+    return rows

@@ -1,0 +1,315 @@
+"""Which runs train together: jobs into stacks, in few sizes, cut to what fits."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wganbench.config.jobs import Job
+from wganbench.config.schema import static_settings
+from wganbench.errors import ConfigError
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.stored import Places, as_places, place_of
+from wganbench.sweeps.manifest import FILE, planned, read_jobs
+from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
+from wganbench.training.recorder import FINISHED
+
+
+# Where stacks can train at the same time: one slot a worker process.
+@dataclass(frozen=True)
+class Slot:
+    """A place for one stack: a device, and how many CPU threads its worker may use.
+
+    ``cluster`` names where it is, empty for this machine.
+    """
+
+    device: str
+    threads: int
+    cluster: str = ""
+
+
+def local_slots(
+    devices: str | Sequence[str], stacks_per_device: int, gpus: int, cores: int
+) -> list[Slot]:
+    """The slots of this machine.
+
+    One for each GPU (``stacks_per_device`` times); on a CPU one for each core, each with
+    one thread: two stacks on two cores train faster than one stack on both. Raises
+    ConfigError for a device that does not exist.
+
+    >>> [slot.device for slot in local_slots("auto", 2, gpus=2, cores=8)]
+    ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']
+    >>> [(slot.device, slot.threads) for slot in local_slots("cpu", 1, gpus=0, cores=2)]
+    [('cpu', 1), ('cpu', 1)]
+    """
+    if devices == "auto":
+        devices = [f"cuda:{i}" for i in range(gpus)] or ["cpu"]
+    chosen: list[str] = []
+    for name in [devices] if isinstance(devices, str) else devices:
+        kind, _, index = name.partition(":")
+        if kind == "cuda" and gpus == 0:
+            raise ConfigError(f"sweep.devices={name}: no CUDA GPU is found here; use cpu or auto")
+        if name == "cuda":
+            chosen += [f"cuda:{i}" for i in range(gpus)]
+        elif name == "cpu" or (kind == "cuda" and index.isdecimal() and int(index) < gpus):
+            chosen.append(name)
+        elif kind == "cuda" and index.isdecimal():
+            raise ConfigError(
+                f"sweep.devices={name}: this machine has {gpus} GPU(s), numbered from cuda:0"
+            )
+        else:
+            raise ConfigError(f"sweep.devices={name} is no device; use auto, cpu, cuda or [cuda:0]")
+    unique = list(dict.fromkeys(chosen))
+    if not unique:
+        raise ConfigError("sweep.devices is empty; use auto, cpu, cuda or [cuda:0,cuda:1]")
+    threads = max(1, cores // (max(1, len(unique)) * stacks_per_device))
+    devices = [device for device in unique if device != "cpu"]
+    slots = [Slot(d, threads) for _ in range(stacks_per_device if devices else 0) for d in devices]
+    return slots + [Slot("cpu", 1)] * (cores if "cpu" in unique else 0)
+
+
+CPU_LIMIT = 16
+"""Runs in a stack on a CPU. In longer ones a run of width 64 took longer, by 9 % at 32 and 25 % at
+64; one of width 16 the same at 32 and 20 % longer at 64 (scripts/bench_sweep.py --only stacks, gp
+in fp32, once each on an idle machine)."""
+
+WORTH_DIVIDING = 0.1
+"""By what share one more stack, which is compiled too, must shorten a sweep."""
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """Jobs that train as one stack, and the step at which they all stand.
+
+    ``places`` are those at which runs that have begun go on; None where all of them are new.
+    """
+
+    jobs: tuple[Job, ...]
+    step: int
+    places: Places | None = None
+
+    @property
+    def group(self) -> str:
+        """What its runs share, as text: stacks of equal text run the same program."""
+        return json.dumps(static_settings(self.jobs[0].config), sort_keys=True)
+
+    @property
+    def steps_left(self) -> int:
+        return self.jobs[0].config.train.steps - self.step
+
+    @property
+    def work(self) -> int:
+        """Critic steps left, over all runs."""
+        runs = self.places.size if self.places else len(self.jobs)
+        return runs * self.steps_left * self.jobs[0].config.loss.n_critic
+
+    def resolved(self) -> StackPlan:
+        """The stack with absolute folders, for a process that works in another one."""
+        jobs = tuple(replace(job, folder=job.folder.resolve()) for job in self.jobs)
+        return replace(self, jobs=jobs)
+
+    def smaller(self) -> list[StackPlan]:
+        """Stacks for one that did not fit: the same without empty places, or two halves; none
+        of one run."""
+        jobs, middle = tuple(kept(job) for job in self.jobs), len(self.jobs) // 2
+        if self.places and self.places.size > len(jobs):
+            return [together(jobs, self.step)]
+        return [together(part, self.step) for part in (jobs[:middle], jobs[middle:]) if middle]
+
+    def again(self) -> list[StackPlan]:
+        """What is left of a stack whose worker died: its runs may stand at different steps."""
+        return group_jobs(*unfinished([kept(job) for job in self.jobs]))
+
+
+def together(jobs: tuple[Job, ...], step: int) -> StackPlan:
+    """A stack of just these jobs, wherever they stood before."""
+    return StackPlan(jobs, step, Places.all_of(len(jobs)))
+
+
+def group_jobs(jobs: Sequence[Job], steps: Sequence[int], on: str = "") -> list[StackPlan]:
+    """Jobs that may share a stack: equal static settings, equal step, in the order given.
+
+    Runs that have begun, or were to begin ``on`` the same kind of device, come into stacks of
+    the size that theirs had, each at its own place: elsewhere the last bits of some losses
+    would be others.
+    """
+    plans = {folder: planned(folder) for folder in {job.folder.parent for job in jobs}}
+    groups: dict[tuple[str, int, int], list[dict[int, Job]]] = {}
+    for job, step in zip(jobs, steps, strict=True):
+        places = None if job.config.overwrite else place_of(RunFolder(job.folder))
+        plan = plans[job.folder.parent].get(job.folder.name, {})
+        if places is None and not job.config.overwrite and on in ("", plan.get("on")):
+            places = as_places(plan)
+        key = (StackPlan((job,), step).group, step, places.size if places else 0)
+        stacks = groups.setdefault(key, [{}])
+        place = places.own[0] if places else len(stacks[0])
+        stack = next((stack for stack in stacks if place not in stack), None)
+        if stack is None:
+            stacks.append(stack := {})
+        stack[place] = job
+    return [
+        StackPlan(tuple(stack.values()), step, Places(size, tuple(stack)) if size else None)
+        for (_, step, size), stacks in groups.items()
+        for stack in stacks
+    ]
+
+
+def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
+    """The jobs that have something left to do, and the step each would go on from."""
+    left, steps = [], []
+    for job in jobs:
+        if job.config.overwrite or not is_finished(job):
+            left.append(job)
+            steps.append(0 if job.config.overwrite else saved_step(job))
+    return left, steps
+
+
+def kept(job: Job) -> Job:
+    """The job without ``overwrite``, which has been obeyed once."""
+    return replace(job, config=replace(job.config, overwrite=False))
+
+
+def is_finished(job: Job) -> bool:
+    run = RunFolder(job.folder)
+    return run.run_json.exists() and run.stored().status in FINISHED
+
+
+def saved_step(job: Job) -> int:
+    """Where the newest whole checkpoint stands; 0 where there is none that can be used."""
+    try:
+        checkpoint, _ = newest_checkpoint(RunFolder(job.folder).checkpoint)
+    except CheckpointError:
+        return 0
+    return checkpoint.step if checkpoint else 0
+
+
+def kind_of(slots: Sequence[Slot]) -> str:
+    """What slots are: ``cpu``, or ``cuda`` where one of them is a GPU."""
+    return "cpu" if all(slot.device == "cpu" for slot in slots) else "cuda"
+
+
+def stack_sizes(runs: int, parts: int, limit: int) -> list[int]:
+    """Sizes of the stacks of a group: ``parts`` of them, or more where ``limit`` asks for it,
+    as equal as can be, so that few programs are compiled.
+
+    >>> stack_sizes(32, 2, 32), stack_sizes(10, 4, 8), stack_sizes(3, 8, 8), stack_sizes(100, 1, 32)
+    ([16, 16], [3, 3, 2, 2], [1, 1, 1], [25, 25, 25, 25])
+    """
+    count = min(runs, max(parts, math.ceil(runs / limit)))
+    small, larger = divmod(runs, count)
+    return [small + 1] * larger + [small] * (count - larger)
+
+
+def plan_stacks(
+    jobs: Sequence[Job],
+    steps: Sequence[int],
+    slots: Sequence[Slot],
+    limits: Sequence[int] | None = None,
+) -> list[StackPlan]:
+    """The stacks of a sweep, the costliest first.
+
+    A group is divided as its share of the work asks for: one that is half of it over half
+    of the slots. On CPU cores, where fewer runs take less time, it is divided further where
+    cores would be idle at the end. ``limits`` holds, for each group of `group_jobs`, how many
+    runs fit a device. A stack that has begun goes on as it is where it fits.
+    """
+    found = group_jobs(jobs, steps, kind_of(slots))
+    whole = sum(group.work for group in found)
+    stacks, groups, divided = [], [], []
+    for group, limit in zip(found, limits or [CPU_LIMIT] * len(found), strict=True):
+        if group.places and group.places.size <= limit:
+            stacks.append(group)
+            continue
+        parts = math.ceil(len(slots) * group.work / whole) if whole else 1
+        groups.append(group)
+        divided.append(stack_sizes(len(group.jobs), parts, limit))
+    if all(slot.device == "cpu" and not slot.cluster for slot in slots):
+        divided = balanced([g.work / len(g.jobs) for g in groups], divided, len(slots))
+    for group, sizes in zip(groups, divided, strict=True):
+        # Dealt out by all but the seed, not cut: what a coefficient does to a run's cost (exact
+        # distances take longer of a collapsed one) then weighs on every stack alike.
+        hand = sorted(group.jobs, key=lambda job: repr(replace(job.config, seed=0)))
+        for i in range(len(sizes)):
+            part = tuple(hand[i :: len(sizes)])
+            begun = group.places is not None
+            stacks.append(together(part, group.step) if begun else StackPlan(part, group.step))
+    return sorted(stacks, key=lambda stack: -stack.work)
+
+
+def balanced(costs: Sequence[float], divided: list[list[int]], slots: int) -> list[list[int]]:
+    """The sizes of each group's stacks, one stack more at a time while that shortens the sweep.
+
+    ``costs`` are those of one run of each group, taken to be the same in stacks of any size.
+
+    >>> balanced([1.0, 1.0, 1.0], [[10], [10], [10]], 2)
+    [[5, 5], [10], [10]]
+    """
+
+    def until_all_end(sizes: list[list[int]]) -> float:
+        """When the last slot is done, if each takes the longest stack that is left."""
+        ends = [0.0] * slots
+        for work in sorted((c * n for c, own in zip(costs, sizes, strict=True) for n in own))[::-1]:
+            ends[ends.index(min(ends))] += work
+        return max(ends)
+
+    ideal = sum(c * sum(own) for c, own in zip(costs, divided, strict=True)) / slots
+    while (1 - WORTH_DIVIDING) * until_all_end(divided) > ideal:
+        finer = [
+            [*divided[:i], stack_sizes(sum(own), len(own) + 1, max(own)), *divided[i + 1 :]]
+            for i, own in enumerate(divided)
+            if len(own) < sum(own)
+        ]
+        best = min(finer, key=until_all_end, default=divided)
+        if until_all_end(best) > (1 - WORTH_DIVIDING) * until_all_end(divided):
+            break
+        divided = best
+    return divided
+
+
+# What there is to resume below a folder: sweeps, and runs of their own.
+def resumable(folder: Path) -> tuple[list[Path], int]:
+    """Folders of unfinished runs and sweeps in and below a folder, and how many are finished.
+
+    A sweep stands for its runs; links are not followed, and what cannot be read counts as
+    unfinished, so that resuming it says why. Raises ConfigError where there is nothing at all.
+    """
+    left: list[Path] = []
+    finished = 0
+    of_sweeps: set[Path] = set()
+    for place, names, files in os.walk(folder):
+        path = Path(place)
+        names.sort()
+        if FILE in files:
+            complete, runs = sweep_is_finished(path)
+            of_sweeps |= runs
+            left += [] if complete else [path]
+            finished += complete
+        elif "run.json" in files:
+            names.clear()
+            if path not in of_sweeps:
+                complete = run_is_finished(path)
+                left += [] if complete else [path]
+                finished += complete
+    if not left and not finished:
+        raise ConfigError(f"no run at {folder}, nor below it: give the folder of a run or a sweep")
+    return left, finished
+
+
+def sweep_is_finished(folder: Path) -> tuple[bool, set[Path]]:
+    """Whether a sweep has nothing left to do, and the folders of its runs."""
+    try:
+        jobs = read_jobs(folder)
+        return not unfinished(jobs)[0], {job.folder for job in jobs}
+    except (ValueError, OSError):
+        return False, set()
+
+
+def run_is_finished(folder: Path) -> bool:
+    try:
+        return RunFolder(folder).read().get("status") in FINISHED
+    except (ValueError, OSError):
+        return False

@@ -1,0 +1,364 @@
+"""Stacks on a Ray cluster: what it has room for, and how it is reached."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.jobs import Job
+from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
+from wganbench.files import RunBusy
+from wganbench.runs.folder import ELSEWHERE, RunFolder, RunOutcome
+from wganbench.sweeps.backend import SAVING_ELSEWHERE, Ended, Tally, Watcher
+from wganbench.sweeps.choose import UNKNOWN_ROOM, check_numbers
+from wganbench.sweeps.plan import Slot, StackPlan
+from wganbench.sweeps.ray_task import Changes, Mailbox, RemoteStack, put, train_remotely
+from wganbench.training.process import StopRequest, available_cores
+
+# Reaching Ray: the package, which is an extra, and the cluster's address.
+CONNECT_SECONDS = 5.0
+
+
+def import_ray() -> Any:
+    """Ray, which is an extra. Raises ConfigError where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError as error:
+        raise ConfigError("hydra/launcher=ray needs Ray: pip install 'wganbench[ray]'") from error
+    return ray
+
+
+def check_address(address: str) -> None:
+    """Knock at HOST:PORT: Ray itself tries for many minutes. Raises ConfigError."""
+    if address in ("local", "auto"):
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        raise ConfigError(
+            f"hydra.launcher.address={address}: say local, auto or HOST:PORT, on a node of the "
+            "cluster"
+        )
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise unreachable(address, str(error)) from error
+
+
+def unreachable(address: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"hydra.launcher.address={address}: no Ray cluster answers there ({reason}); local "
+        "starts one on this machine"
+    )
+
+
+# The tasks of a sweep on Ray, seen from the process that started them.
+LISTEN_SECONDS = 0.5
+
+
+@dataclass
+class Task:
+    """A stack that Ray has been given; whether anything was heard of it yet."""
+
+    number: int
+    stack: StackPlan
+    started: bool = False
+    sends_files: bool = False
+
+
+@dataclass
+class Tasks:
+    """The tasks of one sweep, from the first to the last."""
+
+    cpus_per_stack: float
+    gpus_per_stack: float
+    folder: Path
+    token: str | None
+    tally: Tally
+    tasks: dict[Any, Task] = field(default_factory=dict)
+    by_number: dict[int, Task] = field(default_factory=dict)
+
+    def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
+        ray = import_ray()
+        here = ray.get_runtime_context().get_node_id()
+        placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        self.mailbox = (
+            ray.remote(Mailbox)
+            .options(num_cpus=0, scheduling_strategy=placed(here, soft=False))
+            .remote()
+        )
+        self.stopping = False
+        try:
+            for stack in stacks:
+                self._submit(stack)
+            while self.tasks or (self.tally.elsewhere and not self.stopping):
+                if self.tasks:
+                    done, _ = ray.wait(list(self.tasks), num_returns=1, timeout=LISTEN_SECONDS)
+                else:
+                    done = []
+                    time.sleep(LISTEN_SECONDS)
+                self._collect()
+                for reference in done:
+                    self._finish(reference)
+                for stack in self.tally.returned():
+                    self._submit(stack)
+                if stop.requested and not self.stopping:
+                    self._stop()
+        finally:
+            for held in self.tally.held.values():
+                held.release()
+            ray.kill(self.mailbox)
+        return self.tally.outcomes
+
+    def _submit(self, stack: StackPlan) -> None:
+        ray = import_ray()
+        if self.stopping:
+            return
+        task = Task(len(self.by_number), stack)
+        remote = RemoteStack(
+            task.number,
+            stack.resolved(),
+            self.folder,
+            self.token,
+            [Changes(job.folder, seen=False).all() if stack.step else {} for job in stack.jobs],
+            self.gpus_per_stack > 0,
+            max(1, int(self.cpus_per_stack)),
+            os.getcwd(),
+        )
+        options = {
+            "num_cpus": self.cpus_per_stack,
+            "num_gpus": self.gpus_per_stack,
+            "max_retries": 0,
+        }
+        reference = ray.remote(**options)(train_remotely).remote(remote, self.mailbox)
+        self.tasks[reference] = self.by_number[task.number] = task
+
+    def _collect(self) -> None:
+        """Write what was sent back, and hear what was told."""
+        ray = import_ray()
+        for number, messages, files in ray.get(self.mailbox.collect.remote()):
+            task = self.by_number[number]
+            task.started = True
+            task.sends_files = task.sends_files or bool(files)
+            for job, changed in zip(task.stack.jobs, files, strict=False):
+                if self._hold(job):
+                    put(job.folder, changed)
+            for message in messages:
+                self.tally.hear(number, task.stack, message)
+
+    def _hold(self, job: Job) -> bool:
+        """Nobody else may train a run whose files come from far away; with ``overwrite`` those
+        of an earlier one go before the first of them are there. False for a run that another
+        process took meanwhile: what comes of it is dropped, and it is looked at again."""
+        if job.folder in self.tally.held:
+            return True
+        try:
+            held = RunFolder(job.folder).lock()
+        except RunBusy:
+            return False
+        self.tally.held[job.folder] = held
+        if job.config.overwrite:
+            held.empty()
+        return True
+
+    def _let_go(self, stack: StackPlan) -> None:
+        """Release the runs of a stack that has ended, also for those who wait for them."""
+        for job in stack.jobs:
+            if job.folder in self.tally.held:
+                self.tally.held.pop(job.folder).release()
+
+    def _finish(self, reference: Any) -> None:
+        ray = import_ray()
+        errors = ray.exceptions
+        task = self.tasks.pop(reference)
+        left: Sequence[StackPlan] | None = []
+        try:
+            left = self.tally.hear(
+                task.number, task.stack, self._received(ray.get(reference), task)
+            )
+        except errors.TaskCancelledError:
+            pass
+        except errors.RayError as error:
+            if not self.stopping:
+                how = " ".join(str(error).split(".")[0].split())[:120]
+                left = self.tally.lost(task.number, task.stack, f"a Ray task was lost ({how})")
+        self._let_go(task.stack)
+        for stack in left or []:
+            self._submit(stack)
+
+    def _received(self, message: object, task: Task) -> object:
+        """The message, but for runs whose files could not be taken: they are elsewhere."""
+        if not isinstance(message, Ended) or not task.sends_files:
+            return message
+        held = [job.folder in self.tally.held for job in task.stack.jobs]
+        return Ended(
+            [
+                outcome if ours else replace(outcome, status=ELSEWHERE)
+                for outcome, ours in zip(message.outcomes, held, strict=True)
+            ]
+        )
+
+    def _stop(self) -> None:
+        """Ask every task to save and end; those that wait for a place never begin."""
+        ray = import_ray()
+        self.stopping = True
+        ray.get(self.mailbox.stop.remote())
+        for reference, task in self.tasks.items():
+            if not task.started:
+                ray.cancel(reference)
+
+
+PROBE_SECONDS = 60.0
+OBJECT_STORE_BYTES = 200_000_000
+"""Of a Ray that is started here: nothing large is kept there."""
+
+
+@dataclass
+class RayCrew:
+    """Ray Core, started on this machine (``address: local``) or joined.
+
+    A stack takes ``cpus_per_stack`` cores, and 1 / ``sweep.stacks_per_device`` of a GPU
+    where there are GPUs. ``shared_folder``: whether all nodes see the sweep's folder
+    (auto: each looks); where it is not seen, files are sent back at every checkpoint.
+    """
+
+    address: str
+    cpus_per_stack: float
+    shared_folder: str | bool
+    gpus_per_stack: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        check_numbers(self, {}, above=["cpus_per_stack"])
+        if str(self.shared_folder).lower() not in ("auto", "true", "false"):
+            raise ConfigError(
+                f"hydra.launcher.shared_folder={self.shared_folder}: it is auto, true or false"
+            )
+
+    def slots(self, config: RunConfig) -> list[Slot]:
+        """As many as the cluster has room for at a time now."""
+        kind, _, index = config.device.partition(":")
+        if config.sweep.devices not in ("auto", "cpu", "cuda") or index:
+            raise ConfigError(
+                "Ray places the stacks: with hydra/launcher=ray, device and sweep.devices are "
+                "auto, cpu or cuda"
+            )
+        wanted = {kind, str(config.sweep.devices)} - {"auto"}
+        nodes = self._nodes()
+        gpus = sum(node.get("GPU", 0) for node in nodes)
+        if "cuda" in wanted and not gpus:
+            raise ConfigError("the Ray cluster has no GPU; use device=auto or device=cpu")
+        self.gpus_per_stack = (
+            1 / config.sweep.stacks_per_device if gpus and "cpu" not in wanted else 0
+        )
+        count = sum(self._fitting(node) for node in nodes)
+        if not count:
+            cpus = sum(node.get("CPU", 0) for node in nodes)
+            raise ConfigError(
+                f"no stack fits the Ray cluster: it has {cpus:g} CPUs and {gpus:g} GPUs, a stack "
+                f"takes {self.cpus_per_stack:g} (hydra.launcher.cpus_per_stack) and "
+                f"{self.gpus_per_stack:g}"
+            )
+        threads = max(1, int(self.cpus_per_stack))
+        return [Slot("cuda" if self.gpus_per_stack else "cpu", threads, "Ray")] * count
+
+    def _fitting(self, node: dict[str, float]) -> int:
+        fitting = node.get("CPU", 0) / self.cpus_per_stack
+        if self.gpus_per_stack:
+            fitting = min(fitting, node.get("GPU", 0) / self.gpus_per_stack)
+        return int(fitting + 1e-9)
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """What every node has. Ray on this machine is not started for that."""
+        ray = import_ray()
+        if self.address == "local" and not ray.is_initialized():
+            import torch
+
+            gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            return [{"CPU": available_cores(), "GPU": gpus}]
+        self._connect()
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def _connect(self) -> None:
+        ray = import_ray()
+        if ray.is_initialized():
+            return
+        check_address(self.address)
+        settings: dict[str, Any] = {"address": self.address}
+        if self.address == "local":
+            settings |= {
+                "num_cpus": available_cores(),
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+            }
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **settings)
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            raise unreachable(self.address, " ".join(str(error).split())[:160]) from error
+
+    def room(self, slots: Sequence[Slot]) -> int:
+        """The least free memory of any node's GPUs, or of its own, a stack's share of it."""
+        ray = import_ray()
+        self._connect()
+        nodes = [node for node in ray.nodes() if node["Alive"] and self._fitting(node["Resources"])]
+        if not self.gpus_per_stack:
+            return int(min(n["Resources"]["memory"] / self._fitting(n["Resources"]) for n in nodes))
+        probe = ray.remote(free_gpu_bytes)
+        placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        asked = [
+            probe.options(
+                num_cpus=0,
+                num_gpus=self.gpus_per_stack,
+                scheduling_strategy=placed(node["NodeID"], soft=False),
+            ).remote()
+            for node in nodes
+        ]
+        answered, late = ray.wait(asked, num_returns=len(asked), timeout=PROBE_SECONDS)
+        for reference in late:
+            ray.cancel(reference)
+        found = [free for free in ray.get(answered) if free is not None]
+        return int(min(found) * self.gpus_per_stack) if found else UNKNOWN_ROOM
+
+    def run(
+        self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
+    ) -> list[RunOutcome]:
+        """How the runs of all stacks ended."""
+        self._connect()
+        folder = stacks[0].jobs[0].folder.parent.resolve()
+        stopping = StopRequest(lambda: watcher.say(SAVING_ELSEWHERE))
+        with self._token(folder) as token, stopping as stop:
+            tasks = Tasks(self.cpus_per_stack, self.gpus_per_stack, folder, token, Tally(watcher))
+            return tasks.run(stacks, stop)
+
+    @contextlib.contextmanager
+    def _token(self, folder: Path) -> Iterator[str | None]:
+        """A file by which a node sees that it sees the sweep's folder."""
+        choice = str(self.shared_folder).lower()
+        if choice == "false":
+            yield None
+            return
+        # Every node is said to see the folder: let them find what is there in any case.
+        name = "sweep.json" if choice == "true" else f".shared-{uuid.uuid4().hex}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+        try:
+            yield name
+        finally:
+            if choice != "true":
+                (folder / name).unlink(missing_ok=True)
+
+
+def free_gpu_bytes() -> int | None:
+    """Free memory of the GPU that a task was given; None where none can be used."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None

@@ -1,0 +1,211 @@
+"""Stacks on a Slurm cluster: an array of jobs through submitit, requeued when preempted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
+from wganbench.files import inside
+from wganbench.runs.folder import RunOutcome
+from wganbench.sweeps.backend import SAVING_ELSEWHERE, Tally, Watcher
+from wganbench.sweeps.choose import UNKNOWN_ROOM, check_numbers
+from wganbench.sweeps.plan import Slot, StackPlan
+from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
+from wganbench.training.process import StopRequest
+
+LISTEN_SECONDS = 0.5
+FOLDER = ".submitit"
+"""Inside the sweep's: submitit's scripts and logs, and the jobs' messages."""
+
+
+@dataclass
+class SlurmCrew:
+    """Slurm through submitit: ``stacks`` jobs share the work, one array task a stack.
+
+    ``cluster: local`` runs the jobs as processes of this machine, all at a time. The
+    other settings are those of sbatch, for one stack.
+    """
+
+    cluster: str
+    stacks: int
+    gpus_per_stack: int
+    cpus_per_stack: int
+    mem_gb: float
+    timeout_min: int
+    requeues: int
+    setup: list[str]
+    slurm: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.cluster not in ("slurm", "local"):
+            raise ConfigError(f"hydra.launcher.cluster={self.cluster}: it is slurm or local")
+        whole = {"stacks": 1, "cpus_per_stack": 1, "timeout_min": 1}
+        check_numbers(self, whole | {"gpus_per_stack": 0, "requeues": 0}, above=["mem_gb"])
+
+    def slots(self, config: RunConfig) -> list[Slot]:
+        """As many as the sweep is to be divided into; nothing is submitted."""
+        if config.device not in ("auto", "cpu", "cuda") or config.sweep.devices != "auto":
+            raise ConfigError(
+                "Slurm gives the devices: with hydra/launcher=slurm, device is auto, cpu or "
+                "cuda, and sweep.devices is auto"
+            )
+        if config.sweep.stacks_per_device != 1:
+            raise ConfigError(
+                f"sweep.stacks_per_device={config.sweep.stacks_per_device}: with "
+                "hydra/launcher=slurm every stack is a job of its own, with "
+                "hydra.launcher.gpus_per_stack GPUs"
+            )
+        if config.device == "cpu":
+            self.gpus_per_stack = 0
+        with tempfile.TemporaryDirectory() as folder:
+            self._executor(Path(folder))
+        device = "cuda" if self.gpus_per_stack else "cpu"
+        return [Slot(device, self.cpus_per_stack, "Slurm")] * self.stacks
+
+    def room(self, slots: Sequence[Slot]) -> int:
+        """The memory asked for, on a CPU; that of the GPUs to come is not known."""
+        return UNKNOWN_ROOM if self.gpus_per_stack else int(self.mem_gb * 1e9)
+
+    def run(
+        self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
+    ) -> list[RunOutcome]:
+        """How the runs of all stacks ended."""
+        # A folder that was not there before: its pickles are those of this sweep's own jobs.
+        folder = inside(stacks[0].jobs[0].folder.parent.resolve(), FOLDER) / uuid.uuid4().hex[:8]
+        folder.mkdir(parents=True)
+        with StopRequest(lambda: watcher.say(SAVING_ELSEWHERE)) as stop:
+            return Array(self, folder, Tally(watcher)).run(stacks, stop)
+
+    def _executor(self, folder: Path) -> Any:
+        """Submitit's executor with these settings. Raises ConfigError."""
+        try:
+            import submitit
+        except ImportError as error:
+            raise ConfigError(
+                "hydra/launcher=slurm needs submitit: pip install 'wganbench[slurm]'"
+            ) from error
+        options = {f"slurm_{key}": value for key, value in self.slurm.items() if value is not None}
+        try:
+            executor = submitit.AutoExecutor(
+                folder / "%j",
+                cluster=self.cluster,
+                **{f"{self.cluster}_max_num_timeout": self.requeues},
+            )
+            executor.update_parameters(
+                name="wganbench",
+                timeout_min=self.timeout_min,
+                mem_gb=self.mem_gb,
+                cpus_per_task=self.cpus_per_stack,
+                gpus_per_node=self.gpus_per_stack,
+                tasks_per_node=1,
+                nodes=1,
+                **{f"{self.cluster}_setup": self.setup or None},
+                **options,
+            )
+        except RuntimeError as error:
+            raise ConfigError(
+                f"hydra/launcher=slurm: {error} (hydra.launcher.cluster=local tries it out here)"
+            ) from error
+        except (NameError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"hydra/launcher=slurm: {reason[:300]}") from error
+        return executor
+
+
+@dataclass
+class Submitted:
+    """A job, the stack it trains, and how far its messages were read."""
+
+    job: Any
+    stack: StackPlan
+    mail: Mail
+    read: int = 0
+    started: bool = False
+
+
+@dataclass
+class Array:
+    """The jobs of one sweep, from the first to the last."""
+
+    crew: SlurmCrew
+    folder: Path
+    tally: Tally
+    jobs: list[Submitted] = field(default_factory=list)
+    stopping: bool = False
+    _count: int = 0
+
+    def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
+        try:
+            self._submit(stacks)
+            while self.jobs or (self.tally.elsewhere and not self.stopping):
+                time.sleep(LISTEN_SECONDS)
+                for submitted in list(self.jobs):
+                    done = submitted.job.done()
+                    self._read(submitted)
+                    if done:
+                        self._finish(submitted)
+                if self.tally.elsewhere and not self.stopping:
+                    self._submit(self.tally.returned())
+                if stop.requested and not self.stopping:
+                    self._stop()
+        except BaseException:
+            # Nobody listens any longer: let no job train on unseen.
+            (self.folder / STOP).touch()
+            raise
+        return self.tally.outcomes
+
+    def _submit(self, stacks: Sequence[StackPlan]) -> None:
+        """One array for all of them."""
+        if self.stopping or not stacks:
+            return
+        mails = [Mail(self.folder, self._count + i) for i in range(len(stacks))]
+        self._count += len(stacks)
+        crew, here = self.crew, os.getcwd()
+        executor = crew._executor(self.folder)
+        with executor.batch():
+            jobs = [
+                executor.submit(
+                    SlurmTask(
+                        stack.resolved(), mail, crew.gpus_per_stack > 0, crew.cpus_per_stack, here
+                    )
+                )
+                for stack, mail in zip(stacks, mails, strict=True)
+            ]
+        self.jobs += [
+            Submitted(job, stack, mail)
+            for job, stack, mail in zip(jobs, stacks, mails, strict=True)
+        ]
+
+    def _read(self, submitted: Submitted) -> None:
+        messages, submitted.read = submitted.mail.read(submitted.read)
+        for message in messages:
+            submitted.started = True
+            self.tally.hear(submitted.mail.number, submitted.stack, message)
+
+    def _finish(self, submitted: Submitted) -> None:
+        self.jobs.remove(submitted)
+        number, stack = submitted.mail.number, submitted.stack
+        try:
+            self.tally.hear(number, stack, submitted.job.result())
+        except Exception as error:
+            # Submitit's own classes for a job that failed, was killed or came to no end.
+            if not self.stopping:
+                how = str(error).strip().splitlines()[-1][:120]
+                self._submit(self.tally.lost(number, stack, f"a Slurm job was lost ({how})"))
+
+    def _stop(self) -> None:
+        """Ask every job to save and end; those that wait for a node are cancelled."""
+        self.stopping = True
+        (self.folder / STOP).touch()
+        for submitted in list(self.jobs):
+            if not submitted.started and submitted.job.state == "PENDING":
+                submitted.job.cancel()
+                self.jobs.remove(submitted)

@@ -1,0 +1,150 @@
+"""The cores of this machine, and how a process of ours is started; without torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+from wganbench.files import tell_ending
+
+
+def available_cores() -> int:
+    """CPU cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def python_running(module: str, *words: str) -> list[str]:
+    """The command line of a Python that runs a module of ours, as ``python -m`` would.
+
+    That would look for every module in the current folder first, and a stranger's torch.py
+    may lie there.
+    """
+    code = (
+        "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    return [sys.executable, "-c", code, *words]
+
+
+# Stopping in good order: Ctrl-C, SIGTERM and a closed terminal ask to save and end.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAVING = "stopping: saving; Ctrl-C again ends at once without saving"
+"""The answer to the first Ctrl-C."""
+ANSWER_SECONDS = 1.0
+"""How long the end waits for an answer that is still being written."""
+
+
+class Stopped(Exception):
+    """A request to stop was met before the work was done."""
+
+
+class StopRequest:
+    """Context manager that turns a signal into a request, and Ctrl-C after it into an end.
+
+    SIGTERM and SIGHUP only ever ask: several that come together, of a batch system or because
+    the parent went too, must not break off the saving. SIGHUP is left alone where it is
+    ignored, as under nohup. ``answer`` is called from a thread as soon as the first signal is
+    there, also while this process is deep in a compiler or a solver. Outside the main thread,
+    where Python allows no handlers, it never asks.
+    """
+
+    def __init__(self, answer: Callable[[], object] | None = None) -> None:
+        self.requested = False
+        self._answer = answer
+        self._before: dict[signal.Signals, Any] = {}
+        self._answering: _Answering | None = None
+
+    def check(self) -> None:
+        """Raise Stopped once a signal has asked."""
+        if self.requested:
+            raise Stopped
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._ask) for s in _heeded(SIGNALS)}
+            if self._answer is not None:
+                self._answering = _Answering(self._answer, self._before)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._answering is not None:
+            self._answering.close()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+        tell_ending()
+
+
+class _Answering:
+    """Calls a function once, from a thread, when one of the signals arrives.
+
+    The handlers of Python wait until the main thread is out of C code, and may not print:
+    what they interrupt may hold the same locks. So the signal's number comes through a pipe.
+    """
+
+    def __init__(self, answer: Callable[[], object], signals: Iterable[int]) -> None:
+        self._answer, self._signals = answer, frozenset(int(number) for number in signals)
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        answered = False
+        while number := os.read(self._read, 1)[0]:
+            if number in self._signals and not answered:
+                answered = True
+                self._answer()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(self._before)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"\0")
+        self._thread.join(ANSWER_SECONDS)
+        # One that still answers, to a terminal that takes nothing, would read another's file.
+        if not self._thread.is_alive():
+            os.close(self._read)
+            os.close(self._write)
+
+
+@contextlib.contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """In the block SIGTERM and SIGHUP end what Ctrl-C ends, where no `StopRequest` takes them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, _interrupt)
+        for number in _heeded((signal.SIGTERM, signal.SIGHUP))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heeded(signals: tuple[signal.Signals, ...]) -> list[signal.Signals]:
+    """Without SIGHUP where somebody wants the process to outlive its terminal."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in signals if number != signal.SIGHUP or not ignored]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,218 @@
+"""Looking at a run afterwards: load it, draw from its generator, measure it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wganbench.config import ConfigError, RunConfig
+from wganbench.data.points import as_given, units_from
+from wganbench.data.target import KnownShape, Target
+from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_grid, to_bytes
+from wganbench.draws import keyed
+from wganbench.files import replacing
+from wganbench.metrics import allow_features
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.stored import check_contents, with_data
+from wganbench.runs.table import Table, read_table
+from wganbench.training.checkpoint import newest_checkpoint
+from wganbench.training.device import pick_device
+from wganbench.training.measuring import measure_stack
+from wganbench.training.precision import products
+from wganbench.training.runs import check_installed, restore_run, stored_config
+from wganbench.training.stack import Stack
+
+REPEAT_DRAW = 1000
+"""Numbers the draws of later measurements, so that they differ from training's own."""
+
+LARGEST_SIZE = 2**20
+"""Of a point, a side: a larger one in run.json is no run's."""
+
+PICTURES_AT_ONCE = 1000
+"""More would not fit into the memory beside a large convolution's activations."""
+
+
+class Run:
+    """A run on disk: its configuration, its records and its trained generator.
+
+    Nothing that its files name is imported, but ``features``, the user's own, where the run
+    was measured with features of that name.
+    Raises ConfigError when the folder holds no run that this version can read.
+    """
+
+    def __init__(self, path: str | Path, features: str | None = None) -> None:
+        allow_features(features)
+        self.path = Path(path)
+        self.config: RunConfig = stored_config(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, status={self.status!r})"
+
+    @property
+    def status(self) -> str:
+        """running, completed, diverged, failed or interrupted."""
+        return str(self.record["status"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final values by tag; the last finite ones of a run that diverged."""
+        return RunFolder(self.path).stored().final
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """run.json as it is now."""
+        return RunFolder(self.path).read()
+
+    @property
+    def table(self) -> Table:
+        """metrics.csv as columns: ``step`` and one list a tag, None where a cell is empty."""
+        return read_table(RunFolder(self.path).metrics_csv)
+
+    def sample(self, n: int, seed: int = 0) -> Float[np.ndarray, "n ..."]:
+        """``n`` points from the trained generator; the same for the same ``seed``.
+
+        In float32; of data that were centred and scaled in their own units, in float64.
+        Pictures are made in equal batches of at most 1 000, which batch norm then sees.
+        """
+        stack = self.networks
+        parts = -(-n // PICTURES_AT_ONCE) if len(stack.target.shape) == 3 else 1
+        with torch.no_grad():
+            z = stack.algorithm.pair.latent.draw(keyed(seed, "sample", 0, stack.device), n)
+            made = [self.generator(part).cpu() for part in z.tensor_split(parts)]
+            return np.asarray(as_given(torch.cat(made), stack.target))
+
+    def generator(self, z: Tensor) -> Tensor:
+        """The trained generator as a function from latents (n, *latent) to points (n, *shape)."""
+        parameters = self.networks.run_parameters(0, "generator")
+        with products(z.device):
+            return self.networks.exact_algorithm.generator(parameters)(z)
+
+    def critic(self, x: Tensor) -> Tensor:
+        """The trained critic as a function from points (n, *shape) to scores (n,)."""
+        parameters = self.networks.run_parameters(0, "critic")
+        with products(x.device):
+            return self.networks.exact_algorithm.critic(parameters)(x)
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The trained networks and their data, as a stack of one, to measure it again.
+
+        Raises ConfigError without a checkpoint, without the data, and for other data than the
+        run was trained on.
+        """
+        config = with_data(self.config, self.path)
+        check_contents(self.path, config)
+        return self._trained(config, None)
+
+    @cached_property
+    def networks(self) -> Stack:
+        """The trained networks, as a stack of one, without the data: their shape will do."""
+        shape = self.record.get("data_shape")
+        if "stack" in self.__dict__ or shape is None or not _is_shape(shape):
+            return self.stack
+        units = units_from(self.record.get("data_units"))
+        return self._trained(self.config, KnownShape(tuple(shape), units))
+
+    def _trained(self, config: RunConfig, target: Target | None) -> Stack:
+        folder = RunFolder(self.path)
+        checkpoint, _ = newest_checkpoint(folder.checkpoint)
+        if checkpoint is None:
+            raise ConfigError(f"{self.path} has no checkpoint yet: nothing is trained")
+        check_installed(config)
+        try:
+            stack = Stack([config], pick_device("auto"), target=target)
+        except ValueError as error:
+            raise ConfigError(f"{error} (the run in {self.path} needs it)") from error
+        restore_run(stack, 0, folder, checkpoint)
+        return stack
+
+
+def _is_shape(value: object) -> bool:
+    """Whether run.json's data_shape is one; runs of before have none."""
+    return (
+        isinstance(value, list)
+        and len(value) in (1, 3)
+        and all(type(size) is int and 0 < size <= LARGEST_SIZE for size in value)
+    )
+
+
+def load_run(path: str | Path, features: str | None = None) -> Run:
+    """The run in a folder, see `Run`. Raises ConfigError when there is none that can be read."""
+    return Run(path, features)
+
+
+def evaluate_run(path: Path, n: int) -> dict[str, float]:
+    """Measure a trained run again on ``n`` fresh fakes and held-out reals: values by tag."""
+    return measure_stack(load_run(path).stack, n, REPEAT_DRAW)[0].values
+
+
+# Draws from a trained generator, in the kind of file that the name asks for.
+def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
+    """Write ``n`` generated points to ``out``; says what was written.
+
+    .npy: as the generator gives them; .csv: the same, a line a point; .npz: under
+    ``fakes``, pictures as bytes (n, h, w, c). Pictures also go into a .png, which is a grid
+    of them, and into a folder of numbered PNG files: ``out`` has no suffix or a slash at
+    its end. Bytes are round((x + 1)/2 * 255), clipped.
+    Raises ConfigError for another kind of file, one that cannot be written, or a folder
+    with something in it.
+    """
+    target, run = Path(out), load_run(path)
+    shape = run.networks.target.shape
+    writers = PICTURE_WRITERS if len(shape) == 3 and shape[0] in CHANNELS else POINT_WRITERS
+    kind = "" if str(out).endswith(("/", os.sep)) else target.suffix
+    if kind not in writers:
+        raise ConfigError(f"--out {out}: {_offer(writers)}")
+    points = run.sample(n, seed)
+    try:
+        if kind:
+            with replacing(target) as file:
+                writers[kind](file, points)
+        else:
+            writers[kind](target, points)
+    except OSError as error:
+        raise ConfigError(f"--out: {error}") from error
+    return f"{n} {'pictures' if writers is PICTURE_WRITERS else 'points'} in {target}"
+
+
+def _offer(writers: dict[str, Writer]) -> str:
+    suffixes = [suffix for suffix in writers if suffix]
+    text = f"write a {', '.join(suffixes[:-1])} or {suffixes[-1]} file"
+    if "" in writers:
+        return f"{text}, or a folder (a name without a suffix)"
+    return f"{text}; .png and folders are for pictures, and these are points"
+
+
+def _save_npz(file: Any, points: np.ndarray) -> None:
+    np.savez(file, fakes=points)
+
+
+def _save_csv(file: Any, points: np.ndarray) -> None:
+    digits = 9 if points.dtype == np.float32 else 17
+    np.savetxt(file, points.reshape(len(points), -1), delimiter=",", fmt=f"%.{digits}g")
+
+
+def _of_bytes(save: Writer) -> Writer:
+    return lambda file, points: save(file, to_bytes(points))
+
+
+Writer = Callable[[Any, np.ndarray], None]
+
+POINT_WRITERS: dict[str, Writer] = {".npy": np.save, ".npz": _save_npz, ".csv": _save_csv}
+
+PICTURE_WRITERS: dict[str, Writer] = {
+    "": _of_bytes(save_folder),
+    ".png": _of_bytes(save_grid),
+    ".npz": _of_bytes(save_archive),
+    ".npy": np.save,
+    ".csv": _save_csv,
+}
+"""How to write by suffix; without one it is a folder."""
