@@ -223,7 +223,7 @@ def run_ids() -> Iterator[str]:
 def columns() -> Iterator[str]:
     """Columns of metrics.csv, and names on TensorBoard's HParams page."""
     from wganbench.config import compose
-    from wganbench.runs.events import _flat
+    from wganbench.runs.events import shown_parameters
     from wganbench.training.recorder import columns, hyperparameters
     from wganbench.training.stack import Stack
 
@@ -237,7 +237,7 @@ def columns() -> Iterator[str]:
         yield f"metrics.csv of {words}"
         yield from (f"  {name}" for name in columns(Stack([config], torch.device("cpu"))))
         yield f"HParams of {words}"
-        yield from (f"  {name}" for name, _ in _flat(hyperparameters(config)))
+        yield from (f"  {name}" for name in shown_parameters(hyperparameters(config)))
 
 
 # The command line.

@@ -33,8 +33,9 @@ from wganbench.cli.app import main
 from wganbench.cli.board import arrange, final_values, start, with_finals
 from wganbench.config.schema import run_id
 from wganbench.runs import events
-from wganbench.runs.events import CHARTS, EventLog, cut_events
+from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import read_run
+from wganbench.tags.lookup import charts as charts_of_tags
 from wganbench.training import jobs
 from wganbench.training.recorder import hyperparameters
 from wganbench.training.runs import train_runs
@@ -366,10 +367,10 @@ def test_the_custom_scalars_page_draws_the_charts_of_the_layout(served: str) -> 
     with page_of(f"{served}#custom_scalars") as opened:
         charts = opened.page.locator("tf-custom-scalar-multi-line-chart-card")
         charts.first.locator("path.line").first.wait_for(state="attached")
-        for group, members in CHARTS.items():
+        for group, members in charts_of_tags().items():
             for title in (group, *members):
                 assert opened.page.get_by_text(title, exact=True).count()
-        assert charts.count() == sum(len(members) for members in CHARTS.values())
+        assert charts.count() == sum(len(members) for members in charts_of_tags().values())
         distances = charts.filter(has_text="Distances").locator("path.line")
         distances.first.wait_for(state="attached")
         assert distances.count() >= 9

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wganbench.tags.lookup import TAGS, column_order, glossary_markdown, tag_for, tag_regex
-from wganbench.tags.table import CADENCES, DIRECTIONS, Tag
+from wganbench.tags.lookup import (
+    TAGS,
+    charts,
+    column_order,
+    glossary_markdown,
+    label_of,
+    shown_in,
+    tag_for,
+    tag_regex,
+)  # fmt: skip
+from wganbench.tags.tag import Cadence, Direction, Tag, View
 
 NAMES = [
     "loss/critic",
@@ -76,9 +86,49 @@ def test_every_row_is_complete(name: str) -> None:
     assert tag.name == name
     for text in (tag.meaning, tag.unit, tag.formula, tag.source):
         assert text.strip() == text != ""
-    assert tag.direction in DIRECTIONS
-    assert tag.cadence in CADENCES
+    assert tag.direction in get_args(Direction)
+    assert tag.cadence in get_args(Cadence)
     assert not tag.caveat or tag.caveat.endswith(".")
+
+
+def test_every_view_shows_rows_in_the_order_of_their_ranks() -> None:
+    for view in get_args(View):
+        ranks = [tag.rank for tag in shown_in(view)]
+        assert ranks and 0 not in ranks and ranks == sorted(set(ranks)), view
+    headlines = ["modes/covered", "modes/high_quality", "wasserstein/exact", "modes/kl"]
+    assert [tag.name for tag in shown_in("headline")] == [*headlines, "fidelity/fid"]
+    assert not any(tag.rank and not tag.views for tag in TAGS.values())
+
+
+def test_labels_tell_tags_apart_and_a_row_without_one_has_its_name() -> None:
+    labels = [label_of(name.replace("<i>", "0")) for name in TAGS]
+    assert len(set(labels)) == len(labels)
+    assert label_of("wasserstein/exact") == "exact W1"
+    assert label_of("grad_norm/critic_layer_2") == "grad_norm/critic_layer_<i>"
+
+
+def test_a_floor_is_a_tag_of_the_same_unit_that_ranks_nothing() -> None:
+    floors = {tag.name: TAGS[tag.floor] for tag in TAGS.values() if tag.floor}
+    assert {"wasserstein/exact", "fidelity/fid"} <= floors.keys()
+    for name, floor in floors.items():
+        assert (floor.unit, floor.direction) == (TAGS[name].unit, "none")
+
+
+def test_a_row_that_contradicts_itself_is_refused(without_shape_checks: None) -> None:
+    words = ("mine/x", "meaning", "unit", "formula", "up", "evaluate", "me")
+    for wrong in ({"views": ("nowhere",)}, {"views": ("live",), "live": "no place"}):
+        with pytest.raises(ValueError, match="mine/x"):
+            Tag(*words, **wrong)  # type: ignore[arg-type]
+    own = Tag(*words, views=("live",), live="X {:.1f} m")  # type: ignore[arg-type]
+    assert (own.heading, own.number(2), own.worst([{"mine/x": 2.0}, {"mine/x": 1.0}])) == (
+        "X  m", "2.0", 1.0,
+    )  # fmt: skip
+
+
+def test_a_chart_of_a_users_own_comes_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Tag("mine/x", "meaning", "unit", "formula", "up", "log", "me", chart="Mine: X")
+    monkeypatch.setitem(TAGS._rows, "mine/x", own)
+    assert list(charts())[-1] == "Mine" and charts()["Mine"] == {"X": ["mine/x"]}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +210,7 @@ def test_unknown_columns_are_refused() -> None:
 
 
 @pytest.mark.parametrize("field", ["direction", "cadence", "unit"])
-def test_a_bad_row_is_refused(field: str) -> None:
+def test_a_bad_row_is_refused(field: str, without_shape_checks: None) -> None:
     good = dict.fromkeys(["name", "meaning", "unit", "formula", "source"], "a/b")
     good |= {"direction": "up", "cadence": "log"}
     Tag(**good)

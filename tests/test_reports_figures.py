@@ -295,7 +295,7 @@ def test_of_very_many_runs_some_are_drawn_and_that_is_said(
 def test_curves_are_means_over_seeds_with_student_s_band(tmp_path: Path) -> None:
     figure = drawn(draw_curves(three_losses(tmp_path)))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["Modes covered (of 8)", "High quality", "Exact earth mover's distance",
+    assert titles == ["Modes covered (of 8)", "High quality", "Exact $W_1$",
                       "Generator's gradient norm", "Critic's gradient norm"]  # fmt: skip
     for axes in figure.axes:
         assert axes.get_xlabel() == "generator steps" and axes.get_ylabel()

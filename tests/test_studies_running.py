@@ -125,7 +125,7 @@ def test_the_list_says_for_what_the_seeds_are_too_few(
         ("seeds=0", "seeds must be"),
         ("steps=many", "a whole number"),
         ("steps=1.5", "a whole number"),
-        ("steps=-1", "negative"),
+        ("steps=-1", "at least 0"),
         ("rates=[]", "empty"),
         ("rule=3", "it is law"),
         ("loss.gp_lambda=3", "belongs to a run"),
@@ -168,7 +168,7 @@ def test_two_processes_do_not_share_a_folder(planted: Path) -> None:
 
 def test_a_setting_that_is_negative_may_stay_so() -> None:
     assert read_settings("dirac", {}, ["psi=-2"]).values["psi"] == -2.0
-    with pytest.raises(ConfigError, match="theta must not be negative"):
+    with pytest.raises(ConfigError, match="theta must be at least 0"):
         read_settings("dirac", {}, ["theta=-2"])
 
 

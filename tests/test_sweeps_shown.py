@@ -14,7 +14,7 @@ from wganbench.config import run_id
 from wganbench.config.jobs import Job
 from wganbench.sweeps.backend import Advanced, Message, TellingView
 from wganbench.sweeps.plan import Slot, StackPlan
-from wganbench.tags.lookup import LIVE, TAGS, live_values
+from wganbench.tags.lookup import TAGS, live_values, shown_in
 
 EVERYTHING = [{tag: float(i) for i, tag in enumerate(TAGS)} for _ in range(2)]
 """A stack of two runs of which every tag was measured."""
@@ -56,18 +56,19 @@ def test_every_figure_of_a_runs_line_is_told_by_the_worker() -> None:
 def test_the_fid_of_pictures_reaches_the_table(tmp_path: Path) -> None:
     pictures = [{"modes/covered": 9.0, "fidelity/fid": 2.5}, {"fidelity/fid": 1.25}]
     headings, text = live_table(tmp_path, heard(pictures))
-    assert headings[3:] == ["modes", "FID"] and "1.25" in text and "2.5" not in text
+    assert headings[3:] == ["modes", "FID"] and "2.50" in text and "1.25" not in text
 
 
 def test_a_worker_tells_nothing_that_no_view_shows() -> None:
-    assert set(live_values(EVERYTHING[0])) == {shown.tag for shown in LIVE}
+    assert set(live_values(EVERYTHING[0])) == {tag.name for tag in shown_in("live")}
     assert live_values({"loss/critic": 1.0}) == {}
 
 
-def test_a_run_shows_its_worst_and_a_sweep_its_best() -> None:
+def test_the_worst_run_is_shown_and_said_to_be(tmp_path: Path) -> None:
     values = [{"modes/covered": 8.0, "wasserstein/exact": 0.5},
               {"modes/covered": 7.0, "wasserstein/exact": 0.25}]  # fmt: skip
-    assert summary(values) == "modes 7  W1 0.5"
-    modes, distance = LIVE[:2]
-    assert (modes.best(values), distance.best(values)) == (8.0, 0.25)
-    assert modes.best([{}]) is distance.worst([]) is None
+    assert summary(values) == "worst of 2 runs: modes 7  W1 0.5"
+    assert summary(values[:1]) == "modes 8  W1 0.5"
+    assert TAGS["modes/covered"].worst([{}]) is TAGS["wasserstein/exact"].worst([]) is None
+    _, text = live_table(tmp_path, heard(values))
+    assert "shown is the worst run of a stack" in text

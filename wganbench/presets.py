@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from wganbench.registry import unknown
+from wganbench.typed import flatten
 
 
 @cache
@@ -149,14 +150,5 @@ def is_global(path: Path) -> bool:
 
 def read_values(path: Path, prefix: str) -> Iterator[tuple[str, Any]]:
     """Leaves of a YAML file by dotted key, Hydra's own entries left out."""
-    for name, value in read(path).items():
-        if name not in ("defaults", "hydra"):
-            yield from leaves(prefix + str(name), value)
-
-
-def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from leaves(f"{key}.{name}", item)
-    else:
-        yield key, value
+    own = {name: value for name, value in read(path).items() if name not in ("defaults", "hydra")}
+    yield from flatten(own, prefix)

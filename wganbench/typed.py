@@ -8,7 +8,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from wganbench.bounds import outside
@@ -151,8 +151,12 @@ def has_default(field: dataclasses.Field[Any]) -> bool:
 
 
 def convert(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type ``hint``; raises ConfigError when it is of another."""
+    """``value`` as the type ``hint``; raises ConfigError when it is of another.
+
+    Arrays and tensors count as the lists and numbers that they hold.
+    """
     origin = typing.get_origin(hint)
+    value = value.tolist() if hasattr(value, "tolist") else value
     if hint is Any:
         return value
     if value is None and type(None) not in typing.get_args(hint):
@@ -256,4 +260,18 @@ def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
         )
     broken = outside(value, metadata)
     if broken:
-        raise ConfigError(f"{key} must be {broken}; got {told(value)}")
+        endless = isinstance(value, float) and not math.isfinite(value)
+        raise ConfigError(f"{key} must be {'finite' if endless else broken}; got {told(value)}")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested values by dotted key; an empty group is a leaf.
+
+    >>> dict(flatten({"loss": {"name": "gp"}, "seed": 0}))
+    {'loss.name': 'gp', 'seed': 0}
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -14,6 +14,7 @@ from typing import Any
 from wganbench.errors import ConfigError, printable
 from wganbench.output import numbered
 from wganbench.runs.record import stored_run
+from wganbench.tags.lookup import shown_in
 
 HOST = "127.0.0.1"
 RELOAD_SECONDS = 5
@@ -163,24 +164,6 @@ CONSTANT = (
 """What is listed where all runs agree. Coefficients come last: where one is shown, the page's
 parallel coordinates leave out the runs that have none."""
 
-METRICS = (
-    "modes/covered",
-    "modes/coverage",
-    "modes/high_quality",
-    "wasserstein/exact",
-    "wasserstein/excess",
-    "wasserstein/floor",
-    "wasserstein/sliced",
-    "modes/kl",
-    "fidelity/fid",
-    "modes/entropy",
-    "fidelity/kid",
-    "fidelity/precision",
-    "fidelity/recall",
-    "critic/slope_mean",
-)
-"""What stands first among the metrics."""
-
 
 def arrange(experiment: Any) -> Any:
     """The page shows five settings and five metrics until it is told otherwise: these first.
@@ -195,7 +178,8 @@ def arrange(experiment: Any) -> Any:
     ]
     differing.sort(key=lambda info: (place(info.name, SWEPT), info.name))
     shared.sort(key=lambda info: (place(info.name, CONSTANT), info.name))
-    metrics = sorted(experiment.metric_infos, key=lambda info: place(info.name.tag, METRICS))
+    first = tuple(tag.name for tag in shown_in("hparams"))
+    metrics = sorted(experiment.metric_infos, key=lambda info: place(info.name.tag, first))
     new = type(experiment)()
     new.CopyFrom(experiment)
     del new.hparam_infos[:], new.metric_infos[:]

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from wganbench.cli.console import PlainConsole
-from wganbench.tags.lookup import LIVE
+from wganbench.tags.lookup import shown_in
 from wganbench.training.process import SAVING
 
 if TYPE_CHECKING:
@@ -93,13 +93,15 @@ class RunView:
 
 
 def summary(values: Sequence[Mapping[str, float]]) -> str:
-    """The latest figures in a few words: the worst run's modes, W1 and FID, the speed.
+    """The latest figures in a few words, of several runs those of the worst.
 
     >>> summary([{"modes/covered": 8, "fidelity/fid": 1.5}, {"modes/covered": 7}])
-    'modes 7  FID 1.50'
+    'worst of 2 runs: modes 7  FID 1.50'
     """
-    worst = [(shown, shown.worst(values)) for shown in LIVE]
-    return "  ".join(shown.sentence(value) for shown, value in worst if value is not None)
+    worst = [(tag, tag.worst(values)) for tag in shown_in("live")]
+    figures = [tag.live.format(value) for tag, value in worst if value is not None]
+    several = f"worst of {len(values)} runs: " if len(values) > 1 and figures else ""
+    return several + "  ".join(figures)
 
 
 def _columns() -> list[ProgressColumn]:
@@ -112,20 +114,6 @@ def _columns() -> list[ProgressColumn]:
 
 
 # How a run ended, for the person who started it: figures, verdict, what to type next.
-FIGURES = (
-    ("modes covered", "modes/covered"),
-    ("high quality", "modes/high_quality"),
-    ("the judge's ceiling", "modes/ceiling"),
-    ("KL of the modes", "modes/kl"),
-    ("FID", "fidelity/fid"),
-    ("its floor", "fidelity/fid_floor"),
-    ("exact W1", "wasserstein/exact"),
-    ("its floor", "wasserstein/floor"),
-    ("sliced W1", "wasserstein/sliced"),
-    ("critic's slope", "critic/slope_mean"),
-    ("steps per second", "speed/steps_per_second"),
-)
-"""What the closing table shows; everything else is in run.json."""
 
 
 def print_result(outcome: RunOutcome) -> None:
@@ -139,10 +127,10 @@ def print_result(outcome: RunOutcome) -> None:
     seconds = f"{outcome.seconds:.0f} s of training{how}"
     console.print(f"{outcome.status} at step {outcome.step}, {seconds}")
     table = Table(show_header=False, box=None, pad_edge=False)
-    for name, tag in FIGURES:
-        value = outcome.metrics.get(tag)
+    for tag in shown_in("result"):  # everything else is in run.json
+        value = outcome.metrics.get(tag.name)
         if value is not None and math.isfinite(value):
-            table.add_row(name, f"{value:.4g}")
+            table.add_row(tag.title, f"{value:.4g}")
     if table.row_count:
         console.print(table)
     for line in [*outcome.verdict, "", *next_commands(outcome)]:

@@ -22,7 +22,8 @@ from wganbench.cli.run_view import from_here
 from wganbench.config.schema import WHERE_DATA_LIES
 from wganbench.errors import printable
 from wganbench.output import numbered
-from wganbench.tags.lookup import LIVE
+from wganbench.tags import Tag
+from wganbench.tags.lookup import shown_in
 
 if TYPE_CHECKING:
     from wganbench.config.jobs import Job
@@ -138,21 +139,23 @@ class SweepView:
 
     def _table(self) -> Group:
         rows = [row for _, row in sorted(self._rows.items())]
-        figures = [(shown, [shown.best(row.values) for row in rows]) for shown in LIVE]
+        figures = [(tag, [tag.worst(row.values) for row in rows]) for tag in shown_in("live")]
         # What is measured depends on the data: pictures have no exact W1, points no FID.
-        figures = [(s, values) for s, values in figures if any(v is not None for v in values)]
+        figures = [(tag, values) for tag, values in figures if any(v is not None for v in values)]
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("device", "stack", "step", *(shown.heading for shown, _ in figures)):
+        for name in ("device", "stack", "step", *(tag.heading for tag, _ in figures)):
             table.add_column(name, justify="left" if name in ("device", "stack") else "right")
         for i, row in enumerate(rows):
-            cells = [(shown, values[i]) for shown, values in figures]
+            cells = [(tag, values[i]) for tag, values in figures]
             table.add_row(
                 row.where,
                 describe(row.stack),
                 f"{row.busy}  {row.step}/{row.steps}".strip(),
-                *("" if value is None else shown.number(value) for shown, value in cells),
+                *("" if value is None else tag.number(value) for tag, value in cells),
             )
-        return Group(Text(self._counts()), table)
+        several = any(len(row.stack.jobs) > 1 for row in rows) and len(figures) > 0
+        of_which = "; shown is the worst run of a stack" if several else ""
+        return Group(Text(self._counts() + of_which), table)
 
 
 def describe(stack: StackPlan) -> str:
@@ -221,25 +224,27 @@ FINISHED = ("completed", "diverged")
 
 POOLED = (*WHERE_DATA_LIES, "train_seed")
 """Options of data that make no line of their own in the closing table."""
-FLOORS = {
-    "W1 / floor": ("wasserstein/exact", "wasserstein/floor"),
-    "FID / floor": ("fidelity/fid", "fidelity/fid_floor"),
-}
-"""Columns of the closing table: a distance and what a perfect generator would score."""
 
 
 def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> None:
     """How a sweep ended, by loss and its coefficients, and what to type next."""
     console = PlainConsole()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    ratios = floors_of(outcomes)
-    for name in ("loss", "completed", "diverged", "modes", "high quality", *ratios):
+    distances = distances_of(outcomes)
+    for name in (
+        "loss",
+        "completed",
+        "diverged",
+        "modes",
+        "high quality",
+        *map(in_floors, distances),
+    ):
         table.add_column(name, justify="left" if name == "loss" else "right")
     groups: dict[str, list[RunOutcome]] = {}
     for job, outcome, data in zip(jobs, outcomes, unlike_data(jobs, outcomes), strict=True):
         groups.setdefault(group_name(job) + data, []).append(outcome)
     for name, members in groups.items():
-        table.add_row(Text(printable(name)), *summary(members, ratios))
+        table.add_row(Text(printable(name)), *summary(members, distances))
     console.print(table)
     for outcome in outcomes:
         if outcome.status == "failed":
@@ -312,17 +317,19 @@ def contents(outcome: RunOutcome) -> str:
         return ""
 
 
-def floors_of(outcomes: Sequence[RunOutcome]) -> list[str]:
-    """Distances that are told in floors: those that any run has, W1 where none has one."""
-    found = [
-        name
-        for name, (_, floor) in FLOORS.items()
-        if any(outcome.metrics.get(floor) for outcome in outcomes)
-    ]
-    return found or [*FLOORS][:1]
+def distances_of(outcomes: Sequence[RunOutcome]) -> list[Tag]:
+    """Distances shown as multiples of their floor: those that any run has, else the first."""
+    distances = [tag for tag in shown_in("headline") if tag.floor]
+    found = [tag for tag in distances if any(o.metrics.get(tag.floor) for o in outcomes)]
+    return found or distances[:1]
 
 
-def summary(outcomes: Sequence[RunOutcome], ratios: Sequence[str]) -> list[str]:
+def in_floors(tag: Tag) -> str:
+    """The heading of a distance in units of its floor, such as ``W1 / floor``."""
+    return f"{tag.heading} / floor"
+
+
+def summary(outcomes: Sequence[RunOutcome], distances: Sequence[Tag]) -> list[str]:
     """Completed runs, diverged ones, and medians over the completed."""
     completed = [o.metrics for o in outcomes if o.status == "completed"]
 
@@ -330,13 +337,13 @@ def summary(outcomes: Sequence[RunOutcome], ratios: Sequence[str]) -> list[str]:
         finite = [value for value in values if math.isfinite(value)]
         return format(statistics.median(finite), form) if finite else ""
 
-    def in_floors(tag: str, floor: str) -> str:
-        return median([m[tag] / m[floor] for m in completed if m.get(floor)], ".2f")
+    def ratios(tag: Tag) -> list[float]:
+        return [m[tag.name] / m[tag.floor] for m in completed if m.get(tag.floor)]
 
     return [
         f"{len(completed)}/{len(outcomes)}",
         str(sum(o.status == "diverged" for o in outcomes)),
         median([m["modes/covered"] for m in completed if "modes/covered" in m], "g"),
         median([m["modes/high_quality"] for m in completed if "modes/high_quality" in m], ".3f"),
-        *(in_floors(*FLOORS[name]) for name in ratios),
+        *(median(ratios(tag), ".2f") for tag in distances),
     ]

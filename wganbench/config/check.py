@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
 from wganbench.config.memory import check_memory, check_training_set
@@ -20,14 +20,11 @@ from wganbench.registry import Registry, UnknownName
 from wganbench.tags.lookup import tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
 
-COEFFICIENT_RANGES: dict[str, dict[str, float]] = {
-    "gp_lambda": {"least": 0},
-    "r1_gamma": {"least": 0},
-    "clip_value": {"above": 0, "least": 1 / bounds.COEFFICIENT},
-}
-"""What the built-in coefficients accept; those of a user's own loss accept any number."""
+if TYPE_CHECKING:
+    from wganbench.losses import Recipe
 
 FINITE = {"least": -bounds.COEFFICIENT, "most": bounds.COEFFICIENT}
+"""What a coefficient accepts of which its recipe says nothing."""
 
 
 def validate(values: Mapping[str, Any]) -> RunConfig:
@@ -39,11 +36,7 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     """
     config = RunConfig(**convert_fields(RunConfig, values))
     for name, value in config.loss.coefficients.items():
-        check_range(value, COEFFICIENT_RANGES.get(name, {}), f"loss.{name}")
-        if math.isinf(value) and name != "clip_value":
-            raise ConfigError(f"loss.{name} must be finite; got {value}")
-        if not math.isinf(value):
-            check_range(value, FINITE, f"loss.{name}")
+        check_range(value, {} if math.isinf(value) else FINITE, f"loss.{name}")
     check_sizes(config)
     check_train(config.train, config.loss.n_critic)
     check_names(config)
@@ -154,7 +147,7 @@ def typed_rows(config: RunConfig) -> RunConfig:
     recipe = row(RECIPES, config.loss.name, "loss.name")
     data = row(DATASETS, config.data.kind, "data.kind")
     network = row(NETWORKS, config.network.kind, "network.kind")
-    check_coefficients(config, recipe.coefficients, {name: RECIPES[name] for name in RECIPES})
+    check_coefficients(config, recipe, dict(RECIPES))
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, options=data_options(config.data, data.options)),
@@ -201,16 +194,17 @@ def as_config_error() -> Iterator[None]:
         raise ConfigError(str(error)) from error
 
 
-def check_coefficients(config: RunConfig, known: Iterable[str], recipes: dict[str, Any]) -> None:
-    """A coefficient that the loss does not use is refused, one that it needs is there."""
-    given, known = config.loss.coefficients, list(known)
+def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
+    """A coefficient that the loss does not use is refused, one that it needs is in its range."""
+    given, known = config.loss.coefficients, recipe.coefficients
     for name in given:
         if name not in known:
-            users = [loss for loss, recipe in recipes.items() if name in recipe.coefficients]
+            users = [loss for loss, other in recipes.items() if name in other.coefficients]
             raise ConfigError(unused_knob(f"loss.{name}", "loss", config.loss.name, users, known))
     for name in known:
         if name not in given:
             raise ConfigError(f"loss.{name} is missing: loss={config.loss.name} needs it")
+        check_range(given[name], recipe.ranges.get(name, FINITE), f"loss.{name}")
 
 
 def unused_knob(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:

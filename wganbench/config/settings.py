@@ -10,7 +10,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,8 @@ from wganbench.presets import (
     conf_directory,
     default_choice,
     describe_preset,
-    leaves,
     preset_values,
-    read,
+    read_values,
 )
 from wganbench.registry import unknown
 
@@ -76,7 +75,7 @@ def base_settings(group: str) -> list[Setting]:
     meanings = comments(path)
     return [
         Setting(key, meanings.get(key, ""), shown(value), field_range(cls, last_word(key)))
-        for key, value in values_of(path, "")
+        for key, value in read_values(path, "")
         if key.startswith(prefix) and ("." in key) == (group != RUN)
     ]
 
@@ -87,7 +86,7 @@ def train_settings() -> list[Setting]:
     meanings = comments(path, "train.")
     by_loss = preset_tables("loss")
     rows = []
-    for key, value in values_of(path, "train."):
+    for key, value in read_values(path, "train."):
         own = {name: table[key] for name, table in by_loss.items() if key in table}
         default = by_choice(own, by_loss) if own else shown(value)
         range_ = field_range(section("train"), last_word(key))
@@ -123,7 +122,7 @@ def launcher_settings() -> list[Setting]:
     for name in choices(LAUNCHER, [conf_directory()]):
         path = conf_directory() / LAUNCHER / f"{name}.yaml"
         meanings = comments(path, "hydra.launcher.")
-        for key, value in values_of(path, "hydra.launcher."):
+        for key, value in read_values(path, "hydra.launcher."):
             if last_word(key) != "_target_":
                 default, range_ = f"{shown(value)} ({name})", LIKE[type(value)]
                 rows.append(Setting(key, meanings.get(key, ""), default, range_))
@@ -176,13 +175,6 @@ def comments(path: Path, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def values_of(path: Path, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The leaves of a file by dotted key, without Hydra's own entries."""
-    for name, value in read(path).items():
-        if name not in ("defaults", "hydra"):
-            yield from leaves(prefix + str(name), value)
-
-
 def shown(value: Any) -> str:
     """A default as an override would hold it, large and small numbers in short.
 
@@ -210,12 +202,11 @@ def section(group: str) -> type:
 def option_ranges(group: str) -> dict[str, str]:
     """What the keys of a chosen group accept, by their last word."""
     if group == "loss":
-        from wganbench.config.check import COEFFICIENT_RANGES
+        from wganbench.losses import RECIPES
 
         own = {"n_critic": field_range(section("loss"), "n_critic")}
-        return own | {
-            name: in_words(float, metadata) for name, metadata in COEFFICIENT_RANGES.items()
-        }
+        ranges = [pair for recipe in RECIPES.values() for pair in recipe.ranges.items()]
+        return own | {name: in_words(float, metadata) for name, metadata in ranges}
     rows: Iterable[Any]
     if group == "data":
         from wganbench.data import DATASETS

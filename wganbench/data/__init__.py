@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from wganbench.data.options import Options, check
+from wganbench.data.options import Options
 from wganbench.data.registry import DATASETS, Dataset, build, load
 from wganbench.data.target import Target
 
-__all__ = ["DATASETS", "Dataset", "Mixture", "Options", "Target", "build", "check", "load"]
+__all__ = ["DATASETS", "Dataset", "Mixture", "Options", "Target", "build", "load"]
 
 
 def __getattr__(name: str) -> Any:

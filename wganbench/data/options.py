@@ -7,17 +7,11 @@ This module imports no torch, so a configuration is checked before anything heav
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 from wganbench import bounds
-from wganbench.errors import told
-from wganbench.registry import unknown
 
 
 def count(most: int) -> Any:
@@ -146,73 +140,3 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
 
 At these values they are no part of a run's identity: runs of before keep their names.
 """
-
-OptionsType = TypeVar("OptionsType", bound=Options)
-
-
-def check(options_type: type[OptionsType], values: Mapping[str, Any]) -> OptionsType:
-    """``values`` as typed options (2 and 2.0 become the same number).
-
-    Raises ValueError, naming ``data.<key>``, for an unknown or a missing key, a value of
-    the wrong type and one out of range.
-    """
-    fields = {row.name: row for row in dataclasses.fields(options_type)}
-    hints = get_type_hints(options_type)
-    for key in values:
-        if key not in fields:
-            raise ValueError(unknown("data option", key, list(fields)))
-    typed: dict[str, Any] = {}
-    for key, row in fields.items():
-        if key not in values:
-            raise ValueError(f"data.{key} must be given")
-        typed[key] = convert(f"data.{key}", values[key], hints[key])
-        check_range(f"data.{key}", typed[key], row.metadata)
-    return options_type(**typed)
-
-
-def convert(key: str, value: Any, expected: Any) -> Any:
-    """``value`` as the type ``expected``: int, float, bool, str, a list of those, or null."""
-    if NoneType in get_args(expected):
-        if value is None:
-            return None
-        expected = next(kind for kind in get_args(expected) if kind is not NoneType)
-    if value is None:
-        raise ValueError(f"{key} must be given: it is null")
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if get_origin(expected) is list:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ValueError(f"{key} must be a list, got {told(value)}")
-        (item,) = get_args(expected)
-        return [convert(f"{key}[{i}]", element, item) for i, element in enumerate(value)]
-    if expected is str:
-        return str(value)
-    if expected is bool:
-        if not isinstance(value, bool):
-            raise ValueError(f"{key} must be true or false, got {told(value)}")
-        return value
-    return convert_number(key, value, expected)
-
-
-def convert_number(key: str, value: Any, expected: type) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{key} must be a number, got {told(value)}")
-    finite = abs(value) <= sys.float_info.max if expected is float else abs(value) < math.inf
-    if not finite:
-        raise ValueError(f"{key} must be finite, got {told(value)}")
-    if expected is float:
-        return float(value)
-    if value != int(value):
-        raise ValueError(f"{key} must be a whole number, got {told(value)}")
-    return int(value)
-
-
-def check_range(key: str, value: Any, allowed: Mapping[str, float]) -> None:
-    """Raises ValueError when a number, or one in a list, lies outside its bounds."""
-    if isinstance(value, list):
-        for i, element in enumerate(value):
-            check_range(f"{key}[{i}]", element, allowed)
-    elif isinstance(value, int | float):
-        broken = bounds.outside(value, allowed)
-        if broken:
-            raise ValueError(f"{key} must be {broken}, got {told(value)}")

@@ -22,10 +22,10 @@ from wganbench.data.options import (
     RingOptions,
     SwissRollOptions,
     TwoGaussiansOptions,
-    check,
 )
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry, unknown
+from wganbench.typed import convert_fields
 
 if TYPE_CHECKING:
     from wganbench.data.drawn import Drawn
@@ -202,7 +202,8 @@ def build(kind: str, options: Mapping[str, Any]) -> Target:
     Raises ValueError for an unknown kind and for options that are unknown, missing or wrong.
     """
     row = DATASETS[kind]
-    return row.build(check(row.options, ADDED_LATER.get(kind, {}) | dict(options)))
+    given = ADDED_LATER.get(kind, {}) | dict(options)
+    return row.build(row.options(**convert_fields(row.options, given, "data.")))
 
 
 def load(name: str, **options: Any) -> Target:

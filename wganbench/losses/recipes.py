@@ -7,11 +7,12 @@ WGAN with clipping and WGAN-GP differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from torch import Tensor
 
+from wganbench.bounds import COEFFICIENT
 from wganbench.losses.constraints import Critic, gradient_penalty, r1_penalty
 from wganbench.losses.objectives import (
     bce_critic_loss,
@@ -82,9 +83,11 @@ class Recipe:
     ``penalty(critic, x, x_fake, eps, coefficients)`` is added to the critic's objective,
     coefficient included; None leaves it out of the program altogether. ``clips`` clamps
     the critic's parameters to ``clip_value`` after each critic step. ``coefficients``
-    names what the user may set and sweep; ``slope_target`` is what the constraint asks
-    of the slope: "1", "at most 1", "some K" or "none". ``slopes`` says the same as the
-    penalty, where it can be said so; without it our C++ does not train with a penalty.
+    names what the user may set and sweep, ``ranges`` the values that some of them accept, see
+    `typed.check_range`: any finite number where nothing is said. ``slope_target`` is what the
+    constraint asks of the slope: "1", "at most 1", "some K" or "none". ``slopes`` says the
+    same as the penalty, where it can be said so; without it our C++ does not train with a
+    penalty.
     """
 
     summary: str
@@ -93,6 +96,7 @@ class Recipe:
     penalty: Penalty | None = None
     clips: bool = False
     coefficients: tuple[str, ...] = ()
+    ranges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     slope_target: str = "none"
     slopes: Slopes | None = None
 
@@ -150,6 +154,11 @@ def r1(
 TO_ONE, AT_MOST_ONE = Slopes("gp_lambda", 1), Slopes("gp_lambda", 1, one_sided=True)
 FLAT_AT_REALS = Slopes("r1_gamma", 0, scale=0.5, at_reals=True)
 
+LAMBDA = {"gp_lambda": {"least": 0, "most": COEFFICIENT}}
+GAMMA = {"r1_gamma": {"least": 0, "most": COEFFICIENT}}
+BOUND = {"clip_value": {"above": 0, "least": 1 / COEFFICIENT}}
+"""Ranges; a bound of inf clips nothing."""
+
 RECIPES: Registry[Recipe] = Registry("losses")
 
 # fmt: off
@@ -161,22 +170,22 @@ RECIPES.register("bce_saturating", Recipe(
     BCE_SATURATING))
 RECIPES.register("clip", Recipe(
     "Wasserstein critic, weights clipped to [-c, c]", "arXiv:1701.07875, Algorithm 1",
-    WASSERSTEIN, clips=True, coefficients=("clip_value",), slope_target="some K"))
+    WASSERSTEIN, clips=True, coefficients=("clip_value",), ranges=BOUND, slope_target="some K"))
 RECIPES.register("gp", Recipe(
     "Wasserstein critic, gradient penalty towards slope 1", "arXiv:1704.00028, Algorithm 1",
-    WASSERSTEIN, penalty=two_sided, coefficients=("gp_lambda",), slope_target="1",
-    slopes=TO_ONE))
+    WASSERSTEIN, penalty=two_sided, coefficients=("gp_lambda",), ranges=LAMBDA,
+    slope_target="1", slopes=TO_ONE))
 RECIPES.register("lp", Recipe(
     "Wasserstein critic, one-sided penalty: only slopes above 1", "arXiv:1709.08894",
-    WASSERSTEIN, penalty=one_sided, coefficients=("gp_lambda",), slope_target="at most 1",
-    slopes=AT_MOST_ONE))
+    WASSERSTEIN, penalty=one_sided, coefficients=("gp_lambda",), ranges=LAMBDA,
+    slope_target="at most 1", slopes=AT_MOST_ONE))
 RECIPES.register("bce_gp", Recipe(
     "control: the penalty without the W-loss", "arXiv:1710.08446",
-    BCE, penalty=two_sided, coefficients=("gp_lambda",), slope_target="1",
-    slopes=TO_ONE))
+    BCE, penalty=two_sided, coefficients=("gp_lambda",), ranges=LAMBDA,
+    slope_target="1", slopes=TO_ONE))
 RECIPES.register("bce_r1", Recipe(
     "control: BCE with R1 on reals", "arXiv:1801.04406, eq. 9",
-    BCE, penalty=r1, coefficients=("r1_gamma",), slopes=FLAT_AT_REALS))
+    BCE, penalty=r1, coefficients=("r1_gamma",), ranges=GAMMA, slopes=FLAT_AT_REALS))
 RECIPES.register("wasserstein", Recipe(
     "control: the W-loss without any constraint", "arXiv:1701.07875 without line 7",
     WASSERSTEIN))

@@ -16,7 +16,7 @@ from wganbench.metrics.reference import PictureReference
 from wganbench.metrics.transport import EXACT_POINTS, Floor, Transport, evenly, exact_transport
 from wganbench.registry import Registry
 from wganbench.tags.lookup import TAGS, is_pattern
-from wganbench.tags.table import Tag
+from wganbench.tags.tag import Tag
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,7 @@ from wganbench.reports.groups import At, budget_reached, group_runs
 from wganbench.reports.pairwise import Duel, families_text, make_duels, unpaired_text
 from wganbench.reports.records import RunRecord, Runs
 from wganbench.reports.rows import Row, make_row, mark_best
-from wganbench.tags.lookup import tag_for
-
-DEFAULT_METRICS = (
-    "modes/covered",
-    "modes/high_quality",
-    "wasserstein/exact",
-    "modes/kl",
-    "fidelity/fid",
-)
-
+from wganbench.tags.lookup import shown_in, tag_for
 
 NAMED = 2
 """Folders that a note names; the others are counted."""
@@ -78,15 +69,19 @@ def compare(
     if not any(run.finished for run in runs):
         raise ConfigError(f"no run of {len(runs)} has finished yet: nothing to compare")
     groups, mixed = group_runs(runs, by)
-    chosen = tuple(metrics) or tuple(
-        tag for tag in DEFAULT_METRICS if any(tag in run.final for run in runs)
-    )
+    chosen = tuple(metrics) or usual_metrics(runs)
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     base = None if baseline is None else find_label([row.group.label for row in rows], baseline)
     duels = make_duels(rows, chosen, base)
     notes = (*left_out(runs), *make_notes(rows, chosen, duels, mixed, missing, at))
     found = tuple(rows), chosen, tuple(duels), at, tuple(mixed), notes, tuple(paths)
     return Comparison(*found, baseline=base)
+
+
+def usual_metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """What runs are compared by unless other tags are asked for: headlines that any run has."""
+    headlines = [tag.name for tag in shown_in("headline")]
+    return tuple(name for name in headlines if any(name in run.final for run in runs))
 
 
 def left_out(runs: Sequence[RunRecord]) -> list[str]:

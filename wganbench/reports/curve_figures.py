@@ -25,12 +25,17 @@ from wganbench.reports.drawing import (
     sample_of,
     shown_groups,
     some_runs_text,
+    unit_text,
     with_some_runs,
+    words,
 )
 from wganbench.reports.groups import BUDGETS, Group
 from wganbench.reports.records import RunRecord
 from wganbench.reports.rows import bounds_of
 from wganbench.reports.statistics import UNBOUNDED, Bounds, mean_interval
+from wganbench.runs.table import STEP
+from wganbench.tags import Tag
+from wganbench.tags.lookup import label_of, shown_in
 
 Points = dict[int, tuple[float, float]]
 """By step: how much of the budget was spent, and a value."""
@@ -38,34 +43,6 @@ POINTS = 200
 """Longer curves are thinned to so many steps."""
 FEW_RUNS = 3
 """With so few runs each one is drawn."""
-AXES = {
-    "generator_steps": "generator steps",
-    "critic_steps": "critic steps",
-    "examples": "real examples shown to the critic",
-    "gradient_evaluations": "gradient evaluations",
-    "seconds": "training time (s)",
-}
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A tag over training. ``share`` divides by the number of modes where that is known."""
-
-    tag: str
-    title: str
-    unit: str
-    log: bool = False
-    share: bool = False
-
-
-PANELS = (
-    Panel("modes/covered", "Modes covered", "share of modes", share=True),
-    Panel("modes/high_quality", "High quality", "share of samples"),
-    Panel("wasserstein/exact", "Exact earth mover's distance", "$W_1$ (data units)"),
-    Panel("fidelity/fid", "FID", "squared feature unit", log=True),
-    Panel("grad_norm/generator", "Generator's gradient norm", "norm (loss per unit)", log=True),
-    Panel("grad_norm/critic", "Critic's gradient norm", "norm (loss per unit)", log=True),
-)
 
 
 @dataclass(frozen=True)
@@ -82,7 +59,8 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
     """Modes, high quality, exact W1 and gradient norms over training, a line a group."""
     shown = shown_groups(comparison)
     groups = with_some_runs(shown)
-    panels = [p for p in PANELS if any(r.curve(p.tag)[0] for g in groups for r in g.finished)]
+    finished = [run for group in groups for run in group.finished]
+    panels = [tag for tag in shown_in("curves") if any(r.curve(tag.name)[0] for r in finished)]
     if not panels:
         return None
     budget = comparison.at.budget if comparison.at else "generator_steps"
@@ -97,7 +75,7 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
             axes.axvline(comparison.at.amount, color=GREY, linewidth=1)
     handles = [sample_of(styles[group.label]) for group in groups]
     labels = [literal(group.label) for group in groups]
-    if any(panel.tag == "wasserstein/exact" for panel in panels) and floors(groups):
+    if any(panel.floor == FLOOR for panel in panels) and floors(groups):
         handles.append(Line2D([], [], **REFERENCE))
         labels.append("floor (reals against reals)")
     if any(run.diverged for group in groups for run in group.finished):
@@ -111,15 +89,15 @@ def caption(
     comparison: Comparison,
     shown: Sequence[Group],
     groups: Sequence[Group],
-    panels: Sequence[Panel],
+    panels: Sequence[Tag],
 ) -> str:
     few = any(len(group.finished) <= FEW_RUNS for group in groups)
     parts = [
         "Each line is the mean over the seeds of a group and each band its 95 % Student-t "
         f"interval ({runs_text(groups)}), where they differ at all"
     ]
-    if any(panel.log for panel in panels):
-        parts.append("of gradient norms, on logarithmic axes, the geometric mean")
+    if any(panel.log_scale for panel in panels):
+        parts.append("on logarithmic axes the geometric mean")
     if few:
         parts.append(f"thin lines are single runs where a group has {FEW_RUNS} or fewer")
     if any(run.diverged for group in groups for run in group.finished):
@@ -131,12 +109,13 @@ def caption(
 
 
 def draw_panel(
-    axes: Axes, panel: Panel, groups: Sequence[Group], styles: dict[str, Look], budget: str
+    axes: Axes, panel: Tag, groups: Sequence[Group], styles: dict[str, Look], budget: str
 ) -> None:
-    counts = {group.mode_count for group in groups} if panel.share else {None}
-    as_share = panel.share and None not in counts
-    unit = panel.unit if as_share or not panel.share else "modes"
-    title = panel.title
+    counts = {group.mode_count for group in groups} if panel.unit == "modes" else {None}
+    as_share = None not in counts
+    unit = "share of modes" if as_share else unit_text(panel)
+    title = words(panel.name)
+    title = title[:1].upper() + title[1:]
     if as_share and len(counts) == 1:
         title += f" (of {next(iter(counts))})"
     drawn: list[float] = []
@@ -144,27 +123,33 @@ def draw_panel(
     alpha = 0.18 if len(groups) <= 4 else 0.1
     for group in groups:
         divisor = float(group.mode_count or 1) if as_share else 1.0
-        curves = [points(run, panel.tag, budget, divisor) for run in group.finished]
-        low, high = bounds_of(panel.tag, group)
+        curves = [points(run, panel.name, budget, divisor) for run in group.finished]
+        low, high = bounds_of(panel.name, group)
         bounds = low / divisor, high / divisor
         drawn += draw_group(axes, panel, group, curves, bounds, styles[group.label], alpha)
         extremes += [value for curve in curves for _, value in curve.values()]
-    plain(axes, title, AXES[budget], unit)
-    if panel.log:
+    plain(axes, title, axis_of(budget), unit)
+    if panel.log_scale:
         axes.set_yscale("log")
         keep_decades(axes, drawn)
     elif unit.startswith("share"):
         axes.set_ylim(-0.03, 1.05)
     else:
         keep_in_view(axes, drawn, extremes)
-    if panel.tag == "wasserstein/exact":
+    if panel.floor == FLOOR:
         draw_floors(axes, groups, styles)
     axes.set_xlim(left=0)
 
 
+def axis_of(budget: str) -> str:
+    """What the axis of a budget counts."""
+    column = BUDGETS[budget]
+    return "generator steps" if column == STEP else label_of(column)
+
+
 def draw_group(
     axes: Axes,
-    panel: Panel,
+    panel: Tag,
     group: Group,
     curves: Sequence[Points],
     bounds: Bounds,
@@ -172,7 +157,7 @@ def draw_group(
     alpha: float,
 ) -> list[float]:
     """Band, mean and, of few runs, each one; returns the values of the mean."""
-    curve = mean_curve(curves, log=panel.log, bounds=bounds)
+    curve = mean_curve(curves, log=panel.log_scale, bounds=bounds)
     if not curve.x.size:
         return []
     if len(group.finished) <= FEW_RUNS:

@@ -20,7 +20,8 @@ from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
 from wganbench.reports.rows import Row, bounds_of
 from wganbench.reports.statistics import Bounds
-from wganbench.tags.lookup import tag_for
+from wganbench.tags import Tag
+from wganbench.tags.lookup import label_of, tag_for
 
 DPI = 110
 CHARACTERS, LINE_HEIGHT = 12.5, 0.2
@@ -49,22 +50,6 @@ MOST_GROUPS = 12
 """More than these cannot be told apart in one panel: the best of them are drawn."""
 MOST_RUNS, FEWEST_RUNS = 400, 20
 """Of all groups together so many runs are drawn over training, but so many of each group."""
-WORDS = {
-    "modes/covered": "modes covered",
-    "modes/coverage": "modes with a fair share",
-    "modes/high_quality": "high quality",
-    "modes/kl": "KL of the modes' shares",
-    "modes/entropy": "entropy of the classes",
-    "modes/ceiling": "the judge's ceiling",
-    "fidelity/fid": "FID",
-    "fidelity/fid_floor": "FID between real pictures",
-    "fidelity/kid": "KID",
-    "wasserstein/exact": "exact $W_1$",
-    "wasserstein/excess": "exact $W_1$ above its floor",
-    "wasserstein/sliced": "sliced $W_1$",
-    "wasserstein/estimate": "critic's estimate",
-    "wasserstein/estimate_normalized": "critic's estimate, slope 1",
-}
 
 
 @dataclass(frozen=True)
@@ -169,13 +154,18 @@ def some_runs_text(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
 
 
 def words(tag: str) -> str:
-    """A tag in words: ``critic/slope_mean`` is "critic slope mean"."""
-    return WORDS.get(tag, tag.replace("/", " ").replace("_", " "))
+    """A tag as figures write it: ``wasserstein/exact`` is "exact $W_1$"."""
+    return label_of(tag).replace("W1", "$W_1$")
+
+
+def unit_text(tag: Tag) -> str:
+    """A tag's unit as an axis writes it."""
+    return tag.unit.replace("data unit", "data units")
 
 
 def axis_label(tag: str) -> str:
     """Words and unit."""
-    unit = tag_for(tag).unit.replace("data unit", "data units")
+    unit = unit_text(tag_for(tag))
     return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
 
 

@@ -10,8 +10,8 @@ from functools import cached_property
 
 from wganbench.errors import ConfigError, shortened
 from wganbench.reports.records import CONTENTS, RunRecord, Value, count_modes
-from wganbench.runs.table import Table
-from wganbench.tags.lookup import tag_for
+from wganbench.runs.table import STEP, Table
+from wganbench.tags.lookup import TAGS, tag_for
 
 FIRST = ("data.name", "loss.name")
 """Choices that bring other settings with them: they name a group before anything else does."""
@@ -189,12 +189,8 @@ def order(value: Value | None) -> tuple[int, float, str]:
 
 
 # Comparing at an equal budget: what a run had come to when it had spent so much.
-BUDGETS = {
-    "generator_steps": "step",
-    "critic_steps": "budget/critic_steps",
-    "examples": "budget/examples",
-    "gradient_evaluations": "budget/gradient_evaluations",
-    "seconds": "budget/seconds",
+BUDGETS = {"generator_steps": STEP} | {
+    name.removeprefix("budget/"): name for name in TAGS if name.startswith("budget/")
 }
 """What can be equal, and the column that counts it."""
 WORDS = {

@@ -23,6 +23,7 @@ from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import StoredRun, stored_run
 from wganbench.runs.table import Table, read_table, series
 from wganbench.training.recorder import FINISHED
+from wganbench.typed import flatten
 
 Value = str | float | bool
 LONGEST_NAME = 120
@@ -166,15 +167,11 @@ def shown(text: str) -> str:
 
 def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
     """What a run was told, by dotted key: numbers and switches as they are, the rest as text."""
-    for group, part in config.items():
-        if group in NOT_SETTINGS or group == "seed":
-            continue
-        rows = part.items() if isinstance(part, dict) else [("", part)]
-        for key, value in rows:
-            if group == "data" and key in WHERE_DATA_LIES:
-                continue
-            name = shown(f"{group}.{key}" if key else str(group))
-            yield name, value if isinstance(value, bool | int | float) else shown(str(value))
+    parts = {k: part for k, part in config.items() if k not in NOT_SETTINGS and k != "seed"}
+    outside = {f"data.{key}" for key in WHERE_DATA_LIES}
+    for key, value in flatten(parts):
+        if key not in outside:
+            yield shown(key), value if isinstance(value, bool | int | float) else shown(str(value))
 
 
 def count_modes(path: Path) -> int | None:

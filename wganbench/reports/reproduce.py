@@ -15,7 +15,7 @@ import yaml
 
 from wganbench.errors import printable
 from wganbench.files import read_regular
-from wganbench.reports.comparison import DEFAULT_METRICS, Comparison
+from wganbench.reports.comparison import Comparison, usual_metrics
 from wganbench.reports.groups import choose_keys
 from wganbench.reports.records import RunRecord, shown
 from wganbench.runs.record import stored_run
@@ -116,7 +116,7 @@ def compare_command(comparison: Comparison) -> str:
     keys = [key for key, _ in comparison.rows[0].group.values]
     if keys != (choose_keys(runs) or ["loss.name"]):
         words += [word for key in keys for word in ("--by", key)]
-    usual = tuple(tag for tag in DEFAULT_METRICS if any(tag in run.final for run in runs))
+    usual = usual_metrics(runs)
     if comparison.metrics != usual:
         words += [word for metric in comparison.metrics for word in ("--metric", metric)]
     if comparison.at:

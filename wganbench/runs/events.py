@@ -39,7 +39,8 @@ from torch.utils.tensorboard import summary as torch_summary
 
 from wganbench.errors import printable
 from wganbench.files import explained, is_plain_file, replacing
-from wganbench.tags.lookup import tag_regex
+from wganbench.tags.lookup import charts, tag_regex
+from wganbench.typed import flatten
 
 # The event files of a run's folder: their order, and cutting them when a run goes back.
 PREFIX = "events.out.tfevents."
@@ -129,47 +130,6 @@ def _once(events: Iterable[Any]) -> list[Any]:
 
 
 # How TensorBoard's custom-scalars page groups the tags.
-CHARTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "Coverage": {
-        "Modes": ("modes/covered", "modes/ceiling"),
-        "Shares": ("modes/coverage", "modes/high_quality"),
-        "KL to the modes' weights": ("modes/kl",),
-    },
-    "Estimate against exact W1": {
-        "Distances": (
-            "wasserstein/exact",
-            "wasserstein/floor",
-            "wasserstein/estimate_normalized",
-        ),
-        "Estimate, in units of the score": ("wasserstein/estimate",),
-        "Jensen-Shannon estimate (BCE)": ("divergence/js_estimate",),
-    },
-    "Pictures": {
-        "FID": ("fidelity/fid", "fidelity/fid_floor"),
-        "Precision and recall": ("fidelity/precision", "fidelity/recall"),
-        "Density and coverage": ("fidelity/density", "fidelity/coverage"),
-        "Entropy of the classes": ("modes/entropy",),
-    },
-    "Gradient norms": {
-        "Networks": ("grad_norm/critic", "grad_norm/generator"),
-        "One generated point": ("grad_norm/sample",),
-        "Critic by layer": ("grad_norm/critic_layer_<i>",),
-        "Generator by layer": ("grad_norm/generator_layer_<i>",),
-    },
-    "Critic": {
-        "Slope": ("critic/lipschitz", "critic/slope_mean", "critic/slope_fake"),
-        "Scores": ("critic/score_real", "critic/score_fake"),
-        "Saturation and feedback": ("critic/accuracy", "critic/saturation", "critic/feedback"),
-        "Direction": ("critic/direction",),
-        "Weights at the clipping bound": ("critic/weights_at_clip",),
-    },
-    "Losses": {
-        "Critic": ("loss/critic", "loss/penalty"),
-        "Generator": ("loss/generator",),
-    },
-}
-
-
 def scalar_layout() -> dict[str, dict[str, list[object]]]:
     """The charts in the form of `SummaryWriter.add_custom_scalars`.
 
@@ -178,9 +138,9 @@ def scalar_layout() -> dict[str, dict[str, list[object]]]:
     """
     return {
         group: {
-            chart: ["Multiline", [tag_regex(tag) for tag in tags]] for chart, tags in charts.items()
+            chart: ["Multiline", [tag_regex(tag) for tag in tags]] for chart, tags in inside.items()
         }
-        for group, charts in CHARTS.items()
+        for group, inside in charts().items()
     }
 
 
@@ -259,7 +219,7 @@ class EventLog:
         self.scalars(last, {tag: value for tag, value in metrics.items() if tag not in there})
         if not self._session_started:
             summaries: Any = torch_summary.hparams
-            _, start, _ = summaries(dict(_flat(params)), {})
+            _, start, _ = summaries(shown_parameters(params), {})
             self._add(start)
             self._session_started = True
         if status in END_STATUS:
@@ -330,20 +290,20 @@ def _histogram_bins() -> list[float]:
     return [-limit for limit in reversed(positive)] + [0.0] + positive
 
 
-def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested parameters as pairs of dotted key and a number or text that the page can show."""
-    for key, value in params.items():
-        value = value.item() if isinstance(value, np.generic) else value
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, bool | list | tuple):
-            yield prefix + key, json.dumps(value)
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield prefix + key, str(value)
-        elif isinstance(value, str):  # a name of a file need not be UTF-8
-            yield prefix + key, printable(value)
-        else:
-            yield prefix + key, value
+def shown_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested parameters by dotted key, as numbers or texts that the page can show."""
+    return {key: shown_parameter(value) for key, value in flatten(params)}
+
+
+def shown_parameter(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, bool | list | tuple):
+        return json.dumps(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, str):  # a name of a file need not be UTF-8
+        return printable(value)
+    return value
 
 
 def _session_end(status: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from wganbench.errors import ConfigError
 from wganbench.presets import read_preset
 from wganbench.registry import unknown
+from wganbench.typed import check_range, convert
 
 QUICK = "quick"
 FIRST_TUNING_SEED = 100
@@ -78,10 +80,10 @@ def replaced(
                 f"{', '.join(known)}"
             )
         raise ConfigError(unknown("setting", key, known))
-    return convert(key, value, values[key])
+    return typed_like(key, value, values[key])
 
 
-def convert(key: str, value: Any, pattern: Any) -> Any:
+def typed_like(key: str, value: Any, pattern: Any) -> Any:
     """``value`` in the type of ``pattern``; a single value stands for a list of one."""
     if key == "seeds" and isinstance(value, list | int) and not isinstance(value, bool):
         return value
@@ -89,30 +91,14 @@ def convert(key: str, value: Any, pattern: Any) -> Any:
         items = value if isinstance(value, list) else [value]
         if not items:
             raise ConfigError(f"{key} must not be empty")
-        return [convert(key, item, pattern[0]) for item in items]
-    if isinstance(pattern, bool) or isinstance(value, bool):
-        if isinstance(pattern, bool) and isinstance(value, bool):
-            return value
-        raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}")
-    if isinstance(pattern, int | float):
-        if isinstance(value, str):
-            # YAML 1.1 takes 1e-3 for a string.
-            try:
-                value = float(value)
-            except ValueError as error:
-                raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}") from error
-        whole = isinstance(pattern, int)
-        if not isinstance(value, int | float) or (whole and value != int(value)):
-            raise ConfigError(f"{key} is {describe(pattern)}; got {value!r}")
-        if value < 0 <= pattern:
-            raise ConfigError(f"{key} must not be negative; got {value!r}")
-        return int(value) if whole else float(value)
-    return str(value)
-
-
-def describe(pattern: Any) -> str:
-    kinds = {bool: "true or false", int: "a whole number", float: "a number"}
-    return kinds.get(type(pattern), "a text")
+        return [typed_like(key, item, pattern[0]) for item in items]
+    number = isinstance(pattern, int | float) and not isinstance(pattern, bool)
+    if number and isinstance(value, str):  # YAML 1.1 takes 1e-3 for a string
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    value = convert(value, type(pattern), key)
+    check_range(value, {"least": 0} if number and pattern >= 0 else {}, key)
+    return value
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:

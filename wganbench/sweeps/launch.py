@@ -33,6 +33,7 @@ from wganbench.sweeps.plan import (
     plan_stacks,
     unfinished,
 )
+from wganbench.tags.lookup import shown_in
 from wganbench.training.device import told_of_precision
 from wganbench.training.runs import train_run
 
@@ -148,9 +149,6 @@ def launch(
 
 LOOK_SECONDS = 0.5
 
-DISTANCES = ("wasserstein/exact", "fidelity/fid")
-"""Of points, and of pictures."""
-
 
 def train_alone(job: Job) -> float:
     """One job as a stack of its own, for launchers that are not ours.
@@ -169,7 +167,8 @@ def objective(job: Job, outcome: RunOutcome) -> float:
     ``auto`` is the distance that its data have.
     """
     wanted = job.config.sweep.objective
-    tags = DISTANCES if wanted == "auto" else (wanted,)
+    distances = [tag.name for tag in shown_in("headline") if tag.floor]
+    tags = distances if wanted == "auto" else [wanted]
     return next((outcome.metrics[tag] for tag in tags if tag in outcome.metrics), math.inf)
 
 

@@ -14,6 +14,7 @@ from wganbench.config.schema import identity, to_dict
 from wganbench.errors import ConfigError
 from wganbench.files import SWEEP_BYTES, RunBusy, RunLock, inside, read_json, write_atomic
 from wganbench.runs.stored import stored_values
+from wganbench.typed import flatten
 
 FORMAT = 3
 FILE = "sweep.json"
@@ -147,10 +148,4 @@ def _values(rows: Iterable[dict[str, str]], key: str) -> set[str]:
 
 
 def _flat(job: Job) -> dict[str, str]:
-    rows: dict[str, str] = {}
-    for group, part in identity(job.config).items():
-        if isinstance(part, dict):
-            rows |= {f"{group}.{key}": str(value) for key, value in part.items()}
-        else:
-            rows[group] = str(part)
-    return rows
+    return {key: str(value) for key, value in flatten(identity(job.config))}

@@ -1,26 +1,21 @@
-"""The table of tags: every quantity a run records, and how not to misread it."""
+"""What the table of tags is asked: rows by name, columns in order, views, the glossary."""
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from wganbench.errors import told
 from wganbench.registry import Registry, UnknownName
-from wganbench.tags.table import (
-    BUDGET,
-    CRITIC,
-    DIVERGENCE,
-    FIDELITY,
-    GRAD_NORM,
-    LOSS,
-    MODES,
-    SPEED,
-    WASSERSTEIN,
-    Tag,
-)
+from wganbench.tags.table import ROWS
+from wganbench.tags.tag import Tag, View
+
+SECTIONS = (
+    "Coverage", "Estimate against exact W1", "Images", "Gradient norms", "Critic", "Losses",
+)  # fmt: skip
+"""The order of the Custom Scalars page; sections of a user's own tags follow."""
 
 LAYER = "<i>"
 BETTER = {"up": "higher", "down": "lower", "target": "at its target", "none": "neither"}
@@ -29,11 +24,8 @@ WHEN = {"log": "every logged step", "evaluate": "every evaluation", "final": "at
 TAGS: Registry[Tag] = Registry("tags", group="metrics")
 """What metrics of a user's own bring is registered with them, see `metrics.register_metric`."""
 
-for _group in (
-    LOSS, WASSERSTEIN, DIVERGENCE, CRITIC, GRAD_NORM, MODES, FIDELITY, BUDGET, SPEED
-):  # fmt: skip
-    for _tag in _group:
-        TAGS.register(_tag.name, _tag)
+for _tag in ROWS:
+    TAGS.register(_tag.name, _tag)
 
 
 def is_pattern(name: str) -> bool:
@@ -109,57 +101,32 @@ def _section(group: str, tags: list[Tag]) -> str:
     return "\n".join([*lines, ""])
 
 
-# What is shown of runs while they train: one table, for a run's line and a sweep's table.
-#
-# Workers tell these tags and no others; views show these and no others.
-@dataclass(frozen=True)
-class Shown:
-    """A figure: its tag, words with a place for the number, and how many digits that has."""
+# What is shown where.
+def shown_in(view: View) -> list[Tag]:
+    """The rows of a view in the order in which it shows them.
 
-    tag: str
-    words: str
-    form: str
-
-    @property
-    def heading(self) -> str:
-        """The words without the number, for the head of a column."""
-        return self.words.replace("{}", "").strip()
-
-    def number(self, value: float) -> str:
-        return format(value, self.form)
-
-    def sentence(self, value: float) -> str:
-        """
-        >>> LIVE[0].sentence(8)
-        'modes 8'
-        """
-        return self.words.format(self.number(value))
-
-    def best(self, runs: Iterable[Mapping[str, float]]) -> float | None:
-        """The best value of any run; None where none has one."""
-        return self._extreme(runs, largest=self._up)
-
-    def worst(self, runs: Iterable[Mapping[str, float]]) -> float | None:
-        """The worst value of any run; None where none has one."""
-        return self._extreme(runs, largest=not self._up)
-
-    @property
-    def _up(self) -> bool:
-        return TAGS[self.tag].direction == "up"
-
-    def _extreme(self, runs: Iterable[Mapping[str, float]], largest: bool) -> float | None:
-        found = [run[self.tag] for run in runs if self.tag in run]
-        return (max(found) if largest else min(found)) if found else None
+    >>> [tag.name for tag in shown_in("headline")][:2]
+    ['modes/covered', 'modes/high_quality']
+    """
+    rows = [tag for tag in TAGS.values() if view in tag.views]
+    return sorted(rows, key=lambda tag: tag.rank or math.inf)
 
 
-LIVE = (
-    Shown("modes/covered", "modes {}", ".0f"),
-    Shown("wasserstein/exact", "W1 {}", ".3g"),
-    Shown("fidelity/fid", "FID {}", ".2f"),
-    Shown("speed/steps_per_second", "{} steps/s", ".4g"),
-)
+def label_of(name: str) -> str:
+    """What a tag is called in tables and figures, see `Tag.title`."""
+    return tag_for(name).title
 
 
 def live_values(values: Mapping[str, float]) -> dict[str, float]:
-    """Of a run's values those that a view shows."""
-    return {shown.tag: values[shown.tag] for shown in LIVE if shown.tag in values}
+    """Of a run's values those that a view shows while it trains."""
+    return {tag.name: values[tag.name] for tag in shown_in("live") if tag.name in values}
+
+
+def charts() -> dict[str, dict[str, list[str]]]:
+    """TensorBoard's Custom Scalars page: by section and chart the tags of each."""
+    found: dict[str, dict[str, list[str]]] = {section: {} for section in SECTIONS}
+    for tag in sorted(TAGS.values(), key=lambda tag: tag.rank or math.inf):
+        if tag.chart:
+            section, _, chart = tag.chart.partition(": ")
+            found.setdefault(section, {}).setdefault(chart, []).append(tag.name)
+    return {section: inside for section, inside in found.items() if inside}

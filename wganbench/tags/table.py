@@ -1,150 +1,16 @@
-"""Tags of the generator's samples: distances, modes, fidelity."""
+"""The table of tags: every quantity a run records, how to read it, and where it is shown."""
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
+from typing import get_args
 
-# What one row of the table of tags says.
-DIRECTIONS = ("up", "down", "target", "none")
-CADENCES = ("log", "evaluate", "final")
-AT_LEAST_0 = (0.0, math.inf)
-SHARE = (0.0, 1.0)
-"""Bounds that many tags share."""
+from wganbench.tags.tag import AT_LEAST_0, SHARE, Tag, View
 
-
-@dataclass(frozen=True)
-class Tag:
-    """One measured quantity, named alike in metrics.csv, TensorBoard and run.json.
-
-    ``direction`` is where better lies: "up", "down", "target" (a value that the loss
-    asks for) or "none" (it describes, it does not rank). ``cadence`` is when it is
-    measured: "log" at every logged step on the training batch, "evaluate" on held-out
-    reals and fresh fakes, "final" at the end only. ``caveat`` says how not to misread it.
-    ``bounds`` are the least and the largest value that the quantity can have; of a count of
-    modes the data set the upper one. ``beside`` names a tag that is measured wherever this one
-    is looked for: a run that has that one and not this one shows that it is undefined there.
-    The name is ``group/quantity``; one that ends in ``_<i>`` stands for one tag per layer,
-    i = 0, 1, ...
-
-    Raises ValueError for another name, direction or cadence, an empty field, or bounds out of
-    order.
-    """
-
-    name: str
-    meaning: str
-    unit: str
-    formula: str
-    direction: str
-    cadence: str
-    source: str
-    caveat: str = ""
-    bounds: tuple[float, float] = (-math.inf, math.inf)
-    beside: str = ""
-
-    def __post_init__(self) -> None:
-        if self.direction not in DIRECTIONS or self.cadence not in CADENCES:
-            raise ValueError(
-                f"tag {self.name!r}: direction is one of {', '.join(DIRECTIONS)} and "
-                f"cadence one of {', '.join(CADENCES)}"
-            )
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+(_<i>)?", self.name):
-            raise ValueError(
-                f"tag {self.name!r}: a name is group/quantity, of letters, digits and _-."
-            )
-        fields = (self.name, self.meaning, self.unit, self.formula, self.source)
-        if not all(text.strip() for text in fields):
-            raise ValueError(f"tag {self.name!r} has an empty field")
-        if not self.bounds[0] < self.bounds[1]:
-            raise ValueError(f"tag {self.name!r}: the lower bound comes first, got {self.bounds}")
-
-
-# Tags of the training itself: losses, gradient norms, what it cost, how fast it went.
 GAN = "arXiv:1406.2661"
 WGAN = "arXiv:1701.07875"
 GP = "arXiv:1704.00028"
 PRINCIPLED = "arXiv:1701.04862"
-OURS = "wganbench"
-
-# fmt: off
-LOSS = (
-    Tag("loss/critic", "what the critic minimises on its batch, penalty included", "loss",
-        "objective(D(x), D(G(z))) + loss/penalty",
-        "none", "log", f"{GAN}; {WGAN}, Algorithm 1; {GP}, Algorithm 1",
-        "No measure of sample quality, and no common scale: never compare it between losses."),
-    Tag("loss/generator", "what the generator minimises on its batch", "loss",
-        "BCE softplus(-D(G(z))), saturating -softplus(D(G(z))), W -D(G(z)); mean over z",
-        "none", "log", f"{GAN}; {WGAN}, Algorithm 1",
-        "A Wasserstein critic is free up to a constant, so the level means nothing and a falling "
-        "curve need not mean better samples."),
-    Tag("loss/penalty", "the penalty as added to the critic's loss, coefficient included; empty "
-        "for a loss without one", "loss",
-        "gp: lambda E(|grad D(x_hat)| - 1)^2; lp: lambda E max(0, |grad D(x_hat)| - 1)^2; "
-        "R1: gamma/2 E|grad D(x)|^2",
-        "down", "log", f"{GP}, eq. 3; arXiv:1709.08894; arXiv:1801.04406",
-        "The two-sided formula (gp) asks for slope 1, the one-sided (lp) for at most 1. It is "
-        "added to what the critic minimises; it applies to the critic, not to the generator.",
-        bounds=AT_LEAST_0),
-)
-
-GRAD_NORM = (
-    Tag("grad_norm/critic", "norm of the gradient of the critic's loss with respect to the "
-        "critic's parameters", "loss per parameter unit",
-        "|dL_D/dw|_2", "none", "log", GP,
-        "Scales with the loss: compare its course within a run, not its level between losses.",
-        bounds=AT_LEAST_0),
-    Tag("grad_norm/generator", "norm of the gradient of the generator's loss with respect to the "
-        "generator's parameters", "loss per parameter unit",
-        "|dL_G/dtheta|_2", "none", "log", f"{PRINCIPLED}, Fig. 2",
-        "Small means vanished only while the samples are still bad; otherwise it means converged.",
-        bounds=AT_LEAST_0),
-    Tag("grad_norm/sample", "how strongly the critic tells one generated point to move",
-        "loss per data unit",
-        "mean_i n |dL_G/dx_i|_2", "none", "evaluate", f"{PRINCIPLED}, Fig. 2; {WGAN}, Fig. 2",
-        "Vanished is said only if it is under 1 % of the run's own maximum while exact W1 exceeds "
-        "twice the floor. \"BCE's gradient vanishes\" holds for the saturating generator; that of "
-        "the non-saturating one, which everybody trains, grows.", bounds=AT_LEAST_0),
-    Tag("grad_norm/critic_layer_<i>", "norm of the gradient of the critic's loss with respect to "
-        "the parameters of layer i (0 is nearest to the data)", "loss per parameter unit",
-        "|dL_D/dw_i|_2", "none", "log", f"{GP}, Fig. 1b",
-        "The paper's figure shows gradients with respect to activations, this the parameters.",
-        bounds=AT_LEAST_0),
-    Tag("grad_norm/generator_layer_<i>", "norm of the gradient of the generator's loss with "
-        "respect to the parameters of layer i (0 is nearest to the noise)",
-        "loss per parameter unit",
-        "|dL_G/dtheta_i|_2", "none", "log", GP,
-        "Layers of different width hold different numbers of parameters.", bounds=AT_LEAST_0),
-)
-
-BUDGET = (
-    Tag("budget/critic_steps", "critic steps so far", "steps",
-        "sum of n_critic over generator steps", "none", "log", f"{WGAN}, Algorithm 1",
-        "n_critic differs between losses: equal generator steps are not equal cost.",
-        bounds=AT_LEAST_0),
-    Tag("budget/examples", "real examples shown to the critic so far, repeats counted", "examples",
-        "budget/critic_steps x batch_size", "none", "log", OURS, bounds=AT_LEAST_0),
-    Tag("budget/gradient_evaluations", "gradients computed so far, so that losses can be compared "
-        "at equal cost", "gradients",
-        "critic steps (times 3 with a penalty: slope at x_hat and its derivative) + "
-        "generator steps", "none", "log", OURS,
-        "A count, not a time: a penalised step costs more than two plain ones on some machines.",
-        bounds=AT_LEAST_0),
-    Tag("budget/seconds", "time this run has trained so far, over all its sessions", "s",
-        "wall-clock time", "none", "log", OURS,
-        "Runs of one stack train at the same time and share it: compare machines with it, "
-        "not losses. Compiling is not in it: compile_seconds of run.json.", bounds=AT_LEAST_0),
-)
-
-SPEED = (
-    Tag("speed/steps_per_second", "generator steps per second since the last logged step", "1/s",
-        "steps / seconds", "up", "log", OURS,
-        "Says nothing of quality; time of compiling is not in it.",
-        bounds=AT_LEAST_0),
-)
-# fmt: on
-
-
 VEEGAN = "VEEGAN, arXiv:1705.07761"
 PACGAN = "PacGAN, arXiv:1712.04086"
 SELF_COND = "self-conditioned GAN, arXiv:2006.10728"
@@ -152,43 +18,83 @@ PR = "arXiv:1904.06991"
 DC = "arXiv:2002.09797"
 FID = "arXiv:1706.08500, eq. 6, computed by torchmetrics"
 KID = "arXiv:1801.01401, computed by torchmetrics"
+OURS = "wganbench"
+EVERYWHERE = get_args(View)
+
+SLOPE_CAVEAT = (
+    "Read it against its target: 1 for gp, at most 1 for lp, some K for clip (clipping ensures "
+    "some K, not 1; slopes of 3e-4 at c = .01 and 4.5 at c = .1 were measured), none for BCE."
+)
 
 # fmt: off
+LOSS = (
+    Tag("loss/critic", "what the critic minimises on its batch, penalty included", "loss",
+        "objective(D(x), D(G(z))) + loss/penalty",
+        "none", "log", f"{GAN}; {WGAN}, Algorithm 1; {GP}, Algorithm 1",
+        "No measure of sample quality, and no common scale: never compare it between losses.",
+        label="critic's loss", chart="Losses: Critic"),
+    Tag("loss/generator", "what the generator minimises on its batch", "loss",
+        "BCE softplus(-D(G(z))), saturating -softplus(D(G(z))), W -D(G(z)); mean over z",
+        "none", "log", f"{GAN}; {WGAN}, Algorithm 1",
+        "A Wasserstein critic is free up to a constant, so the level means nothing and a falling "
+        "curve need not mean better samples.",
+        label="generator's loss", chart="Losses: Generator"),
+    Tag("loss/penalty", "the penalty as added to the critic's loss, coefficient included; empty "
+        "for a loss without one", "loss",
+        "gp: lambda E(|grad D(x_hat)| - 1)^2; lp: lambda E max(0, |grad D(x_hat)| - 1)^2; "
+        "R1: gamma/2 E|grad D(x)|^2",
+        "down", "log", f"{GP}, eq. 3; arXiv:1709.08894; arXiv:1801.04406",
+        "The two-sided formula (gp) asks for slope 1, the one-sided (lp) for at most 1. It is "
+        "added to what the critic minimises; it applies to the critic, not to the generator.",
+        bounds=AT_LEAST_0,
+        label="penalty", chart="Losses: Critic"),
+)
+
 WASSERSTEIN = (
     Tag("wasserstein/estimate", "how far the critic holds reals and fakes apart on its batch",
         "score",
         "E D(x) - E D(G(z)), without the penalty", "none", "log", f"{WGAN}, Algorithm 1 and Fig. 3",
         "Not W1: it scales with the critic's slope (c L under clipping, L + L^2/(2 lambda) under "
         "gp for two points L apart), and under BCE it is a difference of logits. Compare its "
-        "course within a run only."),
+        "course within a run only.",
+        label="critic's estimate",
+        chart="Estimate against exact W1: Estimate, in units of the score"),
     Tag("wasserstein/estimate_normalized", "the estimate with the critic rescaled to slope 1; "
         "empty for BCE", "data unit",
         "(E D(x) - E D(G(z))) / critic/lipschitz, on held-out reals and fresh fakes",
         "down", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
         "Roughly a lower bound on W1, never W1 itself: the critic is not optimal, and the largest "
-        "slope seen is smaller than the true one."),
+        "slope seen is smaller than the true one.",
+        label="critic's estimate, slope 1", chart="Estimate against exact W1: Distances"),
     Tag("wasserstein/exact", "earth mover's distance between held-out reals and fakes",
         "data unit",
         "min over plans of E|x - G(z)|_2, solved exactly on n against n points, 5 000 at most",
         "down", "evaluate", f"{WGAN}, eq. 1",
         "Exact between the samples, biased upwards between the distributions: read it beside the "
         "floor, at the same n. From dimension 8 on the bias dominates and it is no true distance.",
-        bounds=AT_LEAST_0),
+        bounds=AT_LEAST_0,
+        label="exact W1", chart="Estimate against exact W1: Distances", rank=5,
+        views=EVERYWHERE, live="W1 {:.3g}",
+        floor="wasserstein/floor", of_generator=True),
     Tag("wasserstein/floor", "what a perfect generator would score: the distance between two "
         "samples of reals", "data unit",
         "mean exact W1 of independent real-real pairs at the same n",
         "none", "evaluate", OURS,
         "A property of the data and n, not of the run. On mixtures it is the imbalance of mode "
-        "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0),
+        "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0,
+        label="floor of W1", chart="Estimate against exact W1: Distances", rank=7,
+        views=("result", "hparams")),
     Tag("wasserstein/excess", "exact distance above the floor", "data unit",
         "wasserstein/exact - wasserstein/floor", "down", "evaluate", OURS,
-        "Slightly negative values are noise, not a generator better than the data."),
+        "Slightly negative values are noise, not a generator better than the data.",
+        label="exact W1 above its floor", rank=6, views=("hparams",), of_generator=True),
     Tag("wasserstein/sliced", "mean earth mover's distance over one-dimensional projections",
         "data unit",
         "mean over random unit directions v of W1(v.x, v.G(z))", "down", "evaluate",
         "Rabin et al. 2011; Bonneel et al. 2015",
         "Smaller than exact W1 by a factor that grows with dimension; compare only values of the "
-        "same dimension, n and number of projections.", bounds=AT_LEAST_0),
+        "same dimension, n and number of projections.", bounds=AT_LEAST_0,
+        label="sliced W1", rank=8, views=("result", "hparams"), of_generator=True),
 )
 
 DIVERGENCE = (
@@ -197,7 +103,113 @@ DIVERGENCE = (
         "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
         "A lower bound, at most ln 2 = .693. Once it is saturated there it says nothing of how far "
         "apart the distributions are, and it need not fall as samples improve.",
-        bounds=(-math.inf, math.log(2))),
+        bounds=(-math.inf, math.log(2)),
+        label="Jensen-Shannon estimate",
+        chart="Estimate against exact W1: Jensen-Shannon estimate (BCE)"),
+)
+
+CRITIC = (
+    Tag("critic/score_real", "mean raw output of the critic on its batch of reals", "score",
+        "mean D(x)", "none", "log", f"{GAN}; {WGAN}",
+        "A raw score, never a probability. Only the difference to critic/score_fake means "
+        "something under a Wasserstein loss.",
+        label="score of reals", chart="Critic: Scores"),
+    Tag("critic/score_fake", "mean raw output of the critic on its batch of fakes", "score",
+        "mean D(G(z))", "none", "log", f"{GAN}; {WGAN}",
+        "A raw score, never a probability.",
+        label="score of fakes", chart="Critic: Scores"),
+    Tag("critic/accuracy", "how often the discriminator is right, reals and fakes weighing the "
+        "same; BCE only, else empty", "share",
+        "(share of reals with score > 0 + share of fakes with score < 0) / 2",
+        "none", "evaluate", PRINCIPLED,
+        "1 means that the discriminator has won, .5 that it cannot tell or has collapsed: neither "
+        "says that the samples are good. The zero of a Wasserstein critic means nothing.",
+        bounds=SHARE,
+        label="accuracy", chart="Critic: Saturation and feedback"),
+    Tag("critic/saturation", "share of fakes that the discriminator rejects with certainty; BCE "
+        "only, else empty", "share",
+        "share of fakes with sigmoid(D(G(z))) < .01", "none", "evaluate", PRINCIPLED,
+        "Saturation silences the saturating generator alone; the non-saturating one then gets its "
+        "strongest feedback.", bounds=SHARE,
+        label="saturation", chart="Critic: Saturation and feedback"),
+    Tag("critic/feedback", "how much of the critic's score reaches the generator",
+        "loss per score",
+        "mean over fakes of n |dL_G/dD(G(z))|: saturating sigmoid(s), non-saturating sigmoid(-s), "
+        "W 1", "none", "evaluate", f"{GAN}; {PRINCIPLED}",
+        "Always 1 for a Wasserstein loss, whatever the critic's quality. Times the slope at fakes "
+        "it bounds what the generator feels.", bounds=AT_LEAST_0,
+        label="feedback", chart="Critic: Saturation and feedback"),
+    Tag("critic/lipschitz", "largest slope of the critic that was seen", "score per data unit",
+        "max |grad D|_2 over equal numbers of interpolates, reals and fakes",
+        "target", "evaluate", GP,
+        "A lower bound of the true Lipschitz constant: it grows with n, so n is fixed. "
+        + SLOPE_CAVEAT, bounds=AT_LEAST_0,
+        label="largest slope seen", chart="Critic: Slope"),
+    Tag("critic/slope_mean", "mean slope of the critic on interpolates", "score per data unit",
+        "mean |grad D(x_hat)|_2, x_hat = eps x + (1 - eps) G(z)", "target", "evaluate",
+        f"{GP}, eq. 3",
+        SLOPE_CAVEAT + " A mean near 1 does not make the critic 1-Lipschitz.", bounds=AT_LEAST_0,
+        label="critic's slope", chart="Critic: Slope", rank=16, views=("result", "hparams")),
+    Tag("critic/slope_std", "spread of the critic's slope on interpolates", "score per data unit",
+        "standard deviation of |grad D(x_hat)|_2", "none", "evaluate", f"{GP}, eq. 3",
+        "Under gp a large spread means that the penalty is not obeyed even if the mean is 1.",
+        bounds=AT_LEAST_0,
+        label="spread of the slope"),
+    Tag("critic/slope_fake", "mean slope of the critic where the generator stands",
+        "score per data unit",
+        "mean |grad D(G(z))|_2", "none", "evaluate", f"{WGAN}, Fig. 2",
+        "The slope that the generator climbs; multiply by critic/feedback to compare losses. "
+        + SLOPE_CAVEAT, bounds=AT_LEAST_0,
+        label="slope at fakes", chart="Critic: Slope"),
+    Tag("critic/direction", "whether the generator is told to move the way optimal transport "
+        "would", "cosine, -1 to 1",
+        "mean cosine of -dL_G/dx_i and (partner of x_i in the exact transport plan) - x_i",
+        "up", "evaluate", f"{OURS}; compare arXiv:2206.07767",
+        "Near the floor the partners are chance, so it falls to about 0 when all is well; a "
+        "critic that is no W1 potential may still train a good generator.", bounds=(-1.0, 1.0),
+        label="agreement with transport", chart="Critic: Direction"),
+    Tag("critic/weights_at_clip", "share of the critic's parameters that sit at the clipping "
+        "bound; clip only, else empty", "share",
+        "share of parameters with |w| >= c", "none", "evaluate", f"{GP}, Fig. 1b",
+        "Clipping piles the weights at -c and c; that bounds the slope by some K which depends on "
+        "c, depth and width, and does not make the critic 1-Lipschitz.", bounds=SHARE,
+        label="weights at the clipping bound", chart="Critic: Weights at the clipping bound"),
+)
+
+GRAD_NORM = (
+    Tag("grad_norm/critic", "norm of the gradient of the critic's loss with respect to the "
+        "critic's parameters", "loss per parameter unit",
+        "|dL_D/dw|_2", "none", "log", GP,
+        "Scales with the loss: compare its course within a run, not its level between losses.",
+        bounds=AT_LEAST_0,
+        label="critic's gradient norm", chart="Gradient norms: Networks", rank=31,
+        views=("curves",), log_scale=True),
+    Tag("grad_norm/generator", "norm of the gradient of the generator's loss with respect to the "
+        "generator's parameters", "loss per parameter unit",
+        "|dL_G/dtheta|_2", "none", "log", f"{PRINCIPLED}, Fig. 2",
+        "Small means vanished only while the samples are still bad; otherwise it means converged.",
+        bounds=AT_LEAST_0,
+        label="generator's gradient norm", chart="Gradient norms: Networks", rank=30,
+        views=("curves",), log_scale=True),
+    Tag("grad_norm/sample", "how strongly the critic tells one generated point to move",
+        "loss per data unit",
+        "mean_i n |dL_G/dx_i|_2", "none", "evaluate", f"{PRINCIPLED}, Fig. 2; {WGAN}, Fig. 2",
+        "Vanished is said only if it is under 1 % of the run's own maximum while exact W1 exceeds "
+        "twice the floor. \"BCE's gradient vanishes\" holds for the saturating generator; that of "
+        "the non-saturating one, which everybody trains, grows.", bounds=AT_LEAST_0,
+        label="gradient norm at one sample", chart="Gradient norms: One generated point"),
+    Tag("grad_norm/critic_layer_<i>", "norm of the gradient of the critic's loss with respect to "
+        "the parameters of layer i (0 is nearest to the data)", "loss per parameter unit",
+        "|dL_D/dw_i|_2", "none", "log", f"{GP}, Fig. 1b",
+        "The paper's figure shows gradients with respect to activations, this the parameters.",
+        bounds=AT_LEAST_0,
+        chart="Gradient norms: Critic by layer"),
+    Tag("grad_norm/generator_layer_<i>", "norm of the gradient of the generator's loss with "
+        "respect to the parameters of layer i (0 is nearest to the noise)",
+        "loss per parameter unit",
+        "|dL_G/dtheta_i|_2", "none", "log", GP,
+        "Layers of different width hold different numbers of parameters.", bounds=AT_LEAST_0,
+        chart="Gradient norms: Generator by layer"),
 )
 
 MODES = (
@@ -209,12 +221,16 @@ MODES = (
         "Nearly free: a ring without modes scores 8 of 8. Papers differ in n and in box or ball "
         "(the protocol): compare within one protocol, and read it with modes/high_quality. A "
         "judge puts every picture into some class, noise too: read it with modes/high_quality "
-        "and fidelity/fid, and against modes/ceiling.", bounds=AT_LEAST_0),
+        "and fidelity/fid, and against modes/ceiling.", bounds=AT_LEAST_0,
+        label="modes covered", chart="Coverage: Modes", rank=1,
+        views=EVERYWHERE, live="modes {:.0f}", of_generator=True),
     Tag("modes/coverage", "share of modes that get at least a fifth of their fair share of "
         "high-quality samples", "share",
         "#{k: high-quality samples at mode k >= n w_k / 5} / K", "up", "evaluate", OURS,
         "Stricter than modes/covered and not found in papers; verdicts rest on it. Where "
-        "n w_k <= 5, as with 1 000 modes at n = 2 500, one sample is enough.", bounds=SHARE),
+        "n w_k <= 5, as with 1 000 modes at n = 2 500, one sample is enough.", bounds=SHARE,
+        label="modes with a fair share", chart="Coverage: Shares", rank=2, views=("hparams",),
+        of_generator=True),
     Tag("modes/high_quality", "share of samples within three sigma of a mode; of pictures, of "
         "those whose class the judge is sure of", "share",
         "#{samples within 3 sigma of their nearest mode} / n; pictures: #{largest class "
@@ -222,7 +238,9 @@ MODES = (
         "up", "evaluate", f"{VEEGAN}; {PACGAN}; for pictures {OURS}",
         "A perfect sampler scores .989 (ball) or .995 (box) in two dimensions, .95 on pictures "
         "(.857 on three stacked ones), not 1; a generator that has collapsed to one mode scores "
-        "high, and a judge may be sure of what is no picture at all.", bounds=SHARE),
+        "high, and a judge may be sure of what is no picture at all.", bounds=SHARE,
+        label="high quality", chart="Coverage: Shares", rank=3,
+        views=("result", "headline", "hparams", "curves"), of_generator=True),
     Tag("modes/kl", "how unevenly the modes are hit; empty when no sample is of high quality",
         "nat",
         "KL(shares of samples by nearest mode | mixture weights), 0 log 0 = 0; pictures: shares "
@@ -230,20 +248,26 @@ MODES = (
         "down", "evaluate", f"{VEEGAN}; {PACGAN}; {SELF_COND}",
         "Over high-quality samples or all of them: the protocol decides; of pictures all. Its "
         "floor is about (K - 1)/(2 n), and all samples on one mode of K equal ones give ln K.",
-        bounds=AT_LEAST_0, beside="modes/high_quality"),
+        bounds=AT_LEAST_0, beside="modes/high_quality",
+        label="KL of the modes' shares", chart="Coverage: KL to the modes' weights", rank=9,
+        views=("result", "headline", "hparams"), of_generator=True),
     Tag("modes/entropy", "how many classes the fakes are spread over, as a logarithm; pictures "
         "only", "nat",
         "-sum_k p_k ln p_k over the judge's classes of n fakes, 0 ln 0 = 0",
         "none", "evaluate", OURS,
         "ln K when all classes are equally frequent, 0 on one class. High for noise too, when the "
-        "judge scatters it over the classes.", bounds=AT_LEAST_0),
+        "judge scatters it over the classes.", bounds=AT_LEAST_0,
+        label="entropy of the classes", chart="Images: Entropy of the classes", rank=12,
+        views=("hparams",), of_generator=True),
     Tag("modes/ceiling", "classes that the same judge sees in as many real held-out pictures; "
         "pictures only", "modes",
         "#{k: judge(x) = k for some x among n held-out reals}",
         "none", "evaluate", f"{OURS}; cf. {PACGAN}",
         "What a perfect generator would be credited with at this n, not a property of the run. A "
         "small n misses classes (of 1 000 equal ones 2 500 points hit 918 on average) and a weak "
-        "judge invents some.", bounds=AT_LEAST_0),
+        "judge invents some.", bounds=AT_LEAST_0,
+        label="the judge's ceiling", chart="Coverage: Modes", rank=4, views=("result",),
+        of_generator=True),
 )
 
 FIDELITY = (
@@ -252,30 +276,39 @@ FIDELITY = (
         "share of fakes inside some real's k-nearest-neighbour ball", "up", "evaluate", PR,
         "High for a collapsed generator. Outlying reals have huge balls and inflate it. Pictures "
         "are compared by the judge's (or evaluate.features') features, at most as many as are "
-        "held out, for a repeated one would be its own neighbour.", bounds=SHARE),
+        "held out, for a repeated one would be its own neighbour.", bounds=SHARE,
+        label="precision", chart="Images: Precision and recall", rank=14, views=("hparams",),
+        of_generator=True),
     Tag("fidelity/recall", "share of reals that lie among the fakes", "share",
         "share of reals inside some fake's k-nearest-neighbour ball", "up", "evaluate", PR,
         "Outlying fakes have huge balls and inflate it. Identical distributions score below 1.",
-        bounds=SHARE),
+        bounds=SHARE,
+        label="recall", chart="Images: Precision and recall", rank=15, views=("hparams",),
+        of_generator=True),
     Tag("fidelity/density", "how many reals' neighbourhoods a fake lies in, on average", "ratio",
         "mean over fakes of #{reals whose k-ball holds it} / k", "up", "evaluate", DC,
         "May exceed 1; about 1 is a perfect match, above 1 fakes crowd where reals are dense.",
-        bounds=AT_LEAST_0),
+        bounds=AT_LEAST_0,
+        label="density", chart="Images: Density and coverage", of_generator=True),
     Tag("fidelity/coverage", "share of reals that have a fake in their neighbourhood", "share",
         "share of reals whose k-ball holds at least one fake", "up", "evaluate", DC,
-        "Identical distributions score .969 at k = 5 and equal n, not 1.", bounds=SHARE),
+        "Identical distributions score .969 at k = 5 and equal n, not 1.", bounds=SHARE,
+        label="coverage", chart="Images: Density and coverage", of_generator=True),
     Tag("fidelity/fid", "Frechet distance between Gaussians fitted to features of n held-out "
         "reals and n fakes, in float64; pictures only", "squared feature unit",
         "|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^1/2)", "down", "evaluate", FID,
         "Biased upwards at small n, and the features here are those of a judge trained on this "
         "data (or of evaluate.features), not Inception's: compare with our values at the same n "
-        "and the same judge, and with its floor, never with published ones.", bounds=AT_LEAST_0),
+        "and the same judge, and with its floor, never with published ones.", bounds=AT_LEAST_0,
+        label="FID", chart="Images: FID", rank=10, views=EVERYWHERE,
+        live="FID {:.2f}", floor="fidelity/fid_floor", log_scale=True, of_generator=True),
     Tag("fidelity/fid_floor", "the same distance between real pictures: what a generator that "
         "only repeats training pictures would score", "squared feature unit",
         "FID of n training pictures, drawn with replacement, against the same n held-out reals",
         "none", "evaluate", OURS,
         "A property of the data, the judge and n, not of the run. The judge has seen the training "
-        "pictures and not the held-out ones, which is part of it.", bounds=AT_LEAST_0),
+        "pictures and not the held-out ones, which is part of it.", bounds=AT_LEAST_0,
+        label="floor of FID", chart="Images: FID", rank=11, views=("result",), of_generator=True),
     Tag("fidelity/kid", "squared maximum mean discrepancy between features of held-out reals and "
         "fakes, in float64; pictures only", "kernel unit",
         "mean k(x, x') + mean k(y, y') - 2 mean k(x, y), k(x, y) = (x.y / f + 1)^3, no point with "
@@ -283,7 +316,8 @@ FIDELITY = (
         "down", "final", KID,
         "Without bias: equal distributions give 0 on average, slightly negative values are noise. "
         "The features are the judge's (or evaluate.features'): never compare with published "
-        "values."),
+        "values.",
+        label="KID", rank=13, views=("hparams",), of_generator=True),
     Tag("fidelity/nearest_train", "how far fakes are from the nearest training picture; "
         "pictures only", "data unit",
         "mean over at most 1 000 fakes of min over training pictures |G(z) - x|_2, all pixels in "
@@ -291,77 +325,50 @@ FIDELITY = (
         "none", "final", OURS,
         "Well below fidelity/nearest_train_floor the generator repeats what it was trained on; "
         "well above it fakes do not look like the data. Pixels only: a copy moved by one pixel "
-        "is far away, and blurred pictures are near to everything.", bounds=AT_LEAST_0),
+        "is far away, and blurred pictures are near to everything.", bounds=AT_LEAST_0,
+        label="distance to the nearest training image", floor="fidelity/nearest_train_floor",
+        of_generator=True),
     Tag("fidelity/nearest_train_floor", "how far real held-out pictures are from the nearest "
         "training picture: what new pictures score", "data unit",
         "fidelity/nearest_train of held-out pictures, each once, in place of the fakes",
         "none", "final", OURS,
-        "A property of the data, not of the run.", bounds=AT_LEAST_0),
+        "A property of the data, not of the run.", bounds=AT_LEAST_0,
+        label="that of held-out images", of_generator=True),
+)
+
+BUDGET = (
+    Tag("budget/critic_steps", "critic steps so far", "steps",
+        "sum of n_critic over generator steps", "none", "log", f"{WGAN}, Algorithm 1",
+        "n_critic differs between losses: equal generator steps are not equal cost.",
+        bounds=AT_LEAST_0,
+        label="critic steps"),
+    Tag("budget/examples", "real examples shown to the critic so far, repeats counted", "examples",
+        "budget/critic_steps x batch_size", "none", "log", OURS, bounds=AT_LEAST_0,
+        label="real examples shown to the critic"),
+    Tag("budget/gradient_evaluations", "gradients computed so far, so that losses can be compared "
+        "at equal cost", "gradients",
+        "critic steps (times 3 with a penalty: slope at x_hat and its derivative) + "
+        "generator steps", "none", "log", OURS,
+        "A count, not a time: a penalised step costs more than two plain ones on some machines.",
+        bounds=AT_LEAST_0,
+        label="gradient evaluations"),
+    Tag("budget/seconds", "time this run has trained so far, over all its sessions", "s",
+        "wall-clock time", "none", "log", OURS,
+        "Runs of one stack train at the same time and share it: compare machines with it, "
+        "not losses. Compiling is not in it: compile_seconds of run.json.", bounds=AT_LEAST_0,
+        label="training time (s)"),
+)
+
+SPEED = (
+    Tag("speed/steps_per_second", "generator steps per second since the last logged step", "1/s",
+        "steps / seconds", "up", "log", OURS,
+        "Says nothing of quality; time of compiling is not in it.",
+        bounds=AT_LEAST_0,
+        label="steps per second", rank=40, views=("live", "result"), live="{:.4g} steps/s"),
+)
+
+ROWS: tuple[Tag, ...] = (
+    *LOSS, *WASSERSTEIN, *DIVERGENCE, *CRITIC, *GRAD_NORM, *MODES, *FIDELITY, *BUDGET, *SPEED,
 )
 # fmt: on
-
-
-# Tags of the critic: its scores, its slope, and what it tells the generator.
-SLOPE_CAVEAT = (
-    "Read it against its target: 1 for gp, at most 1 for lp, some K for clip (clipping ensures "
-    "some K, not 1; slopes of 3e-4 at c = .01 and 4.5 at c = .1 were measured), none for BCE."
-)
-
-# fmt: off
-CRITIC = (
-    Tag("critic/score_real", "mean raw output of the critic on its batch of reals", "score",
-        "mean D(x)", "none", "log", f"{GAN}; {WGAN}",
-        "A raw score, never a probability. Only the difference to critic/score_fake means "
-        "something under a Wasserstein loss."),
-    Tag("critic/score_fake", "mean raw output of the critic on its batch of fakes", "score",
-        "mean D(G(z))", "none", "log", f"{GAN}; {WGAN}",
-        "A raw score, never a probability."),
-    Tag("critic/accuracy", "how often the discriminator is right, reals and fakes weighing the "
-        "same; BCE only, else empty", "share",
-        "(share of reals with score > 0 + share of fakes with score < 0) / 2",
-        "none", "evaluate", PRINCIPLED,
-        "1 means that the discriminator has won, .5 that it cannot tell or has collapsed: neither "
-        "says that the samples are good. The zero of a Wasserstein critic means nothing.",
-        bounds=SHARE),
-    Tag("critic/saturation", "share of fakes that the discriminator rejects with certainty; BCE "
-        "only, else empty", "share",
-        "share of fakes with sigmoid(D(G(z))) < .01", "none", "evaluate", PRINCIPLED,
-        "Saturation silences the saturating generator alone; the non-saturating one then gets its "
-        "strongest feedback.", bounds=SHARE),
-    Tag("critic/feedback", "how much of the critic's score reaches the generator",
-        "loss per score",
-        "mean over fakes of n |dL_G/dD(G(z))|: saturating sigmoid(s), non-saturating sigmoid(-s), "
-        "W 1", "none", "evaluate", f"{GAN}; {PRINCIPLED}",
-        "Always 1 for a Wasserstein loss, whatever the critic's quality. Times the slope at fakes "
-        "it bounds what the generator feels.", bounds=AT_LEAST_0),
-    Tag("critic/lipschitz", "largest slope of the critic that was seen", "score per data unit",
-        "max |grad D|_2 over equal numbers of interpolates, reals and fakes",
-        "target", "evaluate", GP,
-        "A lower bound of the true Lipschitz constant: it grows with n, so n is fixed. "
-        + SLOPE_CAVEAT, bounds=AT_LEAST_0),
-    Tag("critic/slope_mean", "mean slope of the critic on interpolates", "score per data unit",
-        "mean |grad D(x_hat)|_2, x_hat = eps x + (1 - eps) G(z)", "target", "evaluate",
-        f"{GP}, eq. 3",
-        SLOPE_CAVEAT + " A mean near 1 does not make the critic 1-Lipschitz.", bounds=AT_LEAST_0),
-    Tag("critic/slope_std", "spread of the critic's slope on interpolates", "score per data unit",
-        "standard deviation of |grad D(x_hat)|_2", "none", "evaluate", f"{GP}, eq. 3",
-        "Under gp a large spread means that the penalty is not obeyed even if the mean is 1.",
-        bounds=AT_LEAST_0),
-    Tag("critic/slope_fake", "mean slope of the critic where the generator stands",
-        "score per data unit",
-        "mean |grad D(G(z))|_2", "none", "evaluate", f"{WGAN}, Fig. 2",
-        "The slope that the generator climbs; multiply by critic/feedback to compare losses. "
-        + SLOPE_CAVEAT, bounds=AT_LEAST_0),
-    Tag("critic/direction", "whether the generator is told to move the way optimal transport "
-        "would", "cosine, -1 to 1",
-        "mean cosine of -dL_G/dx_i and (partner of x_i in the exact transport plan) - x_i",
-        "up", "evaluate", f"{OURS}; compare arXiv:2206.07767",
-        "Near the floor the partners are chance, so it falls to about 0 when all is well; a "
-        "critic that is no W1 potential may still train a good generator.", bounds=(-1.0, 1.0)),
-    Tag("critic/weights_at_clip", "share of the critic's parameters that sit at the clipping "
-        "bound; clip only, else empty", "share",
-        "share of parameters with |w| >= c", "none", "evaluate", f"{GP}, Fig. 1b",
-        "Clipping piles the weights at -c and c; that bounds the slope by some K which depends on "
-        "c, depth and width, and does not make the critic 1-Lipschitz.", bounds=SHARE),
-)
-# fmt: on
+"""All rows in the order of the columns of metrics.csv."""

@@ -26,6 +26,7 @@ from wganbench.metrics import (
     measure,
     picture_reference,
 )
+from wganbench.tags.lookup import tag_for
 from wganbench.training.probing import read_runs
 from wganbench.training.reading import Reading
 from wganbench.training.stack import Stack
@@ -84,16 +85,12 @@ def measure_stack(
     return measurements
 
 
-GENERATOR = ("modes/", "wasserstein/exact", "wasserstein/excess", "wasserstein/sliced", "fidelity/")
-"""Tags that depend on the generator alone."""
-
-
 def measure_reading(subject: Subject, reading: Reading, final: bool = True) -> dict[str, float]:
     """All values by tag: a function of the arrays that were read, see `measure_stack`."""
     values = measure(_evaluation(subject, reading, reading.points, final))
     if reading.averaged:
         found = measure(_evaluation(subject, reading, reading.averaged, final))
-        values |= {f"averaged/{tag}": v for tag, v in found.items() if tag.startswith(GENERATOR)}
+        values |= {f"averaged/{tag}": v for tag, v in found.items() if tag_for(tag).of_generator}
     return values
 
 

@@ -17,10 +17,9 @@ from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import HeldRun, versions
 from wganbench.runs.record import StoredRun
 from wganbench.runs.table import MetricsTable, read_table, series
-from wganbench.tags.lookup import TAGS, column_order, is_pattern
+from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.jobs import Evaluated
-from wganbench.training.measuring import GENERATOR
 from wganbench.training.pictures import cut_frames, save_frame
 from wganbench.training.pool import Answer
 from wganbench.training.stack import Stack
@@ -45,7 +44,7 @@ def columns(stack: Stack) -> list[str]:
         tags += [f"grad_norm/{network}_layer_{i}" for i in range(count)]
     ordered = column_order(tags)
     if stack.state.average:
-        ordered += [f"averaged/{tag}" for tag in ordered if tag.startswith(GENERATOR)]
+        ordered += [f"averaged/{tag}" for tag in ordered if tag_for(tag).of_generator]
     return ordered
 
 
