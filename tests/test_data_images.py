@@ -32,7 +32,7 @@ from wganbench.config.schema import static_settings
 from wganbench.data import build, image_files, load
 from wganbench.data.images import Images, StackedImages, hold_out, thinned
 from wganbench.presets import read_preset
-from wganbench.reports.records import flat_settings
+from wganbench.runs.record import flat_settings
 from wganbench.training.measuring import floor_key
 
 

@@ -24,9 +24,9 @@ from wganbench.drawing.images import classes_figure, interpolation_figure, neigh
 from wganbench.drawing.run_figure import final_figure, sample_figure
 from wganbench.reports.comparison import compare
 from wganbench.reports.figures import FIGURES, draw_figures
-from wganbench.reports.records import find_runs
 from wganbench.reports.report import write_report
 from wganbench.reports.seed_figures import draw_estimate, widen, window
+from wganbench.runs.found import find_runs
 from wganbench.training import finish, image_pictures, jobs
 from wganbench.training.runs import train_run
 

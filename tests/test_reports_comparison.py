@@ -17,11 +17,11 @@ from wganbench.config import ConfigError
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.export import as_csv, write_files
 from wganbench.reports.groups import At, choose_keys, differing, group_runs, parse_at, value_at
-from wganbench.reports.records import find_runs, not_begun
 from wganbench.reports.statistics import Estimate, mean_interval
 from wganbench.reports.wording import decimals, estimate_text
 from wganbench.runs.folder import RunFolder
-from wganbench.sweeps.manifest import add_jobs
+from wganbench.runs.found import find_runs
+from wganbench.sweeps.manifest import add_jobs, not_begun
 
 GOOD = {"modes/covered": 8.0, "modes/high_quality": 0.95, "wasserstein/exact": 0.05}
 POOR = {"modes/covered": 3.0, "modes/high_quality": 0.4, "wasserstein/exact": 0.6}

@@ -19,7 +19,6 @@ from wganbench.config import ConfigError
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.export import as_csv, as_dict
 from wganbench.reports.pairwise import Duel
-from wganbench.reports.records import RunRecord, find_runs
 from wganbench.reports.significance import (
     enough_seeds,
     holm,
@@ -28,6 +27,8 @@ from wganbench.reports.significance import (
 )
 from wganbench.reports.statistics import probability_of_improvement
 from wganbench.reports.summary import summarise
+from wganbench.runs.found import find_runs
+from wganbench.runs.record import RunRecord
 
 LAMBDAS = (0.1, 1.0, 10.0, 100.0)
 METRICS = ["modes/covered", "modes/high_quality", "wasserstein/exact", "modes/kl"]

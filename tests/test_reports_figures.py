@@ -33,7 +33,7 @@ from wganbench.reports.drawing import (
 from wganbench.reports.figures import CELL, FIGURES, STRIP, draw_animation, draw_figures
 from wganbench.reports.groups import At
 from wganbench.reports.knob_figure import draw_knob, knob_of
-from wganbench.reports.records import find_runs, read_modes
+from wganbench.reports.modes import read_modes
 from wganbench.reports.samples_figure import draw_samples_figure, read_samples
 from wganbench.reports.seed_figures import (
     correlation_text,
@@ -44,6 +44,7 @@ from wganbench.reports.seed_figures import (
     short,
 )
 from wganbench.reports.statistics import mean_interval, spearman
+from wganbench.runs.found import find_runs
 
 STEPS = (10, 20, 30, 40)
 QUALITY = {"bce": 3.0, "clip": 5.0, "gp": 7.0}

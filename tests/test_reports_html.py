@@ -17,12 +17,12 @@ from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.figures import Picture
 from wganbench.reports.groups import At
 from wganbench.reports.page import SCRIPT, VOID, element
-from wganbench.reports.records import find_runs
 from wganbench.reports.report import title_of, write_report
 from wganbench.reports.reproduce import compare_command, sweep_command, train_command
 from wganbench.reports.summary import summarise
 from wganbench.reports.wording import estimate_text
 from wganbench.runs.folder import RunFolder
+from wganbench.runs.found import find_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
 METRICS = ["modes/covered", "wasserstein/exact"]

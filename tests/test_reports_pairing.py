@@ -9,7 +9,7 @@ import pytest
 from reported_runs import leave_run
 
 from wganbench.reports.comparison import compare
-from wganbench.reports.records import find_runs
+from wganbench.runs.found import find_runs
 
 
 def duel_is_paired(folder: Path, ours: Sequence[int], theirs: Sequence[int]) -> bool:

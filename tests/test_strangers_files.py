@@ -29,12 +29,12 @@ from wganbench.files import UnusableFile
 from wganbench.leftovers import machine
 from wganbench.reports.comparison import compare
 from wganbench.reports.export import as_csv
-from wganbench.reports.records import find_runs, shown
 from wganbench.reports.reproduce import read_yaml
 from wganbench.runs.events import PREFIX, cut_events
 from wganbench.runs.folder import RunFolder
+from wganbench.runs.found import find_runs
 from wganbench.runs.frames import find_frames, frame_name, read_frame
-from wganbench.runs.record import MOST_ITEMS, stored_run
+from wganbench.runs.record import MOST_ITEMS, read_record, shown
 from wganbench.runs.samples import read_arrays
 from wganbench.runs.stored import stored_values
 from wganbench.runs.table import MetricsTable, read_table
@@ -253,7 +253,7 @@ def test_a_wrong_value_in_run_json_is_named(tmp_path: Path, key: str, value: Any
     run = leave_run(tmp_path, metrics=VALUES)
     sound = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(sound | {key: value}))
-    for read in (stored_run, stored_config):
+    for read in (read_record, stored_config):
         with pytest.raises(ConfigError, match=rf"run\.json: {key} must be") as told:
             read(run)
         assert len(str(told.value)) < 480
@@ -266,8 +266,8 @@ def test_a_wrong_value_in_run_json_is_named(tmp_path: Path, key: str, value: Any
 
 def test_missing_values_are_none_and_null_metrics_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"metrics": {"a": null, "b": 2}}')
-    stored = stored_run(tmp_path)
-    assert (stored.status, stored.step, stored.seconds) == (None, None, None)
+    stored = read_record(tmp_path)
+    assert (stored.status, stored.step, stored.seconds) == (None, 0, None)
     assert stored.final == {"b": 2.0}
 
 

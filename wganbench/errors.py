@@ -15,6 +15,10 @@ class ConfigError(ValueError):
         super().__init__(shortened(printable(" ".join(message.split()))))
 
 
+class UnwritableFolder(ConfigError):
+    """A folder of runs that cannot be made or written: no permission, no room, no folder."""
+
+
 ALLOCATORS = (
     "can't allocate memory", "out of memory", "cannot allocate memory", "status_alloc_failed",
 )  # fmt: skip

@@ -120,7 +120,7 @@ MOMENT_SECONDS = 0.1
 ENDING = "ending"
 
 
-class RunBusy(RuntimeError):
+class RunBusy(ConfigError):
     """Another process holds the run; ``pid`` says which, None where it is unknown.
 
     ``ending``: it was asked to save and end, and will let go by itself.

@@ -207,7 +207,8 @@ def compare(
     from wganbench.reports.comparison import compare as compare_runs
     from wganbench.reports.export import write_all
     from wganbench.reports.groups import parse_at
-    from wganbench.reports.records import find_runs, not_begun
+    from wganbench.runs.found import find_runs
+    from wganbench.sweeps.manifest import not_begun
 
     runs = find_runs(paths)
     comparison = compare_runs(

@@ -13,7 +13,7 @@ from typing import Any
 
 from wganbench.errors import ConfigError, printable
 from wganbench.output import numbered
-from wganbench.runs.record import stored_run
+from wganbench.runs.record import read_record
 from wganbench.tags.lookup import shown_in
 
 HOST = "127.0.0.1"
@@ -203,7 +203,7 @@ def place(name: str, order: tuple[str, ...]) -> int:
 def final_values(folder: Path) -> dict[str, float]:
     """A completed run's figures by tag as run.json has them; of any other folder none."""
     try:
-        stored = stored_run(folder)
+        stored = read_record(folder)
     except (OSError, ValueError):
         return {}
     return stored.final if stored.status == "completed" else {}

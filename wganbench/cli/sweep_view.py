@@ -219,9 +219,6 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
         console.print(f"estimated time: about {in_words(seconds)}")
 
 
-FINISHED = ("completed", "diverged")
-"""Runs that can be compared."""
-
 POOLED = (*WHERE_DATA_LIES, "train_seed")
 """Options of data that make no line of their own in the closing table."""
 
@@ -256,7 +253,7 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
         console.print(f"{numbered(others, 'run')} in this folder: trained by another process")
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
-    if any(outcome.status in FINISHED for outcome in outcomes):
+    if any(outcome.finished for outcome in outcomes):
         console.print(f"compare:     wganbench compare {path}", soft_wrap=True)
     console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)
 

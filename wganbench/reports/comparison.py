@@ -14,8 +14,9 @@ from functools import cached_property
 from wganbench.errors import ConfigError, shortened
 from wganbench.reports.groups import At, budget_reached, group_runs
 from wganbench.reports.pairwise import Duel, families_text, make_duels, unpaired_text
-from wganbench.reports.records import RunRecord, Runs
 from wganbench.reports.rows import Row, make_row, mark_best
+from wganbench.runs.found import Runs
+from wganbench.runs.record import RunRecord
 from wganbench.tags.lookup import shown_in, tag_for
 
 NAMED = 2

@@ -30,9 +30,9 @@ from wganbench.reports.drawing import (
     words,
 )
 from wganbench.reports.groups import BUDGETS, Group
-from wganbench.reports.records import RunRecord
 from wganbench.reports.rows import bounds_of
 from wganbench.reports.statistics import UNBOUNDED, Bounds, mean_interval
+from wganbench.runs.record import RunRecord
 from wganbench.runs.table import STEP
 from wganbench.tags import Tag
 from wganbench.tags.lookup import label_of, shown_in

@@ -18,10 +18,10 @@ from wganbench.reports.curve_figures import draw_curves, thinned
 from wganbench.reports.drawing import Drawing, Look, left_out_text, looks, shown_groups
 from wganbench.reports.groups import Group
 from wganbench.reports.knob_figure import draw_knob
-from wganbench.reports.records import RunRecord
 from wganbench.reports.samples_figure import draw_samples_figure
 from wganbench.reports.seed_figures import draw_estimate, draw_profile, draw_ranking
 from wganbench.runs.frames import find_frames, read_frame
+from wganbench.runs.record import RunRecord
 
 
 # What a figure of a comparison is called, and what it shows.

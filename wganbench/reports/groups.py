@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from wganbench.errors import ConfigError, shortened
-from wganbench.reports.records import CONTENTS, RunRecord, Value, count_modes
+from wganbench.reports.modes import count_modes
+from wganbench.runs.record import CONTENTS, RunRecord, Value
 from wganbench.runs.table import STEP, Table
 from wganbench.tags.lookup import TAGS, tag_for
 
@@ -142,7 +143,8 @@ def with_one_path(runs: Sequence[RunRecord]) -> list[RunRecord]:
     for run in runs:
         digest, path = run.settings.get(CONTENTS), run.settings.get("data.path")
         if digest is not None and path is not None and first.setdefault(digest, path) != path:
-            run = replace(run, settings={**run.settings, "data.path": first[digest]})
+            config = run.config or {}
+            run = replace(run, config=config | {"data": config["data"] | {"path": first[digest]}})
         found.append(run)
     return found
 

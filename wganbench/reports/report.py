@@ -291,7 +291,7 @@ def versions_table(comparison: Comparison) -> Markup:
 def runs_table(comparison: Comparison) -> Markup:
     """Every run's folder and status, folded."""
     lines = [
-        Line(run.name, [Entry(name(row)), count(run.seed), Entry(run.status), count(run.step)])
+        Line(run.name, [Entry(name(row)), count(run.seed), Entry(str(run.status)), count(run.step)])
         for row in comparison.rows
         for run in row.group.runs
     ]

@@ -17,8 +17,7 @@ from wganbench.errors import printable
 from wganbench.files import read_regular
 from wganbench.reports.comparison import Comparison, usual_metrics
 from wganbench.reports.groups import choose_keys
-from wganbench.reports.records import RunRecord, shown
-from wganbench.runs.record import stored_run
+from wganbench.runs.record import RunRecord, shown
 
 LARGEST = 200_000
 """Bytes of YAML that are read, for some seconds at most; Hydra's files have a few thousand."""
@@ -37,13 +36,9 @@ def versions_of(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
     """Every package's distinct versions in run.json, and the devices; empty where none says."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
-        try:
-            stored = stored_run(run.path)
-        except (OSError, ValueError):
-            continue
-        pairs = dict(stored.versions or {})
-        if stored.device:
-            pairs["device"] = stored.device
+        pairs = dict(run.versions or {})
+        if run.device:
+            pairs["device"] = run.device
         for package, version in pairs.items():
             known = found.setdefault(shown(package), {})
             known[shown(version)] = None

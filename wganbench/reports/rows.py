@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wganbench.reports.groups import At, Group, values_at
-from wganbench.reports.records import RunRecord
 from wganbench.reports.statistics import (
     Bounds,
     Estimate,
@@ -15,6 +14,7 @@ from wganbench.reports.statistics import (
     mean_interval,
     share_interval,
 )
+from wganbench.runs.record import RunRecord
 from wganbench.tags.lookup import tag_for
 
 

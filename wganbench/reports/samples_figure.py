@@ -26,7 +26,8 @@ from wganbench.reports.drawing import (
     shown_groups,
 )
 from wganbench.reports.groups import Group
-from wganbench.reports.records import Modes, RunRecord, read_modes
+from wganbench.reports.modes import Modes, read_modes
+from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import read_arrays
 
 # What the generators of image runs made: a small grid of pictures a run.

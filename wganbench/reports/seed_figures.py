@@ -34,9 +34,9 @@ from wganbench.reports.drawing import (
     words,
 )
 from wganbench.reports.groups import Group
-from wganbench.reports.records import RunRecord
 from wganbench.reports.rows import Cell, Row
 from wganbench.reports.statistics import spearman
+from wganbench.runs.record import RunRecord
 from wganbench.tags.lookup import tag_for
 
 MOST_RANKED = 40

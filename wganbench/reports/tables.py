@@ -19,10 +19,10 @@ from wganbench.reports.page import (
     table,
 )
 from wganbench.reports.pairwise import Duel, family_text, seeds_text
-from wganbench.reports.records import Value
 from wganbench.reports.rows import Row
 from wganbench.reports.summary import SHOWN_DUELS, duel_id, group_id, name, named
 from wganbench.reports.wording import estimate_text, p_text, share_text
+from wganbench.runs.record import Value
 from wganbench.tags.lookup import BETTER, tag_for
 
 BEST = "\N{BLACK STAR} best"

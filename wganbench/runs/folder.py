@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final, Literal
 
 from wganbench.files import (
     RunBusy,
@@ -24,7 +24,7 @@ from wganbench.files import (
     write_atomic,
 )
 from wganbench.leftovers import remove_leftovers
-from wganbench.runs.record import STATUSES, StoredRun, read_content, stored_run
+from wganbench.runs.record import FINISHED, STATUSES, RunRecord, Status, read_content, read_record
 
 KEYS = (
     "status", "step", "metrics", "seconds", "steps_per_second", "compile_seconds", "executor",
@@ -111,9 +111,14 @@ class RunFolder:
         """Who holds the run now; None where nobody does. Writes nothing."""
         return holder_of(self.path / LOCK)
 
-    def stored(self) -> StoredRun:
-        """run.json as fields; see `stored_run`."""
-        return stored_run(self.path)
+    def record(self) -> RunRecord:
+        """The run's record, see `read_record`."""
+        return read_record(self.path)
+
+    def ended(self) -> RunRecord | None:
+        """The record of a run that has ended; None where something is left to do."""
+        record = self.record() if self.run_json.exists() else None
+        return record if record and record.finished else None
 
     def read(self) -> dict[str, Any]:
         """run.json as a dictionary; see `read_run`."""
@@ -192,7 +197,7 @@ def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -
 def read_run(path: str | Path) -> dict[str, Any]:
     """run.json of a run's folder (or the file itself) as a dictionary with all of `KEYS`.
 
-    Its fields are of the types of `StoredRun`. Raises FileNotFoundError when there is none,
+    Its fields are of the types of `RunRecord`. Raises FileNotFoundError when there is none,
     UnusableFile when it cannot be a run's.
     """
     folder = Path(path).parent if Path(path).name == "run.json" else Path(path)
@@ -240,7 +245,7 @@ def versions() -> dict[str, str]:
 
 
 # How a run ended: on its own, so that who only passes it on need not import torch.
-ELSEWHERE = "elsewhere"
+ELSEWHERE: Final = "elsewhere"
 """The status of a run that was left to another process, or has gone on there; never stored."""
 
 
@@ -249,10 +254,28 @@ class RunOutcome:
     """How a run ended: status, generator steps done, final values by tag, the verdict."""
 
     path: Path
-    status: str
+    status: Status | Literal["elsewhere"]
     step: int
     metrics: dict[str, float]
     verdict: list[str]
     seconds: float
     executor: str | None = None
     """What ran the steps, see `Stack.executor`; None where no step was taken."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.status in FINISHED
+
+
+def outcome_of(record: RunRecord) -> RunOutcome:
+    """How a run ended, as its record tells."""
+    return RunOutcome(
+        record.path,
+        record.status or "failed",
+        record.step,
+        record.final,
+        record.verdict or ([f"{record.error}."] if record.error else []),
+        record.seconds or 0.0,
+        record.executor,
+    )

@@ -1,18 +1,41 @@
-"""run.json as it was read: every field of a known type and size, whoever wrote it."""
+"""The record of a run on disk, to read: run.json and metrics.csv, whoever wrote them.
+
+Every field is of a known type and size; nothing that a file names is executed, and names lose
+what a terminal would obey.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from wganbench.errors import shortened
+from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
+from wganbench.errors import printable, shortened, told
 from wganbench.files import UnusableFile, inside, read_json
+from wganbench.runs.table import Table, read_table, series
+from wganbench.typed import flatten
 
-STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
+Status = Literal["running", "completed", "diverged", "failed", "interrupted"]
+STATUSES = get_args(Status)
+FINISHED = ("completed", "diverged")
+"""Of a run that has ended: there is nothing left to do, and it can be compared."""
+
+Value = str | float | bool
+LONGEST_NAME = 120
+"""Characters of a name in tables and figures."""
+MOST_SETTINGS = 500
+NOT_SETTINGS = (*OUTSIDE_IDENTITY, "log", "checkpoint", "evaluate")
+"""Groups of keys that do not change what a run learns."""
+CONTENTS = "data.sha256"
+"""The setting that stands for what lay under ``data.path``, where that is known."""
+DIGITS = 12
+"""Of the digest: enough to tell files apart, and few enough to read."""
 
 MOST_ITEMS = 2000
 """Entries of a mapping or a list in a record; ours have some hundred."""
@@ -38,14 +61,15 @@ def kind(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class StoredRun:
-    """What run.json says of a run; None where it says nothing.
+class RunRecord:
+    """The run in the folder ``path``: what run.json says of it, None where it says nothing.
 
-    ``config`` is a mapping of plain values: `config.stored.stored_values` types it.
+    ``config`` is a mapping of plain values: `runs.stored.stored_values` types it.
     """
 
-    status: str | None = kind("status")
-    step: int | None = kind("count")
+    path: Path
+    status: Status | None = kind("status")
+    step: int = field(default=0, metadata={"kind": "count"})
     metrics: Mapping[str, float | None] | None = kind("number by name")
     seconds: float | None = kind("number")
     steps_per_second: float | None = kind("number")
@@ -61,12 +85,76 @@ class StoredRun:
     data_sha256: str | None = kind("text")
 
     @property
+    def name(self) -> str:
+        """The folder's name, to be shown."""
+        return printable(self.path.name)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.status in FINISHED
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended at a step that was not finite."""
+        return self.status == "diverged"
+
+    @cached_property
     def final(self) -> dict[str, float]:
-        """The final values that are numbers, by tag."""
-        return {tag: float(v) for tag, v in (self.metrics or {}).items() if v is not None}
+        """The values at the last checkpoint that are numbers, by tag."""
+        values = (self.metrics or {}).items()
+        return {shown(tag): float(value) for tag, value in values if value is not None}
+
+    @cached_property
+    def seed(self) -> int:
+        """The run's seed. Raises UnusableFile where it is no whole number."""
+        seed = (self.config or {}).get("seed")
+        if type(seed) is not int:
+            file = self.path / "run.json"
+            raise UnusableFile(f"{file}: config.seed is no whole number: {told(seed)}")
+        return seed
+
+    @cached_property
+    def settings(self) -> Mapping[str, Value]:
+        """The settings that change what it learns, by dotted key, the seed apart.
+
+        Raises UnusableFile for more than `MOST_SETTINGS`.
+        """
+        found = dict(flat_settings(self.config or {}))
+        if self.data_sha256:
+            found[CONTENTS] = self.data_sha256[:DIGITS]
+        if len(found) > MOST_SETTINGS:
+            file = self.path / "run.json"
+            raise UnusableFile(f"{file}: config has {len(found)} keys, not some dozens")
+        return found
+
+    @cached_property
+    def table(self) -> Table:
+        """metrics.csv; empty where there is none that can be read. Broken lines are left out."""
+        try:
+            return read_table(inside(self.path, "metrics.csv"))
+        except FileNotFoundError:
+            return Table()
+        except (OSError, ValueError):
+            nothing = Table()
+            nothing.dropped = 1
+            return nothing
+
+    def read(self, columns: Sequence[str]) -> Table:
+        """These columns of metrics.csv, which are not kept: of many runs they would fill memory."""
+        file = self.path / "metrics.csv"
+        return read_table(file, columns) if file.is_file() else Table()
+
+    def curve(self, tag: str) -> tuple[list[int], list[float]]:
+        """Steps and finite values of a tag through training."""
+        pairs = list(zip(*series(self.table, tag), strict=True))
+        finite = [(step, value) for step, value in pairs if math.isfinite(value)]
+        return [step for step, _ in finite], [value for _, value in finite]
 
 
-FIELDS = {item.name: item.metadata["kind"] for item in dataclasses.fields(StoredRun)}
+FIELDS = {
+    item.name: item.metadata["kind"] for item in dataclasses.fields(RunRecord) if item.metadata
+}
 
 
 def read_content(folder: Path) -> dict[str, Any]:
@@ -91,10 +179,30 @@ def read_content(folder: Path) -> dict[str, Any]:
     return content
 
 
-def stored_run(folder: Path) -> StoredRun:
-    """run.json of a run's folder as fields. Raises as `read_content`."""
+def read_record(folder: Path) -> RunRecord:
+    """The record of the run in a folder. Raises as `read_content`."""
     content = read_content(folder)
-    return StoredRun(**{name: content.get(name) for name in FIELDS})
+    known = {name: content[name] for name in FIELDS if content.get(name) is not None}
+    return RunRecord(folder, **known)
+
+
+def shown(text: str) -> str:
+    """A text of a stranger's as reports show it: clean, and not too long. Where it was cut it
+    ends with the first digits of its digest, so that unlike texts stay unlike."""
+    clean = printable(text)
+    if len(clean) <= LONGEST_NAME:
+        return clean
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{clean[:LONGEST_NAME]}...{digest[:6]}"
+
+
+def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
+    """What a run was told, by dotted key: numbers and switches as they are, the rest as text."""
+    parts = {k: part for k, part in config.items() if k not in NOT_SETTINGS and k != "seed"}
+    outside = {f"data.{key}" for key in WHERE_DATA_LIES}
+    for key, value in flatten(parts):
+        if key not in outside:
+            yield shown(key), value if isinstance(value, bool | int | float) else shown(str(value))
 
 
 def _is(expected: str, value: Any) -> bool:

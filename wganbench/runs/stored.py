@@ -10,7 +10,7 @@ from typing import Any
 
 from wganbench.config.schema import RunConfig, from_dict, identity, run_folder
 from wganbench.data.points import contents_digest
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, UnwritableFolder, told
 from wganbench.files import UnusableFile, inside
 from wganbench.runs.folder import RunFolder, wait_while_ending
 
@@ -115,7 +115,7 @@ def with_data(config: RunConfig, folder: Path) -> RunConfig:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ConfigError unless the folder can be made, or written when it exists."""
+    """Raise UnwritableFolder unless the folder can be made, or written when it exists."""
     for part in folder.parts:
         if len(os.fsencode(part)) > LONGEST_NAME:
             raise ConfigError(
@@ -124,9 +124,13 @@ def check_writable(folder: Path) -> None:
             )
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise ConfigError(f"cannot write to {folder}: {existing} is not a folder; set output_dir")
+        raise UnwritableFolder(
+            f"cannot write to {folder}: {existing} is not a folder; set output_dir"
+        )
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(f"cannot write to {folder}: no permission in {existing}; set output_dir")
+        raise UnwritableFolder(
+            f"cannot write to {folder}: no permission in {existing}; set output_dir"
+        )
 
 
 def differences(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.drawing.canvas import optional, save_png, save_svg
-from wganbench.errors import ConfigError
-from wganbench.files import RunBusy, RunLock, write_atomic
+from wganbench.errors import ConfigError, UnwritableFolder
+from wganbench.files import RunLock, write_atomic
 from wganbench.output import guarded
 from wganbench.studies.settings import QUICK, Settings, read_settings
 from wganbench.studies.study import STUDIES, Context, Findings, Study
@@ -157,8 +157,8 @@ def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Pa
             findings = study.measure(context)
             verdicts = judge_all(study, findings)
             write_findings(folder, study, settings, findings, verdicts)
-    except (RunBusy, OSError) as error:
-        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise UnwritableFolder(str(error)) from error
     return folder, verdicts
 
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from wganbench.config.jobs import Job
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.output import numbered
-from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
+from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome, outcome_of
+from wganbench.runs.record import Status
 from wganbench.sweeps.plan import (
     Slot,
     StackPlan,
@@ -21,8 +22,6 @@ from wganbench.sweeps.plan import (
     unfinished,
 )
 from wganbench.tags.lookup import live_values
-from wganbench.training.recorder import FINISHED
-from wganbench.training.runs import finished_outcome
 from wganbench.training.taking import fail
 
 
@@ -214,7 +213,7 @@ class Tally:
         self.elsewhere = [job for job in self.elsewhere if job not in free]
         ended = [job for job in free if is_finished(job)]
         if ended:
-            self._end(NOWHERE, [finished_outcome(job.folder) for job in ended])
+            self._end(NOWHERE, [standing(job) for job in ended])
         return group_jobs(*unfinished([job for job in free if job not in ended]))
 
     def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
@@ -260,7 +259,8 @@ def standing(job: Job) -> RunOutcome:
     """How a run stands on disk: its outcome when it has ended, ``running`` while another process
     has it, else interrupted."""
     run = RunFolder(job.folder)
-    if run.run_json.exists() and run.stored().status in (*FINISHED, "failed"):
-        return finished_outcome(job.folder)
-    status = "running" if run.holder() else "interrupted"
+    record = run.record() if run.run_json.exists() else None
+    if record and (record.finished or record.status == "failed"):
+        return outcome_of(record)
+    status: Status = "running" if run.holder() else "interrupted"
     return RunOutcome(job.folder, status, saved_step(job), {}, [], 0.0)

@@ -13,6 +13,8 @@ from wganbench.config.jobs import Job
 from wganbench.config.schema import identity, to_dict
 from wganbench.errors import ConfigError
 from wganbench.files import SWEEP_BYTES, RunBusy, RunLock, inside, read_json, write_atomic
+from wganbench.runs.found import folders_with
+from wganbench.runs.record import RunRecord
 from wganbench.runs.stored import stored_values
 from wganbench.typed import flatten
 
@@ -149,3 +151,20 @@ def _values(rows: Iterable[dict[str, str]], key: str) -> set[str]:
 
 def _flat(job: Job) -> dict[str, str]:
     return {key: str(value) for key, value in flatten(identity(job.config))}
+
+
+def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
+    """Jobs of sweeps in these folders that have no run yet."""
+
+    def not_in(there: set[Path], folder: Path) -> int:
+        try:
+            return sum(
+                job.folder not in there and not os.path.lexists(job.folder / "run.json")
+                for job in read_jobs(folder)
+            )
+        except ConfigError:  # nobody knows, and its runs are there or are not
+            return 0
+
+    there = {run.path for run in runs}
+    folders = {folder.resolve() for path in paths for folder in folders_with(Path(path), FILE)}
+    return sum(not_in(there, folder) for folder in folders)

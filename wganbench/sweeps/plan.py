@@ -16,7 +16,6 @@ from wganbench.runs.folder import RunFolder
 from wganbench.runs.stored import Places, as_places, place_of
 from wganbench.sweeps.manifest import FILE, planned, read_jobs
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
-from wganbench.training.recorder import FINISHED
 
 
 # Where stacks can train at the same time: one slot a worker process.
@@ -174,8 +173,7 @@ def kept(job: Job) -> Job:
 
 
 def is_finished(job: Job) -> bool:
-    run = RunFolder(job.folder)
-    return run.run_json.exists() and run.stored().status in FINISHED
+    return RunFolder(job.folder).ended() is not None
 
 
 def saved_step(job: Job) -> int:
@@ -310,6 +308,6 @@ def sweep_is_finished(folder: Path) -> tuple[bool, set[Path]]:
 
 def run_is_finished(folder: Path) -> bool:
     try:
-        return RunFolder(folder).read().get("status") in FINISHED
+        return RunFolder(folder).ended() is not None
     except (ValueError, OSError):
         return False

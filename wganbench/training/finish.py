@@ -9,6 +9,7 @@ from dataclasses import replace
 from wganbench.drawing.canvas import optional
 from wganbench.files import inside, write_atomic
 from wganbench.runs.folder import HeldRun, RunOutcome
+from wganbench.runs.record import Status
 from wganbench.runs.table import read_table
 from wganbench.tags.lookup import tag_for
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
@@ -37,6 +38,7 @@ def finish_runs(
     raises, the runs that are not measured yet are interrupted. Raises OSError.
     """
     outcomes: list[RunOutcome] = []
+    status: Status
     reached_end = stack.steps_done == stack.config.train.steps
     if reached_end and any(recorder.diverged_at < 0 for recorder in recorders):
         phase("measuring the result")
@@ -47,8 +49,8 @@ def finish_runs(
             return outcomes
         reached_end = False
     for recorder in recorders[len(outcomes) :]:
-        ended = "completed" if reached_end else "interrupted"
-        status = "diverged" if recorder.diverged_at >= 0 else ended
+        status = "completed" if reached_end else "interrupted"
+        status = "diverged" if recorder.diverged_at >= 0 else status
         outcomes.append(finish_run(stack, recorder, status, None, seconds))
     return outcomes
 
@@ -110,7 +112,7 @@ def _conclusion(stack: Stack, run: int, recorder: Recorder, reading: Reading) ->
 def finish_run(
     stack: Stack,
     recorder: Recorder,
-    status: str,
+    status: Status,
     concluded: Concluded | None,
     seconds: float,
 ) -> RunOutcome:

@@ -15,7 +15,7 @@ from wganbench.drawing.canvas import optional
 from wganbench.metrics import check_tags
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import HeldRun, versions
-from wganbench.runs.record import StoredRun
+from wganbench.runs.record import FINISHED, RunRecord
 from wganbench.runs.table import MetricsTable, read_table, series
 from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
@@ -25,7 +25,6 @@ from wganbench.training.pool import Answer
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
 
-FINISHED = ("completed", "diverged")
 """What a run that has ended is called; any other may go on."""
 
 FORMAT = 3
@@ -66,7 +65,7 @@ class Recorder:
         self.closed = False
         self.diverged_at = -1
         self.notes: list[str] = []
-        before = folder.stored() if step and folder.run_json.exists() else StoredRun()
+        before = folder.record() if step and folder.run_json.exists() else RunRecord(folder.path)
         # As of training, over all sessions.
         self.compile_seconds = before.compile_seconds or 0.0
         self.executor = before.executor

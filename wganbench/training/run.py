@@ -64,7 +64,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         """Final values by tag; the last finite ones of a run that diverged."""
-        return RunFolder(self.path).stored().final
+        return RunFolder(self.path).record().final
 
     @property
     def record(self) -> dict[str, Any]:

@@ -15,13 +15,19 @@ from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig, identity
 from wganbench.data import DATASETS
 from wganbench.data.target import told
-from wganbench.files import RunBusy
+from wganbench.errors import UnwritableFolder
 from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
 from wganbench.presets import read_preset
-from wganbench.runs.folder import HeldRun, RunFolder, RunOutcome, wait_while_ending
+from wganbench.runs.folder import (
+    HeldRun,
+    RunFolder,
+    RunOutcome,
+    outcome_of,
+    wait_while_ending,
+)
 from wganbench.runs.stored import Places, check_contents, place_of, stored_values, with_data
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
@@ -29,7 +35,7 @@ from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.pool import measurers, pool_for
 from wganbench.training.process import SAVING, StopRequest
-from wganbench.training.recorder import FINISHED, FORMAT, Recorder, columns
+from wganbench.training.recorder import FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
 from wganbench.training.taking import Ready, Taken
 
@@ -76,7 +82,7 @@ def stored_config(path: Path) -> RunConfig:
     Raises ConfigError when it cannot be used.
     """
     try:
-        stored = RunFolder(path).stored()
+        stored = RunFolder(path).record()
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
     if stored.format != FORMAT or stored.config is None:
@@ -123,8 +129,8 @@ def train_runs(
             trained = _train(own, taken.ready, view, place, kept, several)
             outcomes |= {run.number: o for run, o in zip(taken.ready, trained, strict=True)}
         return [outcomes[i] for i in range(len(folders))]
-    except (RunBusy, OSError) as error:
-        raise ConfigError(str(error)) from error
+    except OSError as error:
+        raise UnwritableFolder(str(error)) from error
     finally:
         taken.release()
 
@@ -143,28 +149,8 @@ def _look(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
         )
     if folder.run_json.exists():
         check_contents(folder.path, config)
-    return _finished(folder)
-
-
-def _finished(folder: RunFolder) -> RunOutcome | None:
-    """The outcome of a run that has ended; None when there is something left to do."""
-    if not folder.run_json.exists() or folder.stored().status not in FINISHED:
-        return None
-    return finished_outcome(folder.path)
-
-
-def finished_outcome(path: Path) -> RunOutcome:
-    """How the run in a folder ended, as its run.json tells."""
-    stored = RunFolder(path).stored()
-    return RunOutcome(
-        path,
-        stored.status or "failed",
-        stored.step or 0,
-        stored.final,
-        stored.verdict or ([f"{stored.error}."] if stored.error else []),
-        stored.seconds or 0.0,
-        stored.executor,
-    )
+    record = folder.ended()
+    return outcome_of(record) if record else None
 
 
 def _train(
@@ -214,7 +200,9 @@ def _train(
     except OSError as error:
         # On a stack's way to its end some runs may have reached theirs.
         return [
-            _finished(recorder.folder) or fail_run(recorder, stack.steps_done, clock.seconds, error)
+            outcome_of(record)
+            if (record := recorder.folder.ended())
+            else fail_run(recorder, stack.steps_done, clock.seconds, error)
             for recorder in recorders
         ]
     except BaseException as error:

@@ -12,8 +12,8 @@ from wganbench.config.schema import RunConfig, from_dict, identity
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
-from wganbench.training.checkpoint import Checkpoint, CheckpointError, newest_checkpoint
-from wganbench.training.recorder import FINISHED, identifying
+from wganbench.training.checkpoint import Checkpoint, newest_checkpoint
+from wganbench.training.recorder import identifying
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Taken:
                 continue
             try:
                 self._look_at(number, configs[number], self._held[-1], look)
-            except (ConfigError, CheckpointError) as error:
+            except ConfigError as error:
                 if not several:
                     raise
                 self.ended[number] = fail(self._held[-1], configs[number], str(error))
@@ -116,7 +116,7 @@ def fail(folder: HeldRun, config: RunConfig, reason: str) -> RunOutcome:
         step = known.get("step") or 0
         if not begun:
             folder.write_status(status="failed", error=reason, **identifying(config))
-        elif known["status"] not in FINISHED and _is_of(known.get("config"), config):
+        elif not folder.ended() and _is_of(known.get("config"), config):
             folder.write_status(status="failed", error=reason)
     return RunOutcome(folder.path, "failed", step, {}, [f"{reason}."], 0.0)
 
