@@ -23,6 +23,7 @@ from torch import Tensor
 from wganbench.data import DATASETS, Mixture, Target, build, load
 from wganbench.data.mixtures import finite, proportional_counts
 from wganbench.data.registry import Dataset
+from wganbench.data.target import adapted
 from wganbench.presets import describe_preset, preset_names, read_preset
 from wganbench.typed import convert_fields
 
@@ -69,7 +70,7 @@ def preset_options(
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_samples(name: str, preset_options: dict[str, Any]) -> None:
     target = load(name, **preset_options)
-    assert isinstance(target, Target)
+    assert Target in type(target).__mro__
     state = torch.get_rng_state()
     for draw in (target.sample, target.held_out):
         points = draw(32, seeded(1))
@@ -471,6 +472,30 @@ def test_options_are_typed() -> None:
     assert "modes=8, radius=2.0, sigma=1.0" in repr(options)
     from_arrays = load_mixture("mixture", centres=np.eye(2), weights=torch.ones(2))
     assert torch.equal(from_arrays.modes, torch.eye(2))
+
+
+class Plain:
+    """A target of a user's own that derives from nothing, and has two of the optional members."""
+
+    shape, told, class_count = [2], ("a line",), 3
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.rand(n, 2, generator=generator)
+
+    held_out = sample
+
+
+def test_a_target_of_any_class_gets_the_members_that_it_lacks() -> None:
+    plain = Plain()
+    target = adapted(plain)
+    assert Target in type(target).__mro__ and target.shape == (2,)
+    assert (target.told, target.class_count) == (("a line",), 3)
+    lacks = (target.modes, target.weights, target.points, target.held_out_points, target.base)
+    assert lacks == (None,) * 5 and target.units is None
+    assert torch.equal(target.sample(4, seeded()), plain.sample(4, seeded()))
+    assert torch.equal(target.held_out(4, seeded()), plain.held_out(4, seeded()))
+    ours = load("ring8")
+    assert adapted(ours) is ours
 
 
 def test_another_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -380,7 +380,7 @@ def test_what_is_missing_is_a_configuration_error(stored: dict[str, Any], tmp_pa
             check_options(configured(stored, name, **options))
         assert "\n" not in str(caught.value)
     # The library's own check of options says the same of what is not true or false.
-    with pytest.raises(ValueError, match="data.download must be true or false"):
+    with pytest.raises(ValueError, match="data.download is true or false"):
         load("mnist", download=1)
 
 

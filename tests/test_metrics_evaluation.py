@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from wganbench.data.images import Images
+from wganbench.data.mixtures import Mixture
 from wganbench.data.points import Points
+from wganbench.data.target import KnownShape
 from wganbench.metrics import (
     METRICS,
     Evaluation,
@@ -28,8 +29,8 @@ from wganbench.tags.lookup import TAGS
 
 N = 60
 MODES = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
-MIXTURE = SimpleNamespace(modes=MODES, weights=torch.tensor([0.5, 0.25, 0.25]), sigma=0.05)
-NO_MODES = SimpleNamespace(shape=(2,))
+MIXTURE = Mixture(MODES, torch.tensor([0.5, 0.25, 0.25]), 0.05)
+NO_MODES = KnownShape((2,))
 
 
 def make(**changes):

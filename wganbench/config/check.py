@@ -227,13 +227,13 @@ def check_data(config: RunConfig) -> None:
         target = build(config.data.kind, config.data.options)
         pair = build_pair(network.kind, network.options, target.shape, config.precision)
     check_memory(config, target.shape, pair)
-    points = getattr(target, "points", None)
+    points = target.points
     batch = config.train.batch_size
     if points is not None and batch > len(points):
         raise ConfigError(
             f"train.batch_size={batch} is larger than the training set of {len(points)} points"
         )
-    if hasattr(target, "modes"):
+    if target.modes is not None:
         try:
             check_protocol(config.evaluate.protocol, math.prod(target.shape))
         except ValueError as error:

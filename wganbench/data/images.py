@@ -26,8 +26,8 @@ class Images(Drawn):
     stacked = 1
     """How many pictures of `base` one point is made of."""
 
-    told: tuple[str, ...] = ()
-    """Lines about the reading that a person should see."""
+    points: Tensor
+    base: Images
 
     def __init__(
         self,
@@ -46,27 +46,13 @@ class Images(Drawn):
         self.images, self.held_out_images = images, held_out_images
         self.labels, self.held_out_labels = labels, held_out_labels
         self.class_names = tuple(class_names)
+        self.points, self.base, self.class_count = images, self, len(self.class_names)
         self.top = top
         self._resident, self._held_out = Resident(images), Resident(held_out_images)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.images.shape[1:])
-
-    @property
-    def points(self) -> Tensor:
-        """The training set, as every finite target calls it."""
-        return self.images
-
-    @property
-    def base(self) -> Images:
-        """The pictures whose classes a judge can learn."""
-        return self
-
-    @property
-    def class_count(self) -> int:
-        """Classes a point can have: the modes that a judge counts; 0 where there are none."""
-        return len(self.class_names)
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
         """``n`` training pictures, drawn with replacement, on the draws' device."""
@@ -188,11 +174,13 @@ class StackedImages(Drawn):
     stacked = 3
     """How many pictures of `base` one point is made of."""
 
+    base: Images
+
     def __init__(self, base: Images, train_points: int | None, train_seed: int) -> None:
         """Raises ValueError when the pictures of ``base`` have more than one channel."""
         if base.shape[0] != 1:
             raise ValueError(f"pictures to stack must have 1 channel; these have {base.shape[0]}")
-        self.base = base
+        self.base, self.class_count = base, base.class_count**self.stacked
         # Which three pictures, not their pixels: 3 MB for 128 000 points instead of 300.
         self.points: Int[Tensor, "m 3"] | None = None
         """The training set: the three rows of ``base.images`` of each point; None: endless."""
@@ -209,11 +197,6 @@ class StackedImages(Drawn):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes of one channel."""
         return self.base.class_names
-
-    @property
-    def class_count(self) -> int:
-        """Classes a point can have: the modes; 0 where the base has no classes."""
-        return int(self.base.class_count**self.stacked)
 
     @property
     def top(self) -> int:

@@ -27,6 +27,9 @@ class Mixture(Drawn):
     ``sigma`` is the standard deviation of each coordinate, in the units of the points.
     """
 
+    modes: Float[Tensor, "K d"]
+    weights: Float[Tensor, " K"]
+
     def __init__(
         self, modes: Float[Tensor, "K d"], weights: Float[Tensor, " K"], sigma: float
     ) -> None:
@@ -48,6 +51,7 @@ class Mixture(Drawn):
         self.modes = modes.float()
         self.weights = (weights.double() / total).float()
         self.sigma = float(sigma)
+        self.told = self._warnings()
         self._modes = Resident(self.modes)
         self._even = bool((self.weights == self.weights[0]).all())
         # The last step is exactly 1, so that no uniform number lies above it.
@@ -63,8 +67,7 @@ class Mixture(Drawn):
         """The modes' distribution function; None where all are as likely."""
         return None if self._even else self._steps.tensor
 
-    @property
-    def told(self) -> tuple[str, ...]:
+    def _warnings(self) -> tuple[str, ...]:
         """A warning where centres are so near that their modes cannot be told apart."""
         if not 1 < len(self.modes) <= MOST_COMPARED:
             return ()
@@ -133,6 +136,8 @@ class TrainingSet:
 class Finite(Drawn):
     """Trains on ``train_points`` points of ``target`` drawn once; evaluates on the target."""
 
+    points: Tensor
+
     def __init__(self, target: Drawn, train_points: int, train_seed: int) -> None:
         self.target = target
         self.points = draw_once(target, train_points, train_seed)
@@ -153,6 +158,8 @@ class Finite(Drawn):
 
 class FiniteMixture(Mixture):
     """`Finite` around a mixture: still a mixture, with its modes, weights and sigma."""
+
+    points: Tensor
 
     def __init__(self, target: Mixture, train_points: int, train_seed: int) -> None:
         super().__init__(target.modes, target.weights, target.sigma)

@@ -20,6 +20,7 @@ from wganbench.data.image_list import find_files
 from wganbench.data.mixtures import TrainingSet
 from wganbench.data.table_files import read_table_file
 from wganbench.data.table_text import TableFile
+from wganbench.data.target import Target
 from wganbench.draws import Draws, Resident
 from wganbench.errors import printable, shortened
 from wganbench.files import open_regular
@@ -56,21 +57,15 @@ def units_from(record: object) -> Units | None:
         return None
 
 
-def own_units(target: object) -> Units | None:
-    """The units of a target that is trained on in other ones than its own; else None."""
-    units = getattr(target, "units", None)
-    return units if isinstance(units, Units) else None
-
-
-def unit_of(target: object) -> float:
+def unit_of(target: Target) -> float:
     """The length of the unit in which a target is trained on, in that of its data."""
-    units = own_units(target)
+    units = target.units
     return 1.0 if units is None else units.scale
 
 
-def as_given(points: Tensor, target: object) -> Tensor:
+def as_given(points: Tensor, target: Target) -> Tensor:
     """Points of a target in the units of its data: in float64 where it has such."""
-    units = own_units(target)
+    units = target.units
     return points if units is None else units.restored(points)
 
 
@@ -93,6 +88,9 @@ class Points(Drawn):
     on (None: all). ``units`` are the table's where it was centred and scaled; ``told`` are
     lines about the reading that a person should see.
     """
+
+    points: Tensor
+    held_out_points: Tensor
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ from wganbench.data.options import (
     SwissRollOptions,
     TwoGaussiansOptions,
 )
+from wganbench.data.target import adapted
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry, unknown
 from wganbench.typed import convert_fields
@@ -203,7 +204,8 @@ def build(kind: str, options: Mapping[str, Any]) -> Target:
     """
     row = DATASETS[kind]
     given = ADDED_LATER.get(kind, {}) | dict(options)
-    return row.build(row.options(**convert_fields(row.options, given, "data.")))
+    options_given = row.options(**convert_fields(row.options, given, "data."))
+    return adapted(row.build(options_given))
 
 
 def load(name: str, **options: Any) -> Target:

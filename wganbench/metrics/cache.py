@@ -100,7 +100,7 @@ def judge_for(target: Any) -> Judge | None:
     or cannot be read or written, is ignored; of two processes that train at once the later
     one's file stays.
     """
-    pictures = getattr(target, "base", None)
+    pictures = target.base
     if pictures is None or pictures.labels is None or len(pictures.class_names) < 2:
         return None
     file = judge_file(pictures)

@@ -114,7 +114,7 @@ class Evaluation:
     @cached_property
     def transport(self) -> Transport:
         """The exact plan from the first ``exact_n`` fakes to as many reals, solved once."""
-        reals = evenly(self.reals, self.exact_n, getattr(self.target, "modes", None))
+        reals = evenly(self.reals, self.exact_n, self.target.modes)
         return exact_transport(self.fakes[: self.exact_n], reals)
 
 

@@ -162,7 +162,7 @@ def picture_reference(target: Any, features: str | None = None) -> PictureRefere
 
     ``features`` names a user's own, see `load_features`. Raises ValueError as that does.
     """
-    if getattr(target, "base", None) is None:
+    if target.base is None:
         return None
     extract = None if features is None else load_features(features)
     return PictureReference(target, judge_for(target), extract)

@@ -26,7 +26,7 @@ NEIGHBOUR_POINTS = 5000
 
 def _has_modes(evaluation: Evaluation) -> bool:
     judged = evaluation.pictures is not None and evaluation.pictures.judge is not None
-    return judged or getattr(evaluation.target, "modes", None) is not None
+    return judged or evaluation.target.modes is not None
 
 
 @register_metric(
@@ -51,7 +51,7 @@ def measure_modes(evaluation: Evaluation) -> dict[str, float]:
         evaluation.fakes,
         target.modes,
         float(target.sigma),
-        getattr(target, "weights", None),
+        target.weights,
         evaluation.protocol,
     )
     values = {
@@ -133,7 +133,8 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
         reals, fakes = evaluation.real_features, evaluation.fake_features
     else:
         # Held-out rows come in random order, all of them once before one comes twice.
-        m = len(getattr(evaluation.target, "held_out_points", reals))
+        rows = evaluation.target.held_out_points
+        m = len(reals) if rows is None else len(rows)
     m = min(m, len(fakes))
     if m <= NEIGHBOURS:
         return {}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from wganbench.data.target import Target
 
 
 def count_modes(path: Path) -> int | None:
     """The modes, or classes of pictures, of the data that a run's configuration describes."""
     from wganbench.training.measuring import mode_count
 
-    return mode_count(stored_target(path)) or None
+    target = stored_target(path)
+    return mode_count(target) or None if target else None
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ def read_modes(path: Path) -> Modes | None:
     return Modes(target.modes.numpy(), target.weights.numpy(), target.sigma, protocol)
 
 
-def stored_target(path: Path) -> object:
+def stored_target(path: Path) -> Target | None:
     """The data that a run's stored configuration describes; None where that cannot be told."""
     from wganbench.data.registry import build
     from wganbench.training.runs import stored_config

@@ -62,7 +62,7 @@ def outcome(run: Run, worst_kl: float, worst_w1: float) -> Outcome:
 
 def mode_weights(run: Run) -> list[float]:
     """The weights of the modes of a run's data. Raises ConfigError where it has no modes."""
-    weights = getattr(run.stack.target, "weights", None)
+    weights = run.stack.target.weights
     if weights is None:
         raise ConfigError(f"data={run.config.data.name} has no modes: choose a mixture")
     return [float(weight) for weight in weights if weight > 0]

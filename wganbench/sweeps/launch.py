@@ -13,7 +13,6 @@ from typing import Any
 
 from wganbench.config.jobs import Job
 from wganbench.data import build
-from wganbench.data.target import told as told_of
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
 from wganbench.output import guarded
@@ -104,7 +103,7 @@ def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
         targets = [build(data.kind, data.options) for data in every.values()]
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return tuple(dict.fromkeys(line for target in targets for line in told_of(target)))
+    return tuple(dict.fromkeys(line for target in targets for line in target.told))
 
 
 def of_precision(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:

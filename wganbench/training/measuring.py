@@ -132,10 +132,9 @@ def stack_judge(subject: Subject) -> Judge | None:
     return None if reference is None else reference.judge
 
 
-def mode_count(target: object) -> int:
+def mode_count(target: Target) -> int:
     """Modes of a mixture, or classes that a judge counts in pictures; 0 where there are none."""
-    modes = getattr(target, "modes", None)
-    return int(getattr(target, "class_count", 0)) if modes is None else len(modes)
+    return target.class_count if target.modes is None else len(target.modes)
 
 
 def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, Any] | None:

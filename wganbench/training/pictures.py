@@ -98,7 +98,7 @@ def slope_target(recipe: Recipe) -> tuple[float | None, str]:
 
 def surroundings(subject: Subject, reading: Reading) -> Surroundings:
     """Modes, critic and arrows of one run at this step."""
-    modes = getattr(subject.target, "modes", None)
+    modes = subject.target.modes
     centres = None if modes is None else modes.cpu().numpy()
     reals, fakes = reading.points["reals"], reading.points["fakes"]
     if reals.shape[1:] != (2,):

@@ -48,7 +48,7 @@ class Beginning:
         RECIPES[self.config.loss.name]
         target = build(self.config.data.kind, self.config.data.options)
         subject = Apart(self.config, target)
-        if getattr(target, "base", None) is not None:
+        if target.base is not None:
             name = self.config.evaluate.features
             allow_features(name)
             extract = None if name is None else load_features(name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wganbench.config.schema import RunConfig, identity, to_dict
-from wganbench.data.points import contents_digest, own_units
+from wganbench.data.points import contents_digest
 from wganbench.data.target import Target
 from wganbench.drawing.canvas import optional
 from wganbench.metrics import check_tags
@@ -87,7 +87,7 @@ class Recorder:
     def running(self, device: str, size: int, place: int, target: Target) -> None:
         """Say in run.json that the run is under way, where, at which place of its stack, and what
         `sample` must know of its data."""
-        units = own_units(target)
+        units = target.units
         self.folder.write_status(
             status="running",
             device=device,

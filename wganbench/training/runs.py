@@ -14,7 +14,6 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig, identity
 from wganbench.data import DATASETS
-from wganbench.data.target import told
 from wganbench.errors import UnwritableFolder
 from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
@@ -180,9 +179,7 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    announced = (
-        (*told(stack.target), *told_of_precision(config, device.type)) if not several else ()
-    )
+    announced = (*stack.target.told, *told_of_precision(config, device.type)) if not several else ()
     for note in [*announced, *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
