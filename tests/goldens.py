@@ -130,7 +130,7 @@ def batches() -> Iterator[str]:
     stack = small_stack("loss=gp", "seed=3")
     for name in TRAINING:
         for step in (0, 1, 64):
-            yield line(f"{name} seed 3 step {step}", stack._batch(name, step)[0, :2])
+            yield line(f"{name} seed 3 step {step}", stack.execution.work.batch(name, step)[0, :2])
     for network in ("critic", "generator"):
         for name, weights in stack.run_parameters(0, network).items():
             yield line(f"{network} {name} seed 3", weights.flatten()[:2])

@@ -89,7 +89,7 @@ def traced(runs: int, words: list[str]) -> tuple[Stack, dict[str, list[Traced]]]
     torch._dynamo.reset()
     with torch.no_grad():
         whole(stack._critic_update)(stack.state, *stack.execution.work.critic_batch(0))
-        whole(stack._generator_update)(stack.state, stack._batch(GENERATOR_STREAM, 0))
+        whole(stack._generator_update)(stack.state, stack.execution.work.batch(GENERATOR_STREAM, 0))
         draws = Graphs(
             stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
             stack.laws, config.train.batch_size, config.loss.n_critic, whole,

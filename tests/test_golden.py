@@ -75,7 +75,6 @@ def test_every_stream_that_the_code_names_is_there() -> None:
         "stream_seed",
         "_draws",
         "keyed",
-        "_batch",
         "draws",
         "draw",
         "start",

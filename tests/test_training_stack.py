@@ -80,10 +80,14 @@ def test_equal_seeds_share_weights_and_data_whatever_the_loss() -> None:
         for network in ("critic", "generator"):
             assert same(stack.run_parameters(0, network), first.run_parameters(0, network))
         for stream in STREAMS:
-            assert torch.equal(stack._batch(stream, 70), first._batch(stream, 70))
+            assert torch.equal(
+                stack.execution.work.batch(stream, 70), first.execution.work.batch(stream, 70)
+            )
     other = trained([tiny("gp", seed=4)], 0)
     assert not same(other.run_parameters(0, "critic"), first.run_parameters(0, "critic"))
-    assert not torch.equal(other._batch("real", 0), first._batch("real", 0))
+    assert not torch.equal(
+        other.execution.work.batch("real", 0), first.execution.work.batch("real", 0)
+    )
 
 
 def nan_parameters(stack: Stack) -> None:
@@ -268,13 +272,13 @@ def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
         law = laws.get(stream, latent)
         # Forwards, over what is drawn ahead, far on, and back, as after a resume.
         for step in (*range(2 * AT_ONCE_STEPS + 9), 5 * AT_ONCE_STEPS, 2**33 + 1, 2):
-            batch = stack._batch(stream, step)
+            batch = stack.execution.work.batch(stream, step)
             assert batch.shape[:2] == (3, 16)
             if step > 9 and step % 7:
                 continue
             for r, config in enumerate(configs):
                 assert torch.equal(batch[r], law(keyed(config.seed, stream, step), 16))
-            assert torch.equal(alone._batch(stream, step)[0], batch[2])
+            assert torch.equal(alone.execution.work.batch(stream, step)[0], batch[2])
 
 
 def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
@@ -293,7 +297,9 @@ def test_every_critic_step_sees_fresh_reals_and_fresh_noise() -> None:
 
 
 def test_eps_is_uniform_and_one_a_point() -> None:
-    eps = Stack([tiny("gp", **{"train.batch_size": 20_000})], CPU)._batch("mixing", 0)[0]
+    eps = Stack([tiny("gp", **{"train.batch_size": 20_000})], CPU).execution.work.batch(
+        "mixing", 0
+    )[0]
     assert eps.shape == (20_000,)
     assert 0 <= eps.min() < 1e-3 and 0.999 < eps.max() < 1
     assert float(eps.mean()) == pytest.approx(0.5, abs=0.01)
@@ -345,7 +351,7 @@ def test_a_probe_is_the_runs_own_and_new_at_every_step_and_draw() -> None:
     stack.iterate()
     reals.append(stack.probe(16)[1]["reals"])
     reals.append(stack.probe(16)[0]["reals"])
-    reals.append(stack._batch("real", 0)[1])
+    reals.append(stack.execution.work.batch("real", 0)[1])
     assert len({points.numpy().tobytes() for points in reals}) == len(reals)
 
 

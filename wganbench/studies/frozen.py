@@ -13,12 +13,10 @@ from torch import Tensor, nn
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.draws import Draws
-from wganbench.losses.recipes import RECIPES
 from wganbench.metrics.gradients import slopes
-from wganbench.networks import Latent, build_pair
+from wganbench.networks import Latent, Pair, build_pair
 from wganbench.training.stack import Stack
-from wganbench.training.step import Algorithm
-from wganbench.training.streams import Draw, Law, OneLaw
+from wganbench.training.streams import Draw, OneLaw
 
 
 @dataclass(frozen=True)
@@ -50,55 +48,24 @@ class FrozenStack(Stack):
     ) -> None:
         if len(fakes) != len(configs) or (reals is not None and len(reals) != len(configs)):
             raise ValueError("a frozen stack needs one law of fakes, and of reals, for each run")
-        self.fakes, self.reals, self.double = list(fakes), reals, double
-        super().__init__(configs, device)
-        if double:
-            self._to_double()
+        network, target = configs[0].network, target_of(configs[0])
 
-    def _algorithm(self, precision: str) -> Algorithm:
-        network, shape = self.config.network, self.target.shape
-        pair = build_pair(network.kind, network.options, shape, precision)
-        pair = replace(pair, generator=nn.Identity(), latent=Fakes("fakes", shape))
-        return Algorithm(pair, RECIPES[self.config.loss.name])
+        def frozen(precision: str) -> Pair:
+            pair = build_pair(network.kind, network.options, target.shape, precision)
+            latent = Fakes("fakes", target.shape)
+            return replace(pair, generator=nn.Identity(), latent=latent)
 
-    def why_not_native(self) -> str:
-        """As `Stack`; in float64 it does not."""
-        return "it computes in fp32" if self.double else super().why_not_native()
-
-    def _to_double(self) -> None:
-        # The moments of the critic's optimizer follow its parameters.
-        for part in (self.state.critic, *self.state.critic_moments.values()):
-            for name, tensor in part.items():
-                part[name] = tensor.double()
-
-    def _laws(self) -> dict[str, OneLaw]:
-        laws = super()._laws()
-        laws["latent_critic"] = self.fakes
-        if self.reals:
-            laws["real"] = laws["evaluate_real"] = list(self.reals)
-        return {name: in_double(law) for name, law in laws.items()} if self.double else laws
+        laws: dict[str, OneLaw] = {"latent_critic": list(fakes)}
+        if reals:
+            laws |= {"real": list(reals), "evaluate_real": list(reals)}
+        super().__init__(configs, device, target=target, pair=frozen, laws=laws, double=double)
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` critic steps of all runs."""
         for _ in range(steps):
-            self._advance(self.steps_done, 1, None)
+            self.advance_by(self.steps_done, 1, None)
             self.state.step.add_(1)
             self.steps_done += 1
-
-
-def in_double(law: OneLaw) -> OneLaw:
-    """The same draws in float64."""
-    if isinstance(law, list):
-        return [_draw_in_double(draw) for draw in law]
-    return _law_in_double(law)
-
-
-def _draw_in_double(draw: Draw) -> Draw:
-    return lambda n, generator: draw(n, generator).double()
-
-
-def _law_in_double(law: Law) -> Law:
-    return lambda draws, n: law(draws, n).double()
 
 
 # Laws of fakes that never move, and of reals at a distance that is known.

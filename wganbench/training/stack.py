@@ -12,7 +12,7 @@ in which copies stand for runs that are elsewhere; nothing outside this module s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from wganbench.data import Target, build
 from wganbench.errors import ConfigError
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import Floor, PictureReference
-from wganbench.networks import Parameters, build_pair, initial_parameters
+from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
 from wganbench.training.execution import Execution, Work
 from wganbench.training.graphs import Noted
@@ -38,6 +38,7 @@ from wganbench.training.streams import (
     Streams,
     critic_steps_before,
     held_out_law,
+    in_double,
     mixing,
     n_critic_at,
     rate_factor,
@@ -53,8 +54,10 @@ class Stack:
     """R runs with equal static settings, trained as one program.
 
     ``places`` are those of the given runs, by default all of as many; ``target`` is the data
-    where they are at hand, else what the configuration says. Raises ValueError when the static
-    settings differ or a penalised critic would have batch norm.
+    where they are at hand, else what the configuration says. ``pair`` makes the networks, by
+    precision, in place of the configuration's; ``laws`` draw the streams that they name in
+    place of the usual ones. With ``double`` the critics train in float64. Raises ValueError
+    when the static settings differ or a penalised critic would have batch norm.
     """
 
     def __init__(
@@ -63,6 +66,9 @@ class Stack:
         device: torch.device,
         places: Places | None = None,
         target: Target | None = None,
+        pair: Callable[[str], Pair] | None = None,
+        laws: Mapping[str, OneLaw] | None = None,
+        double: bool = False,
     ) -> None:
         for config in configs:
             typed_rows(config)
@@ -74,11 +80,12 @@ class Stack:
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
-        self.algorithm = self._algorithm(config.precision)
-        self.exact_algorithm = self._algorithm("fp32")
-        recipe, pair = self.algorithm.recipe, self.algorithm.pair
-        self._layers = {"critic": layers(pair.critic), "generator": layers(pair.generator)}
-        if recipe.needs_pointwise_critic and not pair.critic_is_pointwise:
+        recipe, make = RECIPES[config.loss.name], pair or self._pair
+        self.algorithm = Algorithm(make(config.precision), recipe)
+        self.exact_algorithm = Algorithm(make("fp32"), recipe)
+        networks = self.algorithm.pair
+        self._layers = {n: layers(getattr(networks, n)) for n in ("critic", "generator")}
+        if recipe.needs_pointwise_critic and not networks.critic_is_pointwise:
             raise ValueError(
                 f"loss={config.loss.name} penalises the critic's gradient point by point, and "
                 "batch norm mixes points: set network.critic_normalization to layer or none"
@@ -89,20 +96,22 @@ class Stack:
         }
         self.critic_lr = self._traced([c.train.critic_lr for c in self._everywhere])
         self.generator_lr = self._traced([c.train.generator_lr for c in self._everywhere])
+        self.double = double
         self.state = self._initial_state()
         self.floors: dict[int, Floor] = {}
         self.pictures: PictureReference | None = None
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
-        self.laws = self._laws()
+        self.laws = self._laws() | dict(laws or {})
+        if double:
+            self.laws = {name: in_double(law) for name, law in self.laws.items()}
         self.execution = self._execution()
         self.steps_done = 0
 
     # Setting up.
-    def _algorithm(self, precision: str) -> Algorithm:
+    def _pair(self, precision: str) -> Pair:
         network = self.config.network
-        pair = build_pair(network.kind, network.options, self.target.shape, precision)
-        return Algorithm(pair, RECIPES[self.config.loss.name])
+        return build_pair(network.kind, network.options, self.target.shape, precision)
 
     def _traced(self, values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device)
@@ -120,6 +129,8 @@ class Stack:
             return {k: torch.stack([run[k] for run in runs]).to(self.device) for k in runs[0]}
 
         critic = start(pair.critic, "weights_critic")
+        if self.double:
+            critic = {name: weights.double() for name, weights in critic.items()}
         generator = start(pair.generator, "weights_generator")
         averaging = self.config.train.average_decay > 0
         optimizer = self.config.train.optimizer
@@ -209,6 +220,8 @@ class Stack:
     # Training.
     def why_not_native(self) -> str:
         """Why our C++ does not train these runs, in a few words; empty where it does."""
+        if self.double:
+            return "it computes in fp32"
         algorithm = self.algorithm
         return why_not_native(self.config, self.device, algorithm.pair, algorithm.recipe)
 
@@ -248,16 +261,12 @@ class Stack:
         """One generator step of all runs and the critic steps before it."""
         step = self.steps_done
         first = critic_steps_before(step, self.config)
-        self._advance(first, n_critic_at(step, self.config), step)
+        self.advance_by(first, n_critic_at(step, self.config), step)
         self.steps_done = step + 1
 
-    def _advance(self, critic_step: int, n_critic: int, step: int | None) -> None:
+    def advance_by(self, critic_step: int, n_critic: int, step: int | None) -> None:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
         self._latest |= self.execution.advance(critic_step, n_critic, step)
-
-    def _batch(self, stream: str, step: int) -> Tensor:
-        """This step's batch of a stream for all runs: (R, n, ...)."""
-        return self.execution.work.batch(stream, step)
 
     def _laws(self) -> dict[str, OneLaw]:
         """How each stream is drawn."""

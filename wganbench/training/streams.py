@@ -73,6 +73,21 @@ def by_words(target: Target, method: str) -> TypeGuard[Drawn]:
     return isinstance(target, Drawn) and own is getattr(Drawn, method)
 
 
+def in_double(law: OneLaw) -> OneLaw:
+    """The same draws in float64."""
+    if isinstance(law, list):
+        return [_draw_in_double(draw) for draw in law]
+    return _law_in_double(law)
+
+
+def _draw_in_double(draw: Draw) -> Draw:
+    return lambda n, generator: draw(n, generator).double()
+
+
+def _law_in_double(law: Law) -> Law:
+    return lambda draws, n: law(draws, n).double()
+
+
 class Streams:
     """The streams of the runs of a stack, on its device."""
 
