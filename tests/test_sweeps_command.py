@@ -222,13 +222,13 @@ def test_equal_trials_of_one_batch_train_once_and_share_their_value(
     launched: Launched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[list[float]] = []
-    launch_all = command.Sweep._launch
+    launch_all = command._Session.launch
 
     def remembered(*arguments: Any) -> list[float]:
         told.append(launch_all(*arguments))
         return told[-1]
 
-    monkeypatch.setattr(command.Sweep, "_launch", remembered)
+    monkeypatch.setattr(command._Session, "launch", remembered)
     # Hydra's own sweeper asks nobody before, as an optimiser's does not.
     assert main(["sweep", "hydra/sweeper=basic", "seed=0,1,0", "train.steps=7"]) == 0
     assert [job.config.seed for job in launched.jobs] == [0, 1]
@@ -323,10 +323,10 @@ def shown(folder: Path, terminal: bool) -> str:
     return file.getvalue()
 
 
-def test_the_table_shows_stacks_devices_best_figures_and_what_is_left(tmp_path: Path) -> None:
+def test_the_table_shows_stacks_devices_worst_figures_and_what_is_left(tmp_path: Path) -> None:
     text = shown(tmp_path, terminal=True)
     assert "3/7 runs done" in text and "left" in text
-    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "W1", "0.25"):
+    for words in ("cuda:0", "2 x ring8 gp", "2/4", "3/4", "W1", "0.5"):
         assert words in text
     assert "FID" not in text, "no column for what is not measured"
     assert max(len(line) for line in text.splitlines()) < 200
@@ -349,7 +349,7 @@ def test_a_stack_of_pictures_shows_its_fid_in_place_of_the_distance(tmp_path: Pa
     view.end()
     headings = [column.header for column in table.renderables[1].columns]
     assert headings == ["device", "stack", "step", "FID"]
-    assert isinstance(console.file, io.StringIO) and "1.25" in console.file.getvalue()
+    assert isinstance(console.file, io.StringIO) and "2.50" in console.file.getvalue()
 
 
 def test_a_view_that_begins_again_counts_afresh(tmp_path: Path) -> None:

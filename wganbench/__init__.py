@@ -14,6 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wganbench.training.run import Run
 
 __all__ = ["load_run", "sweep", "train"]
@@ -46,15 +48,15 @@ def sweep(overrides: list[str]) -> list[Run]:
 
     with early_nursery(overrides):
         from wganbench.sweeps.backend import Silent
-        from wganbench.sweeps.command import Sweep
+        from wganbench.sweeps.command import run_sweep
         from wganbench.training.run import Run
 
-        done = Sweep(Silent()).run(overrides)
+        done = run_sweep(overrides, Silent())
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
     return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
 
 
-def load_run(path: str, features: str | None = None) -> Run:
+def load_run(path: str | Path, features: str | None = None) -> Run:
     """The run in a folder. Raises ConfigError when there is none that can be read.
 
     ``features`` allows the code that the run's evaluate.features names, by the same name.

@@ -132,13 +132,14 @@ def sweep(
     # Before the modules below, which take seconds to import.
     with early_nursery([*arguments, *(["--plan"] if plan else [])]):
         from wganbench.cli.sweep_view import SweepView, print_plan, print_sweep
-        from wganbench.sweeps.command import Sweep
+        from wganbench.sweeps.command import plan_only, run_sweep
 
         command = typed(arguments, several=True)
-        done = Sweep(SweepView(), limited=not yes, plan_only=plan).run(command)
-    if plan and done.plan is not None:
-        print_plan(done.plan, done.estimate)
-        return 0
+        if plan:
+            if planned := plan_only(command, limited=not yes):
+                print_plan(*planned)
+            return 0
+        done = run_sweep(command, SweepView(), limited=not yes)
     for folder, (jobs, outcomes) in done.folders.items():
         print_sweep(folder, jobs, outcomes)
     return worst(done.outcomes())

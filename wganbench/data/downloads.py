@@ -115,6 +115,16 @@ def read_part(
 
 
 @lru_cache(maxsize=1)
+def load_mnist(root: str, download: bool) -> Images:
+    """MNIST, see `load_idx_set`."""
+    return load_idx_set(MNIST, root, download)
+
+
+def load_fashion_mnist(root: str, download: bool) -> Images:
+    """Fashion-MNIST, see `load_idx_set`."""
+    return load_idx_set(FASHION_MNIST, root, download)
+
+
 def load_cifar10(root: str, download: bool) -> Images:
     """CIFAR-10, 32x32 in colour, from ``root/cifar-10-batches-py``, checked by MD5.
 

@@ -109,6 +109,11 @@ class PointsOptions(HeldOutOptions):
     standardize: bool
     found_at: str | None
 
+    @property
+    def place(self) -> str:
+        """Where the file is read."""
+        return self.found_at or self.path
+
 
 @dataclass(kw_only=True)
 class DownloadOptions(Options):
@@ -126,6 +131,11 @@ class ImageFolderOptions(HeldOutOptions):
     size: int | None = count(bounds.PIXELS)
     channels: int
     found_at: str | None
+
+    @property
+    def place(self) -> str:
+        """Where the folder is read."""
+        return self.found_at or self.path
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):

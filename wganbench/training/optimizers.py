@@ -22,7 +22,10 @@ from wganbench.networks import Parameters
 Moments = dict[str, dict[str, Tensor]]
 """Optimizer state: moment name -> parameter name -> tensor."""
 
-Step = Callable[[list[Tensor], list[Tensor], list[list[Tensor]], list[Tensor], list[float]], None]
+Moved = dict[str, list[Tensor]]
+"""The same, in the order of the parameters that a step moves."""
+
+Step = Callable[[list[Tensor], list[Tensor], Moved, list[Tensor], list[float]], None]
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,15 @@ class Optimizer:
 def _adam(
     parameters: list[Tensor],
     gradients: list[Tensor],
-    moments: list[list[Tensor]],
+    moments: Moved,
     steps: list[Tensor],
     betas: list[float],
 ) -> None:
     adam(
         parameters,
         gradients,
-        moments[0],
-        moments[1],
+        moments["exp_avg"],
+        moments["exp_avg_sq"],
         [],
         steps,
         foreach=True,
@@ -63,16 +66,16 @@ def _adam(
 def _rmsprop(
     parameters: list[Tensor],
     gradients: list[Tensor],
-    moments: list[list[Tensor]],
+    moments: Moved,
     steps: list[Tensor],
     betas: list[float],
 ) -> None:
     rmsprop(
         parameters,
         gradients,
-        moments[0],
+        moments["square_avg"],
         [],
-        moments[1] if betas[0] > 0 else [],
+        moments["momentum_buffer"] if betas[0] > 0 else [],
         steps,
         foreach=True,
         capturable=_capturable(parameters[0]),
@@ -88,11 +91,11 @@ def _rmsprop(
 def _sgd(
     parameters: list[Tensor],
     gradients: list[Tensor],
-    moments: list[list[Tensor]],
+    moments: Moved,
     steps: list[Tensor],
     betas: list[float],
 ) -> None:
-    buffers: list[Tensor | None] = list(moments[0])
+    buffers: list[Tensor | None] = list(moments["momentum_buffer"])
     sgd(
         parameters,
         gradients,
@@ -146,7 +149,7 @@ def directions(
     names = list(parameters)
     leaves = [torch.zeros_like(parameters[name]) for name in names]
     steps = [taken.clone() for _ in names]
-    kept = [[moments[moment][name] for name in names] for moment in rule.moments]
+    kept = {moment: [moments[moment][name] for name in names] for moment in rule.moments}
     rule.step(leaves, [gradients[name] for name in names], kept, steps, betas)
     return dict(zip(names, leaves, strict=True))
 
