@@ -1,27 +1,33 @@
-"""How fast a run trains, against the loop that everybody writes, in one process.
+"""How fast a run trains, against the loop that everybody writes and against JAX.
 
-    python scripts/bench_training.py                 # the table of the README
-    python scripts/bench_training.py --widths 64 --repeats 5
+    pip install -e '.[bench]'
+    python scripts/bench_training.py                 # the table of scripts/README.md
+    python scripts/bench_training.py --widths 64 --repeats 7
 
 WGAN-GP on ring8, batch 256, n_critic 5, three hidden layers. Our side includes reading
 and writing the records every 50 steps. Sides alternate, and each figure is a median
 over the repeats, because the machine is shared; ratios are what counts. Beside them
 stand the floating-point operations that an iteration needs, the rate of matrix products
-measured at those very sizes, and the share of it that is reached. First it checks that
-both sides reach the same loss.
+measured at those very sizes, by torch and by NumPy, whichever is faster here, and the share
+of it that is reached. First it checks that all sides reach the same loss. JAX (`jax_loop.py`)
+is left out, and said to be, where it is not installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from textbook import TextbookGAN, mlp, ring8, same_loss
 
@@ -37,6 +43,10 @@ BATCH, N_CRITIC = 256, 5
 SETTINGS = ["loss=gp", "data=ring8", "tuned=none", "loss.gp_lambda=0.1", "train.betas=[0.5,0.9]"]
 RATES = ["train.critic_lr=5e-3", "train.generator_lr=1e-3", "train.decay=none"]
 NEVER = 10**9
+
+
+def has_jax() -> bool:
+    return importlib.util.find_spec("jax") is not None
 
 
 def config(width: int, seed: int, precision: str) -> RunConfig:
@@ -72,6 +82,15 @@ def textbook(width: int) -> TextbookGAN:
     )
 
 
+ONE_CORE = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+class Side(Protocol):
+    """What is timed."""
+
+    def advance(self, steps: int) -> None: ...
+
+
 class Ours:
     """A stack with its recorders, advanced some steps at a time."""
 
@@ -94,17 +113,16 @@ class Ours:
         train.steps = end
 
 
-class Crew:
-    """Stacks side by side, one in a process for every core, advanced together."""
+class SideBySide:
+    """Runs divided over processes, one for every core, advanced together."""
 
-    def __init__(self, width: int, runs: int, precision: str, folder: Path) -> None:
+    def __init__(self, make: Callable[..., Side], width: int, runs: int, *words: Any) -> None:
         context = multiprocessing.get_context("spawn")
         each = -(-runs // torch.get_num_threads())
         self.pipes, self.processes = [], []
         for first in range(0, runs, each):
             ours, theirs = context.Pipe()
-            seeds = range(first, first + each)
-            arguments = (theirs, width, seeds, precision, folder)
+            arguments = (theirs, make, width, range(first, first + each), *words)
             self.processes.append(context.Process(target=serve, args=arguments, daemon=True))
             self.processes[-1].start()
             self.pipes.append(ours)
@@ -122,13 +140,21 @@ class Crew:
             process.join()
 
 
-def serve(pipe: Connection, width: int, seeds: range, precision: str, folder: Path) -> None:
-    """What a process of the crew does: advance by as many steps as it is told, none is the end."""
+def serve(pipe: Connection, make: Callable[..., Side], width: int, *words: Any) -> None:
+    """What such a process does: advance by as many steps as it is told; none is the end."""
     torch.set_num_threads(1)
-    ours = Ours(width, seeds, precision, folder)
+    os.environ["XLA_FLAGS"] = ONE_CORE
+    side = make(width, *words)
     while steps := pipe.recv():
-        ours.advance(steps)
+        side.advance(steps)
         pipe.send(None)
+
+
+def in_jax(width: int, seeds: range) -> Side:
+    """The same training in JAX."""
+    from jax_loop import JaxGAN
+
+    return JaxGAN(width, len(seeds), seeds[0])
 
 
 def milliseconds(work: Callable[[], object], per: int) -> float:
@@ -153,24 +179,35 @@ def product_rate(width: int, runs: int, dtype: torch.dtype) -> float:
     x, w = torch.randn(runs, BATCH, width).to(dtype), torch.randn(runs, width, width).to(dtype)
     repeats = max(1, int(2e9 / (2 * runs * BATCH * width**2)))
 
-    def work() -> None:
+    def by_torch() -> None:
         for _ in range(repeats):
             torch.bmm(x, w)
 
-    work()
-    per = statistics.median(milliseconds(work, repeats) for _ in range(5))
+    def by_numpy() -> None:
+        left, right = x.numpy(), w.numpy()
+        for _ in range(repeats):
+            np.matmul(left, right)
+
+    ways = [by_torch, by_numpy] if dtype == torch.float32 else [by_torch]
+    for way in ways:
+        way()
+    per = min(statistics.median(milliseconds(way, repeats) for _ in range(5)) for way in ways)
     return 2 * runs * BATCH * width**2 / per * 1e3
 
 
 def bench_width(width: int, repeats: int, steps: int, folder: Path) -> None:
     loop = textbook(width)
     loop.iterate()
-    sides: dict[tuple[int, str, str], Ours | Crew] = {
-        (runs, precision, "one stack"): Ours(width, range(runs), precision, folder)
-        for runs, precision in ((1, "fp32"), (8, "fp32"), (8, "bf16"))
+    sides: dict[tuple[int, str, str], Side] = {
+        (1, "fp32", "one stack"): Ours(width, range(1), "fp32", folder),
+        (8, "fp32", "one stack"): Ours(width, range(8), "fp32", folder),
+        (8, "bf16", "a stack per core"): SideBySide(Ours, width, 8, "bf16", folder),
     }
-    for precision in ("fp32", "bf16"):
-        sides[8, precision, "a stack per core"] = Crew(width, 8, precision, folder)
+    if has_jax():
+        sides[1, "fp32", "JAX"] = in_jax(width, range(1))
+        sides[8, "fp32", "JAX on each core"] = SideBySide(in_jax, width, 8)
+        for side in sides.values():
+            side.advance(steps)  # JAX compiles each number of steps by itself
     base: list[float] = []
     times: dict[tuple[int, str, str], list[float]] = {side: [] for side in sides}
     for _ in range(repeats):
@@ -178,7 +215,7 @@ def bench_width(width: int, repeats: int, steps: int, folder: Path) -> None:
         for side, ours in sides.items():
             times[side].append(milliseconds(lambda: ours.advance(steps), steps * side[0]))  # noqa: B023
     for side in sides.values():
-        if isinstance(side, Crew):
+        if isinstance(side, SideBySide):
             side.end()
     textbook_ms = statistics.median(base)
     print(f"width {width}: textbook loop {textbook_ms:.2f} ms an iteration")
@@ -240,6 +277,15 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     same_loss(textbook(64), Stack([config(64, 0, "fp32")], torch.device("cpu")), 400)
+    if has_jax():
+        from jax_loop import JaxGAN
+
+        peer = JaxGAN(64, 1)
+        peer.advance(400)
+        losses = peer.losses[0, 200:].tolist()
+        print(f"JAX {statistics.mean(losses):.4f} (sd {statistics.stdev(losses):.4f})\n")
+    else:
+        print("JAX is not installed: pip install -e '.[bench]'\n")
     with tempfile.TemporaryDirectory() as folder:
         for width in arguments.widths:
             bench_width(width, arguments.repeats, arguments.steps, Path(folder))
