@@ -313,13 +313,13 @@ def settings_of(study: str) -> Context:
 def known_distances() -> Iterator[str]:
     """Distances that are known by a formula, against which estimates are held."""
     from wganbench.config import compose
-    from wganbench.studies.estimate.measure import known_laws, optimal_gp_estimate
+    from wganbench.studies.estimate.measure import known_distributions, optimal_gp_estimate
     from wganbench.studies.two_gaussians import measure as exact
 
     context = settings_of("estimate_vs_distance")
-    for law in known_laws(context, compose(["data=ring8"])):
-        distance = "by samples" if law.distance is None else number(law.distance)
-        yield f"known {law.family} {law.size:g}: {distance}"
+    for sampler in known_distributions(context, compose(["data=ring8"])):
+        distance = "by samples" if sampler.distance is None else number(sampler.distance)
+        yield f"known {sampler.family} {sampler.size:g}: {distance}"
     for distance in context["points"]:
         best = number(optimal_gp_estimate(distance, 10.0))
         yield f"best GP estimate of two points {distance:g} apart: {best}"

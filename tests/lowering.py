@@ -92,9 +92,9 @@ def traced(runs: int, words: list[str]) -> tuple[Stack, dict[str, list[Traced]]]
         whole(stack._generator_update)(stack.state, stack.execution.work.batch(GENERATOR_STREAM, 0))
         draws = Graphs(
             stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
-            stack.laws, config.train.batch_size, config.loss.n_critic, whole,
+            stack.samplers, config.train.batch_size, config.loss.n_critic, whole,
         )  # fmt: skip
-        drawn = tuple(name for name in CRITIC_STREAMS if not isinstance(stack.laws[name], list))
+        drawn = tuple(name for name in CRITIC_STREAMS if not isinstance(stack.samplers[name], list))
         draws._drawing(drawn, config.loss.n_critic)(torch.zeros((), dtype=torch.int64))
     return stack, graphs
 

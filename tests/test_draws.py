@@ -1,4 +1,4 @@
-"""Words of (key, step, element): the published answers, their laws, and no state."""
+"""Words of (key, step, element): the published answers, their samplers, and no state."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def test_more_draws_begin_with_the_same() -> None:
         assert torch.equal(many[:6], few)
 
 
-# Laws.
+# Samplers.
 def sources() -> list[Draws]:
-    return [keyed(1, "law"), Generated(torch.Generator().manual_seed(1))]
+    return [keyed(1, "sampler"), Generated(torch.Generator().manual_seed(1))]
 
 
 @pytest.mark.parametrize("which", [0, 1])

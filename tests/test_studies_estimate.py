@@ -105,15 +105,17 @@ def planted_rows(follows: bool) -> list[dict[str, Any]]:
                     exact = float(rng.random())
                     value = exact if follows and key == "raw" else float(rng.random())
                     rows.append({
-                        "part": "training", "loss": loss, "coefficient": 1.0, "law": "ring8",
+                        "part": "training", "loss": loss, "coefficient": 1.0,
+                        "distribution": "ring8",
                         "size": None, "generator_lr": rate, "seed": seed, "step": step,
                         "exact": exact, "raw": None, "normalised": None, "js": None, key: value,
                     })  # fmt: skip
     for seed in range(6):
         for loss, c, factor in (("gp", 10.0, 1.0), ("gp", 0.1, 3.0), ("clip", 0.01, 0.1)):
-            for law in ("ring8", "points"):
+            for family in ("ring8", "points"):
                 raw = factor * 2.0 * (1 + 0.01 * seed)
-                rows.append({"part": "known", "loss": loss, "coefficient": c, "law": law,
+                rows.append({"part": "known", "loss": loss, "coefficient": c,
+                             "distribution": family,
                              "size": 2.0, "seed": seed, "exact": 2.0, "raw": raw,
                              "normalised": raw / factor, "js": None})  # fmt: skip
     return rows

@@ -13,7 +13,7 @@ from wganbench.training.streams import Draw
 
 
 def law_of(stack: Stack, run: int) -> Draw:
-    """What one run's generator makes, as a law."""
+    """What one run's generator makes, as a sampler."""
     generator = stack.algorithm.generator(stack.run_parameters(run, "generator"))
     latent = stack.algorithm.pair.latent
 
@@ -28,8 +28,8 @@ def law_of(stack: Stack, run: int) -> Draw:
 def test_its_critic_steps_are_those_of_training(loss: str) -> None:
     configs = alike(loss, 3, **{"loss.n_critic": 4, "train.optimizer": "sgd"})
     start, ordinary = Stack(configs, CPU), Stack(configs, CPU)
-    # A law of its own takes a generator, so ordinary training is given its latents by one.
-    ordinary.laws["latent_critic"] = [ordinary.algorithm.pair.latent.sample] * 3
+    # A sampler of its own takes a generator, so ordinary training is given its latents by one.
+    ordinary.samplers["latent_critic"] = [ordinary.algorithm.pair.latent.sample] * 3
     ordinary.iterate()
     frozen = FrozenStack(configs, CPU, [law_of(start, r) for r in range(3)])
     frozen.advance(4)

@@ -37,7 +37,8 @@ def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
     """The stack as it is on a GPU: all its steps are recorded ones."""
     config = stack.config
     stack.execution.graphs = Graphs(
-        stack.execution.critic, stack.execution.generator, stack.state, stack.streams, stack.laws,
+        stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
+        stack.samplers,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
         record=record, rehearse=lambda work: work() and None,
     )  # fmt: skip
@@ -86,13 +87,13 @@ def test_a_resumed_run_goes_on_with_its_own_draws() -> None:
 
 
 def test_batches_that_take_generators_are_given_from_outside() -> None:
-    def law(n: int, source: torch.Generator) -> Tensor:
+    def sampler(n: int, source: torch.Generator) -> Tensor:
         return torch.rand(n, 2, generator=source)
 
     configs = alike("gp", 2, **SETTINGS)
     plain, played = Stack(configs, CPU), Stack(configs, CPU)
     for stack in (plain, played):
-        stack.laws["real"] = [law, law]
+        stack.samplers["real"] = [sampler, sampler]
     with_graphs(played)
     for _ in range(4):
         plain.iterate()

@@ -33,7 +33,7 @@ from wganbench.studies.frozen import FrozenStack
 from wganbench.training.compiling import has_compiler
 from wganbench.training.native import layout
 from wganbench.training.native.executor import NUMBERS
-from wganbench.training.native.layout import NativeLaw, native_law, native_library
+from wganbench.training.native.layout import NativeSampler, native_library, native_sampler
 from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing
@@ -325,9 +325,9 @@ def test_measuring_changes_nothing() -> None:
 
 
 # Draws.
-def drawn(law: NativeLaw, run: int, step: int, n: int) -> Tensor:
-    out = torch.empty(n, law.layout.dimension)
-    layout_of = layout.Law.from_buffer_copy(law.layout)
+def drawn(sampler: NativeSampler, run: int, step: int, n: int) -> Tensor:
+    out = torch.empty(n, sampler.layout.dimension)
+    layout_of = layout.Sampler.from_buffer_copy(sampler.layout)
     found = native_library(0).wgan_draw(ctypes.byref(layout_of), run, step, n, out.data_ptr())
     assert found == 0
     return out
@@ -339,17 +339,17 @@ def test_draws_are_those_of_the_same_words(step: int, n: int) -> None:
     modes = torch.tensor([[1.0, 2.0, 0.5], [-3.0, 0.25, 4.0], [0.0, 0.0, 1.0]])
     even = Mixture(modes, torch.ones(3), 0.1)
     uneven = Mixture(modes, torch.tensor([0.5, 0.2, 0.3]), 0.1)
-    laws: dict[str, tuple[Any, int]] = {
+    samplers: dict[str, tuple[Any, int]] = {
         "mixing": (mixing, 1),
         "normal": (Latent("normal", (5,)).draw, 5),
         "uniform": (Latent("uniform", (3,)).draw, 3),
         "even": (even.draw, 3),
         "uneven": (uneven.draw, 3),
     }
-    for stream, (law, dimension) in laws.items():
-        native = native_law(law, stream, [3, 4], dimension)
+    for stream, (sampler, dimension) in samplers.items():
+        native = native_sampler(sampler, stream, [3, 4], dimension)
         assert not native.given
-        wanted = law(keyed(4, stream, step), n).reshape(n, dimension)
+        wanted = sampler(keyed(4, stream, step), n).reshape(n, dimension)
         found = drawn(native, 1, step, n)
         if stream in ("mixing", "uniform"):
             assert torch.equal(found, wanted), stream
@@ -358,9 +358,9 @@ def test_draws_are_those_of_the_same_words(step: int, n: int) -> None:
 
 
 def test_normal_numbers_are_exact_to_the_tails() -> None:
-    law = Latent("normal", (2,)).draw
-    wanted = law(keyed(0, "z", 1), 200_000)
-    found = drawn(native_law(law, "z", [0], 2), 0, 1, 200_000)
+    sampler = Latent("normal", (2,)).draw
+    wanted = sampler(keyed(0, "z", 1), 200_000)
+    found = drawn(native_sampler(sampler, "z", [0], 2), 0, 1, 200_000)
     assert wanted.abs().max() > 4.5
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
 

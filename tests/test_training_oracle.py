@@ -15,7 +15,7 @@ from training_configs import CPU, alike, same, tiny, trained
 from wganbench.config import RunConfig
 from wganbench.losses import RECIPES
 from wganbench.training.stack import Stack
-from wganbench.training.streams import Streams, mixing, training_law
+from wganbench.training.streams import Streams, mixing, training_sampler
 
 # float32 keeps 7 digits; a few steps of Adam multiply the rounding by some tens. Adam and
 # RMSProp also blow a gradient that is nothing but rounding up to a full step. A ReLU unit
@@ -175,9 +175,11 @@ class Oracle:
         self.scalars: dict[str, float] = {}
 
     def draw(self, stream: str, k: int) -> Tensor:
-        laws = {"real": training_law(self.target, 1), "mixing": mixing}
+        samplers = {"real": training_sampler(self.target, 1), "mixing": mixing}
         streams, size = Streams([self.config.seed], CPU), self.config.train.batch_size
-        return streams.draw(laws.get(stream, self.latent.draw), stream, [k], size)[0, 0].double()
+        return streams.draw(samplers.get(stream, self.latent.draw), stream, [k], size)[
+            0, 0
+        ].double()
 
     def decayed(self) -> float:
         progress = self.steps / self.config.train.steps

@@ -267,9 +267,9 @@ def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
     stack, alone = Stack(configs, CPU), Stack(configs[2:], CPU)
     latent = stack.algorithm.pair.latent.draw
     assert isinstance(stack.target, Drawn)
-    laws = {"real": stack.target.draw, "mixing": lambda draws, n: draws.uniform(n)}
+    samplers = {"real": stack.target.draw, "mixing": lambda draws, n: draws.uniform(n)}
     for stream in STREAMS:
-        law = laws.get(stream, latent)
+        sampler = samplers.get(stream, latent)
         # Forwards, over what is drawn ahead, far on, and back, as after a resume.
         for step in (*range(2 * AT_ONCE_STEPS + 9), 5 * AT_ONCE_STEPS, 2**33 + 1, 2):
             batch = stack.execution.work.batch(stream, step)
@@ -277,7 +277,7 @@ def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
             if step > 9 and step % 7:
                 continue
             for r, config in enumerate(configs):
-                assert torch.equal(batch[r], law(keyed(config.seed, stream, step), 16))
+                assert torch.equal(batch[r], sampler(keyed(config.seed, stream, step), 16))
             assert torch.equal(alone.execution.work.batch(stream, step)[0], batch[2])
 
 

@@ -24,10 +24,10 @@ from wganbench.training.checkpoint import (
 from wganbench.training.streams import (
     STREAM_FORMAT,
     Streams,
-    held_out_law,
+    held_out_sampler,
     stream_generator,
     stream_seed,
-    training_law,
+    training_sampler,
 )
 
 
@@ -63,14 +63,17 @@ class Shifted(Mixture):
 
 def test_a_target_without_words_is_drawn_run_by_run_from_generators() -> None:
     streams, target = Streams([3, 4], CPU), Uniform()
-    for law, stream in ((training_law(target, 2), "real"), (held_out_law(target, 2), "held")):
-        drawn = streams.draw(law, stream, [0, 70], 5)
+    for sampler, stream in (
+        (training_sampler(target, 2), "real"),
+        (held_out_sampler(target, 2), "held"),
+    ):
+        drawn = streams.draw(sampler, stream, [0, 70], 5)
         assert drawn.shape == (2, 2, 5, 2)
         for s, step in enumerate((0, 70)):
             for r, seed in enumerate((3, 4)):
                 expected = target.sample(5, stream_generator(seed, stream, step))
                 assert torch.equal(drawn[s, r], expected)
-                assert torch.equal(streams.batch(law, stream, step, 5)[r], expected)
+                assert torch.equal(streams.batch(sampler, stream, step, 5)[r], expected)
 
 
 def test_a_sample_of_its_own_is_heeded() -> None:
@@ -78,9 +81,9 @@ def test_a_sample_of_its_own_is_heeded() -> None:
     assert isinstance(ring, Mixture)
     shifted = Shifted(ring.modes, ring.weights, ring.sigma)
     streams = Streams([0], CPU)
-    assert streams.draw(training_law(shifted, 1), "real", [0], 9).min() > 5
-    assert streams.draw(held_out_law(shifted, 1), "real", [0], 9).min() < 5
-    assert training_law(ring, 1) == ring.draw
+    assert streams.draw(training_sampler(shifted, 1), "real", [0], 9).min() > 5
+    assert streams.draw(held_out_sampler(shifted, 1), "real", [0], 9).min() < 5
+    assert training_sampler(ring, 1) == ring.draw
 
 
 # Its format, in checkpoints.

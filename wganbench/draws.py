@@ -2,7 +2,7 @@
 
 The words are the same on every device; what is computed of them in float32 agrees to 1e-6.
 There is no state: whoever knows key and step knows the draws, for any number of runs and
-steps at once. Leading axes are those of the keys and steps, so a law written for one run
+steps at once. Leading axes are those of the keys and steps, so a sampler written for one run
 draws for all.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
@@ -48,7 +48,7 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> list[Tens
 
 
 class Draws(ABC):
-    """A source of 32-bit words, and the draws that laws are made of.
+    """A source of 32-bit words, and the draws that samplers are made of.
 
     Each call takes words that no earlier call took. ``lead`` are the leading axes of all draws.
     """

@@ -1,6 +1,6 @@
 """What critic and generator minimise, as functions of scores alone.
 
-Sign law: the critic scores real points high and every function here is minimised.
+Sign convention: the critic scores real points high and every function here is minimised.
 A score is the critic's raw output for one point, never a probability; scores come
 as a vector of shape (n,).
 """

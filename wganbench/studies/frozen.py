@@ -16,7 +16,7 @@ from wganbench.draws import Draws
 from wganbench.metrics.gradients import slopes
 from wganbench.networks import Latent, Pair, build_pair
 from wganbench.training.stack import Stack
-from wganbench.training.streams import Draw, OneLaw
+from wganbench.training.streams import Draw, StreamSampler
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Fakes(Latent):
 
 
 class FrozenStack(Stack):
-    """R critics with equal static settings, run r trained against the fixed law ``fakes[r]``.
+    """R critics with equal static settings, run r trained against the fixed sampler ``fakes[r]``.
 
     The generator is the identity, so the draws of its latents are the fakes. ``reals[r]``
     replaces the samples of the configuration's data, in training and when measured. Rates,
     coefficients and seeds may differ, as in every stack; ``train.steps`` counts critic steps
     (its decay follows them). With ``double`` the critics train in float64.
 
-    Raises ValueError as `Stack`, and when there is not one law for each run.
+    Raises ValueError as `Stack`, and when there is not one sampler for each run.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class FrozenStack(Stack):
         double: bool = False,
     ) -> None:
         if len(fakes) != len(configs) or (reals is not None and len(reals) != len(configs)):
-            raise ValueError("a frozen stack needs one law of fakes, and of reals, for each run")
+            raise ValueError(
+                "a frozen stack needs one sampler of fakes, and of reals, for each run"
+            )
         network, target = configs[0].network, target_of(configs[0])
 
         def frozen(precision: str) -> Pair:
@@ -55,10 +57,12 @@ class FrozenStack(Stack):
             latent = Fakes("fakes", target.shape)
             return replace(pair, generator=nn.Identity(), latent=latent)
 
-        laws: dict[str, OneLaw] = {"latent_critic": list(fakes)}
+        samplers: dict[str, StreamSampler] = {"latent_critic": list(fakes)}
         if reals:
-            laws |= {"real": list(reals), "evaluate_real": list(reals)}
-        super().__init__(configs, device, target=target, pair=frozen, laws=laws, double=double)
+            samplers |= {"real": list(reals), "evaluate_real": list(reals)}
+        super().__init__(
+            configs, device, target=target, pair=frozen, samplers=samplers, double=double
+        )
 
     def advance(self, steps: int = 1) -> None:
         """``steps`` critic steps of all runs."""
@@ -68,7 +72,7 @@ class FrozenStack(Stack):
             self.steps_done += 1
 
 
-# Laws of fakes that never move, and of reals at a distance that is known.
+# Samplers of fakes that never move, and of reals at a distance that is known.
 def target_of(config: RunConfig) -> Target:
     """The target distribution of a run."""
     return build(config.data.kind, config.data.options)
@@ -77,22 +81,22 @@ def target_of(config: RunConfig) -> Target:
 def noisy(draw: Draw, noise: float) -> Draw:
     """What ``draw`` gives, plus N(0, noise^2 I): a generator that is blurred, not collapsed."""
 
-    def law(n: int, source: torch.Generator) -> Tensor:
+    def sampler(n: int, source: torch.Generator) -> Tensor:
         points = draw(n, source)
         return points + noise * torch.randn(points.shape, generator=source, device=source.device)
 
-    return law
+    return sampler
 
 
 def gaussian(centre: float, sigma: float, dimension: int = 2) -> Draw:
     """N(centre e_1, sigma^2 I); sigma = 0 is a point mass."""
 
-    def law(n: int, source: torch.Generator) -> Tensor:
+    def sampler(n: int, source: torch.Generator) -> Tensor:
         points = sigma * torch.randn(n, dimension, generator=source, device=source.device)
         points[:, 0] += centre
         return points
 
-    return law
+    return sampler
 
 
 # How steep a critic is: bounds of its Lipschitz constant from below and from above.

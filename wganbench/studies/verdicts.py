@@ -1,4 +1,4 @@
-"""The law of verdicts: one for all studies, fixed before the data are seen."""
+"""The rule of verdicts: one for all studies, fixed before the data are seen."""
 
 from __future__ import annotations
 

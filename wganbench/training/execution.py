@@ -27,14 +27,14 @@ from wganbench.training.graphs import (
 from wganbench.training.native.executor import Native
 from wganbench.training.optimizers import State
 from wganbench.training.precision import products
-from wganbench.training.streams import OneLaw, Streams, critic_steps_before
+from wganbench.training.streams import Streams, StreamSampler, critic_steps_before
 
 
 @dataclass
 class Work:
     """What there is to execute: updates of all runs of a stack, on its state.
 
-    ``laws`` say how the streams are drawn; ``size`` counts the runs, copies included;
+    ``samplers`` say how the streams are drawn; ``size`` counts the runs, copies included;
     ``pictures`` says what points are.
     """
 
@@ -42,7 +42,7 @@ class Work:
     device: torch.device
     state: State
     streams: Streams
-    laws: dict[str, OneLaw]
+    samplers: dict[str, StreamSampler]
     critic: Program
     generator: Program
     size: int
@@ -51,7 +51,7 @@ class Work:
     def batch(self, stream: str, step: int) -> Tensor:
         """This step's batch of a stream for all runs: (R, n, ...)."""
         n = self.config.train.batch_size
-        return self.streams.batch(self.laws[stream], stream, step, n)
+        return self.streams.batch(self.samplers[stream], stream, step, n)
 
     def critic_batch(self, number: int) -> list[Tensor]:
         """The batches of one critic step."""
@@ -105,7 +105,7 @@ class Execution:
             self.generator,
             work.state,
             work.streams,
-            work.laws,
+            work.samplers,
             work.config.train.batch_size,
             work.config.loss.n_critic,
             lambda program: compiled(program, work.config, work.device, False, first=False),

@@ -20,7 +20,7 @@ from torch import Tensor
 from wganbench.draws import Dealt, Keyed
 from wganbench.errors import ran_out
 from wganbench.training.optimizers import State
-from wganbench.training.streams import OneLaw, Streams
+from wganbench.training.streams import Streams, StreamSampler
 
 Noted = tuple[list[str], Tensor]
 """Tags, and their values for all runs: (R, tags)."""
@@ -105,7 +105,7 @@ class Graphs:
         generator: Program,
         state: State,
         streams: Streams,
-        laws: Mapping[str, OneLaw],
+        samplers: Mapping[str, StreamSampler],
         batch_size: int,
         n_critic: int,
         compile_program: Callable[[Callable[..., Any]], Callable[..., Any]],
@@ -113,7 +113,7 @@ class Graphs:
         rehearse: Callable[[Work], None] = aside,
     ) -> None:
         self._programs = {"critic": critic, "generator": generator}
-        self._state, self._streams, self._laws = state, streams, laws
+        self._state, self._streams, self._laws = state, streams, samplers
         self._batch_size, self._usual = batch_size, Steps(n_critic, True)
         self._compile, self._record, self._rehearse = compile_program, record, rehearse
         zero = torch.zeros((), dtype=torch.int64, device=streams.device)
@@ -240,14 +240,18 @@ class Graphs:
         In one program the words would be computed again for every number made of them.
         """
         n, device = self._batch_size, self._streams.device
-        laws = [law for stream in drawn if not isinstance(law := self._laws[stream], list)]
-        if not laws:
+        samplers = [
+            sampler for stream in drawn if not isinstance(sampler := self._laws[stream], list)
+        ]
+        if not samplers:
             return lambda counter: []
         keys = torch.stack([self._streams.keys(stream) for stream in drawn]).unsqueeze(1)
         needed = 0
-        for law, key in zip(laws, keys, strict=True):
+        for sampler, key in zip(samplers, keys, strict=True):
             tried = Keyed(key, torch.zeros(1, 1, dtype=torch.int64, device=device))
-            law(tried, n)  # data come to the device now: nothing is copied while work is recorded
+            sampler(
+                tried, n
+            )  # data come to the device now: nothing is copied while work is recorded
             needed = max(needed, tried.taken)
 
         elements = torch.arange(needed // 4, device=device)
@@ -258,7 +262,7 @@ class Graphs:
             return Keyed(keys, steps, elements).words(needed)
 
         def values(words: Tensor) -> list[Tensor]:
-            return [law(Dealt(part), n) for law, part in zip(laws, words, strict=True)]
+            return [sampler(Dealt(part), n) for sampler, part in zip(samplers, words, strict=True)]
 
         make_words, make_values = self._compile(words), self._compile(values)
         return lambda counter: make_values(make_words(counter))

@@ -15,7 +15,7 @@ from wganbench.draws import Keyed, keyed
 from wganbench.training.precision import products
 from wganbench.training.reading import Looks, Reading
 from wganbench.training.stack import Stack
-from wganbench.training.streams import Streams, held_out_law
+from wganbench.training.streams import Streams, held_out_sampler
 
 # Ways through the space of latents.
 NEARLY_PARALLEL = 1e-4
@@ -122,7 +122,7 @@ def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n 
 def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
     """Held-out reals that are shown beside them, the same at every step."""
     streams = Streams([stack.configs[run].seed], stack.device)
-    return streams.draw(held_out_law(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
+    return streams.draw(held_out_sampler(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
 
 
 def between_latents(stack: Stack, run: int) -> tuple[np.ndarray, bool]:

@@ -28,22 +28,22 @@ from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
 from wganbench.training.execution import Execution, Work
 from wganbench.training.graphs import Noted
-from wganbench.training.native.executor import Native, Traced, native_laws, why_not_native
+from wganbench.training.native.executor import Native, Traced, native_samplers, why_not_native
 from wganbench.training.optimizers import State, directions, initial_moments
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.precision import products
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
 from wganbench.training.streams import (
-    OneLaw,
     Streams,
+    StreamSampler,
     critic_steps_before,
-    held_out_law,
+    held_out_sampler,
     in_double,
     mixing,
     n_critic_at,
     rate_factor,
     stream_generator,
-    training_law,
+    training_sampler,
 )
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
@@ -55,7 +55,7 @@ class Stack:
 
     ``places`` are those of the given runs, by default all of as many; ``target`` is the data
     where they are at hand, else what the configuration says. ``pair`` makes the networks, by
-    precision, in place of the configuration's; ``laws`` draw the streams that they name in
+    precision, in place of the configuration's; ``samplers`` draw the streams that they name in
     place of the usual ones. With ``double`` the critics train in float64. Raises ValueError
     when the static settings differ or a penalised critic would have batch norm.
     """
@@ -67,7 +67,7 @@ class Stack:
         places: Places | None = None,
         target: Target | None = None,
         pair: Callable[[str], Pair] | None = None,
-        laws: Mapping[str, OneLaw] | None = None,
+        samplers: Mapping[str, StreamSampler] | None = None,
         double: bool = False,
     ) -> None:
         for config in configs:
@@ -102,9 +102,9 @@ class Stack:
         self.pictures: PictureReference | None = None
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
-        self.laws = self._laws() | dict(laws or {})
+        self.samplers = self._laws() | dict(samplers or {})
         if double:
-            self.laws = {name: in_double(law) for name, law in self.laws.items()}
+            self.samplers = {name: in_double(sampler) for name, sampler in self.samplers.items()}
         self.execution = self._execution()
         self.steps_done = 0
 
@@ -228,8 +228,10 @@ class Stack:
     def _in_cpp(self) -> Native:
         traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
         shapes = self.target.shape, self.algorithm.pair.latent.shape
-        laws = native_laws(self.laws, self.streams.seeds, *shapes)
-        return Native(self.config, self.algorithm.recipe, self.state, traced, laws, self.places.own)
+        samplers = native_samplers(self.samplers, self.streams.seeds, *shapes)
+        return Native(
+            self.config, self.algorithm.recipe, self.state, traced, samplers, self.places.own
+        )
 
     def _execution(self) -> Execution:
         work = Work(
@@ -237,7 +239,7 @@ class Stack:
             self.device,
             self.state,
             self.streams,
-            self.laws,
+            self.samplers,
             self._critic_update,
             self._generator_update,
             self.places.size,
@@ -268,15 +270,15 @@ class Stack:
         """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
         self._latest |= self.execution.advance(critic_step, n_critic, step)
 
-    def _laws(self) -> dict[str, OneLaw]:
+    def _laws(self) -> dict[str, StreamSampler]:
         """How each stream is drawn."""
         latent, runs = self.algorithm.pair.latent, self.places.size
         return {
-            "real": training_law(self.target, runs),
+            "real": training_sampler(self.target, runs),
             "latent_critic": latent.draw,
             "latent_generator": latent.draw,
             "mixing": mixing,
-            "evaluate_real": held_out_law(self.target, runs),
+            "evaluate_real": held_out_sampler(self.target, runs),
         }
 
     # Reading.
@@ -309,7 +311,7 @@ class Stack:
 
         def draws(stream: str, kind: str) -> Tensor:
             name, steps = f"{stream}/{draw}", [self.steps_done]
-            return self.streams.draw(self.laws[kind], name, steps, n)[0]
+            return self.streams.draw(self.samplers[kind], name, steps, n)[0]
 
         reals = draws("evaluate_real", "evaluate_real")
         z = draws("evaluate_latent", "latent_critic")

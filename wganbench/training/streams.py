@@ -29,14 +29,14 @@ its parts: a checkpoint of another format would go on with other data, so it is 
 AT_ONCE_STEPS, AT_ONCE_NUMBERS = 64, 2**21
 """Steps that are drawn ahead in one call, at most, and the numbers that these hold."""
 
-Law = Callable[[Draws, int], Tensor]
+Sampler = Callable[[Draws, int], Tensor]
 """Makes (*lead, n, ...) values of random words, for all runs and steps in one call."""
 
 Draw = Callable[[int, torch.Generator], Tensor]
 """Draws (n, ...) values from a generator, in one call."""
 
-OneLaw = Law | list[Draw]
-"""How a kind of values is drawn: a law for all runs, or for each run what takes a generator."""
+StreamSampler = Sampler | list[Draw]
+"""How a kind of values is drawn: a sampler for all runs, or for each run what takes a generator."""
 
 
 def stream_seed(seed: int, stream: str, step: int) -> int:
@@ -57,12 +57,12 @@ def mixing(draws: Draws, n: int) -> Tensor:
     return draws.uniform(n)
 
 
-def training_law(target: Target, runs: int) -> OneLaw:
+def training_sampler(target: Target, runs: int) -> StreamSampler:
     """How a target's training points are drawn."""
     return target.draw if by_words(target, "sample") else [target.sample] * runs
 
 
-def held_out_law(target: Target, runs: int) -> OneLaw:
+def held_out_sampler(target: Target, runs: int) -> StreamSampler:
     """How the points to evaluate on are drawn."""
     return target.draw_held_out if by_words(target, "held_out") else [target.held_out] * runs
 
@@ -73,19 +73,19 @@ def by_words(target: Target, method: str) -> TypeGuard[Drawn]:
     return isinstance(target, Drawn) and own is getattr(Drawn, method)
 
 
-def in_double(law: OneLaw) -> OneLaw:
+def in_double(sampler: StreamSampler) -> StreamSampler:
     """The same draws in float64."""
-    if isinstance(law, list):
-        return [_draw_in_double(draw) for draw in law]
-    return _law_in_double(law)
+    if isinstance(sampler, list):
+        return [_draw_in_double(draw) for draw in sampler]
+    return _sampler_in_double(sampler)
 
 
 def _draw_in_double(draw: Draw) -> Draw:
     return lambda n, generator: draw(n, generator).double()
 
 
-def _law_in_double(law: Law) -> Law:
-    return lambda draws, n: law(draws, n).double()
+def _sampler_in_double(sampler: Sampler) -> Sampler:
+    return lambda draws, n: sampler(draws, n).double()
 
 
 class Streams:
@@ -103,15 +103,15 @@ class Streams:
             self._keys[stream] = keys_of(keys, self.device)
         return self._keys[stream]
 
-    def draw(self, law: OneLaw, stream: str, steps: Sequence[int], n: int) -> Tensor:
+    def draw(self, sampler: StreamSampler, stream: str, steps: Sequence[int], n: int) -> Tensor:
         """(S, R, n, ...): ``n`` values for each step and run."""
-        if not isinstance(law, list):
-            return self.draw_by_words(law, stream, torch.tensor(steps, device=self.device), n)
-        return torch.stack([self._by_generators(law, stream, step, n) for step in steps])
+        if not isinstance(sampler, list):
+            return self.draw_by_words(sampler, stream, torch.tensor(steps, device=self.device), n)
+        return torch.stack([self._by_generators(sampler, stream, step, n) for step in steps])
 
-    def draw_by_words(self, law: Law, stream: str, steps: Tensor, n: int) -> Tensor:
+    def draw_by_words(self, sampler: Sampler, stream: str, steps: Tensor, n: int) -> Tensor:
         """The same for steps (S,) that stand on the device: nothing is read from there."""
-        return law(Keyed(self.keys(stream), steps.unsqueeze(-1)), n)
+        return sampler(Keyed(self.keys(stream), steps.unsqueeze(-1)), n)
 
     def _by_generators(self, draws: list[Draw], stream: str, step: int, n: int) -> Tensor:
         drawn = [
@@ -120,7 +120,7 @@ class Streams:
         ]
         return torch.stack(drawn)
 
-    def batch(self, law: OneLaw, stream: str, step: int, n: int) -> Tensor:
+    def batch(self, sampler: StreamSampler, stream: str, step: int, n: int) -> Tensor:
         """(R, n, ...): one step's values, drawn some steps ahead in one call."""
         ahead = self._ahead.get(stream)
         if ahead is None or not 0 <= step - ahead.first < len(ahead.values):
@@ -129,7 +129,7 @@ class Streams:
                 # Going on: as many steps at once as are cheap to keep.
                 most = AT_ONCE_NUMBERS // max(1, math.prod(ahead.values.shape[1:]))
                 count = max(1, min(AT_ONCE_STEPS, 8 * count, most))
-            ahead = Ahead(step, self.draw(law, stream, range(step, step + count), n))
+            ahead = Ahead(step, self.draw(sampler, stream, range(step, step + count), n))
             self._ahead[stream] = ahead
         return ahead.values[step - ahead.first]
 

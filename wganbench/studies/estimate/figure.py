@@ -69,24 +69,24 @@ def draw_changes(axes: Axes, rows: Sequence[Row], key: str, style: dict[str, Any
 
 
 def draw_known(axes: Axes, rows: Sequence[Row]) -> None:
-    """Raw estimates filled, normalised ones hollow; a column for each law."""
-    laws = list(dict.fromkeys((row["law"], row["size"]) for row in rows))
+    """Raw estimates filled, normalised ones hollow; a column for each distribution."""
+    shown = list(dict.fromkeys((row["distribution"], row["size"]) for row in rows))
     kinds = [k for k in dict.fromkeys((r["loss"], r["coefficient"]) for r in rows) if k[0] != "bce"]
     for i, (loss, value) in enumerate(kinds):
         color = shade(LOSS_COLOURS[loss], -0.35 if i % 2 else 0.1)
         for key, face in (("raw", color), ("normalised", "white")):
-            groups = [[r[key] / r["exact"] for r in rows if (r["law"], r["size"]) == law
+            groups = [[r[key] / r["exact"] for r in rows if (r["distribution"], r["size"]) == one
                        and (r["loss"], r["coefficient"]) == (loss, value) and r[key] is not None]
-                      for law in laws]  # fmt: skip
+                      for one in shown]  # fmt: skip
             middle = [np.mean(group) if group else np.nan for group in groups]
             knob = r"$\lambda$" if loss == "gp" else "$c$"
-            places = np.arange(len(laws)) + 0.16 * (i - (len(kinds) - 1) / 2)
+            places = np.arange(len(shown)) + 0.16 * (i - (len(kinds) - 1) / 2)
             label = f"{loss}, {knob} = {value:g}" if key == "raw" else None
             axes.plot(places, middle, linestyle="", marker=("o", "P", "s", "X")[i % 4],
                       color=color, markerfacecolor=face, markersize=6.5, label=label)  # fmt: skip
     axes.axhline(1, **REFERENCE)
     axes.set_yscale("log")
-    axes.set_xticks(range(len(laws)), [f"{FAMILIES[law]} {size:g}" for law, size in laws],
+    axes.set_xticks(range(len(shown)), [f"{FAMILIES[name]} {size:g}" for name, size in shown],
                     fontsize=8)  # fmt: skip
     axes.legend(frameon=False, fontsize=8.5, title="filled: raw; hollow: / largest slope",
                 title_fontsize=8.5)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Critics against laws whose earth mover's distance is known, and what they estimate."""
+"""Critics against distributions whose earth mover's distance is known, and what they estimate."""
 
 from __future__ import annotations
 
@@ -47,32 +47,32 @@ def optimal_gp_estimate(distance: float, gp_lambda: float) -> float:
     return distance * (1 + distance / (2 * gp_lambda))
 
 
-def known_laws(context: Context, config: RunConfig) -> list[Known]:
+def known_distributions(context: Context, config: RunConfig) -> list[Known]:
     """Two point masses, two Gaussians of variance 1, and a ring against itself with noise."""
     ring = target_of(config).sample
     apart = [(POINTS, 0.0, L) for L in context["points"]]
     apart += [(GAUSSIANS, 1.0, L) for L in context["gaussians"]]
-    laws = [
+    distributions = [
         Known(family, L, gaussian(L / 2, sigma), gaussian(-L / 2, sigma), L)
         for family, sigma, L in apart
     ]
-    return laws + [Known(RING, s, ring, noisy(ring, s), None) for s in context["noises"]]
+    return distributions + [Known(RING, s, ring, noisy(ring, s), None) for s in context["noises"]]
 
 
 def trained_on_known(context: Context, loss: str, knob: str, values: Sequence[float]) -> Any:
-    """One critic for each law, coefficient and seed: its estimates beside the distance."""
+    """One critic for each distribution, coefficient and seed: its estimates beside the distance."""
     base = compose(settings(context, loss))
     cases = [
-        (law, configuration(context, base, seed, knob, value), value)
-        for law in known_laws(context, base)
+        (known, configuration(context, base, seed, knob, value), value)
+        for known in known_distributions(context, base)
         for seed in context.seeds
         for value in values
     ]
     stack = FrozenStack(
         [config for _, config, _ in cases],
         pick_device(context.settings.device),
-        [law.fakes for law, _, _ in cases],
-        [law.reals for law, _, _ in cases],
+        [known.fakes for known, _, _ in cases],
+        [known.reals for known, _, _ in cases],
     )
     with fitting_cpu(stack):
         stack.advance(context["known_steps"])
@@ -106,7 +106,7 @@ def entries(
 ) -> Iterator[dict[str, Any]]:
     points = stack.probe(context["known_n"])
     diverged = stack.diverged_at()
-    for r, (law, config, value) in enumerate(cases):
+    for r, (known, config, value) in enumerate(cases):
         seen = points[r]
         real, fake = seen["score_real"].double(), seen["score_fake"].double()
         slope = float(torch.cat([seen[f"slopes_{k}"] for k in ("hat", "real", "fake")]).max())
@@ -115,9 +115,9 @@ def entries(
         softplus = torch.nn.functional.softplus
         js = math.log(2) - float(softplus(-real).mean() + softplus(fake).mean()) / 2
         yield {
-            "part": "known", "loss": loss, "coefficient": value, "law": law.family,
-            "size": law.size, "generator_lr": None, "seed": config.seed, "step": stack.steps_done,
-            "exact": law.distance or wasserstein_exact(seen["reals"], seen["fakes"]),
+            "part": "known", "loss": loss, "coefficient": value, "distribution": known.family,
+            "size": known.size, "generator_lr": None, "seed": config.seed, "step": stack.steps_done,
+            "exact": known.distance or wasserstein_exact(seen["reals"], seen["fakes"]),
             "raw": None if bad else raw,
             "normalised": None if bad or slope == 0 else raw / slope,
             "js": js if loss == "bce" and not bad else None,

@@ -1,7 +1,8 @@
 """Does the critic's loss say how far apart the distributions are?
 
 Estimate E D(x) - E D(G(z)) (raw, and divided by the largest slope seen) against exact W1: through
-the training of ordinary runs on ring8, at their ends, and against laws whose distance is known.
+the training of ordinary runs on ring8, at their ends, and against
+distributions whose distance is known.
 The BCE discriminator's estimate of the Jensen-Shannon divergence is the control. Statistics are
 rank correlations of changes between evaluations, since any two falling curves correlate.
 """
@@ -67,10 +68,10 @@ def paragraphs(rows: Sequence[Row]) -> list[str]:
 
 def known_lines(rows: Sequence[Row]) -> list[str]:
     lines = []
-    for law, size in dict.fromkeys((row["law"], row["size"]) for row in rows):
-        own = [row for row in rows if (row["law"], row["size"]) == (law, size)]
+    for distribution, size in dict.fromkeys((row["distribution"], row["size"]) for row in rows):
+        own = [row for row in rows if (row["distribution"], row["size"]) == (distribution, size)]
         exact = mean([row["exact"] for row in own])
-        line = f"- {law} {size:g}: {exact:.3g}"
+        line = f"- {distribution} {size:g}: {exact:.3g}"
         for loss, value in dict.fromkeys((row["loss"], row["coefficient"]) for row in own):
             group = [r for r in own if (r["loss"], r["coefficient"]) == (loss, value)]
             if loss == "bce":
@@ -78,7 +79,7 @@ def known_lines(rows: Sequence[Row]) -> list[str]:
                 continue
             raw, normal = (mean([row[key] for row in group]) for key in ("raw", "normalised"))
             line += f"; {loss} {value:g}: {raw:.3g} ({normal:.3g})"
-            if law == "points" and loss == "gp":
+            if distribution == "points" and loss == "gp":
                 line += f", optimum {optimal_gp_estimate(exact, value):.3g}"
         lines.append(line + ".")
     return lines
@@ -178,7 +179,7 @@ def training_rows(loss: str, run: Run) -> list[Row]:
     coefficients = list(run.config.loss.coefficients.values())
     about = {
         "part": "training", "loss": loss, "coefficient": coefficients[0] if coefficients else 0.0,
-        "law": RING, "size": None, "generator_lr": run.config.train.generator_lr,
+        "distribution": RING, "size": None, "generator_lr": run.config.train.generator_lr,
         "seed": run.config.seed,
     }  # fmt: skip
     found = course(run) if run.status == "completed" else []
@@ -245,10 +246,14 @@ def less(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | N
 
 
 def ratios(
-    rows: Sequence[Row], loss: str, value: float, law: str, key: str, optimal: bool = False
+    rows: Sequence[Row], loss: str, value: float, distribution: str, key: str, optimal: bool = False
 ) -> list[float | None]:
     """Estimate over distance (or over GP's optimum for two points), mean over sizes, by seed."""
-    own = [r for r in rows if (r["loss"], r["coefficient"], r["law"]) == (loss, value, law)]
+    own = [
+        r
+        for r in rows
+        if (r["loss"], r["coefficient"], r["distribution"]) == (loss, value, distribution)
+    ]
     found: dict[int, list[float | None]] = {}
     for row in own:
         truth = optimal_gp_estimate(row["exact"], value) if optimal else row["exact"]
@@ -293,7 +298,7 @@ register_study(
         DIFFERS,
         protects={
             "loss": "it compares gp and clip with the BCE discriminator as the control",
-            "data": "the claims are about ring8 and laws whose distance is known",
+            "data": "the claims are about ring8 and distributions whose distance is known",
         },
     )
 )

@@ -37,8 +37,8 @@ def critics(context: Context, loss: str, values: Sequence[float]) -> list[Row]:
     """Train one stack, every coefficient with every seed, and measure each critic."""
     configs = list(configurations(context, loss, values))
     device = pick_device(context.settings.device)
-    law = noisy(target_of(configs[0]).sample, context["noise"])
-    stack = FrozenStack(configs, device, [law] * len(configs))
+    distribution = noisy(target_of(configs[0]).sample, context["noise"])
+    stack = FrozenStack(configs, device, [distribution] * len(configs))
     courses: list[Course] = [[] for _ in configs]
     looks = context["looks"]
     with fitting_cpu(stack):

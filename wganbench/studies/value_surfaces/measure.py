@@ -63,7 +63,7 @@ def train_arms(
 ) -> list[dict[str, Any]]:
     """A row for each arm of one loss, data set and seed; the first seed's rows have a surface.
 
-    All data sets train in one stack: what a run sees are laws of its own.
+    All data sets train in one stack: what a run sees are distributions of its own.
     """
     runs = [(arm, data, seed) for arm in arms for data in DATA for seed in seeds]
     targets = {data: target_of(data) for data in DATA}

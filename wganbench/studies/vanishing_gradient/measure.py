@@ -43,7 +43,7 @@ class Frozen:
     reals: Draw
 
     def fakes(self, n: int, source: torch.Generator) -> Tensor:
-        """The law of the fakes."""
+        """The distribution of the fakes."""
         with torch.no_grad():
             return self.generator(self.parameters, self.latent.sample(n, source))
 

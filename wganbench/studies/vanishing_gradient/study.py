@@ -178,8 +178,8 @@ def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -
     """Mean exact W1 between n fakes and n reals; with ``floor`` other reals take their place."""
     values = []
     for seed, frozen in enumerate(generators):
-        law = frozen.reals if floor else frozen.fakes
-        fakes = law(n, stream_generator(seed, "distance_fake", 0))
+        draw = frozen.reals if floor else frozen.fakes
+        fakes = draw(n, stream_generator(seed, "distance_fake", 0))
         reals = frozen.reals(n, stream_generator(seed, "distance_real", 0))
         values.append(wasserstein_exact(reals, fakes))
     return sum(values) / len(values)

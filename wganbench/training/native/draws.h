@@ -1,16 +1,16 @@
 // Random numbers as functions of (key, step, element): Philox4x32-10, word for word those of
-// wganbench/draws.py, and the laws that are made of them.
+// wganbench/draws.py, and the samplers that are made of them.
 #pragma once
 
 #include "vectors.h"
 
-enum LawKind : int32_t { GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE };
+enum SamplerKind : int32_t { GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE };
 
 // How the values of one stream are drawn. GIVEN: they are handed over. UNIFORM: from 0 to 1,
 // SYMMETRIC: from -1 to 1. ROWS: rows of `table`,
 // with replacement. MIXTURE: a row of `table` by the steps of its distribution function, or all
 // as likely where there are none, with normal noise of deviation sigma around it.
-struct Law {
+struct Sampler {
   int32_t kind, dimension;
   int64_t rows;
   const float *table, *steps;
@@ -105,49 +105,49 @@ inline size_t drawing_room(int m, int dimension) {
   return size_t(m) * dimension + 8 * COUNTERS;
 }
 
-inline int mode_of(const Law &law, uint32_t word) {
-  if (!law.steps) return int(below(word, law.rows));
+inline int mode_of(const Sampler &sampler, uint32_t word) {
+  if (!sampler.steps) return int(below(word, sampler.rows));
   float u = fraction(word);
-  int64_t low = 0, high = law.rows;  // how many steps are at most u
+  int64_t low = 0, high = sampler.rows;  // how many steps are at most u
   while (low < high) {
     int64_t middle = (low + high) / 2;
-    if (law.steps[middle] <= u)
+    if (sampler.steps[middle] <= u)
       low = middle + 1;
     else
       high = middle;
   }
-  return int(low < law.rows ? low : law.rows - 1);
+  return int(low < sampler.rows ? low : sampler.rows - 1);
 }
 
-// Points p0 ... p0 + m - 1 of the n that run r draws of a law at a step: out[k * ld + point].
+// Points p0 ... p0 + m - 1 of the n that run r draws of a sampler at a step: out[k * ld + point].
 // p0 is a multiple of 4. `given` are the handed over values of that run, (n, dimension).
-inline void draw(const Law &law, const float *given, int r, int64_t step, int n, int p0, int m,
+inline void draw(const Sampler &sampler, const float *given, int r, int64_t step, int n, int p0, int m,
                  float *out, size_t ld, float *room) {
-  int d = law.dimension;
-  if (law.kind == GIVEN) {
+  int d = sampler.dimension;
+  if (sampler.kind == GIVEN) {
     const float *at = given + (size_t(r) * n + p0) * d;
     for (int c = 0; c < m; c++)
       for (int k = 0; k < d; k++) out[k * ld + c] = at[size_t(c) * d + k];
     return;
   }
-  Words words{law.keys[r], step, 0};
+  Words words{sampler.keys[r], step, 0};
   int64_t from = int64_t(p0) * d, count = int64_t(m) * d;
-  if (law.kind == UNIFORM) {
+  if (sampler.kind == UNIFORM) {
     words.each(from, count, [&](int64_t i, uint32_t word) { room[i] = fraction(word); });
-  } else if (law.kind == SYMMETRIC) {
+  } else if (sampler.kind == SYMMETRIC) {
     words.each(from, count, [&](int64_t i, uint32_t word) { room[i] = fraction(word) * 2 - 1; });
-  } else if (law.kind == NORMAL) {
+  } else if (sampler.kind == NORMAL) {
     normals(words, from, count, room);
-  } else if (law.kind == ROWS) {
+  } else if (sampler.kind == ROWS) {
     words.each(p0, m, [&](int64_t i, uint32_t word) {
-      const float *row = law.table + size_t(below(word, law.rows)) * d;
+      const float *row = sampler.table + size_t(below(word, sampler.rows)) * d;
       for (int k = 0; k < d; k++) room[i * d + k] = row[k];
     });
   } else {
     normals(words.after(n), from, count, room);
     words.each(p0, m, [&](int64_t i, uint32_t word) {
-      const float *mode = law.table + size_t(mode_of(law, word)) * d;
-      for (int k = 0; k < d; k++) room[i * d + k] = mode[k] + law.sigma * room[i * d + k];
+      const float *mode = sampler.table + size_t(mode_of(sampler, word)) * d;
+      for (int k = 0; k < d; k++) room[i * d + k] = mode[k] + sampler.sigma * room[i * d + k];
     });
   }
   for (int k = 0; k < d; k++)

@@ -19,9 +19,14 @@ from wganbench.networks import Pair, Parameters
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
 from wganbench.training.native import layout
-from wganbench.training.native.layout import NativeLaw, has_library, native_law, native_library
+from wganbench.training.native.layout import (
+    NativeSampler,
+    has_library,
+    native_library,
+    native_sampler,
+)
 from wganbench.training.optimizers import OPTIMIZERS, State
-from wganbench.training.streams import OneLaw
+from wganbench.training.streams import StreamSampler
 
 Batch = Callable[[str, int], Tensor]
 """A stream's values at a step, of all runs: (R, n, ...)."""
@@ -66,16 +71,18 @@ def why_not_native(config: RunConfig, device: torch.device, pair: Pair, recipe: 
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def native_laws(
-    laws: Mapping[str, OneLaw],
+def native_samplers(
+    samplers: Mapping[str, StreamSampler],
     seeds: Sequence[int],
     points: Sequence[int],
     latents: Sequence[int],
-) -> dict[str, NativeLaw]:
-    """The laws of the streams that train; points and latents have these shapes."""
+) -> dict[str, NativeSampler]:
+    """The samplers of the streams that train; points and latents have these shapes."""
     sizes = {"real": math.prod(points), "mixing": 1}
     return {
-        stream: native_law(laws[stream], stream, seeds, sizes.get(stream, math.prod(latents)))
+        stream: native_sampler(
+            samplers[stream], stream, seeds, sizes.get(stream, math.prod(latents))
+        )
         for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)
     }
 
@@ -92,7 +99,7 @@ class Traced:
 class Native:
     """Iterations of the runs at some places of a stack, written into its state.
 
-    ``laws`` are those of the critic's streams and the generator's; where the C++ does not know
+    ``samplers`` are those of the critic's streams and the generator's; where the C++ does not know
     one, the stream's batches are handed over. The threads are as many as torch has now.
     """
 
@@ -102,13 +109,13 @@ class Native:
         recipe: Recipe,
         state: State,
         traced: Traced,
-        laws: Mapping[str, NativeLaw],
+        samplers: Mapping[str, NativeSampler],
         places: Sequence[int],
     ) -> None:
         self._activation = NUMBERS[config.network.options["activation"]]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
-        self._laws, self._places, self._threads = laws, places, torch.get_num_threads()
-        self._given = [stream for stream, law in laws.items() if law.given]
+        self._laws, self._places, self._threads = samplers, places, torch.get_num_threads()
+        self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
             "critic": _critic_tags(recipe.penalty is not None, layers[0]),
@@ -233,12 +240,12 @@ class Native:
     ) -> layout.Settings:
         terms = recipe.objective.terms
         assert terms is not None
-        laws = [self._laws[stream].layout for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)]
+        samplers = [self._laws[stream].layout for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)]
         return layout.Settings(
             batch=batch,
             **_terms(terms),
             penalty=_penalty(recipe.slopes, coefficients),
-            laws=(layout.Law * 4)(*laws),
+            samplers=(layout.Sampler * 4)(*samplers),
         )
 
     def _numbers(self, numbers: Sequence[int]) -> int:

@@ -20,7 +20,7 @@ from wganbench.draws import stream_key
 from wganbench.nativecode import build, is_built
 from wganbench.networks import Latent
 from wganbench.training.native import layout
-from wganbench.training.streams import OneLaw, mixing
+from wganbench.training.streams import StreamSampler, mixing
 
 
 class NetworkSpec(ctypes.Structure):
@@ -53,7 +53,7 @@ class Penalty(ctypes.Structure):
     ]
 
 
-class Law(ctypes.Structure):
+class Sampler(ctypes.Structure):
     _fields_ = [
         ("kind", c_int32),
         ("dimension", c_int32),
@@ -73,7 +73,7 @@ class Settings(ctypes.Structure):
         ("fake", Term),
         ("generator", Term),
         ("penalty", Penalty),
-        ("laws", Law * 4),
+        ("samplers", Sampler * 4),
     ]
 
 
@@ -110,10 +110,10 @@ GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE = range(6)
 
 
 @dataclass(frozen=True)
-class NativeLaw:
-    """A law as native.cpp has it, and the tensors that it points to."""
+class NativeSampler:
+    """A sampler as native.cpp has it, and the tensors that it points to."""
 
-    layout: layout.Law
+    layout: layout.Sampler
     kept: tuple[Tensor, ...] = ()
 
     @property
@@ -122,11 +122,13 @@ class NativeLaw:
         return bool(self.layout.kind == GIVEN)
 
 
-def native_law(law: OneLaw, stream: str, seeds: Sequence[int], dimension: int) -> NativeLaw:
+def native_sampler(
+    sampler: StreamSampler, stream: str, seeds: Sequence[int], dimension: int
+) -> NativeSampler:
     """How a stream of runs with these seeds is drawn: values of so many numbers a point."""
     keys = torch.tensor([_signed(stream_key(seed, stream)) for seed in seeds])
-    owner, function = _owner(law)
-    if law is mixing:
+    owner, function = _owner(sampler)
+    if sampler is mixing:
         return _drawn(UNIFORM, keys, 1)
     if function is Latent.draw and type(owner) is Latent:
         kind = NORMAL if owner.distribution == "normal" else SYMMETRIC
@@ -137,12 +139,12 @@ def native_law(law: OneLaw, stream: str, seeds: Sequence[int], dimension: int) -
     draws = {each.draw for each in (Finite, FiniteMixture, Points)}
     if isinstance(owner, Finite | FiniteMixture | Points) and function in draws:
         return _drawn(ROWS, keys, dimension, owner.points.float().contiguous())
-    return NativeLaw(layout.Law(kind=GIVEN, dimension=dimension))
+    return NativeSampler(layout.Sampler(kind=GIVEN, dimension=dimension))
 
 
-def _owner(law: OneLaw) -> tuple[object, object]:
+def _owner(sampler: StreamSampler) -> tuple[object, object]:
     """What a bound method is bound to, and its function."""
-    return (law.__self__, law.__func__) if isinstance(law, MethodType) else (None, None)
+    return (sampler.__self__, sampler.__func__) if isinstance(sampler, MethodType) else (None, None)
 
 
 def _signed(key: int) -> int:
@@ -157,8 +159,8 @@ def _drawn(
     table: Tensor | None = None,
     steps: Tensor | None = None,
     sigma: float = 0.0,
-) -> NativeLaw:
-    fields = layout.Law(
+) -> NativeSampler:
+    fields = layout.Sampler(
         kind=kind,
         dimension=dimension,
         rows=0 if table is None else len(table),
@@ -167,7 +169,7 @@ def _drawn(
         keys=keys.data_ptr(),
         sigma=sigma,
     )
-    return NativeLaw(fields, tuple(t for t in (keys, table, steps) if t is not None))
+    return NativeSampler(fields, tuple(t for t in (keys, table, steps) if t is not None))
 
 
 # The C++ of this folder as a library, for networks of one activation.

@@ -290,8 +290,8 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   Settings settings = plan.spec.settings;
   settings.batch = int(n);
   settings.penalty.where = INTERPOLATES;
-  for (Law &law : settings.laws) law.kind = GIVEN;
-  settings.laws[2].dimension = 1;
+  for (Sampler &sampler : settings.samplers) sampler.kind = GIVEN;
+  settings.samplers[2].dimension = 1;
   const int points = tile_points(plan.critic.hidden(), 3, int(n));
   const size_t tiles = size_t(n + points - 1) / points, jobs = tiles * plan.places.size();
   std::atomic<size_t> next{0};
@@ -329,14 +329,14 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
 }
 
 // The values of one run at one step of a stream, (n, dimension): for those who want to see them.
-int wgan_draw(const Law *law, int64_t run, int64_t step, int64_t n, float *out) {
-  Memory turned = memory(size_t(n + LANES) * law->dimension);
-  Memory room = memory(drawing_room(int(n), law->dimension));
+int wgan_draw(const Sampler *sampler, int64_t run, int64_t step, int64_t n, float *out) {
+  Memory turned = memory(size_t(n + LANES) * sampler->dimension);
+  Memory room = memory(drawing_room(int(n), sampler->dimension));
   if (!turned || !room) return 1;
-  draw(*law, nullptr, int(run), step, int(n), 0, int(n), turned.get(), size_t(n), room.get());
+  draw(*sampler, nullptr, int(run), step, int(n), 0, int(n), turned.get(), size_t(n), room.get());
   for (int64_t c = 0; c < n; c++)
-    for (int k = 0; k < law->dimension; k++)
-      out[c * law->dimension + k] = turned.get()[size_t(k) * n + c];
+    for (int k = 0; k < sampler->dimension; k++)
+      out[c * sampler->dimension + k] = turned.get()[size_t(k) * n + c];
   return 0;
 }
 }

@@ -16,7 +16,7 @@ struct Settings {
   int batch;
   Term real, fake, generator;
   Penalty penalty;
-  Law laws[4];  // reals, the critic's latents, mixing weights, the generator's latents
+  Sampler samplers[4];  // reals, the critic's latents, mixing weights, the generator's latents
 };
 
 // Sums over the points of a tile.
@@ -133,10 +133,10 @@ inline void generated(const Pass &pass, Room &room, int stream, int first, int m
   bool is_identity = pass.generator.layers == 0;
   float *z = is_identity ? to : room.z;
   size_t wide = is_identity ? ld : size_t(points);
-  const Law &law = s.laws[stream];
-  for (int k = 0; m < points && k < law.dimension; k++)
+  const Sampler &sampler = s.samplers[stream];
+  for (int k = 0; m < points && k < sampler.dimension; k++)
     for (int c = m; c < points; c++) z[k * wide + c] = 0.0f;
-  draw(law, pass.given[stream], pass.run, pass.step, s.batch, first, m, z, wide, room.drawn);
+  draw(sampler, pass.given[stream], pass.run, pass.step, s.batch, first, m, z, wide, room.drawn);
   if (is_identity) return;
   forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
 }
@@ -147,7 +147,7 @@ inline void asked_points(const Pass &pass, Room &room, int first, int m, int poi
   bool mixes = s.penalty.where == INTERPOLATES;
   if (mixes) {
     for (int c = 0; c < points; c++) room.eps[c] = 0.0f;
-    draw(s.laws[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
+    draw(s.samplers[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
          room.drawn);
   }
   for (int k = 0; k < pass.critic.sizes[0]; k++) {
@@ -231,7 +231,7 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
   Sums sums;
   for (int k = 0; m < points && k < inputs; k++)
     for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
-  draw(s.laws[0], pass.given[0], pass.run, pass.step, s.batch, first, m, room.x, ld, room.drawn);
+  draw(s.samplers[0], pass.given[0], pass.run, pass.step, s.batch, first, m, room.x, ld, room.drawn);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
   if (asks) asked_points(pass, room, first, m, points, ld);
   float *out = room.out;

@@ -21,7 +21,7 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
   for (int k = 0; m < points && k < inputs; k++)
     for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
   const Settings &s = pass.settings;
-  draw(s.laws[0], pass.given[0], pass.run, 0, s.batch, first, m, room.x, ld, room.drawn);
+  draw(s.samplers[0], pass.given[0], pass.run, 0, s.batch, first, m, room.x, ld, room.drawn);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
   asked_points(pass, room, first, m, points, ld);
   float *out = room.out, *slopes = room.turning;

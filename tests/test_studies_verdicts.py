@@ -1,4 +1,4 @@
-"""The law of verdicts: each kind of claim on evidence whose verdict is known."""
+"""The rule of verdicts: each kind of claim on evidence whose verdict is known."""
 
 from __future__ import annotations
 
