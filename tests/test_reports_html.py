@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import json
+import re
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 from reported_runs import leave_run
 
+import wganbench
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.figures import Picture
 from wganbench.reports.groups import At
-from wganbench.reports.page import SCRIPT, VOID, element
+from wganbench.reports.page import SCRIPT, STYLE, TEMPLATES, Column, Entry, Line, Table
 from wganbench.reports.report import title_of, write_report
 from wganbench.reports.reproduce import compare_command, sweep_command, train_command
 from wganbench.reports.summary import summarise
@@ -29,6 +33,8 @@ METRICS = ["modes/covered", "wasserstein/exact"]
 GOOD = {"modes/covered": 8.0, "wasserstein/exact": 0.05}
 POOR = {"modes/covered": 3.0, "wasserstein/exact": 0.6}
 HOSTILE = "<script>alert(1)</script>"
+VOID = {"br", "img", "meta"}
+PACKAGE = Path(wganbench.__file__).parent
 
 
 class Page(HTMLParser):
@@ -340,8 +346,61 @@ def test_nothing_of_a_run_becomes_markup(tmp_path: Path) -> None:
 
 
 def test_text_is_escaped_in_elements_and_attributes() -> None:
-    shown = element("p", "<b>", element("i", "&"), title='"><script>')
-    assert shown == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt;<i>&amp;</i></p>'
+    hostile = "\"'><script>&{{ 7 * 7 }}"
+    columns = [Column(f"{hostile}{n}") for n in range(2)]
+    entry = Entry(hostile, iqm=hostile, notes=[hostile])
+    parts: Any = TEMPLATES.get_template("parts.html.j2").module
+    shown = parts.table(Table(hostile, columns, [Line(hostile, [entry], hostile)]))
+    page = Page(shown)
+    assert page.attributes("aria-label") == page.attributes("id") == [hostile]
+    assert page.texts("button") == [f"{hostile}0", f"{hostile}1"]
+    assert page.texts("caption") == page.texts("span", **{"class": "mean"}) == [hostile]
+    assert page.texts("small") == [f"IQM {hostile}", hostile]
+    assert not page.texts("script") and shown.count("&lt;script&gt;&amp;{{ 7 * 7 }}") == 9
+
+
+def test_a_table_says_by_what_it_is_sorted() -> None:
+    columns = [Column("name"), Column("size", number=True), Column("word")]
+    entries = [Entry("1 of 3", 0.25, notes=["few"]), Entry("x", best=True)]
+    table = Table("T", columns, [Line("a", entries), Line("b", [Entry("-", float("nan"))] * 2)])
+    parts: Any = TEMPLATES.get_template("parts.html.j2").module
+    page = Page(parts.table(table))
+    cells = [(attributes, "".join(t)) for name, attributes, t in page.elements if name == "td"]
+    assert cells == [
+        ({"data-sort": "0.25", "class": "number"}, "1 of 3few"),
+        ({}, "x\N{BLACK STAR} best"),
+        ({"data-sort": "", "class": "number"}, "-"),
+        ({"data-sort": ""}, "-"),
+    ]
+    assert page.texts("tr") == ["namesizeword", "a1 of 3fewx\N{BLACK STAR} best", "b--"]
+    assert len(page.texts("button")) == 3
+    still = Page(parts.table(Table("T", columns, [], sortable=False)))
+    assert not still.texts("button") and still.texts("th") == ["name", "size", "word"]
+
+
+def test_a_template_that_shows_what_there_is_not_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'title' is undefined"):
+        TEMPLATES.get_template("report.html.j2").render()
+
+
+def test_no_template_goes_around_the_escaping() -> None:
+    files = sorted((PACKAGE / "reports" / "templates").iterdir())
+    assert {"report.html.j2", "scoreboard.html.j2", "report.css", "report.js"} <= {
+        file.name for file in files
+    }
+    for file in files:
+        assert not re.search(r"\bsafe\b|autoescape|\bMarkup\b", file.read_text()), file.name
+    assert "</" not in STYLE + SCRIPT, "nothing in them ends their element"
+
+
+@pytest.mark.parametrize("folder", ["reports", "studies"])
+def test_no_python_makes_elements(folder: str) -> None:
+    files = list((PACKAGE / folder).rglob("*.py"))
+    assert len(files) > 15, "the walk finds them"
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"</[a-z]|<[a-z]+( [a-z-]+=|>$)", node.value), file.name
 
 
 @pytest.mark.parametrize(

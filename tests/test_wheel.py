@@ -32,6 +32,9 @@ def test_every_yaml_is_inside_and_nothing_else_is_added(wheel):
     sources = {p.name for p in (ROOT / "wganbench/training/native").glob("*.[ch]*")}
     assert "native.cpp" in sources
     assert {f"wganbench/training/native/{name}" for name in sources} <= inside
+    templates = {p.name for p in (ROOT / "wganbench/reports/templates").iterdir()}
+    assert {"report.html.j2", "report.css", "report.js"} <= templates
+    assert {f"wganbench/reports/templates/{name}" for name in templates} <= inside
     assert {name.split("/")[0] for name in inside} == {"wganbench"}
 
 

@@ -1,4 +1,4 @@
-"""The comparison's tables in the report: groups, duels, settings."""
+"""The comparison's tables in the report: groups, duels, settings, and how the runs were made."""
 
 from __future__ import annotations
 
@@ -6,30 +6,21 @@ from collections.abc import Sequence
 
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
-from wganbench.reports.page import (
-    Column,
-    Entry,
-    Line,
-    Markup,
-    count,
-    element,
-    folded,
-    fragment,
-    stacked,
-    table,
-)
+from wganbench.reports.page import Column, Entry, Line, Table, count
 from wganbench.reports.pairwise import Duel, family_text, seeds_text
+from wganbench.reports.reproduce import seeds_text as spans_text
+from wganbench.reports.reproduce import versions_of
 from wganbench.reports.rows import Row
 from wganbench.reports.summary import SHOWN_DUELS, duel_id, group_id, name, named
 from wganbench.reports.wording import estimate_text, p_text, share_text
 from wganbench.runs.record import Value
 from wganbench.tags.lookup import BETTER, tag_for
 
-BEST = "\N{BLACK STAR} best"
+SHOWN_RUNS = 200
 
 
 # Groups.
-def groups_table(comparison: Comparison) -> Markup:
+def groups_table(comparison: Comparison) -> Table:
     """A line a group: its runs, every metric's mean and interquartile mean.
 
     What is shortest and asked for first stands first: a wide table scrolls.
@@ -47,7 +38,7 @@ def groups_table(comparison: Comparison) -> Markup:
         group_line(row, comparison.metrics, modes, len(counts), group_id(position))
         for position, row in enumerate(comparison.rows)
     ]
-    return table("Groups: mean and interquartile mean (IQM) [95 % interval]", columns, lines)
+    return Table("Groups: mean and interquartile mean (IQM) [95 % interval]", columns, lines)
 
 
 def metric_title(metric: str) -> str:
@@ -69,15 +60,18 @@ def group_line(row: Row, metrics: Sequence[str], modes: bool, counts: int, ancho
 def metric_entry(row: Row, metric: str) -> Entry:
     """Mean and IQM, one above the other; what is best beyond doubt says so."""
     cell = row.cells[metric]
-    mean = element("span", estimate_text(cell.mean), class_="mean")
-    some = [element("small", f"{share} runs")] if (share := share_text(cell)) else []
-    iqm = element("span", estimate_text(cell.iqm), class_="iqm")
-    star = [element("strong", BEST, class_="best")] if metric in row.best else []
-    return Entry(stacked(mean, element("small", "IQM ", iqm), *some, *star), cell.mean.value)
+    share = share_text(cell)
+    return Entry(
+        estimate_text(cell.mean),
+        cell.mean.value,
+        iqm=estimate_text(cell.iqm),
+        notes=[f"{share} runs"] if share else [],
+        best=metric in row.best,
+    )
 
 
 # Duels.
-def duels_table(duels: Sequence[Duel]) -> Markup:
+def duels_table(duels: Sequence[Duel]) -> Table:
     """How probable it is that a run of the first group is better than one of the second."""
     columns = [
         Column("metric"),
@@ -103,38 +97,33 @@ def duels_table(duels: Sequence[Duel]) -> Markup:
         )
         for position, duel in enumerate(duels[:SHOWN_DUELS])
     ]
-    return table("Probability that a run of the first group is better", columns, lines)
+    caption = "Probability that a run of the first group is better"
+    return Table(caption, columns, lines, left=len(duels) - len(lines))
 
 
 def p_entry(duel: Duel) -> Entry:
     """The adjusted p; where it could not pass, how many seeds would do."""
-    if duel.enough is None:
-        return Entry(p_text(duel.p), duel.p)
-    more = element("small", f"could not pass; {duel.enough} seeds would do")
-    return Entry(stacked(p_text(duel.p), more), duel.p)
+    reach = [] if duel.enough is None else [f"could not pass; {duel.enough} seeds would do"]
+    return Entry(p_text(duel.p), duel.p, notes=reach)
 
 
 # Settings.
-def settings_tables(groups: Sequence[Group]) -> Markup:
-    """The keys that differ between groups, a column a group; what all share, folded."""
+def settings_tables(groups: Sequence[Group]) -> tuple[Table, Table]:
+    """The keys that differ between groups, a column a group; and what all share."""
     keys = sorted({key for group in groups for run in group.runs for key in run.settings})
     cells = {key: [values(group, key) for group in groups] for key in keys}
-    unlike = [key for key in keys if len(set(cells[key])) > 1]
-    shared = [key for key in keys if key not in set(unlike)]
-    if unlike:
-        columns = [Column("setting"), *(Column(named(group.label)) for group in groups)]
-        lines = [Line(key, [Entry(text) for text in cells[key]]) for key in unlike]
-        told = table("Settings that differ between groups", columns, lines, sortable=False)
-    else:
-        told = element("p", "No setting differs between the groups.")
-    lines = [Line(key, [Entry(cells[key][0])]) for key in shared]
-    same = table(
-        "Settings that are the same in all groups",
-        [Column("setting"), Column("value")],
-        lines,
-        sortable=False,
+    unlike = [Line(key, list(map(Entry, c))) for key, c in cells.items() if len(set(c)) > 1]
+    alike = [Line(key, [Entry(c[0])]) for key, c in cells.items() if len(set(c)) == 1]
+    columns = [Column("setting"), *(Column(named(group.label)) for group in groups)]
+    return (
+        Table("Settings that differ between groups", columns, unlike, sortable=False),
+        Table(
+            "Settings that are the same in all groups",
+            [Column("setting"), Column("value")],
+            alike,
+            sortable=False,
+        ),
     )
-    return fragment([told, folded(f"{len(shared)} settings that all share", same)])
 
 
 def values(group: Group, key: str) -> str:
@@ -155,13 +144,42 @@ def value_text(value: Value | None) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
+# How the runs were made.
+def seeds_table(comparison: Comparison) -> Table:
+    seeds = [(name(row), [run.seed for run in row.group.runs]) for row in comparison.rows]
+    lines = [Line(label, [Entry(spans_text(own)), count(len(own))]) for label, own in seeds]
+    columns = [Column("group"), Column("seeds"), Column("runs", number=True)]
+    return Table("Seeds of every group", columns, lines, sortable=False)
+
+
+def versions_table(comparison: Comparison) -> Table:
+    """Without lines where no run says it."""
+    found = versions_of(comparison.runs)
+    lines = [Line(package, [Entry(", ".join(known))]) for package, known in found.items()]
+    columns = [Column("package"), Column("versions")]
+    return Table("Versions in the runs' run.json", columns, lines, sortable=False)
+
+
+def runs_table(comparison: Comparison) -> Table:
+    """Every run's folder and status."""
+    lines = [
+        Line(run.name, [Entry(name(row)), count(run.seed), Entry(str(run.status)), count(run.step)])
+        for row in comparison.rows
+        for run in row.group.runs
+    ]
+    columns = [
+        Column("run"), Column("group"), Column("seed", number=True), Column("status"),
+        Column("step", number=True),
+    ]  # fmt: skip
+    return Table("Runs", columns, lines[:SHOWN_RUNS], left=len(lines[SHOWN_RUNS:]))
+
+
 # Metrics.
-def metric_meanings(metrics: Sequence[str]) -> Markup:
+def meanings(metrics: Sequence[str]) -> dict[str, str]:
     """What each metric is, and how not to misread it."""
-    told: list[str] = []
+    told = {}
     for metric in metrics:
         tag = tag_for(metric)
         words = f"{tag.meaning} ({tag.unit}); {BETTER[tag.direction]} is better."
-        told.append(element("dt", element("code", metric)))
-        told.append(element("dd", " ".join(filter(None, [words, tag.caveat]))))
-    return element("dl", *told)
+        told[metric] = " ".join(filter(None, [words, tag.caveat]))
+    return told

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from wganbench.files import write_atomic
-from wganbench.reports.page import Column, Entry, Line, Markup, element, items, page, table
+from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
 from wganbench.studies.record import FOLDER, read_record, read_verdicts
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
@@ -48,27 +48,15 @@ def finished_folders(output_dir: Path, budget: str) -> list[Path]:
 def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
     """One self-contained page: the table, and each study's words and figures below it."""
     verdicts = read_scoreboard(output_dir, budget)
-    title = "What the claims about GAN losses are worth"
-    body = [
-        element("h1", title),
-        element("p", summary(verdicts), class_="about"),
-        element("p", LAW),
-        table("All claims", COLUMNS, [line(verdict) for verdict in verdicts]),
-        *(section(folder) for folder in finished_folders(output_dir, budget)),
-    ]
+    page = render(
+        "scoreboard.html.j2",
+        summary=summary(verdicts),
+        claims=Table("All claims", COLUMNS, [line(verdict) for verdict in verdicts]),
+        studies=[study_view(folder) for folder in finished_folders(output_dir, budget)],
+    )
     file = output_dir / FOLDER / (FILE if budget == QUICK else f"scoreboard-{budget}.html")
-    write_atomic(file, page(title, *body).encode())
+    write_atomic(file, page.encode())
     return file
-
-
-LAW = (
-    "One law for all, fixed before the data were seen. A universal claim (“ensures”, “always”) is "
-    "refuted by three seeds beyond its tolerance, and never supported by sampling. A comparative "
-    "claim is supported when its 95 % interval lies above 0 and the estimate reaches the smallest "
-    "effect of interest, refuted when the whole interval lies below that effect, else undecided. "
-    "A quantitative claim is held against the stated value. p-values carry Holm's correction over "
-    "all rows; “alone” is what a claim's own interval says without it."
-)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -93,7 +81,7 @@ def line(verdict: Verdict) -> Line:
             Entry(f"{number(verdict.value)} {claim.unit}", verdict.value),
             Entry(interval(verdict)),
             Entry(needed),
-            Entry(str(verdict.n), float(verdict.n)),
+            count(verdict.n),
             Entry(number(verdict.p_value), verdict.p_value),
             Entry(verdict.study),
             Entry(claim.source),
@@ -115,35 +103,14 @@ def interval(verdict: Verdict) -> str:
     return f"{verdict.low:.3g} to {verdict.high:.3g}"
 
 
-def section(folder: Path) -> Markup:
-    """One study: question, what was seen, figures, how it differs from its source."""
+def study_view(folder: Path) -> dict[str, Any]:
+    """One study: question, what was seen, figures, verdicts, how it differs from its source."""
     record = read_record(folder) or {}
-    figures = [
-        element(
-            "figure",
-            element("img", src=embedded(folder / f"{name}.png"), alt=f"{record['study']}: {name}"),
-        )
-        for name in record["figures"]
-    ]
-    settings = ", ".join(f"{key}={value}" for key, value in record["settings"].items())
-    rules = [
-        f"{entry['claim']['statistic']}: {entry['why']}. {entry['verdict']}; {entry['rule']}."
-        for entry in record["verdicts"]
-    ]
-    command = f"wganbench study {record['study']}" + (
-        "" if record["budget"] == QUICK else f" budget={record['budget']}"
-    )
-    return element(
-        "section",
-        element("h2", f"{record['study']}: {record['question']}"),
-        *(element("p", paragraph) for paragraph in record["text"]),
-        *figures,
-        items(rules),
-        element("p", record["differs"], class_="about"),
-        element("p", f"Seeds {', '.join(map(str, record['seeds']))}; {settings}.", class_="about"),
-        element("pre", element("code", command)),
-    )
-
-
-def embedded(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    name, budget = record["study"], record["budget"]
+    return {
+        **record,
+        "name": name,
+        "figures": {figure: embedded(folder / f"{figure}.png") for figure in record["figures"]},
+        "settings": [f"{key}={value}" for key, value in record["settings"].items()],
+        "command": f"wganbench study {name}" + ("" if budget == QUICK else f" budget={budget}"),
+    }
