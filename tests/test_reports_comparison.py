@@ -167,10 +167,10 @@ def test_a_group_that_loses_runs_is_never_best_by_its_survivors(tmp_path: Path) 
     leave_run(tmp_path, "gp", 99, {}, status="diverged")
     comparison = compare(find_runs([tmp_path]))
     assert not comparison.by_label["gp"].best
-    (duel,) = (d for d in comparison.duels if d.metric == "modes/covered")
+    (contrast,) = (d for d in comparison.contrasts if d.metric == "modes/covered")
     # Seed 99 has no partner; the six others remain pairs.
-    assert (duel.paired, duel.met, duel.seeds) == (True, 6, 7)
-    assert (duel.first, duel.second, duel.estimate.value) == ("bce", "gp", 0.0)
+    assert (contrast.paired, contrast.met, contrast.seeds) == (True, 6, 7)
+    assert (contrast.first, contrast.second, contrast.estimate.value) == ("bce", "gp", 0.0)
 
 
 def test_matching_seeds_are_compared_in_pairs_and_p_values_are_adjusted(tmp_path: Path) -> None:
@@ -178,10 +178,10 @@ def test_matching_seeds_are_compared_in_pairs_and_p_values_are_adjusted(tmp_path
     for seed in range(6):
         leave_run(tmp_path, "clip", seed, spread(POOR, seed))
     comparison = compare(find_runs([tmp_path]))
-    assert all(duel.paired for duel in comparison.duels)
-    assert len(comparison.duels) == 3 * 3
+    assert all(contrast.paired for contrast in comparison.contrasts)
+    assert len(comparison.contrasts) == 3 * 3
     raw = 2 / 2**6
-    won = [d for d in comparison.duels if {d.first, d.second} == {"bce", "gp"}]
+    won = [d for d in comparison.contrasts if {d.first, d.second} == {"bce", "gp"}]
     assert all(d.estimate.value in (0.0, 1.0) and raw < d.p <= 1 for d in won)
     assert all(d.estimate.low < d.estimate.high for d in won), "no certainty from six pairs"
 
@@ -269,8 +269,8 @@ def test_all_diverged_is_a_result(tmp_path: Path) -> None:
     comparison = compare(find_runs([tmp_path]))
     assert comparison.by_label["wasserstein"].diverged == 5
     assert "nan" not in shown(comparison).lower()
-    duel = next(d for d in comparison.duels if d.metric == "modes/covered")
-    assert duel.estimate.value == 1.0 and duel.first == "gp"
+    contrast = next(d for d in comparison.contrasts if d.metric == "modes/covered")
+    assert contrast.estimate.value == 1.0 and contrast.first == "gp"
 
 
 def test_figures_show_what_their_interval_leaves_certain() -> None:

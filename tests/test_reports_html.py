@@ -137,7 +137,7 @@ def test_nobody_is_best_where_intervals_overlap(tmp_path: Path) -> None:
         leave_run(tmp_path, "bce", seed, {"wasserstein/exact": 0.21 + 0.02 * ((seed + 1) % 4)})
     comparison = compare(find_runs([tmp_path]), metrics=["wasserstein/exact"])
     mean = estimate_text(comparison.by_label["gp"].cells["wasserstein/exact"].mean)
-    (p,) = (duel.p for duel in comparison.duels)
+    (p,) = (contrast.p for contrast in comparison.contrasts)
     assert told(comparison)[:2] == [
         f"No group is best beyond doubt in wasserstein/exact: the lowest mean, {mean}, is that of "
         "gp, whose interval overlaps that of bce.",
@@ -218,7 +218,7 @@ def test_many_groups_are_counted(tmp_path: Path) -> None:
             if knob == 3:
                 leave_run(tmp_path, "gp", 9, {}, status="diverged", **{"loss.gp_lambda": 4.0})
     comparison = compared(tmp_path)
-    assert len(comparison.duels) == 2 * 91
+    assert len(comparison.contrasts) == 2 * 91
     lines = told(comparison)
     assert len(lines) < 12
     pairs = "0 of 91 pairs of groups (Holm's p below 0.05)"
@@ -302,7 +302,7 @@ def test_the_table_shows_what_the_terminal_shows(tmp_path: Path) -> None:
     assert page.texts("strong", **{"class": "best"}) == ["\N{BLACK STAR} best"] * 2
     (gp,) = page.texts("tr", id="group-1")
     assert gp.startswith("gp7601"), "runs, completed, diverged, unfinished"
-    assert all(estimate_text(d.estimate) in "".join(page.texts("td")) for d in comparison.duels)
+    assert all(estimate_text(d.estimate) in "".join(page.texts("td")) for d in comparison.contrasts)
 
 
 def test_settings_that_differ_stand_beside_each_other(tmp_path: Path) -> None:

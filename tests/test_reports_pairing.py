@@ -12,28 +12,28 @@ from wganbench.reports.comparison import compare
 from wganbench.runs.found import find_runs
 
 
-def duel_is_paired(folder: Path, ours: Sequence[int], theirs: Sequence[int]) -> bool:
+def contrast_is_paired(folder: Path, ours: Sequence[int], theirs: Sequence[int]) -> bool:
     """Whether gp and bce are compared in pairs; gp is better by as much on every seed."""
     for loss, seeds, modes in (("gp", ours, 8.0), ("bce", theirs, 3.0)):
         for seed in seeds:
             leave_run(folder, loss, seed, {"modes/covered": modes - 0.1 * seed})
-    duels = compare(find_runs([folder]), metrics=["modes/covered"]).duels
-    (paired,) = {duel.paired for duel in duels}
+    contrasts = compare(find_runs([folder]), metrics=["modes/covered"]).contrasts
+    (paired,) = {contrast.paired for contrast in contrasts}
     return paired
 
 
 def test_groups_of_equal_seeds_are_paired(tmp_path: Path) -> None:
-    assert duel_is_paired(tmp_path, range(6), range(6))
+    assert contrast_is_paired(tmp_path, range(6), range(6))
 
 
 def test_groups_without_a_common_seed_are_not_however_many_there_are(tmp_path: Path) -> None:
-    assert not duel_is_paired(tmp_path, range(6), range(10, 16))
+    assert not contrast_is_paired(tmp_path, range(6), range(10, 16))
 
 
 @pytest.mark.parametrize(("theirs", "common"), [(range(1, 7), 5), ([0, 1, 2, 3, 4, 6], 5)])
 def test_pairs_are_made_of_common_seeds_alone(
     tmp_path: Path, theirs: Sequence[int], common: int
 ) -> None:
-    assert duel_is_paired(tmp_path, range(6), theirs)
-    (duel,) = compare(find_runs([tmp_path]), metrics=["modes/covered"]).duels
-    assert duel.met == common
+    assert contrast_is_paired(tmp_path, range(6), theirs)
+    (contrast,) = compare(find_runs([tmp_path]), metrics=["modes/covered"]).contrasts
+    assert contrast.met == common

@@ -15,10 +15,10 @@ from wganbench.reports.wording import estimate_text, p_text, share_text
 
 if TYPE_CHECKING:
     from wganbench.reports.comparison import Comparison
-    from wganbench.reports.pairwise import Duel
+    from wganbench.reports.pairwise import Contrast
     from wganbench.reports.rows import Cell
 
-SHOWN_DUELS = 12
+SHOWN_CONTRASTS = 12
 """More pairs than these are left to comparison.csv."""
 
 
@@ -35,20 +35,20 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     if any(row.all_modes for row in comparison.rows):
         heading(console, "runs with every mode covered")
         console.print(modes_table(comparison))
-    print_duels([duel for duel in comparison.duels if duel.primary], console)
+    print_contrasts([contrast for contrast in comparison.contrasts if contrast.primary], console)
     console.print()
     for note in comparison.notes:
         console.print(note, soft_wrap=True)
 
 
-def print_duels(duels: list[Duel], console: Console) -> None:
+def print_contrasts(contrasts: list[Contrast], console: Console) -> None:
     """The pairs of the primary metric, as far as they fit, and what could not be shown."""
     from wganbench.reports.pairwise import out_of_reach
 
-    if duels and len(duels) <= SHOWN_DUELS:
-        heading(console, f"how probable it is that the first is better in {duels[0].metric}")
-        console.print(duel_table(duels))
-    for text, _ in out_of_reach(duels):
+    if contrasts and len(contrasts) <= SHOWN_CONTRASTS:
+        heading(console, f"how probable it is that the first is better in {contrasts[0].metric}")
+        console.print(contrast_table(contrasts))
+    for text, _ in out_of_reach(contrasts):
         console.print(f"{text}.", soft_wrap=True)
 
 
@@ -83,17 +83,17 @@ def modes_table(comparison: Comparison) -> Table:
     return table
 
 
-def duel_table(duels: list[Duel]) -> Table:
+def contrast_table(contrasts: list[Contrast]) -> Table:
     """How probable it is that one group beats another."""
     from wganbench.reports.pairwise import seeds_text
 
     table = plain_table("first, second", "P [95 %]", "p (Holm)", "seeds")
-    for duel in duels:
+    for contrast in contrasts:
         table.add_row(
-            Text(f"{duel.first}, {duel.second}"),
-            estimate_text(duel.estimate),
-            p_text(duel.p),
-            seeds_text(duel),
+            Text(f"{contrast.first}, {contrast.second}"),
+            estimate_text(contrast.estimate),
+            p_text(contrast.p),
+            seeds_text(contrast),
         )
     return table
 

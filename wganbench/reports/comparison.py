@@ -13,7 +13,7 @@ from functools import cached_property
 
 from wganbench.errors import ConfigError, shortened
 from wganbench.reports.groups import At, budget_reached, group_runs
-from wganbench.reports.pairwise import Duel, families_text, make_duels, unpaired_text
+from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, unpaired_text
 from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.runs.found import Runs
 from wganbench.runs.record import RunRecord
@@ -29,7 +29,7 @@ class Comparison:
 
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
-    duels: tuple[Duel, ...]
+    contrasts: tuple[Contrast, ...]
     at: At | None
     mixed: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -73,9 +73,9 @@ def compare(
     chosen = tuple(metrics) or usual_metrics(runs)
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     base = None if baseline is None else find_label([row.group.label for row in rows], baseline)
-    duels = make_duels(rows, chosen, base)
-    notes = (*left_out(runs), *make_notes(rows, chosen, duels, mixed, missing, at))
-    found = tuple(rows), chosen, tuple(duels), at, tuple(mixed), notes, tuple(paths)
+    contrasts = make_contrasts(rows, chosen, base)
+    notes = (*left_out(runs), *make_notes(rows, chosen, contrasts, mixed, missing, at))
+    found = tuple(rows), chosen, tuple(contrasts), at, tuple(mixed), notes, tuple(paths)
     return Comparison(*found, baseline=base)
 
 
@@ -115,7 +115,7 @@ def find_label(labels: Sequence[str], text: str) -> str:
 def make_notes(
     rows: Sequence[Row],
     metrics: Sequence[str],
-    duels: Sequence[Duel],
+    contrasts: Sequence[Contrast],
     mixed: Sequence[str],
     missing: int,
     at: At | None,
@@ -139,7 +139,7 @@ def make_notes(
         if without:
             notes.append(f"{metric}: no value in {', '.join(without)}")
         notes += undefined_text(rows, metric)
-    notes += filter(None, (families_text(duels), unpaired_text(duels)))
+    notes += filter(None, (families_text(contrasts), unpaired_text(contrasts)))
     notes.append(at.sentence() if at else budget_sentence(rows))
     return notes
 

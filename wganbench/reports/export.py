@@ -15,7 +15,7 @@ from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import draw_animation, draw_figures
-from wganbench.reports.pairwise import Duel, seeds_text
+from wganbench.reports.pairwise import Contrast, seeds_text
 from wganbench.reports.report import write_report
 from wganbench.reports.statistics import Estimate
 from wganbench.runs.folder import strict_json
@@ -70,16 +70,16 @@ def csv_rows(comparison: Comparison) -> Iterator[list[object]]:
         if row.all_modes is not None:
             share = figures(row.all_modes)
             yield [row.group.label, "every mode covered", *runs, "share", *share, False]
-    yield from map(duel_row, comparison.duels)
+    yield from map(contrast_row, comparison.contrasts)
 
 
-def duel_row(duel: Duel) -> list[object]:
+def contrast_row(contrast: Contrast) -> list[object]:
     """A pair of groups: how probable it is that the first is better, and in which family."""
     return [
-        *(duel.first, duel.metric, "", "", "", "", "probability of improvement"),
-        *(*figures(duel.estimate), "", duel.second, duel.raw_p, duel.p),
-        *("primary" if duel.primary else "secondary", duel.tests, seeds_text(duel)),
-        duel.enough or "",
+        *(contrast.first, contrast.metric, "", "", "", "", "probability of improvement"),
+        *(*figures(contrast.estimate), "", contrast.second, contrast.raw_p, contrast.p),
+        *("primary" if contrast.primary else "secondary", contrast.tests, seeds_text(contrast)),
+        contrast.enough or "",
     ]
 
 
@@ -122,7 +122,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
             }
             for row in comparison.rows
         ],
-        "duels": [asdict(duel) for duel in comparison.duels],
+        "contrasts": [asdict(contrast) for contrast in comparison.contrasts],
     }
 
 

@@ -20,16 +20,16 @@ from wganbench.reports.wording import listed
 from wganbench.tags.lookup import tag_for
 
 LEVEL = 0.05
-"""A duel whose adjusted p-value is not below this shows nothing."""
-NAMED_DUELS = 6
+"""A contrast whose adjusted p-value is not below this shows nothing."""
+NAMED_CONTRASTS = 6
 """So many pairs of groups are named in a sentence; of more it gives the number."""
 
 
 @dataclass(frozen=True)
-class Duel:
+class Contrast:
     """How probable it is that a run of ``first`` beats one of ``second`` in a metric.
 
-    The duels of a metric are a family of ``tests`` tests; ``p`` is ``raw_p`` adjusted for it
+    The contrasts of a metric are a family of ``tests`` tests; ``p`` is ``raw_p`` adjusted for it
     (Holm). The first metric that ranks is ``primary``, the others are secondary.
     ``met`` of ``seeds`` seeds were compared in pairs; where ``unpaired`` says why not, ``met``
     is the size of the smaller group. ``least_p`` is the smallest p that so many seeds allow
@@ -60,25 +60,25 @@ class Duel:
         return self.p < LEVEL and (self.estimate.low > 0.5 or self.estimate.high < 0.5)
 
 
-def make_duels(
+def make_contrasts(
     rows: Sequence[Row], metrics: Sequence[str], baseline: str | None = None
-) -> list[Duel]:
+) -> list[Contrast]:
     """Pairs of groups in every metric that ranks: all of them, or each with the baseline.
 
     p-values are adjusted within a metric: looking at a further metric takes nothing from
     what the first one shows.
     """
-    families: list[list[Duel]] = []
+    families: list[list[Contrast]] = []
     for metric in metrics:
         direction = tag_for(metric).direction
         if direction in ("up", "down"):
             found = [
-                duel
+                contrast
                 for first, second in opponents(rows, baseline)
-                if (duel := make_duel(first, second, metric, direction == "up")) is not None
+                if (contrast := make_contrast(first, second, metric, direction == "up")) is not None
             ]
             families += [found] if found else []
-    return [duel for i, found in enumerate(families) for duel in adjusted(found, i == 0)]
+    return [contrast for i, found in enumerate(families) for contrast in adjusted(found, i == 0)]
 
 
 def opponents(rows: Sequence[Row], baseline: str | None) -> Iterator[tuple[Row, Row]]:
@@ -90,7 +90,7 @@ def opponents(rows: Sequence[Row], baseline: str | None) -> Iterator[tuple[Row, 
     yield from ((row, base) for row in rows if row is not base)
 
 
-def make_duel(first: Row, second: Row, metric: str, higher: bool) -> Duel | None:
+def make_contrast(first: Row, second: Row, metric: str, higher: bool) -> Contrast | None:
     """Two groups in a metric, before the family is known; None where one has no value.
 
     Runs of the same seed are a pair: they saw the same data and began with the same weights.
@@ -109,7 +109,7 @@ def make_duel(first: Row, second: Row, metric: str, higher: bool) -> Duel | None
     if not a or not b:
         return None
     paired = not unpaired
-    return Duel(
+    return Contrast(
         metric,
         first.group.label,
         second.group.label,
@@ -131,7 +131,7 @@ def why_unpaired(labels: Sequence[str], seeds: Sequence[Sequence[int]]) -> str:
     return "" if set(seeds[0]) & set(seeds[1]) else "no seed in common"
 
 
-def adjusted(family: Sequence[Duel], primary: bool) -> list[Duel]:
+def adjusted(family: Sequence[Contrast], primary: bool) -> list[Contrast]:
     """A family with its p-values after Holm, and with the least that they could have been.
 
     Holm's p rises with every p of the family, so the least ones together give the least of
@@ -140,76 +140,87 @@ def adjusted(family: Sequence[Duel], primary: bool) -> list[Duel]:
     p, least = holm([d.raw_p for d in family]), holm([d.least_p for d in family])
     return [
         replace(
-            duel,
+            contrast,
             p=p[i],
             tests=len(family),
             primary=primary,
             least_p=least[i],
-            enough=enough_seeds(len(family), duel.paired, LEVEL) if least[i] >= LEVEL else None,
+            enough=enough_seeds(len(family), contrast.paired, LEVEL) if least[i] >= LEVEL else None,
         )
-        for i, duel in enumerate(family)
+        for i, contrast in enumerate(family)
     ]
 
 
 # In words.
-def seeds_text(duel: Duel) -> str:
+def seeds_text(contrast: Contrast) -> str:
     """How the seeds met, short enough for a table."""
-    if duel.unpaired:
+    if contrast.unpaired:
         return "unpaired"
-    return f"{duel.met} paired" if duel.met == duel.seeds else f"{duel.met} of {duel.seeds} paired"
-
-
-def family_text(duel: Duel) -> str:
-    """Which family a duel belongs to, and how many tests it has."""
-    tests = "1 test" if duel.tests == 1 else f"{duel.tests} tests"
-    return f"{'primary' if duel.primary else 'secondary'}, {tests}"
-
-
-def families_text(duels: Sequence[Duel]) -> str:
-    """All families in a sentence; empty where nothing is tested."""
-    heads = list({duel.metric: duel for duel in duels}.values())
-    parts = [f"{duel.metric} ({family_text(duel)})" for duel in heads]
-    return f"p-values are adjusted (Holm) within each metric: {', '.join(parts)}" if parts else ""
-
-
-def out_of_reach(duels: Sequence[Duel]) -> list[tuple[str, Duel]]:
-    """Sentences about pairs in which no difference could have been shown, and the first such."""
-    alike: dict[tuple[object, ...], list[Duel]] = {}
-    for duel in duels:
-        if duel.enough is not None:
-            key = (duel.metric, duel.met, duel.paired, duel.enough, duel.least_p)
-            alike.setdefault(key, []).append(duel)
-    return [(reach_text(found), found[0]) for found in alike.values()]
-
-
-def reach_text(duels: Sequence[Duel]) -> str:
-    """One sentence about pairs of groups that are alike in what their seeds allow."""
-    duel, kind = duels[0], "paired " if duels[0].paired else "unpaired "
-    names = [f"{d.first or '(no name)'} and {d.second or '(no name)'}" for d in duels]
-    between = ", or between ".join(names)
-    if len(duels) == duel.tests > 1:
-        between = "any two groups"
-    elif len(duels) > NAMED_DUELS:
-        between = f"{len(duels)} of the {duel.tests} pairs of groups"
-    tests = "the one test" if duel.tests == 1 else f"{duel.tests} tests"
     return (
-        f"A difference in {duel.metric} between {between} could not be shown with {duel.met} "
-        f"{kind}seed{'s' * (duel.met > 1)}: no p of {tests} can fall below {duel.least_p:.3f} "
-        f"(Holm); {duel.enough} would do"
+        f"{contrast.met} paired"
+        if contrast.met == contrast.seeds
+        else f"{contrast.met} of {contrast.seeds} paired"
     )
 
 
-def unpaired_text(duels: Sequence[Duel]) -> str:
+def family_text(contrast: Contrast) -> str:
+    """Which family a contrast belongs to, and how many tests it has."""
+    tests = "1 test" if contrast.tests == 1 else f"{contrast.tests} tests"
+    return f"{'primary' if contrast.primary else 'secondary'}, {tests}"
+
+
+def families_text(contrasts: Sequence[Contrast]) -> str:
+    """All families in a sentence; empty where nothing is tested."""
+    heads = list({contrast.metric: contrast for contrast in contrasts}.values())
+    parts = [f"{contrast.metric} ({family_text(contrast)})" for contrast in heads]
+    return f"p-values are adjusted (Holm) within each metric: {', '.join(parts)}" if parts else ""
+
+
+def out_of_reach(contrasts: Sequence[Contrast]) -> list[tuple[str, Contrast]]:
+    """Sentences about pairs in which no difference could have been shown, and the first such."""
+    alike: dict[tuple[object, ...], list[Contrast]] = {}
+    for contrast in contrasts:
+        if contrast.enough is not None:
+            key = (
+                contrast.metric,
+                contrast.met,
+                contrast.paired,
+                contrast.enough,
+                contrast.least_p,
+            )
+            alike.setdefault(key, []).append(contrast)
+    return [(reach_text(found), found[0]) for found in alike.values()]
+
+
+def reach_text(contrasts: Sequence[Contrast]) -> str:
+    """One sentence about pairs of groups that are alike in what their seeds allow."""
+    contrast, kind = contrasts[0], "paired " if contrasts[0].paired else "unpaired "
+    names = [f"{d.first or '(no name)'} and {d.second or '(no name)'}" for d in contrasts]
+    between = ", or between ".join(names)
+    if len(contrasts) == contrast.tests > 1:
+        between = "any two groups"
+    elif len(contrasts) > NAMED_CONTRASTS:
+        between = f"{len(contrasts)} of the {contrast.tests} pairs of groups"
+    tests = "the one test" if contrast.tests == 1 else f"{contrast.tests} tests"
+    return (
+        f"A difference in {contrast.metric} between {between} could not be shown with "
+        f"{contrast.met} {kind}seed{'s' * (contrast.met > 1)}: no p of {tests} can fall below "
+        f"{contrast.least_p:.3f} "
+        f"(Holm); {contrast.enough} would do"
+    )
+
+
+def unpaired_text(contrasts: Sequence[Contrast]) -> str:
     """Which pairs of groups could not be compared seed by seed, and why; else empty."""
     why: dict[str, list[str]] = {}
-    for duel in duels:
-        if duel.unpaired:
-            pair = f"{duel.first or '(no name)'} and {duel.second or '(no name)'}"
-            pairs = why.setdefault(duel.unpaired, [])
+    for contrast in contrasts:
+        if contrast.unpaired:
+            pair = f"{contrast.first or '(no name)'} and {contrast.second or '(no name)'}"
+            pairs = why.setdefault(contrast.unpaired, [])
             if pair not in pairs:
                 pairs.append(pair)
     parts = [
-        f"{reason} ({listed(pairs) if len(pairs) <= NAMED_DUELS else f'{len(pairs)} pairs'})"
+        f"{reason} ({listed(pairs) if len(pairs) <= NAMED_CONTRASTS else f'{len(pairs)} pairs'})"
         for reason, pairs in why.items()
     ]
     return f"compared without pairs, by ranks: {'; '.join(parts)}" if parts else ""

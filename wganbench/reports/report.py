@@ -16,7 +16,7 @@ from wganbench.reports.page import embedded, render
 from wganbench.reports.reproduce import compare_command, sweep_commands, train_commands
 from wganbench.reports.summary import Sentence, figure_id, named, summarise
 from wganbench.reports.tables import (
-    duels_table,
+    contrasts_table,
     groups_table,
     meanings,
     runs_table,
@@ -64,7 +64,7 @@ def report(
         topics=by_topic(summarise(comparison, drawn)),
         groups=groups_table(comparison),
         starred=any(row.best for row in comparison.rows),
-        duels=duels_table(comparison.duels),
+        contrasts=contrasts_table(comparison.contrasts),
         figures=[figure(picture, folder) for picture in drawn],
         notes=notes,
         unlike=unlike,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from wganbench.output import numbered
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import Picture
-from wganbench.reports.pairwise import LEVEL, Duel, out_of_reach, seeds_text
+from wganbench.reports.pairwise import LEVEL, Contrast, out_of_reach, seeds_text
 from wganbench.reports.rows import Row, loses_more
 from wganbench.reports.statistics import FEW_SEEDS, Estimate, share_interval
 from wganbench.reports.wording import (
@@ -22,8 +22,8 @@ from wganbench.reports.wording import (
 from wganbench.tags.lookup import BETTER, tag_for
 
 # Places in the report that a sentence can point at.
-TABLE, DUELS = "groups", "duels"
-SHOWN_DUELS = 200
+TABLE, CONTRASTS = "groups", "contrasts"
+SHOWN_CONTRASTS = 200
 """More pairs than these are left to comparison.json."""
 
 
@@ -39,9 +39,9 @@ def group_id(position: int) -> str:
     return f"group-{position}"
 
 
-def duel_id(position: int) -> str:
-    """The line of a duel, or the table where the line is left out."""
-    return f"duel-{position}" if position < SHOWN_DUELS else DUELS
+def contrast_id(position: int) -> str:
+    """The line of a contrast, or the table where the line is left out."""
+    return f"contrast-{position}" if position < SHOWN_CONTRASTS else CONTRASTS
 
 
 def figure_id(picture: Picture) -> str:
@@ -109,7 +109,7 @@ def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[
 
 def topic_of(comparison: Comparison, metric: str) -> str:
     """The metric; of several that are tested, whether it is the primary one."""
-    tested = list(dict.fromkeys(duel.metric for duel in comparison.duels))
+    tested = list(dict.fromkeys(contrast.metric for contrast in comparison.contrasts))
     if len(tested) < 2 or metric not in tested:
         return metric
     return f"{metric} ({'primary' if metric == tested[0] else 'secondary'})"
@@ -140,7 +140,7 @@ def metric_sentences(
     else:
         positions, text = best_text(rows, metric)
         yield Sentence(text, (*to_groups(*positions), *figure))
-        yield from duel_sentences(comparison, metric, pictures)
+        yield from contrast_sentences(comparison, metric, pictures)
 
 
 def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
@@ -203,59 +203,69 @@ def names_of(rows: Sequence[Row]) -> str:
 
 
 # Pairs of groups.
-def duel_sentences(
+def contrast_sentences(
     comparison: Comparison, metric: str, pictures: Sequence[Picture]
 ) -> Iterator[Sentence]:
     """Pairs that differ in a metric; those of which no difference was shown, or could be."""
-    duels = [(i, duel) for i, duel in enumerate(comparison.duels) if duel.metric == metric]
-    figure = to_figure(pictures, f"duels {metric}", f"improvement {metric}", metric, "improvement")
-    if not duels:
+    contrasts = [
+        (i, contrast)
+        for i, contrast in enumerate(comparison.contrasts)
+        if contrast.metric == metric
+    ]
+    figure = to_figure(
+        pictures, f"contrasts {metric}", f"improvement {metric}", metric, "improvement"
+    )
+    if not contrasts:
         return
-    shown = [(i, duel) for i, duel in duels if duel.differs]
-    hidden = [(i, duel) for i, duel in duels if not duel.differs and duel.enough is None]
-    lines = {duel: i for i, duel in duels}
-    if len(duels) > MANY:
-        counted = f"{len(shown)} of {len(duels)} pairs of groups"
+    shown = [(i, contrast) for i, contrast in contrasts if contrast.differs]
+    hidden = [
+        (i, contrast)
+        for i, contrast in contrasts
+        if not contrast.differs and contrast.enough is None
+    ]
+    lines = {contrast: i for i, contrast in contrasts}
+    if len(contrasts) > MANY:
+        counted = f"{len(shown)} of {len(contrasts)} pairs of groups"
         text = f"Run by run, a difference in {metric} was shown between {counted}"
-        here = (Anchor("table", duel_id(duels[0][0])), *figure)
+        here = (Anchor("table", contrast_id(contrasts[0][0])), *figure)
         yield Sentence(f"{text} (Holm's p below {LEVEL:g}).", here)
     else:
-        for winner in dict.fromkeys(winner_of(duel) for _, duel in shown):
-            won = [(i, duel) for i, duel in shown if winner_of(duel) == winner]
-            than = listed([won_text(duel) for _, duel in won])
+        for winner in dict.fromkeys(winner_of(contrast) for _, contrast in shown):
+            won = [(i, contrast) for i, contrast in shown if winner_of(contrast) == winner]
+            than = listed([won_text(contrast) for _, contrast in won])
             text = f"Run by run, {named(winner)} is better in {metric} {than}."
-            yield Sentence(text, (Anchor("table", duel_id(won[0][0])), *figure))
+            yield Sentence(text, (Anchor("table", contrast_id(won[0][0])), *figure))
         if hidden:
-            here = (Anchor("table", duel_id(hidden[0][0])), *figure)
-            yield Sentence(hidden_text([duel for _, duel in hidden]), here)
-    for text, duel in out_of_reach([duel for _, duel in duels]):
-        yield Sentence(f"{text}.", (Anchor("table", duel_id(lines[duel])),))
+            here = (Anchor("table", contrast_id(hidden[0][0])), *figure)
+            yield Sentence(hidden_text([contrast for _, contrast in hidden]), here)
+    for text, contrast in out_of_reach([contrast for _, contrast in contrasts]):
+        yield Sentence(f"{text}.", (Anchor("table", contrast_id(lines[contrast])),))
 
 
-def hidden_text(duels: Sequence[Duel]) -> str:
+def hidden_text(contrasts: Sequence[Contrast]) -> str:
     """Pairs of which no difference was shown, although one could have been."""
-    pairs = [f"{named(duel.first)} and {named(duel.second)}" for duel in duels]
-    least = min(duel.p for duel in duels)
-    p = f" (Holm's {'p' if len(duels) == 1 else 'smallest p'} {p_phrase(least)})"
-    text = f"Run by run, no difference in {duels[0].metric} was shown between "
+    pairs = [f"{named(contrast.first)} and {named(contrast.second)}" for contrast in contrasts]
+    least = min(contrast.p for contrast in contrasts)
+    p = f" (Holm's {'p' if len(contrasts) == 1 else 'smallest p'} {p_phrase(least)})"
+    text = f"Run by run, no difference in {contrasts[0].metric} was shown between "
     return text + ", or between ".join(pairs) + (p if least >= LEVEL else "") + "."
 
 
-def winner_of(duel: Duel) -> str:
-    return duel.first if duel.estimate.value >= 0.5 else duel.second
+def winner_of(contrast: Contrast) -> str:
+    return contrast.first if contrast.estimate.value >= 0.5 else contrast.second
 
 
-def won_text(duel: Duel) -> str:
+def won_text(contrast: Contrast) -> str:
     """Than which group, how probably, and how sure that is."""
-    loser, chance = duel.second, duel.estimate
-    if winner_of(duel) == duel.second:
+    loser, chance = contrast.second, contrast.estimate
+    if winner_of(contrast) == contrast.second:
         low, high = 1 - chance.high, 1 - chance.low
-        loser = duel.first
+        loser = contrast.first
         chance = Estimate(1 - chance.value, low, high, chance.n, chance.method)
-    tests = "the only test" if duel.tests == 1 else f"{duel.tests} tests"
+    tests = "the only test" if contrast.tests == 1 else f"{contrast.tests} tests"
     return (
         f"than {named(loser)} with probability {estimate_text(chance)} "
-        f"(Holm's p {p_phrase(duel.p)}, {tests}, seeds: {seeds_text(duel)})"
+        f"(Holm's p {p_phrase(contrast.p)}, {tests}, seeds: {seeds_text(contrast)})"
     )
 
 

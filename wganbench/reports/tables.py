@@ -1,4 +1,4 @@
-"""The comparison's tables in the report: groups, duels, settings, and how the runs were made."""
+"""The report's tables: groups, pairwise contrasts, settings, and how the runs were made."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
 from wganbench.reports.page import Column, Entry, Line, Table, count
-from wganbench.reports.pairwise import Duel, family_text, seeds_text
+from wganbench.reports.pairwise import Contrast, family_text, seeds_text
 from wganbench.reports.reproduce import seeds_text as spans_text
 from wganbench.reports.reproduce import versions_of
 from wganbench.reports.rows import Row
-from wganbench.reports.summary import SHOWN_DUELS, duel_id, group_id, name, named
+from wganbench.reports.summary import SHOWN_CONTRASTS, contrast_id, group_id, name, named
 from wganbench.reports.wording import estimate_text, p_text, share_text
 from wganbench.runs.record import Value
 from wganbench.tags.lookup import BETTER, tag_for
@@ -70,8 +70,8 @@ def metric_entry(row: Row, metric: str) -> Entry:
     )
 
 
-# Duels.
-def duels_table(duels: Sequence[Duel]) -> Table:
+# Contrasts.
+def contrasts_table(contrasts: Sequence[Contrast]) -> Table:
     """How probable it is that a run of the first group is better than one of the second."""
     columns = [
         Column("metric"),
@@ -84,27 +84,27 @@ def duels_table(duels: Sequence[Duel]) -> Table:
     ]
     lines = [
         Line(
-            duel.metric,
+            contrast.metric,
             [
-                Entry(family_text(duel)),
-                Entry(named(duel.first)),
-                Entry(named(duel.second)),
-                Entry(estimate_text(duel.estimate), duel.estimate.value),
-                p_entry(duel),
-                Entry(seeds_text(duel)),
+                Entry(family_text(contrast)),
+                Entry(named(contrast.first)),
+                Entry(named(contrast.second)),
+                Entry(estimate_text(contrast.estimate), contrast.estimate.value),
+                p_entry(contrast),
+                Entry(seeds_text(contrast)),
             ],
-            duel_id(position),
+            contrast_id(position),
         )
-        for position, duel in enumerate(duels[:SHOWN_DUELS])
+        for position, contrast in enumerate(contrasts[:SHOWN_CONTRASTS])
     ]
     caption = "Probability that a run of the first group is better"
-    return Table(caption, columns, lines, left=len(duels) - len(lines))
+    return Table(caption, columns, lines, left=len(contrasts) - len(lines))
 
 
-def p_entry(duel: Duel) -> Entry:
+def p_entry(contrast: Contrast) -> Entry:
     """The adjusted p; where it could not pass, how many seeds would do."""
-    reach = [] if duel.enough is None else [f"could not pass; {duel.enough} seeds would do"]
-    return Entry(p_text(duel.p), duel.p, notes=reach)
+    reach = [] if contrast.enough is None else [f"could not pass; {contrast.enough} seeds would do"]
+    return Entry(p_text(contrast.p), contrast.p, notes=reach)
 
 
 # Settings.

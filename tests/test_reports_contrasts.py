@@ -18,7 +18,7 @@ from reported_runs import leave_run
 from wganbench.config import ConfigError
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.export import as_csv, as_dict
-from wganbench.reports.pairwise import Duel
+from wganbench.reports.pairwise import Contrast
 from wganbench.reports.significance import (
     enough_seeds,
     holm,
@@ -76,9 +76,9 @@ def swept(lambda_sweep: list[RunRecord]) -> Comparison:
     return compare(lambda_sweep, metrics=METRICS)
 
 
-def between(comparison: Comparison, metric: str, *labels: str) -> Duel:
+def between(comparison: Comparison, metric: str, *labels: str) -> Contrast:
     (found,) = (
-        d for d in comparison.duels if d.metric == metric and {d.first, d.second} == set(labels)
+        d for d in comparison.contrasts if d.metric == metric and {d.first, d.second} == set(labels)
     )
     return found
 
@@ -99,12 +99,12 @@ def test_eight_modes_against_one_on_every_seed_are_shown(swept: Comparison) -> N
     comparison = swept
     labels = "gp_lambda=0.1", "gp_lambda=100"
     for metric in METRICS:
-        duel = between(comparison, metric, *labels)
+        contrast = between(comparison, metric, *labels)
         # The sign test's floor 2 / 2^8, times the six pairs of four groups: .047.
-        assert duel.raw_p == 2 / 2**8 and duel.tests == 6
-        assert duel.p == pytest.approx(6 * 2 / 2**8) and duel.p < 0.05
-        assert duel.differs and duel.met == duel.seeds == 8 and duel.paired
-        assert duel.estimate.value == (1.0 if duel.first == labels[0] else 0.0)
+        assert contrast.raw_p == 2 / 2**8 and contrast.tests == 6
+        assert contrast.p == pytest.approx(6 * 2 / 2**8) and contrast.p < 0.05
+        assert contrast.differs and contrast.met == contrast.seeds == 8 and contrast.paired
+        assert contrast.estimate.value == (1.0 if contrast.first == labels[0] else 0.0)
     told = " ".join(sentence.text for sentence in summarise(comparison))
     assert "gp_lambda=0.1 is better in modes/covered than gp_lambda=100 with probability" in told
     assert "(Holm's p = 0.047, 6 tests, seeds: 8 paired)" in told
@@ -112,8 +112,8 @@ def test_eight_modes_against_one_on_every_seed_are_shown(swept: Comparison) -> N
 
 def test_a_run_without_a_value_keeps_its_pair_and_ranks_last(swept: Comparison) -> None:
     comparison = swept
-    duel = between(comparison, "modes/kl", "gp_lambda=0.1", "gp_lambda=100")
-    assert duel.paired and duel.met == 8, "seed 3 of lambda 100 has no KL"
+    contrast = between(comparison, "modes/kl", "gp_lambda=0.1", "gp_lambda=100")
+    assert contrast.paired and contrast.met == 8, "seed 3 of lambda 100 has no KL"
     cell = comparison.by_label["gp_lambda=100"].cells["modes/kl"]
     assert (cell.mean.n, len(cell.values), cell.undefined) == (7, 8, 1)
     assert "1 of 8 diverged or without a value: left out" in cell.mean.note
@@ -129,8 +129,8 @@ def test_a_group_none_of_whose_runs_has_a_kl_loses_every_pair(tmp_path: Path) ->
         leave(tmp_path, 0.1, seed, 8.0 - seed / 100)
         leave(tmp_path, 100.0, seed, 0.0)
     comparison = compare(find_runs([tmp_path]), metrics=["modes/kl"])
-    (duel,) = comparison.duels
-    assert duel.differs and duel.estimate.value == 1.0 and duel.first == "gp_lambda=0.1"
+    (contrast,) = comparison.contrasts
+    assert contrast.differs and contrast.estimate.value == 1.0 and contrast.first == "gp_lambda=0.1"
     assert comparison.by_label["gp_lambda=100"].cells["modes/kl"].undefined == 8
 
 
@@ -139,7 +139,7 @@ def test_a_metric_that_a_loss_does_not_have_is_no_loss_of_data(tmp_path: Path) -
         leave_run(tmp_path, "bce", seed, {"modes/covered": 8.0})
         leave_run(tmp_path, "gp", seed, {"wasserstein/estimate_normalized": 0.1})
     comparison = compare(find_runs([tmp_path]), metrics=["wasserstein/estimate_normalized"])
-    assert not comparison.duels
+    assert not comparison.contrasts
     assert comparison.by_label["bce"].cells["wasserstein/estimate_normalized"].values == ()
 
 
@@ -148,13 +148,13 @@ def test_each_metric_is_a_family_and_the_first_is_primary(
     lambda_sweep: list[RunRecord], swept: Comparison
 ) -> None:
     comparison, alone = swept, compare(lambda_sweep, metrics=METRICS[:1])
-    primary = [duel for duel in comparison.duels if duel.primary]
-    assert primary == list(alone.duels), "further metrics take nothing from the first"
+    primary = [contrast for contrast in comparison.contrasts if contrast.primary]
+    assert primary == list(alone.contrasts), "further metrics take nothing from the first"
     for metric in METRICS:
-        family = [duel for duel in comparison.duels if duel.metric == metric]
-        assert {duel.tests for duel in family} == {6} and len(family) == 6
-        assert [duel.p for duel in family] == pytest.approx(holm([d.raw_p for d in family]))
-        assert {duel.primary for duel in family} == {metric == METRICS[0]}
+        family = [contrast for contrast in comparison.contrasts if contrast.metric == metric]
+        assert {contrast.tests for contrast in family} == {6} and len(family) == 6
+        assert [contrast.p for contrast in family] == pytest.approx(holm([d.raw_p for d in family]))
+        assert {contrast.primary for contrast in family} == {metric == METRICS[0]}
     note = (
         "p-values are adjusted (Holm) within each metric: modes/covered (primary, 6 tests), "
         "modes/high_quality (secondary, 6 tests), wasserstein/exact (secondary, 6 tests), "
@@ -167,39 +167,41 @@ def test_each_metric_is_a_family_and_the_first_is_primary(
 
 def test_a_metric_that_does_not_rank_is_not_the_primary_one(lambda_sweep: list[RunRecord]) -> None:
     comparison = compare(lambda_sweep, metrics=["critic/slope_mean", "modes/kl"])
-    assert {duel.metric for duel in comparison.duels if duel.primary} == {"modes/kl"}
+    assert {contrast.metric for contrast in comparison.contrasts if contrast.primary} == {
+        "modes/kl"
+    }
 
 
 def test_files_say_the_family_the_seeds_and_the_reach(swept: Comparison) -> None:
     comparison = swept
     rows = [row for row in csv.DictReader(as_csv(comparison).splitlines()) if row["against"]]
-    assert len(rows) == len(comparison.duels) == 24
-    for row, duel in zip(rows, comparison.duels, strict=True):
+    assert len(rows) == len(comparison.contrasts) == 24
+    for row, contrast in zip(rows, comparison.contrasts, strict=True):
         assert (row["group"], row["against"], row["metric"]) == (
-            duel.first, duel.second, duel.metric,
+            contrast.first, contrast.second, contrast.metric,
         )  # fmt: skip
-        assert float(row["p_holm"]) == duel.p and float(row["p"]) == duel.raw_p
-        assert row["family"] == ("primary" if duel.primary else "secondary")
+        assert float(row["p_holm"]) == contrast.p and float(row["p"]) == contrast.raw_p
+        assert row["family"] == ("primary" if contrast.primary else "secondary")
         assert row["tests"] == "6" and row["seeds"] == "8 paired"
-        assert float(row["value"]) == duel.estimate.value
-    stored = as_dict(comparison)["duels"]
-    assert [duel["tests"] for duel in stored] == [6] * 24
+        assert float(row["value"]) == contrast.estimate.value
+    stored = as_dict(comparison)["contrasts"]
+    assert [contrast["tests"] for contrast in stored] == [6] * 24
     assert stored[0]["primary"] and not stored[-1]["primary"]
 
 
 # Pairs.
 def test_common_seeds_are_paired_and_the_rest_is_said(tmp_path: Path) -> None:
     comparison = two_groups(tmp_path, dict.fromkeys(range(8), 8.0), dict.fromkeys(range(2, 9), 3.0))
-    (duel,) = comparison.duels
-    assert (duel.met, duel.seeds, duel.paired) == (6, 9, True)
-    assert duel.raw_p == 2 / 2**6 and duel.estimate.n == 6
+    (contrast,) = comparison.contrasts
+    assert (contrast.met, contrast.seeds, contrast.paired) == (6, 9, True)
+    assert contrast.raw_p == 2 / 2**6 and contrast.estimate.n == 6
 
 
 def test_without_a_common_seed_ranks_are_compared_and_that_is_said(tmp_path: Path) -> None:
     comparison = two_groups(tmp_path, dict.fromkeys(range(4), 8.0), dict.fromkeys(range(4, 9), 3.0))
-    (duel,) = comparison.duels
-    assert duel.unpaired == "no seed in common" and duel.met == 4
-    assert duel.raw_p == pytest.approx(2 / math.comb(9, 4))
+    (contrast,) = comparison.contrasts
+    assert contrast.unpaired == "no seed in common" and contrast.met == 4
+    assert contrast.raw_p == pytest.approx(2 / math.comb(9, 4))
     assert "compared without pairs, by ranks: no seed in common (bce and gp)" in comparison.notes
 
 
@@ -208,9 +210,9 @@ def test_a_seed_that_occurs_twice_makes_no_pairs_and_that_is_said(tmp_path: Path
         leave_run(tmp_path, "gp", 0, {"modes/covered": 8.0}, **{"loss.gp_lambda": size})
     leave_run(tmp_path, "bce", 0, {"modes/covered": 8.0})
     comparison = compare(find_runs([tmp_path]), by=["loss.name"])
-    (duel,) = comparison.duels
-    assert duel.unpaired == "seed 0 occurs more than once in gp"
-    assert any(duel.unpaired in note for note in comparison.notes)
+    (contrast,) = comparison.contrasts
+    assert contrast.unpaired == "seed 0 occurs more than once in gp"
+    assert any(contrast.unpaired in note for note in comparison.notes)
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
@@ -218,9 +220,9 @@ def test_a_run_that_did_not_finish_does_not_change_the_test(tmp_path: Path, stat
     """Five complete pairs give p = 1/16; ranks of six against five would give .004."""
     six = dict.fromkeys(range(6), 8.0)
     comparison = two_groups(tmp_path, six, dict.fromkeys(range(6), 3.0), gp5=status)
-    (duel,) = comparison.duels
-    assert (duel.paired, duel.met, duel.seeds, duel.raw_p) == (True, 5, 6, 2 / 2**5)
-    assert duel.enough == 6
+    (contrast,) = comparison.contrasts
+    assert (contrast.paired, contrast.met, contrast.seeds, contrast.raw_p) == (True, 5, 6, 2 / 2**5)
+    assert contrast.enough == 6
 
 
 values = st.one_of(st.integers(0, 3).map(float), st.just(math.nan))
@@ -273,7 +275,7 @@ def test_what_could_not_be_shown_is_said_for_each_pair_with_how_many_seeds_would
             if seed < 5 or size < 5:  # lambda 0.1 and 1 have twelve seeds, the others five
                 leave(tmp_path, size, seed, 8.0 - size / 20)
     comparison = compare(find_runs([tmp_path]), metrics=METRICS[:1])
-    reach = {(d.first, d.second): d.enough for d in comparison.duels}
+    reach = {(d.first, d.second): d.enough for d in comparison.contrasts}
     assert reach.pop(("gp_lambda=0.1", "gp_lambda=1")) is None
     assert set(reach.values()) == {8}, "6 tests x 2 / 2^8 = .047"
     told = [sentence.text for sentence in summarise(comparison)]
@@ -306,10 +308,10 @@ def test_a_baseline_is_compared_with_all_others_and_they_with_nobody(
 ) -> None:
     comparison = compare(lambda_sweep, metrics=METRICS[:1], baseline="=100")
     assert comparison.baseline == "gp_lambda=100"
-    assert [(d.first, d.second) for d in comparison.duels] == [
+    assert [(d.first, d.second) for d in comparison.contrasts] == [
         (f"gp_lambda={size}", "gp_lambda=100") for size in ("0.1", "1", "10")
     ]
-    assert {duel.tests for duel in comparison.duels} == {3}
+    assert {contrast.tests for contrast in comparison.contrasts} == {3}
     assert between(comparison, METRICS[0], "gp_lambda=0.1", "gp_lambda=100").p == 3 * 2 / 2**8
 
 
