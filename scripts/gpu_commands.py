@@ -269,7 +269,7 @@ def pytest(setting: Setting, words: Words) -> Iterator[Row]:
     chosen = (
         ["-m", "gpu", "tests/test_gpu.py"]
         if setting.cuda
-        else ["-m", "not gpu", "tests/test_training_turns.py"]
+        else ["-m", "not gpu", "tests/test_training_compile_once.py"]
     )
     command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "-q"]
     done = subprocess.run([*command, *chosen], capture_output=True, text=True)

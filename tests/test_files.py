@@ -27,6 +27,7 @@ from wganbench.files import (
     replacing,
     replacing_folder,
     tell_ending,
+    wait_until_free,
     write_atomic,
 )
 from wganbench.leftovers import LEFTOVER, TEMPORARY, machine, remove_leftovers
@@ -167,6 +168,18 @@ def test_a_lock_is_not_refused_for_a_moments_look(tmp_path: Path) -> None:
         fcntl.flock(looks, fcntl.LOCK_SH)
         threading.Timer(0.02, fcntl.flock, (looks, fcntl.LOCK_UN)).start()
         RunLock(path).release()
+
+
+def test_a_wait_for_a_lock_ends_when_it_is_free_or_patience_ends(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    assert wait_until_free(path, 0.0) and not path.exists()
+    with RunLock(path):
+        assert not wait_until_free(path, 0.05)
+    lock = RunLock(path)
+    threading.Timer(0.05, lock.release).start()
+    assert wait_until_free(path, 30.0)
+    with RunLock(path) as again:
+        assert again.held, "who waited holds nothing"
 
 
 # Records.

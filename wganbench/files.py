@@ -207,6 +207,19 @@ def holder_of(path: Path) -> RunBusy | None:
     return None
 
 
+def wait_until_free(path: Path, patience: float) -> bool:
+    """Wait until nobody holds the lock on a file; False when ``patience`` seconds do not suffice.
+
+    Those who wait do not hold it, so they do not wait for each other. Raises as `holder_of`.
+    """
+    end = time.monotonic() + patience
+    while holder_of(path) is not None:
+        if time.monotonic() > end:
+            return False
+        time.sleep(MOMENT_SECONDS)
+    return True
+
+
 def tell_ending() -> None:
     """Write into every lock of this process that it was asked to save and end."""
     for descriptor in tuple(_held):

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ran_out
+from wganbench.files import RunBusy, RunLock, UnusableFile, wait_until_free
 from wganbench.nativecode import find_compiler
 
 # The C++ compiler behind torch.compile on a CPU: is there one, and getting it ready early.
@@ -269,36 +269,32 @@ PATIENCE_SECONDS = 900.0
 """How long to wait for another process: the largest network here compiles in six minutes."""
 
 
-def in_turns(programs: Mapping[str, Callable[[], object]], key: str, folder: Path) -> None:
+def compile_once(programs: Mapping[str, Callable[[], object]], key: str, folder: Path) -> None:
     """Call each program once, first those that no other process is calling under the same key.
 
     While a program is called here, others that come to it turn to their next one; they call it
     when it has been called, without waiting for each other. The locks are files in ``folder``
     and go with the process that holds them. Where none can be had programs are called in order.
     """
-    taken: list[tuple[FileLock, Callable[[], object]]] = []
+    taken: list[tuple[Path, Callable[[], object]]] = []
     for name, call in programs.items():
-        lock = FileLock(folder / f"{hashlib.sha256(f'{key} {name}'.encode()).hexdigest()}.turn")
+        path = folder / f"{hashlib.sha256(f'{key} {name}'.encode()).hexdigest()}.lock"
+        lock = None
         try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            taken.append((lock, call))
+            lock = RunLock(path)
+        except RunBusy:
+            taken.append((path, call))
             continue
-        except (OSError, NotImplementedError):  # a disk that is full, or has no locks
+        except (OSError, UnusableFile):  # a disk that is full, or has no locks
             logging.getLogger(__name__).debug("no lock for a program", exc_info=True)
         try:
             call()
         finally:
-            lock.release()
-    for lock, call in taken:
-        _wait_for(lock)
+            if lock is not None:
+                lock.release()
+    for path, call in taken:
+        try:
+            wait_until_free(path, PATIENCE_SECONDS)
+        except (OSError, UnusableFile):
+            logging.getLogger(__name__).debug("not waiting for a program", exc_info=True)
         call()
-
-
-def _wait_for(lock: FileLock) -> None:
-    """Until nobody holds the lock, or patience ends."""
-    try:
-        with lock.acquire(timeout=PATIENCE_SECONDS):
-            pass
-    except (Timeout, OSError, NotImplementedError):
-        logging.getLogger(__name__).debug("not waiting for another process", exc_info=True)

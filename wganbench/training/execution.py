@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.nativecode import NoCompiler
-from wganbench.training.compiling import cache_folder, compiled, in_turns, wants_compilation
+from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
 from wganbench.training.graphs import (
     CRITIC_STREAMS,
     GENERATOR_STREAM,
@@ -146,7 +146,7 @@ class Execution:
         programs = {"critic": critic, "generator": generator}
         key = json.dumps([static_settings(work.config), work.size], sort_keys=True)
         with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):
-            in_turns(programs, key, cache_folder())
+            compile_once(programs, key, cache_folder())
             if self.graphs is not None:
                 self.graphs.prepare(check)
 

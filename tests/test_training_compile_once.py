@@ -14,7 +14,7 @@ import pytest
 from training_configs import CPU, alike, same, trained
 
 from wganbench.training import compiling
-from wganbench.training.compiling import in_turns
+from wganbench.training.compiling import compile_once
 from wganbench.training.stack import Stack
 
 LONG = 30.0
@@ -22,13 +22,13 @@ NAMES = ("critic", "generator")
 HOLDER = """
 import os, sys
 from pathlib import Path
-from wganbench.training.compiling import in_turns
+from wganbench.training.compiling import compile_once
 
 def hold():
     print("held", flush=True)
     sys.stdin.readline()
 
-in_turns({"critic": hold}, "key", Path(sys.argv[1]))
+compile_once({"critic": hold}, "key", Path(sys.argv[1]))
 """
 
 
@@ -38,7 +38,7 @@ def noted(calls: list[str]) -> dict[str, Callable[[], object]]:
 
 @contextmanager
 def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that has its turn at the critic until it reads a line, or dies."""
+    """A process that compiles the critic until it reads a line, or dies."""
     command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -51,15 +51,15 @@ def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def test_alone_programs_are_called_once_and_in_order(tmp_path: Path) -> None:
     calls: list[str] = []
     for _ in range(2):
-        in_turns(noted(calls), "key", tmp_path)
+        compile_once(noted(calls), "key", tmp_path)
     assert calls == [*NAMES, *NAMES]
 
 
 def test_what_another_process_is_at_comes_last_and_after_it(tmp_path: Path) -> None:
     calls: list[str] = []
     with another_process(tmp_path) as process, ThreadPoolExecutor() as pool:
-        ours = pool.submit(in_turns, noted(calls), "key", tmp_path)
-        in_turns(noted(others := []), "another key", tmp_path)
+        ours = pool.submit(compile_once, noted(calls), "key", tmp_path)
+        compile_once(noted(others := []), "another key", tmp_path)
         assert others == [*NAMES], "other programs wait for nobody"
         with pytest.raises(TimeoutError):
             ours.result(timeout=1)
@@ -71,10 +71,10 @@ def test_what_another_process_is_at_comes_last_and_after_it(tmp_path: Path) -> N
     assert calls == ["generator", "critic"]
 
 
-def test_a_process_that_is_killed_gives_its_turn_up(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_gives_its_lock_up(tmp_path: Path) -> None:
     calls: list[str] = []
     with another_process(tmp_path) as process, ThreadPoolExecutor() as pool:
-        ours = pool.submit(in_turns, noted(calls), "key", tmp_path)
+        ours = pool.submit(compile_once, noted(calls), "key", tmp_path)
         process.kill()
         ours.result(timeout=LONG)
     assert sorted(calls) == sorted(NAMES)
@@ -86,7 +86,7 @@ def test_those_who_waited_do_not_wait_for_each_other(tmp_path: Path) -> None:
     with another_process(tmp_path) as process, ThreadPoolExecutor() as pool:
         all_ours = [
             pool.submit(
-                in_turns,
+                compile_once,
                 {"critic": lambda: together.wait(LONG), f"its own {i}": found.set},
                 "key",
                 tmp_path,
@@ -103,22 +103,22 @@ def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "PATIENCE_SECONDS", 0.2)
     calls: list[str] = []
     with another_process(tmp_path):
-        in_turns(noted(calls), "key", tmp_path)
+        compile_once(noted(calls), "key", tmp_path)
     assert calls == ["generator", "critic"]
 
 
 def test_without_locks_programs_are_called_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     calls: list[str] = []
-    in_turns(noted(calls), "key", tmp_path / "file")
+    compile_once(noted(calls), "key", tmp_path / "file")
     assert calls == [*NAMES]
 
 
-def test_a_program_that_fails_gives_its_turn_up(tmp_path: Path) -> None:
+def test_a_program_that_fails_gives_its_lock_up(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        in_turns({"critic": lambda: 1 / 0}, "key", tmp_path)
+        compile_once({"critic": lambda: 1 / 0}, "key", tmp_path)
     calls: list[str] = []
-    in_turns(noted(calls), "key", tmp_path)
+    compile_once(noted(calls), "key", tmp_path)
     assert calls == [*NAMES]
 
 
