@@ -1,10 +1,10 @@
 """Kill commands at random moments, finish them, and look for what was lost.
 
     python scripts/kill_runs.py --kills 200 --seed 0
-    python scripts/kill_runs.py --kills 12 --only parent nursery
+    python scripts/kill_runs.py --kills 12 --only parent server
 
 Each trial is one of `TRIALS`: something that trains, or reads what was trained, gets SIGKILL
-(the command itself, a worker of a sweep, the process that starts the workers, one that measures)
+(the command itself, a worker of a sweep, the fork server of its workers, one that measures)
 and is then finished, by the same command or by ``resume``. Half of the kills come at any moment,
 half once there is something to lose. Afterwards every run must hold bit for bit the final
 checkpoint of one that nobody disturbed, and the same metrics.csv but for times; files of ``sample``
@@ -183,13 +183,13 @@ def itself(pid: int) -> int | None:
     return pid
 
 
-def nursery(pid: int) -> int | None:
-    found = [child for child in children(pid) if b"sweeps.nursery" in words_of(child)]
+def server(pid: int) -> int | None:
+    found = [child for child in children(pid) if b"sweeps.fork_server" in words_of(child)]
     return found[0] if found else None
 
 
 def worker(pid: int) -> int | None:
-    above = nursery(pid)
+    above = server(pid)
     found = children(above) if above else []
     return found[0] if found else None
 
@@ -220,7 +220,7 @@ TRIALS: dict[str, tuple[str, Victim, Callable[[Campaign, str], list[str]]]] = {
     "measurer": ("train", measurer, Campaign.measured_beside),
     "parent": ("sweep", itself, Campaign.sweep),
     "worker": ("sweep", worker, Campaign.sweep),
-    "nursery": ("sweep", nursery, Campaign.sweep),
+    "server": ("sweep", server, Campaign.sweep),
     "sample": ("sample", itself, Campaign.sample),
     "compare": ("compare", itself, Campaign.compare),
 }

@@ -30,27 +30,27 @@ from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
 from wganbench.sweeps.local import LocalCrew, Pool
 from wganbench.sweeps.manifest import add_jobs
 from wganbench.sweeps.plan import Slot, plan_stacks
-from wganbench.sweeps.workers import Child, Nursery
+from wganbench.sweeps.workers import Worker, Workers
 from wganbench.training import jobs as training_jobs
 from wganbench.training.runs import train_runs
 
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 
 
-class FakeNursery(Nursery):
+class FakeWorkers(Workers):
     """Has workers that train nothing."""
 
     def __init__(self) -> None:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self, device: str, threads: int) -> Child:
+    def start(self, device: str, threads: int) -> Worker:
         ours, theirs = Pipe()
         with theirs:
             process = subprocess.Popen(
                 [*FAKE, str(theirs.fileno()), device, str(threads)], pass_fds=[theirs.fileno()]
             )
         self.processes[process.pid] = process
-        return Child(process.pid, ours, self)
+        return Worker(process.pid, ours, self)
 
     def wait(self, pid: int) -> int:
         return self.processes[pid].wait()
@@ -70,7 +70,7 @@ def pooled(folder: Path, name: str, runs: int, slots: Sequence[str] = ("cpu", "c
     places = [Slot(device, 1) for device in slots]
     every = jobs(folder, runs, name=name)
     seen = Seen()
-    pool = Pool(places, Tally(seen), FakeNursery())
+    pool = Pool(places, Tally(seen), FakeWorkers())
     outcomes = pool.run(plan_stacks(every, [0] * runs, places, [4]))
     log = [line.split() for line in (folder / "log.txt").read_text().splitlines()]
     return outcomes, seen, log
@@ -147,10 +147,12 @@ def test_a_run_that_another_process_finished_is_told_and_not_trained_again(
     assert len(outcomes) == 4 and {o.status for o in outcomes} == {"completed"}
 
 
-def test_after_ctrl_c_nobody_waits_for_another_process(tmp_path: Path) -> None:
+def test_after_ctrl_c_nobody_waits_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (first, *_) = jobs(tmp_path, 4, name="shared")
+    monkeypatch.setattr(Seen, "stack_ended", lambda *_: signal.raise_signal(signal.SIGINT))
     with RunFolder(first.folder).lock():
-        threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
         outcomes, _, _ = pooled(tmp_path, "shared", 4, ["cpu"])
         assert [o.status for o in outcomes] == ["completed"] * 3
         assert standing(first).status == "running"

@@ -44,9 +44,9 @@ def sweep(overrides: list[str]) -> list[Run]:
     "seed=range(0,5)"]``. Runs that could not be begun, because a signal stopped the sweep,
     are missing. Raises ConfigError for a wrong configuration.
     """
-    from wganbench.sweeps.workers import early_nursery
+    from wganbench.sweeps.workers import early_workers
 
-    with early_nursery(overrides):
+    with early_workers(overrides):
         from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import run_sweep
         from wganbench.training.run import Run

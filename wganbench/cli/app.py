@@ -123,14 +123,14 @@ def sweep(
     The same command finishes what is missing; more seeds train only the new ones.
     """
     from wganbench.cli.run_view import say_loading
-    from wganbench.sweeps.workers import early_nursery
+    from wganbench.sweeps.workers import early_workers
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     if not plan:
         result_is_on_disk()
         say_loading()
     # Before the modules below, which take seconds to import.
-    with early_nursery([*arguments, *(["--plan"] if plan else [])]):
+    with early_workers([*arguments, *(["--plan"] if plan else [])]):
         from wganbench.cli.sweep_view import SweepView, print_plan, print_sweep
         from wganbench.sweeps.command import plan_only, run_sweep
 
@@ -328,11 +328,11 @@ def study(
     if list_them or name is None:
         print_studies([name, *(overrides or [])] if name else [])
         return 0
-    from wganbench.sweeps.workers import nursery
+    from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
     run = run_all_and_print if name == "all" else run_and_print
-    with nursery():  # one for all the sweeps of a study
+    with workers_in_use():  # one for all the sweeps of a study
         return run(name, overrides or [])
 
 

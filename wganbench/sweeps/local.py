@@ -18,10 +18,11 @@ from wganbench.config.schema import RunConfig
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import SAVING_ALL, Ended, Tally, Watcher
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
-from wganbench.sweeps.workers import Child, Nursery, nursery
+from wganbench.sweeps.workers import Worker, Workers, workers_in_use
 from wganbench.training.process import StopRequest, available_cores
 
-LISTEN_SECONDS = 0.5
+RECEIVE_SECONDS = 0.5
+"""How long to wait for a message before signals and locks are looked at again."""
 
 
 class LocalCrew:
@@ -41,8 +42,8 @@ class LocalCrew:
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
         """How the runs of all stacks ended."""
-        with nursery() as begun:
-            return Pool(slots, Tally(watcher), begun).run(stacks)
+        with workers_in_use() as workers:
+            return Pool(slots, Tally(watcher), workers).run(stacks)
 
 
 def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
@@ -83,11 +84,11 @@ def free_gpu_bytes(index: int) -> int:
 
 
 @dataclass
-class Worker:
-    """A worker process and the stack it trains, None while it has none."""
+class Assignment:
+    """A worker process of a slot and the stack it trains, None while it has none."""
 
-    number: int
-    child: Child
+    slot: int
+    worker: Worker
     stack: StackPlan | None = None
 
 
@@ -97,9 +98,9 @@ class Pool:
 
     slots: Sequence[Slot]
     tally: Tally
-    nursery: Nursery
+    workers: Workers
     waiting: list[StackPlan] = field(default_factory=list)
-    workers: list[Worker] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
     stopping: bool = False
     stop: StopRequest = field(default_factory=StopRequest)
 
@@ -111,100 +112,101 @@ class Pool:
         self.waiting = list(stacks)
         try:
             with StopRequest(lambda: self.tally.watcher.say(SAVING_ALL)) as self.stop:
-                self._employ()
+                self._assign()
                 while self._goes_on():
-                    self._listen()
+                    self._receive()
                     if self.stop.requested and not self.stopping:
                         self._stop()
         finally:
             # One that is idle holds nothing; ending by itself would take it seconds.
-            for worker in self.workers:
-                worker.child.connection.close()
-                worker.child.signal(signal.SIGKILL)
-            for worker in self.workers:
-                worker.child.wait()
+            for assignment in self.assignments:
+                assignment.worker.connection.close()
+                assignment.worker.signal(signal.SIGKILL)
+            for assignment in self.assignments:
+                assignment.worker.wait()
         return self.tally.outcomes
 
-    def _employ(self) -> None:
+    def _assign(self) -> None:
         """Give every stack that waits to an idle worker, or to a new one where a slot is free."""
-        for worker in self.workers:
-            if worker.stack is None:
-                self._feed(worker)
-        taken = {worker.number for worker in self.workers}
+        for assignment in self.assignments:
+            if assignment.stack is None:
+                self._send_next(assignment)
+        taken = {assignment.slot for assignment in self.assignments}
         for number in [n for n in range(len(self.slots)) if n not in taken]:
             if self.waiting and not self._is_asked():
                 slot = self.slots[number]
-                worker = Worker(number, self.nursery.start(slot.device, slot.threads))
-                self.workers.append(worker)
-                self._feed(worker)
+                worker = self.workers.start(slot.device, slot.threads)
+                self.assignments.append(Assignment(number, worker))
+                self._send_next(self.assignments[-1])
 
-    def _feed(self, worker: Worker) -> None:
+    def _send_next(self, assignment: Assignment) -> None:
         """Give a worker its next stack, if one is left."""
         if self.waiting and not self._is_asked():
-            worker.stack = self.waiting.pop(0)
-            # One that is gone already is buried when it is listened to.
+            assignment.stack = self.waiting.pop(0)
+            # One that is gone already is replaced when its connection is read.
             with contextlib.suppress(OSError):
-                worker.child.connection.send(worker.stack)
+                assignment.worker.connection.send(assignment.stack)
 
     def _goes_on(self) -> bool:
         """Whether a run is trained here, or by another process, which may let go of it yet."""
         waits = bool(self.tally.elsewhere) and not self._is_asked()
         if waits:
             self.waiting += self.tally.returned()
-            self._employ()
+            self._assign()
             waits = bool(self.tally.elsewhere)
-        return waits or any(worker.stack for worker in self.workers)
+        return waits or any(assignment.stack for assignment in self.assignments)
 
     def _is_asked(self) -> bool:
         """Whether to save and end, or soon."""
         return self.stopping or self.stop.requested
 
-    def _listen(self) -> None:
-        busy = {worker.child.connection: worker for worker in self.workers if worker.stack}
+    def _receive(self) -> None:
+        """Handle the messages that workers have sent, or wait for some."""
+        busy = {a.worker.connection: a for a in self.assignments if a.stack}
         if not busy:
-            time.sleep(LISTEN_SECONDS)
-        for connection in wait(list(busy), LISTEN_SECONDS) if busy else ():
-            worker = busy[connection]  # type: ignore[index]
+            time.sleep(RECEIVE_SECONDS)
+        for connection in wait(list(busy), RECEIVE_SECONDS) if busy else ():
+            assignment = busy[connection]  # type: ignore[index]
             try:
-                message = worker.child.connection.recv()
+                message = assignment.worker.connection.recv()
             except (EOFError, OSError):
-                self._bury(worker)
+                self._replace(assignment)
             else:
-                self._hear(worker, message)
+                self._handle(assignment, message)
 
-    def _hear(self, worker: Worker, message: object) -> None:
-        assert worker.stack is not None
+    def _handle(self, assignment: Assignment, message: object) -> None:
+        assert assignment.stack is not None
         if isinstance(message, Ended) and self._was_ended_by_others(message):
-            worker.child.signal(signal.SIGKILL)
-            self._bury(worker)
+            assignment.worker.signal(signal.SIGKILL)
+            self._replace(assignment)
             return
-        left = self.tally.hear(worker.number, worker.stack, message)
+        left = self.tally.hear(assignment.slot, assignment.stack, message)
         if left is not None:
             self.waiting[:0] = left
-            worker.stack = None
-            self._employ()
+            assignment.stack = None
+            self._assign()
 
     def _was_ended_by_others(self, message: Ended) -> bool:
-        """Whether a worker saved and ended unasked: what had begun it is gone, say."""
+        """Whether a worker saved and ended unasked: its fork server is gone, say."""
         interrupted = any(outcome.status == "interrupted" for outcome in message.outcomes)
         return interrupted and not self._is_asked()
 
-    def _bury(self, worker: Worker) -> None:
+    def _replace(self, assignment: Assignment) -> None:
         """A worker is gone: its stack goes on in a new one."""
-        assert worker.stack is not None
-        worker.child.connection.close()
-        how = _how_it_died(worker.child.wait())
-        self.workers.remove(worker)
+        assert assignment.stack is not None
+        assignment.worker.connection.close()
+        how = _how_it_died(assignment.worker.wait())
+        self.assignments.remove(assignment)
         if not self.stopping:
-            self.waiting[:0] = self.tally.lost(worker.number, worker.stack, how)
-            self._employ()
+            self.waiting[:0] = self.tally.lost(assignment.slot, assignment.stack, how)
+            self._assign()
 
     def _stop(self) -> None:
         """Ask every worker to save and end."""
         self.stopping = True
-        for worker in self.workers:
-            if worker.stack:
-                worker.child.signal(signal.SIGTERM)
+        for assignment in self.assignments:
+            if assignment.stack:
+                assignment.worker.signal(signal.SIGTERM)
 
 
 def _how_it_died(code: int | None) -> str:

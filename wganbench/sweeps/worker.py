@@ -1,8 +1,8 @@
 """A worker process: trains one stack after another and tells how it goes.
 
-Started by `nursery.py`, as a fork or with the words FD DEVICE THREADS PARENT, with a
-connection at the file descriptor. It ignores the terminal's Ctrl-C
-and obeys its parent: on SIGTERM, or when the parent is gone, it saves what it trains and ends.
+Started by `fork_server.py`, as a fork or with the words FD DEVICE THREADS PARENT, with a
+connection to the sweep at the file descriptor. It ignores Ctrl-C and obeys: on SIGTERM, or when
+the process it was started by is gone, it saves what it trains and ends.
 """
 
 from __future__ import annotations
@@ -66,9 +66,8 @@ def _trained(stack: StackPlan, device: str, view: TellingView) -> Message:
 PARENT_CHECK_SECONDS = 0.25
 
 
-def main(arguments: list[str]) -> None:
-    device = arguments[1]
-    descriptor, threads, parent = (int(arguments[i]) for i in (0, 2, 3))
+def main(descriptor: int, device: str, threads: int, parent: int) -> None:
+    """Train the stacks that come through a connection, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     import torch
@@ -103,5 +102,6 @@ def tell_of(stack: StackPlan, device: str, connection: Connection) -> None:
 
 
 if __name__ == "__main__":
+    words = sys.argv[1:]
     with unbreakable():
-        main(sys.argv[1:])
+        main(int(words[0]), words[1], int(words[2]), int(words[3]))
