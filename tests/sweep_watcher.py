@@ -9,7 +9,7 @@ from wganbench.sweeps.plan import Slot, StackPlan
 
 
 class Seen:
-    """Keeps what it hears; ``on_advance`` is called with a stack's number and step."""
+    """Keeps what it is told; ``on_advance`` is called with a stack's number and step."""
 
     def __init__(self, on_advance: Callable[[int, int], None] | None = None) -> None:
         self.lines: list[str] = []

@@ -25,9 +25,9 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunFolder, RunOutcome, read_run
 from wganbench.runs.table import read_table
 from wganbench.sweeps import backend
-from wganbench.sweeps.backend import RETRIES, Tally, standing
+from wganbench.sweeps.backend import RETRIES, Collector, standing
 from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
-from wganbench.sweeps.local import LocalCrew, Pool
+from wganbench.sweeps.local import LocalBackend, Pool
 from wganbench.sweeps.manifest import add_jobs
 from wganbench.sweeps.plan import Slot, plan_stacks
 from wganbench.sweeps.workers import Worker, Workers
@@ -62,7 +62,7 @@ def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
 
 
 def launch_local(folder: Path, every: Sequence[Job], seen: Seen) -> list[RunOutcome]:
-    return launch(folder, every, seen, plan_sweep(every, LocalCrew()))
+    return launch(folder, every, seen, plan_sweep(every, LocalBackend()))
 
 
 def pooled(folder: Path, name: str, runs: int, slots: Sequence[str] = ("cpu", "cpu")) -> Any:
@@ -70,7 +70,7 @@ def pooled(folder: Path, name: str, runs: int, slots: Sequence[str] = ("cpu", "c
     places = [Slot(device, 1) for device in slots]
     every = jobs(folder, runs, name=name)
     seen = Seen()
-    pool = Pool(places, Tally(seen), FakeWorkers())
+    pool = Pool(places, Collector(seen), FakeWorkers())
     outcomes = pool.run(plan_stacks(every, [0] * runs, places, [4]))
     log = [line.split() for line in (folder / "log.txt").read_text().splitlines()]
     return outcomes, seen, log
@@ -165,7 +165,7 @@ def test_losses_count_only_where_a_stack_comes_no_further(
     (stack,) = plan_stacks(jobs(tmp_path, 1), [0], [Slot("cpu", 1)])
     at = iter([0, 0, 10, 10, 10, 10])
     monkeypatch.setattr(backend, "saved_step", lambda job: next(at))
-    gathered = Tally(Seen())
+    gathered = Collector(Seen())
     given = [bool(gathered.lost(0, stack, "it died")) for _ in range(5)]
     assert given == [True] * 4 + [False]
     assert [o.status for o in gathered.outcomes] == ["failed"]

@@ -37,7 +37,7 @@ from wganbench.sweeps.cost import (
 )
 from wganbench.sweeps.estimate import estimate_seconds, gpu_step_seconds
 from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
-from wganbench.sweeps.local import LocalCrew
+from wganbench.sweeps.local import LocalBackend
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.plan import (
     Slot,
@@ -286,12 +286,12 @@ def test_a_plan_for_a_gpu_tells_memory_runs_and_time(
 ) -> None:
     """Of digits, of which as many fit as could not be measured at once."""
     slots = [Slot("cuda:0", 1)]
-    monkeypatch.setattr(LocalCrew, "slots", lambda self, config: slots)
+    monkeypatch.setattr(LocalBackend, "slots", lambda self, config: slots)
     monkeypatch.setattr(local, "free_bytes", lambda slot, slots: 78 * 2**30)
     monkeypatch.setattr(estimate, "copy_rate", lambda device: 3e12)
     config = compose(["data=digits", "loss=gp", "train.steps=2000"])
     many = [Job(dataclasses.replace(config, seed=seed), tmp_path / str(seed)) for seed in range(90)]
-    plan = plan_sweep(many, LocalCrew())
+    plan = plan_sweep(many, LocalBackend())
     sizes, needed = [len(stack.jobs) for stack in plan.stacks], plan.footprint_of(plan.stacks[0])
     assert sum(sizes) == 90 and max(sizes) - min(sizes) <= 1
     assert max(sizes) <= needed.runs_worth < needed.runs_that_fit(78 * 2**30, gpu=True)
@@ -308,19 +308,19 @@ def test_a_plan_for_a_gpu_tells_memory_runs_and_time(
     assert str(sizes[0]) in shown and "cuda:0" in shown
     # And where less is free, as many as are trained and measured in it.
     monkeypatch.setattr(local, "free_bytes", lambda slot, slots: needed.bytes(10, gpu=True))
-    assert max(len(stack.jobs) for stack in plan_sweep(many, LocalCrew()).stacks) == 10
+    assert max(len(stack.jobs) for stack in plan_sweep(many, LocalBackend()).stacks) == 10
 
 
 def test_a_plan_is_cut_to_the_memory_of_the_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slots = [Slot("cuda:0", 1), Slot("cuda:1", 1)]
-    monkeypatch.setattr(LocalCrew, "slots", lambda self, config: slots)
+    monkeypatch.setattr(LocalBackend, "slots", lambda self, config: slots)
     monkeypatch.setattr(local, "free_bytes", lambda slot, slots: CONTEXT_BYTES + 1000)
     monkeypatch.setattr(launch, "footprint", lambda config: Footprint(0, 250, 10**6))
-    plan = plan_sweep(jobs(tmp_path, 10), LocalCrew())
+    plan = plan_sweep(jobs(tmp_path, 10), LocalBackend())
     assert [len(stack.jobs) for stack in plan.stacks] == [3, 3, 2, 2]
-    chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}), LocalCrew())
+    chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}), LocalBackend())
     assert [len(stack.jobs) for stack in chosen.stacks] == [5, 5]
 
 
@@ -334,7 +334,7 @@ def test_the_estimate_follows_the_work_and_the_slots(
             jobs(tmp_path, 8, **{"train.steps": steps}), [0] * 8, [Slot("cpu", 1)] * slots
         )
         prints = {stacks[0].group: Footprint(0, 1, 10**9)}
-        plan = SweepPlan(LocalCrew(), (), tuple(stacks), tuple([Slot("cpu", 1)] * slots), prints)
+        plan = SweepPlan(LocalBackend(), (), tuple(stacks), tuple([Slot("cpu", 1)] * slots), prints)
         return estimate_seconds(plan)
 
     assert 1.3 * seconds(1000, 1) < seconds(2000, 1) < 2 * seconds(1000, 1)

@@ -19,7 +19,7 @@ from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome, read_run
 from wganbench.runs.table import read_table
-from wganbench.sweeps.choose import make_crew
+from wganbench.sweeps.choose import make_backend
 from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.ray_task import Changes, put
 from wganbench.training.runs import train_runs
@@ -66,7 +66,7 @@ def swept(
     nodes: TwoNodes, folder: Path, every: list[Job], seen: Seen, shared: str = "auto"
 ) -> list[RunOutcome]:
     settings = {"address": nodes.address, "cpus_per_stack": 0.5, "shared_folder": shared}
-    return launch(folder, every, seen, plan_sweep(every, make_crew("ray", settings)))
+    return launch(folder, every, seen, plan_sweep(every, make_backend("ray", settings)))
 
 
 def process_of(job: Job) -> int:
@@ -108,9 +108,9 @@ def test_settings_that_cannot_be_are_told_in_one_line(
 def test_without_ray_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'wganbench\[ray\]'"):
-        make_crew("ray", {"address": "local", "cpus_per_stack": 1, "shared_folder": "auto"}).slots(
-            tiny("gp")
-        )
+        make_backend(
+            "ray", {"address": "local", "cpus_per_stack": 1, "shared_folder": "auto"}
+        ).slots(tiny("gp"))
 
 
 def test_files_travel_as_they_change_and_never_outside_their_folder(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from training_configs import tiny
 from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunFolder
 from wganbench.sweeps import ray
-from wganbench.sweeps.backend import Silent, Tally
+from wganbench.sweeps.backend import Collector, Silent
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.ray import Task, Tasks
-from wganbench.sweeps.slurm import SlurmCrew
+from wganbench.sweeps.slurm import SlurmBackend
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -30,7 +30,7 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
     mailbox = SimpleNamespace(collect=SimpleNamespace(remote=lambda: parcels.pop(0)))
     fake_ray = SimpleNamespace(get=lambda answer: answer)
     monkeypatch.setattr(ray, "import_ray", lambda: fake_ray)
-    tasks = Tasks(1, 0, tmp_path, None, Tally(Silent()))
+    tasks = Tasks(1, 0, tmp_path, None, Collector(Silent()))
     tasks.mailbox = mailbox
     tasks.by_number[0] = Task(0, StackPlan((job,), 0))
     tasks._collect()
@@ -42,10 +42,10 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
 
 
 def test_slurm_refuses_to_share_a_device(tmp_path: Path) -> None:
-    crew = SlurmCrew("local", 1, 0, 1, 1.0, 5, 1, [], {})
+    backend = SlurmBackend("local", 1, 0, 1, 1.0, 5, 1, [], {})
     config = tiny()
     shared = dataclasses.replace(
         config, device="auto", sweep=dataclasses.replace(config.sweep, stacks_per_device=2)
     )
     with pytest.raises(Exception, match=r"sweep\.stacks_per_device=2.*a job of its own"):
-        crew.slots(shared)
+        backend.slots(shared)

@@ -19,7 +19,7 @@ from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm_task
 from wganbench.sweeps.backend import Ended, Message, OutOfMemory, Said
-from wganbench.sweeps.choose import make_crew
+from wganbench.sweeps.choose import make_backend
 from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, SlurmTask
@@ -41,8 +41,8 @@ def jobs(folder: Path, runs: int, **settings: Any) -> list[Job]:
 
 
 def swept(folder: Path, every: list[Job], seen: Seen, **settings: Any) -> list[RunOutcome]:
-    crew = make_crew("slurm", {**SETTINGS, **settings})
-    return launch(folder, every, seen, plan_sweep(every, crew))
+    backend = make_backend("slurm", {**SETTINGS, **settings})
+    return launch(folder, every, seen, plan_sweep(every, backend))
 
 
 def process_of(job: Job) -> int:
@@ -129,7 +129,7 @@ def test_settings_that_cannot_be_are_told_in_one_line(
 def test_without_submitit_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     with pytest.raises(ConfigError, match=r"pip install 'wganbench\[slurm\]'"):
-        make_crew("slurm", SETTINGS).slots(tiny("gp"))
+        make_backend("slurm", SETTINGS).slots(tiny("gp"))
 
 
 def test_what_is_asked_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +145,10 @@ def test_what_is_asked_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "setup": ["module load cuda"],
         "slurm": {"partition": "long", "account": None, "additional_parameters": {"gres": "x:1"}},
     }
-    crew: Any = make_crew("slurm", settings)
-    slots = crew.slots(tiny("gp", device="auto"))
+    backend: Any = make_backend("slurm", settings)
+    slots = backend.slots(tiny("gp", device="auto"))
     assert [(s.device, s.cluster) for s in slots] == [("cuda", "Slurm")] * 2
-    executor = crew._executor(tmp_path / "jobs")._executor
+    executor = backend._executor(tmp_path / "jobs")._executor
     script = executor._make_submission_file_text("train", "name")
     for line in (
         "--partition=long", "--gpus-per-node=1", "--mem=4GB", "--time=60", "--gres=x:1",
@@ -157,7 +157,7 @@ def test_what_is_asked_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert line in script, script
     assert "--account" not in script
     assert executor.max_num_timeout == 3
-    assert crew.slots(tiny("gp", device="cpu"))[0].device == "cpu"
+    assert backend.slots(tiny("gp", device="cpu"))[0].device == "cpu"
 
 
 def test_messages_outlive_the_process_and_half_of_one_waits(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from wganbench.runs.folder import RunFolder, wait_while_ending
 from wganbench.studies.settings import Settings
 from wganbench.studies.verdicts import Claim, Evidence
 from wganbench.sweeps.backend import Watcher
-from wganbench.sweeps.choose import make_crew
+from wganbench.sweeps.choose import make_backend
 from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.training.run import Run, load_run
 
@@ -69,7 +69,7 @@ class Context:
         # Two arms may contain the same run: it is trained once.
         distinct = list({job.folder: job for job in jobs}.values())
         wait_while_ending([RunFolder(job.folder) for job in distinct], self.say)
-        outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_crew()))
+        outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_backend()))
         failed = [o for o in outcomes if o.status not in ("completed", "diverged")]
         if any(outcome.status in ("interrupted", "running") for outcome in failed):
             raise Interrupted(f"the runs of {self.study} were interrupted")

@@ -162,7 +162,7 @@ NOWHERE = -1
 
 
 @dataclass
-class Tally:
+class Collector:
     """Takes what is told of every stack; answers with the stacks to train in its place."""
 
     watcher: Watcher
@@ -173,7 +173,7 @@ class Tally:
     """Runs whose files this process writes, trained on a machine without this disk."""
     _losses: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def hear(self, number: int, stack: StackPlan, message: object) -> list[StackPlan] | None:
+    def handle(self, number: int, stack: StackPlan, message: object) -> list[StackPlan] | None:
         """None while the stack trains on; once it does not, what is left to be done of it."""
         match message:
             case Started(steps, done, where):

@@ -15,7 +15,7 @@ UNKNOWN_ROOM = 1 << 62
 """Memory where it cannot be asked for: a stack that does not fit is halved then."""
 
 
-class Crew(Protocol):
+class Backend(Protocol):
     """Trains stacks at several places at a time."""
 
     def slots(self, config: RunConfig) -> list[Slot]:
@@ -50,19 +50,19 @@ def check_numbers(settings: Any, whole: Mapping[str, int], above: Sequence[str] 
             raise ConfigError(f"hydra.launcher.{name}={value}: give a number above 0")
 
 
-def make_crew(name: str = "stack", settings: Mapping[str, Any] | None = None) -> Crew:
-    """The crew of a launcher, ``stack``, ``ray`` or ``slurm``, with the launcher's settings.
+def make_backend(name: str = "stack", settings: Mapping[str, Any] | None = None) -> Backend:
+    """The backend of a launcher, ``stack``, ``ray`` or ``slurm``, with the launcher's settings.
 
     Raises ConfigError for settings that cannot be, or where its package is not installed.
     """
     if name == "ray":
-        from wganbench.sweeps.ray import RayCrew
+        from wganbench.sweeps.ray import RayBackend
 
-        return RayCrew(**(settings or {}))
+        return RayBackend(**(settings or {}))
     if name == "slurm":
-        from wganbench.sweeps.slurm import SlurmCrew
+        from wganbench.sweeps.slurm import SlurmBackend
 
-        return SlurmCrew(**(settings or {}))
-    from wganbench.sweeps.local import LocalCrew
+        return SlurmBackend(**(settings or {}))
+    from wganbench.sweeps.local import LocalBackend
 
-    return LocalCrew()
+    return LocalBackend()

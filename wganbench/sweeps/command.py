@@ -14,7 +14,7 @@ from wganbench.errors import ConfigError
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import check_folder
 from wganbench.sweeps.backend import Watcher, standing
-from wganbench.sweeps.choose import make_crew
+from wganbench.sweeps.choose import make_backend
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
     SweepPlan,
@@ -102,7 +102,7 @@ def plan_only(
 
     def accept(jobs: list[Job], choice: Choice) -> bool:
         check_sweep(jobs[0].folder.parent, jobs)
-        plan = plan_sweep(jobs, make_crew(*choice))
+        plan = plan_sweep(jobs, make_backend(*choice))
         found.append((plan, estimate_seconds(plan)))
         return False
 
@@ -150,7 +150,7 @@ class _Session:
         """Check, plan and enter all jobs, before anything else is written."""
         check_sweep(jobs[0].folder.parent, jobs)
         self._wait_for_savers(jobs)
-        self._plan = plan_sweep(jobs, make_crew(*choice))
+        self._plan = plan_sweep(jobs, make_backend(*choice))
         # Entered for every launcher, so that jobs lost with a process are known to be missing.
         add_jobs(jobs[0].folder.parent, jobs)
         self.asked |= {job.folder for job in jobs}
@@ -165,7 +165,7 @@ class _Session:
             # An optimiser as sweeper launches as it goes, without asking before.
             if self._plan is None:
                 self._wait_for_savers(distinct)
-                self._plan = plan_sweep(distinct, make_crew(*choice))
+                self._plan = plan_sweep(distinct, make_backend(*choice))
             plan, self._plan = self._plan, None
             outcomes = launch(jobs[0].folder.parent, distinct, self.watcher, plan)
         except Exception as error:

@@ -19,7 +19,7 @@ from wganbench.output import guarded
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
 from wganbench.sweeps.backend import Watcher, standing
-from wganbench.sweeps.choose import Crew, make_crew
+from wganbench.sweeps.choose import Backend, make_backend
 from wganbench.sweeps.cost import Footprint, footprint
 from wganbench.sweeps.manifest import add_jobs, check_alike, read_jobs
 from wganbench.sweeps.plan import (
@@ -41,7 +41,7 @@ from wganbench.training.runs import train_run
 class SweepPlan:
     """What a sweep will do: stacks over slots; the footprint of each group of like runs."""
 
-    crew: Crew
+    backend: Backend
     jobs: tuple[Job, ...]
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
@@ -71,7 +71,7 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
     check_alike(folder, read_jobs(folder), jobs)
 
 
-def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
+def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
     """The plan for what the jobs have left to do.
 
     Raises ConfigError, also for code that a stored configuration names and nobody has typed:
@@ -80,7 +80,7 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
     left, steps = unfinished(jobs)
     for job in left:
         check_allowed(job.config.evaluate.features)
-    slots = crew.slots(jobs[0].config)
+    slots = backend.slots(jobs[0].config)
     groups = group_jobs(left, steps, kind_of(slots))
     footprints = {}
     for group in groups:
@@ -89,11 +89,11 @@ def plan_sweep(jobs: Sequence[Job], crew: Crew) -> SweepPlan:
                 footprints[group.group] = footprint(group.jobs[0].config)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
-    room = cache(lambda: crew.room(slots))
+    room = cache(lambda: backend.room(slots))
     limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
     stacks = plan_stacks(left, steps, slots, limits)
     told = (*what_was_read(left), *of_precision(left, kind_of(slots)))
-    return SweepPlan(crew, tuple(left), tuple(stacks), tuple(slots), footprints, told)
+    return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprints, told)
 
 
 def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def launch(
         watcher.say(line)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
-        outcomes = plan.crew.run(plan.stacks, plan.slots, watcher) if plan.stacks else []
+        outcomes = plan.backend.run(plan.stacks, plan.slots, watcher) if plan.stacks else []
     finally:
         watcher.end()
     ended = {outcome.path: outcome for outcome in outcomes}
@@ -178,4 +178,4 @@ def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOut
         for job in read_jobs(folder)
     ]
     wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
-    return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_crew()))
+    return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_backend()))

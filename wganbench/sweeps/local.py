@@ -16,7 +16,7 @@ import torch
 
 from wganbench.config.schema import RunConfig
 from wganbench.runs.folder import RunOutcome
-from wganbench.sweeps.backend import SAVING_ALL, Ended, Tally, Watcher
+from wganbench.sweeps.backend import SAVING_ALL, Collector, Ended, Watcher
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
 from wganbench.sweeps.workers import Worker, Workers, workers_in_use
 from wganbench.training.process import StopRequest, available_cores
@@ -25,7 +25,7 @@ RECEIVE_SECONDS = 0.5
 """How long to wait for a message before signals and locks are looked at again."""
 
 
-class LocalCrew:
+class LocalBackend:
     """The devices of this machine, a worker process a slot."""
 
     def slots(self, config: RunConfig) -> list[Slot]:
@@ -43,7 +43,7 @@ class LocalCrew:
     ) -> list[RunOutcome]:
         """How the runs of all stacks ended."""
         with workers_in_use() as workers:
-            return Pool(slots, Tally(watcher), workers).run(stacks)
+            return Pool(slots, Collector(watcher), workers).run(stacks)
 
 
 def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
@@ -97,7 +97,7 @@ class Pool:
     """Trains stacks on slots and gathers how every run ended."""
 
     slots: Sequence[Slot]
-    tally: Tally
+    collector: Collector
     workers: Workers
     waiting: list[StackPlan] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Pool:
         """
         self.waiting = list(stacks)
         try:
-            with StopRequest(lambda: self.tally.watcher.say(SAVING_ALL)) as self.stop:
+            with StopRequest(lambda: self.collector.watcher.say(SAVING_ALL)) as self.stop:
                 self._assign()
                 while self._goes_on():
                     self._receive()
@@ -124,7 +124,7 @@ class Pool:
                 assignment.worker.signal(signal.SIGKILL)
             for assignment in self.assignments:
                 assignment.worker.wait()
-        return self.tally.outcomes
+        return self.collector.outcomes
 
     def _assign(self) -> None:
         """Give every stack that waits to an idle worker, or to a new one where a slot is free."""
@@ -149,11 +149,11 @@ class Pool:
 
     def _goes_on(self) -> bool:
         """Whether a run is trained here, or by another process, which may let go of it yet."""
-        waits = bool(self.tally.elsewhere) and not self._is_asked()
+        waits = bool(self.collector.elsewhere) and not self._is_asked()
         if waits:
-            self.waiting += self.tally.returned()
+            self.waiting += self.collector.returned()
             self._assign()
-            waits = bool(self.tally.elsewhere)
+            waits = bool(self.collector.elsewhere)
         return waits or any(assignment.stack for assignment in self.assignments)
 
     def _is_asked(self) -> bool:
@@ -180,7 +180,7 @@ class Pool:
             assignment.worker.signal(signal.SIGKILL)
             self._replace(assignment)
             return
-        left = self.tally.hear(assignment.slot, assignment.stack, message)
+        left = self.collector.handle(assignment.slot, assignment.stack, message)
         if left is not None:
             self.waiting[:0] = left
             assignment.stack = None
@@ -198,7 +198,7 @@ class Pool:
         how = _how_it_died(assignment.worker.wait())
         self.assignments.remove(assignment)
         if not self.stopping:
-            self.waiting[:0] = self.tally.lost(assignment.slot, assignment.stack, how)
+            self.waiting[:0] = self.collector.lost(assignment.slot, assignment.stack, how)
             self._assign()
 
     def _stop(self) -> None:

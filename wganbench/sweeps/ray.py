@@ -18,7 +18,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy
 from wganbench.runs.folder import ELSEWHERE, RunFolder, RunOutcome
-from wganbench.sweeps.backend import SAVING_ELSEWHERE, Ended, Tally, Watcher
+from wganbench.sweeps.backend import SAVING_ELSEWHERE, Collector, Ended, Watcher
 from wganbench.sweeps.choose import UNKNOWN_ROOM, check_numbers
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.ray_task import Changes, Mailbox, RemoteStack, put, train_remotely
@@ -84,7 +84,7 @@ class Tasks:
     gpus_per_stack: float
     folder: Path
     token: str | None
-    tally: Tally
+    collector: Collector
     tasks: dict[Any, Task] = field(default_factory=dict)
     by_number: dict[int, Task] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ class Tasks:
         try:
             for stack in stacks:
                 self._submit(stack)
-            while self.tasks or (self.tally.elsewhere and not self.stopping):
+            while self.tasks or (self.collector.elsewhere and not self.stopping):
                 if self.tasks:
                     done, _ = ray.wait(list(self.tasks), num_returns=1, timeout=LISTEN_SECONDS)
                 else:
@@ -110,15 +110,15 @@ class Tasks:
                 self._collect()
                 for reference in done:
                     self._finish(reference)
-                for stack in self.tally.returned():
+                for stack in self.collector.returned():
                     self._submit(stack)
                 if stop.requested and not self.stopping:
                     self._stop()
         finally:
-            for held in self.tally.held.values():
+            for held in self.collector.held.values():
                 held.release()
             ray.kill(self.mailbox)
-        return self.tally.outcomes
+        return self.collector.outcomes
 
     def _submit(self, stack: StackPlan) -> None:
         ray = import_ray()
@@ -154,19 +154,19 @@ class Tasks:
                 if self._hold(job):
                     put(job.folder, changed)
             for message in messages:
-                self.tally.hear(number, task.stack, message)
+                self.collector.handle(number, task.stack, message)
 
     def _hold(self, job: Job) -> bool:
         """Nobody else may train a run whose files come from far away; with ``overwrite`` those
         of an earlier one go before the first of them are there. False for a run that another
         process took meanwhile: what comes of it is dropped, and it is looked at again."""
-        if job.folder in self.tally.held:
+        if job.folder in self.collector.held:
             return True
         try:
             held = RunFolder(job.folder).lock()
         except RunBusy:
             return False
-        self.tally.held[job.folder] = held
+        self.collector.held[job.folder] = held
         if job.config.overwrite:
             held.empty()
         return True
@@ -174,8 +174,8 @@ class Tasks:
     def _let_go(self, stack: StackPlan) -> None:
         """Release the runs of a stack that has ended, also for those who wait for them."""
         for job in stack.jobs:
-            if job.folder in self.tally.held:
-                self.tally.held.pop(job.folder).release()
+            if job.folder in self.collector.held:
+                self.collector.held.pop(job.folder).release()
 
     def _finish(self, reference: Any) -> None:
         ray = import_ray()
@@ -183,7 +183,7 @@ class Tasks:
         task = self.tasks.pop(reference)
         left: Sequence[StackPlan] | None = []
         try:
-            left = self.tally.hear(
+            left = self.collector.handle(
                 task.number, task.stack, self._received(ray.get(reference), task)
             )
         except errors.TaskCancelledError:
@@ -191,7 +191,7 @@ class Tasks:
         except errors.RayError as error:
             if not self.stopping:
                 how = " ".join(str(error).split(".")[0].split())[:120]
-                left = self.tally.lost(task.number, task.stack, f"a Ray task was lost ({how})")
+                left = self.collector.lost(task.number, task.stack, f"a Ray task was lost ({how})")
         self._let_go(task.stack)
         for stack in left or []:
             self._submit(stack)
@@ -200,7 +200,7 @@ class Tasks:
         """The message, but for runs whose files could not be taken: they are elsewhere."""
         if not isinstance(message, Ended) or not task.sends_files:
             return message
-        held = [job.folder in self.tally.held for job in task.stack.jobs]
+        held = [job.folder in self.collector.held for job in task.stack.jobs]
         return Ended(
             [
                 outcome if ours else replace(outcome, status=ELSEWHERE)
@@ -224,7 +224,7 @@ OBJECT_STORE_BYTES = 200_000_000
 
 
 @dataclass
-class RayCrew:
+class RayBackend:
     """Ray Core, started on this machine (``address: local``) or joined.
 
     A stack takes ``cpus_per_stack`` cores, and 1 / ``sweep.stacks_per_device`` of a GPU
@@ -336,7 +336,9 @@ class RayCrew:
         folder = stacks[0].jobs[0].folder.parent.resolve()
         stopping = StopRequest(lambda: watcher.say(SAVING_ELSEWHERE))
         with self._token(folder) as token, stopping as stop:
-            tasks = Tasks(self.cpus_per_stack, self.gpus_per_stack, folder, token, Tally(watcher))
+            tasks = Tasks(
+                self.cpus_per_stack, self.gpus_per_stack, folder, token, Collector(watcher)
+            )
             return tasks.run(stacks, stop)
 
     @contextlib.contextmanager

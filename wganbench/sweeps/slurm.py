@@ -15,7 +15,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.files import inside
 from wganbench.runs.folder import RunOutcome
-from wganbench.sweeps.backend import SAVING_ELSEWHERE, Tally, Watcher
+from wganbench.sweeps.backend import SAVING_ELSEWHERE, Collector, Watcher
 from wganbench.sweeps.choose import UNKNOWN_ROOM, check_numbers
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
@@ -27,7 +27,7 @@ FOLDER = ".submitit"
 
 
 @dataclass
-class SlurmCrew:
+class SlurmBackend:
     """Slurm through submitit: ``stacks`` jobs share the work, one array task a stack.
 
     ``cluster: local`` runs the jobs as processes of this machine, all at a time. The
@@ -82,7 +82,7 @@ class SlurmCrew:
         folder = inside(stacks[0].jobs[0].folder.parent.resolve(), FOLDER) / uuid.uuid4().hex[:8]
         folder.mkdir(parents=True)
         with StopRequest(lambda: watcher.say(SAVING_ELSEWHERE)) as stop:
-            return Array(self, folder, Tally(watcher)).run(stacks, stop)
+            return Array(self, folder, Collector(watcher)).run(stacks, stop)
 
     def _executor(self, folder: Path) -> Any:
         """Submitit's executor with these settings. Raises ConfigError."""
@@ -135,9 +135,9 @@ class Submitted:
 class Array:
     """The jobs of one sweep, from the first to the last."""
 
-    crew: SlurmCrew
+    backend: SlurmBackend
     folder: Path
-    tally: Tally
+    collector: Collector
     jobs: list[Submitted] = field(default_factory=list)
     stopping: bool = False
     _count: int = 0
@@ -145,22 +145,22 @@ class Array:
     def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
         try:
             self._submit(stacks)
-            while self.jobs or (self.tally.elsewhere and not self.stopping):
+            while self.jobs or (self.collector.elsewhere and not self.stopping):
                 time.sleep(LISTEN_SECONDS)
                 for submitted in list(self.jobs):
                     done = submitted.job.done()
                     self._read(submitted)
                     if done:
                         self._finish(submitted)
-                if self.tally.elsewhere and not self.stopping:
-                    self._submit(self.tally.returned())
+                if self.collector.elsewhere and not self.stopping:
+                    self._submit(self.collector.returned())
                 if stop.requested and not self.stopping:
                     self._stop()
         except BaseException:
             # Nobody listens any longer: let no job train on unseen.
             (self.folder / STOP).touch()
             raise
-        return self.tally.outcomes
+        return self.collector.outcomes
 
     def _submit(self, stacks: Sequence[StackPlan]) -> None:
         """One array for all of them."""
@@ -168,13 +168,17 @@ class Array:
             return
         mails = [Mail(self.folder, self._count + i) for i in range(len(stacks))]
         self._count += len(stacks)
-        crew, here = self.crew, os.getcwd()
-        executor = crew._executor(self.folder)
+        backend, here = self.backend, os.getcwd()
+        executor = backend._executor(self.folder)
         with executor.batch():
             jobs = [
                 executor.submit(
                     SlurmTask(
-                        stack.resolved(), mail, crew.gpus_per_stack > 0, crew.cpus_per_stack, here
+                        stack.resolved(),
+                        mail,
+                        backend.gpus_per_stack > 0,
+                        backend.cpus_per_stack,
+                        here,
                     )
                 )
                 for stack, mail in zip(stacks, mails, strict=True)
@@ -188,18 +192,18 @@ class Array:
         messages, submitted.read = submitted.mail.read(submitted.read)
         for message in messages:
             submitted.started = True
-            self.tally.hear(submitted.mail.number, submitted.stack, message)
+            self.collector.handle(submitted.mail.number, submitted.stack, message)
 
     def _finish(self, submitted: Submitted) -> None:
         self.jobs.remove(submitted)
         number, stack = submitted.mail.number, submitted.stack
         try:
-            self.tally.hear(number, stack, submitted.job.result())
+            self.collector.handle(number, stack, submitted.job.result())
         except Exception as error:
             # Submitit's own classes for a job that failed, was killed or came to no end.
             if not self.stopping:
                 how = str(error).strip().splitlines()[-1][:120]
-                self._submit(self.tally.lost(number, stack, f"a Slurm job was lost ({how})"))
+                self._submit(self.collector.lost(number, stack, f"a Slurm job was lost ({how})"))
 
     def _stop(self) -> None:
         """Ask every job to save and end; those that wait for a node are cancelled."""
