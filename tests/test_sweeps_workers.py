@@ -82,19 +82,21 @@ def test_a_worker_that_cannot_start_the_driver_imports_for_itself(
     one = worker("cuda:1")
     until(lambda: "sweeps.worker" in command(one.pid))
     assert command(one.pid).split()[-3:] == ["cuda:1", "1", str(parent(one.pid))]
+    one.connection.close()
+    assert one.wait() == 0
 
 
 def test_a_fork_stays_where_it_can_use_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     zeros = torch.zeros
 
-    def begin(count: int, device: str) -> torch.Tensor:
+    def start(count: int, device: str) -> torch.Tensor:
         asked.append(device)
         if device == "cuda:1":
             raise RuntimeError("CUDA driver: initialization error")
         return zeros(count)
 
-    monkeypatch.setattr(torch, "zeros", begin)
+    monkeypatch.setattr(torch, "zeros", start)
     stay = {device: fork_server.can_stay(device) for device in ("cpu", "cuda:0", "cuda:1")}
     assert stay == {"cpu": True, "cuda:0": True, "cuda:1": False}
     assert asked == ["cuda:0", "cuda:1"], "nobody starts a driver for a CPU"
