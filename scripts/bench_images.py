@@ -1,4 +1,4 @@
-"""How fast a picture run trains, against the loop that everybody writes, in one process.
+"""How fast an image run trains, against the loop that everybody writes, in one process.
 
     python scripts/bench_images.py
 
@@ -35,7 +35,7 @@ SIZE = 28
 
 
 def enlarge(load: Callable[..., images.Images]) -> Callable[..., images.Images]:
-    """The loader of digits with pictures of 28 x 28."""
+    """The loader of digits with images of 28 x 28."""
 
     def resized(pictures: Tensor) -> Tensor:
         large = F.interpolate(pictures.float(), size=(SIZE, SIZE), mode="bilinear")

@@ -163,7 +163,7 @@ def bench_measuring(runs: int = 4, repeats: int = 5) -> None:
                     does()
                     times.append((time.perf_counter() - began) / runs * 1e3)
             size = len(pickle.dumps(jobs[0], protocol=5)) / 1e3
-            print(f"an evaluation{' with a picture' if shows else ''}, ms a run:", flush=True)
+            print(f"an evaluation{' with an image' if shows else ''}, ms a run:", flush=True)
             print(f"  here {statistics.median(here):.1f}, beside {statistics.median(beside):.1f};")
             print(f"  packing takes {statistics.median(packing):.2f} for {size:.0f} kB", flush=True)
 

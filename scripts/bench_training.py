@@ -264,7 +264,7 @@ def cost_of_measuring(repeats: int, folder: Path) -> None:
         stack.iterate = iterate  # type: ignore[method-assign]
         stack.config.train.steps = end
     print(
-        f"records, evaluations, pictures and checkpoints of the default run: "
+        f"records, evaluations, images and checkpoints of the default run: "
         f"{100 * statistics.median(shares):.1f} % of its training time"
     )
 

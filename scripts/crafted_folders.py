@@ -202,7 +202,7 @@ def wrong_samples(run: Path, rng: random.Random, root: Path) -> None:
 
 
 def wrong_frames(run: Path, rng: random.Random, root: Path) -> None:
-    """Foreign names, and pictures that are none."""
+    """Foreign names, and images that are none."""
     frames = run / "frames"
     if frames.is_dir() and not frames.is_symlink():
         for name in ("x.png", "\u00b2\u00b3.png", "000000099.png", "0.png", "000000000.png"):

@@ -154,7 +154,7 @@ def kill(setting: Setting, words: Words) -> Iterator[Row]:
 
 
 def digits(setting: Setting, words: Words) -> Iterator[Row]:
-    """Pictures: as many runs as the word says, one by `train`, more by `sweep`."""
+    """Images: as many runs as the word says, one by `train`, more by `sweep`."""
     runs = int(words[0]) if words else 1
     quick = ["train.batch_size=8", "evaluate.final_n=50"] if setting.quick else []
     verb, own = "sweep", [f"seed=range(0,{runs})", f"sweep.devices={setting.device}"]

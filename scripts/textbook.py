@@ -33,7 +33,7 @@ def mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 
 def dcgan_critic(width: int) -> nn.Sequential:
-    """DCGAN's critic for pictures of 28 x 28, without batch norm."""
+    """DCGAN's critic for images of 28 x 28, without batch norm."""
     return nn.Sequential(
         nn.Conv2d(1, width, 4, 2, 1),
         nn.LeakyReLU(0.2),
@@ -45,7 +45,7 @@ def dcgan_critic(width: int) -> nn.Sequential:
 
 
 def dcgan_generator(latent: int, width: int) -> nn.Sequential:
-    """DCGAN's generator for pictures of 28 x 28."""
+    """DCGAN's generator for images of 28 x 28."""
     return nn.Sequential(
         nn.Linear(latent, 2 * width * 7 * 7),
         nn.Unflatten(1, (2 * width, 7, 7)),

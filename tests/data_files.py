@@ -1,4 +1,4 @@
-"""Small files in the formats of published pictures, for tests: random, but of the right shape."""
+"""Small files in the formats of published images, for tests: random, but of the right shape."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 COUNT = 350
-"""Pictures to train on: no fewer than a batch of any preset."""
+"""Images to train on: no fewer than a batch of any preset."""
 
 HELD_OUT = 100
 
 
 def picture_options(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The options with which a preset finds its pictures, after writing them to ``folder``."""
+    """The options with which a preset finds its images, after writing them to ``folder``."""
     rng = np.random.default_rng(0)
     if name == "image_folder":
         for i in range(COUNT):

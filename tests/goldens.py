@@ -163,7 +163,7 @@ def draws_of_data() -> Iterator[str]:
             words = " ".join([name, *(f"{k}={v}" for k, v in options.items() if k != "path")])
             for kind in ("sample", "held_out"):
                 points = getattr(target, kind)(6, source()).flatten(1)
-                # Of a picture five pixels of the middle: its border is empty.
+                # Of an image five pixels of the middle: its border is empty.
                 middle = max(0, points.shape[1] // 2 - 2)
                 yield line(f"{words}: {kind}", points[:3, middle : middle + 5])
     for distribution in ("normal", "uniform"):

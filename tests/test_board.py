@@ -293,7 +293,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
         configs = [tiny(loss, seed=seed, **short) for seed in SEEDS]
         with pytest.MonkeyPatch.context() as patch:
             # Painting takes longer than the runs: TensorBoard has no part in the closing figure,
-            # and to its page of images one picture is as good as another.
+            # and to its page of images one image is as good as another.
             patch.setattr(jobs, "final_picture", lambda *_: None)
             patch.setattr(jobs, "png_bytes", lambda _: b"PNG")
             patch.setattr(jobs, "progress_picture", lambda *_: Figure())

@@ -61,7 +61,7 @@ def test_gp_covers_the_ring_on_every_seed_and_without_its_penalty_the_same_criti
 
     good = [run.get("modes/coverage", 0) * run.get("modes/high_quality", 0) for run in without]
     assert max(good) < 0.4
-    # On these seeds. Of 10-13, with 1 500 steps, one reaches every mode at quality .72 without it:
+    # On these seeds. Of 10-13, with 1 500 steps, one reaches every mode at quality 0.72 without it:
     # an unconstrained critic need not fail, see the README's row of wasserstein.
     # Nothing holds the slope.
     assert all(not run["critic/slope_mean"] < 50 for run in without)

@@ -64,7 +64,7 @@ WRONG = [
     ("loss.gp_lamda=1", "loss.gp_lamda", "loss.gp_lambda"),
     ("loss.lambda=1", "loss.lambda", "loss.gp_lambda"),
     ("loss=clip loss.lambda=1", "loss.gp_lambda", "bce_gp, gp, lp"),
-    ("loss=gp loss.clip_value=.1", "loss.clip_value", "not used by loss=gp", "clip"),
+    ("loss=gp loss.clip_value=0.1", "loss.clip_value", "not used by loss=gp", "clip"),
     ("experiment=wgan_clip_toy loss.gp_lambda=1", "loss.gp_lambda", "not used by loss=clip"),
     ("experiment=wgan_gp_toy loss=clip", "loss.gp_lambda", "not used by loss=clip"),
     ("+loss.clip_value=.1", "loss.clip_value", "not used by loss=gp"),

@@ -70,7 +70,7 @@ PICTURE_EXPERIMENTS = {
     "cifar10_wgan_gp": "cifar10",
     "cifar10_dcgan": "cifar10",
 }
-"""Experiments on pictures that have to be fetched, and their data."""
+"""Experiments on images that have to be fetched, and their data."""
 
 
 @pytest.mark.parametrize(("group", "name"), PRESETS)

@@ -173,7 +173,7 @@ def test_rings_as_published(name: str, radius: float, sigma: float) -> None:
 
 
 def test_ring8_is_gan_toy_to_the_last_digit() -> None:
-    """The official code writes 2 * cos and sigma .02, and divides by 1.414 (not sqrt 2)."""
+    """The official code writes 2 * cos and sigma 0.02, and divides by 1.414 (not sqrt 2)."""
     target = load_mixture("ring8")
     s = 2 / math.sqrt(2)
     published = [(2, 0), (-2, 0), (0, 2), (0, -2), (s, s), (s, -s), (-s, s), (-s, -s)]
@@ -241,7 +241,7 @@ def test_sigma_is_a_standard_deviation(name: str, draw: str) -> None:
 
 
 def test_share_of_high_quality_of_a_perfect_sampler() -> None:
-    """Within 3 sigma in the plane: 1 - exp(-9/2) = .98889."""
+    """Within 3 sigma in the plane: 1 - exp(-9/2) = 0.98889."""
     target = load_mixture("ring8")
     points = target.sample(100_000, seeded())
     hits = int((torch.cdist(points, target.modes).amin(dim=1) < 3 * target.sigma).sum())

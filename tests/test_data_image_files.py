@@ -1,4 +1,4 @@
-"""Pictures from files: the formats of published sets, folders, and whatever can be wrong."""
+"""Images from files: the formats of published sets, folders, and whatever can be wrong."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_pictures_and_labels_must_fit(tmp_path: Path) -> None:
     place = tmp_path / "MNIST" / "raw"
     write_mnist(place)
     write_idx(place / "t10k-labels-idx1-ubyte.gz", np.zeros(HELD_OUT - 1))
-    with pytest.raises(ValueError, match=f"holds {HELD_OUT} pictures, .* {HELD_OUT - 1} labels"):
+    with pytest.raises(ValueError, match=f"holds {HELD_OUT} images, .* {HELD_OUT - 1} labels"):
         load("mnist", root=str(tmp_path))
     write_idx(place / "t10k-labels-idx1-ubyte.gz", np.full(HELD_OUT, 10))
     with pytest.raises(ValueError, match="t10k-labels.* a label is 10"):
@@ -243,7 +243,7 @@ def folder_images(folder: Path, **options: Any) -> Images:
 
 
 def grey(folder: Path, names: list[str], side: int = 4) -> None:
-    """Pictures of one grey each, 0, 1, 2, ..., in the order of their names."""
+    """Images of one grey each, 0, 1, 2, ..., in the order of their names."""
     for level, name in enumerate(names):
         save_picture(folder / name, np.full((side, side), level))
 
@@ -255,7 +255,7 @@ def levels(pictures: Tensor) -> list[int]:
 def test_subfolders_are_classes(tmp_path: Path) -> None:
     names = [f"{name}/{i:02}.png" for name in ("cat", "dog/small", "emu") for i in range(10)]
     grey(tmp_path, names)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".cache").mkdir()
     save_picture(tmp_path / ".cache" / "x.png", np.zeros((9, 9)))
     target = folder_images(tmp_path)
@@ -315,7 +315,7 @@ def test_colours_and_channels(tmp_path: Path) -> None:
         save_picture(tmp_path / f"{i}.png", np.full((4, 4, 3), [250, 100, 10]))
     colour = folder_images(tmp_path, channels=3)
     assert colour.images[0, :, 0, 0].tolist() == [250, 100, 10]
-    # ITU-R 601: .299 red + .587 green + .114 blue.
+    # ITU-R 601: 0.299 red + 0.587 green + 0.114 blue.
     assert abs(int(folder_images(tmp_path).images[0, 0, 0, 0]) - 134.6) <= 1
 
 
@@ -340,10 +340,10 @@ def test_odd_pictures_are_seen_as_people_see_them(tmp_path: Path) -> None:
 def test_unreadable_files_are_counted_and_named(tmp_path: Path) -> None:
     grey(tmp_path, [f"{i}.png" for i in range(20)])
     for i in range(4):
-        (tmp_path / f"bad{i}.png").write_bytes(b"not a picture")
+        (tmp_path / f"bad{i}.png").write_bytes(b"not an image")
     cut = (tmp_path / "3.png").read_bytes()
     (tmp_path / "3.png").write_bytes(cut[: len(cut) // 2])
-    with pytest.raises(ValueError, match=r"data\.path: 5 of 24 pictures .*: 3\.png") as caught:
+    with pytest.raises(ValueError, match=r"data\.path: 5 of 24 images .*: 3\.png") as caught:
         folder_images(tmp_path)
     line = str(caught.value)
     assert "bad0.png" in line and "bad1.png" in line and "bad2.png" not in line
@@ -358,7 +358,7 @@ def test_unreadable_files_are_counted_and_named(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").write_text("text")
-    with pytest.raises(ValueError, match=r"data\.path: there is no picture in"):
+    with pytest.raises(ValueError, match=r"data\.path: there is no image in"):
         folder_images(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"data\.path: there is no folder"):
         folder_images(tmp_path / "none")
@@ -370,7 +370,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"beside its subfolders \(1, such as 3\.png\)"):
         folder_images(tmp_path / "mixed")
     grey(tmp_path / "few", ["a/1.png", "a/2.png", "a/3.png", "a/4.png", "b/5.png"])
-    with pytest.raises(ValueError, match=r"data\.held_out_share=.* 1 pictures of the class 'b'"):
+    with pytest.raises(ValueError, match=r"data\.held_out_share=.* 1 images of the class 'b'"):
         folder_images(tmp_path / "few", held_out_share=0.4)
 
 

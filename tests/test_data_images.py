@@ -1,4 +1,4 @@
-"""Pictures as targets: who is trained on, who is held out, what a stack of them is."""
+"""Images as targets: who is trained on, who is held out, what a stack of them is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def numbered(n: int, classes: int = 5) -> tuple[Tensor, Tensor]:
-    """Pictures of 2x2 pixels that hold their own number, and number % classes as label."""
+    """Images of 2x2 pixels that hold their own number, and number % classes as label."""
     numbers = torch.arange(n)
     pixels = torch.stack((numbers // 256, numbers % 256, numbers % classes, 0 * numbers), dim=1)
     return pixels.to(torch.uint8).reshape(n, 1, 2, 2), numbers % classes
@@ -60,7 +60,7 @@ def some_images(n: int = 60, classes: int = 5, share: float = 0.25, seed: int = 
     return hold_out(pictures, labels, [f"c{k}" for k in range(classes)], 255, share, seed)
 
 
-# Which pictures are held out.
+# Which images are held out.
 
 
 @settings(max_examples=30)
@@ -109,10 +109,10 @@ def test_a_split_that_leaves_a_side_empty_is_refused() -> None:
     pictures, labels = numbered(21, 2)
     labels[:] = 0
     labels[20] = 1
-    with pytest.raises(ValueError, match=r"held_out_share=0\.2 .* of the 1 pictures .* 'rare'"):
+    with pytest.raises(ValueError, match=r"held_out_share=0\.2 .* of the 1 images .* 'rare'"):
         hold_out(pictures, labels, ["often", "rare"], 255, 0.2, 0)
     for share in (0.01, 0.99):
-        with pytest.raises(ValueError, match=r"data\.held_out_share=.* of 21 pictures"):
+        with pytest.raises(ValueError, match=r"data\.held_out_share=.* of 21 images"):
             hold_out(pictures, None, (), 255, share, 0)
 
 
@@ -127,7 +127,7 @@ def test_a_smaller_training_set_keeps_labels_and_held_out_pictures() -> None:
     assert small.held_out_images is images.held_out_images
     other = thinned(images, 10, 4)
     assert set(numbers(small.images).tolist()) != set(numbers(other.images).tolist())
-    with pytest.raises(ValueError, match=r"data\.train_points=46 is more than the 45 pictures"):
+    with pytest.raises(ValueError, match=r"data\.train_points=46 is more than the 45 images"):
         thinned(images, 46, 0)
     with pytest.raises(ValueError, match=r"data\.train_points must be at least 2"):
         thinned(images, 1, 0)
@@ -203,14 +203,14 @@ def test_channels_of_a_stack_are_pictures_of_the_base() -> None:
         # Each channel is a draw of its own.
         a, b, c = (numbers(points[:, k : k + 1]) for k in range(3))
         assert float((a == b).float().mean()) < 0.2 and float((b == c).float().mean()) < 0.2
-    # A round of held-out points holds every picture once in every channel.
+    # A round of held-out points holds every image once in every channel.
     points = target.held_out(15, seeded())
     for k in range(3):
         assert len(numbers(points[:, k : k + 1]).unique()) == 15
 
 
 def classes(points: Tensor, count: int) -> Tensor:
-    """The mode of each point of `numbered` pictures: its three labels as one number."""
+    """The mode of each point of `numbered` images: its three labels as one number."""
     a, b, c = (numbers(points[:, k : k + 1]) % count for k in range(3))
     return (a * count + b) * count + c
 
@@ -368,11 +368,11 @@ def test_what_is_missing_is_a_configuration_error(stored: dict[str, Any], tmp_pa
     for name, options, said in (
         ("mnist", {"root": here}, "data.download=true"),
         ("cifar10", {"root": here}, "data.download=true"),
-        ("image_folder", {"path": here}, "data.path: there is no picture"),
+        ("image_folder", {"path": here}, "data.path: there is no image"),
         ("image_folder", {}, "data.path must be given"),
         ("mnist", {"download": 1}, "data.download is true or false"),
         ("image_folder", {"path": here, "channels": 2}, "data.channels must be 1"),
-        ("digits", {"train_points": 2000}, "more than the 1437 pictures"),
+        ("digits", {"train_points": 2000}, "more than the 1437 images"),
         ("digits", {"train_points": 9}, "larger than the training set of 9"),
         ("stacked_digits", {"train_points": 9}, "larger than the training set of 9"),
     ):

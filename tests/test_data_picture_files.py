@@ -1,4 +1,4 @@
-"""Folders of pictures as they are downloaded: which files count, and what is said of the rest."""
+"""Folders of images as they are downloaded: which files count, and what is said of the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wganbench.data.points import contents_digest
 
 
 def fill(folder: Path, *names: str) -> Path:
-    """Pictures under these names, each of another colour."""
+    """Images under these names, each of another colour."""
     for i, name in enumerate(names):
         save_picture(folder / name, np.full((4, 4, 3), 10 * i % 250))
     return folder
@@ -44,7 +44,7 @@ def test_classes_are_those_of_torchvision(tmp_path: Path) -> None:
     assert sorted(set(found.classes)) == theirs.classes == ["C", "a", "b", "linked"]
     ours = [(str(f), c) for f, c in zip(found.files, found.classes, strict=True)]
     assert sorted(ours) == sorted((f, theirs.classes[c]) for f, c in theirs.samples)
-    assert found.told == ("17 pictures, 4 classes: C 4, a 5, b 4, linked 4",)
+    assert found.told == ("17 images, 4 classes: C 4, a 5, b 4, linked 4",)
     assert images(folder).class_names == ("C", "a", "b", "linked")
 
 
@@ -71,11 +71,11 @@ def test_hidden_and_other_files_do_not_count(tmp_path: Path) -> None:
     assert contents_digest({"path": str(folder)}) == before is not None
     told = find_pictures(folder).told[0]
     assert told == (
-        "8 pictures, 2 classes: cat 4, dog 4; passed over 2 other files (.heic 1, .txt 1)"
+        "8 images, 2 classes: cat 4, dog 4; passed over 2 other files (.heic 1, .txt 1)"
     )
     fill(folder, "cat/new.png")
     assert contents_digest({"path": str(folder)}) != before
-    # Data of other kinds than pictures count with every visible file.
+    # Data of other kinds than images count with every visible file.
     one = contents_digest({"path": str(folder)}, "mine")
     (folder / "cat" / "notes.txt").write_bytes(b"y, longer")
     assert contents_digest({"path": str(folder)}, "mine") != one
@@ -89,7 +89,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert images(folder).class_names == (r"caf\xe9", "plain")
     assert r"caf\xe9 4" in find_pictures(folder).told[0]
     (folder / "plain" / f"{odd}.gif").write_bytes(b"none")
-    with pytest.raises(ValueError, match=r"caf\\xe9\.gif \(no picture\)") as caught:
+    with pytest.raises(ValueError, match=r"caf\\xe9\.gif \(no image\)") as caught:
         load_folder.__wrapped__(str(folder), None, 3, 0.5, 0)
     str(caught.value).encode()
 
@@ -120,7 +120,7 @@ def test_a_folder_around_the_classes_is_gone_through(tmp_path: Path) -> None:
     assert set(found.classes) == {"cat", "dog"}
     assert found.told[1] == f"the class folders lie in {folder / 'unzipped' / 'data'}"
     alone = find_pictures(classes(tmp_path / "b", "only"))
-    assert set(alone.classes) == {""} and alone.told[0] == "4 pictures without classes"
+    assert set(alone.classes) == {""} and alone.told[0] == "4 images without classes"
 
 
 @pytest.mark.parametrize("parts", [("train", "test"), ("Train", "val", "test"), ("test", "valid")])
@@ -155,7 +155,7 @@ def test_a_folder_of_something_else_is_refused(
     folder = fill(tmp_path, "a/0.png", "b/1.png")
     for i in range(30):
         (folder / "a" / f"{i}.txt").touch()
-    with pytest.raises(ValueError, match=r"data\.path.* over 20 files that are no pictures"):
+    with pytest.raises(ValueError, match=r"data\.path.* over 20 files that are no images"):
         find_pictures(folder)
     assert contents_digest({"path": str(folder)}) is None
 

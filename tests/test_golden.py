@@ -19,7 +19,7 @@ COMPUTED = re.compile(r"[-+]\d\.\d{8}e[-+]\d\d\d?")
 RELATIVE, ABSOLUTE = 3e-5, 1e-6
 """How far a computed number may lie from the file's. Scalar code, AVX2 and AVX-512 of torch and
 MKL's COMPATIBLE path differed after three steps by up to 9e-6 of a value, or 1e-7 where the value
-is smaller than .01; a critic's rate that is wrong by a thousandth moves half of them by 3e-4."""
+is smaller than 0.01; a critic's rate that is wrong by a thousandth moves half of them by 3e-4."""
 
 
 def difference(name: str, there: str, here: str) -> str:

@@ -55,7 +55,7 @@ def make(**changes):
 
 
 def pictured():
-    """What makes an evaluation one of pictures, seen by a judge that has learnt nothing."""
+    """What makes an evaluation one of images, seen by a judge that has learnt nothing."""
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2 * N, 1, 8, 8), generator=rng).to(torch.uint8)
     labels = torch.arange(2 * N) % 3

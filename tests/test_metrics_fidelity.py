@@ -52,7 +52,7 @@ def test_a_hand_can_check():
     real, fake = np.array([[0.0], [1.0], [3.0]]), np.array([[0.5], [4.0]])
     result = prdc(real, fake, k=1)
     assert (result.precision, result.recall) == (1, 1)
-    assert result.density == 1.5  # .5 lies in two balls, 4 in one
+    assert result.density == 1.5  # 0.5 lies in two balls, 4 in one
     assert result.coverage == 1
     assert prdc(real, np.array([[1.2], [1.3]]), k=1).coverage == pytest.approx(2 / 3)
 

@@ -1,4 +1,4 @@
-"""Pictures measured: classes, FID, KID, balls and nearest neighbours, against brute force."""
+"""Images measured: classes, FID, KID, balls and nearest neighbours, against brute force."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FINAL_TAGS = {"fidelity/kid", "fidelity/nearest_train", "fidelity/nearest_train_
 
 
 def stripes(m=90, k=30, classes=3):
-    """Pictures whose class is the row of a bright stripe; a third of each class."""
+    """Images whose class is the row of a bright stripe; a third of each class."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(m + k) % classes
     images = torch.randint(0, 60, (m + k, 1, 8, 8), generator=rng)
@@ -217,7 +217,7 @@ def test_too_few_points_are_refused(distance, m, n):
         distance(features(m), features(n))
 
 
-# The nearest picture.
+# The nearest image.
 @pytest.mark.parametrize("stacked", [1, 3])
 def test_the_nearest_picture_equals_brute_force(stacked, target, monkeypatch):
     from wganbench.metrics import fidelity

@@ -1,4 +1,4 @@
-"""The judge: right about real pictures, the same every time, and remembered."""
+"""The judge: right about real images, the same every time, and remembered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wganbench.metrics.judge import Judge, examined, judge_network, train_judge
 
 
 def stripes(m=30, size=8, channels=1, seed=0, classes=3):
-    """Pictures whose class is the row of a bright stripe, with noise: quickly learnt."""
+    """Images whose class is the row of a bright stripe, with noise: quickly learnt."""
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(2 * m) % classes
     pictures = torch.randint(0, 60, (2 * m, channels, size, size), generator=rng)

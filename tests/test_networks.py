@@ -18,7 +18,7 @@ from wganbench.presets import preset_names, read_preset
 
 EVERY = {name: read_preset("network", name)["kind"] for name in preset_names("network")}
 PRESETS = [name for name, kind in EVERY.items() if NETWORKS[kind].takes((2,))]
-"""The networks for points of shape (d,); those for pictures have a file of their own."""
+"""The networks for points of shape (d,); those for images have a file of their own."""
 SCHEMES = ("pytorch", "he", "normal")
 NORMS = ("none", "layer", "batch")
 both_networks = pytest.mark.parametrize("network", ["critic", "generator"])

@@ -1,4 +1,4 @@
-"""Networks for pictures: shapes, ranges, precision, who sees whom, and the penalty's gradient."""
+"""Networks for images: shapes, ranges, precision, who sees whom, and the penalty's gradient."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def test_batch_norm_under_a_penalty_is_refused(kind: str) -> None:
 def test_points_that_are_no_pictures_of_its_size_are_refused(
     kind: str, shape: tuple[int, ...]
 ) -> None:
-    with pytest.raises(ValueError, match=r"takes square pictures \(c, s, s\) of 8, 28 or 32 p"):
+    with pytest.raises(ValueError, match=r"takes square images \(c, s, s\) of 8, 28 or 32 p"):
         build_pair(kind, {}, shape, "fp32")
 
 
@@ -304,7 +304,7 @@ def test_points_that_are_no_pictures_of_its_size_are_refused(
         (["data=digits", "network=mlp"],
          r"network=mlp takes points of shape \(d,\), the data has \(1, 8, 8\): try network=dcgan8"),
         (["data=ring8", "network=dcgan8"],
-         r"takes square pictures .*, the data has \(2,\): try network=mlp"),
+         r"takes square images .*, the data has \(2,\): try network=mlp"),
     ],
 )  # fmt: skip
 def test_the_line_names_a_network_that_fits(arguments: list[str], line: str) -> None:

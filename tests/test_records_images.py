@@ -1,4 +1,4 @@
-"""Pictures as pixels, files and figures: every value lands where it should."""
+"""Images as pixels, files and figures: every value lands where it should."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 99, 199], [7, 8, 
 
 
 def planted(h: int = 2, w: int = 3) -> np.ndarray:
-    """Five pictures, each of one colour."""
+    """Five images, each of one colour."""
     return np.tile(COLOURS[:, :, None, None], (1, 1, h, w))
 
 
@@ -203,7 +203,7 @@ def test_interpolations_and_neighbours_stand_in_rows() -> None:
 
 # Other tools.
 def test_torch_fidelity_reads_the_folder(tmp_path: Path) -> None:
-    """Its precision and recall on such folders are ours on the pictures that went in."""
+    """Its precision and recall on such folders are ours on the images that went in."""
     fidelity = pytest.importorskip("torch_fidelity")
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 

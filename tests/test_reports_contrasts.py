@@ -100,7 +100,7 @@ def test_eight_modes_against_one_on_every_seed_are_shown(swept: Comparison) -> N
     labels = "gp_lambda=0.1", "gp_lambda=100"
     for metric in METRICS:
         contrast = between(comparison, metric, *labels)
-        # The sign test's floor 2 / 2^8, times the six pairs of four groups: .047.
+        # The sign test's floor 2 / 2^8, times the six pairs of four groups: 0.047.
         assert contrast.raw_p == 2 / 2**8 and contrast.tests == 6
         assert contrast.p == pytest.approx(6 * 2 / 2**8) and contrast.p < 0.05
         assert contrast.differs and contrast.met == contrast.seeds == 8 and contrast.paired
@@ -217,7 +217,7 @@ def test_a_seed_that_occurs_twice_makes_no_pairs_and_that_is_said(tmp_path: Path
 
 @pytest.mark.parametrize("status", ["failed", "interrupted", "running"])
 def test_a_run_that_did_not_finish_does_not_change_the_test(tmp_path: Path, status: str) -> None:
-    """Five complete pairs give p = 1/16; ranks of six against five would give .004."""
+    """Five complete pairs give p = 1/16; ranks of six against five would give 0.004."""
     six = dict.fromkeys(range(6), 8.0)
     comparison = two_groups(tmp_path, six, dict.fromkeys(range(6), 3.0), gp5=status)
     (contrast,) = comparison.contrasts
@@ -277,7 +277,7 @@ def test_what_could_not_be_shown_is_said_for_each_pair_with_how_many_seeds_would
     comparison = compare(find_runs([tmp_path]), metrics=METRICS[:1])
     reach = {(d.first, d.second): d.enough for d in comparison.contrasts}
     assert reach.pop(("gp_lambda=0.1", "gp_lambda=1")) is None
-    assert set(reach.values()) == {8}, "6 tests x 2 / 2^8 = .047"
+    assert set(reach.values()) == {8}, "6 tests x 2 / 2^8 = 0.047"
     told = [sentence.text for sentence in summarise(comparison)]
     (line,) = [text for text in told if "could not be shown" in text]
     assert "with 5 paired seeds: no p of 6 tests can fall below 0.312 (Holm); 8 would do." in line

@@ -600,7 +600,7 @@ def test_of_many_groups_the_best_are_drawn_and_that_is_said(tmp_path: Path) -> N
 
 # The animation.
 def leave_frames(run: Path, steps: Sequence[int]) -> None:
-    """White pictures with a black bar that is as long as the step, in per cent."""
+    """White images with a black bar that is as long as the step, in per cent."""
     (run / "frames").mkdir()
     for step in steps:
         pixels = np.full((410, 420, 3), 255, np.uint8)
@@ -634,7 +634,7 @@ def test_without_frames_there_is_no_animation(tmp_path: Path) -> None:
     assert draw_animation(compare(find_runs([tmp_path / "runs"])), tmp_path) is not None
 
 
-# Pictures.
+# Images.
 def test_runs_on_pictures_show_small_grids(tmp_path: Path) -> None:
     made = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     for seed in range(2):

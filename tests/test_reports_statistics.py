@@ -27,7 +27,7 @@ from wganbench.reports.statistics import (
 
 NAN, INF = math.nan, math.inf
 LOGNORMAL_MEAN = math.exp(0.5)
-# E[X | q25 < X < q75] = 2 exp(1/2) (Phi(q - 1) - Phi(-q - 1)) with q = Phi^-1(.75).
+# E[X | q25 < X < q75] = 2 exp(1/2) (Phi(q - 1) - Phi(-q - 1)) with q = Phi^-1(0.75).
 QUARTILE = stats.norm.ppf(0.75)
 LOGNORMAL_IQM = 2 * math.exp(0.5) * (stats.norm.cdf(QUARTILE - 1) - stats.norm.cdf(-QUARTILE - 1))
 
@@ -49,7 +49,7 @@ def has_no_interval(estimate: Estimate) -> bool:
 
 # The mean.
 def test_students_t_by_hand():
-    # Mean 2, s = 1, t(2; .975) = 4.302653: half a width of 4.302653 / sqrt(3).
+    # Mean 2, s = 1, t(2; 0.975) = 4.302653: half a width of 4.302653 / sqrt(3).
     answer = mean_interval([1.0, 2.0, 3.0])
     assert (answer.value, answer.n) == (2, 3)
     assert answer.high - 2 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
@@ -176,7 +176,7 @@ def test_iqm_interval_itself_covers_what_the_bootstrap_in_bulk_does():
 def test_ten_of_ten_is_no_certainty():
     answer = share_interval(10, 10)
     assert (answer.value, answer.high, answer.n, answer.note) == (1, 1, 10, "")
-    assert answer.low == pytest.approx(0.025 ** (1 / 10))  # .975 = 1 - P(10 of 10 | low)
+    assert answer.low == pytest.approx(0.025 ** (1 / 10))  # 0.975 = 1 - P(10 of 10 | low)
     assert round(answer.low, 2) == 0.69
 
 
@@ -358,7 +358,7 @@ def test_pairs_of_unequal_number_are_refused():
 
 # Many comparisons.
 def test_holm_by_hand():
-    # Sorted .005 .01 .03 .04, times 4 3 2 1: .02 .03 .06 .04, and the last may not fall.
+    # Sorted 0.005 0.01 0.03 0.04, times 4 3 2 1: 0.02 0.03 0.06 0.04, and the last may not fall.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
     assert holm([0.6, 0.7]) == [1, 1]
@@ -551,7 +551,7 @@ def test_without_ties_p_is_scipys(n, m):
 
 
 def test_three_runs_show_nothing_by_their_ties():
-    """The normal limit would give .047 for 3 equal values against 3 equal ones."""
+    """The normal limit would give 0.047 for 3 equal values against 3 equal ones."""
     p = improvement_p_value([8.0] * 3, [1.0] * 3, higher_is_better=True, paired=False)
     assert p == pytest.approx(2 / math.comb(6, 3))
 

@@ -40,7 +40,7 @@ def look(x):
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A completed run on pictures."""
+    """A completed run on images."""
     return train_run(compose(SETTINGS), tmp_path_factory.mktemp("honest") / "run").path
 
 

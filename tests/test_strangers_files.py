@@ -75,7 +75,7 @@ def untouched(victim: Path) -> bool:
 
 
 def png(width: int, height: int) -> bytes:
-    """A white picture of any size, its pixels packed: a bomb is small."""
+    """A white image of any size, its pixels packed: a bomb is small."""
 
     def part(kind: bytes, content: bytes) -> bytes:
         return (
@@ -165,7 +165,7 @@ def test_a_sweep_of_wrong_content_is_a_line(tmp_path: Path, change: Any, told: s
 def test_frames_are_those_of_our_own_names(tmp_path: Path, victim: Path) -> None:
     run = RunFolder(tmp_path / "run").lock()
     for step in (0, 10, 20):
-        save_frame(run, step, b"a picture")
+        save_frame(run, step, b"an image")
     foreign = ["holiday.png", "²³.png", "7.png", "000000001.PNG", "00000001x.png"]
     for name in foreign:
         (run.frames / name).write_bytes(b"x")
@@ -185,7 +185,7 @@ def test_a_bomb_or_a_foreign_size_is_left_out_of_the_animation(tmp_path: Path) -
     run.frames.mkdir()
     for step, size in enumerate([(30_000, 30_000), (40, 30), (41, 30), (40, 30)]):
         (run.frames / frame_name(step)).write_bytes(png(*size))
-    (run.frames / frame_name(9)).write_bytes(b"no picture")
+    (run.frames / frame_name(9)).write_bytes(b"no image")
     assert read_frame(run.frames / frame_name(0)) is None
     save_animation(run)
     run.release()

@@ -67,7 +67,7 @@ def verdicts(clip: Search, gp: Search) -> dict[str, str]:
 
 
 def test_a_planted_cost_is_found() -> None:
-    """Best at c = .1 and worse than the penalty; gradients grow by a decade a decade."""
+    """Best at c = 0.1 and worse than the penalty; gradients grow by a decade a decade."""
     clip = planted("clip", C, lambda c: 0.5 - 0.1 * abs(math.log10(min(c, 10)) + 1),
                    lambda c: math.log10(min(c, 10.0)))  # fmt: skip
     assert clip.best == (2, 0) and GP.best == (0, 0)

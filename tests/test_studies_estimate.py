@@ -78,7 +78,7 @@ def test_two_falling_curves_correlate_in_levels_and_not_in_changes() -> None:
     rows = curve(exact, list(other))
     assert level_correlation(rows, "raw") == pytest.approx(1.0)
     assert step_correlation(rows) == pytest.approx(1.0)
-    # Changes -2, -1, -3, -.1 have ranks 2, 3, 1, 4; -.1, -2.9, -1, -2 have 4, 1, 3, 2:
+    # Changes -2, -1, -3, -0.1 have ranks 2, 3, 1, 4; -0.1, -2.9, -1, -2 have 4, 1, 3, 2:
     # rho = 1 - 6 (4 + 4 + 4 + 4) / (4 * 15).
     assert change_correlation(rows, "raw") == pytest.approx(-0.6)
     same = curve(exact, [2 * e + 1 for e in exact])
@@ -161,6 +161,6 @@ def test_a_small_run_goes_in_the_same_direction(tmp_path: Path) -> None:
     verdicts = {verdict.claim.name: verdict for verdict in found}
     assert verdicts["raw_clip_0.01"].word in ("refuted", "undecided")
     assert (verdicts["raw_clip_0.01"].value or 0.0) < 0.1, (
-        "clipping at .01 estimates far too little"
+        "clipping at 0.01 estimates far too little"
     )
     assert (folder / "figure.svg").is_file()

@@ -85,7 +85,7 @@ def test_equal_signs_reach_the_steepest_slope() -> None:
 
 
 def test_starts_have_the_slopes_of_the_reference() -> None:
-    """He's start keeps the gradient; torch's own loses .39 decades a layer: log10(1/sqrt 6)."""
+    """He's start keeps the gradient; torch's own loses 0.39 decades a layer: log10(1/sqrt 6)."""
     for start, expected in (("he", 0.0), ("pytorch", -math.log10(6) / 2)):
         slopes = [
             slope_per_layer(

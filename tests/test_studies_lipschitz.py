@@ -94,7 +94,7 @@ def test_planted_slopes_give_their_verdicts() -> None:
     assert words["gp_interpolates_10"] == "refuted", "1.3 is not near 1"
     assert words["clip_1_lipschitz"] == "refuted", "20 at c = 1"
     assert words["clip_k_lipschitz"] == "not refuted", "20 c^2 is below 50 c^2"
-    assert words["clip_slope_1"] == "refuted", "2e-3 at c = .01"
+    assert words["clip_slope_1"] == "refuted", "2e-3 at c = 0.01"
     assert words["clip_limits"] == "undecided", "growth without spread has no interval"
     words = verdicts(planted_rows(gp=1.0, lp=None))
     assert words["gp_1_lipschitz"] == "not refuted" and words["gp_interpolates_10"] == "supported"

@@ -201,7 +201,7 @@ def test_equal_values_still_have_an_interval_and_it_is_wide() -> None:
     supported = bounded_evidence([1.0] * 10, -1.0, 1.0, 0.25)
     assert supported.p_value == pytest.approx(2 / 2**10), "the sign test"
     refuted = bounded_evidence([-0.5] * 20, -1.0, 1.0, 0.25)
-    assert refuted.p_value == pytest.approx(2 * 0.5**20), "(1 - .25) / (1 + .5) of the seeds"
+    assert refuted.p_value == pytest.approx(2 * 0.5**20), "(1 - 0.25) / (1 + 0.5) of the seeds"
     assert bounded_evidence([0.0] * 10, -1.0, 1.0, 0.25).p_value == 1.0
     assert bounded_evidence([0.1, 0.2, 0.3], 0.0, 1.0, 0.25).interval is None, "Student's t"
     assert math.isnan(bounded_interval([1.0], -1.0, 1.0).low)

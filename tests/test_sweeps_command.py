@@ -59,7 +59,7 @@ def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Launched:
 
 @pytest.fixture
 def no_hydra_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hydra's own three YAML files a job, left out where jobs are counted: .2 s a job."""
+    """Hydra's own three YAML files a job, left out where jobs are counted: 0.2 s a job."""
     monkeypatch.setattr("hydra.core.utils._save_config", lambda *_: None)
 
 

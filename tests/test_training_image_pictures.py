@@ -1,4 +1,4 @@
-"""What the pictures of an image run show, and that showing it changes nothing."""
+"""What the images of an image run show, and that showing it changes nothing."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_latents_on_one_line_are_joined_by_it() -> None:
 
 
 def test_the_interpolation_shows_what_the_generator_makes_of_its_ends() -> None:
-    # Without batch norm a picture does not depend on those made beside it.
+    # Without batch norm an image does not depend on those made beside it.
     own = Stack([config("data=digits", "network.generator_normalization=none")], CPU)
     z = torch.randn(2 * PAIRS, 16, generator=torch.Generator().manual_seed(0))
     path = interpolated(z[:PAIRS], z[PAIRS:], STEPS, True)
@@ -189,7 +189,7 @@ def test_sample_writes_a_folder_of_the_generator_s_bytes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     expected = to_bytes(load_run(run).sample(5))
-    assert sample_run(run, 5, out) == f"5 pictures in {Path(out)}"
+    assert sample_run(run, 5, out) == f"5 images in {Path(out)}"
     files = sorted((tmp_path / out).iterdir())
     assert [file.name for file in files] == [f"{i:05d}.png" for i in range(5)]
     for file, picture in zip(files, expected, strict=True):
@@ -203,7 +203,7 @@ def test_sample_writes_grids_archives_and_arrays(run: Path, tmp_path: Path) -> N
     points = load_run(run).sample(4)
     assert points.shape == (4, 1, 8, 8)
     for name in ("x.png", "x.npz", "x.npy", "x.csv"):
-        assert sample_run(run, 4, tmp_path / name) == f"4 pictures in {tmp_path / name}"
+        assert sample_run(run, 4, tmp_path / name) == f"4 images in {tmp_path / name}"
     stored = np.load(tmp_path / "x.npz")["fakes"]
     np.testing.assert_array_equal(stored, to_bytes(points).transpose(0, 2, 3, 1))
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), points)
@@ -219,7 +219,7 @@ def test_points_are_written_neither_as_png_nor_into_folders(tmp_path: Path) -> N
     small += ["evaluate.floor_pairs=2", "log.tensorboard=false", "evaluate.every_n_steps=0"]
     train_run(compose([*small, "device=cpu", "compile=false", "network.width=4"]), tmp_path / "r")
     for out in ("x.png", "x", "x.npy/"):
-        with pytest.raises(ConfigError, match="are for pictures, and these are points"):
+        with pytest.raises(ConfigError, match="are for images, and these are points"):
             sample_run(tmp_path / "r", 4, f"{tmp_path}/{out}")
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
     assert sample_run(tmp_path / "r", 4, tmp_path / "x.npz") == f"4 points in {tmp_path / 'x.npz'}"

@@ -1,4 +1,4 @@
-"""A run on pictures is measured, recorded and measured again, with its judge."""
+"""A run on images is measured, recorded and measured again, with its judge."""
 
 from __future__ import annotations
 

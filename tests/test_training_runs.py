@@ -74,7 +74,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def points(folder: Path) -> dict[tuple[str, int], float]:
-    """TensorBoard's scalars by tag and step, and the marks of pictures and histograms."""
+    """TensorBoard's scalars by tag and step, and the marks of images and histograms."""
     found: dict[tuple[str, int], float] = {}
     for file in sorted(folder.glob("events.out.tfevents.*")):
         for record in event_file_loader.RawEventFileLoader(str(file)).Load():

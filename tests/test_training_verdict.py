@@ -96,11 +96,11 @@ def test_pictures_are_told_with_the_judge_s_ceiling_and_the_floors():
     lines = verdict(PICTURES, {"step": []}, RECIPES["gp"], 10, Seen(0.978, False))
     assert lines == [
         "9 of 10 classes covered, 8 of them with at least a fifth of their fair share (judge: "
-        "97.8 % accurate; as many real pictures give 10); KL 0.0312; the judge is sure of 61.5 % "
+        "97.8 % accurate; as many real images give 10); KL 0.0312; the judge is sure of 61.5 % "
         "of the fakes.",
-        "FID 4.31 in the judge's features, against 0.62 between as many real pictures; precision "
+        "FID 4.31 in the judge's features, against 0.62 between as many real images; precision "
         "0.71, recall 0.42.",
-        "Fakes lie 2.31 from the nearest training picture on average, held-out pictures 2.14.",
+        "Fakes lie 2.31 from the nearest training image on average, held-out images 2.14.",
     ]
 
 

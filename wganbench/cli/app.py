@@ -234,10 +234,10 @@ def sample(
     ] = None,
     out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
 ) -> None:
-    """Draw points or pictures from a trained generator, by the suffix of --out.
+    """Draw points or images from a trained generator, by the suffix of --out.
 
-    .npy: as made (n, d), pictures (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
-    "fakes", pictures as bytes (n, h, w, c). Pictures only: .png, one grid; without a suffix,
+    .npy: as made (n, d), images (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
+    "fakes", images as bytes (n, h, w, c). Images only: .png, one grid; without a suffix,
     a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
     """
     from wganbench.files import inside

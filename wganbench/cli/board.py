@@ -19,7 +19,7 @@ from wganbench.tags.lookup import shown_in
 HOST = "127.0.0.1"
 RELOAD_SECONDS = 5
 SAMPLES = "scalars=10000,images=100"
-"""How many points of a curve and how many pictures are shown; fewer would leave some out."""
+"""How many points of a curve and how many images are shown; fewer would leave some out."""
 
 
 LOCAL_NAMES = ("localhost", HOST, "[::1]")

@@ -41,7 +41,7 @@ def say_loading() -> None:
 class RunView:
     """Live progress of one stack of runs on a console.
 
-    In a terminal a bar with step, modes, W1 (of pictures FID), steps per second and time
+    In a terminal a bar with step, modes, W1 (of images FID), steps per second and time
     left; elsewhere a line every few seconds and at the end.
     """
 

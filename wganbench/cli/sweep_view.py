@@ -140,7 +140,7 @@ class SweepView:
     def _table(self) -> Group:
         rows = [row for _, row in sorted(self._rows.items())]
         figures = [(tag, [tag.worst(row.values) for row in rows]) for tag in shown_in("live")]
-        # What is measured depends on the data: pictures have no exact W1, points no FID.
+        # What is measured depends on the data: images have no exact W1, points no FID.
         figures = [(tag, values) for tag, values in figures if any(v is not None for v in values)]
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("device", "stack", "step", *(tag.heading for tag, _ in figures)):

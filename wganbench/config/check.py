@@ -241,7 +241,7 @@ def check_data(config: RunConfig) -> None:
 
 
 def check_features(config: RunConfig) -> None:
-    """A user's own features of pictures, which this command line names, can be imported."""
+    """A user's own features of images, which this command line names, can be imported."""
     from wganbench.metrics import allow_features, load_features
 
     if config.evaluate.features is not None:

@@ -101,14 +101,14 @@ def fetch(which: IdxSet, root: Path) -> None:
 def read_part(
     which: IdxSet, place: Path, part: str
 ) -> tuple[UInt8[Tensor, "n 1 h w"], Int[Tensor, " n"]]:
-    """Pictures and labels of one part; raises ValueError when they do not fit each other."""
+    """Images and labels of one part; raises ValueError when they do not fit each other."""
     images, labels = (idx_file(place, part, kind) for kind in ("images", "labels"))
     if images is None or labels is None:
         raise ValueError(f"{which.name}: the download left no {part} files in {place}")
     pictures = torch.from_numpy(read_idx(images, 3))
     classes = torch.from_numpy(read_idx(labels, 1)).long()
     if len(pictures) != len(classes):
-        raise ValueError(f"{images} holds {len(pictures)} pictures, {labels} {len(classes)} labels")
+        raise ValueError(f"{images} holds {len(images)} images, {labels} {len(classes)} labels")
     if len(classes) and int(classes.max()) >= len(which.class_names):
         raise ValueError(f"{labels} is damaged: a label is {int(classes.max())}")
     return pictures.unsqueeze(1), classes

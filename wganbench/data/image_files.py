@@ -1,4 +1,4 @@
-"""A folder of the user's own pictures, its subfolders their classes."""
+"""A folder of the user's own images, its subfolders their classes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ NAMED = 3
 def load_folder(
     path: str, size: int | None, channels: int, held_out_share: float, seed: int
 ) -> Images:
-    """The pictures in a folder, in sorted order, see `find_pictures`; read once in a process.
+    """The images in a folder, in sorted order, see `find_pictures`; read once in a process.
 
-    Each subfolder is a class; a folder of pictures has none.
+    Each subfolder is a class; a folder of images has none.
     ``size``: the shorter side becomes that many pixels, and the middle square is kept.
-    Raises ValueError, naming ``data.path``, for a folder without pictures, for files that
-    cannot be read and, naming ``data.size``, for pictures of unequal size.
+    Raises ValueError, naming ``data.path``, for a folder without images, for files that
+    cannot be read and, naming ``data.size``, for images of unequal size.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -67,13 +67,13 @@ def read_pictures(
             (_, h0, w0), (_, h, w) = pictures.shape[1:], picture.shape
             raise ValueError(
                 f"data.path: {shown(first.name)} has {w0}x{h0} pixels, {shown(file.name)} "
-                f"{w}x{h}; give data.size=N to make every picture N x N"
+                f"{w}x{h}; give data.size=N to make every image N x N"
             )
         pictures[i] = picture
     if unreadable or pictures is None:
         more = ", ..." if len(unreadable) > NAMED else ""
         raise ValueError(
-            f"data.path: {len(unreadable)} of {len(files)} pictures in {shown(folder)!r} cannot be "
+            f"data.path: {len(unreadable)} of {len(files)} images in {shown(folder)!r} cannot be "
             f"read: {', '.join(unreadable[:NAMED])}{more}"
         )
     return pictures
@@ -82,7 +82,7 @@ def read_pictures(
 def reason(error: Exception) -> str:
     """Why, without the file's name, which stands before it."""
     text = " ".join(str(error).split())
-    return "no picture" if not text or "cannot identify" in text else text
+    return "no image" if not text or "cannot identify" in text else text
 
 
 def read_picture(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "c h w"]:
@@ -105,7 +105,7 @@ def read_picture(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "
     return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1)
 
 
-# Pictures that come inside a Python package: nothing to download.
+# Images that come inside a Python package: nothing to download.
 DIGITS = tuple(str(i) for i in range(10))
 """Names of the classes of handwritten digits."""
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and what class each is of: as torchvision's ImageFolder.
+"""Which files of a folder are images, and what class each is of: as torchvision's ImageFolder.
 
 The one list for reading and for the digest. It needs neither torch nor Pillow.
 """
@@ -19,20 +19,20 @@ ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp",
     ".dib", ".tif", ".tiff", ".webp", ".gif", ".avif", ".jp2", ".j2k", ".jpx", ".tga",
 )  # fmt: skip
-"""Files that count as pictures, all of which Pillow reads; others are passed over."""
+"""Files that count as images, all of which Pillow reads; others are passed over."""
 
 PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
 """How the parts of one set are called, which are no classes."""
 
 MOST_OTHERS = 100_000
-"""Files that are no pictures: a folder with more of them, and more than pictures, is no set."""
+"""Files that are no images: a folder with more of them, and more than images, is no set."""
 
 SHOWN_CLASSES, SHOWN_ENDINGS, LONGEST_NAME = 10, 5, 40
 
 
 @dataclass(frozen=True)
 class Found:
-    """What lies below a folder: pictures, the endings of other files, and folders, by path."""
+    """What lies below a folder: images, the endings of other files, and folders, by path."""
 
     folder: Path
     pictures: tuple[Path, ...]
@@ -40,13 +40,13 @@ class Found:
     folders: tuple[Path, ...]
 
     def below(self, part: Path) -> list[Path]:
-        """The pictures below a folder, in the order of `pictures`."""
+        """The images below a folder, in the order of `pictures`."""
         parts = part.parts
         return [file for file in self.pictures if file.parts[: len(parts)] == parts]
 
     @cached_property
     def inside(self) -> dict[Path, tuple[int, list[Path]]]:
-        """By folder: how many pictures lie directly in it, and its subfolders, sorted."""
+        """By folder: how many images lie directly in it, and its subfolders, sorted."""
         direct = Counter(file.parent for file in self.pictures)
         under: dict[Path, list[Path]] = {}
         for folder in self.folders:
@@ -56,13 +56,13 @@ class Found:
 
     @cached_property
     def filled(self) -> set[Path]:
-        """The folders with a picture somewhere below them."""
+        """The folders with an image somewhere below them."""
         return {parent for file in self.pictures for parent in file.parents}
 
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Pictures in sorted order, the class folder of each ("" without), lines to show."""
+    """Images in sorted order, the class folder of each ("" without), lines to show."""
 
     files: tuple[Path, ...]
     classes: tuple[str, ...]
@@ -86,7 +86,7 @@ def find_files(folder: Path) -> Found:
             if len(others) > MOST_OTHERS + len(pictures):
                 raise ValueError(
                     f"data.path: {shown(folder)!r} holds over {MOST_OTHERS:,} files that are no "
-                    "pictures; give the folder that holds the class folders"
+                    "images; give the folder that holds the class folders"
                 )
     return Found(folder, *(tuple(sorted(paths)) for paths in (pictures, others, folders)))
 
@@ -118,16 +118,16 @@ def state_of(path: str) -> os.stat_result | None:
 
 
 def find_pictures(folder: Path) -> PictureFiles:
-    """The pictures in a folder and their classes, which are its subfolders' names.
+    """The images in a folder and their classes, which are its subfolders' names.
 
     A folder around the one that holds the class folders is gone through. Raises ValueError,
-    naming ``data.path``, without pictures, for pictures beside class folders, for an empty
+    naming ``data.path``, without images, for images beside class folders, for an empty
     class folder, and where the subfolders are the parts of one set.
     """
     found = find_files(folder)
     if not found.pictures:
         raise ValueError(
-            f"data.path: there is no picture in {shown(folder)!r} ({', '.join(ENDINGS)})"
+            f"data.path: there is no image in {shown(folder)!r} ({', '.join(ENDINGS)})"
             f"{passed_over(found.others)}"
         )
     root = innermost(found)
@@ -137,7 +137,7 @@ def find_pictures(folder: Path) -> PictureFiles:
     filled = [part for part in subfolders if part in found.filled]
     if direct and filled:
         raise ValueError(
-            f"data.path: {shown(root)!r} holds pictures beside its subfolders ({direct}, such as "
+            f"data.path: {shown(root)!r} holds images beside its subfolders ({direct}, such as "
             f"{shown(next(f for f in files if f.parent == root).name)}); with classes each one "
             "belongs in a subfolder"
         )
@@ -145,7 +145,7 @@ def find_pictures(folder: Path) -> PictureFiles:
     if filled and len(filled) < len(subfolders):
         empty = next(part for part in subfolders if part not in found.filled)
         raise ValueError(
-            f"data.path: there is no picture in the class folder {shown(empty)!r}"
+            f"data.path: there is no image in the class folder {shown(empty)!r}"
             f"{passed_over([file for file in found.others if empty in file.parents])}: fill it or "
             "take it away"
         )
@@ -156,14 +156,14 @@ def find_pictures(folder: Path) -> PictureFiles:
 
 
 def innermost(found: Found) -> Path:
-    """The folder that holds the classes: through those that hold one other and no picture."""
+    """The folder that holds the classes: through those that hold one other and no image."""
     root = found.folder
     while True:
         direct, subfolders = found.inside[root]
         filled = [part for part in subfolders if part in found.filled]
         if direct or len(filled) != 1:
             return root
-        # Beside an empty folder a folder of pictures is a class, not a wrapper.
+        # Beside an empty folder a folder of images is a class, not a wrapper.
         if len(subfolders) > 1 and found.inside[filled[0]][0]:
             return root
         root = filled[0]
@@ -183,7 +183,7 @@ def check_parts(root: Path, filled: list[Path]) -> None:
 
 def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> str:
     """Such as ``45 pictures, 2 classes: cat 15, dog 30; passed over 2 other files (.txt 2)``."""
-    line = f"{count} pictures"
+    line = f"{count} images"
     if len(classes) > 1:
         names = sorted(classes)
         parts = [f"{shown(name)} {classes[name]}" for name in names[:SHOWN_CLASSES]]

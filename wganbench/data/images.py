@@ -1,4 +1,4 @@
-"""Pictures as a target: kept whole in memory, some held out, with classes where known."""
+"""Images as a target: kept whole in memory, some held out, with classes where known."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from wganbench.draws import Draws, Generated, Resident
 
 
 class Images(Drawn):
-    """Pictures of one size, some of them held out for evaluation.
+    """Images of one size, some of them held out for evaluation.
 
     ``images`` (m, c, h, w) are trained on, ``held_out_images`` (k, c, h, w) are not. Values
     run from 0 to ``top`` and reach the networks as x / (top / 2) - 1, in [-1, 1]. ``labels``
     (m,) and ``held_out_labels`` (k,) number the ``class_names``; both are None, and the names
-    empty, where the pictures have no classes.
+    empty, where the images have no classes.
     """
 
     stacked = 1
-    """How many pictures of `base` one point is made of."""
+    """How many images of `base` one point is made of."""
 
     points: Tensor
     base: Images
@@ -40,9 +40,9 @@ class Images(Drawn):
     ) -> None:
         """Raises ValueError when a part is empty or the parts do not fit each other."""
         if min(len(images), len(held_out_images)) < 2:
-            raise ValueError("at least 2 pictures to train on and 2 held out are needed")
+            raise ValueError("at least 2 images to train on and 2 held out are needed")
         if images.shape[1:] != held_out_images.shape[1:]:
-            raise ValueError("training and held-out pictures differ in size")
+            raise ValueError("training and held-out images differ in size")
         self.images, self.held_out_images = images, held_out_images
         self.labels, self.held_out_labels = labels, held_out_labels
         self.class_names = tuple(class_names)
@@ -55,29 +55,29 @@ class Images(Drawn):
         return tuple(self.images.shape[1:])
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
-        """``n`` training pictures, drawn with replacement, on the draws' device."""
+        """``n`` training images, drawn with replacement, on the draws' device."""
         images = self.on_device(draws.device)
         return self.scaled(images[draws.below(len(images), n)])
 
     def on_device(self, device: torch.device) -> UInt8[Tensor, "m c h w"]:
-        """The training pictures on a device, copied there once."""
+        """The training images on a device, copied there once."""
         return self._resident.on(device)
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
-        """``n`` held-out pictures in random order, none twice before each has come once."""
+        """``n`` held-out images in random order, none twice before each has come once."""
         images = self.held_out_on_device(draws.device)
         return self.scaled(images[draws.each_once(len(images), n)])
 
     def held_out_on_device(self, device: torch.device) -> UInt8[Tensor, "k c h w"]:
-        """The held-out pictures on a device, copied there once."""
+        """The held-out images on a device, copied there once."""
         return self._held_out.on(device)
 
     def scaled(self, pictures: UInt8[Tensor, "*lead c h w"]) -> Float[Tensor, "*lead c h w"]:
-        """Pictures in the generator's range [-1, 1]."""
+        """Images in the generator's range [-1, 1]."""
         return pictures.float().div_(self.top / 2).sub_(1)
 
 
-# Which pictures are held out, and which of the others are trained on.
+# Which images are held out, and which of the others are trained on.
 def hold_out(
     pictures: UInt8[Tensor, "n c h w"],
     labels: Int[Tensor, " n"] | None,
@@ -89,14 +89,14 @@ def hold_out(
     """``pictures`` of which ``share`` (rounded up), the same of every class, is held out.
 
     ``seed`` alone decides which ones. Raises ValueError when a class, or the whole, has not
-    enough pictures for both sides.
+    enough images for both sides.
     """
     n = len(pictures)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     n_held_out = math.ceil(n * share)
     if min(n_held_out, n - n_held_out) < 2:
         raise ValueError(
-            f"data.held_out_share={share:g} holds out {n_held_out} of {n} pictures; at least 2 "
+            f"data.held_out_share={share:g} holds out {n_held_out} of {n} images; at least 2 "
             "are needed on each side"
         )
     if labels is None:
@@ -126,7 +126,7 @@ def first_of_each_class(
     for k, (size, count) in enumerate(zip(sizes.tolist(), counts.tolist(), strict=True)):
         if min(count, size - count) < 1:
             raise ValueError(
-                f"data.held_out_share={share:g} holds out {count} of the {size} pictures of the "
+                f"data.held_out_share={share:g} holds out {count} of the {size} images of the "
                 f"class {class_names[k]!r}; at least 1 is needed on each side"
             )
         chosen[(labels == k).nonzero().flatten()[:count]] = True
@@ -134,7 +134,7 @@ def first_of_each_class(
 
 
 def thinned(images: Images, train_points: int | None, seed: int) -> Images:
-    """``images`` with ``train_points`` of the training pictures, chosen by ``seed`` (None: all).
+    """``images`` with ``train_points`` of the training images, chosen by ``seed`` (None: all).
 
     The held-out ones stay. Raises ValueError when there are not as many.
     """
@@ -143,10 +143,10 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
     m = len(images.images)
     if train_points > m:
         raise ValueError(
-            f"data.train_points={train_points} is more than the {m} pictures there are to train on"
+            f"data.train_points={train_points} is more than the {m} images there are to train on"
         )
     if train_points < 2:
-        raise ValueError("data.train_points must be at least 2 pictures")
+        raise ValueError("data.train_points must be at least 2 images")
     rows = torch.randperm(m, generator=torch.Generator().manual_seed(seed))[:train_points]
     fewer = Images(
         images.images[rows],
@@ -160,28 +160,28 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
     return fewer
 
 
-# Stacked pictures: three of a kind in the three channels, so that modes can be counted.
+# Stacked images: three of a kind in the three channels, so that modes can be counted.
 class StackedImages(Drawn):
-    """Three grey pictures of ``base``, each drawn on its own, as the channels of one point.
+    """Three grey images of ``base``, each drawn on its own, as the channels of one point.
 
     With 10 classes a channel there are 1 000 modes, which a judge of `base` can count. Points
     are drawn afresh for ever, or from a fixed set of ``train_points`` triples, a function of
-    ``train_seed`` alone. Held-out points are triples of held-out pictures.
+    ``train_seed`` alone. Held-out points are triples of held-out images.
 
     Source: the stacked MNIST of arXiv:1611.02163; as 128 000 fixed points arXiv:1712.04086.
     """
 
     stacked = 3
-    """How many pictures of `base` one point is made of."""
+    """How many images of `base` one point is made of."""
 
     base: Images
 
     def __init__(self, base: Images, train_points: int | None, train_seed: int) -> None:
-        """Raises ValueError when the pictures of ``base`` have more than one channel."""
+        """Raises ValueError when the images of ``base`` have more than one channel."""
         if base.shape[0] != 1:
-            raise ValueError(f"pictures to stack must have 1 channel; these have {base.shape[0]}")
+            raise ValueError(f"images to stack must have 1 channel; these have {base.shape[0]}")
         self.base, self.class_count = base, base.class_count**self.stacked
-        # Which three pictures, not their pixels: 3 MB for 128 000 points instead of 300.
+        # Which three images, not their pixels: 3 MB for 128 000 points instead of 300.
         self.points: Int[Tensor, "m 3"] | None = None
         """The training set: the three rows of ``base.images`` of each point; None: endless."""
         if train_points is not None:
@@ -216,14 +216,14 @@ class StackedImages(Drawn):
         return self.scaled(self.base.on_device(draws.device)[rows].squeeze(-3))
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
-        """``n`` triples of held-out pictures.
+        """``n`` triples of held-out images.
 
-        Within a channel no picture comes twice before each has come once.
+        Within a channel no image comes twice before each has come once.
         """
         pictures = self.base.held_out_on_device(draws.device)
         channels = [draws.each_once(len(pictures), n) for _ in range(self.stacked)]
         return self.scaled(pictures[torch.stack(channels, dim=-1)].squeeze(-3))
 
     def scaled(self, pictures: UInt8[Tensor, "*lead 3 h w"]) -> Float[Tensor, "*lead 3 h w"]:
-        """Pictures in the generator's range [-1, 1]."""
+        """Images in the generator's range [-1, 1]."""
         return self.base.scaled(pictures)

@@ -282,7 +282,7 @@ PART = 2**24
 def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> str | None:
     """SHA-256, in hex, of what lies under ``data.path``; None without one, or if it is gone.
 
-    Of a file its bytes; of a folder the name, length and bytes of every picture in it, as
+    Of a file its bytes; of a folder the name, length and bytes of every image in it, as
     `find_files` lists them, and of another ``kind`` of data of every visible file.
     """
     if options.get("path") is None:

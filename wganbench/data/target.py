@@ -22,7 +22,7 @@ class Target(Protocol):
     A class of a user's own gives ``shape``, ``sample`` and ``held_out``; the rest where it
     applies. ``modes`` and ``weights`` are those of a mixture. ``points`` is a fixed training
     set. ``held_out_points``: ``held_out`` deals out these rows, each once before one comes
-    twice. ``base`` are the pictures behind pictures, and ``class_count`` how many classes they
+    twice. ``base`` are the images behind images, and ``class_count`` how many classes they
     have. ``told`` are lines that a person should see before training. ``units`` are those of
     data that were centred and scaled.
     """
@@ -38,7 +38,7 @@ class Target(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one point: ``(d,)``, or ``(c, h, w)`` of a picture."""
+        """Shape of one point: ``(d,)``, or ``(c, h, w)`` of an image."""
         ...
 
     def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:

@@ -1,4 +1,4 @@
-"""Figures as pixels, files and moving pictures; matplotlib's Agg, no global state."""
+"""Figures as pixels, files and moving images; matplotlib's Agg, no global state."""
 
 from __future__ import annotations
 

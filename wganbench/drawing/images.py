@@ -1,4 +1,4 @@
-"""Pictures as 8-bit pixels, and many of them in one grid."""
+"""Images as 8-bit pixels, and many of them in one grid."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from wganbench.drawing.canvas import GREY, heading, literal
 from wganbench.files import replacing_folder
 
 CHANNELS = (1, 3)
-"""Grey and RGB: what a picture can be drawn as."""
+"""Grey and RGB: what an image can be drawn as."""
 
 GAP = 255
-"""The value of the lines between pictures: white, as the paper that they lie on."""
+"""The value of the lines between images: white, as the paper that they lie on."""
 
 
 def are_pictures(points: np.ndarray) -> bool:
-    """Whether points (n, *shape) are pictures: of shape (n, c, h, w), grey or RGB."""
+    """Whether points (n, *shape) are images: of shape (n, c, h, w), grey or RGB."""
     return points.ndim == 4 and points.shape[1] in CHANNELS
 
 
 def to_bytes(pictures: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n c h w"]:
-    """Pictures in [-1, 1] as bytes: round((x + 1)/2 * 255), clipped; nan becomes 0.
+    """Images in [-1, 1] as bytes: round((x + 1)/2 * 255), clipped; nan becomes 0.
 
     A byte v that was scaled to v/127.5 - 1 comes back as v.
 
@@ -42,16 +42,16 @@ def to_bytes(pictures: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n c h
 
 
 def channels_last(pictures: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
-    """The same pictures as other tools read them."""
+    """The same images as other tools read them."""
     return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
 
 
 def image_grid(
     pictures: UInt8[np.ndarray, "n c h w"], columns: int, gap: int = 1
 ) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
-    """Pictures row by row, ``columns`` in a row, with lines of ``gap`` pixels between them.
+    """Images row by row, ``columns`` in a row, with lines of ``gap`` pixels between them.
 
-    Grey pictures become RGB of three equal channels. The picture in row i and column j
+    Grey images become RGB of three equal channels. The image in row i and column j
     begins ``gap`` pixels after the end of its neighbours; there is no frame around the grid.
     Drawn by torchvision's ``make_grid``.
     """
@@ -83,13 +83,13 @@ def factor_for(side: int, wanted: int) -> int:
     return max(1, round(wanted / side))
 
 
-# Panels that show pictures: fakes, and reals beside them.
+# Panels that show images: fakes, and reals beside them.
 FAKES_DRAWN, FAKE_COLUMNS = 64, 8
 REALS_DRAWN, REAL_COLUMNS = 24, 3
 
 
 def draw_grid(axes: Axes, pictures: UInt8[np.ndarray, "n c h w"], columns: int) -> None:
-    """Pictures row by row, pixel for pixel: nothing is smoothed, no ticks, no frame."""
+    """Images row by row, pixel for pixel: nothing is smoothed, no ticks, no frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -109,7 +109,7 @@ def draw_pictures(
 ) -> None:
     """The first fakes in a large grid, the first reals in a narrow one beside it.
 
-    A picture with a value that is not finite is left out and counted in the title.
+    An image with a value that is not finite is left out and counted in the title.
     """
     finite = np.isfinite(fakes).all((1, 2, 3))
     shown, real = fakes[finite][:FAKES_DRAWN], reals[:REALS_DRAWN]
@@ -124,15 +124,15 @@ def draw_pictures(
     right.set_title("real", fontsize=11)
 
 
-# Figures of an image run's end: interpolations, classes, nearest training pictures.
+# Figures of an image run's end: interpolations, classes, nearest training images.
 DPI = 110
 CELL_INCHES = 0.5
-"""Inches of a picture's side."""
+"""Inches of an image's side."""
 EMPTY = 235
-"""The grey of a cell without a picture."""
+"""The grey of a cell without an image."""
 MOST_CLASSES = 20
 LONGEST_NAME = 30
-"""Characters of a class's name: more would push the pictures aside."""
+"""Characters of a class's name: more would push the images aside."""
 
 
 def interpolation_figure(rows: Float[np.ndarray, "pairs steps c h w"], title: str) -> Figure:
@@ -152,9 +152,9 @@ def classes_figure(
     title: str,
     columns: int = 10,
 ) -> Figure:
-    """One row a class: the first pictures that are of it, its name and its share at the left.
+    """One row a class: the first images that are of it, its name and its share at the left.
 
-    A cell is grey where the class has no more pictures. Of more than 20 classes the first
+    A cell is grey where the class has no more images. Of more than 20 classes the first
     20 are shown.
     """
     shown = names[:MOST_CLASSES]
@@ -174,7 +174,7 @@ def classes_figure(
 def class_cells(
     pictures: UInt8[np.ndarray, "n c h w"], classes: Int[np.ndarray, " n"], rows: int, columns: int
 ) -> UInt8[np.ndarray, "cells c h w"]:
-    """The first ``columns`` pictures of each class in the order of the classes, grey where none."""
+    """The first ``columns`` images of each class in the order of the classes, grey where none."""
     cells = np.full((rows, columns, *pictures.shape[1:]), EMPTY, np.uint8)
     for row in range(rows):
         found = pictures[classes == row][:columns]
@@ -188,7 +188,7 @@ def neighbours_figure(
     distances: Float[np.ndarray, "n k"],
     title: str,
 ) -> Figure:
-    """Each fake, a gap, and the training pictures nearest to it, the nearest first.
+    """Each fake, a gap, and the training images nearest to it, the nearest first.
 
     Beside each fake stands how far the nearest one is: the Euclidean distance in pixels
     that run from -1 to 1.
@@ -211,21 +211,21 @@ def neighbours_figure(
 
 
 def new_figure(columns: float, rows: float, title: str) -> Figure:
-    """A figure for so many pictures beside and above each other."""
+    """A figure for so many images beside and above each other."""
     size = (max(CELL_INCHES * columns + 0.4, 5.0), CELL_INCHES * rows + 0.9)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(heading(title), fontsize=12)
     return figure
 
 
-# Pictures in files: a grid, an archive, a folder of numbered PNG files.
+# Images in files: a grid, an archive, a folder of numbered PNG files.
 CELL_PIXELS = 64
-"""About how many pixels a picture of a grid has a side; small ones are enlarged."""
+"""About how many pixels an image of a grid has a side; small ones are enlarged."""
 MOST_COLUMNS = 16
 
 
 def save_grid(file: Any, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
-    """Write the pictures as one PNG, in a grid that is about square."""
+    """Write the images as one PNG, in a grid that is about square."""
     columns = min(math.ceil(math.sqrt(len(pictures))), MOST_COLUMNS)
     pixels = enlarged(image_grid(pictures, columns), factor_for(pictures.shape[2], CELL_PIXELS))
     Image.fromarray(pixels).save(file, format="PNG")
@@ -240,7 +240,7 @@ def save_folder(folder: Path, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
     """Write 00000.png, 00001.png, ...: 8-bit, grey or RGB, as torch-fidelity reads them.
 
     The folder and its parents are made, whole or not at all. Raises FileExistsError when there
-    is something in it already (pictures of two runs would be measured as one), OSError.
+    is something in it already (images of two runs would be measured as one), OSError.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: give another one")

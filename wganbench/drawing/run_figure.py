@@ -83,7 +83,7 @@ def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 
 
 def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """FID of the fakes above that of real pictures, on a logarithmic axis."""
+    """FID of the fakes above that of real images, on a logarithmic axis."""
     for i, (tag, name) in enumerate(FID.items()):
         steps, values = series(table, tag)
         _curve(axes, steps, [value if value > 0 else np.nan for value in values], i, name)
@@ -184,10 +184,10 @@ def sample_figure(
     critic_grid: CriticGrid | None = None,
     arrows: Arrows | None = None,
 ) -> Figure:
-    """Reals and fakes in one picture, with the critic where points are planar.
+    """Reals and fakes in one image, with the critic where points are planar.
 
     d = 1 is a histogram, d = 2 points over the critic's contours with modes and arrows,
-    d > 2 the first two principal axes of the reals. Grey and RGB pictures (n, c, h, w)
+    d > 2 the first two principal axes of the reals. Grey and RGB images (n, c, h, w)
     are shown in grids; points of any other shape are flattened.
     """
     if are_pictures(fakes):

@@ -92,11 +92,11 @@ JUDGE_VERSION = 1
 
 
 def judge_for(target: Any) -> Judge | None:
-    """The judge of a target's single pictures (its ``base``), from the cache or trained now.
+    """The judge of a target's single images (its ``base``), from the cache or trained now.
 
-    None for a target that is not made of pictures with at least two classes. The cache,
+    None for a target that is not made of images with at least two classes. The cache,
     ``$XDG_CACHE_HOME/wganbench/judges/<key>.pt`` (~/.cache), holds the weights; accuracy
-    and threshold are measured on the held-out pictures each time. A cache that is corrupt,
+    and threshold are measured on the held-out images each time. A cache that is corrupt,
     or cannot be read or written, is ignored; of two processes that train at once the later
     one's file stays.
     """
@@ -113,7 +113,7 @@ def judge_for(target: Any) -> Judge | None:
 
 def judge_key(pictures: Pictures) -> str:
     """SHA-256 over all that a judge's training depends on."""
-    digest = hashlib.sha256(f"{JUDGE_VERSION} {len(pictures.class_names)}".encode())
+    digest = hashlib.sha256(f"{JUDGE_VERSION} {len(images.class_names)}".encode())
     lightest = pictures.scaled(torch.full_like(pictures.images[:1], 1))
     for tensor in (pictures.images, pictures.labels, lightest):
         if tensor is not None:

@@ -34,7 +34,7 @@ class Evaluation:
     protocol: how high-quality samples are told, see `wganbench.metrics.mode_coverage`.
     projections: lines of the sliced distance.
     floor: what a perfect generator scores at ``exact_n``; None when it is not known.
-    pictures: what pictures are measured against; None for other points.
+    images: what images are measured against; None for other points.
     final: whether what is costly is measured too.
     unit: length of the points' unit in that of the data, where these were scaled; distances
     are told in the latter.
@@ -108,7 +108,7 @@ class Evaluation:
 
     def _features(self, points: Tensor) -> Tensor:
         if self.pictures is None:
-            raise ValueError("only pictures have features")
+            raise ValueError("only images have features")
         return self.pictures.features(points)
 
     @cached_property

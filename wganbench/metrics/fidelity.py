@@ -53,7 +53,7 @@ def precision_recall_density_coverage(
         coverage  = share of reals whose ball holds some fake
     Fakes on one real mode have high precision and low recall; reals and fakes are not
     interchangeable. Equal distributions do not reach 1: with n reals and n fakes the
-    expected coverage is 1 - prod_{i=1..k} (n - i) / (2n - i), .96898 for 1 000 and k = 5;
+    expected coverage is 1 - prod_{i=1..k} (n - i) / (2n - i), 0.96898 for 1 000 and k = 5;
     with ties, as whole numbers have, it lies above that.
 
     Raises ValueError for shapes that do not fit, points that are not finite, and k
@@ -133,7 +133,7 @@ def has_torchmetrics() -> bool:
 
 
 class _AsTheyAre(nn.Module):
-    """Features in place of pictures: what torchmetrics takes for its network."""
+    """Features in place of images: what torchmetrics takes for its network."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
@@ -193,9 +193,9 @@ def kernel_distance(reals: Float[Tensor, "m f"], fakes: Float[Tensor, "n f"]) ->
     return float(torch.stack(distances).mean())
 
 
-# How far pictures lie from the nearest one that was trained on: memorisation shows here.
+# How far images lie from the nearest one that was trained on: memorisation shows here.
 TRAINING_ROWS = 4096
-"""Training pictures that are compared at once."""
+"""Training images that are compared at once."""
 
 
 class Neighbours(NamedTuple):
@@ -211,12 +211,12 @@ def nearest_training_distance(
     scaled: Callable[[Tensor], Tensor],
     stacked: int = 1,
 ) -> float:
-    """Mean over points of the Euclidean distance to the nearest training picture, in pixels.
+    """Mean over points of the Euclidean distance to the nearest training image, in pixels.
 
         mean_i sqrt( sum over the `stacked` parts p of min_j ||x_ip - scaled(images_j)||^2 )
 
-    A point of ``stacked`` pictures is compared part by part: any combination of training
-    pictures is one that could have been trained on. Pixels run from -1 to 1.
+    A point of ``stacked`` images is compared part by part: any combination of training
+    images is one that could have been trained on. Pixels run from -1 to 1.
     """
     n, channels, *size = points.shape
     parts = points.detach().float().cpu().reshape(n * stacked, channels // stacked, *size)
@@ -230,7 +230,7 @@ def nearest_training_pictures(
     scaled: Callable[[Tensor], Tensor],
     k: int = 1,
 ) -> Neighbours:
-    """The ``k`` nearest training pictures of each, the nearest first; all of them if fewer.
+    """The ``k`` nearest training images of each, the nearest first; all of them if fewer.
 
     Which are nearest is found by matrix products, whose rounding hides small distances;
     the distances themselves by subtraction, in float64.

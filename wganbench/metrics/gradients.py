@@ -14,7 +14,7 @@ from wganbench.losses.constraints import input_slopes
 from wganbench.metrics.evaluation import Evaluation, register_metric
 
 SATURATED_SCORE = math.log(0.01 / 0.99)
-"""Below this score a BCE discriminator gives a sample less than one per cent: sigmoid < .01."""
+"""Below this score a BCE discriminator gives a sample less than one per cent: sigmoid < 0.01."""
 
 
 def slopes(critic: Callable[[Tensor], Tensor], x: Float[Tensor, " n *d"]) -> Float[Tensor, " n"]:
@@ -101,7 +101,7 @@ def measure_direction(evaluation: Evaluation) -> dict[str, float]:
     applies=_is_bce,
 )
 def measure_discriminator(evaluation: Evaluation) -> dict[str, float]:
-    """BCE only. Saturation: share of fakes with sigmoid(score) < .01. Accuracy: half of
+    """BCE only. Saturation: share of fakes with sigmoid(score) < 0.01. Accuracy: half of
     (share of reals with score > 0 + share of fakes with score < 0)."""
     real, fake = evaluation.score_real.double(), evaluation.score_fake.double()
     right = (real > 0).double().mean() + (fake < 0).double().mean()

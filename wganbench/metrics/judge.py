@@ -1,4 +1,4 @@
-"""A judge: a small classifier of pictures that says which class each fake belongs to."""
+"""A judge: a small classifier of images that says which class each fake belongs to."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, max_pool2d, pad
 
 CHANNELS = (16, 32, 64)
-"""Feature maps of the three convolutions; pictures are halved between them."""
+"""Feature maps of the three convolutions; images are halved between them."""
 
 LARGEST_SIDE = 32
-"""Larger pictures are averaged down to this many pixels a side before they are judged."""
+"""Larger images are averaged down to this many pixels a side before they are judged."""
 
 FEATURES = 64
-"""Length of the features of one picture: the layer before the classes."""
+"""Length of the features of one image: the layer before the classes."""
 
 SURE_OF = 0.95
-"""Share of the held-out pictures that a judge is sure of, by the choice of its threshold."""
+"""Share of the held-out images that a judge is sure of, by the choice of its threshold."""
 
 BATCH = 500
-"""Pictures judged at once."""
+"""Images judged at once."""
 
 
 @runtime_checkable
 class Pictures(Protocol):
-    """What a judge needs of a set of pictures with classes."""
+    """What a judge needs of a set of images with classes."""
 
     images: UInt8[Tensor, "m c h w"]
     held_out_images: UInt8[Tensor, "k c h w"]
@@ -45,7 +45,7 @@ class Pictures(Protocol):
 class JudgeNetwork(nn.Module):
     """Three convolutions with batch norm, one hidden layer (the features), the classes.
 
-    Any size from 1x1 on: sides are halved rounding up, larger pictures made smaller first.
+    Any size from 1x1 on: sides are halved rounding up, larger images made smaller first.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -103,11 +103,11 @@ class Judged:
 class Judge:
     """A trained network that tells the class of a point, and how far to trust it.
 
-    classes: K, of single pictures.
-    accuracy: share of held-out single pictures that it puts into their own class.
-    threshold: it is sure of a picture whose largest class probability reaches this; 95 % of
-    the held-out pictures do. A judge must put noise into some class too, but is rarely sure.
-    stacked: pictures a point is made of, one a group of channels. With s of them a point's
+    classes: K, of single images.
+    accuracy: share of held-out single images that it puts into their own class.
+    threshold: it is sure of an image whose largest class probability reaches this; 95 % of
+    the held-out images do. A judge must put noise into some class too, but is rarely sure.
+    stacked: images a point is made of, one a group of channels. With s of them a point's
     class is read as the digits of a number in base K, 0 .. K^s - 1.
     """
 
@@ -127,9 +127,9 @@ class Judge:
         return digest.hexdigest()
 
     def judge(self, points: Float[Tensor, "n c h w"]) -> Judged:
-        """The class of each point, and whether the judge is sure of all its pictures.
+        """The class of each point, and whether the judge is sure of all its images.
 
-        For stacked pictures of classes a, b and c: 100a + 10b + c when K = 10. A point with
+        For stacked images of classes a, b and c: 100a + 10b + c when K = 10. A point with
         a pixel that is not finite has class -1.
         """
         probability, digits = self.probabilities(points).max(dim=2)
@@ -143,16 +143,16 @@ class Judge:
         return self.judge(points).classes
 
     def probabilities(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n s K"]:
-        """Class probabilities of each of the pictures that a point is made of."""
+        """Class probabilities of each of the images that a point is made of."""
         single = self._each(points, lambda x: self.network(x).softmax(dim=1))
         return single.view(-1, self.stacked, self.classes)
 
     def features(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-        """What the classes are read from; of stacked pictures one after the other."""
+        """What the classes are read from; of stacked images one after the other."""
         return self._each(points, self.network.features).reshape(len(points), -1)
 
     def _each(self, points: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-        """``read`` of every single picture in the points, (n stacked, ...)."""
+        """``read`` of every single image in the points, (n stacked, ...)."""
         n, channels, *size = points.shape
         singles = points.detach().float().cpu()
         singles = singles.reshape(n * self.stacked, channels // self.stacked, *size)
@@ -161,12 +161,12 @@ class Judge:
 
 
 def examined(network: JudgeNetwork, pictures: Pictures, stacked: int = 1) -> Judge:
-    """The judge of a trained network: its accuracy and threshold from the held-out pictures.
+    """The judge of a trained network: its accuracy and threshold from the held-out images.
 
-    Raises ValueError for pictures without classes.
+    Raises ValueError for images without classes.
     """
     if pictures.held_out_labels is None:
-        raise ValueError("pictures without classes cannot be judged")
+        raise ValueError("images without classes cannot be judged")
     judge = Judge(network, len(pictures.class_names))
     batches = torch.split(pictures.held_out_images, BATCH)
     found = [judge.probabilities(pictures.scaled(batch))[:, 0].max(dim=1) for batch in batches]
@@ -184,7 +184,7 @@ JUDGE_SEED = 20170331
 TRAINING_BATCH = 64
 EPOCHS = 12
 LEAST_STEPS, MOST_STEPS = 120, 2500
-"""The schedule: passes over the training pictures, within so many steps."""
+"""The schedule: passes over the training images, within so many steps."""
 
 RATE = 3e-3
 """Learning rate of AdamW, falling to 0 along a cosine."""
@@ -199,15 +199,15 @@ SHIFTED_PART = 16
 
 
 def train_judge(pictures: Pictures) -> JudgeNetwork:
-    """A network trained on the training pictures alone; held-out ones play no part.
+    """A network trained on the training images alone; held-out ones play no part.
 
     Takes nothing from the global random state and leaves gradients switched on or off as
-    they were. Equal pictures give equal weights on equal machines.
-    Raises ValueError for pictures without classes.
+    they were. Equal images give equal weights on equal machines.
+    Raises ValueError for images without classes.
     """
     labels = pictures.labels
     if labels is None or not pictures.class_names:
-        raise ValueError("a judge needs pictures with classes")
+        raise ValueError("a judge needs images with classes")
     generator = torch.Generator().manual_seed(JUDGE_SEED)
     images, labels = pictures.images.cpu(), labels.long().cpu()
     network = judge_network(images.shape[1], len(pictures.class_names), generator)
@@ -227,7 +227,7 @@ def train_judge(pictures: Pictures) -> JudgeNetwork:
 
 
 def _batches(m: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Row numbers of every step: all pictures come once before one comes twice."""
+    """Row numbers of every step: all images come once before one comes twice."""
     batch = min(TRAINING_BATCH, m)
     passes = -(-steps * batch // m)
     rows = torch.cat([torch.randperm(m, generator=generator) for _ in range(passes)])

@@ -18,7 +18,7 @@ PROTOCOLS = ("veegan", "box", "chi2")
 """Names of the ways to decide which samples are of high quality."""
 
 WITHIN_THREE_SIGMA_2D = -math.expm1(-4.5)
-"""Share of a plane Gaussian within three sigma of its centre: 1 - exp(-9/2) = .98889."""
+"""Share of a plane Gaussian within three sigma of its centre: 1 - exp(-9/2) = 0.98889."""
 
 FAIR_SHARE = 0.2
 """Part of its fair share of samples from which a mode counts towards `coverage`."""
@@ -46,7 +46,7 @@ def check_protocol(protocol: str, dimension: int) -> None:
     """Raises ValueError for an unknown protocol, or one that is not meant for the dimension.
 
     ``veegan`` and ``box`` are the published ones and speak of the plane: in 3-D a
-    perfect sampler has .971 of its points within three sigma, in 10-D .468.
+    perfect sampler has 0.971 of its points within three sigma, in 10-D 0.468.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r} (there are: {', '.join(PROTOCOLS)})")
@@ -70,8 +70,8 @@ def mode_coverage(
       (VEEGAN, arXiv:1705.07761; PacGAN, arXiv:1712.04086);
     - ``box``: |x_j - m_j| < 3 sigma on both axes; KL over all samples
       (self-conditioned GAN, arXiv:2006.10728);
-    - ``chi2``: ||x - m|| < sqrt(quantile(.98889; chi2_d)) sigma, which is ``veegan`` in
-      the plane and keeps a perfect sampler at .98889 in any dimension d.
+    - ``chi2``: ||x - m|| < sqrt(quantile(0.98889; chi2_d)) sigma, which is ``veegan`` in
+      the plane and keeps a perfect sampler at 0.98889 in any dimension d.
     KL = sum_k p_k ln(p_k / w_k) with 0 ln 0 = 0. A perfect sampler does not reach 0: its
     expected KL is about (K - 1) / (2 n). Without a high-quality sample it is None.
     Weights default to equal ones; a mode of weight 0 is none.

@@ -1,4 +1,4 @@
-"""What pictures are measured against: a judge, features, the training set and the held-out one."""
+"""What images are measured against: a judge, features, the training set and the held-out one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wganbench.metrics.cache import judge_for
 from wganbench.metrics.fidelity import nearest_training_distance
 from wganbench.metrics.judge import Judge
 
-# Features of pictures: a user's own callable by its name, and its output checked.
+# Features of images: a user's own callable by its name, and its output checked.
 Features = Callable[[Tensor], Tensor]
-"""From pictures (n, c, h, w) in [-1, 1], on the CPU, to features (n, f)."""
+"""From images (n, c, h, w) in [-1, 1], on the CPU, to features (n, f)."""
 
 BATCH = 500
-"""Pictures given to a user's features at once."""
+"""Images given to a user's features at once."""
 
 
 _typed: set[str] = set()
@@ -83,23 +83,23 @@ def read_features(extract: Features, points: Float[Tensor, "n c h w"]) -> Float[
     for batch, part in zip(batches, parts, strict=True):
         if part.ndim != 2 or len(part) != len(batch):
             raise ValueError(
-                f"evaluate.features gave shape {tuple(part.shape)} for pictures of shape "
+                f"evaluate.features gave shape {tuple(part.shape)} for images of shape "
                 f"{tuple(batch.shape)}: (n, f) is needed"
             )
     return torch.cat(parts)
 
 
 REFERENCE_SEED = 20170402
-"""Training and held-out pictures behind the floors are the same for every run."""
+"""Training and held-out images behind the floors are the same for every run."""
 
 NEAREST_POINTS = 1000
-"""Pictures, at most, whose nearest training picture is looked for."""
+"""Images, at most, whose nearest training image is looked for."""
 
 
 class PictureReference:
-    """All that evaluations of one target of pictures share; made once, filled when asked.
+    """All that evaluations of one target of images share; made once, filled when asked.
 
-    ``judge`` is None where the pictures have no classes. Features are those of ``extract``,
+    ``judge`` is None where the images have no classes. Features are those of ``extract``,
     a user's own, and of the judge without it.
     """
 
@@ -120,11 +120,11 @@ class PictureReference:
         """Features in float64. Raises ValueError without any, or when a user's do not fit."""
         extract = self.extract or (self.judge.features if self.judge else None)
         if extract is None:
-            raise ValueError("pictures without classes have features only by evaluate.features")
+            raise ValueError("images without classes have features only by evaluate.features")
         return read_features(extract, points)
 
     def training_features(self, n: int) -> Float[Tensor, "n f"]:
-        """Of ``n`` training pictures, as a generator that only repeats them would draw them."""
+        """Of ``n`` training images, as a generator that only repeats them would draw them."""
         if n not in self._training:
             generator = torch.Generator().manual_seed(REFERENCE_SEED)
             self._training[n] = self.features(self.target.sample(n, generator))
@@ -145,20 +145,20 @@ class PictureReference:
         return counts / counts.sum()
 
     def nearest_training(self, points: Float[Tensor, "n c h w"]) -> float:
-        """Mean distance of the first points to the nearest training picture, in pixel units."""
+        """Mean distance of the first points to the nearest training image, in pixel units."""
         base, stacked = self.target.base, self.target.stacked
         return nearest_training_distance(points[:NEAREST_POINTS], base.images, base.scaled, stacked)
 
     @cached_property
     def nearest_floor(self) -> float:
-        """`nearest_training` of held-out pictures: what new pictures of this kind score."""
+        """`nearest_training` of held-out images: what new images of this kind score."""
         generator = torch.Generator().manual_seed(REFERENCE_SEED)
         held_out = self.target.held_out(self.distinct(NEAREST_POINTS), generator)
         return self.nearest_training(held_out)
 
 
 def picture_reference(target: Any, features: str | None = None) -> PictureReference | None:
-    """The reference of a target of pictures, its judge found or trained; None for another.
+    """The reference of a target of images, its judge found or trained; None for another.
 
     ``features`` names a user's own, see `load_features`. Raises ValueError as that does.
     """

@@ -43,7 +43,7 @@ def _has_modes(evaluation: Evaluation) -> bool:
     applies=_has_modes,
 )
 def measure_modes(evaluation: Evaluation) -> dict[str, float]:
-    """`mode_coverage` of the fakes, of pictures `class_coverage`; what is undefined is absent."""
+    """`mode_coverage` of the fakes, of images `class_coverage`; what is undefined is absent."""
     if evaluation.pictures is not None:
         return _judged_modes(evaluation)
     target = evaluation.target
@@ -124,7 +124,7 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
 def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     """`precision_recall_density_coverage` of the fakes against the reals.
 
-    Of pictures their features. Of both sides as many as there are held-out points, 5 000 at
+    Of images their features. Of both sides as many as there are held-out points, 5 000 at
     most: one that is drawn twice would be its own neighbour.
     """
     reals, fakes = evaluation.reals[:NEIGHBOUR_POINTS], evaluation.fakes[:NEIGHBOUR_POINTS]
@@ -147,7 +147,7 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-# Rows of the registry for pictures: FID, KID, and the nearest picture trained on.
+# Rows of the registry for images: FID, KID, and the nearest image trained on.
 @register_metric(
     "fid",
     ("fidelity/fid", "fidelity/fid_floor"),
@@ -155,7 +155,7 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: has_torchmetrics() and evaluation.featured,
 )
 def measure_fid(evaluation: Evaluation) -> dict[str, float]:
-    """`frechet_distance` of n fakes, and of n training pictures, to n held-out reals."""
+    """`frechet_distance` of n fakes, and of n training images, to n held-out reals."""
     reference = evaluation.pictures
     if reference is None or len(evaluation.fakes) < 2:
         return {}
@@ -194,7 +194,7 @@ def _final_pictures(evaluation: Evaluation) -> bool:
     applies=_final_pictures,
 )
 def measure_nearest(evaluation: Evaluation) -> dict[str, float]:
-    """Mean distance to the nearest training picture: of the fakes, and of held-out reals."""
+    """Mean distance to the nearest training image: of the fakes, and of held-out reals."""
     reference = evaluation.pictures
     if reference is None:
         return {}

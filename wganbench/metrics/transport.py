@@ -99,8 +99,8 @@ def exact_transport(
 
     Clouds of equal size are matched one to one, so a partner is a point of y; of unequal
     size it is the barycentre of the points x_i is sent to. Equal ones of `NATIVE_POINTS` or more
-    are solved by `assign`: .02 s at n = 1 000, .1 to .2 s at 2 500. All others, and all where
-    there is no compiler, by POT: .1 s and .9 s. The value is the same; among plans of equal
+    are solved by `assign`: 0.02 s at n = 1 000, 0.1 to 0.2 s at 2 500. All others, and all where
+    there is no compiler, by POT: 0.1 s and 0.9 s. The value is the same; among plans of equal
     cost either may be taken.
 
     ``check`` is called now and then by the former and may raise, to break it off.

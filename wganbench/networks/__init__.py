@@ -49,7 +49,7 @@ def takes_vectors(shape: tuple[int, ...]) -> bool:
 
 VECTORS = "points of shape (d,)"
 SIZES = [str(size) for size in HALVINGS]
-PICTURES = f"square pictures (c, s, s) of {', '.join(SIZES[:-1])} or {SIZES[-1]} pixels"
+PICTURES = f"square images (c, s, s) of {', '.join(SIZES[:-1])} or {SIZES[-1]} pixels"
 
 
 NETWORKS: Registry[Network] = Registry("networks")
@@ -80,7 +80,7 @@ NETWORKS.register(
     Network(
         DCGANOptions,
         build_dcgan,
-        "halving and doubling convolutions, for pictures of 8, 28 or 32 pixels",
+        "halving and doubling convolutions, for images of 8, 28 or 32 pixels",
         "arXiv:1511.06434",
         takes_pictures,
         PICTURES,

@@ -1,6 +1,6 @@
 """Convolutions and their normalisations: parameters in fp32, products in the chosen precision.
 
-Pictures are tensors (n, c, h, w). Under vmap a stack of R runs becomes one convolution of
+Images are tensors (n, c, h, w). Under vmap a stack of R runs becomes one convolution of
 R groups.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wganbench.networks.layers import Linear
 
 COLOURS = 3
-"""Channels of a picture. To so few a transposed convolution is slow on a CPU, and so is the
+"""Channels of an image. To so few a transposed convolution is slow on a CPU, and so is the
 slope of a convolution of one channel: as products of patches both take a tenth of the time."""
 
 
@@ -79,7 +79,7 @@ class UpConv(nn.ConvTranspose2d):
 
 
 class Grid(nn.Module):
-    """A linear map from vectors to pictures of ``channels`` x ``size`` x ``size``."""
+    """A linear map from vectors to images of ``channels`` x ``size`` x ``size``."""
 
     def __init__(
         self, inputs: int, channels: int, size: int, compute_dtype: torch.dtype | None
@@ -104,7 +104,7 @@ class PictureBatchNorm(nn.BatchNorm2d):
 
 
 class PictureLayerNorm(nn.Module):
-    """Layer norm over all of a picture, then a scale and a shift for each channel, in fp32.
+    """Layer norm over all of an image, then a scale and a shift for each channel, in fp32.
 
     y = weight[c] (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[c], mean and variance over
     (c, h, w): GroupNorm with one group. Source: arXiv:1607.06450, as WGAN-GP uses it.
@@ -121,7 +121,7 @@ class PictureLayerNorm(nn.Module):
 
 
 def picture_normalization(name: str, channels: int) -> list[nn.Module]:
-    """The normalisation of pictures named ``none``, ``layer`` or ``batch``, as a list to splice."""
+    """The normalisation of images named ``none``, ``layer`` or ``batch``, as a list to splice."""
     if name == "none":
         return []
     return [{"layer": PictureLayerNorm, "batch": PictureBatchNorm}[name](channels)]

@@ -1,4 +1,4 @@
-"""DCGAN's critic and generator for square pictures of 8, 28 and 32 pixels."""
+"""DCGAN's critic and generator for square images of 8, 28 and 32 pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wganbench.networks.layers import Activation, Linear
 from wganbench.networks.pair import Latent, Pair, size
 
 HALVINGS = {8: 2, 28: 2, 32: 3}
-"""How often a picture of this size is halved: to a grid of 2, 7 or 4."""
+"""How often an image of this size is halved: to a grid of 2, 7 or 4."""
 
 
 @dataclass(kw_only=True)
@@ -90,7 +90,7 @@ class Generator(nn.Module):
 
 
 def takes_pictures(shape: tuple[int, ...]) -> bool:
-    """Whether points of this shape are square pictures of a size that halves as it should."""
+    """Whether points of this shape are square images of a size that halves as it should."""
     return len(shape) == 3 and shape[1] == shape[2] and shape[1] in HALVINGS
 
 

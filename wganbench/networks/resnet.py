@@ -73,7 +73,7 @@ class Block(nn.Module):
 
 
 class FirstBlock(nn.Module):
-    """The block that meets the picture: no norm and no ReLU before its first convolution.
+    """The block that meets the image: no norm and no ReLU before its first convolution.
 
     Both layers that touch the data compute in fp32.
     """

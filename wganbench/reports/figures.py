@@ -86,7 +86,7 @@ NAME = "learning"
 MOST, COLUMNS = 8, 4
 CELL = (420, 410)
 STRIP = 34
-"""Pixels of the line above each picture that names the group."""
+"""Pixels of the line above each image that names the group."""
 SECONDS_PER_FRAME = 0.2
 MOST_FRAMES = 100
 
@@ -153,7 +153,7 @@ def strip(text: str, look: Look) -> np.ndarray:
 
 
 def side_by_side(cells: Sequence[tuple[np.ndarray, Path]]) -> np.ndarray:
-    """One frame: the groups in rows of a few, white where a picture cannot be read."""
+    """One frame: the groups in rows of a few, white where an image cannot be read."""
     width, height = CELL[0], CELL[1] + STRIP
     columns = min(COLUMNS, len(cells))
     rows = -(-len(cells) // columns)
@@ -171,10 +171,10 @@ def side_by_side(cells: Sequence[tuple[np.ndarray, Path]]) -> np.ndarray:
 
 def caption(comparison: Comparison, chosen: Sequence[tuple[Group, RunRecord]]) -> str:
     seeds = sorted({run.seed for _, run in chosen})
-    which = f"seed {seeds[0]}" if len(seeds) == 1 else "the smallest seed that left pictures"
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else "the smallest seed that left images"
     return (
         f"One run of each group ({which}; n = 1, so nothing is said of other seeds), all at the "
-        "same generator step; a run that has ended shows its last picture"
+        "same generator step; a run that has ended shows its last image"
         + left_out_text(comparison, [group for group, _ in chosen])
         + "."
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def count_modes(path: Path) -> int | None:
-    """The modes, or classes of pictures, of the data that a run's configuration describes."""
+    """The modes, or classes of images, of the data that a run's configuration describes."""
     from wganbench.training.measuring import mode_count
 
     target = stored_target(path)

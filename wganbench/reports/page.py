@@ -35,7 +35,7 @@ STYLE, SCRIPT = source("report.css"), source("report.js")
 
 
 def policy() -> str:
-    """Nothing is loaded but pictures inside the page, and no script runs but the page's own."""
+    """Nothing is loaded but images inside the page, and no script runs but the page's own."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "

@@ -32,7 +32,7 @@ SHOWN_COMMANDS, SHOWN_GROUPS = 3, 6
 def write_report(
     comparison: Comparison, pictures: Sequence[Picture], folder: Path, notes: Sequence[str] = ()
 ) -> Path:
-    """Write folder/report.html in one step; pictures are those under ``folder/figures``.
+    """Write folder/report.html in one step; images are those under ``folder/figures``.
 
     ``notes`` say which figures are missing. Raises OSError.
     """
@@ -50,7 +50,7 @@ def report(
     moment: datetime,
     notes: Sequence[str] = (),
 ) -> str:
-    """The whole file. A picture that is not on disk is left out."""
+    """The whole file. An image that is not on disk is left out."""
     drawn = [picture for picture in pictures if picture.file(folder, "png").is_file()]
     unlike, alike = settings_tables([row.group for row in comparison.rows])
     sweeps = sweep_commands(comparison.runs, comparison.paths)
@@ -123,7 +123,7 @@ def by_topic(sentences: Iterable[Sentence]) -> dict[str, list[Sentence]]:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture in the page, ``source`` holds it; links lead to ``anchor``."""
+    """An image in the page, ``source`` holds it; links lead to ``anchor``."""
 
     anchor: str
     title: str

@@ -30,13 +30,13 @@ from wganbench.reports.modes import Modes, read_modes
 from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import read_arrays
 
-# What the generators of image runs made: a small grid of pictures a run.
+# What the generators of image runs made: a small grid of images a run.
 SIDE = 5
-"""Pictures of a run, a side of its grid."""
+"""Images of a run, a side of its grid."""
 
 
 def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
-    """The first pictures in a run's samples.npz; None where there are none to be read."""
+    """The first images in a run's samples.npz; None where there are none to be read."""
     fakes = read_arrays(run.path, "fakes").get("fakes")
     if fakes is None:
         return None
@@ -44,7 +44,7 @@ def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
 
 
 def are_stored_pictures(points: np.ndarray) -> bool:
-    """Whether these are the bytes (n, h, w, c) of pictures, as image runs leave them."""
+    """Whether these are the bytes (n, h, w, c) of images, as image runs leave them."""
     pictured = points.dtype == np.uint8 and points.ndim == 4 and points.shape[3] in CHANNELS
     return bool(pictured and points.size)
 
@@ -56,7 +56,7 @@ def draw_picture_cell(
     look: Look,
     mode_count: int | None,
 ) -> None:
-    """One run's pictures, underlined in the colour of its loss."""
+    """One run's images, underlined in the colour of its loss."""
     draw_grid(axes, pictures, SIDE)
     axes.spines["bottom"].set(visible=True, color=look.color, linewidth=2.5)
     covered = run.final.get("modes/covered")
@@ -87,7 +87,7 @@ class Samples(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """How points come to lie in the picture: two axes through a centre, and its window."""
+    """How points come to lie in the image: two axes through a centre, and its window."""
 
     centre: np.ndarray
     axes: np.ndarray
@@ -100,7 +100,7 @@ class Plane(NamedTuple):
 
 
 def read_samples(run: RunRecord) -> Samples | None:
-    """The points in a run's samples.npz; None for pictures and for what cannot be read."""
+    """The points in a run's samples.npz; None for images and for what cannot be read."""
     stored = read_arrays(run.path, "reals", "fakes")
     if len(stored) < 2 or are_stored_pictures(stored["fakes"]):
         return None
@@ -115,7 +115,7 @@ def read_samples(run: RunRecord) -> Samples | None:
 
 
 def draw_samples_figure(comparison: Comparison) -> Drawing | None:
-    """Generated points over the modes, the missed ones with a cross; of pictures a grid."""
+    """Generated points over the modes, the missed ones with a cross; of images a grid."""
     groups = shown_groups(comparison, ROWS)
     seeds = common_seeds(groups)
     stored = {
@@ -164,7 +164,7 @@ def caption(
     beyond = any(len(plane.centre) > 2 for plane in planes.values())
     more = max(len(group.finished) for group in groups) > len(seeds)
     return (
-        ("Points" if planes else "The first pictures")
+        ("Points" if planes else "The first images")
         + " that each run's generator made at its end, a row a group and a column a seed"
         + (f" (the first {len(seeds)} seeds)" if more else f" (n = {len(seeds)} seeds)")
         + (OVER_MODES if planes else "")

@@ -264,7 +264,7 @@ def correlation_text(correlations: Sequence[float]) -> str:
     """Median and range over seeds of the correlations that exist.
 
     >>> correlation_text([0.5, 0.9, math.nan, 0.7])
-    'rho .70 (.50 to .90), 3 runs'
+    'rho 0.70 (0.50 to 0.90), 3 runs'
     >>> correlation_text([math.nan])
     'rho not known'
     """
@@ -278,8 +278,8 @@ def correlation_text(correlations: Sequence[float]) -> str:
 
 
 def short(value: float) -> str:
-    """Two decimals, and no zero before the point."""
-    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.0f}"
+    """Two decimals; 1 and -1 without any."""
+    return f"{value:.2f}" if abs(value) < 0.995 else f"{value:.0f}"
 
 
 def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:

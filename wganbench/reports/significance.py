@@ -19,7 +19,7 @@ EXACT_SMALLER, EXACT_TOTAL = 8, 400
 def improvement_p_value(a: Values, b: Values, *, higher_is_better: bool, paired: bool) -> float:
     """Two-sided p-value of "neither is better"; 1 where nothing speaks against it.
 
-    Paired: the exact sign test on the pairs that do not tie, which cannot fall below .05
+    Paired: the exact sign test on the pairs that do not tie, which cannot fall below 0.05
     with fewer than six of them. Unpaired: the Mann-Whitney test on ranks, with the exact
     distribution of the ranks at hand, ties included, where the groups are small
     (``EXACT_SMALLER``, ``EXACT_TOTAL``), else by its normal limit: their sizes alone decide,

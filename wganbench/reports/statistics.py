@@ -76,7 +76,7 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
 def iqm(values: Values) -> float:
     """Interquartile mean: the mean of what is left when floor(n / 4) values are cut at each end.
 
-    It is scipy.stats.trim_mean(values, .25), as in rliable (Agarwal et al. 2021,
+    It is scipy.stats.trim_mean(values, 0.25), as in rliable (Agarwal et al. 2021,
     arXiv:2108.13264); with fewer than four values it is the mean. A run that diverged has
     no place in the order until one says which end is worst: any nan or inf gives nan.
 

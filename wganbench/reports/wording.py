@@ -47,7 +47,7 @@ def decimals(width: float) -> int:
 
 
 def p_text(p: float) -> str:
-    return "< .001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def share_text(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""A run's TensorBoard events: scalars, pictures, histograms, parameters, layout."""
+"""A run's TensorBoard events: scalars, images, histograms, parameters, layout."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class EventLog:
         self._written = (step, before | set(values))
 
     def add(self, step: int, summaries: Iterable[bytes]) -> None:
-        """Pictures and histograms of a step that are made already."""
+        """Images and histograms of a step that are made already."""
         for summary in summaries:
             self._add(summary_pb2.Summary.FromString(summary), step)
 
@@ -257,7 +257,7 @@ class EventLog:
 
 
 def picture_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """The pixels of a picture as event files hold it."""
+    """The pixels of an image as event files hold it."""
     make: Any = torch_summary.image
     content: bytes = make(tag, rgb, dataformats="HWC").SerializeToString()
     return content

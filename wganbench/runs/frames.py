@@ -11,7 +11,7 @@ from wganbench.files import UnusableFile, inside, is_plain_file, open_regular
 
 FRAME = re.compile(r"[0-9]{9,16}\.png")
 LARGEST_SIDE = 2048
-"""Pixels; ours have some 600. A few bytes of PNG can hold a picture that no memory holds."""
+"""Pixels; ours have some 600. A few bytes of PNG can hold an image that no memory holds."""
 FILE_BYTES = 32 * 2**20
 
 
@@ -35,7 +35,7 @@ def find_frames(run: Path) -> dict[int, Path]:
 
 
 def read_frame(path: Path) -> Image.Image | None:
-    """One frame in colour; None for what is no picture, or one of too many pixels."""
+    """One frame in colour; None for what is no image, or one of too many pixels."""
     try:
         with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
             if max(image.size) > LARGEST_SIDE or path.stat().st_size > FILE_BYTES:

@@ -13,7 +13,7 @@ import numpy as np
 from wganbench.files import inside, open_regular
 
 LARGEST = 2**28
-"""Bytes of an array that is read: 10 000 pictures of 64 by 64 in colour take half of it."""
+"""Bytes of an array that is read: 10 000 images of 64 by 64 in colour take half of it."""
 
 
 def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:

@@ -38,7 +38,7 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """Coverage times the share of high quality: 0 for a run that failed, .989 at best."""
+        """Coverage times the share of high quality: 0 for a run that failed, 0.989 at best."""
         return self.coverage * self.high_quality
 
 

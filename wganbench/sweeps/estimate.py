@@ -28,13 +28,13 @@ COPIED_BYTES = 2**28
 DISTANCE_SECONDS = 0.1
 """Of an exact distance between 1 000 points; it grows with their number's square."""
 DRAWING_SECONDS = 0.35
-"""Of a run's last pictures."""
+"""Of a run's last images."""
 
 
 def estimate_seconds(plan: SweepPlan) -> float | None:
     """Seconds until all stacks are trained, measured rates and counts of operations combined.
 
-    A rough figure: what else the machine does, caches, and what it takes to judge pictures are
+    A rough figure: what else the machine does, caches, and what it takes to judge images are
     not in it. None for devices of a cluster, whose rates are not known here.
     """
     if not plan.stacks:

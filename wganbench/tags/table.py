@@ -23,7 +23,7 @@ EVERYWHERE = get_args(View)
 
 SLOPE_CAVEAT = (
     "Read it against its target: 1 for gp, at most 1 for lp, some K for clip (clipping ensures "
-    "some K, not 1; slopes of 3e-4 at c = .01 and 4.5 at c = .1 were measured), none for BCE."
+    "some K, not 1; slopes of 3e-4 at c = 0.01 and 4.5 at c = 0.1 were measured), none for BCE."
 )
 
 # fmt: off
@@ -101,8 +101,8 @@ DIVERGENCE = (
     Tag("divergence/js_estimate", "the discriminator's estimate of the Jensen-Shannon divergence "
         "from held-out reals and fresh fakes; BCE only, else empty", "nat",
         "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
-        "A lower bound, at most ln 2 = .693. Once it is saturated there it says nothing of how far "
-        "apart the distributions are, and it need not fall as samples improve.",
+        "A lower bound, at most ln 2 = 0.693. Once it is saturated there it says nothing of how "
+        "far apart the distributions are, and it need not fall as samples improve.",
         bounds=(-math.inf, math.log(2)),
         label="Jensen-Shannon estimate",
         chart="Estimate against exact W1: Jensen-Shannon estimate (BCE)"),
@@ -122,13 +122,13 @@ CRITIC = (
         "same; BCE only, else empty", "share",
         "(share of reals with score > 0 + share of fakes with score < 0) / 2",
         "none", "evaluate", PRINCIPLED,
-        "1 means that the discriminator has won, .5 that it cannot tell or has collapsed: neither "
+        "1 means that the discriminator has won, 0.5 that it cannot tell or has collapsed: neither "
         "says that the samples are good. The zero of a Wasserstein critic means nothing.",
         bounds=SHARE,
         label="accuracy", chart="Critic: Saturation and feedback"),
     Tag("critic/saturation", "share of fakes that the discriminator rejects with certainty; BCE "
         "only, else empty", "share",
-        "share of fakes with sigmoid(D(G(z))) < .01", "none", "evaluate", PRINCIPLED,
+        "share of fakes with sigmoid(D(G(z))) < 0.01", "none", "evaluate", PRINCIPLED,
         "Saturation silences the saturating generator alone; the non-saturating one then gets its "
         "strongest feedback.", bounds=SHARE,
         label="saturation", chart="Critic: Saturation and feedback"),
@@ -213,14 +213,14 @@ GRAD_NORM = (
 )
 
 MODES = (
-    Tag("modes/covered", "modes that at least one high-quality sample hits; of pictures, classes "
+    Tag("modes/covered", "modes that at least one high-quality sample hits; of images, classes "
         "that the judge sees in at least one", "modes",
         "#{k: some sample within 3 sigma of mode k and nearest to it}; "
-        "pictures: #{k: judge(G(z)) = k for some z}",
+        "images: #{k: judge(G(z)) = k for some z}",
         "up", "evaluate", f"{VEEGAN}; {PACGAN}; {SELF_COND}",
         "Nearly free: a ring without modes scores 8 of 8. Papers differ in n and in box or ball "
         "(the protocol): compare within one protocol, and read it with modes/high_quality. A "
-        "judge puts every picture into some class, noise too: read it with modes/high_quality "
+        "judge puts every image into some class, noise too: read it with modes/high_quality "
         "and fidelity/fid, and against modes/ceiling.", bounds=AT_LEAST_0,
         label="modes covered", chart="Coverage: Modes", rank=1,
         views=EVERYWHERE, live="modes {:.0f}", of_generator=True),
@@ -231,27 +231,27 @@ MODES = (
         "n w_k <= 5, as with 1 000 modes at n = 2 500, one sample is enough.", bounds=SHARE,
         label="modes with a fair share", chart="Coverage: Shares", rank=2, views=("hparams",),
         of_generator=True),
-    Tag("modes/high_quality", "share of samples within three sigma of a mode; of pictures, of "
+    Tag("modes/high_quality", "share of samples within three sigma of a mode; of images, of "
         "those whose class the judge is sure of", "share",
-        "#{samples within 3 sigma of their nearest mode} / n; pictures: #{largest class "
-        "probability of G(z) >= what 95 % of the held-out pictures reach} / n",
-        "up", "evaluate", f"{VEEGAN}; {PACGAN}; for pictures {OURS}",
-        "A perfect sampler scores .989 (ball) or .995 (box) in two dimensions, .95 on pictures "
-        "(.857 on three stacked ones), not 1; a generator that has collapsed to one mode scores "
-        "high, and a judge may be sure of what is no picture at all.", bounds=SHARE,
+        "#{samples within 3 sigma of their nearest mode} / n; images: #{largest class "
+        "probability of G(z) >= what 95 % of the held-out images reach} / n",
+        "up", "evaluate", f"{VEEGAN}; {PACGAN}; for images {OURS}",
+        "A perfect sampler scores 0.989 (ball) or 0.995 (box) in two dimensions, 0.95 on images "
+        "(0.857 on three stacked ones), not 1; a generator that has collapsed to one mode scores "
+        "high, and a judge may be sure of what is no image at all.", bounds=SHARE,
         label="high quality", chart="Coverage: Shares", rank=3,
         views=("result", "headline", "hparams", "curves"), of_generator=True),
     Tag("modes/kl", "how unevenly the modes are hit; empty when no sample is of high quality",
         "nat",
-        "KL(shares of samples by nearest mode | mixture weights), 0 log 0 = 0; pictures: shares "
-        "by the judge's class | class shares of the held-out pictures, uniform for stacked ones",
+        "KL(shares of samples by nearest mode | mixture weights), 0 log 0 = 0; images: shares "
+        "by the judge's class | class shares of the held-out images, uniform for stacked ones",
         "down", "evaluate", f"{VEEGAN}; {PACGAN}; {SELF_COND}",
-        "Over high-quality samples or all of them: the protocol decides; of pictures all. Its "
+        "Over high-quality samples or all of them: the protocol decides; of images all. Its "
         "floor is about (K - 1)/(2 n), and all samples on one mode of K equal ones give ln K.",
         bounds=AT_LEAST_0, beside="modes/high_quality",
         label="KL of the modes' shares", chart="Coverage: KL to the modes' weights", rank=9,
         views=("result", "headline", "hparams"), of_generator=True),
-    Tag("modes/entropy", "how many classes the fakes are spread over, as a logarithm; pictures "
+    Tag("modes/entropy", "how many classes the fakes are spread over, as a logarithm; images "
         "only", "nat",
         "-sum_k p_k ln p_k over the judge's classes of n fakes, 0 ln 0 = 0",
         "none", "evaluate", OURS,
@@ -259,8 +259,8 @@ MODES = (
         "judge scatters it over the classes.", bounds=AT_LEAST_0,
         label="entropy of the classes", chart="Images: Entropy of the classes", rank=12,
         views=("hparams",), of_generator=True),
-    Tag("modes/ceiling", "classes that the same judge sees in as many real held-out pictures; "
-        "pictures only", "modes",
+    Tag("modes/ceiling", "classes that the same judge sees in as many real held-out images; "
+        "images only", "modes",
         "#{k: judge(x) = k for some x among n held-out reals}",
         "none", "evaluate", f"{OURS}; cf. {PACGAN}",
         "What a perfect generator would be credited with at this n, not a property of the run. A "
@@ -271,10 +271,10 @@ MODES = (
 )
 
 FIDELITY = (
-    Tag("fidelity/precision", "share of fakes that lie among the reals; of pictures, by features",
+    Tag("fidelity/precision", "share of fakes that lie among the reals; of images, by features",
         "share",
         "share of fakes inside some real's k-nearest-neighbour ball", "up", "evaluate", PR,
-        "High for a collapsed generator. Outlying reals have huge balls and inflate it. Pictures "
+        "High for a collapsed generator. Outlying reals have huge balls and inflate it. Images "
         "are compared by the judge's (or evaluate.features') features, at most as many as are "
         "held out, for a repeated one would be its own neighbour.", bounds=SHARE,
         label="precision", chart="Images: Precision and recall", rank=14, views=("hparams",),
@@ -292,25 +292,25 @@ FIDELITY = (
         label="density", chart="Images: Density and coverage", of_generator=True),
     Tag("fidelity/coverage", "share of reals that have a fake in their neighbourhood", "share",
         "share of reals whose k-ball holds at least one fake", "up", "evaluate", DC,
-        "Identical distributions score .969 at k = 5 and equal n, not 1.", bounds=SHARE,
+        "Identical distributions score 0.969 at k = 5 and equal n, not 1.", bounds=SHARE,
         label="coverage", chart="Images: Density and coverage", of_generator=True),
     Tag("fidelity/fid", "Frechet distance between Gaussians fitted to features of n held-out "
-        "reals and n fakes, in float64; pictures only", "squared feature unit",
+        "reals and n fakes, in float64; images only", "squared feature unit",
         "|mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_r S_f)^1/2)", "down", "evaluate", FID,
         "Biased upwards at small n, and the features here are those of a judge trained on this "
         "data (or of evaluate.features), not Inception's: compare with our values at the same n "
         "and the same judge, and with its floor, never with published ones.", bounds=AT_LEAST_0,
         label="FID", chart="Images: FID", rank=10, views=EVERYWHERE,
         live="FID {:.2f}", floor="fidelity/fid_floor", log_scale=True, of_generator=True),
-    Tag("fidelity/fid_floor", "the same distance between real pictures: what a generator that "
-        "only repeats training pictures would score", "squared feature unit",
-        "FID of n training pictures, drawn with replacement, against the same n held-out reals",
+    Tag("fidelity/fid_floor", "the same distance between real images: what a generator that "
+        "only repeats training images would score", "squared feature unit",
+        "FID of n training images, drawn with replacement, against the same n held-out reals",
         "none", "evaluate", OURS,
         "A property of the data, the judge and n, not of the run. The judge has seen the training "
-        "pictures and not the held-out ones, which is part of it.", bounds=AT_LEAST_0,
+        "images and not the held-out ones, which is part of it.", bounds=AT_LEAST_0,
         label="floor of FID", chart="Images: FID", rank=11, views=("result",), of_generator=True),
     Tag("fidelity/kid", "squared maximum mean discrepancy between features of held-out reals and "
-        "fakes, in float64; pictures only", "kernel unit",
+        "fakes, in float64; images only", "kernel unit",
         "mean k(x, x') + mean k(y, y') - 2 mean k(x, y), k(x, y) = (x.y / f + 1)^3, no point with "
         "itself; all reals that are not repeated, mean over blocks of as many, 1 000 at most",
         "down", "final", KID,
@@ -318,19 +318,19 @@ FIDELITY = (
         "The features are the judge's (or evaluate.features'): never compare with published "
         "values.",
         label="KID", rank=13, views=("hparams",), of_generator=True),
-    Tag("fidelity/nearest_train", "how far fakes are from the nearest training picture; "
-        "pictures only", "data unit",
-        "mean over at most 1 000 fakes of min over training pictures |G(z) - x|_2, all pixels in "
+    Tag("fidelity/nearest_train", "how far fakes are from the nearest training image; "
+        "images only", "data unit",
+        "mean over at most 1 000 fakes of min over training images |G(z) - x|_2, all pixels in "
         "[-1, 1]; stacked: root of the sum of squares over the channels, each to its own nearest",
         "none", "final", OURS,
         "Well below fidelity/nearest_train_floor the generator repeats what it was trained on; "
         "well above it fakes do not look like the data. Pixels only: a copy moved by one pixel "
-        "is far away, and blurred pictures are near to everything.", bounds=AT_LEAST_0,
+        "is far away, and blurred images are near to everything.", bounds=AT_LEAST_0,
         label="distance to the nearest training image", floor="fidelity/nearest_train_floor",
         of_generator=True),
-    Tag("fidelity/nearest_train_floor", "how far real held-out pictures are from the nearest "
-        "training picture: what new pictures score", "data unit",
-        "fidelity/nearest_train of held-out pictures, each once, in place of the fakes",
+    Tag("fidelity/nearest_train_floor", "how far real held-out images are from the nearest "
+        "training image: what new images score", "data unit",
+        "fidelity/nearest_train of held-out images, each once, in place of the fakes",
         "none", "final", OURS,
         "A property of the data, not of the run.", bounds=AT_LEAST_0,
         label="that of held-out images", of_generator=True),

@@ -198,7 +198,7 @@ def compiled(
     ``first``: of its stack, so that programs of earlier ones may be forgotten.
 
     On the CPU the generated loops are divided among torch's threads where no sum is: else a
-    run's numbers would depend on how many share its stack. Those of pictures do anyway, by
+    run's numbers would depend on how many share its stack. Those of images do anyway, by
     rounding.
     """
     if not wants_compilation(config):
@@ -224,7 +224,7 @@ def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[st
     if device.type == "cuda":
         return dict(GPU_OPTIONS)
     if pictures:
-        # Else convolutions copy every picture to channels-last and back.
+        # Else convolutions copy every image to channels-last and back.
         return {"layout_optimization": False}
     if config.train.batch_size > LARGEST_WHOLE_BATCH:
         return {"cpp.threads": 1}

@@ -103,7 +103,7 @@ def fitting_cpu(stack: Stack) -> Iterator[None]:
     Freed memory is kept from then on. Small stacks train on one thread, larger ones on
     torch's own number: dividing a product of two million operations gains little on an idle
     machine and loses much on a busy one. OMP_NUM_THREADS, where it is set, is left to
-    decide. The runs' numbers depend on neither, but for those of compiled pictures, by rounding.
+    decide. The runs' numbers depend on neither, but for those of compiled images, by rounding.
     """
     if stack.device.type != "cpu":
         yield

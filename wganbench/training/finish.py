@@ -1,4 +1,4 @@
-"""The end of a run: final figures, samples, picture, verdict, status."""
+"""The end of a run: final figures, samples, image, verdict, status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the last pictures of an image run show: ways between latents, classes, copies."""
+"""What the last images of an image run show: ways between latents, classes, copies."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ NEIGHBOURS_OF, NEAREST = 12, 5
 """Fakes that are shown with their neighbours, and how many of these."""
 
 Pictured = Images | StackedImages
-"""Targets whose points are pictures."""
+"""Targets whose points are images."""
 
 
 class Classifier(Protocol):
-    """What says of which class a picture is."""
+    """What says of which class an image is."""
 
     def predict(self, points: Tensor) -> Tensor: ...
 
@@ -40,7 +40,7 @@ def final_pictures(
 ) -> dict[str, Callable[[], Figure]]:
     """What draws the figures that an image run leaves beside the run at a glance, by name.
 
-    ``classes`` needs a judge; none is drawn for points that are no pictures.
+    ``classes`` needs a judge; none is drawn for points that are no images.
     """
     target, looks = subject.target, reading.looks
     if not isinstance(target, Pictured):
@@ -70,12 +70,12 @@ def classes_picture(
 ) -> Figure:
     """What each class looks like, as the judge sorts the fakes.
 
-    Stacked pictures are shown as the single pictures that they are made of, in the classes
+    Stacked images are shown as the single images that they are made of, in the classes
     of these: a thousand rows could not be read.
     """
     numbers = judge.predict(fakes).cpu().numpy()
     pictures, classes = unstacked(fakes.numpy(), numbers, target)
-    single = f"{len(pictures)} channels" if target.stacked > 1 else f"{len(pictures)} pictures"
+    single = f"{len(images)} channels" if target.stacked > 1 else f"{len(images)} images"
     title = f"Classes of {single}, as the judge sorts them\n{title}"
     return classes_figure(pictures, classes, target.base.class_names, title)
 
@@ -83,9 +83,9 @@ def classes_picture(
 def unstacked(
     pictures: Float[np.ndarray, "n c h w"], numbers: Int[np.ndarray, " n"], target: Pictured
 ) -> tuple[Float[np.ndarray, "m b h w"], Int[np.ndarray, " m"]]:
-    """Single pictures and their classes; each stacked picture gives as many as it is made of.
+    """Single images and their classes; each stacked image gives as many as it is made of.
 
-    The class of a stacked picture is the number whose digits, in the base of the number of
+    The class of a stacked image is the number whose digits, in the base of the number of
     classes, are its channels' classes, the first channel's first.
     """
     if target.stacked == 1:
@@ -99,11 +99,11 @@ def unstacked(
 def neighbours_picture(
     fakes: Float[Tensor, "n c h w"], reals: Float[Tensor, "m c h w"], target: Pictured, title: str
 ) -> Figure:
-    """The first fakes beside the training pictures nearest to them, so that copies show.
+    """The first fakes beside the training images nearest to them, so that copies show.
 
-    The title says how far fakes are from their nearest training pictures, and how far
-    held-out reals are: a generator that copies comes nearer than reals do. Stacked pictures
-    are compared channel by channel with the pictures that they are stacked from.
+    The title says how far fakes are from their nearest training images, and how far
+    held-out reals are: a generator that copies comes nearer than reals do. Stacked images
+    are compared channel by channel with the images that they are stacked from.
     """
     base = target.base
     single, held_out = (x.reshape(-1, *base.shape) for x in (fakes, reals))
@@ -115,7 +115,7 @@ def neighbours_picture(
     count = min(len(single), len(held_out), 10 * NEIGHBOURS_OF)
     typical = [nearest(part[:count], 1).distances.median() for part in (single, held_out)]
     title = (
-        f"Distance to the nearest training picture: generated {typical[0]:.1f}, "
+        f"Distance to the nearest training image: generated {typical[0]:.1f}, "
         f"held-out real {typical[1]:.1f} (medians of {count})\n{title}"
     )
     pictures = base_bytes(base, rows)
@@ -123,6 +123,6 @@ def neighbours_picture(
 
 
 def base_bytes(base: Images, rows: Int[Tensor, "n k"]) -> UInt8[np.ndarray, "n k c h w"]:
-    """Training pictures by row number, as bytes."""
+    """Training images by row number, as bytes."""
     pictures = to_bytes(base.scaled(base.images[rows.flatten()].cpu()).numpy())
     return pictures.reshape(*rows.shape, *pictures.shape[1:])

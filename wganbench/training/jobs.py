@@ -48,7 +48,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """An evaluation: ``shows`` a picture in TensorBoard, keeps a ``frame``, ``histograms``."""
+    """An evaluation: ``shows`` an image in TensorBoard, keeps a ``frame``, ``histograms``."""
 
     reading: Reading
     floors: Mapping[int, Floor]
@@ -61,7 +61,7 @@ class Evaluate:
         result = Evaluated(measure_reading(subject, self.reading, self.final))
         frame = None
         if self.shows or self.frame:
-            with optional("A picture of the samples", result.notes.append):
+            with optional("An image of the samples", result.notes.append):
                 picture = progress_picture(subject, self.reading)
                 frame = png_bytes(picture) if self.frame else None
                 if self.shows:
@@ -122,7 +122,7 @@ class Conclude:
 
 
 def packed_samples(subject: Subject, reading: Reading) -> bytes:
-    """Points in the data's units; pictures as bytes (n, h, w, c), a quarter of the size, packed."""
+    """Points in the data's units; images as bytes (n, h, w, c), a quarter of the size, packed."""
     points = {
         name: as_given(reading.points[name], subject.target).numpy() for name in ("reals", "fakes")
     }

@@ -156,7 +156,7 @@ class Watch:
         self.progress(stack.steps_done, [recorder.latest for recorder in self.recorders])
 
     def _evaluation(self, run: int, reading: Reading) -> Evaluate:
-        """Histograms at every evaluation; pictures of samples and critic at some, or all."""
+        """Histograms at every evaluation; images of samples and critic at some, or all."""
         log, floors = self.stack.config.log, dict(self.stack.floors)
         if not reading.finite:
             return Evaluate(reading, floors)
@@ -205,7 +205,7 @@ def _evaluates(step: int, config: RunConfig) -> bool:
 
 
 def _shows(step: int, config: RunConfig, last_only: bool = False) -> bool:
-    """Whether TensorBoard gets a picture: every so often and at the end, none of the start."""
+    """Whether TensorBoard gets an image: every so often and at the end, none of the start."""
     due = step % config.log.picture_every_n_steps == 0 and not last_only
     return step > 0 and (due or step == config.train.steps)
 

@@ -72,7 +72,7 @@ def measure_stack(
 ) -> list[Measurement]:
     """Evaluate every run at the stack's present step on ``n`` held-out reals and fresh fakes.
 
-    ``draw`` numbers independent repetitions; without ``final`` what is costly on pictures
+    ``draw`` numbers independent repetitions; without ``final`` what is costly on images
     is left out. Training is left as it is, bit for bit. ``check`` is called before every run
     and may raise, to break it off.
     With generator averaging on, the averaged weights' values stand under ``averaged/``.
@@ -116,14 +116,14 @@ def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped)
 
 
 def stack_reference(subject: Subject) -> PictureReference | None:
-    """What a stack's pictures are measured against, found once; None for other points."""
+    """What a stack's images are measured against, found once; None for other points."""
     if subject.pictures is None:
         subject.pictures = picture_reference(subject.target, subject.config.evaluate.features)
     return subject.pictures
 
 
 def stack_judge(subject: Subject) -> Judge | None:
-    """Who tells the classes of a stack's pictures; None where there are none.
+    """Who tells the classes of a stack's images; None where there are none.
 
     Its ``predict`` gives the class of each point. Trained on the first call for a data set
     that no cache knows.
@@ -133,7 +133,7 @@ def stack_judge(subject: Subject) -> Judge | None:
 
 
 def mode_count(target: Target) -> int:
-    """Modes of a mixture, or classes that a judge counts in pictures; 0 where there are none."""
+    """Modes of a mixture, or classes that a judge counts in images; 0 where there are none."""
     return target.class_count if target.modes is None else len(target.modes)
 
 

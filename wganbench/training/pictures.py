@@ -1,4 +1,4 @@
-"""What the pictures of one run show: samples, the critic around them, where fakes should go."""
+"""What the images of one run show: samples, the critic around them, where fakes should go."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Surroundings:
 
 
 def progress_picture(subject: Subject, reading: Reading) -> Figure:
-    """Reals, fakes and critic at this step; of pictures the same latents at every step."""
+    """Reals, fakes and critic at this step; of images the same latents at every step."""
     config = subject.config
     around = surroundings(subject, reading)
     reals, fakes = shown_points(subject, reading)
@@ -80,7 +80,7 @@ def final_picture(
 def shown_points(
     subject: Subject, reading: Reading
 ) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
-    """The reals and fakes to draw: those measured, of pictures the ones that are watched."""
+    """The reals and fakes to draw: those measured, of images the ones that are watched."""
     looks, points, target = reading.looks, reading.points, subject.target
     if looks.reals is None or looks.fakes is None:
         return as_given(points["reals"], target), as_given(points["fakes"], target)

@@ -146,7 +146,7 @@ class Processes:
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
         if self._beginning is None:
-            stack_reference(self.subject)  # where there are pictures: what judges them is sent
+            stack_reference(self.subject)  # where there are images: what judges them is sent
             self._beginning = beginning(self.subject)
         return _Beside(self, job, self._asking.submit(self._ask, job))
 

@@ -53,10 +53,10 @@ MARGIN = 0.25
 """How far the grid reaches beyond the reals, as a share of their extent."""
 
 WATCHED = 64
-"""Latents whose pictures are shown through training."""
+"""Latents whose images are shown through training."""
 
 PAIRS, STEPS = 8, 10
-"""Of an interpolation: pairs of latents, and pictures from one to the other."""
+"""Of an interpolation: pairs of latents, and images from one to the other."""
 
 
 def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
@@ -83,7 +83,7 @@ def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
 
 
 def with_looks(stack: Stack, run: int, reading: Reading, between: bool = False) -> Reading:
-    """A reading with what a picture needs; ``between``: ways between latents too."""
+    """A reading with what an image needs; ``between``: ways between latents too."""
     reals = reading.points["reals"]
     if len(stack.target.shape) == 3:
         rows, spherical = between_latents(stack, run) if between else (None, False)
@@ -113,7 +113,7 @@ def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n 
     """What a run's generator makes of the same ``n`` latents at every step, on the CPU.
 
     The latents come from a stream of their own, the same at each call: one watches each
-    picture form, and training is left as it is.
+    image form, and training is left as it is.
     """
     z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), n)
     return generate(stack, run, z)
@@ -126,7 +126,7 @@ def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n 
 
 
 def between_latents(stack: Stack, run: int) -> tuple[np.ndarray, bool]:
-    """Pictures (pairs, steps, c, h, w) between fixed pairs of latents, and whether the way is
+    """Images (pairs, steps, c, h, w) between fixed pairs of latents, and whether the way is
     spherical: that of normal latents, linear of uniform ones, see `interpolated`."""
     latent = stack.algorithm.pair.latent
     z = latent.draw(_draws(stack, run, "picture_interpolation"), 2 * PAIRS)

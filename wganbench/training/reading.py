@@ -42,10 +42,10 @@ def _received(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Looks(_Sent):
-    """What pictures show beside the points that are measured; None where it does not apply.
+    """What images show beside the points that are measured; None where it does not apply.
 
-    grid: scores of the critic around planar points. reals, fakes: the pictures that are watched,
-    the same at every step. between: pictures from G(z0) to G(z1), a row a pair, and whether the
+    grid: scores of the critic around planar points. reals, fakes: the images that are watched,
+    the same at every step. between: images from G(z0) to G(z1), a row a pair, and whether the
     way is ``spherical``.
     """
 

@@ -1,4 +1,4 @@
-"""One run's records as it trains: rows, events, pictures, status, checkpoints."""
+"""One run's records as it trains: rows, events, images, status, checkpoints."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Recorder:
     def log(
         self, step: int, values: Mapping[str, float], evaluated: Evaluated | None = None
     ) -> None:
-        """One row, with the values and pictures of an evaluation. Raises OSError."""
+        """One row, with the values and images of an evaluation. Raises OSError."""
         if evaluated is not None:
             values = {**values, **evaluated.values}
             self._show(step, evaluated)
@@ -115,7 +115,7 @@ class Recorder:
         for sentence in evaluated.notes:
             self.note(sentence)
         if evaluated.frame is not None:
-            with optional("A picture of the samples", self.note):
+            with optional("An image of the samples", self.note):
                 save_frame(self.folder, step, evaluated.frame)
         if self.events:
             self.events.add(step, evaluated.summaries)

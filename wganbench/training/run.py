@@ -80,7 +80,7 @@ class Run:
         """``n`` points from the trained generator; the same for the same ``seed``.
 
         In float32; of data that were centred and scaled in their own units, in float64.
-        Pictures are made in equal batches of at most 1 000, which batch norm then sees.
+        Images are made in equal batches of at most 1 000, which batch norm then sees.
         """
         stack = self.networks
         parts = -(-n // PICTURES_AT_ONCE) if len(stack.target.shape) == 3 else 1
@@ -159,7 +159,7 @@ def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
     """Write ``n`` generated points to ``out``; says what was written.
 
     .npy: as the generator gives them; .csv: the same, a line a point; .npz: under
-    ``fakes``, pictures as bytes (n, h, w, c). Pictures also go into a .png, which is a grid
+    ``fakes``, images as bytes (n, h, w, c). Images also go into a .png, which is a grid
     of them, and into a folder of numbered PNG files: ``out`` has no suffix or a slash at
     its end. Bytes are round((x + 1)/2 * 255), clipped.
     Raises ConfigError for another kind of file, one that cannot be written, or a folder
@@ -180,7 +180,7 @@ def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
             writers[kind](target, points)
     except OSError as error:
         raise ConfigError(f"--out: {error}") from error
-    return f"{n} {'pictures' if writers is PICTURE_WRITERS else 'points'} in {target}"
+    return f"{n} {'images' if writers is PICTURE_WRITERS else 'points'} in {target}"
 
 
 def _offer(writers: dict[str, Writer]) -> str:
@@ -188,7 +188,7 @@ def _offer(writers: dict[str, Writer]) -> str:
     text = f"write a {', '.join(suffixes[:-1])} or {suffixes[-1]} file"
     if "" in writers:
         return f"{text}, or a folder (a name without a suffix)"
-    return f"{text}; .png and folders are for pictures, and these are points"
+    return f"{text}; .png and folders are for images, and these are points"
 
 
 def _save_npz(file: Any, points: np.ndarray) -> None:

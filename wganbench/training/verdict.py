@@ -12,14 +12,14 @@ from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import PictureReference
 from wganbench.runs.table import Cell, series
 
-# What the numbers of a run on pictures say: classes, FID, the nearest training picture.
+# What the numbers of a run on images say: classes, FID, the nearest training image.
 REPEATS = 0.5
-"""Fakes nearer to training pictures than this part of what new ones are may be copies."""
+"""Fakes nearer to training images than this part of what new ones are may be copies."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """With which eyes pictures were measured.
+    """With which eyes images were measured.
 
     accuracy: the judge's, None without one. own_features: whether features are a user's own.
     measurable: whether FID and KID can be computed here.
@@ -31,7 +31,7 @@ class Seen:
 
 
 def seen(reference: PictureReference | None) -> Seen | None:
-    """How a target's pictures are seen; None for other points."""
+    """How a target's images are seen; None for other points."""
     if reference is None:
         return None
     accuracy = None if reference.judge is None else reference.judge.accuracy
@@ -39,7 +39,7 @@ def seen(reference: PictureReference | None) -> Seen | None:
 
 
 def picture_lines(metrics: Mapping[str, float], classes: int, how: Seen) -> list[str]:
-    """Sentences on classes, features and nearest pictures; those not measured are empty."""
+    """Sentences on classes, features and nearest images; those not measured are empty."""
     return [_classes(metrics, classes, how), _features(metrics, how), _nearest(metrics)]
 
 
@@ -51,7 +51,7 @@ def _classes(metrics: Mapping[str, float], classes: int, how: Seen) -> str:
     return (
         f"{metrics['modes/covered']:.4g} of {classes} classes covered, {fair:.4g} of them with at "
         f"least a fifth of their fair share (judge: {100 * how.accuracy:.1f} % accurate; as many "
-        f"real pictures give {metrics['modes/ceiling']:.4g}){divergence}; the judge is sure of "
+        f"real images give {metrics['modes/ceiling']:.4g}){divergence}; the judge is sure of "
         f"{100 * quality:.1f} % of the fakes."
     )
 
@@ -63,7 +63,7 @@ def _features(metrics: Mapping[str, float], how: Seen) -> str:
     whose = "evaluate.features" if how.own_features else "the judge's features"
     line = (
         f"FID {metrics['fidelity/fid']:.3g} in {whose}, against "
-        f"{metrics['fidelity/fid_floor']:.3g} between as many real pictures"
+        f"{metrics['fidelity/fid_floor']:.3g} between as many real images"
     )
     if {"fidelity/precision", "fidelity/recall"} <= metrics.keys():
         line += (
@@ -78,8 +78,8 @@ def _nearest(metrics: Mapping[str, float]) -> str:
         return ""
     fakes, reals = metrics["fidelity/nearest_train"], metrics["fidelity/nearest_train_floor"]
     line = (
-        f"Fakes lie {fakes:.3g} from the nearest training picture on average, "
-        f"held-out pictures {reals:.3g}"
+        f"Fakes lie {fakes:.3g} from the nearest training image on average, "
+        f"held-out images {reals:.3g}"
     )
     return f"{line}: they may be copies." if fakes < REPEATS * reals else f"{line}."
 
@@ -119,7 +119,7 @@ def verdict(
     """Sentences on coverage, distance, gradient and slope; those not measured are left out.
 
     ``metrics`` holds the final values by tag, ``table`` the course of training, ``modes``
-    the number of modes of the target (0 when it has none), ``how`` the eyes for pictures.
+    the number of modes of the target (0 when it has none), ``how`` the eyes for images.
     """
     lines = [
         *(picture_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),

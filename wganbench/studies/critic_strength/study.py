@@ -39,9 +39,9 @@ HALVING = 0.3
 LEAST_DECADES = 0.1
 """A gradient that falls by less with each doubling is not weakened: a factor of 3 in all."""
 LEAST_COSINE = 0.05
-"""A direction that changes by less is of no interest: .23 from n_critic 1 to 25."""
+"""A direction that changes by less is of no interest: 0.23 from n_critic 1 to 25."""
 LEAST_DISTANCE = 0.04
-"""Likewise of the exact W1: .19 in all, twice its floor here."""
+"""Likewise of the exact W1: 0.19 in all, twice its floor here."""
 
 SMALLEST = 1e-300
 """Stands for a strength of zero, which has no logarithm."""

@@ -3,7 +3,7 @@
 Measured: theta and psi along plain gradient steps of both players, exact in float64, with
 data at 0, the generator at theta and D(x) = psi x. Distance = sqrt(theta^2 + psi^2).
 
-As in the paper: the game, step size .2, start at distance sqrt(2), 500 steps, gamma .3, clip
+As in the paper: the game, step size 0.2, start at distance sqrt(2), 500 steps, gamma 0.3, clip
 1. Differs: 5 000 steps as well; our critic is high on reals, so psi has the other sign; both
 simultaneous and alternating steps; R1 for both generator objectives.
 """
@@ -175,8 +175,8 @@ STUDY = register_study(
         "does GAN training converge where the equilibrium is a single known point?",
         CLAIMS,
         measure,
-        "As in arXiv:1801.04406, Fig. 3: the game, the step size of .2, the start, 500 steps, "
-        "R1's gamma of .3, clipping at 1. Differs: 5 000 steps too; a critic that is high on "
+        "As in arXiv:1801.04406, Fig. 3: the game, the step size of 0.2, the start, 500 steps, "
+        "R1's gamma of 0.3, clipping at 1. Differs: 5 000 steps too; a critic that is high on "
         "reals; simultaneous beside alternating steps; R1 for both generator objectives. "
         "Consensus optimisation and instance noise are left out.",
         {

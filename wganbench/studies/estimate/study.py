@@ -98,8 +98,8 @@ NAMES = {"gp": "GP", "clip": "clip", "bce": "BCE (non-saturating)",
 PAIRS = [(w, b) for w in ("gp", "clip") for b in ("bce", "bce_saturating")]
 RATIOS = [
     ("gp", 10.0, "GP, lambda 10"),
-    ("gp", 0.1, "GP, lambda .1"),
-    ("clip", 0.01, "clip, c .01"),
+    ("gp", 0.1, "GP, lambda 0.1"),
+    ("clip", 0.01, "clip, c 0.01"),
 ]
 KINDS = {"raw": "the critic's loss", "normalised": "the loss divided by the largest slope"}
 
@@ -281,12 +281,12 @@ def overrides(context: Context, loss: str, rate: float) -> list[str]:
 DIFFERS = (
     "As in arXiv:1701.07875, Figures 3 and 4: the critic's estimate and, of a GAN, the JS estimate "
     "ln 2 - loss/2 are held against sample quality through training. Different: quality is the "
-    "exact W1 on ring8 and not the look of pictures; every loss has the same optimizer, rates "
+    "exact W1 on ring8 and not the look of images; every loss has the same optimizer, rates "
     "and number of critic steps, BCE too (5 a generator step; without its own tuning BCE "
     "hardly learns here, and its row speaks of that setting); the estimates are those of "
     "held-out reals at evaluations; the statistic is a correlation of changes. The clip value in "
-    "training is .1, with Adam, since at the paper's .01 and 5e-5 nothing is learnt in so few "
-    "steps; critics against known distances have .01 too."
+    "training is 0.1, with Adam, since at the paper's 0.01 and 5e-5 nothing is learnt in so few "
+    "steps; critics against known distances have 0.01 too."
 )
 
 register_study(

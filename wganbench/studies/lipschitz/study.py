@@ -77,7 +77,7 @@ CLAIMS = [
     Claim("gp_interpolates_10", "the penalty holds the slope near 1 at interpolates (lambda 10)",
           f"{GP}, equation 3", "quantitative", "mean slope at interpolates", "slope", 0.1,
           stated=1.0),
-    Claim("gp_interpolates_0.1", "the penalty holds the slope near 1 at interpolates (lambda .1)",
+    Claim("gp_interpolates_0.1", "the penalty holds the slope near 1 at interpolates (lambda 0.1)",
           f"{GP}, equation 3, and gan_toy.py", "quantitative", "mean slope at interpolates",
           "slope", 0.1, stated=1.0),
     Claim("clip_1_lipschitz", "clipping ensures that the critic is 1-Lipschitz",
@@ -86,7 +86,7 @@ CLAIMS = [
     Claim("clip_k_lipschitz", "clipping ensures K-Lipschitz, with a K of c and the architecture",
           f"{CLIP}, section 3", "universal",
           "log10(largest slope found / prod c sqrt(fan_in fan_out)), 0 if below", "decades", 1e-3),
-    Claim("clip_slope_1", "clipped at the paper's c = .01 the critic has a slope of 1",
+    Claim("clip_slope_1", "clipped at the paper's c = 0.01 the critic has a slope of 1",
           "teaching material; not claimed in arXiv:1701.07875", "quantitative",
           "log10 of the largest slope found", "decades", 0.5, stated=0.0),
     Claim("clip_limits", "clipping limits the critic: the smaller c, the smaller its slope",
@@ -192,11 +192,11 @@ def by_clip(rows: Sequence[Row], clips: Sequence[float]) -> str:
 
 
 DIFFERS = (
-    "As in arXiv:1704.00028: the losses, Adam with betas (0, .9), fakes that are reals plus "
+    "As in arXiv:1704.00028: the losses, Adam with betas (0, 0.9), fakes that are reals plus "
     "noise (its Fig. 1a, there with unit noise and data of radius 2). Different: the "
     "generator is fixed, so that the slope is that of the constraint and not of a race; "
     "every loss has the same optimizer and rate, clipping too (arXiv:1701.07875 has RMSProp "
-    "at 5e-5, with which weights need thousands of steps to reach c), at most .05 c a step; "
+    "at 5e-5, with which weights need thousands of steps to reach c), at most 0.05 c a step; "
     "networks are narrower and steps fewer. No paper states how steep its critics are away "
     "from interpolates."
 )

@@ -7,9 +7,9 @@ above the second, (E D(x) - E D(g)) / (E D(x) - E D(y)) with g Gaussian of the s
 covariance; and dual attainment, (E D(x) - E D(y)) / (largest slope found x W1), at most 1
 but for the slope, which is a lower bound.
 
-As in the paper: the three data sets at its scale, the noise, c = .01 with RMSProp, the toy
-code's lambda = .1, the grid of the pictures. Differs: smaller critics and fewer steps with a
-falling rate in the quick budget; numbers, where the paper has pictures alone.
+As in the paper: the three data sets at its scale, the noise, c = 0.01 with RMSProp, the toy
+code's lambda = 0.1, the grid of the images. Differs: smaller critics and fewer steps with a
+falling rate in the quick budget; numbers, where the paper has images alone.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def text(rows: Rows, names: Sequence[str], steps: int) -> list[str]:
         "far it is." if moved else "No critic gave a number.",
         "A cone |x| is no quadratic either: it answers to some moments above the second without "
         "holding any detail of the data. So the shares say how much of a surface is beyond mean "
-        "and covariance, not how fine it is; the pictures show that. The slope is the largest "
+        "and covariance, not how fine it is; the images show that. The slope is the largest "
         "found on points and grid, so attainment is an upper bound of the true one.",
     ]  # fmt: skip
 
@@ -166,9 +166,9 @@ STUDY = register_study(
         CLAIMS,
         measure,
         "As in arXiv:1704.00028, Fig. 1a: generator held at the data plus N(0, I), the three "
-        "data sets, c = .01, lambda = .1 (its toy code), surfaces on 128 x 128 points over "
+        "data sets, c = 0.01, lambda = 0.1 (its toy code), surfaces on 128 x 128 points over "
         "[-3, 3]^2. Differs: critics of 3 x 64 instead of 3 x 512 units and fewer steps with a "
-        "falling rate (budget=paper has the paper's sizes); numbers beside the pictures; a "
+        "falling rate (budget=paper has the paper's sizes); numbers beside the images; a "
         "larger clip value and lambda beside the paper's.",
         {
             "loss.n_critic": "the generator is fixed: there are only critic steps",

@@ -65,7 +65,7 @@ def panels(records: Records, at: Sequence[int], cases: Mapping[str, str], title:
     ]
     names = [f"{loss} (below: feedback)" if i < 2 else loss for i, loss in enumerate(losses)]
     key_below(
-        figure, handles, [*names, "accuracy of D (bce)", "share of fakes with sigmoid(D) < .01"]
+        figure, handles, [*names, "accuracy of D (bce)", "share of fakes with sigmoid(D) < 0.01"]
     )
     return figure
 
