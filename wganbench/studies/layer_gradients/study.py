@@ -258,8 +258,9 @@ def mean(values: Sequence[float | None]) -> float:
 DIFFERS = (
     "As in arXiv:1704.00028, Figure 1b: Swiss roll, ReLU networks with 12 hidden layers and no "
     "normalisation, clip values 0.1, 0.01 and 0.001 and GP, the generator training along. "
-    "Different: width 64 with the clip values scaled by sqrt(512/width); He's start in all arms, so "
-    "that the start has slope 0 and what is seen comes from training; the clipped critic's rate follows c "
+    "Different: width 64 with the clip values scaled by sqrt(512/width); He's start in all "
+    "arms, so that the start has slope 0 and what is seen comes from training; the clipped "
+    "critic's rate follows c "
     "(0.02 c in the quick budget, where the paper's 5e-5 is 0.005 c at c = 0.01), so that weights "
     "come to rest at every c; gradients of the objective, without the penalty's; batch 64 "
     "and far fewer steps in the quick budget."
