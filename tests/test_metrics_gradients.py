@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
+from wganbench.data.target import KnownShape
 from wganbench.metrics import Evaluation, measure, slopes
 
 N = 40
@@ -18,7 +19,7 @@ def make(n=N, **changes):
     """An evaluation of a Wasserstein critic, overwritten by what a test is about."""
     rng = torch.Generator().manual_seed(0)
     parts = {
-        "target": object(),
+        "target": KnownShape((2,)),
         "reals": torch.randn(n, 2, generator=rng),
         "fakes": torch.randn(n, 2, generator=rng),
         "score_real": torch.ones(n),

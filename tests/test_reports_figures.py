@@ -645,7 +645,7 @@ def test_runs_on_pictures_show_small_grids(tmp_path: Path) -> None:
     assert [read_samples(record) for record in records] == [None] * 3
     drawing = draw_samples_figure(compare(records))
     figure = drawn(drawing)
-    assert drawing is not None and "pictures" in drawing.caption
+    assert drawing is not None and "images" in drawing.caption
     assert "cross marks" not in drawing.caption and not figure.legends
     bce, _, *grids = figure.axes
     assert [text.get_text() for text in bce.texts] == ["no samples"] and not bce.images

@@ -108,7 +108,7 @@ def read_part(
     pictures = torch.from_numpy(read_idx(images, 3))
     classes = torch.from_numpy(read_idx(labels, 1)).long()
     if len(pictures) != len(classes):
-        raise ValueError(f"{images} holds {len(images)} images, {labels} {len(classes)} labels")
+        raise ValueError(f"{images} holds {len(pictures)} images, {labels} {len(classes)} labels")
     if len(classes) and int(classes.max()) >= len(which.class_names):
         raise ValueError(f"{labels} is damaged: a label is {int(classes.max())}")
     return pictures.unsqueeze(1), classes

@@ -113,7 +113,7 @@ def judge_for(target: Any) -> Judge | None:
 
 def judge_key(pictures: Pictures) -> str:
     """SHA-256 over all that a judge's training depends on."""
-    digest = hashlib.sha256(f"{JUDGE_VERSION} {len(images.class_names)}".encode())
+    digest = hashlib.sha256(f"{JUDGE_VERSION} {len(pictures.class_names)}".encode())
     lightest = pictures.scaled(torch.full_like(pictures.images[:1], 1))
     for tensor in (pictures.images, pictures.labels, lightest):
         if tensor is not None:

@@ -75,7 +75,7 @@ def classes_picture(
     """
     numbers = judge.predict(fakes).cpu().numpy()
     pictures, classes = unstacked(fakes.numpy(), numbers, target)
-    single = f"{len(images)} channels" if target.stacked > 1 else f"{len(images)} images"
+    single = f"{len(pictures)} channels" if target.stacked > 1 else f"{len(pictures)} images"
     title = f"Classes of {single}, as the judge sorts them\n{title}"
     return classes_figure(pictures, classes, target.base.class_names, title)
 
