@@ -1,8 +1,8 @@
-"""Checkpoints: one run's state in one file, checked by a digest, the older one kept.
+"""Checkpoints: one run's state in a file with a digest; the previous checkpoint is kept.
 
 A checkpoint holds tensors, numbers and strings, so that it loads with
-``weights_only=True``; a SHA-256 over its content tells a flipped bit, which torch.load
-would let through.
+``weights_only=True``. A SHA-256 over its content detects a flipped bit, which torch.load
+does not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wganbench.training.streams import STREAM_FORMAT
 
 FORMAT = 1
 LARGEST_STEP = 2**53
-"""No run gets there, and every number until then is exact."""
+"""Above the steps of any run; whole numbers up to it are exact in float64."""
 
 
 class CheckpointError(ConfigError):
@@ -36,12 +36,12 @@ class CheckpointError(ConfigError):
 
 
 class DamagedCheckpoint(CheckpointError):
-    """A checkpoint whose bytes are not those that were written: its state is lost."""
+    """A checkpoint whose bytes have changed since it was written: its state is lost."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a run after ``step`` generator steps and ``seconds`` of training."""
+    """The state of a run after ``step`` generator steps and ``seconds`` of training."""
 
     step: int
     seconds: float
@@ -49,12 +49,12 @@ class Checkpoint:
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before this one is kept."""
+    """Return the path of the previous checkpoint."""
     return path.with_name("checkpoint.previous.pt")
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint in one step and keep the one before it. Raises OSError."""
+    """Write a checkpoint atomically and keep the previous one. Raises OSError."""
     content = {
         "format": FORMAT,
         "streams": STREAM_FORMAT,
@@ -70,7 +70,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _keep_as_previous(path: Path) -> None:
-    """Give the current file a second name before it is replaced; there is always one."""
+    """Give the current file a second name before it is replaced, so that one always exists."""
     spare = path.with_name("checkpoint.spare.pt")
     with contextlib.suppress(FileNotFoundError):
         spare.unlink()
@@ -82,18 +82,18 @@ def _keep_as_previous(path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and check one file, which may be a stranger's.
+    """Read and check one file, which is not trusted.
 
-    Raises FileNotFoundError; UnusableFile for what is no regular file; DamagedCheckpoint when
-    the file is truncated or altered; CheckpointError, with the cause, when it is of another
-    format, holds what no run has, or cannot be loaded for another reason.
+    Raises FileNotFoundError; UnusableFile when it is not a regular file; DamagedCheckpoint when
+    it is truncated or altered; CheckpointError, with the cause, when it has another format,
+    holds values that no run has, or cannot be loaded for another reason.
     """
     with open_regular(path) as file:
         if not _is_archive(file):
             raise DamagedCheckpoint(f"{path} is damaged and cannot be read")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is wrong is told in a line
+                warnings.simplefilter("ignore")  # the error says what is wrong
                 content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
             if isinstance(error, pickle.UnpicklingError) or not _is_archive(file, checked=True):
@@ -110,15 +110,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _is_archive(file: BinaryIO, checked: bool = False) -> bool:
-    """Whether the file is an archive whose parts are stored as they are, as ours are: one that
-    grows when it is read is not. ``checked``: and every part has the checksum that it names.
+    """Return whether the file is an archive of uncompressed parts, as our checkpoints are.
+
+    Compressed parts are refused, because they grow when they are read. With ``checked`` the
+    checksum of each part must be right as well.
     """
     file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
             stored = all(p.compress_type == zipfile.ZIP_STORED for p in archive.infolist())
             return stored and not (checked and archive.testzip())
-    except Exception:  # of garbage zipfile raises anything
+    except Exception:  # zipfile raises errors of many kinds for garbage
         return False
     finally:
         file.seek(0)
@@ -129,7 +131,7 @@ def _cause(error: Exception) -> str:
 
 
 def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
-    """The parts of a loaded file, if they are of the types and in the ranges of a run's."""
+    """Return the checkpoint in a loaded file and its digest, after checks of type and range."""
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is no checkpoint of a run: it says no format")
     found = content["format"]
@@ -151,9 +153,9 @@ def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
 
 
 def check_streams(path: Path, content: dict[str, Any]) -> None:
-    """Raise CheckpointError where a run would go on with other random numbers than it began with.
+    """Raise CheckpointError when the run began with another format of random streams.
 
-    Files without the entry are of format 1.
+    Files without the entry have format 1.
     """
     found = content.get("streams", 1)
     if type(found) is not int or found != STREAM_FORMAT:
@@ -165,7 +167,7 @@ def check_streams(path: Path, content: dict[str, Any]) -> None:
 
 
 def _plain(name: Any, tensor: Any) -> bool:
-    """A dense tensor that has as many bytes as it claims elements."""
+    """Return whether this is a named dense CPU tensor with storage for all its elements."""
     return (
         isinstance(name, str)
         and type(tensor) is Tensor
@@ -177,10 +179,11 @@ def _plain(name: Any, tensor: Any) -> bool:
 
 
 def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
-    """The newest checkpoint that is whole, and a line about what was lost, if anything.
+    """Return the newest intact checkpoint, and a line about what was lost, if anything.
 
-    (None, None) where no checkpoint was ever written. Raises CheckpointError when there are
-    files but all are damaged, or one cannot be used for another reason: that loses nothing.
+    (None, None) when no checkpoint was written. Raises DamagedCheckpoint when all files are
+    damaged, and CheckpointError when one cannot be used for another reason; no state is lost
+    then.
     """
     problems: list[str] = []
     for candidate in (path, previous(path)):
@@ -204,7 +207,7 @@ def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
 
 
 def digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 over step, seconds and every tensor's name, type, shape and bytes."""
+    """Return the SHA-256 of step, seconds and the name, type, shape and bytes of all tensors."""
     sha = hashlib.sha256(f"{checkpoint.step} {checkpoint.seconds!r}".encode())
     for name in sorted(checkpoint.tensors):
         tensor = checkpoint.tensors[name].contiguous()

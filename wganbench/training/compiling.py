@@ -1,4 +1,4 @@
-"""When a step is compiled, with which settings, and what happens when it cannot be."""
+"""torch.compile for the steps: when, with which options, and the fallback when it fails."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from wganbench.errors import ran_out
 from wganbench.files import RunBusy, RunLock, UnusableFile, wait_until_free
 from wganbench.nativecode import find_compiler
 
-# The C++ compiler behind torch.compile on a CPU: is there one, and getting it ready early.
+# The C++ compiler behind torch.compile on a CPU: find it, and prepare it early.
 #
-# What is asked here are torch's own modules, which may change: a torch that lacks them, or
-# answers otherwise, is left to find everything out by itself.
+# This part uses internal modules of torch, which may change. When they are missing or behave
+# differently, nothing is prepared and torch finds out everything by itself.
 OLDEST_OF_TRITON = 7
-"""Compute capability, its first number."""
+"""First number of the lowest compute capability that Triton supports."""
 
 
 def find_c_compiler() -> str | None:
-    """Path of the C compiler with which Triton builds what launches its kernels, ``CC`` first."""
+    """Return the path of the C compiler for Triton's kernel launchers, ``CC`` first."""
     names = (os.environ.get("CC", ""), "gcc", "clang")
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 def lacking(device: torch.device) -> str | None:
-    """What torch.compile would need to build code for the device here; None where it can."""
+    """Return what torch.compile lacks here to build code for the device; None when it can."""
     if device.type != "cuda":
         return None if find_compiler() else "no C++ compiler found"
     if torch.cuda.get_device_capability(device)[0] < OLDEST_OF_TRITON:
@@ -50,13 +50,14 @@ def lacking(device: torch.device) -> str | None:
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Whether torch.compile can build code for the device here."""
+    """Return whether torch.compile can build code for the device here."""
     return lacking(device) is None
 
 
 def cache_folder() -> Path:
-    """Where torch keeps what it compiled, for processes to share; the temporary folder where
-    that cannot be found out."""
+    """Return torch's folder of compiled code, which processes share.
+
+    It is the temporary folder when torch's own cannot be found."""
     try:
         from torch._inductor.runtime.cache_dir_utils import cache_dir
 
@@ -70,24 +71,24 @@ HEADERS = "cpp_cache_precompile_headers"
 
 @cache
 def prepare_toolchain() -> dict[str, bool]:
-    """Options that fit the compiler here, and the start of what compiling would wait for.
+    """Return options that fit the compiler here, and start compiling the header early.
 
-    A program becomes one C++ file, the calls of matrix products included: torch's other way, a
-    library for every loop, starts the compiler thirty times for the two programs of a stack.
+    A program becomes one C++ file that also calls the matrix products. By default torch makes
+    a library for every loop, which starts the compiler thirty times for a stack's two programs.
 
-    Whether the processor's vector instructions can be used torch finds out by building and
-    loading eleven small libraries, the first time on a machine: 10 s of a core. Where the
-    processor has them and the compiler knows them the answer is yes.
+    The first time on a machine, torch tests the processor's vector instructions by building and
+    loading eleven small libraries, which takes 10 s of a core. This function skips that test
+    when the processor has the instructions and the compiler knows them.
 
-    The header that every such file includes is compiled once on a machine, another 5 s, and not
-    before the first file is written: here it is begun while the program is still being traced.
-    torch names that header by a checksum that it has ``openssl`` compute: on a machine without
-    it every file reads the header's text instead, where compiling would fail. Once in a
-    process: a stack compiles two programs.
+    Every such file includes one header, which is compiled once on a machine (another 5 s). torch
+    starts that when the first file is written; this function starts it while the program is
+    traced. torch names the header by a checksum that ``openssl`` computes. Without ``openssl``
+    that would fail, so every file then reads the header's text. The function runs once in a
+    process, because a stack compiles two programs.
     """
     try:
-        # Before the thread, all that it needs: torch's modules import each other in circles,
-        # which two threads that enter them at once do not survive.
+        # Import all that the thread needs before it starts: torch's modules import each other
+        # in circles, and two threads that import them at once fail.
         for module in ("torch._inductor.compile_fx", "torch.utils.cpp_extension"):
             importlib.import_module(module)
         from torch._inductor import codecache, config
@@ -111,9 +112,9 @@ def prepare_toolchain() -> dict[str, bool]:
 
 
 def _knows_vector_instructions() -> bool:
-    """Whether the compiler takes the flags of every extension that an x86 processor here has.
+    """Return whether the compiler accepts the flags of all vector extensions of this x86 CPU.
 
-    False elsewhere, and where the environment has decided.
+    False on other processors, and when the environment sets ``vec_isa_ok``.
     """
     from torch._inductor import config, cpp_builder, cpu_vec_isa
 
@@ -138,45 +139,45 @@ def _quietly(task: Callable[[], object]) -> None:
 
 
 WORTH_COMPILING_STEPS = 1000
-"""With ``compile=auto``, shorter runs stay eager: compiling takes as long as they do."""
+"""With ``compile=auto``, shorter runs stay eager: compiling would take as long as the run."""
 
 
 def wants_compilation(config: RunConfig) -> bool:
-    """Whether a run is to be compiled; depends on its configuration, never on what is left."""
+    """Return whether to compile a run; depends on its configuration, not on its step."""
     if config.compile != "auto":
         return config.compile == "true"
     return config.train.steps >= WORTH_COMPILING_STEPS
 
 
 LOOP_OF_A_THREAD = 16384
-"""Elements that a thread gets of a compiled loop over points, at least."""
+"""Smallest number of elements of a compiled loop over points that a thread gets."""
 
 LARGEST_WHOLE_BATCH = 512
-"""Batch up to which no thread, with that many elements each, gets a part of a sum.
+"""Largest batch for which no sum is divided among threads of `LOOP_OF_A_THREAD` elements.
 
 torch divides a sum over the batch when it has 300 times as many terms as there are blocks of up
-to 16 sums: for threads with 16 384 elements each that takes a batch of 784 and more.
+to 16 sums. With 16 384 elements for each thread, that happens from a batch of 784 on.
 """
 
 
 class Program:
-    """A program that is compiled at its first call, or runs as it is once that has failed."""
+    """A program that is compiled at its first call, and runs uncompiled if that fails."""
 
     def __init__(self, program: Callable[..., Any], fast: Callable[..., Any]) -> None:
         self._program, self._fast = program, fast
         self.compiled: bool | None = None
-        """Whether it is the compiled one that runs; None before the first call."""
+        """Whether the compiled program is used; None before the first call."""
 
     def __call__(self, *arguments: Any) -> Any:
         if self.compiled is not None:
             return (self._fast if self.compiled else self._program)(*arguments)
-        # Not at the head: whoever does not compile need not wait for the compiler's modules.
+        # Imported here: runs that are not compiled need not load the compiler's modules.
         from torch._dynamo.exc import TorchDynamoException
 
         try:
             result = self._fast(*arguments)
-        except (TorchDynamoException, OSError) as error:  # OSError: nowhere to keep what it makes
-            if ran_out(error):  # eager steps need more
+        except (TorchDynamoException, OSError) as error:  # OSError: the cache cannot be written
+            if ran_out(error):  # eager steps need even more memory
                 raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
@@ -193,13 +194,14 @@ def compiled(
     pictures: bool,
     first: bool = True,
 ) -> Callable[..., Any]:
-    """The program compiled whole, or as it is, with a warning when compiling fails.
+    """Return the program compiled as a whole, or unchanged when it is not to be compiled.
 
-    ``first``: of its stack, so that programs of earlier ones may be forgotten.
+    Warns when compiling fails. ``first``: this is the stack's first program, so that programs
+    of earlier stacks may be freed.
 
-    On the CPU the generated loops are divided among torch's threads where no sum is: else a
-    run's numbers would depend on how many share its stack. Those of images do anyway, by
-    rounding.
+    On the CPU only loops without sums are divided among torch's threads. Otherwise a run's
+    results would depend on the number of runs in its stack. For images they depend on it
+    anyway, by rounding.
     """
     if not wants_compilation(config):
         return program
@@ -207,24 +209,24 @@ def compiled(
     if missing:
         warnings.warn(f"{missing}: training without torch.compile", stacklevel=2)
         return program
-    # Whoever asked for true fp32 knows that products could be faster.
+    # The user chose true fp32: torch's advice to use TF32 is not needed.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
-    # A CUDA toolkit without a GPU is no news to somebody who trains on the CPU.
+    # Training on a CPU needs no warning that there is a CUDA toolkit but no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     prepared = prepare_toolchain() if device.type == "cpu" else {}
     return Program(program, _compile(program, _options(config, device, pictures) | prepared, first))
 
 
 GPU_OPTIONS: dict[str, Any] = {"loop_ordering_after_fusion": False}
-"""Inductor's options on a GPU. Loop reordering and the foreach kernels of Adam do not go together
-in torch 2.11: the generator of a single run was left uncompiled (an assertion in its scheduler)."""
+"""Inductor's options on a GPU. In torch 2.11 loop reordering fails with Adam's foreach kernels
+(an assertion in the scheduler), so that the generator of a single run stayed uncompiled."""
 
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
         return dict(GPU_OPTIONS)
     if pictures:
-        # Else convolutions copy every image to channels-last and back.
+        # Otherwise convolutions copy every image to channels-last and back.
         return {"layout_optimization": False}
     if config.train.batch_size > LARGEST_WHOLE_BATCH:
         return {"cpp.threads": 1}
@@ -234,10 +236,10 @@ def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[st
 def _compile(
     program: Callable[..., Any], options: dict[str, Any], first: bool
 ) -> Callable[..., Any]:
-    """One program for one stack: its shapes and settings never change.
+    """Return the compiled program of one stack, whose shapes and settings never change.
 
-    Where torch can keep the programs of several stacks apart, the checks before each call
-    (0.4 ms, more than a small step takes) are therefore left out.
+    torch's checks before each call take 0.4 ms, more than a small step. They are left out when
+    torch can keep the programs of several stacks apart.
     """
     compile_program: Callable[..., Callable[..., Any]] = torch.compile
     settings: dict[str, Any] = {"fullgraph": True, "dynamic": False}
@@ -250,9 +252,9 @@ def _compile(
 
 
 def forget_programs() -> None:
-    """Let go of what was compiled and recorded for stacks that have ended, and of its memory.
+    """Free the programs and graphs of stacks that have ended, and their memory.
 
-    torch keeps every program, with the tensors and the pool of its graphs, until it is told.
+    torch keeps every program, with its tensors and its graphs' memory pool, until it is reset.
     """
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
@@ -261,20 +263,21 @@ def forget_programs() -> None:
         torch.cuda.empty_cache()
 
 
-# Processes of one machine that need the same programs at once: each is compiled by one of them.
+# When processes of one machine need the same programs, one process compiles each program.
 #
-# Two stacks of a sweep that start together would both compile what either of them could load from
-# the cache that torch keeps on disk, and each would take a core for it.
+# Otherwise two stacks of a sweep that start together would both compile every program, each on a
+# core of its own, although one of them could load it from torch's cache on disk.
 PATIENCE_SECONDS = 900.0
-"""How long to wait for another process: the largest network here compiles in six minutes."""
+"""Longest wait for another process; the largest network here compiles in six minutes."""
 
 
 def compile_once(programs: Mapping[str, Callable[[], object]], key: str, folder: Path) -> None:
     """Call each program once, first those that no other process is calling under the same key.
 
-    While a program is called here, others that come to it turn to their next one; they call it
-    when it has been called, without waiting for each other. The locks are files in ``folder``
-    and go with the process that holds them. Where none can be had programs are called in order.
+    A process that finds a program locked goes on to its next one and calls the locked one after
+    its first call has ended; such later calls do not wait for each other. The locks are files in
+    ``folder`` and end with the process that holds them. Without locks, programs are called in
+    order.
     """
     taken: list[tuple[Path, Callable[[], object]]] = []
     for name, call in programs.items():
@@ -285,7 +288,7 @@ def compile_once(programs: Mapping[str, Callable[[], object]], key: str, folder:
         except RunBusy:
             taken.append((path, call))
             continue
-        except (OSError, UnusableFile):  # a disk that is full, or has no locks
+        except (OSError, UnusableFile):  # the disk is full or has no locks
             logging.getLogger(__name__).debug("no lock for a program", exc_info=True)
         try:
             call()

@@ -1,4 +1,4 @@
-"""Where a run is computed, and the global switches of torch that go with it."""
+"""The device of a run, and the global settings of torch and of memory that fit it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from wganbench.config.schema import RunConfig
 from wganbench.training.precision import set_products
 from wganbench.training.stack import Stack
 
-# Memory that a step frees is kept for the next step, not handed back to the system.
+# The process keeps memory that a step frees for the next step.
 #
-# Stacked activations are megabytes each. The C library gives such blocks back as soon as they
-# are free, and the system hands them out again one zeroed page at a time. An iteration of 8 runs
-# of width 128 (WGAN-GP, fp32, one thread, twice each) took 20.4 and 19.8 ms a run so, and 14.3
-# and 14.8 with memory kept; 16 runs of width 64 in bf16 took 4.4 and 2.7 ms.
+# Stacked activations have megabytes each. By default the C library returns such blocks to the
+# system, which later provides them again one zeroed page at a time. With 8 runs of width 128
+# (WGAN-GP, fp32, one thread, measured twice) an iteration took 20.4 and 19.8 ms a run by default,
+# and 14.3 and 14.8 ms with memory kept. With 16 runs of width 64 in bf16 it took 4.4 ms by
+# default and 2.7 ms with memory kept.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Names of glibc's malloc.h: free bytes that go back, size of what has a mapping of its own."""
+"""Parameters in glibc's malloc.h: free bytes that are returned to the system, and the size from
+which a block gets its own mapping."""
 
 KEPT_BYTES, LARGEST_BLOCK_BYTES = 2**30, 2**28
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Ask glibc's malloc to keep up to `KEPT_BYTES` that are free, for the whole process.
+    """Make glibc's malloc keep up to `KEPT_BYTES` of free memory; return whether it does.
 
-    Whether it does: another C library has no such setting, and MALLOC_TRIM_THRESHOLD_ or
-    MALLOC_MMAP_THRESHOLD_ in the environment is left to decide.
+    It returns False with another C library, which has no such setting, and when
+    MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_ is set in the environment.
     """
     if {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return False
@@ -46,9 +48,9 @@ def keep_freed_memory() -> bool:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that ``device=auto|cpu|cuda|cuda:1`` means here.
+    """Return the device for ``device=auto|cpu|cuda|cuda:1`` on this machine.
 
-    Raises ConfigError when it does not exist, or the name is none.
+    Raises ConfigError when it does not exist or the name is not a device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -65,29 +67,29 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare(config: RunConfig, device: torch.device) -> None:
-    """The process's switches for training on a GPU: true fp32 but for steps that ask for TF32."""
+    """Set up the process for training on a GPU; fp32 is true fp32 except in steps with TF32."""
     if device.type == "cuda":
-        # cuBLAS repeats bit for bit only with a fixed workspace. It is read at the first product
-        # of the process: whoever asks for repeats may be the second one to train here.
+        # cuBLAS is deterministic only with a fixed workspace, which it reads at the first product
+        # of the process. It is always set: a later run in this process may be deterministic.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         set_products("highest", convolutions=False)
         torch.use_deterministic_algorithms(config.deterministic)
 
 
 def told_of_precision(config: RunConfig, kind: str) -> tuple[str, ...]:
-    """A line where the device, ``cpu`` or ``cuda``, cannot do what ``precision`` asks for."""
+    """Return a line when the device, ``cpu`` or ``cuda``, does not have the ``precision``."""
     if config.precision == "tf32" and kind == "cpu":
         return ("precision=tf32 is fp32 here: a CPU has no TF32",)
     return ()
 
 
 SMALL_PRODUCT = 4e6
-"""Floating-point operations of the largest product under which threads only wait."""
+"""Floating-point operations of a stack's largest product below which one thread is used."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """While the block lasts torch has one thread, as a process that only measures has."""
+    """Let torch use one thread in the block, as in a worker process."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -98,12 +100,12 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def fitting_cpu(stack: Stack) -> Iterator[None]:
-    """Memory and threads of the process as training on a CPU wants them.
+    """Set memory and threads of the process for training on a CPU.
 
     Freed memory is kept from then on. Small stacks train on one thread, larger ones on
-    torch's own number: dividing a product of two million operations gains little on an idle
-    machine and loses much on a busy one. OMP_NUM_THREADS, where it is set, is left to
-    decide. The runs' numbers depend on neither, but for those of compiled images, by rounding.
+    torch's own number of threads: dividing a product of two million operations gains little on
+    an idle machine and loses much on a busy one. OMP_NUM_THREADS overrides this choice. The
+    results do not depend on threads or memory, except by rounding for compiled image runs.
     """
     if stack.device.type != "cpu":
         yield

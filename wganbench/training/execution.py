@@ -1,6 +1,6 @@
-"""What runs the steps of a stack: our C++, CUDA graphs, compiled programs, or these as they are.
+"""The executor of a stack's steps: our C++, CUDA graphs, compiled programs, or eager ones.
 
-All compute what `step.py` defines. The choice is made here, once for a stack, and `name` tells it.
+All compute what `step.py` defines. It is chosen here, once for each stack; `name` names it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from wganbench.training.streams import Streams, StreamSampler, critic_steps_befo
 
 @dataclass
 class Work:
-    """What there is to execute: updates of all runs of a stack, on its state.
+    """The work to execute: updates of all runs of a stack, on its state.
 
-    ``samplers`` say how the streams are drawn; ``size`` counts the runs, copies included;
-    ``pictures`` says what points are.
+    ``samplers`` draw the streams; ``size`` is the number of runs, copies included;
+    ``pictures``: the points are images.
     """
 
     config: RunConfig
@@ -49,17 +49,17 @@ class Work:
     pictures: bool
 
     def batch(self, stream: str, step: int) -> Tensor:
-        """This step's batch of a stream for all runs: (R, n, ...)."""
+        """Return a stream's batch of this step for all runs: (R, n, ...)."""
         n = self.config.train.batch_size
         return self.streams.batch(self.samplers[stream], stream, step, n)
 
     def critic_batch(self, number: int) -> list[Tensor]:
-        """The batches of one critic step."""
+        """Return the batches of one critic step."""
         return [self.batch(stream, number) for stream in CRITIC_STREAMS]
 
 
 class Execution:
-    """Takes the steps of a stack. ``native`` is our C++ where it knows such runs."""
+    """The executor of a stack's steps. ``native`` is our C++, None when it cannot train them."""
 
     def __init__(self, work: Work, native: Native | None) -> None:
         self.work, self.native = work, native
@@ -79,13 +79,13 @@ class Execution:
 
     @property
     def preparation(self) -> str:
-        """What `prepare` does that takes a while, in words; empty where it is nothing."""
+        """The slow part of `prepare` in words; empty when there is none."""
         if self.native is not None:
             return self.native.preparation
         return "compiling (about 15 s, once)" if wants_compilation(self.work.config) else ""
 
     def _programs(self) -> tuple[Program, Program]:
-        """The two updates as they are called, compiled where our C++ does not do their work."""
+        """Return the critic's and generator's updates, compiled unless our C++ replaces them."""
         work = self.work
         if self.native is not None:
             return work.critic, work.generator
@@ -96,7 +96,7 @@ class Execution:
         return critic, generator
 
     def _graphs(self) -> Graphs | None:
-        """What records whole iterations on a GPU; None for runs that are not compiled."""
+        """Return the CUDA graphs of a stack; None on a CPU and for runs that are not compiled."""
         work = self.work
         if work.device.type != "cuda" or not wants_compilation(work.config):
             return None
@@ -112,7 +112,9 @@ class Execution:
         )
 
     def built(self) -> Native | None:
-        """Our C++ where it trains: it is built now, or with a warning never."""
+        """Build our C++ and return it; None when it does not train these runs.
+
+        Without a compiler it warns, and the stack trains without our C++."""
         if self.native is not None:
             try:
                 self.native.prepare()
@@ -123,10 +125,10 @@ class Execution:
         return self.native
 
     def prepare(self, step: int, check: Callable[[], None]) -> None:
-        """Have everything built that is needed from generator step ``step`` on.
+        """Build everything that is needed from generator step ``step`` on.
 
-        Programs are called on a copy of the state, each first by one of all processes. ``check``
-        is called between them and may raise, to break it off.
+        Programs are called on a copy of the state. One process calls each program first (see
+        `compile_once`). ``check`` is called between them and may raise to stop the build.
         """
         work = self.work
         if self.built() or not wants_compilation(work.config):
@@ -151,9 +153,9 @@ class Execution:
                 self.graphs.prepare(check)
 
     def advance(self, critic_step: int, n_critic: int, step: int | None) -> dict[str, Noted]:
-        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
+        """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``.
 
-        The scalars of the last of each.
+        Returns the scalars of the last critic step and of the generator step.
         """
         work, latest = self.work, dict[str, Noted]()
         if native := self.built():

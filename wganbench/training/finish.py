@@ -1,4 +1,4 @@
-"""The end of a run: final figures, samples, image, verdict, status."""
+"""The end of a run: final values, samples, figures, verdict, status."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def finish_runs(
     phase: Callable[[str], object],
     check: Callable[[], None],
 ) -> list[RunOutcome]:
-    """End all runs, each as soon as it is measured; how they ended.
+    """End all runs, each as soon as it is measured; return their outcomes.
 
-    Final figures are of those that reached the end; after a request to stop, which ``check``
-    raises, the runs that are not measured yet are interrupted. Raises OSError.
+    Only runs that reached the end get final values. ``check`` raises after a request to stop;
+    the runs that are not measured by then are interrupted. Raises OSError.
     """
     outcomes: list[RunOutcome] = []
     status: Status
@@ -58,17 +58,17 @@ def finish_runs(
 def conclusions(
     stack: Stack, recorders: list[Recorder], pool: Pool, check: Callable[[], None]
 ) -> Iterator[tuple[Recorder, Concluded | None]]:
-    """What is reported of each run, in their order; None of one that diverged.
+    """Yield each run's final results in order; None for a diverged run.
 
-    Values are means over ``evaluate.final_draws`` independent draws; samples and figures are
-    those of the first. ``check`` is called before every run and may raise, to break it off.
+    Values are means over ``evaluate.final_draws`` independent draws; samples and figures come
+    from the first draw. ``check`` is called before each run and may raise to stop.
     """
     settings = stack.config.evaluate
     for n in (settings.final_n, settings.n):
         stack_floor(stack, n, check)
     first = read_runs(stack, settings.final_n, 1)
     for recorder, reading in zip(recorders, first, strict=True):
-        # The generator's last update has no later loss that could tell.
+        # No loss is computed after the generator's last update: only its fakes show divergence.
         if recorder.diverged_at < 0 and not reading.finite:
             recorder.diverged_at = stack.steps_done
     going = [run for run, recorder in enumerate(recorders) if recorder.diverged_at < 0]
@@ -89,7 +89,7 @@ def conclusions(
 def _values(
     stack: Stack, draw: int, runs: list[int], pool: Pool, check: Callable[[], None]
 ) -> dict[int, dict[str, float]]:
-    """The values of one of the further draws, by run."""
+    """Return the values of one further draw, by run."""
     readings = read_runs(stack, stack.config.evaluate.final_n, draw)
     answers = {
         run: pool.submit(Evaluate(readings[run], dict(stack.floors), final=True)) for run in runs
@@ -116,18 +116,18 @@ def finish_run(
     concluded: Concluded | None,
     seconds: float,
 ) -> RunOutcome:
-    """Write a run's last files. ``concluded`` is None unless the run reached its end finite.
+    """Write a run's last files; return its outcome.
 
-    The final values by tag are those of the final evaluation, beside the last ones logged of
-    what is logged at every step.
+    ``concluded`` is None unless the run reached its end with finite values. The final values
+    are those of the final evaluation; tags that only steps log keep their last logged value.
     """
     folder, config = recorder.folder, recorder.config
     metrics = dict(recorder.latest)
     sentences: list[str] = []
     step = recorder.diverged_at if status == "diverged" else stack.steps_done
     if concluded is not None:
-        # What the last evaluation could not tell, as the KL of no good sample, is unknown now:
-        # an earlier value would be another checkpoint's.
+        # A tag that the last evaluation could not measure (the KL without a good sample) has no
+        # final value: an earlier value belongs to another state of the networks.
         metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.pictures)
@@ -155,12 +155,12 @@ def finish_run(
 
 
 def evaluated(tag: str) -> bool:
-    """Whether a tag is measured at evaluations, and not at every logged step."""
+    """Return whether a tag is measured at evaluations only, not at every logged step."""
     return tag_for(tag.removeprefix("averaged/")).cadence != "log"
 
 
 def fail_run(recorder: Recorder, step: int, seconds: float, error: OSError) -> RunOutcome:
-    """A run whose records cannot be written, on a full disk say; its checkpoint stays."""
+    """Return the outcome of a run whose records cannot be written; its checkpoint stays."""
     with contextlib.suppress(OSError):
         recorder.close("failed", step=step, error=str(error))
     advice = "What was saved before stays; the same command goes on from there."
@@ -175,7 +175,7 @@ def _title(recorder: Recorder) -> str:
 
 
 def _save_figures(recorder: Recorder, concluded: Concluded, step: int) -> None:
-    """The final figure, and of image runs the panels, in TensorBoard as well."""
+    """Write the final figures as PNG files, and those of image runs to TensorBoard too."""
     for sentence in concluded.notes:
         recorder.note(sentence)
     for name, png in concluded.figures.items():

@@ -1,8 +1,8 @@
-"""A whole iteration recorded as one CUDA graph: one launch from the host, nothing in between.
+"""A whole iteration recorded as one CUDA graph, which the host launches once.
 
-What is recorded are the programs of a stack as they are called one after the other: the draws,
-``n_critic`` critic steps and a generator step. The steps' numbers are counters on the device,
-the latest scalars stay where the graph writes them.
+The graph holds the programs of a stack in the order of their calls: the draws, ``n_critic``
+critic steps and a generator step. The steps' numbers are counters on the device. The latest
+scalars stay where the graph writes them.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ CRITIC_STREAMS = ("real", "latent_critic", "mixing")
 GENERATOR_STREAM = "latent_generator"
 
 DRAWN_NUMBERS = 2**26
-"""Numbers that are drawn in one call, at most: else the steps are drawn one by one."""
+"""Most numbers drawn in one call. When the steps need more, each step is drawn in its own call."""
 
 
 class NotRecorded(RuntimeError):
-    """Work that does not let itself be recorded; nothing was done."""
+    """Work that cannot be recorded; nothing was done."""
 
 
 class Recording(Protocol):
-    """Work that was recorded, and can be done again."""
+    """Recorded work that can be repeated."""
 
     def replay(self) -> None: ...
 
     @property
     def result(self) -> dict[str, Noted]:
-        """What the work leaves, at the same place each time."""
+        """The result of the work, written to the same memory each time."""
         ...
 
 
@@ -54,11 +54,11 @@ Work = Callable[[], dict[str, Noted]]
 
 
 class CudaRecording:
-    """A CUDA graph of some work, which is recorded but not done. Raises RuntimeError."""
+    """A CUDA graph of some work. Recording does not do the work. Raises RuntimeError."""
 
     def __init__(self, work: Work) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads may use the device meanwhile.
+        # Other threads may use the device while this one records.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self.result = work()
 
@@ -67,7 +67,7 @@ class CudaRecording:
 
 
 def aside(work: Work) -> None:
-    """Do some work as it will be recorded, on a stream of its own, and wait for it."""
+    """Do some work on a separate CUDA stream, as recording will, and wait for it."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -78,7 +78,7 @@ def aside(work: Work) -> None:
 
 @dataclass(frozen=True)
 class Steps:
-    """What one graph does: so many critic steps, and perhaps a generator step after them."""
+    """The steps of one graph: a number of critic steps, then a generator step or none."""
 
     critic: int
     generator: bool
@@ -86,7 +86,7 @@ class Steps:
 
 @dataclass
 class Counters:
-    """Numbers of the next critic and generator step, int64 on the device."""
+    """The numbers of the next critic step and generator step, int64 on the device."""
 
     critic: Tensor
     generator: Tensor
@@ -95,8 +95,8 @@ class Counters:
 class Graphs:
     """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
 
-    ``compile_program`` makes a program of the draws faster; ``record`` and ``rehearse`` are
-    those of CUDA.
+    ``compile_program`` compiles the programs that draw. ``record`` records work and
+    ``rehearse`` does it once without recording; by default both use CUDA.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class Graphs:
         self._given: dict[tuple[Steps, str], Tensor] = {}
         self.latest: dict[str, Noted] = {}
         self.usable = True
-        """Whether graphs are used: not once something could not be recorded."""
+        """Whether graphs are used; False after the first failure to record."""
 
     def advance(self, critic_step: int, n_critic: int, step: int | None) -> bool:
-        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
+        """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``.
 
-        False, and nothing is done, where they cannot be recorded.
+        Returns False and takes no step when they cannot be recorded.
         """
         at = (critic_step, step or 0)
         parts = [Steps(n_critic, step is not None)]
@@ -147,14 +147,14 @@ class Graphs:
         return True
 
     def prepare(self, check: Callable[[], None] = lambda: None) -> None:
-        """Have ordinary iterations recorded before they are needed, on a copy of the state.
+        """Record ordinary iterations before they are needed, on a copy of the state.
 
-        ``check`` is called between the parts and may raise, to break it off.
+        ``check`` is called between the parts and may raise to stop the recording.
         """
         self._recorded({self._usual}, check)
 
     def _recorded(self, parts: set[Steps], check: Callable[[], None] = lambda: None) -> bool:
-        """Whether these steps can be replayed; warns once when they cannot be recorded."""
+        """Record what is missing; return whether graphs can be used. Warns once when not."""
         for steps in parts - self._recordings.keys() if self.usable else ():
             try:
                 self._recordings[steps] = self._recording(steps, check)
@@ -177,7 +177,7 @@ class Graphs:
         return self._streams.batch(self._laws[stream], stream, step, self._batch_size)
 
     def _recording(self, steps: Steps, check: Callable[[], None]) -> Recording:
-        # Programs are compiled, and libraries set up, at first calls that train nothing.
+        # The first calls compile the programs and set up libraries. They train a copy.
         state, counters = copy.deepcopy(self._state), copy.deepcopy(self._counters)
         for _ in range(2):
             check()
@@ -208,18 +208,18 @@ class Graphs:
         return latest
 
     def _at_once(self, steps: Steps) -> int:
-        """Critic steps whose batches are drawn in one call."""
+        """Return the number of critic steps whose batches are drawn in one call."""
         return max(1, steps.critic if self._numbers * steps.critic <= DRAWN_NUMBERS else 1)
 
     @cached_property
     def _numbers(self) -> int:
-        """Numbers that a critic step draws, counted once: never while work is recorded."""
+        """How many numbers a critic step draws; counted once, before work is recorded."""
         return sum(self._host_batch(stream, 0).numel() for stream in CRITIC_STREAMS)
 
     def _batches(
         self, steps: Steps, streams: tuple[str, ...], counter: Tensor, first: int, count: int
     ) -> list[Tensor]:
-        """(count, R, n, ...) values of each stream, for the steps from ``counter + first`` on."""
+        """Return (count, R, n, ...) values of each stream for steps ``counter + first`` on."""
         drawn = tuple(stream for stream in streams if not isinstance(self._laws[stream], list))
         if (drawn, count) not in self._draws:
             self._draws[drawn, count] = self._drawing(drawn, count)
@@ -235,9 +235,10 @@ class Graphs:
         return [values[stream] for stream in streams]
 
     def _drawing(self, drawn: tuple[str, ...], count: int) -> Callable[[Tensor], list[Tensor]]:
-        """Draws ``count`` steps of some streams: two programs, of which the first makes words.
+        """Return a function that draws ``count`` steps of some streams from a counter on.
 
-        In one program the words would be computed again for every number made of them.
+        It is two programs, the first of which computes the random words. In one program the
+        words would be computed again for every number that depends on them.
         """
         n, device = self._batch_size, self._streams.device
         samplers = [
@@ -249,9 +250,7 @@ class Graphs:
         needed = 0
         for sampler, key in zip(samplers, keys, strict=True):
             tried = Keyed(key, torch.zeros(1, 1, dtype=torch.int64, device=device))
-            sampler(
-                tried, n
-            )  # data come to the device now: nothing is copied while work is recorded
+            sampler(tried, n)  # moves the data to the device now: recorded work must copy nothing
             needed = max(needed, tried.taken)
 
         elements = torch.arange(needed // 4, device=device)

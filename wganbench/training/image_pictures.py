@@ -1,4 +1,4 @@
-"""What the last images of an image run show: ways between latents, classes, copies."""
+"""The final figures of an image run: interpolations, classes, nearest training images."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wganbench.training.measuring import Subject, stack_judge
 from wganbench.training.reading import Reading
 
 NEIGHBOURS_OF, NEAREST = 12, 5
-"""Fakes that are shown with their neighbours, and how many of these."""
+"""Number of fakes shown with their neighbours, and of neighbours for each."""
 
 Pictured = Images | StackedImages
 """Targets whose points are images."""
 
 
 class Classifier(Protocol):
-    """What says of which class an image is."""
+    """A classifier of images."""
 
     def predict(self, points: Tensor) -> Tensor: ...
 
@@ -38,9 +38,9 @@ class Classifier(Protocol):
 def final_pictures(
     subject: Subject, reading: Reading, title: str
 ) -> dict[str, Callable[[], Figure]]:
-    """What draws the figures that an image run leaves beside the run at a glance, by name.
+    """Return functions that draw an image run's figures besides figure.png, by name.
 
-    ``classes`` needs a judge; none is drawn for points that are no images.
+    ``classes`` needs a judge. Points that are not images have no such figures.
     """
     target, looks = subject.target, reading.looks
     if not isinstance(target, Pictured):
@@ -60,7 +60,7 @@ def final_pictures(
 def interpolation_picture(
     rows: Float[np.ndarray, "pairs steps c h w"], spherical: bool, title: str
 ) -> Figure:
-    """Fixed pairs of latents and the way between them."""
+    """Return a figure of the interpolations between fixed pairs of latents."""
     how = "spherical" if spherical else "linear"
     return interpolation_figure(rows, f"Between pairs of latents ({how})\n{title}")
 
@@ -68,10 +68,10 @@ def interpolation_picture(
 def classes_picture(
     fakes: Float[Tensor, "n c h w"], target: Pictured, judge: Classifier, title: str
 ) -> Figure:
-    """What each class looks like, as the judge sorts the fakes.
+    """Return a figure of fakes by the class that the judge gives them.
 
-    Stacked images are shown as the single images that they are made of, in the classes
-    of these: a thousand rows could not be read.
+    Stacked images are shown as their single images, by the classes of these, because a
+    thousand rows could not be read.
     """
     numbers = judge.predict(fakes).cpu().numpy()
     pictures, classes = unstacked(fakes.numpy(), numbers, target)
@@ -83,10 +83,10 @@ def classes_picture(
 def unstacked(
     pictures: Float[np.ndarray, "n c h w"], numbers: Int[np.ndarray, " n"], target: Pictured
 ) -> tuple[Float[np.ndarray, "m b h w"], Int[np.ndarray, " m"]]:
-    """Single images and their classes; each stacked image gives as many as it is made of.
+    """Return the single images of stacked images, and their classes.
 
-    The class of a stacked image is the number whose digits, in the base of the number of
-    classes, are its channels' classes, the first channel's first.
+    The class of a stacked image is a number whose digits are its channels' classes, the first
+    channel's first; the base is the number of classes.
     """
     if target.stacked == 1:
         return pictures, numbers
@@ -99,11 +99,11 @@ def unstacked(
 def neighbours_picture(
     fakes: Float[Tensor, "n c h w"], reals: Float[Tensor, "m c h w"], target: Pictured, title: str
 ) -> Figure:
-    """The first fakes beside the training images nearest to them, so that copies show.
+    """Return a figure of fakes beside their nearest training images, to show copies.
 
-    The title says how far fakes are from their nearest training images, and how far
-    held-out reals are: a generator that copies comes nearer than reals do. Stacked images
-    are compared channel by channel with the images that they are stacked from.
+    The title states the distance of fakes, and of held-out reals, to their nearest training
+    images. Fakes of a generator that copies lie nearer than reals do. Stacked images are
+    compared channel by channel with the single images.
     """
     base = target.base
     single, held_out = (x.reshape(-1, *base.shape) for x in (fakes, reals))
@@ -123,6 +123,6 @@ def neighbours_picture(
 
 
 def base_bytes(base: Images, rows: Int[Tensor, "n k"]) -> UInt8[np.ndarray, "n k c h w"]:
-    """Training images by row number, as bytes."""
+    """Return training images by row number, as bytes."""
     pictures = to_bytes(base.scaled(base.images[rows.flatten()].cpu()).numpy())
     return pictures.reshape(*rows.shape, *pictures.shape[1:])

@@ -1,7 +1,7 @@
-"""What is computed from readings: evaluations and last figures, as jobs that any process can do.
+"""Jobs that compute evaluations and final figures from readings, in any process.
 
-A job is called with a subject and gives arrays, numbers and bytes; it reads no device and writes
-no file, so it gives the same in the process that trains and in one beside it.
+A job is called with a subject and returns arrays, numbers and bytes. It reads no device and
+writes no file, so its result is the same in the training process and in a worker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Result = TypeVar("Result", covariant=True)
 
 
 class Job(Protocol[Result]):
-    """Work that needs a subject; ``floors`` are those it may ask for."""
+    """Work on a subject; ``floors`` are the floors that it may need."""
 
     @property
     def floors(self) -> Mapping[int, Floor]: ...
@@ -38,7 +38,7 @@ class Job(Protocol[Result]):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Of an evaluation: values by tag, what TensorBoard gets, a frame, and what went wrong."""
+    """An evaluation's values by tag, summaries for TensorBoard, frame, and notes on failures."""
 
     values: dict[str, float]
     summaries: list[bytes] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """An evaluation: ``shows`` an image in TensorBoard, keeps a ``frame``, ``histograms``."""
+    """An evaluation; the flags ask for an image in TensorBoard, a frame and histograms."""
 
     reading: Reading
     floors: Mapping[int, Floor]
@@ -84,7 +84,7 @@ def _histograms(reading: Reading) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Concluded:
-    """Of a run's end: values by tag, samples.npz, figures by name and what TensorBoard gets."""
+    """A run's final values by tag, samples.npz, figures by name, summaries for TensorBoard."""
 
     values: dict[str, float]
     samples: bytes
@@ -95,7 +95,7 @@ class Concluded:
 
 @dataclass(frozen=True)
 class Conclude:
-    """The final evaluation of a run and its last figures, the course of training beside them."""
+    """The final evaluation of a run and its last figures; ``table`` is the course of training."""
 
     reading: Reading
     floors: Mapping[int, Floor]
@@ -122,7 +122,9 @@ class Conclude:
 
 
 def packed_samples(subject: Subject, reading: Reading) -> bytes:
-    """Points in the data's units; images as bytes (n, h, w, c), a quarter of the size, packed."""
+    """Return an .npz of points in the data's units, or of images as bytes (n, h, w, c).
+
+    Images are compressed; as bytes they take a quarter of the size of fp32."""
     points = {
         name: as_given(reading.points[name], subject.target).numpy() for name in ("reals", "fakes")
     }

@@ -1,4 +1,4 @@
-"""The training loop of a stack: iterate, and between steps log, measure, save."""
+"""The training loop of a stack: iterate; between steps log, measure and save."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from wganbench.training.stack import Stack
 from wganbench.training.streams import critic_steps_before
 
 Progress = Callable[[int, list[Mapping[str, float]]], None]
-"""Called with the step and each run's latest values whenever they are read."""
+"""A function that is called with the step and each run's latest values when they are read."""
 
 Phase = Callable[[str], None]
-"""Called with what takes long beside training, and with nothing once that is over."""
+"""A function that is called with a name for long work, and with "" when the work has ended."""
 
 
 def nobody(words: str) -> None:
-    """To whom no phase is told."""
+    """Ignore a phase."""
 
 
 class Clock:
-    """Seconds of training over all sessions, and the speed since the last reading.
+    """A clock of training seconds over all sessions, and of the speed since the last reading.
 
-    It stands still while programs are compiled: ``compile_seconds``, of this session.
+    It stops while programs are compiled. ``compile_seconds`` counts that time, of this session.
     """
 
     def __init__(self, seconds_before: float, step: int) -> None:
@@ -44,7 +44,7 @@ class Clock:
 
     @contextlib.contextmanager
     def standing(self) -> Iterator[None]:
-        """While the block lasts no time passes, but that of compiling."""
+        """Stop the clock in the block, and count its time as compiling."""
         began = time.perf_counter()
         try:
             yield
@@ -59,7 +59,7 @@ class Clock:
         return time.perf_counter() - self._start
 
     def speed(self, step: int) -> float:
-        """Steps per second since the last call."""
+        """Return the steps per second since the last call."""
         then, before = self._mark
         self._mark = (time.perf_counter(), step)
         return (step - before) / max(self._mark[0] - then, 1e-9)
@@ -75,18 +75,18 @@ def train_loop(
     pool: Pool | None = None,
     last_picture_only: bool = False,
 ) -> None:
-    """Train to ``train.steps``, or until asked to stop or all runs have diverged.
+    """Train to ``train.steps``, or until a stop request, or until all runs have diverged.
 
-    Between logging points nothing is read from the device. What is read is measured by the
-    ``pool``, by default this process, while training goes on: at most `AHEAD` evaluations
-    behind. A checkpoint is written after the rows of before it. Raises OSError when records
-    cannot be written; what was saved before stays.
+    The device is read only at logging points. The ``pool`` (by default this process) measures
+    the readings while training goes on, at most `AHEAD` evaluations behind it. A checkpoint is
+    written after all earlier rows. Raises OSError when records cannot be written; what was
+    saved before stays.
     """
     config = stack.config
     pool = pool or Own(stack)
     watch = Watch(stack, recorders, clock, progress, pool, last_picture_only)
     left = stack.steps_done < config.train.steps
-    # Our C++ measures too, so it is built before the first row; torch compiles after it.
+    # Our C++ also measures, so it is built before the first row. torch compiles after that row.
     measures = left and stack.executor == "native"
     if stack.steps_done == 0 and not measures:
         watch.record()
@@ -106,7 +106,7 @@ def train_loop(
     while stack.steps_done < config.train.steps and not stopping:
         stack.iterate()
         step = stack.steps_done
-        # Asked once a step: a request that comes later is met, and saved for, at the next.
+        # Checked once a step: a later request is met at the next step, which is then saved.
         stopping = stop.requested
         last = step == config.train.steps
         if step % config.log.every_n_steps == 0 or _evaluates(step, config) or last:
@@ -120,7 +120,7 @@ def train_loop(
 
 @dataclass
 class Watch:
-    """What is read, measured and written between the steps of a stack."""
+    """The reading, measuring and writing between the steps of a stack."""
 
     stack: Stack
     recorders: list[Recorder]
@@ -138,14 +138,14 @@ class Watch:
         return all(step >= 0 for step in self._diverged_at)
 
     def record(self) -> None:
-        """Read the device once and log a row of every run; have measured what is due."""
+        """Read the device once and log a row of each run; submit evaluations that are due."""
         stack, config = self.stack, self.stack.config
         alive = [step < 0 for step in self._diverged_at]
         rows, self._diverged_at = stack.scalars(), stack.diverged_at()
         budget = _budget(stack, self.clock)
         answers: list[Answer[Evaluated] | None] = [None] * len(rows)
         if _evaluates(stack.steps_done, config):
-            stack_floor(stack, config.evaluate.n)  # before it is asked for: it takes longest
+            stack_floor(stack, config.evaluate.n)  # computed first, because it takes longest
             for run, reading in enumerate(read_runs(stack, config.evaluate.n)):
                 if alive[run]:
                     answers[run] = self.pool.submit(self._evaluation(run, reading))
@@ -156,7 +156,7 @@ class Watch:
         self.progress(stack.steps_done, [recorder.latest for recorder in self.recorders])
 
     def _evaluation(self, run: int, reading: Reading) -> Evaluate:
-        """Histograms at every evaluation; images of samples and critic at some, or all."""
+        """Return the evaluation of a run: always histograms, at some steps images too."""
         log, floors = self.stack.config.log, dict(self.stack.floors)
         if not reading.finite:
             return Evaluate(reading, floors)
@@ -168,12 +168,12 @@ class Watch:
         )
 
     def save(self) -> None:
-        """Checkpoint every run as it is now, once all its rows are written."""
+        """Checkpoint each run in its present state, after all its rows are written."""
         write = saving(self.stack, self.recorders, self.clock, self.pool)
         self.rows.add(Saved(write))
 
     def end(self) -> None:
-        """Wait for everything that is to be written."""
+        """Wait until everything is written."""
         self.rows.write_all()
         self.pool.written()
         for recorder, step in zip(self.recorders, self._diverged_at, strict=True):
@@ -186,7 +186,7 @@ def save_all(stack: Stack, recorders: list[Recorder], clock: Clock) -> None:
 
 
 def saving(stack: Stack, recorders: list[Recorder], clock: Clock, pool: Pool) -> Callable[[], None]:
-    """What writes checkpoints of the runs as they are now, those of a time after those before."""
+    """Return a function that writes checkpoints of the runs' present state, in order of calls."""
     seconds, diverged_at = clock.seconds, stack.diverged_at()
     kept = [Checkpoint(stack.steps_done, seconds, state) for state in stack.run_states()]
 
@@ -205,13 +205,13 @@ def _evaluates(step: int, config: RunConfig) -> bool:
 
 
 def _shows(step: int, config: RunConfig, last_only: bool = False) -> bool:
-    """Whether TensorBoard gets an image: every so often and at the end, none of the start."""
+    """Return whether TensorBoard gets an image: at regular steps and the end, not at step 0."""
     due = step % config.log.picture_every_n_steps == 0 and not last_only
     return step > 0 and (due or step == config.train.steps)
 
 
 def _budget(stack: Stack, clock: Clock) -> dict[str, float]:
-    """What training has cost so far, as tags."""
+    """Return the cost of training so far, by tag."""
     config, step = stack.config, stack.steps_done
     critic_steps = critic_steps_before(step, config)
     per_critic_step = 3 if stack.algorithm.recipe.penalty is not None else 1

@@ -1,4 +1,4 @@
-"""From what was read of a stack to numbers: evaluations of every run in it."""
+"""Evaluations of the runs of a stack: numbers computed from readings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from wganbench.training.stack import Stack
 
 
 class Subject(Protocol):
-    """What evaluations depend on beside readings: a stack, or its part in another process."""
+    """The inputs of evaluations besides readings: a stack, or its part in another process."""
 
     config: RunConfig
     target: Target
@@ -43,7 +43,7 @@ class Subject(Protocol):
 
 @dataclass
 class Apart:
-    """A subject without networks, built from a configuration where a stack is not at hand."""
+    """A subject without networks, built from a configuration in a process without a stack."""
 
     config: RunConfig
     target: Target
@@ -53,14 +53,14 @@ class Apart:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run's values by tag, and the point-by-point tensors they come from."""
+    """One run's values by tag, and the point-by-point tensors behind them."""
 
     values: dict[str, float]
     points: dict[str, Tensor]
 
 
 def unstopped() -> None:
-    """Nobody asks to stop."""
+    """Do nothing: the default ``check``, which never stops the work."""
 
 
 def measure_stack(
@@ -70,15 +70,15 @@ def measure_stack(
     final: bool = True,
     check: Callable[[], None] = unstopped,
 ) -> list[Measurement]:
-    """Evaluate every run at the stack's present step on ``n`` held-out reals and fresh fakes.
+    """Evaluate each run at the stack's present step on ``n`` held-out reals and fresh fakes.
 
-    ``draw`` numbers independent repetitions; without ``final`` what is costly on images
-    is left out. Training is left as it is, bit for bit. ``check`` is called before every run
-    and may raise, to break it off.
-    With generator averaging on, the averaged weights' values stand under ``averaged/``.
+    ``draw`` numbers independent repetitions. Without ``final`` costly measurements on images
+    are left out. The state of training does not change by a bit. ``check`` is called before
+    each run and may raise to stop the evaluation.
+    With generator averaging, the values of the averaged weights have the prefix ``averaged/``.
     """
     measurements = []
-    stack_floor(stack, n, check)  # before it is asked for: it takes longest
+    stack_floor(stack, n, check)  # computed first, because it takes longest
     for reading in read_runs(stack, n, draw):
         check()
         measurements.append(Measurement(measure_reading(stack, reading, final), reading.points))
@@ -86,7 +86,7 @@ def measure_stack(
 
 
 def measure_reading(subject: Subject, reading: Reading, final: bool = True) -> dict[str, float]:
-    """All values by tag: a function of the arrays that were read, see `measure_stack`."""
+    """Return all values by tag, computed from a reading alone, see `measure_stack`."""
     values = measure(_evaluation(subject, reading, reading.points, final))
     if reading.averaged:
         found = measure(_evaluation(subject, reading, reading.averaged, final))
@@ -95,16 +95,16 @@ def measure_reading(subject: Subject, reading: Reading, final: bool = True) -> d
 
 
 def mean_values(draws: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Means over independent draws; a tag is averaged over those where it applies."""
+    """Return means over independent draws; each tag is averaged over the draws that have it."""
     tags = dict.fromkeys(tag for values in draws for tag in values)
     found = {tag: [values[tag] for values in draws if tag in values] for tag in tags}
     return {tag: sum(values) / len(values) for tag, values in found.items()}
 
 
 def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped) -> Floor | None:
-    """The distance a perfect generator would score, from the cache or computed once.
+    """Return the distance that a perfect generator would score, cached or computed once.
 
-    ``check`` is called between its parts and may raise, to break it off.
+    None for images. ``check`` is called between its parts and may raise to stop it.
     """
     if len(subject.target.shape) != 1:
         return None
@@ -116,29 +116,29 @@ def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped)
 
 
 def stack_reference(subject: Subject) -> PictureReference | None:
-    """What a stack's images are measured against, found once; None for other points."""
+    """Return the reference that a stack's images are measured against; None for other points."""
     if subject.pictures is None:
         subject.pictures = picture_reference(subject.target, subject.config.evaluate.features)
     return subject.pictures
 
 
 def stack_judge(subject: Subject) -> Judge | None:
-    """Who tells the classes of a stack's images; None where there are none.
+    """Return the judge, which classifies a stack's images; None when there are no classes.
 
-    Its ``predict`` gives the class of each point. Trained on the first call for a data set
-    that no cache knows.
+    Its ``predict`` gives the class of each point. The first call for a data set that is not in
+    a cache trains the judge.
     """
     reference = stack_reference(subject)
     return None if reference is None else reference.judge
 
 
 def mode_count(target: Target) -> int:
-    """Modes of a mixture, or classes that a judge counts in images; 0 where there are none."""
+    """Return the number of modes of a mixture, or of classes of images; 0 without either."""
     return target.class_count if target.modes is None else len(target.modes)
 
 
 def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, Any] | None:
-    """What run.json keeps of the judge behind a run's figures; None where none was asked."""
+    """Return the entry of run.json on the judge behind a run's numbers; None without one."""
     judge = subject.pictures.judge if subject.pictures else None
     if judge is None:
         return None
@@ -147,7 +147,7 @@ def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, An
 
 
 def floor_key(config: RunConfig) -> str:
-    """What the target distribution depends on, as text; a file counts with its content."""
+    """Return as text all that the target distribution depends on, a file's content included."""
     options = config.data.options
     plain = ADDED_LATER.get(config.data.kind, {})
     key = {"kind": config.data.kind} | {
@@ -188,7 +188,7 @@ def _evaluation(
 
 
 def _weights_at_clip(reading: Reading) -> float | None:
-    """Share of the critic's parameters that lie at plus or minus the clip value."""
+    """Return the share of the critic's parameters at plus or minus the clip value."""
     if reading.clip_value is None:
         return None
     bound = torch.tensor(reading.clip_value, dtype=torch.float32)

@@ -1,9 +1,9 @@
 """torch.optim's update rules on plain dictionaries of tensors, with one rate per run.
 
-torch.optim's functional forms take one learning rate for all. They therefore step
-zeros at rate 1, which leaves the direction; the caller scales it by its own rates:
-p <- p + rate * direction. Equal to torch's own optimizers to rounding, there being no
-weight decay.
+torch.optim's functional forms take a single learning rate. Here they step from zero at
+rate 1, which gives the direction; the caller then scales it by each run's rate:
+p <- p + rate * direction. Without weight decay this equals torch's own optimizers to
+rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Moments = dict[str, dict[str, Tensor]]
 """Optimizer state: moment name -> parameter name -> tensor."""
 
 Moved = dict[str, list[Tensor]]
-"""The same, in the order of the parameters that a step moves."""
+"""Optimizer state: moment name -> tensors in the order of the parameters of a step."""
 
 Step = Callable[[list[Tensor], list[Tensor], Moved, list[Tensor], list[float]], None]
 
@@ -111,7 +111,7 @@ def _sgd(
 
 
 def _capturable(parameter: Tensor) -> bool:
-    """On a GPU and in compiled code the step count stays a tensor; eager CPU code reads it."""
+    """Return whether the step count stays a tensor (GPU, compiled code); else it is read."""
     return torch.compiler.is_compiling() or parameter.is_cuda
 
 
@@ -125,7 +125,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 def initial_moments(optimizer: str, parameters: dict[str, Tensor]) -> Moments:
-    """All moments at zero."""
+    """Return all moments, with value zero."""
     return {
         moment: {name: torch.zeros_like(p) for name, p in parameters.items()}
         for moment in OPTIMIZERS[optimizer].moments
@@ -140,10 +140,10 @@ def directions(
     taken: Tensor,
     betas: list[float],
 ) -> dict[str, Tensor]:
-    """The step at learning rate 1, by parameter name; updates ``moments`` in place.
+    """Return the step at learning rate 1 by parameter name; updates ``moments`` in place.
 
-    ``taken`` counts the steps taken before this one (a float tensor without shape) and
-    is left alone: the caller advances it.
+    ``taken`` is the number of earlier steps (a float tensor without shape). The caller
+    advances it.
     """
     rule = OPTIMIZERS[optimizer]
     names = list(parameters)
@@ -154,10 +154,10 @@ def directions(
     return dict(zip(names, leaves, strict=True))
 
 
-# What training changes, for all runs of a stack.
+# The state of training of all runs of a stack.
 @dataclass
 class State:
-    """Everything that training changes, stacked over runs; what a checkpoint holds."""
+    """Everything that training changes, stacked over runs: the content of checkpoints."""
 
     critic: Parameters
     generator: Parameters
@@ -169,7 +169,7 @@ class State:
     diverged_at: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """All per-run tensors by a flat name, each with leading axis R."""
+        """Return all per-run tensors by a flat name, each with leading axis R."""
         flat = {"diverged_at": self.diverged_at}
         for part in ("critic", "generator", "average"):
             flat |= {f"{part}/{name}": p for name, p in getattr(self, part).items()}

@@ -1,4 +1,4 @@
-"""A stack's measurements in parts: how many runs at once, and from the device to the CPU."""
+"""Measure a stack in parts that fit the device's memory, and copy them to the CPU."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from torch import Tensor
 from wganbench.networks import Parameters
 
 PROBED_AT_ONCE = 2**18
-"""Points of all runs together that a GPU measures in one pass, at most: a pass of 2^18 takes it a
-few milliseconds, and more of them would only need more memory."""
+"""Most points of all runs together that a GPU measures in one pass. A pass of 2^18 takes a few
+milliseconds; larger passes would only need more memory."""
 
 
 def runs_at_once(runs: int, points: int, device: torch.device) -> Iterator[slice]:
-    """The runs by turns, as many in each as may be measured at once, ``points`` of each.
+    """Yield slices of runs that are measured together, with ``points`` points of each run.
 
-    On a CPU all: how an exponential rounds there depends on the number of runs.
+    On a CPU one slice holds all runs, because the rounding of an exponential depends on their
+    number there.
     """
     most = max(1, PROBED_AT_ONCE // points) if device.type == "cuda" else runs
     for first in range(0, runs, most):
@@ -25,7 +26,7 @@ def runs_at_once(runs: int, points: int, device: torch.device) -> Iterator[slice
 
 
 def to_host(values: Tensor) -> Tensor:
-    """A copy on the CPU, of a GPU's tensor not there before `wait_for_host`; on a CPU itself."""
+    """Return a copy on the CPU; a CPU tensor itself. From a GPU, valid after `wait_for_host`."""
     if values.device.type != "cuda":
         return values.cpu()
     copy = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -33,7 +34,7 @@ def to_host(values: Tensor) -> Tensor:
 
 
 def wait_for_host(device: torch.device) -> None:
-    """Wait until everything that was asked of a GPU so far is done."""
+    """Wait until a GPU has done all its work so far."""
     if device.type == "cuda":
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(device))
@@ -46,9 +47,9 @@ def in_parts(
     points: Sequence[Tensor],
     size: int,
 ) -> dict[str, Tensor]:
-    """What ``probe`` measures of all runs' ``points`` (R, n, ...), by parts, on the CPU.
+    """Return ``probe`` of all runs' ``points`` (R, n, ...), computed by parts, on the CPU.
 
-    ``size`` points of a run are measured in one pass.
+    One pass measures ``size`` points of a run.
     """
     (runs, n), device = points[0].shape[:2], points[0].device
     rows = []
@@ -57,7 +58,7 @@ def in_parts(
         parts = []
         for i in range(0, n, size):
             part = probe(*own, *(values[some, i : i + size] for values in points))
-            # The generator's loss is a mean over all n.
+            # The generator's loss is a mean over all n points, not over those of a part.
             part["fake_gradients"] *= part["fakes"].shape[1] / n
             parts.append({name: to_host(values) for name, values in part.items()})
         rows.append(parts)
@@ -66,7 +67,7 @@ def in_parts(
 
 
 def joined(parts: Sequence[Sequence[dict[str, Tensor]]]) -> dict[str, Tensor]:
-    """Parts by runs, and in these by points, as whole tensors: runs first, then points."""
+    """Join parts, a list by runs of lists by points, into tensors (runs, points, ...)."""
     return {
         name: _cat([_cat([part[name] for part in row], dim=1) for row in parts], dim=0)
         for name in parts[0][0]

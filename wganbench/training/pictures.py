@@ -1,4 +1,4 @@
-"""What the images of one run show: samples, the critic around them, where fakes should go."""
+"""The figures of one run: samples, the critic around them, and the moves of the fakes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.reading import Reading
 
 ARROWS = 64
-"""Fakes that carry an arrow."""
+"""Number of fakes with an arrow."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is drawn around the samples; None where the data has no modes or is not planar."""
+    """The things drawn around samples; None for data without modes, or data not in the plane."""
 
     modes: np.ndarray | None
     critic_grid: CriticGrid | None
@@ -37,7 +37,7 @@ class Surroundings:
 
 
 def progress_picture(subject: Subject, reading: Reading) -> Figure:
-    """Reals, fakes and critic at this step; of images the same latents at every step."""
+    """Return a figure of reals, fakes and critic; images use the same latents at all steps."""
     config = subject.config
     around = surroundings(subject, reading)
     reals, fakes = shown_points(subject, reading)
@@ -54,7 +54,7 @@ def progress_picture(subject: Subject, reading: Reading) -> Figure:
 def final_picture(
     subject: Subject, reading: Reading, table: Mapping[str, Sequence[Cell]], title: str
 ) -> Figure:
-    """The run at a glance: samples, and the measurements over training."""
+    """Return the run's final figure: samples, and the measurements over training."""
     around = surroundings(subject, reading)
     floor = stack_floor(subject, subject.config.evaluate.n)
     target, label = slope_target(RECIPES[subject.config.loss.name])
@@ -80,7 +80,7 @@ def final_picture(
 def shown_points(
     subject: Subject, reading: Reading
 ) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
-    """The reals and fakes to draw: those measured, of images the ones that are watched."""
+    """Return the reals and fakes to draw: the measured ones, or the watched images."""
     looks, points, target = reading.looks, reading.points, subject.target
     if looks.reals is None or looks.fakes is None:
         return as_given(points["reals"], target), as_given(points["fakes"], target)
@@ -88,7 +88,7 @@ def shown_points(
 
 
 def slope_target(recipe: Recipe) -> tuple[float | None, str]:
-    """The value that the loss asks of the slope, and how the figure calls it."""
+    """Return the loss's target for the slope (or None), and its label in the figure."""
     if recipe.slope_target == "1":
         return 1.0, "target 1"
     if recipe.slope_target == "at most 1":
@@ -97,44 +97,45 @@ def slope_target(recipe: Recipe) -> tuple[float | None, str]:
 
 
 def surroundings(subject: Subject, reading: Reading) -> Surroundings:
-    """Modes, critic and arrows of one run at this step."""
+    """Return the modes, critic and arrows of one run at this step."""
     modes = subject.target.modes
     centres = None if modes is None else modes.cpu().numpy()
     reals, fakes = reading.points["reals"], reading.points["fakes"]
     if reals.shape[1:] != (2,):
         return Surroundings(centres, None, None)
-    # n dL_G/dx_i is what one sample feels, whatever the number of samples averaged over.
+    # n dL_G/dx_i is the gradient at one sample; it does not depend on the number of samples.
     moves = -len(fakes) * reading.points["fake_gradients"][:ARROWS]
     arrows = Arrows(as_given(fakes[:ARROWS], subject.target).numpy(), moves.numpy())
     return Surroundings(centres, reading.looks.grid, arrows)
 
 
-# The samples through training as a GIF: one frame an evaluation, kept on disk until the end.
+# The samples over training as a GIF: one frame for each evaluation, kept on disk until the end.
 SECONDS_PER_FRAME = 0.2
 
 
 def frames(folder: RunFolder) -> list[Path]:
-    """The frames so far, in the order of their steps."""
+    """Return the frames so far, in the order of their steps."""
     return list(find_frames(folder.path).values())
 
 
 def save_frame(folder: HeldRun, step: int, png: bytes) -> None:
-    """Keep one frame, as the content of a PNG file; a resumed run finds the earlier ones."""
+    """Write one frame, the content of a PNG file; a resumed run finds the earlier ones."""
     with explained(folder.frames):
         folder.frames.mkdir(exist_ok=True)
     write_atomic(folder.frames / frame_name(step), png)
 
 
 def cut_frames(folder: HeldRun, step: int) -> None:
-    """Drop the frames after ``step``; all of them at step 0. Raises UnusableFile for a link."""
+    """Delete the frames after ``step``, at step 0 all. Raises UnusableFile for a link."""
     for at, frame in find_frames(folder.frames.parent).items():
         if not step or at > step:
             frame.unlink()
 
 
 def save_animation(folder: HeldRun) -> None:
-    """Write samples.gif from the frames, if there are any; those that cannot be read, or have
-    another size than the last, are left out."""
+    """Write samples.gif from the frames, if there are any.
+
+    Frames that cannot be read, or whose size is not that of the last one, are left out."""
     read = [picture for path in frames(folder) if (picture := read_frame(path)) is not None]
     if read:
         pictures = [np.asarray(picture) for picture in read if picture.size == read[-1].size]

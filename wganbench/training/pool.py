@@ -1,8 +1,8 @@
-"""Who does the jobs of measuring: the process that trains, or processes beside it.
+"""The pool that does measuring jobs: worker processes beside a GPU, else the training process.
 
-Measuring takes a core; a GPU would wait for it. So beside a GPU processes that know of none do
-the jobs, and a thread writes checkpoints. On a CPU, where training needs the cores, the process
-itself does all, at once: the same code, with the same results.
+Measuring occupies a core, and a GPU would wait for it. For training on a GPU, worker processes
+without CUDA therefore do the jobs, and a thread writes checkpoints. On a CPU training needs the
+cores, so the training process does all itself, at once. The code and the results are the same.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ Result = TypeVar("Result")
 Given = TypeVar("Given", covariant=True)
 
 ASK_SECONDS = 0.2
-"""How often one who waits for an answer asks whether to stop."""
+"""Seconds between two checks for a stop request while waiting for an answer."""
 
 
 class Answer(Protocol[Given]):
-    """What will come of a job."""
+    """The future result of a job."""
 
     @property
     def ready(self) -> bool:
-        """Whether nobody need wait for it."""
+        """Whether `get` returns without waiting."""
 
     def get(self, check: Callable[[], None] = unstopped) -> Given:
-        """The result. ``check`` is called before, and while one waits; it may raise."""
+        """Return the result. ``check`` is called before and during the wait; it may raise."""
 
 
 class Pool(Protocol):
-    """Does jobs, and writes files, now or later."""
+    """A pool that does jobs and writes files, at once or later."""
 
     def submit(self, job: Job[Result]) -> Answer[Result]: ...
 
     def later(self, write: Callable[[], None]) -> None:
-        """Write files, in the order in which this was called."""
+        """Write files, in the order of the calls."""
 
     def written(self) -> None:
-        """Wait for all that is to be written. Raises what the writing raised."""
+        """Wait until all files are written. Raises the error of a write."""
 
     def close(self) -> None:
-        """Give up what is not done; what is being written is written to its end."""
+        """Drop unfinished jobs and pending writes; a write in progress is completed."""
 
 
 def measurers(device: torch.device, runs: int) -> int:
-    """How many processes measure beside training on a device; 0: the process itself does.
+    """Return the number of worker processes; 0: the training process measures.
 
-    None beside a CPU, and of one core there is none to spare; else this GPU's share of the cores
-    but one, as many as have two evaluations of these runs to do.
+    0 for a CPU or a single core. For a GPU, its share of the cores minus one, at most two for
+    each run.
     """
     if device.type != "cuda":
         return 0
@@ -76,7 +76,7 @@ def measurers(device: torch.device, runs: int) -> int:
 
 @contextlib.contextmanager
 def pool_for(subject: Subject, count: int, say: Callable[[str], None]) -> Iterator[Pool]:
-    """A pool of ``count`` processes, or of this one; ``say`` is told of those that are lost."""
+    """Yield a pool of ``count`` workers, or this process for 0; ``say`` reports lost workers."""
     pool = Processes(subject, count, say) if count else Own(subject)
     try:
         yield pool
@@ -85,7 +85,7 @@ def pool_for(subject: Subject, count: int, say: Callable[[str], None]) -> Iterat
 
 
 class Own:
-    """The process itself: a job is done when its result is asked for, a file written at once."""
+    """The training process as a pool: `get` does the job, and files are written at once."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -113,11 +113,11 @@ class _Here(Generic[Result]):
 
 
 class Lost(Exception):
-    """A process beside this one that is gone, or cannot do these jobs; says how."""
+    """A worker process has ended or cannot do these jobs; the message says why."""
 
 
 class Processes:
-    """Processes beside this one. A job that one of them cannot do is done here: none is lost."""
+    """Worker processes. A job that a worker cannot do is done in this process."""
 
     def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
         self.subject, self._say = subject, say
@@ -146,12 +146,12 @@ class Processes:
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
         if self._beginning is None:
-            stack_reference(self.subject)  # where there are images: what judges them is sent
+            stack_reference(self.subject)  # for images: finds the judge, which is sent along
             self._beginning = beginning(self.subject)
         return _Beside(self, job, self._asking.submit(self._ask, job))
 
     def _ask(self, job: Job[Result]) -> Result:
-        """In a thread: have an idle process do a job. Raises Lost, or what the job raised."""
+        """Send a job to an idle worker; called in a thread. Raises Lost, or the job's error."""
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
@@ -174,7 +174,7 @@ class Processes:
         return result
 
     def tell(self, line: str) -> None:
-        """Say a line, once."""
+        """Report a line, unless it has been reported."""
         if line not in self._told:
             self._told.add(line)
             self._say(line)
@@ -198,11 +198,11 @@ class Processes:
 
 
 ALONE = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""The environment of a process that measures: no GPU, one thread."""
+"""The environment of a worker process: no GPU, one thread."""
 
 
 class _Worker:
-    """The connection to one of the processes; its first job is preceded by the beginning."""
+    """The connection to a worker process; sends it the `Beginning` before its first job."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._begun = connection, False
@@ -231,7 +231,7 @@ class _Worker:
 
 
 class _Beside(Generic[Result]):
-    """The answer of a process, or of this one where that has none."""
+    """The result of a worker, or of this process when the worker gives none."""
 
     def __init__(self, pool: Processes, job: Job[Result], future: Future[Result]) -> None:
         self._pool, self._job, self._future = pool, job, future
@@ -255,7 +255,7 @@ class _Beside(Generic[Result]):
                     "trains"
                 )
                 return self._here()
-            except Exception:  # the job's own fault is raised here too
+            except Exception:  # doing the job here raises its own error again
                 return self._here()
 
     def _here(self) -> Result:

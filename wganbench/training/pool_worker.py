@@ -1,8 +1,8 @@
-"""A process that measures beside training: it has no device, opens no file of a run, writes none.
+"""A worker process that measures: it has no device and neither reads nor writes a run's files.
 
-Started by `pool.py` with the words PARENT FD...: it imports what all jobs need, and under Linux
-one process is split for every further connection. It ignores the terminal's Ctrl-C and the
-signals that ask its parent to save; it ends when its connection does, or its parent is gone.
+`pool.py` starts it with the arguments PARENT FD... It imports what all jobs need, then forks a
+process for each further connection. Workers ignore Ctrl-C and the signals that ask their parent
+to save. A worker ends when its connection or its parent has ended.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from wganbench.training import jobs  # noqa: F401  (what all jobs need is import
 from wganbench.training.measuring import Apart, Subject
 
 ASK_SECONDS = 1.0
-"""How often one that has nothing to do looks whether its parent is there."""
+"""Seconds between an idle worker's checks that its parent is alive."""
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a process needs before its first job: where code lies, the settings, the judge."""
+    """What a worker needs before its first job: import path, modules, settings, judge."""
 
     path: list[str]
     modules: list[str]
@@ -41,7 +41,7 @@ class Beginning:
     judge: Judge | None
 
     def __call__(self) -> Apart:
-        """The subject. Raises what cannot be built or imported here."""
+        """Build the subject. Raises the errors of imports and of building the data."""
         sys.path[:] = self.path
         for module in self.modules:
             importlib.import_module(module)
@@ -57,7 +57,7 @@ class Beginning:
 
 
 def beginning(subject: Subject) -> Beginning:
-    """The beginning of processes that measure what this one trains."""
+    """Return the beginning of the workers that measure this process's runs."""
     code: list[Callable[..., object]] = [metric.compute for metric in METRICS.values()]
     code += [row.build for row in DATASETS.values()]
     code += [RECIPES[subject.config.loss.name].objective.critic]
@@ -69,7 +69,7 @@ def beginning(subject: Subject) -> Beginning:
 
 
 def main(words: Sequence[str]) -> None:
-    """Be the process of the first connection, and split for every other."""
+    """Serve the first connection; fork a process for each of the others."""
     parent, *descriptors = map(int, words)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -90,12 +90,12 @@ def main(words: Sequence[str]) -> None:
 
 
 def serve(connection: Connection, parent: int) -> None:
-    """Do jobs until nobody asks any more."""
+    """Do jobs until the connection or the parent has ended."""
     subject: Apart | None = None
     while True:
         try:
             while not connection.poll(ASK_SECONDS):
-                os.kill(parent, 0)  # raises where it is gone
+                os.kill(parent, 0)  # raises when the parent has ended
             question = pickle.loads(connection.recv_bytes())
             reply: tuple[bool, object]
             try:
@@ -114,5 +114,5 @@ def serve(connection: Connection, parent: int) -> None:
 
 
 if __name__ == "__main__":
-    # Under its own name, so that what is sent is of the classes that were imported.
+    # Imported under its own name, so that pickled objects have the imported classes.
     importlib.import_module("wganbench.training.pool_worker").main(sys.argv[1:])

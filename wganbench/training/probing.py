@@ -1,4 +1,4 @@
-"""From the networks of a stack to arrays: all that measuring and drawing read from the device."""
+"""Readings of a stack: the arrays from the device that metrics and figures need."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from wganbench.training.reading import Looks, Reading
 from wganbench.training.stack import Stack
 from wganbench.training.streams import Streams, held_out_sampler
 
-# Ways through the space of latents.
+# Interpolation between latents.
 NEARLY_PARALLEL = 1e-4
-"""Below this sine of the angle a great circle is not told from a line."""
+"""Smallest sine of the angle for which interpolation is spherical."""
 
 
 def interpolated(
     z0: Float[Tensor, "n ..."], z1: Float[Tensor, "n ..."], steps: int, spherical: bool
 ) -> Float[Tensor, "n steps ..."]:
-    """Latents from z0 to z1, both included.
+    """Return latents from z0 to z1, both included.
 
-    Spherical: sin((1-t) a)/sin(a) z0 + sin(t a)/sin(a) z1 with a the angle between them,
-    for latents from N(0, I), whose norms a straight line would leave (arXiv:1609.04468,
-    Sec. 2.1). Linear: (1-t) z0 + t z1, for latents from a cube, which a line stays in, and
-    for pairs that point the same way or opposite ways.
+    Spherical: sin((1-t) a)/sin(a) z0 + sin(t a)/sin(a) z1 with a the angle between them. This
+    is for latents from N(0, I), because norms on a straight line are too small for it
+    (arXiv:1609.04468, Sec. 2.1). Linear: (1-t) z0 + t z1, for latents from a cube, which
+    contains the line, and for pairs with the same or opposite directions.
     """
     t = torch.linspace(0, 1, steps, device=z0.device).reshape(1, steps)
     flat0, flat1 = z0.flatten(1), z1.flatten(1)
@@ -47,22 +47,22 @@ def interpolated(
 
 
 GRID = 128
-"""Points a side of the grid on which the critic is drawn (arXiv:1704.00028, Fig. 1a)."""
+"""Points on each side of the grid for the critic's scores (arXiv:1704.00028, Fig. 1a)."""
 
 MARGIN = 0.25
-"""How far the grid reaches beyond the reals, as a share of their extent."""
+"""Margin of the grid around the reals, as a share of their extent."""
 
 WATCHED = 64
-"""Latents whose images are shown through training."""
+"""Number of latents whose images are shown throughout training."""
 
 PAIRS, STEPS = 8, 10
-"""Of an interpolation: pairs of latents, and images from one to the other."""
+"""Number of interpolated pairs of latents, and of images for each pair."""
 
 
 def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
-    """A reading of every run on ``n`` held-out reals and fresh fakes, without looks.
+    """Return a reading of each run on ``n`` held-out reals and fresh fakes, without looks.
 
-    ``draw`` numbers independent repetitions. Training is left as it is, bit for bit.
+    ``draw`` numbers independent repetitions. The state of training does not change by a bit.
     """
     points = stack.probe(n, draw)
     averaged = stack.probe(n, draw, averaged=True) if stack.state.average else [{}] * len(points)
@@ -83,7 +83,7 @@ def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
 
 
 def with_looks(stack: Stack, run: int, reading: Reading, between: bool = False) -> Reading:
-    """A reading with what an image needs; ``between``: ways between latents too."""
+    """Return the reading with the data of figures; ``between`` adds interpolations."""
     reals = reading.points["reals"]
     if len(stack.target.shape) == 3:
         rows, spherical = between_latents(stack, run) if between else (None, False)
@@ -97,7 +97,7 @@ def with_looks(stack: Stack, run: int, reading: Reading, between: bool = False) 
 
 
 def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
-    """Scores of one run's critic on a grid around planar reals."""
+    """Return the scores of one run's critic on a grid around planar reals."""
     low, high = reals.amin(dim=0), reals.amax(dim=0)
     reach = MARGIN * float((high - low).max())
     x, y = (torch.linspace(float(low[i]) - reach, float(high[i]) + reach, GRID) for i in (0, 1))
@@ -110,24 +110,26 @@ def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
 
 
 def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
-    """What a run's generator makes of the same ``n`` latents at every step, on the CPU.
+    """Return a run's fakes of ``n`` latents that are the same at every step, on the CPU.
 
-    The latents come from a stream of their own, the same at each call: one watches each
-    image form, and training is left as it is.
+    The latents come from a separate stream, so training does not change. Equal latents show
+    how each image forms.
     """
     z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), n)
     return generate(stack, run, z)
 
 
 def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
-    """Held-out reals that are shown beside them, the same at every step."""
+    """Return held-out reals to show beside the watched fakes, the same at every step."""
     streams = Streams([stack.configs[run].seed], stack.device)
     return streams.draw(held_out_sampler(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
 
 
 def between_latents(stack: Stack, run: int) -> tuple[np.ndarray, bool]:
-    """Images (pairs, steps, c, h, w) between fixed pairs of latents, and whether the way is
-    spherical: that of normal latents, linear of uniform ones, see `interpolated`."""
+    """Return images (pairs, steps, c, h, w) between fixed pairs of latents, and ``spherical``.
+
+    Interpolation is spherical for normal latents and linear for uniform ones, see
+    `interpolated`."""
     latent = stack.algorithm.pair.latent
     z = latent.draw(_draws(stack, run, "picture_interpolation"), 2 * PAIRS)
     spherical = latent.distribution == "normal"
@@ -137,7 +139,7 @@ def between_latents(stack: Stack, run: int) -> tuple[np.ndarray, bool]:
 
 
 def generate(stack: Stack, run: int, z: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """G(z) of one run in fp32, on the CPU."""
+    """Return G(z) of one run, computed in fp32, on the CPU."""
     generator = stack.exact_algorithm.generator(stack.run_parameters(run, "generator"))
     with torch.no_grad(), products(stack.device):
         return generator(z).cpu()

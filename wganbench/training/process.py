@@ -1,4 +1,4 @@
-"""The cores of this machine, and how a process of ours is started; without torch."""
+"""The cores of this machine, starting processes of ours, and signals; does not import torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from wganbench.files import tell_ending
 
 
 def available_cores() -> int:
-    """CPU cores this process may run on."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def python_running(module: str, *words: str) -> list[str]:
-    """The command line of a Python that runs a module of ours, as ``python -m`` would.
+    """Return a command line that runs a module of ours, like ``python -m``.
 
-    That would look for every module in the current folder first, and a stranger's torch.py
-    may lie there.
+    Unlike ``python -m`` it does not search the current folder for modules, where an untrusted
+    torch.py may lie.
     """
     code = (
         "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
@@ -35,23 +35,23 @@ def python_running(module: str, *words: str) -> list[str]:
 # Stopping in good order: Ctrl-C, SIGTERM and a closed terminal ask to save and end.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAVING = "stopping: saving; Ctrl-C again ends at once without saving"
-"""The answer to the first Ctrl-C."""
+"""The message after the first Ctrl-C."""
 ANSWER_SECONDS = 1.0
-"""How long the end waits for an answer that is still being written."""
+"""Longest wait at the end for an answer that is still being written."""
 
 
 class Stopped(Exception):
-    """A request to stop was met before the work was done."""
+    """The work was stopped by a request before it was done."""
 
 
 class StopRequest:
-    """Context manager that turns a signal into a request, and Ctrl-C after it into an end.
+    """Context manager that turns the first signal into a request, and a later Ctrl-C into an end.
 
-    SIGTERM and SIGHUP only ever ask: several that come together, of a batch system or because
-    the parent went too, must not break off the saving. SIGHUP is left alone where it is
-    ignored, as under nohup. ``answer`` is called from a thread as soon as the first signal is
-    there, also while this process is deep in a compiler or a solver. Outside the main thread,
-    where Python allows no handlers, it never asks.
+    SIGTERM and SIGHUP only request a stop: several may arrive together (from a batch system, or
+    because the parent ended), and they must not interrupt saving. SIGHUP stays ignored when it
+    is ignored, as under nohup. A thread calls ``answer`` as soon as the first signal arrives,
+    even while this process runs a compiler or a solver. Outside the main thread, where Python
+    allows no handlers, nothing is requested.
     """
 
     def __init__(self, answer: Callable[[], object] | None = None) -> None:
@@ -61,7 +61,7 @@ class StopRequest:
         self._answering: _Answering | None = None
 
     def check(self) -> None:
-        """Raise Stopped once a signal has asked."""
+        """Raise Stopped when a stop was requested."""
         if self.requested:
             raise Stopped
 
@@ -91,10 +91,11 @@ class StopRequest:
 
 
 class _Answering:
-    """Calls a function once, from a thread, when one of the signals arrives.
+    """A thread that calls a function once, when one of the signals arrives.
 
-    The handlers of Python wait until the main thread is out of C code, and may not print:
-    what they interrupt may hold the same locks. So the signal's number comes through a pipe.
+    Python's handlers wait until the main thread leaves C code. They may not print, because the
+    interrupted code may hold the same locks. The thread therefore reads the signal's number
+    from a pipe.
     """
 
     def __init__(self, answer: Callable[[], object], signals: Iterable[int]) -> None:
@@ -117,7 +118,7 @@ class _Answering:
         with contextlib.suppress(BlockingIOError):
             os.write(self._write, b"\0")
         self._thread.join(ANSWER_SECONDS)
-        # One that still answers, to a terminal that takes nothing, would read another's file.
+        # A thread that still writes to a blocked terminal would later read from a reused number.
         if not self._thread.is_alive():
             os.close(self._read)
             os.close(self._write)
@@ -125,7 +126,7 @@ class _Answering:
 
 @contextlib.contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """In the block SIGTERM and SIGHUP end what Ctrl-C ends, where no `StopRequest` takes them."""
+    """Make SIGTERM and SIGHUP act like Ctrl-C in the block, unless a `StopRequest` takes them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -141,7 +142,7 @@ def signals_interrupt() -> Iterator[None]:
 
 
 def _heeded(signals: tuple[signal.Signals, ...]) -> list[signal.Signals]:
-    """Without SIGHUP where somebody wants the process to outlive its terminal."""
+    """Return the signals without SIGHUP when it is ignored, as under nohup."""
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [number for number in signals if number != signal.SIGHUP or not ignored]
 

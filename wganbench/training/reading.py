@@ -1,4 +1,4 @@
-"""What is read of one run at one step: arrays on the CPU, from which all else is computed."""
+"""The reading of one run at one step: CPU arrays from which all results are computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wganbench.drawing.samples import CriticGrid
 
 
 class _Sent:
-    """Tensors go to another process as arrays: of a view, torch would send all that it views."""
+    """Pickles tensors as arrays: for a view, torch would send the whole storage."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: _sent(value) for name, value in vars(self).items()}
@@ -42,11 +42,11 @@ def _received(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Looks(_Sent):
-    """What images show beside the points that are measured; None where it does not apply.
+    """Data of figures besides the measured points; None when it does not apply.
 
-    grid: scores of the critic around planar points. reals, fakes: the images that are watched,
-    the same at every step. between: images from G(z0) to G(z1), a row a pair, and whether the
-    way is ``spherical``.
+    grid: scores of the critic around planar points. reals, fakes: the watched images; their
+    reals and latents are the same at all steps. between: images from G(z0) to G(z1), one row
+    for each pair. spherical: whether that interpolation is spherical.
     """
 
     grid: CriticGrid | None = None
@@ -58,11 +58,11 @@ class Looks(_Sent):
 
 @dataclass(frozen=True)
 class Reading(_Sent):
-    """One run's points at a step, see `Algorithm.probe`, and what else its figures depend on.
+    """One run's points at a step, see `Algorithm.probe`, and all else that its results need.
 
     averaged: the points of the averaged generator, empty without one.
-    weights: all of the critic's, in one row; empty where nobody looks at them.
-    clip_value: the bound that holds them, None without clipping.
+    weights: all weights of the critic in one row; empty when they are not needed.
+    clip_value: the bound on the weights, None without clipping.
     """
 
     seed: int
@@ -75,5 +75,5 @@ class Reading(_Sent):
 
     @property
     def finite(self) -> bool:
-        """Whether all fakes are."""
+        """Whether all fakes are finite."""
         return bool(self.points["fakes"].isfinite().all())

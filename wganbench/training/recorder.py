@@ -1,4 +1,4 @@
-"""One run's records as it trains: rows, events, images, status, checkpoints."""
+"""The records of one run during training: rows, events, images, status, checkpoints."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from wganbench.training.step import layers
 """What a run that has ended is called; any other may go on."""
 
 FORMAT = 3
-"""Raise when run folders of older versions can no longer be read."""
+"""To be raised when run folders of older versions can no longer be read."""
 
 
 def columns(stack: Stack) -> list[str]:
-    """The columns of metrics.csv: every tag, layers counted, whether the loss uses it or not.
+    """Return the columns of metrics.csv: all tags, with one for each layer, used or not.
 
     Raises ConfigError for a metric whose tag has no row.
     """
@@ -48,7 +48,7 @@ def columns(stack: Stack) -> list[str]:
 
 
 class Recorder:
-    """Writes one run's folder. Everything after ``step`` is cut off first: no point twice."""
+    """The writer of one run's folder. It first removes all points after ``step``."""
 
     def __init__(self, folder: HeldRun, config: RunConfig, tags: list[str], step: int) -> None:
         self.folder, self.config = folder, config
@@ -66,7 +66,7 @@ class Recorder:
         self.diverged_at = -1
         self.notes: list[str] = []
         before = folder.record() if step and folder.run_json.exists() else RunRecord(folder.path)
-        # As of training, over all sessions.
+        # Totals over all sessions of this run.
         self.compile_seconds = before.compile_seconds or 0.0
         self.executor = before.executor
         if not step and self.events:
@@ -74,7 +74,7 @@ class Recorder:
             self.events.hparams(hyperparameters(config), {}, "running")
 
     def _remember(self) -> None:
-        """What an earlier session logged: the last finite values, and the last row's tags."""
+        """Read an earlier session's last finite values, and the tags of its last row."""
         table = read_table(self.folder.metrics_csv)
         for tag in self.table.columns[1:]:
             steps, values = series(table, tag)
@@ -85,8 +85,8 @@ class Recorder:
                 self._last_row = (steps[-1], self._last_row[1] | {tag})
 
     def running(self, device: str, size: int, place: int, target: Target) -> None:
-        """Say in run.json that the run is under way, where, at which place of its stack, and what
-        `sample` must know of its data."""
+        """Write to run.json that the run is running, on which device and at which place of its
+        stack, and what `sample` needs to know of its data."""
         units = target.units
         self.folder.write_status(
             status="running",
@@ -101,7 +101,7 @@ class Recorder:
     def log(
         self, step: int, values: Mapping[str, float], evaluated: Evaluated | None = None
     ) -> None:
-        """One row, with the values and images of an evaluation. Raises OSError."""
+        """Write one row, and the values and images of an evaluation. Raises OSError."""
         if evaluated is not None:
             values = {**values, **evaluated.values}
             self._show(step, evaluated)
@@ -121,12 +121,12 @@ class Recorder:
             self.events.add(step, evaluated.summaries)
 
     def note(self, sentence: str) -> None:
-        """Keep what a reader of the result has to know, once; it joins the verdict."""
+        """Add a sentence to the verdict, unless it is already there."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
     def executed_by(self, executor: str) -> None:
-        """Keep what runs the steps, and note where that is not what ran them before."""
+        """Record the executor of the steps; add a note when it differs from the one before."""
         if self.executor not in (None, executor):
             self.note(
                 f"Its steps were run as {self.executor!r} first and as {executor!r} later: last "
@@ -137,7 +137,7 @@ class Recorder:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint; a diverged run keeps its last finite one.
 
-        What was recorded until then is on the disk before it: no checkpoint runs ahead.
+        All earlier records are on the disk first, so that no checkpoint is ahead of them.
         """
         if self.diverged_at < 0:
             self.folder.must_be_held()
@@ -146,10 +146,10 @@ class Recorder:
             save_checkpoint(self.folder.checkpoint, checkpoint)
 
     def close(self, status: str, **fields: Any) -> None:
-        """Write the final status and close the event file; harmless when closed already.
+        """Write the final status and close the event file; a second call does nothing.
 
-        The final values of a run that has ended join the last row's in TensorBoard; those
-        of a run that will go on would be points that an undisturbed run does not have.
+        For a finished run TensorBoard also gets the final values, at the last row's step. For a
+        run that may be resumed they would be points that an undisturbed run does not have.
         """
         if self.closed:
             return
@@ -169,7 +169,7 @@ class Recorder:
 
 
 def identifying(config: RunConfig) -> dict[str, Any]:
-    """What run.json holds from the beginning: by which version, of what settings and data."""
+    """Return the first entries of run.json: format, versions, settings, digest of the data."""
     return {
         "format": FORMAT,
         "versions": versions(),
@@ -179,10 +179,10 @@ def identifying(config: RunConfig) -> dict[str, Any]:
 
 
 def hyperparameters(config: RunConfig) -> dict[str, Any]:
-    """The settings in TensorBoard's HParams table: all that make a run another run.
+    """Return the settings for TensorBoard's HParams table: all that distinguish two runs.
 
-    Nested as the configuration is, but ``loss``, ``data`` and ``network`` are names. A
-    coefficient that the loss does not use is left out: its cell stays empty.
+    They are nested as in the configuration, but ``loss``, ``data`` and ``network`` are names.
+    A coefficient that the loss does not use is left out: its cell stays empty.
     """
     settings = identity(config)
     for group in ("loss", "data", "network"):
@@ -192,16 +192,16 @@ def hyperparameters(config: RunConfig) -> dict[str, Any]:
     return settings
 
 
-# Rows and checkpoints of a stack's runs: written in the order of steps, however late an evaluation
-# is measured.
+# Rows and checkpoints of a stack's runs. They are written in the order of steps, even when an
+# evaluation is measured late.
 AHEAD = 2
-"""Evaluations that training may be ahead of its rows."""
+"""Most evaluations whose rows may still be unwritten while training goes on."""
 
 
 @dataclass(frozen=True)
 class Logged:
-    """What is written at a step: values of each run, None for one that is written no more, and
-    what will come of its evaluation, None where none is due."""
+    """The rows of one step: values of each run (None after it diverged), and the answer of its
+    evaluation (None when none is due)."""
 
     step: int
     values: Sequence[Mapping[str, float] | None]
@@ -224,7 +224,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class Saved:
-    """Checkpoints, which are written once all rows of before are."""
+    """Checkpoints, which are written after all earlier rows."""
 
     save: Callable[[], None]
     ready = True
@@ -236,23 +236,23 @@ class Saved:
 
 @dataclass
 class Rows:
-    """What waits for evaluations; the only writer of a stack's rows."""
+    """The queue of rows and checkpoints; nothing else writes a stack's rows."""
 
     recorders: Sequence[Recorder]
     _waiting: deque[Logged | Saved] = field(default_factory=deque)
 
     def add(self, due: Logged | Saved) -> None:
-        """Take a step's rows or checkpoints, and write what can be written.
+        """Queue a step's rows or checkpoints, and write what is ready.
 
-        Waits while more than `AHEAD` evaluations are not measured, or two checkpoints, each as
-        large as the stack, are not written. Raises OSError.
+        Waits while more than `AHEAD` evaluations are unmeasured, or two checkpoints (each as
+        large as the stack) are unwritten. Raises OSError.
         """
         self._waiting.append(due)
         while self._waiting and (self._waiting[0].ready or self._too_far()):
             self._waiting.popleft().write(self.recorders)
 
     def write_all(self) -> None:
-        """Wait for every evaluation, and write everything. Raises OSError."""
+        """Wait for all evaluations and write everything. Raises OSError."""
         while self._waiting:
             self._waiting.popleft().write(self.recorders)
 

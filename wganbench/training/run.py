@@ -1,4 +1,4 @@
-"""Looking at a run afterwards: load it, draw from its generator, measure it again."""
+"""Load a trained run, sample from its generator, measure it again."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from wganbench.training.runs import check_installed, restore_run, stored_config
 from wganbench.training.stack import Stack
 
 REPEAT_DRAW = 1000
-"""Numbers the draws of later measurements, so that they differ from training's own."""
+"""The draw number of later measurements, so that they differ from those of training."""
 
 LARGEST_SIZE = 2**20
-"""Of a point, a side: a larger one in run.json is no run's."""
+"""Largest size of a point along one axis that is accepted from run.json."""
 
 PICTURES_AT_ONCE = 1000
-"""More would not fit into the memory beside a large convolution's activations."""
+"""Most images made in one pass, limited by the memory for a large convolution's activations."""
 
 
 class Run:
     """A run on disk: its configuration, its records and its trained generator.
 
-    Nothing that its files name is imported, but ``features``, the user's own, where the run
-    was measured with features of that name.
+    No code that its files name is imported. The exception is ``features``, given by the caller,
+    when the run was measured with features of that name.
     Raises ConfigError when the folder holds no run that this version can read.
     """
 
@@ -63,24 +63,25 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Final values by tag; the last finite ones of a run that diverged."""
+        """The final values by tag; for a diverged run the last finite ones."""
         return RunFolder(self.path).record().final
 
     @property
     def record(self) -> dict[str, Any]:
-        """run.json as it is now."""
+        """The present content of run.json."""
         return RunFolder(self.path).read()
 
     @property
     def table(self) -> Table:
-        """metrics.csv as columns: ``step`` and one list a tag, None where a cell is empty."""
+        """The columns of metrics.csv: ``step`` and a list for each tag, None for empty cells."""
         return read_table(RunFolder(self.path).metrics_csv)
 
     def sample(self, n: int, seed: int = 0) -> Float[np.ndarray, "n ..."]:
-        """``n`` points from the trained generator; the same for the same ``seed``.
+        """Return ``n`` points of the trained generator; equal seeds give equal points.
 
-        In float32; of data that were centred and scaled in their own units, in float64.
-        Images are made in equal batches of at most 1 000, which batch norm then sees.
+        The points are float32. For data that were centred and scaled they are float64 in the
+        data's own units. Images are made in equal batches of at most 1 000; batch norm takes
+        its statistics over such a batch.
         """
         stack = self.networks
         parts = -(-n // PICTURES_AT_ONCE) if len(stack.target.shape) == 3 else 1
@@ -90,23 +91,23 @@ class Run:
             return np.asarray(as_given(torch.cat(made), stack.target))
 
     def generator(self, z: Tensor) -> Tensor:
-        """The trained generator as a function from latents (n, *latent) to points (n, *shape)."""
+        """Return the trained generator's points (n, *shape) for latents (n, *latent)."""
         parameters = self.networks.run_parameters(0, "generator")
         with products(z.device):
             return self.networks.exact_algorithm.generator(parameters)(z)
 
     def critic(self, x: Tensor) -> Tensor:
-        """The trained critic as a function from points (n, *shape) to scores (n,)."""
+        """Return the trained critic's scores (n,) of points (n, *shape)."""
         parameters = self.networks.run_parameters(0, "critic")
         with products(x.device):
             return self.networks.exact_algorithm.critic(parameters)(x)
 
     @cached_property
     def stack(self) -> Stack:
-        """The trained networks and their data, as a stack of one, to measure it again.
+        """The trained networks and their data as a stack of one run, to measure it again.
 
-        Raises ConfigError without a checkpoint, without the data, and for other data than the
-        run was trained on.
+        Raises ConfigError when the checkpoint or the data are missing, or when the data are not
+        those that the run was trained on.
         """
         config = with_data(self.config, self.path)
         check_contents(self.path, config)
@@ -114,7 +115,7 @@ class Run:
 
     @cached_property
     def networks(self) -> Stack:
-        """The trained networks, as a stack of one, without the data: their shape will do."""
+        """The trained networks as a stack of one run. It needs the data's shape only."""
         shape = self.record.get("data_shape")
         if "stack" in self.__dict__ or shape is None or not _is_shape(shape):
             return self.stack
@@ -136,7 +137,7 @@ class Run:
 
 
 def _is_shape(value: object) -> bool:
-    """Whether run.json's data_shape is one; runs of before have none."""
+    """Return whether run.json's ``data_shape`` is a shape; older runs have none."""
     return (
         isinstance(value, list)
         and len(value) in (1, 3)
@@ -145,7 +146,7 @@ def _is_shape(value: object) -> bool:
 
 
 def load_run(path: str | Path, features: str | None = None) -> Run:
-    """The run in a folder, see `Run`. Raises ConfigError when there is none that can be read."""
+    """Return the run in a folder, see `Run`. Raises ConfigError when it cannot be read."""
     return Run(path, features)
 
 
@@ -154,16 +155,16 @@ def evaluate_run(path: Path, n: int) -> dict[str, float]:
     return measure_stack(load_run(path).stack, n, REPEAT_DRAW)[0].values
 
 
-# Draws from a trained generator, in the kind of file that the name asks for.
+# Samples of a trained generator, in a file whose suffix gives the format.
 def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
-    """Write ``n`` generated points to ``out``; says what was written.
+    """Write ``n`` generated points to ``out``; return a line that says what was written.
 
-    .npy: as the generator gives them; .csv: the same, a line a point; .npz: under
-    ``fakes``, images as bytes (n, h, w, c). Images also go into a .png, which is a grid
-    of them, and into a folder of numbered PNG files: ``out`` has no suffix or a slash at
-    its end. Bytes are round((x + 1)/2 * 255), clipped.
-    Raises ConfigError for another kind of file, one that cannot be written, or a folder
-    with something in it.
+    .npy holds the generator's output; .csv the same, one line for each point; .npz holds it
+    under ``fakes``, images as bytes (n, h, w, c). Images can also be written as a grid in a
+    .png, or as numbered PNG files in a folder: then ``out`` has no suffix or ends in a slash.
+    Bytes are round((x + 1)/2 * 255), clipped.
+    Raises ConfigError for another suffix, a file that cannot be written, or a folder that is
+    not empty.
     """
     target, run = Path(out), load_run(path)
     shape = run.networks.target.shape
@@ -215,4 +216,4 @@ PICTURE_WRITERS: dict[str, Writer] = {
     ".npy": np.save,
     ".csv": _save_csv,
 }
-"""How to write by suffix; without one it is a folder."""
+"""The writer for each suffix; no suffix means a folder."""

@@ -1,4 +1,4 @@
-"""Whole runs: from configurations and folders to trained, measured, recorded results."""
+"""Train, measure and record whole runs, given their configurations and folders."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from wganbench.training.taking import Ready, Taken
 
 
 class View(Protocol):
-    """What shows a person that training goes on."""
+    """The display of training's progress."""
 
     def start(self, steps: int, done: int) -> None: ...
 
@@ -48,35 +48,35 @@ class View(Protocol):
     def progress(self) -> Progress: ...
 
     def phase(self, words: str) -> None:
-        """What is done beside training, which takes long; empty once it is over."""
+        """Show long work other than training in ``words``; empty words: it has ended."""
 
     def say(self, line: str) -> None: ...
 
     def stopping(self) -> None:
-        """A signal has asked to save and end; called from a thread of its own."""
+        """Show that a signal asked to save and end; called from a separate thread."""
 
     def stop(self) -> None: ...
 
 
 def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunOutcome:
-    """Train one run, or go on with it, or report it when it is finished.
+    """Train or resume one run; return its outcome, also when it has already finished.
 
-    Waits for a process that was asked to save and end. Raises ConfigError for a folder that
+    Waits for a process that was asked to save and end. Raises ConfigError when the folder
     holds another run, is in use, or cannot be used.
     """
     return train_runs([config], [folder], view)[0]
 
 
 def resume_run(path: Path, view: View | None = None) -> RunOutcome:
-    """Finish the run in a folder; a finished one is reported as it is.
+    """Finish the run in a folder; return its outcome, also when it has already finished.
 
-    Raises ConfigError when there is no run there.
+    Raises ConfigError when the folder holds no run.
     """
     return train_run(stored_config(path), path, view)
 
 
 def stored_config(path: Path) -> RunConfig:
-    """The configuration that run.json holds, to go on with: ``overwrite`` is off.
+    """Return the configuration in run.json, with ``overwrite`` off, to resume the run.
 
     Raises ConfigError when it cannot be used.
     """
@@ -103,10 +103,10 @@ def train_runs(
 ) -> list[RunOutcome]:
     """Train runs of equal static settings and equal step as one stack.
 
-    ``device`` is where, by default what the configuration says; ``places`` are the runs' own
-    in the stack. Finished runs are reported as they are. Raises ConfigError as `train_run`;
-    but with ``several`` a run that is in use or cannot be used keeps nothing from the others:
-    its outcome is ``elsewhere`` or ``failed``, and how the data were read is the sweep's to tell.
+    ``device`` defaults to that of the configuration; ``places`` are the runs' places in the
+    stack. Finished runs keep their outcome. Raises ConfigError as `train_run` does. With
+    ``several`` (a sweep) a run that is in use or cannot be used does not stop the others: its
+    outcome is ``elsewhere`` or ``failed``. The sweep then reports how the data were read.
     """
     taken = Taken()
     try:
@@ -135,9 +135,9 @@ def train_runs(
 
 
 def _look(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
-    """Make a held folder ready: emptied with overwrite, else its run must be this one.
+    """Prepare a locked folder; return the outcome of its run, None when it has not ended.
 
-    The outcome of a run that has ended, None where something is left to do.
+    With ``overwrite`` the folder is emptied; else it must hold the same run or none.
     """
     if config.overwrite:
         folder.empty()
@@ -195,7 +195,7 @@ def _train(
             trained = clock.seconds
             return finish_runs(stack, recorders, trained, pool, shown.phase, stop.check)
     except OSError as error:
-        # On a stack's way to its end some runs may have reached theirs.
+        # Some runs of the stack may already have ended.
         return [
             outcome_of(record)
             if (record := recorder.folder.ended())
@@ -213,11 +213,11 @@ def _train(
 
 
 def _unheard(line: str) -> None:
-    """Nobody is told."""
+    """Discard a line."""
 
 
 class Unseen:
-    """The view of a run that was not started at a terminal: only Ctrl-C is answered."""
+    """The view of a run that was not started at a terminal; it only answers Ctrl-C."""
 
     def start(self, steps: int, done: int) -> None: ...
 
@@ -234,14 +234,15 @@ class Unseen:
 
 
 def pictures_are_few(config: RunConfig) -> bool:
-    """Whether a run of a sweep shows TensorBoard its last samples alone: unless
-    ``log.picture_every_n_steps`` is another than that of config.yaml."""
+    """Return whether a sweep's run sends TensorBoard its last samples only.
+
+    It does while ``log.picture_every_n_steps`` has the value of config.yaml."""
     usual: int = read_preset("", "config")["log"]["picture_every_n_steps"]
     return config.log.picture_every_n_steps == usual
 
 
 def check_installed(config: RunConfig) -> None:
-    """Raise ConfigError for a run whose loss, data or network no package here has."""
+    """Raise ConfigError when no installed package has the run's loss, data or network."""
     for what, registry, name in (
         ("loss", RECIPES, config.loss.name),
         ("data", DATASETS, config.data.kind),
@@ -254,16 +255,16 @@ def check_installed(config: RunConfig) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """The device by name, for the record."""
+    """Return the device's name for run.json."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _places(
     runs: list[Ready], device: torch.device, wanted: Places | None
 ) -> tuple[Places, list[str]]:
-    """The places of runs in their stack, and a line where numbers may come to differ for it.
+    """Return the runs' places in their stack, and a line when results may differ for it.
 
-    A run alone goes on at the place where it began, on a device of the same kind.
+    A single run resumes at its first place, on a device of the same kind.
     """
     before = [place_of(run.folder) for run in runs]
     same_kind = all(_kind(run.folder) in (None, device.type) for run in runs)
@@ -283,17 +284,17 @@ def _places(
 
 
 def _kind(folder: RunFolder) -> str | None:
-    """``cpu`` or ``cuda``: what a run was trained on last; None where it never was."""
+    """Return the kind of device of the last training, ``cpu`` or ``cuda``; None before any."""
     device = folder.read().get("device") if folder.run_json.exists() else None
     return device and ("cpu" if device == "cpu" else "cuda")
 
 
 def _restore(stack: Stack, runs: list[Ready]) -> float:
-    """Load the checkpoints, if there are any; seconds of training so far."""
+    """Load the checkpoints that exist; return the seconds of training so far."""
     seconds = 0.0
     for number, run in enumerate(runs):
         if run.lost:
-            # Else the next save would keep it in the place of the one that is whole.
+            # Otherwise the next save would keep it instead of the intact one.
             run.folder.checkpoint.unlink()
         if run.checkpoint:
             restore_run(stack, number, run.folder, run.checkpoint)
@@ -302,7 +303,7 @@ def _restore(stack: Stack, runs: list[Ready]) -> float:
 
 
 def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoint) -> None:
-    """Give a run of a stack the state that its folder holds. Raises ConfigError."""
+    """Load the checkpoint of a folder into a run of a stack. Raises ConfigError."""
     try:
         stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
     except ConfigError as error:

@@ -1,13 +1,14 @@
-"""R runs at once: the only module that knows of the run axis.
+"""R runs trained at once: the only module with a run axis.
 
 Parameters, optimizer moments, batches and coefficients carry a leading axis of R
 runs; `torch.func.vmap` lifts the one-run functions of `step.py` over it. One run is
 a stack of R = 1. Runs share a stack when their static settings are equal; their
 rates, coefficients and seeds may differ.
 
-How an exponential rounds may depend on R and on a run's place: the rest of a vector is
-computed by other instructions. So a run goes on at its place in a stack of the same size,
-in which copies stand for runs that are elsewhere; nothing outside this module sees them.
+The rounding of an exponential may depend on R and on a run's place, because the remainder
+of a vector is computed by other instructions. A resumed run therefore keeps its place in a
+stack of the same size. Copies fill the places of runs that are elsewhere; they are not
+visible outside this module.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ from wganbench.training.streams import (
 )
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
-"""Measured in one pass at most. Where there is batch norm, its statistics are those of a pass."""
+"""Largest number measured in one pass. Batch norm takes its statistics over one pass."""
 
 
 class Stack:
     """R runs with equal static settings, trained as one program.
 
-    ``places`` are those of the given runs, by default all of as many; ``target`` is the data
-    where they are at hand, else what the configuration says. ``pair`` makes the networks, by
-    precision, in place of the configuration's; ``samplers`` draw the streams that they name in
-    place of the usual ones. With ``double`` the critics train in float64. Raises ValueError
-    when the static settings differ or a penalised critic would have batch norm.
+    ``places`` are the places of the given runs; by default the runs fill the stack. ``target``
+    is the data; by default it is built from the configuration. ``pair(precision)`` makes the
+    networks, by default those of the configuration. ``samplers`` replace the usual samplers of
+    the streams that they name. With ``double`` the critics train in float64. Raises ValueError
+    when the static settings differ or a penalised critic has batch norm.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Stack:
             diverged_at=torch.full((self.places.size,), -1, dtype=torch.int64, device=self.device),
         )
 
-    # The two programs: one critic step and one generator step of all runs.
+    # The two programs: a critic step and a generator step of all runs.
     def _critic_update(self, state: State, x: Tensor, z: Tensor, eps: Tensor) -> Noted:
         algorithm, train, groups = self.algorithm, self.config.train, self._layers["critic"]
 
@@ -210,7 +211,7 @@ class Stack:
         return noted
 
     def _note_divergence(self, state: State, scalars: Scalars) -> Noted:
-        """Tags and a table (R, tags); keeps the first step at which one is not finite."""
+        """Return tags and a table (R, tags); record each run's first non-finite step."""
         table = torch.stack(list(scalars.values()), dim=1)
         first = (state.diverged_at < 0) & ~table.isfinite().all(dim=1)
         step = (state.step + 1).to(torch.int64)
@@ -219,7 +220,7 @@ class Stack:
 
     # Training.
     def why_not_native(self) -> str:
-        """Why our C++ does not train these runs, in a few words; empty where it does."""
+        """Return in a few words why our C++ cannot train these runs; empty when it can."""
         if self.double:
             return "it computes in fp32"
         algorithm = self.algorithm
@@ -249,29 +250,29 @@ class Stack:
 
     @property
     def executor(self) -> str:
-        """What runs the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
+        """The executor of the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
         return self.execution.name
 
     def compile(self, check: Callable[[], None] = lambda: None) -> None:
-        """Have what runs the steps built before it is needed; training is left as it is.
+        """Build the executor before it is needed; the state of training does not change.
 
-        ``check`` is called between the parts and may raise, to break it off.
+        ``check`` is called between the parts and may raise to stop the build.
         """
         self.execution.prepare(self.steps_done, check)
 
     def iterate(self) -> None:
-        """One generator step of all runs and the critic steps before it."""
+        """Take one generator step of all runs, after its critic steps."""
         step = self.steps_done
         first = critic_steps_before(step, self.config)
         self.advance_by(first, n_critic_at(step, self.config), step)
         self.steps_done = step + 1
 
     def advance_by(self, critic_step: int, n_critic: int, step: int | None) -> None:
-        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``."""
+        """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``."""
         self._latest |= self.execution.advance(critic_step, n_critic, step)
 
     def _laws(self) -> dict[str, StreamSampler]:
-        """How each stream is drawn."""
+        """Return the sampler of each stream."""
         latent, runs = self.algorithm.pair.latent, self.places.size
         return {
             "real": training_sampler(self.target, runs),
@@ -283,7 +284,7 @@ class Stack:
 
     # Reading.
     def scalars(self) -> list[dict[str, float]]:
-        """The latest scalars of each run by tag: the one read from the device."""
+        """Return the latest scalars of each run by tag, in one read from the device."""
         tags = [tag for noted in self._latest.values() for tag in noted[0]]
         tables = [noted[1] for noted in self._latest.values()]
         if not tables:
@@ -292,20 +293,20 @@ class Stack:
         return [dict(zip(tags, rows[place], strict=True)) for place in self.places.own]
 
     def diverged_at(self) -> list[int]:
-        """First non-finite step of each run, -1 where there is none."""
+        """Return the first non-finite step of each run, -1 when there is none."""
         steps: list[int] = self.state.diverged_at.tolist()
         return [steps[place] for place in self.places.own]
 
     @property
     def probed_points(self) -> int:
-        """Points of a run that are measured in one pass, at most."""
+        """The largest number of points of a run that are measured in one pass."""
         return POINTS_AT_ONCE if len(self.target.shape) == 1 else PICTURES_AT_ONCE
 
     def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
-        """Point-by-point measurements of each run at this step, on the CPU.
+        """Return the point-by-point measurements of each run at this step, on the CPU.
 
         Held-out reals and fresh latents come from the run's evaluation streams, so
-        that measuring takes nothing from training; ``draw`` numbers repetitions.
+        that measuring does not change training's draws. ``draw`` numbers repetitions.
         """
         generator = self.state.average if averaged else self.state.generator
 
@@ -326,28 +327,28 @@ class Stack:
         return [{name: v[place] for name, v in points.items()} for place in self.places.own]
 
     def run_parameters(self, run: int, network: str) -> Parameters:
-        """A copy of one run's parameters: ``critic``, ``generator`` or ``average``."""
+        """Return a copy of one run's parameters: ``critic``, ``generator`` or ``average``."""
         place = self.places.own[run]
         return {k: p[place].detach().clone() for k, p in getattr(self.state, network).items()}
 
     def critic_weights(self) -> Tensor:
-        """All weights of each run's critic in one row, on the CPU: a row a run."""
+        """Return all critic weights on the CPU: one row for each run."""
         weights = torch.cat([p.detach().flatten(1) for p in self.state.critic.values()], dim=1)
         return weights.cpu()[list(self.places.own)]
 
     # Saving and restoring.
     def run_state(self, run: int) -> dict[str, Tensor]:
-        """One run's tensors on the CPU, cut out of the stack; what a checkpoint holds."""
+        """Return one run's tensors on the CPU: the content of its checkpoint."""
         place = self.places.own[run]
         return {k: p[place].detach().cpu().clone() for k, p in self.state.tensors().items()}
 
     def run_states(self) -> list[dict[str, Tensor]]:
-        """`run_state` of every run; each stacked tensor is read from the device once."""
+        """Return `run_state` of every run; reads each stacked tensor from the device once."""
         on_cpu = {name: p.detach().cpu() for name, p in self.state.tensors().items()}
         return [{k: p[place].clone() for k, p in on_cpu.items()} for place in self.places.own]
 
     def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `run_state`. Raises ConfigError when tensors or step do not fit."""
+        """Load what `run_state` returned. Raises ConfigError when tensors or step do not fit."""
         own = self.state.tensors()
         needed = {name: (tensor.shape[1:], tensor.dtype) for name, tensor in own.items()}
         if needed != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:

@@ -1,7 +1,7 @@
 """Algorithm 1 for one run: pure functions of parameters, batch, noise and coefficients.
 
-arXiv:1701.07875 and arXiv:1704.00028, Algorithm 1. No function here knows how many
-runs there are; `stack.py` lifts them.
+Source: arXiv:1701.07875 and arXiv:1704.00028, Algorithm 1. The functions here have no run
+axis; `stack.py` lifts them over the runs.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Algorithm:
     recipe: Recipe
 
     def critic(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
-        """D, as a function from points (n, *shape) to fp32 scores (n,)."""
+        """Return D, a function from points (n, *shape) to fp32 scores (n,)."""
         return _bound(self.pair.critic, parameters)
 
     def generator(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
-        """G, as a function from z (n, *latent) to points (n, *shape)."""
+        """Return G, a function from z (n, *latent) to points (n, *shape)."""
         return _bound(self.pair.generator, parameters)
 
     def critic_loss(
@@ -46,7 +46,7 @@ class Algorithm:
         eps: Float[Tensor, " n"],
         coefficients: Coefficients,
     ) -> tuple[Tensor, Scalars]:
-        """The critic's whole loss, penalty included, and the scalars to log."""
+        """Return the critic's loss, penalty included, and the scalars to log."""
         critic = self.critic(critic_parameters)
         x_fake = self.generator(generator_parameters)(z).detach()
         score_real, score_fake = self.scores(critic, x, x_fake)
@@ -69,7 +69,7 @@ class Algorithm:
         critic_parameters: Parameters,
         z: Float[Tensor, "n ..."],
     ) -> tuple[Tensor, Scalars]:
-        """The generator's loss and the scalars to log."""
+        """Return the generator's loss and the scalars to log."""
         x_fake = self.generator(generator_parameters)(z)
         loss = self.recipe.objective.generator(self.critic(critic_parameters)(x_fake))
         return loss, {"loss/generator": loss}
@@ -77,7 +77,7 @@ class Algorithm:
     def scores(
         self, critic: Callable[[Tensor], Tensor], x: Tensor, x_fake: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """D(x) and D(G(z)): in one pass where the critic scores each point on its own."""
+        """Return D(x) and D(G(z)), in one pass when the critic scores each point alone."""
         if not self.pair.critic_is_pointwise:
             return critic(x), critic(x_fake)
         scores = critic(torch.cat([x, x_fake]))
@@ -91,7 +91,7 @@ class Algorithm:
         z: Float[Tensor, "n ..."],
         eps: Float[Tensor, " n"],
     ) -> dict[str, Tensor]:
-        """What the measurements need of the networks, point by point; changes nothing.
+        """Return the networks' values that the metrics need, point by point.
 
         ``fake_gradients`` is dL_G/dx_i, ``feedback`` is n |dL_G/dscore_i|.
         """
@@ -123,7 +123,7 @@ def _bound(module: nn.Module, parameters: Parameters) -> Callable[[Tensor], Tens
 
 
 def layers(module: nn.Module) -> list[list[str]]:
-    """Parameter names by layer: each linear or convolution, with the norm that follows it."""
+    """Return parameter names by layer: a linear layer or convolution and its normalization."""
     groups: list[list[str]] = []
     for prefix, layer in module.named_modules():
         names = [name for name, _ in layer.named_parameters(prefix=prefix, recurse=False)]
@@ -135,9 +135,9 @@ def layers(module: nn.Module) -> list[list[str]]:
 
 
 def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]]) -> Scalars:
-    """Euclidean norm of a gradient, total and by layer: tags grad_norm/<network>..."""
-    # Added one by one, and each by its rows: the order in which a compiled sum adds depends on the
-    # number of runs, and of a single run a long one would be divided among threads.
+    """Return the Euclidean norms of a gradient, total and by layer: grad_norm/<network>..."""
+    # Squares are summed by rows, and the parameters' sums one by one. The order of addition in a
+    # longer compiled sum depends on the number of runs; with one run, threads would divide it.
     squares = [
         reduce(torch.add, [gradients[name].square().sum(-1).sum() for name in g]) for g in groups
     ]
@@ -147,7 +147,7 @@ def gradient_norms(network: str, gradients: Parameters, groups: list[list[str]])
 
 
 def clipped(parameters: Parameters, clip_value: Tensor) -> Parameters:
-    """Parameters clamped to [-c, c], out of place; c = inf leaves them alone.
+    """Return parameters clamped to [-c, c]; c = inf changes nothing.
 
     Source: arXiv:1701.07875, Algorithm 1, line 7.
     """

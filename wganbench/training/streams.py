@@ -1,9 +1,9 @@
-"""Random streams: what a run draws depends on its seed, the stream's name and the step alone.
+"""Random streams: a run's draws depend only on its seed, the stream's name and the step.
 
 Draws of built-in data, latents and mixing weights are functions of the words of (seed, stream,
-step), see `wganbench.draws`: no state is saved, and a resumed run draws what it would have
-drawn. What can only be drawn from a torch generator (a starting weight, a user's own target)
-gets one for each seed, stream and step.
+step), see `wganbench.draws`. No state is saved, and a resumed run draws the same numbers as an
+undisturbed one. Values that need a torch generator (initial weights, a user's own target) get a
+new generator for each seed, stream and step.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from wganbench.data.target import Target
 from wganbench.draws import Draws, Keyed, keys_of, stream_key
 
 STREAM_FORMAT = 2
-"""Raise when equal (seed, stream, step) give other draws, by another hash, generator or order of
-its parts: a checkpoint of another format would go on with other data, so it is refused."""
+"""To be raised when equal (seed, stream, step) give other draws, because the hash, the generator
+or the order of its parts changed. A checkpoint of another format is refused: its run would go on
+with other data."""
 
 AT_ONCE_STEPS, AT_ONCE_NUMBERS = 64, 2**21
-"""Steps that are drawn ahead in one call, at most, and the numbers that these hold."""
+"""Most steps that are drawn ahead in one call, and most numbers in them."""
 
 Sampler = Callable[[Draws, int], Tensor]
-"""Makes (*lead, n, ...) values of random words, for all runs and steps in one call."""
+"""A function from random words to (*lead, n, ...) values, for all runs and steps in one call."""
 
 Draw = Callable[[int, torch.Generator], Tensor]
-"""Draws (n, ...) values from a generator, in one call."""
+"""A function that draws (n, ...) values from a generator, in one call."""
 
 StreamSampler = Sampler | list[Draw]
-"""How a kind of values is drawn: a sampler for all runs, or for each run what takes a generator."""
+"""A sampler for all runs, or for each run a function that draws from a generator."""
 
 
 def stream_seed(seed: int, stream: str, step: int) -> int:
-    """64-bit hash of (seed, stream, step)."""
+    """Return a 64-bit hash of (seed, stream, step)."""
     digest = hashlib.blake2b(f"{seed}/{stream}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
@@ -48,33 +49,33 @@ def stream_seed(seed: int, stream: str, step: int) -> int:
 def stream_generator(
     seed: int, stream: str, step: int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """The generator of one step of one stream of one run."""
+    """Return the generator of one step of one stream of one run."""
     return torch.Generator(device).manual_seed(stream_seed(seed, stream, step))
 
 
 def mixing(draws: Draws, n: int) -> Tensor:
-    """Mixing weights of interpolates, uniform in [0, 1)."""
+    """Return mixing weights of interpolates, uniform in [0, 1)."""
     return draws.uniform(n)
 
 
 def training_sampler(target: Target, runs: int) -> StreamSampler:
-    """How a target's training points are drawn."""
+    """Return the sampler of a target's training points."""
     return target.draw if by_words(target, "sample") else [target.sample] * runs
 
 
 def held_out_sampler(target: Target, runs: int) -> StreamSampler:
-    """How the points to evaluate on are drawn."""
+    """Return the sampler of a target's held-out points, used for evaluation."""
     return target.draw_held_out if by_words(target, "held_out") else [target.held_out] * runs
 
 
 def by_words(target: Target, method: str) -> TypeGuard[Drawn]:
-    """Whether a target's points come from words: a subclass may have a ``sample`` of its own."""
+    """Return whether a target draws by words; a subclass may override the ``method``."""
     own: object = getattr(type(target), method)
     return isinstance(target, Drawn) and own is getattr(Drawn, method)
 
 
 def in_double(sampler: StreamSampler) -> StreamSampler:
-    """The same draws in float64."""
+    """Return a sampler of the same draws in float64."""
     if isinstance(sampler, list):
         return [_draw_in_double(draw) for draw in sampler]
     return _sampler_in_double(sampler)
@@ -97,20 +98,20 @@ class Streams:
         self._ahead: dict[str, Ahead] = {}
 
     def keys(self, stream: str) -> Tensor:
-        """The keys (R, 2) of one stream."""
+        """Return the keys (R, 2) of one stream."""
         if stream not in self._keys:
             keys = [stream_key(seed, stream) for seed in self.seeds]
             self._keys[stream] = keys_of(keys, self.device)
         return self._keys[stream]
 
     def draw(self, sampler: StreamSampler, stream: str, steps: Sequence[int], n: int) -> Tensor:
-        """(S, R, n, ...): ``n`` values for each step and run."""
+        """Return ``n`` values for each step and run: (S, R, n, ...)."""
         if not isinstance(sampler, list):
             return self.draw_by_words(sampler, stream, torch.tensor(steps, device=self.device), n)
         return torch.stack([self._by_generators(sampler, stream, step, n) for step in steps])
 
     def draw_by_words(self, sampler: Sampler, stream: str, steps: Tensor, n: int) -> Tensor:
-        """The same for steps (S,) that stand on the device: nothing is read from there."""
+        """Return the same for steps (S,) on the device, without reading from the device."""
         return sampler(Keyed(self.keys(stream), steps.unsqueeze(-1)), n)
 
     def _by_generators(self, draws: list[Draw], stream: str, step: int, n: int) -> Tensor:
@@ -121,12 +122,12 @@ class Streams:
         return torch.stack(drawn)
 
     def batch(self, sampler: StreamSampler, stream: str, step: int, n: int) -> Tensor:
-        """(R, n, ...): one step's values, drawn some steps ahead in one call."""
+        """Return one step's values (R, n, ...); one call draws some steps ahead."""
         ahead = self._ahead.get(stream)
         if ahead is None or not 0 <= step - ahead.first < len(ahead.values):
             count = len(ahead.values) if ahead else 1
             if ahead and step == ahead.first + count:
-                # Going on: as many steps at once as are cheap to keep.
+                # Steps are in sequence: draw as many at once as are cheap to keep.
                 most = AT_ONCE_NUMBERS // max(1, math.prod(ahead.values.shape[1:]))
                 count = max(1, min(AT_ONCE_STEPS, 8 * count, most))
             ahead = Ahead(step, self.draw(sampler, stream, range(step, step + count), n))
@@ -136,19 +137,19 @@ class Streams:
 
 @dataclass(frozen=True)
 class Ahead:
-    """Values of some steps (S, R, n, ...), and the first of these."""
+    """Values of consecutive steps (S, R, n, ...), and the first of these steps."""
 
     first: int
     values: Tensor
 
 
-# How many critic steps each generator step takes, and how the learning rates decay.
+# The number of critic steps for each generator step, and the decay of the learning rates.
 def n_critic_at(step: int, config: RunConfig) -> int:
-    """Critic steps before generator step ``step`` (counted from 0).
+    """Return the number of critic steps before generator step ``step`` (counted from 0).
 
-    ``loss.n_critic``, except in the bursts of the WGAN authors' code
-    (arXiv:1701.07875: 100 critic steps for the first 25 generator steps and for
-    every 500th): there ``train.burst_n_critic``.
+    It is ``loss.n_critic``, and ``train.burst_n_critic`` in the bursts of the WGAN authors'
+    code (arXiv:1701.07875: 100 critic steps for the first 25 generator steps and for
+    every 500th).
     """
     train = config.train
     if train.burst_n_critic:
@@ -159,7 +160,7 @@ def n_critic_at(step: int, config: RunConfig) -> int:
 
 
 def critic_steps_before(step: int, config: RunConfig) -> int:
-    """Critic steps taken when ``step`` generator steps are done."""
+    """Return the number of critic steps taken when ``step`` generator steps are done."""
     train = config.train
     bursts = 0
     if train.burst_n_critic:
@@ -172,7 +173,7 @@ def critic_steps_before(step: int, config: RunConfig) -> int:
 
 
 def rate_factor(step: Tensor, steps: int, decay: str) -> Tensor:
-    """What both learning rates are multiplied with at a step (a tensor, on the device).
+    """Return the factor of both learning rates at a step (a tensor, on the device).
 
     ``none``: 1. ``linear``: 1 - step / steps. ``cosine``: (1 + cos(pi step / steps)) / 2.
     """

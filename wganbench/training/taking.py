@@ -1,4 +1,4 @@
-"""Runs taken by this process: locked, theirs to train, and from which step they go on."""
+"""Take runs for this process: lock their folders and find the step to resume from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wganbench.training.recorder import identifying
 
 @dataclass(frozen=True)
 class Ready:
-    """A held run with something left to do; its checkpoint, and a line where one was lost."""
+    """A locked run that has not ended; its checkpoint, and a line when one was lost."""
 
     number: int
     folder: HeldRun
@@ -31,12 +31,12 @@ class Ready:
 
 
 Look = Callable[[RunConfig, HeldRun], RunOutcome | None]
-"""Makes a held folder ready for its run: its outcome where it has ended."""
+"""A function that prepares a locked folder; returns the run's outcome if it has ended."""
 
 
 @dataclass
 class Taken:
-    """Runs of a stack: those to train, all at one step, and how the others stand, by number."""
+    """The runs of a stack: those to train, all at one step, and the others' outcomes by number."""
 
     ready: list[Ready] = field(default_factory=list)
     ended: dict[int, RunOutcome] = field(default_factory=dict)
@@ -45,10 +45,11 @@ class Taken:
     def take(
         self, configs: Sequence[RunConfig], folders: Sequence[Path], look: Look, several: bool
     ) -> list[str]:
-        """Take what can be taken; lines about what is in use.
+        """Take all runs that can be taken; return lines about those in use.
 
-        With ``several`` a run that is in use, has gone on elsewhere or cannot be used is left
-        out; else it ends all. Raises ConfigError, RunBusy, CheckpointError, OSError.
+        With ``several`` a run is left out when it is in use, was trained further elsewhere or
+        cannot be used. Without it such a run raises ConfigError, RunBusy, CheckpointError or
+        OSError.
         """
         lines: list[str] = []
         for number, path in enumerate(folders):
@@ -82,7 +83,7 @@ class Taken:
             self.ready.append(Ready(number, folder, *newest_checkpoint(folder.checkpoint)))
 
     def _keep_one_step(self, several: bool) -> None:
-        """A stack has one step: those that another process has trained since are left out."""
+        """Keep the runs at the most common step; another process has trained the others."""
         steps = Counter(run.step for run in self.ready)
         if len(steps) < 2:
             return
@@ -100,14 +101,15 @@ class Taken:
 
 
 def left(path: Path) -> RunOutcome:
-    """The outcome of a run that is another process's."""
+    """Return the outcome of a run that another process has."""
     return RunOutcome(path, ELSEWHERE, 0, {}, [], 0.0)
 
 
 def fail(folder: HeldRun, config: RunConfig, reason: str) -> RunOutcome:
-    """The outcome of a run that could not be trained; what it saved before stays.
+    """Return the outcome of a run that could not be trained, and write it to run.json.
 
-    A finished run, and one that is not this one, stay as they are; only the outcome tells.
+    What the run saved before stays. The run.json of a finished run, or of a run with other
+    settings, does not change.
     """
     step = 0
     with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a run's numbers say, in words that claim no more than was measured."""
+"""The verdict on a run: sentences that claim no more than was measured."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import PictureReference
 from wganbench.runs.table import Cell, series
 
-# What the numbers of a run on images say: classes, FID, the nearest training image.
+# Sentences on a run on images: classes, FID, the nearest training image.
 REPEATS = 0.5
-"""Fakes nearer to training images than this part of what new ones are may be copies."""
+"""Fakes may be copies when their distance to training images is below this share of that of
+held-out images."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """With which eyes images were measured.
+    """The judge and the features that images were measured with.
 
-    accuracy: the judge's, None without one. own_features: whether features are a user's own.
-    measurable: whether FID and KID can be computed here.
+    accuracy: that of the judge, None without one. own_features: whether the user gave the
+    features. measurable: whether FID and KID can be computed here.
     """
 
     accuracy: float | None
@@ -31,7 +32,7 @@ class Seen:
 
 
 def seen(reference: PictureReference | None) -> Seen | None:
-    """How a target's images are seen; None for other points."""
+    """Return how a target's images are measured; None for points that are not images."""
     if reference is None:
         return None
     accuracy = None if reference.judge is None else reference.judge.accuracy
@@ -39,7 +40,7 @@ def seen(reference: PictureReference | None) -> Seen | None:
 
 
 def picture_lines(metrics: Mapping[str, float], classes: int, how: Seen) -> list[str]:
-    """Sentences on classes, features and nearest images; those not measured are empty."""
+    """Return sentences on classes, features and nearest images; "" for each not measured."""
     return [_classes(metrics, classes, how), _features(metrics, how), _nearest(metrics)]
 
 
@@ -88,11 +89,11 @@ VANISHED_SHARE = 0.01
 """A gradient under this share of the run's own maximum is small."""
 
 FAR_FROM_FLOOR = 2.0
-"""Exact W1 above this many floors: the samples are still bad."""
+"""Samples are still bad when exact W1 exceeds this many floors."""
 
 
 def gradient_vanished(table: Mapping[str, Sequence[Cell]]) -> bool | None:
-    """Whether the generator's gradient vanished at the last evaluation.
+    """Return whether the generator's gradient vanished at the last evaluation.
 
     It did when grad_norm/sample is under 1 % of the run's own maximum **while** exact W1
     exceeds twice its floor; a small gradient near the floor means converged. None when
@@ -116,10 +117,10 @@ def verdict(
     modes: int,
     how: Seen | None = None,
 ) -> list[str]:
-    """Sentences on coverage, distance, gradient and slope; those not measured are left out.
+    """Return sentences on coverage, distance, gradient and slope, as far as measured.
 
     ``metrics`` holds the final values by tag, ``table`` the course of training, ``modes``
-    the number of modes of the target (0 when it has none), ``how`` the eyes for images.
+    the number of modes of the target (0 when it has none), ``how`` the measuring of images.
     """
     lines = [
         *(picture_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
@@ -131,7 +132,7 @@ def verdict(
 
 
 def on_fewer_points(metrics: Mapping[str, float], n: int) -> list[str]:
-    """The sentence on exact W1 where it was not measured on all ``n`` points."""
+    """Return a sentence on exact W1 when it was not measured on all ``n`` points."""
     if n <= EXACT_POINTS or "wasserstein/exact" not in metrics:
         return []
     return [
