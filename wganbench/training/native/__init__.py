@@ -1,4 +1,5 @@
-"""Training on a CPU by our own C++: a library that is built once on a machine.
+"""Training on a CPU by our own C++, a library that is built once on each machine.
 
-`executor` says which runs it takes and holds what calls it; `library` builds it.
+`executor` decides which runs it trains, and calls it; `layout` mirrors its structures and
+builds it.
 """

@@ -1,4 +1,4 @@
-// The activation that this library was built for, and its derivatives as functions of its value.
+// The activation of this library, and its derivatives as functions of the activation's value.
 #pragma once
 
 #include "vectors.h"
@@ -12,7 +12,7 @@
 #error "say which activation: -DACTIVATION=0 to 3"
 #endif
 
-// Whether the second derivative is 0, so that it needs no pass of its own.
+// Whether the second derivative is 0 and needs no separate pass.
 constexpr bool PIECEWISE = ACTIVATION == RELU || ACTIVATION == LEAKY_RELU;
 
 inline V activate(V x) {
@@ -25,7 +25,7 @@ inline V activate(V x) {
 #endif
 }
 
-// The derivative where the activation is `a`.
+// The derivative at the point where the activation has the value `a`.
 inline V slope_at(V a) {
 #if ACTIVATION == RELU || ACTIVATION == LEAKY_RELU
   return a > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == RELU ? 0.0f : 0.2f);
@@ -36,7 +36,7 @@ inline V slope_at(V a) {
 #endif
 }
 
-// The second derivative over the first.
+// The second derivative divided by the first, at the same point.
 inline V bend_at(V a) {
 #if ACTIVATION == TANH
   return splat(-2.0f) * a;

@@ -1,15 +1,15 @@
-// Random numbers as functions of (key, step, element): Philox4x32-10, word for word those of
-// wganbench/draws.py, and the samplers that are made of them.
+// Random numbers as functions of (key, step, element) by Philox4x32-10, with the same words as
+// wganbench/draws.py, and samplers that use them.
 #pragma once
 
 #include "vectors.h"
 
 enum SamplerKind : int32_t { GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE };
 
-// How the values of one stream are drawn. GIVEN: they are handed over. UNIFORM: from 0 to 1,
-// SYMMETRIC: from -1 to 1. ROWS: rows of `table`,
-// with replacement. MIXTURE: a row of `table` by the steps of its distribution function, or all
-// as likely where there are none, with normal noise of deviation sigma around it.
+// The sampler of one stream. GIVEN: the caller passes the values. UNIFORM: from 0 to 1.
+// SYMMETRIC: from -1 to 1. ROWS: rows of `table` with replacement. MIXTURE: a row of `table` plus
+// normal noise of standard deviation sigma; `steps` is the distribution function of the rows,
+// which are equally likely without it.
 struct Sampler {
   int32_t kind, dimension;
   int64_t rows;
@@ -19,7 +19,7 @@ struct Sampler {
   int32_t unused;
 };
 
-constexpr int COUNTERS = 64;  // turned into words at once
+constexpr int COUNTERS = 64;  // counters turned into words in one call
 
 // words[4 i + k] is word k of counter (first + i, 0, step).
 inline void philox(uint64_t key, int64_t step, uint32_t first, uint32_t *__restrict words) {
@@ -51,13 +51,13 @@ inline void philox(uint64_t key, int64_t step, uint32_t first, uint32_t *__restr
   }
 }
 
-// The words of one step of a stream, from a counter on.
+// The words of one step of a stream.
 struct Words {
   uint64_t key;
   int64_t step;
   uint32_t counter;
 
-  // Calls each(i, word) for words from ... from + n - 1, from a multiple of 4 on.
+  // Calls each(i, word) for words from ... from + n - 1; `from` is a multiple of 4.
   template <class Each> void each(int64_t from, int64_t n, Each call) const {
     alignas(64) uint32_t words[4 * COUNTERS];
     for (int64_t done = 0; done < n; done += 4 * COUNTERS) {
@@ -76,8 +76,8 @@ inline uint32_t below(uint32_t word, int64_t m) {
   return uint32_t((uint64_t(word) * uint64_t(m)) >> 32);
 }
 
-// Normal numbers from ... from + n - 1 of a draw, from a multiple of 4 on; `out` has room for n
-// rounded up to 4 * COUNTERS.
+// Writes normal numbers from ... from + n - 1 of a draw; `from` is a multiple of 4. `out` has room
+// for n rounded up to 4 * COUNTERS.
 inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
   alignas(64) uint32_t words[4 * COUNTERS];
   alignas(64) float first[2 * COUNTERS], second[2 * COUNTERS];
@@ -100,7 +100,7 @@ inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
   }
 }
 
-// Room that drawing m points takes, in numbers.
+// Size of the working memory for drawing m points, in numbers.
 inline size_t drawing_room(int m, int dimension) {
   return size_t(m) * dimension + 8 * COUNTERS;
 }
@@ -108,7 +108,7 @@ inline size_t drawing_room(int m, int dimension) {
 inline int mode_of(const Sampler &sampler, uint32_t word) {
   if (!sampler.steps) return int(below(word, sampler.rows));
   float u = fraction(word);
-  int64_t low = 0, high = sampler.rows;  // how many steps are at most u
+  int64_t low = 0, high = sampler.rows;  // bounds of the number of steps <= u
   while (low < high) {
     int64_t middle = (low + high) / 2;
     if (sampler.steps[middle] <= u)
@@ -119,8 +119,9 @@ inline int mode_of(const Sampler &sampler, uint32_t word) {
   return int(low < sampler.rows ? low : sampler.rows - 1);
 }
 
-// Points p0 ... p0 + m - 1 of the n that run r draws of a sampler at a step: out[k * ld + point].
-// p0 is a multiple of 4. `given` are the handed over values of that run, (n, dimension).
+// Draws points p0 ... p0 + m - 1 of the n points of run r at a step into out[k * ld + point].
+// p0 is a multiple of 4. `given` holds the values that the caller passes for that run,
+// (n, dimension).
 inline void draw(const Sampler &sampler, const float *given, int r, int64_t step, int n, int p0, int m,
                  float *out, size_t ld, float *room) {
   int d = sampler.dimension;

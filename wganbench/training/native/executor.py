@@ -1,4 +1,4 @@
-"""Which runs our C++ trains, and the iterations of a stack by it."""
+"""The C++ executor: which runs it can train, and their iterations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import StreamSampler
 
 Batch = Callable[[str, int], Tensor]
-"""A stream's values at a step, of all runs: (R, n, ...)."""
+"""A function from a stream and a step to the values of all runs: (R, n, ...)."""
 
 VECTORS = ("fakes", "fake_gradients")
 PROBED = (
@@ -42,7 +42,7 @@ PROBED = (
     "fake_gradients",
     "feedback",
 )
-"""What `Algorithm.probe` gives, in the order of native.cpp."""
+"""The names that `Algorithm.probe` returns, in the order of native.cpp."""
 
 NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
@@ -50,7 +50,7 @@ DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 
 
 def why_not_native(config: RunConfig, device: torch.device, pair: Pair, recipe: Recipe) -> str:
-    """Why our C++ does not train such runs, in a few words; empty where it does."""
+    """Return in a few words why our C++ cannot train such runs; empty when it can."""
     network = config.network.options
     normalizations = [network.get(f"{each}_normalization") for each in ("critic", "generator")]
     reasons = {
@@ -77,7 +77,7 @@ def native_samplers(
     points: Sequence[int],
     latents: Sequence[int],
 ) -> dict[str, NativeSampler]:
-    """The samplers of the streams that train; points and latents have these shapes."""
+    """Return the native samplers of training's streams, given the shapes of points and latents."""
     sizes = {"real": math.prod(points), "mixing": 1}
     return {
         stream: native_sampler(
@@ -89,7 +89,7 @@ def native_samplers(
 
 @dataclass(frozen=True)
 class Traced:
-    """What may differ between the runs of a stack: (R,) each, coefficients by name."""
+    """The settings that may differ between the runs of a stack: (R,) each."""
 
     coefficients: Mapping[str, Tensor]
     critic_lr: Tensor
@@ -97,10 +97,10 @@ class Traced:
 
 
 class Native:
-    """Iterations of the runs at some places of a stack, written into its state.
+    """Iterations of the runs at some places of a stack, written into the stack's state.
 
-    ``samplers`` are those of the critic's streams and the generator's; where the C++ does not know
-    one, the stream's batches are handed over. The threads are as many as torch has now.
+    ``samplers`` draw the streams of critic and generator. When the C++ has no such sampler, the
+    stream's batches are passed to it. It uses as many threads as torch has at the start.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class Native:
 
     @property
     def preparation(self) -> str:
-        """What `prepare` does that takes a while, in words; empty where it is nothing."""
+        """The slow part of `prepare` in words; empty when there is none."""
         if self._plan is not None or has_library(self._activation):
             return ""
         return "building the C++ of its steps (about 4 s, once a machine)"
 
     def prepare(self) -> None:
-        """Have the library built and memory taken, once. Raises NoCompiler, MemoryError."""
+        """Build the library and allocate memory, once. Raises NoCompiler, MemoryError."""
         if self._plan is None:
             self._library = native_library(self._activation)
             self._plan = self._library.wgan_open(ctypes.byref(self._spec()))
@@ -146,9 +146,9 @@ class Native:
     def advance(
         self, critic_step: int, n_critic: int, step: int | None, batch: Batch
     ) -> dict[str, Noted]:
-        """``n_critic`` critic steps from number ``critic_step``, and generator step ``step``.
+        """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``.
 
-        What is handed over is had from ``batch``. After `prepare`.
+        ``batch`` gives the batches that the C++ does not draw. Needs `prepare` first.
         """
         assert self._library is not None
         batches = self._batches(critic_step, n_critic, step, batch) if self._given else []
@@ -163,7 +163,7 @@ class Native:
     def _batches(
         self, critic_step: int, n_critic: int, step: int | None, batch: Batch
     ) -> list[Tensor | None]:
-        """Those of each critic step by stream, and the generator's; None for what is drawn."""
+        """Return critic steps' batches by stream, then the generator's; None if drawn in C++."""
         wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in CRITIC_STREAMS]
         wanted += [] if step is None else [(GENERATOR_STREAM, step)]
         return [
@@ -174,9 +174,9 @@ class Native:
     def probe(
         self, reals: Tensor, z: Tensor, eps: Tensor, averaged: bool
     ) -> dict[str, Float[Tensor, ...]]:
-        """`Algorithm.probe` of the runs' points (R, n, ...); zeros where a run is elsewhere.
+        """Return `Algorithm.probe` of the runs' points (R, n, ...); zeros for runs elsewhere.
 
-        ``averaged``: with the generator's average. After `prepare`.
+        ``averaged`` uses the generator's average. Needs `prepare` first.
         """
         assert self._library is not None
         runs, n, dimension = reals.shape
@@ -222,7 +222,7 @@ class Native:
     def _network(
         self, parameters: Parameters, moments: Mapping[str, Parameters], average: Parameters
     ) -> layout.NetworkSpec:
-        """A network of linear layers, its weights and biases in turn."""
+        """Return the layout of a network of linear layers, weights and biases in turn."""
         weights = [p for name, p in parameters.items() if name.endswith("weight")]
         sizes = [weights[0].shape[2], *(w.shape[1] for w in weights)] if weights else []
         first, second = [*moments.values(), None, None][:2]

@@ -1,4 +1,4 @@
-"""The structures of native.cpp as ctypes has them, field by field."""
+"""The structures of native.cpp for ctypes, its samplers, and the build of its library."""
 
 from __future__ import annotations
 
@@ -105,27 +105,27 @@ class Spec(ctypes.Structure):
     ]
 
 
-# How our C++ draws a stream: by the same words as torch does, or from what it is handed.
+# The samplers of our C++. They use the same words as torch's, or get their values passed.
 GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE = range(6)
 
 
 @dataclass(frozen=True)
 class NativeSampler:
-    """A sampler as native.cpp has it, and the tensors that it points to."""
+    """A sampler of native.cpp, and the tensors that it points to."""
 
     layout: layout.Sampler
     kept: tuple[Tensor, ...] = ()
 
     @property
     def given(self) -> bool:
-        """Whether the values are handed over."""
+        """Whether the values are passed to it instead of drawn."""
         return bool(self.layout.kind == GIVEN)
 
 
 def native_sampler(
     sampler: StreamSampler, stream: str, seeds: Sequence[int], dimension: int
 ) -> NativeSampler:
-    """How a stream of runs with these seeds is drawn: values of so many numbers a point."""
+    """Return the native sampler of a stream, for runs with these seeds and this point size."""
     keys = torch.tensor([_signed(stream_key(seed, stream)) for seed in seeds])
     owner, function = _owner(sampler)
     if sampler is mixing:
@@ -143,12 +143,12 @@ def native_sampler(
 
 
 def _owner(sampler: StreamSampler) -> tuple[object, object]:
-    """What a bound method is bound to, and its function."""
+    """Return the object and the function of a bound method."""
     return (sampler.__self__, sampler.__func__) if isinstance(sampler, MethodType) else (None, None)
 
 
 def _signed(key: int) -> int:
-    """A 64-bit key as torch holds it."""
+    """Return a 64-bit key as the signed number that torch stores."""
     return key - 2**64 if key >= 2**63 else key
 
 
@@ -172,7 +172,7 @@ def _drawn(
     return NativeSampler(fields, tuple(t for t in (keys, table, steps) if t is not None))
 
 
-# The C++ of this folder as a library, for networks of one activation.
+# The library built from this folder's C++, for networks of one activation.
 SOURCES = Path(__file__).parent
 MAIN = "native.cpp"
 
@@ -188,25 +188,25 @@ FLAGS = (
 
 @cache
 def native_library(activation: int) -> ctypes.CDLL:
-    """The library for networks of one activation. Raises NoCompiler."""
+    """Return the library for networks of one activation. Raises NoCompiler."""
     library = build([SOURCES / MAIN], all_flags(activation))
     declare(library)
     return library
 
 
 def has_library(activation: int) -> bool:
-    """Whether this machine has it already."""
+    """Return whether this machine has built that library."""
     return is_built([SOURCES / MAIN], all_flags(activation))
 
 
 def all_flags(activation: int) -> list[str]:
-    """What the compiler is told beside what it is told of all our C++."""
+    """Return the compiler's flags besides those of all our C++."""
     wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
     return [*FLAGS, *wide, f"-DACTIVATION={activation}"]
 
 
 def declare(library: ctypes.CDLL) -> None:
-    """Say what its functions take and give."""
+    """Declare the argument and result types of the library's functions."""
     address, whole = ctypes.c_void_p, ctypes.c_int64
     library.wgan_open.argtypes, library.wgan_open.restype = [address], address
     library.wgan_close.argtypes, library.wgan_close.restype = [address], None

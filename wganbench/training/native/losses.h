@@ -1,15 +1,15 @@
-// What the losses are made of: a mean over scores for each side, and a mean over slopes.
+// The parts of the losses: a mean over scores for each side, and a mean over slopes.
 #pragma once
 
 #include "vectors.h"
 
-// mean of weight * f(sign * score), f the softplus or the score itself.
+// The mean of weight * f(sign * score), where f is the softplus or the identity.
 struct Term {
   float weight, sign;
   int32_t softplus, unused;
 };
 
-// f'(score), by which a score moves the term, but for 1 / n.
+// The derivative of a term by one score, times n.
 inline V derivative(const Term &term, V score) {
   V slope = splat(term.weight * term.sign);
   return term.softplus ? slope * sigmoid(splat(term.sign) * score) : slope;
@@ -22,15 +22,16 @@ inline V value(const Term &term, V score) {
 
 enum Where : int32_t { NOWHERE = 0, INTERPOLATES = 1, REALS = 2 };
 
-// coefficient[run] * scale * mean of (slope - target)^2, or of max(0, slope - target)^2.
+// The penalty: coefficient[run] * scale * mean of (slope - target)^2, or of
+// max(0, slope - target)^2.
 struct Penalty {
   int32_t where, one_sided;
   float target, scale;
   const float *coefficient;
 };
 
-// Of slopes' squares: the terms of the mean, and what a slope's gradient is multiplied with to
-// be the derivative of a term by it.
+// From squared slopes: the terms of the mean, and the factor that turns an input gradient into
+// the derivative of its term by that gradient.
 inline V slope_term(const Penalty &penalty, V square, V &factor) {
   if (penalty.target == 0.0f) {
     factor = splat(2.0f);

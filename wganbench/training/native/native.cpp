@@ -1,8 +1,9 @@
-// Algorithm 1 of all runs of a stack on a CPU, by hand: the same numbers as training/step.py to
-// rounding, from the same random words.
+// Algorithm 1 of all runs of a stack on a CPU. It gives the same numbers as training/step.py up
+// to rounding, from the same random words.
 //
-// A run's batch is cut into tiles whose sums are added in order; threads divide runs or, where
-// there are more threads than runs, the tiles and parameters of a run. No number depends on how.
+// A run's batch is cut into tiles, whose sums are added in order. Threads divide the runs; with
+// more threads than runs, they divide the tiles and parameters of a run. Results do not depend on
+// the number of threads.
 #include <cmath>
 #include <new>
 
@@ -14,7 +15,7 @@ struct Spec {
   NetworkSpec critic, generator;
   Settings settings;
   Optimizer optimizer;
-  const int64_t *places;  // which runs are trained
+  const int64_t *places;  // places of the trained runs
   int64_t trained, threads;
   const float *critic_rates, *generator_rates, *clip_values;
   int64_t steps;
@@ -34,7 +35,7 @@ static float rate_factor(float step, int64_t steps, int decay) {
   return 1.0f;
 }
 
-// Threads that work on one run at a time, and what they share.
+// A team of threads that work on one run at a time, and their shared data.
 struct Team {
   std::vector<std::unique_ptr<Room>> rooms;
   PackedNetwork critic, generator;
@@ -208,7 +209,7 @@ class Worker {
     note_norms(plan_.generator, row, 1);
   }
 
-  // Norms of the gradient from a place of the row on; and whether all of it is finite.
+  // Writes the gradient's norms into the row from index `at` on; records a first non-finite step.
   void note_norms(const Network &net, float *row, int at) const {
     std::vector<double> layers(net.layers, 0.0);
     for (size_t i = 0; i < net.pieces.size(); i++)
@@ -228,17 +229,17 @@ class Worker {
 
 static Crew &crew(int size) {
   static Crew *kept = nullptr;
-  // An old one is left to sleep: its threads may be another process's.
+  // The old crew is not deleted: its threads may belong to another process.
   if (!kept || !kept->is_whole(size)) kept = new Crew(size);
   return *kept;
 }
 
-static std::mutex one_at_a_time;  // the crew works for one caller
+static std::mutex one_at_a_time;  // the crew works for one caller at a time
 
 extern "C" {
 
-// A plan for the runs of a stack, or null where there is no memory for it. What the pointers of
-// the specification lead to must outlive it.
+// Returns a plan for the runs of a stack, or null when memory is short. The data behind the
+// specification's pointers must outlive the plan.
 void *wgan_open(const Spec *spec) {
   try {
     return new Plan(*spec);
@@ -251,9 +252,9 @@ void wgan_close(void *plan) { delete static_cast<Plan *>(plan); }
 
 int64_t wgan_threads(const void *plan) { return static_cast<const Plan *>(plan)->threads(); }
 
-// `n_critic` critic steps from number `critic_step`, and generator step `step` unless it is
+// Takes `n_critic` critic steps from `critic_step` on, then generator step `step` unless it is
 // negative. `given`: three batches for each critic step, then the generator's latents; null
-// where nothing is handed over. Returns 0 where it was done.
+// when the caller passes none. Returns 0 on success.
 int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t step,
                  const float *const *given) {
   Plan &plan = *static_cast<Plan *>(opened);
@@ -262,7 +263,7 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   std::atomic<size_t> next{0};
   auto work = [&](int thread) {
     Team &team = *plan.teams[thread / size];
-    // Whole runs go to whom is free; members of a team must agree on theirs.
+    // Single threads take the next free run; the threads of a team must take the same run.
     size_t i = size > 1 ? size_t(thread / size) : next.fetch_add(1);
     for (; i < plan.places.size(); i = size > 1 ? i + plan.teams.size() : next.fetch_add(1)) {
       Worker worker(plan, team, thread % size, int(plan.places[i]));
@@ -279,8 +280,8 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   return 0;
 }
 
-// Measures n points of each run: reals (R, n, d), latents (R, n, latents) and mixing weights
-// (R, n). `averaged`: with the generator's average. Returns 0 where it was done.
+// Measures n points of each run, given reals (R, n, d), latents (R, n, latents) and mixing
+// weights (R, n). `averaged` uses the generator's average. Returns 0 on success.
 int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
                const Probed *to) {
   Plan &plan = *static_cast<Plan *>(opened);
@@ -328,7 +329,7 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   return failed.load();
 }
 
-// The values of one run at one step of a stream, (n, dimension): for those who want to see them.
+// Writes the values of one run at one step of a stream, (n, dimension), for tests.
 int wgan_draw(const Sampler *sampler, int64_t run, int64_t step, int64_t n, float *out) {
   Memory turned = memory(size_t(n + LANES) * sampler->dimension);
   Memory room = memory(drawing_room(int(n), sampler->dimension));

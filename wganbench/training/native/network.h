@@ -7,17 +7,17 @@
 #include "optimizers.h"
 #include "products.h"
 
-// Pointers to stacked tensors, weight and bias of each layer in turn; null where there are none.
+// Pointers to stacked tensors, weight and bias of each layer in turn; null when there are none.
 struct NetworkSpec {
   int64_t layers;
-  const int64_t *sizes;  // layers + 1 of them
+  const int64_t *sizes;  // layers + 1 numbers
   float *const *parameters, *const *first, *const *second, *const *average;
 };
 
-// A piece of a parameter that is updated in one go.
+// A piece of a parameter that is updated in one call.
 struct Piece {
   int tensor, layer;
-  size_t start, gradient;  // in the tensor, and in the gradient of all
+  size_t start, gradient;  // first index in the tensor, and in the gradient of all parameters
   int count;
 };
 
@@ -26,7 +26,7 @@ constexpr int PIECE = 4096;
 struct Network {
   int layers = 0;
   std::vector<int> sizes;
-  std::vector<size_t> numbers, gradients;  // of each tensor: numbers, start in the gradient
+  std::vector<size_t> numbers, gradients;  // each tensor's size, and first index in the gradient
   std::vector<Piece> pieces;
   std::vector<float *> parameters, first, second, average;
   size_t gradient_size = 0;
@@ -64,7 +64,7 @@ struct Network {
   }
 };
 
-// The weights of one run, packed for products with them and with their transposes.
+// The weights of one run, packed for products with the weights and with their transposes.
 struct PackedNetwork {
   std::vector<Packed> forward, backward;
 
@@ -85,7 +85,7 @@ struct PackedNetwork {
     }
   }
 
-  // Part `member` of `members` of the work.
+  // Does part `member` of the work, which `members` threads share.
   void fill(const Network &net, int run, int member, int members) {
     for (int unit = member; unit < 2 * net.layers; unit += members) {
       int l = unit / 2, in = net.sizes[l];
@@ -106,8 +106,8 @@ struct PackedNetwork {
   }
 };
 
-// What is done with a product, vector by vector. Each is one type, so that the products that end
-// in it are compiled once.
+// Operations on the vectors of a product. Each is one type, so that the products that use it are
+// compiled once.
 struct Put {
   static constexpr bool FEW_ROWS = true;
   float *to;
@@ -122,7 +122,7 @@ struct Activate {
   void operator()(int j, int c, V value) const { store(to + j * ld + c, activate(value)); }
 };
 
-// Times the derivative of the activation `value`; added to what is there, or not.
+// Multiplies by the derivative at the activation `value`, then adds to the target or overwrites it.
 template <bool ADDS> struct Through {
   static constexpr bool FEW_ROWS = false;
   float *to;
@@ -134,7 +134,8 @@ template <bool ADDS> struct Through {
   }
 };
 
-// Activations of the hidden layers of columns first ... first + columns - 1; the output to `put`.
+// Computes the hidden layers' activations of columns first ... first + columns - 1; the output
+// goes to `put`.
 inline void forward(const PackedNetwork &net, const float *in, float *const *hidden, size_t ld,
                     int first, int columns, Put put) {
   size_t last = net.forward.size() - 1;
@@ -145,9 +146,9 @@ inline void forward(const PackedNetwork &net, const float *in, float *const *hid
   product(net.forward[last], in + first, ld, columns, put);
 }
 
-// What a change of each layer's sums moves, from what one of the output does: `deltas` of the
-// hidden layers from `out`. Those of the columns of `hidden` from `first` on are found and left
-// `shift` columns further.
+// Backpropagation: the derivatives by each hidden layer's sums (`deltas`) from those by the output
+// (`out`). They are computed for the columns of `hidden` from `first` on, and are written `shift`
+// columns further.
 inline void backward(const PackedNetwork &net, const float *out, float *const *hidden,
                      float *const *deltas, size_t ld, int first, int shift, int columns) {
   for (size_t l = net.backward.size() - 1; l > 0; l--) {
@@ -157,7 +158,8 @@ inline void backward(const PackedNetwork &net, const float *out, float *const *h
   }
 }
 
-// Gradients of all weights from the deltas of the layers, those of biases from the first columns.
+// Computes the gradients of all weights from the layers' deltas; those of biases use the first
+// columns only.
 inline void gradients(const Network &net, const float *in, float *const *hidden,
                       float *const *deltas, const float *out, size_t ld, int columns,
                       int of_biases, float *to, bool adds, float *room) {

@@ -12,13 +12,13 @@ struct Optimizer {
   double betas[2];
 };
 
-// What a step needs beside the numbers themselves.
+// The settings of one step.
 struct Move {
-  float rate, shrink, clip;  // shrink: of Adam's second moment; clip: NaN clips to NaN
+  float rate, shrink, clip;  // shrink: factor of Adam's second moment; a clip of NaN gives NaN
   bool clips;
 };
 
-// `taken` counts the steps before this one.
+// Returns the settings of a step; `taken` is the number of earlier steps.
 inline Move move_at(const Optimizer &optimizer, double taken, float rate, const float *clip) {
   Move move{rate, 1.0f, clip ? *clip : 0.0f, clip != nullptr};
   if (optimizer.rule == ADAM) {
@@ -73,7 +73,7 @@ inline void averaged(int n, double decay, const float *__restrict p, float *__re
     for (int i = 0; i < n; i++) average[i] = p[i] - (p[i] - average[i]) * kept;
 }
 
-// Sum of squares, LANES of them side by side.
+// Sum of squares, with a partial sum in each of LANES lanes.
 inline double squares(const float *g, int n) {
   V total = {};
   int i = 0;

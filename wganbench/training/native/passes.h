@@ -1,8 +1,8 @@
 // One tile of a batch through both networks: scores, losses, and gradients of the parameters.
 //
-// A tile is a fixed number of points. Its columns are those of the reals, of the fakes and, under
-// a penalty, of the points where the critic's slope is asked for; one more part where the
-// activation bends. Columns beyond the points of the last tile count for nothing.
+// A tile has a fixed number of points. Its columns are the reals, the fakes and, with a penalty,
+// the points where the critic's slope is penalised. An activation with a second derivative adds
+// one more part. Columns beyond the points of the last tile are not used.
 #pragma once
 
 #include <cstdlib>
@@ -29,7 +29,7 @@ struct Free {
 };
 typedef std::unique_ptr<float, Free> Memory;
 
-// Zeroed, or null.
+// Returns zeroed memory, or null.
 inline Memory memory(size_t numbers) {
   size_t bytes = (numbers * sizeof(float) + 63) / 64 * 64;
   void *at = std::aligned_alloc(64, bytes ? bytes : 64);
@@ -37,7 +37,7 @@ inline Memory memory(size_t numbers) {
   return Memory(static_cast<float *>(at));
 }
 
-// How the batch is cut: into tiles of so many points as keep their numbers near the core.
+// Number of points of a tile, such that the numbers of a tile stay in the core's cache.
 inline int tile_points(int hidden, int parts, int batch) {
   size_t numbers = 163840 / (2 * size_t(parts) * (hidden > 0 ? hidden : 1));
   int points = 32;
@@ -46,11 +46,11 @@ inline int tile_points(int hidden, int parts, int batch) {
   return points < all ? points : all;
 }
 
-// What one thread works in.
+// The working memory of one thread.
 struct Room {
   int points;
   size_t columns;
-  std::vector<float *> hidden, deltas, made, made_deltas;  // the critic's, the generator's
+  std::vector<float *> hidden, deltas, made, made_deltas;  // of the critic, of the generator
   float *x, *out, *slopes, *z, *fakes, *drawn, *eps, *turning;
   Memory all;
 
@@ -94,14 +94,14 @@ struct Room {
   }
 };
 
-// What all passes of one run at one step share.
+// The data that all passes of one run at one step share.
 struct Pass {
   const Network &critic, &generator;
   const Settings &settings;
   const PackedNetwork &packed_critic, &packed_generator;
   int run;
   int64_t step;
-  const float *const *given;  // batches of this step by stream, where they are handed over
+  const float *const *given;  // batches of this step by stream, if the caller passes them
 };
 
 inline I lane_numbers() {
@@ -110,7 +110,7 @@ inline I lane_numbers() {
   return lanes;
 }
 
-// Sums scores and terms of a part's m points, and leaves there what moves the loss.
+// Sums the scores and loss terms of m points, and replaces the scores by the loss's derivatives.
 inline void scored(const Term &term, float *scores, int points, int m, float share, double &mean,
                    double &terms) {
   V total = {}, values = {};
@@ -126,7 +126,7 @@ inline void scored(const Term &term, float *scores, int points, int m, float sha
   terms += sum(values);
 }
 
-// G(z) of the points' latents, at `to`.
+// Writes G(z) of the points' latents to `to`.
 inline void generated(const Pass &pass, Room &room, int stream, int first, int m, int points,
                       float *to, size_t ld) {
   const Settings &s = pass.settings;
@@ -141,7 +141,7 @@ inline void generated(const Pass &pass, Room &room, int stream, int first, int m
   forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
 }
 
-// Where the penalty asks for slopes: between reals and fakes, or at the reals.
+// Writes the points where slopes are penalised: between reals and fakes, or at the reals.
 inline void asked_points(const Pass &pass, Room &room, int first, int m, int points, size_t ld) {
   const Settings &s = pass.settings;
   bool mixes = s.penalty.where == INTERPOLATES;
@@ -160,7 +160,7 @@ inline void asked_points(const Pass &pass, Room &room, int first, int m, int poi
   }
 }
 
-// Replaces slopes by what the penalty's derivative multiplies them with, and sums its terms.
+// Sums the penalty's terms, and writes its derivatives by the input gradients to `to`.
 inline void penalised(const Pass &pass, Room &room, int m, int points, float *to, size_t ld,
                       double &total) {
   const Settings &s = pass.settings;
@@ -184,7 +184,7 @@ inline void penalised(const Pass &pass, Room &room, int m, int points, float *to
   total += sum(terms);
 }
 
-// A tangent from a layer's sum, and where the activation bends, the delta of its bending.
+// A tangent from a layer's sum; with a second derivative also the delta that it adds.
 struct Tangent {
   static constexpr bool FEW_ROWS = false;
   float *to, *delta;
@@ -199,8 +199,9 @@ struct Tangent {
   }
 };
 
-// The tangents of the hidden layers along the direction in `x`: over the activations where these
-// are piecewise linear; else beside them, and the deltas of the second derivative before them.
+// Computes the tangents of the hidden layers along the direction in `x`. They overwrite the
+// activations when these are piecewise linear. Otherwise they stand beside the activations, and
+// the deltas of the second derivative stand before the tangents.
 inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
   const PackedNetwork &net = pass.packed_critic;
   const int at = PIECEWISE ? 2 * points : 3 * points;
@@ -220,7 +221,8 @@ inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
             Through<true>{room.deltas[l - 1] + 2 * points, room.hidden[l - 1] + 2 * points, ld});
 }
 
-// The critic's loss on points first ... first + m - 1: sums, and gradients written or added.
+// Returns the sums of the critic's loss on points first ... first + m - 1, and writes or adds its
+// gradients.
 inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
                         bool adds) {
   const Settings &s = pass.settings;
@@ -255,14 +257,14 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
     penalised(pass, room, m, points, room.x + last, ld, sums.penalty);
     tangents(pass, room, points, ld);
   }
-  // Only a bending activation moves with the biases where slopes are asked for.
+  // The penalty depends on the biases only if the activation has a second derivative.
   int of_biases = asks && !PIECEWISE ? 3 * points : 2 * points;
   gradients(pass.critic, room.x, room.hidden.data(), room.deltas.data(), out, ld, int(ld),
             of_biases, gradient, adds, room.turning);
   return sums;
 }
 
-// The generator's loss on points first ... first + m - 1.
+// Returns the sums of the generator's loss on points first ... first + m - 1, with gradients.
 inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
                            bool adds) {
   const Settings &s = pass.settings;

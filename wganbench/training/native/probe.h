@@ -1,9 +1,9 @@
-// What measurements need of the networks, point by point.
+// The networks' values that the metrics need, point by point.
 #pragma once
 
 #include "passes.h"
 
-// Where it is written, for all runs: (R, n) each, (R, n, d) of fakes and their gradients.
+// Output arrays of all runs: (R, n) each, and (R, n, d) for fakes and their gradients.
 struct Probed {
   float *fakes, *score_real, *score_fake, *slopes_hat, *slopes_real, *slopes_fake;
   float *fake_gradients, *feedback;
@@ -13,8 +13,8 @@ inline float *of_point(float *at, const Pass &pass, int point, int numbers) {
   return at + (size_t(pass.run) * pass.settings.batch + point) * numbers;
 }
 
-// Of points first ... first + m - 1 of a pass, whose settings say `batch` points, batches that are
-// handed over, and interpolates.
+// Measures points first ... first + m - 1 of a pass. The settings of the pass have the number of
+// points as `batch`, batches that the caller passes, and slopes at interpolates.
 inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Probed &to) {
   const int points = rounded_up(m, LANES), inputs = pass.critic.sizes[0];
   const size_t ld = size_t(points) * 3;
@@ -30,7 +30,7 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
     *of_point(to.score_real, pass, first + c, 1) = out[c];
     *of_point(to.score_fake, pass, first + c, 1) = out[points + c];
   }
-  float *moves = room.eps;  // what a fake's score moves the generator's loss by, times n
+  float *moves = room.eps;  // derivative of the generator's loss by a fake's score, times n
   for (int c = 0; c < points; c += LANES)
     store(moves + c, derivative(s.generator, load(out + points + c)));
   for (size_t c = 0; c < ld; c++) out[c] = 1.0f;

@@ -1,20 +1,20 @@
 // Products of matrices. A batch is a matrix of features by columns, one column a point.
 //
-// Every sum runs over its terms in order, in one lane or in LANES interleaved ones: how the rows
-// and columns of a result are divided changes none of its bits.
+// Every sum runs over its terms in order, in one lane or in LANES interleaved lanes. The bits of
+// a result therefore do not depend on how its rows and columns are divided.
 #pragma once
 
 #include "vectors.h"
 
 constexpr int BLOCK = LANES == 8 ? 4 : 8;  // rows of a result that are computed together
-constexpr int ACROSS = 3;                  // vectors of columns, at most
+constexpr int ACROSS = 3;                  // most vectors of columns computed together
 
 inline int rounded_up(int n, int to) { return (n + to - 1) / to * to; }
 
-// A weight (rows, depth) laid out as it is read: BLOCK rows side by side, then the next ones.
+// A weight (rows, depth) in the order of reading: BLOCK rows interleaved, then the next BLOCK.
 struct Packed {
   int rows, depth;
-  float *panels, *bias;  // no bias: null
+  float *panels, *bias;  // bias is null when there is none
 
   const float *bias_of(int row) const { return bias ? bias + row : nullptr; }
   static size_t numbers(int rows, int depth) {
@@ -22,7 +22,7 @@ struct Packed {
   }
 };
 
-// Element (row, k) of the weight is source[row * row_stride + k * depth_stride].
+// Packs a weight whose element (row, k) is source[row * row_stride + k * depth_stride].
 inline void pack(const Packed &to, const float *source, const float *bias, int row_stride,
                  int depth_stride) {
   for (int first = 0; first < to.rows; first += BLOCK) {
@@ -61,8 +61,8 @@ inline void block(const float *panel, int row_step, int depth_step, const float 
     for (int p = 0; p < WIDE; p++) each(q, p, total[q][p]);
 }
 
-// Calls each(row, column, vector) for all of weight * in + bias, and for rows up to the end of
-// the last block that do not exist. Each::FEW_ROWS: there may be few rows, so few are computed.
+// Calls each(row, column, vector) for all of weight * in + bias, and also for missing rows up to
+// the end of the last block. With Each::FEW_ROWS a short last block has fewer missing rows.
 template <int WIDE, class Each>
 inline void strip(const Packed &w, const float *in, size_t ld, int column, Each each) {
   int row = 0;
@@ -101,7 +101,7 @@ inline void product(const Packed &w, const float *in, size_t ld, int columns, Ea
   }
 }
 
-// Where the gradient of a weight (rows, depth) is written, or added to what is there.
+// The target of a weight's gradient (rows, depth), which is overwritten or added to.
 struct Gradient {
   float *at;
   int depth;
@@ -152,7 +152,7 @@ inline void dots_of_rows(const float *d, const float *x, size_t ld, int columns,
   for (; k < depth; k++) dots<ROWS, 1>(d, x, ld, columns, row, k, to);
 }
 
-// sum_c d[row][c] x[k][c], a sum over LANES lanes for every element.
+// Computes sum_c d[row][c] x[k][c], with LANES partial sums for every element.
 inline void gradient_by_dots(const float *d, int rows, const float *x, int depth, size_t ld,
                              int columns, const Gradient &to) {
   int row = 0;
@@ -160,7 +160,7 @@ inline void gradient_by_dots(const float *d, int rows, const float *x, int depth
   for (; row < rows; row++) dots_of_rows<1>(d, x, ld, columns, row, depth, to);
 }
 
-// x (depth, columns) as (columns, depth rounded up); rows of x up to there exist.
+// Transposes x (depth, columns) into (columns, depth rounded up); x has rows up to that depth.
 inline void turned(const float *x, int depth, size_t ld, int columns, float *to) {
   int wide = rounded_up(depth, LANES);
   for (int k = 0; k < wide; k += LANES)
@@ -198,7 +198,7 @@ inline void outer_rows(const float *d, size_t ld, const float *x, int columns, i
   }
 }
 
-// The same from x turned round, which `room` takes: an element keeps its lane.
+// Computes the same from the transpose of x, written to `room`; each element has one lane.
 inline void gradient_by_outer(const float *d, int rows, const float *x, int depth, size_t ld,
                               int columns, const Gradient &to, float *room) {
   turned(x, depth, ld, columns, room);
@@ -208,8 +208,8 @@ inline void gradient_by_outer(const float *d, int rows, const float *x, int dept
   for (; row < rows; row++) outer_rows<1>(d, ld, room, columns, wide, row, to);
 }
 
-// Gradient of a weight: sum over columns of d (rows, columns) times x (depth, columns). Turning
-// x round pays where many rows use it, the sums over lanes where there are many columns.
+// Gradient of a weight: sum over columns of d (rows, columns) times x (depth, columns). The
+// transpose is faster when many rows use it; sums over lanes are faster with many columns.
 inline void weight_gradient(const float *d, int rows, const float *x, int depth, size_t ld,
                             int columns, const Gradient &to, float *room) {
   bool turning = depth >= LANES / 2 && 90 * rows > 8 * columns;

@@ -1,4 +1,4 @@
-// Threads that are kept, and a team of them that meets at barriers.
+// Threads that are kept between calls, and teams of threads that wait at barriers.
 #pragma once
 
 #include <unistd.h>
@@ -17,9 +17,9 @@ inline void pause_a_moment() {
 #endif
 }
 
-constexpr int SPINS = 1000;  // some 20 to 50 us: then others get the core
+constexpr int SPINS = 1000;  // about 20 to 50 us; then the thread yields the core
 
-// Where all of a team wait for each other.
+// A barrier at which all threads of a team wait for each other.
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
@@ -44,14 +44,14 @@ class Barrier {
   std::atomic<int> arrived_{0}, round_{0};
 };
 
-// Threads that do the same work once each time it is called for, the caller being number 0.
+// Threads that each do the given work once for every call; the caller is number 0.
 class Crew {
  public:
   explicit Crew(int size) : size_(size), process_(getpid()) {
     for (int i = 1; i < size; i++) std::thread([this, i] { serve(i); }).detach();
   }
 
-  // The threads of a process do not live on in its forks.
+  // A forked process does not have its parent's threads.
   bool is_whole(int size) const { return size == size_ && process_ == getpid(); }
 
   void all(const std::function<void(int)> &work) {

@@ -1,7 +1,7 @@
 // Vectors of floats as wide as the processor's registers, and functions of them.
 //
-// Plain C++ with the vector types of GCC and Clang: the compiler chooses the instructions. No
-// result depends on how many numbers are computed together: every one has a lane of its own.
+// This is plain C++ with the vector types of GCC and Clang; the compiler chooses the instructions.
+// Every number has its own lane, so results do not depend on how many are computed together.
 #pragma once
 
 #include <cstddef>
@@ -63,7 +63,7 @@ template <int H> inline void merge(V *a) {
   if constexpr (H > 1) merge<H / 2>(a);
 }
 
-// Lane k is the sum of all lanes of a[k]; spoils a.
+// Returns a vector whose lane k is the sum of all lanes of a[k]; overwrites a.
 inline V sums(V *a) {
   merge<LANES / 2>(a);
   return a[0];
@@ -75,8 +75,8 @@ inline float sum(V a) {
   return s;
 }
 
-// A step of turning LANES rows into LANES columns: swaps the lanes whose bit H differs from the
-// row's.
+// One step of transposing LANES x LANES numbers: swaps the lanes whose bit H differs from that of
+// the row.
 template <int H> inline void swap_groups(V *a) {
   typedef std::make_integer_sequence<int, LANES> Lanes;
   for (int i = 0; i < LANES; i++)
@@ -102,7 +102,7 @@ inline V exponential(V x) {
   p = p * r + splat(1.6666665459e-1f);
   p = p * r + splat(5.0000001201e-1f);
   p = p * r * r + r + splat(1.0f);
-  // In two factors: 2^128 is none.
+  // Two factors are needed, because 2^128 is not a float.
   I whole = __builtin_convertvector(k == k ? k : splat(0.0f), I);
   I half = whole >> 1;
   V result = p * as_floats((half + 127) << 23) * as_floats((whole - half + 127) << 23);
@@ -163,7 +163,7 @@ inline V log_one_plus(V y) {
   return logarithm(u) + lost / u;
 }
 
-// log(1 + exp(x)), which is x from 20 on, as torch has it.
+// log(1 + exp(x)); x itself above 20, as in torch.
 inline V softplus(V x) {
   V positive = x > splat(0.0f) ? x : splat(0.0f);
   V size = x > splat(0.0f) ? -x : x;
