@@ -1,4 +1,4 @@
-"""Measurements on samples and critics: modes, transport, gradients, fidelity."""
+"""Metrics of samples and critics: modes, transport, gradients, fidelity."""
 
 from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes first there)

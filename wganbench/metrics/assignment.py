@@ -1,7 +1,7 @@
 """The cheapest one-to-one assignment of two clouds, by our own network simplex in C++.
 
-It prices the n^2 arcs on the fly and keeps none of them: where a solver with a matrix of costs
-takes 4 GB at n = 10 000, this takes 100 MB. What is handed back has passed a certificate.
+It computes the costs of the n^2 arcs when needed and stores none. At n = 10 000 it takes 100 MB,
+and a solver with a matrix of costs 4 GB. Every result is checked by a certificate.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ SOURCE = Path(__file__).parent / "native" / "assignment.cpp"
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 
 SLICE = 3 * 10**7
-"""Arcs priced, about, before Python is asked whether to go on: a tenth of a second."""
+"""Approximate number of arcs priced between two calls of ``check``: a tenth of a second."""
 
 CERTIFIED = 1e-9
-"""What the bound may miss of the value, relative."""
+"""Largest relative difference between the value and its lower bound."""
 
 ROUNDING = 1e-14
-"""And what both may be off by, relative to the extent of the clouds: a few units of rounding."""
+"""Allowed rounding of both, relative to the extent of the clouds: a few units in float64."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """For each x_i the index of its point of y, a permutation; and potentials that prove it.
+    """An optimal assignment: for each x_i the index of its point of y, and a proof.
 
+    The indices are a permutation. The potentials prove that it is optimal:
     u_i + v_j <= ||x_i - y_j||, with equality along the assignment.
     """
 
@@ -49,11 +50,11 @@ def assign(
     y: Float64[np.ndarray, "n d"],
     check: Callable[[], None] = lambda: None,
 ) -> Assignment | None:
-    """The assignment with the least sum of Euclidean distances between finite points.
+    """Return the assignment with the least sum of Euclidean distances between finite points.
 
-    ``check`` is called ten times a second or so and may raise, to break it off; so does Ctrl-C.
-    None where there is no compiler, and where no answer passed: all n^2 arcs are priced in
-    double precision, and the bound that follows must equal the value to 1e-9.
+    ``check`` is called about ten times a second and may raise to stop; Ctrl-C stops it too.
+    Returns None without a compiler, and when the result fails its certificate: the lower bound
+    from all n^2 arcs in double precision must equal the value to 1e-9.
     Sources: Bonneel et al. 2011 (network simplex); Schmitzer 2016 (coarse to fine).
     """
     library = _library()
@@ -83,7 +84,7 @@ def assign(
 
 
 def _is_certified(partners: Int[np.ndarray, " n"], primal: float, dual: float) -> bool:
-    """Whether it is a permutation whose cost equals the bound; costs in units of the extent."""
+    """Return whether it is a permutation whose cost equals the bound, in units of the extent."""
     gap = abs(primal - dual)
     permutation = np.array_equal(np.sort(partners), np.arange(len(partners)))
     return permutation and bool(gap <= CERTIFIED * primal + ROUNDING)
@@ -92,11 +93,11 @@ def _is_certified(partners: Int[np.ndarray, " n"], primal: float, dual: float) -
 def _scaled(
     x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n d"]
 ) -> tuple[int, Float64[np.ndarray, "n d"], Float64[np.ndarray, "n d"]]:
-    """Both clouds around 0 and of extent 1, and the power of two that was taken out."""
+    """Return a power of two, and both clouds centred at 0 and divided by it, of extent <= 1."""
     low = np.minimum(x.min(axis=0), y.min(axis=0))
     high = np.maximum(x.max(axis=0), y.max(axis=0))
     centre = low / 2 + high / 2
-    with np.errstate(over="ignore"):  # beyond 1e308 there is no answer
+    with np.errstate(over="ignore"):  # an extent beyond 1e308 has no answer
         exponent = int(np.frexp((high - low).max())[1])
         parts = [np.ascontiguousarray(np.ldexp(cloud - centre, -exponent)) for cloud in (x, y)]
     return exponent, parts[0], parts[1]
@@ -108,7 +109,7 @@ def _address(array: np.ndarray) -> ctypes.c_void_p:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled code, or None where there is none to have."""
+    """Return the compiled library, or None when it cannot be built."""
     try:
         library = build([SOURCE], FLAGS)
     except NoCompiler as error:

@@ -1,4 +1,4 @@
-"""Floors on disk: they take seconds, and depend on the target and the sample size alone."""
+"""Caches of floors and judges on disk: they take long and depend on the data, not on the run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined, tra
 from wganbench.metrics.transport import Floor, Sampled, transport_floor
 
 FLOOR_VERSION = 2
-"""Raise when floors or built-in targets change: every cached floor is then computed anew."""
+"""To be raised when floors or built-in targets change: all floors are then computed again."""
 
 FLOOR_SEED = 20170401
-"""Floors are part of the measurement, not of a run: every run meets the same draws."""
+"""Seed of the floors. Floors belong to the measurement, so all runs use the same draws."""
 
 
 SHIPPED = Path(__file__).with_name("floors.json")
@@ -32,9 +32,9 @@ SHIPPED = Path(__file__).with_name("floors.json")
 def cached_floor(
     key: str, target: Sampled, n: int, pairs: int, check: Callable[[], None] = lambda: None
 ) -> Floor:
-    """`transport_floor`, remembered in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
+    """Return `transport_floor`, cached in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
 
-    key says everything the target depends on, such as its name and options; equal keys must
+    ``key`` holds all that the target depends on, such as its name and options; equal keys must
     mean equal distributions. A cache that is corrupt or cannot be read or written is ignored.
     """
     identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
@@ -49,13 +49,13 @@ def cached_floor(
 
 
 def floors_file() -> Path | None:
-    """Where floors are kept; None when there is no home directory."""
+    """Return the path of the cached floors; None without a home directory."""
     folder = cache_folder()
     return None if folder is None else folder / "floors.json"
 
 
 def _read_entries(file: Path | None) -> dict[str, Any]:
-    """All entries of a file, or none when it is missing or makes no sense."""
+    """Return all entries of a file; none when it is missing or invalid."""
     try:
         entries = json.loads(file.read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError, RecursionError):
@@ -64,7 +64,7 @@ def _read_entries(file: Path | None) -> dict[str, Any]:
 
 
 def _parse_floor(entry: Any, n: int, pairs: int) -> Floor | None:
-    """A floor that can be trusted, or None."""
+    """Return the floor of a valid entry, else None."""
     try:
         floor = Floor(float(entry["mean"]), float(entry["sd"]), entry["pairs"], entry["n"])
     except (TypeError, KeyError, ValueError):
@@ -74,7 +74,7 @@ def _parse_floor(entry: Any, n: int, pairs: int) -> Floor | None:
 
 
 def _write_entry(entry: str, floor: Floor) -> None:
-    """Add an entry by replacing the whole file; of two writers at once the later one wins."""
+    """Add an entry by replacing the file; when two processes write, the later one wins."""
     file = floors_file()
     if file is None:
         return
@@ -88,16 +88,16 @@ def _write_entry(entry: str, floor: Floor) -> None:
 
 # The judge of a data set: from the cache, or trained once and kept there.
 JUDGE_VERSION = 1
-"""Raise when the network or its training changes: every judge is then trained anew."""
+"""To be raised when the network or its training changes: all judges are then trained again."""
 
 
 def judge_for(target: Any) -> Judge | None:
-    """The judge of a target's single images (its ``base``), from the cache or trained now.
+    """Return the judge of a target's single images (``base``), from the cache or trained now.
 
     None for a target that is not made of images with at least two classes. The cache,
     ``$XDG_CACHE_HOME/wganbench/judges/<key>.pt`` (~/.cache), holds the weights; accuracy
     and threshold are measured on the held-out images each time. A cache that is corrupt,
-    or cannot be read or written, is ignored; of two processes that train at once the later
+    or cannot be read or written, is ignored. When two processes train at once, the later
     one's file stays.
     """
     pictures = target.base
@@ -112,7 +112,7 @@ def judge_for(target: Any) -> Judge | None:
 
 
 def judge_key(pictures: Pictures) -> str:
-    """SHA-256 over all that a judge's training depends on."""
+    """Return the SHA-256 of all that a judge's training depends on."""
     digest = hashlib.sha256(f"{JUDGE_VERSION} {len(pictures.class_names)}".encode())
     lightest = pictures.scaled(torch.full_like(pictures.images[:1], 1))
     for tensor in (pictures.images, pictures.labels, lightest):
@@ -124,18 +124,18 @@ def judge_key(pictures: Pictures) -> str:
 
 
 def judge_file(pictures: Pictures) -> Path | None:
-    """Where the judge's weights are kept; None when there is no home directory."""
+    """Return the path of the judge's weights; None without a home directory."""
     folder = cache_folder()
     return None if folder is None else folder / "judges" / f"{judge_key(pictures)}.pt"
 
 
 def _read_network(file: Path | None, pictures: Pictures) -> JudgeNetwork | None:
-    """The network a file holds, or None when it is missing or makes no sense."""
+    """Return the network in a file; None when it is missing or invalid."""
     if file is None or not file.is_file():
         return None
     with torch.device("meta"):
         network = JudgeNetwork(pictures.images.shape[1], len(pictures.class_names))
-    # A damaged archive raises whatever its damage leads the reader into.
+    # A damaged archive may raise any error.
     with contextlib.suppress(Exception):
         weights = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(weights, assign=True)
@@ -149,7 +149,7 @@ def _sound(tensor: Tensor) -> bool:
 
 
 def _write_network(file: Path | None, network: JudgeNetwork) -> None:
-    """Keep the weights in a file that appears whole or not at all."""
+    """Write the weights to a file atomically; errors of the disk are ignored."""
     if file is None:
         return
     try:
@@ -157,5 +157,5 @@ def _write_network(file: Path | None, network: JudgeNetwork) -> None:
         with replacing(file) as stream:
             torch.save(network.state_dict(), stream)
     except (OSError, RuntimeError):
-        # A full disk reaches torch.save as a RuntimeError.
+        # torch.save raises RuntimeError when the disk is full.
         return

@@ -1,4 +1,4 @@
-"""What one run hands to its metrics, and the walk over all of them."""
+"""The input of the metrics of one run, their registry, and the function that computes all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wganbench.tags.tag import Tag
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured on one run at one moment: n reals, n fakes, and what D says of them.
+    """The input of all metrics for one run at one step: n reals, n fakes, and D's values there.
 
     target: the distribution; mixtures carry ``modes``, ``weights`` and ``sigma``.
     reals, fakes: held-out reals and fresh fakes.
@@ -31,16 +31,15 @@ class Evaluation:
     feedback: |dL_G/dscore_i| times n.
     bce: whether the objective is a BCE.
     weights_at_clip: share of the critic's weights at the clip value; None without clipping.
-    protocol: how high-quality samples are told, see `wganbench.metrics.mode_coverage`.
-    projections: lines of the sliced distance.
-    floor: what a perfect generator scores at ``exact_n``; None when it is not known.
-    images: what images are measured against; None for other points.
-    final: whether what is costly is measured too.
-    unit: length of the points' unit in that of the data, where these were scaled; distances
-    are told in the latter.
+    protocol: the definition of high-quality samples, see `wganbench.metrics.mode_coverage`.
+    projections: number of lines of the sliced distance.
+    floor: the distance of a perfect generator at ``exact_n``; None when it is not known.
+    pictures: the reference for images; None for other points.
+    final: whether costly metrics are computed too.
+    unit: the data's scale when they were scaled; distances are reported in the data's own unit.
 
-    Of more than `EXACT_POINTS` points the first fakes and as many reals, drawn evenly, are
-    what transport sees: ``exact_n`` of each.
+    Transport uses ``exact_n`` points of each side: with more than `EXACT_POINTS` points the
+    first fakes, and as many reals in even proportions, see `evenly`.
 
     Raises ValueError when the tensors do not all hold n rows or the floor is for another n.
     """
@@ -76,7 +75,7 @@ class Evaluation:
 
     @property
     def exact_n(self) -> int:
-        """How many points the exact plan is solved on."""
+        """The number of points of the exact plan."""
         return min(len(self.fakes), EXACT_POINTS)
 
     @cached_property
@@ -98,7 +97,7 @@ class Evaluation:
 
     @cached_property
     def fake_features(self) -> Float[Tensor, "n f"]:
-        """The fakes' features, read once for all who compare them."""
+        """The fakes' features, computed once for all metrics."""
         return self._features(self.fakes)
 
     @cached_property
@@ -113,7 +112,7 @@ class Evaluation:
 
     @cached_property
     def transport(self) -> Transport:
-        """The exact plan from the first ``exact_n`` fakes to as many reals, solved once."""
+        """The exact plan from the first ``exact_n`` fakes to as many reals, computed once."""
         reals = evenly(self.reals, self.exact_n, self.target.modes)
         return exact_transport(self.fakes[: self.exact_n], reals)
 
@@ -123,7 +122,7 @@ Compute = Callable[[Evaluation], dict[str, float]]
 
 @dataclass(frozen=True)
 class Metric:
-    """A row in the registry: the tags it may give, how, and on which evaluations."""
+    """A row of the registry: the tags it may give, its function, and when it applies."""
 
     name: str
     tags: tuple[str, ...]
@@ -141,10 +140,10 @@ def register_metric(
     source: str,
     applies: Callable[[Evaluation], bool] = lambda _: True,
 ) -> Callable[[Compute], Compute]:
-    """Decorator: the function becomes a metric's row; raises ValueError for a taken name.
+    """Return a decorator that registers a metric; raises ValueError for a taken name.
 
-    A `Tag` among the tags becomes a row of the table of tags, with a column in metrics.csv; a
-    name stands for a row that is there.
+    A `Tag` among the tags becomes a row of the table of tags, with a column in metrics.csv. A
+    name refers to an existing row.
     """
     names = tuple(tag.name if isinstance(tag, Tag) else tag for tag in tags)
 
@@ -159,9 +158,9 @@ def register_metric(
 
 
 def check_tags() -> None:
-    """Every metric, those of installed packages too, has a column for each of its tags.
+    """Check that all tags of all metrics have a column, installed packages' metrics included.
 
-    Raises ConfigError for one without a row in the table of tags.
+    Raises ConfigError for a tag without a row in the table of tags.
     """
     for metric in METRICS.values():
         for tag in metric.tags:
@@ -173,10 +172,10 @@ def check_tags() -> None:
 
 
 def measure(evaluation: Evaluation) -> dict[str, float]:
-    """All values by tag. A tag that does not apply is absent, never 0.
+    """Return all values by tag. A tag that does not apply is absent, not 0.
 
-    A diverged run keeps its nan where a mean exists; distances between clouds, which
-    have no value there, are absent. Raises ConfigError for a tag that a metric does not name.
+    For a diverged run means are nan. Distances between clouds have no value then and are
+    absent. Raises ConfigError for a tag that the metric was not registered with.
     """
     values: dict[str, float] = {}
     for metric in METRICS.values():

@@ -1,4 +1,4 @@
-"""Fidelity and diversity of samples, by balls around nearest neighbours."""
+"""Fidelity and diversity: precision and recall, FID, KID, distance to training images."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from torch import Tensor, nn
 from wganbench.metrics.transport import as_finite_points
 
 ROWS = 1024
-"""Reals whose distances to every fake are held at once."""
+"""Number of reals whose distances to all fakes are in memory at once."""
 
 DIRECT_DIMENSION = 16
-"""Up to this dimension coordinates are subtracted; above it matrix products are faster."""
+"""Largest dimension in which coordinates are subtracted; above, matrix products are faster."""
 
 EQUAL = 1e-12
-"""Distances that differ by less than this share are equal: two ways to add the same squares."""
+"""Distances are equal if they differ by less than this share, by the order of summation."""
 
 NOISE = 1e-7
-"""Distances below this share of the largest norm are 0: matrix products leave that much of it."""
+"""Distances below this share of the largest norm are 0: the rounding of matrix products."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Result of `precision_recall_density_coverage`: shares, but density may exceed 1."""
+    """The result of `precision_recall_density_coverage`: shares; density may exceed 1."""
 
     precision: float
     recall: float
@@ -43,18 +43,18 @@ def precision_recall_density_coverage(
     fake: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
     k: int = 5,
 ) -> Fidelity:
-    """Precision, recall, density and coverage of the fakes against the reals.
+    """Return precision, recall, density and coverage of the fakes against the reals.
 
-    B(x) is the closed ball around x that reaches to its k-th neighbour in its own cloud,
-    the point itself not counted; k(x) >= k is how many neighbours it holds, k without ties.
+    B(x) is the closed ball around x up to its k-th neighbour in its own cloud, not counting x.
+    k(x) >= k is the number of neighbours in the ball, which is k without ties.
         precision = share of fakes inside the ball of some real
         recall    = share of reals inside the ball of some fake
         density   = mean over fakes of the sum of 1 / k(x) over the reals' balls around it
         coverage  = share of reals whose ball holds some fake
     Fakes on one real mode have high precision and low recall; reals and fakes are not
     interchangeable. Equal distributions do not reach 1: with n reals and n fakes the
-    expected coverage is 1 - prod_{i=1..k} (n - i) / (2n - i), 0.96898 for 1 000 and k = 5;
-    with ties, as whole numbers have, it lies above that.
+    expected coverage is 1 - prod_{i=1..k} (n - i) / (2n - i), 0.96898 for n = 1 000 and k = 5.
+    With ties, as for whole numbers, it is larger.
 
     Raises ValueError for shapes that do not fit, points that are not finite, and k
     outside 1 .. (points of the smaller cloud) - 1.
@@ -92,11 +92,11 @@ def precision_recall_density_coverage(
 def _balls(
     points: Float64[np.ndarray, "n d"], k: int, noise: float
 ) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Radius of each point's closed ball, and how many other points it holds: k without ties."""
+    """Return the radii of the points' closed balls, and the number of other points in each."""
     from sklearn.neighbors import NearestNeighbors
 
     n = len(points)
-    # Without a query a point is not its own neighbour. One more tells whether there are ties.
+    # Without a query a point is not its own neighbour. One more neighbour shows ties.
     distances, _ = NearestNeighbors(n_neighbors=min(k + 1, n - 1)).fit(points).kneighbors()
     if points.shape[1] > DIRECT_DIMENSION:
         distances[distances < noise] = 0
@@ -113,7 +113,7 @@ def _balls(
 def _distances(
     x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"], noise: float
 ) -> Float64[np.ndarray, "n m"]:
-    """Euclidean distances of all pairs; those by matrix products are 0 below ``noise``."""
+    """Return Euclidean distances of all pairs; those by matrix products are 0 below ``noise``."""
     if x.shape[1] <= DIRECT_DIMENSION:
         return np.asarray(cdist(x, y))
     from sklearn.metrics.pairwise import euclidean_distances
@@ -128,12 +128,12 @@ HOW_TO_GET = "FID and KID need torchmetrics: pip install 'wganbench[images]'."
 
 
 def has_torchmetrics() -> bool:
-    """Whether the extra that computes FID and KID is installed."""
+    """Return whether torchmetrics is installed, which computes FID and KID."""
     return find_spec("torchmetrics") is not None
 
 
 class _AsTheyAre(nn.Module):
-    """Features in place of images: what torchmetrics takes for its network."""
+    """An identity that torchmetrics uses as its network, so that it accepts features."""
 
     def __init__(self, length: int) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class _AsTheyAre(nn.Module):
 
 
 def frechet_distance(reals: Float[Tensor, "n f"], fakes: Float[Tensor, "m f"]) -> float:
-    """Squared Frechet distance between Gaussians fitted to two clouds of features.
+    """Return the squared Frechet distance between Gaussians fitted to two clouds of features.
 
         ||mu_r - mu_f||^2 + tr(S_r + S_f - 2 (S_r S_f)^(1/2)), S with n - 1 in the denominator
 
@@ -156,7 +156,7 @@ def frechet_distance(reals: Float[Tensor, "n f"], fakes: Float[Tensor, "m f"]) -
     if min(len(reals), len(fakes)) < 2:
         raise ValueError("a covariance needs at least 2 points")
     metric = FrechetInceptionDistance(feature=_AsTheyAre(reals.shape[1]))
-    # torchmetrics subtracts n mu mu^T from a sum of squares: the means are taken off first.
+    # torchmetrics subtracts n mu mu^T from a sum of squares. Centring first keeps precision.
     centre = reals.double().mean(dim=0)
     metric.update(reals.double() - centre, real=True)
     metric.update(fakes.double() - centre, real=False)
@@ -164,20 +164,20 @@ def frechet_distance(reals: Float[Tensor, "n f"], fakes: Float[Tensor, "m f"]) -
 
 
 KERNEL_POINTS = 1000
-"""Points of a block at most: kernels of more take memory with their square."""
+"""Most points of a block; the memory of a kernel grows with their square."""
 
 
 def kernel_distance(reals: Float[Tensor, "m f"], fakes: Float[Tensor, "n f"]) -> float:
-    """Squared maximum mean discrepancy of two clouds of features, without bias.
+    """Return the unbiased squared maximum mean discrepancy of two clouds of features.
 
         k(x, y) = (x.y / f + 1)^3
         mean k(x, x') over x != x' + mean k(y, y') over y != y' - 2 mean k(x, y)
 
-    Both are taken in blocks of as many as there are reals, but 1 000 at most, block i of the
-    fakes against block i of the reals, from the first again where these have ended; returned
-    is the mean over the whole blocks. Equal distributions give 0 on average, so it may be
-    negative. Raises ImportError without torchmetrics, ValueError for fewer fakes than a block
-    or than 2. Source: Binkowski et al., arXiv:1801.01401, section 3 (blocks: its appendix D).
+    Both clouds are cut into blocks of min(m, 1 000) points. Block i of the fakes is compared
+    with block i of the reals, whose blocks are repeated; the result is the mean over the full
+    blocks of fakes. Equal distributions give 0 on average, so it may be negative. Raises
+    ImportError without torchmetrics, ValueError for fewer than 2 reals or fewer fakes than a
+    block. Source: Binkowski et al., arXiv:1801.01401, section 3 (blocks: its appendix D).
     """
     from torchmetrics.image.kid import poly_mmd
 
@@ -193,13 +193,13 @@ def kernel_distance(reals: Float[Tensor, "m f"], fakes: Float[Tensor, "n f"]) ->
     return float(torch.stack(distances).mean())
 
 
-# How far images lie from the nearest one that was trained on: memorisation shows here.
+# Distances of images to the nearest training image, which show memorisation.
 TRAINING_ROWS = 4096
-"""Training images that are compared at once."""
+"""Number of training images that are compared at once."""
 
 
 class Neighbours(NamedTuple):
-    """Row numbers in the training set and Euclidean distances over pixels and channels."""
+    """Row numbers in the training set, and Euclidean distances over pixels and channels."""
 
     rows: Int[Tensor, "n k"]
     distances: Float64[Tensor, "n k"]
@@ -211,12 +211,12 @@ def nearest_training_distance(
     scaled: Callable[[Tensor], Tensor],
     stacked: int = 1,
 ) -> float:
-    """Mean over points of the Euclidean distance to the nearest training image, in pixels.
+    """Return the mean Euclidean distance of points to the nearest training image, in pixels.
 
         mean_i sqrt( sum over the `stacked` parts p of min_j ||x_ip - scaled(images_j)||^2 )
 
-    A point of ``stacked`` images is compared part by part: any combination of training
-    images is one that could have been trained on. Pixels run from -1 to 1.
+    A point of ``stacked`` images is compared part by part, because any combination of training
+    images is a possible training point. Pixels run from -1 to 1.
     """
     n, channels, *size = points.shape
     parts = points.detach().float().cpu().reshape(n * stacked, channels // stacked, *size)
@@ -230,17 +230,17 @@ def nearest_training_pictures(
     scaled: Callable[[Tensor], Tensor],
     k: int = 1,
 ) -> Neighbours:
-    """The ``k`` nearest training images of each, the nearest first; all of them if fewer.
+    """Return the ``k`` nearest training images of each image, nearest first; all if fewer.
 
-    Which are nearest is found by matrix products, whose rounding hides small distances;
-    the distances themselves by subtraction, in float64.
+    Matrix products find the nearest ones. Their rounding hides small distances, so the
+    distances are computed by subtraction in float64.
     """
     x = pictures.flatten(1)
     n, k = len(x), min(k, len(images))
     least, rows = torch.empty(n, 0), torch.empty(n, 0, dtype=torch.long)
     for start in range(0, len(images), TRAINING_ROWS):
         y = scaled(images[start : start + TRAINING_ROWS].cpu()).flatten(1)
-        # Without ||x||^2, which is the same for all y.
+        # ||x||^2 is left out: it is the same for all y.
         values, nearest = (y.square().sum(dim=1) - 2 * x @ y.T).topk(
             min(k, len(y)), largest=False, sorted=False
         )

@@ -1,4 +1,4 @@
-"""What the critic tells the generator: slopes, gradients at the fakes, and their use."""
+"""Metrics of the critic: slopes, gradients at the fakes, saturation, estimates."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from wganbench.losses.constraints import input_slopes
 from wganbench.metrics.evaluation import Evaluation, register_metric
 
 SATURATED_SCORE = math.log(0.01 / 0.99)
-"""Below this score a BCE discriminator gives a sample less than one per cent: sigmoid < 0.01."""
+"""The score of probability 0.01: sigmoid(score) = 0.01."""
 
 
 def slopes(critic: Callable[[Tensor], Tensor], x: Float[Tensor, " n *d"]) -> Float[Tensor, " n"]:
-    """||grad_x D(x_i)||_2, one norm per sample over all its dimensions, without a graph.
+    """Return ||grad_x D(x_i)||_2, one norm per sample over all its dimensions, without a graph.
 
     Works under vmap. Raises ValueError when the critic's scores are not of shape (n,).
 
@@ -38,8 +38,10 @@ def _is_bce(evaluation: Evaluation) -> bool:
     "arXiv:1704.00028, equation 3",
 )
 def measure_slopes(evaluation: Evaluation) -> dict[str, float]:
-    """Largest slope over n interpolates, n reals and n fakes (a lower bound of the Lipschitz
-    constant); mean and standard deviation at the interpolates; mean at the fakes."""
+    """Return the critic's slopes: largest, mean, standard deviation, mean at the fakes.
+
+    The largest is over n interpolates, n reals and n fakes: a lower bound of the Lipschitz
+    constant. Mean and standard deviation are over the interpolates."""
     hat, fake = evaluation.slopes_hat.double(), evaluation.slopes_fake.double()
     return {
         "critic/lipschitz": largest_slope(evaluation),
@@ -50,7 +52,7 @@ def measure_slopes(evaluation: Evaluation) -> dict[str, float]:
 
 
 def largest_slope(evaluation: Evaluation) -> float:
-    """The steepest of the points looked at; nan if any slope is."""
+    """Return the largest slope over interpolates, reals and fakes; nan if any slope is nan."""
     parts = (evaluation.slopes_hat, evaluation.slopes_real, evaluation.slopes_fake)
     return float(torch.cat(parts).max())
 
@@ -59,9 +61,9 @@ def largest_slope(evaluation: Evaluation) -> float:
     "generator_signal", ("grad_norm/sample", "critic/feedback"), "arXiv:1701.04862, figure 2"
 )
 def measure_signal(evaluation: Evaluation) -> dict[str, float]:
-    """How strongly the critic pushes: n * mean_i ||dL_G/dx_i||, and n * mean_i |dL_G/dscore_i|.
+    """Return the generator's signal: n mean_i ||dL_G/dx_i|| and n mean_i |dL_G/dscore_i|.
 
-    Times n because L_G is a mean over n fakes: the numbers do not depend on n.
+    The factor n makes the numbers independent of n, because L_G is a mean over n fakes.
     """
     gradients = evaluation.fake_gradients.double().flatten(1)
     lengths = torch.linalg.vector_norm(gradients, dim=1)
@@ -78,10 +80,10 @@ def measure_signal(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.clouds,
 )
 def measure_direction(evaluation: Evaluation) -> dict[str, float]:
-    """Mean cosine between -dL_G/dx_i and the way to the partner in the exact plan.
+    """Return the mean cosine between -dL_G/dx_i and the direction to the partner of fake i.
 
-    1: every fake is pushed to where transport sends it. A vector of length zero has no
-    direction and is left out; without any direction the tag is absent.
+    The partner is that of the exact plan. At 1 every fake is moved towards its partner. Vectors
+    of length zero have no direction and are left out; without any direction the tag is absent.
     """
     n = evaluation.exact_n
     push = -evaluation.fake_gradients[:n].double()
@@ -101,8 +103,10 @@ def measure_direction(evaluation: Evaluation) -> dict[str, float]:
     applies=_is_bce,
 )
 def measure_discriminator(evaluation: Evaluation) -> dict[str, float]:
-    """BCE only. Saturation: share of fakes with sigmoid(score) < 0.01. Accuracy: half of
-    (share of reals with score > 0 + share of fakes with score < 0)."""
+    """Return saturation and accuracy of a BCE discriminator.
+
+    Saturation is the share of fakes with sigmoid(score) < 0.01. Accuracy is half of (share of
+    reals with score > 0 + share of fakes with score < 0)."""
     real, fake = evaluation.score_real.double(), evaluation.score_fake.double()
     right = (real > 0).double().mean() + (fake < 0).double().mean()
     return {
@@ -115,8 +119,10 @@ def measure_discriminator(evaluation: Evaluation) -> dict[str, float]:
     "js_estimate", ("divergence/js_estimate",), "arXiv:1406.2661, theorem 1", applies=_is_bce
 )
 def measure_js(evaluation: Evaluation) -> dict[str, float]:
-    """BCE only. JS >= ln 2 - loss/2, with the loss mean softplus(-D(x)) + mean softplus(D(G(z)));
-    equal for the optimal discriminator. In nats, at most ln 2; below 0 for a bad one."""
+    """Return ln 2 - loss/2 of a BCE discriminator, a lower bound of the JS divergence in nats.
+
+    The loss is mean softplus(-D(x)) + mean softplus(D(G(z))). The bound is exact for the optimal
+    discriminator. It is at most ln 2, and below 0 for a bad discriminator."""
     real, fake = evaluation.score_real.double(), evaluation.score_fake.double()
     loss = softplus(-real).mean() + softplus(fake).mean()
     return {"divergence/js_estimate": math.log(2) - float(loss) / 2}
@@ -129,9 +135,9 @@ def measure_js(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: not evaluation.bce and largest_slope(evaluation) != 0,
 )
 def measure_estimate(evaluation: Evaluation) -> dict[str, float]:
-    """(E D(x) - E D(G(z))) / largest slope seen: roughly a lower bound on W1, never W1 itself.
+    """Return (E D(x) - E D(G(z))) / largest slope seen, roughly a lower bound on W1.
 
-    On held-out reals and fresh fakes; absent for BCE and for a flat critic.
+    It uses held-out reals and fresh fakes. It is absent for BCE and for a flat critic.
     """
     estimate = evaluation.score_real.double().mean() - evaluation.score_fake.double().mean()
     normalized = evaluation.unit * float(estimate) / largest_slope(evaluation)
@@ -145,6 +151,6 @@ def measure_estimate(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.weights_at_clip is not None,
 )
 def measure_clipping(evaluation: Evaluation) -> dict[str, float]:
-    """Share of the critic's weights that sit at plus or minus the clip value."""
+    """Return the share of the critic's weights at plus or minus the clip value."""
     share = evaluation.weights_at_clip
     return {} if share is None else {"critic/weights_at_clip": share}

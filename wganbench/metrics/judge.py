@@ -1,4 +1,4 @@
-"""A judge: a small classifier of images that says which class each fake belongs to."""
+"""The judge, a small classifier of images that gives the class of each fake."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, max_pool2d, pad
 
 CHANNELS = (16, 32, 64)
-"""Feature maps of the three convolutions; images are halved between them."""
+"""Numbers of feature maps of the three convolutions; images are halved between them."""
 
 LARGEST_SIDE = 32
-"""Larger images are averaged down to this many pixels a side before they are judged."""
+"""Largest side in pixels; larger images are averaged down to it before they are judged."""
 
 FEATURES = 64
-"""Length of the features of one image: the layer before the classes."""
+"""Number of features of an image, which are the activations of the last hidden layer."""
 
 SURE_OF = 0.95
-"""Share of the held-out images that a judge is sure of, by the choice of its threshold."""
+"""Share of held-out images that a judge is sure of; it determines the threshold."""
 
 BATCH = 500
-"""Images judged at once."""
+"""Number of images judged at once."""
 
 
 @runtime_checkable
 class Pictures(Protocol):
-    """What a judge needs of a set of images with classes."""
+    """A set of images with classes, as a judge needs it."""
 
     images: UInt8[Tensor, "m c h w"]
     held_out_images: UInt8[Tensor, "k c h w"]
@@ -45,7 +45,8 @@ class Pictures(Protocol):
 class JudgeNetwork(nn.Module):
     """Three convolutions with batch norm, one hidden layer (the features), the classes.
 
-    Any size from 1x1 on: sides are halved rounding up, larger images made smaller first.
+    It takes images of any size from 1x1 on: larger ones are made smaller first, and halved
+    sides are rounded up.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -60,7 +61,7 @@ class JudgeNetwork(nn.Module):
         self.classes = nn.Linear(FEATURES, classes)
 
     def features(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-        """The hidden layer's activations, none negative."""
+        """Return the hidden layer's activations, which are not negative."""
         if max(x.shape[2:]) > LARGEST_SIDE:
             x = adaptive_avg_pool2d(x, LARGEST_SIDE)
         for i, block in enumerate(self.blocks):
@@ -69,13 +70,13 @@ class JudgeNetwork(nn.Module):
         return activations
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n K"]:
-        """The classes' scores."""
+        """Return the scores of the classes."""
         scores: Tensor = self.classes(self.features(x))
         return scores
 
 
 def judge_network(channels: int, classes: int, generator: torch.Generator) -> JudgeNetwork:
-    """An untrained network, its weights drawn from the generator alone (He et al. 2015)."""
+    """Return an untrained network with weights drawn from the generator (He et al. 2015)."""
     with torch.device("meta"):
         network = JudgeNetwork(channels, classes)
     network.to_empty(device="cpu")
@@ -93,7 +94,7 @@ def judge_network(channels: int, classes: int, generator: torch.Generator) -> Ju
 
 @dataclass(frozen=True)
 class Judged:
-    """What a judge says of points: their classes (-1: none), and whether it is sure of them."""
+    """The result of a judge: the points' classes (-1: none), and whether it is sure of them."""
 
     classes: Int[Tensor, " n"]
     sure: Bool[Tensor, " n"]
@@ -101,14 +102,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judge:
-    """A trained network that tells the class of a point, and how far to trust it.
+    """A trained network that classifies points, with its accuracy and threshold.
 
-    classes: K, of single images.
-    accuracy: share of held-out single images that it puts into their own class.
-    threshold: it is sure of an image whose largest class probability reaches this; 95 % of
-    the held-out images do. A judge must put noise into some class too, but is rarely sure.
-    stacked: images a point is made of, one a group of channels. With s of them a point's
-    class is read as the digits of a number in base K, 0 .. K^s - 1.
+    classes: the number K of classes of single images.
+    accuracy: share of held-out single images that it classifies correctly.
+    threshold: it is sure of an image whose largest class probability reaches this, as 95 % of
+    the held-out images do. Noise also gets a class, but the judge is rarely sure of it.
+    stacked: number s of images in a point, each a group of channels. The class of a point is a
+    number in base K, 0 .. K^s - 1, whose digits are the classes of its images.
     """
 
     network: JudgeNetwork
@@ -119,7 +120,7 @@ class Judge:
 
     @property
     def sha256(self) -> str:
-        """Of the weights, in hex: equal digests judge alike."""
+        """The digest of the weights in hex; judges with equal digests are equal."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
@@ -127,9 +128,9 @@ class Judge:
         return digest.hexdigest()
 
     def judge(self, points: Float[Tensor, "n c h w"]) -> Judged:
-        """The class of each point, and whether the judge is sure of all its images.
+        """Return the class of each point, and whether the judge is sure of all its images.
 
-        For stacked images of classes a, b and c: 100a + 10b + c when K = 10. A point with
+        Stacked images of classes a, b and c have class 100a + 10b + c when K = 10. A point with
         a pixel that is not finite has class -1.
         """
         probability, digits = self.probabilities(points).max(dim=2)
@@ -139,20 +140,20 @@ class Judge:
         return Judged(classes, finite & (probability >= self.threshold).all(dim=1))
 
     def predict(self, points: Float[Tensor, "n c h w"]) -> Int[Tensor, " n"]:
-        """The class of each point alone, see `judge`."""
+        """Return the class of each point, see `judge`."""
         return self.judge(points).classes
 
     def probabilities(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n s K"]:
-        """Class probabilities of each of the images that a point is made of."""
+        """Return the class probabilities of each image of a point."""
         single = self._each(points, lambda x: self.network(x).softmax(dim=1))
         return single.view(-1, self.stacked, self.classes)
 
     def features(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-        """What the classes are read from; of stacked images one after the other."""
+        """Return the features of each point; those of stacked images are concatenated."""
         return self._each(points, self.network.features).reshape(len(points), -1)
 
     def _each(self, points: Tensor, read: Callable[[Tensor], Tensor]) -> Tensor:
-        """``read`` of every single image in the points, (n stacked, ...)."""
+        """Return ``read`` of every single image in the points, (n stacked, ...)."""
         n, channels, *size = points.shape
         singles = points.detach().float().cpu()
         singles = singles.reshape(n * self.stacked, channels // self.stacked, *size)
@@ -161,7 +162,7 @@ class Judge:
 
 
 def examined(network: JudgeNetwork, pictures: Pictures, stacked: int = 1) -> Judge:
-    """The judge of a trained network: its accuracy and threshold from the held-out images.
+    """Return the judge of a trained network; held-out images give accuracy and threshold.
 
     Raises ValueError for images without classes.
     """
@@ -177,17 +178,17 @@ def examined(network: JudgeNetwork, pictures: Pictures, stacked: int = 1) -> Jud
     return replace(judge, accuracy=float(right), threshold=float(threshold), stacked=stacked)
 
 
-# How a judge learns its classes: once a data set, always in the same way.
+# The training of a judge: once for each data set, always in the same way.
 JUDGE_SEED = 20170331
-"""Weights, batches and shifts of every judge come from one generator with this seed."""
+"""Seed of the generator for a judge's weights, batches and shifts."""
 
 TRAINING_BATCH = 64
 EPOCHS = 12
 LEAST_STEPS, MOST_STEPS = 120, 2500
-"""The schedule: passes over the training images, within so many steps."""
+"""The schedule: `EPOCHS` passes over the training images, within these numbers of steps."""
 
 RATE = 3e-3
-"""Learning rate of AdamW, falling to 0 along a cosine."""
+"""Initial learning rate of AdamW, which falls to 0 along a cosine."""
 
 WEIGHT_DECAY = 1e-2
 
@@ -195,14 +196,14 @@ SMOOTHING = 0.05
 """Share of each label that is spread over all classes."""
 
 SHIFTED_PART = 16
-"""A batch is moved at random by at most a sixteenth of its side: a pixel in 28, none in 8."""
+"""A batch is shifted at random by at most 1/16 of its side: 1 pixel of 28, 0 of 8."""
 
 
 def train_judge(pictures: Pictures) -> JudgeNetwork:
-    """A network trained on the training images alone; held-out ones play no part.
+    """Return a network trained on the training images; held-out images are not used.
 
-    Takes nothing from the global random state and leaves gradients switched on or off as
-    they were. Equal images give equal weights on equal machines.
+    The global random state and gradient mode do not change. Equal images give equal weights
+    on equal machines.
     Raises ValueError for images without classes.
     """
     labels = pictures.labels
@@ -227,7 +228,7 @@ def train_judge(pictures: Pictures) -> JudgeNetwork:
 
 
 def _batches(m: int, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Row numbers of every step: all images come once before one comes twice."""
+    """Return the row numbers of each step; all images occur once before one occurs twice."""
     batch = min(TRAINING_BATCH, m)
     passes = -(-steps * batch // m)
     rows = torch.cat([torch.randperm(m, generator=generator) for _ in range(passes)])
@@ -235,7 +236,7 @@ def _batches(m: int, steps: int, generator: torch.Generator) -> list[Tensor]:
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch moved by a random number of pixels; what comes in is the darkest value."""
+    """Return the batch shifted by a random number of pixels; the border gets value -1."""
     height, width = x.shape[2:]
     most = min(height, width) // SHIFTED_PART
     down, right = (int(torch.randint(2 * most + 1, (), generator=generator)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Which modes of a mixture the samples reach, how well, and in what proportions."""
+"""Mode coverage: the modes or classes that samples cover, their quality and proportions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from torch import Tensor
 from wganbench.metrics.transport import as_points, as_values
 
 PROTOCOLS = ("veegan", "box", "chi2")
-"""Names of the ways to decide which samples are of high quality."""
+"""Names of the definitions of high-quality samples."""
 
 WITHIN_THREE_SIGMA_2D = -math.expm1(-4.5)
-"""Share of a plane Gaussian within three sigma of its centre: 1 - exp(-9/2) = 0.98889."""
+"""Share of a 2-D Gaussian within three sigma of its centre: 1 - exp(-9/2) = 0.98889."""
 
 FAIR_SHARE = 0.2
-"""Part of its fair share of samples from which a mode counts towards `coverage`."""
+"""A mode counts towards `coverage` from this part of its fair share of samples on."""
 
 
 @dataclass(frozen=True)
 class ModeCoverage:
-    """Result of `mode_coverage`.
+    """The result of `mode_coverage`.
 
     covered: modes with at least one high-quality sample.
     coverage: share of modes with at least a fifth of their fair share n w_k.
@@ -43,10 +43,10 @@ class ModeCoverage:
 
 
 def check_protocol(protocol: str, dimension: int) -> None:
-    """Raises ValueError for an unknown protocol, or one that is not meant for the dimension.
+    """Raise ValueError for an unknown protocol, or one that does not fit the dimension.
 
-    ``veegan`` and ``box`` are the published ones and speak of the plane: in 3-D a
-    perfect sampler has 0.971 of its points within three sigma, in 10-D 0.468.
+    The published ``veegan`` and ``box`` are for the plane. Within three sigma a perfect sampler
+    has only 0.971 of its points in 3-D, and 0.468 in 10-D.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r} (there are: {', '.join(PROTOCOLS)})")
@@ -63,18 +63,18 @@ def mode_coverage(
     weights: Num[np.ndarray, " K"] | Num[Tensor, " K"] | None = None,
     protocol: str = "veegan",
 ) -> ModeCoverage:
-    """Modes covered, share of high quality, and KL(samples' modes || weights), in nats.
+    """Return modes covered, share of high quality, and KL(samples' modes || weights) in nats.
 
-    Each sample belongs to its nearest mode m (Euclidean), and is of high quality when
+    Each sample x belongs to its nearest mode m (Euclidean), and is of high quality when
     - ``veegan``: ||x - m|| < 3 sigma; KL over the high-quality samples
       (VEEGAN, arXiv:1705.07761; PacGAN, arXiv:1712.04086);
     - ``box``: |x_j - m_j| < 3 sigma on both axes; KL over all samples
       (self-conditioned GAN, arXiv:2006.10728);
-    - ``chi2``: ||x - m|| < sqrt(quantile(0.98889; chi2_d)) sigma, which is ``veegan`` in
-      the plane and keeps a perfect sampler at 0.98889 in any dimension d.
+    - ``chi2``: ||x - m|| < sqrt(quantile(0.98889; chi2_d)) sigma, which equals ``veegan`` in
+      the plane and gives a perfect sampler 0.98889 in any dimension d.
     KL = sum_k p_k ln(p_k / w_k) with 0 ln 0 = 0. A perfect sampler does not reach 0: its
     expected KL is about (K - 1) / (2 n). Without a high-quality sample it is None.
-    Weights default to equal ones; a mode of weight 0 is none.
+    Weights are equal by default; a mode of weight 0 is not counted.
     A sample that is not finite belongs to no mode, but counts in n.
 
     Raises ValueError for shapes that do not fit, a sigma that is not positive, weights that
@@ -95,7 +95,7 @@ def mode_coverage(
     mode, near = _nearest_mode(points, centres, np.flatnonzero(real), 3 * sigma, protocol)
     counts = np.bincount(mode[near], minlength=len(centres))
     counted = np.bincount(mode[mode >= 0], minlength=len(centres)) if protocol == "box" else counts
-    # Weights are often float32: a tie with the fair share must not hang on their rounding.
+    # Weights are often float32: a tie with the fair share must not depend on their rounding.
     fair = counts >= FAIR_SHARE * len(points) * shares * (1 - 1e-6)
     kl = float(rel_entr(counted / counted.sum(), shares).sum()) if counts.any() else None
     return ModeCoverage(
@@ -110,7 +110,7 @@ def mode_coverage(
 def _mode_shares(
     weights: Num[np.ndarray, " K"] | Num[Tensor, " K"] | None, number: int
 ) -> Float64[np.ndarray, " K"]:
-    """The mixture's weights, summing to 1."""
+    """Return the mixture's weights, normalised to sum 1."""
     shares = np.ones(number) if weights is None else as_values(weights)
     if shares.shape != (number,) or not ((shares >= 0).all() and 0 < shares.sum() < np.inf):
         raise ValueError(f"weights must be {number} shares of a whole, got {shares}")
@@ -124,12 +124,13 @@ def _nearest_mode(
     three_sigma: float,
     protocol: str,
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Index of the nearest candidate (-1: none, the sample is not finite), and high quality."""
+    """Return the index of the nearest candidate (-1: sample not finite), and high quality."""
     mode, distance = np.full(len(points), -1), np.full(len(points), np.inf)
     finite = np.isfinite(points).all(axis=1)
     if finite.any():
         distance[finite], nearest = KDTree(centres[candidates]).query(points[finite])
-        # Coordinates whose squares overflow have no nearest mode either: index out of range.
+        # Coordinates whose squares overflow have no nearest mode: KDTree returns an index past
+        # the end, which becomes -1.
         mode[finite] = np.append(candidates, -1)[nearest]
     if protocol == "box":
         near = np.zeros(len(points), dtype=bool)
@@ -145,10 +146,10 @@ def _nearest_mode(
 def gaussian_chance(
     reals: Float[Tensor, "n d"], n: int, generator: torch.Generator
 ) -> Float[Tensor, "m d"]:
-    """n samples of the Gaussian with the reals' mean and covariance: the row of chance.
+    """Return n samples of the Gaussian with the reals' mean and covariance, as a baseline.
 
-    Covering a mode by one hit is nearly free, so a table of modes prints this row
-    beside the trained ones: a sampler without any modes already scores on it.
+    One hit covers a mode, so even a sampler without modes covers some. Tables of modes
+    show this baseline beside trained generators.
     """
     points, dimension = reals.double(), reals.shape[1]
     covariance = torch.cov(points.T).reshape(dimension, dimension)
@@ -161,18 +162,18 @@ def gaussian_chance(
     return chance.to(reals.dtype)
 
 
-# Which classes the samples reach, as a judge sees them, and in what proportions.
+# The classes that samples cover according to a judge, and their proportions.
 @dataclass(frozen=True)
 class ClassCoverage:
-    """Result of `class_coverage`.
+    """The result of `class_coverage`.
 
     covered: classes with at least one sample.
-    coverage: share of classes with at least a fifth of their fair share n w_k among those
+    coverage: share of classes with at least a fifth of their fair share n w_k, counting only
     samples whose class is sure.
     high_quality: share of all n samples whose class is sure.
-    kl: KL(samples' classes || weights), nats; None where it is undefined: without a sample in
+    kl: KL(samples' classes || weights), nats; None when it is undefined: without a sample in
     any class, or with one in a class of weight 0.
-    entropy: of the samples' classes, nats; ln K when all are equally frequent, 0 on one class.
+    entropy: entropy of the samples' classes, nats; ln K if all are equally frequent, 0 for one.
     """
 
     covered: int
@@ -185,11 +186,11 @@ class ClassCoverage:
 def class_coverage(
     classes: Int[Tensor, " n"], sure: Bool[Tensor, " n"], weights: Float[Tensor, " K"]
 ) -> ClassCoverage:
-    """Classes covered by n samples, their KL to the weights and their entropy, in nats.
+    """Return the classes covered by n samples, their KL to the weights and entropy in nats.
 
         KL = sum_k p_k ln(p_k / w_k), H = -sum_k p_k ln p_k, with 0 ln 0 = 0
 
-    A sample of class -1 belongs to none, but counts in n. A perfect sampler does not reach
+    A sample of class -1 belongs to no class, but counts in n. A perfect sampler does not reach
     KL 0: its expected KL is about (K - 1) / (2 n).
     Source: KL(p || uniform) of stacked digits: VEEGAN, arXiv:1705.07761.
     """
@@ -198,7 +199,7 @@ def class_coverage(
     counts = np.bincount(judged[judged >= 0], minlength=len(shares))
     good = np.bincount(judged[certain & (judged >= 0)], minlength=len(shares))
     real = shares > 0
-    # Weights are quotients: a tie with the fair share must not hang on their rounding.
+    # Weights are quotients: a tie with the fair share must not depend on their rounding.
     fair = good >= FAIR_SHARE * len(judged) * shares * (1 - 1e-6)
     kl = entropy = None
     if counts.any():

@@ -1,4 +1,4 @@
-"""What images are measured against: a judge, features, the training set and the held-out one."""
+"""The reference for images: a judge, features, the training and the held-out images."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from wganbench.metrics.cache import judge_for
 from wganbench.metrics.fidelity import nearest_training_distance
 from wganbench.metrics.judge import Judge
 
-# Features of images: a user's own callable by its name, and its output checked.
+# Features of images, by a user's callable, whose output is checked.
 Features = Callable[[Tensor], Tensor]
-"""From images (n, c, h, w) in [-1, 1], on the CPU, to features (n, f)."""
+"""A function from CPU images (n, c, h, w) in [-1, 1] to features (n, f)."""
 
 BATCH = 500
-"""Images given to a user's features at once."""
+"""Number of images passed to a user's features at once."""
 
 
 _typed: set[str] = set()
 
 
 def allow_features(*names: str | None) -> None:
-    """This command line, or this program, has typed these names: their code may be run.
+    """Allow to run the code of these names, given by the command line or the program.
 
-    A name that only a stored file holds may be anybody's: it is never imported.
+    A name from a stored file only is not trusted and never imported.
     """
     _typed.update(name for name in names if name is not None)
 
 
 def check_allowed(name: str | None) -> None:
-    """Raise ConfigError, which says how to allow it, for a name that nobody has typed."""
+    """Raise ConfigError for a name that was not allowed; the message says how to allow it."""
     if name is not None and name not in _typed:
         raise ConfigError(
             f"evaluate.features={name} is named by a stored file, and is code: it is run only "
@@ -48,9 +48,10 @@ def check_allowed(name: str | None) -> None:
 
 
 def load_features(name: str) -> Features:
-    """The callable that ``package.module:callable`` names; the current folder counts too.
+    """Return the callable ``package.module:callable``, also from the current folder.
 
-    Raises ValueError, in one line, when there is none, or the name was not typed.
+    Raises ValueError, in one line, when there is none, and ConfigError for a name that was not
+    allowed.
     """
     check_allowed(name)
     module_name, colon, attribute = name.partition(":")
@@ -64,7 +65,7 @@ def load_features(name: str) -> Features:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        # A user's module may raise anything while it is imported.
+        # Importing a user's module may raise any error.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"evaluate.features={name} cannot be imported: {reason}") from error
     if not callable(found):
@@ -73,7 +74,7 @@ def load_features(name: str) -> Features:
 
 
 def read_features(extract: Features, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-    """Features of all points in float64, read in batches without gradients.
+    """Return features of all points in float64, computed in batches without gradients.
 
     Raises ValueError when a batch of n points does not give (n, f) numbers.
     """
@@ -90,17 +91,17 @@ def read_features(extract: Features, points: Float[Tensor, "n c h w"]) -> Float[
 
 
 REFERENCE_SEED = 20170402
-"""Training and held-out images behind the floors are the same for every run."""
+"""Seed for the training and held-out images of the floors, which are equal for all runs."""
 
 NEAREST_POINTS = 1000
-"""Images, at most, whose nearest training image is looked for."""
+"""Most images whose nearest training image is searched."""
 
 
 class PictureReference:
-    """All that evaluations of one target of images share; made once, filled when asked.
+    """The data that all evaluations of one target of images share, computed when needed.
 
-    ``judge`` is None where the images have no classes. Features are those of ``extract``,
-    a user's own, and of the judge without it.
+    ``judge`` is None for images without classes. Features come from ``extract``, the user's
+    function, or else from the judge.
     """
 
     def __init__(self, target: Any, judge: Judge | None, extract: Features | None = None) -> None:
@@ -113,30 +114,30 @@ class PictureReference:
 
     @property
     def quick(self) -> bool:
-        """Whether the features are few and read fast enough for every evaluation."""
+        """Whether the features are cheap enough for every evaluation."""
         return self.extract is None and self.judge is not None
 
     def features(self, points: Float[Tensor, "n c h w"]) -> Float[Tensor, "n f"]:
-        """Features in float64. Raises ValueError without any, or when a user's do not fit."""
+        """Return features in float64. Raises ValueError if there are none, or a wrong shape."""
         extract = self.extract or (self.judge.features if self.judge else None)
         if extract is None:
             raise ValueError("images without classes have features only by evaluate.features")
         return read_features(extract, points)
 
     def training_features(self, n: int) -> Float[Tensor, "n f"]:
-        """Of ``n`` training images, as a generator that only repeats them would draw them."""
+        """Return features of ``n`` training images drawn like those of a memorising generator."""
         if n not in self._training:
             generator = torch.Generator().manual_seed(REFERENCE_SEED)
             self._training[n] = self.features(self.target.sample(n, generator))
         return self._training[n]
 
     def distinct(self, n: int) -> int:
-        """How many of ``n`` held-out points, in their order, are surely not repeated."""
+        """Return how many of the first ``n`` held-out points are surely not repeated."""
         return n if self.target.stacked > 1 else min(n, len(self.target.held_out_images))
 
     @cached_property
     def class_shares(self) -> Float[Tensor, " K"]:
-        """What a perfect generator's classes would be: the held-out ones; stacked uniform."""
+        """The class shares of a perfect generator: those held out, or uniform when stacked."""
         target = self.target
         if target.stacked > 1:
             return torch.full((target.class_count,), 1 / target.class_count, dtype=torch.float64)
@@ -145,22 +146,22 @@ class PictureReference:
         return counts / counts.sum()
 
     def nearest_training(self, points: Float[Tensor, "n c h w"]) -> float:
-        """Mean distance of the first points to the nearest training image, in pixel units."""
+        """Return the mean distance of the first points to the nearest training image."""
         base, stacked = self.target.base, self.target.stacked
         return nearest_training_distance(points[:NEAREST_POINTS], base.images, base.scaled, stacked)
 
     @cached_property
     def nearest_floor(self) -> float:
-        """`nearest_training` of held-out images: what new images of this kind score."""
+        """`nearest_training` of held-out images, the value of new images of this kind."""
         generator = torch.Generator().manual_seed(REFERENCE_SEED)
         held_out = self.target.held_out(self.distinct(NEAREST_POINTS), generator)
         return self.nearest_training(held_out)
 
 
 def picture_reference(target: Any, features: str | None = None) -> PictureReference | None:
-    """The reference of a target of images, its judge found or trained; None for another.
+    """Return the reference of a target of images, with its judge; None for other targets.
 
-    ``features`` names a user's own, see `load_features`. Raises ValueError as that does.
+    ``features`` names a user's function, see `load_features`, which may raise.
     """
     if target.base is None:
         return None

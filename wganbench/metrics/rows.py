@@ -1,4 +1,4 @@
-"""Rows of the registry that compare the fakes with the target: modes, transport, balls."""
+"""The metrics that compare fakes with the target: modes, transport, fidelity, images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from wganbench.metrics.modes import class_coverage, mode_coverage
 from wganbench.metrics.transport import wasserstein_sliced
 
 LINES_SEED = 20150101
-"""The sliced distance uses the same lines at every evaluation of every run."""
+"""Seed of the sliced distance's lines, which are the same at all evaluations of all runs."""
 
 NEIGHBOURS = 5
 """k of precision, recall, density and coverage, as in arXiv:2002.09797."""
 
 NEIGHBOUR_POINTS = 5000
-"""Points whose neighbours are looked for at most: the cost grows with their square."""
+"""Most points whose neighbours are searched; the cost grows with their square."""
 
 
 def _has_modes(evaluation: Evaluation) -> bool:
@@ -43,7 +43,7 @@ def _has_modes(evaluation: Evaluation) -> bool:
     applies=_has_modes,
 )
 def measure_modes(evaluation: Evaluation) -> dict[str, float]:
-    """`mode_coverage` of the fakes, of images `class_coverage`; what is undefined is absent."""
+    """Return `mode_coverage` of the fakes, or `class_coverage` of images, where defined."""
     if evaluation.pictures is not None:
         return _judged_modes(evaluation)
     target = evaluation.target
@@ -63,7 +63,7 @@ def measure_modes(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
-    """Classes of the fakes as the judge sees them, and of the reals: the ceiling."""
+    """Return the judged classes of the fakes, and those of the reals as the ceiling."""
     reference = evaluation.pictures
     if reference is None or reference.judge is None:
         return {}
@@ -88,7 +88,7 @@ def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.clouds,
 )
 def measure_transport(evaluation: Evaluation) -> dict[str, float]:
-    """W1 of the fakes against the reals, what a perfect generator scores, the difference."""
+    """Return exact W1 between fakes and reals, its floor, and the difference."""
     exact = evaluation.unit * evaluation.transport.distance
     if evaluation.floor is None:
         return {"wasserstein/exact": exact}
@@ -107,7 +107,7 @@ def measure_transport(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.clouds,
 )
 def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
-    """`wasserstein_sliced` of the fakes against the reals."""
+    """Return `wasserstein_sliced` between fakes and reals."""
     generator = torch.Generator().manual_seed(LINES_SEED)
     distance = wasserstein_sliced(
         evaluation.fakes, evaluation.reals, evaluation.projections, generator
@@ -122,17 +122,17 @@ def measure_sliced(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.clouds or evaluation.featured,
 )
 def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
-    """`precision_recall_density_coverage` of the fakes against the reals.
+    """Return `precision_recall_density_coverage` of the fakes against the reals.
 
-    Of images their features. Of both sides as many as there are held-out points, 5 000 at
-    most: one that is drawn twice would be its own neighbour.
+    Images are compared by their features. Both sides have as many points as are held out, at
+    most 5 000: a point that is drawn twice would be its own neighbour.
     """
     reals, fakes = evaluation.reals[:NEIGHBOUR_POINTS], evaluation.fakes[:NEIGHBOUR_POINTS]
     if evaluation.pictures is not None:
         m = min(evaluation.pictures.distinct(len(fakes)), NEIGHBOUR_POINTS)
         reals, fakes = evaluation.real_features, evaluation.fake_features
     else:
-        # Held-out rows come in random order, all of them once before one comes twice.
+        # Held-out rows come in random order; all occur once before one occurs twice.
         rows = evaluation.target.held_out_points
         m = len(reals) if rows is None else len(rows)
     m = min(m, len(fakes))
@@ -147,7 +147,7 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
-# Rows of the registry for images: FID, KID, and the nearest image trained on.
+# Metrics of images: FID, KID, and the distance to the nearest training image.
 @register_metric(
     "fid",
     ("fidelity/fid", "fidelity/fid_floor"),
@@ -155,7 +155,7 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: has_torchmetrics() and evaluation.featured,
 )
 def measure_fid(evaluation: Evaluation) -> dict[str, float]:
-    """`frechet_distance` of n fakes, and of n training images, to n held-out reals."""
+    """Return `frechet_distance` of n fakes, and of n training images, to n held-out reals."""
     reference = evaluation.pictures
     if reference is None or len(evaluation.fakes) < 2:
         return {}
@@ -174,7 +174,7 @@ def measure_fid(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: has_torchmetrics() and evaluation.final and evaluation.featured,
 )
 def measure_kid(evaluation: Evaluation) -> dict[str, float]:
-    """`kernel_distance` of the fakes to those reals that are not repeated."""
+    """Return `kernel_distance` of the fakes to the reals that are not repeated."""
     reference = evaluation.pictures
     if reference is None or len(evaluation.fakes) < 2:
         return {}
@@ -194,7 +194,7 @@ def _final_pictures(evaluation: Evaluation) -> bool:
     applies=_final_pictures,
 )
 def measure_nearest(evaluation: Evaluation) -> dict[str, float]:
-    """Mean distance to the nearest training image: of the fakes, and of held-out reals."""
+    """Return mean distances to the nearest training image, of fakes and held-out reals."""
     reference = evaluation.pictures
     if reference is None:
         return {}

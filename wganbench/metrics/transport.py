@@ -1,4 +1,4 @@
-"""Distances of optimal transport between two clouds: exact, sliced, and their floor."""
+"""Optimal transport between two clouds: exact and sliced distances, and their floor."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from torch import Tensor
 from wganbench.metrics.assignment import assign
 
 
-# Clouds of points as every metric reads them: float64 arrays on the CPU.
+# Conversion of clouds to the form that all metrics use: float64 arrays on the CPU.
 def as_values(values: np.ndarray | Tensor) -> Float64[np.ndarray, " *shape"]:
-    """The same numbers as a float64 numpy array, detached and on the CPU."""
+    """Return the same numbers as a float64 numpy array, detached and on the CPU."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
     return np.asarray(values, dtype=np.float64)
 
 
 def as_points(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarray, "n d"]:
-    """A cloud of n >= 1 points of dimension d; raises ValueError for any other shape."""
+    """Return a cloud of n >= 1 points of dimension d. Raises ValueError for another shape."""
     array = as_values(points)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(f"{name} must be a cloud of shape (n, d), got {array.shape}")
@@ -33,7 +33,7 @@ def as_points(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarray, "n 
 
 
 def as_finite_points(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarray, "n d"]:
-    """As `as_points`; a coordinate that is nan or infinite raises ValueError too."""
+    """Return `as_points`; also raises ValueError for a coordinate that is nan or infinite."""
     array = as_points(points, name)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds coordinates that are not finite")
@@ -41,25 +41,26 @@ def as_finite_points(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarr
 
 
 NATIVE_POINTS = 300
-"""Clouds of equal size from here on are assigned by our own simplex; below, POT takes 10 ms."""
+"""Smallest size of equal clouds for our own simplex; below it POT takes only 10 ms."""
 
 SOLVER_ITERATIONS = 10**7
-"""Pivots the network simplex may take; POT's own bound stops early on collapsed clouds."""
+"""Most pivots of POT's network simplex; its default stops too early on collapsed clouds."""
 
 EXACT_POINTS = 5000
-"""Points of an exact plan at most. Without a compiler 5 000 take 1.2 GB and 4 s, 10 000 4.2 GB and
-20 s, and a floor takes that for each of its pairs; with one 0.6 s and 100 MB, 3 s and 150 MB."""
+"""Most points of an exact plan. Without a compiler 5 000 points take 1.2 GB and 4 s, and 10 000
+take 4.2 GB and 20 s; with one they take 100 MB and 0.6 s, and 150 MB and 3 s. A floor takes the
+time for each of its pairs."""
 
 AT_ONCE = 4096
-"""Points whose distances to all modes are held at once."""
+"""Number of points whose distances to all modes are in memory at once."""
 
 SHADOW_VALUES = 2 * 10**7
-"""Points times lines of a sliced distance that are held at once."""
+"""Most numbers (points times lines) of a sliced distance in memory at once."""
 
 
 @runtime_checkable
 class Sampled(Protocol):
-    """What a floor needs of a target distribution."""
+    """A target distribution, as a floor needs it."""
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]: ...
 
@@ -68,8 +69,10 @@ class Sampled(Protocol):
 
 @dataclass(frozen=True)
 class Transport:
-    """An exact plan between clouds x and y: its cost, for each x_i its partner in y, and
-    potentials with u_i + v_j <= ||x_i - y_j||, up to rounding, and mean(u) + mean(v) = cost."""
+    """An exact plan between clouds x and y: its cost, and the partner in y of each x_i.
+
+    The potentials satisfy u_i + v_j <= ||x_i - y_j|| up to rounding, and mean(u) + mean(v) =
+    cost."""
 
     distance: float
     partners: Float64[np.ndarray, "n d"]
@@ -79,7 +82,7 @@ class Transport:
 
 @dataclass(frozen=True)
 class Floor:
-    """What a perfect generator scores: mean and standard deviation (ddof 1) over pairs."""
+    """The distance of a perfect generator: mean and standard deviation (ddof 1) over pairs."""
 
     mean: float
     sd: float
@@ -92,18 +95,18 @@ def exact_transport(
     y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
     check: Callable[[], None] = lambda: None,
 ) -> Transport:
-    """Optimal plan P between two clouds of equal masses, and what is read from it.
+    """Return the optimal plan P between two clouds of equal masses, as a `Transport`.
 
         distance = min_P sum_ij P_ij ||x_i - y_j||
         partner of x_i = sum_j P_ij y_j / sum_j P_ij
 
-    Clouds of equal size are matched one to one, so a partner is a point of y; of unequal
-    size it is the barycentre of the points x_i is sent to. Equal ones of `NATIVE_POINTS` or more
-    are solved by `assign`: 0.02 s at n = 1 000, 0.1 to 0.2 s at 2 500. All others, and all where
-    there is no compiler, by POT: 0.1 s and 0.9 s. The value is the same; among plans of equal
-    cost either may be taken.
+    Clouds of equal size are matched one to one, so a partner is a point of y. For unequal sizes
+    it is the barycentre of the points that x_i is sent to. `assign` solves equal clouds of
+    `NATIVE_POINTS` or more: 0.02 s at n = 1 000, 0.1 to 0.2 s at 2 500. POT solves all others,
+    and all without a compiler: 0.1 s and 0.9 s. Both give the same value, but may choose
+    different plans of equal cost.
 
-    ``check`` is called now and then by the former and may raise, to break it off.
+    `assign` calls ``check`` now and then, which may raise to stop it.
     Raises ValueError for shapes that do not fit or points that are not finite, and
     RuntimeError when the solver stops before the optimum.
     Source: Bonneel et al. 2011, the network simplex.
@@ -118,7 +121,7 @@ def exact_transport(
         return Transport(_mean_distance(from_points, partners), partners, found.u, found.v)
     plan, cost, u, v = _solve(cdist(from_points, to_points))
     if n == len(to_points):
-        # An optimum at a vertex is a permutation; its barycentres would only add rounding.
+        # An optimal vertex is a permutation; barycentres would only add rounding.
         partners = to_points[plan.argmax(axis=1)]
     else:
         partners = (plan @ to_points) / plan.sum(axis=1, keepdims=True)
@@ -126,7 +129,7 @@ def exact_transport(
 
 
 def _mean_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n d"]) -> float:
-    """mean_i ||x_i - y_i||, whatever the unit: squares of tiny and huge numbers are no numbers."""
+    """Return mean_i ||x_i - y_i||, scaled so that squares neither overflow nor underflow."""
     ways = x - y
     exponent = int(np.frexp(np.abs(ways).max())[1])
     lengths = np.linalg.norm(np.ldexp(ways, -exponent), axis=1)
@@ -136,9 +139,10 @@ def _mean_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n d"])
 def evenly(
     points: Float[Tensor, "n d"], count: int, modes: Float[Tensor, "K d"] | None
 ) -> Float[Tensor, "count d"]:
-    """``count`` of the points: of a mixture's as many of each mode as is its share of all.
+    """Return ``count`` of the points; for a mixture in the proportions of its modes.
 
-    Held-out points of a mixture stand in exact proportions; so do these, to one of each.
+    Held-out points of a mixture have exact proportions; the result has them to one point of
+    each mode.
     """
     n = len(points)
     if count >= n:
@@ -155,7 +159,7 @@ def evenly(
 def _solve(
     costs: Float64[np.ndarray, "n m"],
 ) -> tuple[Float64[np.ndarray, "n m"], float, Float64[np.ndarray, " n"], Float64[np.ndarray, " m"]]:
-    """Optimal plan between uniform masses, its cost and its potentials, from POT."""
+    """Return POT's optimal plan between uniform masses, its cost and its potentials."""
     import ot  # slow to import: it loads scikit-learn
 
     n, m = costs.shape
@@ -174,10 +178,10 @@ def wasserstein_exact(
     y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
     check: Callable[[], None] = lambda: None,
 ) -> float:
-    """Earth mover's distance W1 between two clouds with the Euclidean ground metric.
+    """Return the earth mover's distance W1 between two clouds, with Euclidean ground metric.
 
-    Exact for the clouds; for the distributions they were drawn from it is biased up,
-    so it is read beside the floor. Raises as `exact_transport`.
+    It is exact for the clouds. As an estimate for their distributions it is biased upwards,
+    so it is compared with the floor. Raises as `exact_transport`.
 
     >>> wasserstein_exact(np.zeros((4, 2)), np.zeros((4, 2)) + [3.0, 4.0])
     5.0
@@ -189,7 +193,7 @@ def transport_partners(
     x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
     y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
 ) -> Float64[np.ndarray, "n d"]:
-    """For every x_i the point of y it is sent to by the exact plan; see `exact_transport`."""
+    """Return for every x_i its partner in y in the exact plan, see `exact_transport`."""
     return exact_transport(x, y).partners
 
 
@@ -199,7 +203,7 @@ def wasserstein_sliced(
     projections: int,
     generator: torch.Generator,
 ) -> float:
-    """Mean W1 of the clouds' shadows on random lines: cheap, and a lower bound of W1.
+    """Return the mean W1 of the clouds' projections on random lines, a cheap lower bound of W1.
 
         SW = mean_u integral_0^1 |F_x.u^-1(q) - F_y.u^-1(q)| dq, u uniform on the sphere
 
@@ -232,17 +236,17 @@ def wasserstein_sliced(
 def transport_floor(
     target: Sampled, n: int, pairs: int, seed: int, check: Callable[[], None] = lambda: None
 ) -> Floor:
-    """What a perfect generator scores: W1 of held-out reals against independent samples.
+    """Return the floor: W1 between held-out reals and independent samples of the target.
 
         mean and sd over pairs of W1(target.held_out(n), target.sample(n))
 
     An evaluation compares held-out reals, stratified by mode, with n independent draws of
-    a generator. If the generator's distribution were the target's, those draws would be
-    distributed as ``target.sample(n)``; so the floor is what it would score in exactly
-    that measurement. It is above 0, mostly because a draw hits the modes unevenly.
+    a generator. A perfect generator's draws would be distributed as ``target.sample(n)``, so
+    the floor is its expected result in that measurement. It is above 0, mostly because a draw
+    hits the modes unevenly.
 
-    All pairs come from one CPU generator with the given seed. ``check`` is called before each
-    and within, and may raise, to break it off.
+    All pairs come from one CPU generator with the given seed. ``check`` is called before and
+    during each pair and may raise to stop.
     Raises ValueError for fewer than two pairs.
     """
     if pairs < 2:

@@ -1,10 +1,10 @@
 // Exact W1 of two clouds of n points each, Euclidean: the cheapest one-to-one assignment.
 //
-// From coarse to fine: a level starts with the potentials and the matching of the one before.
-// Within a level arcs that pay are looked up (pricing.hpp) and brought into the basis
-// (simplex.hpp) until none does, at the last level in double precision. Before an answer is given every arc is
-// priced once more in double precision: u_i = min_j |x_i - y_j| - v_j is feasible whatever went
-// before, so sum(u) + sum(v) is a lower bound of every assignment's cost.
+// It goes from coarse to fine: a level starts with the potentials and the matching of the level
+// before. Within a level, arcs of negative reduced cost are found (pricing.hpp) and brought into
+// the basis (simplex.hpp) until there are none, at the last level in double precision. Before an
+// answer is given, every arc is priced once more in double precision. u_i = min_j |x_i - y_j| - v_j
+// is always feasible, so sum(u) + sum(v) is a lower bound of every assignment's cost.
 //
 // Memory grows like n d, plus n^2 / 128 bytes. One thread, no clock, no state outside a handle.
 #include <memory>
@@ -15,11 +15,11 @@
 
 namespace {
 
-constexpr int NEAR = 64, PASSES = 3;        // exchanges are tried with so many in the order
-constexpr int64_t PIVOTS_PER_POINT = 1000;  // hard clouds take 100
-constexpr int64_t ROUNDS = 1000;            // and as many
-constexpr int SECOND_ROUNDS = 50;           // a few; more are rounding that chases itself
-constexpr double RELATIVE = 1e-12;          // an arc pays that saves more than this of the mean cost
+constexpr int NEAR = 64, PASSES = 3;        // sources tried for an exchange; passes over all
+constexpr int64_t PIVOTS_PER_POINT = 1000;  // hard clouds need 100
+constexpr int64_t ROUNDS = 1000;            // hard clouds need 100
+constexpr int SECOND_ROUNDS = 50;           // a few are needed; more only repeat rounding errors
+constexpr double RELATIVE = 1e-12;          // smallest saving of an arc, relative to the mean cost
 constexpr double ROUNDING = 1e-14, SINGLE = 4e-6;  // of potentials, times the clouds' extent
 
 enum class State { start, look, list, certify, done, given_up };
@@ -38,7 +38,7 @@ class Assignment {
     }
   }
 
-  // Work on, for about so many arcs and nodes; returns whether there is an answer, or none to come.
+  // Works on for about `budget` arcs and nodes; returns whether the method has ended.
   bool advance(int64_t budget) {
     while (budget > 0 && state_ < State::done) budget -= step();
     return state_ >= State::done;
@@ -73,7 +73,7 @@ class Assignment {
     return distance(levels_[level_].x.at(i), levels_[level_].y.at(j), d_);
   }
 
-  // The basis of a level: the matching and potentials that the one before suggests.
+  // Builds the basis of a level from the matching and potentials of the level before.
   int64_t start() {
     const int m = sizes_[level_];
     std::vector<double> v(m, 0.0);
@@ -91,7 +91,7 @@ class Assignment {
     return int64_t(m) * (NEAR * PASSES + (level_ ? sizes_[level_ - 1] : 0));
   }
 
-  // v_j = min_a |X_a - y_j| - u_a, and children of X_a to those of its partner, in order.
+  // Sets v_j = min_a |X_a - y_j| - u_a, and matches children of X_a to its partner's, in order.
   void refine(std::vector<double>& v, std::vector<int>& partner) {
     const int m = sizes_[level_], before = sizes_[level_ - 1];
     const std::vector<float> u = in_blocks<float>(u_.data(), before);
@@ -113,7 +113,7 @@ class Assignment {
     }
   }
 
-  // Exchange the partners of two sources that stand near each other wherever it is cheaper.
+  // Exchanges the partners of two sources near each other in the order, where that is cheaper.
   void exchange(std::vector<int>& partner) const {
     const int m = int(partner.size());
     for (int pass = 0; pass < PASSES; pass++)
@@ -148,7 +148,8 @@ class Assignment {
     return 1;
   }
 
-  // Bring arcs of the list into the basis, the best of a small block each time, until none pays.
+  // Brings arcs of the list into the basis, the best of a small block each time, until no arc of
+  // negative reduced cost is left.
   int64_t work_off() {
     const size_t size = list_.size();
     const size_t block = std::max<size_t>(16, size_t(std::sqrt(double(size)) / 2));
@@ -200,7 +201,7 @@ class Assignment {
     state_ = State::certify;
   }
 
-  // One source's arcs, all of them.
+  // Prices all arcs of one source.
   int64_t certify() {
     const int i = row_++;
     u_[i] = least_price(levels_[level_].x.at(i), levels_[level_].y, wide_.data());
@@ -252,7 +253,8 @@ class Assignment {
 
 extern "C" {
 
-// Points are row by row, x and y of n each, of dimension d. Null where memory does not suffice.
+// Returns a handle, or null when memory is short. x and y hold n points each of dimension d, row
+// by row.
 void* assignment_new(int n, int d, const double* x, const double* y) {
   try {
     return new Assignment(n, d, x, y);
@@ -261,7 +263,7 @@ void* assignment_new(int n, int d, const double* x, const double* y) {
   }
 }
 
-// Work on for a while; 1 when it has ended, 0 when there is more to do, -1 without memory.
+// Works on for a while; returns 1 when it has ended, 0 when work is left, -1 without memory.
 int assignment_advance(void* handle, int64_t budget) {
   try {
     return static_cast<Assignment*>(handle)->advance(budget) ? 1 : 0;
@@ -270,7 +272,7 @@ int assignment_advance(void* handle, int64_t budget) {
   }
 }
 
-// 1 and the answer; 0 when the method gave up.
+// Writes the answer and returns 1; returns 0 when the method gave up.
 int assignment_answer(void* handle, int* partner, double* u, double* v, double* primal,
                       double* dual) {
   return static_cast<Assignment*>(handle)->answer(partner, u, v, primal, dual) ? 1 : 0;

@@ -1,4 +1,4 @@
-// Coarse copies of a cloud: neighbouring points, four at a time, become their mean.
+// Coarse copies of a cloud: four neighbouring points are replaced by their mean.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 #include <numeric>
 #include <vector>
 
-// Points of each level, the coarsest first; the last one is the cloud itself.
+// Returns the number of points of each level, the coarsest first; the last level is the cloud.
 inline std::vector<int> level_sizes(int n) {
   std::vector<int> sizes(1, n);
   while (sizes.back() >= 256) sizes.push_back(sizes.back() / 4);
@@ -15,13 +15,13 @@ inline std::vector<int> level_sizes(int n) {
   return sizes;
 }
 
-// The first of the `fine` points of the next level that belongs to a point of one with `coarse`.
+// Returns the first child of a point: levels have `coarse` points, and `fine` points below.
 inline int first_child(int point, int coarse, int fine) {
   return int(int64_t(point) * fine / coarse);
 }
 
-// An order in which the points of each level's point follow each other, by halving along the
-// widest side.
+// An order of the cloud in which the children of each coarse point are consecutive; it comes from
+// halving along the widest side.
 class Order {
  public:
   Order(const double* points, int n, int d, const std::vector<int>& sizes)

@@ -1,8 +1,8 @@
-// Reduced costs of all arcs, a block of sources by a block of sinks at a time, priced on the fly.
+// Reduced costs of all arcs, computed when needed for a block of sources and a block of sinks.
 //
-// A first look is taken in single precision. Each pair of blocks keeps its least reduced cost;
-// that falls at most by what potentials rose since, which is kept too, block by block. So a pair
-// is looked at again only when it may hold an arc that pays.
+// The first look uses single precision. Each pair of blocks stores its least reduced cost. That
+// cost falls at most by the rise of the potentials since then, which each block stores too. So a
+// pair is priced again only when it may hold an arc of negative reduced cost.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 constexpr int ROWS = 16, LANES = 64;
 
-// Costs are kept, in single precision, where computing them takes long: from this dimension on
-// and up to so many of them (100 MiB).
+// Costs are stored in single precision when computing them takes long: from this dimension on,
+// and up to this number of costs (100 MiB).
 constexpr int KEPT_DIMENSION = 5;
 constexpr size_t KEPT_COSTS = size_t(25) << 20;
 
@@ -54,7 +54,7 @@ inline double distance(const double* a, const double* b, int d) {
   return std::sqrt(sum);
 }
 
-// Costs of the arcs between a point and the 64 of a block.
+// Computes the costs of the arcs between a point and the 64 points of a block.
 template <class T>
 inline void costs(const double* x, const T* block, int d, T* out) {
   alignas(64) T sum[LANES];
@@ -68,7 +68,7 @@ inline void costs(const double* x, const T* block, int d, T* out) {
   for (int l = 0; l < LANES; l++) out[l] = std::sqrt(sum[l]);
 }
 
-// The same less the potentials of the 64.
+// Computes the same minus the potentials of the 64 points.
 template <class T>
 inline void price(const double* x, const T* block, const T* v, int d, T* out) {
   costs(x, block, d, out);
@@ -85,7 +85,7 @@ inline T least_of(const T* values) {
   return std::min(std::min(m[0], m[1]), std::min(m[2], m[3]));
 }
 
-// Potentials in whole blocks: what stands beyond the last point never is the least.
+// Returns potentials padded to whole blocks; the padding never gives the least price.
 template <class T>
 std::vector<T> in_blocks(const double* v, int n) {
   std::vector<T> out((n + LANES - 1) / LANES * LANES, T(-1e30));
@@ -93,7 +93,7 @@ std::vector<T> in_blocks(const double* v, int n) {
   return out;
 }
 
-// min_j |x - y_j| - v_j
+// Returns min_j |x - y_j| - v_j.
 template <class T>
 T least_price(const double* x, const Cloud& y, const T* v) {
   T least = T(INFINITY);
@@ -117,7 +117,7 @@ class Pricing {
 
   const int rows;
 
-  // Note the potentials, and how they rose since the last call; before every walk over the rows.
+  // Stores the potentials and their rise since the last call; needed before each pass over rows.
   void note(const double* u, const double* v) {
     rise(u, u_, ROWS, u_rise_);
     rise(v, v_, LANES, v_rise_);
@@ -125,13 +125,13 @@ class Pricing {
     wide_ = in_blocks<double>(v, y_.n);
   }
 
-  // Arcs of a block of sources whose reduced cost is below -tolerance, as single precision sees
-  // it: the best of each source in each block of sinks. Returns how many were looked at.
+  // Finds arcs of a block of sources with reduced cost below -tolerance in single precision: the
+  // best of each source in each block of sinks. Returns the number of arcs priced.
   int64_t first_look(int row, double tolerance, std::vector<Arc>& found) {
     return look<float>(row, tolerance, -tolerance, narrow_.data(), found);
   }
 
-  // The same in double precision, where the first look saw less than `margin`.
+  // Does the same in double precision, for pairs whose first look found less than `margin`.
   int64_t second_look(int row, double tolerance, double margin, std::vector<Arc>& found) {
     return look<double>(row, tolerance, margin, wide_.data(), found);
   }

@@ -2,12 +2,13 @@
 //
 // A basis is a spanning tree over the 2 n nodes and a root. A basis arc lies between a node and
 // its parent and carries 0 or 1 unit. Potentials u_i, v_j make the reduced cost c_ij - u_i - v_j
-// of every basis arc 0. The start is any matching with any v: x_i hangs under its partner, every
-// y_j under the root by an arc towards it that never carries anything, because no arc leaves
-// the root; its cost is the y_j's potential less the root's. So good potentials start good.
+// of every basis arc 0. The start is any matching with any v. x_i hangs under its partner. Every
+// y_j hangs under the root by an arc towards the root, which never carries a unit, because no arc
+// leaves the root; its cost is the potential of y_j minus that of the root. The method therefore
+// keeps the advantage of good initial potentials.
 //
-// Every basis arc that carries nothing points to the root (strongly feasible), which the choice
-// of the leaving arc keeps up: so the method ends even where most pivots move nothing.
+// Every basis arc without a unit points to the root (strongly feasible), and the choice of the
+// leaving arc keeps this. The method therefore ends even if most pivots move no unit.
 // Sources: Barr, Glover, Klingman 1977 (alternating paths); Cunningham 1976.
 #pragma once
 
@@ -16,7 +17,7 @@
 
 class Simplex {
  public:
-  // u is set from the matching: u_i = cost(i, partner[i]) - v[partner[i]].
+  // Sets u from the matching: u_i = cost(i, partner[i]) - v[partner[i]].
   template <class Cost>
   Simplex(int n, const int* partner, const double* v, const Cost& cost)
       : n_(n), root_(2 * n), nodes_(2 * n + 1), potential_(2 * n + 1, 0.0) {
@@ -44,8 +45,8 @@ class Simplex {
     return cost - potential_[i] - potential_[n_ + j];
   }
 
-  // Bring the arc from source i to sink j into the basis; its reduced cost is below 0.
-  // Returns how many nodes were touched.
+  // Brings the arc from source i to sink j into the basis; its reduced cost is below 0.
+  // Returns the number of nodes touched.
   int64_t pivot(int i, int j, double cost) {
     const int from = i, to = n_ + j;
     const double change = reduced(i, j, cost);
@@ -57,8 +58,8 @@ class Simplex {
       touched++;
     }
     const int join = a;
-    // The cycle runs from join down to the source, over the new arc, and up from the sink. Of
-    // the arcs whose flow falls to 0 first the last one on that way leaves.
+    // The cycle runs from join down to the source, over the new arc, and up from the sink. The
+    // arc that leaves is the last one on the cycle among those whose flow falls to 0 first.
     int delta = 2, leaving = -1;
     bool by_source = true;
     for (int w = from; w != join; w = nodes_[w].parent)
@@ -66,7 +67,7 @@ class Simplex {
     for (int w = to; w != join; w = nodes_[w].parent)
       if (!nodes_[w].away && nodes_[w].flow <= delta)
         delta = nodes_[w].flow, leaving = w, by_source = false;
-    if (leaving < 0) return touched;  // not for costs from 0 on
+    if (leaving < 0) return touched;  // does not happen for costs >= 0
     if (delta) {
       for (int w = from; w != join; w = nodes_[w].parent)
         nodes_[w].flow += nodes_[w].away ? -delta : delta;
@@ -78,14 +79,14 @@ class Simplex {
     for (int w = nodes_[leaving].parent; w != join; w = nodes_[w].parent) nodes_[w].size -= moved;
     for (int w = above; w != join; w = nodes_[w].parent) nodes_[w].size += moved;
     rehang(top, above, leaving, cost, delta, top == from);
-    // Sources and sinks move against each other; potentials matter up to that alone, so
-    // whichever side of the leaving arc is smaller is shifted.
+    // Potentials of sources and sinks change in opposite directions. Only differences matter, so
+    // the smaller side of the leaving arc is shifted.
     const double shift = by_source ? change : -change;
     return touched + (2 * moved <= nodes_[root_].size ? shift_below(top, shift, -1)
                                                       : shift_below(root_, -shift, top));
   }
 
-  // Potentials anew from the costs of the basis: without what rounding added up.
+  // Computes the potentials again from the costs of the basis, without accumulated rounding.
   void refresh() {
     stack_.assign(1, root_);
     while (!stack_.empty()) {
@@ -99,7 +100,7 @@ class Simplex {
     }
   }
 
-  // The partner of every source.
+  // Writes the partner of every source.
   void matching(int* partner) const {
     for (int w = 0; w < 2 * n_; w++) {
       if (nodes_[w].flow != 1) continue;
@@ -112,7 +113,7 @@ class Simplex {
  private:
   struct Node {
     int parent = -1, child = -1, next = -1, before = -1;
-    int size = 1;       // nodes in the tree below, itself included
+    int size = 1;       // number of nodes in its subtree, itself included
     int flow = 0;       // of the arc to the parent
     bool away = false;  // whether that arc points to the parent
     double cost = 0.0;
@@ -134,7 +135,7 @@ class Simplex {
     if (node.next >= 0) nodes_[node.next].before = node.before;
   }
 
-  // Turn the way from top up to leaving around and hang it under a node, by the new arc.
+  // Reverses the path from top up to leaving and hangs it under a node by the new arc.
   void rehang(int top, int under, int leaving, double cost, int flow, bool away) {
     const int moved = nodes_[leaving].size;
     int w = top, parent = under, size_before = 0;
@@ -153,7 +154,7 @@ class Simplex {
     }
   }
 
-  // Add to the potentials below a node, without those below another one.
+  // Adds to the potentials of a node's subtree, except for the subtree of another node.
   int64_t shift_below(int top, double shift, int without) {
     int64_t count = 0;
     stack_.assign(1, top);
