@@ -1,4 +1,4 @@
-"""Target distributions: what the generators learn to imitate."""
+"""Target distributions, which the generators learn to imitate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["DATASETS", "Dataset", "Mixture", "Options", "Target", "build", "load
 
 
 def __getattr__(name: str) -> Any:
-    """`Mixture` on first use: it needs torch, the registry does not."""
+    """Import `Mixture` on first use: it needs torch, which the registry does not."""
     if name == "Mixture":
         from wganbench.data.mixtures import Mixture
 

@@ -1,7 +1,7 @@
 """Published sets that torchvision downloads: MNIST, Fashion-MNIST, CIFAR-10.
 
-Their training part is trained on, their test part is held out. A set that was read stays in
-memory, so that the jobs of a sweep share it.
+Runs train on the training part; the test part is held out. A set stays in memory after it is
+read, so that the jobs of a sweep share it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from wganbench.data.image_files import DIGITS, read_idx
 from wganbench.data.images import Images
 
 SYSTEM = Path("/usr/share/datasets")
-"""Where Debian's packages of data sets, such as dataset-fashion-mnist, put their files."""
+"""The folder of Debian's packages of data sets, such as dataset-fashion-mnist."""
 
 PARTS = ("train", "t10k")
-"""Training and test part, as the names of the IDX files begin."""
+"""The prefixes of the IDX files' names, for the training and the test part."""
 
 
 @dataclass(frozen=True)
 class IdxSet:
-    """A set in the format of MNIST: torchvision's name and a folder that its files may lie in."""
+    """A set in MNIST's format: its name in torchvision, and a folder that may hold its files."""
 
     name: str
     torchvision_name: str
     folder: str
     class_names: tuple[str, ...]
     also: str = ""
-    """One more way to get it."""
+    """Another way to get it, for the error message."""
 
 
 MNIST = IdxSet("mnist", "MNIST", "mnist", DIGITS)
@@ -53,10 +53,10 @@ FASHION_MNIST = IdxSet(
 
 @lru_cache(maxsize=2)
 def load_idx_set(which: IdxSet, root: str, download: bool) -> Images:
-    """The set, read from ``root`` or from the system's own data sets, 28x28.
+    """Return a set of 28x28 images from ``root`` or from the system's data sets.
 
-    With ``download`` torchvision fetches into ``root`` what is not there. Raises ValueError
-    when the set is missing, saying how to get it, and when a file is damaged.
+    With ``download`` torchvision downloads missing files into ``root``. Raises ValueError when
+    the set is missing, saying how to get it, and when a file is damaged.
     """
     place = find(which, Path(root).expanduser(), download)
     (images, labels), (held_out_images, held_out_labels) = (
@@ -66,7 +66,7 @@ def load_idx_set(which: IdxSet, root: str, download: bool) -> Images:
 
 
 def find(which: IdxSet, root: Path, download: bool) -> Path:
-    """The folder that holds the four files of a set, downloaded into if need be."""
+    """Return the folder with the four files of a set, after a download if needed."""
     raw = root / which.torchvision_name / "raw"
     for place in (raw, root / which.folder, SYSTEM / which.folder):
         if all(idx_file(place, part, kind) for part in PARTS for kind in ("images", "labels")):
@@ -81,7 +81,7 @@ def find(which: IdxSet, root: Path, download: bool) -> Path:
 
 
 def idx_file(place: Path, part: str, kind: str) -> Path | None:
-    """The file of images or labels in a folder: compressed, which carries a checksum, first."""
+    """Return the file of images or labels; a compressed one first, for it has a checksum."""
     stem = f"{part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
     return next((f for f in (place / f"{stem}.gz", place / stem) if f.is_file()), None)
 
@@ -101,7 +101,7 @@ def fetch(which: IdxSet, root: Path) -> None:
 def read_part(
     which: IdxSet, place: Path, part: str
 ) -> tuple[UInt8[Tensor, "n 1 h w"], Int[Tensor, " n"]]:
-    """Images and labels of one part; raises ValueError when they do not fit each other."""
+    """Return images and labels of one part. Raises ValueError when they do not match."""
     images, labels = (idx_file(place, part, kind) for kind in ("images", "labels"))
     if images is None or labels is None:
         raise ValueError(f"{which.name}: the download left no {part} files in {place}")
@@ -116,17 +116,17 @@ def read_part(
 
 @lru_cache(maxsize=1)
 def load_mnist(root: str, download: bool) -> Images:
-    """MNIST, see `load_idx_set`."""
+    """Return MNIST, see `load_idx_set`."""
     return load_idx_set(MNIST, root, download)
 
 
 def load_fashion_mnist(root: str, download: bool) -> Images:
-    """Fashion-MNIST, see `load_idx_set`."""
+    """Return Fashion-MNIST, see `load_idx_set`."""
     return load_idx_set(FASHION_MNIST, root, download)
 
 
 def load_cifar10(root: str, download: bool) -> Images:
-    """CIFAR-10, 32x32 in colour, from ``root/cifar-10-batches-py``, checked by MD5.
+    """Return CIFAR-10, 32x32 in colour, from ``root/cifar-10-batches-py``, checked by MD5.
 
     Raises ValueError when it is missing, saying how to get it, and when a file is damaged.
     """
@@ -135,7 +135,7 @@ def load_cifar10(root: str, download: bool) -> Images:
     folder = Path(root).expanduser()
     try:
         with warnings.catch_warnings():
-            # The published files were pickled by a NumPy whose ways some newer ones warn of.
+            # The published files were pickled by an old NumPy; some newer ones warn about it.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             train, test = (
                 CIFAR10(folder, train=train, download=download) for train in (True, False)
@@ -150,7 +150,7 @@ def load_cifar10(root: str, download: bool) -> Images:
 
 
 def cifar10_trouble(root: Path, download: bool, error: Exception) -> str:
-    """The line for a CIFAR-10 that could not be read: what is missing or damaged."""
+    """Return a line on what is missing or damaged in a CIFAR-10 that could not be read."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 

@@ -10,23 +10,23 @@ from wganbench.draws import Draws, Generated
 
 
 class Drawn(Target):
-    """A target whose points are functions of random words: the same on every device.
+    """A target whose points are functions of random words, the same on every device.
 
-    It gives ``draw`` and ``draw_held_out``; ``sample`` and ``held_out`` follow from them.
+    Subclasses define ``draw`` and ``draw_held_out``; ``sample`` and ``held_out`` use them.
     """
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, ...]:
-        """(*lead, n, *shape): ``n`` independent points of the training distribution."""
+        """Return ``n`` independent training points: (*lead, n, *shape)."""
         raise NotImplementedError
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, ...]:
-        """(*lead, n, *shape): ``n`` points to evaluate on; by default fresh ones."""
+        """Return ``n`` points for evaluation: (*lead, n, *shape); new ones by default."""
         return self.draw(draws, n)
 
     def sample(self, n: int, generator: Generator) -> Float[Tensor, "n ..."]:
-        """``n`` points of `draw`, on the generator's device."""
+        """Return ``n`` points of `draw` on the generator's device."""
         return self.draw(Generated(generator), n)
 
     def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n ..."]:
-        """``n`` points of `draw_held_out`, on the generator's device."""
+        """Return ``n`` points of `draw_held_out` on the generator's device."""
         return self.draw_held_out(Generated(generator), n)

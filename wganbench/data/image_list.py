@@ -1,6 +1,6 @@
-"""Which files of a folder are images, and what class each is of: as torchvision's ImageFolder.
+"""The list of images in a folder and their classes, as in torchvision's ImageFolder.
 
-The one list for reading and for the digest. It needs neither torch nor Pillow.
+Reading and the digest use the same list. It needs neither torch nor Pillow.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp",
     ".dib", ".tif", ".tiff", ".webp", ".gif", ".avif", ".jp2", ".j2k", ".jpx", ".tga",
 )  # fmt: skip
-"""Files that count as images, all of which Pillow reads; others are passed over."""
+"""Suffixes of images, all of which Pillow reads; other files are skipped."""
 
 PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
-"""How the parts of one set are called, which are no classes."""
+"""Names of folders that are parts of a set, not classes."""
 
 MOST_OTHERS = 100_000
-"""Files that are no images: a folder with more of them, and more than images, is no set."""
+"""A folder is refused if its other files exceed its images by more than this number."""
 
 SHOWN_CLASSES, SHOWN_ENDINGS, LONGEST_NAME = 10, 5, 40
 
 
 @dataclass(frozen=True)
 class Found:
-    """What lies below a folder: images, the endings of other files, and folders, by path."""
+    """The content of a folder at any depth: paths of images, other files and folders."""
 
     folder: Path
     pictures: tuple[Path, ...]
@@ -40,13 +40,13 @@ class Found:
     folders: tuple[Path, ...]
 
     def below(self, part: Path) -> list[Path]:
-        """The images below a folder, in the order of `pictures`."""
+        """Return the images below a folder, in the order of `pictures`."""
         parts = part.parts
         return [file for file in self.pictures if file.parts[: len(parts)] == parts]
 
     @cached_property
     def inside(self) -> dict[Path, tuple[int, list[Path]]]:
-        """By folder: how many images lie directly in it, and its subfolders, sorted."""
+        """For each folder the number of images directly in it, and its sorted subfolders."""
         direct = Counter(file.parent for file in self.pictures)
         under: dict[Path, list[Path]] = {}
         for folder in self.folders:
@@ -56,13 +56,13 @@ class Found:
 
     @cached_property
     def filled(self) -> set[Path]:
-        """The folders with an image somewhere below them."""
+        """The folders with an image at any depth below them."""
         return {parent for file in self.pictures for parent in file.parents}
 
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Images in sorted order, the class folder of each ("" without), lines to show."""
+    """Images in sorted order, the class folder of each ("" for none), and lines to show."""
 
     files: tuple[Path, ...]
     classes: tuple[str, ...]
@@ -70,10 +70,10 @@ class PictureFiles:
 
 
 def find_files(folder: Path) -> Found:
-    """Everything visible below a folder, links followed, each folder once.
+    """Return all visible files and folders below a folder; links are followed, folders once.
 
-    Hidden files do not count, nor what is no regular file. Raises ValueError for a folder of
-    very many other files.
+    Hidden files and files that are not regular are skipped. Raises ValueError for a folder with
+    very many files that are not images.
     """
     pictures, others, folders = [], [], []
     for path, is_folder in walk(folder):
@@ -92,11 +92,11 @@ def find_files(folder: Path) -> Found:
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Visible regular files and folders below a folder; True stands beside a folder."""
+    """Yield visible regular files and folders below a folder, with True for a folder."""
     seen: set[tuple[int, int]] = set()
     for path, names, files in os.walk(folder, followlinks=True):
         state = state_of(path)
-        # A link may lead round in a circle.
+        # Links may form a loop.
         if state is None or (state.st_dev, state.st_ino) in seen:
             names.clear()
             continue
@@ -110,7 +110,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def state_of(path: str) -> os.stat_result | None:
-    """What lies there, links followed; None for a link into nothing and what may not be seen."""
+    """Return the status of a path, following links; None for broken links and denied access."""
     try:
         return os.stat(path)
     except OSError:
@@ -118,11 +118,11 @@ def state_of(path: str) -> os.stat_result | None:
 
 
 def find_pictures(folder: Path) -> PictureFiles:
-    """The images in a folder and their classes, which are its subfolders' names.
+    """Return the images in a folder and their classes, which are its subfolders' names.
 
-    A folder around the one that holds the class folders is gone through. Raises ValueError,
-    naming ``data.path``, without images, for images beside class folders, for an empty
-    class folder, and where the subfolders are the parts of one set.
+    The class folders may lie one or more folders deeper. Raises ValueError, naming
+    ``data.path``, when there are no images, images beside class folders, an empty class folder,
+    or subfolders that are parts of one set.
     """
     found = find_files(folder)
     if not found.pictures:
@@ -156,21 +156,21 @@ def find_pictures(folder: Path) -> PictureFiles:
 
 
 def innermost(found: Found) -> Path:
-    """The folder that holds the classes: through those that hold one other and no image."""
+    """Return the folder with the classes, skipping folders that hold only one other folder."""
     root = found.folder
     while True:
         direct, subfolders = found.inside[root]
         filled = [part for part in subfolders if part in found.filled]
         if direct or len(filled) != 1:
             return root
-        # Beside an empty folder a folder of images is a class, not a wrapper.
+        # A folder of images beside an empty folder is a class, not an outer folder.
         if len(subfolders) > 1 and found.inside[filled[0]][0]:
             return root
         root = filled[0]
 
 
 def check_parts(root: Path, filled: list[Path]) -> None:
-    """Raise ValueError where subfolders are called as the parts of one set are."""
+    """Raise ValueError when the subfolders' names are those of parts of one set."""
     parts = [part for part in filled if part.name.lower() in PARTS]
     if len(parts) > 1 and len(parts) == len(filled):
         names = " and ".join(shown(part.name) for part in parts)
@@ -182,7 +182,7 @@ def check_parts(root: Path, filled: list[Path]) -> None:
 
 
 def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> str:
-    """Such as ``45 pictures, 2 classes: cat 15, dog 30; passed over 2 other files (.txt 2)``."""
+    """Return, say, ``45 images, 2 classes: cat 15, dog 30; passed over 2 other files (.txt 2)``."""
     line = f"{count} images"
     if len(classes) > 1:
         names = sorted(classes)
@@ -195,7 +195,7 @@ def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> 
 
 
 def passed_over(others: Iterable[Path]) -> str:
-    """Other files in words, by ending; nothing where there are none."""
+    """Return a phrase on the other files by suffix; empty when there are none."""
     endings = Counter(shown(file.suffix.lower()) or "no ending" for file in others)
     if not endings:
         return ""
@@ -206,6 +206,6 @@ def passed_over(others: Iterable[Path]) -> str:
 
 
 def shown(name: str | Path) -> str:
-    """A name as it can be shown and stored; bytes that are not UTF-8 as backslashes and digits."""
+    """Return a name that can be shown and stored; bytes that are not UTF-8 are escaped."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return shortened(printable(text), LONGEST_NAME if isinstance(name, str) else 200)

@@ -1,4 +1,4 @@
-"""Images as a target: kept whole in memory, some held out, with classes where known."""
+"""Images as a target: kept in memory, some held out, with classes if known."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from wganbench.draws import Draws, Generated, Resident
 class Images(Drawn):
     """Images of one size, some of them held out for evaluation.
 
-    ``images`` (m, c, h, w) are trained on, ``held_out_images`` (k, c, h, w) are not. Values
-    run from 0 to ``top`` and reach the networks as x / (top / 2) - 1, in [-1, 1]. ``labels``
-    (m,) and ``held_out_labels`` (k,) number the ``class_names``; both are None, and the names
-    empty, where the images have no classes.
+    ``images`` (m, c, h, w) are for training, ``held_out_images`` (k, c, h, w) are not. Values
+    run from 0 to ``top``; the networks get x / (top / 2) - 1, in [-1, 1]. ``labels`` (m,) and
+    ``held_out_labels`` (k,) index the ``class_names``. For images without classes both are
+    None and the names are empty.
     """
 
     stacked = 1
@@ -38,7 +38,7 @@ class Images(Drawn):
         class_names: Sequence[str] = (),
         top: int = 255,
     ) -> None:
-        """Raises ValueError when a part is empty or the parts do not fit each other."""
+        """Raise ValueError when a part has fewer than 2 images or sizes differ."""
         if min(len(images), len(held_out_images)) < 2:
             raise ValueError("at least 2 images to train on and 2 held out are needed")
         if images.shape[1:] != held_out_images.shape[1:]:
@@ -55,29 +55,29 @@ class Images(Drawn):
         return tuple(self.images.shape[1:])
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
-        """``n`` training images, drawn with replacement, on the draws' device."""
+        """Return ``n`` training images on the draws' device, drawn with replacement."""
         images = self.on_device(draws.device)
         return self.scaled(images[draws.below(len(images), n)])
 
     def on_device(self, device: torch.device) -> UInt8[Tensor, "m c h w"]:
-        """The training images on a device, copied there once."""
+        """Return the training images on a device, copied there once."""
         return self._resident.on(device)
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n c h w"]:
-        """``n`` held-out images in random order, none twice before each has come once."""
+        """Return ``n`` held-out images in random order, each once before one occurs twice."""
         images = self.held_out_on_device(draws.device)
         return self.scaled(images[draws.each_once(len(images), n)])
 
     def held_out_on_device(self, device: torch.device) -> UInt8[Tensor, "k c h w"]:
-        """The held-out images on a device, copied there once."""
+        """Return the held-out images on a device, copied there once."""
         return self._held_out.on(device)
 
     def scaled(self, pictures: UInt8[Tensor, "*lead c h w"]) -> Float[Tensor, "*lead c h w"]:
-        """Images in the generator's range [-1, 1]."""
+        """Return images in the generator's range [-1, 1]."""
         return pictures.float().div_(self.top / 2).sub_(1)
 
 
-# Which images are held out, and which of the others are trained on.
+# The choice of held-out images, and of training images among the others.
 def hold_out(
     pictures: UInt8[Tensor, "n c h w"],
     labels: Int[Tensor, " n"] | None,
@@ -86,10 +86,10 @@ def hold_out(
     share: float,
     seed: int,
 ) -> Images:
-    """``pictures`` of which ``share`` (rounded up), the same of every class, is held out.
+    """Return ``pictures`` with ``share`` (rounded up) of them held out, equally of each class.
 
-    ``seed`` alone decides which ones. Raises ValueError when a class, or the whole, has not
-    enough images for both sides.
+    The choice depends on ``seed`` only. Raises ValueError when a class, or the set, has too few
+    images for both sides.
     """
     n = len(pictures)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
@@ -104,7 +104,7 @@ def hold_out(
     else:
         held_out = first_of_each_class(labels[order], class_names, n_held_out, share)
     front, back = order[held_out], order[~held_out]
-    # One copy in random order, of which both parts are views.
+    # Both parts are views of one copy in random order.
     pictures = pictures[torch.cat((front, back))]
     return Images(
         pictures[n_held_out:],
@@ -119,7 +119,7 @@ def hold_out(
 def first_of_each_class(
     labels: Int[Tensor, " n"], class_names: Sequence[str], total: int, share: float
 ) -> Tensor:
-    """True for ``total`` of the labels: the first ones of each class, by its share of all."""
+    """Return True for ``total`` labels: the first ones of each class, in proportion."""
     sizes = labels.bincount(minlength=len(class_names))
     counts = proportional_counts(sizes.float(), total)
     chosen = torch.zeros(len(labels), dtype=torch.bool)
@@ -134,9 +134,9 @@ def first_of_each_class(
 
 
 def thinned(images: Images, train_points: int | None, seed: int) -> Images:
-    """``images`` with ``train_points`` of the training images, chosen by ``seed`` (None: all).
+    """Return ``images`` with ``train_points`` training images chosen by ``seed`` (None: all).
 
-    The held-out ones stay. Raises ValueError when there are not as many.
+    The held-out images stay. Raises ValueError for more than there are, or fewer than 2.
     """
     if train_points is None:
         return images
@@ -160,15 +160,15 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
     return fewer
 
 
-# Stacked images: three of a kind in the three channels, so that modes can be counted.
+# Stacked images: three grey images in three channels, so that modes can be counted.
 class StackedImages(Drawn):
-    """Three grey images of ``base``, each drawn on its own, as the channels of one point.
+    """A target whose points have three grey images of ``base``, drawn independently, as channels.
 
     With 10 classes a channel there are 1 000 modes, which a judge of `base` can count. Points
-    are drawn afresh for ever, or from a fixed set of ``train_points`` triples, a function of
-    ``train_seed`` alone. Held-out points are triples of held-out images.
+    are new in every draw, or come from a fixed set of ``train_points`` triples that depends on
+    ``train_seed`` only. Held-out points are triples of held-out images.
 
-    Source: the stacked MNIST of arXiv:1611.02163; as 128 000 fixed points arXiv:1712.04086.
+    Source: the stacked MNIST of arXiv:1611.02163; with 128 000 fixed points arXiv:1712.04086.
     """
 
     stacked = 3
@@ -177,13 +177,13 @@ class StackedImages(Drawn):
     base: Images
 
     def __init__(self, base: Images, train_points: int | None, train_seed: int) -> None:
-        """Raises ValueError when the images of ``base`` have more than one channel."""
+        """Raise ValueError when the images of ``base`` do not have one channel."""
         if base.shape[0] != 1:
             raise ValueError(f"images to stack must have 1 channel; these have {base.shape[0]}")
         self.base, self.class_count = base, base.class_count**self.stacked
-        # Which three images, not their pixels: 3 MB for 128 000 points instead of 300.
+        # Row numbers instead of pixels take 3 MB for 128 000 points instead of 300 MB.
         self.points: Int[Tensor, "m 3"] | None = None
-        """The training set: the three rows of ``base.images`` of each point; None: endless."""
+        """The training set: three rows of ``base.images`` for each point; None: no fixed set."""
         if train_points is not None:
             seeded = torch.Generator().manual_seed(train_seed)
             self.points = self.triples(Generated(seeded), train_points)
@@ -195,7 +195,7 @@ class StackedImages(Drawn):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes of one channel."""
+        """The names of the classes of one channel."""
         return self.base.class_names
 
     @property
@@ -203,11 +203,11 @@ class StackedImages(Drawn):
         return self.base.top
 
     def triples(self, draws: Draws, n: int) -> Int[Tensor, "*lead n 3"]:
-        """``n`` times three rows of ``base.images``, all as likely."""
+        """Return ``n`` triples of rows of ``base.images``, all equally likely."""
         return draws.below(len(self.base.images), n, self.stacked)
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
-        """``n`` training points on the draws' device; of a fixed set with replacement."""
+        """Return ``n`` training points on the draws' device; from a fixed set with replacement."""
         if self._resident is None:
             rows = self.triples(draws, n)
         else:
@@ -216,14 +216,14 @@ class StackedImages(Drawn):
         return self.scaled(self.base.on_device(draws.device)[rows].squeeze(-3))
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 3 h w"]:
-        """``n`` triples of held-out images.
+        """Return ``n`` triples of held-out images.
 
-        Within a channel no image comes twice before each has come once.
+        Within a channel every image occurs once before one occurs twice.
         """
         pictures = self.base.held_out_on_device(draws.device)
         channels = [draws.each_once(len(pictures), n) for _ in range(self.stacked)]
         return self.scaled(pictures[torch.stack(channels, dim=-1)].squeeze(-3))
 
     def scaled(self, pictures: UInt8[Tensor, "*lead 3 h w"]) -> Float[Tensor, "*lead 3 h w"]:
-        """Images in the generator's range [-1, 1]."""
+        """Return images in the generator's range [-1, 1]."""
         return self.base.scaled(pictures)

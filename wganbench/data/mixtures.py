@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians of equal width: targets whose modes are known."""
+"""Toy targets: mixtures of Gaussians of equal width, the Swiss roll, finite training sets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from wganbench.data.target import Target
 from wganbench.draws import Draws, Resident
 
 APART = 6.0
-"""Sigmas between two centres: nearer ones share points within the 3 that make high quality."""
+"""Distance of two centres in sigmas below which their high-quality regions (3 sigma) overlap."""
 
 MOST_COMPARED = 4096
-"""Centres whose distances are looked at: the cost grows with their square."""
+"""Most centres whose distances are computed; the cost grows with their square."""
 
 
 class Mixture(Drawn):
-    """P_r = sum_k w_k N(mode_k, sigma^2 I).
+    """A mixture of Gaussians: P_r = sum_k w_k N(mode_k, sigma^2 I).
 
     ``modes`` (K, d) and ``weights`` (K,), which sum to 1, are float32 on the CPU;
     ``sigma`` is the standard deviation of each coordinate, in the units of the points.
@@ -33,7 +33,7 @@ class Mixture(Drawn):
     def __init__(
         self, modes: Float[Tensor, "K d"], weights: Float[Tensor, " K"], sigma: float
     ) -> None:
-        """Weights need not sum to 1: they are normalised.
+        """Normalise the weights, which need not sum to 1.
 
         Raises ValueError when the shapes do not fit, a weight is negative or not finite,
         the weights sum to 0, or sigma is not above 0.
@@ -54,7 +54,7 @@ class Mixture(Drawn):
         self.told = self._warnings()
         self._modes = Resident(self.modes)
         self._even = bool((self.weights == self.weights[0]).all())
-        # The last step is exactly 1, so that no uniform number lies above it.
+        # The last step is exactly 1, so that no uniform number exceeds it.
         steps = weights.double().cumsum(0)
         self._steps = Resident((steps / steps[-1]).float())
 
@@ -64,11 +64,11 @@ class Mixture(Drawn):
 
     @property
     def steps(self) -> Float[Tensor, " K"] | None:
-        """The modes' distribution function; None where all are as likely."""
+        """The distribution function of the modes; None when all are equally likely."""
         return None if self._even else self._steps.tensor
 
     def _warnings(self) -> tuple[str, ...]:
-        """A warning where centres are so near that their modes cannot be told apart."""
+        """Return a warning when centres are too near to separate their modes."""
         if not 1 < len(self.modes) <= MOST_COMPARED:
             return ()
         distances = torch.pdist(self.modes.double())
@@ -83,7 +83,7 @@ class Mixture(Drawn):
         )
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` independent points: a mode drawn by weight, then Gaussian noise around it."""
+        """Return ``n`` independent points: a mode drawn by weight, plus Gaussian noise."""
         if self._even:
             mode = draws.below(len(self.modes), n)
         else:
@@ -91,10 +91,10 @@ class Mixture(Drawn):
         return self._around(mode, draws)
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` points whose modes stand in exact proportions, in shuffled order.
+        """Return ``n`` points with modes in exact proportions, in random order.
 
-        Without the chance imbalance of the mode counts the distance between two samples
-        of the target itself, the floor of every measured distance, is ten times smaller.
+        Without the random imbalance of mode counts, the distance between two samples of the
+        target (the floor of every measured distance) is ten times smaller.
         """
         counts = proportional_counts(self.weights, n)
         mode = torch.arange(len(counts)).repeat_interleave(counts).to(draws.device)
@@ -106,7 +106,7 @@ class Mixture(Drawn):
 
 
 def proportional_counts(weights: Float[Tensor, " K"], n: int) -> Int[Tensor, " K"]:
-    """Whole numbers nearest to n w_k that sum to n (largest remainder, ties to the first).
+    """Return whole numbers nearest to n w_k with sum n (largest remainder, ties to the first).
 
     >>> proportional_counts(torch.tensor([0.5, 0.25, 0.25]), 10).tolist()
     [5, 3, 2]
@@ -119,22 +119,22 @@ def proportional_counts(weights: Float[Tensor, " K"], n: int) -> Int[Tensor, " K
     return counts
 
 
-# A fixed training set, where the target itself would give fresh points for ever.
+# A fixed training set for targets that would otherwise give new points without end.
 class TrainingSet:
-    """Points that are drawn from with replacement; a copy stays on each device."""
+    """A set of points to draw from with replacement, with a copy on each device."""
 
     def __init__(self, points: Float[Tensor, "m d"]) -> None:
         self.points = points
         self._resident = Resident(points)
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` rows, all as likely."""
+        """Return ``n`` rows, all equally likely."""
         points = self._resident.on(draws.device)
         return points[draws.below(len(points), n)]
 
 
 class Finite(Drawn):
-    """Trains on ``train_points`` points of ``target`` drawn once; evaluates on the target."""
+    """A target with ``train_points`` fixed training points; it is evaluated on ``target``."""
 
     points: Tensor
 
@@ -148,16 +148,16 @@ class Finite(Drawn):
         return tuple(self.points.shape[1:])
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` points of the training set, drawn with replacement."""
+        """Return ``n`` points of the training set, drawn with replacement."""
         return self._training_set.draw(draws, n)
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` points of the true target."""
+        """Return ``n`` held-out points of the true target."""
         return self.target.draw_held_out(draws, n)
 
 
 class FiniteMixture(Mixture):
-    """`Finite` around a mixture: still a mixture, with its modes, weights and sigma."""
+    """A mixture with fixed training points, see `Finite`; it keeps modes, weights and sigma."""
 
     points: Tensor
 
@@ -167,15 +167,15 @@ class FiniteMixture(Mixture):
         self._training_set = TrainingSet(self.points)
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` points of the training set, drawn with replacement."""
+        """Return ``n`` points of the training set, drawn with replacement."""
         return self._training_set.draw(draws, n)
 
 
 def finite(target: Drawn, train_points: int | None, train_seed: int) -> Target:
-    """``target`` with a fixed training set of ``train_points``; None leaves it endless.
+    """Return ``target`` with a fixed set of ``train_points``; unchanged when that is None.
 
-    The set is drawn on the CPU from ``train_seed``, so it is the same on every device and
-    in every run, whatever the run's seed. Source: 100 000 points in arXiv:1712.04086.
+    The set is drawn on the CPU from ``train_seed``, so it is the same on all devices and for
+    all seeds of runs. Source: 100 000 points in arXiv:1712.04086.
     """
     if train_points is None:
         return target
@@ -185,24 +185,24 @@ def finite(target: Drawn, train_points: int | None, train_seed: int) -> Target:
 
 
 def draw_once(target: Drawn, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:
-    """The training set: ``train_points`` points, a function of the target and the seed."""
+    """Return ``train_points`` training points, a function of the target and the seed."""
     return target.sample(train_points, torch.Generator().manual_seed(train_seed))
 
 
 # The toy distributions of the literature.
 def ring(modes: int, radius: float, sigma: float) -> Mixture:
-    """Equal Gaussians at ``radius`` (cos, sin)(2 pi k / modes), k = 0 .. modes - 1.
+    """Return equal Gaussians at ``radius`` (cos, sin)(2 pi k / modes), k = 0 .. modes - 1.
 
     Source: the 8 Gaussians of arXiv:1704.00028 (Fig. 1a) and arXiv:1705.07761 (Sec. 4.1).
     """
-    # The end of the circle is its beginning: the angles stop one step before 2 pi.
+    # The angle 2 pi equals 0, so the angles stop one step before it.
     angles = 2 * math.pi * torch.arange(modes, dtype=torch.float64) / modes
     centres = radius * torch.stack((angles.cos(), angles.sin()), dim=1)
     return Mixture(centres, torch.ones(modes), sigma)
 
 
 def grid(side: int, spacing: float, sigma: float) -> Mixture:
-    """``side`` x ``side`` equal Gaussians, ``spacing`` apart, centred on the origin.
+    """Return ``side`` x ``side`` equal Gaussians, ``spacing`` apart, centred on the origin.
 
     Source: the 25 Gaussians of arXiv:1704.00028 (Fig. 1a) and arXiv:1705.07761 (Sec. 4.1).
     """
@@ -211,7 +211,7 @@ def grid(side: int, spacing: float, sigma: float) -> Mixture:
 
 
 def two_gaussians(distance: float, dimension: int, sigma: float) -> Mixture:
-    """Two equal Gaussians in R^dimension with means at ± distance/2 along the first axis."""
+    """Return two equal Gaussians in R^dimension, means at ± distance/2 on the first axis."""
     centres = torch.zeros(2, dimension, dtype=torch.float64)
     centres[0, 0], centres[1, 0] = -distance / 2, distance / 2
     return Mixture(centres, torch.ones(2), sigma)
@@ -220,7 +220,7 @@ def two_gaussians(distance: float, dimension: int, sigma: float) -> Mixture:
 def mixture(
     centres: Sequence[Sequence[float]], weights: Sequence[float] | None, sigma: float
 ) -> Mixture:
-    """Gaussians at ``centres``, by ``weights`` (None: equal).
+    """Return Gaussians at ``centres`` with ``weights`` (None: equal).
 
     Raises ValueError for equal centres: a perfect sampler would not cover both.
     """
@@ -237,10 +237,11 @@ def mixture(
 
 
 class SwissRoll(Drawn):
-    """The Swiss roll seen from its side, a spiral in the plane of about ± 2.
+    """The Swiss roll in the plane, a spiral with coordinates of about ± 2.
 
-    t ~ U[1.5 pi, 4.5 pi], x = ((t cos t, t sin t) + noise N(0, I)) / 7.5: columns 0 and 2
-    of scikit-learn's ``make_swiss_roll(noise=noise)``, as arXiv:1704.00028's code scales them.
+    t ~ U[1.5 pi, 4.5 pi], x = ((t cos t, t sin t) + noise N(0, I)) / 7.5. These are columns 0
+    and 2 of scikit-learn's ``make_swiss_roll(noise=noise)``, scaled as in the code of
+    arXiv:1704.00028.
     """
 
     shape: tuple[int, ...] = (2,)
@@ -249,7 +250,7 @@ class SwissRoll(Drawn):
         self.noise = noise
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 2"]:
-        """``n`` independent points."""
+        """Return ``n`` independent points."""
         t = 1.5 * math.pi * (1 + 2 * draws.uniform(n))
         spiral = torch.stack((t * t.cos(), t * t.sin()), dim=-1)
         return (spiral + self.noise * draws.normal(n, 2)) / 7.5

@@ -1,8 +1,8 @@
-"""The options of each kind of data: types and ranges, no values (YAML holds those).
+"""The options of each kind of data: types and ranges; the values are in YAML.
 
-A field's metadata says what it accepts beyond its type: ``least`` and ``most`` (smallest
-and largest value allowed), ``above`` and ``below`` (bounds that are themselves refused).
-This module imports no torch, so a configuration is checked before anything heavy is loaded.
+A field's metadata gives its range: ``least`` and ``most`` (smallest and largest value allowed),
+``above`` and ``below`` (bounds that are not allowed themselves). This module does not import
+torch, so that a configuration is checked before torch is loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def count(most: int) -> Any:
 
 
 def length() -> Any:
-    """A number above 0 that float32 holds, its square too."""
+    """Return a field for a number above 0 whose square float32 can hold too."""
     return field(metadata={"above": 0, "least": bounds.SMALLEST, "most": bounds.LARGEST})
 
 
@@ -33,7 +33,7 @@ def coordinate() -> Any:
 
 @dataclass(kw_only=True)
 class Options:
-    """What every kind accepts: a finite training set of ``train_points`` (null: endless)."""
+    """The options of all kinds: a fixed training set of ``train_points`` (null: none)."""
 
     train_points: int | None = count(bounds.TRAINING_POINTS)
     train_seed: int = field(metadata={"least": 0, "below": 2**63})
@@ -92,7 +92,7 @@ class SwissRollOptions(Options):
 
 @dataclass(kw_only=True)
 class HeldOutOptions(Options):
-    """A finite set, of which ``held_out_share`` is kept from training."""
+    """A finite set, of which ``held_out_share`` is not used for training."""
 
     held_out_share: float = field(metadata={"above": 0, "below": 1})
 
@@ -101,7 +101,8 @@ class HeldOutOptions(Options):
 class PointsOptions(HeldOutOptions):
     """``columns``: names, or numbers from 0 (null: all); ``standardize``: mean 0, spread 1.
 
-    ``found_at`` is where ``path`` lay when it was typed: a run is looked at from anywhere.
+    ``found_at`` is the absolute place of ``path`` when it was given, because a run may be used
+    from another folder later.
     """
 
     path: str
@@ -111,13 +112,13 @@ class PointsOptions(HeldOutOptions):
 
     @property
     def place(self) -> str:
-        """Where the file is read."""
+        """The path from which the file is read."""
         return self.found_at or self.path
 
 
 @dataclass(kw_only=True)
 class DownloadOptions(Options):
-    """A published set with a split of its own, in files under ``root``."""
+    """A published set with its own split, in files under ``root``."""
 
     root: str
     download: bool
@@ -125,7 +126,7 @@ class DownloadOptions(Options):
 
 @dataclass(kw_only=True)
 class ImageFolderOptions(HeldOutOptions):
-    """``size``: pixels a side (null: as they are); ``channels``: 1 (grey) or 3 (colour)."""
+    """``size``: pixels a side (null: unchanged); ``channels``: 1 (grey) or 3 (colour)."""
 
     path: str
     size: int | None = count(bounds.PIXELS)
@@ -134,7 +135,7 @@ class ImageFolderOptions(HeldOutOptions):
 
     @property
     def place(self) -> str:
-        """Where the folder is read."""
+        """The path from which the folder is read."""
         return self.found_at or self.path
 
     def __post_init__(self) -> None:
@@ -146,7 +147,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
     "points": {"columns": None, "standardize": False, "found_at": None},
     "image_folder": {"found_at": None},
 }
-"""Options that a kind got later, and what a configuration without them means.
+"""Options that were added to a kind later, with their values in older configurations.
 
-At these values they are no part of a run's identity: runs of before keep their names.
+With these values they are not part of a run's identity, so that older runs keep their names.
 """

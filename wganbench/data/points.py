@@ -1,4 +1,4 @@
-"""A user's own cloud of points, read from a file."""
+"""A user's cloud of points, read from a file."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from wganbench.errors import printable, shortened
 from wganbench.files import open_regular
 
 
-# Between the units of the user's data and those in which they are trained on.
+# Conversion between the units of the user's data and the units of training.
 @dataclass(frozen=True)
 class Units:
-    """Data x are trained on as (x - centre) / scale: one scale, so that distances keep a meaning.
+    """The units of training: (x - centre) / scale for data x; one scale preserves distances.
 
-    ``centre`` has a number a coordinate; ``scale`` is in the data's own unit.
+    ``centre`` has a number for each coordinate; ``scale`` is in the data's own unit.
     """
 
     centre: tuple[float, ...]
     scale: float
 
     def restored(self, points: Tensor | np.ndarray) -> Float64[Tensor, "n d"]:
-        """Points in the data's own units, in float64: float32 may not tell them apart."""
+        """Return points in the data's own units, in float64: float32 might merge them."""
         values = torch.as_tensor(points).detach().cpu().double()
         return values * self.scale + torch.tensor(self.centre, dtype=torch.float64)
 
     def record(self) -> dict[str, Any]:
-        """What run.json keeps of them."""
+        """Return the entry of run.json for these units."""
         return {"centre": list(self.centre), "scale": self.scale}
 
 
 def units_from(record: object) -> Units | None:
-    """The inverse of `Units.record`; None for anything else."""
+    """Return the units in an entry of `Units.record`; None for anything else."""
     if not isinstance(record, Mapping):
         return None
     try:
@@ -58,25 +58,26 @@ def units_from(record: object) -> Units | None:
 
 
 def unit_of(target: Target) -> float:
-    """The length of the unit in which a target is trained on, in that of its data."""
+    """Return the length of the unit of training in the unit of the target's data."""
     units = target.units
     return 1.0 if units is None else units.scale
 
 
 def as_given(points: Tensor, target: Target) -> Tensor:
-    """Points of a target in the units of its data: in float64 where it has such."""
+    """Return points of a target in the data's own units; float64 if they were scaled."""
     units = target.units
     return points if units is None else units.restored(points)
 
 
 COARSE = 1e4
-"""Fewer steps of float32 to a coordinate's spread may merge points."""
+"""Points may merge when a coordinate's spread has fewer steps of float32 than this."""
 
 FAR_MEAN, SMALL_SPREAD, LARGE_SPREAD = 100.0, 1e-3, 1e3
-"""Networks begin near 0 with slopes near 1: a mean of so many spreads, or such a spread, is far."""
+"""Data are far from a new network's range (mean 0, slope 1) with |mean| above this many spreads,
+or with a spread outside these bounds."""
 
 UNLIKE_SPREADS = 1e3
-"""Coordinates whose spreads differ more than so often: distances do not see the smaller one."""
+"""Ratio of two coordinates' spreads above which distances neglect the smaller one."""
 
 SHOWN_COORDINATES, LONGEST_NAME = 4, 20
 
@@ -84,9 +85,9 @@ SHOWN_COORDINATES, LONGEST_NAME = 4, 20
 class Points(Drawn):
     """The rows of a table, some of them held out for evaluation.
 
-    ``seed`` decides which rows are held out. Of the rest, ``train_points`` rows are trained
-    on (None: all). ``units`` are the table's where it was centred and scaled; ``told`` are
-    lines about the reading that a person should see.
+    ``seed`` decides which rows are held out. Runs train on ``train_points`` of the others
+    (None: all). ``units`` belong to a table that was centred and scaled; ``told`` are lines to
+    show about the reading.
     """
 
     points: Tensor
@@ -101,7 +102,7 @@ class Points(Drawn):
         units: Units | None = None,
         told: Sequence[str] = (),
     ) -> None:
-        """Raises ValueError when fewer than 2 rows are left to train or to evaluate on."""
+        """Raise ValueError when training or evaluation has fewer than 2 rows."""
         n, d = table.shape
         n_held_out = round(n * held_out_share)
         if min(n_held_out, n - n_held_out) < 2:
@@ -128,14 +129,14 @@ class Points(Drawn):
         return tuple(self.points.shape[1:])
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` training rows, drawn with replacement."""
+        """Return ``n`` training rows, drawn with replacement."""
         return self._training_set.draw(draws, n)
 
     def draw_held_out(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """``n`` held-out rows in random order.
+        """Return ``n`` held-out rows in random order.
 
-        No row comes twice before every row has come once; with ``n`` above the number of
-        held-out rows (``len(held_out_points)``) some must.
+        Every row occurs once before one occurs twice. Rows are repeated only if ``n`` exceeds
+        the number of held-out rows (``len(held_out_points)``).
         """
         rows = self._held_out.on(draws.device)
         return rows[draws.each_once(len(rows), n)]
@@ -143,7 +144,7 @@ class Points(Drawn):
 
 @dataclass(frozen=True)
 class PointsFile:
-    """A file's points as they are trained on, their own units where others, lines to show."""
+    """A file's points in the units of training, these units (None: the file's), lines to show."""
 
     table: Float[Tensor, "n d"]
     units: Units | None
@@ -153,11 +154,11 @@ class PointsFile:
 def read_points(
     path: str, columns: tuple[str, ...] | None = None, standardize: bool = False
 ) -> PointsFile:
-    """The points in a file, see `read_table_file`; read once in a process while it stays the same.
+    """Return the points in a file, see `read_table_file`; it is read again when it changes.
 
     ``standardize`` subtracts each coordinate's mean and divides all by one spread, the root of
     the mean variance, in float64. Raises ValueError, naming ``data.path`` or ``data.columns``,
-    also for values that float32 cannot hold or tell apart.
+    also for values that float32 cannot hold or would merge.
     """
     try:
         state = Path(path).expanduser().stat()
@@ -188,14 +189,14 @@ def _read(
 
 
 def units_of(values: Float64[np.ndarray, "n d"]) -> Units:
-    """Means of the coordinates and the root of their mean variance; 1 where nothing varies."""
+    """Return the coordinates' means and the root of their mean variance (1 instead of 0)."""
     centre = values.mean(axis=0)
     scale = float(np.sqrt(((values - centre) ** 2).mean()))
     return Units(tuple(centre.tolist()), scale or 1.0)
 
 
 def check_range(path: str, read: TableFile, table: Float[np.ndarray, "n d"]) -> None:
-    """Raise ValueError for numbers that are too large for float32."""
+    """Raise ValueError when numbers are too large for float32."""
     wrong = np.argwhere(~np.isfinite(table))
     if len(wrong):
         i, k = wrong[0]
@@ -209,7 +210,7 @@ def check_range(path: str, read: TableFile, table: Float[np.ndarray, "n d"]) -> 
 def check_merged(
     path: str, values: np.ndarray, table: Float[np.ndarray, "n d"], moved: np.ndarray
 ) -> None:
-    """Raise ValueError where float32 makes distinct points equal that it need not."""
+    """Raise ValueError when float32 merges points that centring and scaling would separate."""
     steps = np.spacing(np.abs(table).max(axis=0))
     if bool((values.std(axis=0) >= COARSE * steps).all()):
         return
@@ -225,7 +226,7 @@ def check_merged(
 
 
 def what_was_read(read: TableFile, units: Units | None) -> str:
-    """Such as ``600 points in 2-D, x -1.1 to 1.1, y -1 to 1.2``."""
+    """Return a line such as ``600 points in 2-D, x -1.1 to 1.1, y -1 to 1.2``."""
     n, d = read.values.shape
     low, high = read.values.min(axis=0), read.values.max(axis=0)
     shown = range(min(d, SHOWN_COORDINATES))
@@ -238,13 +239,13 @@ def what_was_read(read: TableFile, units: Units | None) -> str:
 
 
 def named(name: str) -> str:
-    """A column's name as it can be shown."""
+    """Return a column's name in a form that can be shown."""
     text = shortened(printable(name), LONGEST_NAME)
     return f"column {text}" if text.isdecimal() else text or "without a name"
 
 
 def span(low: float, high: float) -> str:
-    """Two numbers with as many digits as tell them apart.
+    """Return a range of two numbers, with enough digits to distinguish them.
 
     >>> span(-1.123, 1.06), span(388090.12, 388110.9)
     ('-1.12 to 1.06', '388090.1 to 388110.9')
@@ -255,7 +256,7 @@ def span(low: float, high: float) -> str:
 
 
 def warnings_of(read: TableFile, units: Units, standardize: bool) -> list[str]:
-    """What is likely to go wrong in training, and the remedy."""
+    """Return warnings of likely problems in training, with remedies."""
     lines = []
     spreads = read.values.std(axis=0)
     far = max(abs(value) for value in units.centre) > FAR_MEAN * units.scale
@@ -274,21 +275,21 @@ def warnings_of(read: TableFile, units: Units, standardize: bool) -> list[str]:
     return lines
 
 
-# What the user's own data hold, in one number: whether they are what a run was trained on.
+# A digest of the user's data, which shows whether they are those that a run was trained on.
 PART = 2**24
-"""Bytes of a file that are read at a time."""
+"""Number of bytes of a file that are read at once."""
 
 
 def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> str | None:
-    """SHA-256, in hex, of what lies under ``data.path``; None without one, or if it is gone.
+    """Return the SHA-256, in hex, of the data at ``data.path``; None if there are none.
 
-    Of a file its bytes; of a folder the name, length and bytes of every image in it, as
-    `find_files` lists them, and of another ``kind`` of data of every visible file.
+    For a file it covers the bytes. For a folder it covers name, length and bytes of every image
+    that `find_files` lists; for another ``kind`` of data than images, of every visible file.
     """
     if options.get("path") is None:
         return None
     path = Path(str(options.get("found_at") or options["path"])).expanduser()
-    if not (path.is_file() or path.is_dir()):  # a device would never end
+    if not (path.is_file() or path.is_dir()):  # reading a device might never end
         return None
     try:
         files = [path]
@@ -304,7 +305,7 @@ def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> s
 
 @lru_cache(maxsize=4)
 def _digest_of(path: Path, states: tuple[tuple[Path, int, int], ...]) -> str:
-    """Read once in a process, however many runs a sweep has, unless a file changes meanwhile."""
+    """Return the digest of files; read once in a process unless a file changes."""
     digest = hashlib.sha256()
     for file, _, size in states:
         if file != path:

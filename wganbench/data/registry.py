@@ -1,7 +1,7 @@
-"""The registry of data sets: a kind = its options and the function that builds it.
+"""The registry of data sets: each kind has its options and a function that builds it.
 
-The builders import torch when they are called: the registry can be listed, and options
-checked, without it.
+The builders import torch when they are called, so that listing the registry and checking
+options do not need torch.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ Build = Callable[[Any], "Target"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A kind of data, as ``kind:`` names it in YAML. A row: ``DATASETS.register(kind, row)``.
+    """A kind of data, named by ``kind:`` in YAML; added by ``DATASETS.register(kind, row)``.
 
     ``options`` is a dataclass that extends `Options`; ``build`` gets an instance of it. The
-    options ``root`` and ``download`` say where files lie, and are no part of a run's identity.
+    options ``root`` and ``download`` give the place of files and are not part of a run's
+    identity.
     """
 
     kind: str
@@ -51,11 +52,11 @@ class Dataset:
     source: str
 
 
-# Builders: what they need is imported when they are called.
+# Builders, which import what they need when they are called.
 
 
 def cloud(make: str, *names: str) -> Build:
-    """Builds ``mixtures.<make>`` of the options of these names, with their training set."""
+    """Return a builder of ``mixtures.<make>`` from the named options, with a training set."""
 
     def build(options: Options) -> Target:
         from wganbench.data import mixtures
@@ -67,7 +68,7 @@ def cloud(make: str, *names: str) -> Build:
 
 
 def images(load: str, *names: str, stacked: bool = False) -> Build:
-    """Builds the images that ``<module>.<function>`` loads for the options of these names."""
+    """Return a builder of the images that ``<module>.<function>`` loads with named options."""
 
     def build(options: Options) -> Target:
         from wganbench.data.images import StackedImages, thinned
@@ -170,7 +171,7 @@ IMAGE_KINDS = (
 
 
 def build(kind: str, options: Mapping[str, Any]) -> Target:
-    """The target of a kind; every option must be given.
+    """Return the target of a kind; all options must be given.
 
     Raises ValueError for an unknown kind and for options that are unknown, missing or wrong.
     """
@@ -181,9 +182,9 @@ def build(kind: str, options: Mapping[str, Any]) -> Target:
 
 
 def load(name: str, **options: Any) -> Target:
-    """The target named ``name``: a preset ``conf/data/<name>.yaml``, or a kind.
+    """Return the target named ``name``: a preset ``conf/data/<name>.yaml``, or a kind.
 
-    ``options`` replace a preset's values; a kind that is no preset needs all of them.
+    ``options`` replace a preset's values; a kind that is not a preset needs all of them.
     Raises ValueError, with the nearest valid name, for an unknown name or option, and
     naming ``data.<key>`` for a value that is wrong.
 

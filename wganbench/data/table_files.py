@@ -1,7 +1,7 @@
-"""Tables of points in files as people have them: text of any separator, and NumPy's own.
+"""Tables of points in files: text with any separator, and NumPy's formats.
 
-What is unambiguous is read, and every liberty taken is said in a note. What is not is refused
-in one line, with the line of the file as an editor numbers it, and what would help.
+Files that can be read in one way only are read, with a note on every interpretation. Others
+raise an error of one line with the line number in the file and a remedy.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from wganbench.files import open_regular
 TEXT = (".csv", ".tsv", ".txt")
 ENDINGS = ".npy, .npz, .csv, .tsv or .txt (these three also as .gz)"
 LARGEST_TEXT = 2**31
-"""Bytes of text that are read, unpacked ones too."""
+"""Most bytes of text that are read, also after decompression."""
 
 
 def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFile:
-    """The table in a file; ``columns`` chooses by name, or by number from 0.
+    """Return the table in a file; ``columns`` selects by name, or by number from 0.
 
     Raises ValueError, one line that names ``data.path`` or ``data.columns``.
     """
@@ -56,7 +56,7 @@ UNREADABLE = (
     OSError, EOFError, ValueError, MemoryError, OverflowError, csv.Error, zipfile.BadZipFile,
     zlib.error,
 )  # fmt: skip
-"""What readers raise at a file that is damaged or something else."""
+"""The errors that readers raise for a file that is damaged or has another format."""
 
 
 # NumPy's files.
@@ -71,7 +71,7 @@ def read_array(opened: BinaryIO, ending: str) -> np.ndarray:
     with loaded:
         names = loaded.files
         if len(names) == 1 or "fakes" in names:
-            # What `wganbench sample --out x.npz` writes stands under "fakes".
+            # `wganbench sample --out x.npz` writes its points under "fakes".
             return np.asarray(loaded[names[0] if len(names) == 1 else "fakes"])
     raise ValueError(f"it holds {len(names)} arrays ({', '.join(names[:5])}): save one alone")
 
@@ -102,7 +102,9 @@ def from_array(array: np.ndarray, columns: Sequence[str] | None) -> TableFile:
 
 # Text.
 def read_text(opened: BinaryIO, packed: bool) -> str:
-    """The whole file; UTF-8, UTF-16 by its mark, else Latin-1, of which only names could differ."""
+    """Return the text of a file in UTF-8, in UTF-16 if it has the mark, else in Latin-1.
+
+    A wrong guess of Latin-1 changes names only."""
     if packed:
         with gzip.open(opened) as unpacked:
             content = unpacked.read(LARGEST_TEXT + 1)

@@ -1,4 +1,4 @@
-"""Tables as text, of any separator: cells, names of columns, row numbers, decimal commas."""
+"""Tables as text with any separator: cells, column names, row numbers, decimal commas."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float64
 
 
-# A table of points, and which of its columns are taken.
+# A table of points, and the choice of its columns.
 @dataclass(frozen=True)
 class TableFile:
-    """Numbers (n, d), the names of the columns, and what a person should know of the reading."""
+    """Numbers (n, d), the names of the columns, and notes for the user on the reading."""
 
     values: Float64[np.ndarray, "n d"]
     names: tuple[str, ...]
@@ -22,7 +22,7 @@ class TableFile:
 
 
 class ColumnsError(ValueError):
-    """``data.columns`` names what the file does not have."""
+    """``data.columns`` does not fit the file's columns."""
 
 
 def transposed(values: np.ndarray) -> tuple[str, ...]:
@@ -33,12 +33,12 @@ def transposed(values: np.ndarray) -> tuple[str, ...]:
 
 
 def label(i: int, d: int) -> str:
-    """How a column without a name is called."""
+    """Return the name to show for a column without a name."""
     return "xyz"[i] if d <= 3 else f"column {i}"
 
 
 def choose(columns: Sequence[str] | None, names: Sequence[str] | None, d: int) -> list[int]:
-    """Numbers of the columns asked for, by name first; raises ColumnsError."""
+    """Return the indices of the selected columns, matched by name first. Raises ColumnsError."""
     if columns is None:
         return list(range(d))
     if not columns:
@@ -59,16 +59,16 @@ def choose(columns: Sequence[str] | None, names: Sequence[str] | None, d: int) -
 
 
 ROW_NAMES = re.compile(r"|index|idx|id|row|rows?[ ._-]?(names?|id|number)|unnamed: *\d+", re.I)
-"""How a column of row numbers is called: nothing at all, by pandas and R."""
+"""Names of columns of row numbers; pandas and R leave the name empty."""
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a")
 FAR = 3.0
-"""A first line that lies so many extents beyond all others in each column is hardly a point."""
+"""A first line is probably not a point if each column is this many extents beyond the others."""
 
 
 @dataclass
 class Cells:
-    """A text file cut into cells: rows with their line numbers; names and notes as found."""
+    """The cells of a text file: rows with their line numbers, and names and notes."""
 
     rows: list[list[str]]
     lines: list[int]
@@ -88,26 +88,28 @@ def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFil
             continue
         try:
             cells = cut(lines, separator)
-            # "1,5" is no number of its own where commas part the cells.
+            # With comma-separated cells, "1,5" is not one number.
             if error is None or separator != " " or len(cells.rows[0]) > 1:
                 return to_table(cells, separator, columns)
         except ColumnsError:
             raise
         except ValueError as problem:
-            # That of the first separator which every line has tells most.
+            # The error for the first common separator is the most useful one.
             error = error or problem
     raise error or ValueError("it holds no numbers")
 
 
 def in_most_lines(separator: str, lines: list[str]) -> bool:
-    """Whether a separator parts the lines: one that some lack is an error to tell, not another."""
+    """Return whether at least half of the lines have a separator.
+
+    If some lack it, that is an error in the file and does not mean another separator."""
     shown = [line for line in lines if line.strip() and not line.startswith("#")][:1000]
     body = shown[1:] or shown
     return bool(body) and 2 * sum(separator in line for line in body) >= len(body)
 
 
 def cut(lines: list[str], separator: str) -> Cells:
-    """Rows of cells, each with the line it ends on; blank lines and comments are passed over."""
+    """Return rows of cells, each with its last line; blank lines and comments are skipped."""
     told = ""
 
     def content() -> Iterator[str]:
@@ -137,7 +139,7 @@ def cut(lines: list[str], separator: str) -> Cells:
 
 
 def drop_trailing(cells: Cells) -> None:
-    """A separator at the end of every line makes no column."""
+    """Remove the empty last column that a separator at the end of every line makes."""
     body = cells.rows[1:] or cells.rows
     width = len(body[0])
     if width > 1 and all(len(row) == width and row[-1] == "" for row in body):
@@ -148,7 +150,7 @@ def drop_trailing(cells: Cells) -> None:
 
 
 def take_names(cells: Cells, told: list[str]) -> None:
-    """Move a first line that is no point into ``names``, and pass over a second one of units."""
+    """Move a first line of names into ``names``, and skip a second line of units."""
     rows, lines = cells.rows, cells.lines
     if not is_head(rows):
         if len(told) == len(rows[0]) and not all(map(is_number, told)):
@@ -165,11 +167,11 @@ def take_names(cells: Cells, told: list[str]) -> None:
 
 
 def is_head(rows: list[list[str]]) -> bool:
-    """Whether the first line names columns: words, or 0, 1, .. as pandas numbers them."""
+    """Return whether the first line has column names: words, or 0, 1, ... as in pandas."""
     head, following = rows[0], rows[1] if len(rows) > 1 else []
     numbers = [cell for cell in head if is_number(cell)]
     words = [i for i, cell in enumerate(head) if not (is_number(cell) or is_missing(cell))]
-    if words:  # beside numbers they are names only where the next line has numbers
+    if words:  # beside numbers, words are names only if the next line has numbers there
         return not numbers or all(i < len(following) and is_number(following[i]) for i in words)
     counting = numbers == [str(i) for i in range(len(numbers))]
     fractions = any("." in cell or "," in cell for row in rows[1:] for cell in row)
@@ -182,7 +184,7 @@ def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> Tab
         raise ValueError("it holds names and no numbers: too few points")
     width = len(rows[0])
     if names is not None and len(names) == width - 1:
-        names = ["", *names]  # R names the rows and leaves their heading out
+        names = ["", *names]  # R writes row names without a name for their column
     for row, line in zip(rows, cells.lines, strict=True):
         if len(row) != width:
             raise ValueError(f"line {line} has {len(row)} cells, line {cells.lines[0]} {width}")
@@ -208,7 +210,7 @@ def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> Tab
 
 
 def names_in_head(cells: Cells, columns: Sequence[str]) -> list[str] | None:
-    """The first line as names, where ``columns`` says that it is: years, for example."""
+    """Return the first line as names if ``columns`` selects from it (years, for example)."""
     if len(cells.rows) < 2 or not set(columns) <= set(cells.rows[0]):
         return None
     cells.lines.pop(0)
@@ -216,7 +218,7 @@ def names_in_head(cells: Cells, columns: Sequence[str]) -> list[str] | None:
 
 
 def refuse_far_head(cells: Cells) -> None:
-    """Whole numbers far outside all other lines, such as years, may be names or a point."""
+    """Raise ValueError when a first line of whole numbers (years) may be names or a point."""
     head, rest = cells.rows[0], cells.rows[1:]
     if len(rest) < 3 or not all(re.fullmatch(r"[+-]?\d+", cell) for cell in head):
         return
@@ -236,7 +238,7 @@ def refuse_far_head(cells: Cells) -> None:
 def without_row_numbers(
     rows: list[list[str]], names: list[str], chosen: list[int], notes: list[str]
 ) -> list[int]:
-    """Leave out the first or last column where it numbers or names the rows; say so."""
+    """Leave out the first or last column if it numbers or names the rows; add a note."""
     for i in (0, len(names) - 1):
         nameless = names[i] == ""
         if not (nameless or ROW_NAMES.fullmatch(names[i])):
@@ -244,7 +246,7 @@ def without_row_numbers(
         cells = [row[i] for row in rows]
         whole = all(re.fullmatch(r"\d+", cell) for cell in cells)
         numbers = whole and counts_up(np.array([float(cell) for cell in cells]), 2)
-        # Of a column without a name any labels of rows will do, such as those of a shuffled table.
+        # In a column without a name, any distinct labels are row labels (as in a shuffled table).
         if (
             numbers
             or (nameless and not any(map(is_number, cells)))
@@ -264,14 +266,14 @@ def without_row_numbers(
 
 
 def counts_up(values: np.ndarray, least: int) -> bool:
-    """Whether at least so many values go up by 1."""
+    """Return whether there are at least ``least`` values and each is 1 above the last."""
     return len(values) >= least and bool((np.diff(values) == 1).all())
 
 
 def to_numbers(
     cells: Cells, chosen: list[int], shown: list[str], separator: str, names: list[str] | None
 ) -> Float64[np.ndarray, "n d"]:
-    """The chosen cells as numbers; raises ValueError with the line of the first that is none."""
+    """Return the chosen cells as numbers. Raises ValueError with the first bad cell's line."""
     picked = [[row[i] for i in chosen] for row in cells.rows]
     if separator != "," and decimal_commas(picked, separator):
         picked = [[cell.replace(",", ".") for cell in row] for row in picked]
@@ -298,8 +300,10 @@ def to_numbers(
 
 
 def decimal_commas(rows: list[list[str]], separator: str) -> bool:
-    """Whether commas are decimal points: none stands beside a point, and not all could be
-    marks of thousands (1,234), unless semicolons part the cells, as they do for this reason."""
+    """Return whether commas are decimal points.
+
+    No cell may have a point. Without semicolons as separators, which suggest decimal commas, at
+    least one comma must not be a mark of thousands (1,234)."""
     commas = [cell for row in rows for cell in row if "," in cell]
     alone = separator == " " and len(rows[0]) == 1
     if not commas or alone or any("." in cell for row in rows for cell in row):

@@ -1,4 +1,4 @@
-"""What every data set offers to training and to evaluation."""
+"""The interface of data sets for training and evaluation."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 class Target(Protocol):
-    """A distribution P_r over points, and the draws that training and evaluation take from it.
+    """A distribution P_r over points, with the draws for training and evaluation.
 
-    Every draw comes from the generator that is passed in, on that generator's device,
-    in float32. Nothing reads or advances the global random state. A class that derives from
-    `Drawn` is drawn for all runs of a stack in one call, any other run by run.
+    Every draw uses the given generator and returns float32 on the generator's device. Nothing
+    reads or advances the global random state. A class that derives from `Drawn` is drawn for
+    all runs of a stack in one call, any other class for each run in turn.
 
-    A class of a user's own gives ``shape``, ``sample`` and ``held_out``; the rest where it
-    applies. ``modes`` and ``weights`` are those of a mixture. ``points`` is a fixed training
-    set. ``held_out_points``: ``held_out`` deals out these rows, each once before one comes
-    twice. ``base`` are the images behind images, and ``class_count`` how many classes they
-    have. ``told`` are lines that a person should see before training. ``units`` are those of
-    data that were centred and scaled.
+    A user's class defines ``shape``, ``sample`` and ``held_out``, and other members if they
+    apply. ``modes`` and ``weights`` describe a mixture. ``points`` is a fixed training set.
+    ``held_out_points`` are the rows that ``held_out`` returns, each once before one occurs
+    twice. ``base`` holds the single images of a target of images, and ``class_count`` is its
+    number of classes. ``told`` are lines to show before training. ``units`` belong to data that
+    were centred and scaled.
     """
 
     modes: Float[Tensor, "k d"] | None = None
@@ -38,20 +38,20 @@ class Target(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one point: ``(d,)``, or ``(c, h, w)`` of an image."""
+        """The shape of one point: ``(d,)``, or ``(c, h, w)`` for an image."""
         ...
 
     def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """``n`` independent points of the training distribution."""
+        """Return ``n`` independent points of the training distribution."""
         ...
 
     def held_out(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """``n`` points to evaluate on, which training never sees."""
+        """Return ``n`` points for evaluation, which training does not use."""
         ...
 
 
 class KnownShape(Target):
-    """What a trained generator needs of its data: the shape of a point, and the units."""
+    """A target without data, for a trained generator: the shape of a point, and the units."""
 
     def __init__(self, shape: tuple[int, ...], units: Units | None = None) -> None:
         self._shape, self.units = shape, units
@@ -61,7 +61,7 @@ class KnownShape(Target):
         return self._shape
 
     def sample(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """Nothing can be drawn: raises ValueError."""
+        """Raise ValueError, because there are no data."""
         raise ValueError("only the shape of the data is known here, not the data")
 
     held_out = sample
@@ -73,7 +73,7 @@ OPTIONAL = (
 
 
 class Adapted(Target):
-    """A user's own target, of whatever class, with all that a `Target` has."""
+    """A user's target of another class, with all members of a `Target`."""
 
     def __init__(self, target: Any) -> None:
         self._target = target
@@ -95,5 +95,5 @@ class Adapted(Target):
 
 
 def adapted(target: Any) -> Target:
-    """The target itself where its class derives from `Target`, else `Adapted`."""
+    """Return the target itself if its class derives from `Target`, else an `Adapted` one."""
     return target if Target in type(target).__mro__ else Adapted(target)
