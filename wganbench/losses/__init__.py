@@ -1,4 +1,4 @@
-"""The losses that wganbench exists to compare: objectives, constraints, recipes."""
+"""The losses that wganbench compares: objectives, constraints, recipes."""
 
 from wganbench.losses.constraints import clip_weights, gradient_penalty, r1_penalty
 from wganbench.losses.objectives import (

@@ -1,4 +1,4 @@
-"""What keeps a critic's slope in check: gradient penalties and weight clipping.
+"""Constraints on a critic's slope: gradient penalties and weight clipping.
 
 A critic is a callable from a batch (n, ...) to scores (n,). The penalties return
 their mean without a coefficient; `recipes.py` applies lambda and gamma / 2.
@@ -16,10 +16,10 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def input_gradients(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """grad_x D(x) for each point of a batch, differentiable in the critic's parameters.
+    """Return grad_x D(x) for each point, differentiable in the critic's parameters.
 
-    The gradient of the sum of scores: right for critics that score each point on its
-    own, which is why a penalised critic has no batch norm.
+    It is the gradient of the sum of scores, which is right for critics that score each point
+    alone. A penalised critic therefore has no batch norm.
 
     Raises ValueError when the critic's scores are not of shape (n,).
     """
@@ -35,7 +35,7 @@ def input_gradients(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, 
 
 
 def input_slopes(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
-    """|grad_x D(x)|_2 for each point: one norm a point, over all its dimensions."""
+    """Return |grad_x D(x)|_2, one norm for each point over all its dimensions."""
     slopes: Tensor = torch.linalg.vector_norm(input_gradients(critic, x).flatten(1), dim=1)
     return slopes
 
@@ -43,7 +43,7 @@ def input_slopes(critic: Critic, x: Float[Tensor, "n ..."]) -> Float[Tensor, " n
 def interpolate(
     x: Float[Tensor, "n ..."], x_fake: Float[Tensor, "n ..."], eps: Float[Tensor, "n ..."]
 ) -> Float[Tensor, "n ..."]:
-    """x_hat = eps x + (1 - eps) x_fake, one eps for each point.
+    """Return x_hat = eps x + (1 - eps) x_fake, with one eps for each point.
 
     Raises ValueError when the batches differ in shape or eps has more than one value
     a point. Source: Gulrajani et al., arXiv:1704.00028, Algorithm 1, line 5.
@@ -65,10 +65,10 @@ def gradient_penalty(
     eps: Float[Tensor, "n ..."],
     one_sided: bool = False,
 ) -> Tensor:
-    """How far the critic's slope at interpolates is from 1.
+    """Return the penalty on the critic's slope at interpolates, without lambda.
 
     Two-sided: E (|grad D(x_hat)|_2 - 1)^2. One-sided: E max(0, |grad D(x_hat)|_2 - 1)^2,
-    which leaves slopes under 1 alone ("at most 1").
+    which does not penalise slopes below 1 ("at most 1").
 
     ``eps`` holds one weight a point, drawn from U[0, 1], shape (n,) or (n, 1, ...).
     Reals and fakes are detached. Works under vmap and before a plain ``.backward()``.
@@ -87,7 +87,7 @@ def gradient_penalty(
 
 
 def r1_penalty(critic: Critic, x: Float[Tensor, "n ..."]) -> Tensor:
-    """E |grad_x D(x)|_2^2 on reals; the loss adds gamma / 2 times this.
+    """Return E |grad_x D(x)|_2^2 on reals; the loss adds gamma / 2 times this.
 
     Raises ValueError when the critic's scores are not of shape (n,).
     Source: Mescheder et al., arXiv:1801.04406, eq. 9.

@@ -1,8 +1,8 @@
-"""What critic and generator minimise, as functions of scores alone.
+"""The objectives of critic and generator, as functions of scores.
 
 Sign convention: the critic scores real points high and every function here is minimised.
-A score is the critic's raw output for one point, never a probability; scores come
-as a vector of shape (n,).
+A score is the critic's raw output for one point, not a probability. Scores are vectors of
+shape (n,).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 def bce_critic_loss(score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"]) -> Tensor:
-    """Binary cross-entropy of the discriminator.
+    """Return the discriminator's binary cross-entropy, a scalar in nats.
 
-    E softplus(-D(x)) + E softplus(D(G(z))), which is -E log sigmoid(D(x)) - E log(1 -
-    sigmoid(D(G(z)))) without the overflow. 2 ln 2 at scores of 0.
+    It is E softplus(-D(x)) + E softplus(D(G(z))), which equals -E log sigmoid(D(x)) -
+    E log(1 - sigmoid(D(G(z)))) and does not overflow. It is 2 ln 2 at scores of 0.
 
-    Returns a scalar in nats. Raises ValueError when scores are not of shape (n,).
+    Raises ValueError when scores are not of shape (n,).
     Source: Goodfellow et al., arXiv:1406.2661, eq. 1.
 
     >>> import torch
@@ -30,13 +30,13 @@ def bce_critic_loss(score_real: Float[Tensor, " n"], score_fake: Float[Tensor, "
 
 
 def bce_generator_loss(score_fake: Float[Tensor, " n"], saturating: bool = False) -> Tensor:
-    """The generator's side of binary cross-entropy.
+    """Return the generator's binary cross-entropy, a scalar in nats.
 
     Non-saturating: E softplus(-D(G(z))) = -E log sigmoid(D(G(z))).
     Saturating (minimax): -E softplus(D(G(z))) = E log(1 - sigmoid(D(G(z)))), whose
-    gradient vanishes where the discriminator is sure that the fake is one.
+    gradient vanishes when the discriminator is sure that the fake is a fake.
 
-    Returns a scalar in nats. Raises ValueError when scores are not of shape (n,).
+    Raises ValueError when scores are not of shape (n,).
     Source: Goodfellow et al., arXiv:1406.2661, eq. 1 and the remark after Algorithm 1.
 
     >>> import torch
@@ -54,9 +54,9 @@ def bce_generator_loss(score_fake: Float[Tensor, " n"], saturating: bool = False
 def wasserstein_critic_loss(
     score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"]
 ) -> Tensor:
-    """E D(G(z)) - E D(x): minus the critic's estimate of the earth mover's distance.
+    """Return E D(G(z)) - E D(x), minus the critic's estimate of the earth mover's distance.
 
-    Returns a scalar in units of the score. Raises ValueError when scores are not of
+    It is a scalar in units of the score. Raises ValueError when scores are not of
     shape (n,). Source: Arjovsky et al., arXiv:1701.07875, Algorithm 1, line 5.
 
     >>> import torch
@@ -68,9 +68,9 @@ def wasserstein_critic_loss(
 
 
 def wasserstein_generator_loss(score_fake: Float[Tensor, " n"]) -> Tensor:
-    """-E D(G(z)).
+    """Return -E D(G(z)), the generator's loss against a Wasserstein critic.
 
-    Returns a scalar in units of the score. Raises ValueError when scores are not of
+    It is a scalar in units of the score. Raises ValueError when scores are not of
     shape (n,). Source: Arjovsky et al., arXiv:1701.07875, Algorithm 1, line 10.
 
     >>> import torch

@@ -1,7 +1,7 @@
-"""The losses side by side: a recipe = objective x penalty x constraint.
+"""The losses side by side: a recipe combines an objective, a penalty and a constraint.
 
-Read the table at the end of this file row by row: that is all in which BCE-GAN,
-WGAN with clipping and WGAN-GP differ.
+The table at the end of this file has a row for each loss. It holds all differences between
+BCE-GAN, WGAN with clipping and WGAN-GP.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Penalty = Callable[[Critic, Tensor, Tensor, Tensor, Coefficients], Tensor]
 
 @dataclass(frozen=True)
 class Term:
-    """A mean over scores: E weight f(sign D), with f the softplus or the score itself."""
+    """A mean over scores: E weight f(sign D), where f is the softplus or the identity."""
 
     weight: float
     sign: float
@@ -37,9 +37,9 @@ class Term:
 
 @dataclass(frozen=True)
 class Terms:
-    """What an objective is made of, for executors that do without autograd.
+    """The terms of an objective, for executors without autograd.
 
-    The critic's is the sum of the first two, over reals and over fakes.
+    The critic's objective is the sum of ``real``, over reals, and ``fake``, over fakes.
     """
 
     real: Term
@@ -49,10 +49,10 @@ class Terms:
 
 @dataclass(frozen=True)
 class Slopes:
-    """What a penalty is made of, likewise: scale c E (|grad D| - target)^2.
+    """The form of a penalty, for executors without autograd: scale c E (|grad D| - target)^2.
 
-    c is the coefficient of that name; ``one_sided``: only what is above the target counts.
-    ``at_reals``: at the reals, else at interpolates.
+    ``coefficient`` is the name of c. ``one_sided``: only slopes above the target count.
+    ``at_reals``: slopes are taken at the reals, else at interpolates.
     """
 
     coefficient: str
@@ -64,10 +64,10 @@ class Slopes:
 
 @dataclass(frozen=True)
 class Objective:
-    """What critic and generator minimise, as functions of scores.
+    """The functions of scores that critic and generator minimise.
 
-    ``terms`` says the same as the functions, where it can be said so; without it our C++ does
-    not train with this objective.
+    ``terms`` describes the same functions, if they have that form. Our C++ needs it to train
+    with this objective.
     """
 
     critic: Callable[[Tensor, Tensor], Tensor]
@@ -80,14 +80,13 @@ class Objective:
 class Recipe:
     """A whole loss, as chosen by ``loss=<name>``.
 
-    ``penalty(critic, x, x_fake, eps, coefficients)`` is added to the critic's objective,
-    coefficient included; None leaves it out of the program altogether. ``clips`` clamps
-    the critic's parameters to ``clip_value`` after each critic step. ``coefficients``
-    names what the user may set and sweep, ``ranges`` the values that some of them accept, see
-    `typed.check_range`: any finite number where nothing is said. ``slope_target`` is what the
-    constraint asks of the slope: "1", "at most 1", "some K" or "none". ``slopes`` says the
-    same as the penalty, where it can be said so; without it our C++ does not train with a
-    penalty.
+    ``penalty(critic, x, x_fake, eps, coefficients)`` is added to the critic's objective and
+    includes the coefficient; with None the program has no penalty. ``clips`` clamps the
+    critic's parameters to ``clip_value`` after each critic step. ``coefficients`` names the
+    coefficients that the user may set and sweep. ``ranges`` limits the values of some of them,
+    see `typed.check_range`; others accept any finite number. ``slope_target`` is the
+    constraint on the slope: "1", "at most 1", "some K" or "none". ``slopes`` describes the same
+    penalty, if it has that form. Our C++ needs it to train with a penalty.
     """
 
     summary: str
@@ -102,7 +101,7 @@ class Recipe:
 
     @property
     def needs_pointwise_critic(self) -> bool:
-        """Whether D(x)[i] must not depend on x[j]: no batch norm under a penalty."""
+        """Whether D(x)[i] must not depend on x[j]: a penalty excludes batch norm."""
         return self.penalty is not None
 
 
@@ -129,25 +128,25 @@ WASSERSTEIN = Objective(
 )
 
 
-# Penalties, with their coefficient.
+# Penalties with their coefficients.
 def two_sided(
     critic: Critic, x: Tensor, x_fake: Tensor, eps: Tensor, coefficients: Coefficients
 ) -> Tensor:
-    """lambda E (|grad D(x_hat)| - 1)^2."""
+    """Return lambda E (|grad D(x_hat)| - 1)^2."""
     return coefficients["gp_lambda"] * gradient_penalty(critic, x, x_fake, eps)
 
 
 def one_sided(
     critic: Critic, x: Tensor, x_fake: Tensor, eps: Tensor, coefficients: Coefficients
 ) -> Tensor:
-    """lambda E max(0, |grad D(x_hat)| - 1)^2."""
+    """Return lambda E max(0, |grad D(x_hat)| - 1)^2."""
     return coefficients["gp_lambda"] * gradient_penalty(critic, x, x_fake, eps, one_sided=True)
 
 
 def r1(
     critic: Critic, x: Tensor, x_fake: Tensor, eps: Tensor, coefficients: Coefficients
 ) -> Tensor:
-    """gamma / 2 E |grad D(x)|^2 on reals."""
+    """Return gamma / 2 E |grad D(x)|^2 on reals."""
     return coefficients["r1_gamma"] / 2 * r1_penalty(critic, x)
 
 
@@ -157,7 +156,7 @@ FLAT_AT_REALS = Slopes("r1_gamma", 0, scale=0.5, at_reals=True)
 LAMBDA = {"gp_lambda": {"least": 0, "most": COEFFICIENT}}
 GAMMA = {"r1_gamma": {"least": 0, "most": COEFFICIENT}}
 BOUND = {"clip_value": {"above": 0, "least": 1 / COEFFICIENT}}
-"""Ranges; a bound of inf clips nothing."""
+"""Ranges of the coefficients. A clip value of inf clips nothing."""
 
 RECIPES: Registry[Recipe] = Registry("losses")
 

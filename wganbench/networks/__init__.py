@@ -1,4 +1,4 @@
-"""Critic and generator networks: ordinary modules, lifted over runs elsewhere."""
+"""Critic and generator networks, ordinary modules for one run; `stack.py` lifts them over runs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Network:
-    """A kind of network pair: its options' types, how it is built, what it takes.
+    """A kind of network pair: the type of its options, its builder, and the points it takes.
 
-    ``takes`` tells whether points of a shape fit, ``points`` says it in words. ``convolves``:
-    most of its time goes to convolutions, which a compiler for the CPU does not make faster.
+    ``takes`` returns whether points of a shape fit; ``points`` describes them in words.
+    ``convolves``: it spends most time in convolutions, which compiling for the CPU does not
+    make faster.
     """
 
     options: type
@@ -43,7 +44,7 @@ class Network:
 
 
 def takes_vectors(shape: tuple[int, ...]) -> bool:
-    """Whether points of this shape are vectors."""
+    """Return whether points of this shape are vectors."""
     return len(shape) == 1
 
 
@@ -102,10 +103,10 @@ NETWORKS.register(
 
 
 def build_pair(kind: str, options: dict[str, Any], shape: tuple[int, ...], precision: str) -> Pair:
-    """Critic and generator for points of ``shape``, without weights.
+    """Return critic and generator for points of ``shape``, without weights.
 
-    ``precision=bf16`` is that of hidden layers; networks of ``fp32`` and ``tf32`` are alike.
-    Raises ValueError when this kind of network cannot take points of that shape.
+    With ``precision=bf16`` hidden layers compute in bf16; for ``fp32`` and ``tf32`` the networks
+    are equal. Raises ValueError when this kind of network cannot take points of that shape.
     """
     network = NETWORKS[kind]
     dtype = torch.bfloat16 if precision == "bf16" else None
@@ -118,7 +119,7 @@ def build_pair(kind: str, options: dict[str, Any], shape: tuple[int, ...], preci
 
 
 def _advice(shape: tuple[int, ...]) -> str:
-    """The network to try with points of this shape, where there is one."""
+    """Return advice on a network for points of this shape; empty if there is none."""
     if takes_vectors(shape):
         return ": try network=mlp"
     return f": try network=dcgan{shape[1]}" if takes_pictures(shape) else ""

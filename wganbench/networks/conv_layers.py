@@ -1,6 +1,6 @@
-"""Convolutions and their normalisations: parameters in fp32, products in the chosen precision.
+"""Convolutions and normalisations, with fp32 parameters and products in a chosen precision.
 
-Images are tensors (n, c, h, w). Under vmap a stack of R runs becomes one convolution of
+Images are tensors (n, c, h, w). Under vmap a stack of R runs becomes one convolution with
 R groups.
 """
 
@@ -14,19 +14,20 @@ from torch import Tensor, nn
 from wganbench.networks.layers import Linear
 
 COLOURS = 3
-"""Channels of an image. To so few a transposed convolution is slow on a CPU, and so is the
-slope of a convolution of one channel: as products of patches both take a tenth of the time."""
+"""Most channels of an image. On a CPU two operations are slow: a transposed convolution to so few
+channels, and the slope of a convolution of one channel. As products of patches they take a tenth
+of the time."""
 
 
 def exact(x: Tensor) -> Tensor:
-    """x in fp32 where it is coarser."""
+    """Return x in fp32 if its precision is lower."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Conv(nn.Conv2d):
     """nn.Conv2d that computes in ``compute_dtype`` and keeps its parameters in fp32.
 
-    An odd kernel at stride 1 and a kernel of 4 at stride 2 give h / stride rows.
+    The output has h / stride rows for an odd kernel with stride 1 and for kernel 4, stride 2.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class Conv(nn.Conv2d):
 
 
 class UpConv(nn.ConvTranspose2d):
-    """nn.ConvTranspose2d of kernel 4 and stride 2, which doubles height and width.
+    """nn.ConvTranspose2d with kernel 4 and stride 2, which doubles height and width.
 
-    Computes in ``compute_dtype`` and keeps its parameters in fp32.
+    It computes in ``compute_dtype`` and keeps its parameters in fp32.
     """
 
     def __init__(self, inputs: int, outputs: int, compute_dtype: torch.dtype | None) -> None:
@@ -94,7 +95,7 @@ class Grid(nn.Module):
 
 
 class PictureBatchNorm(nn.BatchNorm2d):
-    """Batch norm without running statistics: always those of the batch, in fp32."""
+    """Batch norm in fp32 with the statistics of the batch, without running statistics."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, track_running_stats=False)
@@ -104,10 +105,10 @@ class PictureBatchNorm(nn.BatchNorm2d):
 
 
 class PictureLayerNorm(nn.Module):
-    """Layer norm over all of an image, then a scale and a shift for each channel, in fp32.
+    """Layer norm over a whole image, then a scale and a shift for each channel, in fp32.
 
-    y = weight[c] (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[c], mean and variance over
-    (c, h, w): GroupNorm with one group. Source: arXiv:1607.06450, as WGAN-GP uses it.
+    y = weight[c] (x - mean(x)) / sqrt(var(x) + 1e-5) + bias[c], with mean and variance over
+    (c, h, w). It equals GroupNorm with one group. Source: arXiv:1607.06450, as in WGAN-GP.
     """
 
     def __init__(self, channels: int) -> None:
@@ -121,7 +122,7 @@ class PictureLayerNorm(nn.Module):
 
 
 def picture_normalization(name: str, channels: int) -> list[nn.Module]:
-    """The normalisation of images named ``none``, ``layer`` or ``batch``, as a list to splice."""
+    """Return the normalisation ``none``, ``layer`` or ``batch`` as a list of 0 or 1 layers."""
     if name == "none":
         return []
     return [{"layer": PictureLayerNorm, "batch": PictureBatchNorm}[name](channels)]

@@ -13,7 +13,7 @@ from wganbench.networks.layers import Activation, Linear
 from wganbench.networks.pair import Latent, Pair, size
 
 HALVINGS = {8: 2, 28: 2, 32: 3}
-"""How often an image of this size is halved: to a grid of 2, 7 or 4."""
+"""How often an image of each size is halved, which gives a grid of side 2, 7 or 4."""
 
 
 @dataclass(kw_only=True)
@@ -35,8 +35,9 @@ class DCGANOptions:
 class Critic(nn.Module):
     """Halving convolutions of width, 2 width, ... channels, then one linear score.
 
-    The first convolution (it touches the data; without norm, as in DCGAN) and the score
-    compute in fp32, the others in ``dtype`` when it is given. (n, c, s, s) to (n,), fp32.
+    The first convolution, which gets the data and has no norm (as in DCGAN), and the score
+    compute in fp32; the others compute in ``dtype`` if it is given. It maps (n, c, s, s) to
+    fp32 scores (n,).
     """
 
     def __init__(self, options: DCGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None):
@@ -59,10 +60,10 @@ class Critic(nn.Module):
 
 
 class Generator(nn.Module):
-    """A linear map to a small grid, then doubling convolutions with ever fewer channels.
+    """A linear map to a small grid, then doubling convolutions with decreasing channels.
 
-    The last convolution (without norm, as in DCGAN) and the tanh compute in fp32, the layers
-    before in ``dtype`` when it is given, but for the first. (n, latent) to (n, c, s, s) in
+    The first layer, the last convolution (without norm, as in DCGAN) and the tanh compute in
+    fp32; the others compute in ``dtype`` if it is given. It maps (n, latent) to (n, c, s, s) in
     [-1, 1].
     """
 
@@ -90,12 +91,12 @@ class Generator(nn.Module):
 
 
 def takes_pictures(shape: tuple[int, ...]) -> bool:
-    """Whether points of this shape are square images of a size that halves as it should."""
+    """Return whether points of this shape are square images of a size in `HALVINGS`."""
     return len(shape) == 3 and shape[1] == shape[2] and shape[1] in HALVINGS
 
 
 def build_dcgan(options: DCGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
-    """Critic and generator of mirrored widths (Radford et al., arXiv:1511.06434)."""
+    """Return critic and generator with mirrored widths (Radford et al., arXiv:1511.06434)."""
     return Pair(
         critic=Critic(options, shape, dtype),
         generator=Generator(options, shape, dtype),

@@ -1,4 +1,4 @@
-"""Layers that the networks are made of: precision, activation, normalisation in one place."""
+"""The layers of the networks: linear maps in a precision, activations, normalisations."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 
 def smooth_softplus(x: Tensor) -> Tensor:
-    """softplus(2x + 2) / 2 - 1, the smooth activation of arXiv:1704.00028, Table 1."""
+    """Return softplus(2x + 2) / 2 - 1, the smooth activation of arXiv:1704.00028, Table 1."""
     return F.softplus(2 * x + 2) / 2 - 1
 
 
 def leaky_relu(x: Tensor, slope: float) -> Tensor:
-    """x above 0, ``slope`` times x below; ``slope`` 0 is ReLU. NaN stays NaN.
+    """Return x above 0 and ``slope`` times x below; ``slope`` 0 is ReLU. NaN stays NaN.
 
-    torch's own forms give the derivative of their derivative, a tensor of zeros that a
-    gradient penalty then carries back through every layer: a sixth of all its products.
-    The factor here has no derivative; on a CPU it is twenty times as fast as torch.where.
+    torch's own functions compute a second derivative, a tensor of zeros. A gradient penalty then
+    propagates it through every layer, which costs a sixth of all its products. The factor here
+    has no derivative; on a CPU it is twenty times as fast as torch.where.
     """
     factor = (x > 0).to(x.dtype) * (1 - slope) + slope
     return x * factor
@@ -35,7 +35,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 NARROW = 4
-"""Inputs up to which a layer's products take another form, six times as fast on a CPU."""
+"""Largest number of inputs for another form of a layer's product, six times as fast on a CPU."""
 
 
 class Linear(nn.Linear):
@@ -52,7 +52,7 @@ class Linear(nn.Linear):
         # one run than in a larger one; this sum is not.
         if self.out_features == 1:
             return (x * weight).sum(dim=-1, keepdim=True) + bias
-        # A product with few columns is slow, one with few rows is not: with a transposed copy
+        # Products with few columns are slow, those with few rows are not. With a transposed copy
         # of a narrow weight, the gradients of weight and input have few rows.
         if self.in_features <= NARROW:
             return x @ weight.t().contiguous() + bias
@@ -71,7 +71,7 @@ class Activation(nn.Module):
 
 
 class Maxout(nn.Module):
-    """Largest of ``pieces`` linear maps, unit by unit (arXiv:1302.4389)."""
+    """The largest of ``pieces`` linear maps for each unit (arXiv:1302.4389)."""
 
     def __init__(
         self, inputs: int, width: int, pieces: int, compute_dtype: torch.dtype | None
@@ -86,7 +86,7 @@ class Maxout(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm without running statistics: always those of the batch, in fp32."""
+    """Batch norm in fp32 with the statistics of the batch, without running statistics."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, track_running_stats=False)
@@ -103,7 +103,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 def normalization(name: str, width: int) -> list[nn.Module]:
-    """The normalisation layer named ``none``, ``layer`` or ``batch``, as a list to splice."""
+    """Return the normalisation ``none``, ``layer`` or ``batch`` as a list of 0 or 1 layers."""
     if name == "none":
         return []
     return [{"layer": LayerNorm, "batch": BatchNorm}[name](width)]

@@ -45,11 +45,11 @@ Block = Callable[[int, int, "torch.dtype | None"], nn.Module]
 
 
 class MLP(nn.Module):
-    """A stack of hidden blocks and a linear output.
+    """Hidden blocks in sequence and a linear output.
 
-    The first and the last layer always compute in fp32 (they touch the data); the
-    hidden ones in ``compute_dtype`` when it is given. Output is fp32, shape (n, out),
-    or (n,) when ``out`` is None: the scores of a critic.
+    The first and the last layer, which get or return data, compute in fp32. The others compute
+    in ``compute_dtype`` if it is given. The output is fp32 of shape (n, out), or, if ``out`` is
+    None, a critic's scores (n,).
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class MLP(nn.Module):
 
 
 def plain_block(activation: str, norm: str) -> Block:
-    """Linear, normalisation, activation."""
+    """Return a builder of blocks: linear, normalisation, activation."""
 
     def build(inputs: int, width: int, dtype: torch.dtype | None) -> nn.Module:
         return nn.Sequential(
@@ -88,7 +88,7 @@ def plain_block(activation: str, norm: str) -> Block:
 
 
 def maxout_block(pieces: int) -> Block:
-    """Maxout: the largest of several linear maps (Goodfellow et al., arXiv:1302.4389)."""
+    """Return a builder of maxout blocks (Goodfellow et al., arXiv:1302.4389)."""
 
     def build(inputs: int, width: int, dtype: torch.dtype | None) -> nn.Module:
         return Maxout(inputs, width, pieces, dtype)
@@ -97,7 +97,7 @@ def maxout_block(pieces: int) -> Block:
 
 
 def build_mlp(options: MLPOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
-    """Critic and generator of equal width and depth."""
+    """Return critic and generator of equal width and depth."""
     (dimension,) = shape
     size = (options.width, options.depth)
     critic = plain_block(options.activation, options.critic_normalization)
@@ -112,7 +112,7 @@ def build_mlp(options: MLPOptions, shape: tuple[int, ...], dtype: torch.dtype | 
 
 
 def build_pacgan(options: PacGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
-    """Maxout critic and batch-norm ReLU generator (Lin et al., arXiv:1712.04086, app. B)."""
+    """Return a maxout critic and a batch-norm ReLU generator (arXiv:1712.04086, app. B)."""
     (dimension,) = shape
     critic = maxout_block(options.critic_pieces)
     generator = plain_block("relu", "batch")

@@ -1,4 +1,4 @@
-"""A critic and a generator that belong together, and how their weights start."""
+"""A pair of critic and generator, the latent distribution, and the initial weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Parameters = dict[str, Tensor]
 
 
 def size(name: str, least: int = 1) -> Any:
-    """The field of a size: at least ``least``, at most what its name is bounded by."""
+    """Return a field for a size from ``least`` to the bound for its name."""
     return field(metadata={"least": least, "most": network_most(name)})
 
 
@@ -29,19 +29,19 @@ class Latent:
     shape: tuple[int, ...]
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, ...]:
-        """(*lead, n, *shape): ``n`` latents for each of the leading axes."""
+        """Return ``n`` latents for each index of the leading axes: (*lead, n, *shape)."""
         if self.distribution == "normal":
             return draws.normal(n, *self.shape)
         return draws.uniform(n, *self.shape) * 2 - 1
 
     def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n ..."]:
-        """``n`` latents on the generator's device."""
+        """Return ``n`` latents on the generator's device."""
         return self.draw(Generated(generator), n)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two modules without weights of their own (they live on device ``meta``).
+    """Two modules without weights (they are on device ``meta``), and their latents.
 
     ``critic`` maps (n, *shape) to scores (n,); ``generator`` maps (n, *latent) to
     (n, *shape). ``critic_is_pointwise`` is False when D(x)[i] depends on x[j].
@@ -57,10 +57,10 @@ class Pair:
 def initial_parameters(
     module: nn.Module, initialization: str, generator: torch.Generator
 ) -> Parameters:
-    """Fresh parameters by name, drawn on the CPU from ``generator``.
+    """Return initial parameters by name, drawn on the CPU from ``generator``.
 
-    ``pytorch``: weights and biases U[-1/sqrt(m), 1/sqrt(m)] with m the numbers in weight[0],
-    each layer's own start in PyTorch (for a transposed convolution m is out k^2, not its
+    ``pytorch``: weights and biases U[-1/sqrt(m), 1/sqrt(m)], where m is the number of elements
+    of weight[0], as in PyTorch's layers (for a transposed convolution m is out k^2, not its
     fan-in). ``he``: weights N(0, 2/fan_in), biases 0 (arXiv:1502.01852). ``normal``: weights
     N(0, 0.02^2), biases 0 (DCGAN, arXiv:1511.06434). Normalisation layers start at 1 and 0.
     """
@@ -82,10 +82,10 @@ def initial_parameters(
 
 
 def fan_in(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """How many inputs one output is a sum of, away from the border.
+    """Return the number of inputs in the sum of one output, away from the border.
 
-    A transposed convolution spreads each input over k^2 outputs and has stride^2 outputs for
-    an input, so an output sums in k^2 / stride^2 of them.
+    A transposed convolution adds each input to k^2 outputs and has stride^2 outputs for each
+    input. An output is therefore a sum over k^2 / stride^2 positions.
     """
     if isinstance(layer, nn.ConvTranspose2d):
         inputs, _, rows, columns = layer.weight.shape

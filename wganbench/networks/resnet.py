@@ -1,4 +1,4 @@
-"""The residual critic and generator that WGAN-GP trains on CIFAR-10."""
+"""The residual critic and generator of WGAN-GP for CIFAR-10."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wganbench.networks.layers import Activation, Linear
 from wganbench.networks.pair import Latent, Pair, size
 
 PLAIN_BLOCKS = 2
-"""Blocks of the critic that keep the size, after two that halve it."""
+"""Number of the critic's blocks that keep the size, after two that halve it."""
 
 
 @dataclass(kw_only=True)
@@ -30,23 +30,23 @@ class ResNetOptions:
 
 
 def halved(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
-    """Means over squares of 2 x 2."""
+    """Return the means over squares of 2 x 2."""
     n, c, h, w = x.shape
     return x.reshape(n, c, h // 2, 2, w // 2, 2).mean(dim=(3, 5))
 
 
 def doubled(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
-    """Every value four times, in a square."""
+    """Return every value repeated in a square of 2 x 2."""
     n, c, h, w = x.shape
     return x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
 
 
 class Block(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))), with a change of size or none.
+    """A residual block: x + conv(relu(norm(conv(relu(norm(x)))))), which may change the size.
 
     ``resize`` is ``up`` (before the first convolution), ``down`` (after the second) or
-    ``none``. A 1 x 1 convolution on the short way stands before `doubled` and after `halved`,
-    with which it commutes: a quarter of the products. Source: arXiv:1704.00028, appendix F.
+    ``none``. The shortcut's 1 x 1 convolution commutes with a change of size. It is computed at
+    the smaller size, which takes a quarter of the products. Source: arXiv:1704.00028, appendix F.
     """
 
     def __init__(self, width: int, resize: str, norm: str, dtype: torch.dtype | None) -> None:
@@ -73,9 +73,9 @@ class Block(nn.Module):
 
 
 class FirstBlock(nn.Module):
-    """The block that meets the image: no norm and no ReLU before its first convolution.
+    """The first block, without norm and ReLU before its first convolution.
 
-    Both layers that touch the data compute in fp32.
+    Both layers that get the data compute in fp32.
     """
 
     def __init__(self, channels: int, width: int, dtype: torch.dtype | None) -> None:
@@ -131,9 +131,9 @@ class Generator(nn.Module):
 
 
 def build_resnet(options: ResNetOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
-    """WGAN-GP's residual networks (Gulrajani et al., arXiv:1704.00028, appendix F).
+    """Return WGAN-GP's residual networks (Gulrajani et al., arXiv:1704.00028, appendix F).
 
-    Differs: the 1 x 1 convolutions start as all others do, by ``initialization``.
+    Unlike there, the 1 x 1 convolutions also start by ``initialization``.
     """
     return Pair(
         critic=Critic(options, shape[0], dtype),
