@@ -1,9 +1,9 @@
-"""Random numbers as pure functions of (key, step, element): Philox4x32-10 and what is made of it.
+"""Random numbers as pure functions of (key, step, element), by Philox4x32-10.
 
-The words are the same on every device; what is computed of them in float32 agrees to 1e-6.
-There is no state: whoever knows key and step knows the draws, for any number of runs and
-steps at once. Leading axes are those of the keys and steps, so a sampler written for one run
-draws for all.
+The words are the same on every device; float32 values computed from them agree to 1e-6.
+There is no state: key and step determine the draws, for any number of runs and steps at once.
+Draws have the leading axes of the keys and steps, so a sampler written for one run draws for
+all runs.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """
@@ -24,19 +24,19 @@ ROUNDS = 10
 MASK = 0xFFFFFFFF
 
 AT_ONCE = 2**16
-"""Counters that are turned into words in one pass, so that many need little memory."""
+"""Number of counters turned into words in one pass, which limits the memory of many."""
 
 
 def stream_key(seed: int, stream: str) -> int:
-    """64-bit hash of (seed, stream): the key of a run's stream."""
+    """Return the key of a run's stream, a 64-bit hash of (seed, stream)."""
     digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Philox4x32-10 of 32-bit words held in int64: four words of each counter.
+    """Return the four words of each counter by Philox4x32-10; 32-bit words are held in int64.
 
-    All six arguments broadcast. An int64 product keeps the low 64 bits of an unsigned one.
+    All six arguments broadcast. An int64 product has the low 64 bits of the unsigned product.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -48,9 +48,9 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor]) -> list[Tens
 
 
 class Draws(ABC):
-    """A source of 32-bit words, and the draws that samplers are made of.
+    """A source of 32-bit words, with the draws that samplers use.
 
-    Each call takes words that no earlier call took. ``lead`` are the leading axes of all draws.
+    Each call takes new words. ``lead`` is the shape of the leading axes of all draws.
     """
 
     lead: tuple[int, ...]
@@ -58,15 +58,15 @@ class Draws(ABC):
 
     @abstractmethod
     def words(self, n: int) -> Int[Tensor, "*lead n"]:
-        """The next ``n`` words, in [0, 2^32), as int64."""
+        """Return the next ``n`` words, in [0, 2^32), as int64."""
 
     def uniform(self, *shape: int) -> Float[Tensor, ...]:
-        """(*lead, *shape) numbers in [0, 1), multiples of 2^-24."""
+        """Return (*lead, *shape) numbers in [0, 1), multiples of 2^-24."""
         fractions = (self.words(math.prod(shape)) >> 8).float() * 2.0**-24
         return fractions.reshape(*self.lead, *shape)
 
     def normal(self, *shape: int) -> Float[Tensor, ...]:
-        """(*lead, *shape) standard normal numbers, two of two words (Box and Muller, 1958)."""
+        """Return (*lead, *shape) normal numbers, two from two words (Box and Muller, 1958)."""
         n = math.prod(shape)
         pairs = self.words(n + n % 2).reshape(*self.lead, -1, 2).float()
         radius = (-2 * ((pairs[..., 0] + 0.5) * 2.0**-32).log()).sqrt()
@@ -75,26 +75,26 @@ class Draws(ABC):
         return both.flatten(-2)[..., :n].reshape(*self.lead, *shape)
 
     def below(self, m: int, *shape: int) -> Int[Tensor, ...]:
-        """(*lead, *shape) whole numbers from 0 to m - 1, all as likely to 2^-32 m."""
+        """Return (*lead, *shape) whole numbers below m, equally likely up to 2^-32 m."""
         return (self.words(math.prod(shape)) * m >> 32).reshape(*self.lead, *shape)
 
     def order(self, n: int) -> Int[Tensor, "*lead n"]:
-        """The numbers 0 .. n - 1 in random order."""
+        """Return the numbers 0 .. n - 1 in random order."""
         return self.words(n).argsort(dim=-1, stable=True)
 
     def each_once(self, rows: int, n: int) -> Int[Tensor, "*lead n"]:
-        """``n`` of ``rows`` row numbers in random order; all come once before one comes twice."""
+        """Return ``n`` of ``rows`` row numbers in random order, each once before one repeats."""
         orders = [self.order(rows) for _ in range(-(-n // rows))]
         return torch.cat(orders, dim=-1)[..., :n]
 
 
 class Keyed(Draws):
-    """Words of (key, step, element), whatever the device: counter (element, 0, step, step >> 32).
+    """Words of (key, step, element), equal on all devices: counter (element, 0, step, step >> 32).
 
     ``keys`` are 64-bit keys as two words, int64 of shape (..., 2); ``steps`` are whole numbers.
-    Both stand on the device; ``lead`` is the shape to which their leading axes broadcast.
-    ``elements`` are the numbers from 0 on, where they are at hand: compiled for a GPU, a number
-    made in place would be one of 32 bits, which the multipliers do not fit.
+    Both are on the device; ``lead`` is the shape to which their leading axes broadcast.
+    ``elements`` optionally holds the numbers from 0 on. Code compiled for a GPU needs it: numbers
+    made there would have 32 bits, which are too few for the multipliers.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Keyed(Draws):
 
     @property
     def taken(self) -> int:
-        """Words that were taken so far, whole counters of four."""
+        """The number of words taken so far, in whole counters of four."""
         return 4 * self._taken
 
     def words(self, n: int) -> Int[Tensor, "*lead n"]:
@@ -135,7 +135,7 @@ class Keyed(Draws):
 
 
 class Dealt(Draws):
-    """The words (*lead, n) that `Keyed` gave in one call, taken as it would give them."""
+    """A source that deals out words (*lead, n) from one call of `Keyed`, in the same order."""
 
     def __init__(self, words: Int[Tensor, "*lead n"]) -> None:
         self.lead, self.device = tuple(words.shape[:-1]), words.device
@@ -148,12 +148,12 @@ class Dealt(Draws):
 
 
 def keys_of(numbers: list[int], device: torch.device | str = "cpu") -> Int[Tensor, "k 2"]:
-    """64-bit keys as `Keyed` wants them."""
+    """Return 64-bit keys in the form that `Keyed` takes."""
     return torch.tensor([[key & MASK, key >> 32] for key in numbers], device=device)
 
 
 def keyed(seed: int, stream: str, step: int = 0, device: torch.device | str = "cpu") -> Keyed:
-    """The draws of one run's stream at one step, without leading axes."""
+    """Return the draws of one run's stream at one step, without leading axes."""
     keys = keys_of([stream_key(seed, stream)], device)[0]
     return Keyed(keys, torch.tensor(step, device=device))
 
@@ -171,14 +171,14 @@ class Generated(Draws):
 
 
 class Resident:
-    """A tensor of a data set, copied to each device once."""
+    """A tensor of a data set that is copied to each device once."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self._copies: dict[torch.device, Tensor] = {tensor.device: tensor}
 
     def on(self, device: torch.device) -> Tensor:
-        """The tensor on a device."""
+        """Return the tensor on a device."""
         if device not in self._copies:
             self._copies[device] = self.tensor.to(device)
         return self._copies[device]

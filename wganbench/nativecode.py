@@ -1,8 +1,8 @@
-"""C++ of our own, compiled once a machine with the system's compiler and loaded by ctypes.
+"""Build of our C++ by the system's compiler, once on each machine; loaded by ctypes.
 
-What is built depends on the sources' content, the flags, the compiler and the processor, and
-its name says so: whatever of these changes, another file is built. It lies in the user's cache
-folder, or in a temporary one that only the user can write where that is not possible.
+A library's name has a checksum of the sources, the flags, the compiler and the processor, so a
+change of any of them builds another file. It is in the user's cache folder, or, if that is not
+possible, in a temporary folder that only the user can write.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from wganbench.files import cache_folder
 from wganbench.leftovers import remove_leftovers_once, temporary_name
 
 COMPILE_SECONDS = 300
-"""How long the compiler may take; ours takes two seconds."""
+"""Longest time for the compiler, which usually takes two seconds."""
 
 SHARED = ("-std=c++17", "-shared", "-fPIC")
 """Flags of every build."""
 
 NATIVE = "-march=native"
-"""Left out again where the compiler does not know it."""
+"""A flag that is left out when the compiler does not know it."""
 
 HEADERS = ("*.h", "*.hpp")
-"""Files beside a source that it may include: their content counts too."""
+"""Patterns of headers beside a source, whose content is part of the checksum."""
 
 
 class NoCompiler(RuntimeError):
-    """Native code cannot be built or loaded here; the message says why in one line."""
+    """C++ cannot be built or loaded here; the message gives the reason in one line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(shortened(printable(" ".join(reason.split()))))
 
 
 def find_compiler() -> str | None:
-    """Path of the C++ compiler that torch.compile would use too, ``CXX`` first."""
+    """Return the path of the C++ compiler, ``CXX`` first; torch.compile uses the same one."""
     names = (os.environ.get("CXX", ""), "g++", "c++", "clang++", "cl")
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
 def build(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
-    """The library of some C++ sources, compiled unless this machine has it, and loaded.
+    """Return the loaded library of some C++ sources, compiled if this machine does not have it.
 
-    ``flags`` come after those of every build. Calls release Python's lock. The first answer
-    for the same arguments is kept for the process, a refusal too. Safe from several threads
-    and processes: one compiles, the others wait for it.
-    Raises NoCompiler where there is no compiler, it refuses, or nothing can be written.
+    ``flags`` follow those of every build. Calls into the library release Python's lock. The
+    process keeps the first result for the same arguments, a failure too. Several threads and
+    processes may call it: one compiles, and the others wait.
+    Raises NoCompiler when there is no compiler, it fails, or no folder can be written.
     """
     asked = (tuple(sources), tuple(flags), find_compiler())
     with _lock:
@@ -74,7 +74,7 @@ def build(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
 
 
 def is_built(sources: Sequence[Path], flags: Sequence[str] = ()) -> bool:
-    """Whether this machine has the library of some sources already."""
+    """Return whether this machine has already built the library of some sources."""
     compiler = find_compiler()
     if compiler is None:
         return False
@@ -104,13 +104,13 @@ def _build(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str | No
     for folder in (_cached, _temporary):
         try:
             return _load(folder() / name, [str(source) for source in sources], flags, compiler)
-        except OSError as error:  # not writable, no space left, or mounted so that nothing runs
+        except OSError as error:  # not writable, no space left, or mounted without execution
             reasons.append(str(error))
     raise NoCompiler(f"native code can be kept nowhere: {'; '.join(reasons)}")
 
 
 def _load(library: Path, sources: list[str], flags: tuple[str, ...], compiler: str) -> ctypes.CDLL:
-    """The library at this path, compiled first where it is missing or cannot be loaded."""
+    """Return the library at this path; compile it first if it is missing or does not load."""
     with suppress(OSError):
         return ctypes.CDLL(str(library))
     with _one_at_a_time(library.parent):
@@ -127,7 +127,7 @@ def _load(library: Path, sources: list[str], flags: tuple[str, ...], compiler: s
 
 
 def _compile(sources: list[str], flags: tuple[str, ...], compiler: str, made: Path) -> None:
-    """Run the compiler; raises NoCompiler with its first error."""
+    """Run the compiler. Raises NoCompiler with its first error."""
     refusal = ""
     for machine in ([NATIVE], []):
         command = [compiler, *SHARED, *machine, *flags, *sources, "-o", str(made)]
@@ -139,7 +139,7 @@ def _compile(sources: list[str], flags: tuple[str, ...], compiler: str, made: Pa
                 text=True,
                 errors="replace",
                 timeout=COMPILE_SECONDS,
-                start_new_session=True,  # Ctrl-C is ours to answer
+                start_new_session=True,  # this process handles Ctrl-C, not the compiler
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -153,7 +153,7 @@ def _compile(sources: list[str], flags: tuple[str, ...], compiler: str, made: Pa
 
 
 def _identity(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str) -> str:
-    """A checksum of everything that the library depends on."""
+    """Return a checksum of everything that the library depends on."""
     headers = {h for source in sources for kind in HEADERS for h in source.parent.glob(kind)}
     program = os.stat(compiler)
     parts = [
@@ -170,7 +170,9 @@ def _identity(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str) 
 
 @cache
 def _processor() -> str:
-    """What tells processors apart that run different code: folders may be shared by machines."""
+    """Return a text that differs for processors that need different code.
+
+    Machines with different processors may share a cache folder."""
     told = [platform.system(), platform.machine(), platform.processor()]
     with suppress(OSError):
         names = ("model name", "flags", "Features", "CPU part", "isa")
@@ -180,7 +182,7 @@ def _processor() -> str:
 
 
 def _cached() -> Path:
-    """The folder in the user's cache, made where it is missing; raises OSError."""
+    """Return the folder in the user's cache, created if missing. Raises OSError."""
     above = cache_folder()
     if above is None:
         raise OSError("there is no home directory")
@@ -190,9 +192,9 @@ def _cached() -> Path:
 
 
 def _temporary() -> Path:
-    """A folder in the temporary one that nobody else can write; raises OSError.
+    """Return a folder in the temporary folder that only the user can write. Raises OSError.
 
-    Others may write beside it: what they put under its name is not loaded.
+    Other users may have created its name first; such a folder is not used.
     """
     folder = Path(tempfile.gettempdir()) / f"wganbench-native-{os.getuid()}"
     with suppress(FileExistsError):
@@ -205,7 +207,7 @@ def _temporary() -> Path:
 
 @cache
 def _of_this_process() -> Path:
-    """A new temporary folder, which the process takes with it when it ends well."""
+    """Return a new temporary folder, which is deleted when the process ends normally."""
     folder = tempfile.TemporaryDirectory(prefix="wganbench-native-")
     _kept.append(folder)
     return Path(folder.name)
@@ -216,7 +218,7 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """A lock on the folder between processes, where its file system has locks."""
+    """Hold a lock on the folder between processes, if its file system has locks."""
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Figures as pixels, files and moving images; matplotlib's Agg, no global state."""
+"""Figures as pixels, files and animations, by matplotlib's Agg without global state."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from wganbench.files import replacing, write_atomic
 def optional(
     name: str, note: Callable[[str], object], but: type[Exception] = ConfigError
 ) -> Iterator[None]:
-    """Draw a figure in the block: one that fails costs a note, never what it was to show.
+    """Turn a failure to draw a figure in the block into a note, so that the run goes on.
 
-    ``note`` is called with a sentence that names the figure and the reason; ``but`` goes through.
+    ``note`` is called with a sentence on the figure and the reason. Errors of type ``but`` are
+    raised.
     """
     try:
         yield
-    except (but, Warning):  # a warning is an error where one wants it so, as our tests do
+    except (but, Warning):  # a warning is raised only if it was made an error, as in our tests
         raise
     except Exception as error:
         reason = shortened(printable(" ".join(f"{type(error).__name__}: {error}".split())), 200)
@@ -40,28 +41,28 @@ def optional(
 
 
 def figure_to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:
-    """The figure's pixels, at its own size and resolution."""
+    """Return the figure's pixels, at its own size and resolution."""
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as the content of a PNG file."""
+    """Return the figure as the content of a PNG file."""
     canvas: Any = FigureCanvasAgg(figure)
     content = BytesIO()
-    # At zlib's own level packing took a fifth of a figure's time, for a file 3 % smaller.
+    # zlib's default level took a fifth of a figure's time, for a file only 3 % smaller.
     canvas.print_png(content, pil_kwargs={"compress_level": 3})
     return content.getvalue()
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
-    """Write the figure as PNG; the file appears whole or not at all."""
+    """Write the figure as PNG, atomically."""
     write_atomic(Path(path), png_bytes(figure))
 
 
 def save_svg(figure: Figure, path: str | Path) -> None:
-    """Write the figure as SVG, without a date; the file appears whole or not at all."""
+    """Write the figure as SVG without a date, atomically."""
     canvas: Any = FigureCanvasSVG(figure)
     with replacing(Path(path)) as file:
         canvas.print_svg(file, metadata={"Date": None})
@@ -70,9 +71,9 @@ def save_svg(figure: Figure, path: str | Path) -> None:
 def animation(
     frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: str | Path, seconds_per_frame: float
 ) -> None:
-    """Write frames as a GIF that repeats for ever; the file appears whole or not at all.
+    """Write frames as a GIF that repeats without end, atomically.
 
-    All frames share the last one's palette, so colours do not flicker. Raises ValueError
+    All frames use the last frame's palette, so colours do not flicker. Raises ValueError
     without frames or when their sizes differ.
     """
     if not frames or len({frame.shape for frame in frames}) != 1:
@@ -93,7 +94,7 @@ def animation(
         )
 
 
-# The colours of every figure: Okabe and Ito's, told apart by colour-blind eyes and in grey.
+# The colours of all figures, by Okabe and Ito: distinct for colour-blind readers and in grey.
 BLACK = "#000000"
 BLUE = "#0072B2"
 ORANGE = "#E69F00"
@@ -108,24 +109,24 @@ FAKE = VERMILION
 MODE = BLUE
 
 SCORES = LinearSegmentedColormap.from_list("scores", ["#a3bbd1", "#d3dfe9", "#fdfdfe"])
-"""Critic scores: light where the critic is high; pale, so that points stand out on it."""
+"""Colours of critic scores: light for high scores, all pale, so that points are visible."""
 
 CURVES = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."))
-"""Colour and line style of the first, second, ... curve of a panel."""
+"""Colours and line styles of a panel's curves, in order."""
 
 REFERENCE: dict[str, Any] = {"color": "#444444", "linestyle": ":", "linewidth": 1.6}
-"""How a value that curves are read against is drawn."""
+"""Style of the line for a reference value."""
 
 
-# Text on a figure that comes from the user: names and titles, shown as they are written.
+# Text from the user in a figure: names and titles, shown literally.
 LONGEST, LONGEST_LINE = 60, 80
-"""Characters of a name and of a line of a title; what is longer is cut in the middle."""
+"""Most characters of a name and of a title's line; longer text is cut in the middle."""
 
 
 def literal(text: str, longest: int = LONGEST) -> str:
-    """One line as matplotlib shall show it: no formula, no box, not too long, never empty.
+    """Return a line that matplotlib shows literally: no formula, not too long, not empty.
 
-    A character that the font lacks is written as in Python.
+    A character that the font lacks is escaped as in Python.
 
     >>> print(literal("a$b$"), literal("_a"), literal("\\u732b"), literal("abcdefgh", 7))
     a\\$b\\$  _a \\u732b ab...gh
@@ -133,21 +134,21 @@ def literal(text: str, longest: int = LONGEST) -> str:
     known = _characters()
     shown = "".join(c if ord(c) in known else escaped(c) for c in printable(text))
     shown = shortened(shown, longest).replace("$", r"\$") or "runs"
-    return f" {shown}" if shown.startswith("_") else shown  # else no legend would show it
+    return f" {shown}" if shown.startswith("_") else shown  # legends leave out a leading "_"
 
 
 def heading(text: str) -> str:
-    """A title of a few lines of ours, which hold names of the user's: each line literally."""
+    """Return a title of several lines, each shown literally, see `literal`."""
     return "\n".join(literal(line, LONGEST_LINE) for line in text.split("\n"))
 
 
 def escaped(character: str) -> str:
-    r"""The character as Python writes it: é, \u732b, \U0001f415."""
+    r"""Return the character as Python escapes it: é, \u732b, \U0001f415."""
     return character.encode("ascii", "backslashreplace").decode()
 
 
 @cache
 def _characters() -> frozenset[int]:
-    """What the font of figures can show."""
+    """Return the characters that the font of figures has."""
     font: Any = get_font(findfont(FontProperties()))
     return frozenset(font.get_charmap())

@@ -1,4 +1,4 @@
-"""Images as 8-bit pixels, and many of them in one grid."""
+"""Images as 8-bit pixels: conversion, grids, figures and files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from wganbench.drawing.canvas import GREY, heading, literal
 from wganbench.files import replacing_folder
 
 CHANNELS = (1, 3)
-"""Grey and RGB: what an image can be drawn as."""
+"""Numbers of channels that can be drawn: grey and RGB."""
 
 GAP = 255
-"""The value of the lines between images: white, as the paper that they lie on."""
+"""The value of the lines between images: white, like the page."""
 
 
 def are_pictures(points: np.ndarray) -> bool:
-    """Whether points (n, *shape) are images: of shape (n, c, h, w), grey or RGB."""
+    """Return whether points are grey or RGB images of shape (n, c, h, w)."""
     return points.ndim == 4 and points.shape[1] in CHANNELS
 
 
 def to_bytes(pictures: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n c h w"]:
-    """Images in [-1, 1] as bytes: round((x + 1)/2 * 255), clipped; nan becomes 0.
+    """Return images in [-1, 1] as bytes: round((x + 1)/2 * 255), clipped; nan becomes 0.
 
-    A byte v that was scaled to v/127.5 - 1 comes back as v.
+    A byte v that was scaled to v/127.5 - 1 becomes v again.
 
     >>> to_bytes(np.array([-1.0, 0.0, 1.0, 7.0]).reshape(4, 1, 1, 1)).ravel().tolist()
     [0, 128, 255, 255]
@@ -42,23 +42,22 @@ def to_bytes(pictures: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n c h
 
 
 def channels_last(pictures: UInt8[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
-    """The same images as other tools read them."""
+    """Return the same images with channels last, the order that other tools read."""
     return np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))
 
 
 def image_grid(
     pictures: UInt8[np.ndarray, "n c h w"], columns: int, gap: int = 1
 ) -> UInt8[np.ndarray, "rows_h columns_w 3"]:
-    """Images row by row, ``columns`` in a row, with lines of ``gap`` pixels between them.
+    """Return a grid of images, ``columns`` in a row, with lines of ``gap`` pixels between them.
 
-    Grey images become RGB of three equal channels. The image in row i and column j
-    begins ``gap`` pixels after the end of its neighbours; there is no frame around the grid.
-    Drawn by torchvision's ``make_grid``.
+    Grey images become RGB images with three equal channels. There is no frame around the grid.
+    torchvision's ``make_grid`` draws it.
     """
     from torchvision.utils import make_grid  # slow to import: it loads all of its models
 
     tensor = torch.from_numpy(np.ascontiguousarray(pictures))
-    if len(tensor) == 1:  # make_grid would give it back without the frame that is cut off below
+    if len(tensor) == 1:  # make_grid adds no frame to one image, so none must be cut off
         grid = tensor[0].expand(3, -1, -1)
         return np.ascontiguousarray(grid.permute(1, 2, 0).numpy())
     grid = make_grid(tensor, nrow=columns, padding=gap, pad_value=GAP)
@@ -70,12 +69,12 @@ def image_grid(
 def enlarged(
     pixels: UInt8[np.ndarray, "h w 3"], factor: int
 ) -> UInt8[np.ndarray, "large_h large_w 3"]:
-    """Every pixel as a square of ``factor`` pixels: nearest neighbour, no blurring."""
+    """Return the image with every pixel as a square of ``factor`` pixels, without blurring."""
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def factor_for(side: int, wanted: int) -> int:
-    """The whole factor that brings ``side`` pixels to about ``wanted``, at least 1.
+    """Return the whole factor, at least 1, that enlarges ``side`` pixels to about ``wanted``.
 
     >>> factor_for(8, 64), factor_for(28, 64), factor_for(224, 64)
     (8, 2, 1)
@@ -83,13 +82,13 @@ def factor_for(side: int, wanted: int) -> int:
     return max(1, round(wanted / side))
 
 
-# Panels that show images: fakes, and reals beside them.
+# Panels of images: fakes, and reals beside them.
 FAKES_DRAWN, FAKE_COLUMNS = 64, 8
 REALS_DRAWN, REAL_COLUMNS = 24, 3
 
 
 def draw_grid(axes: Axes, pictures: UInt8[np.ndarray, "n c h w"], columns: int) -> None:
-    """Images row by row, pixel for pixel: nothing is smoothed, no ticks, no frame."""
+    """Draw images row by row, without smoothing, ticks or frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -107,9 +106,9 @@ def draw_pictures(
     reals: Float[np.ndarray, "n c h w"],
     fakes: Float[np.ndarray, "m c h w"],
 ) -> None:
-    """The first fakes in a large grid, the first reals in a narrow one beside it.
+    """Draw the first fakes in a large grid, and the first reals in a narrow one beside it.
 
-    An image with a value that is not finite is left out and counted in the title.
+    Images with values that are not finite are left out and counted in the title.
     """
     finite = np.isfinite(fakes).all((1, 2, 3))
     shown, real = fakes[finite][:FAKES_DRAWN], reals[:REALS_DRAWN]
@@ -124,19 +123,19 @@ def draw_pictures(
     right.set_title("real", fontsize=11)
 
 
-# Figures of an image run's end: interpolations, classes, nearest training images.
+# Final figures of an image run: interpolations, classes, nearest training images.
 DPI = 110
 CELL_INCHES = 0.5
-"""Inches of an image's side."""
+"""Side of an image in inches."""
 EMPTY = 235
 """The grey of a cell without an image."""
 MOST_CLASSES = 20
 LONGEST_NAME = 30
-"""Characters of a class's name: more would push the images aside."""
+"""Most characters of a class's name, so that the images keep their space."""
 
 
 def interpolation_figure(rows: Float[np.ndarray, "pairs steps c h w"], title: str) -> Figure:
-    """One row a pair of latents, from G(z0) at the left to G(z1) at the right."""
+    """Return a figure with a row for each pair of latents, from G(z0) to G(z1)."""
     pairs, steps = rows.shape[:2]
     figure = new_figure(steps, pairs, title)
     axes = figure.add_subplot()
@@ -152,10 +151,9 @@ def classes_figure(
     title: str,
     columns: int = 10,
 ) -> Figure:
-    """One row a class: the first images that are of it, its name and its share at the left.
+    """Return a figure with a row for each class: its name, its share and its first images.
 
-    A cell is grey where the class has no more images. Of more than 20 classes the first
-    20 are shown.
+    Cells are grey when the class has no more images. At most the first 20 classes are shown.
     """
     shown = names[:MOST_CLASSES]
     figure = new_figure(columns + 2, len(shown), title)
@@ -174,7 +172,7 @@ def classes_figure(
 def class_cells(
     pictures: UInt8[np.ndarray, "n c h w"], classes: Int[np.ndarray, " n"], rows: int, columns: int
 ) -> UInt8[np.ndarray, "cells c h w"]:
-    """The first ``columns`` images of each class in the order of the classes, grey where none."""
+    """Return the first ``columns`` images of each class, in order; missing ones are grey."""
     cells = np.full((rows, columns, *pictures.shape[1:]), EMPTY, np.uint8)
     for row in range(rows):
         found = pictures[classes == row][:columns]
@@ -188,10 +186,10 @@ def neighbours_figure(
     distances: Float[np.ndarray, "n k"],
     title: str,
 ) -> Figure:
-    """Each fake, a gap, and the training images nearest to it, the nearest first.
+    """Return a figure of fakes, each beside its nearest training images, nearest first.
 
-    Beside each fake stands how far the nearest one is: the Euclidean distance in pixels
-    that run from -1 to 1.
+    A number beside each fake is the Euclidean distance to the nearest one, in pixels that run
+    from -1 to 1.
     """
     n, k = nearest.shape[:2]
     half = -(-n // 2)
@@ -211,7 +209,7 @@ def neighbours_figure(
 
 
 def new_figure(columns: float, rows: float, title: str) -> Figure:
-    """A figure for so many images beside and above each other."""
+    """Return a figure with space for ``columns`` by ``rows`` images."""
     size = (max(CELL_INCHES * columns + 0.4, 5.0), CELL_INCHES * rows + 0.9)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(heading(title), fontsize=12)
@@ -220,12 +218,12 @@ def new_figure(columns: float, rows: float, title: str) -> Figure:
 
 # Images in files: a grid, an archive, a folder of numbered PNG files.
 CELL_PIXELS = 64
-"""About how many pixels an image of a grid has a side; small ones are enlarged."""
+"""Approximate side in pixels of an image in a grid; small images are enlarged to it."""
 MOST_COLUMNS = 16
 
 
 def save_grid(file: Any, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
-    """Write the images as one PNG, in a grid that is about square."""
+    """Write the images as one PNG, in an approximately square grid."""
     columns = min(math.ceil(math.sqrt(len(pictures))), MOST_COLUMNS)
     pixels = enlarged(image_grid(pictures, columns), factor_for(pictures.shape[2], CELL_PIXELS))
     Image.fromarray(pixels).save(file, format="PNG")
@@ -239,8 +237,8 @@ def save_archive(file: Any, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
 def save_folder(folder: Path, pictures: UInt8[np.ndarray, "n c h w"]) -> None:
     """Write 00000.png, 00001.png, ...: 8-bit, grey or RGB, as torch-fidelity reads them.
 
-    The folder and its parents are made, whole or not at all. Raises FileExistsError when there
-    is something in it already (images of two runs would be measured as one), OSError.
+    The folder is created atomically, with its parents. Raises OSError, and FileExistsError when
+    it is not empty, because images of two runs would be measured as one.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: give another one")

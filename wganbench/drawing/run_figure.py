@@ -1,4 +1,4 @@
-"""The figures of one run: its samples at a step, and the run at a glance."""
+"""The figures of one run: its samples at a step, and the final figure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from wganbench.drawing.images import are_pictures, draw_pictures
 from wganbench.drawing.samples import Arrows, CriticGrid, draw_samples
 from wganbench.runs.table import STEP, Cell, series
 
-# Panels that show how a run's measurements went over training.
+# Panels of a run's measurements over training.
 Columns = Mapping[str, Sequence[Cell]]
 FEW = 3
-"""Curves of so few points get markers: a line through one point cannot be seen."""
+"""Curves of at most this many points get markers, because a line of one point is invisible."""
 
 
 FID = {"fidelity/fid": "fakes", "fidelity/fid_floor": "floor (real, real')"}
@@ -33,11 +33,11 @@ FID = {"fidelity/fid": "fakes", "fidelity/fid_floor": "floor (real, real')"}
 
 @dataclass(frozen=True)
 class CurveNotes:
-    """What the curves are read against; None where it does not apply.
+    """Reference values of the curves; None when they do not apply.
 
     ``mode_count`` is K, ``floor_sd`` the standard deviation of the exact distance between
-    two samples of reals, ``slope_target`` and ``slope_label`` the value that the loss asks
-    of the slope and how to call it, such as 1 and "target 1 (gp)".
+    two samples of reals, ``slope_target`` the loss's target for the slope, and ``slope_label``
+    its label, such as 1 and "target 1 (gp)".
     """
 
     mode_count: int | None = None
@@ -47,12 +47,12 @@ class CurveNotes:
 
 
 def has_values(table: Columns, tags: Sequence[str]) -> bool:
-    """Whether any of the tags has a value to draw."""
+    """Return whether any of the tags has a finite value to draw."""
     return any(np.isfinite(series(table, tag)[1]).any() for tag in tags)
 
 
 def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """Modes covered and high quality, both as shares."""
+    """Draw modes covered and high quality, both as shares."""
     if notes.mode_count and has_values(table, ["modes/covered"]):
         steps, covered = series(table, "modes/covered")
         share = [value / notes.mode_count for value in covered]
@@ -68,7 +68,7 @@ def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 
 
 def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """Exact W1 above its floor."""
+    """Draw exact W1 and its floor."""
     _curve(axes, *series(table, "wasserstein/exact"), 0, "exact $W_1$")
     floors = [value for value in series(table, "wasserstein/floor")[1] if np.isfinite(value)]
     if floors:
@@ -83,7 +83,7 @@ def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 
 
 def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """FID of the fakes above that of real images, on a logarithmic axis."""
+    """Draw the FID of fakes and of real images, on a logarithmic axis."""
     for i, (tag, name) in enumerate(FID.items()):
         steps, values = series(table, tag)
         _curve(axes, steps, [value if value > 0 else np.nan for value in values], i, name)
@@ -93,7 +93,7 @@ def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 
 
 def draw_slope(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """The critic's slope against what the loss asks of it."""
+    """Draw the critic's slope and the loss's target for it."""
     steps, mean = series(table, "critic/slope_mean")
     _curve(axes, steps, mean, 0, "mean")
     spread_steps, spread = series(table, "critic/slope_std")
@@ -111,7 +111,7 @@ def draw_slope(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 
 
 def draw_gradients(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """Gradient norms on a logarithmic axis; a zero has no place on it and is left out."""
+    """Draw gradient norms on a logarithmic axis; zeros are left out."""
     names = {
         "grad_norm/critic": "critic",
         "grad_norm/generator": "generator",
@@ -132,7 +132,7 @@ PANELS = (
     (("critic/slope_mean", "critic/lipschitz"), draw_slope),
     (("grad_norm/critic", "grad_norm/generator", "grad_norm/sample"), draw_gradients),
 )
-"""Each panel of curves and the tags of which it needs one."""
+"""The panels of curves, with tags; a panel needs at least one of its tags."""
 
 
 def _curve(axes: Axes, steps: list[int], values: list[float], i: int, name: str) -> None:
@@ -148,7 +148,7 @@ def _curve(axes: Axes, steps: list[int], values: list[float], i: int, name: str)
 
 
 def _finish(axes: Axes, title: str) -> None:
-    """Title, and the legend between it and the axes, where it hides no curve."""
+    """Add the title, and the legend below it outside the axes, where it hides no curve."""
     axes.set_title(title, fontsize=11, loc="left", pad=22, y=1.0)
     axes.set_xlabel("generator step")
     axes.grid(True, color="#dddddd", linewidth=0.6)
@@ -162,7 +162,7 @@ DPI = 110
 
 
 class Margins(NamedTuple):
-    """Room around the axes of a figure, in inches."""
+    """The margins around the axes of a figure, in inches."""
 
     left: float
     right: float
@@ -184,11 +184,11 @@ def sample_figure(
     critic_grid: CriticGrid | None = None,
     arrows: Arrows | None = None,
 ) -> Figure:
-    """Reals and fakes in one image, with the critic where points are planar.
+    """Return a figure of reals and fakes, with the critic's scores for planar points.
 
-    d = 1 is a histogram, d = 2 points over the critic's contours with modes and arrows,
-    d > 2 the first two principal axes of the reals. Grey and RGB images (n, c, h, w)
-    are shown in grids; points of any other shape are flattened.
+    It shows a histogram for d = 1, points over the critic's contours with modes and arrows for
+    d = 2, and the first two principal axes of the reals for d > 2. Grey and RGB images
+    (n, c, h, w) are shown in grids; points of any other shape are flattened.
     """
     if are_pictures(fakes):
         figure = Figure(figsize=(6.4, 5.3), dpi=DPI)
@@ -215,10 +215,10 @@ def final_figure(
     arrows: Arrows | None = None,
     notes: CurveNotes | None = None,
 ) -> Figure:
-    """The run at a glance: samples on the left, measurements over training on the right.
+    """Return a figure with samples on the left and measurements over training on the right.
 
     Panels: modes covered and high quality, exact W1 with its floor, FID, the critic's
-    slope against its target, gradient norms. A panel whose columns are missing is left out.
+    slope with its target, gradient norms. A panel without values is left out.
     """
     notes = notes or CurveNotes(mode_count=None if modes is None else len(modes))
     drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
@@ -251,9 +251,10 @@ def final_figure(
 
 
 def _leave(figure: Figure | SubFigure, width: float, height: float, margins: Margins) -> None:
-    """Margins in inches. A layout engine finds them by drawing every text of a figure twice.
+    """Set the margins, in inches.
 
-    For the same reason titles have their height given.
+    A layout engine would draw every text of a figure twice to find them. For the same reason
+    titles have a fixed height.
     """
     figure.subplots_adjust(
         left=margins.left / width,

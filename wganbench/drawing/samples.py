@@ -1,4 +1,4 @@
-"""One panel that shows what the generator makes beside the data."""
+"""A panel that shows the generator's samples beside the data."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ DOTS: dict[str, dict[str, Any]] = {
     "mode": POINT | {"color": MODE, "markersize": 11, "fillstyle": "none", "markeredgewidth": 1.3},
 }
 KEY_SIZES = {"real": 5, "generated": 6, "mode": 11}
-"""Markers in the legend are larger than the points they stand for."""
+"""Sizes of the legend's markers, which are larger than the drawn points."""
 ARROW_SHARE = 0.12
-"""The longest arrow as a share of the panel's width."""
+"""Length of the longest arrow, as a share of the panel's width."""
 
 
 class CriticGrid(NamedTuple):
-    """Critic scores on a grid: score[j, i] belongs to the point (x[i], y[j])."""
+    """The critic's scores on a grid: score[j, i] belongs to the point (x[i], y[j])."""
 
     x: Float[np.ndarray, " nx"]
     y: Float[np.ndarray, " ny"]
@@ -36,7 +36,7 @@ class CriticGrid(NamedTuple):
 
 
 class Arrows(NamedTuple):
-    """Where generated points stand and the direction the generator is told to move them."""
+    """Generated points, and the directions in which the generator's loss moves them."""
 
     points: Float[np.ndarray, "k 2"]
     directions: Float[np.ndarray, "k 2"]
@@ -50,10 +50,10 @@ def draw_samples(
     critic_grid: CriticGrid | None,
     arrows: Arrows | None,
 ) -> None:
-    """Reals and fakes: a histogram for d = 1, points for d = 2, two principal axes above.
+    """Draw reals and fakes: a histogram for d = 1, points for d = 2, principal axes for d > 2.
 
     In the plane the critic's contours lie below and the arrows above the points. The
-    window follows the data, so fakes far away are counted in a note instead of drawn.
+    window fits the data, so fakes far away are counted in a note and not drawn.
     """
     real, fake = _flat(reals), _flat(fakes)
     broken = int((~np.isfinite(fake).all(1)).sum())
@@ -82,7 +82,7 @@ def _flat(points: np.ndarray) -> Float[np.ndarray, "n d"]:
 def _window(
     real: np.ndarray, centres: np.ndarray | None, grid: CriticGrid | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper corner of what is shown: the grid if there is one, else the data."""
+    """Return the lower and upper corner of the window: of the grid if given, else of the data."""
     if grid is not None:
         return np.array([grid.x[0], grid.y[0]]), np.array([grid.x[-1], grid.y[-1]])
     shown = real if centres is None else np.concatenate([real, centres])
@@ -105,7 +105,7 @@ def _contours(axes: Axes, grid: CriticGrid) -> None:
     if figure is not None:
         bar = axes.inset_axes((1.02, 0.075, 0.04, 0.85))
         scale = ScalarFormatter()
-        scale.set_powerlimits((-2, 4))  # a critic that nothing bounds has scores of any size
+        scale.set_powerlimits((-2, 4))  # scores of an unconstrained critic have any size
         figure.colorbar(filled, cax=bar, label="critic score", format=scale)
 
 
@@ -117,7 +117,7 @@ def _cloud(
     low: np.ndarray,
     high: np.ndarray,
 ) -> int:
-    """Points in the plane; returns how many fakes lie outside the window."""
+    """Draw points in the plane; return the number of fakes outside the window."""
     axes.plot(*fake[:POINTS_DRAWN].T, **DOTS["generated"], alpha=0.7, zorder=2)
     axes.plot(*real[:POINTS_DRAWN].T, **DOTS["real"], alpha=0.6, zorder=3)
     if centres is not None:
@@ -132,7 +132,7 @@ def _cloud(
 
 
 def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
-    """Arrows to scale among themselves; the legend says how long the longest is."""
+    """Draw arrows in proportion to each other; the legend gives the length of the longest."""
     points, directions = (np.asarray(part, dtype=float) for part in arrows)
     sound = np.isfinite(points).all(1) & np.isfinite(directions).all(1)
     lengths = np.linalg.norm(directions[sound], axis=1)
