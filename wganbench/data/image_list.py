@@ -182,7 +182,7 @@ def check_parts(root: Path, filled: list[Path]) -> None:
 
 
 def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> str:
-    """Return, say, ``45 images, 2 classes: cat 15, dog 30; passed over 2 other files (.txt 2)``."""
+    """Return a line such as ``45 images, 2 classes: cat 15, dog 30; passed over 2 other ...``."""
     line = f"{count} images"
     if len(classes) > 1:
         names = sorted(classes)

@@ -24,7 +24,7 @@ class Images(Drawn):
     """
 
     stacked = 1
-    """How many images of `base` one point is made of."""
+    """Number of images of `base` in one point."""
 
     points: Tensor
     base: Images
@@ -172,7 +172,7 @@ class StackedImages(Drawn):
     """
 
     stacked = 3
-    """How many images of `base` one point is made of."""
+    """Number of images of `base` in one point."""
 
     base: Images
 

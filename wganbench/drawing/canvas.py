@@ -26,7 +26,7 @@ from wganbench.files import replacing, write_atomic
 def optional(
     name: str, note: Callable[[str], object], but: type[Exception] = ConfigError
 ) -> Iterator[None]:
-    """Turn a failure to draw a figure in the block into a note, so that the run goes on.
+    """Turn a failure to draw a figure in the block into a note, so that the run continues.
 
     ``note`` is called with a sentence on the figure and the reason. Errors of type ``but`` are
     raised.

@@ -13,7 +13,7 @@ from wganbench.networks.layers import Activation, Linear
 from wganbench.networks.pair import Latent, Pair, size
 
 HALVINGS = {8: 2, 28: 2, 32: 3}
-"""How often an image of each size is halved, which gives a grid of side 2, 7 or 4."""
+"""Number of halvings for each size of image, which give a grid of side 2, 7 or 4."""
 
 
 @dataclass(kw_only=True)

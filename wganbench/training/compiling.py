@@ -274,8 +274,8 @@ PATIENCE_SECONDS = 900.0
 def compile_once(programs: Mapping[str, Callable[[], object]], key: str, folder: Path) -> None:
     """Call each program once, first those that no other process is calling under the same key.
 
-    A process that finds a program locked goes on to its next one and calls the locked one after
-    its first call has ended; such later calls do not wait for each other. The locks are files in
+    A process that finds a program locked skips it, and calls it after the other process's call
+    has ended; such later calls do not wait for each other. The locks are files in
     ``folder`` and end with the process that holds them. Without locks, programs are called in
     order.
     """

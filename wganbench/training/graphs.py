@@ -213,7 +213,7 @@ class Graphs:
 
     @cached_property
     def _numbers(self) -> int:
-        """How many numbers a critic step draws; counted once, before work is recorded."""
+        """The count of numbers that a critic step draws; computed once, before recording."""
         return sum(self._host_batch(stream, 0).numel() for stream in CRITIC_STREAMS)
 
     def _batches(

@@ -25,8 +25,6 @@ from wganbench.training.pool import Answer
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
 
-"""What a run that has ended is called; any other may go on."""
-
 FORMAT = 3
 """To be raised when run folders of older versions can no longer be read."""
 

@@ -24,8 +24,8 @@ from wganbench.draws import Draws, Keyed, keys_of, stream_key
 
 STREAM_FORMAT = 2
 """To be raised when equal (seed, stream, step) give other draws, because the hash, the generator
-or the order of its parts changed. A checkpoint of another format is refused: its run would go on
-with other data."""
+or the order of its parts changed. A checkpoint of another format is refused, because its run
+would continue with other data."""
 
 AT_ONCE_STEPS, AT_ONCE_NUMBERS = 64, 2**21
 """Most steps that are drawn ahead in one call, and most numbers in them."""
