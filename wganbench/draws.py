@@ -75,7 +75,7 @@ class Draws(ABC):
         return both.flatten(-2)[..., :n].reshape(*self.lead, *shape)
 
     def below(self, m: int, *shape: int) -> Int[Tensor, ...]:
-        """Return (*lead, *shape) whole numbers below m, equally likely up to 2^-32 m."""
+        """Return (*lead, *shape) whole numbers from 0 to m - 1, equally likely to 2^-32 m."""
         return (self.words(math.prod(shape)) * m >> 32).reshape(*self.lead, *shape)
 
     def order(self, n: int) -> Int[Tensor, "*lead n"]:

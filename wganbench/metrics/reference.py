@@ -161,7 +161,7 @@ class PictureReference:
 def picture_reference(target: Any, features: str | None = None) -> PictureReference | None:
     """Return the reference of a target of images, with its judge; None for other targets.
 
-    ``features`` names a user's function, see `load_features`, which may raise.
+    ``features`` names a user's function. Raises as `load_features`.
     """
     if target.base is None:
         return None

@@ -68,7 +68,7 @@ def interpolation_picture(
 def classes_picture(
     fakes: Float[Tensor, "n c h w"], target: Pictured, judge: Classifier, title: str
 ) -> Figure:
-    """Return a figure of fakes by the class that the judge gives them.
+    """Return a figure of fakes, sorted by the class that the judge gives them.
 
     Stacked images are shown as their single images, by the classes of these, because a
     thousand rows could not be read.
