@@ -1,1 +1,1 @@
-"""A run on disk: written here, and read here."""
+"""Runs on disk: writing and reading the files of a run's folder."""

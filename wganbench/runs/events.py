@@ -42,18 +42,18 @@ from wganbench.files import explained, is_plain_file, replacing
 from wganbench.tags.lookup import charts, tag_regex
 from wganbench.typed import flatten
 
-# The event files of a run's folder: their order, and cutting them when a run goes back.
+# The event files of a run's folder: their order, and cutting them at the step of a resume.
 PREFIX = "events.out.tfevents."
 SESSION_END = metadata.SESSION_END_INFO_TAG
 
 
 def cut_events(path: str | Path, step: int) -> None:
-    """Leave of a folder's event files one, with each value up to ``step`` once.
+    """Merge a folder's event files into one that holds each value up to ``step`` once.
 
-    A value is known by its step, tag and kind; the last one written stays. Parameters and
-    layout (step 0) stay once, the mark of a finished session goes. A truncated last
-    record is dropped. The new file appears in one step, mostly in the place of the first
-    one; a process that dies on the way leaves at worst files that the next call cuts again.
+    Values are equal if step, tag and kind are; the last one written is kept. Parameters and
+    layout (step 0) are kept once; the mark of a finished session is removed. A truncated last
+    record is dropped. The new file is written atomically, usually under the name of the first
+    one. If the process dies meanwhile, the next call cuts the remaining files again.
     """
     files = event_files(Path(path))
     if not files:
@@ -71,15 +71,15 @@ def cut_events(path: str | Path, step: int) -> None:
 
 
 def event_files(folder: Path) -> list[Path]:
-    """Event files in the order in which TensorBoard reads them; links and devices are none."""
+    """Return the event files in TensorBoard's order, without links and devices."""
     return sorted(file for file in folder.glob(f"{PREFIX}*") if is_plain_file(file))
 
 
 def wait_for_a_later_name(folder: Path) -> None:
-    """Wait, a second at most, until a new file's name sorts after those that are there.
+    """Wait up to one second until the name of a new file sorts after the existing ones.
 
-    TensorBoard reads files in the order of their names, which begin with the second of
-    their creation; two of one second would come in any order.
+    TensorBoard reads files in the order of their names, which begin with the second of their
+    creation. The order of two files of the same second would be arbitrary.
     """
     taken = [_second(file) for file in event_files(folder)]
     end = time.monotonic() + 1
@@ -88,7 +88,7 @@ def wait_for_a_later_name(folder: Path) -> None:
 
 
 def _older_name(file: Path) -> Path:
-    """The file's path, or one of the past second if its own is not over yet."""
+    """Return the file's path, or one named after the last second if its own is not over."""
     now = int(time.time())
     if _second(file) < now:
         return file
@@ -97,7 +97,7 @@ def _older_name(file: Path) -> Path:
 
 
 def _second(file: Path) -> int:
-    """The second of a file's creation, as its name says; 0 for a foreign name."""
+    """Return the second of a file's creation from its name; 0 for a foreign name."""
     digits = file.name.removeprefix(PREFIX).partition(".")[0]
     return int(digits) if digits.isdecimal() else 0
 
@@ -106,12 +106,12 @@ def _read(file: Path) -> Iterable[Any]:
     for record in event_file_loader.RawEventFileLoader(str(file)).Load():
         try:
             yield event_pb2.Event.FromString(record)
-        except DecodeError:  # whole, but no event of TensorBoard's
+        except DecodeError:  # a complete record, but not a TensorBoard event
             continue
 
 
 def _once(events: Iterable[Any]) -> list[Any]:
-    """Summaries in which each (step, tag, kind) is left once, the last one, in their order."""
+    """Return events that hold only the last value of each (step, tag, kind), in order."""
     seen: set[tuple[int, str, str | None]] = set()
     kept = []
     for event in reversed(list(events)):
@@ -129,12 +129,12 @@ def _once(events: Iterable[Any]) -> list[Any]:
     return kept[::-1]
 
 
-# How TensorBoard's custom-scalars page groups the tags.
+# The groups of tags on TensorBoard's custom-scalars page.
 def scalar_layout() -> dict[str, dict[str, list[object]]]:
-    """The charts in the form of `SummaryWriter.add_custom_scalars`.
+    """Return the charts in the form of `SummaryWriter.add_custom_scalars`.
 
-    TensorBoard reads each entry as a regular expression that is not anchored
-    (``grad_norm/critic`` would also match every layer), so each one is anchored here.
+    TensorBoard reads each entry as a regular expression without anchors (``grad_norm/critic``
+    would also match every layer), so each entry is anchored here.
     """
     return {
         group: {
@@ -154,9 +154,9 @@ END_STATUS = {
 
 @cache
 def tell_once() -> None:
-    """No traceback of the writer's thread when it ends with an OSError, on a full disk say.
+    """Suppress the traceback of the writer's thread after an OSError, as on a full disk.
 
-    The writer raises the same error again at the next call, where it is told in one line.
+    The writer raises the same error at the next call, where it is reported in one line.
     """
     before = threading.excepthook
 
@@ -171,9 +171,9 @@ def tell_once() -> None:
 class EventLog:
     """Writer of one run's events, all in the run's own folder, without sub-runs.
 
-    ``purge_step`` hides what an earlier writer left at this step and later: where the
-    files were cut with `cut_events`, from a TensorBoard that is open and has read them.
-    Raises OSError when the folder cannot be written.
+    ``purge_step`` hides the values of an earlier writer from this step on. After `cut_events`,
+    this is for an open TensorBoard that has already read them. Raises OSError if the folder
+    cannot be written.
     """
 
     def __init__(self, path: str | Path, purge_step: int | None = None) -> None:
@@ -185,7 +185,7 @@ class EventLog:
             self._writer = SummaryWriter(str(path), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
 
     def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
-        """One record with the values of a step, in fp32 as TensorBoard shows them."""
+        """Write one record with the values of a step, in fp32 as TensorBoard shows them."""
         if not values:
             return
         with np.errstate(over="ignore"):
@@ -196,7 +196,7 @@ class EventLog:
         self._written = (step, before | set(values))
 
     def add(self, step: int, summaries: Iterable[bytes]) -> None:
-        """Images and histograms of a step that are made already."""
+        """Write images and histograms of a step, given as serialized summaries."""
         for summary in summaries:
             self._add(summary_pb2.Summary.FromString(summary), step)
 
@@ -206,14 +206,13 @@ class EventLog:
         metrics: Mapping[str, SupportsFloat],
         status: str = "completed",
     ) -> None:
-        """What TensorBoard's HParams page shows of this run: a session with its parameters.
+        """Write this run's session for TensorBoard's HParams page.
 
-        ``params`` may be nested (keys are joined by dots). ``metrics`` are final values:
-        the page reads them from the scalars, so they are written at the last logged step
-        unless the same tag stands there already. With status running or interrupted the
-        session stays open, and a later call closes it. The experiment summary is left out
-        on purpose: TensorBoard takes the first run's for all of them, and columns of other
-        runs vanish.
+        ``params`` may be nested; keys are joined by dots. ``metrics`` are final values. The page
+        reads them from the scalars, so they are written at the last logged step unless the tag
+        has a value there. With status running or interrupted the session stays open, and a later
+        call closes it. No experiment summary is written, on purpose: TensorBoard would use the
+        first run's for all runs and lose the columns of the others.
         """
         last, there = self._written
         self.scalars(last, {tag: value for tag, value in metrics.items() if tag not in there})
@@ -226,15 +225,15 @@ class EventLog:
             self._add(_session_end(END_STATUS[status]))
 
     def layout(self) -> None:
-        """Write the custom-scalars page's layout."""
+        """Write the layout of the custom-scalars page."""
         self._writer.add_custom_scalars(scalar_layout())
 
     def flush(self) -> None:
-        """Bring everything written so far to the disk."""
+        """Write all buffered events to the disk."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Flush and end the file; harmless when closed already."""
+        """Flush and close the file; a second call does nothing."""
         if self._writer.all_writers is not None:
             self._writer.close()
 
@@ -257,17 +256,17 @@ class EventLog:
 
 
 def picture_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """The pixels of an image as event files hold it."""
+    """Return an image as a serialized summary for `EventLog.add`."""
     make: Any = torch_summary.image
     content: bytes = make(tag, rgb, dataformats="HWC").SerializeToString()
     return content
 
 
 def histogram_summaries(arrays: Mapping[str, ArrayLike]) -> list[bytes]:
-    """A histogram of each array's finite values, as ``histogram/<name>``.
+    """Return a histogram of each array's finite values, with the tag ``histogram/<name>``.
 
-    The prefix keeps it apart from a scalar of the same name, of which TensorBoard would
-    show only one. An array without finite values is left out.
+    The prefix separates it from a scalar of the same name: TensorBoard would show only one of
+    the two. An array without finite values is left out.
     """
     summaries: list[bytes] = []
     make: Any = torch_summary.histogram
@@ -282,7 +281,7 @@ def histogram_summaries(arrays: Mapping[str, ArrayLike]) -> list[bytes]:
 
 @cache
 def _histogram_bins() -> list[float]:
-    """Limits of bins as TensorBoard's: each a tenth wider than the one before."""
+    """Return TensorBoard's bin limits: each bin is a tenth wider than the one before."""
     positive, limit = list[float](), 1e-12
     while limit < 1e20:
         positive.append(limit)
@@ -291,7 +290,7 @@ def _histogram_bins() -> list[float]:
 
 
 def shown_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested parameters by dotted key, as numbers or texts that the page can show."""
+    """Return nested parameters by dotted key, as numbers or texts that the page can show."""
     return {key: shown_parameter(value) for key, value in flatten(params)}
 
 
@@ -301,7 +300,7 @@ def shown_parameter(value: Any) -> Any:
         return json.dumps(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, str):  # a name of a file need not be UTF-8
+    if isinstance(value, str):  # the name of a file may not be UTF-8
         return printable(value)
     return value
 

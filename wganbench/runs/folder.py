@@ -1,4 +1,4 @@
-"""A run's folder: where its files are, its status, and who may write it."""
+"""A run's folder: the paths of its files, its status, and the lock for writing."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ OWN = re.compile(
     r"run\.json|metrics\.csv|checkpoint(\.previous|\.spare)?\.pt|samples\.(npz|gif)|generated\.npy"
     r"|(figure|interpolation|classes|neighbours)\.png|events\.out\.tfevents\..*|\.tmp-[0-9a-f]{32}"
 )
-"""The names of the files that a run leaves in its folder; whatever else lies there is not ours."""
+"""Names of the files that a run writes into its folder; all other files belong to the user."""
 
 
 class RunFolder:
-    """The paths and the status of one run, to read; `lock` gives what can write.
+    """The paths and the status of one run, for reading; `lock` returns a writable `HeldRun`.
 
-    A folder may be a stranger's: a path is given only where no link stands in its place.
-    Else the property raises UnusableFile.
+    The folder may come from a stranger, so a path that is a link is not returned: the property
+    raises UnusableFile.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -60,75 +60,75 @@ class RunFolder:
 
     @property
     def metrics_csv(self) -> Path:
-        """One row a logged step."""
+        """One row per logged step."""
         return inside(self.path, "metrics.csv")
 
     @property
     def checkpoint(self) -> Path:
-        """All that is needed to go on."""
+        """The state from which a run is resumed."""
         return inside(self.path, "checkpoint.pt")
 
     @property
     def samples(self) -> Path:
-        """Reals and fakes of the final evaluation."""
+        """Real and generated points of the final evaluation."""
         return inside(self.path, "samples.npz")
 
     @property
     def figure(self) -> Path:
-        """The run at a glance."""
+        """The figure that sums up the run."""
         return inside(self.path, "figure.png")
 
     @property
     def animation(self) -> Path:
-        """The samples through training."""
+        """The animation of the samples during training."""
         return inside(self.path, "samples.gif")
 
     @property
     def frames(self) -> Path:
-        """A folder of the animation's frames."""
+        """The folder of the animation's frames."""
         return inside(self.path, "frames")
 
     def picture(self, name: str) -> Path:
-        """A further figure of an image run: interpolation, classes or neighbours."""
+        """Return the path of an image run's figure: interpolation, classes or neighbours."""
         return inside(self.path, f"{name}.png")
 
     def create(self) -> RunFolder:
-        """Make the folder and its parents; raises OSError where that cannot be done."""
+        """Make the folder and its parents; raises OSError if that fails."""
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         return self
 
     def lock(self) -> HeldRun:
-        """Make the folder and take it for this process, until released or the process ends.
+        """Make the folder and lock it until it is released or this process ends.
 
-        Raises RunBusy, naming the process that holds it.
+        Raises RunBusy, which names the process that holds the lock.
         """
         lock = RunLock(self.create().path / LOCK)
         remove_leftovers(self.path)
         return HeldRun(self.path, lock)
 
     def holder(self) -> RunBusy | None:
-        """Who holds the run now; None where nobody does. Writes nothing."""
+        """Return the process that holds the lock as a `RunBusy`, else None. Writes nothing."""
         return holder_of(self.path / LOCK)
 
     def record(self) -> RunRecord:
-        """The run's record, see `read_record`."""
+        """Return the run's record, see `read_record`."""
         return read_record(self.path)
 
     def ended(self) -> RunRecord | None:
-        """The record of a run that has ended; None where something is left to do."""
+        """Return the record of a finished run; None for an unfinished one."""
         record = self.record() if self.run_json.exists() else None
         return record if record and record.finished else None
 
     def read(self) -> dict[str, Any]:
-        """run.json as a dictionary; see `read_run`."""
+        """Return run.json as a dictionary, see `read_run`."""
         return read_run(self.path)
 
 
 class HeldRun(RunFolder):
-    """A run that this process holds, from `RunFolder.lock`: the only way to change its files.
+    """A run that this process has locked; only through it are the run's files changed.
 
-    Writing raises RuntimeError once the lock is gone.
+    `RunFolder.lock` returns it. Writing raises RuntimeError after the release.
     """
 
     def __init__(self, path: Path, lock: RunLock) -> None:
@@ -136,7 +136,7 @@ class HeldRun(RunFolder):
         self._lock = lock
 
     def release(self) -> None:
-        """Let the run go; harmless when it is gone already."""
+        """Release the lock; a second call does nothing."""
         self._lock.release()
 
     def __enter__(self) -> HeldRun:
@@ -151,22 +151,22 @@ class HeldRun(RunFolder):
         self.release()
 
     def must_be_held(self) -> None:
-        """Raise RuntimeError when this process does not hold the run any longer."""
+        """Raise RuntimeError if this process no longer holds the lock."""
         if not self._lock.held:
             raise RuntimeError(f"{self.path} is written by a process that does not hold it")
 
     def empty(self) -> None:
-        """Remove the files of an earlier run, by their names; the user's own stay."""
+        """Remove the files of an earlier run, found by their names; keep the user's files."""
         self.must_be_held()
         for path in self.path.glob("*"):
             if OWN.fullmatch(path.name) and (path.is_symlink() or is_plain_file(path)):
                 path.unlink()
 
     def write_status(self, **fields: Any) -> None:
-        """Change these keys of run.json and keep the others; the file is replaced in one step.
+        """Change these keys of run.json and keep the others; the file is replaced atomically.
 
-        Keys of the contract that nobody has set yet are null. Raises ValueError for an
-        unknown status, TypeError for a value that JSON cannot hold, OSError.
+        Keys among `KEYS` that are not set yet are null. Raises ValueError for an unknown status,
+        TypeError for a value that JSON cannot hold, OSError.
         """
         self.must_be_held()
         if "status" in fields and fields["status"] not in STATUSES:
@@ -177,9 +177,9 @@ class HeldRun(RunFolder):
 
 
 def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -> None:
-    """Wait for processes that were asked to save these runs and end: a minute at most, and said.
+    """Wait for processes that are saving these runs before they end, for at most a minute.
 
-    Whoever trains on is not waited for.
+    ``say`` receives a line about each. Processes that continue to train are not waited for.
     """
     end = time.monotonic() + PATIENCE_SECONDS
     told: set[int | None] = set()
@@ -195,19 +195,19 @@ def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
-    """run.json of a run's folder (or the file itself) as a dictionary with all of `KEYS`.
+    """Return run.json as a dictionary with all of `KEYS`; ``path`` is the file or its folder.
 
-    Its fields are of the types of `RunRecord`. Raises FileNotFoundError when there is none,
-    UnusableFile when it cannot be a run's.
+    Its fields have the types of `RunRecord`. Raises FileNotFoundError for a missing file,
+    UnusableFile for a malformed one.
     """
     folder = Path(path).parent if Path(path).name == "run.json" else Path(path)
     return dict.fromkeys(KEYS) | read_content(folder)
 
 
 def strict_json(value: Any) -> Any:
-    """The value as strict JSON holds it: nan and inf become null, paths and arrays plain.
+    """Return a value as strict JSON holds it: nan and inf become null, arrays lists, paths text.
 
-    Raises TypeError for what has no plain form.
+    Raises TypeError for a value without a plain form.
 
     >>> strict_json({"loss": float("nan"), "betas": (0.5, 0.9)})
     {'loss': None, 'betas': [0.5, 0.9]}
@@ -230,10 +230,10 @@ def strict_json(value: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a run's numbers depend on.
+    """Return the versions of Python and of the packages that a run's numbers depend on.
 
-    Read from the packages' metadata, without importing them; "not installed" where
-    there is none, as for wganbench run from its source tree.
+    They are read from the packages' metadata, without an import. The value is "not installed"
+    without metadata, as for wganbench run from its source tree.
     """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -244,14 +244,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-# How a run ended: on its own, so that who only passes it on need not import torch.
+# The outcome of a run. It stands here so that callers that only pass it on need not import torch.
 ELSEWHERE: Final = "elsewhere"
-"""The status of a run that was left to another process, or has gone on there; never stored."""
+"""Status of a run that another process trains or has continued; never stored."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended: status, generator steps done, final values by tag, the verdict."""
+    """The outcome of a run: status, generator steps done, final values by tag, verdict."""
 
     path: Path
     status: Status | Literal["elsewhere"]
@@ -260,16 +260,16 @@ class RunOutcome:
     verdict: list[str]
     seconds: float
     executor: str | None = None
-    """What ran the steps, see `Stack.executor`; None where no step was taken."""
+    """The executor of the steps, see `Stack.executor`; None if no step was taken."""
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended."""
+        """Whether the run has ended: completed or diverged."""
         return self.status in FINISHED
 
 
 def outcome_of(record: RunRecord) -> RunOutcome:
-    """How a run ended, as its record tells."""
+    """Return the outcome of a run from its record."""
     return RunOutcome(
         record.path,
         record.status or "failed",

@@ -1,4 +1,4 @@
-"""The runs in and under folders, which may come from anywhere."""
+"""Finding runs in and below folders, which may come from strangers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from wganbench.runs.record import RunRecord, read_record
 
 
 class Runs(list[RunRecord]):
-    """Runs that were found; ``unreadable`` says in a line each why a folder is left out."""
+    """The runs that were found; ``unreadable`` has a line on each folder that was left out."""
 
     unreadable: tuple[str, ...] = ()
 
 
 def find_runs(paths: Iterable[str | Path]) -> Runs:
-    """All runs in and under the folders, each once, by path; what cannot be read is left out.
+    """Return all runs in and below the folders, each once, by path, without unreadable ones.
 
-    Raises ConfigError for a path without any, and where none can be read.
+    Raises ConfigError for a path without runs, and if no run can be read.
     """
     folders: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -36,7 +36,7 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
         try:
             record = read_record(folder)
             if record.config is not None and record.status is not None:
-                _ = record.seed, record.settings  # raise where a stranger has written them
+                _ = record.seed, record.settings  # raise if they are malformed
                 runs.append(record)
         except (ConfigError, OSError) as error:
             unreadable.append(str(error))
@@ -47,8 +47,10 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
 
 
 def folders_with(path: Path, name: str) -> Iterator[Path]:
-    """Folders at and below a path that hold something of this name. Links are not followed, and
-    folders that cannot be read, or vanish meanwhile, are passed over."""
+    """Yield the folders at and below a path that hold an entry of this name.
+
+    Links are not followed. Folders that cannot be read, or vanish meanwhile, are skipped.
+    """
     for folder, below, files in os.walk(path):
         below.sort()
         if name in files or name in below:

@@ -1,4 +1,4 @@
-"""The frames of a run's animation as they lie on disk; a stranger's folder may hold others."""
+"""Reading the frames of a run's animation; the files may come from a stranger."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from wganbench.files import UnusableFile, inside, is_plain_file, open_regular
 
 FRAME = re.compile(r"[0-9]{9,16}\.png")
 LARGEST_SIDE = 2048
-"""Pixels; ours have some 600. A few bytes of PNG can hold an image that no memory holds."""
+"""Pixels; our frames have about 600. A tiny PNG file can decode to more than the memory."""
 FILE_BYTES = 32 * 2**20
 
 
 def frame_name(step: int) -> str:
-    """What the frame of a step is called.
+    """Return the file name of a step's frame.
 
     >>> frame_name(20)
     '000000020.png'
@@ -25,7 +25,7 @@ def frame_name(step: int) -> str:
 
 
 def find_frames(run: Path) -> dict[int, Path]:
-    """The frames in a run's folder by step, in its order; files of other names are not ours."""
+    """Return the frames in a run's folder by step, in order; other files are ignored."""
     try:
         folder = inside(run, "frames")
     except UnusableFile:
@@ -35,7 +35,7 @@ def find_frames(run: Path) -> dict[int, Path]:
 
 
 def read_frame(path: Path) -> Image.Image | None:
-    """One frame in colour; None for what is no image, or one of too many pixels."""
+    """Return one frame in RGB; None for a file that is not a PNG image or is too large."""
     try:
         with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
             if max(image.size) > LARGEST_SIDE or path.stat().st_size > FILE_BYTES:

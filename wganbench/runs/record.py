@@ -1,7 +1,7 @@
-"""The record of a run on disk, to read: run.json and metrics.csv, whoever wrote them.
+"""Reading the record of a run, run.json and metrics.csv, which may come from a stranger.
 
-Every field is of a known type and size; nothing that a file names is executed, and names lose
-what a terminal would obey.
+Every field has a checked type and size. Nothing that a file names is executed, and names lose
+the control characters that a terminal would execute.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from wganbench.typed import flatten
 Status = Literal["running", "completed", "diverged", "failed", "interrupted"]
 STATUSES = get_args(Status)
 FINISHED = ("completed", "diverged")
-"""Of a run that has ended: there is nothing left to do, and it can be compared."""
+"""The statuses of a run that has ended: nothing is left to train, and it can be compared."""
 
 Value = str | float | bool
 LONGEST_NAME = 120
 """Characters of a name in tables and figures."""
 MOST_SETTINGS = 500
 NOT_SETTINGS = (*OUTSIDE_IDENTITY, "log", "checkpoint", "evaluate")
-"""Groups of keys that do not change what a run learns."""
+"""Groups of keys without influence on what a run learns."""
 CONTENTS = "data.sha256"
-"""The setting that stands for what lay under ``data.path``, where that is known."""
+"""The setting with the digest of the files under ``data.path``, if it is known."""
 DIGITS = 12
-"""Of the digest: enough to tell files apart, and few enough to read."""
+"""Hex digits of the digest that are shown: enough to tell files apart, few enough to read."""
 
 MOST_ITEMS = 2000
-"""Entries of a mapping or a list in a record; ours have some hundred."""
+"""Entries of a mapping or a list in a record; ours have about a hundred."""
 LONGEST_TEXT = 20_000
 """Characters of a text in a record; a path has at most 4 096."""
 LARGEST_STEP = 2**53
-"""No run gets there, and until then every number is exact as a float too."""
+"""No run reaches this step; up to it every step is exact as a float too."""
 
 KINDS = {
     "status": f"one of {', '.join(STATUSES)}",
@@ -62,9 +62,9 @@ def kind(name: str) -> Any:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The run in the folder ``path``: what run.json says of it, None where it says nothing.
+    """The fields of run.json in the folder ``path``; None for a missing one.
 
-    ``config`` is a mapping of plain values: `runs.stored.stored_values` types it.
+    ``config`` is a mapping of plain values; `runs.stored.stored_values` converts it to types.
     """
 
     path: Path
@@ -86,28 +86,28 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The folder's name, to be shown."""
+        """The folder's name in printable characters."""
         return printable(self.path.name)
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended."""
+        """Whether the run has ended: completed or diverged."""
         return self.status in FINISHED
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended at a step that was not finite."""
+        """Whether it ended at a non-finite step."""
         return self.status == "diverged"
 
     @cached_property
     def final(self) -> dict[str, float]:
-        """The values at the last checkpoint that are numbers, by tag."""
+        """The numbers at the last checkpoint by tag, without missing values."""
         values = (self.metrics or {}).items()
         return {shown(tag): float(value) for tag, value in values if value is not None}
 
     @cached_property
     def seed(self) -> int:
-        """The run's seed. Raises UnusableFile where it is no whole number."""
+        """The run's seed. Raises UnusableFile if it is not a whole number."""
         seed = (self.config or {}).get("seed")
         if type(seed) is not int:
             file = self.path / "run.json"
@@ -116,7 +116,7 @@ class RunRecord:
 
     @cached_property
     def settings(self) -> Mapping[str, Value]:
-        """The settings that change what it learns, by dotted key, the seed apart.
+        """The settings that change what the run learns, by dotted key, without the seed.
 
         Raises UnusableFile for more than `MOST_SETTINGS`.
         """
@@ -130,7 +130,7 @@ class RunRecord:
 
     @cached_property
     def table(self) -> Table:
-        """metrics.csv; empty where there is none that can be read. Broken lines are left out."""
+        """metrics.csv without its broken lines; empty if the file is missing or unreadable."""
         try:
             return read_table(inside(self.path, "metrics.csv"))
         except FileNotFoundError:
@@ -141,12 +141,12 @@ class RunRecord:
             return nothing
 
     def read(self, columns: Sequence[str]) -> Table:
-        """These columns of metrics.csv, which are not kept: of many runs they would fill memory."""
+        """Read some columns of metrics.csv; not cached, as many runs would fill the memory."""
         file = self.path / "metrics.csv"
         return read_table(file, columns) if file.is_file() else Table()
 
     def curve(self, tag: str) -> tuple[list[int], list[float]]:
-        """Steps and finite values of a tag through training."""
+        """Return the steps and finite values of a tag during training."""
         pairs = list(zip(*series(self.table, tag), strict=True))
         finite = [(step, value) for step, value in pairs if math.isfinite(value)]
         return [step for step, _ in finite], [value for _, value in finite]
@@ -158,10 +158,10 @@ FIELDS = {
 
 
 def read_content(folder: Path) -> dict[str, Any]:
-    """run.json of a run's folder, its fields checked; those that are missing are null.
+    """Return run.json of a run's folder after a check of its fields; missing ones are allowed.
 
-    Keys that this version does not know are kept as they are. Raises FileNotFoundError when
-    there is none, UnusableFile, in a line that names the key, when it cannot be one.
+    Keys that this version does not know are kept unchanged. Raises FileNotFoundError for a
+    missing file, UnusableFile, in a line that names the key, for a malformed one.
     """
     try:
         content = read_json(inside(folder, "run.json"))
@@ -180,15 +180,18 @@ def read_content(folder: Path) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record of the run in a folder. Raises as `read_content`."""
+    """Return the record of the run in a folder. Raises what `read_content` raises."""
     content = read_content(folder)
     known = {name: content[name] for name in FIELDS if content.get(name) is not None}
     return RunRecord(folder, **known)
 
 
 def shown(text: str) -> str:
-    """A text of a stranger's as reports show it: clean, and not too long. Where it was cut it
-    ends with the first digits of its digest, so that unlike texts stay unlike."""
+    """Return a text from a file as reports show it: printable, at most `LONGEST_NAME` long.
+
+    A text that was cut ends with the first digits of its digest, so that different texts stay
+    different.
+    """
     clean = printable(text)
     if len(clean) <= LONGEST_NAME:
         return clean
@@ -197,7 +200,7 @@ def shown(text: str) -> str:
 
 
 def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
-    """What a run was told, by dotted key: numbers and switches as they are, the rest as text."""
+    """Yield a run's settings by dotted key: numbers and booleans unchanged, others as text."""
     parts = {k: part for k, part in config.items() if k not in NOT_SETTINGS and k != "seed"}
     outside = {f"data.{key}" for key in WHERE_DATA_LIES}
     for key, value in flatten(parts):
@@ -235,7 +238,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_short(value: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> bool:
-    """A mapping or list of not too many entries; the names in it are texts and not too long."""
+    """Return whether a value is a mapping or list within `MOST_ITEMS`, with short text keys."""
     if not isinstance(value, kind) or len(value) > MOST_ITEMS:
         return False
     return all(map(_is_text, value)) if isinstance(value, dict) else True

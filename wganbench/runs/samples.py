@@ -1,4 +1,4 @@
-"""samples.npz as it lies on disk: arrays of numbers of a stated size, whoever wrote it."""
+"""Reading samples.npz, which may come from a stranger: arrays of numbers of a bounded size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from wganbench.files import inside, open_regular
 
 LARGEST = 2**28
-"""Bytes of an array that is read: 10 000 images of 64 by 64 in colour take half of it."""
+"""The largest array, in bytes: 10 000 colour images of 64 x 64 pixels take half of it."""
 
 
 def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:
-    """The arrays of these names in a run's samples.npz; those that cannot be read are missing."""
+    """Return the named arrays of a run's samples.npz; empty if one of them cannot be read."""
     found = {}
     try:
         with open_regular(inside(run, "samples.npz")) as file, zipfile.ZipFile(file) as archive:
@@ -33,9 +33,9 @@ def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:
 
 
 def read_array(member: Any) -> np.ndarray:
-    """One array of plain numbers, its size known before any room is made for it.
+    """Return one array of plain numbers; its size is checked before memory is allocated.
 
-    Raises ValueError for one of more than `LARGEST` bytes, of objects, or cut short.
+    Raises ValueError for an array of more than `LARGEST` bytes, of objects, or truncated.
     """
     version = np.lib.format.read_magic(member)
     read_header = {
@@ -51,5 +51,5 @@ def read_array(member: Any) -> np.ndarray:
     content = member.read(size)
     if len(content) < size:
         raise ValueError("cut short")
-    # A copy: what bytes give cannot be written, which torch warns of.
+    # A copy: an array on bytes is read-only, and torch warns about that.
     return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy()

@@ -1,4 +1,4 @@
-"""Whether a run's folder can be used: writable, free, and empty or of the same run."""
+"""Checks that a run's folder is writable, not locked, and empty or of the same run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from wganbench.files import UnusableFile, inside
 from wganbench.runs.folder import RunFolder, wait_while_ending
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
-"""Hydra writes them into a run's folder, through whatever link stands there."""
+"""Files that Hydra writes into a run's folder; it would follow links there."""
 
 LONGEST_NAME = 255
-"""Bytes of a file's name, on all the file systems of today."""
+"""Bytes of a file's name on today's file systems."""
 
 
 def check_folder(
@@ -27,11 +27,11 @@ def check_folder(
     say: Callable[[str], object] = print,
     may_be_busy: bool = False,
 ) -> None:
-    """The run's folder can be written, is in nobody's use, and holds this run or none.
+    """Check that a run's folder is writable, not locked, and holds this run or none.
 
-    ``read`` gives the configuration of the run in a folder. A process that was asked to save
-    and end is waited for, and ``say`` told; with ``may_be_busy`` neither it nor one that
-    trains is in the way. Writes nothing. Raises ConfigError.
+    ``read`` returns the configuration of the run in a folder. If a process is saving the run
+    before it ends, wait for it and pass a line to ``say``. With ``may_be_busy`` a locked folder is
+    accepted. Writes nothing. Raises ConfigError.
     """
     folder = run_folder(config)
     check_writable(folder)
@@ -63,9 +63,9 @@ def check_folder(
 
 
 def stored_values(values: dict[str, Any]) -> RunConfig:
-    """The configuration that a file holds, typed and checked; from there nothing is fetched.
+    """Return a stored configuration, typed and checked, with downloads turned off.
 
-    Downloads go to a folder that the file names, and it may be a stranger's.
+    A download would go to a folder that the file names, and the file may come from a stranger.
     Raises ConfigError.
     """
     config = from_dict(values)
@@ -75,9 +75,9 @@ def stored_values(values: dict[str, Any]) -> RunConfig:
 
 
 def check_contents(folder: Path, config: RunConfig) -> None:
-    """The user's own data are still those that the run in the folder was trained on.
+    """Check that the user's data are still those that the run in the folder was trained on.
 
-    Raises ConfigError. Data that are gone are not missed here: a finished run needs none.
+    Raises ConfigError. Missing data are accepted here, because a finished run needs none.
     """
     trained_on = RunFolder(folder).read().get("data_sha256")
     now = contents_digest(config.data.options, config.data.kind)
@@ -89,10 +89,11 @@ def check_contents(folder: Path, config: RunConfig) -> None:
 
 
 def with_data(config: RunConfig, folder: Path) -> RunConfig:
-    """The configuration of a run in a folder with ``found_at`` where its data lie now.
+    """Return a run's configuration with ``found_at`` set to the present place of its data.
 
-    That is where ``data.path`` leads from here, if what lies there is what the run was trained
-    on; else where it led when it was typed. Unchanged where neither is there.
+    This is ``data.path`` relative to the current folder if it holds the data that the run was
+    trained on, else the place to which it led when it was typed. If neither exists, the
+    configuration is returned unchanged.
     """
     options = config.data.options
     if options.get("path") is None or options.get("found_at") is None:
@@ -109,13 +110,13 @@ def with_data(config: RunConfig, folder: Path) -> RunConfig:
         for place in places
         if trained_on == contents_digest(options | {"found_at": place}, config.data.kind)
     ]
-    # Of a run that has not begun nothing is known but where its data lay.
+    # For a run that has not begun, only the earlier place of its data is known.
     place = next(iter(found or places[::-1]), options["found_at"])
     return replace(config, data=replace(config.data, options=options | {"found_at": place}))
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UnwritableFolder unless the folder can be made, or written when it exists."""
+    """Raise UnwritableFolder unless the folder can be made, or written if it exists."""
     for part in folder.parts:
         if len(os.fsencode(part)) > LONGEST_NAME:
             raise ConfigError(
@@ -136,7 +137,7 @@ def check_writable(folder: Path) -> None:
 def differences(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
-    """``(key, stored value, wanted value)`` of every leaf in which two mappings differ."""
+    """Yield ``(key, stored value, wanted value)`` for every leaf in which two mappings differ."""
     for key in dict.fromkeys([*stored, *wanted]):
         theirs, ours = stored.get(key), wanted.get(key)
         if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
@@ -145,30 +146,30 @@ def differences(
             yield prefix + str(key), theirs, ours
 
 
-# Where runs stand in their stack, as run.json and sweep.json hold it.
+# The places of runs in their stack, as stored in run.json and sweep.json.
 LARGEST_STACK = 4096
-"""No larger one is rebuilt, whatever a run.json says."""
+"""The largest stack that is rebuilt from the sizes in a run.json."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """How many places a stack has, and which of them runs have that are trained here."""
+    """The number of places in a stack, and the places of the runs that are trained here."""
 
     size: int
     own: tuple[int, ...]
 
     @staticmethod
     def all_of(runs: int) -> Places:
-        """Those of a stack whose runs are all here."""
+        """Return the places of a stack all of whose runs are trained here."""
         return Places(runs, tuple(range(runs)))
 
     def of(self, runs: Sequence[int]) -> Places:
-        """Those of some of the runs, by their numbers among those that are here."""
+        """Return the places of some of these runs, given by their indices in ``own``."""
         return Places(self.size, tuple(self.own[run] for run in runs))
 
 
 def place_of(folder: RunFolder) -> Places | None:
-    """Where a run that has begun stood in its stack; None where nobody knows."""
+    """Return the place of a run in its stack from run.json; None if it is unknown."""
     try:
         return as_places(folder.read().get("stack"))
     except (OSError, ValueError):
@@ -176,7 +177,7 @@ def place_of(folder: RunFolder) -> Places | None:
 
 
 def as_places(stored: object) -> Places | None:
-    """What run.json or sweep.json holds of a run's place; None where it makes no sense."""
+    """Return a run's place as run.json or sweep.json holds it; None if it is malformed."""
     if not isinstance(stored, dict):
         return None
     size, place = stored.get("size"), stored.get("place")

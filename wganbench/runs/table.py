@@ -1,4 +1,4 @@
-"""metrics.csv: one row a logged step, a column a tag."""
+"""metrics.csv: one row per logged step, one column per tag."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from wganbench.registry import unknown
 
 STEP = "step"
 LARGEST_STEP = 2**53
-"""No run gets there; a row of a later step is a broken one."""
+"""No run reaches this step; a row with a later one is a broken row."""
 Cell = int | float | None
 
 
 class Table(dict[str, list[Cell]]):
-    """Columns by name, all of one length; None is an empty cell, nan a value that is nan.
+    """Columns by name, all of equal length; None is an empty cell, nan a value that is nan.
 
-    ``dropped`` counts the lines of the file that were not whole rows.
+    ``dropped`` counts the lines of the file that were not complete rows.
     """
 
     dropped: int = 0
 
 
 class MetricsTable:
-    """Writer of metrics.csv with the columns ``step`` and then the given tags.
+    """Writer of metrics.csv with the column ``step`` followed by the given tags.
 
-    An existing file goes on: its truncated last line, if any, is cut off. Raises
-    ValueError when its columns are others, or for a column name with a comma, quote or
-    line break; OSError when it cannot be written.
+    Rows are added to an existing file; a truncated last line is cut off. Raises ValueError if
+    the file has other columns, or for a column name with a comma, quote or line break; OSError
+    if it cannot be written.
     """
 
     def __init__(self, path: str | Path, columns: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class MetricsTable:
     def append(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Write one row and flush it; tags without a value become empty cells.
 
-        Raises ValueError for a tag that is no column, or a step not after the last one.
+        Raises ValueError for a tag without a column, or a step that is not after the last one.
         """
         for name in values:
             if name not in self.columns[1:]:
@@ -60,11 +60,11 @@ class MetricsTable:
         self._last_step = int(step)
 
     def cut(self, step: int) -> None:
-        """Drop the rows after ``step``, and every broken line, in one step."""
+        """Drop the rows after ``step`` and every broken line, atomically."""
         self._rewrite(float(step))
 
     def _rewrite(self, last: float) -> None:
-        """Keep the whole rows up to ``last``; write only when that changes the file."""
+        """Keep the complete rows up to ``last``; write only if that changes the file."""
         content = read_regular(self.path) if os.path.lexists(self.path) else b""
         header = ",".join(self.columns)
         lines = _lines(content)
@@ -81,11 +81,11 @@ class MetricsTable:
 
 
 def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
-    """metrics.csv as columns; broken lines are left out and counted in ``dropped``.
+    """Return metrics.csv as columns; broken lines are left out and counted in ``dropped``.
 
-    ``only`` these columns, as far as there are such, are read: of many files that saves most
-    of the time, and a line that is broken elsewhere counts. Raises FileNotFoundError;
-    UnusableFile for a link, and for what is no file of a sensible size.
+    ``only`` restricts the columns that are read, which saves most of the time for many files. A
+    line that is broken in another column then counts as complete. Raises FileNotFoundError;
+    UnusableFile for a link, for anything but a plain file, and for one that is too large.
     """
     content = read_regular(Path(path))
     lines = _lines(content)
@@ -105,7 +105,7 @@ def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
 
 
 def series(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a column where it has values; empty lists when it has none."""
+    """Return the steps and values of a column's filled cells; empty lists without any."""
     pairs = [
         (int(step), float(value))
         for step, value in zip(table.get(STEP, ()), table.get(tag, ()), strict=False)
@@ -115,13 +115,15 @@ def series(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], li
 
 
 def _lines(content: bytes) -> list[str]:
-    """Whole lines: what follows the last line break was never finished."""
+    """Return the complete lines, without an unfinished one after the last line break."""
     return content.decode(errors="replace").split("\n")[:-1]
 
 
 def _row(line: str, width: int, kept: Iterable[int] | None = None) -> list[Cell] | None:
-    """Cells of a line (the ``kept`` ones): the step as int, the others float or None; None if
-    it is broken."""
+    """Return the (``kept``) cells of a line: step as int, others as float or None.
+
+    Returns None for a broken line.
+    """
     cells = line.split(",")
     if len(cells) != width:
         return None
@@ -135,7 +137,7 @@ def _row(line: str, width: int, kept: Iterable[int] | None = None) -> list[Cell]
 
 
 def _cell(value: SupportsFloat) -> str:
-    """Shortest text that reads back exactly; nan, inf and -inf as these words."""
+    """Return the shortest text that reads back exactly; nan, inf and -inf as these words."""
     return str(int(value)) if isinstance(value, Integral) else repr(float(value))
 
 

@@ -1,3 +1,3 @@
-"""Many runs at once: jobs become stacks, stacks go to devices, each run leaves its own folder."""
+"""Sweeps: group jobs into stacks and train the stacks on devices; each run has its own folder."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What becomes of the stacks that train somewhere: outcomes gathered, what broke given again."""
+"""Messages of training stacks, collected outcomes, and retries of lost or too large stacks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from wganbench.tags.lookup import live_values
 from wganbench.training.taking import fail
 
 
-# What a worker tells the process that started it.
+# Messages from a worker to the process that started it.
 @dataclass(frozen=True)
 class Started:
-    """Training of a stack begins, ``done`` of its steps done, on a device of some machine."""
+    """Training of a stack begins; ``done`` of its steps are done; ``where`` names the device."""
 
     steps: int
     done: int
@@ -37,7 +37,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Advanced:
-    """A stack is at a step; the latest values of each of its runs that a view shows."""
+    """A stack has reached a step; ``values`` holds, run by run, the latest values to show."""
 
     step: int
     values: list[dict[str, float]]
@@ -45,14 +45,14 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Busy:
-    """What a stack does beside training, which takes long; empty once it is over."""
+    """The long task that a stack does beside training; empty text when it is over."""
 
     words: str
 
 
 @dataclass(frozen=True)
 class Said:
-    """A line for the person."""
+    """A line to show to the user."""
 
     line: str
 
@@ -82,7 +82,7 @@ Message = Started | Advanced | Busy | Said | Ended | OutOfMemory | Refused
 
 
 class TellingView:
-    """The view of a stack that trains in a worker: it tells instead of showing."""
+    """The view of a stack in a worker process: sends messages instead of showing them."""
 
     def __init__(self, tell: Callable[[Message], Any], where: str) -> None:
         self.tell, self.where = tell, where
@@ -100,22 +100,22 @@ class TellingView:
         self.tell(Said(line))
 
     def stopping(self) -> None:
-        """The process that started it asked for that, and has said so."""
+        """Do nothing: the parent process asked for the stop and has shown that already."""
 
     def stop(self) -> None:
-        """Nothing to take away."""
+        """Do nothing: there is no display to remove."""
 
 
-# What shows a person how a sweep goes.
+# The display of a sweep's progress.
 SAVING_ALL = "stopping: saving every run; Ctrl-C again ends at once without saving"
-"""The answer to the first Ctrl-C where the workers are this process's own."""
+"""The answer to the first Ctrl-C when the workers are processes of this machine."""
 
 SAVING_ELSEWHERE = "stopping: every run is asked to save; Ctrl-C again ends without waiting"
-"""The answer where they are a cluster's: they save and end also when nobody waits."""
+"""The answer when the workers run on a cluster: they save and end even if nobody waits."""
 
 
 class Watcher(Protocol):
-    """Is told what happens; a stack that trains has a number until it ends."""
+    """Receives the events of a sweep; each stack in training has a number until it ends."""
 
     def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
 
@@ -135,7 +135,7 @@ class Watcher(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """A watcher that shows nothing."""
 
     def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
 
@@ -155,26 +155,26 @@ class Silent:
 
 
 RETRIES = 2
-"""How often a stack whose process or machine was lost is given to another at one step."""
+"""How often a stack is started again at the same step after its process or machine was lost."""
 
 NOWHERE = -1
-"""The number of no stack: for runs that ended in another process."""
+"""Stands for a stack's number for runs that ended in another process."""
 
 
 @dataclass
 class Collector:
-    """Takes what is told of every stack; answers with the stacks to train in its place."""
+    """Handles each stack's messages; returns the stacks to queue in its place."""
 
     watcher: Watcher
     outcomes: list[RunOutcome] = field(default_factory=list)
     elsewhere: list[Job] = field(default_factory=list)
-    """Runs that another process trains, or has trained: they are looked at again."""
+    """Jobs that another process trains or has trained; `returned` checks them again."""
     held: dict[Path, HeldRun] = field(default_factory=dict)
-    """Runs whose files this process writes, trained on a machine without this disk."""
+    """Locked runs that train on a machine without this disk; this process writes their files."""
     _losses: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def handle(self, number: int, stack: StackPlan, message: object) -> list[StackPlan] | None:
-        """None while the stack trains on; once it does not, what is left to be done of it."""
+        """Return None while the stack trains on; once it has stopped, the stacks still to train."""
         match message:
             case Started(steps, done, where):
                 self.watcher.stack_started(number, stack, where, steps, done)
@@ -185,7 +185,7 @@ class Collector:
             case Said(line):
                 self.watcher.say(line)
             case Ended(outcomes):
-                # A machine of its own may know the folders by other names.
+                # On another machine the folders may have other paths.
                 ended = [
                     (job, replace(outcome, path=job.folder))
                     for outcome, job in zip(outcomes, stack.jobs, strict=True)
@@ -206,7 +206,10 @@ class Collector:
         return None
 
     def returned(self) -> list[StackPlan]:
-        """What is left to do of runs that other processes have let go of; ended ones are told."""
+        """Return stacks of the unfinished runs that other processes have released.
+
+        The runs among them that have ended are reported to the watcher.
+        """
         free = [job for job in self.elsewhere if RunFolder(job.folder).holder() is None]
         if not free:
             return []
@@ -217,8 +220,10 @@ class Collector:
         return group_jobs(*unfinished([job for job in free if job not in ended]))
 
     def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
-        """What trained the stack is gone: its runs go on elsewhere, but not for ever where they
-        come no further."""
+        """Return the stacks that replace one whose process or machine was lost.
+
+        The runs fail once the stack has been lost more than `RETRIES` times at one step.
+        """
         name, step = stack.jobs[0].folder.name, max(map(saved_step, stack.jobs))
         before, times = self._losses.get(name, (-1, 0))
         times = times + 1 if step <= before else 1
@@ -241,10 +246,10 @@ class Collector:
 
 
 def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
-    """The outcome of a run that could not be trained; what it saved before stays.
+    """Return the outcome of a run that could not be trained; its earlier files are kept.
 
-    Written into its run.json by who holds the run, here if nobody does; a finished run stays
-    what it is.
+    Writes the outcome into run.json under ``held``, else under a lock taken here. A run that
+    another process has locked is not written, and a finished run is not changed.
     """
     if held is not None:
         return fail(held, job.config, reason)
@@ -256,8 +261,11 @@ def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
 
 
 def standing(job: Job) -> RunOutcome:
-    """How a run stands on disk: its outcome when it has ended, ``running`` while another process
-    has it, else interrupted."""
+    """Return the outcome of a run as its folder shows it.
+
+    The status is ``running`` while another process has locked an unfinished run, else
+    ``interrupted``.
+    """
     run = RunFolder(job.folder)
     record = run.record() if run.run_json.exists() else None
     if record and (record.finished or record.status == "failed"):

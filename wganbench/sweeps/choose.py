@@ -1,4 +1,4 @@
-"""Who trains the stacks of a sweep: this machine, a Ray cluster or a Slurm cluster."""
+"""The choice of a backend that trains stacks: this machine, a Ray or a Slurm cluster."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.plan import Slot, StackPlan
 
 UNKNOWN_ROOM = 1 << 62
-"""Memory where it cannot be asked for: a stack that does not fit is halved then."""
+"""Bytes assumed where memory cannot be measured; a stack that does not fit is then halved."""
 
 
 class Backend(Protocol):
-    """Trains stacks at several places at a time."""
+    """Trains several stacks at the same time."""
 
     def slots(self, config: RunConfig) -> list[Slot]:
-        """The places, as the settings ask for them. Raises ConfigError."""
+        """Return the slots that the settings ask for. Raises ConfigError."""
 
     def room(self, slots: Sequence[Slot]) -> int:
-        """Bytes of device memory that a stack can count on in any of the slots."""
+        """Return the bytes of device memory that a stack can use in any of the slots."""
 
     def run(
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
-        """How the runs of all stacks ended; those that never began are missing.
+        """Train the stacks and return the outcomes of the runs that began.
 
         After SIGINT or SIGTERM every run is saved and no further stack begins.
         """
 
 
 def check_numbers(settings: Any, whole: Mapping[str, int], above: Sequence[str] = ()) -> None:
-    """Whether settings of a launcher are whole numbers of at least a bound, or above 0.
+    """Check a launcher's settings: whole numbers of at least a bound, or numbers above 0.
 
     Raises ConfigError.
     """
@@ -51,9 +51,9 @@ def check_numbers(settings: Any, whole: Mapping[str, int], above: Sequence[str] 
 
 
 def make_backend(name: str = "stack", settings: Mapping[str, Any] | None = None) -> Backend:
-    """The backend of a launcher, ``stack``, ``ray`` or ``slurm``, with the launcher's settings.
+    """Return the backend of a launcher (``stack``, ``ray`` or ``slurm``) with its settings.
 
-    Raises ConfigError for settings that cannot be, or where its package is not installed.
+    Raises ConfigError for invalid settings, or if a package it needs is not installed.
     """
     if name == "ray":
         from wganbench.sweeps.ray import RayBackend

@@ -1,4 +1,4 @@
-"""The sweep command: from what was typed, through Hydra, to how every run ended."""
+"""The sweep command: Hydra composes the typed arguments into jobs, which are then trained."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ from wganbench.training.device import pick_device
 from wganbench.training.runs import stored_config
 
 
-# The folder of a sweep where its name is not given.
+# The default name of a sweep's folder.
 def named(arguments: Sequence[str]) -> list[str]:
-    """The arguments with ``name=``: the experiment's, else left to be the data set's.
+    """Return the arguments with ``name=`` added, if it is missing.
 
-    A sweep over several experiments or data sets is called ``sweep``. Raises ConfigError
-    where the name itself is swept.
+    The name is the experiment's; without one it is left to be the data set's. A sweep over
+    several experiments or data sets is named ``sweep``. Raises ConfigError if ``name`` itself
+    is swept.
 
     >>> named(["experiment=clip_sweep", "seed=0,1"])
     ['experiment=clip_sweep', 'seed=0,1', 'name=clip_sweep']
@@ -55,28 +56,34 @@ def named(arguments: Sequence[str]) -> list[str]:
 
 
 MANY_RUNS = 10_000
-"""A sweep of more runs has to be asked for twice."""
+"""A sweep of more runs needs ``--yes``."""
 
 Ended = tuple[list[Job], list[RunOutcome]]
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep did: its jobs and how they ended, by folder, and which it was asked for."""
+    """The result of a sweep: jobs and outcomes by folder, and the folders that were asked for."""
 
     folders: dict[Path, Ended]
     asked: frozenset[Path]
 
     def outcomes(self) -> list[RunOutcome]:
-        """How the runs ended that this sweep was asked for; all of its folder where an optimiser
-        has another launcher train them, which tells nobody."""
+        """Return the outcomes of the runs that were asked for.
+
+        If an optimiser trains them by another launcher, which reports nothing, return those of
+        all runs in the folder.
+        """
         every = [outcome for _, outcomes in self.folders.values() for outcome in outcomes]
         return [outcome for outcome in every if outcome.path in self.asked] or every
 
 
 def run_sweep(arguments: Sequence[str], watcher: Watcher, limited: bool = True) -> Swept:
-    """Train what a command line asks for. Raises ConfigError, before anything is written where
-    that can be known; ``limited``: for more than `MANY_RUNS` runs too."""
+    """Train the sweep of a command line and return its result.
+
+    Raises ConfigError, where possible before anything is written; if ``limited``, also for more
+    than `MANY_RUNS` runs.
+    """
     session = _Session(watcher)
     try:
         folders = _compose(arguments, limited, session.accept, session.launch)
@@ -84,8 +91,8 @@ def run_sweep(arguments: Sequence[str], watcher: Watcher, limited: bool = True) 
         if session.failure is not None:
             raise session.failure from None
         raise
-    # An optimiser chooses jobs as it goes, and other launchers train elsewhere: what was done
-    # is read from the sweep's folder.
+    # An optimiser chooses jobs during the sweep, and other launchers train in other processes:
+    # the jobs are therefore read from the sweep's folder.
     jobs = {folder: found for folder in folders if (found := read_jobs(folder))}
     ended = {folder: (own, [session.outcome(job) for job in own]) for folder, own in jobs.items()}
     return Swept(ended, frozenset(session.asked))
@@ -94,9 +101,10 @@ def run_sweep(arguments: Sequence[str], watcher: Watcher, limited: bool = True) 
 def plan_only(
     arguments: Sequence[str], limited: bool = True
 ) -> tuple[SweepPlan, float | None] | None:
-    """The plan of a sweep and its seconds, where they are known; nothing is written or trained.
+    """Return the plan of a sweep and its estimated seconds, or None if these are not known.
 
-    None where an optimiser chooses the jobs as it goes. Raises ConfigError.
+    Writes and trains nothing. Returns None for the whole if an optimiser chooses the jobs during
+    the sweep. Raises ConfigError.
     """
     found: list[tuple[SweepPlan, float | None]] = []
 
@@ -119,7 +127,7 @@ def _compose(
     accept: Callable[[list[Job], Choice], bool],
     launch_jobs: Callable[[list[Job], Choice], list[float]],
 ) -> list[Path]:
-    """Have Hydra compose the jobs of a command line and hand them on; the sweep's folders."""
+    """Let Hydra compose the jobs of a command line and pass them on; return the sweep's folders."""
 
     def limit(count: int) -> None:
         if limited and count > MANY_RUNS:
@@ -133,7 +141,7 @@ def _compose(
 
 
 class _Session:
-    """What Hydra's sweeper calls while a sweep runs, and what it has come to."""
+    """The functions that Hydra's sweeper calls during a sweep, and the results so far."""
 
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
@@ -143,11 +151,11 @@ class _Session:
         self._ended: dict[Path, RunOutcome] = {}
 
     def outcome(self, job: Job) -> RunOutcome:
-        """How a job ended, as it was told or as its folder says."""
+        """Return a job's outcome: the reported one, else the one its folder shows."""
         return self._ended.get(job.folder) or standing(job)
 
     def accept(self, jobs: list[Job], choice: Choice) -> bool:
-        """Check, plan and enter all jobs, before anything else is written."""
+        """Check and plan all jobs and enter them in sweep.json; return True to train them."""
         check_sweep(jobs[0].folder.parent, jobs)
         self._wait_for_savers(jobs)
         self._plan = plan_sweep(jobs, make_backend(*choice))
@@ -157,19 +165,19 @@ class _Session:
         return True
 
     def launch(self, jobs: list[Job], choice: Choice) -> list[float]:
-        """Train jobs; each one's objective."""
-        # An optimiser may draw the same settings twice: they are one run.
+        """Train jobs and return the objective of each."""
+        # An optimiser may draw the same settings twice; these are the same run.
         distinct = list({job.folder: job for job in jobs}.values())
         self.asked |= {job.folder for job in distinct}
         try:
-            # An optimiser as sweeper launches as it goes, without asking before.
+            # A sweeper that is an optimiser launches jobs without calling `accept` first.
             if self._plan is None:
                 self._wait_for_savers(distinct)
                 self._plan = plan_sweep(distinct, make_backend(*choice))
             plan, self._plan = self._plan, None
             outcomes = launch(jobs[0].folder.parent, distinct, self.watcher, plan)
         except Exception as error:
-            # Hydra wraps what its launcher raises; the original is kept to be raised again.
+            # Hydra wraps exceptions of its launcher; the original is kept to be raised again.
             self.failure = error
             raise
         self._ended |= {job.folder: o for job, o in zip(distinct, outcomes, strict=True)}
@@ -180,6 +188,6 @@ class _Session:
 
 
 def accept_run(config: RunConfig) -> None:
-    """Whether one job of a sweep can be trained here, or is trained already. Raises ConfigError."""
+    """Check that a job can be trained here, or is trained already. Raises ConfigError."""
     pick_device(config.device)
     check_folder(config, stored_config, may_be_busy=not config.overwrite)

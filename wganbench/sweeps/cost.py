@@ -1,4 +1,4 @@
-"""What a run needs of a device, measured on one eager iteration: memory and operations."""
+"""Memory and operations of a run, measured on one eager iteration."""
 
 from __future__ import annotations
 
@@ -19,39 +19,46 @@ from wganbench.training.parts import PROBED_AT_ONCE
 from wganbench.training.stack import Stack
 
 SAFETY = 1.3
-"""Caching allocators and compiled code's own buffers, on top of what tensors need."""
+"""Factor on the bytes of tensors, for caching allocators and the buffers of compiled code."""
 
 CONVOLUTION_BYTES = 300 * 10**6
-"""What a library of convolutions holds beside tensors, however many runs there are. DCGANs for
-28 x 28 pixels, width 64, batch 64, one thread, took 157, 263, 605 and 1053 MB on a CPU for 1, 2, 4
-and 8 of them, compiled 211, 297, 454 and 829 MB, once each; the plan says 383, 465, 628 and 955,
-times `SAFETY`. Not measured on a GPU."""
+"""Bytes that a library of convolutions holds beside tensors, for any number of runs.
+
+DCGANs for 28 x 28 pixels, width 64, batch 64, one thread, took 157, 263, 605 and 1053 MB on a CPU
+for 1, 2, 4 and 8 of them; compiled 211, 297, 454 and 829 MB (each measured once). The plan says
+383, 465, 628 and 955 MB, times `SAFETY`. Not measured on a GPU."""
 
 
 CONTEXT_BYTES = 500 * 10**6 + 32 * 2**20
-"""What a process holds of a GPU beside tensors: the driver's context, and cuBLAS's workspace as
-`prepare` sets it."""
+"""Bytes that a process holds of a GPU beside tensors: the driver's context, and cuBLAS's workspace
+as `prepare` sets it."""
 
 PASSES = 4.5
-"""How often a compiled step reads or writes what it holds at its peak: 4.0 to 4.7 times for widths
-16 to 512, by the kernels that torch 2.11 makes of WGAN-GP's two steps for an H100."""
+"""How often a compiled step reads or writes the bytes that it holds at its peak.
+
+4.0 to 4.7 times for widths 16 to 512, counted in the kernels that torch 2.11 makes of WGAN-GP's
+two steps for an H100."""
 
 LAUNCH_SECONDS, BYTES_PER_SECOND = 1.8e-4, 3e12
-"""Of an H100: what the launches of a step take, however few runs there are (1.1 ms for the six of
-an iteration of one run of width 64), and its rate of copies."""
+"""An H100's seconds for the launches of one step, and its copy rate.
+
+An iteration of one run of width 64 took 1.1 ms for its six steps; few runs take no less."""
 
 WORTH_OF_LAUNCHES = 4
-"""A stack on a GPU is as long as takes so many times what its launches take: from one on the time
-of a run is that of its bytes (width 64: 60 runs; 64 took 1.9 ms an iteration, 256 four times
-that), and a stack has something that is paid once, compiling and measuring at its end."""
+"""The length of a stack on a GPU: its bytes take this many times as long as its launches.
+
+From a ratio of 1 on (60 runs at width 64), the time of a run is that of its bytes: 64 runs took
+1.9 ms an iteration, and 256 runs four times that. The ratio is above 1 because a stack also has
+costs that are paid once: compiling, and measuring at its end."""
 
 
 @dataclass(frozen=True)
 class Footprint:
     """Bytes of a stack, ``fixed + runs * per_run``, and operations of a run's iteration.
 
-    ``rest_bytes`` is what a run keeps between steps and draws to be measured; ``probe_bytes``
-    what it takes beside, where ``probed_runs`` are measured at a time on a GPU, and all on a CPU.
+    ``rest_bytes`` counts what a run keeps between steps and the points drawn to measure it.
+    ``probe_bytes`` counts what measuring a run takes on top; a GPU measures ``probed_runs`` at
+    a time, a CPU all of them.
     """
 
     fixed_bytes: int
@@ -69,12 +76,12 @@ class Footprint:
         return self.fixed_bytes + runs * self.rest_bytes + at_once * self.probe_bytes
 
     def bytes(self, runs: int, gpu: bool) -> int:
-        """What a device must have free for a stack: training or measuring, with its context."""
+        """Return the free bytes that a stack needs: max(training, measuring), plus the context."""
         most = max(self.training_bytes(runs), self.measuring_bytes(runs, gpu))
         return int(SAFETY * most) + (CONTEXT_BYTES if gpu else 0)
 
     def runs_that_fit(self, free_bytes: int, gpu: bool = False) -> int:
-        """How many runs a stack can have in so much memory, at least 1."""
+        """Return how many runs of a stack fit into the free bytes, at least 1."""
         low, high = 1, 2
         while high < MOST_RUNS and self.bytes(high, gpu) <= free_bytes:
             low, high = high, 2 * high
@@ -85,9 +92,10 @@ class Footprint:
 
     @property
     def runs_worth(self) -> int:
-        """How many runs a stack on a GPU can use: more take no less time each.
+        """The number of runs in a stack on a GPU above which the time per run falls no further.
 
-        The bytes that a step of them moves take `WORTH_OF_LAUNCHES` times what launches take.
+        The bytes that a step of these runs moves take `WORTH_OF_LAUNCHES` times as long as the
+        launches.
         """
         seconds = PASSES * self.run_bytes / BYTES_PER_SECOND
         return max(1, round(WORTH_OF_LAUNCHES * LAUNCH_SECONDS / seconds))
@@ -97,11 +105,12 @@ MOST_RUNS = 2**30
 
 
 def footprint(config: RunConfig) -> Footprint:
-    """Measure one generator step, its critic steps included, at one run and at two, on the CPU;
-    and measuring, on so few points that their number can be reckoned up.
+    """Return the footprint of a run, measured on the CPU.
 
-    Bytes are the peak of live tensors, and `CONVOLUTION_BYTES` where there are convolutions;
-    operations those of matrix products and convolutions, forward and backward.
+    One generator step with its critic steps is measured for one run and for two. Evaluation is
+    measured on few points and scaled to their number. Bytes are the peak of live tensors, plus
+    `CONVOLUTION_BYTES` if the network has convolutions. Operations are those of matrix products
+    and convolutions, forward and backward. Raises ValueError for data that cannot be built.
     """
     one, two = _iteration(config, 1), _iteration(config, 2)
     library = CONVOLUTION_BYTES if NETWORKS[config.network.kind].convolves else 0
@@ -123,7 +132,7 @@ FEW_POINTS = 16
 
 @dataclass
 class Iteration:
-    """A stack and its meter: bytes at the peak of an iteration, and at rest before it."""
+    """A stack, its meter, and its bytes at rest and at the peak of an iteration."""
 
     stack: Stack
     meter: Meter
@@ -142,7 +151,7 @@ def _iteration(config: RunConfig, runs: int) -> Iteration:
 
 
 def _probed_bytes(one: Iteration) -> int:
-    """Bytes that measuring takes at its peak for a point of a run, those drawn left out."""
+    """Return the peak bytes of measuring one point of one run, without the drawn values."""
     peaks: list[int] = []
     for n in (FEW_POINTS, 2 * FEW_POINTS):
         with one.meter as meter:
@@ -154,14 +163,14 @@ def _probed_bytes(one: Iteration) -> int:
 
 
 def drawn_bytes(stack: Stack) -> int:
-    """Of a point that is measured: itself, its latent and its mixing weight, in fp32."""
+    """Return the fp32 bytes drawn for one measured point: point, latent and mixing weight."""
     latent = stack.algorithm.pair.latent
     numbers: int = math.prod(stack.target.shape) + math.prod(latent.shape) + 1
     return 4 * numbers
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operations, and the bytes of tensors that are alive."""
+    """Counts operations and the bytes of live tensors."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,5 +1,7 @@
-"""How long a sweep may take, before it begins: on a CPU operations over the rate of products here,
-on a GPU bytes over the rate of copies."""
+"""An estimate of a sweep's duration before it begins.
+
+CPU: operations / measured rate of matrix products. GPU: bytes / measured copy rate.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +17,28 @@ from wganbench.training.compiling import wants_compilation
 from wganbench.training.process import available_cores
 
 REACHED = 0.4
-"""Share of the product rate that training reaches: scripts/bench_training.py."""
+"""Share of the product rate that training reaches, measured by scripts/bench_training.py."""
 STARTING_SECONDS = 5.0
 COMPILING_SECONDS = 14.0
 PROGRAM_SECONDS = 4e-4
-"""What calling the compiled step costs, however small it is."""
+"""Seconds for one call of a compiled step, even a very small one."""
 COPY_REACHED = 0.6
-"""Share of a GPU's rate of copies that a large stack reaches: 64 runs of width 64 took an H100
-1.9 ms an iteration, and what they move 1.1 ms at its 3 TB/s."""
+"""Share of a GPU's copy rate that a large stack reaches.
+
+64 runs of width 64 took an H100 1.9 ms an iteration; their bytes take 1.1 ms at its 3 TB/s."""
 SIZE = 256
 COPIED_BYTES = 2**28
 DISTANCE_SECONDS = 0.1
-"""Of an exact distance between 1 000 points; it grows with their number's square."""
+"""Seconds for one exact W1 on n = 1 000; scales with n^2."""
 DRAWING_SECONDS = 0.35
-"""Of a run's last images."""
+"""Seconds to draw the last images of a run."""
 
 
 def estimate_seconds(plan: SweepPlan) -> float | None:
-    """Seconds until all stacks are trained, measured rates and counts of operations combined.
+    """Return the estimated seconds until all stacks are trained.
 
-    A rough figure: what else the machine does, caches, and what it takes to judge images are
-    not in it. None for devices of a cluster, whose rates are not known here.
+    The estimate is rough: it leaves out other work of the machine, caches, and the time to judge
+    images. Returns None for devices of a cluster, whose rates are not known here.
     """
     if not plan.stacks:
         return 0.0
@@ -50,7 +53,7 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
         measuring = runs * measuring_seconds(config, stack.steps_left)
         if on_gpu:
             seconds = stack.steps_left * gpu_step_seconds(config, needed, runs, rate)
-            # Beside it, in processes of their own.
+            # Measuring runs at the same time, in processes of its own.
             seconds = max(seconds, measuring * len(plan.slots) / available_cores())
         else:
             step = runs * needed.flops / (REACHED * rate)
@@ -58,14 +61,14 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
             seconds = stack.steps_left * step + measuring
         if wants_compilation(config):
             seconds += COMPILING_SECONDS
-        # The next stack goes to the slot that is free first.
+        # The next stack goes to the first free slot.
         soonest = ends.index(min(ends))
         ends[soonest] += seconds
     return max(ends)
 
 
 def measuring_seconds(config: RunConfig, steps: int) -> float:
-    """Seconds to measure and draw one run that has so many steps left."""
+    """Return the seconds to measure and draw one run with ``steps`` left."""
     if NETWORKS[config.network.kind].convolves:
         return DRAWING_SECONDS
     asked = config.evaluate
@@ -75,14 +78,16 @@ def measuring_seconds(config: RunConfig, steps: int) -> float:
 
 
 def gpu_step_seconds(config: RunConfig, needed: Footprint, runs: int, rate: float) -> float:
-    """Of an iteration of a stack on a GPU that copies ``rate`` bytes a second: what its launches
-    take, or its bytes where that is longer."""
+    """Return the seconds of one iteration of a stack on a GPU that copies ``rate`` bytes/s.
+
+    This is the longer of the time for launches and the time for bytes.
+    """
     moved = runs * PASSES * needed.run_bytes / (COPY_REACHED * rate)
     return (config.loss.n_critic + 1) * max(LAUNCH_SECONDS, moved)
 
 
 def copy_rate(device: str) -> float:
-    """Bytes that a GPU reads and writes in a second when it copies."""
+    """Return the bytes per second that a GPU reads and writes in a copy."""
     source = torch.empty(COPIED_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     rates = []
@@ -97,7 +102,7 @@ def copy_rate(device: str) -> float:
 
 
 def product_rate(device: str) -> float:
-    """Floating-point operations per second of a medium matrix product, on one CPU thread."""
+    """Return the floating-point operations per second of a medium matrix product on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,11 +1,11 @@
-"""The process that workers are forked from: it imports what all of them need, and forks.
+"""The fork server: a process that imports what all workers need and forks them.
 
-`workers.py` starts it, with a connection at the file descriptor FD, and ends it. It is asked
-("start", device, threads, folder), followed by the handle of the worker's own connection, and
-answers with the worker's process id; or ("wait", pid), and answers with the exit code.
+`workers.py` starts it, with a connection at the file descriptor FD, and ends it. The requests are
+("start", device, threads, folder), followed by the handle of the worker's own connection, which
+is answered with the worker's process id; and ("wait", pid), which is answered with the exit code.
 
-A CUDA driver does not survive a fork: nothing here starts it, and a worker whose GPU cannot be
-used all the same runs Python anew. So does every worker where there is no Linux.
+A CUDA driver does not survive a fork, so nothing here starts it. A worker that still cannot use
+its GPU starts Python anew. On systems other than Linux every worker starts Python anew.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ WORKER = "wganbench.sweeps.worker"
 
 
 def main(descriptor: int) -> None:
-    """Import, then start workers and wait for them as asked, until nobody asks any more."""
+    """Import the shared modules, then handle requests until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The only threads here are OpenBLAS's, which it stops for a fork and starts again.
+    # The only threads here are those of OpenBLAS, which stops them for a fork and restarts them.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     with Connection(descriptor) as connection:
         import_all()
@@ -54,17 +54,17 @@ def main(descriptor: int) -> None:
 
 
 def import_all() -> None:
-    """Import what every worker needs."""
+    """Import the modules that every worker needs."""
     # Silences a warning about a CUDA toolkit without a GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for module in IMPORTED_BY_ALL:
-        # What cannot be imported is missed by the worker that needs it, which says so.
+        # If an import fails, the worker that needs the module reports it.
         with contextlib.suppress(Exception):
             importlib.import_module(module)
 
 
 def _exit_code(pid: int) -> int | None:
-    """The exit code of a worker that has ended or soon will; None for one of another server."""
+    """Wait for a worker and return its exit code; None for a worker of another server."""
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:
@@ -72,7 +72,7 @@ def _exit_code(pid: int) -> int | None:
 
 
 def _fork_worker(connection: Connection, device: str, threads: int, folder: str) -> int:
-    """The process id of a new worker; in the worker it never returns."""
+    """Fork a worker and return its process id; in the worker this function never returns."""
     handle, parent = recv_handle(connection), os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -83,7 +83,7 @@ def _fork_worker(connection: Connection, device: str, threads: int, folder: str)
 
 
 def _become_worker(handle: int, device: str, threads: int, parent: int, folder: str) -> NoReturn:
-    """In the fork: work until the end; never return to what the server was doing."""
+    """Run the worker in the forked process, then exit; never return to the server's code."""
     code = 1
     try:
         os.chdir(folder)
@@ -102,7 +102,7 @@ def _become_worker(handle: int, device: str, threads: int, parent: int, folder: 
 
 
 def can_stay(device: str) -> bool:
-    """Whether a fork can use the device: a GPU where it can start the driver itself."""
+    """Return whether a forked process can use the device; a GPU needs a driver not yet started."""
     if sys.platform != "linux":
         return False
     if device == "cpu":

@@ -1,4 +1,4 @@
-"""A sweep from its jobs to its outcomes: what is left to do, the plan, the devices."""
+"""Planning and running a sweep: unfinished jobs, stacks, devices, outcomes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from wganbench.training.runs import train_run
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep will do: stacks over slots; the footprint of each group of like runs."""
+    """The plan of a sweep: its jobs, stacks and slots, and a footprint for each group of runs."""
 
     backend: Backend
     jobs: tuple[Job, ...]
@@ -47,10 +47,10 @@ class SweepPlan:
     slots: tuple[Slot, ...]
     footprints: dict[str, Footprint]
     told: tuple[str, ...] = ()
-    """How the data were read, for a person to see before they are trained on."""
+    """Lines about how the data were read, shown to the user before training."""
 
     def divided(self) -> dict[str, dict[str, Any]]:
-        """Every run's stack, for sweep.json: those that never begin are divided so again."""
+        """Return the stack of every run, for sweep.json: a resume divides unstarted runs alike."""
         on = kind_of(self.slots)
         return {
             job.folder.name: {"size": places.size, "place": place, "on": on}
@@ -64,7 +64,7 @@ class SweepPlan:
 
 
 def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
-    """Whether the jobs can be a sweep in a folder; writes nothing. Raises ConfigError."""
+    """Check that the jobs can be a sweep in a folder; write nothing. Raises ConfigError."""
     ((folder_of_most, count),) = Counter(job.folder for job in jobs).most_common(1)
     if count > 1:
         raise ConfigError(f"two jobs of the sweep are the same run: {folder_of_most.name}")
@@ -72,10 +72,10 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
 
 
 def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
-    """The plan for what the jobs have left to do.
+    """Return the plan for the unfinished part of the jobs.
 
-    Raises ConfigError, also for code that a stored configuration names and nobody has typed:
-    those who train the stacks run what they are sent.
+    Raises ConfigError, also if a stored configuration names code that the user has not typed:
+    workers run the code that they are sent, without a check of their own.
     """
     left, steps = unfinished(jobs)
     for job in left:
@@ -97,7 +97,7 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
 
 
 def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
-    """The lines that the data of the jobs tell, each once. Raises ConfigError."""
+    """Return the lines about the data of the jobs, each once. Raises ConfigError."""
     every = {repr(job.config.data): job.config.data for job in jobs}
     try:
         targets = [build(data.kind, data.options) for data in every.values()]
@@ -107,7 +107,7 @@ def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
 
 
 def of_precision(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
-    """The lines that the precision of the jobs tells on devices of a kind, each once."""
+    """Return the lines about the jobs' precision on devices of a kind, each once."""
     lines = (line for job in jobs for line in told_of_precision(job.config, kind))
     return tuple(dict.fromkeys(lines))
 
@@ -115,8 +115,11 @@ def of_precision(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
 def runs_at_once(
     group: StackPlan, needed: Footprint, room: Callable[[], int], slots: Sequence[Slot]
 ) -> int:
-    """How many runs of a group a stack may have: those that fit and gain by it, or as many as
-    ``sweep.max_stack`` says."""
+    """Return the largest number of runs in a stack of a group.
+
+    This is ``sweep.max_stack`` if set, else the number that fits the device and still lowers
+    the time per run.
+    """
     most = group.jobs[0].config.sweep.max_stack
     if most:
         return most
@@ -128,7 +131,7 @@ def runs_at_once(
 def launch(
     folder: Path, jobs: Sequence[Job], watcher: Watcher, plan: SweepPlan
 ) -> list[RunOutcome]:
-    """Enter the jobs in sweep.json, train as planned, and tell how all of them ended.
+    """Enter the jobs in sweep.json, train as planned, and return the outcome of every job.
 
     A run that never began is ``interrupted`` at the step of its checkpoint. Raises
     ConfigError before anything is trained.
@@ -150,9 +153,9 @@ LOOK_SECONDS = 0.5
 
 
 def train_alone(job: Job) -> float:
-    """One job as a stack of its own, for launchers that are not ours.
+    """Train one job as a stack of its own and return its objective, for other launchers.
 
-    An equal one that they train at the same time is waited for.
+    If another process trains the same run, wait for it first.
     """
     add_jobs(job.folder.parent, [job])
     while RunFolder(job.folder).holder():
@@ -161,9 +164,10 @@ def train_alone(job: Job) -> float:
 
 
 def objective(job: Job, outcome: RunOutcome) -> float:
-    """What an optimiser minimises: the final value of ``sweep.objective``; inf without one.
+    """Return the value that an optimiser minimises: the final value of ``sweep.objective``.
 
-    ``auto`` is the distance that its data have.
+    ``auto`` means the headline distance that is measured on the run's data. Returns inf if the
+    run has no such value.
     """
     wanted = job.config.sweep.objective
     distances = [tag.name for tag in shown_in("headline") if tag.floor]
@@ -172,7 +176,7 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 
 
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
-    """Finish what the sweep in a folder left undone, on this machine. Raises ConfigError."""
+    """Train the unfinished runs of the sweep in a folder, on this machine. Raises ConfigError."""
     jobs = [
         replace(kept(job), config=with_data(kept(job).config, job.folder))
         for job in read_jobs(folder)

@@ -1,4 +1,4 @@
-"""Stacks over the devices of this machine: a worker process a slot, none idle with work left."""
+"""The local backend: one worker process per slot of this machine takes stacks from a queue."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from wganbench.sweeps.workers import Worker, Workers, workers_in_use
 from wganbench.training.process import StopRequest, available_cores
 
 RECEIVE_SECONDS = 0.5
-"""How long to wait for a message before signals and locks are looked at again."""
+"""How long to wait for a message before signals and locks are checked again."""
 
 
 class LocalBackend:
-    """The devices of this machine, a worker process a slot."""
+    """The devices of this machine, with one worker process per slot."""
 
     def slots(self, config: RunConfig) -> list[Slot]:
-        """The slots of this machine that a sweep's settings ask for. Raises ConfigError."""
+        """Return the slots of this machine that the settings ask for. Raises ConfigError."""
         devices = config.sweep.devices if config.device == "auto" else config.device
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         return local_slots(devices, config.sweep.stacks_per_device, gpus, available_cores())
 
     def room(self, slots: Sequence[Slot]) -> int:
-        """Memory that a stack can count on, its share where others use the same device."""
+        """Return the bytes that a stack can use; slots of one device share its memory."""
         return min(free_bytes(slot, slots) for slot in slots)
 
     def run(
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
-        """How the runs of all stacks ended."""
+        """Train the stacks and return the outcomes of their runs."""
         with workers_in_use() as workers:
             return Pool(slots, Collector(watcher), workers).run(stacks)
 
@@ -72,8 +72,11 @@ sys.exit(any(failed))
 
 
 def free_gpu_bytes(index: int) -> int:
-    """Free memory of a GPU, asked in a process of its own: whoever asks holds half a gigabyte of
-    it from then on, and this process lives as long as the sweep."""
+    """Return the free bytes of a GPU, read in a process of its own.
+
+    A process that reads them holds 0.5 GB of the GPU until it ends, and this process lives as
+    long as the sweep.
+    """
     command = [sys.executable, "-I", "-S", "-c", ASK_DRIVER, str(index)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -85,7 +88,7 @@ def free_gpu_bytes(index: int) -> int:
 
 @dataclass
 class Assignment:
-    """A worker process of a slot and the stack it trains, None while it has none."""
+    """A worker process of a slot and the stack it trains; None while it is idle."""
 
     slot: int
     worker: Worker
@@ -94,7 +97,7 @@ class Assignment:
 
 @dataclass
 class Pool:
-    """Trains stacks on slots and gathers how every run ended."""
+    """Trains stacks on slots and collects the outcomes of the runs."""
 
     slots: Sequence[Slot]
     collector: Collector
@@ -105,7 +108,7 @@ class Pool:
     stop: StopRequest = field(default_factory=StopRequest)
 
     def run(self, stacks: Sequence[StackPlan]) -> list[RunOutcome]:
-        """How the runs of all stacks ended; those that never began are missing.
+        """Train the stacks and return the outcomes of the runs that began.
 
         After SIGINT or SIGTERM every worker saves its runs and no further stack begins.
         """
@@ -118,7 +121,7 @@ class Pool:
                     if self.stop.requested and not self.stopping:
                         self._stop()
         finally:
-            # One that is idle holds nothing; ending by itself would take it seconds.
+            # All workers are idle now. They are killed, as a normal exit would take seconds.
             for assignment in self.assignments:
                 assignment.worker.connection.close()
                 assignment.worker.signal(signal.SIGKILL)
@@ -127,7 +130,7 @@ class Pool:
         return self.collector.outcomes
 
     def _assign(self) -> None:
-        """Give every stack that waits to an idle worker, or to a new one where a slot is free."""
+        """Give waiting stacks to idle workers, and to new workers on free slots."""
         for assignment in self.assignments:
             if assignment.stack is None:
                 self._send_next(assignment)
@@ -140,15 +143,15 @@ class Pool:
                 self._send_next(self.assignments[-1])
 
     def _send_next(self, assignment: Assignment) -> None:
-        """Give a worker its next stack, if one is left."""
+        """Send a worker its next stack, if any is left."""
         if self.waiting and not self._is_asked():
             assignment.stack = self.waiting.pop(0)
-            # One that is gone already is replaced when its connection is read.
+            # A worker that has died is replaced when its connection is read.
             with contextlib.suppress(OSError):
                 assignment.worker.connection.send(assignment.stack)
 
     def _goes_on(self) -> bool:
-        """Whether a run is trained here, or by another process, which may let go of it yet."""
+        """Return whether runs still train, here or in another process that may release them."""
         waits = bool(self.collector.elsewhere) and not self._is_asked()
         if waits:
             self.waiting += self.collector.returned()
@@ -157,11 +160,11 @@ class Pool:
         return waits or any(assignment.stack for assignment in self.assignments)
 
     def _is_asked(self) -> bool:
-        """Whether to save and end, or soon."""
+        """Return whether a stop was requested."""
         return self.stopping or self.stop.requested
 
     def _receive(self) -> None:
-        """Handle the messages that workers have sent, or wait for some."""
+        """Wait up to `RECEIVE_SECONDS` for messages of workers and handle them."""
         busy = {a.worker.connection: a for a in self.assignments if a.stack}
         if not busy:
             time.sleep(RECEIVE_SECONDS)
@@ -187,12 +190,15 @@ class Pool:
             self._assign()
 
     def _was_ended_by_others(self, message: Ended) -> bool:
-        """Whether a worker saved and ended unasked: its fork server is gone, say."""
+        """Return whether a worker saved and ended without a request from here.
+
+        This happens, for example, if its fork server has died.
+        """
         interrupted = any(outcome.status == "interrupted" for outcome in message.outcomes)
         return interrupted and not self._is_asked()
 
     def _replace(self, assignment: Assignment) -> None:
-        """A worker is gone: its stack goes on in a new one."""
+        """Remove a worker that has ended, and continue its stack in a new one."""
         assert assignment.stack is not None
         assignment.worker.connection.close()
         how = _how_it_died(assignment.worker.wait())

@@ -23,14 +23,14 @@ FILE = "sweep.json"
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.05
 ARMS = ("loss.name", "data.name")
-"""Keys whose choice brings others with it."""
+"""Keys whose value decides the values of other keys."""
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """The jobs of the sweep in a folder; none where there is no sweep.
+    """Return the jobs of the sweep in a folder; an empty list if there is no sweep.
 
-    Their folders lie in the sweep's, each under one plain name. Raises ConfigError for a file
-    that cannot be read, in a line that names the key.
+    The folders of the jobs lie directly in the sweep's folder. Raises ConfigError, which names
+    the key, for a file that cannot be read.
     """
     path = folder / FILE
     if not os.path.lexists(path):
@@ -56,7 +56,7 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def _job(folder: Path, row: Any) -> Job:
-    """One job, if it is one. Raises ConfigError."""
+    """Return the job of a row of sweep.json. Raises ConfigError for a malformed row."""
     if not isinstance(row, dict):
         raise ConfigError("a job holds config, folder and overrides")
     name, overrides, config = (row.get(key) for key in ("folder", "overrides", "config"))
@@ -70,11 +70,11 @@ def _job(folder: Path, row: Any) -> Job:
 
 
 Stacks = Mapping[str, Mapping[str, Any]]
-"""By folder, the ``size`` of a run's stack, its ``place`` there, and ``on`` what kind of device."""
+"""By folder: the ``size`` of a run's stack, its ``place`` there, and the kind of device, ``on``."""
 
 
 def planned(folder: Path) -> dict[str, dict[str, Any]]:
-    """The stacks that the sweep in a folder was divided into, as `Stacks`."""
+    """Return the stacks of the sweep in a folder, as `Stacks`; empty if they cannot be read."""
     try:
         rows = read_json(folder / FILE, SWEEP_BYTES)["jobs"]
         return {r["folder"]: r["stack"] for r in rows if isinstance(r.get("stack"), dict)}
@@ -83,10 +83,9 @@ def planned(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def add_jobs(folder: Path, jobs: Sequence[Job], stacks: Stacks | None = None) -> None:
-    """Enter jobs that are not in the sweep yet, and the stacks in which they are to be trained;
-    the file is replaced in one step.
+    """Add new jobs and their planned stacks to sweep.json; the file is replaced atomically.
 
-    Waits while another process does the same. Raises ConfigError when that takes long.
+    Waits while another process does the same. Raises ConfigError after `PATIENCE_SECONDS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _writing(folder / ".sweep.lock"):
@@ -102,7 +101,7 @@ def add_jobs(folder: Path, jobs: Sequence[Job], stacks: Stacks | None = None) ->
 
 
 def _writing(path: Path) -> RunLock:
-    """The lock of the file; another process holds it for a moment at a time."""
+    """Wait for the lock of the file, which other processes hold only briefly, and return it."""
     began = time.monotonic()
     while True:
         try:
@@ -124,10 +123,11 @@ def _row(job: Job, stacks: Stacks) -> dict[str, Any]:
 
 
 def check_alike(folder: Path, known: Sequence[Job], added: Sequence[Job]) -> None:
-    """A folder holds one sweep: what neither part of it varies must be equal in both.
+    """Check that added jobs belong to the same sweep as the known ones.
 
-    More seeds, more values of a swept key, and other losses or data, which have settings of
-    their own, are welcome. Raises ConfigError, which names the key.
+    A key that neither of them varies must have the same value in both. More seeds, more values
+    of a swept key, and other losses or data (with their own settings) are allowed. Raises
+    ConfigError, which names the key.
     """
     if not known or not added:
         return
@@ -154,7 +154,7 @@ def _flat(job: Job) -> dict[str, str]:
 
 
 def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
-    """Jobs of sweeps in these folders that have no run yet."""
+    """Return the number of jobs, of the sweeps in and below these folders, without a run."""
 
     def not_in(there: set[Path], folder: Path) -> int:
         try:
@@ -162,7 +162,7 @@ def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
                 job.folder not in there and not os.path.lexists(job.folder / "run.json")
                 for job in read_jobs(folder)
             )
-        except ConfigError:  # nobody knows, and its runs are there or are not
+        except ConfigError:  # the number of jobs without a run is unknown
             return 0
 
     there = {run.path for run in runs}

@@ -1,4 +1,4 @@
-"""Which runs train together: jobs into stacks, in few sizes, cut to what fits."""
+"""The division of jobs into stacks: of few sizes, each small enough for its device."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wganbench.sweeps.manifest import FILE, planned, read_jobs
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
 
 
-# Where stacks can train at the same time: one slot a worker process.
+# Slots: the places where stacks train at the same time, with one worker process each.
 @dataclass(frozen=True)
 class Slot:
-    """A place for one stack: a device, and how many CPU threads its worker may use.
+    """A place for one stack: a device, and the number of CPU threads for its worker.
 
-    ``cluster`` names where it is, empty for this machine.
+    ``cluster`` names the cluster; it is empty for this machine.
     """
 
     device: str
@@ -34,11 +34,11 @@ class Slot:
 def local_slots(
     devices: str | Sequence[str], stacks_per_device: int, gpus: int, cores: int
 ) -> list[Slot]:
-    """The slots of this machine.
+    """Return the slots of this machine.
 
-    One for each GPU (``stacks_per_device`` times); on a CPU one for each core, each with
-    one thread: two stacks on two cores train faster than one stack on both. Raises
-    ConfigError for a device that does not exist.
+    Each GPU has ``stacks_per_device`` slots. A CPU has one slot per core with one thread each,
+    because two stacks on two cores train faster than one stack on both. Raises ConfigError for
+    a device that does not exist.
 
     >>> [slot.device for slot in local_slots("auto", 2, gpus=2, cores=8)]
     ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']
@@ -72,19 +72,21 @@ def local_slots(
 
 
 CPU_LIMIT = 16
-"""Runs in a stack on a CPU. In longer ones a run of width 64 took longer, by 9 % at 32 and 25 % at
-64; one of width 16 the same at 32 and 20 % longer at 64 (scripts/bench_sweep.py --only stacks, gp
-in fp32, once each on an idle machine)."""
+"""The largest number of runs in a stack on a CPU.
+
+In larger stacks a run of width 64 took longer: 9 % with 32 runs, 25 % with 64. A run of width 16
+took the same with 32 and 20 % longer with 64 (scripts/bench_sweep.py --only stacks, gp in fp32,
+measured once each on an idle machine)."""
 
 WORTH_DIVIDING = 0.1
-"""By what share one more stack, which is compiled too, must shorten a sweep."""
+"""The share by which one more stack must shorten a sweep, since it has to be compiled too."""
 
 
 @dataclass(frozen=True)
 class StackPlan:
-    """Jobs that train as one stack, and the step at which they all stand.
+    """Jobs that train as one stack, and the step from which all of them continue.
 
-    ``places`` are those at which runs that have begun go on; None where all of them are new.
+    ``places`` holds the places of runs in the stack; None if the runs may take any.
     """
 
     jobs: tuple[Job, ...]
@@ -93,7 +95,7 @@ class StackPlan:
 
     @property
     def group(self) -> str:
-        """What its runs share, as text: stacks of equal text run the same program."""
+        """The static settings of its runs as text; stacks of equal text run the same program."""
         return json.dumps(static_settings(self.jobs[0].config), sort_keys=True)
 
     @property
@@ -107,34 +109,37 @@ class StackPlan:
         return runs * self.steps_left * self.jobs[0].config.loss.n_critic
 
     def resolved(self) -> StackPlan:
-        """The stack with absolute folders, for a process that works in another one."""
+        """Return the stack with absolute folders, for a process with another working folder."""
         jobs = tuple(replace(job, folder=job.folder.resolve()) for job in self.jobs)
         return replace(self, jobs=jobs)
 
     def smaller(self) -> list[StackPlan]:
-        """Stacks for one that did not fit: the same without empty places, or two halves; none
-        of one run."""
+        """Return the stacks that replace one that did not fit its device.
+
+        These are the same runs without empty places, or two halves. A stack of one run cannot be
+        divided: the list is empty.
+        """
         jobs, middle = tuple(kept(job) for job in self.jobs), len(self.jobs) // 2
         if self.places and self.places.size > len(jobs):
             return [together(jobs, self.step)]
         return [together(part, self.step) for part in (jobs[:middle], jobs[middle:]) if middle]
 
     def again(self) -> list[StackPlan]:
-        """What is left of a stack whose worker died: its runs may stand at different steps."""
+        """Return stacks of the unfinished runs after a lost worker; their steps may differ."""
         return group_jobs(*unfinished([kept(job) for job in self.jobs]))
 
 
 def together(jobs: tuple[Job, ...], step: int) -> StackPlan:
-    """A stack of just these jobs, wherever they stood before."""
+    """Return a stack of exactly these jobs, without regard to their earlier places."""
     return StackPlan(jobs, step, Places.all_of(len(jobs)))
 
 
 def group_jobs(jobs: Sequence[Job], steps: Sequence[int], on: str = "") -> list[StackPlan]:
-    """Jobs that may share a stack: equal static settings, equal step, in the order given.
+    """Group jobs of equal static settings and equal step into stacks, in the order given.
 
-    Runs that have begun, or were to begin ``on`` the same kind of device, come into stacks of
-    the size that theirs had, each at its own place: elsewhere the last bits of some losses
-    would be others.
+    Runs that have begun, or were planned ``on`` the same kind of device, go into stacks of their
+    earlier size, each at its earlier place. In another place the last bits of some losses would
+    differ.
     """
     plans = {folder: planned(folder) for folder in {job.folder.parent for job in jobs}}
     groups: dict[tuple[str, int, int], list[dict[int, Job]]] = {}
@@ -158,7 +163,7 @@ def group_jobs(jobs: Sequence[Job], steps: Sequence[int], on: str = "") -> list[
 
 
 def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
-    """The jobs that have something left to do, and the step each would go on from."""
+    """Return the unfinished jobs and the step from which each continues."""
     left, steps = [], []
     for job in jobs:
         if job.config.overwrite or not is_finished(job):
@@ -168,7 +173,7 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
 
 
 def kept(job: Job) -> Job:
-    """The job without ``overwrite``, which has been obeyed once."""
+    """Return the job without ``overwrite``, which must take effect only once."""
     return replace(job, config=replace(job.config, overwrite=False))
 
 
@@ -177,7 +182,7 @@ def is_finished(job: Job) -> bool:
 
 
 def saved_step(job: Job) -> int:
-    """Where the newest whole checkpoint stands; 0 where there is none that can be used."""
+    """Return the step of the newest usable checkpoint; 0 without one."""
     try:
         checkpoint, _ = newest_checkpoint(RunFolder(job.folder).checkpoint)
     except CheckpointError:
@@ -186,13 +191,14 @@ def saved_step(job: Job) -> int:
 
 
 def kind_of(slots: Sequence[Slot]) -> str:
-    """What slots are: ``cpu``, or ``cuda`` where one of them is a GPU."""
+    """Return the kind of the slots: ``cuda`` if any of them is a GPU, else ``cpu``."""
     return "cpu" if all(slot.device == "cpu" for slot in slots) else "cuda"
 
 
 def stack_sizes(runs: int, parts: int, limit: int) -> list[int]:
-    """Sizes of the stacks of a group: ``parts`` of them, or more where ``limit`` asks for it,
-    as equal as can be, so that few programs are compiled.
+    """Return the sizes of a group's stacks: at least ``parts`` stacks, none above ``limit``.
+
+    The sizes are as equal as possible, so that few programs are compiled.
 
     >>> stack_sizes(32, 2, 32), stack_sizes(10, 4, 8), stack_sizes(3, 8, 8), stack_sizes(100, 1, 32)
     ([16, 16], [3, 3, 2, 2], [1, 1, 1], [25, 25, 25, 25])
@@ -208,12 +214,12 @@ def plan_stacks(
     slots: Sequence[Slot],
     limits: Sequence[int] | None = None,
 ) -> list[StackPlan]:
-    """The stacks of a sweep, the costliest first.
+    """Return the stacks of a sweep, the costliest first.
 
-    A group is divided as its share of the work asks for: one that is half of it over half
-    of the slots. On CPU cores, where fewer runs take less time, it is divided further where
-    cores would be idle at the end. ``limits`` holds, for each group of `group_jobs`, how many
-    runs fit a device. A stack that has begun goes on as it is where it fits.
+    A group with half of the work is divided over half of the slots. On CPU cores, where a stack
+    of fewer runs takes less time, groups are divided further if cores would be idle at the end.
+    ``limits`` holds the largest number of runs in a stack for each group of `group_jobs`. A stack
+    that has begun continues undivided if it fits.
     """
     found = group_jobs(jobs, steps, kind_of(slots))
     whole = sum(group.work for group in found)
@@ -228,8 +234,8 @@ def plan_stacks(
     if all(slot.device == "cpu" and not slot.cluster for slot in slots):
         divided = balanced([g.work / len(g.jobs) for g in groups], divided, len(slots))
     for group, sizes in zip(groups, divided, strict=True):
-        # Dealt out by all but the seed, not cut: what a coefficient does to a run's cost (exact
-        # distances take longer of a collapsed one) then weighs on every stack alike.
+        # Runs are dealt out in the order of all settings but the seed. A coefficient that makes
+        # runs slower (exact distances of a collapsed run take longer) then slows all stacks alike.
         hand = sorted(group.jobs, key=lambda job: repr(replace(job.config, seed=0)))
         for i in range(len(sizes)):
             part = tuple(hand[i :: len(sizes)])
@@ -239,16 +245,17 @@ def plan_stacks(
 
 
 def balanced(costs: Sequence[float], divided: list[list[int]], slots: int) -> list[list[int]]:
-    """The sizes of each group's stacks, one stack more at a time while that shortens the sweep.
+    """Return the stack sizes of each group, divided further while that shortens the sweep.
 
-    ``costs`` are those of one run of each group, taken to be the same in stacks of any size.
+    One stack is added at a time. ``costs`` holds the cost of one run of each group, which is
+    assumed to be the same in stacks of any size.
 
     >>> balanced([1.0, 1.0, 1.0], [[10], [10], [10]], 2)
     [[5, 5], [10], [10]]
     """
 
     def until_all_end(sizes: list[list[int]]) -> float:
-        """When the last slot is done, if each takes the longest stack that is left."""
+        """Return the time at which the last slot ends, if each takes the longest stack left."""
         ends = [0.0] * slots
         for work in sorted((c * n for c, own in zip(costs, sizes, strict=True) for n in own))[::-1]:
             ends[ends.index(min(ends))] += work
@@ -268,12 +275,13 @@ def balanced(costs: Sequence[float], divided: list[list[int]], slots: int) -> li
     return divided
 
 
-# What there is to resume below a folder: sweeps, and runs of their own.
+# Sweeps and single runs to resume in and below a folder.
 def resumable(folder: Path) -> tuple[list[Path], int]:
-    """Folders of unfinished runs and sweeps in and below a folder, and how many are finished.
+    """Return the unfinished runs and sweeps in and below a folder, and the number of finished ones.
 
-    A sweep stands for its runs; links are not followed, and what cannot be read counts as
-    unfinished, so that resuming it says why. Raises ConfigError where there is nothing at all.
+    A sweep is listed instead of its runs. Links are not followed. An unreadable run or sweep
+    counts as unfinished, so that resuming it shows the reason. Raises ConfigError if there are
+    neither runs nor sweeps.
     """
     left: list[Path] = []
     finished = 0
@@ -298,7 +306,7 @@ def resumable(folder: Path) -> tuple[list[Path], int]:
 
 
 def sweep_is_finished(folder: Path) -> tuple[bool, set[Path]]:
-    """Whether a sweep has nothing left to do, and the folders of its runs."""
+    """Return whether all runs of a sweep are finished, and the folders of its runs."""
     try:
         jobs = read_jobs(folder)
         return not unfinished(jobs)[0], {job.folder for job in jobs}

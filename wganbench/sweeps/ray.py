@@ -1,4 +1,4 @@
-"""Stacks on a Ray cluster: what it has room for, and how it is reached."""
+"""The Ray backend: connect to a cluster, count its slots, run stacks as tasks."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.ray_task import Changes, Mailbox, RemoteStack, put, train_remotely
 from wganbench.training.process import StopRequest, available_cores
 
-# Reaching Ray: the package, which is an extra, and the cluster's address.
+# The Ray package, which is an extra, and the cluster's address.
 CONNECT_SECONDS = 5.0
 
 
 def import_ray() -> Any:
-    """Ray, which is an extra. Raises ConfigError where it is not installed."""
+    """Return the Ray module, an extra. Raises ConfigError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -40,7 +40,10 @@ def import_ray() -> Any:
 
 
 def check_address(address: str) -> None:
-    """Knock at HOST:PORT: Ray itself tries for many minutes. Raises ConfigError."""
+    """Check that HOST:PORT accepts connections; Ray itself would try for many minutes.
+
+    Raises ConfigError.
+    """
     if address in ("local", "auto"):
         return
     host, colon, port = address.rpartition(":")
@@ -62,13 +65,13 @@ def unreachable(address: str, reason: str) -> ConfigError:
     )
 
 
-# The tasks of a sweep on Ray, seen from the process that started them.
+# The tasks of a sweep on Ray, in the process that starts them.
 LISTEN_SECONDS = 0.5
 
 
 @dataclass
 class Task:
-    """A stack that Ray has been given; whether anything was heard of it yet."""
+    """A stack submitted to Ray; ``started`` once its first messages have arrived."""
 
     number: int
     stack: StackPlan
@@ -78,7 +81,7 @@ class Task:
 
 @dataclass
 class Tasks:
-    """The tasks of one sweep, from the first to the last."""
+    """Submits the stacks of one sweep as tasks and collects their messages and files."""
 
     cpus_per_stack: float
     gpus_per_stack: float
@@ -144,7 +147,7 @@ class Tasks:
         self.tasks[reference] = self.by_number[task.number] = task
 
     def _collect(self) -> None:
-        """Write what was sent back, and hear what was told."""
+        """Write the files that tasks have sent back, and handle their messages."""
         ray = import_ray()
         for number, messages, files in ray.get(self.mailbox.collect.remote()):
             task = self.by_number[number]
@@ -157,9 +160,11 @@ class Tasks:
                 self.collector.handle(number, task.stack, message)
 
     def _hold(self, job: Job) -> bool:
-        """Nobody else may train a run whose files come from far away; with ``overwrite`` those
-        of an earlier one go before the first of them are there. False for a run that another
-        process took meanwhile: what comes of it is dropped, and it is looked at again."""
+        """Lock a run whose files arrive from another machine; return whether it is locked here.
+
+        With ``overwrite`` the old files are deleted first. Returns False if another process has
+        locked the run meanwhile: its arriving files are dropped, and the run is checked again.
+        """
         if job.folder in self.collector.held:
             return True
         try:
@@ -172,7 +177,7 @@ class Tasks:
         return True
 
     def _let_go(self, stack: StackPlan) -> None:
-        """Release the runs of a stack that has ended, also for those who wait for them."""
+        """Release the locks of a stack that has ended; other processes may wait for them."""
         for job in stack.jobs:
             if job.folder in self.collector.held:
                 self.collector.held.pop(job.folder).release()
@@ -197,7 +202,7 @@ class Tasks:
             self._submit(stack)
 
     def _received(self, message: object, task: Task) -> object:
-        """The message, but for runs whose files could not be taken: they are elsewhere."""
+        """Return the message, with status `ELSEWHERE` for runs whose files were dropped here."""
         if not isinstance(message, Ended) or not task.sends_files:
             return message
         held = [job.folder in self.collector.held for job in task.stack.jobs]
@@ -209,7 +214,7 @@ class Tasks:
         )
 
     def _stop(self) -> None:
-        """Ask every task to save and end; those that wait for a place never begin."""
+        """Ask every task to save and end; cancel those that have not started."""
         ray = import_ray()
         self.stopping = True
         ray.get(self.mailbox.stop.remote())
@@ -220,16 +225,16 @@ class Tasks:
 
 PROBE_SECONDS = 60.0
 OBJECT_STORE_BYTES = 200_000_000
-"""Of a Ray that is started here: nothing large is kept there."""
+"""Size of the object store of a Ray started here; it never holds large objects."""
 
 
 @dataclass
 class RayBackend:
-    """Ray Core, started on this machine (``address: local``) or joined.
+    """Ray Core, started on this machine (``address: local``) or joined at an address.
 
-    A stack takes ``cpus_per_stack`` cores, and 1 / ``sweep.stacks_per_device`` of a GPU
-    where there are GPUs. ``shared_folder``: whether all nodes see the sweep's folder
-    (auto: each looks); where it is not seen, files are sent back at every checkpoint.
+    A stack takes ``cpus_per_stack`` cores, and 1 / ``sweep.stacks_per_device`` of a GPU if there
+    are GPUs. ``shared_folder`` says whether all nodes see the sweep's folder (``auto``: each node
+    checks). A node that does not see it sends files back at every checkpoint.
     """
 
     address: str
@@ -245,7 +250,7 @@ class RayBackend:
             )
 
     def slots(self, config: RunConfig) -> list[Slot]:
-        """As many as the cluster has room for at a time now."""
+        """Return as many slots as stacks fit the cluster at a time. Raises ConfigError."""
         kind, _, index = config.device.partition(":")
         if config.sweep.devices not in ("auto", "cpu", "cuda") or index:
             raise ConfigError(
@@ -278,7 +283,7 @@ class RayBackend:
         return int(fitting + 1e-9)
 
     def _nodes(self) -> list[dict[str, float]]:
-        """What every node has. Ray on this machine is not started for that."""
+        """Return the resources of every node; a local Ray is not started for this."""
         ray = import_ray()
         if self.address == "local" and not ray.is_initialized():
             import torch
@@ -306,7 +311,10 @@ class RayBackend:
             raise unreachable(self.address, " ".join(str(error).split())[:160]) from error
 
     def room(self, slots: Sequence[Slot]) -> int:
-        """The least free memory of any node's GPUs, or of its own, a stack's share of it."""
+        """Return a stack's share, in bytes, of the least free memory of any node.
+
+        The memory is that of the GPUs, or of the node if stacks train without GPUs.
+        """
         ray = import_ray()
         self._connect()
         nodes = [node for node in ray.nodes() if node["Alive"] and self._fitting(node["Resources"])]
@@ -331,7 +339,7 @@ class RayBackend:
     def run(
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
-        """How the runs of all stacks ended."""
+        """Train the stacks and return the outcomes of their runs."""
         self._connect()
         folder = stacks[0].jobs[0].folder.parent.resolve()
         stopping = StopRequest(lambda: watcher.say(SAVING_ELSEWHERE))
@@ -343,12 +351,12 @@ class RayBackend:
 
     @contextlib.contextmanager
     def _token(self, folder: Path) -> Iterator[str | None]:
-        """A file by which a node sees that it sees the sweep's folder."""
+        """Name of a file in the sweep's folder; a node that finds it shares the folder."""
         choice = str(self.shared_folder).lower()
         if choice == "false":
             yield None
             return
-        # Every node is said to see the folder: let them find what is there in any case.
+        # With `true` every node sees the folder, so the token is a file that always exists.
         name = "sweep.json" if choice == "true" else f".shared-{uuid.uuid4().hex}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -360,7 +368,7 @@ class RayBackend:
 
 
 def free_gpu_bytes() -> int | None:
-    """Free memory of the GPU that a task was given; None where none can be used."""
+    """Return the free bytes of the task's GPU; None if no GPU can be used."""
     import torch
 
     return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None

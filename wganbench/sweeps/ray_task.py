@@ -1,4 +1,4 @@
-"""A stack as a task of Ray: trains on whatever node it is given, and tells its mailbox."""
+"""A stack as a Ray task: trains on its node and sends messages and files to a mailbox."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from wganbench.sweeps.backend import Message, TellingView
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.worker import train_stack, usable_device
 
-# Run folders between machines without a shared disk: their files as bytes.
+# Files of run folders as bytes, sent between machines without a shared disk.
 Files = dict[str, bytes | None]
-"""Content by path inside the folder; None for a file that is no more."""
+"""Content by path inside the folder; None for a deleted file."""
 
 
 class Changes:
-    """What changed in a run's folder since it was asked last; hidden files are left out.
+    """Finds the files of a run's folder that changed since the last call, except hidden ones.
 
-    What lies there at the beginning counts as a change unless it was ``seen``.
+    Files that exist at the beginning count as changed unless ``seen`` is true.
     """
 
     def __init__(self, folder: Path, seen: bool = True) -> None:
@@ -35,12 +35,12 @@ class Changes:
         self._seen = self._state() if seen else {}
 
     def at_checkpoint(self) -> Files:
-        """All changes, but only once the run was saved anew: without that they are no use."""
+        """Return all changes if there is a new checkpoint; without one they are of no use."""
         saved = "checkpoint.pt"
         return self.all() if self._state().get(saved) != self._seen.get(saved) else {}
 
     def all(self) -> Files:
-        """All changes, the checkpoint read first: records may run ahead of it, never behind."""
+        """Return all changes. Reads the checkpoint first: rows may be newer, but not older."""
         now = self._state()
         changed = [name for name, state in now.items() if state != self._seen.get(name)]
         files: Files = dict.fromkeys(self._seen.keys() - now.keys())
@@ -62,7 +62,10 @@ class Changes:
 
 
 def put(folder: Path, files: Files) -> None:
-    """Bring a folder up to date, the checkpoint last. Raises UnusableFile for a path outside."""
+    """Write changed files into a folder, the checkpoint last.
+
+    Raises UnusableFile for a path outside the folder.
+    """
     for name, content in sorted(files.items(), key=lambda item: item[0].endswith(".pt")):
         path = inside(folder, name)
         if content is None:
@@ -75,7 +78,7 @@ def put(folder: Path, files: Files) -> None:
 SEND_SECONDS = 0.5
 
 Parcel = tuple[int, list[Message], list[Files]]
-"""What a task sends at a time: its number, its messages, changed files of each run."""
+"""One delivery of a task: its number, its messages, and the changed files of each run."""
 
 
 class Mailbox:
@@ -86,12 +89,12 @@ class Mailbox:
         self.stopping = False
 
     def deliver(self, parcel: Parcel) -> bool:
-        """Take a parcel; the answer says whether to save and end."""
+        """Store a parcel; return whether the task should save and end."""
         self.parcels.append(parcel)
         return self.stopping
 
     def collect(self) -> list[Parcel]:
-        """What has come since it was asked last."""
+        """Return the parcels that have arrived since the last call."""
         parcels, self.parcels = self.parcels, []
         return parcels
 
@@ -102,10 +105,10 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class RemoteStack:
-    """A stack on its way to a node.
+    """A stack as it is sent to a node.
 
-    ``token`` is a file in the sweep's folder: who sees it can write the runs where they
-    belong; None where that must not be tried. ``files`` are those of each run so far.
+    ``token`` names a file in the sweep's folder: a node that sees it writes the runs there. It is
+    None if nodes must not try. ``files`` holds the existing files of each run.
     """
 
     number: int
@@ -119,10 +122,10 @@ class RemoteStack:
 
 
 def train_remotely(remote: RemoteStack, mailbox: Any) -> Message:
-    """Train a stack here, in the sweep's own folder or in one of this machine's."""
+    """Train a stack on this node, in the sweep's folder if shared, else in a temporary one."""
     shared = bool(remote.token) and (remote.folder / str(remote.token)).is_file()
     if shared:
-        # The user's own data may be named by a path from there.
+        # Paths of the user's data may be relative to the working folder.
         with contextlib.suppress(OSError):
             os.chdir(remote.working_directory)
         return _train(remote, remote.stack, mailbox, lambda last: [])
@@ -157,7 +160,7 @@ def _train(
 
 
 def _place(gpu: bool) -> str:
-    """The node and what was given of it, for a person."""
+    """Return the node and its device as text for the user."""
     import ray
 
     node = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
@@ -166,9 +169,9 @@ def _place(gpu: bool) -> str:
 
 
 class Reporter:
-    """Sends what a task tells, some at a time; ends the task when its mailbox says so or is gone.
+    """Sends a task's messages and files in batches; stops the task if its mailbox asks or is gone.
 
-    ``files`` gives the changed files of each run, when it is the last time all of them.
+    ``files`` returns the files of each run to send; its argument says if it is the last batch.
     """
 
     def __init__(self, number: int, mailbox: Any, files: Callable[[bool], list[Files]]) -> None:
@@ -196,7 +199,7 @@ class Reporter:
                 return
 
     def _send(self, last: bool) -> bool:
-        """Send what there is; whether to save and end."""
+        """Send what is waiting; return whether the task should save and end."""
         import ray
 
         told = [self._told.popleft() for _ in range(len(self._told))]

@@ -1,4 +1,4 @@
-"""Stacks on a Slurm cluster: an array of jobs through submitit, requeued when preempted."""
+"""The Slurm backend: stacks as an array of jobs through submitit, requeued when preempted."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wganbench.training.process import StopRequest
 
 LISTEN_SECONDS = 0.5
 FOLDER = ".submitit"
-"""Inside the sweep's: submitit's scripts and logs, and the jobs' messages."""
+"""Subfolder of a sweep with submitit's scripts and logs and the messages of the jobs."""
 
 
 @dataclass
 class SlurmBackend:
-    """Slurm through submitit: ``stacks`` jobs share the work, one array task a stack.
+    """Slurm through submitit: ``stacks`` jobs share the work, one array task per stack.
 
-    ``cluster: local`` runs the jobs as processes of this machine, all at a time. The
+    ``cluster: local`` runs the jobs as processes of this machine, all at the same time. The
     other settings are those of sbatch, for one stack.
     """
 
@@ -51,7 +51,7 @@ class SlurmBackend:
         check_numbers(self, whole | {"gpus_per_stack": 0, "requeues": 0}, above=["mem_gb"])
 
     def slots(self, config: RunConfig) -> list[Slot]:
-        """As many as the sweep is to be divided into; nothing is submitted."""
+        """Return one slot for each of the ``stacks`` jobs; submit nothing. Raises ConfigError."""
         if config.device not in ("auto", "cpu", "cuda") or config.sweep.devices != "auto":
             raise ConfigError(
                 "Slurm gives the devices: with hydra/launcher=slurm, device is auto, cpu or "
@@ -71,21 +71,21 @@ class SlurmBackend:
         return [Slot(device, self.cpus_per_stack, "Slurm")] * self.stacks
 
     def room(self, slots: Sequence[Slot]) -> int:
-        """The memory asked for, on a CPU; that of the GPUs to come is not known."""
+        """Return the requested bytes on a CPU; the memory of the future GPUs is not known."""
         return UNKNOWN_ROOM if self.gpus_per_stack else int(self.mem_gb * 1e9)
 
     def run(
         self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
     ) -> list[RunOutcome]:
-        """How the runs of all stacks ended."""
-        # A folder that was not there before: its pickles are those of this sweep's own jobs.
+        """Train the stacks and return the outcomes of their runs."""
+        # The folder is new: all pickles in it come from the jobs of this sweep.
         folder = inside(stacks[0].jobs[0].folder.parent.resolve(), FOLDER) / uuid.uuid4().hex[:8]
         folder.mkdir(parents=True)
         with StopRequest(lambda: watcher.say(SAVING_ELSEWHERE)) as stop:
             return Array(self, folder, Collector(watcher)).run(stacks, stop)
 
     def _executor(self, folder: Path) -> Any:
-        """Submitit's executor with these settings. Raises ConfigError."""
+        """Return submitit's executor with these settings. Raises ConfigError."""
         try:
             import submitit
         except ImportError as error:
@@ -122,7 +122,7 @@ class SlurmBackend:
 
 @dataclass
 class Submitted:
-    """A job, the stack it trains, and how far its messages were read."""
+    """A job, the stack it trains, and the byte up to which its messages were read."""
 
     job: Any
     stack: StackPlan
@@ -133,7 +133,7 @@ class Submitted:
 
 @dataclass
 class Array:
-    """The jobs of one sweep, from the first to the last."""
+    """Submits the stacks of one sweep as jobs and collects their messages."""
 
     backend: SlurmBackend
     folder: Path
@@ -157,13 +157,13 @@ class Array:
                 if stop.requested and not self.stopping:
                     self._stop()
         except BaseException:
-            # Nobody listens any longer: let no job train on unseen.
+            # No process reads the messages any longer, so all jobs must stop.
             (self.folder / STOP).touch()
             raise
         return self.collector.outcomes
 
     def _submit(self, stacks: Sequence[StackPlan]) -> None:
-        """One array for all of them."""
+        """Submit the stacks as one array."""
         if self.stopping or not stacks:
             return
         mails = [Mail(self.folder, self._count + i) for i in range(len(stacks))]
@@ -200,13 +200,13 @@ class Array:
         try:
             self.collector.handle(number, stack, submitted.job.result())
         except Exception as error:
-            # Submitit's own classes for a job that failed, was killed or came to no end.
+            # Submitit raises several classes: for a job that failed, was killed or did not end.
             if not self.stopping:
                 how = str(error).strip().splitlines()[-1][:120]
                 self._submit(self.collector.lost(number, stack, f"a Slurm job was lost ({how})"))
 
     def _stop(self) -> None:
-        """Ask every job to save and end; those that wait for a node are cancelled."""
+        """Ask every job to save and end; cancel those that still wait for a node."""
         self.stopping = True
         (self.folder / STOP).touch()
         for submitted in list(self.jobs):

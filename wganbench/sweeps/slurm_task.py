@@ -1,4 +1,4 @@
-"""A stack as a Slurm job: trains, tells by a file, and is saved and requeued when preempted."""
+"""A stack as a Slurm job: sends messages by a file; saved and requeued when preempted."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from wganbench.sweeps.worker import train_stack, usable_device
 
 CHECK_SECONDS = 1.0
 STOP = "stop"
-"""A file of this name in a sweep's submitit folder asks all of its jobs to save and end."""
+"""Name of the file in a sweep's submitit folder that asks all jobs to save and end."""
 LENGTH_BYTES = 8
 
 
 @dataclass
 class Mail:
-    """Messages from a job to the process that waits for it, and its wish that the job end.
+    """Messages from a job to the waiting process, and that process's request to stop.
 
-    A file of pickles, each after its length, which outlives the job's being requeued, and
-    another that says stop; both in the sweep's folder, which all nodes see.
+    The messages are pickles in a file, each after its length; the file is kept when the job is
+    requeued. A second file requests the stop. Both lie in the sweep's folder, which all nodes see.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Mail:
             file.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
 
     def read(self, offset: int) -> tuple[list[Message], int]:
-        """Whole messages from a byte on, and where the next begins."""
+        """Return the complete messages from a byte offset on, and the offset of the next."""
         if not self.path.exists():
             return [], offset
         with self.path.open("rb") as file:
@@ -78,7 +78,7 @@ class Mail:
 
 @dataclass
 class SlurmTask:
-    """What submitit calls on the node, and asks for a successor when the job is preempted."""
+    """The callable that submitit runs on the node; `checkpoint` gives the next job if preempted."""
 
     stack: StackPlan
     mail: Mail
@@ -90,7 +90,7 @@ class SlurmTask:
     def __call__(self) -> Message:
         import torch
 
-        # The user's own data may be named by a path from there.
+        # Paths of the user's data may be relative to the working folder.
         os.chdir(self.working_directory)
         torch.set_num_threads(self.threads)
         stacks = self.stack.again() if self.resumed else [self.stack]
@@ -111,7 +111,7 @@ class SlurmTask:
         return Ended([ended.get(job.folder) or standing(job) for job in self.stack.jobs])
 
     def _place(self) -> tuple[str, TellingView]:
-        """The device to train on, and a view that tells."""
+        """Return the device to train on, and a view that sends messages."""
         import socket
 
         where = f"{socket.gethostname()} {'GPU' if self.gpu else 'CPU'}"
@@ -119,14 +119,14 @@ class SlurmTask:
         return device, TellingView(self.mail.tell, where)
 
     def checkpoint(self) -> Any:
-        """The job that takes this one's place. Every run was saved before."""
+        """Return the job that replaces this one; every run has been saved before."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(replace(self, resumed=True))
 
 
 class Preemption:
-    """Submitit's signal asks the training to save; submitit is told of it only afterwards."""
+    """Handles submitit's signal: the training saves first, then submitit's handler requeues."""
 
     def __init__(self) -> None:
         from submitit.core.job_environment import JobEnvironment
@@ -150,14 +150,14 @@ class Preemption:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def requeue(self) -> None:
-        """If asked to: leave the process, with `SlurmTask.checkpoint` as its successor."""
+        """After a preemption, leave the process, with `SlurmTask.checkpoint` as the next job."""
         if self.asked:
             self._before(self.number, None)
 
 
 @contextlib.contextmanager
 def stopping(wish: Path) -> Iterator[None]:
-    """While in the block, a file that appears asks the training to save and end."""
+    """While in the block, ask the training to save and end once the file ``wish`` exists."""
     over = threading.Event()
 
     def watch() -> None:

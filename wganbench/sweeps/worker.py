@@ -1,8 +1,8 @@
-"""A worker process: trains one stack after another and tells how it goes.
+"""A worker process: trains one stack after another and sends messages about them.
 
-Started by `fork_server.py`, as a fork or with the words FD DEVICE THREADS PARENT, with a
-connection to the sweep at the file descriptor. It ignores Ctrl-C and obeys: on SIGTERM, or when
-the process it was started by is gone, it saves what it trains and ends.
+`fork_server.py` starts it, as a fork or with the arguments FD DEVICE THREADS PARENT; FD is the
+file descriptor of the connection to the sweep. A worker ignores Ctrl-C. On SIGTERM, or when the
+process that started it is gone, it saves its runs and ends.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from wganbench.sweeps.backend import Ended, Message, OutOfMemory, Refused, Said,
 from wganbench.sweeps.plan import StackPlan
 
 
-# A stack of a sweep where it trains: in a worker process, a Ray task, a Slurm job.
+# Training a stack of a sweep, in a worker process, a Ray task or a Slurm job.
 def usable_device(gpu: bool, where: str, tell: Callable[[Message], None]) -> str:
-    """``cuda`` where a GPU was given and can be used; the CPU takes its place, and says so."""
+    """Return ``cuda`` if a GPU was given and is usable, else ``cpu``; report a missing GPU."""
     import torch
 
     if gpu and not torch.cuda.is_available():
@@ -33,10 +33,10 @@ def usable_device(gpu: bool, where: str, tell: Callable[[Message], None]) -> str
 
 
 def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
-    """Train the jobs of a stack on a device; how they ended, or why they could not be trained.
+    """Train the jobs of a stack on a device; return their outcomes, or why training failed.
 
-    Whoever sent the stack has seen that the user typed the names of code in it. Afterwards
-    nothing of the stack is left in this process.
+    The sender has checked that the user typed all names of code in the stack. Nothing of the
+    stack stays in this process afterwards.
     """
     from wganbench.training.compiling import forget_programs
 
@@ -67,7 +67,7 @@ PARENT_CHECK_SECONDS = 0.25
 
 
 def main(descriptor: int, device: str, threads: int, parent: int) -> None:
-    """Train the stacks that come through a connection, until it ends."""
+    """Train the stacks that arrive through a connection, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
     import torch
@@ -83,14 +83,14 @@ def main(descriptor: int, device: str, threads: int, parent: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """Ask this process to save and end once its parent is gone."""
+    """Wait until the parent process is gone, then ask this process to save and end."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def tell_of(stack: StackPlan, device: str, connection: Connection) -> None:
-    """Train a stack and send what happens; a parent that no longer listens ends the process."""
+    """Train a stack and send its messages; if sending fails, ask this process to save and end."""
 
     def tell(message: Message) -> None:
         try:

@@ -1,13 +1,13 @@
-"""The workers of this machine: started by a fork server, signalled, waited for.
+"""The workers of this machine: start them by a fork server, signal them, wait for them.
 
-A worker takes five seconds of a core to import torch, its compiler and what measures. So workers
-are forked from a process that has imported everything and done nothing (`fork_server.py`). It
-starts while the sweep is still being planned, and ends with the sweep.
+A worker takes five seconds of a core to import torch, its compiler and the metrics. Workers are
+therefore forked from a process that has imported everything and done nothing else
+(`fork_server.py`). It starts while the sweep is still being planned, and ends with the sweep.
 
-multiprocessing has a fork server too, but one for the whole process. User code shares it, with
-the imports and the environment of whoever came first, and it cannot be ended. It imports from
-the current folder, where a stranger's torch.py may lie, runs the user's script again, starts
-nothing for a process of multiprocessing.Pool, and settles the start method for the user.
+multiprocessing has a fork server too, but only one per process. User code shares it, with the
+imports and the environment of its first user, and it cannot be ended. It imports from the current
+folder, where a foreign torch.py may lie. It runs the user's script again, starts nothing for a
+process of multiprocessing.Pool, and fixes the start method for the user.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from multiprocessing.reduction import send_handle
 from wganbench.training.process import available_cores, python_running
 
 ATTEMPTS = 5
-"""How often a fork server that is killed while it starts a worker is replaced."""
+"""How often to start a worker if the fork server is killed each time."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker process, and the connection to it, which ends with it."""
+    """A worker process and the connection to it, which closes when the worker ends."""
 
     pid: int
     connection: Connection
     workers: Workers
 
     def signal(self, number: int) -> None:
-        """Send it a signal; until it was waited for, no other process has its number."""
+        """Send it a signal; its process id is not reused before `wait` has returned."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def wait(self) -> int | None:
-        """Its exit code once it has ended, negative for a signal; None where nobody knows."""
+        """Wait for its end and return the exit code, negative for a signal; None if unknown."""
         return self.workers.wait(self.pid)
 
 
 class Workers:
-    """Starts workers in the environment in which it was made. Close it after them."""
+    """Starts workers in the environment of its creation. Close it after all workers."""
 
     def __init__(self) -> None:
         self._start_server()
 
     def _start_server(self) -> None:
         self._connection, theirs = Pipe()
-        # Workers with like stacks compile the same kernels, each once for all of them: with
-        # as many compilers as cores in each, none waits for a kernel that another builds.
+        # Workers with similar stacks share the kernels that they compile. Each worker has as
+        # many compiler processes as cores, so that none waits for a kernel of another.
         environment = {"TORCHINDUCTOR_COMPILE_THREADS": str(available_cores())} | os.environ
         # A library that asks for GPUs while it is imported must not start the driver.
         environment |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
@@ -68,9 +68,9 @@ class Workers:
             )
 
     def start(self, device: str, threads: int) -> Worker:
-        """A new worker, in the present folder; a server that is gone is replaced.
+        """Start a worker in the current folder and return it; a dead server is replaced.
 
-        Raises OSError where none can be started.
+        Raises OSError if no worker can be started.
         """
         for _ in range(ATTEMPTS):
             try:
@@ -94,7 +94,7 @@ class Workers:
             raise
 
     def wait(self, pid: int) -> int | None:
-        """The exit code of a worker; None when the server that started it is gone."""
+        """Wait for a worker and return its exit code; None if the server that started it died."""
         try:
             self._connection.send(("wait", pid))
             code: int | None = self._connection.recv()
@@ -103,7 +103,7 @@ class Workers:
         return code
 
     def close(self) -> None:
-        """End the server. Workers that are left save what they train and end too."""
+        """End the server. Workers that still run save their runs and end too."""
         self._connection.close()
         self._server.kill()
         self._server.wait()
@@ -114,7 +114,7 @@ _in_use: ContextVar[Workers | None] = ContextVar("_in_use", default=None)
 
 @contextlib.contextmanager
 def workers_in_use() -> Iterator[Workers]:
-    """What starts the workers here: the one in use, or a new one until the end of the block."""
+    """Give the `Workers` in use, or new ones that are closed at the end of the block."""
     current = _in_use.get()
     if current is not None:
         yield current
@@ -129,6 +129,6 @@ def workers_in_use() -> Iterator[Workers]:
 
 
 def early_workers(arguments: Sequence[str]) -> contextlib.AbstractContextManager[object]:
-    """`workers_in_use` for a sweep that is going to need them, by what was typed; else nothing."""
+    """Return `workers_in_use` if the typed arguments are a local sweep, else a null context."""
     elsewhere = any(word.startswith(("-", "hydra/launcher=")) for word in arguments)
     return contextlib.nullcontext() if elsewhere else workers_in_use()
