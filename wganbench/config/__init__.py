@@ -1,4 +1,4 @@
-"""Configuration: composed from YAML by Hydra, typed and checked here, values only in YAML."""
+"""Configuration: Hydra composes it from YAML, which holds all values; types and checks are here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def compose(overrides: Sequence[str] = ()) -> RunConfig:
-    """The typed and checked configuration of one run; imports Hydra. Raises ConfigError."""
+    """Return the typed and checked configuration of one run; imports Hydra. Raises ConfigError."""
     from wganbench.config.composition import compose
 
     return compose(overrides)

@@ -1,4 +1,4 @@
-"""From composed values to a typed, checked `RunConfig`, without importing torch."""
+"""Conversion of composed values to a typed, checked `RunConfig`, without importing torch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
     from wganbench.losses import Recipe
 
 FINITE = {"least": -bounds.COEFFICIENT, "most": bounds.COEFFICIENT}
-"""What a coefficient accepts of which its recipe says nothing."""
+"""The range of a coefficient for which its recipe states none."""
 
 
 def validate(values: Mapping[str, Any]) -> RunConfig:
-    """The typed configuration behind plain values, composed or stored.
+    """Return the typed configuration of plain values, composed or stored.
 
-    Types, ranges and cross-field rules are checked; whether the loss, the data and the
-    network know their options is `options.check_options`'s part, which imports torch.
-    Raises ConfigError, one line that names the key.
+    Checks types, ranges and rules across fields. `check_options`, which imports torch, checks
+    the options of loss, data and network. Raises ConfigError, one line that names the key.
     """
     config = RunConfig(**convert_fields(RunConfig, values))
     for name, value in config.loss.coefficients.items():
@@ -49,10 +48,10 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
 
 
 def check_sizes(config: RunConfig) -> None:
-    """Options of data and network are within their bounds, in stored configurations as well.
+    """Check that options of data and network are within their bounds; raises ConfigError.
 
-    What a user's own data and networks accept is theirs to say, but for the names that ours
-    have too.
+    This holds for stored configurations too. A user's own data sets and networks state their own
+    bounds, except for option names that ours have too.
     """
     for name, value in config.network.options.items():
         most = bounds.network_most(name)
@@ -77,7 +76,7 @@ def is_number(value: Any) -> bool:
 
 
 def check_train(train: TrainConfig, n_critic: int) -> None:
-    """Betas are possible, and bursts either complete or absent."""
+    """Check that betas are in [0, 1) and that bursts are complete or absent."""
     if not all(0 <= beta < 1 for beta in train.betas):
         raise ConfigError(f"train.betas must be at least 0 and below 1; got {train.betas}")
     has_bursts = train.burst_first_steps > 0 or train.burst_every_n_steps > 0
@@ -95,7 +94,7 @@ def check_train(train: TrainConfig, n_critic: int) -> None:
 
 
 def check_names(config: RunConfig) -> None:
-    """Names that become folders are safe as such, and the device is written as one."""
+    """Check that names are safe as folders, and that the device is spelled correctly."""
     for key, name in (
         ("name", config.name),
         ("data.name", config.data.name),
@@ -114,14 +113,14 @@ def check_names(config: RunConfig) -> None:
         )
 
 
-# Whether loss, data and network know their options: asks their registries, imports torch.
+# Checks of the options of loss, data and network by their registries; this imports torch.
 def check_options(config: RunConfig) -> RunConfig:
-    """``config`` with every option typed by the registry row it belongs to.
+    """Return ``config`` with every option converted to the type in its registry row.
 
-    Raises ConfigError for an option that its row does not have or that does not fit, and
-    for combinations that cannot be trained: a batch larger than a fixed training set,
-    batch norm in a penalised critic, a protocol in another dimension than its own,
-    features that cannot be imported, a metric of a user's own without its tag's row.
+    Raises ConfigError for an option that is not in its row or has a wrong value, and for
+    combinations that cannot be trained: a batch larger than a fixed training set, batch norm in
+    a penalised critic, a protocol for another dimension, features that cannot be imported, a
+    user's metric without a row for its tag.
     """
     from wganbench.losses import RECIPES
 
@@ -133,10 +132,10 @@ def check_options(config: RunConfig) -> RunConfig:
 
 
 def typed_rows(config: RunConfig) -> RunConfig:
-    """``config`` with its options in the types and ranges of the rows they belong to.
+    """Return ``config`` with its options converted and checked by their registry rows.
 
-    Builds nothing and reads no data: good for a stored configuration too, which a stranger may
-    have written. Raises ConfigError.
+    Builds nothing and reads no data, so it is safe for a stored configuration of a stranger.
+    Raises ConfigError.
     """
     from wganbench.data import DATASETS
     from wganbench.losses import RECIPES
@@ -159,7 +158,7 @@ def typed_rows(config: RunConfig) -> RunConfig:
 
 
 def row(registry: Registry[Any], name: str, key: str) -> Any:
-    """The row that a key names; raises ConfigError for a name without one."""
+    """Return the row that a key names; raises ConfigError for an unknown name."""
     try:
         return registry[name]
     except UnknownName as error:
@@ -167,7 +166,7 @@ def row(registry: Registry[Any], name: str, key: str) -> Any:
 
 
 def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
-    """The typed options of a data set, and in ``found_at`` where its files lie."""
+    """Return the typed options of a data set; ``found_at`` is the absolute path of its files."""
     given = ADDED_LATER.get(data.kind, {}) | data.options
     options = typed_options(cls, given, "data.")
     if "found_at" in options and options["found_at"] is None:
@@ -176,7 +175,7 @@ def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
 
 
 def typed_options(cls: type, options: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Options in the types of their dataclass, by name, defaults filled in."""
+    """Return options by name in the types of their dataclass, with defaults filled in."""
     arguments = convert_fields(cls, options, prefix)
     with as_config_error():
         typed = cls(**arguments)
@@ -185,7 +184,7 @@ def typed_options(cls: type, options: dict[str, Any], prefix: str) -> dict[str, 
 
 @contextmanager
 def as_config_error() -> Iterator[None]:
-    """What options and data sets refuse with a ValueError, or cannot read, is the user's."""
+    """Turn a ValueError or OSError of options and data sets into a ConfigError."""
     try:
         yield
     except ConfigError:
@@ -195,7 +194,7 @@ def as_config_error() -> Iterator[None]:
 
 
 def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
-    """A coefficient that the loss does not use is refused, one that it needs is in its range."""
+    """Check that exactly the coefficients of the loss are given, each within its range."""
     given, known = config.loss.coefficients, recipe.coefficients
     for name in given:
         if name not in known:
@@ -208,7 +207,7 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
 
 
 def unused_knob(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
-    """The line for a knob that the chosen loss, data set or network does not have."""
+    """Return the message for an option that the chosen loss, data set or network lacks."""
     hint = nearest_key(key, [f"{group}.{name}" for name in known])
     if not users:
         return f"unknown key {key}{hint}"
@@ -216,7 +215,7 @@ def unused_knob(key: str, group: str, chosen: str, users: list[str], known: Iter
 
 
 def check_data(config: RunConfig) -> None:
-    """The data can be built, holds a batch, suits network and protocol that counts its modes."""
+    """Check that the data can be built, hold a batch, and suit network, memory and protocol."""
     from wganbench.data import build
     from wganbench.metrics import check_protocol
     from wganbench.networks import build_pair
@@ -241,7 +240,7 @@ def check_data(config: RunConfig) -> None:
 
 
 def check_features(config: RunConfig) -> None:
-    """A user's own features of images, which this command line names, can be imported."""
+    """Check that the user's own image features, named on this command line, can be imported."""
     from wganbench.metrics import allow_features, load_features
 
     if config.evaluate.features is not None:
@@ -251,7 +250,7 @@ def check_features(config: RunConfig) -> None:
 
 
 def check_batch_norm(config: RunConfig, recipe: Any) -> None:
-    """The penalty of a point's slope needs a score that depends on that point alone."""
+    """Refuse batch norm with a gradient penalty: a score must depend on its own point only."""
     if recipe.needs_pointwise_critic and (
         config.network.options.get("critic_normalization") == "batch"
     ):

@@ -1,4 +1,4 @@
-"""Composition by Hydra: the entry of the command and of the Python API."""
+"""Composition by Hydra, for the commands and for the Python API."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from wganbench.config.jobs import SweepTask
 
 
-# Hydra's and OmegaConf's errors in one line that a user can act on.
+# Conversion of Hydra's and OmegaConf's errors to one line that helps the user.
 def readable(error: BaseException, arguments: Arguments) -> ConfigError:
-    """The ConfigError for an error that left Hydra; its own where one started the chain."""
+    """Return the ConfigError for an error from Hydra; a ConfigError in its chain comes first."""
     from hydra.errors import MissingConfigException
 
     for cause in chain(error):
@@ -50,7 +50,7 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
 
 
 def of_a_reference(error: BaseException) -> str | None:
-    """The line for a value such as ``${seed}`` that stands for what is not there."""
+    """Return the message for a reference such as ``${seed}`` to a missing value, else None."""
     from omegaconf.errors import (
         GrammarParseError,
         InterpolationResolutionError,
@@ -82,7 +82,7 @@ def of_a_reference(error: BaseException) -> str | None:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it."""
+    """Yield an error and then its causes."""
     current: BaseException | None = error
     while current is not None:
         yield current
@@ -90,10 +90,10 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def unknown_key(key: str, arguments: Arguments) -> str:
-    """The line for a key that the composed configuration does not have.
+    """Return the message for a key that the composed configuration does not have.
 
-    Names the key that was meant, and, for a knob of other choices than the user's
-    (``loss.clip_value`` under ``loss=gp``), the choices that have it.
+    It suggests a similar key. For a key of other choices than the user's (``loss.clip_value``
+    under ``loss=gp``) it names the choices that have it.
     """
     valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
     if key in everything:
@@ -121,7 +121,7 @@ Accept = Callable[[RunConfig], None]
 
 
 def compose(overrides: Sequence[str] = ()) -> RunConfig:
-    """The typed and checked configuration of one run, as ``wganbench train`` would have it.
+    """Return the typed and checked configuration of one run, as ``wganbench train`` uses it.
 
     Raises ConfigError.
 
@@ -134,7 +134,7 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The composed values, groups flat as in the YAML files; only the keys are checked."""
+    """Return the composed values, groups flat as in the YAML files; only keys are checked."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -154,12 +154,11 @@ def run(
     task: Callable[[RunConfig, Path], Outcome],
     accept: Accept,
 ) -> Outcome | None:
-    """Hand ``task`` the configuration and the folder that Hydra made for it.
+    """Call ``task`` with the configuration and the folder that Hydra made, and return its result.
 
-    ``accept`` sees the configuration before anything is written and may raise
-    ConfigError. None is returned where Hydra was only asked to print (``--cfg job``).
-    Raises ConfigError for whatever is wrong with the arguments; what the task raises
-    goes through.
+    ``accept`` is called with the configuration before anything is written and may raise
+    ConfigError. Returns None if Hydra should only print (``--cfg job``). Raises ConfigError for
+    wrong arguments; exceptions of the task are passed on.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -184,10 +183,10 @@ def run(
 def sweep(
     arguments: Sequence[str], task: Callable[[Check], SweepTask], accept: Accept
 ) -> list[Path]:
-    """Hand Hydra's sweeper and launcher a task; the sweeps' folders, once all is done.
+    """Run Hydra's sweeper and launcher on a task to the end; return the folders of the sweeps.
 
-    ``accept`` is that of `run`, for each job. Raises ConfigError for whatever is wrong
-    with the arguments; what the task raises goes through.
+    ``accept`` is called for each job, as in `run`. Raises ConfigError for wrong arguments;
+    exceptions of the task are passed on.
     """
     parsed = parse_arguments(arguments, several=True)
     check = Checking(accept)
@@ -199,9 +198,9 @@ def sweep(
 
 
 class Checking:
-    """From a composed node to a typed, checked and accepted configuration, once for each.
+    """Turns a composed node into a typed, checked and accepted configuration, and caches it.
 
-    ``failure`` is what the last refusal was, before Hydra wraps it in words of its own.
+    ``failure`` holds the last exception, before Hydra wraps it in its own.
     """
 
     def __init__(self, accept: Accept) -> None:
@@ -228,7 +227,7 @@ class Checking:
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
-    """The run's own part of a composed node, interpolations resolved."""
+    """Return a composed node as plain values without Hydra's part, interpolations resolved."""
     from omegaconf import OmegaConf
 
     def resolved(value: Any) -> Any:
@@ -240,7 +239,7 @@ def plain(node: DictConfig) -> dict[str, Any]:
 
 
 def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
-    """Hydra's own command line on our conf/; --hydra-help and the like end it early."""
+    """Run Hydra's command line on our conf/; --hydra-help and similar flags end it early."""
     import hydra
 
     show_plugins()
@@ -255,7 +254,7 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
 
 @contextmanager
 def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
-    """What leaves Hydra and speaks of the configuration becomes a ConfigError."""
+    """Turn exceptions from Hydra that are about the configuration into a ConfigError."""
     try:
         yield
     except Exception as error:
@@ -267,16 +266,16 @@ def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
 
 
 def show_plugins() -> None:
-    """Put our plugins where Hydra looks, once, before it looks: in the namespace hydra_plugins."""
+    """Add our plugins to Hydra's namespace hydra_plugins, once, before Hydra searches it."""
     plugins = str(Path(__file__).parent.parent / "plugins")
     if plugins not in sys.path:
         sys.path.append(plugins)
 
 
 def from_configuration(error: Exception) -> bool:
-    """Whether an error that left Hydra speaks of flags, configuration, YAML files or folders.
+    """Return whether an error from Hydra is about flags, configuration, YAML files or folders.
 
-    Hydra and its parser raise errors of every kind of what they did not expect.
+    Hydra and its parser raise errors of any class for unexpected input.
     """
     import yaml
     from hydra.errors import HydraException
@@ -291,7 +290,7 @@ def from_configuration(error: Exception) -> bool:
 
 @contextmanager
 def resolvers(check: Check, sweep_folders: list[Path]) -> Iterator[None]:
-    """`register_resolvers` for a while."""
+    """Call `register_resolvers`, and clear the resolvers at the end of the block."""
     from omegaconf import OmegaConf
 
     register_resolvers(check, sweep_folders)
@@ -303,10 +302,10 @@ def resolvers(check: Check, sweep_folders: list[Path]) -> Iterator[None]:
 
 
 def register_resolvers(check: Check, sweep_folders: list[Path]) -> None:
-    """``${run_id:}`` and ``${sweep_folder:output_dir,name}``.
+    """Register ``${run_id:}`` and ``${sweep_folder:output_dir,name}``.
 
-    The first is resolved before Hydra makes a folder, so a refusal leaves nothing behind;
-    the second also tells its path to the caller.
+    The first is resolved before Hydra makes a folder, so that a refused configuration leaves no
+    files. The second also appends its path to ``sweep_folders``.
     """
     from omegaconf import OmegaConf
 
@@ -323,7 +322,7 @@ def register_resolvers(check: Check, sweep_folders: list[Path]) -> None:
 
 @contextmanager
 def hydra_process(arguments: Sequence[str], verb: str = "train") -> Iterator[None]:
-    """What Hydra reads from the process: its arguments, and to raise errors, not print them."""
+    """Set what Hydra reads from the process: its arguments, and that errors are raised."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [f"wganbench {verb}", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -1,4 +1,4 @@
-"""Hydra's own flags among the words of a command line: which of them may be used, and where."""
+"""Hydra's own flags on a command line: splitting them off, and checking which may be used."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NOT_OURS = {
     "--config-path": "--config-dir DIR adds YAML files of your own",
     "--config-name": "--config-dir DIR adds YAML files of your own",
 }
-"""Flags of Hydra that are refused, with the reason or what does it here."""
+"""Flags of Hydra that are refused, with the reason or a replacement."""
 
 ONE_RUN = ("--cfg", "--info", "--run", "--hydra-help")
-"""Flags of `train` alone."""
+"""Flags that only `train` accepts."""
 
 
 @dataclass(frozen=True)
 class Flags:
-    """A command line apart: overrides, Hydra's flags in one order, where YAML files lie."""
+    """The parts of a command line: overrides, Hydra's flags in a fixed order, YAML folder."""
 
     overrides: list[str]
     flags: list[str]
@@ -35,10 +35,10 @@ class Flags:
 
 
 def split_flags(words: Sequence[str], several: bool) -> Flags:
-    """The overrides and Hydra's flags among ``words``, in whatever order they were typed.
+    """Split ``words``, typed in any order, into overrides and Hydra's flags.
 
-    ``several`` runs may be asked for by `sweep`. Raises ConfigError for a flag that there is
-    not or that cannot be used, with the override that was meant where one is near.
+    ``several`` is true for `sweep`. Raises ConfigError for an unknown or refused flag; the
+    message suggests a similar override if there is one.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -78,7 +78,7 @@ def refuse(message: str) -> None:
 
 
 def check_flags(words: Sequence[str], options: dict[str, argparse.Action]) -> None:
-    """Raise ConfigError for the first word that looks like a flag and is none, or not ours."""
+    """Raise ConfigError for the first word that starts with a dash and is not a flag we accept."""
     i = 0
     while i < len(words):
         name, equals, _ = words[i].partition("=")
@@ -99,13 +99,13 @@ SHORT = re.compile(r"-([cprmih]|sc|cp|cn|cd)")
 
 
 def check_short(word: str) -> None:
-    """Raise ConfigError for a word behind one dash that is no flag of Hydra's."""
+    """Raise ConfigError for a word with one dash that is not a flag of Hydra."""
     if not SHORT.fullmatch(word):
         raise ConfigError(unknown_flag(word, "", []))
 
 
 def unknown_flag(word: str, following: str, known: Sequence[str]) -> str:
-    """The line for a flag that there is not: the override that was meant, or the nearest flag.
+    """Return the message for an unknown flag; it suggests a similar override or flag.
 
     >>> unknown_flag("--seed", "3", []), unknown_flag("-precision=bf16", "", [])
     ("'--seed' is no flag; did you mean seed=3?", "'-precision=bf16' is no flag; did you mean \
@@ -126,5 +126,5 @@ precision=bf16?")
 
 
 def near_key(key: str, keys: Sequence[str], value: str) -> str | None:
-    """The key that was meant by a flag with a value; without one it may be anything."""
+    """Return the key most similar to a flag with a value; None without a value."""
     return nearest(key, keys) if value and re.fullmatch(r"[\w.]{2,40}", key) else None

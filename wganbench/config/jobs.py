@@ -1,4 +1,4 @@
-"""The jobs of a sweep: expanded from one command line, composed and checked before any starts."""
+"""The jobs of a sweep: expanded from a command line, composed and checked before any starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its configuration, its folder, the overrides that made it."""
+    """One run of a sweep: its configuration, its folder and its overrides."""
 
     config: RunConfig
     folder: Path
@@ -32,17 +32,17 @@ class Job:
 
 
 Choice = tuple[str, dict[str, Any]]
-"""A launcher by name, ``stack``, ``ray`` or ``slurm``, and its settings."""
+"""The name of a launcher (``stack``, ``ray`` or ``slurm``) and its settings."""
 
 
 @dataclass(frozen=True)
 class SweepTask:
-    """What Hydra's sweeper and launchers are given for a function.
+    """The task function that Hydra's sweeper and launchers receive.
 
-    ``limit`` sees the number of jobs, ``accept`` all jobs before anything is written;
-    either may raise ConfigError, and ``accept`` may say no, which ends the sweep there.
-    ``launch`` trains them and returns each one's objective. Called by a launcher that is
-    not ours, the task trains one job (``train``).
+    ``limit`` is called with the number of jobs, ``accept`` with all jobs before anything is
+    written. Both may raise ConfigError; if ``accept`` returns False, the sweep ends there.
+    ``launch`` trains the jobs and returns the objective of each. A launcher that is not ours
+    calls the task itself, which trains one job by ``train``.
     """
 
     check: Callable[[DictConfig], RunConfig]
@@ -52,7 +52,7 @@ class SweepTask:
     train: Callable[[Job], float]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A launcher that is not ours sends the task to other processes, to train alone there.
+        # A launcher that is not ours sends the task to other processes; these only need `train`.
         return {"train": self.train}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ class SweepTask:
         return self.train(self.job(node))
 
     def job(self, node: DictConfig) -> Job:
-        """The job behind a composed node, inside Hydra's `run_job`."""
+        """Return the job of a composed node, inside Hydra's `run_job`."""
         from hydra.core.hydra_config import HydraConfig
 
         hydra = HydraConfig.get()
@@ -75,7 +75,7 @@ class SweepTask:
 
 
 def composed_job(task: SweepTask, node: DictConfig) -> Job:
-    """The job behind a composed node, before Hydra makes its folder; resolving it checks it."""
+    """Return the checked job of a composed node, before Hydra makes its folder."""
     folder = Path(str(node.hydra.sweep.dir)) / str(node.hydra.sweep.subdir)
     return Job(task.check(node), folder, tuple(node.hydra.overrides.task))
 
@@ -83,10 +83,10 @@ def composed_job(task: SweepTask, node: DictConfig) -> Job:
 def compose_jobs(
     loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[DictConfig]:
-    """Hydra's composition of every job, group choices composed once for all that share them.
+    """Yield Hydra's composition of every job; equal group choices are composed only once.
 
-    Composing takes Hydra a tenth of a second; values alone are then set on a copy, as
-    Hydra does it. Raises ConfigError.
+    A composition takes Hydra a tenth of a second. Single values are then set on a copy, in the
+    same way as Hydra does it. Raises ConfigError.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -113,19 +113,19 @@ def compose_jobs(
 
 
 def own(job: Sequence[str]) -> list[str]:
-    """The overrides that are the run's, not Hydra's."""
+    """Return the overrides of the run, without those of Hydra."""
     return [text for text in job if not text.lstrip("+~").startswith("hydra")]
 
 
 def sets_a_value(override: Override) -> bool:
-    """Whether an override changes a value and no choice of a group."""
+    """Return whether an override sets a value rather than the choice of a group."""
     key = override.key_or_group
     plain = not (override.is_add() or override.is_delete() or override.package)
     return plain and key not in GROUPS and "/" not in key and not key.startswith("hydra.")
 
 
 def for_a_sweep(error: ConfigError) -> ConfigError:
-    """The same line, with how to sweep over losses that have different knobs."""
+    """Return the error with a hint on how to sweep over losses with different options."""
     if "not used by" not in str(error):
         return error
     return ConfigError(
@@ -137,17 +137,17 @@ def for_a_sweep(error: ConfigError) -> ConfigError:
 def expand(
     loader: ConfigLoader, arguments: Sequence[str], limit: Callable[[int], None]
 ) -> list[list[str]]:
-    """All combinations of a command line's choices, as Hydra's own sweeper makes them.
+    """Return all combinations of a command line's values, as Hydra's own sweeper makes them.
 
-    ``limit`` sees their number before they are made. Raises ConfigError for a kind of
-    sweep that only an optimiser can do, or an empty one.
+    ``limit`` is called with their number before they are made. Raises ConfigError for an empty
+    sweep, and for a kind of sweep that only an optimiser can do.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     count = 1
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    # A later override of a key replaces an earlier one, its sweep included.
+    # A later override of a key replaces an earlier one, even if that is a sweep.
     overrides = list({override.get_key_element(): override for override in parsed}.values())
     for override in overrides:
         if override.is_sweep_override():
@@ -165,9 +165,9 @@ def expand(
 
 
 def sweep_size(override: Override) -> int:
-    """How many values an override asks for; those of a range are not made to count them.
+    """Return the number of values of an override; those of a range are counted by arithmetic.
 
-    Raises ConfigError for none, or a range that has no end.
+    Raises ConfigError for an override without values, or a range without an end.
     """
     from hydra.core.override_parser.types import RangeSweep
 

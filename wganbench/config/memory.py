@@ -1,7 +1,7 @@
-"""What a run takes of memory at the least, by arithmetic, before anything is allocated.
+"""A lower bound on the memory of a run, computed before anything is allocated.
 
-It is a lower bound: what does not fit by it cannot fit. What fits by it may still run out of
-memory, which is told where it happens.
+A run whose bound exceeds the memory cannot fit. Other runs may still run out of memory; this is
+reported when it happens.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 FLOAT = 4
 AHEAD_STEPS, AHEAD_NUMBERS = 64, 2**21
-"""Steps whose batches are drawn at once, and the numbers that these hold: training/streams.py."""
+"""Steps whose batches are drawn at once, and the most numbers in them (training/streams.py)."""
 
 EXACT_BYTES = 16
-"""Of a pair of points in an exact plan: its cost and its mass, in float64."""
+"""Bytes per pair of points in an exact transport plan: cost and mass, in float64."""
 
 MOMENTS = {"adam": 2, "rmsprop": 1, "sgd": 0}
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FREE = ("MemAvailable:", "SwapFree:")
 GB = 10**9
 WORTH_HALVING = 8
-"""Smaller values are choices, not sizes: two layers for three is another network."""
+"""Smaller values are not halved, because they are design choices: the number of layers, say."""
 
 
 def machine_bytes() -> int:
-    """Memory that this process can have at the most: what is free, or less where it is limited."""
+    """Return the bytes that this process can use at most: the free memory or a lower limit."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     with contextlib.suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -55,9 +55,9 @@ def machine_bytes() -> int:
 
 
 def check_training_set(config: RunConfig) -> None:
-    """Raise ConfigError for a training set of made points that memory cannot hold.
+    """Raise ConfigError for a training set of generated points that memory cannot hold.
 
-    Sets that are read from files hold what is there.
+    Training sets from files are not checked; their size is that of the files.
     """
     from wganbench.data import build
 
@@ -68,15 +68,15 @@ def check_training_set(config: RunConfig) -> None:
     try:
         shape = build(config.data.kind, {**options, "train_points": None}).shape
     except (ValueError, TypeError):
-        return  # what is wrong with it is told where it is built
-    # Of each the mode it belongs to, that mode's centre, the noise, and the sum of the two.
+        return  # the error is reported when the data set is built
+    # Each point takes its mode's index, that mode's centre, its noise, and the sum of the two.
     one, room = 8 + 3 * FLOAT * math.prod(shape), machine_bytes()
     if points * one > room:
         refuse(points * one, room, "data.train_points", points, max(1, room // (2 * one)))
 
 
 def check_memory(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> None:
-    """Raise ConfigError for what cannot fit, naming the key with the largest share."""
+    """Raise ConfigError for a run that cannot fit; the message names the key with most memory."""
     room, needed = machine_bytes(), bytes_needed(config, shape, pair)
     if needed <= room:
         return
@@ -107,7 +107,7 @@ def at_least(needed: int, room: int) -> str:
 
 
 def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
-    """Weights, gradients and moments; and the larger of a critic step and an evaluation."""
+    """Return the bytes of a run: weights, gradients, moments + max(critic step, evaluation)."""
     from wganbench.metrics import EXACT_POINTS
 
     train, evaluate = config.train, config.evaluate
@@ -125,14 +125,14 @@ def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
 
 
 def activations(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Numbers that the layers of a critic give for one point; 0 where that cannot be told."""
+    """Return how many numbers a critic's layers output for one point; 0 if it is unknown."""
     import torch
 
     from wganbench.networks.mlp import MLP
 
     layers = [layer for layer in network.modules() if next(layer.children(), None) is None]
     if type(network) is MLP:
-        # Counted: for a pass without weights torch loads its compiler, which takes a second.
+        # Count by hand: for a pass on the meta device torch loads its compiler, which takes 1 s.
         counted = width = 0
         for layer in layers:
             width = int(getattr(layer, "out_features", width))
@@ -155,7 +155,7 @@ def activations(network: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
-    """The keys that memory grows with, and their values."""
+    """Yield the keys on which the memory depends, with their values."""
     yield "train.batch_size", config.train.batch_size
     yield "evaluate.n", config.evaluate.n
     yield "evaluate.final_n", config.evaluate.final_n
@@ -166,7 +166,7 @@ def sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
 
 
 def with_value(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) -> float:
-    """What would be needed with another value; inf where that cannot be built."""
+    """Return the bytes with another value of a key; inf if that run cannot be built."""
     from wganbench.networks import build_pair
 
     group, name = key.split(".")

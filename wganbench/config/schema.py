@@ -1,9 +1,9 @@
-"""The typed configuration of one run: types and ranges, no values (YAML holds those).
+"""The typed configuration of one run: types and ranges; the values are in YAML.
 
-A field's metadata says what it accepts beyond its type: ``choices``, ``least`` and
-``most`` (smallest and largest value allowed), ``above`` or ``below`` (a bound that is
-itself refused), or ``length``. A ``flat`` field takes the keys of its group that no other
-field does: ``loss.gp_lambda`` in YAML is ``loss.coefficients["gp_lambda"]`` here.
+A field's metadata restricts its values: ``choices``, ``least`` and ``most`` (inclusive bounds),
+``above`` and ``below`` (exclusive bounds), or ``length``. A ``flat`` field takes all keys of its
+group without a field of their own: ``loss.gp_lambda`` in YAML is
+``loss.coefficients["gp_lambda"]`` here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from wganbench import bounds
 from wganbench.data.options import ADDED_LATER
 
 OUTSIDE_IDENTITY = ("device", "output_dir", "name", "compile", "overwrite", "sweep", "hydra")
-"""Keys that say where and how a run is computed, not which run it is."""
+"""Keys for where and how a run is computed; they are not part of its identity."""
 
 WHERE_DATA_LIES = ("root", "download", "found_at")
-"""Options of ``data`` that say where its files lie and how they got there: outside too."""
+"""Options of ``data`` for the place and download of its files; also outside the identity."""
 
 
 def choice(*choices: str) -> Any:
@@ -31,7 +31,7 @@ def choice(*choices: str) -> Any:
 
 
 def within(least: float, most: float) -> Any:
-    """A number of this range, its ends included."""
+    """Return a field for a number in the closed range [least, most]."""
     return field(metadata={"least": least, "most": most})
 
 
@@ -45,7 +45,7 @@ def flat() -> Any:
 
 @dataclass(kw_only=True)
 class LossConfig:
-    """Which loss, how many critic steps per generator step, and its coefficients."""
+    """The loss, its coefficients, and the number of critic steps per generator step."""
 
     name: str
     n_critic: int = within(1, bounds.CRITIC_STEPS)
@@ -54,7 +54,7 @@ class LossConfig:
 
 @dataclass(kw_only=True)
 class DataConfig:
-    """A target distribution: its preset's name, the registry row that builds it, its options."""
+    """A target distribution: the name of its preset, its registry row (``kind``), its options."""
 
     name: str
     kind: str
@@ -63,7 +63,7 @@ class DataConfig:
 
 @dataclass(kw_only=True)
 class NetworkConfig:
-    """The pair of networks: the registry row that builds it and its options."""
+    """The pair of networks: the name of its preset, its registry row (``kind``), its options."""
 
     name: str
     kind: str
@@ -72,7 +72,7 @@ class NetworkConfig:
 
 @dataclass(kw_only=True)
 class TrainConfig:
-    """Algorithm 1's schedule and optimizers. Steps are generator steps."""
+    """The schedule and the optimizers of Algorithm 1. Steps are generator steps."""
 
     steps: int = within(1, bounds.STEPS)
     batch_size: int = within(1, bounds.BATCH)
@@ -89,7 +89,7 @@ class TrainConfig:
 
 @dataclass(kw_only=True)
 class LogConfig:
-    """How often scalars are read from the device and written."""
+    """How often scalars and pictures are written, and which files a run writes."""
 
     every_n_steps: int = within(1, bounds.STEPS)
     picture_every_n_steps: int = within(1, bounds.STEPS)
@@ -100,7 +100,7 @@ class LogConfig:
 
 @dataclass(kw_only=True)
 class EvaluateConfig:
-    """What is measured how often, and on how many samples."""
+    """How often a run is measured, on how many samples, and by which protocol."""
 
     every_n_steps: int = within(0, bounds.STEPS)
     n: int = within(10, bounds.SAMPLES)
@@ -121,7 +121,7 @@ class CheckpointConfig:
 
 @dataclass(kw_only=True)
 class SweepConfig:
-    """Where and how the runs of a sweep are computed; nothing that changes their numbers."""
+    """Where and how the runs of a sweep are computed; no setting here changes their numbers."""
 
     devices: str | list[str] = field()
     stacks_per_device: int = within(1, bounds.REPEATS)
@@ -131,7 +131,7 @@ class SweepConfig:
 
 @dataclass(kw_only=True)
 class RunConfig:
-    """Everything one run depends on."""
+    """All settings of one run."""
 
     seed: int = within(0, bounds.SEEDS)
     device: str = field()
@@ -152,9 +152,9 @@ class RunConfig:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Plain nested dictionary with the keys of the YAML files, as stored in run.json.
+    """Return a plain nested dictionary with the keys of the YAML files, as in run.json.
 
-    An infinite number is ``"inf"`` there.
+    An infinite number becomes ``"inf"``.
     """
     values: dict[str, Any] = {}
     for field_ in dataclasses.fields(config):
@@ -164,7 +164,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def as_keys(part: Any) -> dict[str, Any]:
-    """A group's values by key, those of its flat field beside the others."""
+    """Return a group's values by key; the keys of its flat field are merged in."""
     values: dict[str, Any] = {}
     for field_ in dataclasses.fields(part):
         value = getattr(part, field_.name)
@@ -181,20 +181,21 @@ def storable(value: Any) -> Any:
 
 
 def from_dict(values: dict[str, Any]) -> RunConfig:
-    """The inverse of `to_dict`, typed and checked; raises ConfigError."""
+    """Return the typed and checked configuration, the inverse of `to_dict`; raises ConfigError."""
     from wganbench.config.check import validate
 
     return validate(values)
 
 
-# Which run a configuration is: its identity, its digest and the name of its folder.
+# The identity of a run: its settings, their digest and the name of its folder.
 DIGEST_DIGITS = 8
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
-    """The typed configuration without the keys that say where and how it is computed.
+    """Return the typed configuration without the keys for where and how it is computed.
 
-    Nor with those of `ADDED_LATER` that have their first value: what a run of before is.
+    Options in `ADDED_LATER` with their first value are left out too, so that runs from before
+    these options keep their identity.
     """
     values = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE_IDENTITY}
     plain = ADDED_LATER.get(config.data.kind, {}).items()
@@ -205,15 +206,15 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 
 def digest(config: RunConfig) -> str:
-    """SHA-256, in hex, of the identity as JSON with sorted keys and no spaces."""
+    """Return the SHA-256, in hex, of the identity as JSON with sorted keys and no spaces."""
     canonical = json.dumps(identity(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def run_id(config: RunConfig) -> str:
-    """A legible name for the run's folder, such as ``ring8-gp-gp_lambda=10-seed=0-1f3a5c7e``.
+    """Return the name of the run's folder, such as ``ring8-gp-gp_lambda=10-seed=0-1f3a5c7e``.
 
-    Data, loss, each coefficient, seed, and the first digits of the identity's digest.
+    It holds data, loss, each coefficient, seed, and the first digits of the identity's digest.
     """
     coefficients = [f"{name}={value:g}" for name, value in config.loss.coefficients.items()]
     words = [config.data.name, config.loss.name, *coefficients, f"seed={config.seed}"]
@@ -221,16 +222,16 @@ def run_id(config: RunConfig) -> str:
 
 
 def run_folder(config: RunConfig) -> Path:
-    """Where the run's files go: ``output_dir/name/run_id``."""
+    """Return the folder of the run's files: ``output_dir/name/run_id``."""
     return Path(config.output_dir) / config.name / run_id(config)
 
 
-# Which runs may share a stack.
+# The settings that runs of one stack share.
 TRACED = ("critic_lr", "generator_lr")
 
 
 def static_settings(config: RunConfig) -> dict[str, Any]:
-    """What runs of one stack must share: everything but seed, rates and coefficients."""
+    """Return the settings that runs of a stack share: all but seed, rates and coefficients."""
     settings = identity(config)
     settings.pop("seed")
     settings["loss"] = {"name": config.loss.name, "n_critic": config.loss.n_critic}

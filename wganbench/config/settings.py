@@ -1,7 +1,7 @@
-"""Every setting of a run in words: for ``wganbench list settings`` and conf/README.md.
+"""Every setting of a run in words, for ``wganbench list settings`` and conf/README.md.
 
-Meanings are the comments of the YAML files, defaults their values, ranges the metadata of
-the dataclasses. Nothing is written down here a second time.
+Meanings are the comments of the YAML files, defaults their values, ranges the metadata of the
+dataclasses. Nothing is repeated here.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ RUN = "run"
 GROUPS = (
     RUN, "loss", "train", "data", "network", "evaluate", "log", "checkpoint", "sweep", "launcher",
 )  # fmt: skip
-"""The groups of settings: those of config.yaml that stand alone are ``run``."""
+"""The groups of settings; keys of config.yaml without a group belong to ``run``."""
 
 CHOSEN = ("loss", "data", "network")
 """Groups whose keys and values depend on the choice ``group=name``."""
 
 LAUNCHER = "hydra/launcher"
 NAMES = ("name", "kind")
-"""What a choice's file says of itself: nobody sets it."""
+"""Keys by which the file of a choice names itself; users do not set them."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A key with what it means, the value it has where nobody sets it, and what it accepts."""
+    """A key with its meaning, its default and its range."""
 
     key: str
     meaning: str
@@ -52,9 +52,9 @@ class Setting:
 
 
 def settings(group: str) -> list[Setting]:
-    """The settings of one of `GROUPS`; raises ConfigError for another name.
+    """Return the settings of one of `GROUPS`; raises ConfigError for another name.
 
-    Imports torch for ``network``, whose options stand beside the modules.
+    Imports torch for ``network``, whose options are defined beside the modules.
     """
     if group not in GROUPS:
         raise ConfigError(unknown("group of settings", group, list(GROUPS)))
@@ -68,7 +68,7 @@ def settings(group: str) -> list[Setting]:
 
 
 def base_settings(group: str) -> list[Setting]:
-    """What config.yaml sets: the keys of a group, or those that belong to none."""
+    """Return the settings in config.yaml of a group, or (``run``) those without a group."""
     path = conf_directory() / "config.yaml"
     prefix = "" if group == RUN else f"{group}."
     cls = RunConfig if group == RUN else section(group)
@@ -81,7 +81,7 @@ def base_settings(group: str) -> list[Setting]:
 
 
 def train_settings() -> list[Setting]:
-    """Those of train/default.yaml, with the values of the losses' papers where these set one."""
+    """Return the settings in train/default.yaml; defaults of the losses' papers replace its own."""
     path = conf_directory() / "train" / "default.yaml"
     meanings = comments(path, "train.")
     by_loss = preset_tables("loss")
@@ -95,7 +95,7 @@ def train_settings() -> list[Setting]:
 
 
 def chosen_settings(group: str) -> list[Setting]:
-    """The keys of all choices of a group, each with the choices that give it a value."""
+    """Return the settings of all choices of a group, each with the choices that set it."""
     tables = preset_tables(group)
     meanings: dict[str, str] = {}
     for name in tables:
@@ -117,7 +117,7 @@ def chosen_settings(group: str) -> list[Setting]:
 
 
 def launcher_settings() -> list[Setting]:
-    """The options of the launchers for clusters, which Hydra checks by their type."""
+    """Return the options of the cluster launchers, which Hydra checks by their type."""
     rows = []
     for name in choices(LAUNCHER, [conf_directory()]):
         path = conf_directory() / LAUNCHER / f"{name}.yaml"
@@ -130,7 +130,7 @@ def launcher_settings() -> list[Setting]:
 
 
 def preset_tables(group: str) -> dict[str, dict[str, Any]]:
-    """What each choice of a group sets, by dotted key; the default choice first."""
+    """Return the values of each choice of a group by dotted key, the default choice first."""
     where = [conf_directory()]
     first = default_choice(group)
     names = sorted(choices(group, where), key=lambda name: (name != first, name))
@@ -138,7 +138,7 @@ def preset_tables(group: str) -> dict[str, dict[str, Any]]:
 
 
 def by_choice(values: Mapping[str, Any], every: Collection[str]) -> str:
-    """The value that every choice has, or each value with the choices that have it.
+    """Return the value that all choices share, or each value with the choices that have it.
 
     >>> by_choice({"gp": 5, "bce": 1, "clip": 5}, ["bce", "clip", "gp"])
     '5 (gp, clip); 1 (bce)'
@@ -153,7 +153,7 @@ def by_choice(values: Mapping[str, Any], every: Collection[str]) -> str:
 
 # Meanings: the comments of a YAML file.
 def comments(path: Path, prefix: str = "") -> dict[str, str]:
-    """The comment behind each key, by dotted key, continued in the comment lines below it."""
+    """Return the comment after each dotted key, joined with the comment lines below it."""
     found: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
     last = ""
@@ -176,7 +176,7 @@ def comments(path: Path, prefix: str = "") -> dict[str, str]:
 
 
 def shown(value: Any) -> str:
-    """A default as an override would hold it, large and small numbers in short.
+    """Return a default as an override would hold it, with numbers in short form.
 
     >>> shown([0.5, 0.9]), shown(5e-5), shown(None), shown([[1.0, 0.0], [0.0, 1.0]])
     ('[0.5,0.9]', '5e-05', 'null', '2 lists of 2')
@@ -195,12 +195,12 @@ def shown(value: Any) -> str:
 
 # Ranges: the types and the metadata of the dataclasses.
 def section(group: str) -> type:
-    """The dataclass of a group of the configuration."""
+    """Return the dataclass of a group of the configuration."""
     return typing.cast(type, typing.get_type_hints(RunConfig)[group])
 
 
 def option_ranges(group: str) -> dict[str, str]:
-    """What the keys of a chosen group accept, by their last word."""
+    """Return the ranges of a chosen group's keys, by the last word of the key."""
     if group == "loss":
         from wganbench.losses import RECIPES
 
@@ -224,7 +224,7 @@ def option_ranges(group: str) -> dict[str, str]:
 
 
 def field_range(cls: type, name: str) -> str:
-    """What a field of a dataclass accepts, in words; empty for a field that does not exist."""
+    """Return the range of a dataclass field in words; empty for an unknown field."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if name not in fields:
         return ""
@@ -233,15 +233,15 @@ def field_range(cls: type, name: str) -> str:
 
 KINDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 LIKE = {int: KINDS[int], str: KINDS[str], list: "list", dict: "mapping", type(None): "text or null"}
-"""What is accepted beside a value whose key has no dataclass."""
+"""The accepted type, by the type of the default, for keys without a dataclass."""
 
 BOUNDS = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
 PLAIN = 1e5
-"""Whole bounds are written out up to here."""
+"""The largest whole bound that is written without an exponent."""
 
 
 def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
-    """A type and its bounds in words.
+    """Return a type and its bounds in words.
 
     >>> in_words(int, {"least": 1}), in_words(float | None, {"above": 0, "below": 1})
     ('whole number, at least 1', 'number, above 0, below 1, or null')
@@ -256,7 +256,8 @@ def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
 
 
 def bounds_in_words(metadata: Mapping[str, Any]) -> list[str]:
-    """
+    """Return bounds in words.
+
     >>> bounds_in_words({"least": 1, "most": 10**9}), bounds_in_words({"above": 0, "most": 1e6})
     (['1 to 1e9'], ['above 0', 'at most 1e6'])
     """
@@ -267,7 +268,7 @@ def bounds_in_words(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def number(bound: float) -> str:
-    """A bound, written out or as a power of ten."""
+    """Return a bound as text, with an exponent if it is large or not whole."""
     if bound == int(bound) and abs(bound) <= PLAIN:
         return str(int(bound))
     return re.sub(r"e([+-])0*", lambda sign: "e" + sign[1].strip("+"), f"{bound:.4g}")
@@ -293,9 +294,9 @@ def last_word(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-# The same as Markdown, and what there is to choose from.
+# Settings and choices as Markdown.
 def settings_markdown() -> str:
-    """All settings as Markdown: a section and a table for each group."""
+    """Return all settings as Markdown: a section with a table for each group."""
     return "\n".join(_section(group) for group in GROUPS)
 
 
@@ -308,7 +309,7 @@ def _section(group: str) -> str:
 
 
 def presets_markdown() -> str:
-    """Every choice of every group as Markdown: a table a group, from the heads of the files."""
+    """Return every choice as Markdown: a table per group, from the head comments of the files."""
     return "\n".join(_choices(group) for group in PRESETS)
 
 

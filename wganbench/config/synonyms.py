@@ -1,4 +1,4 @@
-"""Names that people know for our choices: ``loss=wgan-gp`` is ``loss=gp``."""
+"""Common names for our choices: ``loss=wgan-gp`` is ``loss=gp``."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ VALUES: dict[str, dict[str, str]] = {
     "network": {"fc": "mlp", "dense": "mlp", "resnet": "resnet32"},
     "tuned": {"paper": "none", "papers": "none", "null": "none", "false": "none", "off": "none"},
 }
-"""By group: other people's names, as `plain` writes them, and ours."""
+"""By group: common names, in the form of `plain`, and our names."""
 
 
 def plain(name: str) -> str:
-    """A name in lower case without what separates its words.
+    """Return a name in lower case without separators between its words.
 
     >>> plain("WGAN-GP"), plain("swiss_roll")
     ('wgangp', 'swissroll')
@@ -53,10 +53,10 @@ def plain(name: str) -> str:
 
 
 def canonical(group: str, name: str, choices: Sequence[str]) -> str:
-    """Our name of a choice that is known by another, else the name as it is.
+    """Return our name for a common name of a choice, else the name unchanged.
 
-    A choice that exists is what it says; then names count that differ from one in case or
-    separators alone, then `VALUES`.
+    The first match counts: an existing choice, a choice that differs only in case or separators,
+    a name in `VALUES`.
     """
     if name in choices:
         return name

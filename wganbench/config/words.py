@@ -1,7 +1,7 @@
-"""What people type, made into overrides that Hydra reads: names, seeds, ordinary file names.
+"""Conversion of typed words to overrides that Hydra reads: common names, seeds, file names.
 
-Understanding twice changes nothing more. Whatever Hydra's grammar cannot read is quoted, so
-that the schema says what the key is, and files are found under the names that they have.
+A second conversion changes nothing. Values that Hydra's grammar cannot read are quoted: the
+schema then checks them, and files with unusual names are found.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
 
 PLACES = ("data.path", "data.root", "output_dir", "name")
-"""Keys that hold names of files and folders: what looks like several values may be a name."""
+"""Keys for names of files and folders, in which a comma may be part of the name."""
 
 TEXTS = (*PLACES, "evaluate.features", "device", "sweep.objective")
-"""Keys whose value is text however it is written: ``name=1e5`` is no number."""
+"""Keys whose value is always text: ``name=1e5`` is not a number."""
 
 MOST_CHARACTERS, LONGEST_NAME, DEEPEST = 20_000, 4096, 20
-"""Of one word (a thousand centres of modes), of a name in it (a path), of lists in lists."""
+"""Bounds: characters of a word (a thousand mode centres) and of a name in it (a path), nesting."""
 
 WITHOUT = {"experiment": "null", "tuned": "none"}
-"""Groups that may be left out, and how that is written in conf/."""
+"""Groups that may be left out, with the choice that stands for none of them."""
 
 
 @dataclass(frozen=True)
 class Understood:
-    """Overrides as Hydra reads them, and a line on each name that was another's."""
+    """Overrides as Hydra reads them, and a line on each common name that was replaced."""
 
     overrides: list[str]
     notes: list[str]
 
 
 def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -> Understood:
-    """The overrides that were meant; ``several`` values may be given to `sweep`.
+    """Return the typed overrides in a form that Hydra reads.
 
-    ``where`` are the folders of YAML files. Raises ConfigError for what cannot be an override.
+    ``several`` values are allowed for `sweep`; ``where`` are the folders of YAML files. Raises
+    ConfigError for a word that cannot be an override.
     """
     words: list[str] = []
     notes: list[str] = []
@@ -54,7 +55,7 @@ def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -
             named, note = renamed(one, where)
             notes += [note] if note else []
             words.append(quoted(named, several, where))
-    # Hydra has no choice that is none: an experiment that is taken back was never chosen.
+    # Hydra cannot choose no experiment, so `experiment=null` removes all earlier choices of one.
     experiments = [word for word in words if word.startswith("experiment=")]
     if experiments and experiments[-1] == "experiment=null":
         words = [word for word in words if word not in experiments]
@@ -62,7 +63,7 @@ def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -
 
 
 def check_word(text: str) -> None:
-    """Raise ConfigError for a word that no override can be."""
+    """Raise ConfigError for a word that is too long, too deeply nested or holds a NUL."""
     if len(text) > MOST_CHARACTERS:
         raise ConfigError(
             f"{told(text)} has {len(text)} characters; {MOST_CHARACTERS} are the most of a word"
@@ -77,7 +78,7 @@ def check_word(text: str) -> None:
 
 
 def removed(text: str, where: Sequence[Path]) -> str:
-    """``~tuned`` as ``tuned=none``. Raises ConfigError for a key that every run has."""
+    """Return ``~tuned`` as ``tuned=none``. Raises ConfigError for a key that cannot be removed."""
     key = text.lstrip("~").partition("=")[0]
     if not text.startswith("~") or key.startswith("hydra"):
         return text
@@ -95,7 +96,7 @@ def meant(key: str, known: Sequence[str]) -> str:
 
 
 def seeds(text: str, several: bool) -> Iterator[str]:
-    """``seeds=5`` and ``seed=0..4`` as the seeds that a sweep takes.
+    """Yield ``seeds=5`` and ``seed=0..4`` in the form that Hydra sweeps over.
 
     >>> list(seeds("seeds=5", True)), list(seeds("seed=2..4", True)), list(seeds("seeds=3,7", True))
     (['seed=range(0,5)'], ['seed=range(2,5)'], ['seed=3,7'])
@@ -122,7 +123,7 @@ def seeds(text: str, several: bool) -> Iterator[str]:
 
 
 def renamed(text: str, where: Sequence[Path]) -> tuple[str, str | None]:
-    """Choices by our names, and the line that says so where a name was another's."""
+    """Return a choice under our name, and a line about it if a common name was replaced."""
     key, equals, value = text.partition("=")
     if key not in GROUPS or not equals:
         return text, None
@@ -144,10 +145,10 @@ def renamed(text: str, where: Sequence[Path]) -> tuple[str, str | None]:
 
 
 def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
-    """The override with its value quoted where Hydra could not read it or would misread it.
+    """Return the override, its value quoted if Hydra cannot read it or would misread it.
 
-    In a sweep a comma in the name of a file is part of it where there is such a file.
-    Raises ConfigError for a word that is no override at all.
+    In a sweep a comma is part of a file's name if such a file exists. Raises ConfigError for a
+    word that is not an override.
     """
     found = re.fullmatch(r"(\+{0,2}[A-Za-z_][\w./@-]*)=(.*)", text, re.DOTALL)
     if found is None:
@@ -172,12 +173,12 @@ def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
 
 
 def as_text(value: str, key: str) -> str:
-    """A value as it is where Hydra reads it, else in quotes."""
+    """Return a value unchanged if Hydra can read it, else in quotes."""
     return value if read_override(f"{key}={value}") is not None else in_quotes(value)
 
 
 def keeps(override: Any, typed: str) -> bool:
-    """Whether what Hydra reads is the text that was typed."""
+    """Return whether Hydra reads the value as the same text that was typed."""
     from hydra.core.override_parser.types import QuotedString
 
     value = override.value()
@@ -194,9 +195,9 @@ def exists(name: str) -> bool:
 
 
 def read_override(text: str) -> Any:
-    """Hydra's own reading of an override; None where its grammar refuses it.
+    """Return an override as Hydra parses it; None if its grammar refuses it.
 
-    Raises ConfigError for one that its parser cannot finish.
+    Raises ConfigError for an override that is nested too deeply for the parser.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -217,7 +218,7 @@ def in_quotes(value: str) -> str:
 
 
 def malformed(text: str, where: Sequence[Path]) -> str:
-    """The line for an argument that is no override."""
+    """Return the message for an argument that is not an override."""
     for group in GROUPS:
         known = choices(group, where)
         name = canonical(group, text, known)
@@ -228,16 +229,16 @@ def malformed(text: str, where: Sequence[Path]) -> str:
     )
 
 
-# What the user typed: Hydra's flags and the overrides, judged before Hydra acts on them.
+# The typed flags and overrides, checked before Hydra acts on them.
 LONGEST_CHOICE = 100
-"""Characters of a name in conf/; Hydra looks for a file of whatever name it is given."""
+"""Characters of a name in conf/; Hydra would look for a file of any length of name."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """A command line: its overrides, the choices they make, where YAML files are looked for.
+    """A command line: its overrides, the choices in them, and the folders of YAML files.
 
-    ``flags`` are Hydra's own; ``notes`` say which names were other people's.
+    ``flags`` are Hydra's own; ``notes`` are lines on the common names that were replaced.
     """
 
     overrides: list[str]
@@ -248,14 +249,14 @@ class Arguments:
 
     @property
     def command(self) -> list[str]:
-        """All of it in the order that Hydra wants."""
+        """Overrides and flags in the order that Hydra needs."""
         return [*self.overrides, *self.flags]
 
 
 def parse_arguments(arguments: Sequence[str], several: bool = False) -> Arguments:
-    """Hydra's flags and overrides; raises ConfigError for what `train` cannot do.
+    """Return a parsed command line of flags and overrides.
 
-    ``several`` runs may be asked for by `sweep`.
+    ``several`` is true for `sweep`. Raises ConfigError, also if `train` is asked for a sweep.
     """
     found = split_flags(arguments, several)
     if "--multirun" in found.flags and not several:
@@ -268,7 +269,10 @@ def parse_arguments(arguments: Sequence[str], several: bool = False) -> Argument
 def parse_overrides(
     overrides: Sequence[str], config_dir: str | None = None, several: bool = False
 ) -> Arguments:
-    """Overrides alone; raises ConfigError for a malformed one or one that asks for a sweep."""
+    """Return parsed overrides without flags.
+
+    Raises ConfigError for a malformed override, and for a sweep unless ``several``.
+    """
     from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
 
     where = directories(config_dir)
@@ -296,7 +300,7 @@ def parse_overrides(
             raise ConfigError(unknown(key, long, choices(key, where)))
         if not asks_for_several:
             chosen[key] = str(value)
-    # Hydra passes over a missing file of an optional entry; one that was asked for must exist.
+    # Hydra ignores a missing file of an optional entry; a file that the user chose must exist.
     if "tuned" in chosen and chosen["tuned"] not in choices("tuned", where):
         raise ConfigError(unknown("tuned", chosen["tuned"], choices("tuned", where)))
     chosen = experiment_choices(chosen, where) | chosen
@@ -312,7 +316,7 @@ def refuse_sweep(what: str, overrides: Iterable[str]) -> NoReturn:
 
 
 def experiment_choices(chosen: dict[str, str], where: Sequence[Path]) -> dict[str, str]:
-    """The choices that the chosen experiment's defaults list makes."""
+    """Return the choices in the defaults list of the chosen experiment."""
     name = chosen.get("experiment")
     paths = [folder / "experiment" / f"{name}.yaml" for folder in where]
     path = next((path for path in paths if path.is_file()), None)
