@@ -1,1 +1,1 @@
-"""Comparing runs: statistics over seeds, tables, figures, the report."""
+"""Comparison of runs: statistics over seeds, tables, figures and the report."""

@@ -1,8 +1,8 @@
-"""Groups of runs against each other: every metric with its interval over seeds.
+"""Comparison of groups of runs: every metric with its interval over seeds.
 
-The last checkpoint counts, never the best. A diverged run stays in every count: beside each
-mean of the survivors stands the share that diverged, and where groups are compared run by
-run a diverged one is worse than every finished one.
+The last checkpoint counts, never the best. A diverged run stays in every count: each mean of the
+completed runs is shown with the share that diverged. If groups are compared run by run, a
+diverged run is worse than every completed one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from wganbench.runs.record import RunRecord
 from wganbench.tags.lookup import shown_in, tag_for
 
 NAMED = 2
-"""Folders that a note names; the others are counted."""
+"""The number of folders that a note names; further ones are only counted."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found; tables, figures and the report are made of it."""
+    """The result of `compare`, from which tables, figures and the report are made."""
 
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
@@ -35,7 +35,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     paths: tuple[str, ...] = field(default=())
     baseline: str | None = None
-    """The label of the group with which all others are compared; None for all pairs."""
+    """Label of the group with which all others are compared; None if all pairs are."""
 
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
@@ -55,12 +55,11 @@ def compare(
     paths: Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
-    """Compare runs; ``missing`` jobs of their sweeps have not begun.
+    """Return the comparison of runs; ``missing`` jobs of their sweeps have not begun.
 
-    ``baseline``: compare the other groups with this one alone, named by its label or by a
-    part of it that no other has.
-    Raises ConfigError for an unknown tag, key or group, for unlike data, and where no run
-    has finished.
+    With ``baseline``, the label of a group or a unique part of it, the other groups are compared
+    with this group only. Raises ConfigError for an unknown tag, key or group, for different data,
+    and if no run has finished.
     """
     for metric in metrics:
         try:
@@ -80,13 +79,13 @@ def compare(
 
 
 def usual_metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """What runs are compared by unless other tags are asked for: headlines that any run has."""
+    """Return the default metrics of a comparison: the headline tags that any run has."""
     headlines = [tag.name for tag in shown_in("headline")]
     return tuple(name for name in headlines if any(name in run.final for run in runs))
 
 
 def left_out(runs: Sequence[RunRecord]) -> list[str]:
-    """What could not be read, counted and named, in a line."""
+    """Return at most one line, which counts and names the unreadable runs."""
     reasons = runs.unreadable if isinstance(runs, Runs) else ()
     if not reasons:
         return []
@@ -97,7 +96,7 @@ def left_out(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def find_label(labels: Sequence[str], text: str) -> str:
-    """The group that is called so, or the only one whose label holds the text.
+    """Return the label that equals the text, or the only one that contains it.
 
     Raises ConfigError, which lists the groups.
     """
@@ -120,7 +119,7 @@ def make_notes(
     missing: int,
     at: At | None,
 ) -> list[str]:
-    """What a reader has to know beside the figures."""
+    """Return the notes that a reader needs to judge the numbers."""
     runs = [run for row in rows for run in row.group.runs]
     notes = []
     going = sum(row.unfinished for row in rows) + missing
@@ -145,7 +144,7 @@ def make_notes(
 
 
 def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
-    """Where runs completed without a value: how many, and what becomes of them."""
+    """Return a line on completed runs without a value: their number and their treatment."""
     cells = [(row.group.label, row.cells[metric]) for row in rows]
     parts = [
         f"{cell.undefined} of {len(cell.values)} runs of {label or '(no name)'}"
@@ -161,7 +160,7 @@ def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
 
 
 def budget_sentence(rows: Sequence[Row]) -> str:
-    """Which budgets the groups' ends have in common, and by how much the others differ."""
+    """Return which budgets are equal at the ends of all runs, and the range of the others."""
     equal, unequal = [], []
     for name in ("generator_steps", "critic_steps", "examples", "gradient_evaluations"):
         spent = [budget_reached(run, name) for row in rows for run in row.group.survivors]

@@ -1,4 +1,4 @@
-"""The course of training: means over seeds with their bands."""
+"""Figures of training curves: means over seeds with their bands."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from wganbench.tags import Tag
 from wganbench.tags.lookup import label_of, shown_in
 
 Points = dict[int, tuple[float, float]]
-"""By step: how much of the budget was spent, and a value."""
+"""By step: the budget that was spent, and a value."""
 POINTS = 200
-"""Longer curves are thinned to so many steps."""
+"""Longer curves are thinned to this number of steps."""
 FEW_RUNS = 3
-"""With so few runs each one is drawn."""
+"""Up to this number of runs in a group, each run is drawn too."""
 
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """A group's mean over seeds; low and high are nan where there is no interval."""
+    """A group's mean over seeds; low and high are nan at steps without an interval."""
 
     x: np.ndarray
     mean: np.ndarray
@@ -56,7 +56,7 @@ class MeanCurve:
 
 
 def draw_curves(comparison: Comparison) -> Drawing | None:
-    """Modes, high quality, exact W1 and gradient norms over training, a line a group."""
+    """Draw the tags of the view "curves" over training, with one line per group."""
     shown = shown_groups(comparison)
     groups = with_some_runs(shown)
     finished = [run for group in groups for run in group.finished]
@@ -142,7 +142,7 @@ def draw_panel(
 
 
 def axis_of(budget: str) -> str:
-    """What the axis of a budget counts."""
+    """Return the label of a budget's axis."""
     column = BUDGETS[budget]
     return "generator steps" if column == STEP else label_of(column)
 
@@ -156,12 +156,12 @@ def draw_group(
     look: Look,
     alpha: float,
 ) -> list[float]:
-    """Band, mean and, of few runs, each one; returns the values of the mean."""
+    """Draw a group's band, mean and, if it has few runs, each run; return the means."""
     curve = mean_curve(curves, log=panel.log_scale, bounds=bounds)
     if not curve.x.size:
         return []
     if len(group.finished) <= FEW_RUNS:
-        alpha /= 2  # so few give wide bands, under which single runs must stay legible
+        alpha /= 2  # few runs give wide bands, and single runs must stay visible in them
     axes.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=alpha, linewidth=0)
     if 1 < len(group.finished) <= FEW_RUNS:
         for single in curves:
@@ -181,7 +181,7 @@ def draw_group(
 
 
 def points(run: RunRecord, tag: str, budget: str, divisor: float) -> Points:
-    """By step: how much of the budget was spent, and the value, where both are known."""
+    """Return, by step, the spent budget and the value of a tag, if both are known."""
     spent = dict(zip(*run.curve(BUDGETS[budget]), strict=True))
     values = zip(*run.curve(tag), strict=True)
     return {step: (spent[step], value / divisor) for step, value in values if step in spent}
@@ -190,11 +190,11 @@ def points(run: RunRecord, tag: str, budget: str, divisor: float) -> Points:
 def mean_curve(
     curves: Sequence[Points], log: bool = False, bounds: Bounds = UNBOUNDED
 ) -> MeanCurve:
-    """Mean and interval at each step at which all runs that are still going have a value.
+    """Return mean and interval at each step at which all runs that have not ended have a value.
 
-    Where no step has them all, as on grids that never meet, every step counts with the runs
-    that have it. ``log``: the geometric mean of values above 0, whose interval is above 0 too;
-    without it intervals are cut at ``bounds``.
+    If there is no such step, as on grids without common steps, each step uses the runs that have
+    it. With ``log`` it is the geometric mean of the positive values, and its interval is positive
+    too; without it intervals are cut at ``bounds``.
     """
     if log:
         curves = [{s: p for s, p in curve.items() if p[1] > 0} for curve in curves]
@@ -218,20 +218,20 @@ def mean_curve(
 
 
 def thinned(steps: Sequence[int], most: int = POINTS) -> list[int]:
-    """At most so many steps, evenly, the first and the last among them."""
+    """Return at most ``most`` evenly spaced steps, including the first and the last."""
     if len(steps) <= most:
         return list(steps)
     return [steps[i] for i in np.linspace(0, len(steps) - 1, most).round().astype(int)]
 
 
 def keep_decades(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis as wide as the means, not as the widest band."""
+    """Limit a logarithmic axis to the means, so that wide bands do not stretch it."""
     if values:
         axes.set_ylim(min(values) / 4, max(values) * 4)
 
 
 def floors(groups: Sequence[Group]) -> dict[str, float]:
-    """The mean floor of each group that has one."""
+    """Return the mean floor, by label, of each group that has one."""
     found = {}
     for group in groups:
         last = [values[-1] for run in group.finished if (values := run.curve(FLOOR)[1])]
@@ -242,11 +242,11 @@ def floors(groups: Sequence[Group]) -> dict[str, float]:
 
 FLOOR = "wasserstein/floor"
 ALIKE = 1.05
-"""Floors that differ by less, as by the draw of the points, are one line."""
+"""Floors within this ratio differ only by the drawn points and share one line."""
 
 
 def draw_floors(axes: Axes, groups: Sequence[Group], styles: dict[str, Look]) -> None:
-    """One dotted line where all groups have about the same floor, else one each."""
+    """Draw one dotted line if all groups have about the same floor, else one per group."""
     found = floors(groups)
     if not found:
         return

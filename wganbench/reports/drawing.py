@@ -1,4 +1,4 @@
-"""What all figures of a comparison share: colours of losses, words on axes, sizes, legends."""
+"""Shared parts of a comparison's figures: colours of losses, axis labels, sizes, legends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wganbench.tags.lookup import label_of, tag_for
 
 DPI = 110
 CHARACTERS, LINE_HEIGHT = 12.5, 0.2
-"""Of a legend: how many fit into an inch, and how high a line is in inches."""
+"""Size of a legend: characters per inch, and the height of a line in inches."""
 LOSS_COLOURS = {
     "bce": BLUE,
     "clip": ORANGE,
@@ -36,25 +36,25 @@ LOSS_COLOURS = {
     "bce_r1": "#8A6D00",
     "wasserstein": GREY,
 }
-"""The same colour for a loss in every figure of every comparison."""
+"""A loss has the same colour in every figure of every comparison."""
 OTHERS = ("#222222", "#7A4FA3", "#A0522D", "#4D6A6D")
-"""For losses of plugins, in the order of their names, and for runs of several losses."""
+"""Colours for losses of plugins, in the order of their names, and for groups of mixed losses."""
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1.2)),
                           (0, (8, 2, 1, 2, 1, 2)), (0, (3, 3)))  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DARKEST, LIGHTEST = -0.45, 0.4
-"""How far a loss's hue goes towards black and white when several groups share it."""
+"""How far a loss's hue is mixed with black and white if several groups share it."""
 SCALE, SCALE_END = "viridis", 0.9
-"""For groups of one loss; its last, pale yellow part would be lost on white."""
+"""Colour scale for groups of one loss, without its pale end, which is invisible on white."""
 MOST_GROUPS = 12
-"""More than these cannot be told apart in one panel: the best of them are drawn."""
+"""The most groups in one panel; of more, which the eye cannot tell apart, the best are drawn."""
 MOST_RUNS, FEWEST_RUNS = 400, 20
-"""Of all groups together so many runs are drawn over training, but so many of each group."""
+"""The most runs drawn over training in all groups together, and the fewest in each group."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that is not yet on disk."""
+    """A figure that has not been saved yet."""
 
     name: str
     title: str
@@ -64,7 +64,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Look:
-    """How a group is drawn: its loss's hue, and what tells it apart in grey print."""
+    """A group's style: the hue of its loss, and line and marker, which survive grey print."""
 
     color: str
     line: Any
@@ -72,17 +72,17 @@ class Look:
 
 
 def hues(comparison: Comparison) -> dict[str, str]:
-    """The colour of every loss."""
+    """Return the colour of every loss."""
     losses = {row.group.loss for row in comparison.rows}
     foreign = sorted(losses - LOSS_COLOURS.keys())
     return LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
 
 
 def looks(comparison: Comparison) -> dict[str, Look]:
-    """The look of every group, by label: hue by loss, lightness among the groups of a loss.
+    """Return the look of every group by label: hue by loss, lightness within a loss.
 
-    Where all groups have one loss, no hue is needed to tell losses apart: a scale of several
-    hues from dark to light follows their order, which is that of the values varied.
+    If all groups have the same loss, the colours come from a scale of several hues instead. It
+    goes from dark to light in the order of the groups, which is that of the varied values.
     """
     groups, colors = [row.group for row in comparison.rows], hues(comparison)
     alone = len(groups) > 1 and len({group.loss for group in groups}) == 1
@@ -98,7 +98,7 @@ def looks(comparison: Comparison) -> dict[str, Look]:
 
 
 def shade(color: str, shift: float) -> str:
-    """The colour mixed with white (shift above 0) or black (below).
+    """Return the colour mixed with white (shift above 0) or black (below 0).
 
     >>> shade("#808080", 1.0), shade("#808080", 0.0), shade("#808080", -1.0)
     ('#ffffff', '#808080', '#000000')
@@ -109,7 +109,7 @@ def shade(color: str, shift: float) -> str:
 
 
 def ranked_metric(comparison: Comparison) -> str | None:
-    """The first metric of which one end is better."""
+    """Return the first metric with a better direction, else None."""
     for metric in comparison.metrics:
         if tag_for(metric).direction in ("up", "down"):
             return metric
@@ -117,7 +117,7 @@ def ranked_metric(comparison: Comparison) -> str | None:
 
 
 def by_rank(comparison: Comparison, metric: str) -> list[Row]:
-    """Groups from best to worst mean; those in which no run has a value come last."""
+    """Return the rows from best to worst mean; groups without any value come last."""
     sign = -1 if tag_for(metric).direction == "up" else 1
 
     def key(row: Row) -> tuple[bool, float]:
@@ -128,7 +128,7 @@ def by_rank(comparison: Comparison, metric: str) -> list[Row]:
 
 
 def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]:
-    """Groups with finished runs, in their order; of too many the best ones."""
+    """Return the groups with finished runs, in order; at most ``most``, the best ones."""
     groups = [row.group for row in comparison.rows if row.group.finished]
     metric = ranked_metric(comparison)
     if len(groups) > most and metric:
@@ -138,13 +138,13 @@ def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]
 
 
 def with_some_runs(groups: Sequence[Group]) -> list[Group]:
-    """The groups with so many of their finished runs, by seed, as can be read and drawn."""
+    """Return the groups with only as many finished runs, by seed, as can be drawn."""
     most = max(FEWEST_RUNS, MOST_RUNS // max(1, len(groups)))
     return [replace(group, runs=group.finished[:most]) for group in groups]
 
 
 def some_runs_text(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
-    """That only some runs are drawn, where that is so."""
+    """Return the remark that only some runs are drawn; empty if all are."""
     pairs = zip(drawn, groups, strict=True)
     if all(len(some.runs) == len(group.finished) for some, group in pairs):
         return ""
@@ -154,23 +154,23 @@ def some_runs_text(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
 
 
 def words(tag: str) -> str:
-    """A tag as figures write it: ``wasserstein/exact`` is "exact $W_1$"."""
+    """Return a tag's label for figures: ``wasserstein/exact`` is "exact $W_1$"."""
     return label_of(tag).replace("W1", "$W_1$")
 
 
 def unit_text(tag: Tag) -> str:
-    """A tag's unit as an axis writes it."""
+    """Return a tag's unit for an axis."""
     return tag.unit.replace("data unit", "data units")
 
 
 def axis_label(tag: str) -> str:
-    """Words and unit."""
+    """Return a tag's label with its unit."""
     unit = unit_text(tag_for(tag))
     return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
 
 
 def runs_text(groups: Iterable[Group]) -> str:
-    """How many finished runs stand behind a figure."""
+    """Return the number of finished runs per group, for a caption."""
     numbers = [len(group.finished) for group in groups]
     low, high = min(numbers), max(numbers)
     each = f"{low}" if low == high else f"{low} to {high}"
@@ -178,7 +178,7 @@ def runs_text(groups: Iterable[Group]) -> str:
 
 
 def left_out_text(comparison: Comparison, groups: Sequence[Group]) -> str:
-    """That only some groups are drawn, where that is so."""
+    """Return the remark that only some groups are drawn; empty if all are."""
     total = sum(bool(row.group.finished) for row in comparison.rows)
     return f"; {len(groups)} of {total} groups are drawn" if len(groups) < total else ""
 
@@ -194,7 +194,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 
 def sensible_limits(values: Sequence[float], bounds: Bounds) -> tuple[float, float] | None:
-    """An axis for values without spread: the possible range, or as far as 0; else None.
+    """Return axis limits for values without spread: their bounds, or down or up to 0; else None.
 
     >>> sensible_limits([7.0, 7.0], (0.0, 8.0)), sensible_limits([0.0], (0.0, math.inf))
     ((0.0, 8.0), (0.0, 1.0))
@@ -208,13 +208,13 @@ def sensible_limits(values: Sequence[float], bounds: Bounds) -> tuple[float, flo
 
 
 def common_bounds(rows: Sequence[Row], metric: str) -> Bounds:
-    """The range of a metric in all groups."""
+    """Return the possible range of a metric over all groups."""
     every = [bounds_of(metric, row.group) for row in rows]
     return min(low for low, _ in every), max(high for _, high in every)
 
 
 def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
-    """Titles, a pale grid below the data, no box."""
+    """Set the titles, and draw a pale grid below the data and no box."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(True, color="#dddddd", linewidth=0.6)
@@ -223,7 +223,7 @@ def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> No
 
 
 def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """One legend under all panels, where it hides nothing; as many columns as fit."""
+    """Draw one legend below all panels, with as many columns as fit."""
     room = figure.get_figwidth() * CHARACTERS
     widths = [len(label) + 8 for label in labels]
     columns = len(labels) if sum(widths) <= room else max(1, int(room / max(widths)))
@@ -233,16 +233,16 @@ def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> 
 
 
 def sample_of(look: Look, line: bool = True) -> Line2D:
-    """What stands in a legend for a group."""
+    """Return the legend handle of a group."""
     style: Any = look.line if line else ""
     return Line2D([], [], color=look.color, linestyle=style, marker=look.marker, markersize=5.5,
                   linewidth=1.8)  # fmt: skip
 
 
 def keep_in_view(axes: Axes, values: Iterable[float], extremes: Iterable[float] = ()) -> None:
-    """Let a few values that exploded not press all others flat; the axis then says so.
+    """Limit the y axis so that a few exploded values do not flatten the others; note it there.
 
-    The axis follows ``values``, from 0 where none is below; ``extremes`` may lie outside.
+    The axis shows ``values``, from 0 if none is negative; ``extremes`` may lie outside.
     """
     finite = np.array([value for value in values if np.isfinite(value)])
     if not finite.size:

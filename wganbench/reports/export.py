@@ -1,4 +1,4 @@
-"""A comparison as files: comparison.csv for a spreadsheet, comparison.json for a program."""
+"""Writing a comparison: comparison.csv for spreadsheets, comparison.json for programs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ COLUMNS = (
 
 
 FORMULA = tuple("=+-@\t\r")
-"""With these a formula begins."""
+"""The characters with which a spreadsheet formula begins."""
 
 
 def write_files(comparison: Comparison, folder: Path) -> None:
-    """Write both files, each in one step. Raises OSError."""
+    """Write both files, each atomically. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "comparison.csv", as_csv(comparison).encode())
     content = json.dumps(strict_json(as_dict(comparison)), indent=1, allow_nan=False)
@@ -40,7 +40,7 @@ def write_files(comparison: Comparison, folder: Path) -> None:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """A line for each group, metric and statistic, then one for each pair of groups."""
+    """Return a CSV line for each group, metric and statistic, then one for each pair of groups."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -51,7 +51,7 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def plain_cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula, with an apostrophe before it.
+    """Return the value; a text that looks like a formula gets an apostrophe before it.
 
     >>> [plain_cell(value) for value in ("=1+1", "gp", -2.5)]
     ["'=1+1", 'gp', -2.5]
@@ -74,7 +74,7 @@ def csv_rows(comparison: Comparison) -> Iterator[list[object]]:
 
 
 def contrast_row(contrast: Contrast) -> list[object]:
-    """A pair of groups: how probable it is that the first is better, and in which family."""
+    """Return the cells of a pair of groups: probability of improvement, p-values, family."""
     return [
         *(contrast.first, contrast.metric, "", "", "", "", "probability of improvement"),
         *(*figures(contrast.estimate), "", contrast.second, contrast.raw_p, contrast.p),
@@ -84,7 +84,7 @@ def contrast_row(contrast: Contrast) -> list[object]:
 
 
 def figures(estimate: Estimate) -> list[object]:
-    """Value and bounds, empty where there is none, and how they were got."""
+    """Return the cells of an estimate: value, low, high (empty if nan), n, method, note."""
     bounds = (estimate.value, estimate.low, estimate.high)
     return [
         *("" if bound != bound else bound for bound in bounds),
@@ -93,7 +93,7 @@ def figures(estimate: Estimate) -> list[object]:
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """All of it, with every run's value by seed."""
+    """Return the whole comparison as plain data, with every run's value by seed."""
     return {
         "paths": list(comparison.paths),
         "metrics": list(comparison.metrics),
@@ -126,9 +126,9 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-# A comparison on disk: tables, figures, the report.
+# All files of a comparison: tables, figures, the report.
 class Written(NamedTuple):
-    """What there is for a person, and where; notes on what is not there."""
+    """The written files by name, and notes on missing ones."""
 
     files: dict[str, Path]
     notes: list[str]
@@ -137,8 +137,8 @@ class Written(NamedTuple):
 def write_all(comparison: Comparison, folder: Path, animate: bool = False) -> Written:
     """Write all files of a comparison.
 
-    Raises ConfigError where the folder cannot be written, or an animation is asked for of
-    runs that left no frames.
+    Raises ConfigError if the folder cannot be written, or if an animation is requested and no
+    run has frames.
     """
     try:
         write_files(comparison, folder)

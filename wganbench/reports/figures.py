@@ -1,4 +1,4 @@
-"""All figures of a comparison, on disk as PNG and SVG."""
+"""Drawing and saving all figures of a comparison, as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from wganbench.runs.frames import find_frames, read_frame
 from wganbench.runs.record import RunRecord
 
 
-# What a figure of a comparison is called, and what it shows.
+# A saved figure with its title and caption.
 @dataclass(frozen=True)
 class Picture:
-    """A figure on disk, ``figures/<name>.png`` and ``.svg`` in the comparison's folder."""
+    """A saved figure: ``figures/<name>.png`` and ``.svg`` in the comparison's folder."""
 
     name: str
     title: str
@@ -45,21 +45,20 @@ FIGURES: dict[str, Callable[[Comparison], Drawing | None]] = {
     "estimate": draw_estimate,
     "profile": draw_profile,
 }
-"""By name, in the order of a report; each returns None where the data do not allow it."""
+"""By name, in the order of the report; a function returns None if its data are missing."""
 
 
 def draw_figures(comparison: Comparison, folder: Path) -> tuple[list[Picture], list[str]]:
-    """Draw every figure that the data allow into ``folder/figures``; what they are, and notes.
+    """Draw all possible figures into ``folder/figures``; return them, and notes on failures.
 
-    A figure that cannot be drawn is left out, and a note says why. One that an earlier
-    comparison left there and that is not drawn now is removed. Raises OSError where the
-    folder cannot be written.
+    A figure that cannot be drawn is left out, and a note gives the reason. An old figure that
+    is not drawn again is removed. Raises OSError if the folder cannot be written.
     """
     inside(folder, "figures").mkdir(parents=True, exist_ok=True)
     pictures: list[Picture] = []
     notes: list[str] = []
     for name, draw in FIGURES.items():
-        # Sums of values near the largest number there is are infinite, and drawn as such.
+        # Sums of values near the largest float overflow to inf, which is drawn without a warning.
         note = optional(f"The figure {name!r}", notes.append, but=OSError)
         with note, np.errstate(all="ignore"):
             drawing = draw(comparison)
@@ -76,27 +75,27 @@ def save(drawing: Drawing, folder: Path) -> None:
     """Write a figure as PNG and SVG. Raises OSError."""
     picture = Picture(drawing.name, drawing.title, drawing.caption)
     save_png(drawing.figure, picture.file(folder, "png"))
-    # The layout stands now; to solve it once more for the SVG takes as long as to draw it.
+    # The layout is final now; solving it again for the SVG would take as long as drawing.
     drawing.figure.set_layout_engine("none")
     save_svg(drawing.figure, picture.file(folder, "svg"))
 
 
-# All groups learning side by side, as one GIF.
+# The animation: all groups side by side during training, as one GIF.
 NAME = "learning"
 MOST, COLUMNS = 8, 4
 CELL = (420, 410)
 STRIP = 34
-"""Pixels of the line above each image that names the group."""
+"""Height in pixels of the line with the group's name above each image."""
 SECONDS_PER_FRAME = 0.2
 MOST_FRAMES = 100
 
 
 def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
-    """Write ``figures/learning.gif``: one run a group, all at the same generator step.
+    """Write ``figures/learning.gif``: one run per group, all at the same generator step.
 
-    It is made of the frames that runs with log.animation=true left, of the smallest seed
-    that most groups have frames of. None where there are no frames.
-    Raises OSError where the folder cannot be written.
+    It uses the frames of runs with log.animation=true: those of the seed for which most groups
+    have frames, and of these seeds the smallest. Returns None without frames. Raises OSError if
+    the folder cannot be written.
     """
     chosen = choose_runs(shown_groups(comparison, MOST))
     found = {group.label: frames for group, run in chosen if (frames := read_frames(run))}
@@ -119,7 +118,7 @@ def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
 
 
 def choose_runs(groups: Sequence[Group]) -> list[tuple[Group, RunRecord]]:
-    """One run a group that left frames: of the seed that most groups have, the smallest such."""
+    """Return one run with frames per group, of the seed (the smallest) that most groups have."""
     with_frames = {
         group.label: {run.seed: run for run in reversed(group.finished) if read_frames(run)}
         for group in groups
@@ -134,17 +133,17 @@ def choose_runs(groups: Sequence[Group]) -> list[tuple[Group, RunRecord]]:
 
 
 def read_frames(run: RunRecord) -> dict[int, Path]:
-    """The frames of a run by step."""
+    """Return the frames of a run by step."""
     return find_frames(run.path)
 
 
 def at(frames: dict[int, Path], step: int) -> Path:
-    """The last frame until a step, or the first one."""
+    """Return the last frame up to a step, or the first frame."""
     return frames[max((s for s in frames if s <= step), default=min(frames))]
 
 
 def strip(text: str, look: Look) -> np.ndarray:
-    """A group's name on its colour's underline, as pixels."""
+    """Return the pixels of a group's name, underlined in its colour."""
     figure = Figure(figsize=(CELL[0] / 100, STRIP / 100), dpi=100)
     figure.text(0.5, 0.55, text, ha="center", va="center", fontsize=11)
     pixels = figure_to_rgb(figure)
@@ -153,7 +152,7 @@ def strip(text: str, look: Look) -> np.ndarray:
 
 
 def side_by_side(cells: Sequence[tuple[np.ndarray, Path]]) -> np.ndarray:
-    """One frame: the groups in rows of a few, white where an image cannot be read."""
+    """Return one frame with the groups in rows; an unreadable image stays white."""
     width, height = CELL[0], CELL[1] + STRIP
     columns = min(COLUMNS, len(cells))
     rows = -(-len(cells) // columns)

@@ -1,4 +1,4 @@
-"""Which runs belong together: by what differs between them, the seed apart."""
+"""Grouping of runs by the settings that differ between them, without the seed."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from wganbench.runs.table import STEP, Table
 from wganbench.tags.lookup import TAGS, tag_for
 
 FIRST = ("data.name", "loss.name")
-"""Choices that bring other settings with them: they name a group before anything else does."""
+"""Choices that decide other settings; they come first in the name of a group."""
 
 TRAINING_SET = ("data.train_points", "data.train_seed")
-"""Settings of the data that leave what is measured against as it is."""
+"""Settings of the data that do not change the target of the measurements."""
 SHOWN_VALUES = 4
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but what is not asked about: mostly the seed."""
+    """Runs with equal values of the grouping keys; usually they differ only in the seed."""
 
     values: tuple[tuple[str, Value | None], ...]
     runs: tuple[RunRecord, ...]
 
     @property
     def label(self) -> str:
-        """Legible, such as ``gp gp_lambda=10``; the last part of a key is enough."""
+        """The values in short, such as ``gp gp_lambda=10``, with the last part of each key."""
         return " ".join(
             text(value) if key in FIRST else f"{key.rpartition('.')[2]}={text(value)}"
             for key, value in self.values
@@ -40,13 +40,13 @@ class Group:
 
     @property
     def loss(self) -> str:
-        """The loss, where all runs have the same: what a figure's colour follows."""
+        """The loss if all runs have the same, else empty; it decides the colour in figures."""
         names = {str(run.settings.get("loss.name", "")) for run in self.runs}
         return names.pop() if len(names) == 1 else ""
 
     @cached_property
     def mode_count(self) -> int | None:
-        """How many modes the data has, where all runs have the same and that can be told."""
+        """The number of modes of the data; None if the runs' data differ or it is unknown."""
         data = [
             {k: v for k, v in run.settings.items() if k.startswith("data.")} for run in self.runs
         ]
@@ -66,21 +66,21 @@ def text(value: Value | None) -> str:
 
 
 def differing(runs: Sequence[RunRecord]) -> list[str]:
-    """Keys of which the runs have more than one value; a key that some lack differs too."""
+    """Return the keys with more than one value; a key that some runs lack differs too."""
     keys = dict.fromkeys(key for run in runs for key in run.settings)
     return [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
 
 
 def choose_keys(runs: Sequence[RunRecord]) -> list[str]:
-    """The fewest keys, coarse ones first, that tell all unlike runs apart.
+    """Return the fewest keys, coarse ones first, that separate all different runs.
 
-    Tuned rates that go with a loss are not named when the loss is.
+    Tuned rates that depend on the loss are not named if the loss is.
     """
     return separating(runs, differing(runs))
 
 
 def separating(runs: Sequence[RunRecord], keys: Sequence[str]) -> list[str]:
-    """The fewest of these keys, coarse ones first, that tell the runs apart as all of them do."""
+    """Return the fewest of these keys, coarse ones first, that separate runs as all keys do."""
     ranked = sorted(keys, key=lambda key: (rank(key), keys.index(key)))
 
     def parts(chosen: Sequence[str]) -> int:
@@ -94,7 +94,7 @@ def separating(runs: Sequence[RunRecord], keys: Sequence[str]) -> list[str]:
 
 
 def rank(key: str) -> int:
-    """Choices first, then a loss's knobs, then data and networks, then training."""
+    """Return a key's rank: choices, then coefficients of the loss, data, network, training."""
     if key in FIRST:
         return FIRST.index(key)
     order = ("loss", "data", "network", "train")
@@ -103,10 +103,10 @@ def rank(key: str) -> int:
 
 
 def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[Group], list[str]]:
-    """Groups, and the keys that differ inside them all the same, when ``by`` says how to group.
+    """Return the groups and, with ``by``, the keys that still differ inside a group.
 
-    A group such as ``loss`` stands for its name. Raises ConfigError for a key that no run has,
-    and for runs on unlike data, unless ``by`` names it.
+    In ``by``, a group of settings such as ``loss`` means its name. Raises ConfigError for a key
+    that no run has, and for runs on different data unless ``by`` separates them.
     """
     known = sorted({key for run in runs for key in run.settings})
     by = [f"{key}.name" if f"{key}.name" in known else key for key in by]
@@ -137,7 +137,7 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
 
 
 def with_one_path(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs, those on equal contents with one path: data that were moved are the same data."""
+    """Return the runs with one ``data.path`` for equal contents, so that moved data are equal."""
     first: dict[Value, Value] = {}
     found = []
     for run in runs:
@@ -150,10 +150,10 @@ def with_one_path(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def check_data(runs: Sequence[RunRecord], by: Sequence[str]) -> None:
-    """Raise ConfigError for runs on unlike data, unless ``by`` keeps all of those apart.
+    """Raise ConfigError for runs on different data, unless ``by`` separates all of them.
 
-    Data are alike when all settings of ``data`` are, but for what concerns the training set
-    alone, and when their contents are, wherever they lie.
+    Data are equal if all settings of ``data`` are, except those of the training set, and if their
+    contents are, in whatever folder.
     """
     unlike = [
         key
@@ -175,14 +175,14 @@ def check_data(runs: Sequence[RunRecord], by: Sequence[str]) -> None:
 
 
 def values_text(runs: Sequence[RunRecord], key: str) -> str:
-    """The values of a key, a few of them."""
+    """Return the first few values of a key as text."""
     found = sorted({run.settings.get(key) for run in runs}, key=order)
     more = f" and {len(found) - SHOWN_VALUES} more" if len(found) > SHOWN_VALUES else ""
     return ", ".join("none" if v is None else text(v) for v in found[:SHOWN_VALUES]) + more
 
 
 def order(value: Value | None) -> tuple[int, float, str]:
-    """Numbers by size, then words; what is absent first."""
+    """Return a sort key: missing values, then numbers by size, then words."""
     if value is None:
         return 0, 0.0, ""
     if isinstance(value, bool | int | float):
@@ -190,11 +190,11 @@ def order(value: Value | None) -> tuple[int, float, str]:
     return 2, 0.0, value
 
 
-# Comparing at an equal budget: what a run had come to when it had spent so much.
+# Comparison at an equal budget: the metrics of a run when it had spent that amount.
 BUDGETS = {"generator_steps": STEP} | {
     name.removeprefix("budget/"): name for name in TAGS if name.startswith("budget/")
 }
-"""What can be equal, and the column that counts it."""
+"""The budgets that can be equal, and the column that counts each."""
 WORDS = {
     "examples": "real examples shown to the critic",
     "gradient_evaluations": "gradient evaluations (a penalised critic step counts three)",
@@ -215,9 +215,9 @@ class At:
 
 
 def parse_at(text: str, runs: Sequence[RunRecord]) -> At:
-    """``critic_steps=5000``, or ``critic_steps``: the most that all completed runs spent.
+    """Return the budget in a text such as ``critic_steps=5000``. Raises ConfigError.
 
-    Raises ConfigError.
+    Without an amount it is the largest that every completed run has spent.
     """
     name, equals, amount = text.partition("=")
     if name not in BUDGETS:
@@ -238,17 +238,17 @@ def parse_at(text: str, runs: Sequence[RunRecord]) -> At:
 
 
 def budget_reached(run: RunRecord, budget: str) -> float | None:
-    """How much of a budget the run had spent at its end."""
+    """Return the amount of a budget that the run had spent at its end."""
     if budget == "generator_steps":
         return float(run.step)
     return run.final.get(BUDGETS[budget])
 
 
 def value_at(run: RunRecord, metric: str, at: At | None) -> float | None:
-    """A metric at the run's end, or at its last evaluation within a budget.
+    """Return a metric at the run's end, or at its last evaluation within a budget.
 
-    None where the run has no such value, or ended before it had spent so much; nan where it is
-    undefined, because the tag beside it was measured and this one had no value.
+    Returns None if the run has no such value, or ended before it had spent the budget. Returns
+    nan if the value is undefined: the tag beside it was measured, but this one had no value.
     """
     return values_at(run, (metric,), at)[0][metric]
 
@@ -256,9 +256,9 @@ def value_at(run: RunRecord, metric: str, at: At | None) -> float | None:
 def values_at(
     run: RunRecord, metrics: Sequence[str], at: At | None
 ) -> tuple[dict[str, float | None], bool]:
-    """Several metrics as in `value_at`, and whether lines of metrics.csv were left out.
+    """Return several metrics as in `value_at`, and whether lines of metrics.csv were left out.
 
-    At a budget the file is read once, and not kept.
+    For a budget the file is read once and not cached.
     """
     beside = {metric: tag_for(metric).beside for metric in metrics}
     if at is None:
@@ -277,7 +277,7 @@ def values_at(
 
 
 def last_value(table: Table, metric: str, spent: str, at: At, beside: str) -> float | None:
-    """The last value of a column within a budget; nan where the tag beside it has one alone."""
+    """Return a column's last value within a budget; nan if only the tag beside it has one."""
     value = None
     columns = (table.get(name, []) for name in (spent, metric, beside or metric))
     for used, found, measured in zip(*columns, strict=False):

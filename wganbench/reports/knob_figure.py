@@ -1,4 +1,4 @@
-"""How the metrics hang on the one number that was varied."""
+"""The figure of the metrics against the one number that was varied, the knob."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from wganbench.reports.groups import FIRST
 from wganbench.reports.rows import Row
 
 ASIDE = 0.015
-"""How far seeds and further losses stand beside their value, as a part of the axis."""
+"""Shift of seeds and further losses beside their value, as a share of the axis."""
 MOST_TICKS = 9
-"""Up to so many values each is named on the axis."""
+"""Up to this number of values, each has a tick on the axis."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """The groups that differ in the knob alone, by its size."""
+    """The groups that differ only in the knob, in the order of its values."""
 
     label: str
     look: Look
@@ -45,7 +45,7 @@ class Series:
 
 
 def knob_of(comparison: Comparison) -> str | None:
-    """The key that varies besides the loss and the data, if it is one and a number."""
+    """Return the only key that varies besides loss and data, if it is a number, else None."""
     values: dict[str, set[object]] = {}
     for row in comparison.rows:
         for key, value in row.group.values:
@@ -60,7 +60,7 @@ def knob_of(comparison: Comparison) -> str | None:
 
 
 def draw_knob(comparison: Comparison) -> Drawing | None:
-    """Each metric against the knob on a logarithmic axis: mean, interval, seeds, diverged."""
+    """Draw each metric against the knob, on a log axis: mean, interval, seeds, diverged."""
     key = knob_of(comparison)
     metrics = [m for m in comparison.metrics if any(r.cells[m].mean.n for r in comparison.rows)]
     if key is None or not metrics:
@@ -95,7 +95,7 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
 
 
 def without_text(line: Series, name: str) -> str:
-    """What stands in the legend for a group without the knob."""
+    """Return the legend label of a group without the knob."""
     lost, runs = line.rows[0].diverged, len(line.rows[0].group.finished)
     return (
         f"{literal(line.label)} (has no {literal(name)}"
@@ -109,7 +109,7 @@ def any_lost(lines: Sequence[Series]) -> bool:
 
 
 def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Series]]:
-    """Series by what else the groups are; then those for which there is no such knob."""
+    """Return one series per loss and data with the knob, then the groups without the knob."""
     styles, colors = looks(comparison), hues(comparison)
     members: dict[str, list[tuple[float | None, Row]]] = {}
     for row in comparison.rows:
@@ -166,7 +166,7 @@ def draw_metric(
 
 
 def shift(values: Sequence[float], places: float) -> float:
-    """A factor that moves marks a little beside their value on a logarithmic axis.
+    """Return the factor that moves marks slightly beside their value on a logarithmic axis.
 
     >>> shift([1.0, 100.0], 0.0), round(shift([1.0, 100.0], 1.0), 3)
     (1.0, 1.072)
@@ -176,7 +176,7 @@ def shift(values: Sequence[float], places: float) -> float:
 
 
 def draw_line(axes: Axes, metric: str, line: Series, factor: float) -> None:
-    """Means joined, intervals, and the seeds beside them."""
+    """Draw the connected means, their intervals, and the seeds beside them."""
     cells = [row.cells[metric] for row in line.rows]
     look, places = line.look, [value * factor for value in line.values]
     beside = shift(line.values, 0.5)
@@ -193,7 +193,7 @@ def draw_line(axes: Axes, metric: str, line: Series, factor: float) -> None:
 
 
 def lost_text(lines: Sequence[Series], values: Sequence[float]) -> dict[float, str]:
-    """By value of the knob: how many runs diverged there, where any did."""
+    """Return, by value of the knob, the share of runs that diverged, if any did."""
     found: dict[float, list[str]] = {value: [] for value in values}
     for line in lines:
         for value, row in zip(line.values, line.rows, strict=True):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def count_modes(path: Path) -> int | None:
-    """The modes, or classes of images, of the data that a run's configuration describes."""
+    """Return the number of modes, or image classes, of a run's data; None if unknown."""
     from wganbench.training.measuring import mode_count
 
     target = stored_target(path)
@@ -22,7 +22,7 @@ def count_modes(path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Modes:
-    """Where the modes of a run's data lie, and by which protocol it counts them."""
+    """The modes of a run's data, and the protocol that counts them."""
 
     centres: np.ndarray
     weights: np.ndarray
@@ -31,7 +31,7 @@ class Modes:
 
 
 def read_modes(path: Path) -> Modes | None:
-    """The modes of a run's data; None where it has none, or they are no mixture's."""
+    """Return the modes of a run's data; None unless the data are a mixture."""
     from wganbench.data.mixtures import Mixture
     from wganbench.training.runs import stored_config
 
@@ -43,15 +43,15 @@ def read_modes(path: Path) -> Modes | None:
 
 
 def stored_target(path: Path) -> Target | None:
-    """The data that a run's stored configuration describes; None where that cannot be told."""
+    """Return the data of a run's stored configuration; None if they cannot be built."""
     from wganbench.data.registry import build
     from wganbench.training.runs import stored_config
 
     try:
         data = stored_config(path).data
-        # A report reads what is there, and never fetches it.
+        # A report reads existing files and never downloads any.
         here = {"download": False} if "download" in data.options else {}
         return build(data.kind, data.options | here)
     except (ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError, OSError):
-        # Another version's, or a stranger's: a figure does without.
+        # The configuration is of another version or a stranger's; figures then omit the modes.
         return None

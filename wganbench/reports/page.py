@@ -1,4 +1,4 @@
-"""Pages that stand alone: their templates, what these show, what the browser may do with them."""
+"""Self-contained HTML pages: templates, the data that they show, and the content policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEMPLATES = Environment(
 
 
 def source(name: str) -> str:
-    """A file of ``templates/`` as it is."""
+    """Return the text of a file in ``templates/``."""
     assert TEMPLATES.loader is not None
     return TEMPLATES.loader.get_source(TEMPLATES, name)[0]
 
@@ -35,7 +35,7 @@ STYLE, SCRIPT = source("report.css"), source("report.js")
 
 
 def policy() -> str:
-    """Nothing is loaded but images inside the page, and no script runs but the page's own."""
+    """Return the content policy: only embedded images are loaded, only our own script runs."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -43,25 +43,25 @@ def policy() -> str:
     )
 
 
-# Two files of this package are the only text that is not escaped.
+# Only the text of these two files of the package is not escaped.
 TEMPLATES.globals |= {"style": Markup(STYLE), "script": Markup(SCRIPT), "policy": policy()}
 TEMPLATES.filters |= {"numbered": numbered, "listed": listed}
 
 
 def render(template: str, **view: object) -> str:
-    """A whole HTML file. Raises UndefinedError where the template shows what is not in the view."""
+    """Return a whole HTML file. Raises UndefinedError for a variable that ``view`` lacks."""
     return TEMPLATES.get_template(template).render(view)
 
 
 def embedded(picture: Path) -> str:
-    """A PNG as an address that holds it. Raises OSError."""
+    """Return a PNG file as a data URL. Raises OSError."""
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")
 
 
-# What the templates' parts show.
+# The data that the templates show.
 @dataclass(frozen=True)
 class Column:
-    """A heading; numbers stand at the right, and sort by size."""
+    """A heading; a column of numbers is aligned right and sorted by size."""
 
     title: str
     number: bool = False
@@ -69,7 +69,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell: its text, by what it is sorted (nan comes last), and what stands below the text."""
+    """A cell: its text, its sort key (nan comes last), and the lines below the text."""
 
     text: str
     key: float | None = None
@@ -79,7 +79,7 @@ class Entry:
 
     @property
     def sort(self) -> str | None:
-        """What the script sorts by; None where that is the text."""
+        """The sort key for the script; None if it sorts by the text."""
         if self.key is None:
             return None
         return repr(self.key) if math.isfinite(self.key) else ""
@@ -87,7 +87,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its heading, its cells, the id that links lead to."""
+    """A row: its heading, its cells, and the id for links to it."""
 
     heading: str
     entries: Sequence[Entry]
@@ -96,7 +96,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column is the rows' heading; ``left`` lines more are not shown."""
+    """A table; the first column holds the headings of rows; ``left`` lines are not shown."""
 
     caption: str
     columns: Sequence[Column]

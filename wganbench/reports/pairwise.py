@@ -1,4 +1,4 @@
-"""Groups against each other, run by run: pairs of seeds, families of tests, what can be shown."""
+"""Run-by-run comparison of groups: pairs of seeds, families of tests, and their limits."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from wganbench.reports.wording import listed
 from wganbench.tags.lookup import tag_for
 
 LEVEL = 0.05
-"""A contrast whose adjusted p-value is not below this shows nothing."""
+"""A contrast shows a difference only if its adjusted p-value is below this level."""
 NAMED_CONTRASTS = 6
-"""So many pairs of groups are named in a sentence; of more it gives the number."""
+"""The most pairs of groups that a sentence names; more are only counted."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How probable it is that a run of ``first`` beats one of ``second`` in a metric.
+    """The probability that a run of ``first`` is better than one of ``second`` in a metric.
 
-    The contrasts of a metric are a family of ``tests`` tests; ``p`` is ``raw_p`` adjusted for it
-    (Holm). The first metric that ranks is ``primary``, the others are secondary.
-    ``met`` of ``seeds`` seeds were compared in pairs; where ``unpaired`` says why not, ``met``
-    is the size of the smaller group. ``least_p`` is the smallest p that so many seeds allow
-    after Holm; where it cannot pass, ``enough`` seeds a group would do.
+    The contrasts of a metric are a family of ``tests`` tests; ``p`` is ``raw_p`` adjusted for the
+    family (Holm). The first metric with a direction is ``primary``, the others are secondary.
+    ``met`` of ``seeds`` seeds were compared in pairs. If ``unpaired`` gives a reason against
+    pairs, ``met`` is the size of the smaller group. ``least_p`` is the smallest p after Holm that
+    this number of seeds allows. If it is not below `LEVEL`, ``enough`` is the number of seeds per
+    group that would suffice.
     """
 
     metric: str
@@ -56,17 +57,16 @@ class Contrast:
 
     @property
     def differs(self) -> bool:
-        """Whether both the adjusted p-value and the interval speak for a difference."""
+        """Whether both the adjusted p-value and the interval show a difference."""
         return self.p < LEVEL and (self.estimate.low > 0.5 or self.estimate.high < 0.5)
 
 
 def make_contrasts(
     rows: Sequence[Row], metrics: Sequence[str], baseline: str | None = None
 ) -> list[Contrast]:
-    """Pairs of groups in every metric that ranks: all of them, or each with the baseline.
+    """Return contrasts in every metric with a direction: all pairs, or each with the baseline.
 
-    p-values are adjusted within a metric: looking at a further metric takes nothing from
-    what the first one shows.
+    p-values are adjusted within a metric, so that a further metric does not weaken the first.
     """
     families: list[list[Contrast]] = []
     for metric in metrics:
@@ -82,7 +82,7 @@ def make_contrasts(
 
 
 def opponents(rows: Sequence[Row], baseline: str | None) -> Iterator[tuple[Row, Row]]:
-    """The pairs of groups; the baseline stands second."""
+    """Yield the pairs of groups; the baseline is the second of a pair."""
     if baseline is None:
         yield from itertools.combinations(rows, 2)
         return
@@ -91,11 +91,11 @@ def opponents(rows: Sequence[Row], baseline: str | None) -> Iterator[tuple[Row, 
 
 
 def make_contrast(first: Row, second: Row, metric: str, higher: bool) -> Contrast | None:
-    """Two groups in a metric, before the family is known; None where one has no value.
+    """Return the unadjusted contrast of two groups in a metric; None if a group has no value.
 
-    Runs of the same seed are a pair: they saw the same data and began with the same weights.
-    What the groups' runs were to be decides on pairs, not how they ended: a run that failed,
-    or has no value, never turns the sign test into another one.
+    Runs of the same seed are a pair: they saw the same data and began with the same weights. The
+    planned runs decide whether the groups are paired, not their outcomes: a run that failed or
+    has no value never changes the choice of the test.
     """
     ours, theirs = first.cells[metric], second.cells[metric]
     seeds = [[run.seed for run in row.group.runs] for row in (first, second)]
@@ -123,7 +123,7 @@ def make_contrast(first: Row, second: Row, metric: str, higher: bool) -> Contras
 
 
 def why_unpaired(labels: Sequence[str], seeds: Sequence[Sequence[int]]) -> str:
-    """Empty where the groups have seeds in common, each once; else what prevents pairs."""
+    """Return the reason against pairs; empty if the groups share seeds, each at most once."""
     for label, own in zip(labels, seeds, strict=True):
         twice = [seed for seed, count in Counter(own).items() if count > 1]
         if twice:
@@ -132,10 +132,10 @@ def why_unpaired(labels: Sequence[str], seeds: Sequence[Sequence[int]]) -> str:
 
 
 def adjusted(family: Sequence[Contrast], primary: bool) -> list[Contrast]:
-    """A family with its p-values after Holm, and with the least that they could have been.
+    """Return a family with p-values after Holm, and with the least possible ones.
 
-    Holm's p rises with every p of the family, so the least ones together give the least of
-    each: where that does not pass, nothing that the runs could have done would have.
+    Holm's p increases with every p of the family, so the least p-values of all tests give the
+    least adjusted one of each. If that is not below the level, no outcome of the runs could be.
     """
     p, least = holm([d.raw_p for d in family]), holm([d.least_p for d in family])
     return [
@@ -153,7 +153,7 @@ def adjusted(family: Sequence[Contrast], primary: bool) -> list[Contrast]:
 
 # In words.
 def seeds_text(contrast: Contrast) -> str:
-    """How the seeds met, short enough for a table."""
+    """Return how many seeds are paired, short enough for a table."""
     if contrast.unpaired:
         return "unpaired"
     return (
@@ -164,20 +164,20 @@ def seeds_text(contrast: Contrast) -> str:
 
 
 def family_text(contrast: Contrast) -> str:
-    """Which family a contrast belongs to, and how many tests it has."""
+    """Return the family of a contrast and its number of tests, as text."""
     tests = "1 test" if contrast.tests == 1 else f"{contrast.tests} tests"
     return f"{'primary' if contrast.primary else 'secondary'}, {tests}"
 
 
 def families_text(contrasts: Sequence[Contrast]) -> str:
-    """All families in a sentence; empty where nothing is tested."""
+    """Return one sentence about all families; empty without tests."""
     heads = list({contrast.metric: contrast for contrast in contrasts}.values())
     parts = [f"{contrast.metric} ({family_text(contrast)})" for contrast in heads]
     return f"p-values are adjusted (Holm) within each metric: {', '.join(parts)}" if parts else ""
 
 
 def out_of_reach(contrasts: Sequence[Contrast]) -> list[tuple[str, Contrast]]:
-    """Sentences about pairs in which no difference could have been shown, and the first such."""
+    """Return sentences on pairs with too few seeds for any difference, each with its first pair."""
     alike: dict[tuple[object, ...], list[Contrast]] = {}
     for contrast in contrasts:
         if contrast.enough is not None:
@@ -193,7 +193,7 @@ def out_of_reach(contrasts: Sequence[Contrast]) -> list[tuple[str, Contrast]]:
 
 
 def reach_text(contrasts: Sequence[Contrast]) -> str:
-    """One sentence about pairs of groups that are alike in what their seeds allow."""
+    """Return one sentence about pairs of groups whose seeds allow the same smallest p."""
     contrast, kind = contrasts[0], "paired " if contrasts[0].paired else "unpaired "
     names = [f"{d.first or '(no name)'} and {d.second or '(no name)'}" for d in contrasts]
     between = ", or between ".join(names)
@@ -211,7 +211,7 @@ def reach_text(contrasts: Sequence[Contrast]) -> str:
 
 
 def unpaired_text(contrasts: Sequence[Contrast]) -> str:
-    """Which pairs of groups could not be compared seed by seed, and why; else empty."""
+    """Return the pairs that were not compared seed by seed, with the reasons; else empty."""
     why: dict[str, list[str]] = {}
     for contrast in contrasts:
         if contrast.unpaired:

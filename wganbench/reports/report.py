@@ -1,4 +1,4 @@
-"""The report: a comparison as one HTML file that needs nothing beside it."""
+"""The report: a comparison as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ SHOWN_COMMANDS, SHOWN_GROUPS = 3, 6
 def write_report(
     comparison: Comparison, pictures: Sequence[Picture], folder: Path, notes: Sequence[str] = ()
 ) -> Path:
-    """Write folder/report.html in one step; images are those under ``folder/figures``.
+    """Write folder/report.html atomically, with the images in ``folder/figures``.
 
-    ``notes`` say which figures are missing. Raises OSError.
+    ``notes`` name the missing figures. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "report.html"
@@ -50,7 +50,7 @@ def report(
     moment: datetime,
     notes: Sequence[str] = (),
 ) -> str:
-    """The whole file. An image that is not on disk is left out."""
+    """Return the whole HTML file; an image that is not on disk is left out."""
     drawn = [picture for picture in pictures if picture.file(folder, "png").is_file()]
     unlike, alike = settings_tables([row.group for row in comparison.rows])
     sweeps = sweep_commands(comparison.runs, comparison.paths)
@@ -81,7 +81,7 @@ def report(
 
 
 def title_of(comparison: Comparison) -> str:
-    """The losses, what varies in each, and the data, as far as they fit in a line."""
+    """Return a one-line title: the losses, the varied settings of each, and the data."""
     data = sorted({str(run.settings.get("data.name", "")) for run in comparison.runs} - {""})
     parts: dict[str, list[Group]] = {}
     for row in comparison.rows:
@@ -95,7 +95,7 @@ def title_of(comparison: Comparison) -> str:
 
 
 def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
-    """A loss and its groups, a single key named once: ``gp (gp_lambda 0.1, 1 and 10)``."""
+    """Return a loss with its groups; a single key is named once: ``gp (gp_lambda 1 and 10)``."""
     rest = [
         [(key, value) for key, value in group.values if key != "loss.name" and value is not None]
         for group in groups
@@ -113,7 +113,7 @@ def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
 
 
 def by_topic(sentences: Iterable[Sentence]) -> dict[str, list[Sentence]]:
-    """The sentences below their headings; metrics keep their names, the others begin large."""
+    """Return the sentences by heading; headings other than metrics begin with a capital."""
     found: dict[str, list[Sentence]] = {}
     for sentence in sentences:
         topic = sentence.topic
@@ -123,7 +123,7 @@ def by_topic(sentences: Iterable[Sentence]) -> dict[str, list[Sentence]]:
 
 @dataclass(frozen=True)
 class Figure:
-    """An image in the page, ``source`` holds it; links lead to ``anchor``."""
+    """An image in the page: ``source`` is its data URL, ``anchor`` the id for links."""
 
     anchor: str
     title: str
@@ -144,7 +144,7 @@ def figure(picture: Picture, folder: Path) -> Figure:
 
 @dataclass(frozen=True)
 class Few:
-    """The first commands, and how many more there are."""
+    """The first commands, and the number of further ones."""
 
     shown: Sequence[str]
     left: int

@@ -1,7 +1,7 @@
-"""How the compared runs came to be: versions, seeds, and the commands that make them again.
+"""Reproduction of the compared runs: versions, seeds, and the commands that train them again.
 
-Folders may be a stranger's: YAML is read as plain data, and what could hide something in
-a terminal, or is no override, makes no command.
+Folders may come from a stranger. YAML is read as plain data. A word that is not an override, or
+that a terminal would not print as it is, gives no command.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from wganbench.reports.groups import choose_keys
 from wganbench.runs.record import RunRecord, shown
 
 LARGEST = 200_000
-"""Bytes of YAML that are read, for some seconds at most; Hydra's files have a few thousand."""
+"""The most bytes of YAML that are read, which takes seconds; Hydra's files have a few thousand."""
 
 
 class WithoutAliases(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
-    """Plain data only, each written out: merged aliases of aliases would have no end."""
+    """A loader of plain data that refuses aliases, as nested ones can expand without bound."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -33,7 +33,7 @@ class WithoutAliases(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
 
 
 def versions_of(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
-    """Every package's distinct versions in run.json, and the devices; empty where none says."""
+    """Return the distinct versions of packages, and the devices, in the runs' run.json."""
     found: dict[str, dict[str, None]] = {}
     for run in runs:
         pairs = dict(run.versions or {})
@@ -46,14 +46,14 @@ def versions_of(runs: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
 
 
 def sweep_commands(runs: Iterable[RunRecord], paths: Iterable[str]) -> dict[Path, str]:
-    """The last `wganbench sweep` of every folder that holds Hydra's multirun.yaml."""
+    """Return the last `wganbench sweep` command of each folder with Hydra's multirun.yaml."""
     folders = dict.fromkeys([*(Path(path).resolve() for path in paths), *parents(runs)])
     found = {folder: sweep_command(folder / "multirun.yaml") for folder in folders}
     return {folder: command for folder, command in found.items() if command}
 
 
 def train_commands(runs: Iterable[RunRecord], swept: Iterable[Path]) -> list[str]:
-    """`wganbench train` for the runs outside the folders of sweeps, as far as it is known."""
+    """Return the known `wganbench train` commands of runs outside the folders of sweeps."""
     folders = set(swept)
     alone = [run for run in runs if run.path.parent not in folders]
     commands = [train_command(run.path / ".hydra" / "overrides.yaml") for run in alone]
@@ -65,7 +65,7 @@ def parents(runs: Iterable[RunRecord]) -> list[Path]:
 
 
 def sweep_command(file: Path) -> str:
-    """Empty where the file is missing or is not Hydra's."""
+    """Return the command in a multirun.yaml; empty if the file is missing or not Hydra's."""
     content: Any = read_yaml(file)
     for key in ("hydra", "overrides"):
         content = content.get(key) if isinstance(content, dict) else None
@@ -77,13 +77,13 @@ def sweep_command(file: Path) -> str:
 
 
 def train_command(file: Path) -> str:
-    """Empty where the file is missing or is not Hydra's."""
+    """Return the command in an overrides.yaml; empty if the file is missing or not Hydra's."""
     content = read_yaml(file)
     return command("train", content) if isinstance(content, list) else ""
 
 
 def command(verb: str, overrides: Sequence[Any]) -> str:
-    """Quoted for a shell; empty where a word is no override or cannot be shown as it is.
+    """Return a command quoted for a shell; empty if a word is a flag or not printable text.
 
     >>> command("sweep", ["loss=bce,gp", "seed=range(0,5)"])
     "wganbench sweep loss=bce,gp 'seed=range(0,5)'"
@@ -97,7 +97,7 @@ def command(verb: str, overrides: Sequence[Any]) -> str:
 
 
 def read_yaml(file: Path) -> Any:
-    """Plain data; None for what cannot be read."""
+    """Return the plain data of a YAML file; None if it cannot be read."""
     try:
         text = read_regular(file, LARGEST).decode()
         return yaml.load(text, WithoutAliases)
@@ -106,7 +106,7 @@ def read_yaml(file: Path) -> Any:
 
 
 def compare_command(comparison: Comparison) -> str:
-    """The command line that makes this comparison, with what is not the default."""
+    """Return the command that makes this comparison, without default options."""
     runs, words = comparison.runs, ["wganbench", "compare", *comparison.paths]
     keys = [key for key, _ in comparison.rows[0].group.values]
     if keys != (choose_keys(runs) or ["loss.name"]):
@@ -122,7 +122,7 @@ def compare_command(comparison: Comparison) -> str:
 
 
 def seeds_text(seeds: Iterable[int]) -> str:
-    """Seeds in a line, neighbours together.
+    """Return seeds as text, with consecutive ones as ranges.
 
     >>> seeds_text([0, 1, 2, 3, 7, 9, 10])
     '0 to 3, 7, 9, 10'

@@ -1,4 +1,4 @@
-"""A line of the comparison: what a group of runs came to, metric by metric."""
+"""A row of the comparison: the results of a group of runs, metric by metric."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from wganbench.tags.lookup import tag_for
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric of a group: the seeds for which it was looked at, their values, their sum.
+    """A metric of a group: the seeds, their values, and the estimates over them.
 
-    A value is nan where a run diverged, or ended without one: it is worse than all others
-    where runs are compared one by one. ``mean`` and ``iqm`` are those of the others.
+    The value of a run that diverged, or ended without a value, is nan; in run-by-run comparisons
+    it is worse than all others. ``mean`` and ``iqm`` are those of the other runs.
     """
 
     seeds: tuple[int, ...]
@@ -31,7 +31,7 @@ class Cell:
     mean: Estimate
     iqm: Estimate
     undefined: int = 0
-    """How many runs completed without a value."""
+    """The number of runs that completed without a value."""
 
     @property
     def lost(self) -> int:
@@ -40,14 +40,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A group in the table. ``best`` names the metrics in which it is best beyond doubt."""
+    """A group in the table; ``best`` names the metrics in which it is clearly best."""
 
     group: Group
     cells: Mapping[str, Cell]
     all_modes: Estimate | None
     best: frozenset[str] = frozenset()
     broken: int = 0
-    """In how many files of runs lines were left out, where files were read."""
+    """The number of metrics.csv files in which lines were left out."""
 
     @property
     def diverged(self) -> int:
@@ -59,12 +59,12 @@ class Row:
 
 
 Found = Sequence[tuple[RunRecord, Mapping[str, float | None]]]
-"""The finished runs of a group, with what each of them came to."""
+"""The finished runs of a group, each with its values by metric."""
 COVERED = "modes/covered"
 
 
 def make_row(group: Group, metrics: Sequence[str], at: At | None) -> Row:
-    """What the finished runs of a group came to, at their end or at a budget."""
+    """Return the row of a group from its finished runs, at their end or at a budget."""
     read = [(run, *values_at(run, (*metrics, COVERED), at)) for run in group.finished]
     found = [(run, values) for run, values, _ in read]
     cells = {metric: make_cell(group, found, metric, at) for metric in metrics}
@@ -73,11 +73,11 @@ def make_row(group: Group, metrics: Sequence[str], at: At | None) -> Row:
 
 
 def make_cell(group: Group, runs: Found, metric: str, at: At | None) -> Cell:
-    """A metric of a group.
+    """Return the cell of a metric for a group.
 
-    Where no run that completed has a value, the metric does not belong to the group's loss or
-    data; where some have, a run that completed without one is undefined, and so is one that
-    lacks it beside the tag that is measured with it (`Tag.beside`).
+    If no completed run has a value, the metric does not apply to the group's loss or data. If
+    some have one, a run that completed without it is undefined. A run is undefined too if it
+    lacks the value but has the tag that is measured with it (`Tag.beside`).
     """
     found = [(run, math.nan if run.diverged else values[metric]) for run, values in runs]
     completed = [value for run, value in found if not run.diverged]
@@ -98,7 +98,7 @@ def make_cell(group: Group, runs: Found, metric: str, at: At | None) -> Cell:
 
 
 def bounds_of(metric: str, group: Group) -> Bounds:
-    """The range that the table of tags states; of modes up to as many as the data have."""
+    """Return the range in the table of tags; for modes, at most the number in the data."""
     tag = tag_for(metric)
     low, high = tag.bounds
     if tag.unit == "modes" and group.mode_count:
@@ -107,9 +107,9 @@ def bounds_of(metric: str, group: Group) -> Bounds:
 
 
 def all_modes_share(group: Group, runs: Found) -> Estimate | None:
-    """Share of the finished runs that cover every mode of their data; diverged ones do not.
+    """Return the share of finished runs that cover every mode; diverged runs count as failures.
 
-    At a budget, of those that have spent it.
+    At a budget, only runs that have spent it count. Returns None without modes or values.
     """
     modes = group.mode_count
     covered = [0 if run.diverged else values[COVERED] for run, values in runs]
@@ -120,8 +120,11 @@ def all_modes_share(group: Group, runs: Found) -> Estimate | None:
 
 
 def mark_best(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
-    """Mark a group in a metric only where its interval lies beyond all others', and no other
-    group lost fewer runs, diverged or without a value."""
+    """Return the rows with the metrics in which each is best.
+
+    A group is best only if its interval lies beyond all others', and no other group lost a
+    smaller share of its runs (diverged or without a value).
+    """
     best: dict[str, set[str]] = {row.group.label: set() for row in rows}
     for metric in metrics:
         sign = {"up": 1, "down": -1}.get(tag_for(metric).direction)
@@ -141,7 +144,7 @@ def beyond(row: Row, other: Row, metric: str, sign: int) -> bool:
 
 
 def loses_more(row: Row, other: Row, metric: str) -> bool:
-    """Whether a larger share of the runs of ``row`` diverged or ended without the metric."""
+    """Return whether ``row`` lost a larger share of its runs (diverged or without a value)."""
 
     def lost(side: Row) -> int:
         return side.diverged + side.cells[metric].undefined

@@ -1,4 +1,4 @@
-"""What the generators made: a row a group, a column a seed."""
+"""The figure of generated samples: one row per group, one column per seed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from wganbench.reports.modes import Modes, read_modes
 from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import read_arrays
 
-# What the generators of image runs made: a small grid of images a run.
+# Samples of image runs: a small grid of images per run.
 SIDE = 5
-"""Images of a run, a side of its grid."""
+"""Images along a side of a run's grid."""
 
 
 def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
-    """The first images in a run's samples.npz; None where there are none to be read."""
+    """Return the first images in a run's samples.npz; None if there are none."""
     fakes = read_arrays(run.path, "fakes").get("fakes")
     if fakes is None:
         return None
@@ -44,7 +44,7 @@ def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
 
 
 def are_stored_pictures(points: np.ndarray) -> bool:
-    """Whether these are the bytes (n, h, w, c) of images, as image runs leave them."""
+    """Return whether these are images of bytes, (n, h, w, c), as image runs store them."""
     pictured = points.dtype == np.uint8 and points.ndim == 4 and points.shape[3] in CHANNELS
     return bool(pictured and points.size)
 
@@ -56,7 +56,7 @@ def draw_picture_cell(
     look: Look,
     mode_count: int | None,
 ) -> None:
-    """One run's images, underlined in the colour of its loss."""
+    """Draw one run's images, underlined in the colour of its loss."""
     draw_grid(axes, pictures, SIDE)
     axes.spines["bottom"].set(visible=True, color=look.color, linewidth=2.5)
     covered = run.final.get("modes/covered")
@@ -66,7 +66,7 @@ def draw_picture_cell(
 
 ROWS, COLUMNS = 8, 5
 LONGEST_WORD, MOST_WORDS = 22, 6
-"""Of a group's name beside its row: a word is a line."""
+"""Characters of a word and words in a group's name beside its row; each word is a line."""
 OVER_MODES = (
     ", over the modes of the data; a cross marks a mode that none of the run's stored points hits"
 )
@@ -80,14 +80,14 @@ MISSED: dict[str, Any] = {"marker": "x", "linestyle": "", "color": BLACK, "marke
 
 
 class Samples(NamedTuple):
-    """The points that a run left, flattened."""
+    """The stored points of a run, each flattened to a vector."""
 
     reals: np.ndarray
     fakes: np.ndarray
 
 
 class Plane(NamedTuple):
-    """How points come to lie in the image: two axes through a centre, and its window."""
+    """The projection of points into the figure: two axes through a centre, and a window."""
 
     centre: np.ndarray
     axes: np.ndarray
@@ -100,7 +100,7 @@ class Plane(NamedTuple):
 
 
 def read_samples(run: RunRecord) -> Samples | None:
-    """The points in a run's samples.npz; None for images and for what cannot be read."""
+    """Return the points in a run's samples.npz; None for images and unreadable files."""
     stored = read_arrays(run.path, "reals", "fakes")
     if len(stored) < 2 or are_stored_pictures(stored["fakes"]):
         return None
@@ -115,7 +115,7 @@ def read_samples(run: RunRecord) -> Samples | None:
 
 
 def draw_samples_figure(comparison: Comparison) -> Drawing | None:
-    """Generated points over the modes, the missed ones with a cross; of images a grid."""
+    """Draw generated points over the modes, missed modes with a cross; images as a grid."""
     groups = shown_groups(comparison, ROWS)
     seeds = common_seeds(groups)
     stored = {
@@ -175,7 +175,7 @@ def caption(
 
 
 def common_seeds(groups: Sequence[Group]) -> list[int]:
-    """The few seeds that most groups have, in order."""
+    """Return, in order, up to `COLUMNS` seeds that most groups have."""
     counts = Counter(seed for group in groups for seed in {run.seed for run in group.finished})
     return sorted(sorted(counts, key=lambda seed: (-counts[seed], seed))[:COLUMNS])
 
@@ -185,7 +185,7 @@ def group_modes(group: Group) -> Modes | None:
 
 
 def plane_of(reals: np.ndarray, modes: Modes | None) -> Plane:
-    """The plane itself for d = 2, else the reals' two principal axes."""
+    """Return the plane of the figure: all of it for d = 2, else two principal axes of reals."""
     d = reals.shape[1]
     centre, axes, labels = np.zeros(d), np.eye(d)[:, :2], ("$x_1$", "$x_2$")
     if d > 2:
@@ -211,7 +211,7 @@ def draw_cell(
     plane: Plane | None,
     look: Look,
 ) -> None:
-    """One run; a run that left no points says why."""
+    """Draw one run's points, or the reason why it has none."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal")
@@ -241,14 +241,14 @@ def draw_cell(
 
 
 def mode_counts(fakes: np.ndarray, modes: Modes) -> np.ndarray:
-    """Points of high quality at each mode, by the run's own protocol where it fits the data."""
+    """Return the high-quality points at each mode, by the run's protocol if it fits the data."""
     protocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
     found = mode_coverage(fakes, modes.centres, modes.sigma, modes.weights, protocol)
     return np.array(found.counts)
 
 
 def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, look: Look) -> None:
-    """Generated points; how many lie outside the window is said, not hidden."""
+    """Draw generated points, and note how many lie outside the window."""
     sound = fakes[np.isfinite(fakes).all(1)]
     shown = plane.of(sound)
     inside = ((shown >= plane.low) & (shown <= plane.high)).all(1)

@@ -1,4 +1,4 @@
-"""What every seed came to: the ranking of groups and their performance profiles."""
+"""Figures with every seed: ranking of groups, performance profiles, estimate against exact W1."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ MOST_RANKED = 40
 LONGEST = 40
 """Characters of a group's name beside the axis."""
 BELOW, APART, STACKED = 0.2, 0.085, 4
-"""Where the dots of seeds lie, in rows: under the mean, equal ones under each other."""
+"""Positions of seeds' dots in rows: offset below the mean, step between equal dots, most steps."""
 
 
 def draw_ranking(comparison: Comparison) -> Drawing | None:
-    """Groups from best to worst mean, with intervals, every seed, and how many diverged."""
+    """Draw groups from best to worst mean, with intervals, every seed, and diverged runs."""
     metric = ranked_metric(comparison)
     if metric is None or not any(row.cells[metric].mean.n for row in comparison.rows):
         return None
@@ -78,7 +78,7 @@ def draw_ranking(comparison: Comparison) -> Drawing | None:
 
 
 def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
-    """One group: its seeds below its mean, the diverged in words at the right."""
+    """Draw one group: its mean, the seeds below it, and a note on diverged runs at the right."""
     finite = [value for value in cell.values if math.isfinite(value)]
     across = [place + BELOW + APART * level for level in stack(finite)]
     axes.plot(finite, across, marker="o", linestyle="", markersize=4, color=look.color, alpha=0.65,
@@ -98,7 +98,7 @@ def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
 
 
 def stack(values: Sequence[float]) -> list[int]:
-    """For each value how many earlier ones are equal to it.
+    """Return for each value how many earlier ones are equal to it, modulo `STACKED`.
 
     >>> stack([8.0, 7.0, 8.0, 8.0])
     [0, 0, 1, 2]
@@ -112,7 +112,7 @@ def stack(values: Sequence[float]) -> list[int]:
 
 
 def draw_profile(comparison: Comparison) -> Drawing | None:
-    """For each threshold the share of a group's runs that reach it."""
+    """Draw, for each threshold, the share of a group's runs that reach it."""
     metric = ranked_metric(comparison)
     if metric is None:
         return None
@@ -165,9 +165,9 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
 def profile(
     values: tuple[float, ...], up: bool, window: tuple[float, float]
 ) -> tuple[list[float], list[float]]:
-    """Corners of the step curve: the share of values at least (``up``) or at most each one.
+    """Return corners of the step curve: the share of values at least (``up``) or at most each.
 
-    A value that is nan is one of a diverged run, which reaches nothing.
+    A nan is the value of a diverged run, which reaches no threshold.
 
     >>> profile((1.0, 3.0, 3.0, math.nan), True, (0.0, 4.0))
     ([0.0, 1.0, 3.0, 4.0], [0.75, 0.75, 0.5, 0.0])
@@ -179,21 +179,21 @@ def profile(
     return corners, [float(count) / len(values) for count in reached]
 
 
-# The critic's estimate of the distance against the exact one.
+# The critic's estimate of W1 against the exact one.
 EXACT = "wasserstein/exact"
 FEW = 20
-"""Of fewer values none is called far away."""
+"""With fewer values no value counts as an outlier."""
 LARGEST = 1e100
-"""Values beyond are no distances any more, and their differences no numbers."""
+"""Larger values are not drawn, because their differences overflow."""
 ESTIMATES = ("wasserstein/estimate_normalized", "wasserstein/estimate")
-"""The first that a group has is drawn: the two are in unlike units and never share a panel."""
+"""The first one that a group has is drawn; they differ in units and never share a panel."""
 
 FEWEST = 8
-"""Of fewer points a rank correlation is chance: it is not told."""
+"""With fewer points a rank correlation is chance and is not shown."""
 
 
 def draw_estimate(comparison: Comparison) -> Drawing | None:
-    """Every evaluation of every run as a point, a panel for each kind of estimate."""
+    """Draw every evaluation of every run as a point, with a panel per kind of estimate."""
     whole = shown_groups(comparison)
     shown = with_some_runs(whole)
     panels: dict[str, list[Group]] = {}
@@ -224,7 +224,7 @@ def draw_estimate(comparison: Comparison) -> Drawing | None:
 
 
 def pairs(run: RunRecord, tag: str) -> tuple[list[float], list[float]]:
-    """Exact distances and estimates at the steps that have both."""
+    """Return the exact distances and the estimates at the steps that have both."""
     exact = dict(zip(*run.curve(EXACT), strict=True))
     estimate = dict(zip(*run.curve(tag), strict=True))
     steps = [step for step in exact if step in estimate]
@@ -261,7 +261,7 @@ def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, 
 
 
 def correlation_text(correlations: Sequence[float]) -> str:
-    """Median and range over seeds of the correlations that exist.
+    """Return the median and range over seeds of the known correlations, as text.
 
     >>> correlation_text([0.5, 0.9, math.nan, 0.7])
     'rho 0.70 (0.50 to 0.90), 3 runs'
@@ -278,12 +278,12 @@ def correlation_text(correlations: Sequence[float]) -> str:
 
 
 def short(value: float) -> str:
-    """Two decimals; 1 and -1 without any."""
+    """Return a correlation with two decimals; 1 and -1 without decimals."""
     return f"{value:.2f}" if abs(value) < 0.995 else f"{value:.0f}"
 
 
 def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
-    """Show nearly all points; the few that lie far away are counted in a note."""
+    """Set limits that show nearly all points, and note how many lie outside."""
     bounds = [window(values) for values in (x, y)]
     axes.set(xlim=bounds[0], ylim=bounds[1])
     outside = sum(
@@ -296,12 +296,12 @@ def widen(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
 
 
 def sound(*values: float) -> bool:
-    """Whether values can be drawn: to others matplotlib's arithmetic comes to no number."""
+    """Return whether matplotlib can draw the values without an overflow."""
     return all(abs(value) <= LARGEST for value in values)
 
 
 def window(values: Sequence[float]) -> tuple[float, float]:
-    """Limits that show nearly all values, from 0 where none is below; of few values all.
+    """Return limits that show nearly all values (all of few), from 0 if none is negative.
 
     >>> window([]), window([2.0])
     ((0.0, 1.0), (0.0, 2.002))
@@ -315,6 +315,6 @@ def window(values: Sequence[float]) -> tuple[float, float]:
         room = max(1.5 * (high - low), 1e-9)
         known = known[(known >= low - room) & (known <= high + room)]
     low, high = float(known.min()), float(known.max())
-    # Limits that are one number to a computer cannot be drawn.
+    # Limits that are equal in floating point cannot be drawn.
     edge = max(0.06 * (high - low), 1e-3 * abs(high), 1e-9)
     return min(0.0, low - edge), high + edge

@@ -1,4 +1,4 @@
-"""p-values of one group of runs against another, of many tests together, and their least ones."""
+"""p-values of two groups of runs, Holm's correction, and the smallest possible p-values."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from scipy import stats
 from wganbench.reports.statistics import Values, goodness, pair_outcomes
 
 EXACT_SMALLER, EXACT_TOTAL = 8, 400
-"""Up to so many values, in the smaller group and in both, the Mann-Whitney test is exact."""
+"""The Mann-Whitney test is exact up to these numbers of values: smaller group, both groups."""
 
 
 def improvement_p_value(a: Values, b: Values, *, higher_is_better: bool, paired: bool) -> float:
-    """Two-sided p-value of "neither is better"; 1 where nothing speaks against it.
+    """Return the two-sided p-value of "neither group is better"; 1 without any evidence.
 
-    Paired: the exact sign test on the pairs that do not tie, which cannot fall below 0.05
-    with fewer than six of them. Unpaired: the Mann-Whitney test on ranks, with the exact
-    distribution of the ranks at hand, ties included, where the groups are small
-    (``EXACT_SMALLER``, ``EXACT_TOTAL``), else by its normal limit: their sizes alone decide,
-    for the limit would find in ties of three runs what three runs cannot show. Runs that
-    diverged or have no value are worse than all others, and tie.
-    Raises ValueError for pairs of unequal number.
+    Paired: the exact sign test on the pairs that do not tie; its p cannot fall below 0.05 with
+    fewer than six of them. Unpaired: the Mann-Whitney test on ranks. For small groups
+    (``EXACT_SMALLER``, ``EXACT_TOTAL``) it uses the exact distribution of the given ranks, ties
+    included, else the normal limit. Only the sizes decide, because for three tied runs the limit
+    would find a difference that three runs cannot show. Runs that diverged or have no value are
+    worse than all others, and tie.
+    Raises ValueError for different numbers of paired runs.
 
     >>> improvement_p_value(range(1, 9), [0] * 8, higher_is_better=True, paired=True)
     0.0078125
@@ -47,10 +47,10 @@ def improvement_p_value(a: Values, b: Values, *, higher_is_better: bool, paired:
 
 @lru_cache(maxsize=4096)
 def least_p_value(n: int, m: int, paired: bool) -> float:
-    """The smallest p-value that `improvement_p_value` can give for groups of n and m runs.
+    """Return the smallest p-value that `improvement_p_value` can give for n and m runs.
 
-    It is that of groups without a tie between them: 2 / 2^n for n pairs, and 2 in the number
-    of ways to choose n of n + m runs where the Mann-Whitney test is exact.
+    It occurs if all runs of one group are better: 2 / 2^n for n pairs; without pairs
+    2 / C(n + m, n) if the Mann-Whitney test is exact.
 
     >>> least_p_value(8, 8, True), least_p_value(3, 3, False)
     (0.0078125, 0.1)
@@ -63,9 +63,9 @@ def least_p_value(n: int, m: int, paired: bool) -> float:
 
 
 def enough_seeds(tests: int, paired: bool, level: float = 0.05) -> int:
-    """How many seeds a group allow the smallest p of each of ``tests`` tests to pass (Holm).
+    """Return the seeds per group with which each of ``tests`` tests can pass after Holm.
 
-    Raises ValueError for no test.
+    Raises ValueError for ``tests`` below 1.
 
     >>> enough_seeds(6, True), enough_seeds(24, True), enough_seeds(1, False)
     (8, 10, 4)
@@ -76,10 +76,10 @@ def enough_seeds(tests: int, paired: bool, level: float = 0.05) -> int:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down p-values, in the order given: max over j <= i of (m - j + 1) p_(j).
+    """Return Holm's step-down p-values in the given order: max over j <= i of (m - j + 1) p_(j).
 
-    All m tests together then err with at most the chosen level (Holm 1979).
-    Raises ValueError for what is no probability.
+    The probability of any false positive in the m tests is then at most the level (Holm 1979).
+    Raises ValueError for a value outside [0, 1].
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]
@@ -94,9 +94,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _exact_rank_sum(part: Float64[np.ndarray, " n"], ranks: Float64[np.ndarray, " m"]) -> float:
-    """Two-sided p of a rank sum: twice the smaller tail over all choices of n of these ranks.
+    """Return a rank sum's two-sided p: twice the smaller tail over all choices of n ranks.
 
-    Without ties it is what scipy's exact Mann-Whitney test gives.
+    Without ties it equals the p of scipy's exact Mann-Whitney test.
     """
     doubled = np.rint(2 * ranks).astype(np.int64)  # mean ranks of ties are halves
     n, observed = part.size, int(np.rint(2 * part.sum()))
@@ -111,5 +111,5 @@ def _exact_rank_sum(part: Float64[np.ndarray, " n"], ranks: Float64[np.ndarray, 
 
 @lru_cache(maxsize=4096)
 def _sign_test(wins: int, n: int) -> float:
-    """Two-sided p of so many wins in n pairs without a tie; many groups ask it often."""
+    """Return the two-sided p of ``wins`` in n pairs without ties; cached for many groups."""
     return float(stats.binomtest(wins, n).pvalue) if n else 1.0

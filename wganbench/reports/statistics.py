@@ -1,6 +1,6 @@
-"""What a few seeds allow to say: estimates with intervals, comparisons, corrected p-values.
+"""Statistics over a few seeds: estimates with intervals, and the probability of improvement.
 
-The unit is the run: every value stands for one seed, and intervals speak of new seeds.
+The unit is the run: every value belongs to one seed, and intervals are about new seeds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from scipy import stats
 Values = Sequence[float] | np.ndarray
 
 FEW_SEEDS = 5
-"""Below this number of seeds an interval is given, and called weak."""
+"""An interval from fewer seeds is given, with the note "weak"."""
 
 NO_SPREAD = 1e-12
-"""Differences below this part of the largest value are rounding, not spread."""
+"""Differences below this share of the largest value are rounding errors, not spread."""
 
 RESAMPLED_VALUES = 2**21
-"""So many values of resamples are in memory at a time."""
+"""The most values of resamples in memory at a time."""
 
 Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-math.inf, math.inf)
@@ -32,10 +32,10 @@ UNBOUNDED: Bounds = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and what n seeds leave open about it.
+    """A number with its interval from n seeds.
 
-    low, high: nan where there is no interval; never a width of zero.
-    note: empty, or in plain words what a reader must know.
+    low, high: nan if there is no interval; the width is never zero.
+    note: empty, or a remark that a reader needs, in plain words.
     """
 
     value: float
@@ -47,14 +47,14 @@ class Estimate:
 
 
 def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED) -> Estimate:
-    """Mean and Student's t interval: mean +- t(n - 1) s / sqrt(n), cut at ``bounds``.
+    """Return the mean and Student's t interval: mean +- t(n - 1) s / sqrt(n), cut at ``bounds``.
 
-    ``bounds`` is the range in which the quantity can lie, as [0, 8] for modes of eight: what is
-    cut off cannot be the mean, so the interval covers as often as before. Runs that diverged
-    or have no value (nan, inf) are left out, and the note says so.
-    Exact for normal data; of skewed data with n = 10 it covers the mean less often
-    than in 95 of 100 cases: exponential (skewness 2) 90 %, lognormal of sigma 0.5 (1.8) 92 %, of
-    sigma 1 (6.2) 84 %. For strongly skewed values take `iqm_interval`.
+    ``bounds`` is the possible range of the quantity, such as [0, 8] for eight modes. The mean
+    cannot lie in the part that is cut off, so the coverage stays the same. Runs that diverged or
+    have no value (nan, inf) are left out, and the note says so.
+    The interval is exact for normal data. For skewed data with n = 10 it covers the mean less
+    often than 95 %: exponential (skewness 2) 90 %, lognormal with sigma 0.5 (1.8) 92 %, with
+    sigma 1 (6.2) 84 %. For strongly skewed values use `iqm_interval`.
     Raises ValueError for a level outside (0, 1).
 
     >>> answer = mean_interval([1, 2, 3])
@@ -67,18 +67,18 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
         return _without_interval(finite, method, note)
     n, mean = finite.size, float(finite.mean())
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n))
-    # A value outside the range, as in a stranger's file, stays inside its interval.
+    # A mean outside the bounds, as from a stranger's file, still lies inside its interval.
     low = max(mean - half, min(bounds[0], mean))
     high = min(mean + half, max(bounds[1], mean))
     return Estimate(mean, low, high, n, method, note)
 
 
 def iqm(values: Values) -> float:
-    """Interquartile mean: the mean of what is left when floor(n / 4) values are cut at each end.
+    """Return the interquartile mean: the mean without floor(n / 4) values at each end.
 
     It is scipy.stats.trim_mean(values, 0.25), as in rliable (Agarwal et al. 2021,
-    arXiv:2108.13264); with fewer than four values it is the mean. A run that diverged has
-    no place in the order until one says which end is worst: any nan or inf gives nan.
+    arXiv:2108.13264); with fewer than four values it is the mean. Any nan or inf gives nan,
+    because the rank of a diverged run is unknown without a direction.
 
     >>> iqm([1, 2, 3, 4, 5, 6, 7, 100])
     4.5
@@ -92,13 +92,13 @@ def iqm(values: Values) -> float:
 def iqm_interval(
     values: Values, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Estimate:
-    """Interquartile mean with a percentile bootstrap over seeds (arXiv:2108.13264).
+    """Return the interquartile mean with a percentile bootstrap over seeds (arXiv:2108.13264).
 
-    It never leaves the range of the values. Runs that diverged or have no value are left out,
-    and the note says so. What it covers of a nominal 95 %:
+    The interval never leaves the range of the values. Runs that diverged or have no value are
+    left out, and the note says so. Its coverage at a nominal 95 %:
     normal data 90 % at n = 5, 93 % at n = 10, 95 % at n = 30; lognormal data (sigma 1)
     90 %, 93 % and 94 %. With three seeds it is 76 % and 65 %: hence the note "weak".
-    Without spread in the middle of the values there is no interval.
+    If the middle values are equal there is no interval.
     Raises ValueError for a level outside (0, 1).
     """
     _check_level(level)
@@ -113,10 +113,11 @@ def iqm_interval(
 
 
 def share_interval(successes: int, n: int, level: float = 0.95) -> Estimate:
-    """Share of n runs that succeeded, with the exact interval of Clopper and Pearson (1934).
+    """Return the share of n runs that succeeded, with the exact Clopper-Pearson interval (1934).
 
-    low = quantile((1 - level) / 2; Beta(k, n - k + 1)), high likewise with Beta(k + 1, n - k).
-    It covers at least its level, and 10 of 10 is no certainty.
+    low = quantile((1 - level) / 2; Beta(k, n - k + 1)),
+    high = quantile((1 + level) / 2; Beta(k + 1, n - k)).
+    The coverage is at least the level, and even 10 of 10 gives an interval of positive width.
     Raises ValueError for successes outside 0 .. n and for a level outside (0, 1).
 
     >>> round(share_interval(10, 10).low, 2), share_interval(10, 10).high
@@ -134,11 +135,11 @@ def share_interval(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def probability_of_improvement(a: Values, b: Values, higher_is_better: bool = True) -> float:
-    """P(a run of A is better than one of B), over all pairs, ties counted half: Mann-Whitney.
+    """Return P(a run of A is better than one of B) over all pairs, ties counted half.
 
-    A run that diverged or has no value (nan, inf, -inf) is worse than all others; two such tie.
-    Counted by ranks, so that 10 000 runs cost memory for 10 000.
-    Without runs on either side it is nan. Source: arXiv:2108.13264, section 4.3.
+    This is the Mann-Whitney statistic. A run that diverged or has no value (nan, inf, -inf) is
+    worse than all others; two such runs tie. It is computed from ranks, with memory linear in the
+    number of runs. Without runs on one side it is nan. Source: arXiv:2108.13264, section 4.3.
 
     >>> probability_of_improvement([1, 2], [1, 0])
     0.875
@@ -157,14 +158,15 @@ def improvement_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
-    """Probability of improvement with a percentile bootstrap over seeds.
+    """Return the probability of improvement with a percentile bootstrap over seeds.
 
-    Unpaired: `probability_of_improvement`, each group resampled by itself; n is the size of
-    the smaller one. Paired (the same seeds in the same order): the mean over pairs of
-    1 win, 1/2 tie, 0 loss, with the pairs resampled. Where every resample gives the same,
-    as with 8 wins of 8, the bootstrap is silent: the interval is Clopper-Pearson's for n
-    trials, and `method` says so. Of a nominal 95 % at n = 10 and 30 it covers 92 to 99 %.
-    Raises ValueError for pairs of unequal number and for a level outside (0, 1).
+    Unpaired: `probability_of_improvement`, each group resampled by itself; n is the size of the
+    smaller group. Paired (the same seeds in the same order): the mean over pairs of 1 for a win,
+    1/2 for a tie, 0 for a loss, with the pairs resampled. If every resample gives the same value,
+    as with 8 wins of 8, the bootstrap has no interval; the interval is then that of
+    Clopper-Pearson for n trials, and `method` says so. Its coverage at a nominal 95 % is 92 to
+    99 % for n = 10 and 30.
+    Raises ValueError for different numbers of paired runs and for a level outside (0, 1).
     """
     _check_level(level)
     ours, theirs = goodness(a, higher_is_better), goodness(b, higher_is_better)
@@ -190,10 +192,10 @@ def improvement_interval(
 
 
 def spearman(x: Values, y: Values) -> float:
-    """Rank correlation, ties with their mean rank, over the pairs that are finite.
+    """Return Spearman's rank correlation over the finite pairs; ties get their mean rank.
 
-    nan with fewer than three such pairs, or where either side is constant.
-    Raises ValueError for sides of unequal length.
+    The result is nan with fewer than three such pairs, or if one side is constant.
+    Raises ValueError for sides of different lengths.
 
     >>> round(spearman([1, 2, 3, 4], [1, 4, 9, -16]), 6)
     -0.2
@@ -210,7 +212,7 @@ def _iqm(values: Float64[np.ndarray, "*b n"], axis: int = -1) -> Float64[np.ndar
 
 
 def _wins(ours: Float64[np.ndarray, " n"], theirs: Float64[np.ndarray, " m"]) -> float:
-    """Share of all pairs that are won, ties counted half."""
+    """Return the share of all pairs that are won, ties counted half."""
     codes, distinct = _codes(ours, theirs)
     return float(_code_wins(*codes, distinct=distinct))
 
@@ -218,7 +220,7 @@ def _wins(ours: Float64[np.ndarray, " n"], theirs: Float64[np.ndarray, " m"]) ->
 def _codes(
     ours: Float64[np.ndarray, " n"], theirs: Float64[np.ndarray, " m"]
 ) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """The values as whole numbers 0, 1, ... in their order, and how many are distinct."""
+    """Return the values' ranks as integers 0, 1, ..., and the number of distinct values."""
     found, codes = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
     return (codes[: ours.size], codes[ours.size :]), found.size
 
@@ -226,10 +228,10 @@ def _codes(
 def _code_wins(
     ours: Int[np.ndarray, "*b n"], theirs: Int[np.ndarray, "*b m"], distinct: int, axis: int = -1
 ) -> Float64[np.ndarray, "*b"]:
-    """Share of pairs won along the last axis, of values coded by `_codes`.
+    """Return the share of pairs won along the last axis, for values coded by `_codes`.
 
-    Each of our values wins against those of theirs that lie below it: counts by value and a
-    cumulative sum, in place of all n m pairs.
+    Each of our values wins against all of theirs below it. Counts by value and a cumulative sum
+    replace the n m pairs.
     """
     shape, n, m = ours.shape[:-1], ours.shape[-1], theirs.shape[-1]
     mine, other = _counts(ours, distinct), _counts(theirs, distinct)
@@ -238,7 +240,7 @@ def _code_wins(
 
 
 def _counts(codes: Int[np.ndarray, "*b n"], distinct: int) -> Int[np.ndarray, "_ k"]:
-    """How often each code occurs in each row."""
+    """Return how often each code occurs in each row."""
     rows = codes.reshape(-1, codes.shape[-1])
     shifted = rows + np.arange(len(rows))[:, None] * distinct
     return np.bincount(shifted.ravel(), minlength=len(rows) * distinct).reshape(-1, distinct)
@@ -248,7 +250,7 @@ def _counts(codes: Int[np.ndarray, "*b n"], distinct: int) -> Int[np.ndarray, "_
 def _share_of_pairs(
     counts: tuple[int, ...], level: float, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Percentile interval of the share of pairs won, from the numbers of wins, ties, losses."""
+    """Return the percentile interval of the share of pairs won, from (wins, ties, losses)."""
     outcomes = np.repeat([1.0, 0.5, 0.0], counts)
     return _bootstrap((outcomes,), np.mean, level, resamples, seed)
 
@@ -256,14 +258,17 @@ def _share_of_pairs(
 def pair_outcomes(
     ours: Float64[np.ndarray, " n"], theirs: Float64[np.ndarray, " m"]
 ) -> Float64[np.ndarray, " n"]:
-    """1 for a win, 1/2 for a tie, 0 for a loss, pair by pair."""
+    """Return 1 for a win, 1/2 for a tie, 0 for a loss, pair by pair.
+
+    Raises ValueError for different numbers of runs.
+    """
     if ours.size != theirs.size:
         raise ValueError(f"pairs need equal numbers of runs, got {ours.size} and {theirs.size}")
     return np.asarray((ours > theirs) + 0.5 * (ours == theirs))
 
 
 def goodness(values: Values, higher_is_better: bool) -> Float64[np.ndarray, " n"]:
-    """The values so that more is better, and -inf for a run that diverged."""
+    """Return the values with a sign such that higher is better; -inf for a diverged run."""
     array = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(array), array if higher_is_better else -array, -np.inf)
 
@@ -275,7 +280,7 @@ def _bootstrap(
     resamples: int,
     seed: int,
 ) -> tuple[float, float]:
-    """Percentile interval; each sample is resampled by itself, some resamples at a time."""
+    """Return the percentile interval; each sample is resampled by itself, in batches."""
     interval = stats.bootstrap(
         samples,
         statistic,
@@ -291,7 +296,7 @@ def _bootstrap(
 
 @lru_cache(maxsize=4096)
 def _between_whole_wins(value: float, n: int, level: float) -> tuple[float, float]:
-    """Clopper-Pearson for n value wins; where a half is left over, the hull of both roundings."""
+    """Return Clopper-Pearson bounds for n * value wins; a half win is rounded outwards."""
     wins = round(value * n, 6)
     return (
         share_interval(math.floor(wins), n, level).low,
@@ -314,7 +319,7 @@ def _has_spread(finite: Float64[np.ndarray, " n"]) -> bool:
 
 
 def _remarks(values: Values) -> str:
-    """What a reader must know of the values behind a mean."""
+    """Return the remarks that a reader needs about the values in a mean."""
     finite = _finished(values)
     n, lost = finite.size, len(values) - finite.size
     equal = n > 1 and not _has_spread(finite)
@@ -342,6 +347,6 @@ def _percentile(resamples: int) -> str:
 
 
 def _without_interval(finite: Float64[np.ndarray, " n"], method: str, note: str) -> Estimate:
-    """For no value, one, or many that are equal."""
+    """Return an estimate without an interval: for no value, one value, or equal values."""
     value = float(finite[0]) if finite.size else math.nan
     return Estimate(value, math.nan, math.nan, finite.size, method, note)

@@ -1,4 +1,4 @@
-"""A comparison in words: no sentence says more than the intervals allow."""
+"""A comparison in words; no sentence claims more than the intervals support."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from wganbench.reports.wording import (
 )
 from wganbench.tags.lookup import BETTER, tag_for
 
-# Places in the report that a sentence can point at.
+# The places in the report to which a sentence can link.
 TABLE, CONTRASTS = "groups", "contrasts"
 SHOWN_CONTRASTS = 200
-"""More pairs than these are left to comparison.json."""
+"""The most pairs in the report; further ones are only in comparison.json."""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A link's word, and the id of what it leads to."""
+    """The word of a link, and the id of its target."""
 
     word: str
     target: str
@@ -40,7 +40,7 @@ def group_id(position: int) -> str:
 
 
 def contrast_id(position: int) -> str:
-    """The line of a contrast, or the table where the line is left out."""
+    """Return the id of a contrast's line, or of the table if that line is left out."""
     return f"contrast-{position}" if position < SHOWN_CONTRASTS else CONTRASTS
 
 
@@ -49,15 +49,15 @@ def figure_id(picture: Picture) -> str:
 
 
 def to_groups(*positions: int) -> tuple[Anchor, ...]:
-    """A link to a group's line; to the whole table for none or several."""
+    """Return a link to a group's line, or to the whole table for none or several groups."""
     target = group_id(positions[0]) if len(positions) == 1 else TABLE
     return (Anchor("table", target),)
 
 
 def to_figure(pictures: Sequence[Picture], *topics: str) -> tuple[Anchor, ...]:
-    """A link to the figure about the first topic that one has.
+    """Return a link to a figure about the first topic that has one; empty without a figure.
 
-    A figure is about a topic that its name holds, or else its title or its caption.
+    A figure is about a topic if its name contains it, or else its title or caption.
     """
     for topic in topics:
         wanted = plain(topic)
@@ -69,7 +69,7 @@ def to_figure(pictures: Sequence[Picture], *topics: str) -> tuple[Anchor, ...]:
 
 
 def plain(text: str) -> str:
-    """Letters and digits, with single spaces: ``modes/covered`` is ``modes-covered``.
+    """Return the lower-case words of a text, each between single spaces.
 
     >>> plain("Modes/covered")
     ' modes covered '
@@ -78,12 +78,12 @@ def plain(text: str) -> str:
 
 
 MANY = 12
-"""Beyond this number of groups or pairs they are counted, not told one by one."""
+"""The most groups or pairs that are listed one by one; more are only counted."""
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A claim, where in the report it can be checked, and what it is about."""
+    """A statement, links to its evidence in the report, and its topic."""
 
     text: str
     anchors: tuple[Anchor, ...] = ()
@@ -91,7 +91,7 @@ class Sentence:
 
 
 def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[Sentence]:
-    """What was found, metric by metric; the runs; then what a reader has to know."""
+    """Return the sentences: results by metric, then runs, then the notes for the reader."""
     rows = comparison.rows
     told: list[Sentence] = []
     if len(rows) == 1:
@@ -108,7 +108,7 @@ def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[
 
 
 def topic_of(comparison: Comparison, metric: str) -> str:
-    """The metric; of several that are tested, whether it is the primary one."""
+    """Return the metric; if several are tested, with "primary" or "secondary"."""
     tested = list(dict.fromkeys(contrast.metric for contrast in comparison.contrasts))
     if len(tested) < 2 or metric not in tested:
         return metric
@@ -127,7 +127,7 @@ def named(label: str) -> str:
 def metric_sentences(
     comparison: Comparison, metric: str, pictures: Sequence[Picture]
 ) -> Iterator[Sentence]:
-    """Who is best, or that nobody is, and which pairs differ."""
+    """Yield which group is best, if any, and which pairs of groups differ."""
     rows, figure = comparison.rows, to_figure(pictures, metric)
     if len(rows) == 1:
         mean = rows[0].cells[metric].mean
@@ -144,7 +144,7 @@ def metric_sentences(
 
 
 def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
-    """The groups that the sentence is about, and the sentence."""
+    """Return the positions of the groups in the sentence, and the sentence."""
     best = [position for position, row in enumerate(rows) if metric in row.best]
     direction = tag_for(metric).direction
     if best:
@@ -174,7 +174,7 @@ def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
 
 
 def why_not_best(leader: Row, others: Sequence[Row], metric: str, sign: int) -> str:
-    """What keeps the group with the best mean from being called best; empty for no interval."""
+    """Return why the group with the best mean is not called best; empty if it has no interval."""
     ours = leader.cells[metric].mean
     without = [row for row in others if row.cells[metric].mean.n == 0]
     if without:
@@ -206,7 +206,7 @@ def names_of(rows: Sequence[Row]) -> str:
 def contrast_sentences(
     comparison: Comparison, metric: str, pictures: Sequence[Picture]
 ) -> Iterator[Sentence]:
-    """Pairs that differ in a metric; those of which no difference was shown, or could be."""
+    """Yield the pairs that differ in a metric, those that do not, and those with too few seeds."""
     contrasts = [
         (i, contrast)
         for i, contrast in enumerate(comparison.contrasts)
@@ -243,7 +243,7 @@ def contrast_sentences(
 
 
 def hidden_text(contrasts: Sequence[Contrast]) -> str:
-    """Pairs of which no difference was shown, although one could have been."""
+    """Return the sentence on pairs with enough seeds between which no difference was shown."""
     pairs = [f"{named(contrast.first)} and {named(contrast.second)}" for contrast in contrasts]
     least = min(contrast.p for contrast in contrasts)
     p = f" (Holm's {'p' if len(contrasts) == 1 else 'smallest p'} {p_phrase(least)})"
@@ -256,7 +256,7 @@ def winner_of(contrast: Contrast) -> str:
 
 
 def won_text(contrast: Contrast) -> str:
-    """Than which group, how probably, and how sure that is."""
+    """Return the part of a sentence with the losing group, the probability and the p-value."""
     loser, chance = contrast.second, contrast.estimate
     if winner_of(contrast) == contrast.second:
         low, high = 1 - chance.high, 1 - chance.low
@@ -275,7 +275,7 @@ def p_phrase(p: float) -> str:
 
 # Runs.
 def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sentence]:
-    """In how many finished runs every mode of the data is covered."""
+    """Yield the number of finished runs, by group, that cover every mode of the data."""
     figure = to_figure(pictures, "every mode", "all modes", "modes/covered")
     shares = [(i, row, row.all_modes) for i, row in enumerate(rows) if row.all_modes is not None]
     if len(shares) > MANY:
@@ -290,7 +290,7 @@ def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sen
 
 
 def divergence(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sentence]:
-    """Which groups lost runs, and what their means are then made of."""
+    """Yield the groups with diverged runs, and which runs their means contain."""
     figure = to_figure(pictures, "diverged", "divergence")
     finished = sum(len(row.group.finished) for row in rows)
     lossy = [(position, row) for position, row in enumerate(rows) if row.diverged]

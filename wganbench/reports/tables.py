@@ -21,9 +21,9 @@ SHOWN_RUNS = 200
 
 # Groups.
 def groups_table(comparison: Comparison) -> Table:
-    """A line a group: its runs, every metric's mean and interquartile mean.
+    """Return one line per group: its runs, and each metric's mean and interquartile mean.
 
-    What is shortest and asked for first stands first: a wide table scrolls.
+    The short and most wanted columns come first, because a wide table scrolls.
     """
     modes = any(row.all_modes is not None for row in comparison.rows)
     counts = ["runs", "completed", "diverged"]
@@ -58,7 +58,7 @@ def group_line(row: Row, metrics: Sequence[str], modes: bool, counts: int, ancho
 
 
 def metric_entry(row: Row, metric: str) -> Entry:
-    """Mean and IQM, one above the other; what is best beyond doubt says so."""
+    """Return the cell of a metric: mean and IQM below each other, and whether it is best."""
     cell = row.cells[metric]
     share = share_text(cell)
     return Entry(
@@ -72,7 +72,7 @@ def metric_entry(row: Row, metric: str) -> Entry:
 
 # Contrasts.
 def contrasts_table(contrasts: Sequence[Contrast]) -> Table:
-    """How probable it is that a run of the first group is better than one of the second."""
+    """Return one line per contrast: the probability that a run of the first group is better."""
     columns = [
         Column("metric"),
         Column("family"),
@@ -102,14 +102,14 @@ def contrasts_table(contrasts: Sequence[Contrast]) -> Table:
 
 
 def p_entry(contrast: Contrast) -> Entry:
-    """The adjusted p; where it could not pass, how many seeds would do."""
+    """Return the adjusted p; if no outcome could pass, also how many seeds would suffice."""
     reach = [] if contrast.enough is None else [f"could not pass; {contrast.enough} seeds would do"]
     return Entry(p_text(contrast.p), contrast.p, notes=reach)
 
 
 # Settings.
 def settings_tables(groups: Sequence[Group]) -> tuple[Table, Table]:
-    """The keys that differ between groups, a column a group; and what all share."""
+    """Return two tables: the keys that differ, with one column per group, and the shared keys."""
     keys = sorted({key for group in groups for run in group.runs for key in run.settings})
     cells = {key: [values(group, key) for group in groups] for key in keys}
     unlike = [Line(key, list(map(Entry, c))) for key, c in cells.items() if len(set(c)) > 1]
@@ -127,12 +127,12 @@ def settings_tables(groups: Sequence[Group]) -> tuple[Table, Table]:
 
 
 def values(group: Group, key: str) -> str:
-    """All values that a group's runs have for a key; "-" where a run has none."""
+    """Return all values of a key in a group's runs; "-" for a run without it."""
     return ", ".join(dict.fromkeys(value_text(run.settings.get(key)) for run in group.runs))
 
 
 def value_text(value: Value | None) -> str:
-    """Enough digits to tell unlike values apart.
+    """Return a value with enough digits to tell different values apart.
 
     >>> value_text(10.0), value_text(5e-05), value_text(True), value_text(None)
     ('10', '5e-05', 'true', '-')
@@ -153,7 +153,7 @@ def seeds_table(comparison: Comparison) -> Table:
 
 
 def versions_table(comparison: Comparison) -> Table:
-    """Without lines where no run says it."""
+    """Return one line per package with its versions; no lines if no run states any."""
     found = versions_of(comparison.runs)
     lines = [Line(package, [Entry(", ".join(known))]) for package, known in found.items()]
     columns = [Column("package"), Column("versions")]
@@ -161,7 +161,7 @@ def versions_table(comparison: Comparison) -> Table:
 
 
 def runs_table(comparison: Comparison) -> Table:
-    """Every run's folder and status."""
+    """Return one line per run with its folder and status."""
     lines = [
         Line(run.name, [Entry(name(row)), count(run.seed), Entry(str(run.status)), count(run.step)])
         for row in comparison.rows
@@ -176,7 +176,7 @@ def runs_table(comparison: Comparison) -> Table:
 
 # Metrics.
 def meanings(metrics: Sequence[str]) -> dict[str, str]:
-    """What each metric is, and how not to misread it."""
+    """Return the meaning of each metric, with its caveat."""
     told = {}
     for metric in metrics:
         tag = tag_for(metric)

@@ -1,4 +1,4 @@
-"""Figures in words: alike in the terminal and in the report."""
+"""Numbers as text, the same in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """A figure with its interval, or with the reason why it has none.
+    """Return a value with its interval, or with a remark that it has none.
 
-    Digits follow the width of the interval: what it leaves open is not printed.
+    The number of decimals follows from the width of the interval.
     """
     if not math.isfinite(estimate.value):
         return "-"
@@ -30,7 +30,7 @@ def has_interval(estimate: Estimate) -> bool:
 
 
 def bounds_text(estimate: Estimate) -> str:
-    """The interval alone, in a sentence."""
+    """Return the interval alone, as part of a sentence."""
     if not has_interval(estimate):
         return "no interval"
     digits = decimals(estimate.high - estimate.low)
@@ -38,7 +38,7 @@ def bounds_text(estimate: Estimate) -> str:
 
 
 def decimals(width: float) -> int:
-    """Decimals that show two digits of an interval's width.
+    """Return the number of decimals that shows two digits of an interval's width.
 
     >>> decimals(0.034), decimals(3.2), decimals(250.0)
     (3, 1, 0)
@@ -51,15 +51,15 @@ def p_text(p: float) -> str:
 
 
 def share_text(cell: Cell) -> str:
-    """Of how many values a mean is made, as "7 of 8"; empty where it is made of all.
+    """Return how many values are in a mean, as "7 of 8"; empty if no value is undefined.
 
-    The diverged, which have a column of their own, are among the 8.
+    Diverged runs, which have a column of their own, count among the 8.
     """
     return f"{cell.mean.n} of {len(cell.values)}" if cell.undefined else ""
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
+    """Return names joined for a sentence.
 
     >>> listed(["bce", "clip", "gp"])
     'bce, clip and gp'
