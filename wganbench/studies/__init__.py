@@ -1,4 +1,4 @@
-"""The literature's claims as measurements, and the rule by which they are judged."""
+"""Studies: measurements of the literature's claims, and the rule that judges them."""
 
 import wganbench.studies.clip_capacity.study  # noqa: F401
 import wganbench.studies.critic_strength.study  # noqa: F401

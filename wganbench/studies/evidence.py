@@ -1,6 +1,6 @@
-"""What runs ended with, and evidence from numbers that have bounds.
+"""Outcomes of runs, and evidence from bounded numbers, signs and pairs.
 
-A run that diverged is a failure: it enters as the worst case and is never left out.
+A run that diverged is a failure: it counts as the worst case and is never left out.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from wganbench.studies.verdicts import LEVEL, Evidence
 from wganbench.training.run import Run
 
 NO_SPREAD = 1e-9
-"""Values that differ by less are equal."""
+"""Values that differ by less count as equal."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended: shares of modes and of samples, KL in nats, W1 in data units.
+    """The final values of a run: shares of modes and of samples, KL in nats, W1 in data units.
 
-    Of a run that diverged: coverage and high quality 0, ``kl`` the largest that there is, ``w1``
-    the largest that any of the runs beside it had. A finished run without one sample of high
-    quality has no KL either; it enters with the same largest one.
+    A run that diverged has coverage and high quality 0, the largest possible ``kl``, and the
+    largest ``w1`` among the other runs. A finished run without any high-quality sample has no
+    KL; it gets the largest possible ``kl`` too.
     """
 
     coverage: float
@@ -38,12 +38,12 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """Coverage times the share of high quality: 0 for a run that failed, 0.989 at best."""
+        """Coverage times the high-quality share: 0 for a run that failed, 0.989 at best."""
         return self.coverage * self.high_quality
 
 
 def outcomes(runs: Sequence[Run], worst_kl: float, worst_w1: float) -> list[Outcome]:
-    """How the runs ended, with the worst case of those that diverged."""
+    """Return the outcomes of the runs, with the worst case for those that diverged."""
     return [outcome(run, worst_kl, worst_w1) for run in runs]
 
 
@@ -61,7 +61,7 @@ def outcome(run: Run, worst_kl: float, worst_w1: float) -> Outcome:
 
 
 def mode_weights(run: Run) -> list[float]:
-    """The weights of the modes of a run's data. Raises ConfigError where it has no modes."""
+    """Return the weights of the modes of a run's data. Raises ConfigError if it has none."""
     weights = run.stack.target.weights
     if weights is None:
         raise ConfigError(f"data={run.config.data.name} has no modes: choose a mixture")
@@ -69,7 +69,7 @@ def mode_weights(run: Run) -> list[float]:
 
 
 def largest_kl(weights: Sequence[float]) -> float:
-    """The largest KL that samples of a mixture can have: all of them in its rarest mode.
+    """Return the largest KL of samples of a mixture: all of them are in its rarest mode.
 
     >>> round(largest_kl([0.125] * 8), 4)
     2.0794
@@ -78,16 +78,16 @@ def largest_kl(weights: Sequence[float]) -> float:
 
 
 def largest_w1(runs: Sequence[Run]) -> float:
-    """The largest distance at the end of a run that did not diverge; nan if all did."""
+    """Return the largest final W1 of the runs that did not diverge; nan if all diverged."""
     finished = [run.metrics["wasserstein/exact"] for run in runs if run.status != "diverged"]
     return max(finished, default=math.nan)
 
 
 def bounded_interval(values: Sequence[float], low: float, high: float) -> Estimate:
-    """Mean over seeds of numbers in [low, high], with an interval that is never of no width.
+    """Return the mean over seeds of numbers in [low, high], with an interval of positive width.
 
-    Student's t where the values differ. Where all n are equal to v, at least a share p of
-    new seeds gives v again (Clopper and Pearson, n of n), and the others at worst an end:
+    Different values: Student's t. If all n values equal v, at least a share p of new seeds gives
+    v again (Clopper-Pearson, n of n), and the other seeds give at worst a bound:
     [p v + (1 - p) low, p v + (1 - p) high].
 
     >>> answer = bounded_interval([1.0] * 10, -1.0, 1.0)
@@ -105,10 +105,11 @@ def bounded_interval(values: Sequence[float], low: float, high: float) -> Estima
 def bounded_evidence(
     values: Sequence[float], low: float, high: float, smallest: float, note: str = ""
 ) -> Evidence:
-    """Evidence for a comparative claim from numbers in [low, high], as `bounded_interval`.
+    """Return evidence for a comparative claim from numbers in [low, high].
 
-    Where all n values are equal, p is the level 1 - p at which the interval ends at what the
-    verdict denies, ``smallest`` or 0: 2 q^n, with q the share of equal seeds that gives it.
+    The interval is that of `bounded_interval`. If all n values are equal, p is chosen so that the
+    interval of level 1 - p ends at the value that the verdict denies (``smallest`` or 0):
+    p = 2 q^n, where q is the share of equal seeds that gives this end.
     """
     found = bounded_interval(values, low, high)
     if not found.method.startswith("Clopper"):
@@ -128,7 +129,7 @@ def bounded_evidence(
 
 
 def sign_test(signs: Sequence[float], against: float = 0.0) -> float:
-    """Two-sided exact p-value of "share of + less share of - is ``against``"; zeros are left out.
+    """Return the exact two-sided p of "share of + minus share of - is ``against``", without zeros.
 
     >>> sign_test([1.0] * 6 + [0.0])
     0.03125
@@ -140,9 +141,9 @@ def sign_test(signs: Sequence[float], against: float = 0.0) -> float:
 
 
 def sign_evidence(signs: Sequence[float], smallest: float, note: str = "") -> Evidence:
-    """Evidence from +1, -1 and 0 (a tie, left out), one a seed: the exact sign test.
+    """Return evidence from one sign per seed, +1, -1 or 0 (a tie, left out): exact sign test.
 
-    Value: share of + less share of -, with Clopper and Pearson's interval.
+    Value: share of + minus share of -, with the Clopper-Pearson interval.
     """
     known = [sign for sign in signs if sign]
     if not known:
@@ -159,14 +160,14 @@ def sign_evidence(signs: Sequence[float], smallest: float, note: str = "") -> Ev
     )
 
 
-# Successes of two methods in the same settings: McNemar's test and Newcombe's interval.
+# Comparison of two methods' successes in the same settings: McNemar's test, Newcombe's interval.
 SURE = 1e-12
-"""Levels nearer to 1 than this are not looked for."""
+"""Levels closer to 0 or 1 than this are not searched."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """In how many settings both succeed, only the first, only the second, neither."""
+    """Numbers of settings in which both, only the first, only the second, or neither succeed."""
 
     both: int
     first: int
@@ -179,12 +180,12 @@ class Pairs:
 
     @property
     def difference(self) -> float:
-        """Success rate of the first less that of the second."""
+        """Success rate of the first minus that of the second."""
         return (self.first - self.second) / self.n
 
 
 def pairs(first: Sequence[bool], second: Sequence[bool]) -> Pairs:
-    """Counted setting by setting. Raises ValueError for unequal numbers or none."""
+    """Return the counts over settings. Raises ValueError for different numbers or none."""
     if len(first) != len(second) or not first:
         raise ValueError(f"pairs need the same settings, got {len(first)} and {len(second)}")
     found = list(zip(first, second, strict=True))
@@ -193,8 +194,7 @@ def pairs(first: Sequence[bool], second: Sequence[bool]) -> Pairs:
 
 
 def mcnemar(counted: Pairs) -> float:
-    """Exact two-sided p-value of "equal success rates": McNemar's test, binomial on the pairs
-    that differ.
+    """Return the exact two-sided p of "equal success rates": McNemar's test on differing pairs.
 
     >>> mcnemar(Pairs(42, 0, 6, 11))
     0.03125
@@ -204,12 +204,12 @@ def mcnemar(counted: Pairs) -> float:
 
 
 def newcombe(counted: Pairs, level: float = LEVEL) -> tuple[float, float]:
-    """Interval for the difference of two success rates in the same settings.
+    """Return the interval for the difference of two success rates in the same settings.
 
-    Wilson's interval of either rate, joined with the correlation phi of the pairs (continuity
-    corrected): low = d - sqrt(a^2 - 2 phi a b + b^2), a = p_1 - l_1, b = u_2 - p_2, and high
-    likewise with u_1 - p_1 and p_2 - l_2: method 10 of Newcombe, Statistics in Medicine 17
-    (1998) 2635-2650.
+    Wilson's intervals of both rates are joined with the correlation phi of the pairs (continuity
+    corrected): low = d - sqrt(a^2 - 2 phi a b + b^2) with a = p_1 - l_1, b = u_2 - p_2;
+    high = d + sqrt(a^2 - 2 phi a b + b^2) with a = u_1 - p_1, b = p_2 - l_2. Source: method 10 of
+    Newcombe, Statistics in Medicine 17 (1998) 2635-2650.
     """
     n, phi = counted.n, correlation(counted)
     one, two = (counted.both + counted.first), (counted.both + counted.second)
@@ -223,13 +223,13 @@ def joined(a: float, b: float, phi: float) -> float:
 
 
 def wilson(successes: int, n: int, level: float) -> tuple[float, float]:
-    """Wilson's score interval of a share."""
+    """Return Wilson's score interval of a share."""
     found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
     return float(found.low), float(found.high)
 
 
 def correlation(counted: Pairs) -> float:
-    """Phi of the two by two table, its numerator taken towards 0 by n / 2 where it is above 0."""
+    """Return phi of the 2 x 2 table; a positive numerator is reduced by n / 2, not below 0."""
     a, b, c, d = counted.both, counted.first, counted.second, counted.neither
     margins = (a + b) * (c + d) * (a + c) * (b + d)
     if not margins:
@@ -241,7 +241,7 @@ def correlation(counted: Pairs) -> float:
 
 
 def p_against(counted: Pairs, difference: float) -> float:
-    """The level at which Newcombe's interval just ends at a larger ``difference``, as a p-value."""
+    """Return p such that Newcombe's interval of level 1 - p ends at a larger ``difference``."""
 
     def above(level: float) -> float:
         return newcombe(counted, level)[1] - difference
@@ -254,10 +254,10 @@ def p_against(counted: Pairs, difference: float) -> float:
 def paired_evidence(
     first: Sequence[bool], second: Sequence[bool], smallest: float, note: str = ""
 ) -> Evidence:
-    """Evidence that the first succeeds more often; one value a setting: 1, 0 or -1.
+    """Return evidence that the first succeeds more often, with one value per setting: 1, 0, -1.
 
-    The p-value is McNemar's; where all of the interval lies under ``smallest``, that of a
-    difference as large.
+    The p-value is McNemar's. If the whole interval lies below ``smallest``, it is the p-value of
+    a difference of ``smallest``.
     """
     counted = pairs(first, second)
     low, high = newcombe(counted)

@@ -1,4 +1,4 @@
-"""Critics trained against generators that never move."""
+"""Training of critics against fixed generators."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from wganbench.training.streams import Draw, StreamSampler
 
 @dataclass(frozen=True)
 class Fakes(Latent):
-    """Stands where a latent distribution stands: what is drawn are the fakes themselves."""
+    """Takes the place of a latent distribution; its draws are the fakes themselves."""
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, ...]:
         raise NotImplementedError("the fakes of a frozen generator are drawn run by run")
 
 
 class FrozenStack(Stack):
-    """R critics with equal static settings, run r trained against the fixed sampler ``fakes[r]``.
+    """R critics with equal static settings; run r is trained against the sampler ``fakes[r]``.
 
-    The generator is the identity, so the draws of its latents are the fakes. ``reals[r]``
-    replaces the samples of the configuration's data, in training and when measured. Rates,
-    coefficients and seeds may differ, as in every stack; ``train.steps`` counts critic steps
-    (its decay follows them). With ``double`` the critics train in float64.
+    The generator is the identity, so its latents are the fakes. ``reals[r]`` replaces the samples
+    of the configuration's data, in training and in evaluation. Rates, coefficients and seeds may
+    differ, as in every stack. ``train.steps`` counts critic steps, and the decay of rates follows
+    them. With ``double`` the critics train in float64.
 
-    Raises ValueError as `Stack`, and when there is not one sampler for each run.
+    Raises ValueError as `Stack` does, and unless there is one sampler for each run.
     """
 
     def __init__(
@@ -65,21 +65,21 @@ class FrozenStack(Stack):
         )
 
     def advance(self, steps: int = 1) -> None:
-        """``steps`` critic steps of all runs."""
+        """Take ``steps`` critic steps in all runs."""
         for _ in range(steps):
             self.advance_by(self.steps_done, 1, None)
             self.state.step.add_(1)
             self.steps_done += 1
 
 
-# Samplers of fakes that never move, and of reals at a distance that is known.
+# Samplers of fixed fakes, and of reals at a known distance.
 def target_of(config: RunConfig) -> Target:
-    """The target distribution of a run."""
+    """Return the target distribution of a run."""
     return build(config.data.kind, config.data.options)
 
 
 def noisy(draw: Draw, noise: float) -> Draw:
-    """What ``draw`` gives, plus N(0, noise^2 I): a generator that is blurred, not collapsed."""
+    """Return a sampler of ``draw`` plus N(0, noise^2 I): a generator that blurs the data."""
 
     def sampler(n: int, source: torch.Generator) -> Tensor:
         points = draw(n, source)
@@ -89,7 +89,7 @@ def noisy(draw: Draw, noise: float) -> Draw:
 
 
 def gaussian(centre: float, sigma: float, dimension: int = 2) -> Draw:
-    """N(centre e_1, sigma^2 I); sigma = 0 is a point mass."""
+    """Return a sampler of N(centre e_1, sigma^2 I); sigma = 0 is a point mass."""
 
     def sampler(n: int, source: torch.Generator) -> Tensor:
         points = sigma * torch.randn(n, dimension, generator=source, device=source.device)
@@ -99,9 +99,9 @@ def gaussian(centre: float, sigma: float, dimension: int = 2) -> Draw:
     return sampler
 
 
-# How steep a critic is: bounds of its Lipschitz constant from below and from above.
+# Lower and upper bounds of a critic's Lipschitz constant.
 FINEST = 1e-3
-"""The last steps of a climb, as a part of its first ones."""
+"""Ratio of the last step size of a climb to the first."""
 
 
 def steepest(
@@ -112,12 +112,12 @@ def steepest(
     rounds: int,
     reach: float,
 ) -> float:
-    """The largest ||grad_x D(x)|| found by climbing: a lower bound of the Lipschitz constant.
+    """Return the largest ||grad_x D(x)|| found by climbing, a lower Lipschitz bound.
 
-    The steepest ``climbers`` of the starts move at random, ``reach`` far at first and a
-    thousandth of it in the end, and stay where it is steeper. Following the derivative of
-    the slope instead would stand still: a ReLU network is linear in pieces, its slope is
-    constant on each. nan if the slope at any start is.
+    The steepest ``climbers`` of the starts take random steps, of size ``reach`` at first and a
+    thousandth of it at the end, and keep a step if the slope grows. Gradient ascent on the slope
+    would not move: a ReLU network is piecewise linear, and its slope is constant on each piece.
+    The result is nan if the slope at any start is not finite.
 
     >>> w = torch.tensor([3.0, 4.0])
     >>> steepest(lambda x: x @ w, torch.zeros(2, 2), torch.Generator(), 2, 5, 1.0)
@@ -140,19 +140,19 @@ def steepest(
 
 
 def spectral_product(parameters: Mapping[str, Tensor]) -> float:
-    """prod_l ||W_l||_2: an upper bound of the Lipschitz constant of a ReLU MLP.
+    """Return prod_l ||W_l||_2, an upper bound of the Lipschitz constant of a ReLU MLP.
 
-    ReLU moves no two points apart, biases move none; a layer stretches by its largest
-    singular value at most. Source: arXiv:1312.6199, section 4.3.
+    ReLU and biases never increase the distance of two points; a layer increases it at most by
+    the factor of its largest singular value. Source: arXiv:1312.6199, section 4.3.
     """
     weights = [p.double() for p in parameters.values() if p.ndim == 2]
     return float(torch.stack([torch.linalg.matrix_norm(w, ord=2) for w in weights]).prod())
 
 
 def clip_bound(parameters: Mapping[str, Tensor], clip_value: float) -> float:
-    """prod_l c sqrt(fan_in fan_out): what clipping at c grants whatever the weights are.
+    """Return prod_l c sqrt(fan_in fan_out), the Lipschitz bound of any weights clipped at c.
 
-    ||W||_2 <= ||W||_F <= c sqrt(fan_in fan_out) when all |w| <= c.
+    ||W||_2 <= ||W||_F <= c sqrt(fan_in fan_out) if all |w| <= c.
     """
     sizes = [p.numel() for p in parameters.values() if p.ndim == 2]
     return math.prod(clip_value * math.sqrt(size) for size in sizes)

@@ -1,4 +1,4 @@
-"""A study's folder: figures, table, verdict.json and a short text, written and read back."""
+"""A study's folder: writing and reading its figures, table, verdict.json and short text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDER = "studies"
 
 
 def study_folder(study: str, settings: Settings) -> Path:
-    """``output_dir/studies/<name>``, with the budget's name where it is not the quick one."""
+    """Return ``output_dir/studies/<name>``, with ``-<budget>`` unless the budget is quick."""
     name = study if settings.budget == QUICK else f"{study}-{settings.budget}"
     return settings.output_dir / FOLDER / name
 
@@ -32,9 +32,9 @@ def study_folder(study: str, settings: Settings) -> Path:
 def write_findings(
     folder: Path, study: Study, settings: Settings, findings: Findings, verdicts: Sequence[Verdict]
 ) -> None:
-    """All files of a finished study; verdict.json last, so it stands for the whole.
+    """Write all files of a finished study; verdict.json comes last and marks it as complete.
 
-    A figure that cannot be drawn costs a note among the findings.
+    If a figure cannot be drawn, the findings get a note about it.
     """
     notes: list[str] = []
     for name, figure in findings.figures.items():
@@ -70,7 +70,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def as_text(
     study: Study, settings: Settings, findings: Findings, verdicts: Sequence[Verdict]
 ) -> str:
-    """The study in words, as Markdown."""
+    """Return the study in words, as Markdown."""
     seeds = ", ".join(map(str, settings.seeds))
     lines = [f"# {study.name}: {study.question}", ""]
     for paragraph in findings.text:
@@ -86,7 +86,7 @@ def as_text(
 
 
 def as_entry(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for verdict.json."""
+    """Return a verdict as an entry of verdict.json."""
     return {
         "claim": dataclasses.asdict(verdict.claim),
         "rule": verdict.claim.rule,
@@ -102,7 +102,7 @@ def as_entry(verdict: Verdict) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """verdict.json of a finished study; None where there is none. Raises ConfigError."""
+    """Return verdict.json of a study; None if it is missing. Raises ConfigError."""
     file = folder / VERDICTS
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -114,7 +114,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:
-    """The verdicts in a study's folder, none where it is not finished. Raises ConfigError."""
+    """Return the verdicts in a study's folder; empty if unfinished. Raises ConfigError."""
     record = read_record(folder)
     if record is None:
         return []
@@ -143,9 +143,10 @@ def as_verdict(study: str, entry: Mapping[str, Any]) -> Verdict:
 
 # Running a study: settings, measurement, verdicts, files.
 def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Path, list[Verdict]]:
-    """Measure a study and judge its claims; what was measured before is not measured again.
+    """Measure a study and judge its claims; return its folder and the verdicts.
 
-    Raises ConfigError for an unknown study, a wrong setting, or a folder in use.
+    Parts that were measured before are not measured again. Raises ConfigError for an unknown
+    study, a wrong setting, or a locked folder.
     """
     study = STUDIES[name]
     settings = read_settings(name, study.protects, overrides)
@@ -163,7 +164,7 @@ def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Pa
 
 
 def judge_all(study: Study, findings: Findings) -> list[Verdict]:
-    """One verdict for each claim. Raises ValueError for evidence that is missing or foreign."""
+    """Return one verdict per claim. Raises ValueError for missing or unknown evidence."""
     names = [claim.name for claim in study.claims]
     if set(names) != set(findings.evidence):
         raise ValueError(f"study {study.name}: claims {names}, evidence {list(findings.evidence)}")

@@ -1,4 +1,4 @@
-"""The scoreboard: every claim of every study that was run, corrected for their number."""
+"""The scoreboard: every claim of every finished study, corrected for the number of claims."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def read_scoreboard(output_dir: Path, budget: str = QUICK) -> list[Verdict]:
-    """The verdicts of all studies run with a budget, after Holm's correction over all."""
+    """Return the verdicts of all studies run with a budget, Holm-corrected over all of them."""
     return corrected(
         [
             verdict
@@ -39,14 +39,14 @@ def read_scoreboard(output_dir: Path, budget: str = QUICK) -> list[Verdict]:
 
 
 def finished_folders(output_dir: Path, budget: str) -> list[Path]:
-    """The folders of the studies, in the registry's order."""
+    """Return the folders of the finished studies, in the registry's order."""
     ending = "" if budget == QUICK else f"-{budget}"
     folders = [output_dir / FOLDER / f"{name}{ending}" for name in STUDIES]
     return [folder for folder in folders if read_record(folder) is not None]
 
 
 def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
-    """One self-contained page: the table, and each study's words and figures below it."""
+    """Write one self-contained page: the table, then each study's text and figures."""
     verdicts = read_scoreboard(output_dir, budget)
     page = render(
         "scoreboard.html.j2",
@@ -60,7 +60,7 @@ def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many claims, and how they ended."""
+    """Return a sentence with the number of claims by verdict."""
     words = [verdict.word for verdict in verdicts]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(sorted(words)))
     studies = len({verdict.study for verdict in verdicts})
@@ -95,7 +95,7 @@ def number(value: float | None) -> str:
 
 
 def interval(verdict: Verdict) -> str:
-    """The interval as shown everywhere; exact results have none."""
+    """Return the interval as text; exact results have none."""
     if verdict.method == "exact":
         return "exact"
     if verdict.low is None or verdict.high is None:
@@ -104,7 +104,7 @@ def interval(verdict: Verdict) -> str:
 
 
 def study_view(folder: Path) -> dict[str, Any]:
-    """One study: question, what was seen, figures, verdicts, how it differs from its source."""
+    """Return a study for the page: question, text, figures, verdicts, difference to its source."""
     record = read_record(folder) or {}
     name, budget = record["study"], record["budget"]
     return {

@@ -1,4 +1,4 @@
-"""The settings of a study: YAML by budget, and the overrides of the command line."""
+"""The settings of a study, from its YAML file by budget and from command-line overrides."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from wganbench.typed import check_range, convert
 
 QUICK = "quick"
 FIRST_TUNING_SEED = 100
-"""Seeds from here on have tuned settings: they never decide."""
+"""Seeds from here on were used to tune settings; they never decide a claim."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a study is run with. ``minutes`` is what its budget shall take on two CPU cores."""
+    """The settings of a study; ``minutes`` is the planned time on two CPU cores."""
 
     budget: str
     seeds: tuple[int, ...]
@@ -33,14 +33,14 @@ class Settings:
 
 
 def budgets(study: str) -> dict[str, dict[str, Any]]:
-    """The budgets of a study by name: ``quick``, and others that replace some of its values."""
+    """Return a study's budgets by name: ``quick``, and others that replace some of its values."""
     found = dict(read_preset("study", study)["budgets"])
     quick = dict(found[QUICK])
     return {name: quick | dict(values or {}) for name, values in found.items()}
 
 
 def read_settings(study: str, protects: Mapping[str, str], overrides: Sequence[str]) -> Settings:
-    """The settings behind a command line. Raises ConfigError, one line that names the key."""
+    """Return the settings of a command line. Raises ConfigError, one line that names the key."""
     given = dict(split(override) for override in overrides)
     known = budgets(study)
     budget = str(given.pop("budget", QUICK))
@@ -69,7 +69,7 @@ def split(override: str) -> tuple[str, Any]:
 def replaced(
     study: str, key: str, value: Any, values: Mapping[str, Any], protects: Mapping[str, str]
 ) -> Any:
-    """A setting's new value, of the type that it had."""
+    """Return a setting's new value in its old type. Raises ConfigError."""
     if key in protects:
         raise ConfigError(f"{key} cannot be changed in the study {study}: {protects[key]}")
     if key not in values:
@@ -84,7 +84,7 @@ def replaced(
 
 
 def typed_like(key: str, value: Any, pattern: Any) -> Any:
-    """``value`` in the type of ``pattern``; a single value stands for a list of one."""
+    """Return ``value`` in the type of ``pattern``; a single value becomes a list of one."""
     if key == "seeds" and isinstance(value, list | int) and not isinstance(value, bool):
         return value
     if isinstance(pattern, list):
@@ -102,7 +102,7 @@ def typed_like(key: str, value: Any, pattern: Any) -> Any:
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
-    """``5`` is the seeds 0 to 4; a list names them. Raises ConfigError for tuning seeds."""
+    """Return the seeds: ``5`` means 0 to 4; a list names them. Raises ConfigError."""
     seeds = list(range(value)) if isinstance(value, int) else list(value)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds must be some different seeds; got {value!r}")

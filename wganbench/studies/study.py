@@ -1,4 +1,4 @@
-"""A study: what it claims, how it is measured, and the registry of all."""
+"""A study: its claims, its measurement, and the registry of all studies."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.training.run import Run, load_run
 
 
-# What a study is given to measure with: settings, ordinary runs, a memory.
+# The tools of a study's measurement: settings, ordinary runs, and a cache of results.
 class Interrupted(Exception):
-    """A signal stopped the runs of a study; what they reached is saved."""
+    """A signal stopped the runs of a study; their checkpoints are saved."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """A study's settings and its folder; ``say`` tells a person what is being done."""
+    """A study's settings and folder; ``say`` shows the user a line about the progress."""
 
     study: str
     version: int
@@ -42,7 +42,7 @@ class Context:
     watcher: Watcher
 
     def __getitem__(self, key: str) -> Any:
-        """A setting of the study."""
+        """Return a setting of the study."""
         return self.settings.values[key]
 
     @property
@@ -55,18 +55,17 @@ class Context:
     def train(
         self, arms: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]] | None = None
     ) -> dict[str, list[Run]]:
-        """Ordinary runs: each arm's overrides with each seed, in stacks; one run a seed.
+        """Train ordinary runs in stacks, one for each arm and seed; return them by arm.
 
-        ``seeds`` names those of an arm where they are not all of the study's.
-
-        What is finished already is not trained again. Runs that diverged are among them:
-        ask ``run.status``. Raises ConfigError for overrides that are wrong, `Interrupted`
-        when a signal stopped the training.
+        ``seeds`` gives the seeds of an arm if they are not all of the study's. Finished runs are
+        not trained again. The result includes diverged runs: check ``run.status``. Raises
+        ConfigError for wrong overrides and for a run that failed, `Interrupted` if a signal
+        stopped the training.
         """
         folder = self.folder / "runs"
         own = {name: tuple((seeds or {}).get(name, self.seeds)) for name in arms}
         jobs = [job for name, arm in arms.items() for job in self._jobs(folder, arm, own[name])]
-        # Two arms may contain the same run: it is trained once.
+        # Two arms may contain the same run, which is trained once.
         distinct = list({job.folder: job for job in jobs}.values())
         wait_while_ending([RunFolder(job.folder) for job in distinct], self.say)
         outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_backend()))
@@ -86,10 +85,10 @@ class Context:
         return [Job(one, folder / run_id(one), (*overrides, f"seed={one.seed}")) for one in configs]
 
     def remember(self, name: str, about: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
-        """What ``compute`` gives, from the disk where it was computed before.
+        """Return the result of ``compute``, read from the disk if it was computed before.
 
-        ``about`` is all that the result depends on beside the code; the result is what JSON
-        can hold. So a study that was killed goes on with the part in which it was.
+        ``about`` holds all inputs of the result; the result must be plain data for JSON. A study
+        that was killed thus continues with its unfinished part.
         """
         key = {"study": self.study, "version": self.version, "about": about}
         text = json.dumps(key, sort_keys=True, default=str)
@@ -110,11 +109,11 @@ Cell = str | float | int | None
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study measured: evidence by the claim's name, a table, figures, paragraphs.
+    """The results of a study: evidence by the claim's name, a table, figures, paragraphs.
 
-    ``rows`` all have the same keys, the columns of table.csv. ``figures`` by file name
-    without ending; the first is called ``figure``. ``text`` says in sentences what was seen,
-    with its numbers, and what was not.
+    All ``rows`` have the same keys, the columns of table.csv. ``figures`` are by file name
+    without ending; the first is named ``figure``. ``text`` describes the results and their limits
+    in sentences with numbers.
     """
 
     evidence: Mapping[str, Evidence]
@@ -125,12 +124,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Study:
-    """A row of the registry.
+    """A row of the registry; its settings are in conf/study/<name>.yaml.
 
-    ``differs`` says what is as in the source and what is not. ``protects``: keys of a run's
-    configuration that somebody may want to change and that would void the study's meaning,
-    with the reason. Settings stand in conf/study/<name>.yaml. Raise ``version`` when the
-    measurement changes: what was remembered is then computed anew.
+    ``differs`` states which parts are as in the source and which are not. ``protects`` lists keys
+    of a run's configuration whose change would void the study, with the reason. Increase
+    ``version`` when the measurement changes: cached results are then computed again.
     """
 
     name: str

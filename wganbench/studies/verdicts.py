@@ -1,4 +1,4 @@
-"""The rule of verdicts: one for all studies, fixed before the data are seen."""
+"""The rule of verdicts: the same for all studies, and fixed before the data are seen."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from scipy import stats
 from wganbench.reports.significance import holm
 from wganbench.reports.statistics import mean_interval
 
-# What a study says: a claim from the literature, what was measured, and the verdict.
+# The parts of a study's result: a claim from the literature, the evidence, the verdict.
 KINDS = ("universal", "comparative", "quantitative")
 SUPPORTED, REFUTED, UNDECIDED, NOT_REFUTED = "supported", "refuted", "undecided", "not refuted"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement and all that decides it, written down before there are data.
+    """A statement with everything that decides it, written down before there are data.
 
-    ``smallest`` is, of a universal claim, the tolerance that a counterexample must exceed;
-    of a comparative one the smallest effect of interest; of a quantitative one how far from
-    ``stated`` still agrees. ``spread`` is the standard deviation between seeds that the plan
-    expects of a comparative claim (from seeds 100 and up, which decide nothing). ``exact``:
-    computed from a formula, without seeds; then there is no spread and no interval's doubt.
+    ``smallest`` depends on the kind. Universal: the tolerance that a counterexample must exceed.
+    Comparative: the smallest effect of interest. Quantitative: the largest distance from
+    ``stated`` that still agrees. ``spread`` is the standard deviation between seeds that the plan
+    of a comparative claim expects (from seeds 100 and up, which decide nothing). An ``exact``
+    claim is computed from a formula, without seeds, so it has no spread and no uncertainty.
 
     Raises ValueError for another kind, an empty field, or numbers that do not fit the kind.
     """
@@ -55,7 +55,7 @@ class Claim:
 
     @property
     def rule(self) -> str:
-        """How the verdict follows from the measurement, in words."""
+        """The rule from measurement to verdict, in words."""
         size = f"{self.smallest:g} {self.unit}"
         if self.kind == "universal":
             return (
@@ -74,19 +74,19 @@ class Claim:
 
 
 COUNTEREXAMPLES = 3
-"""Seeds that must exceed the tolerance before a universal claim is refuted."""
+"""The number of seeds above the tolerance that refutes a universal claim."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured for one claim.
+    """The measurements for one claim.
 
-    ``values``: one number a seed, in the claim's unit: of a universal claim by how much it
-    is violated, of a comparative one the effect (above 0 speaks for the claim), of a
-    quantitative one the quantity. None where a seed gave no number, because a run diverged:
-    it is never dropped. Of an exact claim: the cases computed. ``value``, ``interval`` and
-    ``p_value`` replace Student's t where another statistic is the right one; the p-value is
-    that of what the verdict denies. ``note``: what a reader must know.
+    ``values`` holds one number per seed, in the claim's unit. Universal: the size of the
+    violation. Comparative: the effect (above 0 supports the claim). Quantitative: the quantity.
+    A seed without a number, because a run diverged, is None and is never dropped. For an exact
+    claim, ``values`` holds the computed cases. ``value``, ``interval`` and ``p_value`` replace
+    Student's t if another statistic is right; the p-value is that of the hypothesis that the
+    verdict denies. ``note`` is a remark that a reader needs.
     """
 
     values: Sequence[float | None]
@@ -99,7 +99,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim's verdict with the figures behind it; nan-free: what does not exist is None."""
+    """A claim's verdict with its numbers; a missing number is None, never nan."""
 
     claim: Claim
     study: str
@@ -113,19 +113,19 @@ class Verdict:
     why: str
     notes: tuple[str, ...] = field(default=())
     alone: str = ""
-    """What the word was before a scoreboard's correction, where that changed it."""
+    """The word before a scoreboard's correction, if that changed it."""
 
 
 LEVEL = 0.95
 POWER = 0.8
-"""The chance of support that a plan shall have when the effect is the smallest of interest."""
+"""The least probability of support that a plan must have, see `power`."""
 
 MOST_COUNTED = 1e300
-"""Larger violations are reported as this: JSON has no infinity."""
+"""Larger violations are reported as this number, because JSON has no infinity."""
 
 
 def judge(study: str, claim: Claim, evidence: Evidence) -> Verdict:
-    """The verdict on one claim. A seed without a value leaves all but counterexamples open."""
+    """Return the verdict on a claim; with missing values only counterexamples can decide it."""
     values = [value for value in evidence.values if value is not None]
     missing = len(evidence.values) - len(values)
     notes = tuple(note for note in (evidence.note, missing_note(missing)) if note)
@@ -145,7 +145,7 @@ def missing_note(missing: int) -> str:
 
 
 def judge_universal(claim: Claim, values: Sequence[float]) -> Verdict:
-    """Refuted by counterexamples, else not refuted. One exact counterexample is enough."""
+    """Return "refuted" after enough counterexamples (one exact one), else "not refuted"."""
     beyond = sum(value > claim.smallest for value in values)
     worst = max(values, default=math.nan)
     needed = 1 if claim.exact else COUNTEREXAMPLES
@@ -160,7 +160,7 @@ def judge_universal(claim: Claim, values: Sequence[float]) -> Verdict:
 
 
 def judge_effect(claim: Claim, evidence: Evidence, values: Sequence[float]) -> Verdict:
-    """A comparative or a quantitative claim, by its interval."""
+    """Return the verdict on a comparative or quantitative claim, by its interval."""
     value, low, high = interval_of(claim, evidence, values)
     n = len(values)
     known = all(math.isfinite(end) for end in (value, low, high))
@@ -183,7 +183,7 @@ def judge_effect(claim: Claim, evidence: Evidence, values: Sequence[float]) -> V
 def interval_of(
     claim: Claim, evidence: Evidence, values: Sequence[float]
 ) -> tuple[float, float, float]:
-    """The estimate and its interval: given, exact, or Student's t."""
+    """Return (estimate, low, high): given, exact, or from Student's t."""
     if evidence.interval is not None:
         centre = evidence.value
         return (float(np.mean(values)) if centre is None else centre, *evidence.interval)
@@ -194,14 +194,14 @@ def interval_of(
 
 
 def decide_comparative(claim: Claim, value: float, low: float, high: float) -> str:
-    """Supported above 0 and of the size of interest; refuted if all of it is smaller."""
+    """Return "supported" if low > 0 and value >= smallest, "refuted" if high < smallest."""
     if low > 0 and value >= claim.smallest:
         return SUPPORTED
     return REFUTED if high < claim.smallest else UNDECIDED
 
 
 def decide_quantitative(claim: Claim, value: float, low: float, high: float) -> str:
-    """Supported within the margin around what is stated; refuted wholly outside of it."""
+    """Return "supported" for an interval inside stated +- smallest, "refuted" for one outside."""
     stated = claim.stated or 0.0
     bottom, top = stated - claim.smallest, stated + claim.smallest
     if bottom <= low and high <= top:
@@ -210,10 +210,10 @@ def decide_quantitative(claim: Claim, value: float, low: float, high: float) -> 
 
 
 def p_of(claim: Claim, evidence: Evidence, values: Sequence[float], word: str) -> float | None:
-    """The p-value of what the verdict denies: two-sided, by Student's t unless one is given.
+    """Return the two-sided p of the hypothesis that the verdict denies, from Student's t.
 
-    Of a quantitative claim it is that of the nearer end of what is stated: outside of both
-    ends two one-sided tests (Schuirmann 1987), doubled.
+    A p-value in the evidence comes first. For a quantitative claim it is the p-value at the nearer
+    end of stated +- smallest; this doubles the two one-sided tests of Schuirmann (1987).
     """
     if evidence.p_value is not None or evidence.interval is not None:
         return evidence.p_value
@@ -224,7 +224,7 @@ def p_of(claim: Claim, evidence: Evidence, values: Sequence[float], word: str) -
 
 
 def t_test(values: Sequence[float], against: float) -> float:
-    """Two-sided p-value of "the mean is ``against``"; 1 where it cannot be computed."""
+    """Return the two-sided p of "the mean is ``against``"; 1 if it cannot be computed."""
     array = np.asarray(values, dtype=np.float64) - against
     if len(array) < 2 or not array.std() > 0:
         return 1.0
@@ -232,10 +232,10 @@ def t_test(values: Sequence[float], against: float) -> float:
 
 
 def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts of a whole scoreboard, p-values after Holm's correction over all of them.
+    """Return the verdicts of a whole scoreboard with p-values after Holm's correction.
 
-    What is no longer below 5 % is undecided. Exact results and counterexamples have no
-    p-value and stay.
+    A verdict whose p-value is no longer below 5 % becomes undecided. Exact results and
+    counterexamples have no p-value and stay unchanged.
     """
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p_value is not None]
     p_values = holm([verdicts[i].p_value or 0.0 for i in tested])
@@ -251,11 +251,11 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def power(claim: Claim, seeds: int) -> float | None:
-    """The chance that the plan supports a comparative claim whose effect is a half more than
-    the smallest of interest; None where there is nothing to plan.
+    """Return the probability that the plan supports a comparative claim; None for other claims.
 
-    Both conditions count: the t-test against 0, and the estimate reaching the smallest effect.
-    Noncentral t and normal means (Cohen 1988), taken as independent: a lower bound.
+    The assumed effect is 1.5 times the smallest of interest. Both conditions must hold: the
+    t-test against 0, and an estimate of at least the smallest effect. They are computed from the
+    noncentral t and the normal distribution (Cohen 1988): P(A) + P(B) - 1, a lower bound.
     """
     if claim.kind != "comparative" or claim.spread is None:
         return None
@@ -270,7 +270,7 @@ def power(claim: Claim, seeds: int) -> float | None:
 
 
 def underpowered(claim: Claim, seeds: int) -> bool:
-    """Whether the plan cannot be trusted to find the effect, or enough counterexamples."""
+    """Return whether the seeds are too few to find the effect, or enough counterexamples."""
     if claim.kind == "universal":
         return not claim.exact and seeds < COUNTEREXAMPLES
     chance = power(claim, seeds)
@@ -278,12 +278,12 @@ def underpowered(claim: Claim, seeds: int) -> bool:
 
 
 def seeds_needed(claim: Claim, most: int) -> int | None:
-    """The fewest seeds with which it is not underpowered; None where even ``most`` are too few."""
+    """Return the fewest seeds that are not underpowered; None if ``most`` are too few."""
     return next((n for n in range(1, most + 1) if not underpowered(claim, n)), None)
 
 
 def finite(value: float) -> float | None:
-    """A number that JSON can hold; None for nan."""
+    """Return a number that JSON can hold; None for nan."""
     if math.isnan(value):
         return None
     return max(-MOST_COUNTED, min(MOST_COUNTED, float(value)))
