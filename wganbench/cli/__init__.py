@@ -1,1 +1,1 @@
-"""The command line: what people type, and what they see."""
+"""The command line: commands, their arguments and their output."""

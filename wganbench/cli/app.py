@@ -1,4 +1,4 @@
-"""The verbs of the command line: parse, call, print."""
+"""The commands of the command line: parse, call, print."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def sweep(
     if not plan:
         result_is_on_disk()
         say_loading()
-    # Before the modules below, which take seconds to import.
+    # Started first, because the imports below take seconds.
     with early_workers([*arguments, *(["--plan"] if plan else [])]):
         from wganbench.cli.sweep_view import SweepView, print_plan, print_sweep
         from wganbench.sweeps.command import plan_only, run_sweep
@@ -332,7 +332,7 @@ def study(
 
     result_is_on_disk()
     run = run_all_and_print if name == "all" else run_and_print
-    with workers_in_use():  # one for all the sweeps of a study
+    with workers_in_use():  # shared by all sweeps of a study
         return run(name, overrides or [])
 
 
@@ -373,13 +373,13 @@ def doctor() -> None:
 
 
 def worst(outcomes: Iterable[RunOutcome]) -> int:
-    """The exit code of a sweep: not ended here before diverged or failed before done."""
+    """Return the exit code of a sweep: unfinished comes before diverged or failed, then done."""
     codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
     return max(codes, default=0)
 
 
 def report(outcome: RunOutcome) -> int:
-    """Print how a run ended; the exit code that says so."""
+    """Print the outcome of a run and return its exit code."""
     from wganbench.cli.run_view import print_result
 
     print_result(outcome)
@@ -387,11 +387,10 @@ def report(outcome: RunOutcome) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code of a command line (default: the process's own).
+    """Run a command line (default: the process's own) and return its exit code.
 
-    0: done, also when nobody read to the end. 2: wrong use or configuration, told in one
-    line. 3: a run diverged or failed, or what was asked for could not be printed. 130:
-    interrupted.
+    0: done, even if the reader of the output left. 2: wrong use or configuration, reported in one
+    line. 3: a run diverged or failed, or the result could not be printed. 130: interrupted.
     """
     with unbreakable() as output, signals_interrupt():
         code = told(arguments)
@@ -402,7 +401,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def told(arguments: list[str] | None) -> int:
-    """Run a command line; the exit code, the reason told where it is not 0."""
+    """Run a command line and return its exit code; print the reason if it is not 0."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         check_words(words)
@@ -416,7 +415,7 @@ def told(arguments: list[str] | None) -> int:
     except Exception as error:
         if ran_out(error):
             return fail(MEMORY_RAN_OUT, FAILED)
-        # Typer carries its own click; its errors are told by the method they share.
+        # Typer bundles its own click; its errors are recognised by their common method.
         message = getattr(error, "format_message", None)
         if message is not None:
             return fail(in_one_line(message(), words), WRONG_USE)

@@ -1,4 +1,4 @@
-"""What several commands accept, and how the shell completes it; nothing is imported before."""
+"""Arguments that several commands share, with their completion; imports are deferred."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorBoard for the runs in a folder, seen from this machine only."""
+"""TensorBoard for the runs in a folder, reachable from this machine only."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from wganbench.tags.lookup import shown_in
 HOST = "127.0.0.1"
 RELOAD_SECONDS = 5
 SAMPLES = "scalars=10000,images=100"
-"""How many points of a curve and how many images are shown; fewer would leave some out."""
+"""Points per curve and images per tag that are shown; the default would leave some out."""
 
 
 LOCAL_NAMES = ("localhost", HOST, "[::1]")
-"""What this machine calls itself. A web page elsewhere can give its own name this machine's
-address, and would read the runs; its requests carry that name."""
+"""The names of this machine for itself.
+
+A foreign web page can point its own name at this machine's address and would then read the runs;
+its requests carry that name, so other names are refused."""
 
 
 def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
-    """Serve the runs below ``path`` until interrupted; port 0 is any that is free.
+    """Serve the runs below ``path`` until interrupted; port 0 means any free port.
 
-    ``names``: further names by which a browser may ask, such as that of a tunnel.
-    Raises ConfigError where there are no runs or the port cannot be had.
+    ``names`` are further host names that requests may use, such as that of a tunnel. Raises
+    ConfigError without runs, or if the port is not available.
     """
     count = count_runs(path)
     check_port(port)
@@ -42,7 +44,7 @@ def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
 
 
 def count_runs(path: Path) -> int:
-    """How many folders at or below ``path`` hold event files; raises ConfigError if none."""
+    """Return how many folders at or below ``path`` hold event files; raises ConfigError if none."""
     from wganbench.runs.events import PREFIX
 
     right = "give the folder of a sweep or of a run, such as outputs/ring8"
@@ -59,7 +61,7 @@ def count_runs(path: Path) -> int:
 
 
 def check_port(port: int) -> None:
-    """Raise ConfigError unless the port can be listened at."""
+    """Raise ConfigError unless a server can listen on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -72,7 +74,7 @@ def check_port(port: int) -> None:
 
 
 def asks_for(host: str, names: Sequence[str]) -> bool:
-    """Whether a request's Host header has one of the names, before a port if it says one.
+    """Return whether a request's Host header is one of the names, with or without a port.
 
     >>> asks_for("localhost:6006", LOCAL_NAMES), asks_for("evil.example:6006", LOCAL_NAMES)
     (True, False)
@@ -84,7 +86,7 @@ def asks_for(host: str, names: Sequence[str]) -> bool:
 
 
 def only_for(names: Sequence[str]) -> Any:
-    """TensorBoard's server class, made to answer 403 to whoever asks for another name."""
+    """Return a TensorBoard server class that answers 403 to requests for other host names."""
     from tensorboard import program
 
     class OwnServer(program.WerkzeugServer):  # type: ignore[misc, unused-ignore]
@@ -103,9 +105,9 @@ def only_for(names: Sequence[str]) -> Any:
 
 
 def start(path: Path, port: int, names: Sequence[str] = ()) -> str:
-    """Start TensorBoard in a thread of its own, without its chatter; its address.
+    """Start TensorBoard in a thread of its own, without its messages; return its address.
 
-    It answers requests for this machine's own names and for ``names``, and no others.
+    It only answers requests for this machine's own names and for ``names``.
     """
     from tensorboard import (  # type: ignore[import-untyped, unused-ignore]
         default,
@@ -115,7 +117,7 @@ def start(path: Path, port: int, names: Sequence[str] = ()) -> str:
         HParamsPlugin,
     )
 
-    # A browser that closes a connection is told with a traceback otherwise.
+    # Otherwise a browser that closes a connection causes a traceback.
     logging.getLogger("tensorboard").setLevel(logging.CRITICAL)
     plugins = [
         arranged(plugin) if plugin is HParamsPlugin else plugin for plugin in default.get_plugins()
@@ -140,9 +142,9 @@ def start(path: Path, port: int, names: Sequence[str] = ()) -> str:
             raise ConfigError(f"TensorBoard does not start: {said.getvalue()}") from error
 
 
-# TensorBoard's HParams page as we serve it: its columns, and finished runs' final figures.
+# TensorBoard's HParams page: the order of its columns, and the final values of finished runs.
 SWEPT = ("loss", "seed", "loss.", "data", "network", "train.")
-"""What stands first among the settings in which runs differ.
+"""The first columns among the settings that differ between runs.
 
 A name that ends in a dot stands for every key of its group.
 """
@@ -161,14 +163,16 @@ CONSTANT = (
     "precision",
     "loss.",
 )
-"""What is listed where all runs agree. Coefficients come last: where one is shown, the page's
-parallel coordinates leave out the runs that have none."""
+"""The columns that are listed although all runs agree.
+
+Coefficients come last, because the page's parallel coordinates leave out runs without a value of
+a shown column."""
 
 
 def arrange(experiment: Any) -> Any:
-    """The page shows five settings and five metrics until it is told otherwise: these first.
+    """Return the experiment with ordered columns; the page first shows five of each kind.
 
-    All that differ stand before what all runs share, of which only some is listed.
+    Settings that differ come before those that all runs share; of the latter only some are listed.
     """
     differing = [info for info in experiment.hparam_infos if info.differs]
     shared = [
@@ -189,7 +193,7 @@ def arrange(experiment: Any) -> Any:
 
 
 def place(name: str, order: tuple[str, ...]) -> int:
-    """Where a name stands in an order, itself or its group; the order's length if nowhere.
+    """Return the position of a name, or of its group, in an order; its length if absent.
 
     >>> [place(name, ("loss", "loss.")) for name in ("loss", "loss.gp_lambda", "seed")]
     [0, 1, 2]
@@ -201,7 +205,7 @@ def place(name: str, order: tuple[str, ...]) -> int:
 
 
 def final_values(folder: Path) -> dict[str, float]:
-    """A completed run's figures by tag as run.json has them; of any other folder none."""
+    """Return a completed run's final values by tag from run.json; empty for other folders."""
     try:
         stored = read_record(folder)
     except (OSError, ValueError):
@@ -210,7 +214,7 @@ def final_values(folder: Path) -> dict[str, float]:
 
 
 def with_finals(last: Mapping[str, Any], final: Mapping[str, float]) -> dict[str, Any]:
-    """The last points of a run's curves, those of the final evaluation with its value."""
+    """Return the last points of a run's curves, replaced by the values of the final evaluation."""
     return {
         tag: type(point)(step=point.step, wall_time=point.wall_time, value=final[tag])
         if tag in final
@@ -220,13 +224,13 @@ def with_finals(last: Mapping[str, Any], final: Mapping[str, float]) -> dict[str
 
 
 def arranged(plugin: Any) -> Any:
-    """TensorBoard's class for the HParams page, made to show what is said here."""
+    """Return TensorBoard's class for the HParams page with our columns and final values."""
     from tensorboard.plugins.hparams.backend_context import (  # type: ignore[import-untyped, unused-ignore]
         Context,
     )
 
     class ArrangedContext(Context):  # type: ignore[misc, unused-ignore]
-        """What the page, its table and its downloads are made from."""
+        """The source of the page, its table and its downloads."""
 
         def experiment_from_metadata(self, *args: Any, **kwargs: Any) -> Any:
             return arrange(super().experiment_from_metadata(*args, **kwargs))
@@ -236,7 +240,7 @@ def arranged(plugin: Any) -> Any:
             return {run: with_finals(last, final_values(below / run)) for run, last in runs.items()}
 
     class ArrangedPage(plugin):  # type: ignore[misc, unused-ignore]
-        """The page with that in place of its own."""
+        """The page with our context in place of its own."""
 
         def __init__(self, context: Any) -> None:
             super().__init__(context)

@@ -1,4 +1,4 @@
-"""What a person sees of a comparison in the terminal."""
+"""The output of `compare` in the terminal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from wganbench.reports.rows import Cell
 
 SHOWN_CONTRASTS = 12
-"""More pairs than these are left to comparison.csv."""
+"""The most pairs in the terminal; further ones are only in comparison.csv."""
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """The groups with their intervals, how they do against each other, and what to know."""
+    """Print the groups with their intervals, the pairwise comparison, and the notes."""
     from wganbench.tags.lookup import BETTER, tag_for
 
     console = console or PlainConsole()
@@ -42,7 +42,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def print_contrasts(contrasts: list[Contrast], console: Console) -> None:
-    """The pairs of the primary metric, as far as they fit, and what could not be shown."""
+    """Print the first pairs of the primary metric, and the pairs with too few seeds."""
     from wganbench.reports.pairwise import out_of_reach
 
     if contrasts and len(contrasts) <= SHOWN_CONTRASTS:
@@ -53,7 +53,7 @@ def print_contrasts(contrasts: list[Contrast], console: Console) -> None:
 
 
 def metric_table(comparison: Comparison, metric: str) -> Table:
-    """One metric: a line a group, means and interquartile means with 95 % intervals."""
+    """Return a metric's table: one line per group, mean and IQM with 95 % intervals."""
     table = plain_table("group", "runs", "diverged", "mean [95 %]", "IQM [95 %]")
     for row in comparison.rows:
         cell = row.cells[metric]
@@ -69,13 +69,13 @@ def metric_table(comparison: Comparison, metric: str) -> Table:
 
 
 def mean_text(cell: Cell) -> str:
-    """The mean with its interval, and of how many runs it is where some have no value."""
+    """Return the mean with its interval, and its number of runs if some have no value."""
     share = share_text(cell)
     return estimate_text(cell.mean) + (f", {share}" if share else "")
 
 
 def modes_table(comparison: Comparison) -> Table:
-    """Share of runs with every mode covered."""
+    """Return the table of the shares of runs with every mode covered."""
     table = plain_table("group", "runs", "share [95 %]")
     for row in comparison.rows:
         if row.all_modes is not None:
@@ -84,7 +84,7 @@ def modes_table(comparison: Comparison) -> Table:
 
 
 def contrast_table(contrasts: list[Contrast]) -> Table:
-    """How probable it is that one group beats another."""
+    """Return the table of probabilities that one group is better than another."""
     from wganbench.reports.pairwise import seeds_text
 
     table = plain_table("first, second", "P [95 %]", "p (Holm)", "seeds")
@@ -114,7 +114,7 @@ def heading(console: Console, text: str) -> None:
 def print_files(
     files: Mapping[str, Path], notes: Sequence[str] = (), console: Console | None = None
 ) -> None:
-    """Where the comparison's files are, and what is missing among them."""
+    """Print the paths of the comparison's files, and which are missing."""
     from wganbench.cli.run_view import from_here
 
     console = console or PlainConsole()

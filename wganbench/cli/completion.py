@@ -1,4 +1,4 @@
-"""What the shell offers while the user types an override: ``loss=<TAB>``."""
+"""Shell completion of overrides: ``loss=<TAB>``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wganbench.presets import (
 
 
 def complete_override(incomplete: str) -> list[str]:
-    """Completions of one override, a key or a key's value, for any shell."""
+    """Return the completions of one override, a key or a key's value, for any shell."""
     key, separator, value = split_word(incomplete, os.environ)
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
     chosen = choices_in(line)
@@ -33,9 +33,9 @@ def complete_override(incomplete: str) -> list[str]:
 
 
 def split_word(incomplete: str, environment: Mapping[str, str]) -> tuple[str, str, str]:
-    """``(key, separator, value)`` of the word at the cursor.
+    """Return ``(key, separator, value)`` of the word at the cursor.
 
-    Bash breaks words at ``=`` and wants the value alone: there the separator is ``" = "``.
+    Bash splits words at ``=`` and needs only the value; the separator is then ``" = "``.
 
     >>> split_word("loss=g", {})
     ('loss', '=', 'g')
@@ -54,15 +54,15 @@ def split_word(incomplete: str, environment: Mapping[str, str]) -> tuple[str, st
 
 
 def choices_in(line: str) -> dict[str, str]:
-    """The group choices made in the words typed so far."""
+    """Return the group choices in the words typed so far."""
     found = re.findall(rf"(?<![\w.])({'|'.join(GROUPS)})\s*=\s*(\w+)", line)
     return dict(found)
 
 
 def matching_keys(start: str, chosen: dict[str, str]) -> list[str]:
-    """``key=`` for the keys that begin so; a single one comes with its values.
+    """Return ``key=`` for the keys with this beginning; a single key comes with its values.
 
-    (With one completion alone a shell would add a space after the ``=``.)
+    (After a single completion a shell would add a space behind the ``=``.)
     """
     keys = [key for key in chosen_keys(chosen, directories()) if key.startswith(start)]
     keys = [key for key in keys if not re.fullmatch(r"\w+\.(name|kind)", key)]
@@ -72,7 +72,7 @@ def matching_keys(start: str, chosen: dict[str, str]) -> list[str]:
 
 
 def values_of(key: str, chosen: dict[str, str]) -> list[str]:
-    """The choices of a group or of a key, else the value it has in YAML."""
+    """Return the choices of a group or of a key, else the key's value in YAML."""
     where = directories()
     if key in GROUPS:
         return choices(key, where)
@@ -86,7 +86,7 @@ def values_of(key: str, chosen: dict[str, str]) -> list[str]:
 
 
 def field_choices(key: str) -> list[str]:
-    """The choices that the schema declares for a key, true and false for a switch."""
+    """Return the choices of a key in the schema; true and false for a boolean."""
     cls: Any = RunConfig
     *sections, name = key.split(".")
     for section in sections:
@@ -102,7 +102,7 @@ def field_choices(key: str) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A YAML value as an override holds it.
+    """Return a YAML value as an override holds it.
 
     >>> shown([0.5, 0.9])
     '[0.5,0.9]'

@@ -1,4 +1,4 @@
-"""The one Console: what is printed is text, never markup, and its failures end nothing."""
+"""The console: it prints text, never markup, and a failed write does not end the command."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from wganbench.errors import ConfigError, printable, shortened
 
 
 class PlainConsole(Console):
-    """Shows text as it is: brackets, colons and numbers in names mean nothing.
+    """Prints plain text: brackets, colons and numbers in names have no special meaning.
 
-    What a terminal would obey is taken out of it, in lines, tables and titles alike.
+    Control characters are removed from lines, tables and titles.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False} | settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """Rich asks for every text here."""
+        """Return plain text; Rich calls this for every text."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **settings)
 
     def on_broken_pipe(self) -> None:
-        """Rich would end the process; whoever trains goes on unseen."""
+        """Do nothing, so that training continues; Rich would end the process."""
         self.quiet = True
 
 
-# What is said, in one line, of words that no command takes and of errors that end one.
+# One-line messages for words that no command accepts and for errors that end a command.
 NAMES = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
     errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO,
 )  # fmt: skip
-"""Errors of the system that another name or place would mend."""
+"""System errors that another name or folder would avoid."""
 
 WITH_OVERRIDES = ("train", "sweep", "study")
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Raise ConfigError for what no command accepts, before options are looked for in it.
+    """Raise ConfigError for a word that no command accepts, before options are parsed.
 
-    ``-precision=bf16`` would else be the flag ``-p`` with a value.
+    Otherwise ``-precision=bf16`` would be parsed as the flag ``-p`` with a value.
     """
     for word in words:
         if "\0" in word:
@@ -56,7 +56,7 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def of_the_system(error: OSError) -> str:
-    """What the system refused, and about which file."""
+    """Return the message for a system error, with the file."""
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{error.strerror or error}"
 
@@ -74,7 +74,7 @@ def in_one_line(message: str, words: Sequence[str]) -> str:
 
 
 def typed(words: list[str], several: bool = False) -> list[str]:
-    """The words as they are understood; a line on each name that was another's."""
+    """Return the converted words; print a line on each common name that was replaced."""
     from wganbench.config.words import parse_arguments
 
     arguments = parse_arguments(words, several)

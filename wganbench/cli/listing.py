@@ -1,4 +1,4 @@
-"""What ``wganbench list`` prints: every choice with a line and its source, and every setting."""
+"""The output of ``wganbench list`` (choices with a line and a source, settings) and ``doctor``."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ LISTINGS = {
     "tuned": "tuned",
     "settings": "",
 }
-"""What can be listed, and the folder of conf/ that holds it."""
+"""The listings, and the folder of conf/ behind each."""
 
 WHEN_ASKED = ("tuned", "settings")
-"""Listings that ``wganbench list`` alone leaves out: they are long."""
+"""Long listings, which ``wganbench list`` without a name leaves out."""
 
 ARROWS = {"up": "higher is better", "down": "lower is better", "target": "best at its target"}
 
 Row = tuple[str, ...]
-"""Name, what it is, and what stands below: its source, or default and range."""
+"""Name, description, and the text below it: the source, or default and range."""
 
 
 def print_listing(
     what: str | None, group: str | None = None, config_dir: Path | None = None
 ) -> None:
-    """One listing, or all but the long ones.
+    """Print one listing, or all except the long ones.
 
-    ``group`` is one of the settings; ``config_dir`` adds a folder of the user's own YAML files.
-    Raises ConfigError for a name that is none.
+    ``group`` is a group of settings; ``config_dir`` adds a folder of the user's own YAML files.
+    Raises ConfigError for an unknown name.
     """
     if what is not None and what not in LISTINGS:
         raise ConfigError(unknown("listing", what, list(LISTINGS)))
@@ -67,7 +67,7 @@ def rows_of(name: str, config_dir: Path | None) -> list[Row]:
 
 
 def preset_rows(group: str, config_dir: Path | None = None) -> list[Row]:
-    """``(name, what it is, source)`` of every YAML file of a group, from its head comment."""
+    """Return ``(name, description, source)`` of a group's YAML files, from the head comments."""
     rows: list[Row] = []
     for path in preset_files(group, config_dir):
         text, _, source = " ".join(head_lines(path)).partition("Source:")
@@ -77,7 +77,7 @@ def preset_rows(group: str, config_dir: Path | None = None) -> list[Row]:
 
 
 def preset_files(group: str, config_dir: Path | None) -> list[Path]:
-    """The YAML files of a group, those of the user's own folder included, by name."""
+    """Return the YAML files of a group by name, with those in the user's own folder."""
     from wganbench.presets import directories
 
     files = [path for where in directories(config_dir) for path in (where / group).glob("*.yaml")]
@@ -85,7 +85,7 @@ def preset_files(group: str, config_dir: Path | None) -> list[Path]:
 
 
 def tuned_rows(config_dir: Path | None) -> list[Row]:
-    """``(name, how it was found, the settings)`` of every file of tuned settings."""
+    """Return ``(name, how it was found, settings)`` of every file of tuned settings."""
     from wganbench.cli.completion import shown
     from wganbench.presets import read_values
 
@@ -98,7 +98,7 @@ def tuned_rows(config_dir: Path | None) -> list[Row]:
 
 
 def plugin_rows(name: str, config_dir: Path | None) -> list[Row]:
-    """Rows that installed packages add to a registry and that have no YAML file."""
+    """Return the rows of a registry from installed packages that have no YAML file."""
     if name == "experiments" or not entry_points(group=f"wganbench.{name}"):
         return []
     rows: list[Row] = []
@@ -123,14 +123,14 @@ def plugin_rows(name: str, config_dir: Path | None) -> list[Row]:
 
 
 def kinds(path: Path) -> set[str]:
-    """The names by which a YAML file calls itself or the row behind it."""
+    """Return the names that a YAML file gives to itself or to its registry row."""
     from wganbench.presets import read
 
     return {path.stem, str(read(path).get("kind", path.stem))}
 
 
 def metric_rows() -> list[Row]:
-    """``(tag, meaning with unit, direction and formula, source)`` of every tag."""
+    """Return ``(tag, meaning with unit, direction and formula, source)`` of every tag."""
     from wganbench.tags.lookup import TAGS
 
     rows: list[Row] = []
@@ -142,7 +142,7 @@ def metric_rows() -> list[Row]:
 
 
 def print_settings(group: str | None) -> None:
-    """Every key of a run's configuration, or those of one group; raises ConfigError."""
+    """Print every key of a run's configuration, or those of a group; raises ConfigError."""
     from wganbench.config.settings import GROUPS, settings
 
     for name in GROUPS if group is None else [group]:
@@ -154,7 +154,7 @@ def print_settings(group: str | None) -> None:
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
-    """Two columns in a terminal, the other texts on lines below; else one line a row."""
+    """Print two columns in a terminal, with other texts below; else print one line per row."""
     from rich.table import Table
     from rich.text import Text
 
@@ -178,13 +178,13 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
 
 
 def print_metrics(values: Mapping[str, float]) -> None:
-    """Measured values by tag, one a line; a value that is not defined is left empty."""
+    """Print measured values by tag, one per line; an undefined value is left empty."""
     width = max((len(tag) for tag in values), default=0)
     for tag, value in values.items():
         print(f"{tag:<{width}}  {'' if math.isnan(value) else f'{value:.6g}'}".rstrip())
 
 
-# What this machine can do: the report of ``wganbench doctor``.
+# The report of ``wganbench doctor`` on the abilities of this machine.
 PACKAGES = (
     "torch", "torchvision", "hydra-core", "typer", "tensorboard", "matplotlib", "POT", "scipy",
     "scikit-learn", "jaxtyping", "rich", "numpy", "pyyaml",
@@ -192,7 +192,7 @@ PACKAGES = (
 
 
 def print_report() -> None:
-    """Print the findings, each with what it means for a run where that is not plain."""
+    """Print the findings, with their consequence for a run where it is not obvious."""
     from rich.table import Table
 
     from wganbench.cli.console import PlainConsole
@@ -206,7 +206,7 @@ def print_report() -> None:
 
 
 def report() -> list[tuple[str, str]]:
-    """``(what, finding)`` rows."""
+    """Return the rows of the report as ``(subject, finding)``."""
     import torch
 
     return [
@@ -229,7 +229,7 @@ def installed(package: str) -> str:
 
 
 def devices() -> list[tuple[str, str]]:
-    """What ``device=auto`` picks, and each CUDA device with its memory and bf16 support."""
+    """Return the choice of ``device=auto``, and each CUDA device with memory and bf16 support."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -250,7 +250,7 @@ def devices() -> list[tuple[str, str]]:
 
 
 def cpu_flags() -> set[str]:
-    """What the processor says it can do; empty where the system does not tell."""
+    """Return the flags of the processor; empty if the system does not list them."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -260,14 +260,14 @@ def cpu_flags() -> set[str]:
 
 
 def compiler() -> str:
-    """The C++ compiler that torch.compile would use."""
+    """Return the C++ compiler that torch.compile would use."""
     from wganbench.nativecode import find_compiler
 
     return find_compiler() or "none: compile=auto falls back to eager training, a fourth as fast"
 
 
 def writable(folder: Path) -> str:
-    """Whether runs can be written to the default folder."""
+    """Return whether runs can be written to the default folder."""
     from wganbench.errors import ConfigError
     from wganbench.runs.stored import check_writable
 

@@ -1,4 +1,4 @@
-"""`wganbench resume`: one run, one sweep, or all that is unfinished below a folder."""
+"""`wganbench resume`: finish one run, one sweep, or all unfinished ones below a folder."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from wganbench.errors import ConfigError, printable
 
 REFUSED = "refused"
-"""How a run or sweep ended that could not be gone on with; it was told why."""
+"""Status of a run or sweep that could not be continued; the reason has been printed."""
 
 
 def resume_path(path: Path) -> list[str]:
-    """Go on with what is at or below a path, printing how each ended; their statuses.
+    """Finish the runs and sweeps at or below a path, print the outcomes, return the statuses.
 
-    Raises ConfigError where there is nothing, or where the one run or sweep is refused.
+    Raises ConfigError if there are none, or if the only run or sweep is refused.
     """
     from wganbench.sweeps.manifest import FILE
 
@@ -38,7 +38,7 @@ def resume_path(path: Path) -> list[str]:
 
 
 def resume_one(path: Path) -> list[str]:
-    """Finish the run or the sweep in a folder, and print how it ended."""
+    """Finish the run or the sweep in a folder, and print the outcome."""
     from wganbench.sweeps.manifest import FILE
 
     if (path / FILE).is_file():

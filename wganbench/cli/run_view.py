@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live bar in a terminal, plain lines elsewhere."""
+"""The display of a run in training: a live bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 PLAIN_EVERY_SECONDS = 5.0
-"""How often a line is printed where there is no terminal."""
+"""Time between two lines without a terminal."""
 
 
 def say_loading() -> None:
-    """The first line of a command that trains: importing torch takes seconds."""
+    """Print the first line of a command that trains, because importing torch takes seconds."""
     if "torch" not in sys.modules:
         PlainConsole().print("loading torch ...")
 
@@ -41,8 +41,8 @@ def say_loading() -> None:
 class RunView:
     """Live progress of one stack of runs on a console.
 
-    In a terminal a bar with step, modes, W1 (of images FID), steps per second and time
-    left; elsewhere a line every few seconds and at the end.
+    A terminal shows a bar with step, modes, W1 (FID for images), steps per second and time left.
+    Elsewhere a line is printed every few seconds and at the end.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -71,29 +71,29 @@ class RunView:
             self.console.print(f"step {step}/{self._steps}  {figures}")
 
     def phase(self, words: str) -> None:
-        """What is done beside training and takes long; empty once it is over."""
+        """Show a long task beside training; empty text ends it."""
         if self._bar:
             self._bar.update(self._task, figures=f"{self._figures}  {words}".strip())
         elif words:
             self.say(words)
 
     def say(self, line: str) -> None:
-        """One line for the person, above the bar."""
+        """Print one line for the user, above the bar."""
         self.console.print(line, soft_wrap=True)
 
     def stopping(self) -> None:
-        """A signal has asked to save and end."""
+        """Show that a signal has requested to save and end."""
         self.say(SAVING)
 
     def stop(self) -> None:
-        """Take the bar away; harmless when there is none."""
+        """Remove the bar, if there is one."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
 
 def summary(values: Sequence[Mapping[str, float]]) -> str:
-    """The latest figures in a few words, of several runs those of the worst.
+    """Return the latest values in a few words; for several runs those of the worst.
 
     >>> summary([{"modes/covered": 8, "fidelity/fid": 1.5}, {"modes/covered": 7}])
     'worst of 2 runs: modes 7  FID 1.50'
@@ -113,7 +113,7 @@ def _columns() -> list[ProgressColumn]:
     ]
 
 
-# How a run ended, for the person who started it: figures, verdict, what to type next.
+# The outcome of a run for the user: values, verdict, next commands.
 
 
 def print_result(outcome: RunOutcome) -> None:
@@ -138,7 +138,7 @@ def print_result(outcome: RunOutcome) -> None:
 
 
 def next_commands(outcome: RunOutcome) -> list[str]:
-    """What can be typed next, one command a line with what it does."""
+    """Return the next useful commands, one per line, each with its purpose."""
     path = from_here(outcome.path)
     run, experiment = shlex.quote(str(path)), shlex.quote(str(path.parent))
     look = f"wganbench tensorboard {experiment}"
@@ -156,6 +156,6 @@ def next_commands(outcome: RunOutcome) -> list[str]:
 
 
 def from_here(path: Path) -> Path:
-    """The path as the current folder sees it, where it lies inside."""
+    """Return the path relative to the current folder if it lies inside it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

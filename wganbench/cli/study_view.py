@@ -1,4 +1,4 @@
-"""What a person sees of studies: the list, the verdicts, the scoreboard."""
+"""The output of `study`: the list, the verdicts, the scoreboard."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 FAILED, INTERRUPTED = 3, 130
 COMMON = ("budget", "seeds", "device", "output_dir")
-"""Settings that every study has."""
+"""The settings that every study has."""
 STYLES = {"supported": "green", "refuted": "red", "undecided": "yellow", "not refuted": "cyan"}
 
 
 def print_studies(words: Sequence[str] = ()) -> None:
-    """Every study, or those named: its question, what it costs, and what its seeds are too few for.
+    """Print each (named) study: its question, its cost, and claims with too few seeds.
 
-    Settings among the words are those it would be run with. Raises ConfigError.
+    Settings among the words apply as in a run of the study. Raises ConfigError.
     """
     from wganbench.studies import STUDIES
     from wganbench.studies.settings import FIRST_TUNING_SEED, budgets, read_settings
@@ -57,7 +57,7 @@ def print_studies(words: Sequence[str] = ()) -> None:
 
 
 def known(name: str) -> None:
-    """Raise ConfigError, with the nearest name, unless there is such a study."""
+    """Raise ConfigError, with the nearest name, for an unknown study."""
     from wganbench.studies import STUDIES
 
     if name not in STUDIES:
@@ -65,7 +65,7 @@ def known(name: str) -> None:
 
 
 def run_and_print(name: str, overrides: Sequence[str]) -> int:
-    """Run one study and show its verdicts; the exit code. Raises ConfigError."""
+    """Run one study, print its verdicts and return the exit code. Raises ConfigError."""
     from wganbench.cli.sweep_view import SweepView
     from wganbench.studies import run_study
     from wganbench.studies.study import Interrupted
@@ -82,9 +82,9 @@ def run_and_print(name: str, overrides: Sequence[str]) -> int:
 
 
 def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
-    """Run all studies one after the other, then show the scoreboard; the exit code.
+    """Run all studies one after the other, print the scoreboard and return the exit code.
 
-    A study that fails is told at the end and does not stop the others. Raises ConfigError.
+    A study that fails is reported at the end and does not stop the others. Raises ConfigError.
     """
     from wganbench.studies import STUDIES
     from wganbench.studies.scoreboard import read_scoreboard, write_scoreboard
@@ -111,7 +111,7 @@ def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
 
 
 def print_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
-    """A study's verdicts and files."""
+    """Print a study's verdicts and files."""
     console = PlainConsole()
     for verdict in verdicts:
         print_verdict(console, verdict)
@@ -130,12 +130,12 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def seeds(verdict: Verdict) -> str:
-    """How many seeds stand behind a verdict, where there are any."""
+    """Return the number of seeds behind a verdict as text, if there are any."""
     return "" if verdict.claim.exact else f", n = {verdict.n}"
 
 
 def print_scoreboard(verdicts: Sequence[Verdict], file: Path) -> None:
-    """All claims in one table; one line each where there is no terminal."""
+    """Print all claims in one table; without a terminal, one line per claim."""
     from wganbench.studies.scoreboard import interval, number, summary
 
     console = PlainConsole()

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: a live table in a terminal, plain lines elsewhere, a summary."""
+"""The display of a sweep: a live table in a terminal, plain lines elsewhere, a summary."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from wganbench.sweeps.plan import Slot, StackPlan
 
 PLAIN_EVERY_SECONDS = 10.0
-"""How often a line is printed where there is no terminal."""
+"""Time between two lines without a terminal."""
 
 
 @dataclass
 class Row:
-    """A stack that trains: what the live table shows of it."""
+    """A row of the live table: a stack in training."""
 
     stack: StackPlan
     where: str
@@ -48,7 +48,7 @@ class Row:
 
 
 class SweepView:
-    """Stacks, devices, runs done, running, diverged, the best figures and the time left."""
+    """Shows stacks, devices, runs done, running and diverged, the best values, the time left."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or PlainConsole()
@@ -62,7 +62,7 @@ class SweepView:
 
     def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
         """Training begins; ``finished`` runs had ended before."""
-        # An optimiser as sweeper begins several times.
+        # A sweeper that is an optimiser calls this several times.
         self._rows, self._ended, self._done = {}, {}, 0.0
         self._finished = finished
         self._runs = finished + sum(len(stack.jobs) for stack in stacks)
@@ -78,7 +78,7 @@ class SweepView:
             self._live.start()
 
     def end(self) -> None:
-        """Take the table away."""
+        """Remove the table."""
         if self._live:
             self._live.stop()
             self._live = None
@@ -100,7 +100,7 @@ class SweepView:
 
     def stack_busy(self, number: int, words: str) -> None:
         self._rows[number].busy = words
-        # Of many stacks that compile or measure, one line is enough.
+        # One line is enough for many stacks that compile or measure.
         if words and words not in self._told and not self._live:
             self._told.add(words)
             self.say(f"{describe(self._rows[number].stack)}: {words}")
@@ -140,7 +140,7 @@ class SweepView:
     def _table(self) -> Group:
         rows = [row for _, row in sorted(self._rows.items())]
         figures = [(tag, [tag.worst(row.values) for row in rows]) for tag in shown_in("live")]
-        # What is measured depends on the data: images have no exact W1, points no FID.
+        # The metrics depend on the data: images have no exact W1, points no FID.
         figures = [(tag, values) for tag, values in figures if any(v is not None for v in values)]
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("device", "stack", "step", *(tag.heading for tag, _ in figures)):
@@ -159,13 +159,13 @@ class SweepView:
 
 
 def describe(stack: StackPlan) -> str:
-    """A stack in a few words, such as ``16 x ring8 gp``."""
+    """Return a stack in a few words, such as ``16 x ring8 gp``."""
     config = stack.jobs[0].config
     return f"{len(stack.jobs)} x {config.data.name} {config.loss.name}"
 
 
 def places(slots: Iterable[Slot]) -> str:
-    """Slots in words, such as ``2 CPU cores``, ``cuda:0, cuda:1`` or ``8 x cuda on Slurm``."""
+    """Return slots as text, such as ``2 CPU cores``, ``cuda:0, cuda:1``, ``8 x cuda on Slurm``."""
     words = []
     for (device, cluster), count in Counter((s.device, s.cluster) for s in slots).items():
         if cluster:
@@ -178,7 +178,7 @@ def places(slots: Iterable[Slot]) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A duration as a person says it.
+    """Return a duration in a readable unit.
 
     >>> in_words(42), in_words(200), in_words(9000)
     ('42 s', '3 min', '2.5 h')
@@ -189,7 +189,7 @@ def in_words(seconds: float) -> str:
 
 
 def print_plan(plan: SweepPlan, seconds: float | None) -> None:
-    """What a sweep will do, without doing it."""
+    """Print the plan of a sweep."""
     console = PlainConsole()
     table = Table(box=None, pad_edge=False, header_style="dim")
     gpu = all(slot.device != "cpu" for slot in plan.slots)
@@ -220,11 +220,11 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
 
 
 POOLED = (*WHERE_DATA_LIES, "train_seed")
-"""Options of data that make no line of their own in the closing table."""
+"""Options of data whose values share a line in the closing table."""
 
 
 def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> None:
-    """How a sweep ended, by loss and its coefficients, and what to type next."""
+    """Print the outcome of a sweep by loss and coefficients, and the next commands."""
     console = PlainConsole()
     table = Table(box=None, pad_edge=False, header_style="dim")
     distances = distances_of(outcomes)
@@ -259,17 +259,17 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
 
 
 def group_name(job: Job) -> str:
-    """Data, loss and coefficients: what the runs of a line of the summary share."""
+    """Return the name of a summary line: the data, loss and coefficients that its runs share."""
     loss = job.config.loss
     knobs = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
     return f"{job.config.data.name} {loss.name}{knobs}"
 
 
 def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str]:
-    """For each job, in words, the settings in which the sweep's data of its name differ.
+    """Return for each job, as text, the settings in which data of the same name differ.
 
-    A path that held several contents is followed by their digest; equal contents under
-    several paths are one data set.
+    A path with different contents is followed by their digest; equal contents under different
+    paths are one data set.
     """
     rows = [
         {key: value for key, value in job.config.data.options.items() if key not in POOLED}
@@ -296,7 +296,7 @@ def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str
 
 
 def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Keys of which the rows have more than one value; the digest only beside an equal path."""
+    """Return the keys with more than one value; the digest only if the paths are equal."""
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: {repr(row.get(key)) for row in rows} for key in keys}
     both = {(repr(row.get("path")), repr(row.get("sha256"))) for row in rows}
@@ -305,7 +305,7 @@ def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def contents(outcome: RunOutcome) -> str:
-    """The digest of a run's own data, as its run.json holds it; empty where it holds none."""
+    """Return the digest of a run's own data from its run.json; empty without one."""
     from wganbench.runs.folder import read_run
 
     try:
@@ -315,19 +315,19 @@ def contents(outcome: RunOutcome) -> str:
 
 
 def distances_of(outcomes: Sequence[RunOutcome]) -> list[Tag]:
-    """Distances shown as multiples of their floor: those that any run has, else the first."""
+    """Return the distances with a floor that any run has, else the first one."""
     distances = [tag for tag in shown_in("headline") if tag.floor]
     found = [tag for tag in distances if any(o.metrics.get(tag.floor) for o in outcomes)]
     return found or distances[:1]
 
 
 def in_floors(tag: Tag) -> str:
-    """The heading of a distance in units of its floor, such as ``W1 / floor``."""
+    """Return the heading of a distance in units of its floor, such as ``W1 / floor``."""
     return f"{tag.heading} / floor"
 
 
 def summary(outcomes: Sequence[RunOutcome], distances: Sequence[Tag]) -> list[str]:
-    """Completed runs, diverged ones, and medians over the completed."""
+    """Return the numbers of completed and diverged runs, and medians over the completed."""
     completed = [o.metrics for o in outcomes if o.status == "completed"]
 
     def median(values: list[float], form: str) -> str:
