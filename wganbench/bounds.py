@@ -1,6 +1,6 @@
-"""Sizes that no real use meets: what is larger is refused before time or memory is spent on it.
+"""Upper bounds of sizes: larger values are refused before they cost time or memory.
 
-Each stands as ``most`` in the metadata of the fields that it bounds.
+No real use reaches a bound. Each is ``most`` in the metadata of the fields that it bounds.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any
 from wganbench.errors import told
 
 STEPS = 10**9
-"""Steps of training, and every cadence."""
+"""Steps of training, and every interval in steps."""
 
 CRITIC_STEPS = 10_000
-"""Critic steps before one of the generator."""
+"""Critic steps per generator step."""
 
 BATCH = 10**6
 SAMPLES = 10**6
-"""Points of one evaluation, or drawn for one in Python."""
+"""Points of one evaluation, or of one draw by the Python API."""
 
 DRAWN = 10**8
 """Points that `sample` writes into a file."""
 
 REPEATS = 10_000
-"""Draws of the final evaluation, pairs behind a floor, runs in a stack, stacks on a device."""
+"""Draws of the final evaluation, pairs for a floor, runs in a stack, stacks on a device."""
 
 LINES = 100_000
 """Directions of a sliced distance."""
 
 RUNS = 10**6
-"""Runs of one sweep, whatever it is allowed."""
+"""Runs of one sweep, even with ``--yes``."""
 
 SEEDS = 2**63 - 1
 RATE = 1e30
-"""Learning rates, which are float32. That a rate is too large is a result: the run diverges."""
+"""Learning rates, which are float32. A rate that makes the run diverge is a valid result."""
 
 MODES, DIMENSIONS, PIXELS = 10_000, 100_000, 4096
 TRAINING_POINTS = 10**8
 
 SMALLEST, LARGEST = 1e-18, 1e18
-"""Numbers of the data's geometry: float32 holds their squares too."""
+"""Numbers of the data's geometry; their squares fit float32 too."""
 
 COEFFICIENT = 1e30
 """Coefficients of losses, which are float32."""
@@ -52,11 +52,11 @@ NETWORK = {
     "pieces": 1000,
     "latent_dim": 10**6,
 }
-"""The options of networks, by the name or its last word: ``critic_width`` is a width."""
+"""Options of networks, by name or last word of the name: ``critic_width`` is a width."""
 
 
 def network_most(option: str) -> int | None:
-    """The largest value of a network's option; None where it is no size.
+    """Return the largest value of a network's option; None for an option that is not a size.
 
     >>> network_most("critic_width"), network_most("latent_dim"), network_most("latent")
     (65536, 1000000, None)
@@ -70,11 +70,11 @@ RANGES: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "least": ("at least", operator.ge),
     "most": ("at most", operator.le),
 }
-"""How each bound is said, and when a value keeps it."""
+"""The words of each bound, and its check."""
 
 
 def outside(value: Any, metadata: Mapping[str, Any]) -> str | None:
-    """Which bound of a field's metadata a number breaks, in words; None where it keeps all.
+    """Return in words the bound of a field's metadata that a number breaks; None if it is valid.
 
     >>> outside(11, {"least": 1, "most": 10}), outside(1, {"above": 0})
     ('at most 10', None)

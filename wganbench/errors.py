@@ -1,35 +1,35 @@
-"""The error that a user can correct, and text that is safe to show."""
+"""Errors that a user can correct, and conversion of text to a form that is safe to print."""
 
 from __future__ import annotations
 
 import math
 
 LONGEST_MESSAGE, LONGEST_VALUE = 480, 80
-"""Characters of a line, and of a value in it; what is longer is cut in the middle."""
+"""Characters of a line, and of a value in it; longer ones are cut in the middle."""
 
 
 class ConfigError(ValueError):
-    """A wrong configuration or use, told in one readable line, safe for a terminal."""
+    """A wrong configuration or use; the message is one readable line, safe for a terminal."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shortened(printable(" ".join(message.split()))))
 
 
 class UnwritableFolder(ConfigError):
-    """A folder of runs that cannot be made or written: no permission, no room, no folder."""
+    """A folder of runs cannot be made or written: no permission, disk full, or not a folder."""
 
 
 ALLOCATORS = (
     "can't allocate memory", "out of memory", "cannot allocate memory", "status_alloc_failed",
 )  # fmt: skip
-"""What allocators of torch, of numpy and of CUDA and its libraries say, in lower case."""
+"""Parts of the out-of-memory messages of torch, numpy, CUDA and its libraries, in lower case."""
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error of any library means that memory did not suffice.
+    """Return whether an error of any library, or one of its causes, means out of memory.
 
-    Or one that it came from: a compiler wraps what it met, and what records a graph of launches
-    fails on its way out of an error too.
+    Causes count because a compiler wraps the original error, and because the recording of a CUDA
+    graph raises another error while it handles the first.
     """
     seen: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]
@@ -50,9 +50,9 @@ def _says_so(error: BaseException) -> bool:
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters and marks of direction.
+    """Return the text without control characters and direction marks, which a terminal obeys.
 
-    Whatever a stored file or a path says goes through here before it is shown.
+    Every text from a stored file or a path passes through here before it is printed.
 
     >>> printable("run\\x1b[31m"), printable("a\\u202eb"), printable("caf\\udce9")
     ('run?[31m', 'a?b', 'caf\\\\xe9')
@@ -61,13 +61,13 @@ def printable(text: str) -> str:
 
 
 def _visible(character: str) -> str:
-    """A byte of a file's name that is no text as that byte, anything else as a question mark."""
+    """Return an undecodable byte of a file's name in hex, any other match as a question mark."""
     byte = ord(character) - 0xDC00
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else "?"
 
 
 def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
-    """The text, or its beginning and end where it is longer than ``longest`` characters.
+    """Return the text, or its beginning and end if it has more than ``longest`` characters.
 
     >>> shortened("abcdefghij", 9)
     'abcd...ij'
@@ -79,7 +79,7 @@ def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
 
 
 def told(value: object) -> str:
-    """A value as a message shows it: a number in few digits, anything else as its repr, cut.
+    """Return a value as text for a message: a number in few digits, else the shortened repr.
 
     >>> told(10_000), told(1e-18), told("a" * 200) == f"'{'a' * 50}...{'a' * 25}'"
     ('10000', '1e-18', True)

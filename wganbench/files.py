@@ -1,7 +1,7 @@
-"""The one place for files: whole or not at all, one writer at a time, nothing outside a folder.
+"""All access to files: atomic writes, locks, and paths that stay inside a folder.
 
-A folder of runs may have been unpacked or cloned from anywhere. Names in it are data: they
-lead nowhere else, links are not followed, and only regular files of a stated size are read.
+A folder of runs may have been unpacked or cloned from anywhere. Names in it are data: they never
+lead out of the folder, links are not followed, and only regular files of a bounded size are read.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from wganbench.errors import ConfigError
 from wganbench.leftovers import remove_leftovers, remove_leftovers_once, temporary_name
 
 RECORD_BYTES = 64 * 2**20
-"""The largest run.json or metrics.csv that is read: a thousand times what a long run writes."""
+"""The largest run.json or metrics.csv that is read: a thousand times those of a long run."""
 
 SWEEP_BYTES = 512 * 2**20
 """The largest sweep.json that is read: a hundred thousand runs of 4 kB each, rounded up."""
 
 LARGEST_INTEGER = 2**63 - 1
-"""The largest whole number that a record may hold; its smallest is minus that."""
+"""The largest absolute value of a whole number in a record."""
 
 DEEPEST = 32
-"""How deeply the values of a record may be nested; ours take five levels."""
+"""The deepest nesting of values in a record; ours have five levels."""
 
 
-# Whole or not at all.
+# Atomic writes.
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into that takes the place of ``path`` when the block ends well.
+    """Give a temporary file that replaces ``path`` when the block ends without an exception.
 
-    It lies in the same folder under a name that begins with ``.tmp-``, is flushed to the
-    disk and then renamed, so a reader finds the old content or the new one. When the
-    block raises, or the process dies, ``path`` stays as it was; what dead processes left
-    in the folder goes with the first file that is written there.
-    Raises OSError, with the path and the reason, where the folder cannot be written.
+    It lies in the same folder under a name that begins with ``.tmp-``, is flushed to the disk
+    and then renamed, so a reader finds the old content or the new one. If the block raises, or
+    the process dies, ``path`` is unchanged. The first write into a folder also removes the
+    temporary files of dead processes. Raises OSError, with the path and the reason, if the folder
+    cannot be written.
     """
     temporary = path.parent / temporary_name()
     remove_leftovers_once(path.parent)
@@ -64,15 +64,17 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Give ``path`` this content in one step."""
+    """Write this content to ``path`` atomically."""
     with replacing(path) as file:
         file.write(content)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of ``path``, which is empty or not there, when the
-    block ends well; as `replacing`."""
+    """Give a folder to fill that replaces ``path`` when the block ends, as `replacing` does.
+
+    ``path`` must be missing or an empty folder.
+    """
     path = path.absolute()
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def is_plain_file(path: Path) -> bool:
-    """Whether there is a regular file of this very name: no link, folder, FIFO or device."""
+    """Return whether the path is a regular file: not a link, folder, FIFO or device."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except (OSError, ValueError):
@@ -97,7 +99,7 @@ def is_plain_file(path: Path) -> bool:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into one that says which path cannot be written."""
+    """Turn an OSError of the block into one that names the path that cannot be written."""
     try:
         yield
     except OSError as error:
@@ -113,17 +115,17 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-# One process at a time.
+# Locks: one process at a time.
 MOMENT_SECONDS = 0.1
-"""How long a lock is tried for: who only looks whether it is free holds it for less."""
+"""How long to try for a lock; a process that only checks whether it is free holds it shorter."""
 
 ENDING = "ending"
 
 
 class RunBusy(ConfigError):
-    """Another process holds the run; ``pid`` says which, None where it is unknown.
+    """Another process has locked the run; ``pid`` is its process id, None if unknown.
 
-    ``ending``: it was asked to save and end, and will let go by itself.
+    ``ending`` is true if it was asked to save and end; it will then release the lock by itself.
     """
 
     def __init__(self, folder: Path, holder: str) -> None:
@@ -140,10 +142,10 @@ class RunBusy(ConfigError):
 class RunLock:
     """An exclusive lock (flock) on a file, held until `release` or the process ends.
 
-    The file stays when the lock goes, with the last holder's process id in it. A forked
-    child gives its copy up at once, so the lock never outlives the process that took it.
-    Raises RunBusy when it is taken, UnusableFile when a link or a device stands there, OSError
-    when the file cannot be written or locked.
+    The file stays after the release, with the last holder's process id in it. A forked child
+    closes its copy at once, so the lock never outlives the process that took it. Raises RunBusy
+    if another process has the lock, UnusableFile if the path is a link or a device, OSError if
+    the file cannot be written or locked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -165,11 +167,11 @@ class RunLock:
 
     @property
     def held(self) -> bool:
-        """Whether this process has the lock still; a forked child never has it."""
+        """Whether this process still has the lock; a forked child never has it."""
         return self._descriptor in _held
 
     def release(self) -> None:
-        """Let the lock go; harmless when it is gone already."""
+        """Release the lock; a second call does nothing."""
         if self._descriptor in _held:
             _held.discard(self._descriptor)
             os.close(self._descriptor)
@@ -188,9 +190,9 @@ class RunLock:
 
 
 def holder_of(path: Path) -> RunBusy | None:
-    """Who holds the lock on a file now, None where nobody does; makes and writes nothing.
+    """Return the holder of the lock on a file as a RunBusy, else None; write nothing.
 
-    Raises as `RunLock`, but for RunBusy, which it returns.
+    Otherwise it raises what `RunLock` raises.
     """
     try:
         descriptor = open_own(path, os.O_RDONLY)
@@ -208,9 +210,10 @@ def holder_of(path: Path) -> RunBusy | None:
 
 
 def wait_until_free(path: Path, patience: float) -> bool:
-    """Wait until nobody holds the lock on a file; False when ``patience`` seconds do not suffice.
+    """Wait until the lock on a file is free; return False after ``patience`` seconds.
 
-    Those who wait do not hold it, so they do not wait for each other. Raises as `holder_of`.
+    Waiting processes do not hold the lock, so they do not wait for each other. Raises what
+    `holder_of` raises.
     """
     end = time.monotonic() + patience
     while holder_of(path) is not None:
@@ -221,14 +224,14 @@ def wait_until_free(path: Path, patience: float) -> bool:
 
 
 def tell_ending() -> None:
-    """Write into every lock of this process that it was asked to save and end."""
+    """Write into every lock file of this process that it was asked to save and end."""
     for descriptor in tuple(_held):
         with suppress(OSError):
             os.pwrite(descriptor, _holder() + f" {ENDING}".encode(), 0)
 
 
 def _take(descriptor: int) -> None:
-    """Lock a file; raises OSError when another process holds it longer than a moment."""
+    """Lock a file; raises OSError if another process holds it longer than `MOMENT_SECONDS`."""
     end = time.monotonic() + MOMENT_SECONDS
     while True:
         try:
@@ -259,17 +262,16 @@ def _forget_in_child() -> None:
 os.register_at_fork(after_in_child=_forget_in_child)
 
 
-# Names and files that may be a stranger's.
+# Names and files that may come from a stranger.
 class UnusableFile(ConfigError):
-    """A file that is not what it should be: a link, no regular file, too large, no JSON."""
+    """A file that must not be used: a link, not a regular file, too large, or malformed."""
 
 
 def inside(folder: Path, name: str) -> Path:
-    """``folder / name`` for a name that comes from data.
+    """Return ``folder / name`` for a name that comes from data.
 
-    The folder itself may be reached through links, as the user named it. Below it nothing
-    may: raises UnusableFile for an absolute name, one with ``..`` or NUL, an empty one, and
-    for one that is a link or lies behind one.
+    The folder itself may be reached through links, because the user named it. Raises UnusableFile
+    for a name that is absolute or empty, contains ``..`` or NUL, is a link, or lies behind one.
     """
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or name.startswith("/") or ".." in parts:
@@ -283,10 +285,10 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def open_regular(path: Path, follow: bool = False) -> BinaryIO:
-    """A regular file, open for reading; ``follow`` links where the user named the file.
+    """Open a regular file for reading; ``follow`` allows links, for files that the user named.
 
-    A FIFO or a device would make the reader wait for ever. Raises UnusableFile for those, for
-    a folder and for a link that is not to be followed; FileNotFoundError, OSError.
+    Raises UnusableFile for a FIFO or a device, on which a reader could wait for ever, for a
+    folder, and for a link unless ``follow``; FileNotFoundError, OSError.
     """
     descriptor = os.open(
         path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | _no_follow(path, follow)
@@ -298,7 +300,10 @@ def open_regular(path: Path, follow: bool = False) -> BinaryIO:
 
 
 def read_regular(path: Path, limit: int = RECORD_BYTES, follow: bool = False) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; raises as `open_regular`."""
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Raises UnusableFile for a larger file, and what `open_regular` raises.
+    """
     with open_regular(path, follow) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -307,7 +312,7 @@ def read_regular(path: Path, limit: int = RECORD_BYTES, follow: bool = False) ->
 
 
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor on a file that is ours to write: never through a link, never on a device.
+    """Return a descriptor on a file of ours for writing, never through a link or on a device.
 
     ``flags`` are those of `os.open`. Raises UnusableFile, OSError.
     """
@@ -320,7 +325,7 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def _no_follow(path: Path, follow: bool) -> int:
-    """The flag against links, which the kernel obeys; the check before it gives the reason."""
+    """Return the flag by which the kernel refuses links; a check before gives the reason."""
     if follow:
         return 0
     if path.is_symlink():
@@ -329,9 +334,9 @@ def _no_follow(path: Path, follow: bool) -> int:
 
 
 def read_json(path: Path, limit: int = RECORD_BYTES) -> dict[str, Any]:
-    """A record, as strict JSON with an object at the top and bounded numbers and depth.
+    """Return a record: strict JSON with an object at the top and bounded numbers and depth.
 
-    Raises FileNotFoundError, and UnusableFile with the path for whatever else is wrong.
+    Raises FileNotFoundError, and UnusableFile with the path for any other fault.
     """
     try:
         content = json.loads(
@@ -379,9 +384,9 @@ def _check_depth(value: Any, depth: int = 0) -> None:
             _check_depth(item, depth + 1)
 
 
-# Where what can be made again is kept.
+# The folder of files that can be made again.
 def cache_folder() -> Path | None:
-    """``$XDG_CACHE_HOME/wganbench``, by default in ~/.cache; None without a home directory."""
+    """Return ``$XDG_CACHE_HOME/wganbench``, by default in ~/.cache; None without a home."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     try:
         folder = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"

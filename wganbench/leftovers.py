@@ -1,4 +1,4 @@
-"""What killed processes leave behind: temporary files, named by who writes them, and removed."""
+"""Temporary files: names that identify the writer, and removal after killed processes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from uuid import uuid4
 TEMPORARY = ".tmp-"
 
 LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}")
-"""Our own names: the process that writes the file, its machine, and something random."""
+"""Names of our temporary files: process id of the writer, machine, random digits."""
 
 ABANDONED_SECONDS = 86_400.0
-"""After that long without a write a file of another machine has no writer any more."""
+"""A file of another machine without a write for this long counts as abandoned."""
 
 
 def temporary_name() -> str:
-    """A name for a file that this process is going to write; no other one has it."""
+    """Return a unique name for a temporary file of this process."""
     return f"{TEMPORARY}{os.getpid():08x}{machine()}{uuid4().hex[:16]}"
 
 
 def machine() -> str:
-    """Eight digits that tell this machine's names from others'."""
+    """Return eight hex digits that distinguish the names of this machine."""
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files in a folder whose writers are dead; nobody else's files.
+    """Delete the temporary files in a folder whose writers are dead, and no other files.
 
-    Harmless where the folder is missing or is not ours.
+    A folder that is missing or not ours is left alone.
     """
     with suppress(OSError):
         for entry in os.scandir(folder):
@@ -48,7 +48,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove_leftovers_once(folder: Path) -> None:
-    """The same, but for folders in which this process has looked before."""
+    """Call `remove_leftovers` unless this process has already done so for the folder."""
     if folder not in _cleared:
         _cleared.add(folder)
         remove_leftovers(folder)
@@ -58,7 +58,7 @@ _cleared: set[Path] = set()
 
 
 def _is_abandoned(entry: os.DirEntry[str], name: re.Match[str]) -> bool:
-    """Whether nobody writes the file any longer: its process is gone, or it is a day old."""
+    """Return whether a file has no writer any more: its process is gone, or it is a day old."""
     if name[2] == machine() and not _is_alive(int(name[1], 16)):
         return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
@@ -69,6 +69,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's
+    except (OSError, OverflowError):  # the process of another user
         return True
     return True

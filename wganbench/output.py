@@ -1,7 +1,7 @@
-"""What is shown may fail, what is done may not: streams that cannot be lost, views that cannot end.
+"""Output streams and views whose failures never end a run.
 
-Whoever reads what a command prints may leave (`| head`), the disk behind a log may fill up, a
-terminal may close. That never ends a run; a command whose result is its output says so at the end.
+The reader of a command's output may leave (`| head`), the disk of a log may fill up, a terminal
+may close. None of these ends a run; a command whose result is its output reports it at the end.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, TextIO, TypeVar, cast
 from wganbench.errors import printable, shortened
 
 READER_LEFT = (errno.EPIPE, errno.EBADF)
-"""Nobody wants to read on: no reason to complain."""
+"""Errors after the reader has left, which are not reported."""
 
 V = TypeVar("V")
 
 
 class Stream:
-    """A text stream that never fails its writer.
+    """A text stream whose writes never raise.
 
-    After the first failure the rest goes nowhere, below Python as well, so nothing that is
-    left in a buffer fails when the process ends. Characters that the stream's encoding lacks
+    After the first failure all further output is discarded, also at the file descriptor, so that
+    buffered text does not fail when the process ends. Characters outside the stream's encoding
     are written with backslashes.
     """
 
@@ -74,7 +74,7 @@ class Stream:
 
 @dataclass
 class Output:
-    """The streams of a command while it runs, and whether its result is what it prints."""
+    """The streams of a running command, and whether its printed text is its result."""
 
     out: Stream
     err: Stream
@@ -82,7 +82,7 @@ class Output:
 
     @property
     def lost(self) -> str | None:
-        """Why the result did not arrive, in words; None where it did or nobody wants it."""
+        """Why the result was not written, as text; None if it was, or if the reader left."""
         failure = self.out.failure
         if not self.is_the_result or failure is None:
             return None
@@ -96,7 +96,7 @@ _open: list[Output] = []
 
 @contextlib.contextmanager
 def unbreakable() -> Iterator[Output]:
-    """Let nothing in the block fail because of what it prints."""
+    """Protect the block from failures of printing."""
     _fill_standard_streams()
     with contextlib.ExitStack() as closing:
         before = sys.stdout, sys.stderr
@@ -116,19 +116,22 @@ def unbreakable() -> Iterator[Output]:
 
 
 def result_is_on_disk() -> None:
-    """Say that what this command prints can be lost: its results are files."""
+    """Declare that this command's output may be lost, because its results are files."""
     if _open:
         _open[-1].is_the_result = False
 
 
 def _fill_standard_streams() -> None:
-    """Where the process was started without one, as by ``>&-``: else a file of ours gets its
-    number, and whatever prints, a compiler say, prints into that file."""
+    """Open missing standard streams on the null device, as after a start with ``>&-``.
+
+    Otherwise a file of ours could get the number of a standard stream, and a program that prints,
+    such as a compiler, would write into that file.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
             os.set_inheritable(descriptor, True)
 
 
@@ -155,12 +158,12 @@ class _Guarded:
 
 
 def guarded(view: V) -> V:
-    """The view, whose failures are told once and end nothing. Its methods return None."""
+    """Return the view with failures reported once and then ignored; its methods return None."""
     return view if view is None or isinstance(view, _Guarded) else cast(V, _Guarded(view))
 
 
 def numbered(amount: int, thing: str) -> str:
-    """A count in words.
+    """Return a count with its noun.
 
     >>> numbered(1, "run"), numbered(0, "run"), numbered(2, "stack")
     ('1 run', '0 runs', '2 stacks')

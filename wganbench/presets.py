@@ -1,4 +1,4 @@
-"""Where the YAML files are, and the values in one of them, without Hydra."""
+"""The YAML files of conf/: finding them and reading their values, without Hydra."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wganbench.typed import flatten
 
 @cache
 def conf_directory() -> Path:
-    """The folder of YAML files: inside the package in a wheel, beside it in a source tree."""
+    """Return the folder of YAML files: in the package in a wheel, beside it in a source tree."""
     package = Path(__file__).resolve().parent
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "config.yaml").is_file():
@@ -24,12 +24,12 @@ def conf_directory() -> Path:
 
 
 def preset_names(group: str) -> list[str]:
-    """Names of the YAML files of a group, such as ``"data"``, sorted."""
+    """Return the sorted names of the YAML files of a group, such as ``"data"``."""
     return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
 
 
 def read_preset(group: str, name: str) -> dict[str, Any]:
-    """Values of ``conf/<group>/<name>.yaml``, without what it asks of other groups.
+    """Return the values in ``conf/<group>/<name>.yaml``, without those for other groups.
 
     Raises ValueError for an unknown name.
     """
@@ -42,12 +42,12 @@ def read_preset(group: str, name: str) -> dict[str, Any]:
 
 
 def describe_preset(group: str, name: str) -> str:
-    """The comment lines at the head of a YAML file: what it is and where it comes from."""
+    """Return the head comment of a YAML file: its description and source."""
     return " ".join(head_lines(conf_directory() / group / f"{name}.yaml"))
 
 
 def head_lines(path: Path) -> list[str]:
-    """The comment lines at the head of a YAML file, without their marks and directives."""
+    """Return the comment lines at the head of a YAML file, without marks and directives."""
     head: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
@@ -58,27 +58,27 @@ def head_lines(path: Path) -> list[str]:
     return head
 
 
-# Which choices and keys the YAML files offer, read without Hydra.
+# The choices and keys in the YAML files, read without Hydra.
 GROUPS = ("loss", "data", "network", "train", "tuned", "experiment")
-"""The folders of conf/ that hold choices, as in ``loss=gp``."""
+"""The folders of conf/ with choices, as in ``loss=gp``."""
 
 OVERRIDES_NETWORK = "override /network@"
-"""How the YAML of a data set chooses a network in its own defaults list."""
+"""The entry by which the YAML file of a data set chooses a network in its defaults list."""
 
 
 def directories(config_dir: str | Path | None = None) -> tuple[Path, ...]:
-    """Where YAML files are looked for: the user's own folder first, then the project's."""
+    """Return the folders of YAML files: the user's own first, then the project's."""
     own = () if config_dir is None else (Path(config_dir),)
     return (*own, conf_directory())
 
 
 def choices(group: str, where: Sequence[Path]) -> list[str]:
-    """The names that ``group=...`` accepts, sorted."""
+    """Return the sorted names that ``group=...`` accepts."""
     return sorted({path.stem for folder in where for path in (folder / group).glob("*.yaml")})
 
 
 def preset_values(group: str, name: str, where: Sequence[Path]) -> dict[str, Any]:
-    """What choosing ``group=name`` sets, by dotted key; nothing for an unknown name."""
+    """Return the values that ``group=name`` sets, by dotted key; empty for an unknown name."""
     for folder in where:
         path = folder / group / f"{name}.yaml"
         if path.is_file():
@@ -87,12 +87,12 @@ def preset_values(group: str, name: str, where: Sequence[Path]) -> dict[str, Any
 
 
 def base_values() -> dict[str, Any]:
-    """What config.yaml itself sets, by dotted key."""
+    """Return the values in config.yaml itself, by dotted key."""
     return dict(read_values(conf_directory() / "config.yaml", ""))
 
 
 def default_choice(group: str) -> str | None:
-    """The choice of a group where the user makes none."""
+    """Return the default choice of a group."""
     for entry in read(conf_directory() / "config.yaml").get("defaults", []):
         if isinstance(entry, dict) and group in entry:
             return None if entry[group] is None else str(entry[group])
@@ -100,7 +100,7 @@ def default_choice(group: str) -> str | None:
 
 
 def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
-    """Every key that exists under the choices ``{group: name}``, groups themselves included."""
+    """Return every key that exists under the choices ``{group: name}``, including the groups."""
     keys = [*base_values(), *GROUPS]
     chosen = suggested_choices(chosen, where) | dict(chosen)
     for group in ("loss", "data", "network", "train"):
@@ -110,7 +110,7 @@ def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
 
 
 def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[str, str]:
-    """The network that the chosen data asks for, where it does."""
+    """Return the choice of a network by the chosen data, if there is one."""
     data = chosen.get("data") or default_choice("data")
     for folder in where:
         path = folder / "data" / f"{data}.yaml"
@@ -123,7 +123,7 @@ def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[
 
 
 def all_keys(where: Sequence[Path]) -> list[str]:
-    """Every key of any choice."""
+    """Return every key of any choice."""
     keys = [*base_values(), *GROUPS]
     for group in ("loss", "data", "network", "train"):
         for name in choices(group, where):
@@ -132,7 +132,7 @@ def all_keys(where: Sequence[Path]) -> list[str]:
 
 
 def owners(key: str, where: Sequence[Path]) -> list[str]:
-    """The choices of a key's group that have the key: those of loss for ``loss.gp_lambda``."""
+    """Return the choices in a key's group with the key: losses for ``loss.gp_lambda``."""
     group = key.partition(".")[0]
     return [name for name in choices(group, where) if key in preset_values(group, name, where)]
 
@@ -149,6 +149,6 @@ def is_global(path: Path) -> bool:
 
 
 def read_values(path: Path, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Leaves of a YAML file by dotted key, Hydra's own entries left out."""
+    """Return the leaves of a YAML file by dotted key, without Hydra's own entries."""
     own = {name: value for name, value in read(path).items() if name not in ("defaults", "hydra")}
     yield from flatten(own, prefix)

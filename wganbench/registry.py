@@ -1,4 +1,4 @@
-"""Registries: every loss, data set, network and metric is a row in one."""
+"""Registries: every loss, data set, network and metric is a row of a registry."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Row = TypeVar("Row")
 
 
 class UnknownName(ValueError):
-    """A name that no row carries; the message holds the nearest one that exists."""
+    """A name without a row; the message suggests the nearest existing name."""
 
 
 _waiting: dict[str, list[EntryPoint]] = {}
-"""Entry points by group that have not added their rows yet, of groups that were asked for."""
+"""Entry points that have not added their rows yet, by requested group."""
 
 
 def load_entry_points(group: str) -> None:
-    """Let installed packages add their rows, each entry point of ``wganbench.<group>`` once.
+    """Call each entry point of ``wganbench.<group>`` once, so that packages add their rows.
 
-    Raises ConfigError for one that fails, at every look-up that needs it.
+    Raises ConfigError for an entry point that fails, at every look-up that needs it.
     """
     if group not in _waiting:
         _waiting[group] = list(entry_points(group=f"wganbench.{group}"))
     waiting = _waiting[group]
     while waiting:
-        entry_point = waiting.pop(0)  # first, for it may look rows up while it adds its own
+        entry_point = waiting.pop(0)  # first, as it may look up rows while it adds some
         try:
             load(entry_point, group)
         except ConfigError:
@@ -38,7 +38,7 @@ def load_entry_points(group: str) -> None:
 
 
 def load(entry_point: EntryPoint, kind: str) -> None:
-    """Let a user's package add its rows. Raises ConfigError, which names it, when it fails."""
+    """Call the entry point of a user's package. Raises ConfigError, which names it, on failure."""
     try:
         entry_point.load()()
     except (Exception, SystemExit) as error:
@@ -53,10 +53,10 @@ class Registry(Mapping[str, Row], Generic[Row]):
     """Rows by name, in the order of registration.
 
     A user's package adds rows through the entry-point group ``wganbench.<kind>``
-    (``wganbench.losses``, ``wganbench.data``, ...): each entry point names a
-    function of no arguments that registers its rows. Entry points are loaded at
-    the first look-up that the built-in rows cannot answer, or when rows are listed.
-    ``group`` is the kind whose entry points add these rows too, where it is another.
+    (``wganbench.losses``, ``wganbench.data``, ...). Each entry point names a function without
+    arguments that registers the rows. Entry points are loaded when rows are listed, or at the
+    first look-up of a name that is not built in. ``group`` is the kind whose entry points also
+    add these rows, if it is another one.
     """
 
     def __init__(self, kind: str, group: str | None = None) -> None:
@@ -64,7 +64,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         self._rows: dict[str, Row] = {}
 
     def register(self, name: str, row: Row) -> Row:
-        """Add a row; raises ValueError when the name is taken."""
+        """Add a row; raises ValueError if the name is taken."""
         if name in self._rows:
             raise ValueError(f"{self.kind} already has a row named {name!r}")
         self._rows[name] = row
@@ -92,7 +92,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
 
 def unknown(kind: str, name: str, valid: Mapping[str, object] | list[str]) -> str:
-    """One line for a name that does not exist, with the nearest ones that do."""
+    """Return the message for an unknown name, with the nearest existing ones."""
     names = list(valid)
     near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""Plain values to the types a dataclass declares, so that 2 and 2.0 become one value."""
+"""Conversion of plain values to the types of a dataclass, so that 2 and 2.0 become equal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from wganbench.bounds import outside
 from wganbench.errors import LONGEST_VALUE, ConfigError, shortened, told
 
-# What a user meant by a key that does not exist.
+# Suggestions for keys that do not exist.
 ALIASES = {
     "lambda": "loss.gp_lambda",
     "lam": "loss.gp_lambda",
@@ -66,14 +66,14 @@ ALIASES = {
     "out": "output_dir",
     "outputs": "output_dir",
 }
-"""Other people's last words for our keys."""
+"""Common names for the last words of our keys."""
 
 
 def nearest(key: str, valid: Iterable[str]) -> str | None:
-    """The valid key that ``key`` most likely stands for, or None.
+    """Return the valid key that ``key`` most likely means, or None.
 
-    In this order: an alias, a key with the same last word, the most similar last word
-    in the same group, the most similar one anywhere.
+    The order is: an alias, a key with the same last word, the most similar last word in the same
+    group, the most similar one anywhere.
 
     >>> nearest("loss.gp_lamda", ["loss.gp_lambda"]), nearest("steps", ["train.steps"])
     ('loss.gp_lambda', 'train.steps')
@@ -96,13 +96,13 @@ def nearest(key: str, valid: Iterable[str]) -> str | None:
 
 
 def alias(key: str, valid: Iterable[str]) -> str | None:
-    """Our key, or keys, for what others call ``key``, where they are valid."""
+    """Return our key, or keys, for the common name ``key``, if they are valid."""
     ours, keys = ALIASES.get(last_word(key).lower()), set(valid)
     return ours if ours is not None and keys.issuperset(ours.split(" and ")) else None
 
 
 def nearest_key(key: str, valid: Iterable[str]) -> str:
-    """``"; did you mean x?"``, or nothing where no valid key comes near."""
+    """Return ``"; did you mean x?"``, or an empty text if no valid key is similar."""
     found = nearest(key, valid)
     return f"; did you mean {found}?" if found else ""
 
@@ -112,11 +112,11 @@ def last_word(key: str) -> str:
 
 
 def convert_fields(cls: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Arguments for the dataclass ``cls``: typed, complete and within their ranges.
+    """Return arguments for the dataclass ``cls``: typed, complete and within their ranges.
 
-    ``prefix`` stands before a field's name in messages, such as ``"train."``. A field's
-    metadata may hold ``choices``, ``least``, ``most``, ``above``, ``below`` and ``length``; the
-    field marked ``flat`` takes every value that no other field does.
+    ``prefix`` precedes a field's name in messages, such as ``"train."``. A field's metadata may
+    hold ``choices``, ``least``, ``most``, ``above``, ``below`` and ``length``; the field marked
+    ``flat`` takes all values without a field of their own.
     Raises ConfigError for an unknown, missing, ill-typed or out-of-range value.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -151,9 +151,9 @@ def has_default(field: dataclasses.Field[Any]) -> bool:
 
 
 def convert(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type ``hint``; raises ConfigError when it is of another.
+    """Return ``value`` as the type ``hint``; raises ConfigError for a value of another type.
 
-    Arrays and tensors count as the lists and numbers that they hold.
+    Arrays and tensors are treated as the lists and numbers that they hold.
     """
     origin = typing.get_origin(hint)
     value = value.tolist() if hasattr(value, "tolist") else value
@@ -210,16 +210,16 @@ def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, A
 
 
 INFINITE, INFINITIES = "inf", (math.inf, -math.inf)
-"""How an infinite number is stored, JSON having none; and what it is."""
+"""The stored text of an infinite number, which JSON lacks, and the infinite values."""
 
 MOST_DIGITS = 4300
-"""Python does not write longer numbers."""
+"""The most digits of an integer that Python converts to text."""
 
 SCALARS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 
 
 def convert_scalar(value: Any, hint: type, key: str) -> Any:
-    """One number, switch or name. A name written as a number or a switch stays a name."""
+    """Return a number, boolean or text; a text that looks like a number or boolean stays text."""
     if hint is bool and isinstance(value, bool):
         return value
     if hint is str and isinstance(value, str | float | int) and not endless(value):
@@ -235,12 +235,12 @@ def convert_scalar(value: Any, hint: type, key: str) -> Any:
 
 
 def endless(value: Any) -> bool:
-    """Whether a number has more digits than Python writes."""
+    """Return whether a number has more digits than Python converts to text."""
     return isinstance(value, int) and value.bit_length() > MOST_DIGITS * math.log2(10)
 
 
 def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
-    """Raise ConfigError when ``value`` is not among what a field's metadata allows."""
+    """Raise ConfigError unless a field's metadata allows ``value``."""
     if "length" in metadata and len(value) != metadata["length"]:
         raise ConfigError(f"{key} holds {metadata['length']} values; got {told(value)}")
     if isinstance(value, list | tuple):
@@ -265,7 +265,7 @@ def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested values by dotted key; an empty group is a leaf.
+    """Yield the leaves of nested values by dotted key; an empty group is a leaf.
 
     >>> dict(flatten({"loss": {"name": "gp"}, "seed": 0}))
     {'loss.name': 'gp', 'seed': 0}

@@ -1,1 +1,1 @@
-"""Hydra finds our sweeper and launchers here, and nowhere else: keep the imports light."""
+"""Our sweeper and launchers. Hydra only finds them here and imports them always: keep it light."""

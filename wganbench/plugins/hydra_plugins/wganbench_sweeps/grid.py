@@ -1,4 +1,4 @@
-"""The sweeper: all combinations, every job checked before anything is written."""
+"""The sweeper: all combinations of values; it checks every job before anything is written."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class GridSweeper(Sweeper):
-    """Hydra's own sweeper with its syntax, but it refuses a wrong sweep before it begins.
+    """Hydra's own sweeper and syntax, with all jobs checked before the sweep begins.
 
-    Jobs are composed once for every choice of groups, not once each, and our launchers
-    get them as composed. ``params`` holds sweeps that a YAML file brings along, such as an
-    experiment's; the command line wins over them.
+    Jobs with the same choice of groups are composed only once, and our launchers receive the
+    composed jobs. ``params`` holds the sweeps in YAML files, such as an experiment's; the command
+    line takes precedence.
     """
 
     def __init__(self, params: dict[str, Any] | None = None) -> None:

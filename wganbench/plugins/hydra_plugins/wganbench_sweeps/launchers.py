@@ -1,4 +1,4 @@
-"""The launchers: they let Hydra make each job's folder and hand over the whole list."""
+"""The launchers: Hydra makes each job's folder, then all jobs are trained together."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class StackLauncher(Launcher):
         return returns
 
     def _prepare(self, overrides: tuple[str, ...], number: int) -> JobReturn:
-        """Make the job's folder and .hydra/ as Hydra does; what it returns is the job."""
+        """Make the job's folder and .hydra/ as Hydra does; the result holds the job."""
         from wganbench.config.jobs import compose_jobs
 
         node = self.composed.get(overrides)
