@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wganbench.studies.clip_capacity.study import Search
 
 WITHOUT = 4.0
-"""Times the largest finite value: where "no clipping" stands on the axis."""
+"""Position of "no clipping" on the axis, as a multiple of the largest finite value."""
 
 WORDS = {
     "grad_norm/sample": "generator's signal at a sample (1 / data unit)",
@@ -30,7 +30,7 @@ LABELS = ("coverage × high quality", "coverage", "high quality")
 
 
 def capacity_figure(clip: Search, gp: Search) -> Figure:
-    """Above what the generator reaches, below the gradients; left clipping, right the penalty."""
+    """Draw the generator's quality above the gradients, for clipping (left) and penalty (right)."""
     figure = new_figure(11.5, 8.4, "Weight clipping over four decades, beside the gradient penalty")
     panels = figure.subplots(2, 2, sharey="row")
     for column, (found, name) in enumerate(((clip, "clip value c"), (gp, "gp_lambda"))):
@@ -43,13 +43,13 @@ def capacity_figure(clip: Search, gp: Search) -> Figure:
 
 
 def places(found: Search) -> list[float]:
-    """Where the values stand; without clipping beyond the last."""
+    """Return the values' positions on the axis; "no clipping" comes after the last."""
     largest = max(value for value in found.values if math.isfinite(value))
     return [min(value, WITHOUT * largest) for value in found.values]
 
 
 def draw_quality(axes: Axes, found: Search, name: str) -> None:
-    """Means over seeds at each value's best rates, with the 95 % interval of the product."""
+    """Draw means over seeds at each value's best rates, with the product's 95 % interval."""
     x, color = places(found), LOSS_COLOURS[found.loss]
     for i, (part, label) in enumerate(zip(PARTS, LABELS, strict=True)):
         values = found.quantity(part)[:, range(len(x)), found.best_rates].T
@@ -67,7 +67,7 @@ def draw_quality(axes: Axes, found: Search, name: str) -> None:
 
 
 def draw_gradients(axes: Axes, found: Search, name: str) -> None:
-    """Geometric means over the run and the seeds, at the rates of the best setting."""
+    """Draw geometric means over run and seeds, at the rates of the best setting."""
     x = places(found)
     for i, (tag, label) in enumerate(WORDS.items()):
         logs: Float64[np.ndarray, "n k"] = found.gradients[tag][:, :, found.best[1]]

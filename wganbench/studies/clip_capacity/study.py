@@ -36,12 +36,12 @@ from wganbench.studies.verdicts import Claim, Evidence
 from wganbench.training.run import Run
 
 
-# The best of a search without looking at the seed that is judged.
+# The best setting of a search, chosen without the seed that is judged.
 def left_out_best(scores: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
-    """Of n seeds and k settings: each seed's score at the setting best on the other seeds.
+    """Return each seed's score, (n,), at the setting that is best on the other n - 1 seeds.
 
-    Choosing and judging on the same seeds flatters the larger search, and the noisier one.
-    Ties go to the first setting. Raises ValueError for fewer than two seeds.
+    Choosing and judging on the same seeds would favour the larger and the noisier search. Ties
+    go to the first setting. Raises ValueError for fewer than two seeds.
 
     >>> left_out_best(np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.9]]))
     array([1. , 1. , 0.5])
@@ -54,7 +54,7 @@ def left_out_best(scores: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, " n
 
 
 def best_setting(scores: Float64[np.ndarray, "n k"]) -> int:
-    """Number of the setting with the best mean, the first of equal ones."""
+    """Return the index of the setting with the best mean, the first of equal ones."""
     return int(scores.mean(axis=0).argmax())
 
 
@@ -75,15 +75,16 @@ SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
 
 
 Rates = tuple[float, float]
-"""Of the critic and of the generator."""
+"""The learning rates of the critic and of the generator."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """A knob's values in rising order, pairs of rates, and how the runs at each ended.
+    """A coefficient's values in rising order, pairs of rates, and the outcomes of all runs.
 
-    ``ended`` by value, rates and seed. ``gradients`` by tag, then seed, value and rates: in
-    decades, the mean of log10 over a run's finite evaluations; nan where there was none.
+    ``ended`` is indexed by value, rates and seed. ``gradients`` is indexed by tag, then seed,
+    value and rates; it holds decades, the mean of log10 over a run's finite evaluations, and nan
+    without any.
     """
 
     loss: str
@@ -93,18 +94,18 @@ class Search:
     gradients: Mapping[str, Float64[np.ndarray, "n k r"]]
 
     def quantity(self, name: str) -> Float64[np.ndarray, "n k r"]:
-        """A number of every run's end."""
+        """Return one final number of every run."""
         values = [[[getattr(o, name) for o in own] for own in some] for some in self.ended]
         return np.moveaxis(np.array(values, dtype=np.float64), -1, 0)
 
     @property
     def best(self) -> tuple[int, int]:
-        """Numbers of the value and of the rates with the best mean score."""
+        """Return the indices of the value and of the rates with the best mean score."""
         return divmod(best_setting(flat(self.quantity("score"))), len(self.rates))
 
     @property
     def best_rates(self) -> Int[np.ndarray, " k"]:
-        """For each value the number of the rates that are best with it."""
+        """Return for each value the index of its best rates."""
         return np.asarray(self.quantity("score").mean(axis=0).argmax(axis=1))
 
 
@@ -115,7 +116,7 @@ def flat(values: Float64[np.ndarray, "n k r"]) -> Float64[np.ndarray, "n s"]:
 def arms(
     context: Context, loss: str, knob: str, values: Sequence[float], rates: Sequence[Rates]
 ) -> dict[str, list[str]]:
-    """One arm a value and pair of rates; those of a loss share a stack: all of it is traced."""
+    """Return one arm per value and pair of rates; all arms of a loss share a stack."""
     every = min(context["evaluate_every_n_steps"], context["steps"])
     shared = [
         f"loss={loss}", f"data={context['data']}", "tuned=none",
@@ -139,7 +140,7 @@ def arm(loss: str, value: float, rates: Rates) -> str:
 
 
 def measure(context: Context) -> Findings:
-    """Both searches, then the effects seed by seed."""
+    """Run both searches, then compute the effects seed by seed."""
     if len(context["critic_lrs"]) != len(context["generator_lrs"]):
         raise ConfigError("critic_lrs and generator_lrs are pairs: give equally many of both")
     rates = list(zip(context["critic_lrs"], context["generator_lrs"], strict=True))
@@ -162,7 +163,7 @@ def search(
     rates: Sequence[Rates],
     runs: Sequence[Sequence[Sequence[Run]]],
 ) -> Search:
-    """What the runs of a loss, by value, rates and seed, ended with."""
+    """Return the outcomes of a loss's runs by value, rates and seed."""
     gradients = {}
     for tag in GRADIENTS:
         found = [[[mean_decades(run, tag) for run in own] for own in some] for some in runs]
@@ -172,13 +173,13 @@ def search(
 
 
 def mean_decades(run: Run, tag: str) -> float:
-    """Mean of log10 over the run's evaluations; the smallest positive number stands for 0."""
+    """Return the mean of log10 over a run's evaluations; 0 counts as the smallest float."""
     _, values = series(run.table, tag)
     return decades(values)
 
 
 def decades(values: Sequence[float]) -> float:
-    """Mean log10 of what is finite; nan without a value.
+    """Return the mean log10 of the finite values; nan without any.
 
     >>> decades([0.1, 10.0, 1000.0])
     1.0
@@ -190,13 +191,13 @@ def decades(values: Sequence[float]) -> float:
 
 
 def findings(clip: Search, gp: Search) -> Findings:
-    """Verdicts, table and figure from the two searches."""
+    """Return evidence, table and figure from the two searches."""
     return Findings(evidence(clip, gp), [*rows(clip), *rows(gp)],
                     {"figure": capacity_figure(clip, gp)}, text(clip, gp))  # fmt: skip
 
 
 def evidence(clip: Search, gp: Search) -> dict[str, Evidence]:
-    """By claim, seed by seed."""
+    """Return the evidence by claim, with one value per seed."""
     gain = left_out_best(flat(gp.quantity("score"))) - left_out_best(flat(clip.quantity("score")))
     (middle, pair), sample = clip.best, clip.gradients["grad_norm/sample"]
     largest = max(k for k, value in enumerate(clip.values) if math.isfinite(value))
@@ -214,7 +215,7 @@ def known(values: Float64[np.ndarray, " n"]) -> list[float | None]:
 
 
 def rows(found: Search) -> list[dict[str, Cell]]:
-    """One row a value of the knob and pair of rates."""
+    """Return one row per value of the coefficient and pair of rates."""
     return [row(found, k, r) for k in range(len(found.values)) for r in range(len(found.rates))]
 
 
@@ -235,7 +236,7 @@ def row(found: Search, k: int, r: int) -> dict[str, Cell]:
 
 
 def text(clip: Search, gp: Search) -> list[str]:
-    """What was seen, in sentences."""
+    """Return the results in sentences."""
     tried = f"{len(clip.values)} c and {len(gp.values)} lambdas, each with {len(clip.rates)} pairs"
     lines = [
         f"Of {tried} of rates, best clipping: c {best_words(clip)}; best penalty: lambda "
@@ -256,7 +257,7 @@ def text(clip: Search, gp: Search) -> list[str]:
 
 
 def best_words(found: Search) -> str:
-    """The best setting and what it reaches."""
+    """Return a sentence on the best setting and its score."""
     k, r = found.best
     coverage, high = (found.quantity(q)[:, k, r].mean() for q in ("coverage", "high_quality"))
     return (

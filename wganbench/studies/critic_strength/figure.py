@@ -19,13 +19,13 @@ PANELS = {
     "modes/coverage": ("Coverage", "share of modes with a fair share", False),
     "wasserstein/exact": ("Distance", "exact $W_1$ (data units)", False),
 }
-"""Tag: title, axis, whether the value is a log10."""
+"""By tag: title, axis label, and whether the value is a log10."""
 
 Values = Mapping[tuple[str, int], Sequence[Mapping[str, float | None]]]
 
 
 def draw(values: Values, names: Mapping[str, str]) -> Figure:
-    """Mean over seeds as a line, each seed as a dot."""
+    """Draw the mean over seeds as a line, and each seed as a dot."""
     figure = new_figure(12, 7, "A stronger critic: n_critic from weak to strong")
     axes = figure.subplots(2, 3, sharex=True)
     n_critics = sorted({n for _, n in values})

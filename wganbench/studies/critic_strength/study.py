@@ -31,17 +31,17 @@ NAMES = {
 FEEDBACK, SAMPLE, DIRECTION = "critic/feedback", "grad_norm/sample", "critic/direction"
 DISTANCE = "wasserstein/exact"
 LOGARITHMIC = (FEEDBACK, SAMPLE)
-"""Tags of which the logarithm is taken: they span decades."""
+"""Tags that span decades and are measured as logarithms."""
 TAGS = (FEEDBACK, SAMPLE, DIRECTION, "modes/high_quality", "modes/coverage", DISTANCE)
 
 HALVING = 0.3
 """log10 2: a doubling of n_critic that halves the feedback."""
 LEAST_DECADES = 0.1
-"""A gradient that falls by less with each doubling is not weakened: a factor of 3 in all."""
+"""A smaller fall per doubling does not count as a weaker gradient: a factor of 3 in all."""
 LEAST_COSINE = 0.05
-"""A direction that changes by less is of no interest: 0.23 from n_critic 1 to 25."""
+"""A smaller change of direction per doubling is not of interest: 0.23 from n_critic 1 to 25."""
 LEAST_DISTANCE = 0.04
-"""Likewise of the exact W1: 0.19 in all, twice its floor here."""
+"""A smaller change of the exact W1 is not of interest: 0.19 in all, twice its floor here."""
 
 SMALLEST = 1e-300
 """Stands for a strength of zero, which has no logarithm."""
@@ -62,7 +62,7 @@ def is_bce(loss: str) -> bool:
 
 
 def feedback_claim(loss: str) -> Claim:
-    """Of BCE: the feedback weakens. Of a W-loss, whose feedback is 1: its gradient does not."""
+    """Return the claim of a loss: BCE's feedback weakens; a W-loss's gradient does not."""
     if is_bce(loss):
         return Claim(
             f"feedback_{loss}", f"{NAMES[loss]}: the better the discriminator, the weaker its "
@@ -107,7 +107,7 @@ CLAIMS = [make(loss) for make, loss in
           product((feedback_claim, direction_claim, distance_claim), LOSSES)]  # fmt: skip
 
 Values = dict[tuple[str, int], list[dict[str, float | None]]]
-"""By loss and n_critic: the late values by tag, a seed each."""
+"""By loss and n_critic: the late values by tag, one entry per seed."""
 
 
 def measure(context: Context) -> Findings:
@@ -125,7 +125,7 @@ def measure(context: Context) -> Findings:
 
 
 def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
-    """One arm: all losses at the same network, optimizer, rates and generator steps."""
+    """Return an arm's overrides; network, optimizer, rates and generator steps are all equal."""
     steps = context["steps"]
     coefficient = {"clip": "clip_value", "gp": "gp_lambda"}.get(loss)
     return [
@@ -142,9 +142,9 @@ def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
 
 
 def late_values(run: Run) -> dict[str, float | None]:
-    """Means over the evaluations of the second half of a run; None where it diverged.
+    """Return means over the evaluations of a run's second half; None if it diverged.
 
-    Of what spans decades the mean of the logarithm is taken and given back as log10.
+    For tags that span decades it is the mean of log10.
     """
     if run.status != "completed":
         return dict.fromkeys(TAGS)
@@ -164,7 +164,7 @@ def log10(value: float) -> float:
 
 
 def all_slopes(values: Values, seeds: int) -> dict[tuple[str, str], list[float | None]]:
-    """By loss and tag: the change with each doubling of n_critic, a seed each."""
+    """Return, by loss and tag, each seed's change per doubling of n_critic."""
     n_critics = sorted({n for _, n in values})
     return {
         (loss, tag): [
@@ -176,7 +176,7 @@ def all_slopes(values: Values, seeds: int) -> dict[tuple[str, str], list[float |
 
 
 def slope_per_doubling(n_critics: Sequence[int], values: Sequence[float | None]) -> float | None:
-    """Least-squares slope over log2(n_critic); None where a value is missing or not finite.
+    """Return the least-squares slope over log2(n_critic); None if a value is not finite.
 
     >>> slope_per_doubling([1, 2, 4], [3.0, 2.5, 2.0])
     -0.5
@@ -188,7 +188,7 @@ def slope_per_doubling(n_critics: Sequence[int], values: Sequence[float | None])
 
 
 def evidence(slopes: Mapping[tuple[str, str], Sequence[float | None]]) -> dict[str, Evidence]:
-    """The slopes with the sign that speaks for each claim."""
+    """Return the slopes with the sign that supports each claim."""
     found = {}
     for loss in LOSSES:
         first, tag = ("feedback", FEEDBACK) if is_bce(loss) else ("gradient", SAMPLE)
@@ -215,7 +215,7 @@ def table(context: Context, values: Values) -> Any:
 def text(
     context: Context, slopes: Mapping[tuple[str, str], Sequence[float | None]], values: Values
 ) -> list[str]:
-    """What was seen, loss by loss."""
+    """Return the results in sentences, loss by loss."""
     lines = [
         f"Changes with each doubling of n_critic, from {min(context['n_critics'])} to "
         f"{max(context['n_critics'])}, over the second half of {context['steps']} generator steps "
@@ -234,7 +234,10 @@ def text(
 
 
 def ends(values: Values, loss: str) -> str:
-    """Quality and coverage with the weakest and the strongest critic: high and low is collapse."""
+    """Return quality and coverage with the weakest and the strongest critic, as text.
+
+    High quality with low coverage is mode collapse.
+    """
     parts = []
     for n in (min(n for _, n in values), max(n for _, n in values)):
         quality, coverage = (

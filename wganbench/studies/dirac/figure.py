@@ -14,13 +14,13 @@ from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure
 from wganbench.studies.dirac.game import SIMULTANEOUS, Method, radius
 
 SHOWN = (1e-2, 8.0)
-"""Distances on the axis: what converges linearly leaves it below."""
+"""Limits of the distance axis; linear convergence soon falls below them."""
 
 
 def dirac_figure(
     chosen: Sequence[Method], paths: Mapping[tuple[str, int], np.ndarray], early: int
 ) -> Figure:
-    """Above a plane for each method, below the distance under either schedule."""
+    """Draw the plane of each method above its distance under both schedules."""
     figure = new_figure(11.5, 9.6, "Dirac-GAN: the data at 0, the generator at θ, D(x) = ψ x")
     grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 1.1])
     for i, method in enumerate(chosen):
@@ -41,7 +41,7 @@ def dirac_figure(
 def draw_plane(
     axes: Axes, method: Method, paths: Mapping[tuple[str, int], np.ndarray], early: int
 ) -> None:
-    """The first steps of both schedules: simultaneous pale and thin, alternating dark."""
+    """Draw the first steps of both schedules: simultaneous pale and thin, alternating dark."""
     color = LOSS_COLOURS[method.colour]
     styles = {SIMULTANEOUS: (shade(color, 0.35), 0.8), 1: (shade(color, -0.45), 1.4)}
     for n_critic, (own, width) in styles.items():

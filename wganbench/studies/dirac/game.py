@@ -1,6 +1,6 @@
 """Dirac-GAN in float64: the losses' vector fields, and plain gradient steps along them.
 
-The data lie at 0, the generator's only point at theta, the critic is D(x) = psi x. The one
+The data are at 0, the generator's only point is at theta, the critic is D(x) = psi x. The only
 equilibrium is theta = psi = 0. Source: arXiv:1801.04406, Section 2. The paper's critic is
 high on fakes; ours is high on reals, so its psi is our -psi.
 """
@@ -19,19 +19,19 @@ from torch import Tensor
 from wganbench.losses.recipes import BCE_SATURATING, RECIPES, Recipe
 
 Move = Callable[[float, float], float]
-"""How fast one player moves at (theta, psi)."""
+"""The velocity of one player at (theta, psi)."""
 SIMULTANEOUS = 0
-"""Stands for a number of critic steps: both players step at once, from the same point."""
+"""In place of a number of critic steps: both players step at once, from the same point."""
 FIELD_TOLERANCE = 1e-8
-"""How far a closed form may lie from the loss it stands for (softplus is exact to 2e-9)."""
+"""Tolerance between a closed form and the loss in training (softplus is exact to 2e-9)."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A loss with its coefficients, and its field in closed form.
+    """A loss with its coefficients, and its vector field in closed form.
 
-    ``generator`` is -dL_G/dtheta, ``critic`` is -dL_D/dpsi. ``clip_value`` is infinite where
-    the loss does not clip.
+    ``generator`` is -dL_G/dtheta, ``critic`` is -dL_D/dpsi. ``clip_value`` is infinite for a loss
+    without clipping.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Method:
 
 
 def sigmoid(t: float) -> float:
-    """1 / (1 + exp(-t)), without overflow."""
+    """Return 1 / (1 + exp(-t)) without overflow."""
     return 1 / (1 + math.exp(-t)) if t >= 0 else math.exp(t) / (1 + math.exp(t))
 
 
 def methods(clip_value: float, gp_lambda: float, r1_gamma: float) -> list[Method]:
-    """Every loss of the study. L_D of BCE is softplus(0) + softplus(theta psi)."""
+    """Return every loss of the study. L_D of BCE is softplus(0) + softplus(theta psi)."""
 
     def minimax(theta: float, psi: float) -> float:
         return psi * sigmoid(theta * psi)
@@ -91,7 +91,7 @@ def methods(clip_value: float, gp_lambda: float, r1_gamma: float) -> list[Method
 def trajectory(
     method: Method, start: tuple[float, float], learning_rate: float, steps: int, n_critic: int
 ) -> Float64[np.ndarray, "points 2"]:
-    """(theta, psi) before the first and after each of ``steps`` generator steps.
+    """Return (theta, psi) before the first and after each of ``steps`` generator steps.
 
     With `SIMULTANEOUS` both players step from the same point; otherwise theta first, then
     psi ``n_critic`` times. Clipping follows each step of psi.
@@ -113,13 +113,13 @@ def trajectory(
 def recipe_field(
     recipe: Recipe, coefficients: Mapping[str, float], points: Float64[np.ndarray, "n 2"]
 ) -> Float64[np.ndarray, "n 2"]:
-    """(-dL_G/dtheta, -dL_D/dpsi) at each point, by automatic differentiation of the recipe.
+    """Return (-dL_G/dtheta, -dL_D/dpsi) at each point, by autograd through the recipe.
 
     The points are a batch in which each has its own psi: a loss is a mean over the batch, so
     n times its gradient holds the gradients of n games.
     """
     theta, psi = torch.from_numpy(points).unbind(dim=1)
-    n, eps = len(points), torch.full_like(theta, 0.5)  # the slope is psi wherever it is taken
+    n, eps = len(points), torch.full_like(theta, 0.5)  # the slope is psi at every point
 
     def critic_loss(psi: Tensor) -> Tensor:
         def critic(x: Tensor) -> Tensor:
@@ -140,27 +140,27 @@ def recipe_field(
 
 
 def field_error(method: Method, points: Float64[np.ndarray, "n 2"]) -> float:
-    """The largest difference between the closed form and the loss as it is trained with."""
+    """Return the largest difference between the closed form and the loss used in training."""
     closed = np.array([[method.generator(*p), method.critic(*p)] for p in points.tolist()])
     return float(np.abs(closed - recipe_field(method.recipe, method.coefficients, points)).max())
 
 
-# What is read from a trajectory.
+# Statistics of a trajectory.
 def radius(path: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, " points"]:
-    """Distance from the equilibrium at each step."""
+    """Return the distance from the equilibrium at each step."""
     return np.asarray(np.hypot(path[:, 0], path[:, 1]))
 
 
 def kept_distance(path: Float64[np.ndarray, "points 2"]) -> float:
-    """The smallest distance in the last fifth of the steps, in units of that at the start."""
+    """Return the smallest distance in the last fifth of the steps over that at the start."""
     distances = radius(path)
     return float(distances[-max(1, len(distances) // 5) :].min() / distances[0])
 
 
 def decades_lost(path: Float64[np.ndarray, "points 2"]) -> float:
-    """Decades by which the distance falls in 100 steps, in the slower half of the path.
+    """Return the decades that the distance falls in 100 steps, in the slower half of the path.
 
-    Equal in both halves when convergence is linear; it goes to 0 when it is slower.
+    Linear convergence gives the same number in both halves; slower convergence tends to 0.
     """
     logs, half = np.log10(radius(path)), len(path) // 2
     falls = logs[0] - logs[half], logs[half] - logs[-1]
@@ -168,7 +168,7 @@ def decades_lost(path: Float64[np.ndarray, "points 2"]) -> float:
 
 
 def power_of_steps(path: Float64[np.ndarray, "points 2"]) -> float:
-    """a of distance = b n^a, by least squares of the logarithms over the last nine tenths."""
+    """Return a in distance = b n^a, fitted to the logarithms of the last nine tenths."""
     distances = radius(path)
     steps = np.arange(max(1, len(path) // 10), len(path))
     return float(np.polyfit(np.log(steps), np.log(distances[steps]), 1)[0])

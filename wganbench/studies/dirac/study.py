@@ -72,7 +72,7 @@ CLAIMS = (
 
 
 def measure(context: Context) -> Findings:
-    """All trajectories, checked against the losses at every point that they visit."""
+    """Compute all trajectories and check the fields against the losses at every point."""
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])
     paths = all_paths(context, chosen)
     error = max(
@@ -93,7 +93,7 @@ def measure(context: Context) -> Findings:
 
 
 def all_paths(context: Context, chosen: list[Method]) -> Paths:
-    """Simultaneous, alternating, and for the WGANs alternating with several critic steps."""
+    """Return simultaneous and alternating paths; for WGANs also with several critic steps."""
     start, rate = (context["theta"], context["psi"]), context["learning_rate"]
     schedules = [SIMULTANEOUS, 1, context["n_critic"]]
     return {
@@ -104,7 +104,7 @@ def all_paths(context: Context, chosen: list[Method]) -> Paths:
 
 
 def evidence(paths: Paths, early: int) -> dict[str, Evidence]:
-    """Of several schedules the one that speaks least for the claim comes first."""
+    """Return the evidence; the schedule that supports a claim least comes first."""
     found = {}
     for objective in ("saturating", "non_saturating"):
         for word, n_critic in (("simultaneous", SIMULTANEOUS), ("alternating", 1)):
@@ -124,7 +124,7 @@ def evidence(paths: Paths, early: int) -> dict[str, Evidence]:
 
 
 def table(paths: Paths, early: int) -> list[Mapping[str, Cell]]:
-    """One row a trajectory."""
+    """Return one row per trajectory."""
     rows: list[Mapping[str, Cell]] = []
     for (name, n_critic), path in paths.items():
         distances = radius(path)
@@ -143,7 +143,7 @@ def table(paths: Paths, early: int) -> list[Mapping[str, Cell]]:
 
 
 def text(paths: Paths, early: int, error: float) -> list[str]:
-    """What was seen, in sentences."""
+    """Return the results in sentences."""
     last = len(next(iter(paths.values()))) - 1
 
     def at(name: str, n_critic: int, step: int) -> str:

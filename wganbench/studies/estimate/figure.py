@@ -51,7 +51,7 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 
 def draw_changes(axes: Axes, rows: Sequence[Row], key: str, style: dict[str, Any]) -> None:
-    """Mean rank of the estimate's change in five bins of the rank of the distance's change."""
+    """Draw the mean rank of the estimate's change in five bins of the distance's change."""
     found = []
     for which in dict.fromkeys((row["seed"], row["generator_lr"]) for row in rows):
         own = [r for r in rows if (r["seed"], r["generator_lr"]) == which and r[key] is not None]
@@ -69,7 +69,7 @@ def draw_changes(axes: Axes, rows: Sequence[Row], key: str, style: dict[str, Any
 
 
 def draw_known(axes: Axes, rows: Sequence[Row]) -> None:
-    """Raw estimates filled, normalised ones hollow; a column for each distribution."""
+    """Draw raw estimates filled and normalised ones hollow, one column per distribution."""
     shown = list(dict.fromkeys((row["distribution"], row["size"]) for row in rows))
     kinds = [k for k in dict.fromkeys((r["loss"], r["coefficient"]) for r in rows) if k[0] != "bce"]
     for i, (loss, value) in enumerate(kinds):

@@ -1,4 +1,4 @@
-"""Critics against distributions whose earth mover's distance is known, and what they estimate."""
+"""Estimates of critics trained on distributions with a known earth mover's distance."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from wganbench.training.streams import Draw
 
 POINTS, GAUSSIANS, RING = "points", "gaussians", "ring8"
 SMALL_STEP = 0.05
-"""Under clipping a step is at most so many c, or weights jump from wall to wall."""
+"""The largest step under clipping, in units of c; larger ones jump between -c and c."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """Reals and fakes; ``distance`` is their W1, None where only samples can tell it."""
+    """Reals and fakes; ``distance`` is their W1, None if it is only known from samples."""
 
     family: str
     size: float
@@ -37,9 +37,9 @@ class Known:
 
 
 def optimal_gp_estimate(distance: float, gp_lambda: float) -> float:
-    """E D(x) - E D(y) of the best penalised critic of two point masses: L + L^2 / (2 lambda).
+    """Return E D(x) - E D(y) of the best GP critic of two point masses: L + L^2 / (2 lambda).
 
-    On the segment it minimises -L s + lambda (s - 1)^2 over the slope s: 1 + L / (2 lambda).
+    On the segment, -L s + lambda (s - 1)^2 is minimal at the slope s = 1 + L / (2 lambda).
 
     >>> optimal_gp_estimate(1.0, 10.0)
     1.05
@@ -48,7 +48,7 @@ def optimal_gp_estimate(distance: float, gp_lambda: float) -> float:
 
 
 def known_distributions(context: Context, config: RunConfig) -> list[Known]:
-    """Two point masses, two Gaussians of variance 1, and a ring against itself with noise."""
+    """Return two point masses, two Gaussians of variance 1, and a ring with its noisy copy."""
     ring = target_of(config).sample
     apart = [(POINTS, 0.0, L) for L in context["points"]]
     apart += [(GAUSSIANS, 1.0, L) for L in context["gaussians"]]
@@ -60,7 +60,7 @@ def known_distributions(context: Context, config: RunConfig) -> list[Known]:
 
 
 def trained_on_known(context: Context, loss: str, knob: str, values: Sequence[float]) -> Any:
-    """One critic for each distribution, coefficient and seed: its estimates beside the distance."""
+    """Train a critic per distribution, coefficient and seed; return estimates and distances."""
     base = compose(settings(context, loss))
     cases = [
         (known, configuration(context, base, seed, knob, value), value)
@@ -124,16 +124,16 @@ def entries(
         }  # fmt: skip
 
 
-# How far an estimate follows the distance: rank correlations through training and at its end.
+# Rank correlations between estimate and distance, during training and at its end.
 Row = dict[str, Any]
 
 
 def course(run: Run) -> list[Row]:
-    """A run's evaluations: exact W1 and the estimates on the same held-out reals and fakes.
+    """Return a run's evaluations: exact W1 and estimates on the same held-out reals and fakes.
 
-    The raw estimate is normalised estimate times largest slope, both from the evaluation:
-    the column wasserstein/estimate is that of a training batch. Step 0 is left out, of every
-    loss: a critic that has not been trained estimates nothing.
+    The raw estimate is the normalised estimate times the largest slope, both from the evaluation,
+    because the column wasserstein/estimate is from a training batch. Step 0 is left out for every
+    loss, because an untrained critic estimates nothing.
     """
     table = run.table
     steps = table["step"]
@@ -153,32 +153,32 @@ def course(run: Run) -> list[Row]:
 
 
 def differences(values: Sequence[float | None]) -> list[float]:
-    """From one evaluation to the next; nan where either has no value."""
+    """Return the changes between evaluations; nan if either has no value."""
     return [float(value) for value in np.diff(numbers(values))]
 
 
 def numbers(values: Sequence[float | None]) -> list[float]:
-    """nan where there is no value."""
+    """Return an array with nan for missing values."""
     return [math.nan if value is None else value for value in values]
 
 
 def change_correlation(rows: Sequence[Row], key: str) -> float | None:
-    """Spearman correlation of the estimate's changes with those of the exact distance.
+    """Return the Spearman correlation of the estimate's changes with those of the exact W1.
 
-    Changes: two curves that both fall correlate whatever they measure. None without enough.
+    It uses changes, because any two falling curves correlate. Returns None for too few values.
     """
     exact = differences([row["exact"] for row in rows])
     return known(spearman(differences([row[key] for row in rows]), exact))
 
 
 def level_correlation(rows: Sequence[Row], key: str) -> float | None:
-    """Spearman correlation of the values themselves, within one run."""
+    """Return the Spearman correlation of the values themselves, within one run."""
     estimates, exact = (numbers([row[column] for row in rows]) for column in (key, "exact"))
     return known(spearman(estimates, exact))
 
 
 def step_correlation(rows: Sequence[Row]) -> float | None:
-    """What the step's number alone tells: the correlation of -step with the distance."""
+    """Return the correlation of -step with the distance, a baseline without any estimate."""
     exact = numbers([row["exact"] for row in rows])
     return known(spearman([-float(row["step"]) for row in rows], exact))
 
@@ -186,10 +186,10 @@ def step_correlation(rows: Sequence[Row]) -> float | None:
 def jackknife(
     by_seed: Mapping[int, Sequence[Row]], statistic: Callable[[Sequence[Row]], float | None]
 ) -> list[float | None]:
-    """One pseudo-value a seed of a statistic that needs them all: n T - (n - 1) T without it.
+    """Return one pseudo-value per seed of a statistic T: n T(all) - (n - 1) T(without the seed).
 
-    Their mean is the statistic with its bias removed, their spread its standard error's
-    (Tukey 1958). None for all where the statistic has no value.
+    Their mean is the bias-corrected statistic, and their spread gives its standard error (Tukey
+    1958). All are None if the statistic has no value.
     """
     seeds, n = list(by_seed), len(by_seed)
 

@@ -32,13 +32,13 @@ from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence
 from wganbench.training.run import Run
 
-# What the study `estimate_vs_distance` says in sentences.
+# The results of the study `estimate_vs_distance` in sentences.
 ESTIMATES = (("gp", "raw"), ("gp", "normalised"), ("clip", "raw"), ("clip", "normalised"),
              ("bce", "js"), ("bce_saturating", "js"))  # fmt: skip
 
 
 def paragraphs(rows: Sequence[Row]) -> list[str]:
-    """Correlations in training, then the estimates of known distances."""
+    """Return sentences on correlations in training, then on estimates of known distances."""
     training = [row for row in rows if row["part"] == "training"]
     lines = ["Through training on ring8: Spearman's correlation with the exact W1, mean over runs, "
              "of changes between evaluations, of levels within a run (any two falling curves "
@@ -92,7 +92,7 @@ def mean(values: Sequence[float | None]) -> float:
 
 FIGURES = "arXiv:1701.07875, Figures 3 and 4"
 KEYS = {"gp": "raw", "clip": "raw", "bce": "js", "bce_saturating": "js"}
-"""The estimate of each loss that is held against the distance."""
+"""The estimate of each loss that is compared with the distance."""
 NAMES = {"gp": "GP", "clip": "clip", "bce": "BCE (non-saturating)",
          "bce_saturating": "BCE (saturating)"}  # fmt: skip
 PAIRS = [(w, b) for w in ("gp", "clip") for b in ("bce", "bce_saturating")]
@@ -175,7 +175,7 @@ def measure(context: Context) -> Findings:
 
 
 def training_rows(loss: str, run: Run) -> list[Row]:
-    """The evaluations of a run, none of one that diverged, which then has no value."""
+    """Return the evaluations of a run; empty for a diverged run, which then has no value."""
     coefficients = list(run.config.loss.coefficients.values())
     about = {
         "part": "training", "loss": loss, "coefficient": coefficients[0] if coefficients else 0.0,
@@ -213,7 +213,7 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
 
 
 def by_seed(rows: Sequence[Row]) -> dict[int, list[list[Row]]]:
-    """The runs of each seed, one for each of the generator's rates."""
+    """Return the runs of each seed, one for each of the generator's rates."""
     runs: dict[int, dict[float, list[Row]]] = {}
     for row in rows:
         runs.setdefault(row["seed"], {}).setdefault(row["generator_lr"], []).append(row)
@@ -221,7 +221,7 @@ def by_seed(rows: Sequence[Row]) -> dict[int, list[list[Row]]]:
 
 
 def end_correlation(runs: Mapping[int, Sequence[Sequence[Row]]], key: str) -> list[float | None]:
-    """Pseudo-values of the correlation across the ends of all runs; None where one diverged."""
+    """Return pseudo-values of the correlation over all runs' ends; None if a run diverged."""
     ends = {seed: [group[-1] for group in groups] for seed, groups in runs.items()}
     found = jackknife(ends, partial(level_correlation, key=key))
     whole = [all(row["exact"] is not None for row in rows) for rows in ends.values()]
@@ -229,13 +229,13 @@ def end_correlation(runs: Mapping[int, Sequence[Sequence[Row]]], key: str) -> li
 
 
 def per_seed(runs: Mapping[int, Sequence[Sequence[Row]]], statistic: Any, key: str) -> list[Any]:
-    """The statistic's mean over the runs of a seed; None where one of them has none."""
+    """Return the statistic's mean over the runs of each seed; None if one run has none."""
     values = [[statistic(group, key) for group in groups] for groups in runs.values()]
     return [mean_of_all(seed) for seed in values]
 
 
 def mean_of_all(values: Sequence[float | None]) -> float | None:
-    """None where one has no value."""
+    """Return the mean; None if a value is missing."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
 
@@ -248,7 +248,7 @@ def less(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | N
 def ratios(
     rows: Sequence[Row], loss: str, value: float, distribution: str, key: str, optimal: bool = False
 ) -> list[float | None]:
-    """Estimate over distance (or over GP's optimum for two points), mean over sizes, by seed."""
+    """Return estimate / distance (for two points / GP's optimum), mean over sizes, by seed."""
     own = [
         r
         for r in rows
@@ -262,7 +262,7 @@ def ratios(
 
 
 def overrides(context: Context, loss: str, rate: float) -> list[str]:
-    """An arm: equal settings for all losses, the generator's rate apart."""
+    """Return an arm's overrides: equal for all losses except the generator's rate."""
     knobs = {"gp": ["gp_lambda"], "clip": ["clip_value"]}.get(loss, [])
     return [
         f"loss={loss}", "data=ring8", "tuned=none", "compile=false", "train.decay=none",

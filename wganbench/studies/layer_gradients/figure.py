@@ -22,7 +22,7 @@ from wganbench.reports.drawing import (
 
 BINS = 61
 GP_REACH = 0.8
-"""How far the histogram of unclipped weights reaches."""
+"""Range of the histogram of unclipped weights: [-GP_REACH, GP_REACH]."""
 
 
 def draw(
@@ -30,7 +30,7 @@ def draw(
     histograms: Mapping[str, Sequence[Sequence[float]]],
     expected: Mapping[str, float],
 ) -> Figure:
-    """``norms`` and ``histograms`` by arm, a list a seed; ``expected`` slopes by clipped arm."""
+    """Draw ``norms`` and ``histograms`` (by arm, one list per seed) with ``expected`` slopes."""
     figure = new_figure(12.6, 4.9, "Gradients through a deep critic, and its weights")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
     plain(left, "Gradient by layer", "hidden layer (1: next to the data)",
@@ -64,7 +64,7 @@ def draw(
 
 
 def arm_style(name: str, i: int, arms: int) -> dict[str, Any]:
-    """Shades of the clip loss's colour for its arms, the loss's own for GP."""
+    """Return an arm's style: shades of clip's colour for its arms, and GP's own colour."""
     clip = name != "gp"
     shift = np.linspace(-0.45, 0.35, max(arms - 1, 1))[min(i, max(arms - 2, 0))]
     return {

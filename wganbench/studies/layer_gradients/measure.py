@@ -15,14 +15,14 @@ from wganbench.losses import wasserstein_critic_loss
 from wganbench.networks import Parameters
 
 PAPER_WIDTH = 512
-"""Of the networks for which arXiv:1704.00028 chose its clip values."""
+"""Width of the networks for which arXiv:1704.00028 chose its clip values."""
 
 
 def scaled_clip(clip_value: float, width: int) -> float:
-    """The clip value that acts on ``width`` units as ``clip_value`` does on 512.
+    """Return the clip value for ``width`` units that acts as ``clip_value`` does for 512.
 
-    c sqrt(512 / width): a matrix of random entries +-c, half of its units active, multiplies a
-    gradient by c sqrt(width / 2).
+    It is c sqrt(512 / width), because a matrix with random entries +-c and half of its units
+    active multiplies a gradient by c sqrt(width / 2).
 
     >>> scaled_clip(0.1, 512)
     0.1
@@ -31,7 +31,7 @@ def scaled_clip(clip_value: float, width: int) -> float:
 
 
 def expected_slope(clip_value: float, width: int) -> float:
-    """log10(c sqrt(width / 2)), decades a layer, of weights +-c with random signs.
+    """Return log10(c sqrt(width / 2)), in decades per layer, for weights +-c with random signs.
 
     >>> [round(expected_slope(c, 512), 2) for c in (0.1, 0.01, 0.001)]
     [0.2, -0.8, -1.8]
@@ -40,9 +40,9 @@ def expected_slope(clip_value: float, width: int) -> float:
 
 
 def steepest_slope(clip_value: float, width: int) -> float:
-    """log10(c width), decades a layer: the largest spectral norm of a matrix within +-c.
+    """Return log10(c width), in decades per layer: the largest spectral norm of entries in +-c.
 
-    It takes signs that agree in rows and columns: training can bring them about.
+    It needs signs that agree along rows and columns, which training can produce.
     """
     return math.log10(clip_value * width)
 
@@ -53,10 +53,10 @@ def activation_gradients(
     x: Float[Tensor, "n d"],
     x_fake: Float[Tensor, "n d"],
 ) -> list[float]:
-    """||dL/dh_l||, L = E D(x_fake) - E D(x), of each hidden layer's output h_l, first layer first.
+    """Return ||dL/dh_l||, L = E D(x_fake) - E D(x), of each hidden output h_l, first layer first.
 
-    One norm over all points and units, in float64; ``critic`` is an MLP with its blocks in
-    ``hidden``. A penalty is no part of L: it acts on other points.
+    Each is one norm over all points and units, in float64; ``critic`` is an MLP with its blocks in
+    ``hidden``. L contains no penalty, because that acts on other points.
     """
     activations: list[Tensor] = []
     hooks = [
@@ -80,10 +80,10 @@ def hidden_blocks(critic: nn.Module) -> list[nn.Module]:
 
 
 def slope_per_layer(norms: Sequence[float]) -> float | None:
-    """Decades that a gradient gains with each layer on its way back: above 0 it explodes.
+    """Return the decades that a gradient gains per layer backwards; above 0 it explodes.
 
-    Least squares of log10 of the norms (first layer first) against the layers behind; None where
-    a norm is zero or not finite.
+    It is the least-squares slope of log10 of the norms (first layer first) over the number of
+    layers behind; None if a norm is zero or not finite.
 
     >>> slope_per_layer([1.0, 10.0, 100.0])
     -1.0
@@ -96,7 +96,7 @@ def slope_per_layer(norms: Sequence[float]) -> float | None:
 
 
 def hidden_weights(parameters: Parameters) -> Tensor:
-    """The entries of all matrices between hidden layers."""
+    """Return the entries of all matrices between hidden layers."""
     matrices = [p for name, p in parameters.items() if name.endswith("weight") and is_square(p)]
     return torch.cat([matrix.flatten() for matrix in matrices]).cpu()
 
@@ -106,7 +106,7 @@ def is_square(matrix: Tensor) -> bool:
 
 
 def share_at(weights: Tensor, clip_value: float) -> float:
-    """Share of the weights that lie at plus or minus the clip value, to a relative 1e-6.
+    """Return the share of weights at plus or minus the clip value, to a relative 1e-6.
 
     >>> share_at(torch.tensor([0.5, -0.5, 0.2, 0.0]), 0.5)
     0.5
@@ -115,7 +115,7 @@ def share_at(weights: Tensor, clip_value: float) -> float:
 
 
 def histogram(weights: Tensor, reach: float, bins: int) -> list[float]:
-    """Shares of the weights in equal bins from -reach to reach; the outer bins hold what is beyond.
+    """Return the shares of weights in equal bins on [-reach, reach]; outer bins hold the rest.
 
     >>> histogram(torch.tensor([-9.0, 0.0, 0.1, 1.0]), 1.0, 3)
     [0.25, 0.5, 0.25]

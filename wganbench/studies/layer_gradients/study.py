@@ -34,14 +34,14 @@ from wganbench.training.stack import Stack
 from wganbench.training.streams import stream_generator
 
 CLIP_VALUES = (0.1, 0.01, 0.001)
-"""Of the paper, at width 512."""
+"""The clip values of the paper, at width 512."""
 GP = "gp"
 SLOPE = "slope of log10 |dL/d activations| on the way back"
 FIGURE_1B = "arXiv:1704.00028, Figure 1b"
 MARGIN = 0.15
-"""Decades a layer: over the 11 layers between the hidden ones a factor of 45."""
+"""Decades per layer; a factor of 45 over the 11 layers between the hidden ones."""
 STATIONARY = 0.02
-"""A share of weights that moved by no more than this in the last fifth of training."""
+"""Weights are at rest if their share at +-c moved by at most this in the last fifth."""
 
 
 def arm(clip_value: float) -> str:
@@ -109,7 +109,7 @@ def measure(context: Context) -> Findings:
 
 
 def overrides(context: Context) -> dict[str, list[str]]:
-    """The runs: clipping at each value, scaled to the width, and GP; He's start in all."""
+    """Return the arms: clipping at each value, scaled to the width, and GP, all with He's start."""
     steps = context["steps"]
     shared = [
         "data=swiss_roll", "tuned=none", "compile=false", "train.decay=none",
@@ -130,7 +130,7 @@ def overrides(context: Context) -> dict[str, list[str]]:
 
 
 def look(context: Context, name: str, run: Run) -> Depth | None:
-    """What one run's critic does to gradients; None where the run diverged."""
+    """Return the measurements of one run's critic; None if the run diverged."""
     if run.status != "completed":
         return None
     clip_value = None if name == GP else run.config.loss.coefficients["clip_value"]
@@ -152,7 +152,7 @@ def look(context: Context, name: str, run: Run) -> Depth | None:
 
 
 def gradients(context: Context, stack: Stack, critic: dict[str, Any], run: Run) -> list[float]:
-    """Norms by layer, on fresh reals and fakes of the trained generator."""
+    """Return norms by layer, on fresh reals and fakes of the trained generator."""
     n, seed, device = context["points"], run.config.seed, stack.device
     x = stack.target.sample(n, stream_generator(seed, "layer_real", 0, device))
     pair = stack.exact_algorithm.pair
@@ -182,7 +182,7 @@ def slope_of(depth: Depth | None) -> float | None:
 
 
 def stationarity(group: Sequence[Depth | None]) -> str:
-    """Whether the weights had stopped moving to and from +-c."""
+    """Return a sentence on whether the weights at +-c were at rest."""
     drifts = [depth.drift for depth in group if depth is not None and depth.drift is not None]
     worst, usual = (f(drifts) if drifts else float("nan") for f in (max, median))
     word = "stationary" if worst <= STATIONARY else "not stationary"
@@ -209,7 +209,7 @@ def table(context: Context, found: Mapping[str, Sequence[Depth | None]]) -> Any:
 
 
 def paragraphs(context: Context, found: Mapping[str, Sequence[Depth | None]]) -> list[str]:
-    """What was seen, arm by arm."""
+    """Return the results in sentences, arm by arm."""
     critic_steps = 5 * context["steps"]
     lines = [
         f"Critics of {context['depth']} hidden layers of {context['width']} units after "
@@ -243,7 +243,7 @@ def paragraphs(context: Context, found: Mapping[str, Sequence[Depth | None]]) ->
 
 
 def bounds(context: Context, name: str) -> str:
-    """What weights of random signs would give, and what weights within c can at most."""
+    """Return a sentence on the slopes of random signs, and on the largest within +-c."""
     clip_value = next(c for c in context["clip_values"] if arm(c) == name)
     most = steepest_slope(scaled_clip(clip_value, context["width"]), context["width"])
     expected = expected_slope(clip_value, PAPER_WIDTH)

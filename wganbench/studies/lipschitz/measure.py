@@ -1,4 +1,4 @@
-"""Critics under penalties and clipping against fixed fakes, and their slopes in many places."""
+"""Critics with penalties or clipping, trained against fixed fakes, and their slopes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from wganbench.training.streams import stream_generator
 COEFFICIENT = {"gp": "gp_lambda", "lp": "gp_lambda", "clip": "clip_value"}
 
 Row = dict[str, Any]
-"""What was measured of one critic; None for what is not finite."""
+"""The measurements of one critic; None for a non-finite one."""
 
 Course = list[tuple[int, float | None]]
-"""Critic steps and the largest slope at interpolates, reals and fakes then."""
+"""Pairs of critic step and largest slope at interpolates, reals and fakes."""
 
 
 def critics(context: Context, loss: str, values: Sequence[float]) -> list[Row]:
@@ -63,7 +63,7 @@ def configurations(context: Context, loss: str, values: Sequence[float]) -> Iter
             config = copy.deepcopy(base)
             config.seed = seed
             config.loss.coefficients[COEFFICIENT[loss]] = value
-            # Long steps would throw every weight from wall to wall of a small box.
+            # Long steps would make every weight jump between -c and c.
             most = context["clip_rate"] * value if loss == "clip" else math.inf
             config.train.critic_lr = min(context["critic_lr"], most)
             yield config
@@ -72,7 +72,7 @@ def configurations(context: Context, loss: str, values: Sequence[float]) -> Iter
 def look(
     context: Context, stack: FrozenStack, run: int, points: dict[str, Tensor], course: Course
 ) -> Row:
-    """Slopes of one critic where the constraint looks and where it does not."""
+    """Return one critic's slopes, where the constraint acts and where it does not."""
     config, parameters = stack.configs[run], stack.run_parameters(run, "critic")
     loss = config.loss.name
     value = config.loss.coefficients[COEFFICIENT[loss]]
@@ -109,5 +109,5 @@ def mean(values: Tensor) -> float:
 
 
 def finite(value: float) -> float | None:
-    """A number that JSON can hold; None for what is not finite."""
+    """Return a number that JSON can hold; None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -25,7 +25,7 @@ NAMES = {"gp": "GP, lambda", "lp": "LP, lambda", "clip": "clip, c"}
 
 
 def paragraphs(rows: Sequence[Row]) -> list[str]:
-    """Arm by arm: medians over seeds."""
+    """Return the results in sentences, arm by arm, as medians over seeds."""
     lines = [
         "Medians over seeds of the slope at interpolates, at reals, at fakes, half-way between "
         "reals and far outside; then the largest slope found by climbing (a lower bound of the "
@@ -57,16 +57,16 @@ def medians(group: Sequence[Row]) -> str:
 
 
 def median(group: Sequence[Row], key: str) -> float:
-    """Over the seeds that have a value; nan where none has."""
+    """Return the median over the seeds that have a value; nan without any."""
     values = [row[key] for row in group if row[key] is not None]
     return float(np.median(values)) if values else math.nan
 
 
 GP, CLIP = "arXiv:1704.00028", "arXiv:1701.07875"
 PAPER_LAMBDA, TOY_LAMBDA, PAPER_CLIP = 10.0, 0.1, 0.01
-"""Of GP's paper, of its code for toys, and of WGAN's paper: the claims name them."""
+"""lambda of GP's paper and of its toy code, c of WGAN's paper; the claims name them."""
 EARLY = 5
-"""The slope without a constraint is compared with that after this part of the steps."""
+"""The final slope without a constraint is compared with that after 1 / EARLY of the steps."""
 BEYOND = "largest slope found less 1 (0 if below)"
 
 CLAIMS = [
@@ -115,14 +115,14 @@ def measure(context: Context) -> Findings:
 
 
 def arms(context: Context) -> dict[str, list[float]]:
-    """Coefficients by loss; those that claims name are always among them."""
+    """Return coefficients by loss, always including those that claims name."""
     lambdas = sorted({*context["lambdas"], TOY_LAMBDA, PAPER_LAMBDA})
     clips = sorted({*context["clip_values"], PAPER_CLIP, 10 * PAPER_CLIP, math.inf})
     return {"gp": lambdas, "lp": lambdas, "clip": clips}
 
 
 def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
-    """One number a seed for every claim."""
+    """Return one number per seed for every claim."""
     seeds = list(dict.fromkeys(row["seed"] for row in rows))
     found = {(row["loss"], row["coefficient"], row["seed"]): row for row in rows}
     clips = sorted({row["coefficient"] for row in rows if row["loss"] == "clip"})
@@ -152,13 +152,13 @@ def beyond(slope: float | None) -> float | None:
 
 
 def worst(group: Sequence[Row], violation: Callable[[Row], float]) -> float | None:
-    """The largest violation of one seed over all c; None where every critic diverged."""
+    """Return a seed's largest violation over all c; None if every critic diverged."""
     values = [violation(row) for row in group if row["largest"] is not None]
     return max(0.0, *values) if values else None
 
 
 def over_bound(row: Row) -> float:
-    """Decades above what clipping at c grants; a critic that is flat keeps to it."""
+    """Return the decades above the bound of clipping at c; a flat critic is within it."""
     return math.log10(row["largest"] / row["clip_bound"]) if row["largest"] > 0 else 0.0
 
 
@@ -167,7 +167,7 @@ def logarithm(slope: float | None) -> float | None:
 
 
 def growth(group: Sequence[Row]) -> float | None:
-    """Decades of slope a decade of c: the line fitted through log10 of both."""
+    """Return decades of slope per decade of c, from a line fitted to log10 of both."""
     pairs = [(math.log10(row["coefficient"]), logarithm(row["largest"])) for row in group]
     if len(pairs) < 2 or any(slope is None for _, slope in pairs):
         return None
@@ -176,14 +176,14 @@ def growth(group: Sequence[Row]) -> float | None:
 
 
 def late_over_early(row: Row) -> float | None:
-    """log10 of the largest slope seen at the end over that after a fifth of the steps."""
+    """Return log10(largest slope at the end / largest slope after a fifth of the steps)."""
     early = row["course"][max(0, len(row["course"]) // EARLY - 1)][1]
     late = row["course"][-1][1]
     return math.log10(late / early) if early and late else None
 
 
 def by_clip(rows: Sequence[Row], clips: Sequence[float]) -> str:
-    """At which c clipping leaves a slope above 1."""
+    """Return a sentence on the c at which clipping leaves a slope above 1."""
     steep = {
         c: sum(row["loss"] == "clip" and row["coefficient"] == c and (row["largest"] or 0) > 1.1
                for row in rows) for c in clips if math.isfinite(c)

@@ -28,13 +28,13 @@ LOSSES = tuple(LOSS_COLOURS)
 COVERAGE = "modes with a fair share (share of all)"
 OBJECTIVES = {"BCE": ("bce", "bce_gp"), "W": ("wasserstein", "gp")}
 SPREAD = 0.12
-"""How far apart the seeds of an arm are drawn, in steps of the axis."""
+"""Distance between the seeds of an arm, in steps of the axis."""
 
 EVENTS = "What came first? (seeds that lost modes)"
 
 
 def look(loss: str) -> Look:
-    """Colour by loss, as everywhere; line style and marker tell it apart in grey."""
+    """Return the loss's colour, as everywhere, and a line style and marker for grey print."""
     i = LOSSES.index(loss)
     return Look(LOSS_COLOURS[loss], LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
 
@@ -45,7 +45,7 @@ def collapse_figure(
     orders: Mapping[str, Sequence[Order]],
     runs: Mapping[str, Sequence[Run]],
 ) -> Figure:
-    """Interaction, course, every loss as tuned, and the order of events."""
+    """Draw interaction, course, every loss as tuned, and the order of events."""
     figure = new_figure(11.5, 8.8, "Which part prevents lost modes, the objective or the penalty?")
     panels = figure.subplots(2, 2)
     draw_interaction(panels[0, 0], common)
@@ -58,7 +58,7 @@ def collapse_figure(
 
 
 def draw_interaction(axes: Axes, common: Mapping[str, Sequence[Outcome]]) -> None:
-    """A line for each objective, from without to with the penalty; a dot a seed."""
+    """Draw a line per objective, from without to with the penalty, and a dot per seed."""
     lines = {name: [np.mean([o.coverage for o in common[arm]]) for arm in arms]
              for name, arms in OBJECTIVES.items()}  # fmt: skip
     upper = max(lines, key=lambda name: sum(lines[name]))
@@ -76,7 +76,7 @@ def draw_interaction(axes: Axes, common: Mapping[str, Sequence[Outcome]]) -> Non
 
 
 def draw_seeds(axes: Axes, x: float, loss: str, ended: Sequence[Outcome]) -> None:
-    """Small dots for the seeds, open where a run diverged, and the mean with its interval."""
+    """Draw a small dot per seed, open if it diverged, and the mean with its interval."""
     style = look(loss)
     for outcome, shift in zip(ended, np.linspace(-SPREAD, SPREAD, len(ended)) / 2, strict=True):
         axes.plot(x + shift, outcome.coverage, style.marker, color=style.color, markersize=4,
@@ -89,7 +89,7 @@ def draw_seeds(axes: Axes, x: float, loss: str, ended: Sequence[Outcome]) -> Non
 
 
 def draw_course(axes: Axes, runs: Mapping[str, Sequence[Run]]) -> None:
-    """Mean coverage over generator steps, with the interval between seeds."""
+    """Draw the mean coverage over generator steps, with its interval over seeds."""
     for loss in [loss for loss in LOSSES if loss in runs]:
         style, courses = look(loss), [series(run.table, "modes/coverage") for run in runs[loss]]
         steps = sorted(set.intersection(*[set(own) for own, _ in courses]))
@@ -107,7 +107,7 @@ def draw_course(axes: Axes, runs: Mapping[str, Sequence[Run]]) -> None:
 
 
 def draw_tuned(axes: Axes, tuned: Mapping[str, Sequence[Outcome]]) -> None:
-    """Every loss as tuned; under it the KL of its modes."""
+    """Draw every loss as tuned, with the KL of its modes below."""
     for x, (loss, ended) in enumerate(tuned.items()):
         draw_seeds(axes, x, loss, ended)
     names = [
@@ -122,9 +122,9 @@ def draw_tuned(axes: Axes, tuned: Mapping[str, Sequence[Outcome]]) -> None:
 
 
 def draw_events(axes: Axes, orders: Mapping[str, Sequence[Order]]) -> None:
-    """Step of the first lasting loss against that of the first drop of the feedback.
+    """Draw the step of the first lasting loss against that of the feedback's first drop.
 
-    Seeds whose feedback never dropped stand at the right end.
+    Seeds whose feedback never dropped are at the right end.
     """
     counts = [f"{loss}: {sum(o.loss is not None for o in own)} of {len(own)}"
               for loss, own in orders.items()]  # fmt: skip

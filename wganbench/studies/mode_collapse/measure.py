@@ -1,4 +1,4 @@
-"""The runs behind the mode collapse study: which there are, and what comes of them."""
+"""The runs of the mode collapse study, and their measurements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wganbench.studies.evidence import Outcome, largest_kl, largest_w1, mode_wei
 from wganbench.studies.study import Context
 from wganbench.training.run import Run
 
-# Two times two arms: the effect of each factor, and of the two together.
+# The 2 x 2 arms: the effect of each factor and their interaction.
 PLAIN, WASSERSTEIN, PENALISED, BOTH = "bce", "wasserstein", "bce_gp", "gp"
 ARMS = (PLAIN, WASSERSTEIN, PENALISED, BOTH)
 """Neither factor, the objective alone, the penalty alone, both."""
@@ -23,7 +23,7 @@ ARMS = (PLAIN, WASSERSTEIN, PENALISED, BOTH)
 
 @dataclass(frozen=True)
 class Effects:
-    """One number a seed for each, with y the outcome of an arm at that seed.
+    """The effects, each with one number per seed; y is the outcome of an arm at that seed.
 
     penalty = ((y_bce_gp + y_gp) - (y_bce + y_wasserstein)) / 2
     objective = ((y_wasserstein + y_gp) - (y_bce + y_bce_gp)) / 2
@@ -40,7 +40,7 @@ class Effects:
 
 
 def effects(arms: Mapping[str, Sequence[float]]) -> Effects:
-    """The effects, seed by seed. Raises ValueError for arms with unequal numbers of seeds."""
+    """Return the effects by seed. Raises ValueError for arms with different numbers of seeds."""
     if len({len(arms[name]) for name in ARMS}) > 1:
         raise ValueError("the four arms need the same seeds")
     plain, objective, penalty, both = (column(arms[name]) for name in ARMS)
@@ -61,24 +61,24 @@ def listed(values: Float64[np.ndarray, " n"]) -> list[float]:
     return [float(value) for value in values]
 
 
-# When a run loses modes for good, and whether the generator's signal had dropped before.
+# The step at which a run loses modes for good, and earlier drops of the generator's signal.
 LASTING = 3
-"""Evaluations, the last of the run among them, that must show a loss before it is one."""
+"""A loss of modes counts if at least this many evaluations, up to the last, show it."""
 
 HISTORY = 3
-"""Evaluations behind a running median before a drop below it can be seen."""
+"""The fewest earlier evaluations in the running median for a drop."""
 
 DROP = 0.5
-"""Part of its running median under which a signal has dropped."""
+"""A signal has dropped if it is below this share of its running median."""
 
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Order:
-    """Steps of the first lasting loss of a mode, and of the first drop of each signal.
+    """The steps of the first lasting loss of a mode, and of the first drop of each signal.
 
-    None where there was none. ``best`` is the largest coverage before the loss.
+    A step is None if there was none. ``best`` is the largest coverage before the loss.
     """
 
     loss: int | None
@@ -88,7 +88,7 @@ class Order:
 
 
 def order_of(table: Mapping[str, Sequence[Cell]], modes: int) -> Order:
-    """What came when, at the cadence of the run's evaluations."""
+    """Return the steps of the events, to the resolution of the run's evaluations."""
     steps, coverage = series(table, "modes/coverage")
     loss = first_lasting_loss(steps, coverage, modes)
     before = [c for s, c in zip(steps, coverage, strict=True) if loss is None or s < loss]
@@ -101,10 +101,10 @@ def order_of(table: Mapping[str, Sequence[Cell]], modes: int) -> Order:
 
 
 def first_lasting_loss(steps: Sequence[int], coverage: Sequence[float], modes: int) -> int | None:
-    """The first evaluation from which coverage stays at least one mode under its best before.
+    """Return the first step from which coverage stays at least a mode below its earlier best.
 
     t = min {t : max_{u >= t} coverage_u <= max_{s < t} coverage_s - 1/K}, with at least
-    `LASTING` evaluations from t on; None where modes were never lost, or never had.
+    `LASTING` evaluations from t on; None if modes were never lost, or never covered.
 
     >>> first_lasting_loss([0, 1, 2, 3, 4], [0.5, 1.0, 0.5, 0.5, 0.25], 4)
     2
@@ -119,7 +119,7 @@ def first_lasting_loss(steps: Sequence[int], coverage: Sequence[float], modes: i
 
 
 def first_drop(steps: Sequence[int], signal: Sequence[float]) -> int | None:
-    """The first evaluation with a signal under `DROP` of the median of all before it.
+    """Return the first step with a signal below `DROP` times the median of all before it.
 
     >>> first_drop([1, 2, 3, 4, 5], [1.0, 1.2, 0.9, 0.7, 0.3])
     5
@@ -131,9 +131,9 @@ def first_drop(steps: Sequence[int], signal: Sequence[float]) -> int | None:
 
 
 def precedence(loss: int | None, drop: int | None) -> float | None:
-    """1 if the signal dropped before modes were lost, -1 if not, 0 at the same evaluation.
+    """Return 1 if the signal dropped before modes were lost, -1 if not, 0 at the same step.
 
-    None where no mode was lost: there is no order.
+    Returns None if no mode was lost, because there is no order then.
     """
     if loss is None:
         return None
@@ -150,7 +150,7 @@ PACGAN = ("bce", "clip", "gp", "lp")
 
 @dataclass(frozen=True)
 class Measured:
-    """Outcomes by arm, orders of events in runs at tuned settings, and the runs of the four."""
+    """Outcomes by arm, orders of events in the tuned runs, and the runs of the four arms."""
 
     common: Mapping[str, list[Outcome]]
     tuned: Mapping[str, list[Outcome]]
@@ -164,7 +164,7 @@ class Measured:
 
 
 def common_arms(context: Context) -> dict[str, list[str]]:
-    """The four arms: all that is not the loss is equal."""
+    """Return the four arms, equal in everything but the loss."""
     shared = [
         f"data={context['data']}", "tuned=none", f"loss.n_critic={context['n_critic']}",
         "train.optimizer=adam", "train.decay=linear", f"train.betas={context['betas']}",
@@ -178,7 +178,7 @@ def common_arms(context: Context) -> dict[str, list[str]]:
 
 
 def tuned_arms(context: Context) -> dict[str, list[str]]:
-    """Every loss as it was tuned on the ring, over a share of its steps."""
+    """Return every loss as it was tuned on the ring, over a share of its steps."""
     share = context["tuned_share"]
     if not share:
         return {}
@@ -191,7 +191,7 @@ def tuned_arms(context: Context) -> dict[str, list[str]]:
 
 
 def pacgan_arms(context: Context) -> dict[str, list[str]]:
-    """PacGAN's networks, data, batch and rates, one step each, with other losses too."""
+    """Return PacGAN's setting (networks, data, batch, rates, one critic step) for more losses."""
     if not context["pacgan_steps"]:
         return {}
     knobs = {"clip": ["loss.clip_value=0.1"], "bce": []}
@@ -204,7 +204,7 @@ def pacgan_arms(context: Context) -> dict[str, list[str]]:
 
 
 def schedule(context: Context, steps: int) -> list[str]:
-    """Length, batch and how often a run is measured."""
+    """Return the overrides for length, batch and interval of evaluations."""
     every = max(1, round(context["evaluate_every_share"] * steps))
     return [
         f"train.steps={steps}", f"train.batch_size={context['batch_size']}",
@@ -215,7 +215,7 @@ def schedule(context: Context, steps: int) -> list[str]:
 
 
 def gather(runs: Mapping[str, list[Run]]) -> Measured:
-    """Outcomes and orders of events from the runs' records."""
+    """Return outcomes and orders of events from the runs' records."""
     groups: dict[str, dict[str, list[Run]]] = {"common": {}, "tuned": {}, "pacgan": {}}
     for name, own in runs.items():
         group, _, arm = name.partition("/")
@@ -233,7 +233,7 @@ def gather(runs: Mapping[str, list[Run]]) -> Measured:
 
 
 def ended(arms: Mapping[str, list[Run]]) -> dict[str, list[Outcome]]:
-    """Outcomes by arm, of arms on the same data."""
+    """Return outcomes by arm, for arms on the same data."""
     if not arms:
         return {}
     worst = largest_kl(mode_weights(next(iter(arms.values()))[0]))
@@ -242,8 +242,8 @@ def ended(arms: Mapping[str, list[Run]]) -> dict[str, list[Outcome]]:
 
 
 def lost_shares(runs: Sequence[Outcome]) -> list[float]:
-    """Share of the modes that is lost: 1 - exp(-KL), m of K equal modes evenly kept give 1 - m/K.
+    """Return the lost shares of modes, 1 - exp(-KL); evenly kept m of K equal modes give 1 - m/K.
 
-    KL is that of all samples by their nearest mode: a run that is only blurred has lost none.
+    The KL is that of all samples by nearest mode, so that a run that only blurs has lost none.
     """
     return [-math.expm1(-outcome.kl) for outcome in runs]

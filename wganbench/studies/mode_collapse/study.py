@@ -40,7 +40,7 @@ from wganbench.studies.mode_collapse.measure import (
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence
 
-# What is claimed of mode collapse, written down before the deciding seeds were run.
+# The claims on mode collapse, written down before the deciding seeds were run.
 LOST = "1 - exp(-KL of all samples by nearest mode), at tuned settings"
 ON_COVERAGE = "effect on coverage, seed by seed"
 ORDER = "seeds in which feedback drops before modes are lost, less those in which it does not"
@@ -91,14 +91,14 @@ CLAIMS = (
 SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
 
 
-# The mode collapse study in rows and in sentences.
+# The results of the study as rows and as sentences.
 ORDERED = ("bce", SATURATING, "clip")
-"""Losses whose order of events the text tells."""
+"""The losses whose order of events the text describes."""
 QUANTITIES = ("coverage", "high_quality", "kl", "w1")
 
 
 def row(part: str, what: str, quantity: str, values: Sequence[float], note: str) -> dict[str, Cell]:
-    """A line of the table: mean over seeds with its interval."""
+    """Return a row of the table: the mean over seeds with its interval."""
     low, high = (-1.0, 1.0) if quantity in ("coverage", "high_quality") else (-20.0, 20.0)
     found = bounded_interval(values, low, high)
     ends = (found.low, found.high) if found.method == "Student's t" else (None, None)
@@ -109,7 +109,7 @@ def row(part: str, what: str, quantity: str, values: Sequence[float], note: str)
 
 
 def arm_rows(measured: Measured) -> list[dict[str, Cell]]:
-    """Every arm's outcomes."""
+    """Return rows with every arm's outcomes."""
     parts = {"equal settings": measured.common, "tuned": measured.tuned, "pacgan": measured.pacgan}
     found = []
     for part, arms in parts.items():
@@ -123,7 +123,7 @@ def arm_rows(measured: Measured) -> list[dict[str, Cell]]:
 
 
 def effect_rows(measured: Measured) -> list[dict[str, Cell]]:
-    """Main effects and interaction on every quantity."""
+    """Return rows with main effects and interaction for every quantity."""
     return [
         row("effect", field.name, quantity, getattr(measured.values(quantity), field.name), "")
         for quantity in QUANTITIES
@@ -132,7 +132,7 @@ def effect_rows(measured: Measured) -> list[dict[str, Cell]]:
 
 
 def order_rows(measured: Measured) -> list[dict[str, Cell]]:
-    """Steps of the events, over the seeds in which they happened."""
+    """Return rows with the steps of the events, over the seeds in which they happened."""
     return [
         row("events", arm, f"step of {what}", steps, f"in {len(steps)} of {len(orders)} seeds")
         for arm, orders in measured.orders.items()
@@ -142,7 +142,7 @@ def order_rows(measured: Measured) -> list[dict[str, Cell]]:
 
 
 def text(measured: Measured) -> list[str]:
-    """What was seen, in sentences."""
+    """Return the results in sentences."""
     share = measured.values("coverage")
     return [
         "With equal settings, coverage at the end: "
@@ -168,7 +168,7 @@ def tuned_words(arm: str, ended: Sequence[Outcome]) -> str:
 
 
 def shown(ended: Sequence[Outcome]) -> str:
-    """Coverage with the share of high quality, and how many diverged."""
+    """Return coverage, high-quality share and number of diverged runs as text."""
     quality = sum(outcome.high_quality for outcome in ended) / len(ended)
     failed = sum(outcome.diverged for outcome in ended)
     words = f"{mean_of([outcome.coverage for outcome in ended])}, high quality {quality:.2f}"
@@ -176,7 +176,7 @@ def shown(ended: Sequence[Outcome]) -> str:
 
 
 def mean_of(values: Sequence[float]) -> str:
-    """The mean with Student's interval where the seeds differ."""
+    """Return the mean as text, with Student's interval if the seeds differ."""
     found = bounded_interval(values, -1.0, 1.0)
     if found.method != "Student's t":
         return f"{found.value:.2f} (all seeds)"
@@ -184,7 +184,7 @@ def mean_of(values: Sequence[float]) -> str:
 
 
 def events(arm: str, orders: Sequence[Order]) -> str:
-    """How often the signals dropped before modes were lost."""
+    """Return a sentence on how often the signals dropped before modes were lost."""
     lossy = [order for order in orders if order.loss is not None]
     first = {
         name: sum(precedence(o.loss, getattr(o, name)) == 1 for o in lossy)
@@ -198,7 +198,7 @@ def events(arm: str, orders: Sequence[Order]) -> str:
 
 
 def measure(context: Context) -> Findings:
-    """All runs in one go, then effects, tables and the order of events."""
+    """Train all runs together, then compute effects, tables and the order of events."""
     groups = {
         "common": common_arms(context),
         "tuned": tuned_arms(context),
@@ -212,7 +212,7 @@ def measure(context: Context) -> Findings:
 
 
 def evidence(measured: Measured) -> dict[str, Evidence]:
-    """By claim."""
+    """Return the evidence by claim."""
     share, worst = measured.values("coverage"), measured.worst_kl
     found = {
         name: judged(name, getattr(share, name), -1.0, 1.0)
@@ -232,12 +232,12 @@ def evidence(measured: Measured) -> dict[str, Evidence]:
 
 
 def judged(claim: str, values: Sequence[float], low: float, high: float) -> Evidence:
-    """Evidence from numbers in [low, high], one a seed."""
+    """Return evidence from numbers in [low, high], one per seed."""
     return bounded_evidence(values, low, high, SMALLEST[claim])
 
 
 def order_evidence(claim: str, orders: Sequence[Order]) -> Evidence:
-    """Only seeds that lost modes have an order; how many did not stands in the note."""
+    """Return evidence on the order of events; the note counts seeds that lost no modes."""
     signs = [precedence(order.loss, order.feedback) for order in orders]
     kept = sum(sign is None for sign in signs)
     ties = sum(sign == 0 for sign in signs)

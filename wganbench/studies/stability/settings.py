@@ -32,7 +32,7 @@ class Setting:
 
 
 def draw(context: Context, number: int) -> Setting:
-    """Setting ``number`` of the study: its own draw, whatever the others are.
+    """Return setting ``number`` of the study, drawn independently of the others.
 
     Choices uniform, rates log-uniform, from numpy's generator at (settings_seed, number).
     """
@@ -51,5 +51,5 @@ def log_uniform(random: np.random.Generator, low: float, high: float) -> float:
 
 
 def rounded(value: float) -> float:
-    """Three digits: what the table prints is what was run."""
+    """Return a number rounded to three digits, so that the table shows exactly what was run."""
     return float(f"{value:.3g}")

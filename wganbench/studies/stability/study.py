@@ -38,7 +38,7 @@ from wganbench.studies.verdicts import Claim
 LOSSES = ("bce", "bce_saturating", "gp", "lp")
 PENALISED = ("gp", "lp")
 WORST_KL = 0.0
-"""KL decides nothing here."""
+"""A placeholder, because no claim of this study uses the KL."""
 
 TABLE_2 = "arXiv:1704.00028, Table 2"
 DIFFERENCE = "difference of success rates over random settings"
@@ -47,7 +47,7 @@ COMPARED = {
     "gp_over_bce_saturating": ("gp", "bce_saturating"),
     "one_sided": ("lp", "gp"),
 }
-"""Claims by name: the loss that is said to succeed more often, and the other."""
+"""By claim: the loss that is claimed to succeed more often, and the other one."""
 
 CLAIMS = (
     Claim("gp_over_bce", "WGAN-GP trains in settings where the GAN fails: non-saturating",
@@ -61,7 +61,7 @@ CLAIMS = (
 
 
 def arms(context: Context, settings: Mapping[int, Setting]) -> dict[str, list[str]]:
-    """Every loss in every setting, by ``loss/number``."""
+    """Return every loss in every setting, by ``loss/number``."""
     return {
         f"{loss}/{number}": [*own_overrides(context, loss),
                              *setting.overrides(context["second_beta"])]
@@ -71,7 +71,7 @@ def arms(context: Context, settings: Mapping[int, Setting]) -> dict[str, list[st
 
 
 def own_overrides(context: Context, loss: str) -> list[str]:
-    """What is equal in all settings: data, batch, critic steps; short runs stay eager."""
+    """Return the overrides shared by all settings: data, batch, critic steps, no compilation."""
     n_critic = context["n_critic"]
     steps = max(1, context["critic_steps"] // n_critic)
     return [
@@ -100,7 +100,7 @@ def measure(context: Context) -> Findings:
 def findings(
     settings: Sequence[Setting], ended: Mapping[str, Sequence[Outcome]], threshold: float
 ) -> Findings:
-    """Everything from the settings and how their runs ended."""
+    """Return the findings from the settings and the outcomes of their runs."""
     succeeded = {loss: [o.score >= threshold for o in own] for loss, own in ended.items()}
     note = f"a seed is a random setting; success: coverage x high quality at least {threshold:g}"
     smallest = {claim.name: claim.smallest for claim in CLAIMS}
@@ -118,7 +118,7 @@ def rows(
     ended: Mapping[str, Sequence[Outcome]],
     succeeded: Mapping[str, Sequence[bool]],
 ) -> list[dict[str, Cell]]:
-    """One row a setting and loss."""
+    """Return one row per setting and loss."""
     return [
         {
             "setting": number, "depth": setting.depth, "width": setting.width,
@@ -139,7 +139,7 @@ def text(
     succeeded: Mapping[str, Sequence[bool]],
     threshold: float,
 ) -> list[str]:
-    """What was seen, in sentences."""
+    """Return the results in sentences."""
     rates = []
     for loss, own in succeeded.items():
         share = share_interval(sum(own), len(own))

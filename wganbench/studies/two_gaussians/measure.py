@@ -32,7 +32,7 @@ LINE = np.linspace(-13.0, 13.0, 26001)
 STEP = float(LINE[1] - LINE[0])
 LOG_NORMAL = -(LINE**2) / 2 - math.log(2 * math.pi) / 2
 VANISHED = math.log(0.01)
-"""A gradient has vanished under one per cent of its largest value."""
+"""A gradient counts as vanished below 1 % of its largest value."""
 
 
 def log_integral(log_values: Float64[np.ndarray, " n"]) -> float:
@@ -47,7 +47,7 @@ def earth_mover(mu: float) -> float:
 
 
 def log_doubt(mu: float) -> float:
-    """ln E sigmoid(s) over the fakes: how much the optimal discriminator still doubts them.
+    """Return ln E sigmoid(s) over the fakes, the optimal discriminator's mean output on them.
 
     E sigmoid(s) = exp(-mu^2/8) int phi(t) / (2 cosh(mu t / 2)) dt
     """
@@ -152,10 +152,10 @@ OBJECTIVES = {
     "gp": ("gp",),
     "lp": ("lp",),
 }
-"""What is read from the critic of a loss: one discriminator serves both generators of BCE."""
+"""Objectives read from a loss's critic; both generators of BCE share one discriminator."""
 RECIPE_OF = {"saturating": "bce_saturating", "non_saturating": "bce"}
 LAST_PART = 0.8
-"""A point has converged when its loss moved little after this share of the steps."""
+"""A point has converged if its loss changes little after this share of the steps."""
 MOVED = 0.01
 NODES = torch.linspace(-9.0, 9.0, 3601, dtype=torch.float64)
 WEIGHTS = torch.exp(-(NODES**2) / 2) / math.sqrt(2 * math.pi) * float(NODES[1] - NODES[0])
@@ -249,7 +249,7 @@ def critics(
 
 
 def rate_of(loss: str) -> str:
-    """The setting that holds a loss's learning rate."""
+    """Return the setting with a loss's learning rate."""
     return f"{'gp' if loss == 'lp' else loss}_lr"
 
 
@@ -274,5 +274,5 @@ def read_losses(stack: FrozenStack, pairs: Sequence[tuple[float, int]]) -> list[
 
 
 def finite(value: float) -> float | None:
-    """What JSON can hold."""
+    """Return the value as plain data for JSON."""
     return value if math.isfinite(value) else None

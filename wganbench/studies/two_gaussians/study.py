@@ -1,4 +1,4 @@
-"""Two Gaussians that move apart: which distance still tells how far, which gradient is left?
+"""Two Gaussians that move apart: which distance still grows, which gradient is left?
 
 Measured: N(0, 1) against N(mu, 1). Exact, as curves: the earth mover's distance, the
 Jensen-Shannon divergence, the gradient that the fakes' mean receives under the optimal
@@ -75,7 +75,7 @@ CLAIMS = (
 
 
 def measure(context: Context) -> Findings:
-    """Exact curves, and the trained points beside them."""
+    """Compute the exact curves and the trained points."""
     rows = trained_rows(context)
     largest = context["largest_mu"]
     return Findings(
@@ -87,7 +87,7 @@ def measure(context: Context) -> Findings:
 
 
 def trained_rows(context: Context) -> Rows:
-    """All trained points, from the disk where they were trained before."""
+    """Return all trained points, read from the disk if they were trained before."""
     settings = {key: value for key, value in context.settings.values.items() if key != "largest_mu"}
     rows: list[Mapping[str, Any]] = []
     for loss in OBJECTIVES:
@@ -114,7 +114,7 @@ def exact_evidence(largest: float) -> dict[str, Evidence]:
     found = {
         "js_saturates": [late_rise(exact.earth_mover, half, largest) - js_rise],
         "continuity": [jump],
-        # JS has no distance among its arguments: it does not fall at all.
+        # JS does not depend on the distance, so it does not fall at all.
         "amount": [moved],
         **{f"exact_{name}": [exact.decades_lost(name, mus)] for name in exact.GRADIENTS},
     }
@@ -128,7 +128,7 @@ def late_rise(distance: Callable[[float], float], half: float, largest: float) -
 
 # The trained claims.
 def trained_evidence(rows: Rows, seeds: Sequence[int]) -> dict[str, Evidence]:
-    """One number a seed, from its converged points; None where there are fewer than two."""
+    """Return one number per seed from its converged points; None for fewer than two."""
 
     def over_seeds(
         method: str, statistic: Callable[[Sequence[Mapping[str, Any]]], float], extra: str = ""
@@ -183,7 +183,7 @@ def bend(points: Rows) -> float:
 
 # In words.
 def table(rows: Rows) -> list[Mapping[str, Cell]]:
-    """One row a trained point, the exact values beside it."""
+    """Return one row per trained point, with the exact values."""
 
     def exact_gradient(row: Mapping[str, Any]) -> float:
         name = row["method"] if row["method"] in exact.GRADIENTS else "wasserstein"

@@ -1,4 +1,4 @@
-"""Critics trained against data plus unit noise, and what their value surfaces are worth."""
+"""Critics trained against data plus unit noise, and measurements of their value surfaces."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wganbench.training.streams import Draw, stream_generator
 
 DATA = ("ring8", "grid25", "swiss_roll")
 LAST_PART = 0.8
-"""The estimate is read here and at the end: how near to rest the critic is."""
+"""The estimate is read after this share of the steps and at the end: has the critic settled?"""
 GRID, REACH = 128, 3.0
 """The paper's surfaces: 128 x 128 points over [-3, 3]^2."""
 DIGITS = 4
-"""Of a surface that is kept for the figure, in standard deviations of D."""
+"""Decimals of a surface that is kept for the figure, in standard deviations of D."""
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -154,7 +154,7 @@ def moment_matched(
 def measured(
     critic: Critic, cloud: Clouds, before: float, keep_surface: bool, diverged: bool
 ) -> dict[str, Any]:
-    """All that is read from one critic; None where a diverged one gives no number."""
+    """Return all measurements of one critic; None for those that a diverged critic lacks."""
     points = torch.cat([cloud.reals, cloud.fakes])
     estimate = cloud.estimate(critic)
     scores, on_grid = critic(points), surface_points()

@@ -43,7 +43,7 @@ SPREADS = {
     "beyond_gaussian": {"ring8": 0.05, "grid25": 0.05, "swiss_roll": 0.05},
     "attainment": {"ring8": 0.05, "grid25": 0.11, "swiss_roll": 0.05},
 }
-"""Between seeds, of the differences; seeds 100 to 102."""
+"""Standard deviations of the differences between the seeds 100 to 102."""
 SMALLEST = 0.1
 
 
@@ -88,7 +88,7 @@ def all_arms(context: Context) -> dict[str, list[Arm]]:
 
 
 def trained_rows(context: Context, arms: Mapping[str, Sequence[Arm]]) -> Rows:
-    """One row a critic, from the disk where it was trained before."""
+    """Return one row per critic, read from the disk if it was trained before."""
     settings = dict(context.settings.values)
     rows: list[Mapping[str, Any]] = []
     for loss, group in arms.items():
@@ -126,7 +126,7 @@ def value(rows: Rows, arm: str, data: str, seed: int, key: str) -> float | None:
 
 
 def table(rows: Rows) -> list[Mapping[str, Cell]]:
-    """One row a critic, without its surface."""
+    """Return one row per critic, without its surface."""
     return [{key: cell for key, cell in row.items() if key != "surface"} for row in rows]
 
 

@@ -24,10 +24,10 @@ from wganbench.training.stack import Stack
 from wganbench.training.streams import Draw, stream_generator
 
 Record = dict[str, list[float]]
-"""One critic's training against one generator, for one objective: a value a mark."""
+"""One critic's training against one generator, for one objective: one value per mark."""
 
 READ = {"bce": ("bce_saturating", "bce")}
-"""Generator objectives read from one critic: both of BCE share their discriminator's loss."""
+"""Generator objectives read from one critic; both of BCE share the discriminator's loss."""
 
 SMALLEST = 1e-300
 """Stands for a norm of zero, which has no logarithm."""
@@ -35,7 +35,7 @@ SMALLEST = 1e-300
 
 @dataclass(frozen=True)
 class Frozen:
-    """A generator that no longer moves, and the reals that its critics see."""
+    """A fixed generator, and the reals for its critics."""
 
     generator: Callable[[Parameters, Tensor], Tensor]
     parameters: Parameters
@@ -49,7 +49,7 @@ class Frozen:
 
 
 def marks(steps: int) -> list[int]:
-    """Critic steps at which is measured: 1, 2, 5, 10, 20, 50, ... and the last.
+    """Return the critic steps of measurements: 1, 2, 5, 10, 20, 50, ... and the last.
 
     >>> marks(60)
     [1, 2, 5, 10, 20, 50, 60]
@@ -59,13 +59,13 @@ def marks(steps: int) -> list[int]:
 
 
 def settings(loss: str, batch_size: int, *more: str) -> RunConfig:
-    """A loss, uncompiled, its rates constant."""
+    """Return the configuration of a loss, uncompiled, with constant rates."""
     fixed = ("compile=false", "train.decay=none", f"train.batch_size={batch_size}")
     return compose([f"loss={loss}", *fixed, *more])
 
 
 def faster(config: RunConfig, factor: float) -> RunConfig:
-    """The same with the critic's rate ``factor`` times as large."""
+    """Return the same configuration with the critic's rate multiplied by ``factor``."""
     train = dataclasses.replace(config.train, critic_lr=factor * config.train.critic_lr)
     return dataclasses.replace(config, train=train)
 
@@ -77,7 +77,7 @@ def of_seeds(config: RunConfig, seeds: Sequence[int]) -> list[RunConfig]:
 def trained_generators(
     config: RunConfig, stages: Sequence[int], seeds: Sequence[int], device: torch.device
 ) -> list[list[Frozen]]:
-    """The generators of ordinary runs after each number of generator steps: by stage, by seed."""
+    """Return the generators of ordinary runs after given numbers of steps, by stage and seed."""
     stack = Stack(of_seeds(config, seeds), device)
     pair, algorithm = stack.exact_algorithm.pair, stack.exact_algorithm
 
@@ -95,7 +95,7 @@ def trained_generators(
 
 
 def skew_lines(dimensions: int, seed: int, device: torch.device) -> Frozen:
-    """Reals on a line through 0, fakes on another at right angles to it, at distance 1.
+    """Return reals on a line through 0 and fakes on an orthogonal line at distance 1.
 
     t a against b + s c, t and s ~ U[-1, 1], with orthonormal a, b, c drawn from the seed; the
     generator is affine, its parameters are b and c. The supports have no point in common
@@ -116,7 +116,7 @@ def skew_lines(dimensions: int, seed: int, device: torch.device) -> Frozen:
 
 
 def line_settings(loss: str, batch_size: int, dimensions: int) -> RunConfig:
-    """A run in a space of so many dimensions; its own data are never drawn."""
+    """Return a run's configuration in a given dimension; its own data are never drawn."""
     centres = [[float(k)] * dimensions for k in (0, 1)]
     data = ("data=mixture", f"data.centres={centres}", "data.weights=null")
     return settings(loss, batch_size, "tuned=none", *data, "evaluate.protocol=chi2")
@@ -130,9 +130,9 @@ def follow(
     points: int,
     device: torch.device,
 ) -> list[dict[str, Record]]:
-    """Trains a critic from scratch against each generator: records by objective, one a generator.
+    """Train a critic from scratch per generator; return records by objective and generator.
 
-    ``seeds[r]`` is that of critic r. The latents and reals measured on are drawn once.
+    ``seeds[r]`` is the seed of critic r. The latents and reals of measurements are drawn once.
     """
     stack = FrozenStack(
         of_seeds(config, seeds), device, [f.fakes for f in frozen], [f.reals for f in frozen]
@@ -155,7 +155,7 @@ def follow(
 def fixed_points(
     frozen: Frozen, seed: int, points: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Latents and reals that stay the same through a training, in float64."""
+    """Return latents and reals that stay fixed during a training, in float64."""
     z = frozen.latent.sample(points, stream_generator(seed, "fixed_latent", 0, device))
     x = frozen.reals(points, stream_generator(seed, "fixed_real", 0, device))
     return z.double(), x.double()
@@ -168,10 +168,10 @@ def widened(parameters: Parameters) -> Parameters:
 def measured(
     loss: str, critic: Callable[[Tensor], Tensor], frozen: Frozen, z: Tensor, x: Tensor
 ) -> dict[str, float]:
-    """The generator's gradient and, beside it, what the critic knows.
+    """Return the norm of the generator's gradient and statistics of the critic.
 
-    ``norm``: ||grad_theta L_G||; ``accuracy``, ``saturation`` and ``feedback`` as in the table
-    of tags (accuracy and saturation mean something for BCE alone).
+    ``norm`` is ||grad_theta L_G||; ``accuracy``, ``saturation`` and ``feedback`` are as in the
+    table of tags (accuracy and saturation are meaningful for BCE only).
     """
     objective = RECIPES[loss].objective
 
@@ -194,9 +194,9 @@ def measured(
 
 
 def decades_fallen(norms: Sequence[float]) -> float | None:
-    """log10(largest before the last / last) of a gradient's norms, below 0 where it still grows.
+    """Return log10(largest before the last / last) of gradient norms, negative while it grows.
 
-    None where one is not finite.
+    Returns None if a norm is not finite.
 
     >>> decades_fallen([1.0, 10.0, 0.1]), decades_fallen([1.0, 100.0])
     (2.0, -2.0)

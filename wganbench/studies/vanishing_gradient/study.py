@@ -44,10 +44,10 @@ from wganbench.training.streams import stream_generator
 STAGES = ("little", "some", "much")
 LINE = "line"
 CASES = (*(f"bce_{stage}" for stage in STAGES), LINE)
-"""On which claims are decided; the generators trained by GP are the second panel."""
+"""The cases that decide the claims; the generators trained by GP are the second panel."""
 SECOND = tuple(f"gp_{stage}" for stage in STAGES)
 FLOOR = "floor"
-"""Among the distances: that of a perfect generator."""
+"""Key, among the distances, of that of a perfect generator."""
 CRITICS = ("bce", "clip", "gp")
 CONTROLS = ("lp", "bce_gp", "bce_r1", "wasserstein")
 WORDS = {
@@ -106,7 +106,7 @@ CLAIMS = [
 ]
 
 Records = dict[tuple[str, str], list[Record]]
-"""By objective and case: a record a seed."""
+"""By objective and case: one record per seed."""
 
 
 def measure(context: Context) -> Findings:
@@ -124,7 +124,7 @@ def measure(context: Context) -> Findings:
 
 
 def measure_all(context: Context, device: torch.device) -> tuple[Records, dict[str, float]]:
-    """The records of all losses and cases, and how far each frozen generator is from its data."""
+    """Return the records of all losses and cases, and each frozen generator's distance."""
     generators = cache(lambda: ring_generators(context, device))
     about = {"settings": context.settings.values, "seeds": context.seeds}
 
@@ -147,7 +147,7 @@ def measure_all(context: Context, device: torch.device) -> tuple[Records, dict[s
 
 
 def ring_generators(context: Context, device: torch.device) -> dict[str, list[Frozen]]:
-    """The frozen generators of both panels by case, one a seed."""
+    """Return the frozen generators of both panels by case, one per seed."""
     found: dict[str, list[Frozen]] = {}
     for loss in ("bce", "gp"):
         context.say(f"generators trained by {loss}")
@@ -161,7 +161,7 @@ def ring_generators(context: Context, device: torch.device) -> dict[str, list[Fr
 def critics(
     context: Context, loss: str, generators: Mapping[str, list[Frozen]], device: torch.device
 ) -> dict[str, list[dict[str, Record]]]:
-    """Critics of one loss from scratch against all generators: by case, a seed each."""
+    """Train one loss's critics from scratch against all generators; return records by case."""
     size, seeds, factor = context["batch_size"], list(context.seeds), context["rate_factor"]
     rest = (context["steps"], context["points"], device)
     ring = faster(settings(loss, size, "tuned=none"), factor)
@@ -175,7 +175,7 @@ def critics(
 
 
 def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -> float:
-    """Mean exact W1 between n fakes and n reals; with ``floor`` other reals take their place."""
+    """Return the mean exact W1 of n fakes and n reals; with ``floor`` of two sets of reals."""
     values = []
     for seed, frozen in enumerate(generators):
         draw = frozen.reals if floor else frozen.fakes
@@ -186,7 +186,7 @@ def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -
 
 
 def note(records: Records, distances: Mapping[str, float], loss: str, case: str) -> str:
-    """Whether these generators had anything left to learn, and how good a discriminator became."""
+    """Return a note on the generators' remaining distance and the discriminator's accuracy."""
     far, floor = distances.get(case, 0.0), distances[FLOOR]
     word = "far from converged" if far > 2 * floor else "a small gradient would mean converged"
     said = f"exact W1 of these generators {far:.2f}, floor {floor:.2f}: {word}"
@@ -199,7 +199,7 @@ def note(records: Records, distances: Mapping[str, float], loss: str, case: str)
 
 
 def fallen(records: Sequence[Record], note: str) -> Evidence:
-    """Decades fallen, a seed each."""
+    """Return the decades of fall, one per seed."""
     return Evidence([decades_fallen(record["norm"]) for record in records], note=note)
 
 
@@ -224,7 +224,7 @@ def table(context: Context, records: Records, at: Sequence[int]) -> Any:
 
 
 def text(context: Context, records: Records, distances: Mapping[str, float]) -> list[str]:
-    """What was seen, case by case."""
+    """Return the results in sentences, case by case."""
     steps = context["steps"]
     lines = [
         "Decades by which the norm of the generator's gradient lies under its own maximum after "
@@ -256,7 +256,7 @@ def text(context: Context, records: Records, distances: Mapping[str, float]) -> 
 
 
 def in_words(loss: str, records: Sequence[Record]) -> str:
-    """Decades under the maximum, the norm at the end (geometric mean), and its rise."""
+    """Return as text the decades below the maximum, the final norm (geometric mean), its rise."""
     fallen = [decades_fallen(record["norm"]) for record in records]
     rises = [decades_fallen([record["norm"][-1], record["norm"][0]]) for record in records]
     norms = [math.log10(max(record["norm"][-1], SMALLEST)) for record in records]
