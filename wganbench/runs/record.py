@@ -62,7 +62,7 @@ def kind(name: str) -> Any:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The fields of run.json in the folder ``path``; None for a missing one.
+    """The fields of run.json in the folder ``path``; a missing field is None.
 
     ``config`` is a mapping of plain values; `runs.stored.stored_values` converts it to types.
     """

@@ -33,7 +33,7 @@ COURSES = (("clip", math.inf, "no constraint", "-"), ("clip", 0.1, "clip, c = 0.
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Slopes by coefficient in three panels that share their axis; courses in the fourth."""
+    """Draw slopes by coefficient in three panels with a shared axis, and courses in the fourth."""
     figure = new_figure(
         13.4, 5.2, "How steep critics are, where the constraint looks and elsewhere"
     )
@@ -57,7 +57,7 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 
 def by_coefficient(axes: Axes, rows: Sequence[Row]) -> None:
-    """Medians over seeds; a band of all seeds around the largest slope."""
+    """Draw medians over seeds, and a band of all seeds around the largest slope."""
     values = sorted({row["coefficient"] for row in rows})
     places = np.arange(len(values))
     for key, _, line, marker, shift in CURVES:

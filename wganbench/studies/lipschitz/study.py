@@ -20,7 +20,7 @@ from wganbench.studies.lipschitz.measure import COEFFICIENT, Row, critics
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence
 
-# What the study `lipschitz` says in sentences.
+# The results of the study `lipschitz` in sentences.
 NAMES = {"gp": "GP, lambda", "lp": "LP, lambda", "clip": "clip, c"}
 
 

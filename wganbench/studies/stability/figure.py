@@ -1,4 +1,4 @@
-"""The figure of the stability study: success rates, pairs, and where in the rates it happens."""
+"""The figure of the stability study: success rates, scores, pairs, and learning rates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stability_figure(
     compared: Iterable[tuple[str, str]],
     threshold: float,
 ) -> Figure:
-    """Above rates and sorted scores, below the pairs and the rates of two losses."""
+    """Draw success rates and sorted scores above, pairs and learning rates of two losses below."""
     figure = new_figure(11.5, 8.4, f"{len(settings)} random settings: how often does a loss train?")
     panels = figure.subplots(2, 2)
     draw_rates(panels[0, 0], succeeded)
@@ -37,7 +37,7 @@ def stability_figure(
 
 
 def draw_rates(axes: Axes, succeeded: Mapping[str, Sequence[bool]]) -> None:
-    """Share of settings in which a loss succeeds."""
+    """Draw the share of settings in which a loss succeeds."""
     for x, (loss, own) in enumerate(succeeded.items()):
         share = share_interval(sum(own), len(own))
         axes.bar(x, share.value, color=LOSS_COLOURS[loss], width=0.62)
@@ -49,7 +49,7 @@ def draw_rates(axes: Axes, succeeded: Mapping[str, Sequence[bool]]) -> None:
 
 
 def draw_scores(axes: Axes, ended: Mapping[str, Sequence[Outcome]], threshold: float) -> None:
-    """Scores in falling order: what another threshold would have counted."""
+    """Draw scores in falling order, which shows the counts at other thresholds."""
     for i, (loss, own) in enumerate(ended.items()):
         scores, share = shares_at_least([outcome.score for outcome in own])
         axes.step(scores, share, where="post", color=LOSS_COLOURS[loss], linestyle=LINES[i],
@@ -79,7 +79,7 @@ def shares_at_least(
 def draw_pairs(
     axes: Axes, succeeded: Mapping[str, Sequence[bool]], compared: Iterable[tuple[str, str]]
 ) -> None:
-    """Table 2 as bars: both, only one, only the other, neither."""
+    """Draw Table 2 as bars: both, only one, only the other, neither."""
     names = []
     for y, (one, other) in enumerate(compared):
         counted, left = pairs(succeeded[one], succeeded[other]), 0
@@ -101,7 +101,7 @@ def draw_pairs(
 def draw_where(
     axes: Axes, settings: Sequence[Setting], succeeded: Mapping[str, Sequence[bool]]
 ) -> None:
-    """Rates of every setting; in it what bce and gp did."""
+    """Draw the learning rates of every setting, marked by the outcomes of bce and gp."""
     marks = {(True, True): ("o", "both"), (True, False): ("s", "only bce"),
              (False, True): ("^", "only gp"), (False, False): ("x", "neither")}  # fmt: skip
     colors = {"o": "#555555", "s": LOSS_COLOURS["bce"], "^": LOSS_COLOURS["gp"], "x": "#999999"}

@@ -1,4 +1,4 @@
-"""How often does a loss train at all, over settings that nobody tuned?
+"""How often does a loss train at all, over settings that were not tuned?
 
 Measured: random settings (depth, width, activation, both rates, Adam's first beta), each run
 with bce, bce_saturating, gp and lp, with as many critic and generator steps for all. Success =

@@ -36,7 +36,7 @@ TRAINED = {
 CURVES = {"saturating": LINES[0], "non_saturating": LINES[1], "wasserstein": LINES[3]}
 SMALLEST_GRADIENT = 1e-5
 SIDE_BY_SIDE = {"gp": -0.12, "lp": 0.12}
-"""Shifts along the axis of points that would hide one another, in standard deviations."""
+"""Shifts along the axis, in standard deviations, of points that would hide each other."""
 MASSES = ((1.0, "-"), (2.0, "--"), (4.0, "-."))
 """Distances of the mass p in the panel on amount, and their lines."""
 
@@ -68,7 +68,7 @@ def two_gaussians_figure(rows: Rows, largest: float, gp_lambda: float) -> Figure
 
 
 def scatter(axes: Axes, rows: Rows, method: str, key: str) -> None:
-    """A method's points, one a seed: filled where converged, else hollow."""
+    """Draw a method's points, one per seed: filled if converged, else hollow."""
     own = [row for row in rows if row["method"] == method and row[key] is not None]
     color, marker = COLOURS[method], TRAINED[method][0]
     for row in own:

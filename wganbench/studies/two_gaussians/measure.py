@@ -100,7 +100,7 @@ GRADIENTS = {
 
 
 def vanishing_point(objective: str, largest_mu: float, spacing: float = 0.01) -> float | None:
-    """The first mu beyond the largest gradient at which it is under 1 % of that; None: nowhere."""
+    """Return the first mu after the largest gradient with less than 1 % of it, else None."""
     gradient = GRADIENTS[objective]
     grid = np.arange(spacing, largest_mu + spacing / 2, spacing)
     logs = np.array([gradient(float(mu)) for mu in grid])
@@ -110,7 +110,7 @@ def vanishing_point(objective: str, largest_mu: float, spacing: float = 0.01) ->
 
 
 def decades_lost(objective: str, mus: Float64[np.ndarray, " n"]) -> float:
-    """log10 of the largest gradient over the one at the last mu."""
+    """Return log10(largest gradient / gradient at the last mu)."""
     logs = [GRADIENTS[objective](float(mu)) for mu in mus]
     return (max(logs) - logs[-1]) / math.log(10)
 
@@ -165,7 +165,7 @@ Critic = Callable[[Tensor], Tensor]
 
 
 def expected(values: Float[Tensor, " n"]) -> Tensor:
-    """The expectation of what was computed at `NODES`."""
+    """Return the expectation of values computed at `NODES`."""
     return (WEIGHTS * values).sum()
 
 

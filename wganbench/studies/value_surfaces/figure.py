@@ -1,4 +1,4 @@
-"""The figures of the study of value surfaces: contours, and what was read from them."""
+"""The figures of the study of value surfaces: contours, and the numbers measured on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def arm_label(name: str) -> str:
 
 
 def surfaces_figure(rows: Rows, names: Sequence[str]) -> Figure:
-    """A row for each data set, a column for each arm: contours of the first seed's critic."""
+    """Draw contours of the first seed's critic: one row per data set, one column per arm."""
     title = "Value surfaces D(x), generator fixed at the data plus N(0, I)"
     figure = new_figure(3.1 * len(names) + 0.6, 10.2, title)
     panels = figure.subplots(len(DATA), len(names), squeeze=False)
@@ -54,7 +54,7 @@ def surfaces_figure(rows: Rows, names: Sequence[str]) -> Figure:
 
 
 def surface_of(rows: Rows, name: str, data: str) -> np.ndarray | None:
-    """The kept surface of one arm on one data set; None where its run diverged."""
+    """Return the kept surface of one arm on one data set; None if its run diverged."""
     for row in rows:
         if (row["arm"], row["data"]) == (name, data) and row["surface"] is not None:
             return np.asarray(row["surface"]).reshape(GRID, GRID)
@@ -76,7 +76,7 @@ def draw_surface(axes: Axes, surface: np.ndarray | None, points: np.ndarray, tit
 
 
 def numbers_figure(rows: Rows, names: Sequence[str]) -> Figure:
-    """The three numbers, one point a critic."""
+    """Draw the three numbers, one point per critic."""
     figure = new_figure(12.5, 4.4, "What is in the surfaces, one point a seed")
     panels = figure.subplots(1, len(PANELS))
     looks = {name: look_of(name, names, i) for i, name in enumerate(names)}
@@ -99,7 +99,7 @@ def numbers_figure(rows: Rows, names: Sequence[str]) -> Figure:
 
 
 def look_of(name: str, names: Sequence[str], i: int) -> tuple[str, str]:
-    """The loss's colour, lighter for its second coefficient, and a marker."""
+    """Return the loss's colour, lighter for its second coefficient, and a marker."""
     loss = name.split(" ")[0]
     same = [other for other in names if other.split(" ")[0] == loss]
     return shade(LOSS_COLOURS[loss], 0.35 * (same.index(name) > 0)), MARKERS[i % len(MARKERS)]

@@ -61,9 +61,9 @@ def target_of(data: str) -> Target:
 def train_arms(
     arms: Sequence[Arm], seeds: Sequence[int], settings: Mapping[str, Any], device: str
 ) -> list[dict[str, Any]]:
-    """A row for each arm of one loss, data set and seed; the first seed's rows have a surface.
+    """Return a row per arm of one loss, data set and seed; the first seed's have a surface.
 
-    All data sets train in one stack: what a run sees are distributions of its own.
+    All data sets train in one stack, in which each run has its own distributions.
     """
     runs = [(arm, data, seed) for arm in arms for data in DATA for seed in seeds]
     targets = {data: target_of(data) for data in DATA}
@@ -126,7 +126,7 @@ class Clouds:
 
     @staticmethod
     def draw(target: Target, seed: int, n: int) -> Clouds:
-        """Points that training has not seen, the same for all arms of a seed."""
+        """Return points that training has not seen, the same for all arms of a seed."""
         source = stream_generator(seed, "value_surfaces", 0)
         reals = target.held_out(n, source).double()
         fakes = noisy(target)(n, source).double()
@@ -174,10 +174,10 @@ def measured(
 
 
 def unexplained(x: Float[Tensor, "n 2"], scores: Float[Tensor, " n"]) -> float:
-    """The share of D's variance that no quadratic in x explains.
+    """Return the share of D's variance that no quadratic in x explains.
 
-    1 - R^2 of the least squares of D on 1, x1, x2, x1^2, x1 x2, x2^2: what of D answers to
-    moments above the second. 0 for a quadratic critic, at most 1.
+    It is 1 - R^2 of the least squares of D on 1, x1, x2, x1^2, x1 x2, x2^2: the part of D that
+    depends on moments above the second. It is 0 for a quadratic critic and at most 1.
     """
     a, b = x.unbind(dim=1)
     columns = torch.stack([torch.ones_like(a), a, b, a * a, a * b, b * b], dim=1)
@@ -188,10 +188,10 @@ def unexplained(x: Float[Tensor, "n 2"], scores: Float[Tensor, " n"]) -> float:
 
 
 def beyond_gaussian(critic: Critic, cloud: Clouds) -> float:
-    """The share of the estimate that is owed to the reals' moments above the second.
+    """Return the share of the estimate that comes from the reals' moments above the second.
 
-    (E D(x) - E D(g)) / (E D(x) - E D(y)), g Gaussian with the mean and the covariance of the
-    reals: exactly 0 for a quadratic critic.
+    It is (E D(x) - E D(g)) / (E D(x) - E D(y)) with g Gaussian of the reals' mean and covariance;
+    it is exactly 0 for a quadratic critic.
     """
     gap = critic(cloud.reals).mean() - critic(cloud.matched).mean()
     return float(gap) / cloud.estimate(critic)

@@ -1,4 +1,4 @@
-"""The figures of `vanishing_gradient`: norms above, what the discriminator knows below."""
+"""The figures of `vanishing_gradient`: norms above, the discriminator's statistics below."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BELOW: dict[str, tuple[str, Any, str]] = {
 
 
 def draw(records: Records, at: Sequence[int], stages: Sequence[str]) -> dict[str, Figure]:
-    """``figure``: generators trained by BCE, and the lines; ``trained_by_gp``: the others."""
+    """Return ``figure`` (generators trained by BCE, and the lines) and ``trained_by_gp``."""
     titles = {f"{by}_{stage}": f"ring8, {stage} training" for by in ("bce", "gp")
               for stage in stages}  # fmt: skip
     first = {f"bce_{stage}": titles[f"bce_{stage}"] for stage in stages}
@@ -37,9 +37,9 @@ def draw(records: Records, at: Sequence[int], stages: Sequence[str]) -> dict[str
 
 
 def panels(records: Records, at: Sequence[int], cases: Mapping[str, str], title: str) -> Figure:
-    """A column a case; middle seed as a line, all seeds as a band.
+    """Draw one column per case: the median seed as a line, all seeds as a band.
 
-    Below, the feedback of the first two losses, both of BCE: a W-loss's is 1 always.
+    The feedback below is that of the first two losses, both of BCE; a W-loss's is always 1.
     """
     figure = new_figure(3.4 * len(cases), 6.6, title)
     axes = figure.subplots(2, len(cases), sharex=True, sharey="row", squeeze=False)
@@ -85,7 +85,7 @@ def curve(
     key: str,
     style: Mapping[str, Any],
 ) -> None:
-    """The median over seeds and the range of all."""
+    """Draw the median over seeds and the range of all."""
     values = np.array([record[key] for record in records], dtype=np.float64)
     axes.plot(at, np.median(values, axis=0), linewidth=1.7, markersize=4, **style)
     axes.fill_between(at, values.min(axis=0), values.max(axis=0), color=style["color"],
