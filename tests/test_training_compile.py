@@ -19,7 +19,7 @@ from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import RunConfig, compose, to_dict
 from wganbench.training import compiling
-from wganbench.training.compiling import compiled, has_compiler, wants_compilation
+from wganbench.training.compiling import compiled, lacking, wants_compilation
 from wganbench.training.stack import Stack
 
 STEPS = 3
@@ -76,7 +76,7 @@ def compiled_runs(configs: list[RunConfig], file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
+@pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 def test_a_compiled_run_is_the_same_alone_and_near_the_eager_one(tmp_path: Path) -> None:
     # This loss has both: gradients that depend on the scores, and a second derivative. The
     # sizes are those from which loops are divided among threads, and sums would be.
@@ -104,7 +104,7 @@ def test_auto_compiles_what_is_long_enough(compile_: str, steps: int, wanted: bo
 
 
 @pytest.mark.thorough
-@pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
+@pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 def test_compiled_pictures_train_as_eager_ones_do(tmp_path: Path) -> None:
     words = ["data=digits", "loss=gp", "network.width=4", "train.batch_size=16", "device=cpu"]
     # Adam's first steps depend on signs alone, and a gradient of nothing has any.

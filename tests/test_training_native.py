@@ -30,7 +30,7 @@ from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.runs.stored import Places
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.compiling import has_compiler
+from wganbench.training.compiling import lacking
 from wganbench.training.native import layout
 from wganbench.training.native.executor import NUMBERS
 from wganbench.training.native.layout import NativeSampler, native_library, native_sampler
@@ -38,7 +38,7 @@ from wganbench.training.optimizers import OPTIMIZERS
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing
 
-pytestmark = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler here")
+pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 
 PLAIN = {"train.optimizer": "sgd", "train.betas": [0.0, 0.9]}
 """Adam's first steps depend on signs alone, and a gradient of nothing has any."""

@@ -28,8 +28,9 @@ from wganbench.nativecode import find_compiler
 
 # The C++ compiler behind torch.compile on a CPU: find it, and prepare it early.
 #
-# This part uses internal modules of torch, which may change. When they are missing or behave
-# differently, nothing is prepared and torch finds out everything by itself.
+# This part uses internal modules of torch (`torch._inductor`'s codecache, cpp_builder and
+# cpu_vec_isa), which may change; seen to work with torch 2.11 and 2.14, November 2026. When they
+# are missing or behave differently, nothing is prepared and torch finds everything by itself.
 OLDEST_OF_TRITON = 7
 """First number of the lowest compute capability that Triton supports."""
 
@@ -47,11 +48,6 @@ def lacking(device: torch.device) -> str | None:
     if torch.cuda.get_device_capability(device)[0] < OLDEST_OF_TRITON:
         return "this GPU is too old for Triton"
     return None if find_c_compiler() else "no C compiler found"
-
-
-def has_compiler(device: torch.device) -> bool:
-    """Return whether torch.compile can build code for the device here."""
-    return lacking(device) is None
 
 
 def cache_folder() -> Path:
