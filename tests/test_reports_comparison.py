@@ -11,6 +11,7 @@ import pytest
 from reported_runs import leave_run
 from rich.console import Console
 
+import wganbench
 from wganbench.cli.app import main
 from wganbench.cli.compare_view import print_comparison
 from wganbench.config import ConfigError
@@ -42,6 +43,18 @@ def shown(comparison: Comparison) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
     print_comparison(comparison, console)
     return console.export_text()
+
+
+def test_python_compares_as_the_command_does_and_writes_nothing(tmp_path: Path) -> None:
+    two_losses(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    ours = wganbench.compare(tmp_path, metrics=["modes/covered"], baseline="bce")
+    theirs = compare(find_runs([tmp_path]), metrics=["modes/covered"], baseline="bce")
+    assert [row.group.label for row in ours.rows] == ["bce", "gp"]
+    assert [c.p for c in ours.contrasts] == [c.p for c in theirs.contrasts] and ours.contrasts
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(wganbench.ConfigError, match="does not exist"):
+        wganbench.compare([tmp_path / "nowhere"])
 
 
 # Which runs belong together.

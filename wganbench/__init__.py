@@ -11,14 +11,17 @@ Losses stand in `wganbench.losses`, targets in `wganbench.data`, measurements in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from wganbench.errors import ConfigError
+    from wganbench.reports.comparison import Comparison
     from wganbench.training.run import Run
 
-__all__ = ["load_run", "sweep", "train"]
+__all__ = ["ConfigError", "Run", "compare", "load_run", "sweep", "train"]
 __version__ = "0.1.0"
 
 
@@ -64,3 +67,41 @@ def load_run(path: str | Path, features: str | None = None) -> Run:
     from wganbench.training.run import Run
 
     return Run(path, features)
+
+
+def compare(
+    paths: str | Path | Sequence[str | Path],
+    by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    baseline: str | None = None,
+) -> Comparison:
+    """Compare runs as ``wganbench compare`` does: ``rows`` of groups, ``contrasts``, ``notes``.
+
+    ``paths`` are folders of runs, of sweeps or above them; ``by`` are the keys that make the
+    groups, ``metrics`` tags, and ``baseline`` the group that the others are compared with.
+    Nothing is written. Raises ConfigError.
+    """
+    from pathlib import Path
+
+    from wganbench.reports.comparison import compare as compare_runs
+    from wganbench.runs.found import find_runs
+    from wganbench.sweeps.manifest import not_begun
+
+    folders = [paths] if isinstance(paths, str | Path) else list(paths)
+    runs = find_runs(folders)
+    names = [str(path) for path in folders]
+    missing = not_begun(folders, runs)
+    return compare_runs(runs, by, metrics, missing=missing, paths=names, baseline=baseline)
+
+
+def __getattr__(name: str) -> Any:
+    """`Run` and `ConfigError` on first use: the first needs torch."""
+    if name == "ConfigError":
+        from wganbench.errors import ConfigError
+
+        return ConfigError
+    if name == "Run":
+        from wganbench.training.run import Run
+
+        return Run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
