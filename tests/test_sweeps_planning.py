@@ -341,7 +341,32 @@ def test_the_estimate_follows_the_work_and_the_slots(
     assert 1.3 * seconds(2000, 2) < seconds(2000, 1) < 2 * seconds(2000, 2)
 
 
-def test_the_estimate_counts_exact_distances_by_their_squares() -> None:
+def test_our_cpp_is_expected_to_be_faster_and_to_compile_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "product_rate", lambda device: 1e11)
+    monkeypatch.setattr(estimate, "measuring_seconds", lambda config, steps: 0.0)
+
+    def seconds(steps: int, reason: str) -> float:
+        monkeypatch.setattr(estimate, "why_not_native", lambda *_: reason)
+        own = jobs(tmp_path, 1, **{"train.steps": steps, "compile": "true"})
+        slot = Slot("cpu", 1)
+        stacks = plan_stacks(own, [0], [slot])
+        prints = {stacks[0].group: Footprint(0, 1, 9 * 10**8)}
+        return estimate_seconds(SweepPlan(LocalBackend(), (), tuple(stacks), (slot,), prints))
+
+    native = seconds(1000, "") - estimate.STARTING_SECONDS
+    assert native == pytest.approx(1000 * 9e8 / (estimate.NATIVE_REACHED * 1e11))
+    compiled = seconds(1000, "a reason") - estimate.STARTING_SECONDS
+    assert compiled > native * estimate.NATIVE_REACHED / estimate.REACHED
+    assert compiled - 1000 * 9e8 / (estimate.REACHED * 1e11) > estimate.COMPILING_SECONDS
+
+
+def test_the_estimate_counts_exact_distances_by_their_squares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "find_compiler", lambda: "g++")
+
     def distances(steps: int, **settings: object) -> float:
         asked = {"evaluate.n": 1000, "evaluate.final_n": 2000} | settings
         seconds = estimate.measuring_seconds(tiny("gp", **asked), steps)

@@ -10,14 +10,18 @@ import time
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.losses import RECIPES
+from wganbench.nativecode import find_compiler
 from wganbench.networks import NETWORKS
 from wganbench.sweeps.cost import LAUNCH_SECONDS, PASSES, Footprint
 from wganbench.sweeps.launch import SweepPlan
 from wganbench.training.compiling import wants_compilation
+from wganbench.training.native.executor import why_not_native
 from wganbench.training.process import available_cores
 
-REACHED = 0.4
-"""Share of the product rate that training reaches, measured by scripts/bench_training.py."""
+REACHED, NATIVE_REACHED = 0.4, 0.9
+"""Share of torch's product rate that training reaches, compiled and in our C++, measured by
+scripts/bench_training.py. Where torch leaves AVX-512 unused, our C++ reaches more."""
 STARTING_SECONDS = 5.0
 COMPILING_SECONDS = 14.0
 PROGRAM_SECONDS = 4e-4
@@ -28,8 +32,8 @@ COPY_REACHED = 0.6
 64 runs of width 64 took an H100 1.9 ms an iteration; their bytes take 1.1 ms at its 3 TB/s."""
 SIZE = 256
 COPIED_BYTES = 2**28
-DISTANCE_SECONDS = 0.1
-"""Seconds for one exact W1 on n = 1 000; scales with n^2."""
+DISTANCE_SECONDS, WITHOUT_COMPILER = 0.02, 5.0
+"""Seconds for one exact W1 on n = 1 000, which scale with n^2, and how much longer POT takes."""
 DRAWING_SECONDS = 0.35
 """Seconds to draw the last images of a run."""
 
@@ -51,15 +55,17 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
     for stack in plan.stacks:
         config, needed, runs = stack.jobs[0].config, plan.footprint_of(stack), len(stack.jobs)
         measuring = runs * measuring_seconds(config, stack.steps_left)
+        recipe = RECIPES[config.loss.name]
+        native = not on_gpu and not why_not_native(config, torch.device("cpu"), recipe)
         if on_gpu:
             seconds = stack.steps_left * gpu_step_seconds(config, needed, runs, rate)
             # Measuring runs at the same time, in processes of its own.
             seconds = max(seconds, measuring * len(plan.slots) / available_cores())
         else:
-            step = runs * needed.flops / (REACHED * rate)
-            step += (config.loss.n_critic + 1) * PROGRAM_SECONDS
+            step = runs * needed.flops / ((NATIVE_REACHED if native else REACHED) * rate)
+            step += 0.0 if native else (config.loss.n_critic + 1) * PROGRAM_SECONDS
             seconds = stack.steps_left * step + measuring
-        if wants_compilation(config):
+        if wants_compilation(config) and not native:
             seconds += COMPILING_SECONDS
         # The next stack goes to the first free slot.
         soonest = ends.index(min(ends))
@@ -74,7 +80,8 @@ def measuring_seconds(config: RunConfig, steps: int) -> float:
     asked = config.evaluate
     on_the_way = steps // asked.every_n_steps + 1 if asked.every_n_steps else 0
     squares = on_the_way * asked.n**2 + asked.final_draws * asked.final_n**2
-    return DRAWING_SECONDS + DISTANCE_SECONDS * squares / 1000**2
+    slower = 1.0 if find_compiler() else WITHOUT_COMPILER
+    return DRAWING_SECONDS + slower * DISTANCE_SECONDS * squares / 1000**2
 
 
 def gpu_step_seconds(config: RunConfig, needed: Footprint, runs: int, rate: float) -> float:

@@ -223,8 +223,7 @@ class Stack:
         """Return in a few words why our C++ cannot train these runs; empty when it can."""
         if self.double:
             return "it computes in fp32"
-        algorithm = self.algorithm
-        return why_not_native(self.config, self.device, algorithm.pair, algorithm.recipe)
+        return why_not_native(self.config, self.device, self.algorithm.recipe)
 
     def _in_cpp(self) -> Native:
         traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)

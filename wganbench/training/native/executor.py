@@ -15,7 +15,7 @@ from torch import Tensor
 from wganbench.config.schema import RunConfig
 from wganbench.losses.recipes import Recipe, Slopes, Terms
 from wganbench.nativecode import find_compiler
-from wganbench.networks import Pair, Parameters
+from wganbench.networks import Parameters
 from wganbench.networks.layers import ACTIVATIONS
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
 from wganbench.training.native import layout
@@ -49,7 +49,7 @@ RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
 DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 
 
-def why_not_native(config: RunConfig, device: torch.device, pair: Pair, recipe: Recipe) -> str:
+def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> str:
     """Return in a few words why our C++ cannot train such runs; empty when it can."""
     network = config.network.options
     normalizations = [network.get(f"{each}_normalization") for each in ("critic", "generator")]
