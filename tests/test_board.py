@@ -32,7 +32,6 @@ from training_configs import tiny
 from wganbench.cli.app import main
 from wganbench.cli.board import arrange, final_values, start, with_finals
 from wganbench.config.schema import run_id
-from wganbench.runs import events
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import read_run
 from wganbench.tags.lookup import charts as charts_of_tags
@@ -297,7 +296,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
             patch.setattr(jobs, "final_picture", lambda *_: None)
             patch.setattr(jobs, "png_bytes", lambda _: b"PNG")
             patch.setattr(jobs, "progress_picture", lambda *_: Figure())
-            patch.setattr(events, "figure_to_rgb", lambda _: np.zeros((40, 60, 3), np.uint8))
+            patch.setattr(jobs, "figure_to_rgb", lambda _: np.zeros((40, 60, 3), np.uint8))
             train_runs(configs, [folder / run_id(config) for config in configs])
         names += [run_id(config) for config in configs]
     yield folder, names
