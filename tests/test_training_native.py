@@ -481,7 +481,7 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g",
 SANITIZED = """
 import ctypes, json, sys, torch
 from wganbench.config import from_dict
-from wganbench.training.native import executor, library
+from wganbench.training.native import executor, layout
 from wganbench.training.stack import Stack
 
 # Their own file, built with checks.
