@@ -25,6 +25,7 @@ def fuzz() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_shape_checks")
 def test_generated_lines_end_in_good_order(
     fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
