@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from wganbench.cli import app
+from wganbench.cli import exits
 from wganbench.cli.app import main
 from wganbench.cli.completion import complete_override
 from wganbench.config import ConfigError, RunConfig, run_folder, to_dict
@@ -494,4 +494,4 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_exit_codes_cover_every_status() -> None:
     from wganbench.runs.record import STATUSES
 
-    assert set(app.EXIT_CODES) == set(STATUSES)
+    assert set(exits.EXIT_CODES) == set(STATUSES)

@@ -382,6 +382,7 @@ def test_points_from_csv(tmp_path: Path, head: str) -> None:
         ("a.csv", "1,2\n3\n", r"data\.path.*cannot read"),
         ("a.csv", "x,y\n1,2\n3,four\n", r"data\.path.*cannot read"),
         ("a.csv", "1,2\nnan,3\n" * 5, r"line 2, column x, is 'nan'.*\(5 such cells"),
+        ("a.csv", "1,2\n" * 5 + "x,3\n", r"\(1 such cell in all\)"),
         ("a.pdf", "1,2\n", r"data\.path.*\.npy, .*\.csv"),
         ("b.csv", None, r"data\.path.*no file"),
     ],

@@ -116,7 +116,7 @@ REFUSED = {
     "empty": (lines().replace(lines().split("\n")[5], "1.5,"), r"line 6, column y, is empty \(1 "),
     "nan": (lines().replace(lines().split("\n")[9], "nan,2"), r"line 10, column x, is 'nan'"),
     "blank line before": ("\n" + lines() + "1,NA\n", r"line 33, column y, is 'NA'"),
-    "short": (lines() + "1\n", r"line 32 has 1 cells, line 2 2"),
+    "short": (lines() + "1\n", r"line 32 has 1 cell, line 2 2"),
     "long": (lines() + "1,2,3\n", r"line 32 has 3 cells"),
     "text": (
         "x,y,label\n" + "".join(f"{x},{y},cat\n" for x, y in ROWS),

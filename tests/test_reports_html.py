@@ -378,6 +378,12 @@ def test_a_table_says_by_what_it_is_sorted() -> None:
     assert not still.texts("button") and still.texts("th") == ["name", "size", "word"]
 
 
+@pytest.mark.parametrize("cells", [0, 2])
+def test_a_row_has_a_cell_for_each_column(cells: int) -> None:
+    with pytest.raises(ValueError, match="the row a"):
+        Table("T", [Column("name"), Column("size")], [Line("a", [Entry("1")] * cells)])
+
+
 def test_a_template_that_shows_what_there_is_not_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'title' is undefined"):
         TEMPLATES.get_template("report.html.j2").render()

@@ -86,6 +86,18 @@ def test_a_study_leaves_its_files_and_remembers(planted: Path) -> None:
     assert (planted.parent / "planted-full" / "verdict.json").is_file()
 
 
+def test_a_scoreboard_does_without_a_figure_that_could_not_be_drawn(planted: Path) -> None:
+    assert main(["study", "planted"]) == 0
+    assert "data:image/png" in scoreboard_of(planted)
+    (planted / "figure.png").unlink()
+    assert "data:image/png" not in scoreboard_of(planted)
+
+
+def scoreboard_of(planted: Path) -> str:
+    """The page, made anew of what the study left."""
+    return scoreboard.write_scoreboard(planted.parents[1]).read_text()
+
+
 def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "all", "seeds=3"]) == 0
     page = (planted.parent / "scoreboard.html").read_text()

@@ -216,6 +216,16 @@ def test_a_plan_trains_nothing_and_writes_nothing(
     assert nothing_written(tmp_path) and not launched.jobs
 
 
+def test_a_sweeper_without_a_plan_is_refused_before_it_writes(
+    launched: Launched, tmp_path: Path, capsys: Any
+) -> None:
+    """Hydra's own sweeper makes a folder for each job before it asks anybody."""
+    assert main(["sweep", "hydra/sweeper=basic", "seed=0,1", "--plan"]) == 2
+    error = capsys.readouterr().err
+    assert "--plan needs hydra/sweeper=grid" in error and len(error.splitlines()) == 1
+    assert nothing_written(tmp_path) and not launched.jobs
+
+
 # Beside others.
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_equal_trials_of_one_batch_train_once_and_share_their_value(

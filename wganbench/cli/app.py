@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,22 +19,24 @@ from wganbench.cli.arguments import (
     complete_study,
 )
 from wganbench.cli.console import (
-    MEMORY_RAN_OUT,
-    NAMES,
-    check_words,
-    in_one_line,
-    of_the_system,
     typed,
 )
-from wganbench.errors import ConfigError, printable, ran_out, shortened
+from wganbench.cli.exits import (
+    EXIT_CODES,
+    FAILED,
+    WRONG_USE,
+    exit_code,
+    fail,
+    report,
+    worst,
+)
+from wganbench.errors import printable
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.training.process import signals_interrupt
 
 if TYPE_CHECKING:
-    from wganbench.runs.folder import RunOutcome
+    pass
 
-EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
-WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
@@ -136,8 +137,7 @@ def sweep(
 
         command = typed(arguments, several=True)
         if plan:
-            if planned := plan_only(command, limited=not yes):
-                print_plan(*planned)
+            print_plan(*plan_only(command, limited=not yes))
             return 0
         done = run_sweep(command, SweepView(), limited=not yes)
     for folder, (jobs, outcomes) in done.folders.items():
@@ -372,20 +372,6 @@ def doctor() -> None:
     print_report()
 
 
-def worst(outcomes: Iterable[RunOutcome]) -> int:
-    """Return the exit code of a sweep: unfinished comes before diverged or failed, then done."""
-    codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
-    return max(codes, default=0)
-
-
-def report(outcome: RunOutcome) -> int:
-    """Print the outcome of a run and return its exit code."""
-    from wganbench.cli.run_view import print_result
-
-    print_result(outcome)
-    return EXIT_CODES[outcome.status]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line (default: the process's own) and return its exit code.
 
@@ -393,37 +379,9 @@ def main(arguments: list[str] | None = None) -> int:
     line. 3: a run diverged or failed, or the result could not be printed. 130: interrupted.
     """
     with unbreakable() as output, signals_interrupt():
-        code = told(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        code = exit_code(partial(app, standalone_mode=False), words)
         output.out.flush()
         if output.lost and not code:
             return fail(f"the output could not be written: {output.lost}", FAILED)
-    return code
-
-
-def told(arguments: list[str] | None) -> int:
-    """Run a command line and return its exit code; print the reason if it is not 0."""
-    words = sys.argv[1:] if arguments is None else arguments
-    try:
-        check_words(words)
-        code = app(words, standalone_mode=False)
-    except ConfigError as error:
-        return fail(str(error), WRONG_USE)
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-    except OSError as error:
-        return fail(of_the_system(error), WRONG_USE if error.errno in NAMES else FAILED)
-    except Exception as error:
-        if ran_out(error):
-            return fail(MEMORY_RAN_OUT, FAILED)
-        # Typer bundles its own click; its errors are recognised by their common method.
-        message = getattr(error, "format_message", None)
-        if message is not None:
-            return fail(in_one_line(message(), words), WRONG_USE)
-        traceback.print_exc()
-        return FAILED
-    return code if isinstance(code, int) else 0
-
-
-def fail(message: str, code: int) -> int:
-    print(f"wganbench: {shortened(printable(message))}", file=sys.stderr)
     return code

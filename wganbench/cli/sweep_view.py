@@ -306,10 +306,10 @@ def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 def contents(outcome: RunOutcome) -> str:
     """Return the digest of a run's own data from its run.json; empty without one."""
-    from wganbench.runs.folder import read_run
+    from wganbench.runs.record import read_record
 
     try:
-        return str(read_run(outcome.path).get("data_sha256") or "")
+        return read_record(outcome.path).data_sha256 or ""
     except (OSError, ValueError):
         return ""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from wganbench.output import numbered
+
 
 # A table of points, and the choice of its columns.
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> Tab
         names = ["", *names]  # R writes row names without a name for their column
     for row, line in zip(rows, cells.lines, strict=True):
         if len(row) != width:
-            raise ValueError(f"line {line} has {len(row)} cells, line {cells.lines[0]} {width}")
+            cells_here = numbered(len(row), "cell")
+            raise ValueError(f"line {line} has {cells_here}, line {cells.lines[0]} {width}")
     if names is not None and len(names) != width:
         raise ValueError(
             f"line {cells.lines[0]} has {width} cells, the line of names has {len(names)}"
@@ -295,7 +298,8 @@ def to_numbers(
     elif "," in cell:
         remedy = "write numbers with a point and without marks of thousands"
     raise ValueError(
-        f"line {line}, column {shown[k]}, {missing} ({len(wrong)} such cells in all); {remedy}"
+        f"line {line}, column {shown[k]}, {missing} ({numbered(len(wrong), 'such cell')} in all); "
+        f"{remedy}"
     )
 
 

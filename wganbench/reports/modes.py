@@ -17,7 +17,7 @@ def count_modes(path: Path) -> int | None:
     from wganbench.training.measuring import mode_count
 
     target = stored_target(path)
-    return mode_count(target) or None if target else None
+    return None if target is None else mode_count(target) or None
 
 
 @dataclass(frozen=True)

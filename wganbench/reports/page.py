@@ -104,6 +104,11 @@ class Table:
     sortable: bool = True
     left: int = 0
 
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            if len(line.entries) + 1 != len(self.columns):
+                raise ValueError(f"{self.caption}: the row {line.heading} has not all its cells")
+
     @property
     def total(self) -> int:
         return len(self.lines) + self.left

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from wganbench.drawing.canvas import BLACK, GREY, literal
 from wganbench.drawing.images import CHANNELS, draw_grid
 from wganbench.metrics.modes import mode_coverage
+from wganbench.output import numbered
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
@@ -166,7 +167,7 @@ def caption(
     return (
         ("Points" if planes else "The first images")
         + " that each run's generator made at its end, a row a group and a column a seed"
-        + (f" (the first {len(seeds)} seeds)" if more else f" (n = {len(seeds)} seeds)")
+        + (f" (the first {len(seeds)} seeds)" if more else f" (n = {numbered(len(seeds), 'seed')})")
         + (OVER_MODES if planes else "")
         + ("; shown are the two principal axes of the reals" if beyond else "")
         + left_out_text(comparison, groups)

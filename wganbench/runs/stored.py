@@ -13,6 +13,7 @@ from wganbench.data.points import contents_digest
 from wganbench.errors import ConfigError, UnwritableFolder, told
 from wganbench.files import UnusableFile, inside
 from wganbench.runs.folder import RunFolder, wait_while_ending
+from wganbench.runs.record import read_record
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 """Files that Hydra writes into a run's folder; it would follow links there."""
@@ -79,7 +80,7 @@ def check_contents(folder: Path, config: RunConfig) -> None:
 
     Raises ConfigError. Missing data are accepted here, because a finished run needs none.
     """
-    trained_on = RunFolder(folder).read().get("data_sha256")
+    trained_on = read_record(folder).data_sha256
     now = contents_digest(config.data.options, config.data.kind)
     if trained_on and now and now != trained_on:
         raise ConfigError(
@@ -103,7 +104,7 @@ def with_data(config: RunConfig, folder: Path) -> RunConfig:
         return config
     trained_on = None
     if (folder / "run.json").is_file():
-        trained_on = RunFolder(folder).read().get("data_sha256")
+        trained_on = read_record(folder).data_sha256
     places = [place for place in (here, options["found_at"]) if Path(place).exists()]
     found = [
         place

@@ -107,10 +107,12 @@ def study_view(folder: Path) -> dict[str, Any]:
     """Return a study for the page: question, text, figures, verdicts, difference to its source."""
     record = read_record(folder) or {}
     name, budget = record["study"], record["budget"]
+    # A figure that could not be drawn is named in the record, and has no file.
+    files = {figure: folder / f"{figure}.png" for figure in record["figures"]}
     return {
         **record,
         "name": name,
-        "figures": {figure: embedded(folder / f"{figure}.png") for figure in record["figures"]},
+        "figures": {own: embedded(file) for own, file in files.items() if file.is_file()},
         "settings": [f"{key}={value}" for key, value in record["settings"].items()],
         "command": f"wganbench study {name}" + ("" if budget == QUICK else f" budget={budget}"),
     }

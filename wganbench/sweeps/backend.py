@@ -115,43 +115,37 @@ SAVING_ELSEWHERE = "stopping: every run is asked to save; Ctrl-C again ends with
 
 
 class Watcher(Protocol):
-    """Receives the events of a sweep; each stack in training has a number until it ends."""
+    """Receives the events of a sweep; each stack in training has a number until it ends.
 
-    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
+    A subclass ignores the events that it does not define.
+    """
 
-    def end(self) -> None: ...
+    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None:
+        return
+
+    def end(self) -> None:
+        return
 
     def stack_started(
         self, number: int, stack: StackPlan, where: str, steps: int, done: int
-    ) -> None: ...
+    ) -> None:
+        return
 
-    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None: ...
+    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None:
+        return
 
-    def stack_busy(self, number: int, words: str) -> None: ...
+    def stack_busy(self, number: int, words: str) -> None:
+        return
 
-    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None: ...
+    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None:
+        return
 
-    def say(self, line: str) -> None: ...
+    def say(self, line: str) -> None:
+        return
 
 
-class Silent:
+class Silent(Watcher):
     """A watcher that shows nothing."""
-
-    def begin(self, stacks: Sequence[StackPlan], slots: Sequence[Slot], finished: int) -> None: ...
-
-    def end(self) -> None: ...
-
-    def stack_started(
-        self, number: int, stack: StackPlan, where: str, steps: int, done: int
-    ) -> None: ...
-
-    def stack_advanced(self, number: int, step: int, values: list[dict[str, float]]) -> None: ...
-
-    def stack_busy(self, number: int, words: str) -> None: ...
-
-    def stack_ended(self, number: int, outcomes: Sequence[RunOutcome]) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 RETRIES = 2

@@ -55,6 +55,9 @@ def named(arguments: Sequence[str]) -> list[str]:
     return [*arguments, *([f"name={choice}"] if choice else [])]
 
 
+SWEEPER = "grid"
+"""Our sweeper, the only one that names all runs before it starts the first."""
+
 MANY_RUNS = 10_000
 """A sweep of more runs needs ``--yes``."""
 
@@ -98,14 +101,17 @@ def run_sweep(arguments: Sequence[str], watcher: Watcher, limited: bool = True) 
     return Swept(ended, frozenset(session.asked))
 
 
-def plan_only(
-    arguments: Sequence[str], limited: bool = True
-) -> tuple[SweepPlan, float | None] | None:
-    """Return the plan of a sweep and its estimated seconds, or None if these are not known.
+def plan_only(arguments: Sequence[str], limited: bool = True) -> tuple[SweepPlan, float | None]:
+    """Return the plan of a sweep and its estimated seconds; write and train nothing.
 
-    Writes and trains nothing. Returns None for the whole if an optimiser chooses the jobs during
-    the sweep. Raises ConfigError.
+    The seconds are None where they are not known. Raises ConfigError, also for another sweeper
+    than ours: such a sweeper chooses runs one after another.
     """
+    chosen = dict(text.partition("=")[::2] for text in arguments).get("hydra/sweeper", SWEEPER)
+    if chosen != SWEEPER:
+        raise ConfigError(
+            f"--plan needs hydra/sweeper={SWEEPER}: {chosen} chooses its runs one after another"
+        )
     found: list[tuple[SweepPlan, float | None]] = []
 
     def accept(jobs: list[Job], choice: Choice) -> bool:
@@ -115,10 +121,10 @@ def plan_only(
         return False
 
     def launch_nothing(jobs: list[Job], choice: Choice) -> list[float]:
-        raise ConfigError("an optimiser chooses its runs as it goes: there is no plan to print")
+        raise ConfigError("this sweeper chooses its runs one after another: there is no plan")
 
     _compose(arguments, limited, accept, launch_nothing)
-    return found[-1] if found else None
+    return found[-1]
 
 
 def _compose(

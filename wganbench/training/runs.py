@@ -285,7 +285,7 @@ def _places(
 
 def _kind(folder: RunFolder) -> str | None:
     """Return the kind of device of the last training, ``cpu`` or ``cuda``; None before any."""
-    device = folder.read().get("device") if folder.run_json.exists() else None
+    device = folder.record().device if folder.run_json.exists() else None
     return device and ("cpu" if device == "cpu" else "cuda")
 
 

@@ -1,0 +1,61 @@
+"""Exit codes, and the one line that explains each of them that is not 0."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import typer
+
+from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_words, in_one_line, of_the_system
+from wganbench.errors import ConfigError, printable, ran_out, shortened
+
+if TYPE_CHECKING:
+    from wganbench.runs.folder import RunOutcome
+
+EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
+WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+
+
+def worst(outcomes: Iterable[RunOutcome]) -> int:
+    """Return the exit code of a sweep: unfinished comes before diverged or failed, then done."""
+    codes = {EXIT_CODES[outcome.status] for outcome in outcomes}
+    return max(codes, default=0)
+
+
+def report(outcome: RunOutcome) -> int:
+    """Print the outcome of a run and return its exit code."""
+    from wganbench.cli.run_view import print_result
+
+    print_result(outcome)
+    return EXIT_CODES[outcome.status]
+
+
+def exit_code(command: Callable[[list[str]], object], words: list[str]) -> int:
+    """Run a command line and return its exit code; print the reason if it is not 0."""
+    try:
+        check_words(words)
+        code = command(words)
+    except ConfigError as error:
+        return fail(str(error), WRONG_USE)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except OSError as error:
+        return fail(of_the_system(error), WRONG_USE if error.errno in NAMES else FAILED)
+    except Exception as error:
+        if ran_out(error):
+            return fail(MEMORY_RAN_OUT, FAILED)
+        # Typer bundles its own click; its errors are recognised by their common method.
+        message = getattr(error, "format_message", None)
+        if message is not None:
+            return fail(in_one_line(message(), words), WRONG_USE)
+        traceback.print_exc()
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+def fail(message: str, code: int) -> int:
+    print(f"wganbench: {shortened(printable(message))}", file=sys.stderr)
+    return code
