@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,7 @@ def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
     again = pickle.loads(sent)
     assert torch.equal(again.reading.points["fakes"], reading.points["fakes"])
     one, other = job(stack), again(stack)
-    assert one == other and one.summaries and one.values["critic/weights_at_clip"] >= 0
+    assert one == other and one.records and one.values["critic/weights_at_clip"] >= 0
 
 
 def full() -> None:
@@ -291,11 +292,12 @@ def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
         assert said == []
         written: list[int] = []
         pool.later(lambda: written.append(1))
-        pool.later(full)
-        pool.later(lambda: written.append(2))
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(OSError, match="no space"):  # noqa: PT012  (by either of the two)
+            pool.later(full)
+            for number in (2, 3):
+                pool.later(lambda number=number: written.append(number))
             pool.written()
-        assert written[0] == 1
+        assert written == [1], "nothing is written past a gap"
     finally:
         pool.close()
 
@@ -326,7 +328,8 @@ class SlowPool:
         return Slow(job.reading.step, self.log)
 
     def later(self, write: Callable[[], None]) -> None:
-        self.log.append(("saves", self.stack.steps_done))
+        if not isinstance(write, partial):  # of a checkpoint, not of rows
+            self.log.append(("saves", self.stack.steps_done))
         write()
 
     def written(self) -> None: ...

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_training_runs import points
 from training_configs import CPU, alike, same, saved, tiny, trained
 
 from wganbench.config import ConfigError, RunConfig, run_id, to_dict
@@ -295,12 +296,15 @@ def test_stacks_that_never_began_are_those_of_the_first_plan(tmp_path: Path) -> 
 def test_no_checkpoint_runs_ahead_of_the_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flushed: list[int] = []
-    monkeypatch.setattr(recorder.EventLog, "flush", lambda log: flushed.append(1))
-    seen: list[int] = []
-    monkeypatch.setattr(recorder, "save_checkpoint", lambda *_: seen.append(len(flushed)))
-    train_run(tiny(**SAVED, **{"log.tensorboard": True}), tmp_path)
-    assert seen == [1, 2], "at step 2 and at the end"
+    seen: list[list[int]] = []
+
+    def save(*_: Any) -> None:
+        seen.append(sorted({step for _, step in points(tmp_path)}))
+
+    monkeypatch.setattr(recorder, "save_checkpoint", save)
+    settings = SAVED | {"log.tensorboard": True, "log.every_n_steps": 1}
+    train_run(tiny(**settings), tmp_path)
+    assert seen == [[0, 1, 2], [0, 1, 2, 3, 4]], "at step 2 and at the end"
 
 
 def test_a_folder_that_cannot_be_locked_keeps_nothing_from_the_others(tmp_path: Path) -> None:

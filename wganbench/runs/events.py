@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
-import threading
+import os
+import socket
 import time
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -31,19 +34,18 @@ from tensorboard.plugins.hparams import (  # type: ignore[import-untyped, unused
     plugin_data_pb2,
 )
 from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-ignore]
-    event_file_writer,
     record_writer,
 )
-from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard import summary as torch_summary
 
 from wganbench.errors import printable
-from wganbench.files import explained, is_plain_file, replacing
+from wganbench.files import explained, is_plain_file, open_own, replacing
 from wganbench.tags.lookup import charts, tag_regex
 from wganbench.typed import flatten
 
 # The event files of a run's folder: their order, and cutting them at the step of a resume.
 PREFIX = "events.out.tfevents."
+FILE_VERSION = "brain.Event:2"
 SESSION_END = metadata.SESSION_END_INFO_TAG
 
 
@@ -144,7 +146,6 @@ def scalar_layout() -> dict[str, dict[str, list[object]]]:
     }
 
 
-FLUSH_SECONDS = 15
 END_STATUS = {
     "completed": api_pb2.STATUS_SUCCESS,
     "diverged": api_pb2.STATUS_FAILURE,
@@ -152,53 +153,48 @@ END_STATUS = {
 }
 
 
-@cache
-def tell_once() -> None:
-    """Suppress the traceback of the writer's thread after an OSError, as on a full disk.
-
-    The writer raises the same error at the next call, where it is reported in one line.
-    """
-    before = threading.excepthook
-
-    def hook(told: threading.ExceptHookArgs) -> None:
-        writes = type(told.thread).__module__ == event_file_writer.__name__
-        if not (writes and isinstance(told.exc_value, OSError)):
-            before(told)
-
-    threading.excepthook = hook
-
-
 class EventLog:
     """Writer of one run's events, all in the run's own folder, without sub-runs.
 
-    ``purge_step`` hides the values of an earlier writer from this step on. After `cut_events`,
-    this is for an open TensorBoard that has already read them. Raises OSError if the folder
-    cannot be written.
+    Every event is in the file when its call returns. ``purge_step`` hides the values of an
+    earlier writer from this step on. After `cut_events`, this is for an open TensorBoard that has
+    already read them. Raises OSError if the folder cannot be written.
     """
 
     def __init__(self, path: str | Path, purge_step: int | None = None) -> None:
         self._written: tuple[int, set[str]] = (0, set())
         self._session_started = False
-        wait_for_a_later_name(Path(path))
-        tell_once()
-        with explained(Path(path)):
-            self._writer = SummaryWriter(str(path), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
+        folder = Path(path)
+        wait_for_a_later_name(folder)
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"{PREFIX}{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._file = os.fdopen(open_own(folder / name, flags), "ab", buffering=0)
+        self._append(_record(event_pb2.Event(wall_time=time.time(), file_version=FILE_VERSION)))
+        if purge_step is not None:
+            started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            event = event_pb2.Event(wall_time=time.time(), step=purge_step, session_log=started)
+            self._append(_record(event))
 
     def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Write one record with the values of a step, in fp32 as TensorBoard shows them."""
         if not values:
             return
         with np.errstate(over="ignore"):
-            rounded = {tag: float(np.float32(float(value))) for tag, value in values.items()}
-        value = [summary_pb2.Summary.Value(tag=t, simple_value=v) for t, v in rounded.items()]
+            rounded = np.array([float(v) for v in values.values()]).astype(np.float32).tolist()
+        value = [
+            summary_pb2.Summary.Value(tag=tag, simple_value=number)
+            for tag, number in zip(values, rounded, strict=True)
+        ]
         self._add(summary_pb2.Summary(value=value), step)
         before = self._written[1] if self._written[0] == step else set()
         self._written = (step, before | set(values))
 
-    def add(self, step: int, summaries: Iterable[bytes]) -> None:
-        """Write images and histograms of a step, given as serialized summaries."""
-        for summary in summaries:
-            self._add(summary_pb2.Summary.FromString(summary), step)
+    def add(self, records: Iterable[bytes]) -> None:
+        """Write images and histograms, given as `event_records`."""
+        for record in records:
+            self._append(record)
 
     def hparams(
         self,
@@ -226,16 +222,12 @@ class EventLog:
 
     def layout(self) -> None:
         """Write the layout of the custom-scalars page."""
-        self._writer.add_custom_scalars(scalar_layout())
-
-    def flush(self) -> None:
-        """Write all buffered events to the disk."""
-        self._writer.flush()
+        summary: Any = torch_summary.custom_scalars
+        self._add(summary(scalar_layout()))
 
     def close(self) -> None:
-        """Flush and close the file; a second call does nothing."""
-        if self._writer.all_writers is not None:
-            self._writer.close()
+        """Close the file; a second call does nothing."""
+        self._file.close()
 
     def __enter__(self) -> EventLog:
         return self
@@ -248,15 +240,48 @@ class EventLog:
     ) -> None:
         self.close()
 
-    def _add(self, summary: Any, step: int | None = None) -> None:
-        file: Any = self._writer.file_writer
-        if file is None:
+    def _add(self, summary: Any, step: int = 0) -> None:
+        self._append(_record(event_pb2.Event(wall_time=time.time(), step=step, summary=summary)))
+
+    def _append(self, record: bytes) -> None:
+        """Write a whole record, or nothing if that fails: later records stay readable."""
+        if self._file.closed:
             raise ValueError("these events are closed")
-        file.add_summary(summary, step)
+        length = os.fstat(self._file.fileno()).st_size
+        left = memoryview(record)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), length)
+            raise
+
+
+def event_records(step: int, wall_time: float, summaries: Iterable[bytes]) -> list[bytes]:
+    """Return serialized summaries as records for `EventLog.add`, with their checksums.
+
+    TensorBoard computes a checksum at five million bytes a second, so it is not left to the
+    process that trains.
+    """
+    events = (
+        event_pb2.Event(
+            wall_time=wall_time, step=step, summary=summary_pb2.Summary.FromString(summary)
+        )
+        for summary in summaries
+    )
+    return [_record(event) for event in events]
+
+
+def _record(event: Any) -> bytes:
+    """Return an event as a record of an event file: length, content and their checksums."""
+    content = io.BytesIO()
+    record_writer.RecordWriter(content).write(event.SerializeToString())
+    return content.getvalue()
 
 
 def picture_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Return an image as a serialized summary for `EventLog.add`."""
+    """Return an image as a serialized summary, see `event_records`."""
     make: Any = torch_summary.image
     content: bytes = make(tag, rgb, dataformats="HWC").SerializeToString()
     return content

@@ -40,6 +40,7 @@ class MetricsTable:
         bad = [name for name in columns if name == STEP or set(name) & set(',"\r\n')]
         if bad or len(set(columns)) != len(columns):
             raise ValueError(f"not usable as columns: {', '.join(bad) or 'repeated names'}")
+        self._tags = frozenset(columns)
         self._last_step = -1
         self._rewrite(float("inf"))
 
@@ -49,7 +50,7 @@ class MetricsTable:
         Raises ValueError for a tag without a column, or a step that is not after the last one.
         """
         for name in values:
-            if name not in self.columns[1:]:
+            if name not in self._tags:
                 raise ValueError(unknown("column", name, list(self.columns[1:])))
         if step <= self._last_step:
             raise ValueError(f"step {step} follows step {self._last_step} in {self.path}")
@@ -138,6 +139,8 @@ def _row(line: str, width: int, kept: Iterable[int] | None = None) -> list[Cell]
 
 def _cell(value: SupportsFloat) -> str:
     """Return the shortest text that reads back exactly; nan, inf and -inf as these words."""
+    if type(value) is float:  # nearly always; the test for integers takes longer
+        return repr(value)
     return str(int(value)) if isinstance(value, Integral) else repr(float(value))
 
 

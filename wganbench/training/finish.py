@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -102,6 +103,7 @@ def _conclusion(stack: Stack, run: int, recorder: Recorder, reading: Reading) ->
     return Conclude(
         with_looks(stack, run, reading, between=True) if log.figure else reading,
         dict(stack.floors),
+        time.time(),
         read_table(recorder.folder.metrics_csv),
         _title(recorder),
         figure=log.figure,
@@ -134,7 +136,7 @@ def finish_run(
         sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
         sentences += on_fewer_points(metrics, config.evaluate.final_n)
         _save_samples(folder, concluded.samples)
-        _save_figures(recorder, concluded, step)
+        _save_figures(recorder, concluded)
         if config.log.animation:
             with optional("samples.gif", recorder.note):
                 save_animation(folder)
@@ -174,7 +176,7 @@ def _title(recorder: Recorder) -> str:
     return f"{config.data.name}, loss {config.loss.name}{coefficients}, seed {config.seed}"
 
 
-def _save_figures(recorder: Recorder, concluded: Concluded, step: int) -> None:
+def _save_figures(recorder: Recorder, concluded: Concluded) -> None:
     """Write the final figures as PNG files, and those of image runs to TensorBoard too."""
     for sentence in concluded.notes:
         recorder.note(sentence)
@@ -183,7 +185,7 @@ def _save_figures(recorder: Recorder, concluded: Concluded, step: int) -> None:
         with optional(path.name, recorder.note):
             write_atomic(path, png)
     if recorder.events:
-        recorder.events.add(step, concluded.summaries)
+        recorder.events.add(concluded.records)
 
 
 def _save_samples(folder: HeldRun, content: bytes) -> None:

@@ -17,7 +17,7 @@ from wganbench.data.points import as_given
 from wganbench.drawing.canvas import figure_to_rgb, optional, png_bytes
 from wganbench.drawing.images import are_pictures, channels_last, to_bytes
 from wganbench.metrics import Floor
-from wganbench.runs.events import histogram_summaries, picture_summary
+from wganbench.runs.events import event_records, histogram_summaries, picture_summary
 from wganbench.runs.table import Cell
 from wganbench.training.image_pictures import final_pictures
 from wganbench.training.measuring import Subject, measure_reading
@@ -38,37 +38,42 @@ class Job(Protocol[Result]):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation's values by tag, summaries for TensorBoard, frame, and notes on failures."""
+    """An evaluation's values by tag, records for TensorBoard, frame, and notes on failures."""
 
     values: dict[str, float]
-    summaries: list[bytes] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
     frame: bytes | None = None
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """An evaluation; the flags ask for an image in TensorBoard, a frame and histograms."""
+    """An evaluation; the flags ask for an image in TensorBoard, a frame and histograms.
+
+    ``wall_time`` is the time of the reading in TensorBoard.
+    """
 
     reading: Reading
     floors: Mapping[int, Floor]
+    wall_time: float = 0.0
     final: bool = False
     shows: bool = False
     frame: bool = False
     histograms: bool = False
 
     def __call__(self, subject: Subject) -> Evaluated:
-        result = Evaluated(measure_reading(subject, self.reading, self.final))
-        frame = None
+        values = measure_reading(subject, self.reading, self.final)
+        summaries, notes, frame = list[bytes](), list[str](), None
         if self.shows or self.frame:
-            with optional("An image of the samples", result.notes.append):
+            with optional("An image of the samples", notes.append):
                 picture = progress_picture(subject, self.reading)
                 frame = png_bytes(picture) if self.frame else None
                 if self.shows:
-                    result.summaries.append(picture_summary("samples", figure_to_rgb(picture)))
+                    summaries.append(picture_summary("samples", figure_to_rgb(picture)))
         if self.histograms:
-            result.summaries.extend(_histograms(self.reading))
-        return Evaluated(result.values, result.summaries, frame, result.notes)
+            summaries.extend(_histograms(self.reading))
+        records = event_records(self.reading.step, self.wall_time, summaries)
+        return Evaluated(values, records, frame, notes)
 
 
 def _histograms(reading: Reading) -> list[bytes]:
@@ -84,21 +89,25 @@ def _histograms(reading: Reading) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Concluded:
-    """A run's final values by tag, samples.npz, figures by name, summaries for TensorBoard."""
+    """A run's final values by tag, samples.npz, figures by name, records for TensorBoard."""
 
     values: dict[str, float]
     samples: bytes
     figures: dict[str, bytes] = field(default_factory=dict)
-    summaries: list[bytes] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Conclude:
-    """The final evaluation of a run and its last figures; ``table`` is the course of training."""
+    """The final evaluation of a run and its last figures; ``table`` is the course of training.
+
+    ``wall_time`` is the time of the reading in TensorBoard.
+    """
 
     reading: Reading
     floors: Mapping[int, Floor]
+    wall_time: float
     table: Mapping[str, Sequence[Cell]]
     title: str
     figure: bool = False
@@ -116,8 +125,10 @@ class Conclude:
                     picture = draw()
                     result.figures[name] = png_bytes(picture)
                     if self.tensorboard:
-                        pixels = figure_to_rgb(picture)
-                        result.summaries.append(picture_summary(name, pixels))
+                        summary = picture_summary(name, figure_to_rgb(picture))
+                        result.records.extend(
+                            event_records(self.reading.step, self.wall_time, [summary])
+                        )
         return result
 
 

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from wganbench.config.schema import RunConfig
 from wganbench.training.checkpoint import Checkpoint
@@ -130,7 +129,7 @@ class Watch:
     last_picture_only: bool = False
 
     def __post_init__(self) -> None:
-        self.rows = Rows(self.recorders)
+        self.rows = Rows(self.recorders, self.pool)
         self._diverged_at = [recorder.diverged_at for recorder in self.recorders]
 
     @property
@@ -158,43 +157,46 @@ class Watch:
     def _evaluation(self, run: int, reading: Reading) -> Evaluate:
         """Return the evaluation of a run: always histograms, at some steps images too."""
         log, floors = self.stack.config.log, dict(self.stack.floors)
+        wall_time = time.time()
         if not reading.finite:
-            return Evaluate(reading, floors)
+            return Evaluate(reading, floors, wall_time)
         shows = log.tensorboard and _shows(reading.step, self.stack.config, self.last_picture_only)
         if shows or log.animation:
             reading = with_looks(self.stack, run, reading)
         return Evaluate(
-            reading, floors, shows=shows, frame=log.animation, histograms=log.tensorboard
+            reading,
+            floors,
+            wall_time,
+            shows=shows,
+            frame=log.animation,
+            histograms=log.tensorboard,
         )
 
     def save(self) -> None:
         """Checkpoint each run in its present state, after all its rows are written."""
-        write = saving(self.stack, self.recorders, self.clock, self.pool)
-        self.rows.add(Saved(write))
+        self.rows.add(Saved(saving(self.stack, self.recorders, self.clock)))
 
     def end(self) -> None:
         """Wait until everything is written."""
         self.rows.write_all()
-        self.pool.written()
         for recorder, step in zip(self.recorders, self._diverged_at, strict=True):
             recorder.diverged_at = step
 
 
 def save_all(stack: Stack, recorders: list[Recorder], clock: Clock) -> None:
     """Checkpoint every run of the stack."""
-    saving(stack, recorders, clock, Own(stack))()
+    saving(stack, recorders, clock)()
 
 
-def saving(stack: Stack, recorders: list[Recorder], clock: Clock, pool: Pool) -> Callable[[], None]:
-    """Return a function that writes checkpoints of the runs' present state, in order of calls."""
+def saving(stack: Stack, recorders: list[Recorder], clock: Clock) -> Callable[[], None]:
+    """Return a function that writes checkpoints of the runs' present state."""
     seconds, diverged_at = clock.seconds, stack.diverged_at()
     kept = [Checkpoint(stack.steps_done, seconds, state) for state in stack.run_states()]
 
     def write() -> None:
-        pool.written()
         for recorder, step, checkpoint in zip(recorders, diverged_at, kept, strict=True):
             recorder.diverged_at = step
-            pool.later(partial(recorder.save, checkpoint))
+            recorder.save(checkpoint)
 
     return write
 

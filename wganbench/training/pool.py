@@ -1,8 +1,9 @@
 """The pool that does measuring jobs: worker processes beside a GPU, else the training process.
 
 Measuring occupies a core, and a GPU would wait for it. For training on a GPU, worker processes
-without CUDA therefore do the jobs, and a thread writes checkpoints. On a CPU training needs the
-cores, so the training process does all itself, at once. The code and the results are the same.
+without CUDA therefore do the jobs, and a thread writes rows and checkpoints. On a CPU training
+needs the cores, so the training process does all itself, at once. The code and the results are the
+same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import queue
 import signal
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
@@ -31,6 +33,9 @@ from wganbench.training.process import available_cores, python_running
 
 Result = TypeVar("Result")
 Given = TypeVar("Given", covariant=True)
+
+UNWRITTEN = 4
+"""Most writes that may wait; each holds a row or a checkpoint of every run."""
 
 ASK_SECONDS = 0.2
 """Seconds between two checks for a stop request while waiting for an answer."""
@@ -53,7 +58,7 @@ class Pool(Protocol):
     def submit(self, job: Job[Result]) -> Answer[Result]: ...
 
     def later(self, write: Callable[[], None]) -> None:
-        """Write files, in the order of the calls."""
+        """Write files, in the order of the calls. Raises the error of an earlier write."""
 
     def written(self) -> None:
         """Wait until all files are written. Raises the error of a write."""
@@ -142,7 +147,8 @@ class Processes:
         self._beginning: Beginning | None = None
         self._asking = ThreadPoolExecutor(count)
         self._writing = ThreadPoolExecutor(1)
-        self._files: list[Future[None]] = []
+        self._files: deque[Future[None]] = deque()
+        self._spoiled = False
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
         if self._beginning is None:
@@ -180,12 +186,20 @@ class Processes:
             self._say(line)
 
     def later(self, write: Callable[[], None]) -> None:
-        self._files.append(self._writing.submit(write))
+        while len(self._files) >= UNWRITTEN or (self._files and self._files[0].done()):
+            self._files.popleft().result()
+        self._files.append(self._writing.submit(self._write, write))
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write files, unless an earlier write failed: nothing may be written past a gap."""
+        if not self._spoiled:
+            self._spoiled = True
+            write()
+            self._spoiled = False
 
     def written(self) -> None:
-        files, self._files = self._files, []
-        for file in files:
-            file.result()
+        while self._files:
+            self._files.popleft().result()
 
     def close(self) -> None:
         self._asking.shutdown(wait=False, cancel_futures=True)

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from wganbench.config.schema import RunConfig, identity, to_dict
@@ -21,7 +22,7 @@ from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.jobs import Evaluated
 from wganbench.training.pictures import cut_frames, save_frame
-from wganbench.training.pool import Answer
+from wganbench.training.pool import Answer, Pool
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
 
@@ -103,7 +104,8 @@ class Recorder:
         if evaluated is not None:
             values = {**values, **evaluated.values}
             self._show(step, evaluated)
-        self.latest |= {tag: v for tag, v in values.items() if math.isfinite(v)}
+        # A new dictionary: another thread may be reading the old one.
+        self.latest = self.latest | {tag: v for tag, v in values.items() if math.isfinite(v)}
         self.table.append(step, values)
         self._last_row = (step, set(values))
         if self.events:
@@ -116,7 +118,7 @@ class Recorder:
             with optional("An image of the samples", self.note):
                 save_frame(self.folder, step, evaluated.frame)
         if self.events:
-            self.events.add(step, evaluated.summaries)
+            self.events.add(evaluated.records)
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the verdict, unless it is already there."""
@@ -135,12 +137,10 @@ class Recorder:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint; a diverged run keeps its last finite one.
 
-        All earlier records are on the disk first, so that no checkpoint is ahead of them.
+        All earlier records are in their files already, so that no checkpoint is ahead of them.
         """
         if self.diverged_at < 0:
             self.folder.must_be_held()
-            if self.events:
-                self.events.flush()
             save_checkpoint(self.folder.checkpoint, checkpoint)
 
     def close(self, status: str, **fields: Any) -> None:
@@ -213,11 +213,19 @@ class Logged:
     def evaluates(self) -> bool:
         return any(answer is not None for answer in self.answers)
 
-    def write(self, recorders: Sequence[Recorder]) -> None:
-        for recorder, values, answer in zip(recorders, self.values, self.answers, strict=True):
-            if values is not None:
-                evaluated = answer.get() if answer else None
-                recorder.log(self.step, values, evaluated)
+    def writes(self, recorders: Sequence[Recorder]) -> Callable[[], None]:
+        """Wait for the evaluation, and return a function that writes the rows."""
+        due = [
+            partial(recorder.log, self.step, values, answer.get() if answer else None)
+            for recorder, values, answer in zip(recorders, self.values, self.answers, strict=True)
+            if values is not None
+        ]
+        return partial(_call_all, due)
+
+
+def _call_all(functions: Sequence[Callable[[], None]]) -> None:
+    for function in functions:
+        function()
 
 
 @dataclass(frozen=True)
@@ -228,31 +236,39 @@ class Saved:
     ready = True
     evaluates = False
 
-    def write(self, recorders: Sequence[Recorder]) -> None:
-        self.save()
+    def writes(self, recorders: Sequence[Recorder]) -> Callable[[], None]:
+        return self.save
 
 
 @dataclass
 class Rows:
-    """The queue of rows and checkpoints; nothing else writes a stack's rows."""
+    """The queue of rows and checkpoints; nothing else writes a stack's rows.
+
+    What is due is handed to the pool, which writes it at once or in a thread of its own.
+    """
 
     recorders: Sequence[Recorder]
+    pool: Pool
     _waiting: deque[Logged | Saved] = field(default_factory=deque)
 
     def add(self, due: Logged | Saved) -> None:
-        """Queue a step's rows or checkpoints, and write what is ready.
+        """Queue a step's rows or checkpoints, and hand on what is ready.
 
         Waits while more than `AHEAD` evaluations are unmeasured, or two checkpoints (each as
         large as the stack) are unwritten. Raises OSError.
         """
         self._waiting.append(due)
         while self._waiting and (self._waiting[0].ready or self._too_far()):
-            self._waiting.popleft().write(self.recorders)
+            self._hand_on()
 
     def write_all(self) -> None:
-        """Wait for all evaluations and write everything. Raises OSError."""
+        """Wait for all evaluations and until everything is written. Raises OSError."""
         while self._waiting:
-            self._waiting.popleft().write(self.recorders)
+            self._hand_on()
+        self.pool.written()
+
+    def _hand_on(self) -> None:
+        self.pool.later(self._waiting.popleft().writes(self.recorders))
 
     def _too_far(self) -> bool:
         evaluations = sum(due.evaluates for due in self._waiting)
