@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,11 +53,29 @@ class Setting:
 
 
 def wganbench(*words: str) -> Done:
-    """A command in a process of its own; what it printed goes to the log."""
-    command = [sys.executable, "-m", "wganbench", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    print(" ".join(["$ wganbench", *words]), done.stdout[-3000:], done.stderr[-4000:], sep="\n")
-    return done
+    """A command in a process of its own; what it prints goes to the log."""
+    return echoed(sys.executable, "-m", "wganbench", *words)
+
+
+def echoed(*command: str) -> Done:
+    """Run a command; what it prints is in the log at once, with seconds: it may be killed."""
+    began = time.perf_counter()
+    print("$", *command[1:], flush=True)
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def read(name: str) -> None:
+        for line in getattr(process, name):
+            lines[name].append(line)
+            print(f"[{time.perf_counter() - began:5.1f}] {line.rstrip()[:1000]}", flush=True)
+
+    readers = [threading.Thread(target=read, args=(name,)) for name in lines]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    texts = ["".join(lines[name]) for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess(command, process.wait(), *texts)
 
 
 def stored(folder: Path) -> list[Row]:
@@ -271,9 +290,8 @@ def pytest(setting: Setting, words: Words) -> Iterator[Row]:
         if setting.cuda
         else ["-m", "not gpu", "tests/test_training_compile_once.py"]
     )
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "-q"]
-    done = subprocess.run([*command, *chosen], capture_output=True, text=True)
-    print(done.stdout[-9000:], done.stderr[-2000:])
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "no:cacheprovider", "-v"]
+    done = echoed(*command, "--durations=10", *chosen)
     why = re.findall(r"^E   +(.*(?:Error|Warning).*)$", done.stdout, re.M)
     yield {
         "what": " ".join(["pytest", *words]), "rc": done.returncode,

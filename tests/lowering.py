@@ -12,6 +12,7 @@ run there. Nothing is compiled and nothing runs. A process of its own: torch is 
 from __future__ import annotations
 
 import collections
+import copy
 import json
 import re
 import sys
@@ -36,10 +37,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from wganbench.config import compose
 from wganbench.training.compiling import _options
 from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Graphs
+from wganbench.training.products_on_gpu import SmallProducts
 from wganbench.training.stack import Stack
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -156,37 +159,65 @@ class OnCPU(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def moved(graph: GraphModule, inputs: list[Any]) -> tuple[list[Any], FakeTensorMode]:
-    """Say of every tensor of a graph that it is on the GPU; its inputs there, without values."""
+def rewriting_error(graph: GraphModule, inputs: list[Any]) -> float:
+    """The largest difference that rewriting a program's products makes to what it computes of
+    positive numbers and to the state that it changes, relative to the largest of each tensor."""
+    other = copy.deepcopy(graph)
+    moved(other, inputs, CPU)
+    SmallProducts()(other.graph)
+    other.recompile()
+    found = []
+    for program in (graph, other):
+        torch.manual_seed(0)
+        own = [_positive(value) if isinstance(value, torch.Tensor) else value for value in inputs]
+        with torch.no_grad():
+            found.append(tree_leaves([program(*own), own]))
+    return max(
+        float((a - b).abs().max() / a.abs().max().clamp_min(1e-6))
+        for a, b in zip(*found, strict=True)
+        if isinstance(a, torch.Tensor) and a.is_floating_point() and a.numel()
+    )
+
+
+def _positive(like: torch.Tensor) -> torch.Tensor:
+    """Numbers in a tensor of the same form; whole numbers are 0."""
+    values = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
+    return values.uniform_(0.01, 0.2) if values.is_floating_point() else values.zero_()
+
+
+def moved(
+    graph: GraphModule, inputs: list[Any], device: torch.device = CUDA
+) -> tuple[list[Any], FakeTensorMode]:
+    """Say of every tensor of a graph that it is on the device; its inputs there, without values."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         fakes = [
-            torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=CUDA)
+            torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=device)
             if isinstance(x, torch.Tensor)
             else x
             for x in inputs
         ]
     for node in list(graph.graph.nodes):
         if node.kwargs.get("device") is not None:
-            node.kwargs = {**node.kwargs, "device": CUDA}
+            node.kwargs = {**node.kwargs, "device": device}
         if node.op != "placeholder":
             node.meta.pop("val", None)
         if node.op == "get_attr":
-            _make_full(graph, node)
+            _make_full(graph, node, device)
     graph.recompile()
     with mode:
         FakeTensorProp(graph, mode=mode).propagate_dont_convert_inputs(*fakes)
     return fakes, mode
 
 
-def _make_full(graph: GraphModule, node: Any) -> None:
+def _make_full(graph: GraphModule, node: Any, device: torch.device) -> None:
     """A number that was traced on the CPU, as one that is made on the GPU."""
     constant = getattr(graph, node.target)
     with graph.graph.inserting_before(node):
         made = graph.graph.call_function(
             torch.ops.aten.full.default,
             (list(constant.shape), constant.item()),
-            {"dtype": constant.dtype, "device": CUDA, "pin_memory": False},
+            {"dtype": constant.dtype, "device": device, "pin_memory": False},
         )
     node.replace_all_uses_with(made)
     graph.graph.erase_node(node)
@@ -249,11 +280,18 @@ def golden() -> dict[str, dict[str, int]]:
 def main(specs: list[str]) -> None:
     wanted = list(golden()) if specs == ["--golden"] else specs
     every = [(spec, *traced(int(spec.split()[0]), spec.split()[1:])) for spec in wanted]
+    errors = {
+        (spec, name): rewriting_error(*found[0])
+        for spec, _, graphs in every
+        for name, found in graphs.items()
+        if name in ("critic", "generator")
+    }
     pretend()
     lines = [line for line in GOLDEN.read_text().splitlines() if line.startswith("#")]
     for spec, stack, graphs in every:
         rows = {name: described(stack, found) for name, found in graphs.items()}
         for name, row in rows.items():
+            row |= {"rewriting": errors.get((spec, name))}
             print(json.dumps({"spec": spec, "program": name, **row}), flush=True)
         counted = ", ".join(f"{name} {row.get('kernels', 0)}" for name, row in rows.items())
         lines.append(f"{spec}: {counted}")

@@ -52,15 +52,33 @@ torch.save(found, sys.argv[3])
 """
 
 
-def trained_twice(tmp_path: Path, steps: int, **settings: Any) -> list[dict[str, Any]]:
-    """The state after some steps, and the scalars of each, of the same run twice."""
-    values = json.dumps(to_dict(tiny("gp", **settings)))
-    file = tmp_path / "found.pt"
-    # POT's first import under Python 3.12 warns of its own text.
-    command = [sys.executable, "-W", "ignore", "-c", CHILD, values, str(steps), str(file)]
-    subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, timeout=600)
-    found: list[dict[str, Any]] = torch.load(file, weights_only=True)
-    return found
+EAGER, COMPILED = {"compile": "false"}, {"compile": "true"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "eager": EAGER,
+    "compiled": COMPILED,
+    # Adam's first steps depend on signs alone, and a gradient of nothing has any.
+    "eager sgd": EAGER | {"train.optimizer": "sgd"},
+    "compiled sgd": COMPILED | {"train.optimizer": "sgd"},
+}
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """By settings, of the same run twice: its state at the end, and the scalars of each step.
+
+    The children compile beside each other, which takes most of their time.
+    """
+    folder, children = tmp_path_factory.mktemp("trained"), {}
+    for name, settings in SETTINGS.items():
+        values = json.dumps(to_dict(tiny("gp", deterministic=True, **settings)))
+        # POT's first import under Python 3.12 warns of its own text.
+        words = [values, str(STEPS), str(folder / name)]
+        command = [sys.executable, "-W", "ignore", "-c", CHILD, *words]
+        children[name] = subprocess.Popen(command, cwd=Path(__file__).parent.parent)
+    for name, child in children.items():
+        assert child.wait(timeout=600) == 0, name
+    return {name: torch.load(folder / name, weights_only=True) for name in SETTINGS}
 
 
 def after(stack: Stack, steps: int) -> list[dict[str, torch.Tensor]]:
@@ -69,27 +87,21 @@ def after(stack: Stack, steps: int) -> list[dict[str, torch.Tensor]]:
     return [stack.run_state(run) for run in range(len(stack.configs))]
 
 
-@pytest.mark.parametrize("compile_", ["true", "false"])
-def test_two_deterministic_runs_are_equal_bit_for_bit(compile_, tmp_path):
-    settings = {"compile": compile_, "deterministic": True}
-    first, second = (found["state"] for found in trained_twice(tmp_path, 5, **settings))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_deterministic_runs_are_equal_bit_for_bit(name, trained):
+    first, second = (found["state"] for found in trained[name])
+    assert all(torch.equal(first[tensor], second[tensor]) for tensor in first)
 
 
-def test_compiled_with_cuda_graphs_is_close_to_eager(tmp_path):
-    states = {}
-    for choice in ("true", "false"):
-        # Adam's first steps depend on signs alone, and a gradient of nothing has any.
-        settings = {"compile": choice, "deterministic": True, "train.optimizer": "sgd"}
-        states[choice] = trained_twice(tmp_path, 8, **settings)[0]["state"]
-    for name, tensor in states["true"].items():
-        torch.testing.assert_close(tensor, states["false"][name], rtol=1e-3, atol=1e-4)
+def test_compiled_with_cuda_graphs_is_close_to_eager(trained):
+    compiled, eager = (trained[f"{name} sgd"][0]["state"] for name in ("compiled", "eager"))
+    for name, tensor in compiled.items():
+        torch.testing.assert_close(tensor, eager[name], rtol=1e-3, atol=1e-4)
 
 
-def test_scalars_belong_to_the_step_they_are_read_at(tmp_path):
-    rows = trained_twice(tmp_path, 6, compile="true")[0]["rows"]
-    losses = [row["loss/critic"] for row in rows]
-    assert len(set(losses)) == len(losses)
+def test_scalars_belong_to_the_step_they_are_read_at(trained):
+    losses = [row["loss/critic"] for row in trained["compiled"][0]["rows"]]
+    assert len(set(losses)) == len(losses) == STEPS
 
 
 def test_measuring_on_the_gpu_gives_finite_numbers():

@@ -651,3 +651,28 @@ def test_what_the_last_evaluation_cannot_tell_is_not_an_earlier_one_s(
     stored = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]
     assert "modes/kl" not in stored and "modes/kl" not in outcome.metrics
     assert {"loss/critic", "modes/covered", "wasserstein/exact"} <= stored.keys()
+
+
+FEW_FILES = """
+import json, os, resource, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from wganbench.config import from_dict
+from wganbench.training.runs import train_runs
+used = len(os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, 4096))
+configs = [from_dict(values) for values in json.loads(sys.argv[1])]
+folders = [Path(sys.argv[2]) / str(run) for run in range(len(configs))]
+print(*{outcome.status for outcome in train_runs(configs, folders)})
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be counted here")
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_stack_may_have_more_runs_than_a_process_may_open_files(tmp_path: Path) -> None:
+    configs = alike("clip", 16, **{"train.steps": 1, "log.figure": False, "log.tensorboard": True})
+    values = json.dumps([to_dict(config) for config in configs])
+    command = [sys.executable, "-c", FEW_FILES, values, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["completed"], done.stderr

@@ -220,7 +220,9 @@ GPU_OPTIONS: dict[str, Any] = {"loop_ordering_after_fusion": False}
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
-        return dict(GPU_OPTIONS)
+        from wganbench.training.products_on_gpu import SmallProducts
+
+        return GPU_OPTIONS | {"post_grad_custom_pre_pass": SmallProducts()}
     if pictures:
         # Otherwise convolutions copy every image to channels-last and back.
         return {"layout_optimization": False}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -17,6 +18,23 @@ from wganbench.files import tell_ending
 def available_cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+FILES_OF_A_RUN, OTHER_FILES = 3, 200
+"""Files that training holds open for each run (lock, events, a row), and all others."""
+
+
+def allow_open_files(runs: int) -> None:
+    """Raise this process's limit of open files, usually 1024, if training so many runs needs it.
+
+    The system's own limit remains; above it, opening a file fails.
+    """
+    needed = FILES_OF_A_RUN * runs + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def python_running(module: str, *words: str) -> list[str]:

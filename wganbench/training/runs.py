@@ -33,7 +33,7 @@ from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of
 from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.pool import measurers, pool_for
-from wganbench.training.process import SAVING, StopRequest
+from wganbench.training.process import SAVING, StopRequest, allow_open_files
 from wganbench.training.recorder import FORMAT, Recorder, columns
 from wganbench.training.stack import Stack
 from wganbench.training.taking import Ready, Taken
@@ -109,6 +109,7 @@ def train_runs(
     outcome is ``elsewhere`` or ``failed``. The sweep then reports how the data were read.
     """
     taken = Taken()
+    allow_open_files(len(folders))
     try:
         if not several:
             wait_while_ending(map(RunFolder, folders), view.say if view else _unheard)
