@@ -181,7 +181,7 @@ def digits(setting: Setting, words: Words) -> Iterator[Row]:
         verb, own = "train", ["seed=0", f"device={setting.device}"]
     began = time.perf_counter()
     done = wganbench(
-        verb, "data=digits", "loss=gp", *own, f"train.steps={4 if setting.quick else 300}",
+        verb, "data=digits", "loss=gp", *own, f"train.steps={4 if setting.quick else 100}",
         setting.compiled, f"name=digits{runs}", f"output_dir={setting.work}/runs", *quick,
     )  # fmt: skip
     ended = stored(setting.work / f"runs/digits{runs}")

@@ -10,8 +10,8 @@ from training_configs import tiny
 
 from wganbench.config import run_id, to_dict
 from wganbench.runs.folder import RunFolder
+from wganbench.runs.stored import FORMAT
 from wganbench.runs.table import MetricsTable
-from wganbench.training.recorder import FORMAT
 
 
 def leave_run(

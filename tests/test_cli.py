@@ -20,8 +20,8 @@ from wganbench.cli.completion import complete_override
 from wganbench.config import ConfigError, RunConfig, run_folder, to_dict
 from wganbench.losses import RECIPES
 from wganbench.runs.folder import RunFolder, RunOutcome
+from wganbench.runs.stored import FORMAT
 from wganbench.training import runs
-from wganbench.training.recorder import FORMAT
 
 
 @dataclass

@@ -36,7 +36,7 @@ from wganbench.runs.found import find_runs
 from wganbench.runs.frames import find_frames, frame_name, read_frame
 from wganbench.runs.record import MOST_ITEMS, read_record, shown
 from wganbench.runs.samples import read_arrays
-from wganbench.runs.stored import stored_values
+from wganbench.runs.stored import stored_config, stored_values
 from wganbench.runs.table import MetricsTable, read_table
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.ray_task import Changes, put
@@ -51,7 +51,7 @@ from wganbench.training.checkpoint import (
     save_checkpoint,
 )
 from wganbench.training.pictures import cut_frames, save_animation, save_frame
-from wganbench.training.runs import resume_run, stored_config, train_run
+from wganbench.training.runs import resume_run, train_run
 from wganbench.training.streams import STREAM_FORMAT
 
 VALUES = {"wasserstein/exact": 0.5, "modes/covered": 8.0}

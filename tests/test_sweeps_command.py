@@ -21,11 +21,11 @@ from wganbench.cli.sweep_view import SweepView, print_sweep
 from wganbench.config import compose, run_folder, run_id, to_dict
 from wganbench.config.jobs import Job, SweepTask
 from wganbench.runs.folder import RunFolder, RunOutcome
+from wganbench.runs.stored import FORMAT
 from wganbench.sweeps import command
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.plan import Slot, StackPlan
-from wganbench.training.recorder import FORMAT
 
 SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]
 

@@ -16,10 +16,10 @@ from wganbench.cli.app import main
 from wganbench.config import to_dict
 from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunFolder, RunOutcome, read_run
+from wganbench.runs.stored import FORMAT
 from wganbench.sweeps import command
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.manifest import add_jobs, read_jobs
-from wganbench.training.recorder import FORMAT
 
 SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]
 

@@ -16,9 +16,9 @@ from wganbench.cli.app import main
 from wganbench.cli.resume_view import resume_path
 from wganbench.config import ConfigError, RunConfig, compose, identity, run_folder, run_id
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.stored import with_data
+from wganbench.runs.stored import stored_config, with_data
 from wganbench.training.run import evaluate_run, load_run
-from wganbench.training.runs import resume_run, stored_config, train_run
+from wganbench.training.runs import resume_run, train_run
 
 CENTRE = np.array([388097.459, 5820430.359])
 

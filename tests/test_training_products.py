@@ -48,11 +48,13 @@ def operations(graph: GraphModule) -> set[str]:
         # Thin: a point of two numbers, a score, the gradients of both layers' weights.
         ((64, 512, 2, 64), False, "sum"),
         ((64, 512, 64, 1), False, "sum"),
-        ((64, 64, 512, 2), False, "sum"),
+        ((1, 64, 512, 2), False, "sum"),
         ((1, 1, 512, 64), False, "sum"),
         ((1, 512, 2, 64), True, "sum"),
         # Sums over the batch.
         ((1, 64, 512, 64), True, "terms"),
+        ((64, 64, 512, 2), False, "terms"),
+        ((64, 1, 512, 64), False, "terms"),
         ((1, 64, 768, 64), False, "terms"),
         ((64, 16, 256, 16), False, "terms"),
         ((3, 64, 256, 48), False, "terms"),

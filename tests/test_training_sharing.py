@@ -17,13 +17,13 @@ from wganbench.config.jobs import Job
 from wganbench.files import tell_ending
 from wganbench.runs import folder as folder_module
 from wganbench.runs.folder import RunFolder, RunOutcome, read_run, wait_while_ending
-from wganbench.runs.stored import Places, as_places, place_of
+from wganbench.runs.stored import Places, as_places, place_of, stored_config
 from wganbench.runs.table import read_table
 from wganbench.sweeps.backend import failed
 from wganbench.sweeps.manifest import add_jobs, planned, read_jobs
 from wganbench.sweeps.plan import Slot, StackPlan, group_jobs, plan_stacks
 from wganbench.training import finish, jobs, recorder
-from wganbench.training.runs import stored_config, train_run, train_runs
+from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
 
 SAVED = {"checkpoint.every_n_steps": 2, "log.figure": False}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
+from wganbench.cli.app import run
 
-from wganbench.cli.app import main
-
-sys.exit(main())
+run()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -86,8 +89,8 @@ def train(
         from wganbench.runs.stored import check_folder
 
         say_loading()
+        from wganbench.runs.stored import stored_config
         from wganbench.training.device import pick_device
-        from wganbench.training.runs import stored_config
 
         pick_device(config.device)
         check_folder(config, stored_config)
@@ -241,8 +244,8 @@ def sample(
     a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
     """
     from wganbench.files import inside
+    from wganbench.runs.stored import stored_config
     from wganbench.training.run import sample_run
-    from wganbench.training.runs import stored_config
 
     count = n or stored_config(run).evaluate.final_n
     print(printable(sample_run(run, count, out or str(inside(run, "generated.npy")))))
@@ -259,8 +262,8 @@ def evaluate(
     """Measure a trained run again, on fresh points."""
     from wganbench.cli.listing import print_metrics
     from wganbench.metrics import allow_features
+    from wganbench.runs.stored import stored_config
     from wganbench.training.run import evaluate_run
-    from wganbench.training.runs import stored_config
     from wganbench.training.verdict import on_fewer_points
 
     allow_features(*(features or []))
@@ -385,3 +388,17 @@ def main(arguments: list[str] | None = None) -> int:
         if output.lost and not code:
             return fail(f"the output could not be written: {output.lost}", FAILED)
     return code
+
+
+def run() -> NoReturn:
+    """Run the process's own command line, and end the process with its exit code.
+
+    All files are closed by then. Python would still take a second to free torch's modules, so
+    the process ends without that.
+    """
+    code = main()
+    atexit._run_exitfuncs()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by who started it
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

@@ -33,7 +33,7 @@ class Modes:
 def read_modes(path: Path) -> Modes | None:
     """Return the modes of a run's data; None unless the data are a mixture."""
     from wganbench.data.mixtures import Mixture
-    from wganbench.training.runs import stored_config
+    from wganbench.runs.stored import stored_config
 
     target = stored_target(path)
     if not isinstance(target, Mixture):
@@ -45,7 +45,7 @@ def read_modes(path: Path) -> Modes | None:
 def stored_target(path: Path) -> Target | None:
     """Return the data of a run's stored configuration; None if they cannot be built."""
     from wganbench.data.registry import build
-    from wganbench.training.runs import stored_config
+    from wganbench.runs.stored import stored_config
 
     try:
         data = stored_config(path).data

@@ -8,18 +8,49 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.schema import RunConfig, from_dict, identity, run_folder
+from wganbench.config.schema import RunConfig, from_dict, identity, run_folder, to_dict
 from wganbench.data.points import contents_digest
 from wganbench.errors import ConfigError, UnwritableFolder, told
 from wganbench.files import UnusableFile, inside
-from wganbench.runs.folder import RunFolder, wait_while_ending
+from wganbench.runs.folder import RunFolder, versions, wait_while_ending
 from wganbench.runs.record import read_record
+
+FORMAT = 3
+"""To be raised when run folders of older versions can no longer be read."""
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 """Files that Hydra writes into a run's folder; it would follow links there."""
 
 LONGEST_NAME = 255
 """Bytes of a file's name on today's file systems."""
+
+
+def identifying(config: RunConfig) -> dict[str, Any]:
+    """Return the first entries of run.json: format, versions, settings, digest of the data."""
+    return {
+        "format": FORMAT,
+        "versions": versions(),
+        "config": to_dict(config),
+        "data_sha256": contents_digest(config.data.options, config.data.kind),
+    }
+
+
+def stored_config(path: Path) -> RunConfig:
+    """Return the configuration in run.json, with ``overwrite`` off, to resume the run.
+
+    Raises ConfigError when it cannot be used.
+    """
+    try:
+        stored = RunFolder(path).record()
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    if stored.format != FORMAT or stored.config is None:
+        writer = (stored.versions or {}).get("wganbench", "unknown")
+        raise ConfigError(
+            f"{path} was written by another version of wganbench ({writer}): read it with "
+            "that version, or start afresh with --overwrite"
+        )
+    return replace(stored_values(stored.config), overwrite=False)
 
 
 def check_folder(

@@ -12,7 +12,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.config.words import parse_arguments
 from wganbench.errors import ConfigError
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
-from wganbench.runs.stored import check_folder
+from wganbench.runs.stored import check_folder, stored_config
 from wganbench.sweeps.backend import Watcher, standing
 from wganbench.sweeps.choose import make_backend
 from wganbench.sweeps.estimate import estimate_seconds
@@ -26,7 +26,6 @@ from wganbench.sweeps.launch import (
 )
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.training.device import pick_device
-from wganbench.training.runs import stored_config
 
 
 # The default name of a sweep's folder.

@@ -34,7 +34,6 @@ from wganbench.sweeps.plan import (
 )
 from wganbench.tags.lookup import shown_in
 from wganbench.training.device import told_of_precision
-from wganbench.training.runs import train_run
 
 
 @dataclass(frozen=True)
@@ -160,6 +159,8 @@ def train_alone(job: Job) -> float:
     add_jobs(job.folder.parent, [job])
     while RunFolder(job.folder).holder():
         time.sleep(LOOK_SECONDS)
+    from wganbench.training.runs import train_run  # the planning of a sweep needs no training
+
     return objective(job, train_run(job.config, job.folder))
 
 

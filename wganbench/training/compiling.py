@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import importlib
@@ -127,6 +128,20 @@ def _knows_vector_instructions() -> bool:
     return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
 
+@cache
+def start_compilers() -> dict[str, bool]:
+    """Start the processes that compile Triton's kernels; returns no options.
+
+    They take seconds to import torch, and would otherwise start when the first program has been
+    traced. The function runs once in a process.
+    """
+    with contextlib.suppress(Exception):  # compiling itself starts them, or says why not
+        from torch._inductor.async_compile import AsyncCompile
+
+        AsyncCompile.warm_pool()
+    return {}
+
+
 def _quietly(task: Callable[[], object]) -> None:
     try:
         task()
@@ -209,7 +224,7 @@ def compiled(
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     # Training on a CPU needs no warning that there is a CUDA toolkit but no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    prepared = prepare_toolchain() if device.type == "cpu" else {}
+    prepared = prepare_toolchain() if device.type == "cpu" else start_compilers()
     return Program(program, _compile(program, _options(config, device, pictures) | prepared, first))
 
 

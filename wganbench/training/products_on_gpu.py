@@ -6,7 +6,7 @@ of products; the sums have the same terms in another order. Times on an H200 in 
 and for 64 runs of width 64:
 
 - A thin product, one size of which is at most `THIN`, becomes a sum that Triton fuses with its
-  neighbours. cuBLAS takes 11.0 and 11.5 us for the gradient of the weights of two inputs.
+  neighbours. cuBLAS takes 11.0 us for the gradient of one run's weights of two inputs.
 - A long sum is divided into parts: over 512 points 6.2 us become 3.2, and 12.6 become 10.1.
 - The rows of a single run's product are divided: for 256 points 9.8 us become 3.6.
 """
@@ -76,9 +76,11 @@ def _rewrite(graph: Graph, node: Node) -> None:
 def _rewritten(call: Call, a: Node, b: Node, sizes: Sizes) -> Node | None:
     """Return the product in another form, or None when it stays."""
     r, m, k, n = sizes
-    if min(m, k, n) <= THIN:
-        return _as_sum(call, a, b)
     parts = parts_of_sum(sizes)
+    # Triton is slow for a long sum of several runs: 63 us for the gradient of 64 runs' weights of
+    # two inputs, for which cuBLAS takes 11.5.
+    if min(m, k, n) <= THIN and (r == 1 or k <= max(m, n)):
+        return _as_sum(call, a, b)
     if parts > 1:
         return _by_terms(call, a, b, sizes, parts)
     if r == 1 and n <= MOST_COLUMNS and m % (PARTS_OF_ROWS * LEAST_TERMS) == 0:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from wganbench.config.schema import RunConfig, identity, to_dict
-from wganbench.data.points import contents_digest
+from wganbench.config.schema import RunConfig, identity
 from wganbench.data.target import Target
 from wganbench.drawing.canvas import optional
 from wganbench.metrics import check_tags
 from wganbench.runs.events import EventLog, cut_events
-from wganbench.runs.folder import HeldRun, versions
+from wganbench.runs.folder import HeldRun
 from wganbench.runs.record import FINISHED, RunRecord
+from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
 from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
@@ -25,9 +25,6 @@ from wganbench.training.pictures import cut_frames, save_frame
 from wganbench.training.pool import Answer, Pool
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
-
-FORMAT = 3
-"""To be raised when run folders of older versions can no longer be read."""
 
 
 def columns(stack: Stack) -> list[str]:
@@ -164,16 +161,6 @@ class Recorder:
             self.events.scalars(step, {tag: v for tag, v in final.items() if tag not in there})
             self.events.hparams(hyperparameters(self.config), {}, status)
             self.events.close()
-
-
-def identifying(config: RunConfig) -> dict[str, Any]:
-    """Return the first entries of run.json: format, versions, settings, digest of the data."""
-    return {
-        "format": FORMAT,
-        "versions": versions(),
-        "config": to_dict(config),
-        "data_sha256": contents_digest(config.data.options, config.data.kind),
-    }
 
 
 def hyperparameters(config: RunConfig) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from wganbench.draws import keyed
 from wganbench.files import replacing
 from wganbench.metrics import allow_features
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.stored import check_contents, with_data
+from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, read_table
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
 from wganbench.training.precision import products
-from wganbench.training.runs import check_installed, restore_run, stored_config
+from wganbench.training.runs import check_installed, restore_run
 from wganbench.training.stack import Stack
 
 REPEAT_DRAW = 1000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,14 +26,14 @@ from wganbench.runs.folder import (
     outcome_of,
     wait_while_ending,
 )
-from wganbench.runs.stored import Places, check_contents, place_of, stored_values, with_data
+from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
 from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.pool import measurers, pool_for
 from wganbench.training.process import SAVING, StopRequest, allow_open_files
-from wganbench.training.recorder import FORMAT, Recorder, columns
+from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
 from wganbench.training.taking import Ready, Taken
 
@@ -73,24 +72,6 @@ def resume_run(path: Path, view: View | None = None) -> RunOutcome:
     Raises ConfigError when the folder holds no run.
     """
     return train_run(stored_config(path), path, view)
-
-
-def stored_config(path: Path) -> RunConfig:
-    """Return the configuration in run.json, with ``overwrite`` off, to resume the run.
-
-    Raises ConfigError when it cannot be used.
-    """
-    try:
-        stored = RunFolder(path).record()
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
-    if stored.format != FORMAT or stored.config is None:
-        writer = (stored.versions or {}).get("wganbench", "unknown")
-        raise ConfigError(
-            f"{path} was written by another version of wganbench ({writer}): read it with "
-            "that version, or start afresh with --overwrite"
-        )
-    return dataclasses.replace(stored_values(stored.config), overwrite=False)
 
 
 def train_runs(

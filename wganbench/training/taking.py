@@ -12,8 +12,8 @@ from wganbench.config.schema import RunConfig, from_dict, identity
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
+from wganbench.runs.stored import identifying
 from wganbench.training.checkpoint import Checkpoint, newest_checkpoint
-from wganbench.training.recorder import identifying
 
 
 @dataclass(frozen=True)
