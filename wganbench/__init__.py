@@ -1,7 +1,7 @@
 """wganbench: BCE-GAN, WGAN with clipping and WGAN-GP side by side, measured.
 
     >>> import wganbench                                            # doctest: +SKIP
-    >>> run = wganbench.train(["loss=gp", "data=ring8"])            # doctest: +SKIP
+    >>> run = wganbench.train("loss=gp", "data=ring8", seed=3)      # doctest: +SKIP
     >>> run.metrics["modes/covered"], run.sample(1000).shape        # doctest: +SKIP
     (8.0, (1000, 2))
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from wganbench.config.from_python import Given
     from wganbench.errors import ConfigError
     from wganbench.reports.comparison import Comparison
     from wganbench.training.run import Run
@@ -25,38 +26,82 @@ __all__ = ["ConfigError", "Run", "compare", "load_run", "sweep", "train"]
 __version__ = "0.1.0"
 
 
-def train(overrides: list[str]) -> Run:
+def train(
+    *overrides: Given,
+    config_dir: str | Path | None = None,
+    progress: bool | None = None,
+    **settings: object,
+) -> Run:
     """Train one run as ``wganbench train`` does, and return it.
 
-    ``overrides`` are those of the command line, such as ``["loss=gp", "seed=3"]``. A
-    finished run of the same configuration is returned as it is; an interrupted one goes
-    on. Raises ConfigError for a wrong configuration.
+    ``overrides`` are those of the command line, or values by key; ``settings`` are values of keys
+    without dots. These are the same run::
+
+        train("loss=gp", "train.steps=2000", seed=3)
+        train(["loss=gp", "train.steps=2000", "seed=3"])
+        train({"loss": "gp", "train.steps": 2000, "seed": 3})
+
+    A finished run of the same configuration is returned as it is; an interrupted one goes on.
+    ``config_dir`` is a folder of YAML files of your own. ``progress`` shows it while it trains: by
+    default in a notebook only. Raises ConfigError for a wrong configuration.
     """
     from wganbench.config import compose, run_folder
+    from wganbench.config.from_python import overrides_from
     from wganbench.training.run import Run
     from wganbench.training.runs import train_run
 
-    config = compose(overrides)
-    return Run(train_run(config, run_folder(config)).path)
+    config = compose(overrides_from(overrides, settings), config_dir)
+    view = None
+    if in_notebook() if progress is None else progress:
+        from wganbench.cli.run_view import RunView
+
+        view = RunView()
+    return Run(train_run(config, run_folder(config), view).path)
 
 
-def sweep(overrides: list[str]) -> list[Run]:
+def sweep(
+    *overrides: Given,
+    config_dir: str | Path | None = None,
+    progress: bool | None = None,
+    **settings: object,
+) -> list[Run]:
     """Train many runs side by side as ``wganbench sweep`` does, and return them all.
 
-    ``overrides`` are those of the command line, such as ``["loss=bce,clip,gp",
-    "seed=range(0,5)"]``. Runs that could not be begun, because a signal stopped the sweep,
-    are missing. Raises ConfigError for a wrong configuration.
+    The arguments are those of `train`; in values by key, a list, tuple or range holds the values
+    to sweep over::
+
+        sweep("loss=bce,clip,gp", seed=range(5))
+        sweep({"loss": "gp", "loss.gp_lambda": [0.1, 1, 10], "seed": range(8)})
+
+    Runs that could not be begun, because a signal stopped the sweep, are missing. Raises
+    ConfigError for a wrong configuration.
     """
+    from wganbench.config.from_python import overrides_from
     from wganbench.sweeps.workers import early_workers
 
-    with early_workers(overrides):
+    words = overrides_from(overrides, settings, several=True)
+    with early_workers(words):
         from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import run_sweep
         from wganbench.training.run import Run
 
-        done = run_sweep(overrides, Silent())
+        view: Any = Silent()
+        if in_notebook() if progress is None else progress:
+            from wganbench.cli.sweep_view import SweepView
+
+            view = SweepView()
+        flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
+        done = run_sweep([*words, *flags], view)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
     return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    import sys
+
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 def load_run(path: str | Path, features: str | None = None) -> Run:

@@ -21,9 +21,7 @@ from wganbench.cli.arguments import (
     complete_listing,
     complete_study,
 )
-from wganbench.cli.console import (
-    typed,
-)
+from wganbench.cli.console import typed
 from wganbench.cli.exits import (
     EXIT_CODES,
     FAILED,
@@ -33,6 +31,7 @@ from wganbench.cli.exits import (
     report,
     worst,
 )
+from wganbench.cli.runs_verbs import diff, list_runs, remove
 from wganbench.errors import printable
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.training.process import signals_interrupt
@@ -272,6 +271,11 @@ def evaluate(
     print_metrics(values)
     for line in on_fewer_points(values, count):
         print(line)
+
+
+app.command("ls")(list_runs)
+app.command("rm")(remove)
+app.command()(diff)
 
 
 @app.command()

@@ -48,3 +48,4 @@ Features = Annotated[
         help="Run this code, which the stored evaluate.features names; repeatable.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

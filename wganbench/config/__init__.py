@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from wganbench.config.schema import (
     OUTSIDE_IDENTITY,
@@ -30,8 +31,11 @@ __all__ = [
 ]
 
 
-def compose(overrides: Sequence[str] = ()) -> RunConfig:
-    """Return the typed and checked configuration of one run; imports Hydra. Raises ConfigError."""
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunConfig:
+    """Return the typed and checked configuration of one run; imports Hydra.
+
+    ``config_dir`` is a folder of the user's YAML files. Raises ConfigError.
+    """
     from wganbench.config.composition import compose
 
-    return compose(overrides)
+    return compose(overrides, config_dir)

@@ -120,31 +120,37 @@ Check = Callable[["DictConfig"], RunConfig]
 Accept = Callable[[RunConfig], None]
 
 
-def compose(overrides: Sequence[str] = ()) -> RunConfig:
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunConfig:
     """Return the typed and checked configuration of one run, as ``wganbench train`` uses it.
 
-    Raises ConfigError.
+    ``config_dir`` is a folder of the user's YAML files. Raises ConfigError.
 
     >>> compose(["loss=clip", "tuned=none"]).loss.coefficients
     {'clip_value': 0.01}
     """
     from wganbench.config.check import check_options
 
-    return check_options(validate(compose_values(overrides)))
+    return check_options(validate(compose_values(overrides, config_dir)))
 
 
-def compose_values(overrides: Sequence[str] = ()) -> dict[str, Any]:
+def compose_values(
+    overrides: Sequence[str] = (), config_dir: str | Path | None = None
+) -> dict[str, Any]:
     """Return the composed values, groups flat as in the YAML files; only keys are checked."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    arguments = parse_overrides(overrides)
+    own = None if config_dir is None else str(Path(config_dir).expanduser().resolve())
+    if own is not None and not Path(own).is_dir():
+        raise ConfigError(f"config_dir={config_dir}: there is no such folder")
+    arguments = parse_overrides(overrides, own)
     folder = str(conf_directory())
+    places = [] if own is None else [f"hydra.searchpath=['file://{own}']"]
     show_plugins()
     try:
         with hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"):
-            return plain(hydra.compose("config", arguments.overrides))
+            return plain(hydra.compose("config", [*arguments.overrides, *places]))
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error, arguments) from error
 

@@ -10,14 +10,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, shortened
+from wganbench.reports.frames import groups_html, records
 from wganbench.reports.groups import At, budget_reached, group_runs
 from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, unpaired_text
 from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.runs.found import Runs
 from wganbench.runs.record import RunRecord
+from wganbench.runs.table import pandas
 from wganbench.tags.lookup import shown_in, tag_for
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAMED = 2
 """The number of folders that a note names; further ones are only counted."""
@@ -40,6 +46,16 @@ class Comparison:
     @cached_property
     def runs(self) -> tuple[RunRecord, ...]:
         return tuple(run for row in self.rows for run in row.group.runs)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the groups as a pandas frame, a row for each group and metric.
+
+        Raises ConfigError without pandas.
+        """
+        return pandas().DataFrame(records(self.rows, self.metrics)).set_index(["group", "metric"])
+
+    def _repr_html_(self) -> str:
+        return groups_html(self.rows, self.metrics)
 
     @cached_property
     def by_label(self) -> dict[str, Row]:

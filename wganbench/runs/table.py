@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
+from wganbench.errors import ConfigError
 from wganbench.files import UnusableFile, explained, open_own, read_regular, write_atomic
 from wganbench.registry import unknown
 
@@ -103,6 +104,17 @@ def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
         for column, cell in zip(columns, row or [], strict=False):
             column.append(cell)
     return table
+
+
+def pandas() -> Any:
+    """Return pandas, for tables in notebooks. Raises ConfigError when it is not installed."""
+    try:
+        import pandas as module
+    except ImportError:
+        raise ConfigError(
+            "a frame needs pandas, which is not installed: pip install 'wganbench[notebook]'"
+        ) from None
+    return module
 
 
 def series(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], list[float]]:

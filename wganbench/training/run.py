@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,13 +22,17 @@ from wganbench.files import replacing
 from wganbench.metrics import allow_features
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.stored import check_contents, stored_config, with_data
-from wganbench.runs.table import Table, read_table
+from wganbench.runs.table import Table, pandas, read_table
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
 from wganbench.training.precision import products
+from wganbench.training.run_html import run_html
 from wganbench.training.runs import check_installed, restore_run
 from wganbench.training.stack import Stack
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPEAT_DRAW = 1000
 """The draw number of later measurements, so that they differ from those of training."""
@@ -75,6 +79,20 @@ class Run:
     def table(self) -> Table:
         """The columns of metrics.csv: ``step`` and a list for each tag, None for empty cells."""
         return read_table(RunFolder(self.path).metrics_csv)
+
+    @property
+    def figure(self) -> Path | None:
+        """The figure of the result; None when there is none."""
+        figure = RunFolder(self.path).figure
+        return figure if figure.is_file() else None
+
+    def frame(self) -> pd.DataFrame:
+        """Return `table` as a pandas frame, by step. Raises ConfigError without pandas."""
+        table = dict(self.table)
+        return pandas().DataFrame(table).set_index("step")
+
+    def _repr_html_(self) -> str:
+        return run_html(self.path)
 
     def sample(self, n: int, seed: int = 0) -> Float[np.ndarray, "n ..."]:
         """Return ``n`` points of the trained generator; equal seeds give equal points.

@@ -1,0 +1,175 @@
+"""The package from Python: settings as values, runs and comparisons as tables and as HTML."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wganbench
+from wganbench.config import compose
+from wganbench.config.from_python import overrides_from
+from wganbench.reports.frames import groups_html, records
+from wganbench.training.run_html import run_html
+
+QUICK = [
+    "tuned=none", "device=cpu", "compile=false", "train.steps=4", "train.batch_size=16",
+    "network.width=8", "network.depth=2", "loss.n_critic=1", "evaluate.every_n_steps=2",
+    "evaluate.n=20", "evaluate.final_n=20", "evaluate.floor_pairs=2", "log.every_n_steps=2",
+    "log.tensorboard=false", "log.figure=false",
+]  # fmt: skip
+
+
+# Settings as values.
+def test_values_become_what_one_would_type() -> None:
+    assert overrides_from(["loss=gp"], {"seed": 3}) == ["loss=gp", "seed=3"]
+    assert overrides_from([["loss=gp", "seed=1"]], {}) == ["loss=gp", "seed=1"]
+    values = {"loss": "gp", "train.betas": [0.0, 0.9], "log.tensorboard": False, "tuned": "none"}
+    assert overrides_from([values], {}) == [
+        "loss=gp", "train.betas=[0.0,0.9]", "log.tensorboard=false", "tuned=none",
+    ]  # fmt: skip
+    assert overrides_from([], {"a": np.float64(0.5), "b": torch.tensor(2)}) == ["a=0.5", "b=2"]
+
+
+def test_a_list_is_one_value_in_a_run_and_several_in_a_sweep() -> None:
+    given_values = {"loss": ["gp", "clip"], "seed": range(3), "train.betas": [[0.5, 0.9], [0, 0.9]]}
+    assert overrides_from([given_values], {}, several=True) == [
+        "loss=gp,clip", "seed=0,1,2", "train.betas=[0.5,0.9],[0,0.9]",
+    ]  # fmt: skip
+    with pytest.raises(wganbench.ConfigError, match="seed: there are no values"):
+        overrides_from([], {"seed": []}, several=True)
+
+
+def test_what_no_setting_can_be_is_refused_by_its_key() -> None:
+    with pytest.raises(wganbench.ConfigError, match="seed=.* is a object; give a number"):
+        overrides_from([], {"seed": object()})
+    with pytest.raises(wganbench.ConfigError, match=r"seed=.* is a Tensor"):
+        overrides_from([], {"seed": torch.zeros(3)})
+
+
+@given(st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), min_size=1))
+@settings(max_examples=25)
+def test_a_text_comes_back_whole(text: str) -> None:
+    (word,) = overrides_from([], {"output_dir": f"/tmp/{text}x"})
+    if "${" not in text and "~" not in text:
+        assert compose([word]).output_dir == f"/tmp/{text}x"
+
+
+def test_a_folder_of_yaml_files_is_found(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    text = (Path(wganbench.__file__).parents[1] / "conf/loss/gp.yaml").read_text()
+    (tmp_path / "loss" / "own.yaml").write_text(text.replace("gp_lambda: 10.0", "gp_lambda: 7.0"))
+    own = compose(["loss=own", "tuned=none"], config_dir=tmp_path)
+    assert own.loss.coefficients == {"gp_lambda": 7.0}
+    with pytest.raises(wganbench.ConfigError, match="loss"):
+        compose(["loss=own"])
+    with pytest.raises(wganbench.ConfigError, match="config_dir=.*no such folder"):
+        compose([], config_dir=tmp_path / "none")
+
+
+# Runs.
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> wganbench.Run:
+    return wganbench.train("loss=gp", QUICK, seed=3, output_dir=str(place), name="one")
+
+
+def test_the_ways_to_say_a_run_are_one_run(place: Path, run: wganbench.Run) -> None:
+    words = ["loss=gp", *QUICK, "seed=3", f"output_dir={place}", "name=one"]
+    assert wganbench.train(words).path == run.path
+    values = {"loss": "gp", "seed": 3, "output_dir": place, "name": "one"}
+    assert wganbench.train(values, *QUICK).path == run.path
+    assert wganbench.load_run(str(run.path)).metrics == run.metrics
+
+
+def test_a_run_is_a_frame_and_has_its_figure(run: wganbench.Run) -> None:
+    frame = run.frame()
+    assert frame.index.name == "step" and list(frame.index) == run.table["step"]
+    steps, values = run.table["step"], run.table["wasserstein/exact"]
+    assert frame["wasserstein/exact"].dropna().to_dict() == {
+        step: value for step, value in zip(steps, values, strict=True) if value is not None
+    }
+    assert run.figure is None or run.figure.name == "figure.png"
+
+
+def test_without_pandas_a_frame_says_what_to_install(
+    run: wganbench.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(wganbench.ConfigError, match=r"pip install 'wganbench\[notebook\]'"):
+        run.frame()
+
+
+def test_a_run_in_a_notebook_escapes_what_its_files_say(run: wganbench.Run, tmp_path: Path) -> None:
+    html = run._repr_html_()
+    assert "completed at step 4" in html and "<table>" in html
+    folder = tmp_path / "<b>run"
+    folder.mkdir()
+    content = (run.path / "run.json").read_text()
+    (folder / "run.json").write_text(content.replace('"verdict": [', '"verdict": ["<script>",', 1))
+    assert "<script>" not in run_html(folder) and "&lt;script&gt;" in run_html(folder)
+    assert "&lt;b&gt;run" in run_html(folder)
+
+
+# Comparisons.
+def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
+    runs = wganbench.sweep(
+        {"loss": ["gp", "clip"], "seed": range(2), "output_dir": place, "name": "two"}, *QUICK
+    )
+    assert len(runs) == 4 and {run.status for run in runs} == {"completed"}
+    comparison = wganbench.compare([run.path for run in runs], metrics=["wasserstein/exact"])
+    frame = comparison.frame()
+    assert list(frame.index.names) == ["group", "metric"] and len(frame) == 2
+    for row in comparison.rows:
+        values = [run.metrics["wasserstein/exact"] for run in runs if run.path.name.startswith(
+            f"ring8-{row.group.label}-")]  # fmt: skip
+        if values:
+            mean = frame.loc[(row.group.label, "wasserstein/exact"), "mean"]
+            assert mean == pytest.approx(np.mean(values))
+    assert [record["seeds"] for record in records(comparison.rows, comparison.metrics)] == [2, 2]
+    html = comparison._repr_html_()
+    assert html == groups_html(comparison.rows, comparison.metrics)
+    assert html.count("<tr>") == 3
+
+
+# A notebook.
+CELLS = [
+    "import wganbench",
+    "run = wganbench.train('loss=clip', {quick}, seed=1, output_dir={place!r}, name='note')\nrun",
+    "runs = wganbench.sweep('loss=gp,clip', {quick}, seed=range(2), output_dir={place!r},\n"
+    "                       name='notes')",
+    "wganbench.compare([run.path for run in runs])",
+    "run.frame()['loss/critic'].dropna().shape",
+]
+
+
+def outputs(cell: Any) -> str:
+    return "".join(
+        str(output.get("text", "")) + str(output.get("data", {})) for output in cell.outputs
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    words = {"quick": repr(QUICK), "place": str(tmp_path)}
+    cells = [nbformat.v4.new_code_cell(text.format(**words)) for text in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    trained, swept, compared, shape = (outputs(cell) for cell in notebook.cells[1:])
+    assert "text/html" in trained and "completed at step 4" in trained
+    assert "4/4" in swept or "runs done" in swept, "progress is shown in a notebook"
+    assert "<th>group</th>" in compared
+    assert "(" in shape

@@ -1,0 +1,106 @@
+"""ls, rm and diff: what they tell, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from reported_runs import leave_run
+
+from wganbench.cli.app import main
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.remove import remove_run
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Three runs of one folder: two of gp that differ in lambda, and one that failed."""
+    folder = tmp_path / "runs"
+    for name, seed, weight, status, metrics in (
+        ("a", 0, 0.1, "completed", {"modes/covered": 8.0}),
+        ("b", 1, 10.0, "completed", {"modes/covered": 7.0}),
+        ("c", 2, 10.0, "failed", {}),
+    ):
+        settings = {"loss.gp_lambda": weight}
+        leave_run(folder, "gp", seed, metrics, status, **settings).rename(folder / name)
+    return folder
+
+
+def test_ls_tells_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(place)]) == 0
+    told = capsys.readouterr().out
+    lines = {line.split()[0]: line.split() for line in told.splitlines()[2:-1]}
+    assert "gp_lambda=0.1" in lines and "gp_lambda=10" in lines
+    assert "8" in lines["gp_lambda=0.1"] and told.splitlines()[-1].startswith("3 runs, ")
+    assert all(len(line) <= 80 for line in told.splitlines()[1:-1])
+
+
+def test_ls_as_json_is_strict_and_whole(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", str(place), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [Path(row["path"]).name for row in rows] == ["a", "b", "c"]
+    assert [row["status"] for row in rows] == ["completed", "completed", "failed"]
+    assert [row["differs"]["loss.gp_lambda"] for row in rows] == [0.1, 10.0, 10.0]
+    assert rows[0]["metrics"]["modes/covered"] == 8.0
+    assert rows[0]["bytes"] == sum(f.stat().st_size for f in (place / "a").iterdir() if f.is_file())
+
+
+def test_rm_lists_first_and_removes_what_was_chosen_only(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rm", str(place)]) == 2
+    assert "--status failed" in capsys.readouterr().err
+    assert main(["rm", str(place), "--status", "sick"]) == 2
+    assert main(["rm", str(place), "--status", "failed"]) == 0
+    assert "1 runs would be removed" in capsys.readouterr().out
+    assert (place / "c").is_dir()
+    assert main(["rm", str(place), "--status", "failed", "--yes"]) == 0
+    assert sorted(path.name for path in place.iterdir()) == ["a", "b"]
+
+
+def test_rm_goes_by_the_last_change(place: Path) -> None:
+    days = time.time() - 10 * 86_400
+    os.utime(place / "a" / "run.json", (days, days))
+    assert main(["rm", str(place), "--older", "9", "--yes"]) == 0
+    assert sorted(path.name for path in place.iterdir()) == ["b", "c"]
+
+
+def test_a_run_in_use_stays(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(place / "c").lock():
+        assert main(["rm", str(place), "--status", "failed", "--yes"]) == 3
+    assert "in use by" in capsys.readouterr().out and (place / "c" / "run.json").is_file()
+
+
+def test_files_of_the_user_and_targets_of_links_stay(place: Path, tmp_path: Path) -> None:
+    run, outside = place / "a", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.yaml").write_text("mine")
+    (outside / "1.png").write_text("mine")
+    (run / "notes.txt").write_text("mine")
+    (run / ".hydra").symlink_to(outside)
+    (run / "frames").symlink_to(outside)
+    (run / "figure.png").symlink_to(outside / "1.png")
+    assert not remove_run(run), "the folder stays with the notes"
+    assert sorted(path.name for path in run.iterdir()) == [".hydra", "frames", "notes.txt"]
+    assert sorted(path.name for path in outside.iterdir()) == ["1.png", "config.yaml"]
+
+
+def test_a_whole_folder_goes_with_frames_and_hydras_files(place: Path) -> None:
+    run = place / "a"
+    for name in ("frames/000000.png", ".hydra/config.yaml", ".hydra/hydra.yaml"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("x")
+    assert remove_run(run) and not run.exists()
+
+
+def test_diff_names_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", str(place / "a"), str(place / "b"), "--json"]) == 0
+    rows = {row["key"]: (row["one"], row["other"]) for row in json.loads(capsys.readouterr().out)}
+    assert rows == {"seed": [0, 1], "loss.gp_lambda": [0.1, 10.0], "modes/covered": [8.0, 7.0]} or (
+        rows["loss.gp_lambda"] == (0.1, 10.0) and rows["seed"] == (0, 1) and len(rows) == 3
+    )
+    assert main(["diff", str(place / "a"), str(place / "a")]) == 0
+    assert capsys.readouterr().out.strip() == "they do not differ"

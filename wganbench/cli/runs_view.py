@@ -1,0 +1,176 @@
+"""The commands ls, rm and diff: runs on disk, and how they differ."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from wganbench.cli.console import PlainConsole
+from wganbench.cli.run_view import from_here
+from wganbench.errors import ConfigError
+from wganbench.files import RunBusy
+from wganbench.reports.groups import differing, separating, text
+from wganbench.runs.folder import RunFolder
+from wganbench.runs.found import Runs
+from wganbench.runs.record import RunRecord, read_record
+from wganbench.runs.remove import remove_run, size_of
+from wganbench.tags.lookup import shown_in
+from wganbench.tags.tag import Tag
+
+MEGABYTE = 1e6
+DAY_SECONDS = 86_400.0
+
+
+# ls
+def main_tags() -> list[Tag]:
+    """Return the tags that are shown while a run trains, but for its speed."""
+    return [tag for tag in shown_in("live") if not tag.name.startswith("speed/")]
+
+
+def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
+    """Return what ls tells of a run, as plain values; None where there is none."""
+    values = {tag.name: run.final.get(tag.name) for tag in main_tags()}
+    finite = {name: v if v is None or math.isfinite(v) else None for name, v in values.items()}
+    return {
+        "path": str(from_here(run.path)),
+        "status": run.status,
+        "step": run.step,
+        "seed": run.seed,
+        "differs": {key: run.settings.get(key) for key in keys},
+        "metrics": finite,
+        "seconds": run.seconds,
+        "bytes": size_of(run.path),
+        "ended": run.path.joinpath("run.json").stat().st_mtime,
+    }
+
+
+def print_runs(runs: Runs, as_json: bool) -> None:
+    """Print a line for each run: what differs, status, main values, seconds, size."""
+    keys = separating(runs, differing(runs))
+    rows = [run_row(run, keys) for run in runs]
+    if as_json:
+        print(json.dumps(rows, indent=1, allow_nan=False))
+        return
+    console = PlainConsole()
+    folders: dict[Path, list[dict[str, Any]]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        folders.setdefault(from_here(run.path.parent), []).append(row)
+    for folder, own in folders.items():
+        console.print(f"{folder}/", soft_wrap=True)
+        console.print(_table(own))
+    for reason in runs.unreadable:
+        console.print(f"left out: {reason}", soft_wrap=True)
+    total = sum(row["bytes"] for row in rows)
+    console.print(f"{len(rows)} runs, {total / MEGABYTE:.1f} MB", soft_wrap=True)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return a table of runs of one folder; a run's name is shown where nothing else tells it."""
+    tags = [tag for tag in main_tags() if any(row["metrics"][tag.name] is not None for row in rows)]
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    table.add_column("run", overflow="fold")
+    for title in ("seed", "status", "step", *(tag.title for tag in tags), "s", "MB"):
+        table.add_column(title, justify="left" if title == "status" else "right")
+    for row in rows:
+        differs = [f"{key.rpartition('.')[2]}={text(v)}" for key, v in row["differs"].items()]
+        figures = [_short(row["metrics"][tag.name]) for tag in tags]
+        cells = [str(row["seed"]), row["status"], str(row["step"]), *figures]
+        size = f"{row['bytes'] / MEGABYTE:.1f}"
+        name = " ".join(differs) or Path(row["path"]).name
+        table.add_row(name, *cells, _short(row["seconds"]), size)
+    return table
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+# rm
+def chosen(runs: Runs, statuses: Sequence[str], older_days: float | None) -> list[RunRecord]:
+    """Return the runs with one of the statuses that ended before so many days.
+
+    Raises ConfigError without any choice: nothing is removed by default.
+    """
+    if not statuses and older_days is None:
+        raise ConfigError(
+            "rm: say which runs: --status failed (or diverged, interrupted, completed), or "
+            "--older DAYS"
+        )
+    latest = time.time() - (older_days or 0.0) * DAY_SECONDS
+    return [
+        run
+        for run in runs
+        if (not statuses or run.status in statuses)
+        and run.path.joinpath("run.json").stat().st_mtime <= latest
+    ]
+
+
+def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
+    """Print what would be removed; with ``sure`` remove it. Return how many are left."""
+    console, left = PlainConsole(), 0
+    for run in runs:
+        path, size = from_here(run.path), size_of(run.path) / MEGABYTE
+        line = f"{path}  {run.status} at step {run.step}, {size:.1f} MB"
+        if busy := RunFolder(run.path).holder():
+            console.print(f"{line}: kept, in use by {busy.holder}", soft_wrap=True)
+            left += 1
+        elif not sure:
+            console.print(line, soft_wrap=True)
+        else:
+            left += not _removed(run, line, console)
+    if not sure:
+        console.print(
+            f"{len(runs) - left} runs would be removed; nothing is, without --yes"
+            if runs
+            else "no run is chosen",
+            soft_wrap=True,
+        )
+    return left
+
+
+def _removed(run: RunRecord, line: str, console: PlainConsole) -> bool:
+    try:
+        gone = remove_run(run.path)
+    except (RunBusy, OSError) as error:
+        console.print(f"{line}: kept: {error}", soft_wrap=True)
+        return False
+    rest = "" if gone else ": removed, but for files that no run writes"
+    console.print(f"{line}{rest or ': removed'}", soft_wrap=True)
+    return True
+
+
+# diff
+def differences_of(one: Path, other: Path) -> list[tuple[str, Any, Any]]:
+    """Return the settings and final values in which two runs differ: key, one's, the other's."""
+    a, b = read_record(one), read_record(other)
+    settings = [
+        (key, a.settings.get(key), b.settings.get(key))
+        for key in dict.fromkeys([*a.settings, *b.settings])
+    ]
+    values = [(t.name, a.final.get(t.name), b.final.get(t.name)) for t in shown_in("result")]
+    every = [("seed", a.seed, b.seed), ("status", a.status, b.status), *settings, *values]
+    return [(key, x, y) for key, x, y in every if x != y]
+
+
+def print_differences(one: Path, other: Path, as_json: bool) -> None:
+    """Print in which settings and final values two runs differ."""
+    rows = differences_of(one, other)
+    if as_json:
+        print(json.dumps([{"key": k, "one": a, "other": b} for k, a, b in rows], indent=1))
+        return
+    console = PlainConsole()
+    if not rows:
+        console.print("they do not differ")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("", one.name, other.name):
+        table.add_column(title, overflow="fold")
+    for key, a, b in rows:
+        table.add_row(key, text(a), text(b))
+    console.print(table)

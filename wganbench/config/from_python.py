@@ -1,0 +1,82 @@
+"""Settings that are given as Python values, turned into overrides as on a command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from wganbench.errors import ConfigError, told
+
+Given = str | Sequence[str] | Mapping[str, object]
+"""An override, several of them, or values by key."""
+
+PLAIN = re.compile(r"[A-Za-z_./~-][\w./~+-]*")
+"""Words that Hydra reads as they are."""
+
+CONSTANTS = {True: "true", False: "false", None: "null"}
+
+
+def overrides_from(
+    given: Sequence[Given], settings: Mapping[str, object], several: bool = False
+) -> list[str]:
+    """Return the overrides of ``train(*given, **settings)`` as texts.
+
+    With ``several`` (a sweep) a list, tuple or range stands for the values to sweep over; else it
+    is one value. Raises ConfigError for a value that no setting has.
+
+    >>> overrides_from(["loss=gp", {"train.betas": [0.5, 0.9]}], {"seed": 3})
+    ['loss=gp', 'train.betas=[0.5,0.9]', 'seed=3']
+    >>> overrides_from([], {"loss": ["gp", "clip"], "seed": range(3)}, several=True)
+    ['loss=gp,clip', 'seed=0,1,2']
+    """
+    texts: list[str] = []
+    for part in [*given, settings]:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, Mapping):
+            texts += [f"{key}={_values(key, value, several)}" for key, value in part.items()]
+        else:
+            texts += map(str, part)
+    return texts
+
+
+def _values(key: str, value: object, several: bool) -> str:
+    if several and isinstance(value, list | tuple | range):
+        if not len(value):
+            raise ConfigError(f"{key}: there are no values to sweep over")
+        return ",".join(_text(key, item) for item in value)
+    return _text(key, value)
+
+
+def _text(key: str, value: object) -> str:
+    """Return one value in Hydra's grammar. Raises ConfigError."""
+    if value is None or isinstance(value, bool):
+        return CONSTANTS[value]
+    if isinstance(value, int | float):
+        return repr(int(value) if isinstance(value, int) else float(value))
+    if isinstance(value, str | Path):
+        return _quoted(str(value))
+    if isinstance(value, list | tuple | range):
+        return f"[{','.join(_text(key, item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(_pairs(key, value))}}}"
+    try:  # a number of NumPy's or of torch's
+        return _text(key, value.item())  # type: ignore[attr-defined]
+    except (AttributeError, ValueError, RuntimeError):
+        raise ConfigError(
+            f"{key}={told(value)} is a {type(value).__name__}; "
+            "give a number, a text, a list of these, True, False or None"
+        ) from None
+
+
+def _pairs(key: str, value: Mapping[object, object]) -> Iterator[str]:
+    for name, item in value.items():
+        yield f"{_quoted(str(name))}:{_text(key, item)}"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as Hydra reads it back; words such as ``true`` and ``1e3`` get quotes."""
+    if PLAIN.fullmatch(text) and text.lower() not in ("true", "false", "null", "nan", "inf"):
+        return text
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"

@@ -1,0 +1,61 @@
+"""The groups of a comparison as plain records, and as HTML for a notebook."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from wganbench.errors import printable
+from wganbench.reports.rows import Row
+from wganbench.tags.lookup import tag_for
+
+
+def records(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, object]]:
+    """Return a record for each group and metric: the mean over seeds with its interval.
+
+    ``iqm`` is the interquartile mean; ``lost`` counts the seeds that diverged or have no value,
+    which the means leave out.
+    """
+    return [
+        {
+            "group": row.group.label,
+            "metric": metric,
+            "mean": cell.mean.value,
+            "low": cell.mean.low,
+            "high": cell.mean.high,
+            "iqm": cell.iqm.value,
+            "seeds": len(cell.values),
+            "lost": cell.lost,
+        }
+        for row in rows
+        for metric, cell in row.cells.items()
+        if metric in metrics
+    ]
+
+
+def groups_html(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """Return a table of groups with the mean and interval of each metric; texts are escaped."""
+    head = "".join(f"<th>{_text(tag_for(metric).title)}</th>" for metric in metrics)
+    body = "".join(
+        f"<tr><td>{_text(row.group.label or '-')}</td>{_cells(row, metrics)}</tr>" for row in rows
+    )
+    return f"<table><tr><th>group</th>{head}</tr>{body}</table>"
+
+
+def _cells(row: Row, metrics: Sequence[str]) -> str:
+    return "".join(f"<td>{_interval(row, metric)}</td>" for metric in metrics)
+
+
+def _interval(row: Row, metric: str) -> str:
+    cell = row.cells.get(metric)
+    if cell is None or not cell.values:
+        return ""
+    mean = cell.mean
+    if math.isnan(mean.low):
+        return f"{mean.value:.4g}"
+    return f"{mean.value:.4g} [{mean.low:.4g}, {mean.high:.4g}]"
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
