@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from wganbench import bounds
 from wganbench.cli.arguments import (
+    AsJson,
     Features,
     Overrides,
     Resumed,
-    RunPath,
     complete_listing,
     complete_study,
 )
-from wganbench.cli.console import typed
+from wganbench.cli.console import open_in_browser, typed
 from wganbench.cli.exits import (
     EXIT_CODES,
     FAILED,
@@ -31,8 +30,8 @@ from wganbench.cli.exits import (
     report,
     worst,
 )
-from wganbench.cli.runs_verbs import diff, list_runs, remove
-from wganbench.errors import printable
+from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
+from wganbench.errors import ConfigError, shortened
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.training.process import signals_interrupt
 
@@ -96,10 +95,13 @@ def train(
 
     def task(config: RunConfig, folder: Path) -> int:
         from wganbench.cli.run_view import RunView
+        from wganbench.config.origin import settings_line
         from wganbench.training.runs import train_run
 
         result_is_on_disk()
-        return report(train_run(config, folder, RunView()))
+        view = RunView()
+        view.say(settings_line(config))
+        return report(train_run(config, folder, view))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     return run(typed(arguments), task, accept) or 0
@@ -196,6 +198,11 @@ def compare(
         bool,
         typer.Option("--animate", help="A GIF of all groups learning (needs log.animation=true)."),
     ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="FORM", help="Print one table only: markdown or latex."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
     """Which settings are better, and how sure that is: figures with intervals over seeds.
 
@@ -210,9 +217,12 @@ def compare(
     from wganbench.reports.comparison import compare as compare_runs
     from wganbench.reports.export import write_all
     from wganbench.reports.groups import parse_at
+    from wganbench.reports.plain_tables import FORMATS, as_text
     from wganbench.runs.found import find_runs
     from wganbench.sweeps.manifest import not_begun
 
+    if form is not None and form not in FORMATS:
+        raise ConfigError(f"--format {shortened(form, 80)}: give one of {', '.join(FORMATS)}")
     runs = find_runs(paths)
     comparison = compare_runs(
         runs,
@@ -223,59 +233,23 @@ def compare(
         [str(path) for path in paths],
         baseline,
     )
+    if form is not None:
+        print(as_text(comparison, form))
+        return
     folder = out or inside(paths[0], "comparison")
     print_comparison(comparison)
-    print_files(*write_all(comparison, folder, animate))
+    written = write_all(comparison, folder, animate)
+    print_files(*written)
+    if show:
+        open_in_browser(written.files["report"].resolve().as_uri())
 
 
-@app.command()
-def sample(
-    run: RunPath,
-    n: Annotated[
-        int | None, typer.Option("-n", min=1, max=bounds.DRAWN, help="How many points.")
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
-) -> None:
-    """Draw points or images from a trained generator, by the suffix of --out.
-
-    .npy: as made (n, d), images (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
-    "fakes", images as bytes (n, h, w, c). Images only: .png, one grid; without a suffix,
-    a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
-    """
-    from wganbench.files import inside
-    from wganbench.runs.stored import stored_config
-    from wganbench.training.run import sample_run
-
-    count = n or stored_config(run).evaluate.final_n
-    print(printable(sample_run(run, count, out or str(inside(run, "generated.npy")))))
-
-
-@app.command()
-def evaluate(
-    run: RunPath,
-    n: Annotated[
-        int | None, typer.Option("-n", min=10, max=bounds.SAMPLES, help="On how many points.")
-    ] = None,
-    features: Features = None,
-) -> None:
-    """Measure a trained run again, on fresh points."""
-    from wganbench.cli.listing import print_metrics
-    from wganbench.metrics import allow_features
-    from wganbench.runs.stored import stored_config
-    from wganbench.training.run import evaluate_run
-    from wganbench.training.verdict import on_fewer_points
-
-    allow_features(*(features or []))
-    count = n or stored_config(run).evaluate.final_n
-    values = evaluate_run(run, count)
-    print_metrics(values)
-    for line in on_fewer_points(values, count):
-        print(line)
-
-
+app.command()(sample)
+app.command()(evaluate)
 app.command("ls")(list_runs)
 app.command("rm")(remove)
 app.command()(diff)
+app.command()(export)
 
 
 @app.command()
@@ -292,6 +266,9 @@ def tensorboard(
             "--host", metavar="NAME", help="Answer to this name too, a tunnel's say; repeatable."
         ),
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--open", help="Open it in a browser, at Custom scalars.")
+    ] = False,
 ) -> None:
     """Show runs in TensorBoard, while they train and after; Ctrl-C ends it.
 
@@ -303,7 +280,7 @@ def tensorboard(
     """
     from wganbench.cli.board import serve
 
-    serve(path, port, host or ())
+    serve(path, port, host or (), open_in_browser if show else None)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -372,11 +349,11 @@ def list_(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """What this machine can do, and what is missing."""
     from wganbench.cli.listing import print_report
 
-    print_report()
+    print_report(as_json)
 
 
 def main(arguments: list[str] | None = None) -> int:

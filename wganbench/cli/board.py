@@ -7,7 +7,7 @@ import io
 import logging
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,15 @@ A foreign web page can point its own name at this machine's address and would th
 its requests carry that name, so other names are refused."""
 
 
-def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
+def serve(
+    path: Path,
+    port: int = 0,
+    names: Sequence[str] = (),
+    show: Callable[[str], None] | None = None,
+) -> None:
     """Serve the runs below ``path`` until interrupted; port 0 means any free port.
+
+    ``show`` is called with the address of the page of custom scalars.
 
     ``names`` are further host names that requests may use, such as that of a tunnel. Raises
     ConfigError without runs, or if the port is not available.
@@ -40,6 +47,8 @@ def serve(path: Path, port: int = 0, names: Sequence[str] = ()) -> None:
     address = start(path, port, names)
     print(f"TensorBoard of {printable(str(path))} ({numbered(count, 'run')}): {address}")
     print("Ctrl-C ends it.", flush=True)
+    if show is not None:
+        show(f"{address}#custom_scalars")
     threading.Event().wait()
 
 

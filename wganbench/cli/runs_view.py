@@ -17,7 +17,8 @@ from wganbench.errors import ConfigError
 from wganbench.files import RunBusy
 from wganbench.reports.groups import differing, separating, text
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.found import Runs
+from wganbench.runs.found import Runs, find_runs
+from wganbench.runs.long_table import write_long_table
 from wganbench.runs.record import RunRecord, read_record
 from wganbench.runs.remove import remove_run, size_of
 from wganbench.tags.lookup import shown_in
@@ -174,3 +175,15 @@ def print_differences(one: Path, other: Path, as_json: bool) -> None:
     for key, a, b in rows:
         table.add_row(key, text(a), text(b))
     console.print(table)
+
+
+# export
+def export_table(paths: Sequence[Path], out: Path) -> None:
+    """Write all logged values of the runs below some folders; print how many."""
+    runs = find_runs(paths)
+    keys = separating(runs, differing(runs))
+    try:
+        count = write_long_table(runs, keys, out)
+    except OSError as error:
+        raise ConfigError(f"--out: {error}") from error
+    PlainConsole().print(f"{count} values of {len(runs)} runs in {out}", soft_wrap=True)

@@ -19,16 +19,13 @@ from wganbench.reports.pairwise import Contrast, seeds_text
 from wganbench.reports.report import write_report
 from wganbench.reports.statistics import Estimate
 from wganbench.runs.folder import strict_json
+from wganbench.runs.table import plain_cell
 
 COLUMNS = (
     "group", "metric", "runs", "completed", "diverged", "unfinished", "statistic", "value", "low",
     "high", "n", "method", "note", "best", "against", "p", "p_holm", "family", "tests", "seeds",
     "enough_seeds",
 )  # fmt: skip
-
-
-FORMULA = tuple("=+-@\t\r")
-"""The characters with which a spreadsheet formula begins."""
 
 
 def write_files(comparison: Comparison, folder: Path) -> None:
@@ -48,15 +45,6 @@ def as_csv(comparison: Comparison) -> str:
     for row in csv_rows(comparison):
         writer.writerow([*map(plain_cell, row), *[""] * (width - len(row))])
     return text.getvalue()
-
-
-def plain_cell(value: object) -> object:
-    """Return the value; a text that looks like a formula gets an apostrophe before it.
-
-    >>> [plain_cell(value) for value in ("=1+1", "gp", -2.5)]
-    ["'=1+1", 'gp', -2.5]
-    """
-    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 
 def csv_rows(comparison: Comparison) -> Iterator[list[object]]:

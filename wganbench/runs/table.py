@@ -106,6 +106,19 @@ def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
     return table
 
 
+FORMULA = tuple("=+-@\t\r")
+"""The characters with which a spreadsheet formula begins."""
+
+
+def plain_cell(value: object) -> object:
+    """Return the value; a text that looks like a formula gets an apostrophe before it.
+
+    >>> [plain_cell(value) for value in ("=1+1", "gp", -2.5)]
+    ["'=1+1", 'gp', -2.5]
+    """
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+
+
 def pandas() -> Any:
     """Return pandas, for tables in notebooks. Raises ConfigError when it is not installed."""
     try:

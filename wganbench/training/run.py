@@ -168,9 +168,12 @@ def load_run(path: str | Path, features: str | None = None) -> Run:
     return Run(path, features)
 
 
-def evaluate_run(path: Path, n: int) -> dict[str, float]:
-    """Measure a trained run again on ``n`` fresh fakes and held-out reals: values by tag."""
-    return measure_stack(load_run(path).stack, n, REPEAT_DRAW)[0].values
+def evaluate_run(path: Path, n: int, seed: int = 0) -> dict[str, float]:
+    """Measure a trained run again on ``n`` fresh fakes and held-out reals: values by tag.
+
+    Another ``seed`` draws other points.
+    """
+    return measure_stack(load_run(path).stack, n, REPEAT_DRAW + seed)[0].values
 
 
 # Samples of a trained generator, in a file whose suffix gives the format.

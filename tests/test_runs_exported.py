@@ -1,0 +1,140 @@
+"""Runs for other programs: tables to paste, one long table, trained networks, JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reported_runs import leave_run
+from training_configs import tiny
+
+import wganbench
+from wganbench.cli.app import main
+from wganbench.config import compose
+from wganbench.config.origin import settings_line
+from wganbench.reports.comparison import compare
+from wganbench.reports.plain_tables import as_text
+from wganbench.runs.found import find_runs
+from wganbench.runs.long_table import write_long_table
+from wganbench.training.runs import train_run
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Two groups of two runs, with rows of two tags."""
+    for seed in (0, 1):
+        for weight in (0.5, 2.0):
+            rows = [(1, {"loss/critic": seed / 3}), (2, {"loss/critic": weight, "modes/kl": 0.25})]
+            metrics = {"modes/covered": 8.0 - seed, "wasserstein/exact": 0.1}
+            settings = {"loss.gp_lambda": weight}
+            leave_run(tmp_path, "gp", seed, metrics, rows=rows, **settings)
+    return tmp_path
+
+
+# Tables to paste.
+def test_a_markdown_table_has_a_cell_for_each_column(place: Path) -> None:
+    comparison = compare(find_runs([place]), metrics=["modes/covered"])
+    head, rule, *lines = as_text(comparison, "markdown").splitlines()
+    assert head == "| group | runs | modes/covered (higher is better) |" and len(lines) == 2
+    assert rule == "| --- | ---: | ---: |"
+    assert [line.split("|")[1].strip() for line in lines] == ["gp_lambda=0.5", "gp_lambda=2"]
+    assert all("7.5" in line.split("|")[3] for line in lines)
+
+
+def test_a_latex_table_escapes_what_latex_would_read(place: Path) -> None:
+    text = as_text(compare(find_runs([place]), metrics=["modes/covered"]), "latex")
+    assert r"gp\_lambda=0.5 & 2 & " in text and text.count(r" \\") == 3
+    assert text.startswith(r"\begin{tabular}{lrr}") and text.endswith(r"\end{tabular}")
+
+
+def test_the_command_prints_the_table_alone(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(place), "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| group |") and not (place / "comparison").exists()
+    assert main(["compare", str(place), "--format", "word"]) == 2
+    assert "give one of markdown, latex" in capsys.readouterr().err
+
+
+# One long table.
+def test_the_long_table_holds_every_value_once(place: Path, tmp_path: Path) -> None:
+    runs, out = find_runs([place]), tmp_path / "long.csv"
+    assert write_long_table(runs, ["loss.gp_lambda"], out) == 12
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["run"], int(row["step"]), row["tag"]): float(row["value"]) for row in rows}
+    assert len(found) == 12
+    for run in runs:
+        assert found[str(run.path), 1, "loss/critic"] == run.seed / 3, "to the last digit"
+        assert found[str(run.path), 2, "loss/critic"] == run.settings["loss.gp_lambda"]
+        own = [row for row in rows if row["run"] == str(run.path)]
+        assert {float(row["loss.gp_lambda"]) for row in own} == {run.settings["loss.gp_lambda"]}
+
+
+# Trained networks.
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("loss", ["gp"])
+def test_an_exported_network_computes_what_the_run_does(loss: str, tmp_path: Path) -> None:
+    train_run(tiny(loss, **{"log.figure": False}), tmp_path / "run")
+    run = wganbench.load_run(tmp_path / "run")
+    latent = run.networks.algorithm.pair.latent.shape
+    for name, shape in (("generator", latent), ("critic", (2,))):
+        out = tmp_path / f"{name}.pt2"
+        assert main(["export", str(tmp_path / "run"), "--to", name, "--out", str(out)]) == 0
+        network = torch.export.load(out).module()
+        points = torch.randn(5, *shape)
+        with torch.no_grad():
+            torch.testing.assert_close(network(points), getattr(run, name)(points))
+
+
+def test_export_names_what_it_cannot_do(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(place), "--to", "onnx"]) == 2
+    assert "give csv, generator or critic" in capsys.readouterr().err
+    assert main(["export", str(place), str(place), "--to", "critic"]) == 2
+    assert "give one PATH" in capsys.readouterr().err
+
+
+# Samples and measurements of another seed; JSON.
+def test_another_seed_draws_other_points_and_the_same_seed_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    train_run(tiny("gp", **{"log.figure": False}), run)
+    drawn = []
+    for seed in (3, 3, 4):
+        out = tmp_path / "points.npy"
+        assert main(["sample", str(run), "-n", "5", "--seed", str(seed), "--out", str(out)]) == 0
+        drawn.append(np.load(out))
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+    capsys.readouterr()
+    values = []
+    for seed in (0, 1):
+        assert main(["evaluate", str(run), "-n", "20", "--seed", str(seed), "--json"]) == 0
+        values.append(json.loads(capsys.readouterr().out))
+    assert values[0].keys() == values[1].keys()
+    assert values[0]["wasserstein/exact"] != values[1]["wasserstein/exact"]
+
+
+def test_doctor_as_json_names_the_optional_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"torch", "compiler", "free disk", "cache", "ray", "pandas"} <= told.keys()
+
+
+# Where the settings come from.
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["loss=gp"], "tuned/gp-ring8 (gp_lambda 0.1, the paper's 10; tuned=none: the paper's)"),
+        (["loss=gp", "tuned=none"], "the paper's (loss=gp)"),
+        (["loss=gp", "data=swiss_roll"], "the paper's (loss=gp)"),
+        (["loss=gp", "train.steps=7"], "tuned/gp-ring8, but for train.steps (gp_lambda 0.1"),
+    ],
+)
+def test_a_line_says_whose_settings_they_are(words: list[str], expected: str) -> None:
+    assert settings_line(compose(words)).startswith(f"settings: {expected}")

@@ -1,0 +1,37 @@
+"""Which file a run's settings come from: those that were tuned, or the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.schema import RunConfig, to_dict
+from wganbench.presets import directories, preset_values
+from wganbench.typed import flatten
+
+
+def settings_line(config: RunConfig, config_dir: str | Path | None = None) -> str:
+    """Return one line: tuned settings, with what the paper has instead, or the paper's own."""
+    where = directories(config_dir)
+    name = f"{config.loss.name}-{config.data.name}"
+    tuned = preset_values("tuned", name, where)
+    usual = preset_values("train", "default", where)
+    paper = usual | preset_values("loss", config.loss.name, where)
+    own = dict(flatten(to_dict(config)))
+    kept = {key for key, value in tuned.items() if own.get(key) == value}
+    if not any(tuned[key] != paper.get(key) for key in kept):
+        return f"settings: the paper's (loss={config.loss.name})"
+    changed = sorted(tuned.keys() - kept)
+    but = f", but for {', '.join(changed)}" if changed else ""
+    return f"settings: tuned/{name}{but} ({_against(kept, own, paper)}tuned=none: the paper's)"
+
+
+def _against(kept: set[str], own: Mapping[str, Any], paper: Mapping[str, Any]) -> str:
+    """Return the coefficients of the loss that differ from the paper's, each with the paper's."""
+    differing = [
+        f"{key.removeprefix('loss.')} {own[key]:g}, the paper's {paper[key]:g}; "
+        for key in sorted(kept)
+        if key.startswith("loss.") and key in paper and own[key] != paper[key]
+    ]
+    return "".join(differing)

@@ -1,0 +1,52 @@
+"""The table of a comparison as Markdown or LaTeX, to paste into a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wganbench.reports.comparison import Comparison
+from wganbench.reports.rows import Row
+from wganbench.reports.wording import estimate_text
+from wganbench.tags.lookup import BETTER, tag_for
+
+FORMATS = ("markdown", "latex")
+
+ESCAPED = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def as_text(comparison: Comparison, form: str) -> str:
+    """Return the means with 95 % intervals, a line for each group, in one of `FORMATS`."""
+    head = ["group", "runs", *map(_title, comparison.metrics)]
+    body = [_cells(row, comparison.metrics) for row in comparison.rows]
+    return _markdown(head, body) if form == "markdown" else _latex(head, body)
+
+
+def _title(metric: str) -> str:
+    direction = tag_for(metric).direction
+    return f"{metric} ({BETTER[direction]} is better)" if direction in ("up", "down") else metric
+
+
+def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
+    values = [estimate_text(row.cells[metric].mean) for metric in metrics]
+    return [row.group.label or "-", str(len(row.group.finished)), *values]
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
+                     for line in lines)  # fmt: skip
+
+
+def _latex(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rows = [" & ".join(map(_escaped, line)) + r" \\" for line in (head, *body)]
+    columns = "l" + "r" * (len(head) - 1)
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\hline", rows[0], r"\hline", *rows[1:]]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"])
+
+
+def _escaped(text: str) -> str:
+    return "".join(ESCAPED.get(character, character) for character in text)
