@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.origin import settings_line
 from wganbench.reports.comparison import compare
+from wganbench.reports.handout import write_handout
 from wganbench.reports.plain_tables import as_text
 from wganbench.runs.found import find_runs
 from wganbench.runs.long_table import write_long_table
@@ -138,3 +140,30 @@ def test_doctor_as_json_names_the_optional_packages(capsys: pytest.CaptureFixtur
 )
 def test_a_line_says_whose_settings_they_are(words: list[str], expected: str) -> None:
     assert settings_line(compose(words)).startswith(f"settings: {expected}")
+
+
+# For a lecture.
+def test_a_handout_has_a_line_for_each_group_and_escapes(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "hand").mkdir()
+    runs = find_runs([place])
+    comparison = compare(runs, metrics=["modes/covered"])
+    page = write_handout(comparison, tmp_path / "hand").read_text()
+    assert page.count('<th scope="row">') == 2 and "gp_lambda=0.5" in page and "<img" not in page
+    noted = dataclasses.replace(comparison, notes=("<script>alert(1)</script>",))
+    assert "<script>alert" not in write_handout(noted, tmp_path / "hand").read_text()
+
+
+@pytest.mark.slow
+def test_the_demo_says_its_minutes_and_leaves_a_page_and_an_animation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        f"output_dir={tmp_path}", "tuned=none", "device=cpu", "compile=false", "train.steps=4",
+        "train.batch_size=16", "network.width=8", "evaluate.every_n_steps=2", "evaluate.n=20",
+        "evaluate.final_n=20", "evaluate.floor_pairs=2", "log.every_n_steps=2",
+    ]  # fmt: skip
+    assert main(["demo", *words]) == 0
+    told = capsys.readouterr().out
+    assert "9 runs: about " in told and "handout:" in told
+    for name in ("report.html", "handout.html", "figures/learning.gif"):
+        assert (tmp_path / "demo" / "comparison" / name).is_file(), name

@@ -348,6 +348,24 @@ def list_(
     print_listing(what, group, config_dir)
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def demo(overrides: Overrides = None) -> int:
+    """For a lecture: three losses, three seeds, an animation and a page to print.
+
+    It says first how many minutes it takes. The same command goes on where it stopped.
+    """
+    from wganbench.cli.run_view import say_loading
+    from wganbench.sweeps.workers import early_workers
+
+    words = overrides or []
+    result_is_on_disk()
+    say_loading()
+    with early_workers(words):
+        from wganbench.cli.demo import run_demo
+
+        return worst(run_demo(typed(words, several=True)))
+
+
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """What this machine can do, and what is missing."""

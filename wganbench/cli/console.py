@@ -38,7 +38,7 @@ NAMES = (
 )  # fmt: skip
 """System errors that another name or folder would avoid."""
 
-WITH_OVERRIDES = ("train", "sweep", "study")
+WITH_OVERRIDES = ("train", "sweep", "study", "demo")
 
 
 def check_words(words: Sequence[str]) -> None:
