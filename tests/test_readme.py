@@ -173,9 +173,7 @@ def install(site: Path, project: dict[str, Any], files: dict[str, str]) -> None:
 
 CALLS = """
 import sys
-from importlib.metadata import entry_points
-(command,) = [e for e in entry_points(group="console_scripts") if e.name == "wganbench"]
-main = command.load()
+from wganbench.cli.app import main
 for line in sys.stdin.read().splitlines():
     code = main(line.split())
     print(f"<{line}> {code}", flush=True)

@@ -215,7 +215,10 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     options, of_pictures, of_large_batches = on_cpu
     # What was found out about the C++ compiler is told to it, and to nobody else.
     assert all(each["options"]["cpp.vec_isa_ok"] is True for each in on_cpu)
-    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {"loop_ordering_after_fusion"}
+    assert on_gpu["options"].keys() - {"guard_filter_fn"} == {
+        "loop_ordering_after_fusion",
+        "post_grad_custom_pre_pass",
+    }
     assert options["fullgraph"] is True and options["dynamic"] is False
     # Else a run's sums would depend on how many share its stack.
     assert options["options"]["cpp.min_chunk_size"] == compiling.LOOP_OF_A_THREAD
