@@ -14,7 +14,11 @@ import typer
 
 from wganbench.cli.arguments import (
     AsJson,
+    At,
+    Baseline,
+    By,
     Features,
+    Metric,
     Overrides,
     Resumed,
     complete_listing,
@@ -37,8 +41,6 @@ from wganbench.training.process import signals_interrupt
 
 if TYPE_CHECKING:
     pass
-
-BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
 
 app = typer.Typer(
     name="wganbench",
@@ -173,24 +175,10 @@ def compare(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Folders of runs or of sweeps.")
     ],
-    by: Annotated[
-        list[str] | None,
-        typer.Option("--by", help="Group by this key only, such as loss.gp_lambda; repeatable."),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", help="Compare this tag, such as modes/covered; repeatable."),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at", metavar="BUDGET[=AMOUNT]", help="Compare at an equal budget: " + BUDGET
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", metavar="GROUP", help="Compare the others with it alone."),
-    ] = None,
+    by: By = None,
+    metric: Metric = None,
+    at: At = None,
+    baseline: Baseline = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the files; else PATH/comparison.")
     ] = None,

@@ -49,3 +49,22 @@ Features = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# Of compare.
+BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="Group by this key only, such as loss.gp_lambda; repeatable."),
+]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="Compare this tag, such as modes/covered; repeatable."),
+]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="BUDGET[=AMOUNT]", help="Compare at an equal budget: " + BUDGET),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", metavar="GROUP", help="Compare the others with it alone."),
+]
