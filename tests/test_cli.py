@@ -480,6 +480,21 @@ def test_printing_the_configuration_imports_no_torch(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_finished_run_is_told_without_torch_and_another_is_not(tmp_path: Path) -> None:
+    words = ["train", "loss=clip", "tuned=none", "device=cpu", "compile=false", "train.steps=2",
+             "train.batch_size=16", "network.width=8", "evaluate.every_n_steps=0",
+             "evaluate.final_n=20", "evaluate.floor_pairs=2", "log.tensorboard=false",
+             "log.figure=false"]  # fmt: skip
+    modules, first = modules_after(words, tmp_path)
+    assert "torch" in modules and "completed at step 2" in first
+    modules, again = modules_after(words, tmp_path)
+    assert "torch" not in modules and "completed at step 2" in again
+    assert set(again.splitlines()[1:]) <= set(first.splitlines()), "the same values"
+    modules, other = modules_after([*words, "seed=1"], tmp_path)
+    assert "torch" in modules and "completed at step 2" in other
+
+
 def test_python_m(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "wganbench", "train", "seed=0,1"]
     told = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

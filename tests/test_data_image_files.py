@@ -18,9 +18,9 @@ from torchvision.datasets import CIFAR10, FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from wganbench.data import downloads, load, points
+from wganbench.data.contents import contents_digest
 from wganbench.data.image_files import read_idx
 from wganbench.data.images import Images
-from wganbench.data.points import contents_digest
 
 
 def images(name: str, **options: Any) -> Images:

@@ -12,10 +12,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from wganbench.data import image_list, load
+from wganbench.data.contents import contents_digest
 from wganbench.data.image_files import load_folder
 from wganbench.data.image_list import ENDINGS, find_pictures
 from wganbench.data.images import Images
-from wganbench.data.points import contents_digest
 
 
 def fill(folder: Path, *names: str) -> Path:

@@ -29,6 +29,8 @@ from wganbench.cli.exits import (
     EXIT_CODES,
     FAILED,
     WRONG_USE,
+    Finished,
+    end_if_finished,
     exit_code,
     fail,
     report,
@@ -106,7 +108,10 @@ def train(
         return report(train_run(config, folder, view))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
-    return run(typed(arguments), task, accept) or 0
+    try:
+        return run(typed(arguments), task, accept, end_if_finished) or 0
+    except Finished as finished:
+        return report(finished.outcome)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -13,10 +13,28 @@ from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_words, in_one_lin
 from wganbench.errors import ConfigError, printable, ran_out, shortened
 
 if TYPE_CHECKING:
+    from wganbench.config.schema import RunConfig
     from wganbench.runs.folder import RunOutcome
 
 EXIT_CODES = {"completed": 0, "diverged": 3, "failed": 3, "interrupted": 130, "running": 130}
 WRONG_USE, FAILED, INTERRUPTED = 2, 3, 130
+
+
+class Finished(Exception):
+    """The run of a command has finished before; ``outcome`` is all that is left to report."""
+
+    def __init__(self, outcome: RunOutcome) -> None:
+        super().__init__(str(outcome.path))
+        self.outcome = outcome
+
+
+def end_if_finished(config: RunConfig) -> None:
+    """Raise `Finished` if the run has finished before; imports no torch."""
+    from wganbench.runs.stored import outcome_at_once
+
+    outcome = outcome_at_once(config)
+    if outcome is not None:
+        raise Finished(outcome)
 
 
 def worst(outcomes: Iterable[RunOutcome]) -> int:

@@ -159,17 +159,19 @@ def run(
     arguments: Sequence[str],
     task: Callable[[RunConfig, Path], Outcome],
     accept: Accept,
+    look: Accept | None = None,
 ) -> Outcome | None:
     """Call ``task`` with the configuration and the folder that Hydra made, and return its result.
 
     ``accept`` is called with the configuration before anything is written and may raise
-    ConfigError. Returns None if Hydra should only print (``--cfg job``). Raises ConfigError for
-    wrong arguments; exceptions of the task are passed on.
+    ConfigError; ``look`` is called before it, see `Checking`. Returns None if Hydra should only
+    print (``--cfg job``). Raises ConfigError for wrong arguments; exceptions of the task are
+    passed on.
     """
     from hydra.core.hydra_config import HydraConfig
 
     parsed = parse_arguments(arguments)
-    check = Checking(accept)
+    check = Checking(accept, look)
     outcomes: list[Outcome] = []
     failures: list[BaseException] = []
 
@@ -206,11 +208,12 @@ def sweep(
 class Checking:
     """Turns a composed node into a typed, checked and accepted configuration, and caches it.
 
-    ``failure`` holds the last exception, before Hydra wraps it in its own.
+    ``look`` is called first, before the options are checked, which needs torch; it may raise to
+    end the command. ``failure`` holds the last exception, before Hydra wraps it in its own.
     """
 
-    def __init__(self, accept: Accept) -> None:
-        self.accept = accept
+    def __init__(self, accept: Accept, look: Accept | None = None) -> None:
+        self.accept, self.look = accept, look
         self.checked: dict[str, RunConfig] = {}
         self.failure: Exception | None = None
 
@@ -227,7 +230,10 @@ class Checking:
     def check(self, values: dict[str, Any]) -> RunConfig:
         from wganbench.config.check import check_options
 
-        config = check_options(validate(values))
+        config = validate(values)
+        if self.look is not None:
+            self.look(config)
+        config = check_options(config)
         self.accept(config)
         return config
 

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.schema import RunConfig, from_dict, identity, run_folder, to_dict
-from wganbench.data.points import contents_digest
+from wganbench.data.contents import contents_digest
 from wganbench.errors import ConfigError, UnwritableFolder, told
 from wganbench.files import UnusableFile, inside
-from wganbench.runs.folder import RunFolder, versions, wait_while_ending
+from wganbench.runs.folder import (
+    RunFolder,
+    RunOutcome,
+    outcome_of,
+    versions,
+    wait_while_ending,
+)
 from wganbench.runs.record import read_record
 
 FORMAT = 3
@@ -92,6 +98,24 @@ def check_folder(
             "--overwrite starts the run afresh"
         )
     check_contents(folder, config)
+
+
+def outcome_at_once(config: RunConfig) -> RunOutcome | None:
+    """Return the outcome of a finished run of this configuration, without importing torch.
+
+    None when there is none, and when a closer look is needed: `check_folder` and training take
+    it. A run on the user's own data needs one, because the data may have changed.
+    """
+    if config.overwrite:
+        return None
+    try:
+        record = RunFolder(run_folder(config)).ended()
+        if record is None or record.format != FORMAT or not record.config or record.data_sha256:
+            return None
+        same = identity(from_dict(record.config)) == identity(config)
+        return outcome_of(record) if same else None
+    except (ConfigError, OSError):
+        return None
 
 
 def stored_values(values: dict[str, Any]) -> RunConfig:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from wganbench.config.schema import WHERE_DATA_LIES, RunConfig
+from wganbench.data.contents import contents_digest
 from wganbench.data.options import ADDED_LATER
-from wganbench.data.points import contents_digest, unit_of
+from wganbench.data.points import unit_of
 from wganbench.data.target import Target
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import (
