@@ -345,12 +345,12 @@ def inspect(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """A stand-in for drawing and measuring; keeps its calls."""
     calls = types.SimpleNamespace(sample=[], evaluate=[])
 
-    def evaluate_run(path: Path, n: int) -> dict[str, float]:
-        calls.evaluate.append((path, n))
+    def evaluate_run(path: Path, n: int, seed: int) -> dict[str, float]:
+        calls.evaluate.append((path, n, seed))
         return {"modes/covered": 8.0, "wasserstein/exact": 0.0625}
 
-    def sample_run(path: Path, n: int, out: str) -> str:
-        calls.sample.append((path, n, out))
+    def sample_run(path: Path, n: int, out: str, seed: int) -> str:
+        calls.sample.append((path, n, out, seed))
         return f"{n} points in {out}"
 
     monkeypatch.setattr("wganbench.training.run.sample_run", sample_run)
@@ -365,12 +365,12 @@ def test_sample_and_evaluate(
     assert main(["sample", str(folder), "-n", "12", "--out", "x.npy"]) == 0
     assert main(["sample", str(folder)]) == 0
     assert inspect.sample == [
-        (folder, 12, "x.npy"),
-        (folder, 2500, str(folder / "generated.npy")),
+        (folder, 12, "x.npy", 0),
+        (folder, 2500, str(folder / "generated.npy"), 0),
     ]
     assert "12 points in x.npy\n" in capsys.readouterr().out
-    assert main(["evaluate", str(folder)]) == 0
-    assert inspect.evaluate == [(folder, 2500)]
+    assert main(["evaluate", str(folder), "--seed", "2"]) == 0
+    assert inspect.evaluate == [(folder, 2500, 2)]
     assert capsys.readouterr().out.split() == [
         "modes/covered", "8", "wasserstein/exact", "0.0625",
     ]  # fmt: skip

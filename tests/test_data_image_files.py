@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, FashionMNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from wganbench.data import downloads, load, points
+from wganbench.data import contents, downloads, load
 from wganbench.data.contents import contents_digest
 from wganbench.data.image_files import read_idx
 from wganbench.data.images import Images
@@ -411,10 +411,10 @@ def test_a_folder_is_read_once_for_all_runs_of_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Path] = []
-    plain = points.open_regular
+    plain = contents.open_regular
     (tmp_path / "one.png").write_bytes(b"first")
     monkeypatch.setattr(
-        points, "open_regular", lambda path, follow: (opened.append(path), plain(path, follow))[1]
+        contents, "open_regular", lambda path, follow: (opened.append(path), plain(path, follow))[1]
     )
     answers = {contents_digest({"path": str(tmp_path)}) for _ in range(3)}
     assert len(answers) == 1 and opened == [tmp_path / "one.png"]
