@@ -123,7 +123,11 @@ def change_config(folder: Path, group: str, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("group", "values", "words"),
     [
-        ("data", {"kind": "heart"}, "needs data 'heart', which no installed package registers"),
+        (
+            "data",
+            {"kind": "heart"},
+            "needs data 'heart', which no installed package and no plugin file registers",
+        ),
         ("network", {"kind": "kan"}, "needs network 'kan', which no installed package"),
         ("loss", {"name": "mine"}, "needs loss 'mine', which no installed package"),
         ("network", {"width": 16}, "of another network"),

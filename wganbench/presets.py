@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from wganbench.plugin_files import plugin_folders
 from wganbench.registry import unknown
 from wganbench.typed import flatten
 
@@ -67,9 +68,9 @@ OVERRIDES_NETWORK = "override /network@"
 
 
 def directories(config_dir: str | Path | None = None) -> tuple[Path, ...]:
-    """Return the folders of YAML files: the user's own first, then the project's."""
+    """Return the folders of YAML files: the user's, those of plugin files, the project's."""
     own = () if config_dir is None else (Path(config_dir),)
-    return (*own, conf_directory())
+    return (*own, *plugin_folders(), conf_directory())
 
 
 def choices(group: str, where: Sequence[Path]) -> list[str]:

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from wganbench.errors import LONGEST_VALUE, ConfigError, shortened, told
+from wganbench.plugin_files import load_plugin_files
 
 Row = TypeVar("Row")
 
@@ -21,10 +22,11 @@ _waiting: dict[str, list[EntryPoint]] = {}
 
 
 def load_entry_points(group: str) -> None:
-    """Call each entry point of ``wganbench.<group>`` once, so that packages add their rows.
+    """Load the user's plugin files, and call each entry point of ``wganbench.<group>`` once.
 
-    Raises ConfigError for an entry point that fails, at every look-up that needs it.
+    Raises ConfigError for a file or an entry point that fails, at every look-up that needs it.
     """
+    load_plugin_files()
     if group not in _waiting:
         _waiting[group] = list(entry_points(group=f"wganbench.{group}"))
     waiting = _waiting[group]
@@ -54,7 +56,8 @@ class Registry(Mapping[str, Row], Generic[Row]):
 
     A user's package adds rows through the entry-point group ``wganbench.<kind>``
     (``wganbench.losses``, ``wganbench.data``, ...). Each entry point names a function without
-    arguments that registers the rows. Entry points are loaded when rows are listed, or at the
+    arguments that registers the rows. A plugin file adds rows while it is run, see
+    `plugin_files`. Both are loaded when rows are listed, or at the
     first look-up of a name that is not built in. ``group`` is the kind whose entry points also
     add these rows, if it is another one.
     """

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wganbench.errors import ConfigError
 from wganbench.files import cache_folder
+from wganbench.plugin_files import plugin_files
 from wganbench.presets import head_lines
 from wganbench.registry import unknown
 from wganbench.runs.folder import strict_json
@@ -103,7 +104,8 @@ def tuned_rows(config_dir: Path | None) -> list[Row]:
 
 def plugin_rows(name: str, config_dir: Path | None) -> list[Row]:
     """Return the rows of a registry from installed packages that have no YAML file."""
-    if name == "experiments" or not entry_points(group=f"wganbench.{name}"):
+    added = plugin_files() or entry_points(group=f"wganbench.{name}")
+    if name == "experiments" or not added:
         return []
     rows: list[Row] = []
     if name == "losses":

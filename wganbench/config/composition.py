@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from wganbench.config.check import validate
 from wganbench.config.schema import RunConfig, run_id
-from wganbench.config.words import Arguments, parse_arguments, parse_overrides
+from wganbench.config.words import Arguments, parse_arguments, parse_overrides, search_path
 from wganbench.errors import ConfigError
+from wganbench.plugin_files import plugin_folders
 from wganbench.presets import all_keys, chosen_keys, conf_directory, default_choice, owners
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
@@ -146,7 +147,7 @@ def compose_values(
         raise ConfigError(f"config_dir={config_dir}: there is no such folder")
     arguments = parse_overrides(overrides, own)
     folder = str(conf_directory())
-    places = [] if own is None else [f"hydra.searchpath=['file://{own}']"]
+    places = search_path([*([] if own is None else [Path(own)]), *plugin_folders()])
     show_plugins()
     try:
         with hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"):

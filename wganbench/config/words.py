@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from wganbench.config.flags import split_flags
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, shortened, told
+from wganbench.plugin_files import plugin_folders, use_plugins
 from wganbench.presets import GROUPS, all_keys, choices, directories, read
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
@@ -250,7 +251,13 @@ class Arguments:
     @property
     def command(self) -> list[str]:
         """Overrides and flags in the order that Hydra needs."""
-        return [*self.overrides, *self.flags]
+        return [*self.overrides, *search_path(plugin_folders()), *self.flags]
+
+
+def search_path(folders: Sequence[Path]) -> list[str]:
+    """Return the override by which Hydra finds the YAML files in further folders."""
+    places = ",".join(f"'file://{folder}'" for folder in folders)
+    return [f"hydra.searchpath=[{places}]"] if folders else []
 
 
 def parse_arguments(arguments: Sequence[str], several: bool = False) -> Arguments:
@@ -269,12 +276,13 @@ def parse_arguments(arguments: Sequence[str], several: bool = False) -> Argument
 def parse_overrides(
     overrides: Sequence[str], config_dir: str | None = None, several: bool = False
 ) -> Arguments:
-    """Return parsed overrides without flags.
+    """Return parsed overrides without flags; ``plugins=FILE`` takes effect here.
 
     Raises ConfigError for a malformed override, and for a sweep unless ``several``.
     """
     from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
 
+    overrides = use_plugins(overrides)
     where = directories(config_dir)
     words = understood(overrides, several, where)
     chosen: dict[str, str] = {}

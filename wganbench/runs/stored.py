@@ -12,6 +12,7 @@ from wganbench.config.schema import RunConfig, from_dict, identity, run_folder, 
 from wganbench.data.contents import contents_digest
 from wganbench.errors import ConfigError, UnwritableFolder, told
 from wganbench.files import UnusableFile, inside
+from wganbench.plugin_files import plugin_digests
 from wganbench.runs.folder import (
     RunFolder,
     RunOutcome,
@@ -38,6 +39,7 @@ def identifying(config: RunConfig) -> dict[str, Any]:
         "versions": versions(),
         "config": to_dict(config),
         "data_sha256": contents_digest(config.data.options, config.data.kind),
+        **({"plugins": plugins} if (plugins := plugin_digests()) else {}),
     }
 
 

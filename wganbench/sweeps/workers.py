@@ -130,5 +130,7 @@ def workers_in_use() -> Iterator[Workers]:
 
 def early_workers(arguments: Sequence[str]) -> contextlib.AbstractContextManager[object]:
     """Return `workers_in_use` if the typed arguments are a local sweep, else a null context."""
-    elsewhere = any(word.startswith(("-", "hydra/launcher=")) for word in arguments)
+    # Plugin files must be known before the server starts, which passes its environment on.
+    late = ("-", "hydra/launcher=", "plugins=")
+    elsewhere = any(word.startswith(late) for word in arguments)
     return contextlib.nullcontext() if elsewhere else workers_in_use()

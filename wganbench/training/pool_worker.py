@@ -24,6 +24,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.data import DATASETS, build
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import METRICS, Judge, PictureReference, allow_features, load_features
+from wganbench.plugin_files import load_plugin_files
 from wganbench.training import jobs  # noqa: F401  (what all jobs need is imported before the split)
 from wganbench.training.measuring import Apart, Subject
 
@@ -43,6 +44,7 @@ class Beginning:
     def __call__(self) -> Apart:
         """Build the subject. Raises the errors of imports and of building the data."""
         sys.path[:] = self.path
+        load_plugin_files()
         for module in self.modules:
             importlib.import_module(module)
         RECIPES[self.config.loss.name]

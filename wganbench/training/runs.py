@@ -18,6 +18,7 @@ from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
+from wganbench.plugin_files import VARIABLE
 from wganbench.presets import read_preset
 from wganbench.runs.folder import (
     HeldRun,
@@ -232,7 +233,8 @@ def check_installed(config: RunConfig) -> None:
     ):
         if name not in registry:
             raise ConfigError(
-                f"this run needs {what} {name!r}, which no installed package registers"
+                f"this run needs {what} {name!r}, which no installed package and no plugin file "
+                f"registers: name it by {VARIABLE}=FILE"
             )
 
 

@@ -1,0 +1,112 @@
+"""A loss in one file, without a package: found by every command, never run for a stranger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wganbench import plugin_files
+from wganbench.config.words import parse_overrides
+from wganbench.errors import ConfigError
+
+LOSS = """
+from wganbench.losses import RECIPES
+import dataclasses
+
+def register():
+    RECIPES.register("mine", dataclasses.replace(RECIPES["gp"], summary="a loss of mine"))
+    print("the file was run")
+"""
+TINY = [
+    "tuned=none", "device=cpu", "compile=false", "train.steps=2", "train.batch_size=16",
+    "network.width=8", "evaluate.every_n_steps=0", "evaluate.final_n=20", "evaluate.floor_pairs=2",
+    "log.tensorboard=false", "log.figure=false",
+]  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with mine.py and conf/loss/mine.yaml."""
+    (tmp_path / "mine.py").write_text(LOSS)
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    gp = Path(__file__).parents[1] / "conf" / "loss" / "gp.yaml"
+    text = gp.read_text().replace("name: gp", "name: mine")
+    (tmp_path / "conf" / "loss" / "mine.yaml").write_text(text)
+    return tmp_path
+
+
+def wganbench(
+    place: Path, *words: str, plugins: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    named = {} if plugins is None else {plugin_files.VARIABLE: plugins}
+    command = [sys.executable, "-m", "wganbench", *words]
+    return subprocess.run(
+        command, cwd=place, capture_output=True, text=True, env=os.environ | named
+    )
+
+
+def test_a_loss_in_one_file_trains_is_kept_and_is_found_again(place: Path) -> None:
+    trained = wganbench(place, "train", "loss=mine", "plugins=mine.py", "name=one", *TINY)
+    assert trained.returncode == 0, trained.stderr
+    (run,) = (place / "outputs" / "one").glob("*/")
+    stored = json.loads((run / "run.json").read_text())
+    digest = hashlib.sha256(LOSS.encode()).hexdigest()
+    assert stored["plugins"] == {str(place / "mine.py"): digest}
+    drawn = wganbench(place, "sample", str(run), "-n", "5", plugins="mine.py")
+    assert drawn.returncode == 0 and "the file was run" in drawn.stdout
+    unknown = wganbench(place, "sample", str(run), "-n", "5")
+    assert unknown.returncode == 2 and "the file was run" not in unknown.stdout
+    assert unknown.stderr.count("\n") == 1 and "'mine'" in unknown.stderr
+
+
+def test_a_sweep_takes_it_to_its_workers(place: Path) -> None:
+    swept = wganbench(place, "sweep", "loss=mine,gp", "seed=0,1", "plugins=mine.py", *TINY)
+    assert swept.returncode == 0, swept.stderr
+    runs = [json.loads(path.read_text()) for path in place.glob("outputs/*/*/run.json")]
+    assert [run["status"] for run in runs] == ["completed"] * 4
+    assert {run["config"]["loss"]["name"] for run in runs} == {"mine", "gp"}
+
+
+def test_list_shows_it(place: Path) -> None:
+    listed = wganbench(place, "list", "losses", plugins=str(place / "mine.py"))
+    assert "mine" in listed.stdout
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(plugin_files.VARIABLE, raising=False)
+    monkeypatch.setattr(plugin_files, "_loaded", {})
+
+
+@pytest.mark.usefixtures("alone")
+def test_what_is_no_file_or_fails_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"plugins=.*none.py.* no such file"):
+        parse_overrides([f"plugins={tmp_path / 'none.py'}"])
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0")
+    monkeypatch.setenv(plugin_files.VARIABLE, str(broken))
+    with pytest.raises(ConfigError, match=r"broken.py fails: ZeroDivisionError"):
+        plugin_files.load_plugin_files()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_file_is_run_once_and_several_are_kept_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        text = f"import pathlib\nwith open({str(tmp_path / 'log')!r}, 'a') as f: f.write('{name}')"
+        (tmp_path / f"{name}.py").write_text(text)
+    words = plugin_files.use_plugins([f"plugins={tmp_path / 'a.py'},{tmp_path / 'b.py'}", "seed=1"])
+    assert words == ["seed=1"]
+    for _ in range(2):
+        plugin_files.load_plugin_files()
+    assert (tmp_path / "log").read_text() == "ab"
+    monkeypatch.delenv(plugin_files.VARIABLE)

@@ -1,0 +1,85 @@
+"""Plugins in single files: Python files of the user that add losses, data, networks or metrics.
+
+The user names them, by ``plugins=FILE`` on a command line or by the environment variable
+WGANBENCH_PLUGINS (several are separated as in PATH). They are never taken from a run's folder,
+which may come from a stranger. The variable reaches the processes that a command starts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wganbench.errors import ConfigError, told
+
+VARIABLE = "WGANBENCH_PLUGINS"
+WORD = "plugins="
+
+_loaded: dict[Path, str] = {}
+"""The digest of each file that was loaded in this process."""
+
+
+def plugin_files() -> list[Path]:
+    """Return the files that the user named."""
+    named = os.environ.get(VARIABLE, "")
+    return [Path(name) for name in named.split(os.pathsep) if name]
+
+
+def use_plugins(words: Sequence[str]) -> list[str]:
+    """Take ``plugins=FILE,FILE`` out of the words of a command line, and return the others.
+
+    Raises ConfigError for a file that does not exist.
+    """
+    names = [name for word in words if word.startswith(WORD) for name in _names(word)]
+    files = [Path(name).expanduser().absolute() for name in names]
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"plugins={told(str(file))}: there is no such file")
+    if files:
+        every = dict.fromkeys([*plugin_files(), *files])
+        os.environ[VARIABLE] = os.pathsep.join(map(str, every))
+    return [word for word in words if not word.startswith(WORD)]
+
+
+def _names(word: str) -> list[str]:
+    return [name.strip("'\" ") for name in word.removeprefix(WORD).strip("[]").split(",") if name]
+
+
+def load_plugin_files() -> None:
+    """Run each file once in this process. Raises ConfigError for one that fails."""
+    for file in plugin_files():
+        if file not in _loaded:
+            _loaded[file] = _load(file)
+
+
+def _load(file: Path) -> str:
+    """Run a file as a module, and its function ``register`` if it has one; return its digest."""
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        name = f"wganbench_plugin_{digest[:12]}"
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        register = getattr(module, "register", None)
+        if register is not None:
+            register()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"plugins={file} fails: {type(error).__name__}: {error}") from error
+    return digest
+
+
+def plugin_digests() -> dict[str, str]:
+    """Return the SHA-256 of each loaded file by its path, for run.json."""
+    return {str(file): digest for file, digest in _loaded.items()}
+
+
+def plugin_folders() -> tuple[Path, ...]:
+    """Return the folders of YAML files beside the plugins: ``conf``, where there is one."""
+    folders = dict.fromkeys(file.parent / "conf" for file in plugin_files())
+    return tuple(folder for folder in folders if folder.is_dir())
