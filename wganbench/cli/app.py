@@ -36,6 +36,7 @@ from wganbench.cli.exits import (
     report,
     worst,
 )
+from wganbench.cli.new import new
 from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
 from wganbench.errors import ConfigError, shortened
 from wganbench.output import result_is_on_disk, unbreakable
@@ -243,6 +244,7 @@ app.command("ls")(list_runs)
 app.command("rm")(remove)
 app.command()(diff)
 app.command()(export)
+app.command()(new)
 
 
 @app.command()

@@ -1,0 +1,65 @@
+"""The command new: files for a loss, a data set, a network or a metric of the user's own."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wganbench.cli.console import PlainConsole
+from wganbench.errors import ConfigError, told
+from wganbench.registry import unknown
+
+KINDS = ("loss", "data", "network", "metric")
+HEAD = "=== "
+
+
+def new(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="loss, data, network or metric.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as mine.")],
+    into: Annotated[Path, typer.Option("--into", help="The folder of the files.")] = Path("."),
+) -> None:
+    """Write the files of your own loss, data, network or metric: code, YAML and a test."""
+    write_new(kind, name, into)
+
+
+def write_new(kind: str, name: str, folder: Path) -> None:
+    """Write the files of ``templates/<kind>.txt`` for a name; print them and the next command.
+
+    Raises ConfigError for an unknown kind, a name that cannot be a module's, and a file that
+    exists: nothing is written then.
+    """
+    if kind not in KINDS:
+        raise ConfigError(unknown("kind", kind, list(KINDS)))
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or keyword.iskeyword(name):
+        raise ConfigError(f"{told(name)}: give a name of small letters, digits and _, such as mine")
+    files = {folder / path: text for path, text in filled(kind, name).items()}
+    for path in files:
+        if path.exists() or path.is_symlink():
+            raise ConfigError(f"{path} exists already: give another name, or another --into")
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x") as file:
+                file.write(text)
+        except OSError as error:
+            raise ConfigError(f"--into: {error}") from error
+    console = PlainConsole()
+    for path in files:
+        console.print(f"written:  {path}", soft_wrap=True)
+    choice = "loss=gp" if kind == "metric" else f"{kind}={name}"
+    console.print(f"train:    wganbench train {choice} plugins={folder / name}.py", soft_wrap=True)
+    console.print(f"test:     cd {folder} && python -m pytest test_{name}.py", soft_wrap=True)
+
+
+def filled(kind: str, name: str) -> dict[str, str]:
+    """Return the files of a kind for a name: text by relative path."""
+    template = (Path(__file__).parent / "templates" / f"{kind}.txt").read_text()
+    files: dict[str, str] = {}
+    for part in template.replace("NAME", name).removeprefix(HEAD).split(f"\n{HEAD}"):
+        path, _, text = part.partition("\n")
+        files[path.strip()] = text.rstrip("\n") + "\n"
+    return files
