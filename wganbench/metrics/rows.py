@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import Evaluation, register_metric
 from wganbench.metrics.fidelity import (
     frechet_distance,
@@ -11,6 +12,7 @@ from wganbench.metrics.fidelity import (
     kernel_distance,
     precision_recall_density_coverage,
 )
+from wganbench.metrics.floors import Spread
 from wganbench.metrics.modes import class_coverage, mode_coverage
 from wganbench.metrics.transport import wasserstein_sliced
 
@@ -98,6 +100,54 @@ def measure_transport(evaluation: Evaluation) -> dict[str, float]:
         "wasserstein/floor": floor,
         "wasserstein/excess": exact - floor,
     }
+
+
+def _pairs_there(evaluation: Evaluation) -> bool:
+    """Return whether reals and fakes are clouds of two points or more."""
+    return evaluation.clouds and len(evaluation.fakes) > 1
+
+
+def _with_floor(
+    evaluation: Evaluation, tag: str, prefix: str, distance: float, floor: Spread | None
+) -> dict[str, float]:
+    """Return a distance and its floor by tag, in the data's own unit."""
+    values = {tag: distance}
+    if floor is not None:
+        values |= {f"{prefix}floor": floor.mean, f"{prefix}spread": floor.sd}
+    return {name: evaluation.unit * value for name, value in values.items()}
+
+
+@register_metric(
+    "symmetric",
+    ("wasserstein/symmetric", "wasserstein/symmetric_floor", "wasserstein/symmetric_spread"),
+    "wganbench; cf. arXiv:1706.00292",
+    applies=lambda evaluation: evaluation.final and _pairs_there(evaluation),
+)
+def measure_symmetric(evaluation: Evaluation) -> dict[str, float]:
+    """Return `wasserstein_symmetric` between reals and fakes; mean and spread of its floor.
+
+    At the end only: it costs as much as the exact distance, and the energy distance shows the
+    course.
+    """
+    fakes = evaluation.fakes[: evaluation.exact_n]
+    distance = wasserstein_symmetric(evaluation.different_reals, fakes)
+    floor = evaluation.floor and evaluation.floor.symmetric
+    tag = "wasserstein/symmetric"
+    return _with_floor(evaluation, tag, f"{tag}_", distance, floor)
+
+
+@register_metric(
+    "energy",
+    ("energy/distance", "energy/floor", "energy/spread"),
+    "Szekely & Rizzo 2013; arXiv:1705.10743",
+    applies=_pairs_there,
+)
+def measure_energy(evaluation: Evaluation) -> dict[str, float]:
+    """Return `energy_distance` between reals and fakes; mean and spread of its floor."""
+    fakes = evaluation.fakes[: evaluation.exact_n]
+    distance = energy_distance(evaluation.different_reals, fakes)
+    floor = evaluation.floor and evaluation.floor.energy
+    return _with_floor(evaluation, "energy/distance", "energy/", distance, floor)
 
 
 @register_metric(
