@@ -101,8 +101,8 @@ def test_every_view_shows_rows_in_the_order_of_their_ranks() -> None:
     for view in get_args(View):
         ranks = [tag.rank for tag in shown_in(view)]
         assert ranks and 0 not in ranks and ranks == sorted(set(ranks)), view
-    headlines = ["modes/covered", "modes/high_quality", "wasserstein/exact", "modes/kl"]
-    assert [tag.name for tag in shown_in("headline")] == [*headlines, "fidelity/fid"]
+    headlines = ["modes/covered", "modes/high_quality", "wasserstein/exact", "energy/distance"]
+    assert [tag.name for tag in shown_in("headline")] == [*headlines, "modes/kl", "fidelity/fid"]
     assert not any(tag.rank and not tag.views for tag in TAGS.values())
 
 

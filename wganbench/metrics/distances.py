@@ -59,7 +59,7 @@ def _shuffled(points: np.ndarray | Tensor, name: str) -> Float64[np.ndarray, "n 
     """Return a cloud in the fixed order: held-out points may lie in the order of their modes."""
     cloud = as_finite_points(points, name)
     order = torch.randperm(len(cloud), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    return cloud[order.numpy()]
+    return np.take(cloud, order.numpy(), axis=0)
 
 
 def energy_distance(

@@ -40,12 +40,13 @@ WASSERSTEIN = (
         "none", "evaluate", OURS,
         "A property of the data and n, not of the run. On mixtures it is the imbalance of mode "
         "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0,
-        label="floor of W1", chart="Estimate against exact W1: Distances", rank=9,
+        label="floor of W1", chart="Estimate against exact W1: Distances", rank=11,
         views=("result", "hparams")),
-    Tag("wasserstein/excess", "exact distance above the floor", "data unit",
+    Tag("wasserstein/excess", "exact distance above the floor; below dimension 8 only",
+        "data unit",
         "wasserstein/exact - wasserstein/floor", "down", "evaluate", OURS,
         "Slightly negative values are noise, not a generator better than the data.",
-        label="exact W1 above its floor", rank=7, views=("hparams",), of_generator=True),
+        label="exact W1 above its floor", rank=9, views=("hparams",), of_generator=True),
     Tag("wasserstein/symmetric", "exact distance without what two samples of the data have too",
         "data unit",
         "W(x, G(z)) - [W(x, x') + W(G(z), G(z'))] / 2, of halves of n reals and n fakes, both "
@@ -53,7 +54,7 @@ WASSERSTEIN = (
         "0 in expectation for a perfect generator in any dimension, so slightly negative values "
         "are noise: read it against its floor and spread. It orders generators rightly where "
         "exact W1 in floors does not, but from dimension 8 on it is far smaller than W1.",
-        label="symmetric W1", rank=8, views=("hparams",),
+        label="symmetric W1", rank=10, views=("result", "hparams"),
         floor="wasserstein/symmetric_floor", of_generator=True),
     Tag("wasserstein/symmetric_floor", "what a perfect generator would score on average in the "
         "symmetric distance", "data unit",
@@ -74,7 +75,7 @@ WASSERSTEIN = (
         "Rabin et al. 2011; Bonneel et al. 2015",
         "Smaller than exact W1 by a factor that grows with dimension; compare only values of the "
         "same dimension, n and number of projections.", bounds=AT_LEAST_0,
-        label="sliced W1", rank=10, views=("result", "hparams"), of_generator=True),
+        label="sliced W1", rank=12, views=("result", "hparams"), of_generator=True),
 )
 
 ENERGY = (
@@ -85,7 +86,7 @@ ENERGY = (
         "negative values are noise. No earth mover's distance: two points at distance L have 2 L, "
         "and narrow errors in many dimensions count little.",
         label="energy distance", chart="Estimate against exact W1: Energy distance", rank=6,
-        views=("hparams",), floor="energy/floor", of_generator=True),
+        views=EVERYWHERE, live="energy {:.3g}", floor="energy/floor", of_generator=True),
     Tag("energy/floor", "what a perfect generator would score on average in the energy distance",
         "data unit",
         "mean energy/distance of independent real-real pairs at the same n",
@@ -93,14 +94,14 @@ ENERGY = (
         "A property of the data and n, not of the run. 0 but for noise: what matters is the "
         "spread beside it.",
         label="floor of the energy distance",
-        chart="Estimate against exact W1: Energy distance"),
+        chart="Estimate against exact W1: Energy distance", rank=7, views=("result",)),
     Tag("energy/spread", "how much a perfect generator's energy distance varies from one sample "
         "to the next", "data unit",
         "standard deviation of energy/distance over the pairs of its floor",
         "none", "evaluate", OURS,
         "A distance within about two spreads of the floor cannot be told from that of a perfect "
         "generator at this n.", bounds=AT_LEAST_0,
-        label="spread of the energy distance's floor"),
+        label="spread of the energy distance's floor", rank=8, views=("result",)),
 )
 
 DIVERGENCE = (

@@ -89,7 +89,7 @@ CRITIC = (
         "mean |grad D(x_hat)|_2, x_hat = eps x + (1 - eps) G(z)", "target", "evaluate",
         f"{GP}, eq. 3",
         SLOPE_CAVEAT + " A mean near 1 does not make the critic 1-Lipschitz.", bounds=AT_LEAST_0,
-        label="critic's slope", chart="Critic: Slope", rank=18, views=("result", "hparams")),
+        label="critic's slope", chart="Critic: Slope", rank=20, views=("result", "hparams")),
     Tag("critic/slope_std", "spread of the critic's slope on interpolates", "score per data unit",
         "standard deviation of |grad D(x_hat)|_2", "none", "evaluate", f"{GP}, eq. 3",
         "Under gp a large spread means that the penalty is not obeyed even if the mean is 1.",
@@ -189,7 +189,7 @@ MODES = (
         "Over high-quality samples or all of them: the protocol decides; of images all. Its "
         "floor is about (K - 1)/(2 n), and all samples on one mode of K equal ones give ln K.",
         bounds=AT_LEAST_0, beside="modes/high_quality",
-        label="KL of the modes' shares", chart="Coverage: KL to the modes' weights", rank=11,
+        label="KL of the modes' shares", chart="Coverage: KL to the modes' weights", rank=13,
         views=("result", "headline", "hparams"), of_generator=True),
     Tag("modes/entropy", "how many classes the fakes are spread over, as a logarithm; images "
         "only", "nat",
@@ -197,7 +197,7 @@ MODES = (
         "none", "evaluate", OURS,
         "ln K when all classes are equally frequent, 0 on one class. High for noise too, when the "
         "judge scatters it over the classes.", bounds=AT_LEAST_0,
-        label="entropy of the classes", chart="Images: Entropy of the classes", rank=14,
+        label="entropy of the classes", chart="Images: Entropy of the classes", rank=16,
         views=("hparams",), of_generator=True),
     Tag("modes/ceiling", "classes that the same judge sees in as many real held-out images; "
         "images only", "modes",
@@ -217,13 +217,13 @@ FIDELITY = (
         "High for a collapsed generator. Outlying reals have huge balls and inflate it. Images "
         "are compared by the judge's (or evaluate.features') features, at most as many as are "
         "held out, for a repeated one would be its own neighbour.", bounds=SHARE,
-        label="precision", chart="Images: Precision and recall", rank=16, views=("hparams",),
+        label="precision", chart="Images: Precision and recall", rank=18, views=("hparams",),
         of_generator=True),
     Tag("fidelity/recall", "share of reals that lie among the fakes", "share",
         "share of reals inside some fake's k-nearest-neighbour ball", "up", "evaluate", PR,
         "Outlying fakes have huge balls and inflate it. Identical distributions score below 1.",
         bounds=SHARE,
-        label="recall", chart="Images: Precision and recall", rank=17, views=("hparams",),
+        label="recall", chart="Images: Precision and recall", rank=19, views=("hparams",),
         of_generator=True),
     Tag("fidelity/density", "how many reals' neighbourhoods a fake lies in, on average", "ratio",
         "mean over fakes of #{reals whose k-ball holds it} / k", "up", "evaluate", DC,
@@ -240,7 +240,7 @@ FIDELITY = (
         "Biased upwards at small n, and the features here are those of a judge trained on this "
         "data (or of evaluate.features), not Inception's: compare with our values at the same n "
         "and the same judge, and with its floor, never with published ones.", bounds=AT_LEAST_0,
-        label="FID", chart="Images: FID", rank=12, views=EVERYWHERE,
+        label="FID", chart="Images: FID", rank=14, views=EVERYWHERE,
         live="FID {:.2f}", floor="fidelity/fid_floor", log_scale=True, of_generator=True),
     Tag("fidelity/fid_floor", "the same distance between real images: what a generator that "
         "only repeats training images would score", "squared feature unit",
@@ -248,7 +248,7 @@ FIDELITY = (
         "none", "evaluate", OURS,
         "A property of the data, the judge and n, not of the run. The judge has seen the training "
         "images and not the held-out ones, which is part of it.", bounds=AT_LEAST_0,
-        label="floor of FID", chart="Images: FID", rank=13, views=("result",), of_generator=True),
+        label="floor of FID", chart="Images: FID", rank=15, views=("result",), of_generator=True),
     Tag("fidelity/kid", "squared maximum mean discrepancy between features of held-out reals and "
         "fakes, in float64; images only", "kernel unit",
         "mean k(x, x') + mean k(y, y') - 2 mean k(x, y), k(x, y) = (x.y / f + 1)^3, no point with "
@@ -257,7 +257,7 @@ FIDELITY = (
         "Without bias: equal distributions give 0 on average, slightly negative values are noise. "
         "The features are the judge's (or evaluate.features'): never compare with published "
         "values.",
-        label="KID", rank=15, views=("hparams",), of_generator=True),
+        label="KID", rank=17, views=("hparams",), of_generator=True),
     Tag("fidelity/nearest_train", "how far fakes are from the nearest training image; "
         "images only", "data unit",
         "mean over at most 1 000 fakes of min over training images |G(z) - x|_2, all pixels in "
