@@ -1,4 +1,4 @@
-"""Writes wganbench/metrics/floors.json: the W1 floors of the built-in data sets.
+"""Writes wganbench/metrics/floors.json: the floors of distances on the built-in data sets.
 
     python scripts/floors.py
 

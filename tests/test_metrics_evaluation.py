@@ -17,11 +17,14 @@ from wganbench.metrics import (
     Evaluation,
     Floor,
     PictureReference,
+    Spread,
+    energy_distance,
     evaluation,
     measure,
     mode_coverage,
     wasserstein_exact,
     wasserstein_sliced,
+    wasserstein_symmetric,
 )
 from wganbench.metrics.judge import examined, judge_network
 from wganbench.metrics.rows import LINES_SEED, measure_fidelity
@@ -49,7 +52,7 @@ def make(**changes):
         "weights_at_clip": 0.5,
         "protocol": "veegan",
         "projections": 8,
-        "floor": Floor(mean=0.03, sd=0.01, pairs=5, n=N),
+        "floor": Floor(0.03, 0.01, 5, N, Spread(-0.01, 0.02), Spread(-0.001, 0.002)),
     }
     return Evaluation(**{**parts, **changes})
 
@@ -100,6 +103,25 @@ def test_distances_are_of_fakes_against_reals():
     assert values["modes/kl"] == modes.kl
     assert values["modes/high_quality"] == modes.high_quality < 0.95
     assert measure(make(protocol="box"))["modes/high_quality"] > modes.high_quality
+
+
+def test_symmetric_and_energy_come_with_their_floors_in_the_data_s_unit():
+    e = make(unit=2.0)
+    values = measure(e)
+    assert values["wasserstein/symmetric"] == 2 * wasserstein_symmetric(e.reals, e.fakes)
+    assert values["energy/distance"] == 2 * energy_distance(e.reals, e.fakes)
+    floors = ("wasserstein/symmetric_floor", "wasserstein/symmetric_spread")
+    assert [values[tag] for tag in floors] == [-0.02, 0.04]
+    assert [values[tag] for tag in ("energy/floor", "energy/spread")] == [-0.002, 0.004]
+    without = measure(make(floor=Floor(0.03, 0.01, 5, N)))
+    assert {"energy/distance", "wasserstein/symmetric"} <= without.keys()
+    assert not {*floors, "energy/floor", "energy/spread"} & without.keys()
+
+
+def test_the_symmetric_distance_is_measured_at_the_end_and_energy_always():
+    values = measure(make(final=False))
+    assert not {tag for tag in values if tag.startswith("wasserstein/symmetric")}
+    assert {"energy/distance", "energy/floor", "wasserstein/exact"} <= values.keys()
 
 
 def test_fidelity_is_not_swapped():

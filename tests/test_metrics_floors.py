@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 
 import pytest
@@ -76,6 +77,15 @@ def test_a_corrupt_cache_is_computed_anew_and_mended(cache, text):
         {"mean": float("nan"), "sd": 0.1, "pairs": 2, "n": 5},
         {"mean": -1.0, "sd": 0.1, "pairs": 2, "n": 5},
         {"mean": 1.0, "sd": 0.1, "pairs": 2, "n": 7},
+        {"mean": 1.0, "sd": 0.1, "pairs": 2, "n": 5},  # of a version that had W1 alone
+        {
+            "mean": 1.0,
+            "sd": 0.1,
+            "pairs": 2,
+            "n": 5,
+            "symmetric": {"mean": 0.0, "sd": 0.1},
+            "energy": {"mean": math.inf, "sd": 0.1},
+        },
     ],
 )
 def test_an_entry_that_makes_no_sense_is_computed_anew(cache, entry):

@@ -46,6 +46,8 @@ def test_the_floor_of_a_built_in_data_set_at_its_defaults_is_shipped(
         pairs = config.evaluate.floor_pairs
         floor = cache.cached_floor(floor_key(config), load(name), n, pairs)
         assert (floor.n, floor.pairs) == (n, pairs) and 0 < floor.sd < floor.mean
+        for zero in (floor.symmetric, floor.energy):
+            assert zero is not None and abs(zero.mean) < 3 * zero.sd
 
 
 # The sliced distance.

@@ -31,7 +31,13 @@ NAMES = [
     "wasserstein/exact",
     "wasserstein/floor",
     "wasserstein/excess",
+    "wasserstein/symmetric",
+    "wasserstein/symmetric_floor",
+    "wasserstein/symmetric_spread",
     "wasserstein/sliced",
+    "energy/distance",
+    "energy/floor",
+    "energy/spread",
     "divergence/js_estimate",
     "critic/score_real",
     "critic/score_fake",
@@ -95,8 +101,8 @@ def test_every_view_shows_rows_in_the_order_of_their_ranks() -> None:
     for view in get_args(View):
         ranks = [tag.rank for tag in shown_in(view)]
         assert ranks and 0 not in ranks and ranks == sorted(set(ranks)), view
-    headlines = ["modes/covered", "modes/high_quality", "wasserstein/exact", "modes/kl"]
-    assert [tag.name for tag in shown_in("headline")] == [*headlines, "fidelity/fid"]
+    headlines = ["modes/covered", "modes/high_quality", "wasserstein/exact", "energy/distance"]
+    assert [tag.name for tag in shown_in("headline")] == [*headlines, "modes/kl", "fidelity/fid"]
     assert not any(tag.rank and not tag.views for tag in TAGS.values())
 
 
@@ -141,6 +147,8 @@ def test_a_chart_of_a_users_own_comes_after_ours(monkeypatch: pytest.MonkeyPatch
         ("wasserstein/estimate_normalized", "never W1"),
         ("wasserstein/exact", "floor"),
         ("wasserstein/floor", "imbalance of mode"),
+        ("wasserstein/symmetric", "far smaller than W1"),
+        ("energy/distance", "No earth mover's distance"),
         ("grad_norm/sample", "saturating"),
         ("grad_norm/sample", "twice the floor"),
         ("loss/penalty", "at most 1"),

@@ -46,7 +46,7 @@ def test_every_column_of_the_live_table_is_told_by_the_worker(tmp_path: Path) ->
     alone, _ = live_table(tmp_path, EVERYTHING)
     through_a_worker, _ = live_table(tmp_path, heard(EVERYTHING))
     assert through_a_worker == alone
-    assert alone == ["device", "stack", "step", "modes", "W1", "FID", "steps/s"]
+    assert alone == ["device", "stack", "step", "modes", "W1", "energy", "FID", "steps/s"]
 
 
 def test_every_figure_of_a_runs_line_is_told_by_the_worker() -> None:

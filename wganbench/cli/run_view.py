@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from wganbench.cli.console import PlainConsole
+from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
 from wganbench.training.process import SAVING
 
@@ -127,9 +128,10 @@ def print_result(outcome: RunOutcome) -> None:
     seconds = f"{outcome.seconds:.0f} s of training{how}"
     console.print(f"{outcome.status} at step {outcome.step}, {seconds}")
     table = Table(show_header=False, box=None, pad_edge=False)
-    for tag in shown_in("result"):  # everything else is in run.json
-        value = outcome.metrics.get(tag.name)
-        if value is not None and math.isfinite(value):
+    # Everything else is in run.json.
+    for tag in shown_of("result", outcome.shape, outcome.metrics):
+        value = outcome.metrics[tag.name]
+        if math.isfinite(value):
             table.add_row(tag.title, f"{value:.4g}")
     if table.row_count:
         console.print(table)

@@ -23,7 +23,8 @@ from wganbench.config.schema import WHERE_DATA_LIES
 from wganbench.errors import printable
 from wganbench.output import numbered
 from wganbench.tags import Tag
-from wganbench.tags.lookup import shown_in
+from wganbench.tags.headline import ENERGY, fallback_text, headline_distance, right_distance
+from wganbench.tags.lookup import TAGS, shown_in
 
 if TYPE_CHECKING:
     from wganbench.config.jobs import Job
@@ -243,6 +244,8 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     for name, members in groups.items():
         table.add_row(Text(printable(name)), *summary(members, distances))
     console.print(table)
+    for line in sorted({fallback_text(o.shape, o.metrics) for o in outcomes} - {""}):
+        console.print(line, soft_wrap=True)
     for outcome in outcomes:
         if outcome.status == "failed":
             why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
@@ -315,15 +318,15 @@ def contents(outcome: RunOutcome) -> str:
 
 
 def distances_of(outcomes: Sequence[RunOutcome]) -> list[Tag]:
-    """Return the distances with a floor that any run has, else the first one."""
+    """Return the headline distances of the runs, in order; exact W1 if there is none."""
+    found = {headline_distance(o.shape, o.metrics) for o in outcomes}
     distances = [tag for tag in shown_in("headline") if tag.floor]
-    found = [tag for tag in distances if any(o.metrics.get(tag.floor) for o in outcomes)]
-    return found or distances[:1]
+    return [tag for tag in distances if tag in found] or [TAGS[right_distance(None)]]
 
 
 def in_floors(tag: Tag) -> str:
-    """Return the heading of a distance in units of its floor, such as ``W1 / floor``."""
-    return f"{tag.heading} / floor"
+    """Return the heading of a distance, such as ``W1 / floor``; energy has a floor of 0."""
+    return tag.heading if tag.name == ENERGY else f"{tag.heading} / floor"
 
 
 def summary(outcomes: Sequence[RunOutcome], distances: Sequence[Tag]) -> list[str]:
@@ -335,6 +338,8 @@ def summary(outcomes: Sequence[RunOutcome], distances: Sequence[Tag]) -> list[st
         return format(statistics.median(finite), form) if finite else ""
 
     def ratios(tag: Tag) -> list[float]:
+        if tag.name == ENERGY:
+            return [m[tag.name] for m in completed if tag.name in m]
         return [m[tag.name] / m[tag.floor] for m in completed if m.get(tag.floor)]
 
     return [

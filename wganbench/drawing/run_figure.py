@@ -82,6 +82,21 @@ def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     _finish(axes, "Exact earth mover's distance")
 
 
+def draw_energy(axes: Axes, table: Columns, notes: CurveNotes) -> None:
+    """Draw the energy distance, and its floor with the spread around it."""
+    _curve(axes, *series(table, "energy/distance"), 0, "energy distance")
+    floors, spreads = (
+        [value for value in series(table, tag)[1] if np.isfinite(value)]
+        for tag in ("energy/floor", "energy/spread")
+    )
+    if floors and spreads:
+        low, high = floors[-1] - spreads[-1], floors[-1] + spreads[-1]
+        axes.axhline(floors[-1], **REFERENCE, label="floor (real, real')")
+        axes.axhspan(low, high, color=GREY, alpha=0.25, linewidth=0, label="± 1 sd")
+    axes.set_ylabel("distance (data units)")
+    _finish(axes, "Energy distance")
+
+
 def draw_fid(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     """Draw the FID of fakes and of real images, on a logarithmic axis."""
     for i, (tag, name) in enumerate(FID.items()):
@@ -128,6 +143,7 @@ def draw_gradients(axes: Axes, table: Columns, notes: CurveNotes) -> None:
 PANELS = (
     (("modes/covered", "modes/coverage", "modes/high_quality"), draw_modes),
     (("wasserstein/exact",), draw_distance),
+    (("energy/distance",), draw_energy),
     (("fidelity/fid",), draw_fid),
     (("critic/slope_mean", "critic/lipschitz"), draw_slope),
     (("grad_norm/critic", "grad_norm/generator", "grad_norm/sample"), draw_gradients),

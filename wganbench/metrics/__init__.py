@@ -6,6 +6,7 @@ from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes
 # isort: split
 from wganbench.metrics import gradients  # noqa: F401  (fills the registry)
 from wganbench.metrics.cache import cached_floor, judge_for
+from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import (
     METRICS,
     Evaluation,
@@ -23,6 +24,7 @@ from wganbench.metrics.fidelity import (
     nearest_training_pictures,
     precision_recall_density_coverage,
 )
+from wganbench.metrics.floors import Floor, Spread, transport_floor
 from wganbench.metrics.gradients import slopes
 from wganbench.metrics.judge import Judge
 from wganbench.metrics.modes import (
@@ -42,8 +44,6 @@ from wganbench.metrics.reference import (
 )
 from wganbench.metrics.transport import (
     EXACT_POINTS,
-    Floor,
-    transport_floor,
     transport_partners,
     wasserstein_exact,
     wasserstein_sliced,
@@ -60,12 +60,14 @@ __all__ = [
     "Metric",
     "ModeCoverage",
     "PictureReference",
+    "Spread",
     "allow_features",
     "cached_floor",
     "check_allowed",
     "check_protocol",
     "check_tags",
     "class_coverage",
+    "energy_distance",
     "frechet_distance",
     "gaussian_chance",
     "has_torchmetrics",
@@ -85,4 +87,5 @@ __all__ = [
     "transport_partners",
     "wasserstein_exact",
     "wasserstein_sliced",
+    "wasserstein_symmetric",
 ]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from wganbench.files import cache_folder, replacing, write_atomic
+from wganbench.metrics.floors import Floor, Sampled, Spread, transport_floor
 from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined, train_judge
-from wganbench.metrics.transport import Floor, Sampled, transport_floor
 
 FLOOR_VERSION = 2
 """To be raised when floors or built-in targets change: all floors are then computed again."""
@@ -64,12 +64,18 @@ def _read_entries(file: Path | None) -> dict[str, Any]:
 
 
 def _parse_floor(entry: Any, n: int, pairs: int) -> Floor | None:
-    """Return the floor of a valid entry, else None."""
+    """Return the floor of a valid entry, else None: an older one has W1's alone."""
     try:
-        floor = Floor(float(entry["mean"]), float(entry["sd"]), entry["pairs"], entry["n"])
+        exact, symmetric, energy = (
+            Spread(float(part["mean"]), float(part["sd"]))
+            for part in (entry, entry["symmetric"], entry["energy"])
+        )
+        floor = Floor(exact.mean, exact.sd, entry["pairs"], entry["n"], symmetric, energy)
     except (TypeError, KeyError, ValueError):
         return None
-    sensible = math.isfinite(floor.mean) and math.isfinite(floor.sd) and floor.mean >= 0
+    parts = (exact, symmetric, energy)
+    finite = all(math.isfinite(part.mean) and math.isfinite(part.sd) for part in parts)
+    sensible = finite and exact.mean >= 0
     return floor if sensible and (floor.pairs, floor.n) == (pairs, n) else None
 
 

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.errors import ConfigError
+from wganbench.metrics.floors import Floor, distinct
 from wganbench.metrics.reference import PictureReference
-from wganbench.metrics.transport import EXACT_POINTS, Floor, Transport, evenly, exact_transport
+from wganbench.metrics.transport import EXACT_POINTS, Transport, evenly, exact_transport
 from wganbench.registry import Registry
 from wganbench.tags.lookup import TAGS, is_pattern
 from wganbench.tags.tag import Tag
@@ -113,8 +114,17 @@ class Evaluation:
     @cached_property
     def transport(self) -> Transport:
         """The exact plan from the first ``exact_n`` fakes to as many reals, computed once."""
-        reals = evenly(self.reals, self.exact_n, self.target.modes)
-        return exact_transport(self.fakes[: self.exact_n], reals)
+        return exact_transport(self.fakes[: self.exact_n], self.exact_reals)
+
+    @cached_property
+    def exact_reals(self) -> Float[Tensor, "m d"]:
+        """The ``exact_n`` reals of the exact plan."""
+        return evenly(self.reals, self.exact_n, self.target.modes)
+
+    @property
+    def different_reals(self) -> Float[Tensor, "m d"]:
+        """Those of the exact plan's reals that are surely not repeated."""
+        return self.exact_reals[: distinct(self.target, self.exact_n)]
 
 
 Compute = Callable[[Evaluation], dict[str, float]]

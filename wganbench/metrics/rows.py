@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import Evaluation, register_metric
 from wganbench.metrics.fidelity import (
     frechet_distance,
@@ -11,8 +12,10 @@ from wganbench.metrics.fidelity import (
     kernel_distance,
     precision_recall_density_coverage,
 )
+from wganbench.metrics.floors import Spread
 from wganbench.metrics.modes import class_coverage, mode_coverage
 from wganbench.metrics.transport import wasserstein_sliced
+from wganbench.tags.headline import EXACT, right_distance
 
 LINES_SEED = 20150101
 """Seed of the sliced distance's lines, which are the same at all evaluations of all runs."""
@@ -88,16 +91,63 @@ def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.clouds,
 )
 def measure_transport(evaluation: Evaluation) -> dict[str, float]:
-    """Return exact W1 between fakes and reals, its floor, and the difference."""
+    """Return exact W1 between fakes and reals, its floor, and below dimension 8 the difference."""
     exact = evaluation.unit * evaluation.transport.distance
     if evaluation.floor is None:
         return {"wasserstein/exact": exact}
     floor = evaluation.unit * evaluation.floor.mean
-    return {
-        "wasserstein/exact": exact,
-        "wasserstein/floor": floor,
-        "wasserstein/excess": exact - floor,
-    }
+    values = {"wasserstein/exact": exact, "wasserstein/floor": floor}
+    if right_distance(evaluation.fakes.shape[1:]) == EXACT:
+        values["wasserstein/excess"] = exact - floor
+    return values
+
+
+def _pairs_there(evaluation: Evaluation) -> bool:
+    """Return whether reals and fakes are clouds of two points or more."""
+    return evaluation.clouds and len(evaluation.fakes) > 1
+
+
+def _with_floor(
+    evaluation: Evaluation, tag: str, prefix: str, distance: float, floor: Spread | None
+) -> dict[str, float]:
+    """Return a distance and its floor by tag, in the data's own unit."""
+    values = {tag: distance}
+    if floor is not None:
+        values |= {f"{prefix}floor": floor.mean, f"{prefix}spread": floor.sd}
+    return {name: evaluation.unit * value for name, value in values.items()}
+
+
+@register_metric(
+    "symmetric",
+    ("wasserstein/symmetric", "wasserstein/symmetric_floor", "wasserstein/symmetric_spread"),
+    "wganbench; cf. arXiv:1706.00292",
+    applies=lambda evaluation: evaluation.final and _pairs_there(evaluation),
+)
+def measure_symmetric(evaluation: Evaluation) -> dict[str, float]:
+    """Return `wasserstein_symmetric` between reals and fakes; mean and spread of its floor.
+
+    At the end only: it costs as much as the exact distance, and the energy distance shows the
+    course.
+    """
+    fakes = evaluation.fakes[: evaluation.exact_n]
+    distance = wasserstein_symmetric(evaluation.different_reals, fakes)
+    floor = evaluation.floor.symmetric if evaluation.floor else None
+    tag = "wasserstein/symmetric"
+    return _with_floor(evaluation, tag, f"{tag}_", distance, floor)
+
+
+@register_metric(
+    "energy",
+    ("energy/distance", "energy/floor", "energy/spread"),
+    "Szekely & Rizzo 2013; arXiv:1705.10743",
+    applies=_pairs_there,
+)
+def measure_energy(evaluation: Evaluation) -> dict[str, float]:
+    """Return `energy_distance` between reals and fakes; mean and spread of its floor."""
+    fakes = evaluation.fakes[: evaluation.exact_n]
+    distance = energy_distance(evaluation.different_reals, fakes)
+    floor = evaluation.floor.energy if evaluation.floor else None
+    return _with_floor(evaluation, "energy/distance", "energy/", distance, floor)
 
 
 @register_metric(

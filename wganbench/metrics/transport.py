@@ -1,11 +1,10 @@
-"""Optimal transport between two clouds: exact and sliced distances, and their floor."""
+"""Optimal transport between two clouds: exact and sliced distances."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -58,15 +57,6 @@ SHADOW_VALUES = 2 * 10**7
 """Most numbers (points times lines) of a sliced distance in memory at once."""
 
 
-@runtime_checkable
-class Sampled(Protocol):
-    """A target distribution, as a floor needs it."""
-
-    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]: ...
-
-    def held_out(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]: ...
-
-
 @dataclass(frozen=True)
 class Transport:
     """An exact plan between clouds x and y: its cost, and the partner in y of each x_i.
@@ -78,16 +68,6 @@ class Transport:
     partners: Float64[np.ndarray, "n d"]
     u: Float64[np.ndarray, " n"]
     v: Float64[np.ndarray, " m"]
-
-
-@dataclass(frozen=True)
-class Floor:
-    """The distance of a perfect generator: mean and standard deviation (ddof 1) over pairs."""
-
-    mean: float
-    sd: float
-    pairs: int
-    n: int
 
 
 def exact_transport(
@@ -231,32 +211,3 @@ def wasserstein_sliced(
         shadow_y = np.sort(to_points @ lines_now, axis=0)[(levels - 1) // n]
         distances.append(widths @ np.abs(shadow_x - shadow_y))
     return float(np.concatenate(distances).mean())
-
-
-def transport_floor(
-    target: Sampled, n: int, pairs: int, seed: int, check: Callable[[], None] = lambda: None
-) -> Floor:
-    """Return the floor: W1 between held-out reals and independent samples of the target.
-
-        mean and sd over pairs of W1(target.held_out(n), target.sample(n))
-
-    An evaluation compares held-out reals, stratified by mode, with n independent draws of
-    a generator. A perfect generator's draws would be distributed as ``target.sample(n)``, so
-    the floor is its expected result in that measurement. It is above 0, mostly because a draw
-    hits the modes unevenly.
-
-    All pairs come from one CPU generator with the given seed. ``check`` is called before and
-    during each pair and may raise to stop.
-    Raises ValueError for fewer than two pairs.
-    """
-    if pairs < 2:
-        raise ValueError(f"a floor's standard deviation needs at least 2 pairs, got {pairs}")
-    generator = torch.Generator().manual_seed(seed)
-    distances = []
-    for _ in range(pairs):
-        check()
-        real, other = target.held_out(n, generator), target.sample(n, generator)
-        distances.append(wasserstein_exact(real, other, check))
-    return Floor(
-        mean=float(np.mean(distances)), sd=float(np.std(distances, ddof=1)), pairs=pairs, n=n
-    )

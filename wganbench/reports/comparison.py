@@ -7,7 +7,7 @@ diverged run is worse than every completed one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,7 +20,8 @@ from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.runs.found import Runs
 from wganbench.runs.record import RunRecord
 from wganbench.runs.table import pandas
-from wganbench.tags.lookup import shown_in, tag_for
+from wganbench.tags.headline import fallback_text, first_of
+from wganbench.tags.lookup import tag_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,15 +90,24 @@ def compare(
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     base = None if baseline is None else find_label([row.group.label for row in rows], baseline)
     contrasts = make_contrasts(rows, chosen, base)
-    notes = (*left_out(runs), *make_notes(rows, chosen, contrasts, mixed, missing, at))
+    replaced = () if metrics else sorted({fallback_text(*had) for had in _measured(runs)} - {""})
+    notes = (*left_out(runs), *replaced, *make_notes(rows, chosen, contrasts, mixed, missing, at))
     found = tuple(rows), chosen, tuple(contrasts), at, tuple(mixed), notes, tuple(paths)
     return Comparison(*found, baseline=base)
 
 
 def usual_metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """Return the default metrics of a comparison: the headline tags that any run has."""
-    headlines = [tag.name for tag in shown_in("headline")]
-    return tuple(name for name in headlines if any(name in run.final for run in runs))
+    """Return the default metrics of a comparison: the headline tags that any run has.
+
+    Of the distances it is that which decides on the runs' data.
+    """
+    return tuple(tag.name for tag in first_of(_measured(runs), "headline"))
+
+
+def _measured(
+    runs: Sequence[RunRecord],
+) -> list[tuple[tuple[int, ...] | None, Mapping[str, float]]]:
+    return [(run.shape, run.final) for run in runs]
 
 
 def left_out(runs: Sequence[RunRecord]) -> list[str]:

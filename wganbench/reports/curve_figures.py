@@ -35,6 +35,7 @@ from wganbench.reports.statistics import UNBOUNDED, Bounds, mean_interval
 from wganbench.runs.record import RunRecord
 from wganbench.runs.table import STEP
 from wganbench.tags import Tag
+from wganbench.tags.headline import first_of
 from wganbench.tags.lookup import label_of, shown_in
 
 Points = dict[int, tuple[float, float]]
@@ -60,7 +61,7 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
     shown = shown_groups(comparison)
     groups = with_some_runs(shown)
     finished = [run for group in groups for run in group.finished]
-    panels = [tag for tag in shown_in("curves") if any(r.curve(tag.name)[0] for r in finished)]
+    panels = first_of(((run.shape, with_curve(run)) for run in finished), "curves")
     if not panels:
         return None
     budget = comparison.at.budget if comparison.at else "generator_steps"
@@ -83,6 +84,11 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
         labels.append("a run diverged")
     key_below(figure, handles, labels)
     return Drawing("curves", "Over training", caption(comparison, shown, groups, panels), figure)
+
+
+def with_curve(run: RunRecord) -> set[str]:
+    """Return the tags of the view that a run has values of."""
+    return {tag.name for tag in shown_in("curves") if run.curve(tag.name)[0]}
 
 
 def caption(

@@ -261,6 +261,8 @@ class RunOutcome:
     seconds: float
     executor: str | None = None
     """The executor of the steps, see `Stack.executor`; None if no step was taken."""
+    shape: tuple[int, ...] | None = None
+    """The shape of one point of its data, which decides its headline distance."""
 
     @property
     def finished(self) -> bool:
@@ -278,4 +280,5 @@ def outcome_of(record: RunRecord) -> RunOutcome:
         record.verdict or ([f"{record.error}."] if record.error else []),
         record.seconds or 0.0,
         record.executor,
+        record.shape,
     )

@@ -41,6 +41,8 @@ MOST_ITEMS = 2000
 """Entries of a mapping or a list in a record; ours have about a hundred."""
 LONGEST_TEXT = 20_000
 """Characters of a text in a record; a path has at most 4 096."""
+LARGEST_SIZE = 2**20
+"""Largest size of a point along one axis."""
 LARGEST_STEP = 2**53
 """No run reaches this step; up to it every step is exact as a float too."""
 
@@ -53,6 +55,7 @@ KINDS = {
     "text by name": "a text for each name",
     "number by name": "a finite number or null for each name",
     "mapping": "a mapping",
+    "shape": "one or three whole numbers from 1 on",
 }
 
 
@@ -83,6 +86,7 @@ class RunRecord:
     verdict: list[str] | None = kind("texts")
     judge: Mapping[str, Any] | None = kind("mapping")
     data_sha256: str | None = kind("text")
+    data_shape: list[int] | None = kind("shape")
 
     @property
     def name(self) -> str:
@@ -93,6 +97,11 @@ class RunRecord:
     def finished(self) -> bool:
         """Whether the run has ended: completed or diverged."""
         return self.status in FINISHED
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of one point of its data; None for a run of an older version."""
+        return None if self.data_shape is None else tuple(self.data_shape)
 
     @property
     def diverged(self) -> bool:
@@ -218,6 +227,8 @@ def _is(expected: str, value: Any) -> bool:
             return _is_number(value) and value >= 0
         case "text":
             return _is_text(value)
+        case "shape":
+            return isinstance(value, list) and len(value) in (1, 3) and all(map(_is_size, value))
         case "texts":
             return _is_short(value, list) and all(map(_is_text, value))
         case "text by name":
@@ -231,6 +242,10 @@ def _is(expected: str, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= LARGEST_SIZE
 
 
 def _is_text(value: Any) -> bool:

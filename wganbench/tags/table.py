@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from typing import get_args
-
-from wganbench.tags.tag import AT_LEAST_0, SHARE, Tag, View
-
-GAN = "arXiv:1406.2661"
-WGAN = "arXiv:1701.07875"
-GP = "arXiv:1704.00028"
-PRINCIPLED = "arXiv:1701.04862"
-VEEGAN = "VEEGAN, arXiv:1705.07761"
-PACGAN = "PacGAN, arXiv:1712.04086"
-SELF_COND = "self-conditioned GAN, arXiv:2006.10728"
-PR = "arXiv:1904.06991"
-DC = "arXiv:2002.09797"
-FID = "arXiv:1706.08500, eq. 6, computed by torchmetrics"
-KID = "arXiv:1801.01401, computed by torchmetrics"
-OURS = "wganbench"
-EVERYWHERE = get_args(View)
+from wganbench.tags.distances import DIVERGENCE, ENERGY, WASSERSTEIN
+from wganbench.tags.sources import (
+    DC,
+    FID,
+    GAN,
+    GP,
+    KID,
+    OURS,
+    PACGAN,
+    PR,
+    PRINCIPLED,
+    SELF_COND,
+    VEEGAN,
+    WGAN,
+)
+from wganbench.tags.tag import AT_LEAST_0, EVERYWHERE, SHARE, Tag
 
 SLOPE_CAVEAT = (
     "Read it against its target: 1 for gp, at most 1 for lp, some K for clip (clipping ensures "
@@ -48,64 +46,6 @@ LOSS = (
         "added to what the critic minimises; it applies to the critic, not to the generator.",
         bounds=AT_LEAST_0,
         label="penalty", chart="Losses: Critic"),
-)
-
-WASSERSTEIN = (
-    Tag("wasserstein/estimate", "how far the critic holds reals and fakes apart on its batch",
-        "score",
-        "E D(x) - E D(G(z)), without the penalty", "none", "log", f"{WGAN}, Algorithm 1 and Fig. 3",
-        "Not W1: it scales with the critic's slope (c L under clipping, L + L^2/(2 lambda) under "
-        "gp for two points L apart), and under BCE it is a difference of logits. Compare its "
-        "course within a run only.",
-        label="critic's estimate",
-        chart="Estimate against exact W1: Estimate, in units of the score"),
-    Tag("wasserstein/estimate_normalized", "the estimate with the critic rescaled to slope 1; "
-        "empty for BCE", "data unit",
-        "(E D(x) - E D(G(z))) / critic/lipschitz, on held-out reals and fresh fakes",
-        "down", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
-        "Roughly a lower bound on W1, never W1 itself: the critic is not optimal, and the largest "
-        "slope seen is smaller than the true one.",
-        label="critic's estimate, slope 1", chart="Estimate against exact W1: Distances"),
-    Tag("wasserstein/exact", "earth mover's distance between held-out reals and fakes",
-        "data unit",
-        "min over plans of E|x - G(z)|_2, solved exactly on n against n points, 5 000 at most",
-        "down", "evaluate", f"{WGAN}, eq. 1",
-        "Exact between the samples, biased upwards between the distributions: read it beside the "
-        "floor, at the same n. From dimension 8 on the bias dominates and it is no true distance.",
-        bounds=AT_LEAST_0,
-        label="exact W1", chart="Estimate against exact W1: Distances", rank=5,
-        views=EVERYWHERE, live="W1 {:.3g}",
-        floor="wasserstein/floor", of_generator=True),
-    Tag("wasserstein/floor", "what a perfect generator would score: the distance between two "
-        "samples of reals", "data unit",
-        "mean exact W1 of independent real-real pairs at the same n",
-        "none", "evaluate", OURS,
-        "A property of the data and n, not of the run. On mixtures it is the imbalance of mode "
-        "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0,
-        label="floor of W1", chart="Estimate against exact W1: Distances", rank=7,
-        views=("result", "hparams")),
-    Tag("wasserstein/excess", "exact distance above the floor", "data unit",
-        "wasserstein/exact - wasserstein/floor", "down", "evaluate", OURS,
-        "Slightly negative values are noise, not a generator better than the data.",
-        label="exact W1 above its floor", rank=6, views=("hparams",), of_generator=True),
-    Tag("wasserstein/sliced", "mean earth mover's distance over one-dimensional projections",
-        "data unit",
-        "mean over random unit directions v of W1(v.x, v.G(z))", "down", "evaluate",
-        "Rabin et al. 2011; Bonneel et al. 2015",
-        "Smaller than exact W1 by a factor that grows with dimension; compare only values of the "
-        "same dimension, n and number of projections.", bounds=AT_LEAST_0,
-        label="sliced W1", rank=8, views=("result", "hparams"), of_generator=True),
-)
-
-DIVERGENCE = (
-    Tag("divergence/js_estimate", "the discriminator's estimate of the Jensen-Shannon divergence "
-        "from held-out reals and fresh fakes; BCE only, else empty", "nat",
-        "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
-        "A lower bound, at most ln 2 = 0.693. Once it is saturated there it says nothing of how "
-        "far apart the distributions are, and it need not fall as samples improve.",
-        bounds=(-math.inf, math.log(2)),
-        label="Jensen-Shannon estimate",
-        chart="Estimate against exact W1: Jensen-Shannon estimate (BCE)"),
 )
 
 CRITIC = (
@@ -149,7 +89,7 @@ CRITIC = (
         "mean |grad D(x_hat)|_2, x_hat = eps x + (1 - eps) G(z)", "target", "evaluate",
         f"{GP}, eq. 3",
         SLOPE_CAVEAT + " A mean near 1 does not make the critic 1-Lipschitz.", bounds=AT_LEAST_0,
-        label="critic's slope", chart="Critic: Slope", rank=16, views=("result", "hparams")),
+        label="critic's slope", chart="Critic: Slope", rank=20, views=("result", "hparams")),
     Tag("critic/slope_std", "spread of the critic's slope on interpolates", "score per data unit",
         "standard deviation of |grad D(x_hat)|_2", "none", "evaluate", f"{GP}, eq. 3",
         "Under gp a large spread means that the penalty is not obeyed even if the mean is 1.",
@@ -249,7 +189,7 @@ MODES = (
         "Over high-quality samples or all of them: the protocol decides; of images all. Its "
         "floor is about (K - 1)/(2 n), and all samples on one mode of K equal ones give ln K.",
         bounds=AT_LEAST_0, beside="modes/high_quality",
-        label="KL of the modes' shares", chart="Coverage: KL to the modes' weights", rank=9,
+        label="KL of the modes' shares", chart="Coverage: KL to the modes' weights", rank=13,
         views=("result", "headline", "hparams"), of_generator=True),
     Tag("modes/entropy", "how many classes the fakes are spread over, as a logarithm; images "
         "only", "nat",
@@ -257,7 +197,7 @@ MODES = (
         "none", "evaluate", OURS,
         "ln K when all classes are equally frequent, 0 on one class. High for noise too, when the "
         "judge scatters it over the classes.", bounds=AT_LEAST_0,
-        label="entropy of the classes", chart="Images: Entropy of the classes", rank=12,
+        label="entropy of the classes", chart="Images: Entropy of the classes", rank=16,
         views=("hparams",), of_generator=True),
     Tag("modes/ceiling", "classes that the same judge sees in as many real held-out images; "
         "images only", "modes",
@@ -277,13 +217,13 @@ FIDELITY = (
         "High for a collapsed generator. Outlying reals have huge balls and inflate it. Images "
         "are compared by the judge's (or evaluate.features') features, at most as many as are "
         "held out, for a repeated one would be its own neighbour.", bounds=SHARE,
-        label="precision", chart="Images: Precision and recall", rank=14, views=("hparams",),
+        label="precision", chart="Images: Precision and recall", rank=18, views=("hparams",),
         of_generator=True),
     Tag("fidelity/recall", "share of reals that lie among the fakes", "share",
         "share of reals inside some fake's k-nearest-neighbour ball", "up", "evaluate", PR,
         "Outlying fakes have huge balls and inflate it. Identical distributions score below 1.",
         bounds=SHARE,
-        label="recall", chart="Images: Precision and recall", rank=15, views=("hparams",),
+        label="recall", chart="Images: Precision and recall", rank=19, views=("hparams",),
         of_generator=True),
     Tag("fidelity/density", "how many reals' neighbourhoods a fake lies in, on average", "ratio",
         "mean over fakes of #{reals whose k-ball holds it} / k", "up", "evaluate", DC,
@@ -300,7 +240,7 @@ FIDELITY = (
         "Biased upwards at small n, and the features here are those of a judge trained on this "
         "data (or of evaluate.features), not Inception's: compare with our values at the same n "
         "and the same judge, and with its floor, never with published ones.", bounds=AT_LEAST_0,
-        label="FID", chart="Images: FID", rank=10, views=EVERYWHERE,
+        label="FID", chart="Images: FID", rank=14, views=EVERYWHERE,
         live="FID {:.2f}", floor="fidelity/fid_floor", log_scale=True, of_generator=True),
     Tag("fidelity/fid_floor", "the same distance between real images: what a generator that "
         "only repeats training images would score", "squared feature unit",
@@ -308,7 +248,7 @@ FIDELITY = (
         "none", "evaluate", OURS,
         "A property of the data, the judge and n, not of the run. The judge has seen the training "
         "images and not the held-out ones, which is part of it.", bounds=AT_LEAST_0,
-        label="floor of FID", chart="Images: FID", rank=11, views=("result",), of_generator=True),
+        label="floor of FID", chart="Images: FID", rank=15, views=("result",), of_generator=True),
     Tag("fidelity/kid", "squared maximum mean discrepancy between features of held-out reals and "
         "fakes, in float64; images only", "kernel unit",
         "mean k(x, x') + mean k(y, y') - 2 mean k(x, y), k(x, y) = (x.y / f + 1)^3, no point with "
@@ -317,7 +257,7 @@ FIDELITY = (
         "Without bias: equal distributions give 0 on average, slightly negative values are noise. "
         "The features are the judge's (or evaluate.features'): never compare with published "
         "values.",
-        label="KID", rank=13, views=("hparams",), of_generator=True),
+        label="KID", rank=17, views=("hparams",), of_generator=True),
     Tag("fidelity/nearest_train", "how far fakes are from the nearest training image; "
         "images only", "data unit",
         "mean over at most 1 000 fakes of min over training images |G(z) - x|_2, all pixels in "
@@ -368,7 +308,8 @@ SPEED = (
 )
 
 ROWS: tuple[Tag, ...] = (
-    *LOSS, *WASSERSTEIN, *DIVERGENCE, *CRITIC, *GRAD_NORM, *MODES, *FIDELITY, *BUDGET, *SPEED,
+    *LOSS, *WASSERSTEIN, *ENERGY, *DIVERGENCE, *CRITIC, *GRAD_NORM, *MODES, *FIDELITY, *BUDGET,
+    *SPEED,
 )
 # fmt: on
 """All rows in the order of the columns of metrics.csv."""

@@ -12,6 +12,8 @@ Direction = Literal["up", "down", "target", "none"]
 Cadence = Literal["log", "evaluate", "final"]
 View = Literal["live", "result", "headline", "hparams", "curves"]
 
+EVERYWHERE = get_args(View)
+
 AT_LEAST_0 = (0.0, math.inf)
 SHARE = (0.0, 1.0)
 """Bounds that many tags share."""

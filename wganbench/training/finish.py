@@ -133,7 +133,8 @@ def finish_run(
         metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.pictures)
-        sentences = verdict(metrics, table, stack.algorithm.recipe, modes, how)
+        recipe, shape = stack.algorithm.recipe, stack.target.shape
+        sentences = verdict(metrics, table, recipe, modes, how, shape)
         sentences += on_fewer_points(metrics, config.evaluate.final_n)
         _save_samples(folder, concluded.samples)
         _save_figures(recorder, concluded)
@@ -153,7 +154,8 @@ def finish_run(
         steps_per_second=stack.steps_done / seconds if seconds else None,
         verdict=sentences,
     )
-    return RunOutcome(folder.path, status, step, metrics, sentences, seconds, recorder.executor)
+    executor, shape = recorder.executor, stack.target.shape
+    return RunOutcome(folder.path, status, step, metrics, sentences, seconds, executor, shape)
 
 
 def evaluated(tag: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from wganbench.config.schema import RunConfig
+from wganbench.tags.headline import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import stack_floor
@@ -20,7 +21,8 @@ from wganbench.training.stack import Stack
 from wganbench.training.streams import critic_steps_before
 
 Progress = Callable[[int, list[Mapping[str, float]]], None]
-"""A function that is called with the step and each run's latest values when they are read."""
+"""A function that is called with the step and the latest values of each run, of the
+distances the one that decides."""
 
 Phase = Callable[[str], None]
 """A function that is called with a name for long work, and with "" when the work has ended."""
@@ -152,7 +154,9 @@ class Watch:
             row | budget if goes_on else None for row, goes_on in zip(rows, alive, strict=True)
         ]
         self.rows.add(Logged(stack.steps_done, values, answers))
-        self.progress(stack.steps_done, [recorder.latest for recorder in self.recorders])
+        shape = stack.target.shape
+        latest = [without_others(recorder.latest, shape) for recorder in self.recorders]
+        self.progress(stack.steps_done, latest)
 
     def _evaluation(self, run: int, reading: Reading) -> Evaluate:
         """Return the evaluation of a run: always histograms, at some steps images too."""

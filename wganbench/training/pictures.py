@@ -20,6 +20,7 @@ from wganbench.losses.recipes import RECIPES, Recipe
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.frames import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
+from wganbench.tags.headline import other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.reading import Reading
 
@@ -65,8 +66,10 @@ def final_picture(
         slope_target=target,
         slope_label=label,
     )
+    measured = [tag for tag, column in table.items() if any(cell is not None for cell in column)]
+    others = other_distances(subject.target.shape, measured)
     return final_figure(
-        table,
+        {tag: column for tag, column in table.items() if tag not in others},
         reals.numpy(),
         fakes.numpy(),
         title=title,

@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 REPEAT_DRAW = 1000
 """The draw number of later measurements, so that they differ from those of training."""
 
-LARGEST_SIZE = 2**20
-"""Largest size of a point along one axis that is accepted from run.json."""
-
 PICTURES_AT_ONCE = 1000
 """Most images made in one pass, limited by the memory for a large convolution's activations."""
 
@@ -135,7 +132,7 @@ class Run:
     def networks(self) -> Stack:
         """The trained networks as a stack of one run. It needs the data's shape only."""
         shape = self.record.get("data_shape")
-        if "stack" in self.__dict__ or shape is None or not _is_shape(shape):
+        if "stack" in self.__dict__ or shape is None:
             return self.stack
         units = units_from(self.record.get("data_units"))
         return self._trained(self.config, KnownShape(tuple(shape), units))
@@ -152,15 +149,6 @@ class Run:
             raise ConfigError(f"{error} (the run in {self.path} needs it)") from error
         restore_run(stack, 0, folder, checkpoint)
         return stack
-
-
-def _is_shape(value: object) -> bool:
-    """Return whether run.json's ``data_shape`` is a shape; older runs have none."""
-    return (
-        isinstance(value, list)
-        and len(value) in (1, 3)
-        and all(type(size) is int and 0 < size <= LARGEST_SIZE for size in value)
-    )
 
 
 def load_run(path: str | Path, features: str | None = None) -> Run:

@@ -11,6 +11,7 @@ from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import PictureReference
 from wganbench.runs.table import Cell, series
+from wganbench.tags.headline import ENERGY, EXACT, Shape, right_distance
 
 # Sentences on a run on images: classes, FID, the nearest training image.
 REPEATS = 0.5
@@ -91,23 +92,31 @@ VANISHED_SHARE = 0.01
 FAR_FROM_FLOOR = 2.0
 """Samples are still bad when exact W1 exceeds this many floors."""
 
+SPREADS = 2.0
+"""Samples can be told from the data when the energy distance exceeds its floor, which is about
+0, by this many of its spreads."""
 
-def gradient_vanished(table: Mapping[str, Sequence[Cell]]) -> bool | None:
+
+def gradient_vanished(table: Mapping[str, Sequence[Cell]], distance: str = EXACT) -> bool | None:
     """Return whether the generator's gradient vanished at the last evaluation.
 
-    It did when grad_norm/sample is under 1 % of the run's own maximum **while** exact W1
-    exceeds twice its floor; a small gradient near the floor means converged. None when
-    nothing was measured.
+    It did when grad_norm/sample is under 1 % of the run's own maximum **while** the distance is
+    far from its floor: exact W1 exceeds twice its floor, the energy distance its floor by two
+    spreads. A small gradient near the floor means converged. None when nothing was measured.
     """
-    norms = dict(zip(*series(table, "grad_norm/sample"), strict=True))
-    distances = dict(zip(*series(table, "wasserstein/exact"), strict=True))
-    floors = dict(zip(*series(table, "wasserstein/floor"), strict=True))
-    steps = [s for s in norms if s in distances and s in floors and math.isfinite(norms[s])]
+    beside = ("energy/floor", "energy/spread") if distance == ENERGY else ("wasserstein/floor",)
+    norms, distances, *floors = (
+        dict(zip(*series(table, tag), strict=True))
+        for tag in ("grad_norm/sample", distance, *beside)
+    )
+    both = [s for s in norms if all(s in values for values in (distances, *floors))]
+    steps = [s for s in both if math.isfinite(norms[s])]
     if not steps:
         return None
     last, largest = steps[-1], max(norms[s] for s in steps)
-    small = norms[last] < VANISHED_SHARE * largest
-    return small and distances[last] > FAR_FROM_FLOOR * floors[last]
+    floor = [values[last] for values in floors]
+    far = floor[0] + SPREADS * floor[1] if distance == ENERGY else FAR_FROM_FLOOR * floor[0]
+    return norms[last] < VANISHED_SHARE * largest and distances[last] > far
 
 
 def verdict(
@@ -116,16 +125,19 @@ def verdict(
     recipe: Recipe,
     modes: int,
     how: Seen | None = None,
+    shape: Shape = None,
 ) -> list[str]:
     """Return sentences on coverage, distance, gradient and slope, as far as measured.
 
     ``metrics`` holds the final values by tag, ``table`` the course of training, ``modes``
-    the number of modes of the target (0 when it has none), ``how`` the measuring of images.
+    the number of modes of the target (0 when it has none), ``how`` the measuring of images,
+    ``shape`` that of a point of the data: from dimension 8 on the energy distance decides.
     """
+    many = right_distance(shape) == ENERGY
     lines = [
         *(picture_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
-        _distance(metrics),
-        _gradient(table),
+        _energy(metrics) if many else _distance(metrics),
+        _gradient(table, ENERGY if many else EXACT),
         _slope(metrics, recipe),
     ]
     return [line for line in lines if line]
@@ -162,15 +174,36 @@ def _distance(metrics: Mapping[str, float]) -> str:
     )
 
 
-def _gradient(table: Mapping[str, Sequence[Cell]]) -> str:
-    vanished = gradient_vanished(table)
+def _energy(metrics: Mapping[str, float]) -> str:
+    if not {ENERGY, "energy/floor", "energy/spread"} <= metrics.keys():
+        return ""
+    line = (
+        f"Energy distance {metrics[ENERGY]:.3g}, where a perfect generator scores "
+        f"{metrics['energy/floor']:.2g} ± {metrics['energy/spread']:.2g}"
+    )
+    tag = "wasserstein/symmetric"
+    if not {tag, f"{tag}_floor", f"{tag}_spread"} <= metrics.keys():
+        return f"{line}."
+    floor, spread = metrics[f"{tag}_floor"], metrics[f"{tag}_spread"]
+    return f"{line}; symmetric W1 {metrics[tag]:.3g}, there {floor:.2g} ± {spread:.2g}."
+
+
+def _gradient(table: Mapping[str, Sequence[Cell]], distance: str) -> str:
+    vanished = gradient_vanished(table, distance)
     _, norms = series(table, "grad_norm/sample")
     if vanished is None or not norms or max(norms) == 0:
         return ""
     share = f"{_percent(norms[-1] / max(norms))} of its largest"
+    by_energy = distance == ENERGY
     if vanished:
-        return f"The generator's gradient vanished: {share} while the samples are still far off."
+        still = "can still be told from the data" if by_energy else "are still far off"
+        return f"The generator's gradient vanished: {share} while the samples {still}."
     if norms[-1] < VANISHED_SHARE * max(norms):
+        if by_energy:
+            return (
+                f"The generator's gradient is small ({share}), and the energy distance cannot tell "
+                "the samples from the data."
+            )
         return f"The generator's gradient is small ({share}) because the samples have arrived."
     return f"The generator's gradient did not vanish: {share}."
 

@@ -1,0 +1,117 @@
+"""Rows of the table of tags: the critic's estimate, distances between samples, divergences."""
+
+from __future__ import annotations
+
+import math
+
+from wganbench.tags.sources import ENERGY_OF, GAN, OURS, WGAN
+from wganbench.tags.tag import AT_LEAST_0, EVERYWHERE, Tag
+
+# fmt: off
+WASSERSTEIN = (
+    Tag("wasserstein/estimate", "how far the critic holds reals and fakes apart on its batch",
+        "score",
+        "E D(x) - E D(G(z)), without the penalty", "none", "log", f"{WGAN}, Algorithm 1 and Fig. 3",
+        "Not W1: it scales with the critic's slope (c L under clipping, L + L^2/(2 lambda) under "
+        "gp for two points L apart), and under BCE it is a difference of logits. Compare its "
+        "course within a run only.",
+        label="critic's estimate",
+        chart="Estimate against exact W1: Estimate, in units of the score"),
+    Tag("wasserstein/estimate_normalized", "the estimate with the critic rescaled to slope 1; "
+        "empty for BCE", "data unit",
+        "(E D(x) - E D(G(z))) / critic/lipschitz, on held-out reals and fresh fakes",
+        "down", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
+        "Roughly a lower bound on W1, never W1 itself: the critic is not optimal, and the largest "
+        "slope seen is smaller than the true one.",
+        label="critic's estimate, slope 1", chart="Estimate against exact W1: Distances"),
+    Tag("wasserstein/exact", "earth mover's distance between held-out reals and fakes",
+        "data unit",
+        "min over plans of E|x - G(z)|_2, solved exactly on n against n points, 5 000 at most",
+        "down", "evaluate", f"{WGAN}, eq. 1",
+        "Exact between the samples, biased upwards between the distributions: read it beside the "
+        "floor, at the same n. From dimension 8 on the bias dominates and it is no true distance.",
+        bounds=AT_LEAST_0,
+        label="exact W1", chart="Estimate against exact W1: Distances", rank=5,
+        views=EVERYWHERE, live="W1 {:.3g}",
+        floor="wasserstein/floor", of_generator=True),
+    Tag("wasserstein/floor", "what a perfect generator would score: the distance between two "
+        "samples of reals", "data unit",
+        "mean exact W1 of independent real-real pairs at the same n",
+        "none", "evaluate", OURS,
+        "A property of the data and n, not of the run. On mixtures it is the imbalance of mode "
+        "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0,
+        label="floor of W1", chart="Estimate against exact W1: Distances", rank=11,
+        views=("result", "hparams")),
+    Tag("wasserstein/excess", "exact distance above the floor; below dimension 8 only",
+        "data unit",
+        "wasserstein/exact - wasserstein/floor", "down", "evaluate", OURS,
+        "Slightly negative values are noise, not a generator better than the data.",
+        label="exact W1 above its floor", rank=9, views=("hparams",), of_generator=True),
+    Tag("wasserstein/symmetric", "exact distance without what two samples of the data have too",
+        "data unit",
+        "W(x, G(z)) - [W(x, x') + W(G(z), G(z'))] / 2, of halves of n reals and n fakes, both "
+        "pairings averaged", "down", "final", f"{OURS}; in the form of arXiv:1706.00292",
+        "0 in expectation for a perfect generator in any dimension, so slightly negative values "
+        "are noise: read it against its floor and spread. It orders generators rightly where "
+        "exact W1 in floors does not, but from dimension 8 on it is far smaller than W1.",
+        label="symmetric W1", rank=10, views=("result", "hparams"),
+        floor="wasserstein/symmetric_floor", of_generator=True),
+    Tag("wasserstein/symmetric_floor", "what a perfect generator would score on average in the "
+        "symmetric distance", "data unit",
+        "mean wasserstein/symmetric of independent real-real pairs at the same n",
+        "none", "final", OURS,
+        "A property of the data and n, not of the run. 0 but for noise, and somewhat below 0 on "
+        "mixtures, whose held-out modes have exact proportions.",
+        label="floor of symmetric W1"),
+    Tag("wasserstein/symmetric_spread", "how much a perfect generator's symmetric distance varies "
+        "from one sample to the next", "data unit",
+        "standard deviation of wasserstein/symmetric over the pairs of its floor",
+        "none", "final", OURS,
+        "That of one evaluation; the mean of k final draws varies 1/sqrt(k) as much.",
+        bounds=AT_LEAST_0, label="spread of symmetric W1's floor"),
+    Tag("wasserstein/sliced", "mean earth mover's distance over one-dimensional projections",
+        "data unit",
+        "mean over random unit directions v of W1(v.x, v.G(z))", "down", "evaluate",
+        "Rabin et al. 2011; Bonneel et al. 2015",
+        "Smaller than exact W1 by a factor that grows with dimension; compare only values of the "
+        "same dimension, n and number of projections.", bounds=AT_LEAST_0,
+        label="sliced W1", rank=12, views=("result", "hparams"), of_generator=True),
+)
+
+ENERGY = (
+    Tag("energy/distance", "energy distance between held-out reals and fakes", "data unit",
+        "2 E|x - G(z)|_2 - E|x - x'|_2 - E|G(z) - G(z')|_2, over pairs of different points",
+        "down", "evaluate", ENERGY_OF,
+        "Without bias in any dimension: a perfect generator scores 0 on average, slightly "
+        "negative values are noise. No earth mover's distance: two points at distance L have 2 L, "
+        "and narrow errors in many dimensions count little.",
+        label="energy distance", chart="Estimate against exact W1: Energy distance", rank=6,
+        views=EVERYWHERE, live="energy {:.3g}", floor="energy/floor", of_generator=True),
+    Tag("energy/floor", "what a perfect generator would score on average in the energy distance",
+        "data unit",
+        "mean energy/distance of independent real-real pairs at the same n",
+        "none", "evaluate", OURS,
+        "A property of the data and n, not of the run. 0 but for noise: what matters is the "
+        "spread beside it.",
+        label="floor of the energy distance",
+        chart="Estimate against exact W1: Energy distance", rank=7, views=("result",)),
+    Tag("energy/spread", "how much a perfect generator's energy distance varies from one sample "
+        "to the next", "data unit",
+        "standard deviation of energy/distance over the pairs of its floor",
+        "none", "evaluate", OURS,
+        "A distance within about two spreads of the floor cannot be told from that of a perfect "
+        "generator at this n.", bounds=AT_LEAST_0,
+        label="spread of the energy distance's floor", rank=8, views=("result",)),
+)
+
+DIVERGENCE = (
+    Tag("divergence/js_estimate", "the discriminator's estimate of the Jensen-Shannon divergence "
+        "from held-out reals and fresh fakes; BCE only, else empty", "nat",
+        "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
+        "A lower bound, at most ln 2 = 0.693. Once it is saturated there it says nothing of how "
+        "far apart the distributions are, and it need not fall as samples improve.",
+        bounds=(-math.inf, math.log(2)),
+        label="Jensen-Shannon estimate",
+        chart="Estimate against exact W1: Jensen-Shannon estimate (BCE)"),
+)
+# fmt: on
