@@ -139,7 +139,7 @@ class Finite(Drawn):
     points: Tensor
 
     def __init__(self, target: Drawn, train_points: int, train_seed: int) -> None:
-        self.target = target
+        self.target, self.pair = target, target.pair
         self.points = draw_once(target, train_points, train_seed)
         self._training_set = TrainingSet(self.points)
 

@@ -91,6 +91,15 @@ class SwissRollOptions(Options):
 
 
 @dataclass(kw_only=True)
+class FunnelsOptions(Options):
+    """``clusters``: number of funnels; ``centre_seed``: where they lie."""
+
+    dimension: int = count(bounds.SOBOL)
+    clusters: int = count(bounds.FUNNELS)
+    centre_seed: int = field(metadata={"least": 0, "below": 2**63})
+
+
+@dataclass(kw_only=True)
 class HeldOutOptions(Options):
     """A finite set, of which ``held_out_share`` is not used for training."""
 

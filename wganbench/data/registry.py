@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from wganbench.data.options import (
     ADDED_LATER,
     DownloadOptions,
+    FunnelsOptions,
     GridOptions,
     HeldOutOptions,
     ImageFolderOptions,
@@ -55,14 +56,15 @@ class Dataset:
 # Builders, which import what they need when they are called.
 
 
-def cloud(make: str, *names: str) -> Build:
-    """Return a builder of ``mixtures.<make>`` from the named options, with a training set."""
+def cloud(make: str, *names: str, module: str = "mixtures") -> Build:
+    """Return a builder of ``<module>.<make>`` from the named options, with a training set."""
 
     def build(options: Options) -> Target:
-        from wganbench.data import mixtures
+        from wganbench.data.mixtures import finite
 
-        target = getattr(mixtures, make)(*(getattr(options, name) for name in names))
-        return mixtures.finite(target, options.train_points, options.train_seed)
+        function = getattr(import_module(f"wganbench.data.{module}"), make)
+        target = function(*(getattr(options, name) for name in names))
+        return finite(target, options.train_points, options.train_seed)
 
     return build
 
@@ -242,6 +244,13 @@ for row in (
         cloud("SwissRoll", "noise"),
         "a noisy spiral in the plane",
         "scikit-learn make_swiss_roll, as scaled in arXiv:1704.00028, Fig. 1a",
+    ),
+    Dataset(
+        "funnels",
+        FunnelsOptions,
+        cloud("Funnels", "dimension", "clusters", "centre_seed", module="funnels"),
+        "points in funnels, at a known W1 from the uniform law, in any dimension",
+        "after arXiv:2206.07767, Sec. 4",
     ),
     Dataset(
         "points",
