@@ -26,7 +26,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def lengths(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=-1)
+    found: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return found
 
 
 def values(target: Funnels, x: np.ndarray) -> np.ndarray:

@@ -72,7 +72,9 @@ class Funnels(Drawn, KnownPair):
         r = torch.linalg.vector_norm(way, dim=-1, keepdim=True)
         v = way / r.clamp(min=torch.finfo(y.dtype).tiny)
         whole = torch.minimum(_to_box(a[k], v), _to_cell(a, b, k, v)).unsqueeze(-1)
-        return a[k] + whole * (r / whole).clamp(max=1) ** DEGREE * v
+        share: Tensor = (r / whole).clamp(max=1)
+        x: Tensor = a[k] + whole * share**DEGREE * v
+        return x
 
     def potential(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
         """Return -u(x): E potential(reals) - E potential(source) = W1."""
@@ -103,7 +105,7 @@ class Funnels(Drawn, KnownPair):
         """
         (d,) = self.shape
         n = POINTS if d <= 1000 else POINTS_ABOVE_1000
-        even = SobolEngine(d).draw(n, dtype=torch.float64)
+        even = SobolEngine(d).draw(n, dtype=torch.float64)  # type: ignore[no-untyped-call]
         shifts = keyed(0, "funnel_shifts").uniform(SHIFTS, d).double()
         means = torch.stack([self._mean_radius((even + shift) % 1) for shift in shifts])
         values = (DEGREE - 1) / (d + DEGREE) * means

@@ -1,4 +1,4 @@
-"""Toy targets: mixtures of Gaussians of equal width, the Swiss roll, finite training sets."""
+"""Mixtures of Gaussians of equal width, the Swiss roll, finite training sets."""
 
 from __future__ import annotations
 
@@ -215,6 +215,18 @@ def two_gaussians(distance: float, dimension: int, sigma: float) -> Mixture:
     centres = torch.zeros(2, dimension, dtype=torch.float64)
     centres[0, 0], centres[1, 0] = -distance / 2, distance / 2
     return Mixture(centres, torch.ones(2), sigma)
+
+
+def chain(modes: int, spacing: float, decades: float, sigma: float) -> Mixture:
+    """Return Gaussians in a row in the plane, ``spacing`` apart, centred on the origin.
+
+    The weights fall in equal ratios from the first to the last, by ``decades`` powers of ten:
+    w_k is proportional to 10^(-decades k / (modes - 1)).
+    """
+    places = torch.arange(modes, dtype=torch.float64)
+    centres = torch.zeros(modes, 2, dtype=torch.float64)
+    centres[:, 0] = spacing * (places - (modes - 1) / 2)
+    return Mixture(centres, 10 ** (-decades * places / max(1, modes - 1)), sigma)
 
 
 def mixture(
