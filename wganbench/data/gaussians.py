@@ -10,18 +10,22 @@ from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
 from wganbench.data.drawn import Drawn
+from wganbench.data.target import Density
 from wganbench.draws import Draws, Generated, Resident
 
 
-class Gaussian(Drawn):
+class Gaussian(Drawn, Density):
     """The law N(mean, covariance), drawn as mean + L N(0, I) with the Cholesky factor L."""
+
+    density: Density
 
     def __init__(self, mean: Float64[Tensor, " d"], covariance: Float64[Tensor, "d d"]) -> None:
         """Raise ValueError unless the covariance is symmetric and positive definite."""
         root, failed = torch.linalg.cholesky_ex(covariance)
         if int(failed) or not torch.equal(covariance, covariance.T):
             raise ValueError("a covariance must be symmetric and positive definite")
-        self.mean, self.covariance = mean, covariance
+        self.mean, self.covariance, self.root = mean, covariance, root
+        self.density = self
         self._mean, self._root = Resident(mean.float()), Resident(root.float())
 
     @property
@@ -33,6 +37,25 @@ class Gaussian(Drawn):
         noise = draws.normal(n, *self.shape)
         return self._mean.on(draws.device) + noise @ self._root.on(draws.device).T
 
+    def log_density(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
+        """Return log p(x) = -||L^-1 (x - mean)||^2 / 2 - log det L - d/2 log 2 pi."""
+        squares = self._white(x).square().sum(dim=-1)
+        constant = self.root.diagonal().log().sum() + len(self.mean) / 2 * math.log(2 * math.pi)
+        found: Tensor = -squares / 2 - constant.to(x.device, x.dtype)
+        return found
+
+    def log_density_gradient(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n d"]:
+        """Return -S^-1 (x - mean)."""
+        root = self.root.to(x.device, x.dtype)
+        found: Tensor = torch.linalg.solve_triangular(root, self._white(x), upper=False, left=False)
+        return -found
+
+    def _white(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n d"]:
+        """Return L^-1 (x - mean) of each point."""
+        root, mean = self.root.to(x.device, x.dtype), self.mean.to(x.device, x.dtype)
+        found: Tensor = torch.linalg.solve_triangular(root.T, x - mean, upper=True, left=False)
+        return found
+
 
 class GaussianPair(Drawn):
     """The reals, N(m, S), beside a source N(m_0, S_0); both in R^d.
@@ -40,6 +63,8 @@ class GaussianPair(Drawn):
     W2 and the W1 of every projection are known in closed form; W1 itself is not, unless the
     covariances are equal: then it is ||m - m_0||.
     """
+
+    density: Density
 
     def __init__(
         self,
@@ -51,6 +76,7 @@ class GaussianPair(Drawn):
         """Raise ValueError, naming the key, for a covariance that is none."""
         self.law = _law(mean, covariance, "covariance")
         self.source_law = _law(source_mean, source_covariance, "source_covariance")
+        self.density = self.law
 
     @property
     def shape(self) -> tuple[int, ...]:

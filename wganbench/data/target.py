@@ -45,6 +45,18 @@ class KnownPair(Protocol):
         ...
 
 
+class Density(Protocol):
+    """The exact density p of a target law, in nats per unit of the data."""
+
+    def log_density(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
+        """Return log p(x)."""
+        ...
+
+    def log_density_gradient(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n d"]:
+        """Return grad log p(x), which others call the score of p."""
+        ...
+
+
 class Target(Protocol):
     """A distribution P_r over points, with the draws for training and evaluation.
 
@@ -58,6 +70,7 @@ class Target(Protocol):
     twice. ``base`` holds the single images of a target of images, and ``class_count`` is its
     number of classes. ``told`` are lines to show before training. ``units`` belong to data that
     were centred and scaled. ``pair`` is a source law at a known distance from the target.
+    ``density`` is the density of the law that ``held_out`` draws from.
     """
 
     modes: Float[Tensor, "k d"] | None = None
@@ -69,6 +82,7 @@ class Target(Protocol):
     told: tuple[str, ...] = ()
     units: Units | None = None
     pair: KnownPair | None = None
+    density: Density | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,7 +117,7 @@ class KnownShape(Target):
 
 OPTIONAL = (
     "modes", "weights", "points", "held_out_points", "base", "class_count", "told", "units",
-    "pair",
+    "pair", "density",
 )  # fmt: skip
 
 
