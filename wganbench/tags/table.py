@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+from wganbench.tags.known import KNOWN
 from wganbench.tags.tag import AT_LEAST_0, SHARE, Tag, View
 
 GAN = "arXiv:1406.2661"
@@ -368,7 +369,8 @@ SPEED = (
 )
 
 ROWS: tuple[Tag, ...] = (
-    *LOSS, *WASSERSTEIN, *DIVERGENCE, *CRITIC, *GRAD_NORM, *MODES, *FIDELITY, *BUDGET, *SPEED,
+    *LOSS, *WASSERSTEIN, *DIVERGENCE, *CRITIC, *KNOWN, *GRAD_NORM, *MODES, *FIDELITY, *BUDGET,
+    *SPEED,
 )
 # fmt: on
 """All rows in the order of the columns of metrics.csv."""
