@@ -11,8 +11,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from wganbench.config import compose
 from wganbench.data import Mixture, Target, load, mixtures
 from wganbench.data.target import Density, adapted
+from wganbench.drawing.samples import DENSITY_SHARES, CriticGrid
+from wganbench.training.measuring import Apart
+from wganbench.training.pictures import with_density
 
 TILTED = {
     "mean": [1.0, -2.0, 0.5],
@@ -133,3 +137,22 @@ def test_the_density_belongs_to_every_form_of_the_target() -> None:
         shape, density = (2,), load("ring8").density
 
     assert adapted(Plain()).density is Plain.density
+
+
+def test_contours_in_a_figure_hold_their_share_of_the_data() -> None:
+    target, density = case("gaussian")
+    side = np.linspace(-4, 4, 5)
+    subject, grid = Apart(compose(["data=gaussian_pair"]), target), CriticGrid(side, side, side)
+    reals = target.sample(4000, seeded())
+    found = with_density(grid, subject, reals)
+    assert found is not None and found.density is not None
+    values, levels = found.density
+    there = density.log_density(torch.tensor([[side[3], side[1]]]))
+    assert values.shape == (5, 5) and values[1, 3] == pytest.approx(float(there))
+    # Of a Gaussian in the plane the share s lies within log p = its largest value + log(1 - s).
+    top = float(density.log_density(torch.tensor([[1.0, 0.5]]).double()))
+    expected = [top + math.log(1 - share) for share in DENSITY_SHARES]
+    np.testing.assert_allclose(levels, expected, atol=0.25)
+    assert with_density(None, subject, reals) is None
+    plain = with_density(grid, Apart(compose(["data=swiss_roll"]), load("swiss_roll")), reals)
+    assert plain is grid
