@@ -95,9 +95,9 @@ TRAINING = ("real", "latent_critic", "latent_generator", "mixing")
 STARTS = ("weights_critic", "weights_generator")
 AT_ONCE = (
     "evaluate_real/0", "evaluate_latent/0", "evaluate_mixing/0", "sample", "picture_real",
-    "picture_latent", "picture_interpolation",
+    "picture_latent", "picture_interpolation", "funnel_centres", "funnel_shifts",
 )  # fmt: skip
-"""Streams of measurements and figures: their number is a step, or 0."""
+"""Streams of measurements, figures and funnels: their number is a step, or 0."""
 BY_GENERATORS = (
     "figure", "value_surfaces", "layer_real",
     "layer_latent", "climb", "skew_lines", "fixed_latent", "fixed_real", "distance_fake",
@@ -174,7 +174,9 @@ def data_sets(cloud: Path) -> list[tuple[str, dict[str, Any]]]:
     """Those that need neither a download nor an extra, by name, with options."""
     names = [
         "ring8", "ring8_veegan", "ring8_selfcond", "ring8_unequal", "grid25", "grid25_pacgan",
-        "random10", "mixture", "two_gaussians", "swiss_roll", "digits", "stacked_digits",
+        "random10", "mixture", "two_gaussians", "swiss_roll", "digits", "stacked_digits", "funnels",
+        "lines", "two_point_masses", "gaussian_pair", "moons", "checkerboard", "spirals",
+        "decades", "grid100",
     ]  # fmt: skip
     finite: dict[str, Any] = {"train_points": 10}
     more = [("points", {"path": str(cloud)}), ("ring8", finite), ("digits", finite)]

@@ -28,6 +28,7 @@ from wganbench.presets import describe_preset, preset_names, read_preset
 from wganbench.typed import convert_fields
 
 PRESETS = preset_names("data")
+POINT_MASSES = ["two_point_masses"]
 MIXTURES = ["ring8", "ring8_veegan", "ring8_selfcond", "grid25", "grid25_pacgan"]
 
 
@@ -77,6 +78,9 @@ def test_every_preset_samples(name: str, preset_options: dict[str, Any]) -> None
         assert points.shape == (32, *target.shape)
         assert points.dtype == torch.float32
         assert bool(points.isfinite().all())
+        if name in POINT_MASSES:
+            assert len(points.unique(dim=0)) == 1
+            continue
         assert len(points.unique(dim=0)) > 8
         assert torch.equal(points, draw(32, seeded(1)))
         assert not torch.equal(points, draw(32, seeded(2)))
@@ -102,7 +106,7 @@ def test_every_kind_holds_types_and_no_values(kind: str) -> None:
     assert kind in {read_preset("data", name)["kind"] for name in PRESETS}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in POINT_MASSES])
 def test_every_preset_accepts_a_finite_training_set(
     name: str, preset_options: dict[str, Any]
 ) -> None:

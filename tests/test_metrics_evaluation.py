@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from wganbench.data import load
 from wganbench.data.images import Images
 from wganbench.data.mixtures import Mixture
 from wganbench.data.points import Points
@@ -77,7 +78,8 @@ def pictured():
 
 def test_every_row_gives_its_own_tags_and_all_are_in_the_table_of_tags():
     seen = set()
-    for changes in ({"bce": False}, {"bce": True}, pictured()):
+    paired = {"target": load("funnels"), "source_gradients": torch.ones(N, 2)}
+    for changes in ({"bce": False}, {"bce": True}, pictured(), paired):
         for name, metric in METRICS.items():
             assert metric.name == name and metric.source
             assert set(metric.tags) <= set(TAGS)

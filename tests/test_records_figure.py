@@ -23,7 +23,7 @@ from wganbench.drawing.canvas import (
     save_png,
 )
 from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
-from wganbench.drawing.samples import Arrows, CriticGrid
+from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid
 from wganbench.runs.table import Cell
 
 RNG = np.random.default_rng(0)
@@ -104,6 +104,30 @@ def test_contours_arrows_and_colour_bar() -> None:
     drawn = np.c_[quiver.U, quiver.V]
     cosine = (drawn * -points).sum(1) / np.linalg.norm(drawn, axis=1)
     np.testing.assert_allclose(cosine, np.linalg.norm(points, axis=1))
+
+
+@pytest.mark.parametrize(("sigma", "drawn"), [(1.0, True), (0.05, False)])
+def test_contours_of_a_known_density_stand_where_the_grid_can_show_them(
+    sigma: float, drawn: bool
+) -> None:
+    """Of a round Gaussian they are circles: 1 - share = exp(-r^2 / (2 sigma^2))."""
+    x, y = np.linspace(-5, 5, 101), np.linspace(-6, 6, 121)
+    squares = x[None, :] ** 2 + y[:, None] ** 2
+    shares = np.array(DENSITY_SHARES)
+    values, levels = -squares / (2 * sigma**2), np.log(1 - shares)
+    around = CriticGrid(x, y, squares, (values, levels))
+    figure = sample_figure(cloud(2), cloud(2), title="", critic_grid=around)
+    figure_to_rgb(figure)
+    (axes,) = figure.axes
+    assert ("0.99, 0.9, 0.5 of the data" in legend_of(axes)) == drawn
+    contours = [item for item in axes.collections if type(item).__name__ == "QuadContourSet"]
+    assert len(contours) == 2 + drawn
+    if drawn:
+        radii = [np.linalg.norm(path.vertices, axis=1) for path in contours[-1].get_paths()]
+        for found, share in zip(radii, shares, strict=True):
+            np.testing.assert_allclose(
+                found, sigma * math.sqrt(-2 * math.log(1 - share)), atol=0.01
+            )
 
 
 @pytest.mark.parametrize("score", [0.0, math.nan, math.inf])

@@ -39,6 +39,9 @@ RATE = 1e30
 
 MODES, DIMENSIONS, PIXELS = 10_000, 100_000, 4096
 TRAINING_POINTS = 10**8
+DECADES, TURNS = 30, 1000
+SOBOL, FUNNELS = 20_000, 1000
+"""Dimension and number of funnels: a Sobol set has 21 201 dimensions at most."""
 
 SMALLEST, LARGEST = 1e-18, 1e18
 """Numbers of the data's geometry; their squares fit float32 too."""

@@ -1,26 +1,29 @@
-"""Toy targets: mixtures of Gaussians of equal width, the Swiss roll, finite training sets."""
+"""Mixtures of Gaussians of equal width, the Swiss roll, finite training sets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from wganbench.data.drawn import Drawn
-from wganbench.data.target import Target
+from wganbench.data.target import Density, Target
 from wganbench.draws import Draws, Resident
 
 APART = 6.0
 """Distance of two centres in sigmas below which their high-quality regions (3 sigma) overlap."""
 
+AT_ONCE = 2**22
+"""Most distances of points to centres in memory at once, for the density."""
+
 MOST_COMPARED = 4096
 """Most centres whose distances are computed; the cost grows with their square."""
 
 
-class Mixture(Drawn):
+class Mixture(Drawn, Density):
     """A mixture of Gaussians: P_r = sum_k w_k N(mode_k, sigma^2 I).
 
     ``modes`` (K, d) and ``weights`` (K,), which sum to 1, are float32 on the CPU;
@@ -29,6 +32,7 @@ class Mixture(Drawn):
 
     modes: Float[Tensor, "K d"]
     weights: Float[Tensor, " K"]
+    density: Density
 
     def __init__(
         self, modes: Float[Tensor, "K d"], weights: Float[Tensor, " K"], sigma: float
@@ -51,7 +55,7 @@ class Mixture(Drawn):
         self.modes = modes.float()
         self.weights = (weights.double() / total).float()
         self.sigma = float(sigma)
-        self.told = self._warnings()
+        self.told, self.density = self._warnings(), self
         self._modes = Resident(self.modes)
         self._even = bool((self.weights == self.weights[0]).all())
         # The last step is exactly 1, so that no uniform number exceeds it.
@@ -104,6 +108,27 @@ class Mixture(Drawn):
         modes = self._modes.on(draws.device)
         return modes[mode] + self.sigma * draws.normal(mode.shape[-1], modes.shape[1])
 
+    def log_density(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
+        """Return log p(x) = logsumexp_k (log w_k - ||x - m_k||^2 / (2 sigma^2)) + constant."""
+        d = x.shape[-1]
+        parts = [logits.logsumexp(dim=-1) for logits, _ in self._logits(x)]
+        constant = d * (math.log(self.sigma) + math.log(2 * math.pi) / 2)
+        return torch.cat(parts).reshape(x.shape[:-1]) - constant
+
+    def log_density_gradient(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n d"]:
+        """Return (sum_k r_k m_k - x) / sigma^2 with r_k the probability of mode k given x."""
+        means = [logits.softmax(dim=-1) @ modes for logits, modes in self._logits(x)]
+        gradient: Tensor = (torch.cat(means).reshape(x.shape) - x) / self.sigma**2
+        return gradient
+
+    def _logits(self, x: Float[Tensor, "*lead n d"]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield log w_k - ||x - m_k||^2 / (2 sigma^2), a part of the points at a time, and m."""
+        modes = self._modes.on(x.device).to(x.dtype)
+        shares = self.weights.to(x.device, x.dtype).log()
+        for part in torch.split(x.reshape(-1, x.shape[-1]), max(1, AT_ONCE // len(modes))):
+            distances = torch.cdist(part, modes, compute_mode="donot_use_mm_for_euclid_dist")
+            yield shares - (distances / self.sigma).square() / 2, modes
+
 
 def proportional_counts(weights: Float[Tensor, " K"], n: int) -> Int[Tensor, " K"]:
     """Return whole numbers nearest to n w_k with sum n (largest remainder, ties to the first).
@@ -139,7 +164,7 @@ class Finite(Drawn):
     points: Tensor
 
     def __init__(self, target: Drawn, train_points: int, train_seed: int) -> None:
-        self.target = target
+        self.target, self.pair, self.density = target, target.pair, target.density
         self.points = draw_once(target, train_points, train_seed)
         self._training_set = TrainingSet(self.points)
 
@@ -215,6 +240,18 @@ def two_gaussians(distance: float, dimension: int, sigma: float) -> Mixture:
     centres = torch.zeros(2, dimension, dtype=torch.float64)
     centres[0, 0], centres[1, 0] = -distance / 2, distance / 2
     return Mixture(centres, torch.ones(2), sigma)
+
+
+def chain(modes: int, spacing: float, decades: float, sigma: float) -> Mixture:
+    """Return Gaussians in a row in the plane, ``spacing`` apart, centred on the origin.
+
+    The weights fall in equal ratios from the first to the last, by ``decades`` powers of ten:
+    w_k is proportional to 10^(-decades k / (modes - 1)).
+    """
+    places = torch.arange(modes, dtype=torch.float64)
+    centres = torch.zeros(modes, 2, dtype=torch.float64)
+    centres[:, 0] = spacing * (places - (modes - 1) / 2)
+    return Mixture(centres, 10 ** (-decades * places / max(1, modes - 1)), sigma)
 
 
 def mixture(

@@ -91,6 +91,82 @@ class SwissRollOptions(Options):
 
 
 @dataclass(kw_only=True)
+class ChainOptions(Options):
+    """``decades``: powers of ten between the largest and the smallest weight."""
+
+    modes: int = count(bounds.MODES)
+    spacing: float = length()
+    decades: float = field(metadata={"least": 0, "most": bounds.DECADES})
+    sigma: float = length()
+
+
+@dataclass(kw_only=True)
+class LinesOptions(Options):
+    offset: float = length()
+
+
+@dataclass(kw_only=True)
+class PointMassesOptions(Options):
+    offset: float = length()
+    dimension: int = count(bounds.DIMENSIONS)
+
+
+@dataclass(kw_only=True)
+class GaussianPairOptions(Options):
+    """Means of d numbers, and covariances of d rows of d numbers."""
+
+    mean: list[float] = coordinate()
+    covariance: list[list[float]] = coordinate()
+    source_mean: list[float] = coordinate()
+    source_covariance: list[list[float]] = coordinate()
+
+    def __post_init__(self) -> None:
+        d = len(self.mean)
+        if d == 0 or len(self.source_mean) != d:
+            raise ValueError(
+                "data.mean and data.source_mean must hold as many numbers as the space has "
+                f"dimensions, got {d} and {len(self.source_mean)}"
+            )
+        for name in ("covariance", "source_covariance"):
+            rows = getattr(self, name)
+            if [len(row) for row in rows] != [d] * d:
+                raise ValueError(f"data.{name} must hold {d} rows of {d} numbers, as data.mean has")
+
+
+@dataclass(kw_only=True)
+class MoonsOptions(Options):
+    noise: float = share()
+
+
+@dataclass(kw_only=True)
+class CheckerboardOptions(Options):
+    """``squares``: number along a side, even; ``edge``: side of a square."""
+
+    squares: int = field(metadata={"least": 2, "most": bounds.MODES})
+    edge: float = length()
+
+    def __post_init__(self) -> None:
+        if self.squares % 2:
+            raise ValueError(f"data.squares must be even, got {self.squares}")
+
+
+@dataclass(kw_only=True)
+class SpiralsOptions(Options):
+    turns: float = field(metadata={"above": 0, "most": bounds.TURNS})
+    jitter: float = share()
+    noise: float = share()
+
+
+@dataclass(kw_only=True)
+class FunnelsOptions(Options):
+    """``clusters``: number of funnels; ``centre_seed``: where they lie."""
+
+    dimension: int = count(bounds.SOBOL)
+    clusters: int = count(bounds.FUNNELS)
+    centre_seed: int = field(metadata={"least": 0, "below": 2**63})
+
+
+@dataclass(kw_only=True)
 class HeldOutOptions(Options):
     """A finite set, of which ``held_out_share`` is not used for training."""
 

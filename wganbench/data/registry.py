@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from wganbench.data.options import (
     ADDED_LATER,
+    ChainOptions,
+    CheckerboardOptions,
     DownloadOptions,
+    FunnelsOptions,
+    GaussianPairOptions,
     GridOptions,
     HeldOutOptions,
     ImageFolderOptions,
+    LinesOptions,
     MixtureOptions,
+    MoonsOptions,
     Options,
+    PointMassesOptions,
     PointsOptions,
     RingOptions,
+    SpiralsOptions,
     SwissRollOptions,
     TwoGaussiansOptions,
 )
@@ -55,14 +63,15 @@ class Dataset:
 # Builders, which import what they need when they are called.
 
 
-def cloud(make: str, *names: str) -> Build:
-    """Return a builder of ``mixtures.<make>`` from the named options, with a training set."""
+def cloud(make: str, *names: str, module: str = "mixtures") -> Build:
+    """Return a builder of ``<module>.<make>`` from the named options, with a training set."""
 
     def build(options: Options) -> Target:
-        from wganbench.data import mixtures
+        from wganbench.data.mixtures import finite
 
-        target = getattr(mixtures, make)(*(getattr(options, name) for name in names))
-        return mixtures.finite(target, options.train_points, options.train_seed)
+        function = getattr(import_module(f"wganbench.data.{module}"), make)
+        target = function(*(getattr(options, name) for name in names))
+        return finite(target, options.train_points, options.train_seed)
 
     return build
 
@@ -101,6 +110,7 @@ def build_points(options: PointsOptions) -> Target:
 SPLIT = ("held_out_share", "train_seed")
 FILES = ("root", "download")
 FOLDER = ("place", "size", "channels", *SPLIT)
+LAWS = ("mean", "covariance", "source_mean", "source_covariance")
 STACKED = "arXiv:1611.02163; arXiv:1712.04086"
 
 IMAGE_KINDS = (
@@ -242,6 +252,62 @@ for row in (
         cloud("SwissRoll", "noise"),
         "a noisy spiral in the plane",
         "scikit-learn make_swiss_roll, as scaled in arXiv:1704.00028, Fig. 1a",
+    ),
+    Dataset(
+        "chain",
+        ChainOptions,
+        cloud("chain", "modes", "spacing", "decades", "sigma"),
+        "Gaussians in a row, with weights over some decades",
+        "ours",
+    ),
+    Dataset(
+        "lines",
+        LinesOptions,
+        cloud("Lines", "offset", module="toys"),
+        "a vertical line in the plane, at a known W1 from its copy beside it",
+        "arXiv:1701.07875, Example 1",
+    ),
+    Dataset(
+        "two_point_masses",
+        PointMassesOptions,
+        cloud("PointMasses", "offset", "dimension", module="toys"),
+        "one point, at a known W1 from another one",
+        "the Dirac-GAN of arXiv:1801.04406",
+    ),
+    Dataset(
+        "gaussian_pair",
+        GaussianPairOptions,
+        cloud("GaussianPair", *LAWS, module="gaussians"),
+        "a Gaussian of any covariance, at a known W2 from another one",
+        "ours; W2 of Dowson & Landau 1982",
+    ),
+    Dataset(
+        "moons",
+        MoonsOptions,
+        cloud("Moons", "noise", module="toys"),
+        "two half circles that reach into each other",
+        "scikit-learn make_moons",
+    ),
+    Dataset(
+        "checkerboard",
+        CheckerboardOptions,
+        cloud("Checkerboard", "squares", "edge", module="toys"),
+        "every second square of a board",
+        "arXiv:1810.01367, its code",
+    ),
+    Dataset(
+        "spirals",
+        SpiralsOptions,
+        cloud("Spirals", "turns", "jitter", "noise", module="toys"),
+        "two arms that wind about the origin",
+        "arXiv:1810.01367, its code",
+    ),
+    Dataset(
+        "funnels",
+        FunnelsOptions,
+        cloud("Funnels", "dimension", "clusters", "centre_seed", module="funnels"),
+        "points in funnels, at a known W1 from the uniform law, in any dimension",
+        "after arXiv:2206.07767, Sec. 4",
     ),
     Dataset(
         "points",

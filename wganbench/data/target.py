@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -10,6 +10,51 @@ if TYPE_CHECKING:
 
     from wganbench.data.images import Images
     from wganbench.data.points import Units
+
+
+class Distance(NamedTuple):
+    """A known distance between two distributions, and its standard error; 0 if it is exact."""
+
+    value: float
+    standard_error: float = 0.0
+
+
+class KnownPair(Protocol):
+    """A source law whose W1 distance to the target law is known, and a potential of the two.
+
+    The potential has our sign: it is high on the reals, it is 1-Lipschitz, and
+    E potential(reals) - E potential(source) is the distance. A perfect critic against fakes of
+    the source law equals it up to a constant.
+    """
+
+    @property
+    def distance(self) -> Distance:
+        """W1 between source and target, in data units."""
+        ...
+
+    def source(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
+        """Return ``n`` independent points of the source law."""
+        ...
+
+    def potential(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
+        """Return the potential at points."""
+        ...
+
+    def potential_gradient(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n d"]:
+        """Return the gradient of the potential at points, of length 1 almost everywhere."""
+        ...
+
+
+class Density(Protocol):
+    """The exact density p of a target law, in nats per unit of the data."""
+
+    def log_density(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
+        """Return log p(x)."""
+        ...
+
+    def log_density_gradient(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n d"]:
+        """Return grad log p(x), which others call the score of p."""
+        ...
 
 
 class Target(Protocol):
@@ -24,7 +69,8 @@ class Target(Protocol):
     ``held_out_points`` are the rows that ``held_out`` returns, each once before one occurs
     twice. ``base`` holds the single images of a target of images, and ``class_count`` is its
     number of classes. ``told`` are lines to show before training. ``units`` belong to data that
-    were centred and scaled.
+    were centred and scaled. ``pair`` is a source law at a known distance from the target.
+    ``density`` is the density of the law that ``held_out`` draws from.
     """
 
     modes: Float[Tensor, "k d"] | None = None
@@ -35,6 +81,8 @@ class Target(Protocol):
     class_count: int = 0
     told: tuple[str, ...] = ()
     units: Units | None = None
+    pair: KnownPair | None = None
+    density: Density | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,6 +117,7 @@ class KnownShape(Target):
 
 OPTIONAL = (
     "modes", "weights", "points", "held_out_points", "base", "class_count", "told", "units",
+    "pair", "density",
 )  # fmt: skip
 
 

@@ -27,12 +27,24 @@ ARROW_SHARE = 0.12
 """Length of the longest arrow, as a share of the panel's width."""
 
 
+DENSITY_SHARES = (0.99, 0.9, 0.5)
+"""Shares of the data inside the contours of a known density, the outermost first."""
+
+DENSITY_POINTS = 200
+"""Points of the grid that the outermost contour must hold: a smaller one would look torn."""
+
+
 class CriticGrid(NamedTuple):
-    """The critic's scores on a grid: score[j, i] belongs to the point (x[i], y[j])."""
+    """The critic's scores on a grid: score[j, i] belongs to the point (x[i], y[j]).
+
+    ``density`` holds the data's log density there, and its levels at the contours that hold
+    `DENSITY_SHARES` of the data; None where it is not known.
+    """
 
     x: Float[np.ndarray, " nx"]
     y: Float[np.ndarray, " ny"]
     score: Float[np.ndarray, "ny nx"]
+    density: tuple[Float[np.ndarray, "ny nx"], Float[np.ndarray, " k"]] | None = None
 
 
 class Arrows(NamedTuple):
@@ -65,6 +77,7 @@ def draw_samples(
         low, high = _window(real, centres, critic_grid)
         if critic_grid is not None:
             _contours(axes, critic_grid)
+            _density(axes, critic_grid)
         outside = _cloud(axes, real, fake, centres, low, high)
         if arrows is not None:
             _arrows(axes, arrows, float(high[0] - low[0]))
@@ -107,6 +120,19 @@ def _contours(axes: Axes, grid: CriticGrid) -> None:
         scale = ScalarFormatter()
         scale.set_powerlimits((-2, 4))  # scores of an unconstrained critic have any size
         figure.colorbar(filled, cax=bar, label="critic score", format=scale)
+
+
+def _density(axes: Axes, grid: CriticGrid) -> None:
+    """Draw the contours of the data's density, unless they are too small for the grid."""
+    if grid.density is None:
+        return
+    values, levels = grid.density
+    if (values >= levels[0]).sum() < DENSITY_POINTS or (np.diff(levels) <= 0).any():
+        return
+    axes.contour(grid.x, grid.y, values, levels, colors=MODE, linewidths=1, linestyles="--",
+                 zorder=3.5)  # fmt: skip
+    shares = ", ".join(f"{share:g}" for share in DENSITY_SHARES)
+    axes.plot([], [], color=MODE, linewidth=1, linestyle="--", label=f"{shares} of the data")
 
 
 def _cloud(

@@ -37,6 +37,8 @@ class Evaluation:
     floor: the distance of a perfect generator at ``exact_n``; None when it is not known.
     pictures: the reference for images; None for other points.
     final: whether costly metrics are computed too.
+    source_gradients: grad_x D at the fakes where they are draws of the target's ``pair``'s source
+    law, else None.
     unit: the data's scale when they were scaled; distances are reported in the data's own unit.
 
     Transport uses ``exact_n`` points of each side: with more than `EXACT_POINTS` points the
@@ -63,6 +65,7 @@ class Evaluation:
     pictures: PictureReference | None = None
     final: bool = True
     unit: float = 1.0
+    source_gradients: Float[Tensor, " n *d"] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.fakes)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.draws import Draws
+from wganbench.losses.constraints import input_gradients
 from wganbench.metrics.gradients import slopes
 from wganbench.networks import Latent, Pair, build_pair
 from wganbench.training.stack import Stack
@@ -30,27 +31,35 @@ class Fakes(Latent):
 class FrozenStack(Stack):
     """R critics with equal static settings; run r is trained against the sampler ``fakes[r]``.
 
+    Without ``fakes`` all critics are trained against the source law of the data's ``pair``, and
+    are measured against its potential too.
+
     The generator is the identity, so its latents are the fakes. ``reals[r]`` replaces the samples
     of the configuration's data, in training and in evaluation. Rates, coefficients and seeds may
     differ, as in every stack. ``train.steps`` counts critic steps, and the decay of rates follows
     them. With ``double`` the critics train in float64.
 
-    Raises ValueError as `Stack` does, and unless there is one sampler for each run.
+    Raises ValueError as `Stack` does, and unless there is one sampler for each run, or a pair.
     """
 
     def __init__(
         self,
         configs: list[RunConfig],
         device: torch.device,
-        fakes: Sequence[Draw],
+        fakes: Sequence[Draw] | None = None,
         reals: Sequence[Draw] | None = None,
         double: bool = False,
     ) -> None:
+        network, target = configs[0].network, target_of(configs[0])
+        self.of_source = fakes is None
+        if fakes is None:
+            if target.pair is None:
+                raise ValueError(f"data={configs[0].data.name} has no source law at a known W1")
+            fakes = [target.pair.source] * len(configs)
         if len(fakes) != len(configs) or (reals is not None and len(reals) != len(configs)):
             raise ValueError(
                 "a frozen stack needs one sampler of fakes, and of reals, for each run"
             )
-        network, target = configs[0].network, target_of(configs[0])
 
         def frozen(precision: str) -> Pair:
             pair = build_pair(network.kind, network.options, target.shape, precision)
@@ -63,6 +72,16 @@ class FrozenStack(Stack):
         super().__init__(
             configs, device, target=target, pair=frozen, samplers=samplers, double=double
         )
+
+    def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
+        """Return `Stack.probe`, with the critics' gradients at points of the source law."""
+        found = super().probe(n, draw, averaged)
+        if self.of_source:
+            for run, points in enumerate(found):
+                critic = self.exact_algorithm.critic(self.run_parameters(run, "critic"))
+                at = points["fakes"].to(self.device)
+                points["source_gradients"] = input_gradients(critic, at).detach().cpu()
+        return found
 
     def advance(self, steps: int = 1) -> None:
         """Take ``steps`` critic steps in all runs."""

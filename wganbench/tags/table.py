@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wganbench.tags.distances import DIVERGENCE, ENERGY, WASSERSTEIN
+from wganbench.tags.known import KNOWN
 from wganbench.tags.sources import (
     DC,
     FID,
@@ -308,7 +309,8 @@ SPEED = (
 )
 
 ROWS: tuple[Tag, ...] = (
-    *LOSS, *WASSERSTEIN, *ENERGY, *DIVERGENCE, *CRITIC, *GRAD_NORM, *MODES, *FIDELITY, *BUDGET,
+    *LOSS, *WASSERSTEIN, *ENERGY, *DIVERGENCE, *CRITIC, *KNOWN, *GRAD_NORM, *MODES, *FIDELITY,
+    *BUDGET,
     *SPEED,
 )
 # fmt: on

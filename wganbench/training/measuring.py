@@ -185,6 +185,7 @@ def _evaluation(
         pictures=stack_reference(subject),
         final=final,
         unit=unit_of(subject.target),
+        source_gradients=points.get("source_gradients"),
     )
 
 

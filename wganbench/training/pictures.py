@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from wganbench.data.points import as_given, unit_of
 from wganbench.drawing.canvas import animation
 from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
-from wganbench.drawing.samples import Arrows, CriticGrid
+from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid
 from wganbench.files import explained, write_atomic
 from wganbench.losses.recipes import RECIPES, Recipe
 from wganbench.runs.folder import HeldRun, RunFolder
@@ -109,7 +110,24 @@ def surroundings(subject: Subject, reading: Reading) -> Surroundings:
     # n dL_G/dx_i is the gradient at one sample; it does not depend on the number of samples.
     moves = -len(fakes) * reading.points["fake_gradients"][:ARROWS]
     arrows = Arrows(as_given(fakes[:ARROWS], subject.target).numpy(), moves.numpy())
-    return Surroundings(centres, reading.looks.grid, arrows)
+    return Surroundings(centres, with_density(reading.looks.grid, subject, reals), arrows)
+
+
+def with_density(
+    grid: CriticGrid | None, subject: Subject, reals: Float[Tensor, "n 2"]
+) -> CriticGrid | None:
+    """Return the grid with the data's log density, where that is known.
+
+    The contour that holds a share of the data lies at a quantile of the reals' log density.
+    """
+    density = subject.target.density
+    if grid is None or density is None:
+        return grid
+    points = torch.from_numpy(np.stack(np.meshgrid(grid.x, grid.y), axis=-1)).double()
+    values = density.log_density(points).numpy()
+    outside = [1 - share for share in DENSITY_SHARES]
+    levels = np.quantile(density.log_density(reals.double()).numpy(), outside)
+    return grid._replace(density=(values, levels))
 
 
 # The samples over training as a GIF: one frame for each evaluation, kept on disk until the end.
