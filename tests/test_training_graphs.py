@@ -40,6 +40,7 @@ def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
         stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
         stack.samplers,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
+        stack.execution.work.drawn,
         record=record, rehearse=lambda work: work() and None,
     )  # fmt: skip
     return stack

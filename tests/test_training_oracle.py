@@ -382,7 +382,7 @@ def test_each_step_moves_its_own_network_only(loss: str) -> None:
         stack._critic_update(stack.state, *stack.execution.work.critic_batch(2))
     between = stack.run_state(0)
     with torch.no_grad():
-        stack._generator_update(stack.state, stack.execution.work.batch("latent_generator", 1))
+        stack._generator_update(stack.state, *stack.execution.work.generator_batch(1))
     after = stack.run_state(0)
 
     def changed(a: dict[str, Tensor], b: dict[str, Tensor]) -> set[str]:

@@ -7,6 +7,8 @@ shape (n,).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -79,6 +81,11 @@ def wasserstein_generator_loss(score_fake: Float[Tensor, " n"]) -> Tensor:
     """
     _check_scores(score_fake)
     return -score_fake.mean()
+
+
+def of_fakes(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor | None, Tensor], Tensor]:
+    """Return a function of (score_real, score_fake) that ignores the first."""
+    return lambda _score_real, score_fake: loss(score_fake)
 
 
 def _check_scores(*scores: Tensor) -> None:

@@ -16,7 +16,7 @@ from wganbench.drawing.canvas import animation
 from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
 from wganbench.drawing.samples import Arrows, CriticGrid
 from wganbench.files import explained, write_atomic
-from wganbench.losses.recipes import RECIPES, Recipe
+from wganbench.losses import RECIPES, Recipe
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.frames import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from jaxtyping import Float
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wganbench.losses.constraints import input_slopes, interpolate
-from wganbench.losses.recipes import Coefficients, Recipe
+from wganbench.losses.penalties import Coefficients
+from wganbench.losses.recipe import Recipe
 from wganbench.networks import Pair, Parameters
 
 Scalars = dict[str, Tensor]
@@ -45,8 +46,12 @@ class Algorithm:
         z: Float[Tensor, "n ..."],
         eps: Float[Tensor, " n"],
         coefficients: Coefficients,
+        noise: Float[Tensor, "n ..."] | None = None,
     ) -> tuple[Tensor, Scalars]:
-        """Return the critic's loss, penalty included, and the scalars to log."""
+        """Return the critic's loss, penalty included, and the scalars to log.
+
+        ``noise`` is needed by a recipe that takes slopes at perturbed reals.
+        """
         critic = self.critic(critic_parameters)
         x_fake = self.generator(generator_parameters)(z).detach()
         score_real, score_fake = self.scores(critic, x, x_fake)
@@ -57,8 +62,8 @@ class Algorithm:
             "critic/score_fake": score_fake.mean(),
         }
         loss = objective
-        if self.recipe.penalty is not None:
-            penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients)
+        if self.recipe.penalties:
+            penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients, noise)
             scalars["loss/penalty"] = penalty
             loss = objective + penalty
         return loss, {"loss/critic": loss, **scalars}
@@ -68,10 +73,18 @@ class Algorithm:
         generator_parameters: Parameters,
         critic_parameters: Parameters,
         z: Float[Tensor, "n ..."],
+        x: Float[Tensor, "n ..."] | None = None,
     ) -> tuple[Tensor, Scalars]:
-        """Return the generator's loss and the scalars to log."""
-        x_fake = self.generator(generator_parameters)(z)
-        loss = self.recipe.objective.generator(self.critic(critic_parameters)(x_fake))
+        """Return the generator's loss and the scalars to log.
+
+        ``x`` holds the reals of a paired objective; others do not look at any.
+        """
+        critic, x_fake = self.critic(critic_parameters), self.generator(generator_parameters)(z)
+        if x is None:
+            score_real, score_fake = None, critic(x_fake)
+        else:
+            score_real, score_fake = self.scores(critic, x, x_fake)
+        loss = self.recipe.objective.generator(score_real, score_fake)
         return loss, {"loss/generator": loss}
 
     def scores(
@@ -93,12 +106,14 @@ class Algorithm:
     ) -> dict[str, Tensor]:
         """Return the networks' values that the metrics need, point by point.
 
-        ``fake_gradients`` is dL_G/dx_i, ``feedback`` is n |dL_G/dscore_i|.
+        ``fake_gradients`` is dL_G/dx_i, ``feedback`` is n |dL_G/dscore_i|. A paired objective
+        gets the reals x.
         """
         critic = self.critic(critic_parameters)
         x_fake = self.generator(generator_parameters)(z)
         score_real, score_fake = critic(x), critic(x_fake)
-        generator_loss = self.recipe.objective.generator
+        objective = self.recipe.objective
+        generator_loss = partial(objective.generator, score_real if objective.paired else None)
         per_score = torch.func.grad(generator_loss)(score_fake)
         return {
             "fakes": x_fake,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wganbench.losses.recipes import Recipe
+from wganbench.losses import Recipe
 from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import PictureReference

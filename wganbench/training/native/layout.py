@@ -46,10 +46,11 @@ class Term(ctypes.Structure):
 class Penalty(ctypes.Structure):
     _fields_ = [
         ("where", c_int32),
-        ("one_sided", c_int32),
-        ("target", c_float),
+        ("cost", c_int32),
         ("scale", c_float),
+        ("unused", c_float),
         ("coefficient", c_void_p),
+        ("power", c_void_p),
     ]
 
 
