@@ -13,19 +13,23 @@ from wganbench.losses.penalties import Coefficients, Penalty, Points, SlopePenal
 
 
 class Form(Enum):
-    """The function f of a `Term`."""
+    """The function f of a `Term`; the value is its number in our C++."""
 
     IDENTITY = 0
     SOFTPLUS = 1
+    HINGE = 2
+    SQUARE = 3
 
 
 @dataclass(frozen=True)
 class Term:
-    """A mean over scores: E weight f(sign D)."""
+    """A mean over scores: E weight f(sign D + shift) + slope D; the hinge is max(0, .)."""
 
     weight: float
     sign: float
     form: Form
+    shift: float = 0.0
+    slope: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,24 @@ class Objective:
     formulas: tuple[str, str] = ("", "")
 
 
+class Wrapper(Enum):
+    """What a critic is wrapped in; the value says it in words."""
+
+    NONE = ""
+    SPECTRAL = "each layer's weight is divided by its largest singular value"
+    GRADIENT = "D / (|grad D| + |D|) takes the place of D"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A whole loss, as chosen by ``loss=<name>``.
 
     Each of ``penalties`` is added to the critic's objective and includes its coefficient; without
     any the program has no penalty. ``clips`` clamps the critic's parameters to ``clip_value``
-    after each critic step. ``coefficients`` names the coefficients that the user may set and
-    sweep. ``ranges`` limits the values of some of them, see `typed.check_range`; others accept
-    any finite number. ``slope_target`` is the constraint on the slope: "1", "at most 1", "0",
-    "some K" or "none". ``known_for`` is a sentence for readers.
+    after each critic step; ``wrapper`` changes the critic itself. ``coefficients`` names the
+    coefficients that the user may set and sweep. ``ranges`` limits the values of some of them, see
+    `typed.check_range`; others accept any finite number. ``slope_target`` is the constraint on
+    the slope: "1", "at most 1", "0", "some K" or "none". ``known_for`` is a sentence for readers.
     """
 
     summary: str
@@ -75,6 +87,7 @@ class Recipe:
     objective: Objective
     penalties: tuple[Penalty, ...] = ()
     clips: bool = False
+    wrapper: Wrapper = Wrapper.NONE
     coefficients: tuple[str, ...] = ()
     ranges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     slope_target: str = "none"
@@ -82,8 +95,8 @@ class Recipe:
 
     @property
     def needs_pointwise_critic(self) -> bool:
-        """Whether D(x)[i] must not depend on x[j]: a penalty excludes batch norm."""
-        return bool(self.penalties)
+        """Whether D(x)[i] must not depend on x[j]: a slope at each point excludes batch norm."""
+        return bool(self.penalties) or self.wrapper is Wrapper.GRADIENT
 
     @property
     def perturbs(self) -> bool:

@@ -24,7 +24,7 @@ from wganbench.config.check import typed_rows
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
-from wganbench.losses.recipes import RECIPES
+from wganbench.losses.recipes import composed
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
@@ -83,9 +83,10 @@ class Stack:
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
-        recipe, make = RECIPES[config.loss.name], pair or self._pair
-        self.algorithm = Algorithm(make(config.precision), recipe)
-        self.exact_algorithm = Algorithm(make("fp32"), recipe)
+        recipe = composed(config.loss.name, config.loss.penalties)
+        make, packing = pair or self._pair, config.loss.packing
+        self.algorithm = Algorithm(make(config.precision), recipe, packing)
+        self.exact_algorithm = Algorithm(make("fp32"), recipe, packing)
         networks = self.algorithm.pair
         self._layers = {n: layers(getattr(networks, n)) for n in ("critic", "generator")}
         if recipe.needs_pointwise_critic and not networks.critic_is_pointwise:
@@ -113,8 +114,8 @@ class Stack:
 
     # Setting up.
     def _pair(self, precision: str) -> Pair:
-        network = self.config.network
-        return build_pair(network.kind, network.options, self.target.shape, precision)
+        network, packing = self.config.network, self.config.loss.packing
+        return build_pair(network.kind, network.options, self.target.shape, precision, packing)
 
     def _traced(self, values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device)

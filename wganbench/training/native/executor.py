@@ -15,7 +15,7 @@ from torch import Tensor
 from wganbench.config.schema import RunConfig
 from wganbench.losses.constraints import Cost
 from wganbench.losses.penalties import Penalty, Points, SlopePenalty
-from wganbench.losses.recipe import Recipe, Terms
+from wganbench.losses.recipe import Recipe, Terms, Wrapper
 from wganbench.nativecode import find_compiler
 from wganbench.networks import Parameters
 from wganbench.networks.layers import ACTIVATIONS
@@ -66,6 +66,9 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
+        "it knows no wrapper of the critic": recipe.wrapper is not Wrapper.NONE,
+        "it knows no packing": config.loss.packing > 1,
+        "the objective compares reals with fakes": recipe.objective.paired,
         "the objective does not declare its terms": recipe.objective.terms is None,
         "the penalty is not one of slopes": not all(
             isinstance(penalty, SlopePenalty) for penalty in recipe.penalties
@@ -276,7 +279,13 @@ class Native:
 def _terms(terms: Terms) -> dict[str, layout.Term]:
     parts = {"real": terms.real, "fake": terms.fake, "generator": terms.generator}
     return {
-        name: layout.Term(weight=term.weight, sign=term.sign, softplus=term.form.value)
+        name: layout.Term(
+            weight=term.weight,
+            sign=term.sign,
+            form=term.form.value,
+            shift=term.shift,
+            slope=term.slope,
+        )
         for name, term in parts.items()
     }
 

@@ -38,8 +38,9 @@ class Term(ctypes.Structure):
     _fields_ = [
         ("weight", c_float),
         ("sign", c_float),
-        ("softplus", c_int32),
-        ("unused", c_int32),
+        ("form", c_int32),
+        ("shift", c_float),
+        ("slope", c_float),
     ]
 
 

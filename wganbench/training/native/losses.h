@@ -3,21 +3,39 @@
 
 #include "vectors.h"
 
-// The mean of weight * f(sign * score), where f is the softplus or the identity.
+enum Form : int32_t { IDENTITY = 0, SOFTPLUS = 1, HINGE = 2, SQUARE = 3 };
+
+// The mean of weight * f(sign * score + shift) + slope * score. The hinge is max(0, .). Identity
+// and softplus have no shift.
 struct Term {
   float weight, sign;
-  int32_t softplus, unused;
+  int32_t form;
+  float shift, slope;
 };
 
 // The derivative of a term by one score, times n.
 inline V derivative(const Term &term, V score) {
-  V slope = splat(term.weight * term.sign);
-  return term.softplus ? slope * sigmoid(splat(term.sign) * score) : slope;
+  V slope = splat(term.weight * term.sign), of = splat(term.sign) * score;
+  if (term.form == IDENTITY) return slope;
+  if (term.form == SOFTPLUS) {
+    slope = slope * sigmoid(of);
+    return term.slope == 0.0f ? slope : slope + splat(term.slope);
+  }
+  of = of + splat(term.shift);
+  if (term.form == HINGE) return of > splat(0.0f) ? slope : splat(0.0f) * of;
+  return splat(2.0f) * slope * of;
 }
 
 inline V value(const Term &term, V score) {
-  V signed_score = splat(term.sign) * score;
-  return splat(term.weight) * (term.softplus ? softplus(signed_score) : signed_score);
+  V of = splat(term.sign) * score;
+  if (term.form == IDENTITY) return splat(term.weight) * of;
+  if (term.form == SOFTPLUS) {
+    V found = splat(term.weight) * softplus(of);
+    return term.slope == 0.0f ? found : found + splat(term.slope) * score;
+  }
+  of = of + splat(term.shift);
+  if (term.form == HINGE) return splat(term.weight) * maximum(splat(0.0f), of);
+  return splat(term.weight) * of * of;
 }
 
 enum Where : int32_t { NOWHERE = 0, INTERPOLATES = 1, REALS = 2, FAKES = 3 };
