@@ -55,7 +55,7 @@ BURSTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("bursts", [{}, BURSTS])
-@pytest.mark.parametrize("loss", ["gp", "bce"])
+@pytest.mark.parametrize("loss", ["gp", "bce", "rpgan_r1r2", "dragan"])
 def test_graphs_train_as_the_programs_one_by_one(loss: str, bursts: dict[str, Any]) -> None:
     configs = alike(loss, 2, **SETTINGS, **bursts)
     plain, played = Stack(configs, CPU), with_graphs(Stack(configs, CPU))

@@ -46,7 +46,7 @@ BCE_SATURATING = Objective(
 SMOOTHED = Objective(
     partial(smoothed_bce_critic_loss, target=0.9), of_fakes(bce_generator_loss), bce=False,
     terms=Terms(Term(1, -1, Form.SOFTPLUS, slope=0.1), FAKE_IS_LOW, generator=REAL_IS_HIGH),
-    formulas=("E [.9 softplus(-r) + .1 softplus(r)] + E softplus(f)", "E softplus(-f)"))
+    formulas=("E [0.9 softplus(-r) + 0.1 softplus(r)] + E softplus(f)", "E softplus(-f)"))
 WASSERSTEIN = Objective(
     wasserstein_critic_loss, of_fakes(wasserstein_generator_loss), bce=False,
     terms=Terms(real=MINUS, fake=PLUS, generator=MINUS),
@@ -102,7 +102,7 @@ RECIPES.register("bce_saturating", Recipe(
     BCE_SATURATING,
     known_for="Its generator's gradient vanishes where the critic is sure that fakes are fake."))
 RECIPES.register("bce_smooth", Recipe(
-    "binary cross-entropy, reals with the target .9", "arXiv:1606.03498",
+    "binary cross-entropy, reals with the target 0.9", "arXiv:1606.03498",
     SMOOTHED,
     known_for="The critic's score stays below ln 9 where there are no fakes; slopes stay free."))
 RECIPES.register("clip", Recipe(
