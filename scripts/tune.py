@@ -113,7 +113,7 @@ def used(loss: str, trial: dict[str, object]) -> dict[str, object]:
 
 def steps_for(loss: str, n_critic: int, units: float) -> int:
     """Generator steps that cost ``units`` passes, a multiple of 500."""
-    critic = COST["penalised" if RECIPES[loss].penalty else "plain"]
+    critic = COST["penalised" if RECIPES[loss].penalties else "plain"]
     return max(500, round(units / (n_critic * critic + COST["generator"]) / 500) * 500)
 
 

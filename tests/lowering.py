@@ -41,7 +41,7 @@ from torch.utils._pytree import tree_leaves
 
 from wganbench.config import compose
 from wganbench.training.compiling import _options
-from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Graphs
+from wganbench.training.graphs import Graphs
 from wganbench.training.products_on_gpu import SmallProducts
 from wganbench.training.stack import Stack
 
@@ -92,12 +92,14 @@ def traced(runs: int, words: list[str]) -> tuple[Stack, dict[str, list[Traced]]]
     torch._dynamo.reset()
     with torch.no_grad():
         whole(stack._critic_update)(stack.state, *stack.execution.work.critic_batch(0))
-        whole(stack._generator_update)(stack.state, stack.execution.work.batch(GENERATOR_STREAM, 0))
+        whole(stack._generator_update)(stack.state, *stack.execution.work.generator_batch(0))
         draws = Graphs(
             stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
             stack.samplers, config.train.batch_size, config.loss.n_critic, whole,
+            stack.execution.work.drawn,
         )  # fmt: skip
-        drawn = tuple(name for name in CRITIC_STREAMS if not isinstance(stack.samplers[name], list))
+        streams = stack.execution.work.drawn.critic
+        drawn = tuple(name for name in streams if not isinstance(stack.samplers[name], list))
         draws._drawing(drawn, config.loss.n_critic)(torch.zeros((), dtype=torch.int64))
     return stack, graphs
 

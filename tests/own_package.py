@@ -16,7 +16,7 @@ def losses():
     from wganbench.losses import RECIPES, Recipe
     from wganbench.losses.recipes import WASSERSTEIN
 
-    recipe = Recipe("mine", "me", WASSERSTEIN, penalty=penalty, coefficients=("my_lambda",))
+    recipe = Recipe("mine", "me", WASSERSTEIN, penalties=(penalty,), coefficients=("my_lambda",))
     RECIPES.register("mine", recipe)
 
 

@@ -31,6 +31,7 @@ from wganbench.config import (
 )
 from wganbench.config.check import validate
 from wganbench.config.composition import compose_values
+from wganbench.config.schema import static_settings
 from wganbench.data import image_files, images
 from wganbench.presets import (
     GROUPS,
@@ -124,6 +125,20 @@ def test_no_experiment_names_the_folder() -> None:
         ("bce", 1, "adam", 2e-4, [0.5, 0.999], {}),
         ("bce_saturating", 1, "adam", 2e-4, [0.5, 0.999], {}),
         ("bce_r1", 1, "rmsprop", 1e-4, [0, 0.99], {"r1_gamma": 10}),
+        ("bce_smooth", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("hinge", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("hinge_sn", 5, "adam", 2e-4, [0, 0.9], {}),
+        ("hinge_gn", 5, "adam", 2e-4, [0, 0.9], {}),
+        ("wasserstein_sn", 5, "adam", 2e-4, [0, 0.9], {}),
+        ("lsgan", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("lsgan_pearson", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("rpgan", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("ragan", 1, "adam", 2e-4, [0.5, 0.999], {}),
+        ("rpgan_r1r2", 1, "adam", 2e-4, [0, 0.99], {"r1_gamma": 1, "r2_gamma": 1}),
+        ("bce_r1r2", 1, "rmsprop", 1e-4, [0, 0.99], {"r1_gamma": 10, "r2_gamma": 10}),
+        ("gp0", 5, "adam", 1e-4, [0, 0.9], {"gp_lambda": 10}),
+        ("dragan", 1, "adam", 2e-4, [0.5, 0.999], {"gp_lambda": 10}),
+        ("wgan_div", 5, "adam", 2e-4, [0.5, 0.999], {"div_k": 2, "div_p": 6}),
     ],
 )
 def test_without_tuning_a_loss_has_its_papers_settings(
@@ -361,3 +376,51 @@ def test_every_alias_leads_to_a_key() -> None:
     keys = set(all_keys(directories()))
     for ours in ALIASES.values():
         assert keys.issuperset(ours.split(" and ")), ours
+
+
+# Losses composed on the command line.
+def test_a_loss_takes_further_penalties() -> None:
+    config = compose(["loss=hinge", "loss.penalties=[r1]", "loss.r1_gamma=1"])
+    assert config.loss.penalties == ["r1"] and config.loss.coefficients == {"r1_gamma": 1.0}
+    both = compose(["loss=rpgan", "loss.penalties=[r1,r2]", "loss.r1_gamma=1", "loss.r2_gamma=2"])
+    assert both.loss.coefficients == {"r1_gamma": 1.0, "r2_gamma": 2.0}
+    plain = compose(["loss=hinge"])
+    assert static_settings(config) != static_settings(plain) and digest(config) != digest(plain)
+
+
+def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
+    config = compose(["loss=gp", "loss.packing=1", "loss.penalties=[]"])
+    assert digest(config) == digest(compose(["loss=gp"]))
+    assert digest(compose(["loss=gp", "loss.packing=2"])) != digest(config)
+    assert identity(config)["loss"].keys() == {"name", "n_critic", "gp_lambda"}
+    older = to_dict(config)
+    del older["loss"]["packing"], older["loss"]["penalties"]
+    assert from_dict(older) == from_dict(to_dict(config))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("loss=hinge loss.penalties=[r1]", "loss.r1_gamma is missing"),
+        ("loss=clip loss.penalties=[r1] loss.r1_gamma=1", "exclude each other"),
+        ("loss=gp loss.penalties=[lp]", "lp takes loss.gp_lambda"),
+        ("loss=bce_r1 loss.penalties=[r1]", "has the penalty r1 already"),
+        ("loss=bce loss.penalties=[r3]", "loss.penalties: unknown penalty 'r3'"),
+        ("loss=bce loss.penalties=r1", "loss.penalties"),
+        ("loss=hinge loss.r1_gamma=1", "not used by loss=hinge"),
+        ("loss=hinge loss.penalties=[r1] loss.r1_gamma=-1", "loss.r1_gamma must be at least 0"),
+        ("loss=hinge loss.penalties=[r1] loss.r1_gamma=1 loss.gp_lambda=1", "loss.gp_lambda"),
+        ("loss=wgan_div loss.div_p=1", "loss.div_p must be above 1"),
+        ("loss=bce loss.packing=3", "loss.packing=3 does not divide train.batch_size"),
+        ("loss=bce loss.packing=0", "loss.packing must be at least 1"),
+        (
+            "loss=bce loss.penalties=[r1] loss.r1_gamma=1 network.critic_normalization=batch",
+            "batch norm makes",
+        ),
+        ("loss=hinge_gn network.critic_normalization=batch", "batch norm makes"),
+    ],
+)
+def test_a_nonsensical_loss_is_refused_in_one_line(words: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose(words.split())
+    assert told in str(refused.value) and "\n" not in str(refused.value)

@@ -30,7 +30,7 @@ def test_every_setting_is_listed_once_and_explained() -> None:
 def test_a_default_names_the_choices_that_have_it() -> None:
     rows = {row.key: row for group in ("loss", "train", "network") for row in settings(group)}
     assert rows["loss.clip_value"].default == "0.01 (clip)"
-    assert rows["loss.gp_lambda"].default == "10 (gp, bce_gp, lp)"
+    assert rows["loss.gp_lambda"].default == "10 (gp, bce_gp, dragan, gp0, lp)"
     assert "5e-05 (clip)" in rows["train.critic_lr"].default
     assert rows["network.latent"].default == "normal"
     assert rows["train.steps"].range.startswith("whole number, 1 to ")

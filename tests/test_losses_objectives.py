@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from torch import Tensor
 
 from wganbench import losses
 from wganbench.losses import (
+    BCE,
+    BCE_SATURATING,
     RECIPES,
+    WASSERSTEIN,
     Recipe,
     bce_critic_loss,
     bce_generator_loss,
@@ -24,6 +28,7 @@ from wganbench.losses import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
+from wganbench.losses.recipe import Wrapper
 
 LN2 = math.log(2)
 FUNCTIONS: dict[str, tuple[Callable[..., Tensor], int]] = {
@@ -37,7 +42,7 @@ each_function = pytest.mark.parametrize(
     ("function", "scores"), FUNCTIONS.values(), ids=FUNCTIONS.keys()
 )
 each_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-penalised_recipe = pytest.mark.parametrize("name", [n for n, r in RECIPES.items() if r.penalty])
+penalised_recipe = pytest.mark.parametrize("name", [n for n, r in RECIPES.items() if r.penalties])
 vectors = st.lists(st.floats(-30, 30), min_size=1, max_size=8).map(
     lambda values: torch.tensor(values, dtype=torch.float64)
 )
@@ -123,7 +128,16 @@ def test_values_and_gradients_are_finite_and_right_far_out(
     assert loss.item() == pytest.approx(expected[name], rel=1e-6)
 
 
-@each_recipe
+MONOTONE = (BCE, BCE_SATURATING, WASSERSTEIN)
+"""Objectives that pull at every score; hinge stops at a margin and least squares at a target."""
+monotone_recipe = pytest.mark.parametrize(
+    "recipe",
+    [row for row in RECIPES.values() if row.objective in MONOTONE],
+    ids=[name for name, row in RECIPES.items() if row.objective in MONOTONE],
+)
+
+
+@monotone_recipe
 @given(real=vectors, fake=vectors)
 def test_critic_and_generator_pull_the_fakes_scores_apart(
     recipe: Recipe, real: Tensor, fake: Tensor
@@ -133,10 +147,10 @@ def test_critic_and_generator_pull_the_fakes_scores_apart(
     on_real, on_fake = torch.autograd.grad(recipe.objective.critic(real, fake), (real, fake))
     assert (on_real < 0).all()
     assert (on_fake > 0).all()
-    assert (gradient(recipe.objective.generator, fake) < 0).all()
+    assert (gradient(partial(recipe.objective.generator, None), fake) < 0).all()
 
 
-@each_recipe
+@monotone_recipe
 def test_critics_and_generators_gradients_at_the_fakes_are_opposite(recipe: Recipe) -> None:
     rng = torch.Generator().manual_seed(0)
     weight = torch.randn(3, 16, generator=rng, dtype=torch.float64)
@@ -147,18 +161,27 @@ def test_critics_and_generators_gradients_at_the_fakes_are_opposite(recipe: Reci
     real = torch.randn(7, 3, generator=rng, dtype=torch.float64)
     fake = torch.randn(7, 3, generator=rng, dtype=torch.float64)
     by_critic = torch.func.grad(lambda x: recipe.objective.critic(critic(real), critic(x)))(fake)
-    by_generator = torch.func.grad(lambda x: recipe.objective.generator(critic(x)))(fake)
+    by_generator = torch.func.grad(lambda x: recipe.objective.generator(None, critic(x)))(fake)
     cosines = torch.cosine_similarity(by_critic, by_generator, dim=1)
     torch.testing.assert_close(cosines, -torch.ones(7, dtype=torch.float64))
 
 
 @each_recipe
 def test_bce_says_what_it_is(recipe: Recipe) -> None:
-    """A shift of all scores changes BCE and leaves Wasserstein alone."""
+    """BCE is the cross-entropy: the tags that need that are those of such recipes alone."""
+    real, fake = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
+    equal = torch.isclose(recipe.objective.critic(real, fake), bce_critic_loss(real, fake))
+    assert equal.item() is recipe.objective.bce
+
+
+@each_recipe
+def test_a_shift_of_all_scores_changes_only_losses_with_a_zero(recipe: Recipe) -> None:
+    """Wasserstein and relativistic scores are free up to a constant; the others are not."""
     real, fake = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
     shifted = recipe.objective.critic(real + 3, fake + 3)
     unchanged = torch.isclose(shifted, recipe.objective.critic(real, fake), atol=1e-5)
-    assert unchanged.item() is not recipe.objective.bce
+    free = recipe.objective is WASSERSTEIN or recipe.objective.paired
+    assert unchanged.item() is free
 
 
 # What is refused.
@@ -196,9 +219,8 @@ EPS = torch.tensor([0.25, 0.5], dtype=torch.float64)
 
 
 def penalty_at(name: str, slope: Tensor, coefficients: dict[str, Any]) -> Tensor:
-    penalty = RECIPES[name].penalty
-    assert penalty is not None
-    return penalty(lambda x: slope * x[:, 0], X, X_FAKE, EPS, coefficients)
+    noise = torch.full_like(X, 0.5)
+    return RECIPES[name].penalty(lambda x: slope * x[:, 0], X, X_FAKE, EPS, coefficients, noise)
 
 
 @pytest.mark.parametrize(
@@ -220,23 +242,26 @@ def test_penalty_with_its_coefficient(name: str, slope: float, expected: float) 
     assert penalty.item() == pytest.approx(expected, rel=1e-12)
 
 
+def weighed(name: str, weight: float | Tensor) -> dict[str, Any]:
+    """The coefficients of a recipe, all of one weight; a power is 6."""
+    return {c: 6.0 if c == "div_p" else weight for c in RECIPES[name].coefficients}
+
+
 @penalised_recipe
-def test_a_penalty_is_proportional_to_its_coefficient_also_as_a_tensor(name: str) -> None:
-    (coefficient,) = RECIPES[name].coefficients
+def test_a_penalty_is_proportional_to_its_coefficients_also_as_tensors(name: str) -> None:
     slope = leaf(3.0)[0]
-    once, twice = (penalty_at(name, slope, {coefficient: value}).item() for value in (1.5, 3.0))
+    once, twice = (penalty_at(name, slope, weighed(name, value)).item() for value in (1.5, 3.0))
     assert twice == pytest.approx(2 * once)
-    as_tensor = penalty_at(name, slope, {coefficient: torch.tensor(1.5, dtype=torch.float64)})
-    assert as_tensor.item() == pytest.approx(once)
-    assert penalty_at(name, slope, {coefficient: 0}).item() == 0
+    of_tensors = weighed(name, torch.tensor(1.5, dtype=torch.float64))
+    assert penalty_at(name, slope, of_tensors).item() == pytest.approx(once)
+    assert penalty_at(name, slope, weighed(name, 0)).item() == 0
 
 
 @penalised_recipe
 @given(slope=st.floats(1.01, 50))
 def test_breaking_the_constraint_costs_the_more_the_steeper(name: str, slope: float) -> None:
-    (coefficient,) = RECIPES[name].coefficients
     steepness = leaf(slope)[0]
-    penalty = penalty_at(name, steepness, {coefficient: 1.0})
+    penalty = penalty_at(name, steepness, weighed(name, 1.0))
     assert penalty.item() > 0
     assert torch.autograd.grad(penalty, steepness)[0].item() > 0
 
@@ -251,10 +276,8 @@ def test_plus_the_penalty_under_max_rewards_breaking_the_constraint() -> None:
     real = torch.full((1, 1), distance, dtype=torch.float64)
     fake, eps = torch.zeros(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     recipe = RECIPES["gp"]
-    assert recipe.penalty is not None
 
     def ours(w: Tensor) -> Tensor:
-        assert recipe.penalty is not None
         scores = recipe.objective.critic(w * real[:, 0], w * fake[:, 0])
         penalty = recipe.penalty(lambda x: w * x[:, 0], real, fake, eps, {"gp_lambda": gp_lambda})
         return scores + penalty
@@ -280,18 +303,20 @@ def test_plus_the_penalty_under_max_rewards_breaking_the_constraint() -> None:
 # The table.
 @each_recipe
 def test_a_recipe_is_penalised_or_clipped_or_neither(recipe: Recipe) -> None:
-    assert not (recipe.clips and recipe.penalty)
+    assert not (recipe.clips and recipe.penalties)
     assert ("clip_value" in recipe.coefficients) is recipe.clips
-    assert bool(set(recipe.coefficients) - {"clip_value"}) is (recipe.penalty is not None)
-    assert recipe.needs_pointwise_critic is (recipe.penalty is not None)
-    assert recipe.slope_target in ("1", "at most 1", "some K", "none")
+    assert bool(set(recipe.coefficients) - {"clip_value"}) is bool(recipe.penalties)
+    normalised = recipe.wrapper is Wrapper.GRADIENT
+    assert recipe.needs_pointwise_critic is (bool(recipe.penalties) or normalised)
+    assert recipe.slope_target in ("1", "at most 1", "0", "some K", "none")
+    assert recipe.known_for and all(recipe.objective.formulas)
 
 
 def test_the_papers_methods_differ_where_they_say() -> None:
     gp, lp, clip, control = (RECIPES[name] for name in ("gp", "lp", "clip", "wasserstein"))
     assert gp.objective == lp.objective == clip.objective == control.objective
     assert RECIPES["bce"].objective == RECIPES["bce_gp"].objective == RECIPES["bce_r1"].objective
-    assert gp.penalty is RECIPES["bce_gp"].penalty
+    assert gp.penalties == RECIPES["bce_gp"].penalties
     minimax, standard = RECIPES["bce_saturating"].objective, RECIPES["bce"].objective
     assert minimax.critic is standard.critic
     assert minimax.generator is not standard.generator

@@ -40,6 +40,7 @@ def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
         stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
         stack.samplers,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
+        stack.execution.work.drawn,
         record=record, rehearse=lambda work: work() and None,
     )  # fmt: skip
     return stack
@@ -54,7 +55,7 @@ BURSTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("bursts", [{}, BURSTS])
-@pytest.mark.parametrize("loss", ["gp", "bce"])
+@pytest.mark.parametrize("loss", ["gp", "bce", "rpgan_r1r2", "dragan"])
 def test_graphs_train_as_the_programs_one_by_one(loss: str, bursts: dict[str, Any]) -> None:
     configs = alike(loss, 2, **SETTINGS, **bursts)
     plain, played = Stack(configs, CPU), with_graphs(Stack(configs, CPU))

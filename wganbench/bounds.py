@@ -17,6 +17,9 @@ STEPS = 10**9
 CRITIC_STEPS = 10_000
 """Critic steps per generator step."""
 
+PACKING = 64
+"""Points that a critic sees at a time."""
+
 BATCH = 10**6
 SAMPLES = 10**6
 """Points of one evaluation, or of one draw by the Python API."""

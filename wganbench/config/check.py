@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
 from wganbench.config.memory import check_memory, check_training_set
-from wganbench.config.schema import DataConfig, RunConfig, TrainConfig
+from wganbench.config.schema import LOSS_ADDED_LATER, DataConfig, RunConfig, TrainConfig
 from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
 from wganbench.errors import ConfigError, told
@@ -33,6 +33,8 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     Checks types, ranges and rules across fields. `check_options`, which imports torch, checks
     the options of loss, data and network. Raises ConfigError, one line that names the key.
     """
+    if isinstance(loss := values.get("loss"), Mapping):
+        values = {**values, "loss": {**LOSS_ADDED_LATER, **loss}}
     config = RunConfig(**convert_fields(RunConfig, values))
     for name, value in config.loss.coefficients.items():
         check_range(value, {} if math.isinf(value) else FINITE, f"loss.{name}")
@@ -122,10 +124,8 @@ def check_options(config: RunConfig) -> RunConfig:
     a penalised critic, a protocol for another dimension, features that cannot be imported, a
     user's metric without a row for its tag.
     """
-    from wganbench.losses import RECIPES
-
     typed = typed_rows(config)
-    check_batch_norm(typed, RECIPES[typed.loss.name])
+    check_batch_norm(typed, recipe_of(typed))
     check_data(typed)
     check_features(typed)
     return typed
@@ -143,7 +143,9 @@ def typed_rows(config: RunConfig) -> RunConfig:
     from wganbench.networks import NETWORKS
 
     check_tags()
-    recipe = row(RECIPES, config.loss.name, "loss.name")
+    row(RECIPES, config.loss.name, "loss.name")
+    recipe = recipe_of(config)
+    check_packing(config)
     data = row(DATASETS, config.data.kind, "data.kind")
     network = row(NETWORKS, config.network.kind, "network.kind")
     check_coefficients(config, recipe, dict(RECIPES))
@@ -155,6 +157,26 @@ def typed_rows(config: RunConfig) -> RunConfig:
             options=typed_options(network.options, config.network.options, "network."),
         ),
     )
+
+
+def recipe_of(config: RunConfig) -> Recipe:
+    """Return the loss of a run with its further penalties. Raises ConfigError for nonsense."""
+    from wganbench.losses.recipes import composed
+
+    try:
+        return composed(config.loss.name, config.loss.penalties)
+    except ValueError as error:
+        raise ConfigError(f"loss.penalties: {error}") from error
+
+
+def check_packing(config: RunConfig) -> None:
+    """Refuse packs that do not fill the batch."""
+    packing, batch = config.loss.packing, config.train.batch_size
+    if batch % packing:
+        raise ConfigError(
+            f"loss.packing={packing} does not divide train.batch_size={batch}: the critic sees "
+            f"the batch in packs of {packing}; {batch - batch % packing or packing} is divisible"
+        )
 
 
 def row(registry: Registry[Any], name: str, key: str) -> Any:
@@ -224,7 +246,9 @@ def check_data(config: RunConfig) -> None:
     check_training_set(config)
     with as_config_error():
         target = build(config.data.kind, config.data.options)
-        pair = build_pair(network.kind, network.options, target.shape, config.precision)
+        pair = build_pair(
+            network.kind, network.options, target.shape, config.precision, config.loss.packing
+        )
     check_memory(config, target.shape, pair)
     points = target.points
     batch = config.train.batch_size
@@ -256,6 +280,6 @@ def check_batch_norm(config: RunConfig, recipe: Any) -> None:
     ):
         raise ConfigError(
             f"network.critic_normalization=batch cannot be used with loss={config.loss.name}: "
-            "batch norm makes D(x)[i] depend on x[j], and the penalty is on the slope at "
+            "batch norm makes D(x)[i] depend on x[j], and the loss takes the slope at "
             "each point; use layer or none"
         )

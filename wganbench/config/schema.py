@@ -26,6 +26,10 @@ WHERE_DATA_LIES = ("root", "download", "found_at")
 """Options of ``data`` for the place and download of its files; also outside the identity."""
 
 
+LOSS_ADDED_LATER: dict[str, Any] = {"penalties": [], "packing": 1}
+"""Keys of ``loss`` that came later, with their values in older configurations."""
+
+
 def choice(*choices: str) -> Any:
     return field(metadata={"choices": choices})
 
@@ -45,10 +49,16 @@ def flat() -> Any:
 
 @dataclass(kw_only=True)
 class LossConfig:
-    """The loss, its coefficients, and the number of critic steps per generator step."""
+    """The loss, its coefficients, and the number of critic steps per generator step.
+
+    ``penalties`` are added to those of the loss. Older configurations have neither them nor
+    ``packing``, see `LOSS_ADDED_LATER`.
+    """
 
     name: str
     n_critic: int = within(1, bounds.CRITIC_STEPS)
+    penalties: list[str] = field()
+    packing: int = within(1, bounds.PACKING)
     coefficients: dict[str, float] = flat()
 
 
@@ -194,15 +204,21 @@ DIGEST_DIGITS = 8
 def identity(config: RunConfig) -> dict[str, Any]:
     """Return the typed configuration without the keys for where and how it is computed.
 
-    Options in `ADDED_LATER` with their first value are left out too, so that runs from before
-    these options keep their identity.
+    Options in `ADDED_LATER` and `LOSS_ADDED_LATER` with their first value are left out too, so
+    that runs from before these options keep their identity.
     """
     values = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE_IDENTITY}
+    values["loss"] = without_later(values["loss"])
     plain = ADDED_LATER.get(config.data.kind, {}).items()
     values["data"] = {
         k: v for k, v in values["data"].items() if k not in WHERE_DATA_LIES and (k, v) not in plain
     }
     return values
+
+
+def without_later(loss: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of a loss but those of `LOSS_ADDED_LATER` that have their first value."""
+    return {k: v for k, v in loss.items() if (k, v) not in LOSS_ADDED_LATER.items()}
 
 
 def digest(config: RunConfig) -> str:
@@ -234,6 +250,7 @@ def static_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings that runs of a stack share: all but seed, rates and coefficients."""
     settings = identity(config)
     settings.pop("seed")
-    settings["loss"] = {"name": config.loss.name, "n_critic": config.loss.n_critic}
+    traced = config.loss.coefficients
+    settings["loss"] = {k: v for k, v in settings["loss"].items() if k not in traced}
     settings["train"] = {k: v for k, v in settings["train"].items() if k not in TRACED}
     return settings

@@ -59,7 +59,7 @@ def settings(group: str) -> list[Setting]:
     if group not in GROUPS:
         raise ConfigError(unknown("group of settings", group, list(GROUPS)))
     if group in CHOSEN:
-        return chosen_settings(group)
+        return [*chosen_settings(group), *base_settings(group)]
     if group == "train":
         return train_settings()
     if group == "launcher":

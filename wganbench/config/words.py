@@ -56,11 +56,27 @@ def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -
             named, note = renamed(one, where)
             notes += [note] if note else []
             words.append(quoted(named, several, where))
+    words = with_coefficients(words, where)
     # Hydra cannot choose no experiment, so `experiment=null` removes all earlier choices of one.
     experiments = [word for word in words if word.startswith("experiment=")]
     if experiments and experiments[-1] == "experiment=null":
         words = [word for word in words if word not in experiments]
     return Understood(words, notes)
+
+
+def with_coefficients(words: Sequence[str], where: Sequence[Path]) -> list[str]:
+    """Return the words so that Hydra adds the coefficients of ``loss.penalties`` to a loss.
+
+    >>> with_coefficients(["loss.penalties=[r1]", "loss.r1_gamma=1"], directories())
+    ['loss.penalties=[r1]', '++loss.r1_gamma=1']
+    """
+    if not any(word.startswith("loss.penalties=") for word in words):
+        return list(words)
+    known = all_keys(where)
+    return [
+        f"++{word}" if word.startswith("loss.") and word.partition("=")[0] in known else word
+        for word in words
+    ]
 
 
 def check_word(text: str) -> None:

@@ -7,14 +7,8 @@ from wganbench.losses.objectives import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from wganbench.losses.recipes import (
-    BCE,
-    BCE_SATURATING,
-    RECIPES,
-    WASSERSTEIN,
-    Objective,
-    Recipe,
-)
+from wganbench.losses.recipe import Objective, Recipe
+from wganbench.losses.recipes import BCE, BCE_SATURATING, RECIPES, WASSERSTEIN
 
 __all__ = [
     "BCE",

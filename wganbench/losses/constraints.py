@@ -1,12 +1,13 @@
 """Constraints on a critic's slope: gradient penalties and weight clipping.
 
 A critic is a callable from a batch (n, ...) to scores (n,). The penalties return
-their mean without a coefficient; `recipes.py` applies lambda and gamma / 2.
+their mean without a coefficient; `penalties.py` applies lambda and gamma / 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from enum import Enum
 
 import torch
 from jaxtyping import Float
@@ -58,6 +59,33 @@ def interpolate(
     return eps * x + (1 - eps) * x_fake
 
 
+class Cost(Enum):
+    """What a penalty makes of a slope s = |grad D|_2 at a point; the value is its formula."""
+
+    FROM_ONE = "(|grad D| - 1)^2"
+    ABOVE_ONE = "max(0, |grad D| - 1)^2"
+    SQUARED = "|grad D|^2"
+    POWER = "|grad D|^p"
+
+
+def slope_cost(
+    cost: Cost, critic: Critic, points: Float[Tensor, "n ..."], power: float | Tensor = 2.0
+) -> Tensor:
+    """Return the mean cost of the critic's slopes at points; ``power`` is p of `Cost.POWER`.
+
+    Raises ValueError when the critic's scores are not of shape (n,).
+    """
+    if cost is Cost.SQUARED:
+        return input_gradients(critic, points).flatten(start_dim=1).square().sum(dim=1).mean()
+    slopes = input_slopes(critic, points)
+    if cost is Cost.POWER:
+        return slopes.pow(power).mean()
+    excess = slopes - 1
+    if cost is Cost.ABOVE_ONE:
+        excess = excess.clamp(min=0)
+    return excess.square().mean()
+
+
 def gradient_penalty(
     critic: Critic,
     x: Float[Tensor, "n ..."],
@@ -80,10 +108,8 @@ def gradient_penalty(
     ...                        torch.tensor([0.2, 0.7])))
     16.0
     """
-    excess = input_slopes(critic, interpolate(x.detach(), x_fake.detach(), eps)) - 1
-    if one_sided:
-        excess = excess.clamp(min=0)
-    return excess.square().mean()
+    cost = Cost.ABOVE_ONE if one_sided else Cost.FROM_ONE
+    return slope_cost(cost, critic, interpolate(x.detach(), x_fake.detach(), eps))
 
 
 def r1_penalty(critic: Critic, x: Float[Tensor, "n ..."]) -> Tensor:
@@ -95,7 +121,19 @@ def r1_penalty(critic: Critic, x: Float[Tensor, "n ..."]) -> Tensor:
     >>> float(r1_penalty(lambda x: x @ torch.tensor([3.0, 4.0]), torch.ones(5, 2)))
     25.0
     """
-    return input_gradients(critic, x.detach()).flatten(start_dim=1).square().sum(dim=1).mean()
+    return slope_cost(Cost.SQUARED, critic, x.detach())
+
+
+def perturbed(x: Float[Tensor, "n ..."], noise: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Return x + delta with delta = std(x) / 2 times ``noise``, drawn from U[0, 1].
+
+    std(x) is one number: that of all coordinates of the batch, divided by their count.
+    Source: the code of Kodali et al., arXiv:1705.07215.
+
+    >>> perturbed(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]])).tolist()
+    [[1.0], [3.5]]
+    """
+    return x + x.std(correction=0) / 2 * noise
 
 
 def clip_weights(parameters: Iterable[Tensor], clip_value: float) -> None:

@@ -1,191 +1,217 @@
-"""The losses side by side: a recipe combines an objective, a penalty and a constraint.
+"""The losses side by side: a recipe combines an objective, penalties and a constraint.
 
-The table at the end of this file has a row for each loss. It holds all differences between
-BCE-GAN, WGAN with clipping and WGAN-GP.
+The table has a row for each loss. It holds all differences between BCE-GAN, WGAN with clipping,
+WGAN-GP and the others. In formulas r and f are the scores of reals and fakes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from torch import Tensor
-
-from wganbench.bounds import COEFFICIENT
-from wganbench.losses.constraints import Critic, gradient_penalty, r1_penalty
+from wganbench.losses.constraints import Cost
 from wganbench.losses.objectives import (
+    average_loss,
     bce_critic_loss,
     bce_generator_loss,
+    hinge_critic_loss,
+    of_fakes,
+    pairing_loss,
+    roles_swapped,
+    smoothed_bce_critic_loss,
+    squares_critic_loss,
+    squares_generator_loss,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from wganbench.registry import Registry
-
-Coefficients = Mapping[str, float | Tensor]
-Penalty = Callable[[Critic, Tensor, Tensor, Tensor, Coefficients], Tensor]
-
-
-@dataclass(frozen=True)
-class Term:
-    """A mean over scores: E weight f(sign D), where f is the softplus or the identity."""
-
-    weight: float
-    sign: float
-    softplus: bool
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The terms of an objective, for executors without autograd.
-
-    The critic's objective is the sum of ``real``, over reals, and ``fake``, over fakes.
-    """
-
-    real: Term
-    fake: Term
-    generator: Term
-
-
-@dataclass(frozen=True)
-class Slopes:
-    """The form of a penalty, for executors without autograd: scale c E (|grad D| - target)^2.
-
-    ``coefficient`` is the name of c. ``one_sided``: only slopes above the target count.
-    ``at_reals``: slopes are taken at the reals, else at interpolates.
-    """
-
-    coefficient: str
-    target: float
-    scale: float = 1.0
-    one_sided: bool = False
-    at_reals: bool = False
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The functions of scores that critic and generator minimise.
-
-    ``terms`` describes the same functions, if they have that form. Our C++ needs it to train
-    with this objective.
-    """
-
-    critic: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-    bce: bool
-    terms: Terms | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A whole loss, as chosen by ``loss=<name>``.
-
-    ``penalty(critic, x, x_fake, eps, coefficients)`` is added to the critic's objective and
-    includes the coefficient; with None the program has no penalty. ``clips`` clamps the
-    critic's parameters to ``clip_value`` after each critic step. ``coefficients`` names the
-    coefficients that the user may set and sweep. ``ranges`` limits the values of some of them,
-    see `typed.check_range`; others accept any finite number. ``slope_target`` is the
-    constraint on the slope: "1", "at most 1", "some K" or "none". ``slopes`` describes the same
-    penalty, if it has that form. Our C++ needs it to train with a penalty.
-    """
-
-    summary: str
-    source: str
-    objective: Objective
-    penalty: Penalty | None = None
-    clips: bool = False
-    coefficients: tuple[str, ...] = ()
-    ranges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    slope_target: str = "none"
-    slopes: Slopes | None = None
-
-    @property
-    def needs_pointwise_critic(self) -> bool:
-        """Whether D(x)[i] must not depend on x[j]: a penalty excludes batch norm."""
-        return self.penalty is not None
-
+from wganbench.losses.penalties import RANGES, TERMS
+from wganbench.losses.recipe import Form, Objective, Recipe, Term, Terms, Wrapper
+from wganbench.registry import Registry, unknown
 
 # Objectives.
-REAL_IS_HIGH, FAKE_IS_LOW = Term(1, -1, softplus=True), Term(1, 1, softplus=True)
+# fmt: off
+REAL_IS_HIGH, FAKE_IS_LOW = Term(1, -1, Form.SOFTPLUS), Term(1, 1, Form.SOFTPLUS)
+MINUS, PLUS = Term(-1, 1, Form.IDENTITY), Term(1, 1, Form.IDENTITY)
+ON_BCE = "E softplus(-r) + E softplus(f)"
 BCE = Objective(
-    bce_critic_loss,
-    bce_generator_loss,
-    bce=True,
+    bce_critic_loss, of_fakes(bce_generator_loss), bce=True,
     terms=Terms(REAL_IS_HIGH, FAKE_IS_LOW, generator=REAL_IS_HIGH),
-)
+    formulas=(ON_BCE, "E softplus(-f)"))
 BCE_SATURATING = Objective(
-    bce_critic_loss,
-    partial(bce_generator_loss, saturating=True),
-    bce=True,
-    terms=Terms(REAL_IS_HIGH, FAKE_IS_LOW, generator=Term(-1, 1, softplus=True)),
-)
-MINUS, PLUS = Term(-1, 1, softplus=False), Term(1, 1, softplus=False)
+    bce_critic_loss, of_fakes(partial(bce_generator_loss, saturating=True)), bce=True,
+    terms=Terms(REAL_IS_HIGH, FAKE_IS_LOW, generator=Term(-1, 1, Form.SOFTPLUS)),
+    formulas=(ON_BCE, "-E softplus(f)"))
+SMOOTHED = Objective(
+    partial(smoothed_bce_critic_loss, target=0.9), of_fakes(bce_generator_loss), bce=False,
+    terms=Terms(Term(1, -1, Form.SOFTPLUS, slope=0.1), FAKE_IS_LOW, generator=REAL_IS_HIGH),
+    formulas=("E [0.9 softplus(-r) + 0.1 softplus(r)] + E softplus(f)", "E softplus(-f)"))
 WASSERSTEIN = Objective(
-    wasserstein_critic_loss,
-    wasserstein_generator_loss,
-    bce=False,
+    wasserstein_critic_loss, of_fakes(wasserstein_generator_loss), bce=False,
     terms=Terms(real=MINUS, fake=PLUS, generator=MINUS),
-)
+    formulas=("E f - E r", "-E f"))
+HINGE = Objective(
+    hinge_critic_loss, of_fakes(wasserstein_generator_loss), bce=False,
+    terms=Terms(Term(1, -1, Form.HINGE, shift=1), Term(1, 1, Form.HINGE, shift=1), MINUS),
+    formulas=("E max(0, 1 - r) + E max(0, 1 + f)", "-E f"))
 
 
-# Penalties with their coefficients.
-def two_sided(
-    critic: Critic, x: Tensor, x_fake: Tensor, eps: Tensor, coefficients: Coefficients
-) -> Tensor:
-    """Return lambda E (|grad D(x_hat)| - 1)^2."""
-    return coefficients["gp_lambda"] * gradient_penalty(critic, x, x_fake, eps)
+def squares(real: float, fake: float, generator: float) -> Objective:
+    """Return the least-squares objective with these targets of the scores."""
+    terms = (Term(1 / 2, 1, Form.SQUARE, shift=-target) for target in (real, fake, generator))
+    r, f, g = (score + (f" - {t:g}" if t > 0 else f" + {-t:g}" if t < 0 else "")
+               for score, t in (("r", real), ("f", fake), ("f", generator)))
+    return Objective(
+        partial(squares_critic_loss, real=real, fake=fake),
+        of_fakes(partial(squares_generator_loss, target=generator)), bce=False,
+        terms=Terms(*terms), formulas=(f"E ({r})^2/2 + E ({f})^2/2", f"E ({g})^2/2"))
 
 
-def one_sided(
-    critic: Critic, x: Tensor, x_fake: Tensor, eps: Tensor, coefficients: Coefficients
-) -> Tensor:
-    """Return lambda E max(0, |grad D(x_hat)| - 1)^2."""
-    return coefficients["gp_lambda"] * gradient_penalty(critic, x, x_fake, eps, one_sided=True)
+PAIRING = Objective(
+    pairing_loss, roles_swapped(pairing_loss), bce=False, paired=True,
+    formulas=("E softplus(-(r - f)), pairs i-i", "E softplus(-(f - r)), pairs i-i"))
+AVERAGE = Objective(
+    average_loss, roles_swapped(average_loss), bce=False, paired=True,
+    formulas=("E softplus(-(r - E f)) + E softplus(f - E r)",
+              "E softplus(-(f - E r)) + E softplus(r - E f)"))
+# fmt: on
 
 
-def r1(
-    critic: Critic, x: Tensor, x_fake: Tensor, eps: Tensor, coefficients: Coefficients
-) -> Tensor:
-    """Return gamma / 2 E |grad D(x)|^2 on reals."""
-    return coefficients["r1_gamma"] / 2 * r1_penalty(critic, x)
+def held_by(*names: str) -> dict[str, Any]:
+    """Return the parts of a recipe with these penalties of `TERMS`, in the order of the sum."""
+    terms = tuple(TERMS[name] for name in names)
+    return {"penalties": terms, **having(*(name for term in terms for name in term.names))}
 
 
-TO_ONE, AT_MOST_ONE = Slopes("gp_lambda", 1), Slopes("gp_lambda", 1, one_sided=True)
-FLAT_AT_REALS = Slopes("r1_gamma", 0, scale=0.5, at_reals=True)
+def having(*coefficients: str) -> dict[str, Any]:
+    """Return the parts of a recipe with these coefficients of `RANGES`."""
+    ranges = {name: RANGES[name] for name in coefficients}
+    return {"coefficients": tuple(ranges), "ranges": ranges}
 
-LAMBDA = {"gp_lambda": {"least": 0, "most": COEFFICIENT}}
-GAMMA = {"r1_gamma": {"least": 0, "most": COEFFICIENT}}
-BOUND = {"clip_value": {"above": 0, "least": 1 / COEFFICIENT}}
-"""Ranges of the coefficients. A clip value of inf clips nothing."""
 
 RECIPES: Registry[Recipe] = Registry("losses")
 
 # fmt: off
 RECIPES.register("bce", Recipe(
     "binary cross-entropy, non-saturating: the GAN that everybody trains", "arXiv:1406.2661",
-    BCE))
+    BCE,
+    known_for="Its generator learns while the critic wins; it cycles on Dirac and loses modes."))
 RECIPES.register("bce_saturating", Recipe(
     "binary cross-entropy, minimax generator: the one whose gradient vanishes", "arXiv:1406.2661",
-    BCE_SATURATING))
+    BCE_SATURATING,
+    known_for="Its generator's gradient vanishes where the critic is sure that fakes are fake."))
+RECIPES.register("bce_smooth", Recipe(
+    "binary cross-entropy, reals with the target 0.9", "arXiv:1606.03498",
+    SMOOTHED,
+    known_for="The critic's score stays below ln 9 where there are no fakes; slopes stay free."))
 RECIPES.register("clip", Recipe(
     "Wasserstein critic, weights clipped to [-c, c]", "arXiv:1701.07875, Algorithm 1",
-    WASSERSTEIN, clips=True, coefficients=("clip_value",), ranges=BOUND, slope_target="some K"))
+    WASSERSTEIN, clips=True, **having("clip_value"), slope_target="some K",
+    known_for="The first Wasserstein GAN; the slope is some K that depends on c and the network."))
 RECIPES.register("gp", Recipe(
     "Wasserstein critic, gradient penalty towards slope 1", "arXiv:1704.00028, Algorithm 1",
-    WASSERSTEIN, penalty=two_sided, coefficients=("gp_lambda",), ranges=LAMBDA,
-    slope_target="1", slopes=TO_ONE))
+    WASSERSTEIN, **held_by("gp"), slope_target="1",
+    known_for="It trains many networks at one setting; on Dirac it cycles."))
 RECIPES.register("lp", Recipe(
     "Wasserstein critic, one-sided penalty: only slopes above 1", "arXiv:1709.08894",
-    WASSERSTEIN, penalty=one_sided, coefficients=("gp_lambda",), ranges=LAMBDA,
-    slope_target="at most 1", slopes=AT_MOST_ONE))
+    WASSERSTEIN, **held_by("lp"), slope_target="at most 1",
+    known_for="The constraint of Kantorovich's duality: at most 1, as the optimum asks."))
+RECIPES.register("gp0", Recipe(
+    "Wasserstein critic, gradient penalty towards slope 0 at interpolates", "arXiv:1902.03984",
+    WASSERSTEIN, **held_by("gp0"), slope_target="0",
+    known_for="It converges on Dirac where gp cycles; its estimate grows with the distance squared."
+    ))
+RECIPES.register("wgan_div", Recipe(
+    "Wasserstein divergence: a power of the slope at interpolates", "arXiv:1712.01026",
+    WASSERSTEIN, **held_by("div"), slope_target="0",
+    known_for="It needs no Lipschitz constraint; the power makes it stiff: large rates diverge."))
+RECIPES.register("wasserstein_sn", Recipe(
+    "Wasserstein critic, spectral norm", "arXiv:1802.05957",
+    WASSERSTEIN, wrapper=Wrapper.SPECTRAL, slope_target="at most 1",
+    known_for="The slope is at most 1 and mostly far below: its estimate is far below W1."))
+RECIPES.register("hinge", Recipe(
+    "hinge: scores beyond the margins 1 and -1 count no more", "arXiv:1705.02894",
+    HINGE,
+    known_for="The critic stops where it is right by a margin; the generator never saturates."))
+RECIPES.register("hinge_sn", Recipe(
+    "hinge, spectral norm", "arXiv:1802.05957",
+    HINGE, wrapper=Wrapper.SPECTRAL, slope_target="at most 1",
+    known_for="The loss of SN-GAN, SAGAN and BigGAN."))
+RECIPES.register("hinge_gn", Recipe(
+    "hinge, gradient normalisation", "arXiv:2109.02235",
+    HINGE, wrapper=Wrapper.GRADIENT, slope_target="at most 1",
+    known_for="A piecewise linear critic has slopes of at most 1 and scores between -1 and 1."))
+RECIPES.register("lsgan", Recipe(
+    "least squares, targets 0 and 1", "arXiv:1611.04076",
+    squares(real=1, fake=0, generator=1),
+    known_for="The generator's gradient grows with the miss; the estimate is 1 whatever the W1."))
+RECIPES.register("lsgan_pearson", Recipe(
+    "least squares, targets -1, 1 and 0: Pearson's chi^2", "arXiv:1611.04076, eq. 8",
+    squares(real=1, fake=-1, generator=0),
+    known_for="The coding in which the generator minimises Pearson's chi^2 divergence."))
+RECIPES.register("rpgan", Recipe(
+    "relativistic pairs: is this real more real than that fake?", "arXiv:1807.00734",
+    PAIRING,
+    known_for="It drops fewer modes; without a penalty it does not converge."))
+RECIPES.register("ragan", Recipe(
+    "relativistic average: against the mean of the others", "arXiv:1807.00734",
+    AVERAGE,
+    known_for="The relativistic loss of ESRGAN; the generator's loss counts reals too."))
+RECIPES.register("rpgan_r1r2", Recipe(
+    "relativistic pairs with R1 on reals and R2 on fakes", "arXiv:2501.05441",
+    PAIRING, **held_by("r1", "r2"), slope_target="0",
+    known_for="The loss of R3GAN: it converges, and covers the modes of stacked MNIST."))
+RECIPES.register("dragan", Recipe(
+    "BCE, gradient penalty towards slope 1 around the reals", "arXiv:1705.07215",
+    BCE, **held_by("dragan"), slope_target="1",
+    known_for="As gp near the data, and no constraint elsewhere: it does not see the fakes."))
+RECIPES.register("bce_r1r2", Recipe(
+    "BCE with R1 on reals and R2 on fakes", "arXiv:1801.04406, eqs. 9 and 10",
+    BCE, **held_by("r1", "r2"), slope_target="0",
+    known_for="It converges on Dirac; R1 alone diverges on stacked MNIST, both do not."))
 RECIPES.register("bce_gp", Recipe(
     "control: the penalty without the W-loss", "arXiv:1710.08446",
-    BCE, penalty=two_sided, coefficients=("gp_lambda",), ranges=LAMBDA,
-    slope_target="1", slopes=TO_ONE))
+    BCE, **held_by("gp"), slope_target="1",
+    known_for="A control: on the ring it covers what gp covers, so the penalty does the work."))
 RECIPES.register("bce_r1", Recipe(
     "control: BCE with R1 on reals", "arXiv:1801.04406, eq. 9",
-    BCE, penalty=r1, coefficients=("r1_gamma",), ranges=GAMMA, slopes=FLAT_AT_REALS))
+    BCE, **held_by("r1"),
+    known_for="It converges on Dirac, linearly; gamma 10 is for images."))
 RECIPES.register("wasserstein", Recipe(
     "control: the W-loss without any constraint", "arXiv:1701.07875 without line 7",
-    WASSERSTEIN))
+    WASSERSTEIN,
+    known_for="A control: nothing bounds the scores, and training diverges."))
 # fmt: on
+
+
+def composed(name: str, penalties: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a name with further penalties of `TERMS`, by name.
+
+    Raises ValueError for a penalty that is unknown or given twice, for two that take the same
+    coefficient, and with clipping.
+    """
+    recipe = RECIPES[name]
+    for added in penalties:
+        if added not in TERMS:
+            raise ValueError(unknown("penalty", added, list(TERMS)))
+        term = TERMS[added]
+        if recipe.clips:
+            raise ValueError(f"loss={name} clips; clipping and a penalty exclude each other")
+        if term in recipe.penalties:
+            raise ValueError(f"loss={name} has the penalty {added} already")
+        shared = [each for each in term.names if each in recipe.coefficients]
+        if shared:
+            raise ValueError(f"{added} takes loss.{shared[0]}, and so does another penalty")
+        recipe = replace(
+            recipe,
+            penalties=(*recipe.penalties, term),
+            coefficients=(*recipe.coefficients, *term.names),
+            ranges={**recipe.ranges, **{each: RANGES[each] for each in term.names}},
+            slope_target=TARGETS[term.cost],
+        )
+    return recipe
+
+
+TARGETS = {Cost.FROM_ONE: "1", Cost.ABOVE_ONE: "at most 1", Cost.SQUARED: "0", Cost.POWER: "0"}
+"""The slope for which a penalty asks, by its cost."""

@@ -31,6 +31,7 @@ class Evaluation:
     fake_gradients: dL_G/dx_i, of the generator's loss averaged over the n fakes.
     feedback: |dL_G/dscore_i| times n.
     bce: whether the objective is a BCE.
+    packing: how many points the critic scores together; each point has its pack's score.
     weights_at_clip: share of the critic's weights at the clip value; None without clipping.
     protocol: the definition of high-quality samples, see `wganbench.metrics.mode_coverage`.
     projections: number of lines of the sliced distance.
@@ -66,6 +67,7 @@ class Evaluation:
     final: bool = True
     unit: float = 1.0
     source_gradients: Float[Tensor, " n *d"] | None = None
+    packing: int = 1
 
     def __post_init__(self) -> None:
         n = len(self.fakes)

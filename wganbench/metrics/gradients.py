@@ -132,7 +132,9 @@ def measure_js(evaluation: Evaluation) -> dict[str, float]:
     "estimate_normalized",
     ("wasserstein/estimate_normalized",),
     "arXiv:1701.07875, equations 2 and 3",
-    applies=lambda evaluation: not evaluation.bce and largest_slope(evaluation) != 0,
+    applies=lambda evaluation: (
+        not evaluation.bce and evaluation.packing == 1 and largest_slope(evaluation) != 0
+    ),
 )
 def measure_estimate(evaluation: Evaluation) -> dict[str, float]:
     """Return (E D(x) - E D(G(z))) / largest slope seen, roughly a lower bound on W1.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
 from wganbench.networks.pair import Latent, Pair, Parameters, initial_parameters
 from wganbench.networks.resnet import ResNetOptions, build_resnet
+from wganbench.networks.wrappers import packed_shape
 from wganbench.registry import Registry
 
 __all__ = [
@@ -102,11 +103,14 @@ NETWORKS.register(
 )
 
 
-def build_pair(kind: str, options: dict[str, Any], shape: tuple[int, ...], precision: str) -> Pair:
+def build_pair(
+    kind: str, options: dict[str, Any], shape: tuple[int, ...], precision: str, packing: int = 1
+) -> Pair:
     """Return critic and generator for points of ``shape``, without weights.
 
     With ``precision=bf16`` hidden layers compute in bf16; for ``fp32`` and ``tf32`` the networks
-    are equal. Raises ValueError when this kind of network cannot take points of that shape.
+    are equal. The critic takes packs of ``packing`` points.
+    Raises ValueError when this kind of network cannot take points of that shape.
     """
     network = NETWORKS[kind]
     dtype = torch.bfloat16 if precision == "bf16" else None
@@ -115,7 +119,11 @@ def build_pair(kind: str, options: dict[str, Any], shape: tuple[int, ...], preci
             f"network={kind} takes {network.points}, the data has {shape}{_advice(shape)}"
         )
     with torch.device("meta"):
-        return network.build(network.options(**options), shape, dtype)
+        pair = network.build(network.options(**options), shape, dtype)
+        if packing == 1:
+            return pair
+        of_packs = network.build(network.options(**options), packed_shape(shape, packing), dtype)
+        return replace(pair, critic=of_packs.critic)
 
 
 def _advice(shape: tuple[int, ...]) -> str:

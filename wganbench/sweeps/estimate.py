@@ -10,7 +10,7 @@ import time
 import torch
 
 from wganbench.config.schema import RunConfig
-from wganbench.losses import RECIPES
+from wganbench.losses.recipes import composed
 from wganbench.nativecode import find_compiler
 from wganbench.networks import NETWORKS
 from wganbench.sweeps.cost import LAUNCH_SECONDS, PASSES, Footprint
@@ -55,7 +55,7 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
     for stack in plan.stacks:
         config, needed, runs = stack.jobs[0].config, plan.footprint_of(stack), len(stack.jobs)
         measuring = runs * measuring_seconds(config, stack.steps_left)
-        recipe = RECIPES[config.loss.name]
+        recipe = composed(config.loss.name, config.loss.penalties)
         native = not on_gpu and not why_not_native(config, torch.device("cpu"), recipe)
         if on_gpu:
             seconds = stack.steps_left * gpu_step_seconds(config, needed, runs, rate)

@@ -17,13 +17,7 @@ from torch import Tensor
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.nativecode import NoCompiler
 from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
-from wganbench.training.graphs import (
-    CRITIC_STREAMS,
-    GENERATOR_STREAM,
-    Graphs,
-    Noted,
-    Program,
-)
+from wganbench.training.graphs import Graphs, Noted, Program, StepStreams
 from wganbench.training.native.executor import Native
 from wganbench.training.optimizers import State
 from wganbench.training.precision import products
@@ -34,8 +28,8 @@ from wganbench.training.streams import Streams, StreamSampler, critic_steps_befo
 class Work:
     """The work to execute: updates of all runs of a stack, on its state.
 
-    ``samplers`` draw the streams; ``size`` is the number of runs, copies included;
-    ``pictures``: the points are images.
+    ``samplers`` draw the streams, ``drawn`` are those of the steps; ``size`` is the number of
+    runs, copies included; ``pictures``: the points are images.
     """
 
     config: RunConfig
@@ -47,6 +41,7 @@ class Work:
     generator: Program
     size: int
     pictures: bool
+    drawn: StepStreams
 
     def batch(self, stream: str, step: int) -> Tensor:
         """Return a stream's batch of this step for all runs: (R, n, ...)."""
@@ -55,7 +50,11 @@ class Work:
 
     def critic_batch(self, number: int) -> list[Tensor]:
         """Return the batches of one critic step."""
-        return [self.batch(stream, number) for stream in CRITIC_STREAMS]
+        return [self.batch(stream, number) for stream in self.drawn.critic]
+
+    def generator_batch(self, step: int) -> list[Tensor]:
+        """Return the batches of one generator step."""
+        return [self.batch(stream, step) for stream in self.drawn.generator]
 
 
 class Execution:
@@ -109,6 +108,7 @@ class Execution:
             work.config.train.batch_size,
             work.config.loss.n_critic,
             lambda program: compiled(program, work.config, work.device, False, first=False),
+            work.drawn,
         )
 
     def built(self) -> Native | None:
@@ -135,7 +135,7 @@ class Execution:
             return
         state = copy.deepcopy(work.state)
         batch = work.critic_batch(critic_steps_before(step, work.config))
-        z = work.batch(GENERATOR_STREAM, step)
+        generator_batch = work.generator_batch(step)
 
         def critic() -> None:
             check()
@@ -143,7 +143,7 @@ class Execution:
 
         def generator() -> None:
             check()
-            self.generator(state, z)
+            self.generator(state, *generator_batch)
 
         programs = {"critic": critic, "generator": generator}
         key = json.dumps([static_settings(work.config), work.size], sort_keys=True)
@@ -166,5 +166,5 @@ class Execution:
             for number in range(critic_step, critic_step + n_critic):
                 latest["critic"] = self.critic(work.state, *work.critic_batch(number))
             if step is not None:
-                latest["generator"] = self.generator(work.state, work.batch(GENERATOR_STREAM, step))
+                latest["generator"] = self.generator(work.state, *work.generator_batch(step))
         return latest

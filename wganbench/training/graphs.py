@@ -19,6 +19,7 @@ from torch import Tensor
 
 from wganbench.draws import Dealt, Keyed
 from wganbench.errors import ran_out
+from wganbench.losses.recipe import Recipe
 from wganbench.training.optimizers import State
 from wganbench.training.streams import Streams, StreamSampler
 
@@ -30,6 +31,26 @@ Program = Callable[..., Noted]
 
 CRITIC_STREAMS = ("real", "latent_critic", "mixing")
 GENERATOR_STREAM = "latent_generator"
+PERTURBATION = "perturbation"
+"""The further stream of a critic step whose penalty is taken at perturbed reals."""
+PAIRED_REALS = "real_generator"
+"""The further stream of a generator step whose objective compares fakes with reals."""
+
+
+@dataclass(frozen=True)
+class StepStreams:
+    """The streams whose batches a critic step and a generator step take, in their order."""
+
+    critic: tuple[str, ...] = CRITIC_STREAMS
+    generator: tuple[str, ...] = (GENERATOR_STREAM,)
+
+
+def step_streams(recipe: Recipe) -> StepStreams:
+    """Return the streams that training with a loss draws from."""
+    critic = (*CRITIC_STREAMS, PERTURBATION) if recipe.perturbs else CRITIC_STREAMS
+    generator = (GENERATOR_STREAM, *([PAIRED_REALS] if recipe.objective.paired else []))
+    return StepStreams(critic, generator)
+
 
 DRAWN_NUMBERS = 2**26
 """Most numbers drawn in one call. When the steps need more, each step is drawn in its own call."""
@@ -95,7 +116,8 @@ class Counters:
 class Graphs:
     """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
 
-    ``compile_program`` compiles the programs that draw. ``record`` records work and
+    ``compile_program`` compiles the programs that draw; ``drawn`` are the streams of the steps.
+    ``record`` records work and
     ``rehearse`` does it once without recording; by default both use CUDA.
     """
 
@@ -109,6 +131,7 @@ class Graphs:
         batch_size: int,
         n_critic: int,
         compile_program: Callable[[Callable[..., Any]], Callable[..., Any]],
+        drawn: StepStreams,
         record: Callable[[Work], Recording] = CudaRecording,
         rehearse: Callable[[Work], None] = aside,
     ) -> None:
@@ -116,6 +139,7 @@ class Graphs:
         self._state, self._streams, self._laws = state, streams, samplers
         self._batch_size, self._usual = batch_size, Steps(n_critic, True)
         self._compile, self._record, self._rehearse = compile_program, record, rehearse
+        self._drawn = drawn
         zero = torch.zeros((), dtype=torch.int64, device=streams.device)
         self._counters = Counters(zero, zero.clone())
         self._at: tuple[int, int] | None = None
@@ -166,7 +190,7 @@ class Graphs:
     def _replay(self, steps: Steps, at: tuple[int, int]) -> None:
         for (owner, stream), values in self._given.items():
             if owner == steps:
-                first = at[1] if stream == GENERATOR_STREAM else at[0]
+                first = at[1] if stream in self._drawn.generator else at[0]
                 for i, place in enumerate(values):
                     place.copy_(self._host_batch(stream, first + i))
         recording = self._recordings[steps]
@@ -196,14 +220,15 @@ class Graphs:
         latest: dict[str, Noted] = {}
         for first in range(0, steps.critic, self._at_once(steps)):
             count = min(self._at_once(steps), steps.critic - first)
-            batches = self._batches(steps, CRITIC_STREAMS, counters.critic, first, count)
+            batches = self._batches(steps, self._drawn.critic, counters.critic, first, count)
             for i in range(count):
                 batch = [values[i] for values in batches]
                 latest["critic"] = self._programs["critic"](state, *batch)
         counters.critic.add_(steps.critic)
         if steps.generator:
-            (z,) = self._batches(steps, (GENERATOR_STREAM,), counters.generator, 0, 1)
-            latest["generator"] = self._programs["generator"](state, z[0])
+            batches = self._batches(steps, self._drawn.generator, counters.generator, 0, 1)
+            batch = [values[0] for values in batches]
+            latest["generator"] = self._programs["generator"](state, *batch)
             counters.generator.add_(1)
         return latest
 
@@ -214,7 +239,7 @@ class Graphs:
     @cached_property
     def _numbers(self) -> int:
         """The count of numbers that a critic step draws; computed once, before recording."""
-        return sum(self._host_batch(stream, 0).numel() for stream in CRITIC_STREAMS)
+        return sum(self._host_batch(stream, 0).numel() for stream in self._drawn.critic)
 
     def _batches(
         self, steps: Steps, streams: tuple[str, ...], counter: Tensor, first: int, count: int
@@ -229,7 +254,7 @@ class Graphs:
                 given = self._given.get((steps, stream))
                 if given is None:
                     example = self._host_batch(stream, 0)
-                    size = (steps.critic if stream != GENERATOR_STREAM else 1, *example.shape)
+                    size = (1 if stream in self._drawn.generator else steps.critic, *example.shape)
                     given = self._given[steps, stream] = example.new_empty(size)
                 values[stream] = given[first : first + count]
         return [values[stream] for stream in streams]

@@ -220,7 +220,7 @@ def _budget(stack: Stack, clock: Clock) -> dict[str, float]:
     """Return the cost of training so far, by tag."""
     config, step = stack.config, stack.steps_done
     critic_steps = critic_steps_before(step, config)
-    per_critic_step = 3 if stack.algorithm.recipe.penalty is not None else 1
+    per_critic_step = 1 + 2 * len(stack.algorithm.recipe.penalties)
     values: dict[str, float] = {
         "budget/critic_steps": critic_steps,
         "budget/examples": critic_steps * config.train.batch_size,

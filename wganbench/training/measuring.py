@@ -165,7 +165,7 @@ def floor_key(config: RunConfig) -> str:
 def _evaluation(
     subject: Subject, reading: Reading, points: Mapping[str, Tensor], final: bool
 ) -> Evaluation:
-    recipe, settings = RECIPES[subject.config.loss.name], subject.config.evaluate
+    loss, settings = subject.config.loss, subject.config.evaluate
     return Evaluation(
         target=subject.target,
         reals=points["reals"],
@@ -177,7 +177,8 @@ def _evaluation(
         slopes_fake=points["slopes_fake"],
         fake_gradients=points["fake_gradients"],
         feedback=points["feedback"],
-        bce=recipe.objective.bce,
+        bce=RECIPES[loss.name].objective.bce,
+        packing=loss.packing,
         weights_at_clip=_weights_at_clip(reading),
         protocol=settings.protocol,
         projections=settings.projections,

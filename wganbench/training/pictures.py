@@ -17,7 +17,8 @@ from wganbench.drawing.canvas import animation
 from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
 from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid
 from wganbench.files import explained, write_atomic
-from wganbench.losses.recipes import RECIPES, Recipe
+from wganbench.losses import Recipe
+from wganbench.losses.recipes import composed
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.frames import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
@@ -59,7 +60,7 @@ def final_picture(
     """Return the run's final figure: samples, and the measurements over training."""
     around = surroundings(subject, reading)
     floor = stack_floor(subject, subject.config.evaluate.n)
-    target, label = slope_target(RECIPES[subject.config.loss.name])
+    target, label = slope_target(composed(subject.config.loss.name, subject.config.loss.penalties))
     reals, fakes = shown_points(subject, reading)
     notes = CurveNotes(
         mode_count=mode_count(subject.target) or None,

@@ -104,7 +104,8 @@ def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
     points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
     critic = stack.exact_algorithm.critic(stack.run_parameters(run, "critic"))
     with torch.no_grad(), products(stack.device):
-        scores = critic(points.to(stack.device)).reshape(GRID, GRID).cpu()
+        scores = critic(stack.exact_algorithm.alone(points.to(stack.device)))
+        scores = scores.reshape(GRID, GRID).cpu()
     x, y = as_given(torch.stack((x, y), dim=1), stack.target).unbind(dim=1)
     return CriticGrid(np.asarray(x), np.asarray(y), np.asarray(scores))
 

@@ -14,6 +14,7 @@ visible outside this module.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,12 +24,12 @@ from wganbench.config.check import typed_rows
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
-from wganbench.losses.recipes import RECIPES
+from wganbench.losses.recipes import composed
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
 from wganbench.training.execution import Execution, Work
-from wganbench.training.graphs import Noted
+from wganbench.training.graphs import PAIRED_REALS, PERTURBATION, Noted, step_streams
 from wganbench.training.native.executor import Native, Traced, native_samplers, why_not_native
 from wganbench.training.optimizers import State, directions, initial_moments
 from wganbench.training.parts import in_parts, to_host
@@ -42,6 +43,7 @@ from wganbench.training.streams import (
     in_double,
     mixing,
     n_critic_at,
+    perturbation,
     rate_factor,
     stream_generator,
     training_sampler,
@@ -81,9 +83,10 @@ class Stack:
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
-        recipe, make = RECIPES[config.loss.name], pair or self._pair
-        self.algorithm = Algorithm(make(config.precision), recipe)
-        self.exact_algorithm = Algorithm(make("fp32"), recipe)
+        recipe = composed(config.loss.name, config.loss.penalties)
+        make, packing = pair or self._pair, config.loss.packing
+        self.algorithm = Algorithm(make(config.precision), recipe, packing)
+        self.exact_algorithm = Algorithm(make("fp32"), recipe, packing)
         networks = self.algorithm.pair
         self._layers = {n: layers(getattr(networks, n)) for n in ("critic", "generator")}
         if recipe.needs_pointwise_critic and not networks.critic_is_pointwise:
@@ -111,8 +114,8 @@ class Stack:
 
     # Setting up.
     def _pair(self, precision: str) -> Pair:
-        network = self.config.network
-        return build_pair(network.kind, network.options, self.target.shape, precision)
+        network, packing = self.config.network, self.config.loss.packing
+        return build_pair(network.kind, network.options, self.target.shape, precision, packing)
 
     def _traced(self, values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device)
@@ -147,7 +150,9 @@ class Stack:
         )
 
     # The two programs: a critic step and a generator step of all runs.
-    def _critic_update(self, state: State, x: Tensor, z: Tensor, eps: Tensor) -> Noted:
+    def _critic_update(
+        self, state: State, x: Tensor, z: Tensor, eps: Tensor, *noise: Tensor
+    ) -> Noted:
         algorithm, train, groups = self.algorithm, self.config.train, self._layers["critic"]
 
         def one_run(
@@ -157,14 +162,15 @@ class Stack:
             z: Tensor,
             eps: Tensor,
             coefficients: dict[str, Tensor],
+            *noise: Tensor,
         ) -> tuple[Parameters, Scalars]:
             gradients, (_, scalars) = grad_and_value(algorithm.critic_loss, has_aux=True)(
-                critic, generator, x, z, eps, coefficients
+                critic, generator, x, z, eps, coefficients, *noise
             )
             return gradients, {**scalars, **gradient_norms("critic", gradients, groups)}
 
         gradients, scalars = vmap(one_run)(
-            state.critic, state.generator, x, z, eps, self.coefficients
+            state.critic, state.generator, x, z, eps, self.coefficients, *noise
         )
         moves = directions(
             train.optimizer,
@@ -182,18 +188,18 @@ class Stack:
         state.critic_step.add_(1)
         return self._note_divergence(state, scalars)
 
-    def _generator_update(self, state: State, z: Tensor) -> Noted:
+    def _generator_update(self, state: State, z: Tensor, *x: Tensor) -> Noted:
         algorithm, train, groups = self.algorithm, self.config.train, self._layers["generator"]
 
         def one_run(
-            generator: Parameters, critic: Parameters, z: Tensor
+            generator: Parameters, critic: Parameters, z: Tensor, *x: Tensor
         ) -> tuple[Parameters, Scalars]:
             gradients, (_, scalars) = grad_and_value(algorithm.generator_loss, has_aux=True)(
-                generator, critic, z
+                generator, critic, z, *x
             )
             return gradients, {**scalars, **gradient_norms("generator", gradients, groups)}
 
-        gradients, scalars = vmap(one_run)(state.generator, state.critic, z)
+        gradients, scalars = vmap(one_run)(state.generator, state.critic, z, *x)
         moves = directions(
             train.optimizer,
             state.generator,
@@ -244,6 +250,7 @@ class Stack:
             self._generator_update,
             self.places.size,
             pictures=len(self.target.shape) == 3,
+            drawn=step_streams(self.algorithm.recipe),
         )
         return Execution(work, None if self.why_not_native() else self._in_cpp())
 
@@ -273,11 +280,14 @@ class Stack:
     def _laws(self) -> dict[str, StreamSampler]:
         """Return the sampler of each stream."""
         latent, runs = self.algorithm.pair.latent, self.places.size
+        real = training_sampler(self.target, runs)
         return {
-            "real": training_sampler(self.target, runs),
+            "real": real,
+            PAIRED_REALS: real,
             "latent_critic": latent.draw,
             "latent_generator": latent.draw,
             "mixing": mixing,
+            PERTURBATION: partial(perturbation, self.target.shape),
             "evaluate_real": held_out_sampler(self.target, runs),
         }
 

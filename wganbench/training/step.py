@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from jaxtyping import Float
@@ -16,22 +16,45 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from wganbench.losses.constraints import input_slopes, interpolate
-from wganbench.losses.recipes import Coefficients, Recipe
+from wganbench.losses.penalties import Coefficients
+from wganbench.losses.recipe import Recipe, Wrapper
 from wganbench.networks import Pair, Parameters
+from wganbench.networks.wrappers import (
+    gradient_normalised,
+    packed,
+    spectrally_normalised,
+    spread,
+)
 
 Scalars = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The static part of a run: its networks and its loss."""
+    """The static part of a run: its networks, its loss, and how many points the critic sees.
+
+    With ``packing`` m the critic's points are packs of m: a batch of n points has n / m scores.
+    """
 
     pair: Pair
     recipe: Recipe
+    packing: int = 1
 
     def critic(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
-        """Return D, a function from points (n, *shape) to fp32 scores (n,)."""
-        return _bound(self.pair.critic, parameters)
+        """Return D, a function from points or packs (n, ...) to fp32 scores (n,)."""
+        if self.recipe.wrapper is Wrapper.SPECTRAL:
+            parameters = spectrally_normalised(parameters)
+        critic = _bound(self.pair.critic, parameters)
+        return gradient_normalised(critic) if self.recipe.wrapper is Wrapper.GRADIENT else critic
+
+    def pack(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "k ..."]:
+        """Return what the critic sees of these points."""
+        return packed(x, self.packing)
+
+    def alone(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Return what the critic sees of each point alone: a pack of its copies."""
+        m = self.packing
+        return x if m == 1 else packed(x.repeat_interleave(m, 0), m)
 
     def generator(self, parameters: Parameters) -> Callable[[Tensor], Tensor]:
         """Return G, a function from z (n, *latent) to points (n, *shape)."""
@@ -45,10 +68,17 @@ class Algorithm:
         z: Float[Tensor, "n ..."],
         eps: Float[Tensor, " n"],
         coefficients: Coefficients,
+        noise: Float[Tensor, "n ..."] | None = None,
     ) -> tuple[Tensor, Scalars]:
-        """Return the critic's loss, penalty included, and the scalars to log."""
+        """Return the critic's loss, penalty included, and the scalars to log.
+
+        ``noise`` is needed by a recipe that takes slopes at perturbed reals.
+        """
         critic = self.critic(critic_parameters)
-        x_fake = self.generator(generator_parameters)(z).detach()
+        x_fake = self.pack(self.generator(generator_parameters)(z).detach())
+        if self.packing > 1:
+            x, eps = self.pack(x), eps[: len(x_fake)]
+            noise = None if noise is None else self.pack(noise)
         score_real, score_fake = self.scores(critic, x, x_fake)
         objective = self.recipe.objective.critic(score_real, score_fake)
         scalars = {
@@ -57,8 +87,8 @@ class Algorithm:
             "critic/score_fake": score_fake.mean(),
         }
         loss = objective
-        if self.recipe.penalty is not None:
-            penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients)
+        if self.recipe.penalties:
+            penalty = self.recipe.penalty(critic, x, x_fake, eps, coefficients, noise)
             scalars["loss/penalty"] = penalty
             loss = objective + penalty
         return loss, {"loss/critic": loss, **scalars}
@@ -68,10 +98,19 @@ class Algorithm:
         generator_parameters: Parameters,
         critic_parameters: Parameters,
         z: Float[Tensor, "n ..."],
+        x: Float[Tensor, "n ..."] | None = None,
     ) -> tuple[Tensor, Scalars]:
-        """Return the generator's loss and the scalars to log."""
-        x_fake = self.generator(generator_parameters)(z)
-        loss = self.recipe.objective.generator(self.critic(critic_parameters)(x_fake))
+        """Return the generator's loss and the scalars to log.
+
+        ``x`` holds the reals of a paired objective; others do not look at any.
+        """
+        critic = self.critic(critic_parameters)
+        x_fake = self.pack(self.generator(generator_parameters)(z))
+        if x is None:
+            score_real, score_fake = None, critic(x_fake)
+        else:
+            score_real, score_fake = self.scores(critic, self.pack(x), x_fake)
+        loss = self.recipe.objective.generator(score_real, score_fake)
         return loss, {"loss/generator": loss}
 
     def scores(
@@ -93,24 +132,29 @@ class Algorithm:
     ) -> dict[str, Tensor]:
         """Return the networks' values that the metrics need, point by point.
 
-        ``fake_gradients`` is dL_G/dx_i, ``feedback`` is n |dL_G/dscore_i|.
+        ``fake_gradients`` is dL_G/dx_i, ``feedback`` is n |dL_G/dscore_i|. A paired objective
+        gets the reals x. Each point has the score and the slope of its pack.
         """
-        critic = self.critic(critic_parameters)
+        critic, n, m = self.critic(critic_parameters), len(z), self.packing
         x_fake = self.generator(generator_parameters)(z)
-        score_real, score_fake = critic(x), critic(x_fake)
-        generator_loss = self.recipe.objective.generator
+        real, fake = self.pack(x), self.pack(x_fake)
+        score_real, score_fake = critic(real), critic(fake)
+        objective = self.recipe.objective
+        generator_loss = partial(objective.generator, score_real if objective.paired else None)
         per_score = torch.func.grad(generator_loss)(score_fake)
         return {
             "fakes": x_fake,
-            "score_real": score_real,
-            "score_fake": score_fake,
-            "slopes_hat": input_slopes(critic, interpolate(x, x_fake, eps)),
-            "slopes_real": input_slopes(critic, x),
-            "slopes_fake": input_slopes(critic, x_fake),
-            "fake_gradients": torch.func.grad(lambda points: generator_loss(critic(points)))(
-                x_fake
+            "score_real": spread(score_real, m, n),
+            "score_fake": spread(score_fake, m, n),
+            "slopes_hat": spread(
+                input_slopes(critic, interpolate(real, fake, eps[: len(fake)])), m, n
             ),
-            "feedback": per_score.abs() * len(per_score),
+            "slopes_real": spread(input_slopes(critic, real), m, n),
+            "slopes_fake": spread(input_slopes(critic, fake), m, n),
+            "fake_gradients": torch.func.grad(
+                lambda points: generator_loss(critic(self.pack(points)))
+            )(x_fake),
+            "feedback": spread(per_score.abs() * len(per_score), m, n),
         }
 
 

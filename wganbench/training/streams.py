@@ -58,6 +58,11 @@ def mixing(draws: Draws, n: int) -> Tensor:
     return draws.uniform(n)
 
 
+def perturbation(shape: tuple[int, ...], draws: Draws, n: int) -> Tensor:
+    """Return noise for points of ``shape``, uniform in [0, 1)."""
+    return draws.uniform(n, *shape)
+
+
 def training_sampler(target: Target, runs: int) -> StreamSampler:
     """Return the sampler of a target's training points."""
     return target.draw if by_words(target, "sample") else [target.sample] * runs

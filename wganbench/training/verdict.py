@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wganbench.losses.recipes import Recipe
+from wganbench.losses import Recipe
+from wganbench.losses.recipe import Wrapper
 from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import PictureReference
@@ -216,9 +217,12 @@ def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
     wanted = {
         "1": "the penalty asks for 1",
         "at most 1": "the penalty asks for at most 1",
+        "0": "the penalty asks for 0",
         "some K": "clipping asks only for some bound",
         "none": "nothing holds it",
     }[recipe.slope_target]
+    if recipe.wrapper is not Wrapper.NONE:
+        wanted = "the normalised critic has at most 1"
     return (
         f"Critic's slope at interpolates {mean:.2g} ± {deviation:.2g}, "
         f"largest seen {largest:.3g}: {wanted}."

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from wganbench.losses.recipes import BCE_SATURATING, RECIPES, Recipe
+from wganbench.losses import BCE_SATURATING, RECIPES, Recipe
 
 Move = Callable[[float, float], float]
 """The velocity of one player at (theta, psi)."""
@@ -128,12 +128,12 @@ def recipe_field(
         x_fake = theta.unsqueeze(1)
         x = torch.zeros_like(x_fake)
         loss = recipe.objective.critic(critic(x), critic(x_fake))
-        if recipe.penalty is not None:
+        if recipe.penalties:
             loss = loss + recipe.penalty(critic, x, x_fake, eps, coefficients)
         return loss
 
     def generator_loss(theta: Tensor) -> Tensor:
-        return recipe.objective.generator(psi * theta)
+        return recipe.objective.generator(None, psi * theta)
 
     moves = -n * torch.func.grad(generator_loss)(theta), -n * torch.func.grad(critic_loss)(psi)
     return np.asarray(torch.stack(moves, dim=1).numpy())

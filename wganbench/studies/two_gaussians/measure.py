@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from wganbench.config import compose
+from wganbench.losses import RECIPES, Objective
 from wganbench.losses.constraints import input_gradients
-from wganbench.losses.recipes import RECIPES, Objective
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw
@@ -188,7 +188,7 @@ def mean_gradient(objective: Objective, critic: Critic, mu: float) -> float:
     """
     x = shifted(mu)
     scores = critic(x)
-    per_score = len(scores) * torch.func.grad(objective.generator)(scores)
+    per_score = len(scores) * torch.func.grad(objective.generator, argnums=1)(None, scores)
     return abs(float(expected(per_score * input_gradients(critic, x)[:, 0])))
 
 

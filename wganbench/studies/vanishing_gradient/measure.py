@@ -177,12 +177,12 @@ def measured(
 
     def generator_loss(parameters: Parameters) -> tuple[Tensor, Tensor]:
         score = critic(frozen.generator(parameters, z))
-        return objective.generator(score), score.detach()
+        return objective.generator(None, score), score.detach()
 
     gradient = torch.func.grad(generator_loss, has_aux=True)
     gradients, score = gradient(widened(frozen.parameters))
     squares = torch.stack([g.square().sum() for g in gradients.values()])
-    feedback = torch.func.grad(objective.generator)(score).abs().sum()
+    feedback = torch.func.grad(objective.generator, argnums=1)(None, score).abs().sum()
     with torch.no_grad():
         right = (critic(x) > 0).double().mean() + (score < 0).double().mean()
     return {

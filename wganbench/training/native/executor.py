@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
-from wganbench.losses.recipes import Recipe, Slopes, Terms
+from wganbench.losses.constraints import Cost
+from wganbench.losses.penalties import Penalty, Points, SlopePenalty
+from wganbench.losses.recipe import Recipe, Terms, Wrapper
 from wganbench.nativecode import find_compiler
 from wganbench.networks import Parameters
 from wganbench.networks.layers import ACTIVATIONS
@@ -47,6 +49,9 @@ PROBED = (
 NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
 DECAYS = {"none": 0, "linear": 1, "cosine": 2}
+WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3}
+COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
+"""The enumerations of losses.h."""
 
 
 def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> str:
@@ -61,9 +66,19 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
+        "it knows no wrapper of the critic": recipe.wrapper is not Wrapper.NONE,
+        "it knows no packing": config.loss.packing > 1,
+        "the objective compares reals with fakes": recipe.objective.paired,
         "the objective does not declare its terms": recipe.objective.terms is None,
-        "the penalty does not declare its slopes": recipe.penalty is not None
-        and (recipe.slopes is None or recipe.slopes.coefficient not in recipe.coefficients),
+        "the penalty is not one of slopes": not all(
+            isinstance(penalty, SlopePenalty) for penalty in recipe.penalties
+        ),
+        "it knows one penalty, not several": len(recipe.penalties) > 1,
+        "it does not know the points or the cost of the penalty": any(
+            isinstance(penalty, SlopePenalty)
+            and (penalty.points not in WHERE or penalty.cost not in COSTS)
+            for penalty in recipe.penalties
+        ),
         f"it does not know optimizer {config.train.optimizer}": config.train.optimizer
         not in RULES.keys() & OPTIMIZERS.keys(),
         "there is no C++ compiler": find_compiler() is None,
@@ -118,7 +133,7 @@ class Native:
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
-            "critic": _critic_tags(recipe.penalty is not None, layers[0]),
+            "critic": _critic_tags(bool(recipe.penalties), layers[0]),
             "generator": _generator_tags(layers[1]),
         }
         runs = len(state.diverged_at)
@@ -244,7 +259,7 @@ class Native:
         return layout.Settings(
             batch=batch,
             **_terms(terms),
-            penalty=_penalty(recipe.slopes, coefficients),
+            penalty=_penalty(recipe.penalties, coefficients),
             samplers=(layout.Sampler * 4)(*samplers),
         )
 
@@ -264,21 +279,28 @@ class Native:
 def _terms(terms: Terms) -> dict[str, layout.Term]:
     parts = {"real": terms.real, "fake": terms.fake, "generator": terms.generator}
     return {
-        name: layout.Term(weight=term.weight, sign=term.sign, softplus=term.softplus)
+        name: layout.Term(
+            weight=term.weight,
+            sign=term.sign,
+            form=term.form.value,
+            shift=term.shift,
+            slope=term.slope,
+        )
         for name, term in parts.items()
     }
 
 
-def _penalty(slopes: Slopes | None, coefficients: Mapping[str, Tensor]) -> layout.Penalty:
-    if slopes is None:
-        return layout.Penalty()
-    return layout.Penalty(
-        where=2 if slopes.at_reals else 1,
-        one_sided=slopes.one_sided,
-        target=slopes.target,
-        scale=slopes.scale,
-        coefficient=coefficients[slopes.coefficient].data_ptr(),
-    )
+def _penalty(penalties: Sequence[Penalty], coefficients: Mapping[str, Tensor]) -> layout.Penalty:
+    for penalty in penalties:
+        assert isinstance(penalty, SlopePenalty)
+        return layout.Penalty(
+            where=WHERE[penalty.points],
+            cost=COSTS[penalty.cost],
+            scale=penalty.scale,
+            coefficient=coefficients[penalty.coefficient].data_ptr(),
+            power=None if penalty.power is None else coefficients[penalty.power].data_ptr(),
+        )
+    return layout.Penalty()
 
 
 def _critic_tags(penalised: bool, layers: int) -> list[str]:

@@ -38,18 +38,20 @@ class Term(ctypes.Structure):
     _fields_ = [
         ("weight", c_float),
         ("sign", c_float),
-        ("softplus", c_int32),
-        ("unused", c_int32),
+        ("form", c_int32),
+        ("shift", c_float),
+        ("slope", c_float),
     ]
 
 
 class Penalty(ctypes.Structure):
     _fields_ = [
         ("where", c_int32),
-        ("one_sided", c_int32),
-        ("target", c_float),
+        ("cost", c_int32),
         ("scale", c_float),
+        ("unused", c_float),
         ("coefficient", c_void_p),
+        ("power", c_void_p),
     ]
 
 

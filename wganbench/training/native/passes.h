@@ -141,10 +141,10 @@ inline void generated(const Pass &pass, Room &room, int stream, int first, int m
   forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
 }
 
-// Writes the points where slopes are penalised: between reals and fakes, or at the reals.
+// Writes the points where slopes are penalised: between reals and fakes, at reals or at fakes.
 inline void asked_points(const Pass &pass, Room &room, int first, int m, int points, size_t ld) {
   const Settings &s = pass.settings;
-  bool mixes = s.penalty.where == INTERPOLATES;
+  bool mixes = s.penalty.where == INTERPOLATES, at_fakes = s.penalty.where == FAKES;
   if (mixes) {
     for (int c = 0; c < points; c++) room.eps[c] = 0.0f;
     draw(s.samplers[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
@@ -153,9 +153,9 @@ inline void asked_points(const Pass &pass, Room &room, int first, int m, int poi
   for (int k = 0; k < pass.critic.sizes[0]; k++) {
     float *row = room.x + k * ld;
     for (int c = 0; c < points; c += LANES) {
-      V real = load(row + c), e = load(room.eps + c);
-      V mixed = e * real + (splat(1.0f) - e) * load(row + points + c);
-      store(row + 2 * points + c, mixes ? mixed : real);
+      V real = load(row + c), fake = load(row + points + c), e = load(room.eps + c);
+      V mixed = e * real + (splat(1.0f) - e) * fake;
+      store(row + 2 * points + c, mixes ? mixed : at_fakes ? fake : real);
     }
   }
 }
@@ -175,7 +175,7 @@ inline void penalised(const Pass &pass, Room &room, int m, int points, float *to
       square += g * g;
     }
     I live = lanes + c < m;
-    V term = slope_term(s.penalty, square, factor);
+    V term = slope_term(s.penalty, pass.run, square, factor);
     terms += live ? term : splat(0.0f);
     factor = live ? factor * splat(share) : splat(0.0f);
     for (int k = 0; k < inputs; k++)

@@ -1,0 +1,195 @@
+"""Every loss trains on images, resumes and packs; its further streams are its own."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from training_configs import CPU, alike, same, tiny, trained
+
+from wganbench.config import ConfigError, RunConfig, compose
+from wganbench.losses import RECIPES
+from wganbench.networks.wrappers import (
+    gradient_normalised,
+    largest_singular_value,
+    packed,
+    spectrally_normalised,
+    spread,
+)
+from wganbench.training.graphs import CRITIC_STREAMS, PAIRED_REALS, PERTURBATION, step_streams
+from wganbench.training.stack import Stack
+
+FIELD = [
+    "bce_smooth", "hinge", "hinge_sn", "hinge_gn", "wasserstein_sn", "lsgan", "lsgan_pearson",
+    "rpgan", "ragan", "rpgan_r1r2", "bce_r1r2", "gp0", "dragan", "wgan_div",
+]  # fmt: skip
+"""The losses whose training the other tests of losses do not repeat on images."""
+
+PICTURES = [
+    "data=digits", "network=dcgan8", "device=cpu", "compile=false", "tuned=none",
+    "train.batch_size=8", "loss.n_critic=1",
+]  # fmt: skip
+
+
+@cache
+def pictures(loss: str, *words: str) -> RunConfig:
+    return compose([f"loss={loss}", *PICTURES, *words])
+
+
+@pytest.mark.parametrize("loss", FIELD)
+def test_it_trains_on_pictures(loss: str) -> None:
+    stack = Stack([pictures(loss)], CPU)
+    start = stack.run_state(0)
+    for _ in range(2):
+        stack.iterate()
+    end = stack.run_state(0)
+    assert stack.diverged_at() == [-1]
+    assert all(value.isfinite().all() for value in end.values())
+    assert any(not torch.equal(start[k], end[k]) for k in start if k.startswith("generator/"))
+    found = stack.probe(10)[0]
+    assert all(len(values) == 10 and values.isfinite().all() for values in found.values())
+
+
+@pytest.mark.parametrize("loss", FIELD)
+def test_a_resumed_run_goes_on_bit_for_bit(loss: str) -> None:
+    configs = alike(loss, 2)
+    whole, half = trained(configs, 3), trained(configs, 1)
+    resumed = Stack(configs, CPU)
+    for run in range(2):
+        resumed.load_run_state(run, 1, half.run_state(run))
+    for _ in range(2):
+        resumed.iterate()
+    assert all(same(resumed.run_state(run), whole.run_state(run)) for run in range(2))
+
+
+# Streams.
+def test_only_a_loss_that_needs_them_draws_reals_or_noise() -> None:
+    for loss, recipe in RECIPES.items():
+        streams = step_streams(recipe)
+        assert (PAIRED_REALS in streams.generator) is (loss in ("rpgan", "ragan", "rpgan_r1r2"))
+        assert (PERTURBATION in streams.critic) is (loss == "dragan")
+        assert streams.critic[:3] == CRITIC_STREAMS
+
+
+def test_a_generators_reals_are_fresh_ones_of_the_same_law() -> None:
+    work = Stack([tiny("rpgan")], CPU).execution.work
+    z, x = work.generator_batch(4)
+    assert x.shape == (1, 16, 2) and len(z[0]) == 16
+    assert not torch.equal(x, work.batch("real", 4))
+    # On ring8 the reals lie at its radius.
+    assert x.norm(dim=2).mean().item() == pytest.approx(
+        work.batch("real", 4).norm(dim=2).mean().item(), abs=0.05
+    )
+
+
+# Packs: the critic sees m points at a time.
+@pytest.mark.parametrize("loss", list(RECIPES))
+def test_every_loss_packs(loss: str) -> None:
+    stack = trained([tiny(loss, **{"loss.packing": 4})], 2)
+    assert stack.diverged_at() == [-1]
+    assert stack.state.critic["hidden.0.0.weight"].shape == (1, 8, 8)
+    row = stack.scalars()[0]
+    assert all(math.isfinite(value) for value in row.values())
+
+
+def test_packs_join_consecutive_points() -> None:
+    x = torch.arange(12.0).reshape(6, 2)
+    assert packed(x, 3).tolist() == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+    assert packed(x, 1) is x
+    assert packed(torch.zeros(4, 3, 8, 8), 2).shape == (2, 6, 8, 8)
+    assert packed(x[:2], 5).shape == (1, 10)
+    assert spread(torch.tensor([1.0, 2.0]), 3, 5).tolist() == [1, 1, 1, 2, 2]
+
+
+def test_a_packed_critic_is_a_critic_of_longer_points() -> None:
+    """One penalised step by hand: the loss of the pack's own points, one norm for each pack."""
+    config = tiny("gp", **{"loss.packing": 2, "network.activation": "tanh"})
+    stack = Stack([config], CPU)
+    x, z, eps = (values[0] for values in stack.execution.work.critic_batch(0))
+    critic = stack.algorithm.critic(stack.run_parameters(0, "critic"))
+    fakes = stack.algorithm.generator(stack.run_parameters(0, "generator"))(z)
+    real, fake = x.reshape(8, 4), fakes.detach().reshape(8, 4)
+    at = (eps[:8, None] * real + (1 - eps[:8, None]) * fake).requires_grad_()
+    (slopes,) = torch.autograd.grad(critic(at).sum(), at)
+    penalty = 10 * ((slopes.norm(dim=1) - 1) ** 2).mean()
+    loss = critic(fake).mean() - critic(real).mean() + penalty
+    stack.iterate()
+    first = Stack([config], CPU)
+    with torch.no_grad():
+        tags, table = first._critic_update(first.state, *first.execution.work.critic_batch(0))
+    row = dict(zip(tags, table[0].tolist(), strict=True))
+    assert row["loss/critic"] == pytest.approx(loss.item(), rel=1e-5)
+    assert row["loss/penalty"] == pytest.approx(penalty.item(), rel=1e-5)
+
+
+def test_a_point_has_the_score_of_its_pack() -> None:
+    stack = trained([tiny("bce_gp", **{"loss.packing": 4})], 1)
+    found = stack.probe(10)[0]
+    for name in ("score_real", "slopes_hat", "feedback"):
+        assert found[name].shape == (10,)
+        assert len(set(found[name].tolist())) == 3, "two packs, and one filled with first points"
+        assert found[name][:4].unique().numel() == 1
+    assert found["fake_gradients"].shape == (10, 2)
+
+
+def test_packs_of_pictures_join_channels() -> None:
+    stack = Stack([pictures("hinge", "loss.packing=2")], CPU)
+    stack.iterate()
+    first = next(iter(stack.state.critic.values()))
+    assert first.shape[2] == 2 and stack.diverged_at() == [-1]
+
+
+def test_packs_must_fill_the_batch() -> None:
+    with pytest.raises(ConfigError, match=r"loss\.packing=3 does not divide train\.batch_size=256"):
+        compose(["loss=gp", "loss.packing=3", "train.batch_size=256"])
+
+
+# Wrappers.
+def test_the_largest_singular_value() -> None:
+    known = torch.tensor([[3.0, 0.0], [4.0, 5.0]])
+    assert largest_singular_value(known).item() == pytest.approx(math.sqrt(45), rel=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((64, 64), (64, 2), (1, 64), (5, 300), (256, 128)):
+        weight = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        found, exact = largest_singular_value(weight), torch.linalg.matrix_norm(weight, ord=2)
+        assert 0.9999 * exact <= found <= exact * (1 + 1e-12)
+        mine, theirs = (torch.autograd.grad(value, weight)[0] for value in (found, exact))
+        assert (mine - theirs).norm() < 0.02, shape
+    assert largest_singular_value(torch.zeros(3, 4)) == 0
+    alike_values = largest_singular_value(torch.eye(7))
+    assert alike_values.item() == pytest.approx(1)
+
+
+def test_spectral_norm_leaves_biases_and_bounds_the_slope() -> None:
+    stack = trained([tiny("wasserstein_sn", **{"train.critic_lr": 0.5})], 3)
+    raw = stack.run_parameters(0, "critic")
+    parameters = spectrally_normalised(raw)
+    for name, value in parameters.items():
+        if value.ndim == 2:
+            assert torch.linalg.matrix_norm(value, ord=2).item() == pytest.approx(1, abs=1e-4)
+        else:
+            assert torch.equal(value, raw[name])
+    assert stack.probe(50)[0]["slopes_hat"].max() <= 1 + 1e-4
+
+
+@pytest.mark.parametrize("weight", [0.01, 1.0, 300.0])
+def test_gradient_normalisation_of_a_line_is_a_half_at_one(weight: float) -> None:
+    def line(x: Tensor) -> Tensor:
+        return weight * x[:, 0]
+
+    x = torch.tensor([[1.0], [-1.0], [0.0], [3.0]])
+    assert gradient_normalised(line)(x).tolist() == pytest.approx([0.5, -0.5, 0.0, 0.75])
+    flat = gradient_normalised(lambda x: 0 * x[:, 0])(x)
+    assert flat.tolist() == [0] * 4
+
+
+def test_a_gradient_normalised_critic_of_straight_pieces_has_slopes_of_at_most_1() -> None:
+    settings: dict[str, Any] = {"network.activation": "relu", "train.critic_lr": 0.1}
+    found = trained([tiny("hinge_gn", **settings)], 3).probe(200)[0]
+    for name in ("slopes_hat", "slopes_real", "slopes_fake"):
+        assert found[name].max() <= 1 + 1e-5
+    assert found["score_real"].abs().max() <= 1
