@@ -79,7 +79,8 @@ def pictured():
 def test_every_row_gives_its_own_tags_and_all_are_in_the_table_of_tags():
     seen = set()
     paired = {"target": load("funnels"), "source_gradients": torch.ones(N, 2)}
-    for changes in ({"bce": False}, {"bce": True}, pictured(), paired):
+    far = {"fakes": MODES[torch.arange(N) % 3] + 5}
+    for changes in ({"bce": False}, {"bce": True}, far, pictured(), paired):
         for name, metric in METRICS.items():
             assert metric.name == name and metric.source
             assert set(metric.tags) <= set(TAGS)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from wganbench.data.target import KnownShape
-from wganbench.metrics import Evaluation, measure, slopes
+from wganbench.metrics import Evaluation, Floor, measure, slopes, transport_partners
+from wganbench.metrics.direction import cosines, direction_ceiling
+from wganbench.metrics.distances import paired
 
 N = 40
 
@@ -231,3 +234,48 @@ def test_a_diverged_critic_shows():
         "wasserstein/estimate_normalized",
     ):
         assert math.isnan(values[tag]), tag
+
+
+# The ceiling of the direction.
+def shifted(by, n=800, d=2):
+    """Fakes N(0, I) and reals N(by e_1, I): the exact potential is x_1, so the truth is e_1."""
+    rng = np.random.default_rng(3)
+    return rng.standard_normal((n, d)) + by * np.eye(d)[0], rng.standard_normal((n, d))
+
+
+@pytest.mark.parametrize(
+    ("by", "within", "least", "most"),
+    [(0.4, 0.06, 0.8, 0.96), (1.0, 0.02, 0.97, 0.995), (6.0, 0.002, 0.999, 1)],
+)  # fmt: skip
+def test_the_ceiling_is_what_the_exact_potential_scores(by, within, least, most):
+    reals, fakes = shifted(by)
+    way = transport_partners(fakes, reals) - fakes
+    truth = float((way[:, 0] / np.linalg.norm(way, axis=1)).mean())
+    ceiling = direction_ceiling(paired(reals, fakes))
+    assert least < truth <= most
+    assert ceiling == pytest.approx(truth, abs=within)
+
+
+def test_without_a_difference_in_the_plane_the_ceiling_is_low():
+    reals, fakes = shifted(0.0)
+    assert direction_ceiling(paired(reals, fakes)) < 0.5
+
+
+def test_the_ceiling_of_two_points_is_one_and_of_equal_points_undefined():
+    x = np.zeros((6, 3))
+    assert direction_ceiling(paired(x + [3.0, 4.0, 0.0], x)) == pytest.approx(1)
+    assert direction_ceiling(paired(x, x)) is None
+
+
+def test_cosines_leave_out_what_has_no_length():
+    a, b = np.array([[1.0, 0], [0, 0], [3, 4]]), np.array([[1.0, 1], [1, 0], [-4, 3]])
+    np.testing.assert_allclose(cosines(a, b), [math.sqrt(0.5), 0], atol=1e-15)
+
+
+@pytest.mark.parametrize(("mean", "there"), [(14.5, True), (15.5, False)])
+def test_the_ceiling_is_measured_at_the_end_and_only_above_two_floors(mean, there):
+    parts = towards() | {"floor": Floor(mean, 0.1, 2, N)}
+    assert measure(make(**parts))["wasserstein/exact"] == pytest.approx(30, abs=0.5)
+    assert ("critic/direction_ceiling" in measure(make(**parts))) is there
+    assert "critic/direction_ceiling" not in measure(make(**parts, final=False))
+    assert "critic/direction_ceiling" not in measure(make(**towards())), "no floor is known"

@@ -49,6 +49,7 @@ NAMES = [
     "critic/slope_std",
     "critic/slope_fake",
     "critic/direction",
+    "critic/direction_ceiling",
     "critic/weights_at_clip",
     "critic/density_rank",
     "critic/distance_rank",
@@ -146,6 +147,7 @@ def test_a_chart_of_a_users_own_comes_after_ours(monkeypatch: pytest.MonkeyPatch
     [
         ("critic/lipschitz", "lower bound"),
         ("critic/lipschitz", "some K, not 1"),
+        ("critic/direction", "only where exact W1 exceeds two floors"),
         ("critic/weights_at_clip", "not make the critic 1-Lipschitz"),
         ("wasserstein/estimate", "Not W1"),
         ("wasserstein/estimate_normalized", "never W1"),

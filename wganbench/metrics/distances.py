@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Num
 from torch import Tensor
 
-from wganbench.metrics.transport import as_finite_points, wasserstein_exact
+from wganbench.metrics.transport import (
+    Transport,
+    as_finite_points,
+    exact_transport,
+    wasserstein_exact,
+)
 
 SPLIT_SEED = 20170510
 """Seed of the order in which a cloud is halved, which is the same at all evaluations."""
@@ -42,16 +48,37 @@ def wasserstein_symmetric(
     >>> wasserstein_symmetric(np.zeros((4, 2)), np.zeros((4, 2)) + [3.0, 4.0])
     5.0
     """
+    return symmetric_of(paired(x, y, check), check)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Halves of two clouds, and the exact plans from each half of y to the same half of x."""
+
+    x: tuple[Float64[np.ndarray, "h d"], Float64[np.ndarray, "h d"]]
+    y: tuple[Float64[np.ndarray, "h d"], Float64[np.ndarray, "h d"]]
+    plans: tuple[Transport, Transport]
+
+
+def paired(
+    x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
+    y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
+    check: Callable[[], None] = lambda: None,
+) -> Paired:
+    """Return the clouds' halves with their plans. Raises as `wasserstein_symmetric`."""
     of_x, of_y = _shuffled(x, "x"), _shuffled(y, "y")
     half = min(len(of_x), len(of_y)) // 2
     if not half:
         raise ValueError("a symmetric distance needs at least two points in each cloud")
-    halves = [
-        cloud[part] for cloud in (of_x, of_y) for part in (slice(half), slice(half, 2 * half))
-    ]
-    x_1, x_2, y_1, y_2 = halves
-    between = wasserstein_exact(x_1, y_1, check) + wasserstein_exact(x_2, y_2, check)
-    within = wasserstein_exact(x_1, x_2, check) + wasserstein_exact(y_1, y_2, check)
+    halves_x, halves_y = ((cloud[:half], cloud[half : 2 * half]) for cloud in (of_x, of_y))
+    first, second = (exact_transport(b, a, check) for a, b in zip(halves_x, halves_y, strict=True))
+    return Paired(halves_x, halves_y, (first, second))
+
+
+def symmetric_of(parts: Paired, check: Callable[[], None] = lambda: None) -> float:
+    """Return the symmetric distance of halves whose plans are known."""
+    between = sum(plan.distance for plan in parts.plans)
+    within = wasserstein_exact(*parts.x, check) + wasserstein_exact(*parts.y, check)
     return (between - within) / 2
 
 

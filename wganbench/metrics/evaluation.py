@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.errors import ConfigError
+from wganbench.metrics.distances import Paired, paired
 from wganbench.metrics.floors import Floor, distinct
 from wganbench.metrics.reference import PictureReference
 from wganbench.metrics.transport import EXACT_POINTS, Transport, evenly, exact_transport
@@ -90,6 +91,11 @@ class Evaluation:
         finite = torch.isfinite(self.fakes).all() and torch.isfinite(self.reals).all()
         return self.fakes.ndim == 2 and bool(finite)
 
+    @property
+    def pairs(self) -> bool:
+        """Whether reals and fakes are clouds of two points or more."""
+        return self.clouds and len(self.fakes) > 1
+
     @cached_property
     def featured(self) -> bool:
         """Whether features of reals and fakes can be compared at this evaluation."""
@@ -125,6 +131,11 @@ class Evaluation:
     def exact_reals(self) -> Float[Tensor, "m d"]:
         """The ``exact_n`` reals of the exact plan."""
         return evenly(self.reals, self.exact_n, self.target.modes)
+
+    @cached_property
+    def paired(self) -> Paired:
+        """Halves of the different reals and of the fakes with their plans, computed once."""
+        return paired(self.different_reals, self.fakes[: self.exact_n])
 
     @property
     def different_reals(self) -> Float[Tensor, "m d"]:

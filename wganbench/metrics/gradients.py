@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from wganbench.losses.constraints import input_slopes
+from wganbench.metrics.direction import direction_ceiling
 from wganbench.metrics.evaluation import Evaluation, register_metric
+from wganbench.tags.headline import FAR_FROM_FLOOR
 
 SATURATED_SCORE = math.log(0.01 / 0.99)
 """The score of probability 0.01: sigmoid(score) = 0.01."""
@@ -94,6 +96,24 @@ def measure_direction(evaluation: Evaluation) -> dict[str, float]:
         return {}
     cosines = (push * way).sum(dim=1)[directed] / lengths[directed]
     return {"critic/direction": float(cosines.mean())}
+
+
+def _above_two_floors(evaluation: Evaluation) -> bool:
+    if evaluation.floor is None or not evaluation.pairs:
+        return False
+    return evaluation.transport.distance > FAR_FROM_FLOOR * evaluation.floor.mean
+
+
+@register_metric(
+    "direction_ceiling",
+    ("critic/direction_ceiling",),
+    "wganbench; cf. Spearman 1910",
+    applies=lambda evaluation: evaluation.final and _above_two_floors(evaluation),
+)
+def measure_ceiling(evaluation: Evaluation) -> dict[str, float]:
+    """Return `direction_ceiling`, where the direction is read at all: above two floors."""
+    ceiling = direction_ceiling(evaluation.paired)
+    return {} if ceiling is None else {"critic/direction_ceiling": ceiling}
 
 
 @register_metric(

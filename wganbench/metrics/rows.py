@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
+from wganbench.metrics.distances import energy_distance, symmetric_of
 from wganbench.metrics.evaluation import Evaluation, register_metric
 from wganbench.metrics.fidelity import (
     frechet_distance,
@@ -102,11 +102,6 @@ def measure_transport(evaluation: Evaluation) -> dict[str, float]:
     return values
 
 
-def _pairs_there(evaluation: Evaluation) -> bool:
-    """Return whether reals and fakes are clouds of two points or more."""
-    return evaluation.clouds and len(evaluation.fakes) > 1
-
-
 def _with_floor(
     evaluation: Evaluation, tag: str, prefix: str, distance: float, floor: Spread | None
 ) -> dict[str, float]:
@@ -121,16 +116,15 @@ def _with_floor(
     "symmetric",
     ("wasserstein/symmetric", "wasserstein/symmetric_floor", "wasserstein/symmetric_spread"),
     "wganbench; cf. arXiv:1706.00292",
-    applies=lambda evaluation: evaluation.final and _pairs_there(evaluation),
+    applies=lambda evaluation: evaluation.final and evaluation.pairs,
 )
 def measure_symmetric(evaluation: Evaluation) -> dict[str, float]:
-    """Return `wasserstein_symmetric` between reals and fakes; mean and spread of its floor.
+    """Return the symmetric distance between reals and fakes; mean and spread of its floor.
 
     At the end only: it costs as much as the exact distance, and the energy distance shows the
     course.
     """
-    fakes = evaluation.fakes[: evaluation.exact_n]
-    distance = wasserstein_symmetric(evaluation.different_reals, fakes)
+    distance = symmetric_of(evaluation.paired)
     floor = evaluation.floor.symmetric if evaluation.floor else None
     tag = "wasserstein/symmetric"
     return _with_floor(evaluation, tag, f"{tag}_", distance, floor)
@@ -140,7 +134,7 @@ def measure_symmetric(evaluation: Evaluation) -> dict[str, float]:
     "energy",
     ("energy/distance", "energy/floor", "energy/spread"),
     "Szekely & Rizzo 2013; arXiv:1705.10743",
-    applies=_pairs_there,
+    applies=lambda evaluation: evaluation.pairs,
 )
 def measure_energy(evaluation: Evaluation) -> dict[str, float]:
     """Return `energy_distance` between reals and fakes; mean and spread of its floor."""

@@ -15,6 +15,10 @@ from wganbench.tags.tag import Tag, View
 BIASED_FROM = 8
 """From this dimension of the data on exact W1 decides nothing."""
 
+FAR_FROM_FLOOR = 2.0
+"""Samples are still bad when exact W1 exceeds this many floors; below it the direction to the
+partners is mostly chance."""
+
 EXACT, ENERGY, FID = "wasserstein/exact", "energy/distance", "fidelity/fid"
 
 BESIDE = {

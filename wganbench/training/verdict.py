@@ -12,7 +12,7 @@ from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import PictureReference
 from wganbench.runs.table import Cell, series
-from wganbench.tags.headline import ENERGY, EXACT, Shape, right_distance
+from wganbench.tags.headline import ENERGY, EXACT, FAR_FROM_FLOOR, Shape, right_distance
 
 # Sentences on a run on images: classes, FID, the nearest training image.
 REPEATS = 0.5
@@ -89,9 +89,6 @@ def _nearest(metrics: Mapping[str, float]) -> str:
 
 VANISHED_SHARE = 0.01
 """A gradient under this share of the run's own maximum is small."""
-
-FAR_FROM_FLOOR = 2.0
-"""Samples are still bad when exact W1 exceeds this many floors."""
 
 SPREADS = 2.0
 """Samples can be told from the data when the energy distance exceeds its floor, which is about
