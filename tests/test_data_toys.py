@@ -13,8 +13,10 @@ from scipy import integrate, linalg, stats
 from sklearn.datasets import make_moons
 
 from wganbench.data import Mixture, load
+from wganbench.data.drawn import Drawn
 from wganbench.data.gaussians import GaussianPair
 from wganbench.data.toys import Lines, PointMasses, Shifted
+from wganbench.draws import Keyed, keys_of
 from wganbench.metrics import wasserstein_exact, wasserstein_sliced
 
 UNIFORM = stats.uniform().cdf
@@ -38,6 +40,20 @@ def pair_of_gaussians(**options: Any) -> GaussianPair:
     target = load("gaussian_pair", **options)
     assert isinstance(target, GaussianPair)
     return target
+
+
+@pytest.mark.parametrize("name", ["lines", "two_point_masses", "gaussian_pair", "moons",
+                                  "checkerboard", "spirals", "decades", "funnels"])  # fmt: skip
+def test_runs_drawn_in_one_call_have_the_draws_of_each_alone(name: str) -> None:
+    target = load(name)
+    assert isinstance(target, Drawn)
+    keys, steps = keys_of([5, 2**40 + 7]), torch.tensor([[0], [3]])
+    together = target.draw(Keyed(keys, steps), 6)
+    assert together.shape == (2, 2, 6, *target.shape)
+    for step in range(2):
+        for run in range(2):
+            alone = target.draw(Keyed(keys[run], steps[step, 0]), 6)
+            torch.testing.assert_close(together[step, run], alone, rtol=0, atol=1e-6)
 
 
 # Laws beside a copy of themselves.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,3 +208,24 @@ def test_critics_against_the_source_law_are_measured_against_its_potential(data:
 def test_a_frozen_stack_needs_fakes_or_a_pair() -> None:
     with pytest.raises(ValueError, match="data=ring8 has no source law"):
         FrozenStack([compose(["data=ring8", *SMALL])], torch.device("cpu"))
+
+
+def test_the_script_prints_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "funnels.py --d 2 --loss gp clip --steps 3 --seeds 2 --batch 16 --width 8 "
+    words += "--set compile=false device=cpu"
+    monkeypatch.setattr("sys.argv", words.split())
+    path = Path(__file__).parents[1] / "scripts" / "funnels.py"
+    spec = importlib.util.spec_from_file_location("funnels_table", path)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "POINTS", 100)
+    script.main()
+    head, rule, gp, clip = capsys.readouterr().out.splitlines()
+    assert head.startswith("| d | funnels | W1 |") and set(rule) == {"|", "-"}
+    known = load("funnels").pair
+    assert known is not None
+    assert gp.startswith(f"| 2 | 4 | {known.distance.value:.3f} | gp |") and "| 1.049 |" in gp
+    assert "| clip |" in clip and "| 0.038 |" in clip

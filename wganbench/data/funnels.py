@@ -134,7 +134,7 @@ def _to_cell(
     squares = torch.cdist(a, a, compute_mode="donot_use_mm_for_euclid_dist").square()
     e = b[k].unsqueeze(-1) - b
     slope = v @ a.T - (v * a[k]).sum(dim=-1, keepdim=True) + e
-    own = torch.nn.functional.one_hot(k, len(a)).bool()
-    meets = (slope > 0) & ~own
+    other = k.unsqueeze(-1) != torch.arange(len(a), device=k.device)
+    meets = (slope > 0) & other
     lengths = (squares[k] - e.square()) / (2 * slope)
     return torch.where(meets, lengths, torch.inf).amin(dim=-1)

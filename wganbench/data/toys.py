@@ -95,7 +95,7 @@ class Moons(Drawn):
         lower, t = draws.below(2, n), math.pi * draws.uniform(n)
         # The lower moon is the upper one, turned about (1/2, 1/4).
         moon = torch.stack((t.cos(), t.sin()), dim=-1)
-        turned = torch.tensor((1.0, 0.5), device=draws.device) - moon
+        turned = torch.stack((1 - t.cos(), 0.5 - t.sin()), dim=-1)
         points = torch.where(lower.unsqueeze(-1) == 1, turned, moon)
         return points + self.noise * draws.normal(n, 2)
 
