@@ -22,8 +22,10 @@ OURS = "wganbench"
 EVERYWHERE = get_args(View)
 
 SLOPE_CAVEAT = (
-    "Read it against its target: 1 for gp, at most 1 for lp, some K for clip (clipping ensures "
-    "some K, not 1; slopes of 3e-4 at c = 0.01 and 4.5 at c = 0.1 were measured), none for BCE."
+    "Read it against its target: 1 for gp, at most 1 for lp and under spectral or gradient "
+    "normalisation, 0 for R1, R2 and gp0, some K for clip (clipping ensures some K, not 1; slopes "
+    "of 3e-4 at c = 0.01 and 4.5 at c = 0.1 were measured), none for BCE. A packed critic's is "
+    "that of a whole pack."
 )
 
 # fmt: off
@@ -34,15 +36,17 @@ LOSS = (
         "No measure of sample quality, and no common scale: never compare it between losses.",
         label="critic's loss", chart="Losses: Critic"),
     Tag("loss/generator", "what the generator minimises on its batch", "loss",
-        "BCE softplus(-D(G(z))), saturating -softplus(D(G(z))), W -D(G(z)); mean over z",
+        "BCE softplus(-D(G(z))), saturating -softplus(D(G(z))), W and hinge -D(G(z)); mean over z; "
+        "of others: wganbench list losses NAME",
         "none", "log", f"{GAN}; {WGAN}, Algorithm 1",
         "A Wasserstein critic is free up to a constant, so the level means nothing and a falling "
-        "curve need not mean better samples.",
+        "curve need not mean better samples. A relativistic loss sees differences of scores alone: "
+        "at ln 2 the critic cannot tell the pairs apart, well trained or not.",
         label="generator's loss", chart="Losses: Generator"),
     Tag("loss/penalty", "the penalty as added to the critic's loss, coefficient included; empty "
         "for a loss without one", "loss",
         "gp: lambda E(|grad D(x_hat)| - 1)^2; lp: lambda E max(0, |grad D(x_hat)| - 1)^2; "
-        "R1: gamma/2 E|grad D(x)|^2",
+        "R1: gamma/2 E|grad D(x)|^2; several are added",
         "down", "log", f"{GP}, eq. 3; arXiv:1709.08894; arXiv:1801.04406",
         "The two-sided formula (gp) asks for slope 1, the one-sided (lp) for at most 1. It is "
         "added to what the critic minimises; it applies to the critic, not to the generator.",
@@ -55,16 +59,19 @@ WASSERSTEIN = (
         "score",
         "E D(x) - E D(G(z)), without the penalty", "none", "log", f"{WGAN}, Algorithm 1 and Fig. 3",
         "Not W1: it scales with the critic's slope (c L under clipping, L + L^2/(2 lambda) under "
-        "gp for two points L apart), and under BCE it is a difference of logits. Compare its "
-        "course within a run only.",
+        "gp for two points L apart, L^2/(2 lambda) under gp0), and under BCE and relativistic "
+        "losses it is a difference of logits. Hinge holds it near 2 and least squares near 1 (2 "
+        "for -1/1) while the critic wins, whatever the distance. Compare its course within a run "
+        "only.",
         label="critic's estimate",
         chart="Estimate against exact W1: Estimate, in units of the score"),
     Tag("wasserstein/estimate_normalized", "the estimate with the critic rescaled to slope 1; "
-        "empty for BCE", "data unit",
+        "empty for BCE and for packs", "data unit",
         "(E D(x) - E D(G(z))) / critic/lipschitz, on held-out reals and fresh fakes",
         "down", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
         "Roughly a lower bound on W1, never W1 itself: the critic is not optimal, and the largest "
-        "slope seen is smaller than the true one.",
+        "slope seen is smaller than the true one. Any function rescaled to slope 1 gives such a "
+        "bound, so a critic of another loss has one too; a poor bound says nothing of its samples.",
         label="critic's estimate, slope 1", chart="Estimate against exact W1: Distances"),
     Tag("wasserstein/exact", "earth mover's distance between held-out reals and fakes",
         "data unit",
@@ -102,7 +109,9 @@ DIVERGENCE = (
         "from held-out reals and fresh fakes; BCE only, else empty", "nat",
         "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
         "A lower bound, at most ln 2 = 0.693. Once it is saturated there it says nothing of how "
-        "far apart the distributions are, and it need not fall as samples improve.",
+        "far apart the distributions are, and it need not fall as samples improve. With packs it "
+        "is that of the packs' distributions, which is larger. Smoothed and relativistic losses "
+        "have none.",
         bounds=(-math.inf, math.log(2)),
         label="Jensen-Shannon estimate",
         chart="Estimate against exact W1: Jensen-Shannon estimate (BCE)"),
