@@ -1,4 +1,4 @@
-"""Writes the generated parts of the READMEs: settings, choices, tags.
+"""Writes the generated parts of the READMEs: settings, choices, tags, losses.
 
     python scripts/readmes.py
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from wganbench.cli.loss_page import pages_markdown
 from wganbench.config.settings import presets_markdown, settings_markdown
 from wganbench.tags.lookup import glossary_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "conf/README.md": {"keys": settings_markdown, "choices": presets_markdown},
+    "wganbench/losses/README.md": {"pages": pages_markdown},
     "wganbench/tags/README.md": {"glossary": glossary_markdown},
 }
 

@@ -79,3 +79,22 @@ def test_a_terminal_of_80_columns_is_not_overrun(
         # Explanations have more than half of the width.
         starts = [len(line) - len(line.lstrip()) for line in lines if line.startswith("  ")]
         assert 0 < max(starts) < 40
+
+
+def test_a_loss_has_a_page_made_from_its_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = listed(capsys, "losses", "gp")
+    assert "critic minimises  |  E f - E r + gp_lambda E (|grad D(x_hat)| - 1)^2" in page
+    assert "critic -1, generator -0.25" in page
+    # (5 - 1)^2 times lambda 10.
+    assert "at the paper's settings 160" in page
+    assert "loss.n_critic=5 loss.gp_lambda=10" in page and "tuned=gp-ring8  |  loss." in page
+    assert "what holds the critic  |  nothing" in listed(capsys, "losses", "hinge")
+    assert "r1_gamma/2 E |grad D(x)|^2" in listed(capsys, "losses", "rpgan_r1r2")
+    assert "E |grad D(x_hat)|^div_p" in listed(capsys, "losses", "wgan_div")
+    assert "is divided by its largest" in listed(capsys, "losses", "hinge_sn")
+    assert "clipped to [-clip_value" in listed(capsys, "losses", "clip")
+    assert main(["list", "losses", "hing"]) == 2
+    told = capsys.readouterr().err
+    assert "hinge" in told and told.count("\n") == 1

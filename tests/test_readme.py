@@ -29,9 +29,9 @@ READMES = sorted(
     for path in (ROOT / place).glob("README.md" if place in (".", "outputs") else "**/README.md")
 )
 FOLDERS = (
-    "conf", "conf/tuned", "outputs", "scripts", "wganbench", "wganbench/metrics",
-    "wganbench/reports", "wganbench/studies", "wganbench/sweeps", "wganbench/tags",
-    "wganbench/training",
+    "conf", "conf/tuned", "outputs", "scripts", "wganbench", "wganbench/losses",
+    "wganbench/metrics", "wganbench/reports", "wganbench/studies", "wganbench/sweeps",
+    "wganbench/tags", "wganbench/training",
 )  # fmt: skip
 COMMANDS = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/wganbench train loss=gp",

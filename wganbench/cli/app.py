@@ -322,7 +322,9 @@ def list_(
     ] = None,
     group: Annotated[
         str | None,
-        typer.Argument(metavar="[GROUP]", help="Of settings: loss, train, data, network, ..."),
+        typer.Argument(
+            metavar="[GROUP]", help="Of settings: loss, train, data, network, ...; or a loss."
+        ),
     ] = None,
     config_dir: Annotated[
         Path | None,
@@ -335,6 +337,7 @@ def list_(
     wganbench list                  everything but the two below
     wganbench list tuned            settings that were searched for
     wganbench list settings train   keys with meaning, default and range
+    wganbench list losses hinge     the page of one loss
 
     WHAT: losses, data, networks, metrics, experiments, studies, tuned or settings.
     """

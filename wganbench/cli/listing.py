@@ -45,17 +45,23 @@ def print_listing(
 ) -> None:
     """Print one listing, or all except the long ones.
 
-    ``group`` is a group of settings; ``config_dir`` adds a folder of the user's own YAML files.
+    ``group`` is a group of settings, or a loss whose page is printed; ``config_dir`` adds a folder
+    of the user's own YAML files.
     Raises ConfigError for an unknown name.
     """
     if what is not None and what not in LISTINGS:
         raise ConfigError(unknown("listing", what, list(LISTINGS)))
-    if group is not None and what != "settings":
+    if group is not None and what not in ("settings", "losses"):
         raise ConfigError(f"only settings have groups: wganbench list settings {group}")
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder")
     if what == "settings":
         print_settings(group)
+        return
+    if group is not None:
+        from wganbench.cli.loss_page import loss_page
+
+        print_rows(f"loss={group}", loss_page(group, config_dir))
         return
     for name in [one for one in LISTINGS if one not in WHEN_ASKED] if what is None else [what]:
         print_rows(name, rows_of(name, config_dir))

@@ -13,16 +13,19 @@ WASSERSTEIN = (
         "score",
         "E D(x) - E D(G(z)), without the penalty", "none", "log", f"{WGAN}, Algorithm 1 and Fig. 3",
         "Not W1: it scales with the critic's slope (c L under clipping, L + L^2/(2 lambda) under "
-        "gp for two points L apart), and under BCE it is a difference of logits. Compare its "
-        "course within a run only.",
+        "gp for two points L apart, L^2/(2 lambda) under gp0), and under BCE and relativistic "
+        "losses it is a difference of logits. Hinge holds it near 2 and least squares near 1 (2 "
+        "for -1/1) while the critic wins, whatever the distance. Compare its course within a run "
+        "only.",
         label="critic's estimate",
         chart="Estimate against exact W1: Estimate, in units of the score"),
     Tag("wasserstein/estimate_normalized", "the estimate with the critic rescaled to slope 1; "
-        "empty for BCE", "data unit",
+        "empty for BCE and for packs", "data unit",
         "(E D(x) - E D(G(z))) / critic/lipschitz, on held-out reals and fresh fakes",
         "down", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
         "Roughly a lower bound on W1, never W1 itself: the critic is not optimal, and the largest "
-        "slope seen is smaller than the true one.",
+        "slope seen is smaller than the true one. Any function rescaled to slope 1 gives such a "
+        "bound, so a critic of another loss has one too; a poor bound says nothing of its samples.",
         label="critic's estimate, slope 1", chart="Estimate against exact W1: Distances"),
     Tag("wasserstein/exact", "earth mover's distance between held-out reals and fakes",
         "data unit",
@@ -109,7 +112,9 @@ DIVERGENCE = (
         "from held-out reals and fresh fakes; BCE only, else empty", "nat",
         "ln 2 - objective/2", "none", "evaluate", f"{GAN}, Theorem 1; {WGAN}, Fig. 4",
         "A lower bound, at most ln 2 = 0.693. Once it is saturated there it says nothing of how "
-        "far apart the distributions are, and it need not fall as samples improve.",
+        "far apart the distributions are, and it need not fall as samples improve. With packs it "
+        "is that of the packs' distributions, which is larger. Smoothed and relativistic losses "
+        "have none.",
         bounds=(-math.inf, math.log(2)),
         label="Jensen-Shannon estimate",
         chart="Estimate against exact W1: Jensen-Shannon estimate (BCE)"),

@@ -21,8 +21,10 @@ from wganbench.tags.sources import (
 from wganbench.tags.tag import AT_LEAST_0, EVERYWHERE, SHARE, Tag
 
 SLOPE_CAVEAT = (
-    "Read it against its target: 1 for gp, at most 1 for lp, some K for clip (clipping ensures "
-    "some K, not 1; slopes of 3e-4 at c = 0.01 and 4.5 at c = 0.1 were measured), none for BCE."
+    "Read it against its target: 1 for gp, at most 1 for lp and under spectral or gradient "
+    "normalisation, 0 for R1, R2 and gp0, some K for clip (clipping ensures some K, not 1; slopes "
+    "of 3e-4 at c = 0.01 and 4.5 at c = 0.1 were measured), none for BCE. A packed critic's is "
+    "that of a whole pack."
 )
 
 # fmt: off
@@ -33,15 +35,17 @@ LOSS = (
         "No measure of sample quality, and no common scale: never compare it between losses.",
         label="critic's loss", chart="Losses: Critic"),
     Tag("loss/generator", "what the generator minimises on its batch", "loss",
-        "BCE softplus(-D(G(z))), saturating -softplus(D(G(z))), W -D(G(z)); mean over z",
+        "BCE softplus(-D(G(z))), saturating -softplus(D(G(z))), W and hinge -D(G(z)); mean over z; "
+        "of others: wganbench list losses NAME",
         "none", "log", f"{GAN}; {WGAN}, Algorithm 1",
         "A Wasserstein critic is free up to a constant, so the level means nothing and a falling "
-        "curve need not mean better samples.",
+        "curve need not mean better samples. A relativistic loss sees differences of scores alone: "
+        "at ln 2 the critic cannot tell the pairs apart, well trained or not.",
         label="generator's loss", chart="Losses: Generator"),
     Tag("loss/penalty", "the penalty as added to the critic's loss, coefficient included; empty "
         "for a loss without one", "loss",
         "gp: lambda E(|grad D(x_hat)| - 1)^2; lp: lambda E max(0, |grad D(x_hat)| - 1)^2; "
-        "R1: gamma/2 E|grad D(x)|^2",
+        "R1: gamma/2 E|grad D(x)|^2; several are added",
         "down", "log", f"{GP}, eq. 3; arXiv:1709.08894; arXiv:1801.04406",
         "The two-sided formula (gp) asks for slope 1, the one-sided (lp) for at most 1. It is "
         "added to what the critic minimises; it applies to the critic, not to the generator.",
