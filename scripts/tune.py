@@ -4,7 +4,7 @@
 
 Every loss gets the same trials: its paper's settings, `ANCHOR`, and random points of the
 published `SPACE`; and every trial the same compute: `UNITS` passes of one network over one
-batch, counted as `COST` says, so a loss with cheaper steps takes more of them. Search by
+batch, counted by `training.passes`, so a loss with cheaper steps takes more of them. Search by
 halving: every random trial on two tuning seeds at an eighth of the compute, the best
 quarter of them at a half, the best two on all five seeds at the whole, and with them the
 two that were known before: what is good after an eighth need not be good at the end.
@@ -33,6 +33,7 @@ from wganbench.config.schema import static_settings
 from wganbench.losses import RECIPES
 from wganbench.training.device import fitting_cpu
 from wganbench.training.measuring import measure_stack
+from wganbench.training.passes import run_passes
 from wganbench.training.stack import Stack
 
 SEEDS = (100, 101, 102, 103, 104)
@@ -44,9 +45,6 @@ TIMES = {"ring8": 1, "grid25": 2}
 
 STAGES = ((1.0, 2, 1 / 8), (0.25, 2, 1 / 2), (0.0, 5, 1.0))
 """Share of the trials that come so far (two at least), on how many seeds, at what compute."""
-
-COST = {"penalised": 11, "plain": 7, "generator": 5}
-"""Passes of a step: forward 1, backward 2, slope at x_hat 2, its derivative 2."""
 
 SPACE: dict[str, Callable[[np.random.Generator], object]] = {
     "train.critic_lr": lambda r: log_uniform(r, 1e-4, 1e-2),
@@ -113,8 +111,8 @@ def used(loss: str, trial: dict[str, object]) -> dict[str, object]:
 
 def steps_for(loss: str, n_critic: int, units: float) -> int:
     """Generator steps that cost ``units`` passes, a multiple of 500."""
-    critic = COST["penalised" if RECIPES[loss].penalties else "plain"]
-    return max(500, round(units / (n_critic * critic + COST["generator"]) / 500) * 500)
+    each = run_passes(RECIPES[loss], n_critic, 1)
+    return max(500, round(units / each / 500) * 500)
 
 
 def reported_units(data: str) -> float:
