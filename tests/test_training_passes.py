@@ -31,5 +31,5 @@ def test_the_passes_are_those_that_a_step_executes(loss: str) -> None:
     once, twice = executed(loss, 1), executed(loss, 2)
     assert twice - once == pytest.approx(critic_passes(RECIPES[loss]), rel=0.02)
     assert once == pytest.approx(run_passes(RECIPES[loss], 1, 1), rel=0.02)
-    assert critic_passes(RECIPES[loss]) == (7 if loss in ("bce", "clip") else 11)
+    assert critic_passes(RECIPES[loss]) == {"bce": 7, "clip": 7, "bce_r1r2": 15}.get(loss, 11)
     assert run_passes(RECIPES[loss], 10, 2) == 10 * critic_passes(RECIPES[loss]) + 10
