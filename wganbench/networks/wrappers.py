@@ -19,8 +19,8 @@ def largest_singular_value(weight: Float[Tensor, "o i"]) -> Tensor:
     """Return sigma(W), exactly, by an SVD; its gradient is u v'.
 
     An SVD stacks under vmap, compiles, and needs no state, unlike power iteration over steps: a
-    critic stays a function of its weights. On a GPU it may keep an iteration from being one CUDA
-    graph. A matrix that is not finite has the value nan, where an SVD would raise.
+    critic stays a function of its weights. On a GPU it waits for the host, so an iteration cannot
+    be one CUDA graph. A matrix that is not finite has the value nan, where an SVD would raise.
     """
     finite = torch.nan_to_num(weight, nan=0.0, posinf=0.0, neginf=0.0)
     norm: Tensor = torch.linalg.matrix_norm(finite, ord=2) + (0 * weight.detach()).sum()
