@@ -29,7 +29,8 @@ class Work:
     """The work to execute: updates of all runs of a stack, on its state.
 
     ``samplers`` draw the streams, ``drawn`` are those of the steps; ``size`` is the number of
-    runs, copies included; ``pictures``: the points are images.
+    runs, copies included; ``pictures``: the points are images; ``recordable``: no step waits for
+    the host, so that an iteration can be a CUDA graph.
     """
 
     config: RunConfig
@@ -42,6 +43,7 @@ class Work:
     size: int
     pictures: bool
     drawn: StepStreams
+    recordable: bool = True
 
     def batch(self, stream: str, step: int) -> Tensor:
         """Return a stream's batch of this step for all runs: (R, n, ...)."""
@@ -97,7 +99,7 @@ class Execution:
     def _graphs(self) -> Graphs | None:
         """Return the CUDA graphs of a stack; None on a CPU and for runs that are not compiled."""
         work = self.work
-        if work.device.type != "cuda" or not wants_compilation(work.config):
+        if not work.recordable or work.device.type != "cuda" or not wants_compilation(work.config):
             return None
         return Graphs(
             self.critic,

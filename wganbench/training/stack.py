@@ -24,6 +24,7 @@ from wganbench.config.check import typed_rows
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
+from wganbench.losses.recipe import Wrapper
 from wganbench.losses.recipes import composed
 from wganbench.metrics import Floor, PictureReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
@@ -251,6 +252,8 @@ class Stack:
             self.places.size,
             pictures=len(self.target.shape) == 3,
             drawn=step_streams(self.algorithm.recipe),
+            # The SVD of a spectral norm waits for the host.
+            recordable=self.algorithm.recipe.wrapper is not Wrapper.SPECTRAL,
         )
         return Execution(work, None if self.why_not_native() else self._in_cpp())
 
