@@ -43,8 +43,8 @@ STEPPED = (("bce", "adam"), ("bce", "rmsprop"), ("bce_gp", "adam"))
 """Losses with the other optimizers, which divide a gradient by its size. The bias of a W-critic's
 last layer has gradient 0: they would make whole steps of its rounding error."""
 
-VERBS = ("train", "sweep", "resume", "compare", "sample", "evaluate", "tensorboard", "study",
-         "list", "doctor")  # fmt: skip
+VERBS = ("train", "sweep", "resume", "compare", "sample", "evaluate", "ls", "rm", "diff", "export",
+         "new", "tensorboard", "study", "list", "demo", "doctor")  # fmt: skip
 
 
 def number(value: float) -> str:

@@ -63,7 +63,7 @@ def everything_in(folder: Path) -> list[Path]:
 WRONG = [
     ("loss.gp_lamda=1", "loss.gp_lamda", "loss.gp_lambda"),
     ("loss.lambda=1", "loss.lambda", "loss.gp_lambda"),
-    ("loss=clip loss.lambda=1", "loss.gp_lambda", "bce_gp, gp, lp"),
+    ("loss=clip loss.lambda=1", "loss.gp_lambda", "bce_gp, dragan, gp, gp0, lp"),
     ("loss=gp loss.clip_value=0.1", "loss.clip_value", "not used by loss=gp", "clip"),
     ("experiment=wgan_clip_toy loss.gp_lambda=1", "loss.gp_lambda", "not used by loss=clip"),
     ("experiment=wgan_gp_toy loss=clip", "loss.gp_lambda", "not used by loss=clip"),

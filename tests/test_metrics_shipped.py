@@ -50,8 +50,12 @@ def test_the_floor_of_a_built_in_data_set_at_its_defaults_is_shipped(
             assert floor.sd == floor.mean == 0
             continue
         assert 0 < floor.sd < floor.mean
+        # Held-out samples of a mixture have equal counts of each mode, so two of them are nearer
+        # than independent ones: by no more than the variance of a mean, the spread over n.
+        reals = load(name).held_out(1000, torch.Generator().manual_seed(0))
+        nearer = float(torch.cdist(reals, reals).mean()) / n
         for zero in (floor.symmetric, floor.energy):
-            assert zero is not None and abs(zero.mean) < 3 * zero.sd
+            assert zero is not None and abs(zero.mean) < 3 * zero.sd + nearer
 
 
 # The sliced distance.

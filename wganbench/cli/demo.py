@@ -21,7 +21,7 @@ def run_demo(overrides: list[str]) -> list[RunOutcome]:
 
     Prints first how long it will take. Returns the outcomes. Raises ConfigError.
     """
-    console, words = PlainConsole(), ["experiment=demo", *overrides]
+    console, words = PlainConsole(), ["experiment=demo", "name=demo", *overrides]
     plan, seconds = plan_only(words)
     minutes = "an unknown time" if seconds is None else f"about {max(1, round(seconds / 60))} min"
     console.print(f"{len(plan.jobs)} runs: {minutes} of training", soft_wrap=True)

@@ -68,7 +68,7 @@ def with_coefficients(words: Sequence[str], where: Sequence[Path]) -> list[str]:
     """Return the words so that Hydra adds the coefficients of ``loss.penalties`` to a loss.
 
     >>> with_coefficients(["loss.penalties=[r1]", "loss.r1_gamma=1"], directories())
-    ['loss.penalties=[r1]', '++loss.r1_gamma=1']
+    ['++loss.penalties=[r1]', '++loss.r1_gamma=1']
     """
     if not any(word.startswith("loss.penalties=") for word in words):
         return list(words)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
 from wganbench.errors import printable
+from wganbench.reports.page import render
 from wganbench.reports.rows import Row
 from wganbench.tags.lookup import tag_for
 
@@ -36,15 +36,14 @@ def records(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, objec
 
 def groups_html(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     """Return a table of groups with the mean and interval of each metric; texts are escaped."""
-    head = "".join(f"<th>{_text(tag_for(metric).title)}</th>" for metric in metrics)
-    body = "".join(
-        f"<tr><td>{_text(row.group.label or '-')}</td>{_cells(row, metrics)}</tr>" for row in rows
+    return render(
+        "groups.html.j2",
+        heads=[tag_for(metric).title for metric in metrics],
+        rows=[
+            (printable(row.group.label or "-"), [_interval(row, metric) for metric in metrics])
+            for row in rows
+        ],
     )
-    return f"<table><tr><th>group</th>{head}</tr>{body}</table>"
-
-
-def _cells(row: Row, metrics: Sequence[str]) -> str:
-    return "".join(f"<td>{_interval(row, metric)}</td>" for metric in metrics)
 
 
 def _interval(row: Row, metric: str) -> str:
@@ -55,7 +54,3 @@ def _interval(row: Row, metric: str) -> str:
     if math.isnan(mean.low):
         return f"{mean.value:.4g}"
     return f"{mean.value:.4g} [{mean.low:.4g}, {mean.high:.4g}]"
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
