@@ -21,7 +21,7 @@ from wganbench.losses import RECIPES
 pytest.importorskip("triton")
 TESTS = Path(__file__).parent
 FIRST = 1
-"""Of the golden stacks: those that every run of the tests lowers, half a minute of a core."""
+"""Of the golden stacks: those that ``-m slow`` lowers, half a minute of a core."""
 
 OTHER_VERSIONS = 0.05
 """By what share other versions of torch may need more kernels."""
@@ -43,7 +43,10 @@ def lowered(spec: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "spec",
-    [pytest.param(s, marks=[pytest.mark.thorough] * (i >= FIRST)) for i, s in enumerate(KERNELS)],
+    [
+        pytest.param(s, marks=pytest.mark.thorough if i >= FIRST else pytest.mark.slow)
+        for i, s in enumerate(KERNELS)
+    ],
 )
 def test_every_program_is_one_graph_on_the_gpu_in_few_kernels(spec: str) -> None:
     found = lowered(spec)

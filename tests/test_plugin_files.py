@@ -65,6 +65,7 @@ def test_a_loss_in_one_file_trains_is_kept_and_is_found_again(place: Path) -> No
     assert unknown.stderr.count("\n") == 1 and "'mine'" in unknown.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_it_to_its_workers(place: Path) -> None:
     swept = wganbench(place, "sweep", "loss=mine,gp", "seed=0,1", "plugins=mine.py", *TINY)
     assert swept.returncode == 0, swept.stderr

@@ -15,6 +15,7 @@ import crafted_folders  # noqa: E402
 FOLDERS = 6
 
 
+@pytest.mark.slow
 def test_crafted_folders_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "FIGURES", {"samples": figures.FIGURES["samples"]})
     told: list[str] = []

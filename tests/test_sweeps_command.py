@@ -101,6 +101,7 @@ def test_an_experiment_brings_its_sweep_along_and_the_command_line_wins(
     assert {job.folder.parent.name for job in launched.jobs} == {"lambda_sweep"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 @pytest.mark.parametrize("experiment", ["lambda_sweep", "clip_sweep", "three_way"])
 def test_every_shipped_sweep_has_five_seeds_an_arm(launched: Launched, experiment: str) -> None:
@@ -109,6 +110,7 @@ def test_every_shipped_sweep_has_five_seeds_an_arm(launched: Launched, experimen
     assert {job.config.seed for job in launched.jobs} == set(range(5))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_unlike_losses_are_swept_with_their_own_knobs(launched: Launched) -> None:
     assert main(["sweep", "experiment=glob(arm_*)", "seed=0,1"]) == 0
@@ -119,6 +121,7 @@ def test_unlike_losses_are_swept_with_their_own_knobs(launched: Launched) -> Non
     assert launched.jobs[2].config.loss.coefficients == {"clip_value": 0.1}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_jobs_composed_from_a_copy_are_those_that_hydra_composes(launched: Launched) -> None:
     words = ["loss=clip", "loss.clip_value=0.05,inf", "seed=3", "data=grid25"]
@@ -128,6 +131,7 @@ def test_jobs_composed_from_a_copy_are_those_that_hydra_composes(launched: Launc
     assert len({run_id(job.config) for job in launched.jobs}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_choices_are_composed_once_for_all_jobs_that_share_them(
     launched: Launched, monkeypatch: pytest.MonkeyPatch
@@ -184,6 +188,7 @@ def test_another_sweep_in_the_folder_is_refused_and_more_seeds_are_not(
     assert len(read_jobs(tmp_path / "outputs" / "ring8")) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_an_error_of_ours_is_not_taken_for_one_of_the_configuration(
     launched: Launched, monkeypatch: pytest.MonkeyPatch
@@ -246,6 +251,7 @@ def test_equal_trials_of_one_batch_train_once_and_share_their_value(
     assert len(read_jobs(tmp_path / "outputs" / "ring8")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_a_sweep_is_judged_by_the_runs_that_it_was_asked_for(
     launched: Launched, tmp_path: Path, capsys: Any

@@ -249,6 +249,7 @@ def test_a_run_that_diverges_leaves_the_rest_of_the_sweep_alone(tmp_path: Path) 
         }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 def test_resume_finishes_what_a_sweep_left_undone(tmp_path: Path) -> None:
     every = jobs(tmp_path, 2, **{"sweep.devices": "cpu"})

@@ -26,6 +26,7 @@ SMALL = [f"{key}={value}".replace(" ", "") for key, value in TINY.items()]
 pytestmark = pytest.mark.filterwarnings("default")
 
 
+@pytest.mark.slow
 def test_optuna_proposes_and_our_launcher_answers_with_the_objective(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

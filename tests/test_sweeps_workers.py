@@ -141,6 +141,7 @@ def test_a_worker_whose_sweep_wants_no_more_ends_well(worker: Callable[[str], Wo
     assert one.wait() == 0
 
 
+@pytest.mark.slow
 def test_when_the_fork_server_dies_its_workers_end_and_another_starts() -> None:
     started = Workers()
     try:
@@ -183,6 +184,7 @@ def test_one_that_is_killed_while_it_starts_a_worker_is_replaced() -> None:
         Fragile().start("cpu", 1)
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_sweep_that_is_killed() -> None:
     program = (
         "from wganbench.sweeps.workers import Workers; import time; started = Workers();"
@@ -236,6 +238,7 @@ print("end", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_users_script_is_not_run_again_and_its_own_processes_stay_its_own(
     tmp_path: Path,
 ) -> None:

@@ -226,6 +226,7 @@ def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
                 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["gp", "bce"])
 def test_two_hundred_steps_end_alike(loss: str) -> None:
     settings = {"network.width": 16, "train.batch_size": 64, "train.steps": 200}
@@ -490,6 +491,7 @@ def child(environment: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_it_is_built_once_and_torch_s_compiler_stays_away(tmp_path: Path) -> None:
     cache = {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     assert child(cache) == "True []"

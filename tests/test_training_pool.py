@@ -119,6 +119,7 @@ def test_a_process_that_is_killed_costs_no_row(
     assert len([line for line in said if "is gone" in line]) in (1, 2), said
 
 
+@pytest.mark.slow
 def test_a_stop_and_a_resume_with_processes_end_where_they_would_have(
     pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ print(total)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_shape_checks")
 def test_killed_at_any_file_it_is_whole_and_goes_on(tmp_path: Path) -> None:
     """Of a run whose rows and checkpoints are late: no checkpoint runs ahead of its rows."""
