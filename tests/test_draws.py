@@ -119,6 +119,7 @@ def test_laws(which: int) -> None:
     assert len(counts) == 7 and stats.chisquare(counts).pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1])
 def test_orders(which: int) -> None:
     draws = sources()[which]

@@ -213,6 +213,7 @@ def test_it_can_be_broken_off_and_asks_often(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert assign(normal(5), normal(5)) is not None, "it is built and loaded before the signal"
     x, y = MODES[0] + 0.014 * normal(5000), ring(5000, 1)
     sent = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     checks = []

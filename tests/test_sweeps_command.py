@@ -74,6 +74,7 @@ def nothing_written(folder: Path) -> bool:
 
 
 # What a command line means.
+@pytest.mark.slow
 def test_every_combination_is_a_job_with_its_own_folder(launched: Launched) -> None:
     assert main(["sweep", "loss=bce,gp", "seed=range(0,3)", "train.steps=7"]) == 0
     assert [(j.config.loss.name, j.config.seed) for j in launched.jobs] == [
@@ -176,6 +177,7 @@ def test_a_wrong_sweep_is_one_line_and_writes_nothing(
     assert nothing_written(tmp_path) and not launched.jobs
 
 
+@pytest.mark.slow
 def test_another_sweep_in_the_folder_is_refused_and_more_seeds_are_not(
     launched: Launched, tmp_path: Path, capsys: Any
 ) -> None:
@@ -304,6 +306,7 @@ def test_hydras_own_launcher_trains_each_job_alone(
 
 
 # The whole way.
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 def test_the_api_trains_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -228,6 +228,7 @@ def test_a_sweep_equals_its_runs_alone_bit_for_bit(tmp_path: Path) -> None:
     assert (every[0].folder / "metrics.csv").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_core")
 def test_a_run_that_diverges_leaves_the_rest_of_the_sweep_alone(tmp_path: Path) -> None:
     settings = {"sweep.devices": "cpu", "sweep.max_stack": 8}

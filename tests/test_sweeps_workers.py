@@ -67,6 +67,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_workers_of_a_cpu_share_what_was_imported(worker: Callable[[str], Worker]) -> None:
     first, second = worker("cpu"), worker("cpu")
     assert first.pid != second.pid and parent(first.pid) == parent(second.pid)
