@@ -15,12 +15,13 @@ from wganbench.cli.console import PlainConsole
 from wganbench.cli.run_view import from_here
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy
-from wganbench.reports.groups import differing, separating, text
+from wganbench.reports.groups import Group, differing, separating, text
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.found import Runs, find_runs
 from wganbench.runs.long_table import write_long_table
 from wganbench.runs.record import RunRecord, read_record
 from wganbench.runs.remove import remove_run, size_of
+from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
 from wganbench.tags.tag import Tag
 
@@ -29,14 +30,15 @@ DAY_SECONDS = 86_400.0
 
 
 # ls
-def main_tags() -> list[Tag]:
+def main_tags(run: RunRecord) -> list[Tag]:
     """Return the tags that are shown while a run trains, but for its speed."""
-    return [tag for tag in shown_in("live") if not tag.name.startswith("speed/")]
+    shown = shown_of("live", run.shape, run.final)
+    return [tag for tag in shown if not tag.name.startswith("speed/")]
 
 
 def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
     """Return what ls tells of a run, as plain values; None where there is none."""
-    values = {tag.name: run.final.get(tag.name) for tag in main_tags()}
+    values = {tag.name: run.final.get(tag.name) for tag in main_tags(run)}
     finite = {name: v if v is None or math.isfinite(v) else None for name, v in values.items()}
     return {
         "path": str(from_here(run.path)),
@@ -53,7 +55,7 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
 
 def print_runs(runs: Runs, as_json: bool) -> None:
     """Print a line for each run: what differs, status, main values, seconds, size."""
-    keys = separating(runs, differing(runs))
+    keys = separating(runs, differing(runs)) or ["loss.name"]
     rows = [run_row(run, keys) for run in runs]
     if as_json:
         print(json.dumps(rows, indent=1, allow_nan=False))
@@ -72,18 +74,18 @@ def print_runs(runs: Runs, as_json: bool) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Return a table of runs of one folder; a run's name is shown where nothing else tells it."""
-    tags = [tag for tag in main_tags() if any(row["metrics"][tag.name] is not None for row in rows)]
+    """Return a table of runs of one folder, each called by what differs between them."""
+    known = {name for row in rows for name, value in row["metrics"].items() if value is not None}
+    tags = [tag for tag in shown_in("live") if tag.name in known]
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("run", overflow="fold")
     for title in ("seed", "status", "step", *(tag.title for tag in tags), "s", "MB"):
         table.add_column(title, justify="left" if title == "status" else "right")
     for row in rows:
-        differs = [f"{key.rpartition('.')[2]}={text(v)}" for key, v in row["differs"].items()]
-        figures = [_short(row["metrics"][tag.name]) for tag in tags]
+        figures = [_short(row["metrics"].get(tag.name)) for tag in tags]
         cells = [str(row["seed"]), row["status"], str(row["step"]), *figures]
         size = f"{row['bytes'] / MEGABYTE:.1f}"
-        name = " ".join(differs) or Path(row["path"]).name
+        name = Group(tuple(row["differs"].items()), ()).label
         table.add_row(name, *cells, _short(row["seconds"]), size)
     return table
 
