@@ -210,7 +210,10 @@ def test_programs_are_compiled_whole_and_each_stacks_are_its_own(
     compiled(program, config, CPU, pictures=True)
     large = tiny("gp", compile="true", **{"train.batch_size": 513})
     compiled(program, large, CPU, pictures=False)
+    started: list[int] = []
+    monkeypatch.setattr(compiling, "start_compilers", lambda: started.append(1))
     compiled(program, config, torch.device("cuda"), pictures=False)
+    assert started == [1], "on a GPU alone"
     *on_cpu, on_gpu = seen
     options, of_pictures, of_large_batches = on_cpu
     # What was found out about the C++ compiler is told to it, and to nobody else.

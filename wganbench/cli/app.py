@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -31,6 +28,7 @@ from wganbench.cli.exits import (
     WRONG_USE,
     Finished,
     end_if_finished,
+    end_process,
     exit_code,
     fail,
     report,
@@ -40,6 +38,7 @@ from wganbench.cli.new import new
 from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
 from wganbench.errors import ConfigError, shortened
 from wganbench.output import result_is_on_disk, unbreakable
+from wganbench.plugin_files import use_plugins
 from wganbench.training.process import signals_interrupt
 
 if TYPE_CHECKING:
@@ -310,9 +309,10 @@ def study(
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
+    words = use_plugins(overrides or [])
     run = run_all_and_print if name == "all" else run_and_print
     with workers_in_use():  # shared by all sweeps of a study
-        return run(name, overrides or [])
+        return run(name, words)
 
 
 @app.command("list")
@@ -388,14 +388,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run the process's own command line, and end the process with its exit code.
-
-    All files are closed by then. Python would still take a second to free torch's modules, so
-    the process ends without that.
-    """
-    code = main()
-    atexit._run_exitfuncs()
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by who started it
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
+    """Run the process's own command line, and end the process with its exit code."""
+    end_process(main())

@@ -12,19 +12,28 @@ from wganbench.typed import flatten
 
 
 def settings_line(config: RunConfig, config_dir: str | Path | None = None) -> str:
-    """Return one line: tuned settings, with what the paper has instead, or the paper's own."""
+    """Return one line: tuned settings, with what the paper has instead, or the paper's own.
+
+    Settings that are neither are named. ``config_dir`` is a folder of the user's YAML files.
+    """
     where = directories(config_dir)
     name = f"{config.loss.name}-{config.data.name}"
     tuned = preset_values("tuned", name, where)
-    usual = preset_values("train", "default", where)
-    paper = usual | preset_values("loss", config.loss.name, where)
+    of_loss = preset_values("loss", config.loss.name, where)
+    paper = preset_values("train", "default", where) | of_loss
     own = dict(flatten(to_dict(config)))
     kept = {key for key, value in tuned.items() if own.get(key) == value}
     if not any(tuned[key] != paper.get(key) for key in kept):
-        return f"settings: the paper's (loss={config.loss.name})"
-    changed = sorted(tuned.keys() - kept)
-    but = f", but for {', '.join(changed)}" if changed else ""
+        whose = "the paper's" if of_loss else "those"
+        return f"settings: {whose} of loss={config.loss.name}{_but_for(own, of_loss)}"
+    but = _but_for(own, tuned)
     return f"settings: tuned/{name}{but} ({_against(kept, own, paper)}tuned=none: the paper's)"
+
+
+def _but_for(own: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    """Return in words which settings of a file the run does not have."""
+    changed = sorted(key for key, value in named.items() if own.get(key) != value)
+    return f", but for {', '.join(changed)}" if changed else ""
 
 
 def _against(kept: set[str], own: Mapping[str, Any], paper: Mapping[str, Any]) -> str:

@@ -60,12 +60,12 @@ HINGE = Objective(
 def squares(real: float, fake: float, generator: float) -> Objective:
     """Return the least-squares objective with these targets of the scores."""
     terms = (Term(1 / 2, 1, Form.SQUARE, shift=-target) for target in (real, fake, generator))
-    r, f, g = (score + (f" - {t:g}" if t > 0 else f" + {-t:g}" if t < 0 else "")
+    r, f, g = (f"({score} - {t:g})" if t > 0 else f"({score} + {-t:g})" if t < 0 else score
                for score, t in (("r", real), ("f", fake), ("f", generator)))
     return Objective(
         partial(squares_critic_loss, real=real, fake=fake),
         of_fakes(partial(squares_generator_loss, target=generator)), bce=False,
-        terms=Terms(*terms), formulas=(f"E ({r})^2/2 + E ({f})^2/2", f"E ({g})^2/2"))
+        terms=Terms(*terms), formulas=(f"E {r}^2/2 + E {f}^2/2", f"E {g}^2/2"))
 
 
 PAIRING = Objective(

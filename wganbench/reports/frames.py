@@ -29,8 +29,8 @@ def records(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, objec
             "lost": cell.lost,
         }
         for row in rows
-        for metric, cell in row.cells.items()
-        if metric in metrics
+        for metric in metrics
+        for cell in [row.cells[metric]]
     ]
 
 

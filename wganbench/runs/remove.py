@@ -7,8 +7,8 @@ from pathlib import Path
 
 from wganbench.files import is_plain_file
 from wganbench.runs.folder import LOCK, RunFolder
+from wganbench.runs.stored import HYDRAS_FILES
 
-HYDRAS = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 FRAMES = "frames"
 
 
@@ -38,7 +38,7 @@ def remove_run(path: Path) -> bool:
             for file in frames.glob("*.png"):
                 file.unlink()
             _remove_if_empty(frames)
-        for name in HYDRAS:
+        for name in HYDRAS_FILES:
             if _is_folder(path / ".hydra"):
                 (path / name).unlink(missing_ok=True)
         if _is_folder(path / ".hydra"):

@@ -129,8 +129,8 @@ def _knows_vector_instructions() -> bool:
 
 
 @cache
-def start_compilers() -> dict[str, bool]:
-    """Start the processes that compile Triton's kernels; returns no options.
+def start_compilers() -> None:
+    """Start the processes that compile Triton's kernels.
 
     They take seconds to import torch, and would otherwise start when the first program has been
     traced. The function runs once in a process.
@@ -139,7 +139,6 @@ def start_compilers() -> dict[str, bool]:
         from torch._inductor.async_compile import AsyncCompile
 
         AsyncCompile.warm_pool()
-    return {}
 
 
 def _quietly(task: Callable[[], object]) -> None:
@@ -224,7 +223,11 @@ def compiled(
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     # Training on a CPU needs no warning that there is a CUDA toolkit but no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    prepared = prepare_toolchain() if device.type == "cpu" else start_compilers()
+    prepared = {}
+    if device.type == "cpu":
+        prepared = prepare_toolchain()
+    else:
+        start_compilers()
     return Program(program, _compile(program, _options(config, device, pictures) | prepared, first))
 
 

@@ -12,7 +12,6 @@ from wganbench.errors import ConfigError
 from wganbench.files import replacing
 from wganbench.training.run import Run
 
-NETWORKS = ("generator", "critic")
 EXAMPLES = 3
 """Points of the example that is traced; any other number but 1 can be passed later."""
 

@@ -117,8 +117,8 @@ class Graphs:
     """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
 
     ``compile_program`` compiles the programs that draw; ``drawn`` are the streams of the steps.
-    ``record`` records work and
-    ``rehearse`` does it once without recording; by default both use CUDA.
+    ``record`` records work and ``rehearse`` does it once without recording; by default both use
+    CUDA.
     """
 
     def __init__(
