@@ -54,7 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": LEARNING | {"config", "runs", "drawing"},
     "sweeps": LEARNING | {"config", "runs", "training"},
     "reports": LEARNING | {"config", "runs", "drawing", "training", "sweeps"},
-    "studies": LEARNING | {"config", "runs", "drawing", "training", "sweeps", "reports"},
+    "tuning": LEARNING | {"config", "runs", "drawing", "training", "sweeps", "reports"},
+    "studies": LEARNING | {"config", "runs", "drawing", "training", "sweeps", "reports", "tuning"},
     "plugins": {"config", "files"},
 }
 SURFACE = {"", "__main__", "cli"}

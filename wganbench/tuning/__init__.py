@@ -1,0 +1,1 @@
+"""Searches for settings: one neutral space, equal compute for every loss."""

@@ -1,0 +1,206 @@
+"""The space of a search: settings drawn by rule, the same for every loss.
+
+A space is a YAML file, the project's in ``conf/tune/space.yaml``. Each key of a trial is drawn
+by itself from (seed, key, trial). Trial k therefore has the same rates under every loss, and
+a loss's own coefficients do not disturb the others'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from wganbench.errors import ConfigError, told
+from wganbench.losses import RECIPES
+from wganbench.presets import preset_names, read_preset
+from wganbench.registry import unknown
+
+DEFAULT = "space"
+DIGITS = 3
+"""Significant digits of a drawn number, so that a table shows exactly what was trained."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A log-uniform draw in [low, high]; ``times`` names the key that it is a multiple of."""
+
+    low: float
+    high: float
+    times: str = ""
+
+    def at(self, u: float) -> float:
+        """Return the value at the share u in [0, 1) of the interval."""
+        return self.low * (self.high / self.low) ** u
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A draw of one of several values, each with the same chance."""
+
+    among: tuple[Any, ...]
+
+    def at(self, u: float) -> Any:
+        return self.among[int(u * len(self.among))]
+
+
+Draw = Interval | Choice
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A round of successive halving: shares of the trials and of the compute, and its seeds."""
+
+    trials: float
+    seeds: int
+    compute: float
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search draws, what it keeps fixed, and its rungs.
+
+    ``compute`` is the compute of the last rung's runs in passes of a network over a batch, by
+    the data's name (``training/passes.py`` counts them); ``default`` stands for all others.
+    """
+
+    name: str
+    seed: int
+    draw: Mapping[str, Draw]
+    fixed: Mapping[str, Any]
+    rungs: tuple[Rung, ...]
+    compute: Mapping[str, float]
+
+    def point(self, trial: int) -> dict[str, Any]:
+        """Return the settings of a trial by key, those of other losses' coefficients included."""
+        found: dict[str, Any] = {}
+        for key, draw in self.draw.items():
+            value = draw.at(uniform(self.seed, key, trial))
+            if isinstance(draw, Interval):
+                value = rounded(value * (found[draw.times] if draw.times else 1.0))
+            found[key] = value
+        return found
+
+    def trial(self, loss: str, number: int) -> dict[str, Any]:
+        """Return the settings of a trial for a loss: only the coefficients that it has."""
+        own = own_keys(loss)
+        drawn = {key: value for key, value in self.point(number).items() if belongs(key, own)}
+        return {**self.fixed, **drawn}
+
+    def knobs(self, loss: str) -> list[str]:
+        """Return the keys that are drawn for a loss."""
+        own = own_keys(loss)
+        return [key for key in self.draw if belongs(key, own)]
+
+    def passes(self, data: str) -> float:
+        """Return the compute of a run of the last rung, in passes."""
+        return self.compute.get(data, self.compute["default"])
+
+
+def own_keys(loss: str) -> set[str]:
+    """Return the keys of a loss's coefficients."""
+    return {f"loss.{name}" for name in RECIPES[loss].coefficients}
+
+
+def belongs(key: str, own: set[str]) -> bool:
+    """Return whether a key exists under a loss whose coefficients have these keys."""
+    return not key.startswith("loss.") or key == "loss.n_critic" or key in own
+
+
+def uniform(seed: int, key: str, trial: int) -> float:
+    """Return a number in [0, 1) that depends on nothing but the arguments."""
+    word = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
+    return float(np.random.default_rng([seed, word, trial]).random())
+
+
+def rounded(value: float) -> float:
+    """Return a number with `DIGITS` significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def read_space(name: str = DEFAULT) -> Space:
+    """Return a space by the name of a file in ``conf/tune``, or by a path to a YAML file.
+
+    Raises ConfigError, one line that names the key and what would be right.
+    """
+    path = Path(name)
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            values = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        elif name in preset_names("tune"):
+            values = read_preset("tune", name)
+        else:
+            raise ConfigError(unknown("space", name, preset_names("tune")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"space={told(name)} cannot be read: {first_line(error)}") from error
+    try:
+        return Space(
+            name=str(values.get("name", path.stem)),
+            seed=int(values["seed"]),
+            draw={str(key): as_draw(str(key), value) for key, value in values["draw"].items()},
+            fixed=dict(values.get("fixed") or {}),
+            rungs=as_rungs(values["rungs"]),
+            compute=as_compute(values["compute"]),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"space={told(name)}: {described(error)}; conf/tune/space.yaml shows the form"
+        ) from error
+
+
+def as_draw(key: str, given: Any) -> Draw:
+    """Return the draw of a key; raises ValueError."""
+    if isinstance(given, Mapping) and set(given) == {"among"}:
+        if not isinstance(given["among"], list) or not given["among"]:
+            raise ValueError(f"{key}.among needs a list of values")
+        return Choice(tuple(given["among"]))
+    if not isinstance(given, Mapping) or not {"low", "high"} <= set(given) <= {
+        "low", "high", "times",
+    }:  # fmt: skip
+        raise ValueError(f"{key} needs low and high, or among")
+    low, high = float(given["low"]), float(given["high"])
+    if not (0 < low < high < math.inf):
+        raise ValueError(f"{key} needs 0 < low < high")
+    return Interval(low, high, str(given.get("times", "")))
+
+
+def as_rungs(given: Any) -> tuple[Rung, ...]:
+    """Return the rungs: fewer trials and no less compute from one to the next."""
+    rungs = tuple(Rung(float(r["trials"]), int(r["seeds"]), float(r["compute"])) for r in given)
+    shares = [rung.trials for rung in rungs]
+    compute = [rung.compute for rung in rungs]
+    if not rungs or shares[0] != 1 or sorted(shares, reverse=True) != shares:
+        raise ValueError("rungs need trials from 1.0 downwards")
+    if sorted(compute) != compute or not all(0 < c <= 1 for c in compute) or compute[-1] != 1:
+        raise ValueError("rungs need compute that rises to 1.0")
+    if any(rung.seeds < 1 or rung.trials <= 0 for rung in rungs):
+        raise ValueError("rungs need at least one seed and a share of the trials above 0")
+    return rungs
+
+
+def as_compute(given: Mapping[str, Any]) -> dict[str, float]:
+    """Return the passes by the data's name, from millions of them."""
+    found = {str(name): 1e6 * float(value) for name, value in given.items()}
+    if "default" not in found or any(not value > 0 for value in found.values()):
+        raise ValueError("compute needs positive numbers and one for default")
+    return found
+
+
+def described(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [repr(error)])[0]
+
+
+def neutral_trials(loss: str, count: int, first: int = 0) -> Sequence[dict[str, Any]]:
+    """Return the settings of trials ``first`` to ``first + count - 1`` of the project's space."""
+    space = read_space()
+    return [space.trial(loss, number) for number in range(first, first + count)]
