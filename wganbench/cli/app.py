@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,7 +19,6 @@ from wganbench.cli.arguments import (
     Overrides,
     Resumed,
     complete_listing,
-    complete_study,
 )
 from wganbench.cli.console import open_in_browser, typed
 from wganbench.cli.exits import (
@@ -34,15 +33,12 @@ from wganbench.cli.exits import (
     report,
     worst,
 )
+from wganbench.cli.long_verbs import demo, study, tune
 from wganbench.cli.new import new
 from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
 from wganbench.errors import ConfigError, shortened
 from wganbench.output import result_is_on_disk, unbreakable
-from wganbench.plugin_files import use_plugins
 from wganbench.training.process import signals_interrupt
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="wganbench",
@@ -51,6 +47,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+LOOSE = {"ignore_unknown_options": True}
+"""For commands with overrides: one that looks like an option is left to Hydra."""
 
 
 @app.callback(invoke_without_command=True)
@@ -66,7 +65,7 @@ def no_command(
         print(context.get_help())
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(context_settings=LOOSE)
 def train(
     overrides: Overrides = None,
     overwrite: Annotated[
@@ -114,7 +113,7 @@ def train(
         return report(finished.outcome)
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command(context_settings=LOOSE)
 def sweep(
     overrides: Overrides = None,
     overwrite: Annotated[
@@ -277,42 +276,8 @@ def tensorboard(
     serve(path, port, host or (), open_in_browser if show else None)
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def study(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME|all", autocompletion=complete_study, show_default=False),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE", help="budget=full, seeds=10, or a setting of the study."
-        ),
-    ] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
-) -> int:
-    """Measure what the literature claims about these losses: figure, table, verdict.
-
-    \b
-    wganbench study --list budget=full      the questions, and how long they take
-    wganbench study dirac                   one of them
-    wganbench study all                     all of them, and a scoreboard
-    wganbench study mode_collapse seeds=20 budget=full
-
-    The same command goes on where it was stopped. Files: outputs/studies/NAME.
-    """
-    from wganbench.cli.study_view import print_studies, run_all_and_print, run_and_print
-
-    if list_them or name is None:
-        print_studies([name, *(overrides or [])] if name else [])
-        return 0
-    from wganbench.sweeps.workers import workers_in_use
-
-    result_is_on_disk()
-    words = use_plugins(overrides or [])
-    run = run_all_and_print if name == "all" else run_and_print
-    with workers_in_use():  # shared by all sweeps of a study
-        return run(name, words)
+app.command(context_settings=LOOSE)(study)
+app.command(context_settings=LOOSE)(tune)
 
 
 @app.command("list")
@@ -346,22 +311,7 @@ def list_(
     print_listing(what, group, config_dir)
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def demo(overrides: Overrides = None) -> int:
-    """For a lecture: three losses, three seeds, an animation and a page to print.
-
-    It says first how many minutes it takes. The same command goes on where it stopped.
-    """
-    from wganbench.cli.run_view import say_loading
-    from wganbench.sweeps.workers import early_workers
-
-    words = overrides or []
-    result_is_on_disk()
-    say_loading()
-    with early_workers(words):
-        from wganbench.cli.demo import run_demo
-
-        return worst(run_demo(typed(words, several=True)))
+app.command(context_settings=LOOSE)(demo)
 
 
 @app.command()

@@ -68,7 +68,7 @@ def run_and_print(name: str, overrides: Sequence[str]) -> int:
     """Run one study, print its verdicts and return the exit code. Raises ConfigError."""
     from wganbench.cli.sweep_view import SweepView
     from wganbench.studies import run_study
-    from wganbench.studies.study import Interrupted
+    from wganbench.sweeps.launch import Interrupted
 
     known(name)
     try:

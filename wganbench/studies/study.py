@@ -14,23 +14,16 @@ from matplotlib.figure import Figure
 
 from wganbench.config import compose, run_id
 from wganbench.config.jobs import Job
-from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
 from wganbench.registry import Registry
-from wganbench.runs.folder import RunFolder, wait_while_ending
 from wganbench.studies.settings import Settings
 from wganbench.studies.verdicts import Claim, Evidence
 from wganbench.sweeps.backend import Watcher
-from wganbench.sweeps.choose import make_backend
-from wganbench.sweeps.launch import launch, plan_sweep
+from wganbench.sweeps.launch import train_all
 from wganbench.training.run import Run, load_run
 
 
 # The tools of a study's measurement: settings, ordinary runs, and a cache of results.
-class Interrupted(Exception):
-    """A signal stopped the runs of a study; their checkpoints are saved."""
-
-
 @dataclass(frozen=True)
 class Context:
     """A study's settings and folder; ``say`` shows the user a line about the progress."""
@@ -65,15 +58,7 @@ class Context:
         folder = self.folder / "runs"
         own = {name: tuple((seeds or {}).get(name, self.seeds)) for name in arms}
         jobs = [job for name, arm in arms.items() for job in self._jobs(folder, arm, own[name])]
-        # Two arms may contain the same run, which is trained once.
-        distinct = list({job.folder: job for job in jobs}.values())
-        wait_while_ending([RunFolder(job.folder) for job in distinct], self.say)
-        outcomes = launch(folder, distinct, self.watcher, plan_sweep(distinct, make_backend()))
-        failed = [o for o in outcomes if o.status not in ("completed", "diverged")]
-        if any(outcome.status in ("interrupted", "running") for outcome in failed):
-            raise Interrupted(f"the runs of {self.study} were interrupted")
-        if failed:
-            raise ConfigError(f"{failed[0].path} failed: {' '.join(failed[0].verdict)}")
+        train_all(folder, jobs, self.watcher)
         runs = iter([load_run(job.folder) for job in jobs])
         return {name: [next(runs) for _ in own[name]] for name in arms}
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.jobs import Job
+from wganbench.config.jobs import Choice, Job
 from wganbench.data import build
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
@@ -146,6 +146,28 @@ def launch(
         watcher.end()
     ended = {outcome.path: outcome for outcome in outcomes}
     return [ended.get(job.folder) or standing(job) for job in jobs]
+
+
+class Interrupted(Exception):
+    """A signal stopped the runs; their checkpoints are saved."""
+
+
+def train_all(
+    folder: Path, jobs: Sequence[Job], watcher: Watcher, choice: Choice = ("stack", {})
+) -> None:
+    """Train jobs to their end, each run once, whoever asks for it; finished ones are left.
+
+    Diverged runs are results. Raises ConfigError for a run that failed, `Interrupted` if a
+    signal stopped the training.
+    """
+    distinct = list({job.folder: job for job in jobs}.values())
+    wait_while_ending([RunFolder(job.folder) for job in distinct], watcher.say)
+    outcomes = launch(folder, distinct, watcher, plan_sweep(distinct, make_backend(*choice)))
+    failed = [one for one in outcomes if one.status not in ("completed", "diverged")]
+    if any(one.status in ("interrupted", "running") for one in failed):
+        raise Interrupted(f"the runs in {folder} were interrupted")
+    if failed:
+        raise ConfigError(f"{failed[0].path} failed: {' '.join(failed[0].verdict)}")
 
 
 LOOK_SECONDS = 0.5

@@ -37,7 +37,7 @@ class Interval:
 
     def at(self, u: float) -> float:
         """Return the value at the share u in [0, 1) of the interval."""
-        return self.low * (self.high / self.low) ** u
+        return float(self.low * (self.high / self.low) ** u)
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ class Rung:
 class Space:
     """What a search draws, what it keeps fixed, and its rungs.
 
+    ``known`` are published settings. They are further trials of every loss; a key that one of
+    them lacks is drawn.
+
     ``compute`` is the compute of the last rung's runs in passes of a network over a batch, by
     the data's name (``training/passes.py`` counts them); ``default`` stands for all others.
     """
@@ -74,6 +77,7 @@ class Space:
     seed: int
     draw: Mapping[str, Draw]
     fixed: Mapping[str, Any]
+    known: tuple[Mapping[str, Any], ...]
     rungs: tuple[Rung, ...]
     compute: Mapping[str, float]
 
@@ -89,9 +93,20 @@ class Space:
 
     def trial(self, loss: str, number: int) -> dict[str, Any]:
         """Return the settings of a trial for a loss: only the coefficients that it has."""
+        return self._of_loss(loss, self.point(number))
+
+    def trials(self, loss: str, count: int) -> list[dict[str, Any]]:
+        """Return the settings of ``count`` drawn trials, then those of the known ones."""
+        drawn = [self.trial(loss, number) for number in range(count)]
+        known = [
+            self._of_loss(loss, {**self.point(count + number), **point})
+            for number, point in enumerate(self.known)
+        ]
+        return drawn + known
+
+    def _of_loss(self, loss: str, point: Mapping[str, Any]) -> dict[str, Any]:
         own = own_keys(loss)
-        drawn = {key: value for key, value in self.point(number).items() if belongs(key, own)}
-        return {**self.fixed, **drawn}
+        return {**self.fixed, **{k: value for k, value in point.items() if belongs(k, own)}}
 
     def knobs(self, loss: str) -> list[str]:
         """Return the keys that are drawn for a loss."""
@@ -145,6 +160,7 @@ def read_space(name: str = DEFAULT) -> Space:
             seed=int(values["seed"]),
             draw={str(key): as_draw(str(key), value) for key, value in values["draw"].items()},
             fixed=dict(values.get("fixed") or {}),
+            known=tuple(dict(point) for point in values.get("known") or ()),
             rungs=as_rungs(values["rungs"]),
             compute=as_compute(values["compute"]),
         )

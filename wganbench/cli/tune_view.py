@@ -1,0 +1,57 @@
+"""The output of `tune`: the best of each loss, what it took, and where it is written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from wganbench.cli.console import PlainConsole
+from wganbench.cli.run_view import from_here
+from wganbench.cli.sweep_view import SweepView
+from wganbench.sweeps.launch import Interrupted
+from wganbench.tuning.command import Tuned, tune
+from wganbench.tuning.report import value_entry, words
+
+INTERRUPTED = 130
+
+
+def tune_and_print(
+    arguments: Sequence[str], config_dir: Path | None = None, into: Path | None = None
+) -> int:
+    """Run a search, print its winners and return the exit code. Raises ConfigError."""
+    try:
+        tuned = tune(arguments, SweepView(), config_dir, into)
+    except (Interrupted, KeyboardInterrupt):
+        command = " ".join(["wganbench tune", *map(shlex.quote, arguments)])
+        print(f"\ninterrupted; go on: {command}")
+        return INTERRUPTED
+    print_tuned(tuned)
+    return 0
+
+
+def print_tuned(tuned: Tuned) -> None:
+    """Print each loss's best settings with the scores on tuning seeds and on fresh ones."""
+    console = PlainConsole()
+    for data in tuned.search.data:
+        table = Table("loss", "tuning", "fresh seeds", "settings", title=data, title_justify="left")
+        for loss in tuned.search.losses:
+            best = tuned.arms[loss, data][0]
+            fresh = value_entry([run["score"] for run in tuned.fresh.get((loss, data), ())])
+            settings = Text(words(tuned.search, loss, best))
+            table.add_row(loss, f"{best.last:.3f}", Text(fresh.text), settings)
+        console.print(table)
+    console.print("score: modes/coverage x modes/high_quality x min(1, floor / distance)")
+    files = list(tuned.files.values())
+    folder = files[0].parent.parent
+    console.print(f"settings: {from_here(folder.resolve())}/tuned/*.yaml", soft_wrap=True)
+    console.print(f"report:   {from_here(tuned.report.resolve())}", soft_wrap=True)
+    (loss, data) = next(iter(tuned.files))
+    console.print(
+        f"use them: wganbench train loss={loss} data={data} --config-dir "
+        f"{from_here(folder.resolve())}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,178 @@
+"""The tune command: its words, its search, its winners, its report."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wganbench.config.jobs import Choice
+from wganbench.errors import ConfigError, told
+from wganbench.losses import RECIPES
+from wganbench.presets import choices, directories, read_values
+from wganbench.registry import unknown
+from wganbench.runs.record import read_record
+from wganbench.sweeps.backend import Watcher
+from wganbench.tuning.report import write_report
+from wganbench.tuning.score import score_of
+from wganbench.tuning.search import Arm, Search, Trial, run_search
+from wganbench.tuning.space import Space, read_space
+from wganbench.tuning.winner import train_winners, write_winners
+
+OWN = ("loss", "data", "trials", "budget", "seeds", "space", "name", "output_dir")
+"""Keys of the command itself; all others are settings of every run."""
+
+TRIALS, SEEDS = 64, 5
+MOST_TRIALS, MOST_SEEDS = 4096, 100
+LAUNCHER = "hydra/launcher"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result: the trials of each arm, the best first; the files of the winners; the page."""
+
+    search: Search
+    arms: Mapping[Arm, Sequence[Trial]]
+    files: Mapping[Arm, Path]
+    report: Path
+    fresh: Mapping[Arm, Sequence[Mapping[str, float]]]
+
+
+def tune(
+    words: Sequence[str],
+    watcher: Watcher,
+    config_dir: str | Path | None = None,
+    into: Path | None = None,
+) -> Tuned:
+    """Search for the settings of each loss, as ``wganbench tune`` does, and return the result.
+
+    The winners' YAML files go to ``into/tuned``: by default the user's ``config_dir``, else the
+    folder of the search. Raises ConfigError, and `Interrupted` if a signal stopped it; the same
+    words then go on.
+    """
+    search = parse(words, config_dir)
+    command = " ".join(["wganbench tune", *map(shlex.quote, words)])
+    arms = run_search(search, watcher)
+    winners = {arm: trials[0] for arm, trials in arms.items()}
+    folders = train_winners(search, winners, watcher)
+    fresh = {arm: [final(folder) for folder in own] for arm, own in folders.items()}
+    place = into or (Path(config_dir) if config_dir else search.folder)
+    try:
+        files = write_winners(search, winners, place, command)
+        report = write_report(search, arms, fresh, command)
+    except OSError as error:
+        raise ConfigError(f"the results cannot be written: {error}") from error
+    return Tuned(search, arms, files, report, fresh)
+
+
+def final(folder: Path) -> dict[str, float]:
+    """Return a run's final metrics with its score; a diverged run has the score 0 alone."""
+    record = read_record(folder)
+    return {"score": score_of(record), **({} if record.diverged else record.final)}
+
+
+def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
+    """Return the search of a command line. Raises ConfigError, one line that names the key."""
+    given = [word.partition("=") for word in words]
+    for key, equals, _ in given:
+        if not equals:
+            raise ConfigError(f"{told(key)}: write KEY=VALUE, such as loss=bce,gp or trials=64")
+    own = {key: value for key, _, value in given if key in OWN}
+    launcher = [word for word in words if word.startswith("hydra")]
+    rest = tuple(w for w in words if w.partition("=")[0] not in OWN and w not in launcher)
+    space = read_space(own.get("space", "space"))
+    refuse_drawn(space, rest)
+    losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
+    for loss in losses:
+        if loss not in RECIPES:
+            raise ConfigError(f"loss={loss}: a search needs a YAML file of the loss's own name")
+    data = named("data", own.get("data", "ring8"), config_dir)
+    name = own.get("name", f"tune-{'-'.join(data)}")
+    return Search(
+        losses=losses,
+        data=data,
+        trials=whole("trials", own.get("trials", str(TRIALS)), 2, MOST_TRIALS),
+        budget=positive("budget", own.get("budget", "1")),
+        fresh=whole("seeds", own.get("seeds", str(SEEDS)), 0, MOST_SEEDS),
+        space=space,
+        overrides=rest,
+        folder=Path(own.get("output_dir", "outputs")) / name,
+        choice=launcher_choice(launcher, config_dir),
+        config_dir=Path(config_dir) if config_dir else None,
+    )
+
+
+def named(group: str, text: str, config_dir: str | Path | None) -> tuple[str, ...]:
+    """Return the names in ``loss=bce,gp``, each once. Raises ConfigError for an unknown one."""
+    known = choices(group, directories(config_dir))
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise ConfigError(f"{group} is empty; give names such as {group}={','.join(known[:2])}")
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown(group, name, known))
+    return names
+
+
+def whole(key: str, text: str, least: int, most: int) -> int:
+    """Return a whole number in a range. Raises ConfigError."""
+    value = int(text) if text.isdecimal() and len(text) < 10 else -1
+    if not least <= value <= most:
+        raise ConfigError(f"{key}={told(text)}: give a whole number from {least} to {most}")
+    return value
+
+
+def positive(key: str, text: str) -> float:
+    """Return a finite number above 0. Raises ConfigError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ConfigError(f"{key}={told(text)}: give a number above 0; 0.25 is a quarter")
+    return value
+
+
+def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override of a key that the search itself sets."""
+    reserved = {*space.draw, *space.fixed, "seed", "tuned", "train.steps", "overwrite"}
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("+~")
+        if key in reserved:
+            raise ConfigError(
+                f"{key} is set by the search; change it in a space of your own (space=FILE.yaml)"
+            )
+
+
+def launcher_choice(words: Sequence[str], config_dir: str | Path | None) -> Choice:
+    """Return the launcher of ``hydra/launcher=ray`` with its settings. Raises ConfigError."""
+    given = dict(word.partition("=")[::2] for word in words)
+    name = given.pop(LAUNCHER, "stack")
+    known = choices(LAUNCHER, directories())
+    if name not in known:
+        raise ConfigError(unknown(LAUNCHER, name, known))
+    settings: dict[str, Any] = {}
+    for folder in directories(config_dir):
+        path = folder / LAUNCHER / f"{name}.yaml"
+        if path.is_file():
+            settings = dict(read_values(path, "")) | settings
+    settings.pop("_target_", None)
+    for key, text in given.items():
+        option = key.removeprefix("hydra.launcher.")
+        if option == key or option not in settings:
+            raise ConfigError(unknown(key, key, [f"hydra.launcher.{one}" for one in settings]))
+        settings[option] = typed_like_default(key, text, settings[option])
+    return name, settings
+
+
+def typed_like_default(key: str, text: str, default: Any) -> Any:
+    """Return a launcher's setting, read as Hydra reads it. Raises ConfigError."""
+    import yaml
+
+    from wganbench.typed import convert
+
+    value = yaml.safe_load(text)
+    return value if default is None else convert(value, type(default), key)

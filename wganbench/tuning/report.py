@@ -1,0 +1,233 @@
+"""What a search leaves on disk: trials as a table, figures, search.json and report.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wganbench.drawing.canvas import save_png
+from wganbench.files import write_atomic
+from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
+from wganbench.reports.statistics import mean_interval
+from wganbench.tuning.analysis import (
+    Curve,
+    Sensitivity,
+    expected_best_curve,
+    sensitivities,
+    success_profile,
+)
+from wganbench.tuning.figures import curves_figure, sensitivity_figure
+from wganbench.tuning.search import Arm, Search, Trial, mean
+
+MOST_TRIALS = 40
+"""Rows of trials in the report; trials.csv has all of them."""
+
+Fresh = Mapping[Arm, Sequence[Mapping[str, float]]]
+"""The final metrics of each winner on every fresh seed; empty for a diverged run."""
+
+SHOWN = ("score", "modes/covered", "modes/high_quality", "wasserstein/exact", "energy/distance",
+         "fidelity/fid")  # fmt: skip
+
+
+def drawn_scores(trials: Sequence[Trial]) -> list[float]:
+    """Return the first rung's mean scores of the drawn trials: independent, all at one compute."""
+    own = [trial for trial in trials if not trial.known]
+    return [mean(trial.scores[0]) for trial in own]
+
+
+def sensitivities_of(search: Search, loss: str, trials: Sequence[Trial]) -> list[Sensitivity]:
+    """Return the sensitivity of an arm's first rung to each of its knobs."""
+    own = [trial for trial in trials if not trial.known]
+    return sensitivities(
+        [trial.settings for trial in own], drawn_scores(trials), search.space.knobs(loss)
+    )
+
+
+def write_report(
+    search: Search, arms: Mapping[Arm, Sequence[Trial]], fresh: Fresh, command: str
+) -> Path:
+    """Write trials.csv, search.json, the figures and report.html; return the last.
+
+    All lie in the search's folder. Raises OSError.
+    """
+    search.folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(search.folder / "trials.csv", trials_csv(search, arms).encode())
+    found = json.dumps(plain(search, arms, fresh, command), indent=1)
+    write_atomic(search.folder / "search.json", found.encode())
+    first = search.space.rungs[0]
+    page = render(
+        "tune.html.j2",
+        title=f"The same search for {len(search.losses)} losses",
+        summary=summary(search),
+        command=command,
+        compute=f"{first.compute:g}",
+        searches=[section(search, data, arms, fresh) for data in search.data],
+    )
+    file = search.folder / "report.html"
+    write_atomic(file, page.encode())
+    return file
+
+
+def summary(search: Search) -> str:
+    """Return what the search did, in sentences."""
+    rungs = ", ".join(
+        f"{rung.trials:.3g} of the trials on {rung.seeds} seeds at {rung.compute:g} of the compute"
+        for rung in search.space.rungs
+    )
+    return (
+        f"{search.trials} trials drawn from the space {search.space.name} and "
+        f"{len(search.space.known)} published ones, the same for every loss where they share a "
+        f"key, at equal compute. Successive halving: {rungs}. Tuning seeds are 100 and up; the "
+        f"winners were trained anew on {search.fresh} fresh seeds."
+    )
+
+
+def section(
+    search: Search, data: str, arms: Mapping[Arm, Sequence[Trial]], fresh: Fresh
+) -> dict[str, Any]:
+    """Return the part of the page for one data set; draws its figures into the folder."""
+    own = {loss: arms[loss, data] for loss in search.losses}
+    expected = {loss: expected_best_curve(drawn_scores(trials)) for loss, trials in own.items()}
+    profile = {loss: success_profile(drawn_scores(trials)) for loss, trials in own.items()}
+    knobs = {loss: sensitivities_of(search, loss, trials) for loss, trials in own.items()}
+    figures = {
+        "expected": curves_figure(expected, "trials", "expected best score", logarithmic=True),
+        "profile": curves_figure(profile, "score of at least", "share of the trials"),
+        "sensitivity": sensitivity_figure(knobs),
+    }
+    view: dict[str, Any] = {"name": data, "answer": answer(expected)}
+    for name, figure in figures.items():
+        file = search.folder / f"{name}-{data}.png"
+        save_png(figure, file)
+        view[name] = embedded(file)
+    view["winners"] = winners_table(search, data, arms, fresh)
+    view["trials"] = trials_table(data, own)
+    return view
+
+
+def answer(expected: Mapping[str, Curve]) -> str:
+    """Return the order of the losses by the expected best of one trial and of all of them."""
+
+    def order(index: int) -> str:
+        ranked = sorted(expected.items(), key=lambda item: -item[1].value[index])
+        return ", ".join(f"{loss} {curve.value[index]:.2f}" for loss, curve in ranked)
+
+    count_of = max(len(curve.x) for curve in expected.values())
+    return (
+        f"Expected score of one random trial: {order(0)}. Of the best of {count_of}: {order(-1)}."
+    )
+
+
+def winners_table(
+    search: Search, data: str, arms: Mapping[Arm, Sequence[Trial]], fresh: Fresh
+) -> Table:
+    """Return a row for each loss: the winner's settings, its score, its fresh runs."""
+    lines = []
+    tags = [tag for tag in SHOWN if any(tag in run for own in fresh.values() for run in own)]
+    for loss in search.losses:
+        best = arms[loss, data][0]
+        runs = fresh.get((loss, data), ())
+        cells = [value_entry([run.get(tag, float("nan")) for run in runs]) for tag in tags]
+        settings = Entry(words(search, loss, best))
+        lines.append(Line(loss, (Entry(f"{best.last:.3f}", best.last), *cells, settings)))
+    heads = [Column(f"{tag}, fresh seeds", number=True) for tag in tags]
+    columns = (Column("Loss"), Column("score, tuning", number=True), *heads, Column("settings"))
+    return Table("The best of each loss", columns, lines)
+
+
+def value_entry(values: Sequence[float]) -> Entry:
+    """Return a mean with its interval over seeds."""
+    if not values:
+        return Entry("-")
+    found = mean_interval(values)
+    if not math.isfinite(found.low):
+        return Entry(f"{found.value:.3g}", found.value)
+    low, high = f"{found.low:.3g}", f"{found.high:.3g}"
+    return Entry(f"{found.value:.3g} [{low}, {high}]", found.value)
+
+
+def words(search: Search, loss: str, trial: Trial) -> str:
+    """Return a trial's drawn settings as text."""
+    own = [key for key in search.space.knobs(loss) if key in trial.settings]
+    return " ".join(f"{key.partition('.')[2]}={trial.settings[key]}" for key in own)
+
+
+def trials_table(data: str, own: Mapping[str, Sequence[Trial]]) -> Table:
+    """Return the best trials of every loss, each with its score at every rung."""
+    rungs = max(len(trial.scores) for trials in own.values() for trial in trials)
+    lines = [
+        Line(
+            loss,
+            (
+                count(trial.number),
+                Entry("published" if trial.known else "drawn"),
+                *(rung_entry(trial, rung) for rung in range(rungs)),
+                Entry(" ".join(f"{k.partition('.')[2]}={v}" for k, v in trial.settings.items())),
+            ),
+        )
+        for loss, trials in own.items()
+        for trial in trials[: max(1, MOST_TRIALS // len(own))]
+    ]
+    heads = [Column(f"rung {rung + 1}", number=True) for rung in range(rungs)]
+    columns = (Column("Loss"), Column("trial", number=True), Column("origin"), *heads,
+               Column("settings"))  # fmt: skip
+    left = sum(map(len, own.values())) - len(lines)
+    return Table(f"Trials on {data}, the best of each loss", columns, lines, left=left)
+
+
+def rung_entry(trial: Trial, rung: int) -> Entry:
+    if rung >= len(trial.scores):
+        return Entry("-")
+    value = mean(trial.scores[rung])
+    return Entry(f"{value:.3f}", value)
+
+
+def trials_csv(search: Search, arms: Mapping[Arm, Sequence[Trial]]) -> str:
+    """Return all trials as CSV: a row for each trial, scores by rung, settings by key."""
+    rungs = len(search.space.rungs)
+    keys = [*search.space.fixed, *search.space.draw]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["data", "loss", "trial", "published", *(f"rung_{i + 1}" for i in range(rungs)),
+                     *keys])  # fmt: skip
+    for (loss, data), trials in arms.items():
+        for trial in sorted(trials, key=lambda one: one.number):
+            scores = [mean(own) for own in trial.scores]
+            writer.writerow(
+                [data, loss, trial.number, trial.known, *scores, *[""] * (rungs - len(scores)),
+                 *(trial.settings.get(key, "") for key in keys)]
+            )  # fmt: skip
+    return text.getvalue()
+
+
+def plain(
+    search: Search, arms: Mapping[Arm, Sequence[Trial]], fresh: Fresh, command: str
+) -> dict[str, Any]:
+    """Return the search and its results as plain values, for search.json."""
+    return {
+        "command": command,
+        "space": search.space.name,
+        "trials": search.trials,
+        "budget": search.budget,
+        "overrides": list(search.overrides),
+        "arms": [
+            {
+                "loss": loss,
+                "data": data,
+                "best": dict(trials[0].settings),
+                "score": trials[0].last,
+                "expected_best": expected_best_curve(drawn_scores(trials)).value.tolist(),
+                "sensitivity": {
+                    one.knob: {"share": one.share, "p_value": one.p_value}
+                    for one in sensitivities_of(search, loss, trials)
+                },
+                "fresh": [dict(run) for run in fresh.get((loss, data), ())],
+            }
+            for (loss, data), trials in arms.items()
+        ],
+    }

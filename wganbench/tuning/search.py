@@ -1,0 +1,179 @@
+"""Successive halving: the trials of every loss, trained in stacks, on any launcher."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wganbench.config import compose, run_id
+from wganbench.config.check import check_options, recipe_of
+from wganbench.config.jobs import Choice, Job
+from wganbench.config.schema import RunConfig, from_dict, to_dict
+from wganbench.runs.record import read_record
+from wganbench.sweeps.backend import Watcher
+from wganbench.sweeps.launch import train_all
+from wganbench.training.passes import run_passes
+from wganbench.tuning.score import score_of
+from wganbench.tuning.space import Space
+
+FIRST_SEED = 100
+"""Tuning seeds begin here; no reported figure uses them."""
+
+ROUND_TO = 100
+"""A run's steps are a multiple of this, and at least twice as many."""
+
+FEWEST = 2
+"""Trials that reach a rung at least."""
+
+QUIET = ("log.figure=false", "log.tensorboard=false", "evaluate.every_n_steps=0")
+"""A trial is measured once, at its end."""
+
+Arm = tuple[str, str]
+"""A loss and a data set, each searched by itself."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is asked for.
+
+    ``overrides`` hold for every run; ``budget`` multiplies the space's compute; ``fresh`` seeds,
+    from 0 on, train each winner anew. ``choice`` is the launcher with its settings.
+    """
+
+    losses: tuple[str, ...]
+    data: tuple[str, ...]
+    trials: int
+    budget: float
+    fresh: int
+    space: Space
+    overrides: tuple[str, ...]
+    folder: Path
+    choice: Choice = ("stack", {})
+    config_dir: Path | None = None
+
+    @property
+    def arms(self) -> list[Arm]:
+        return [(loss, data) for data in self.data for loss in self.losses]
+
+
+@dataclass
+class Trial:
+    """One point of a loss's search: its settings, and its scores by rung, one for each seed."""
+
+    number: int
+    known: bool
+    settings: Mapping[str, Any]
+    scores: list[list[float]] = field(default_factory=list)
+
+    @property
+    def last(self) -> float:
+        """The mean score at the last rung that it reached."""
+        return mean(self.scores[-1])
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def run_search(search: Search, watcher: Watcher) -> dict[Arm, list[Trial]]:
+    """Train all rungs and return the trials of every arm, the best of the last rung first.
+
+    Finished runs are not trained again, so that the same search goes on where it stopped. Raises
+    ConfigError, and `Interrupted` if a signal stopped the training.
+    """
+    bases = {arm: base_of(search, arm) for arm in search.arms}
+    arms = {arm: trials_of(search, arm[0]) for arm in search.arms}
+    rung_count = len(search.space.rungs)
+    for number, rung in enumerate(search.space.rungs):
+        left = {arm: best(own, count_at(search, number)) for arm, own in arms.items()}
+        wanted = {
+            (arm, trial.number): [
+                job_of(search, bases[arm], arm, trial.settings, FIRST_SEED + seed, rung.compute)
+                for seed in range(rung.seeds)
+            ]
+            for arm, own in left.items()
+            for trial in own
+        }
+        runs = sum(map(len, wanted.values()))
+        watcher.say(f"rung {number + 1} of {rung_count}: {runs} runs, {rung.compute:g} compute")
+        train_all(search.folder / "trials", flat(wanted.values()), watcher, search.choice)
+        for arm, own in left.items():
+            for trial in own:
+                trial.scores.append([scored(job) for job in wanted[arm, trial.number]])
+    return {arm: sorted(own, key=lambda t: (-len(t.scores), -t.last)) for arm, own in arms.items()}
+
+
+def trials_of(search: Search, loss: str) -> list[Trial]:
+    settings = search.space.trials(loss, search.trials)
+    return [Trial(i, i >= search.trials, own) for i, own in enumerate(settings)]
+
+
+def count_at(search: Search, rung: int) -> int:
+    """Return the number of trials that reach a rung; all of them reach the first."""
+    every = search.trials + len(search.space.known)
+    return every if rung == 0 else max(FEWEST, round(search.space.rungs[rung].trials * every))
+
+
+def best(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """Return the trials with the best score at the last rung that any of them reached."""
+    most = max(len(trial.scores) for trial in trials)
+    there = [trial for trial in trials if len(trial.scores) == most]
+    return sorted(there, key=lambda trial: -trial.last if most else trial.number)[:count]
+
+
+def flat(groups: Any) -> list[Job]:
+    return [job for group in groups for job in group]
+
+
+def base_of(search: Search, arm: Arm) -> RunConfig:
+    """Return the configuration that an arm's trials share. Raises ConfigError."""
+    loss, data = arm
+    words = [f"data={data}", f"loss={loss}", "tuned=none", *QUIET, *search.overrides]
+    place = [f"output_dir={search.folder}", "name=trials"]
+    return compose([*words, *place], search.config_dir)
+
+
+def job_of(
+    search: Search,
+    base: RunConfig,
+    arm: Arm,
+    settings: Mapping[str, Any],
+    seed: int,
+    share: float,
+) -> Job:
+    """Return the job of a trial at a share of the compute. Raises ConfigError."""
+    steps = steps_of(search, base, arm[1], settings, share)
+    config = with_values(base, {**settings, "seed": seed, "train.steps": steps})
+    return Job(config, search.folder / config.name / run_id(config))
+
+
+def steps_of(
+    search: Search, base: RunConfig, data: str, settings: Mapping[str, Any], share: float
+) -> int:
+    """Return the generator steps that cost a share of a run's compute.
+
+    A loss with cheaper steps takes more of them; see training/passes.py.
+    """
+    each = run_passes(recipe_of(base), int(settings["loss.n_critic"]), 1)
+    steps = search.space.passes(data) * search.budget * share / each
+    return max(2 * ROUND_TO, round(steps / ROUND_TO) * ROUND_TO)
+
+
+def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return a configuration with other values, by dotted key. Raises ConfigError."""
+    nested = copy.deepcopy(to_dict(base))
+    for key, value in values.items():
+        *path, last = key.split(".")
+        part = nested
+        for name in path:
+            part = part[name]
+        part[last] = value
+    return check_options(from_dict(nested))
+
+
+def scored(job: Job) -> float:
+    """Return the score of a job's finished run."""
+    return score_of(read_record(job.folder))
