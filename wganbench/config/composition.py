@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from wganbench.config.check import validate
 from wganbench.config.schema import RunConfig, run_id
-from wganbench.config.words import Arguments, parse_arguments, parse_overrides, search_path
+from wganbench.config.words import Arguments, parse_arguments, parse_overrides
 from wganbench.errors import ConfigError
-from wganbench.plugin_files import plugin_folders
 from wganbench.presets import all_keys, chosen_keys, conf_directory, default_choice, owners
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
@@ -147,11 +146,13 @@ def compose_values(
         raise ConfigError(f"config_dir={config_dir}: there is no such folder")
     arguments = parse_overrides(overrides, own)
     folder = str(conf_directory())
-    places = search_path([*([] if own is None else [Path(own)]), *plugin_folders()])
     show_plugins()
     try:
-        with hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"):
-            return plain(hydra.compose("config", [*arguments.overrides, *places]))
+        with (
+            own_files_first(arguments.where),
+            hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"),
+        ):
+            return plain(hydra.compose("config", arguments.overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error, arguments) from error
 
@@ -182,7 +183,12 @@ def run(
         except BaseException as error:
             failures.append(error)
 
-    with told_readably(parsed, check), hydra_process(parsed.command), resolvers(check, []):
+    with (
+        told_readably(parsed, check),
+        hydra_process(parsed.command),
+        resolvers(check, []),
+        own_files_first(parsed.where),
+    ):
         hydra_main(entry)
     if failures:
         raise failures[0]
@@ -201,7 +207,12 @@ def sweep(
     check = Checking(accept)
     folders: list[Path] = []
     command = ["--multirun", *parsed.command]
-    with told_readably(parsed, check), hydra_process(command, "sweep"), resolvers(check, folders):
+    with (
+        told_readably(parsed, check),
+        hydra_process(command, "sweep"),
+        resolvers(check, folders),
+        own_files_first(parsed.where),
+    ):
         hydra_main(task(check))
     return list(dict.fromkeys(folders))
 
@@ -276,6 +287,24 @@ def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
         if not from_configuration(error):
             raise
         raise readable(error, arguments) from error
+
+
+OWN_FOLDERS: list[Path] = []
+"""Folders of YAML files that Hydra searches before ours; our search path plugin reads them."""
+
+
+@contextmanager
+def own_files_first(where: Sequence[Path]) -> Iterator[None]:
+    """Let files in the user's folders win over ours of the same name, inside the block.
+
+    ``where`` are the folders of a command line, the user's first and ours last.
+    """
+    before = list(OWN_FOLDERS)
+    OWN_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
+    try:
+        yield
+    finally:
+        OWN_FOLDERS[:] = before
 
 
 def show_plugins() -> None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from wganbench.config.flags import split_flags
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, shortened, told
-from wganbench.plugin_files import plugin_folders, use_plugins
+from wganbench.plugin_files import use_plugins
 from wganbench.presets import GROUPS, all_keys, choices, directories, read
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
@@ -267,13 +267,7 @@ class Arguments:
     @property
     def command(self) -> list[str]:
         """Overrides and flags in the order that Hydra needs."""
-        return [*self.overrides, *search_path(plugin_folders()), *self.flags]
-
-
-def search_path(folders: Sequence[Path]) -> list[str]:
-    """Return the override by which Hydra finds the YAML files in further folders."""
-    places = ",".join(f"'file://{folder}'" for folder in folders)
-    return [f"hydra.searchpath=[{places}]"] if folders else []
+        return [*self.overrides, *self.flags]
 
 
 def parse_arguments(arguments: Sequence[str], several: bool = False) -> Arguments:

@@ -28,11 +28,14 @@ def expected_best(scores: Sequence[float], most: int | None = None) -> Float64[n
     array([0.5 , 0.75])
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    total = len(ordered)
-    n = np.arange(1, (most or total) + 1)[:, None]
+    return np.asarray(best_weights(len(ordered), most or len(ordered)) @ ordered)
+
+
+def best_weights(total: int, most: int) -> Float64[np.ndarray, "most total"]:
+    """Return the weight of the i-th smallest of ``total`` scores in the best of n, by (n, i)."""
+    n = np.arange(1, most + 1)[:, None]
     share = np.arange(total + 1) / total
-    weights = share[1:] ** n - share[:-1] ** n
-    return np.asarray(weights @ ordered)
+    return np.asarray(share[1:] ** n - share[:-1] ** n)
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,11 @@ class Curve:
 def expected_best_curve(scores: Sequence[float], seed: int = 0) -> Curve:
     """Return `expected_best` with a 95 % percentile bootstrap interval over trials."""
     own = np.asarray(scores, dtype=np.float64)
-    value = expected_best(own.tolist())
+    weights = best_weights(len(own), len(own))
+    value = weights @ np.sort(own)
     random = np.random.default_rng(seed)
     drawn = own[random.integers(len(own), size=(RESAMPLES, len(own)))]
-    curves = np.stack([expected_best(row.tolist()) for row in drawn])
+    curves = np.sort(drawn, axis=1) @ weights.T
     low, high = np.quantile(curves, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return Curve(np.arange(1.0, len(own) + 1), value, low, high)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
 from wganbench.training.passes import run_passes
 from wganbench.tuning.score import score_of
-from wganbench.tuning.space import Space
+from wganbench.tuning.space import Rung, Space
 
 FIRST_SEED = 100
 """Tuning seeds begin here; no reported figure uses them."""
@@ -90,10 +90,7 @@ def run_search(search: Search, watcher: Watcher) -> dict[Arm, list[Trial]]:
     for number, rung in enumerate(search.space.rungs):
         left = {arm: best(own, count_at(search, number)) for arm, own in arms.items()}
         wanted = {
-            (arm, trial.number): [
-                job_of(search, bases[arm], arm, trial.settings, FIRST_SEED + seed, rung.compute)
-                for seed in range(rung.seeds)
-            ]
+            (arm, trial.number): jobs_of(search, bases[arm], arm, trial.settings, rung)
             for arm, own in left.items()
             for trial in own
         }
@@ -136,18 +133,14 @@ def base_of(search: Search, arm: Arm) -> RunConfig:
     return compose([*words, *place], search.config_dir)
 
 
-def job_of(
-    search: Search,
-    base: RunConfig,
-    arm: Arm,
-    settings: Mapping[str, Any],
-    seed: int,
-    share: float,
-) -> Job:
-    """Return the job of a trial at a share of the compute. Raises ConfigError."""
-    steps = steps_of(search, base, arm[1], settings, share)
-    config = with_values(base, {**settings, "seed": seed, "train.steps": steps})
-    return Job(config, search.folder / config.name / run_id(config))
+def jobs_of(
+    search: Search, base: RunConfig, arm: Arm, settings: Mapping[str, Any], rung: Rung
+) -> list[Job]:
+    """Return the jobs of a trial at a rung, one for each tuning seed. Raises ConfigError."""
+    steps = steps_of(search, base, arm[1], settings, rung.compute)
+    config = with_values(base, {**settings, "train.steps": steps})
+    own = [replace(config, seed=FIRST_SEED + seed) for seed in range(rung.seeds)]
+    return [Job(one, search.folder / one.name / run_id(one)) for one in own]
 
 
 def steps_of(

@@ -131,7 +131,8 @@ def belongs(key: str, own: set[str]) -> bool:
 def uniform(seed: int, key: str, trial: int) -> float:
     """Return a number in [0, 1) that depends on nothing but the arguments."""
     word = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
-    return float(np.random.default_rng([seed, word, trial]).random())
+    random = np.random.default_rng([seed, word, trial])
+    return float(random.random())
 
 
 def rounded(value: float) -> float:

@@ -1,0 +1,293 @@
+"""Searches: the neutral space, successive halving, and what is concluded from the trials."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from wganbench.config import compose
+from wganbench.errors import ConfigError
+from wganbench.losses import RECIPES
+from wganbench.runs.record import RunRecord
+from wganbench.training.passes import run_passes
+from wganbench.tuning import search as searching
+from wganbench.tuning.analysis import (
+    correlation_ratio,
+    expected_best,
+    expected_best_curve,
+    grouped,
+    sensitivities,
+    success_profile,
+)
+from wganbench.tuning.command import parse
+from wganbench.tuning.score import score, score_of
+from wganbench.tuning.search import base_of, count_at, jobs_of, run_search, steps_of
+from wganbench.tuning.space import neutral_trials, read_space
+from wganbench.tuning.winner import winner_yaml, write_winners
+
+SPACE = read_space()
+
+
+# The space.
+def test_a_trial_is_the_same_under_every_loss() -> None:
+    for number in (0, 7, 31):
+        trials = {loss: SPACE.trial(loss, number) for loss in RECIPES}
+        shared = set.intersection(*(set(trial) for trial in trials.values()))
+        assert {"train.critic_lr", "train.generator_lr", "train.betas", "loss.n_critic"} <= shared
+        for key in shared:
+            assert len({str(trial[key]) for trial in trials.values()}) == 1, key
+        assert trials["gp"]["loss.gp_lambda"] == trials["dragan"]["loss.gp_lambda"]
+
+
+def test_a_trial_has_its_losss_coefficients_and_no_others() -> None:
+    for loss, recipe in RECIPES.items():
+        own = {key for key in SPACE.trial(loss, 3) if key.startswith("loss.")}
+        assert own == {"loss.n_critic", *(f"loss.{name}" for name in recipe.coefficients)}, loss
+
+
+def test_every_coefficient_of_every_loss_is_drawn() -> None:
+    for recipe in RECIPES.values():
+        assert {f"loss.{name}" for name in recipe.coefficients} <= set(SPACE.draw)
+
+
+def test_draws_are_log_uniform_and_do_not_depend_on_how_many_there_are() -> None:
+    trials = neutral_trials("gp", 1000)
+    assert trials[5:9] == list(neutral_trials("gp", 4, first=5))
+    rates = np.log10([trial["train.critic_lr"] for trial in trials])
+    # A uniform on [-5, -1] has mean -3 and standard deviation 4 / sqrt(12) = 1.155.
+    assert -5 <= rates.min() < -4.95 and -1.05 < rates.max() <= -1
+    assert abs(rates.mean() + 3) < 4 * 1.155 / math.sqrt(1000)
+    assert abs(rates.std() - 1.155) < 0.07
+    ratio = np.log10([t["train.generator_lr"] / t["train.critic_lr"] for t in trials])
+    assert abs(ratio.mean()) < 4 * 0.577 / math.sqrt(1000) and np.abs(ratio).max() < 1.01
+    assert abs(np.corrcoef(rates, ratio)[0, 1]) < 0.1
+    counts = [sum(t["loss.n_critic"] == n for t in trials) for n in (1, 2, 5)]
+    assert min(counts) > 1000 / 3 - 4 * 15 and sum(counts) == 1000
+
+
+def test_published_settings_are_trials_of_every_loss() -> None:
+    for loss in ("bce", "clip", "gp"):
+        known = SPACE.trials(loss, 4)[4:]
+        assert len(known) == len(SPACE.known) >= 3
+        assert known[1]["train.critic_lr"] == 1e-4 and known[1]["train.betas"] == [0.0, 0.9]
+    assert SPACE.trials("clip", 4)[5]["loss.clip_value"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"draw": {"train.critic_lr": {"low": 1, "high": 0.1}}}, "train.critic_lr needs 0 < low"),
+        ({"draw": {"train.critic_lr": {"high": 0.1}}}, "low and high, or among"),
+        ({"draw": {"train.betas": {"among": []}}}, "train.betas.among"),
+        ({"rungs": [{"trials": 0.5, "seeds": 1, "compute": 1.0}]}, "from 1.0 downwards"),
+        ({"rungs": [{"trials": 1.0, "seeds": 1, "compute": 0.5}]}, "rises to 1.0"),
+        ({"rungs": [{"trials": 1.0, "seeds": 0, "compute": 1.0}]}, "at least one seed"),
+        ({"compute": {"ring8": 1.0}}, "one for default"),
+        ({"seed": None}, "seed"),
+    ],
+)
+def test_a_wrong_space_is_refused_in_one_line(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    values = yaml.safe_load(Path("conf/tune/space.yaml").read_text())
+    values.update(change)
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
+    with pytest.raises(ConfigError) as caught:
+        read_space(str(file))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_unknown_space_names_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match="space"):
+        read_space("spice")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        read_space("nowhere.yaml")
+
+
+# The score.
+def test_score_is_one_for_a_perfect_generator_and_zero_for_a_diverged_one(tmp_path: Path) -> None:
+    perfect = {"modes/coverage": 1.0, "modes/high_quality": 1.0, "wasserstein/exact": 0.05,
+               "wasserstein/floor": 0.06}  # fmt: skip
+    assert score(perfect, (2,)) == 1.0
+    assert score({**perfect, "modes/coverage": 0.5}, (2,)) == 0.5
+    assert score({**perfect, "wasserstein/exact": 0.12}, (2,)) == pytest.approx(0.5)
+    assert score({**perfect, "wasserstein/exact": math.nan}, (2,)) == 0.0
+    assert score({}, (2,)) == 0.0
+    far = {"energy/distance": 0.4, "energy/floor": 0.0, "energy/spread": 0.05}
+    assert score(far, (64,)) == pytest.approx(0.1 / 0.4)
+    assert score({**far, "energy/distance": -0.01}, (64,)) == 1.0
+    diverged = RunRecord(tmp_path, "diverged", metrics=perfect, data_shape=[2])
+    assert score_of(diverged) == 0.0
+    assert score_of(RunRecord(tmp_path, "completed", metrics=perfect, data_shape=[2])) == 1.0
+
+
+# What the trials say.
+def test_expected_best_is_the_mean_of_the_maximum_over_all_samples() -> None:
+    scores = [0.1, 0.7, 0.7, 0.2, 0.0]
+    for n in (1, 2, 3):
+        every = [max(drawn) for drawn in itertools.product(scores, repeat=n)]
+        assert expected_best(scores)[n - 1] == pytest.approx(np.mean(every), abs=1e-12)
+
+
+def test_the_interval_of_the_expected_best_holds_the_truth_as_often_as_it_says() -> None:
+    random = np.random.default_rng(4)
+    hits = 0
+    for seed in range(60):
+        curve = expected_best_curve(random.uniform(size=40).tolist(), seed)
+        hits += curve.low[2] <= 0.75 <= curve.high[2]  # E max of three uniforms is 3/4
+    assert 50 <= hits <= 60
+
+
+def test_the_profile_and_its_band() -> None:
+    curve = success_profile([0.0, 0.25, 0.5, 1.0], points=5)
+    assert curve.value.tolist() == [1.0, 0.75, 0.5, 0.25, 0.25]
+    half = math.sqrt(math.log(40) / 8)  # ln(2 / 0.05) / (2 n), n = 4
+    assert curve.low[0] == pytest.approx(1 - half) and curve.high[0] == 1.0
+
+
+def test_a_knob_that_decides_is_told_from_one_that_does_not() -> None:
+    random = np.random.default_rng(0)
+    drawn = random.uniform(size=(64, 2)).tolist()
+    trials = [{"a": a, "b": b} for a, b in drawn]
+    scores = [float(trial["a"] > 0.5) for trial in trials]
+    found = {one.knob: one for one in sensitivities(trials, scores, ["a", "b"])}
+    assert found["a"].share > 0.8 and found["a"].p_value == 1 / 1000
+    assert found["b"].share < 0.15 and found["b"].p_value > 0.05
+    constant = sensitivities(trials, [0.5] * 64, ["a"])[0]
+    assert constant.share == 0.0 and constant.p_value == 1.0
+
+
+def test_the_correlation_ratio_is_that_of_its_definition() -> None:
+    groups, scores = np.array([0, 0, 1, 1, 1]), np.array([1.0, 3.0, 5.0, 5.0, 8.0])
+    # Means 2 and 6, overall 4.4: between 2 (2.4)^2 + 3 (1.6)^2 = 19.2; whole 27.2.
+    assert correlation_ratio(groups, scores) == pytest.approx(19.2 / 27.2)
+    assert np.bincount(grouped(list(range(10, 0, -1)))).tolist() == [3, 2, 3, 2]
+    assert grouped(["x", "y", "x"]).tolist() == [0, 1, 0]
+
+
+# The search.
+def a_search(tmp_path: Path, *words: str) -> searching.Search:
+    return parse([*words, f"output_dir={tmp_path}", "network.width=8"])
+
+
+def test_every_loss_gets_the_same_compute(tmp_path: Path) -> None:
+    search = a_search(tmp_path, "loss=bce,gp,rpgan_r1r2")
+    for loss in search.losses:
+        base = base_of(search, (loss, "ring8"))
+        for n_critic in (1, 2, 5):
+            steps = steps_of(search, base, "ring8", {"loss.n_critic": n_critic}, 1.0)
+            each = run_passes(RECIPES[loss], n_critic, 1)
+            assert abs(steps * each - 480_000) <= 50 * each
+
+
+def test_halving_keeps_the_best_and_raises_the_compute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a score that grows with the critic's rate, the trial of the largest rate wins."""
+    trained: list[list[Any]] = []
+    monkeypatch.setattr(searching, "train_all", lambda folder, jobs, *_: trained.append(jobs))
+    monkeypatch.setattr(searching, "scored", lambda job: job.config.train.critic_lr)
+    search = a_search(tmp_path, "loss=gp,bce", "trials=9")
+    arms = run_search(search, Silent())
+    count = 9 + len(SPACE.known)
+    expected = [count_at(search, rung) for rung in range(3)]
+    assert expected == [count, round(count / 4), 2]
+    for rung, jobs, number in zip(SPACE.rungs, trained, expected, strict=True):
+        assert len(jobs) == 2 * number * rung.seeds
+        seeds = {job.config.seed for job in jobs}
+        assert seeds == {100 + seed for seed in range(rung.seeds)}
+        compute = {
+            job.config.train.steps
+            * run_passes(RECIPES[job.config.loss.name], job.config.loss.n_critic, 1)
+            for job in jobs
+        }
+        assert min(compute) > 0.95 * 480_000 * rung.compute
+        assert max(compute) < 1.05 * 480_000 * rung.compute
+    for trials in arms.values():
+        largest = max(trials, key=lambda trial: trial.settings["train.critic_lr"])
+        assert trials[0] is largest and len(trials[0].scores) == 3
+        assert [len(trial.scores) for trial in trials] == sorted(
+            (len(trial.scores) for trial in trials), reverse=True
+        )
+
+
+class Silent:
+    """A watcher that hears nothing."""
+
+    def say(self, line: str) -> None:
+        assert line
+
+
+def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
+    search = a_search(tmp_path, "loss=gp", "trials=4")
+    trial = searching.trials_of(search, "gp")[0]
+    trial.settings = {**trial.settings, "train.critic_lr": 1e-05, "train.betas": [0.0, 0.99]}
+    text = winner_yaml(search, ("gp", "ring8"), trial, "wganbench tune loss=gp")
+    assert "# wganbench tune loss=gp" in text and "seeds 100-104" in text
+    assert yaml.safe_load(text)["train"]["critic_lr"] == 1e-05
+    write_winners(search, {("gp", "ring8"): trial}, tmp_path, "wganbench tune loss=gp")
+    config = compose(["loss=gp", "data=ring8"], tmp_path)
+    arm = ("gp", "ring8")
+    wanted = jobs_of(search, base_of(search, arm), arm, trial.settings, SPACE.rungs[-1])[0]
+    assert config.train.critic_lr == 1e-05 and config.train.betas == [0.0, 0.99]
+    assert config.train.steps == wanted.config.train.steps
+    assert config.loss == wanted.config.loss
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trials=0"], "trials="),
+        (["trials=1e9"], "trials="),
+        (["budget=-1"], "budget="),
+        (["budget=nan"], "budget="),
+        (["loss=gpp"], "gp"),
+        (["loss="], "loss is empty"),
+        (["data=ring9"], "ring8"),
+        (["loss=gp", "train.critic_lr=1e-3"], "train.critic_lr is set by the search"),
+        (["seed=3"], "seed is set by the search"),
+        (["gp"], "KEY=VALUE"),
+        (["hydra/launcher=rai"], "ray"),
+        (["hydra/launcher=ray", "hydra.launcher.adress=x"], "address"),
+        (["seeds=1000"], "seeds="),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(words)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_launcher_can_be_chosen() -> None:
+    for name in ("stack", "ray", "slurm"):
+        assert parse([f"hydra/launcher={name}"]).choice[0] == name
+    chosen, settings = parse(["hydra/launcher=ray", "hydra.launcher.cpus_per_stack=2"]).choice
+    assert chosen == "ray" and settings["cpus_per_stack"] == 2
+
+
+@pytest.mark.slow
+def test_a_search_trains_ranks_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wganbench.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+    words = ["tune", "loss=bce,gp", "trials=4", "budget=0.01", "seeds=2", "network.width=8"]
+    assert main(words) == 0
+    folder = tmp_path / "outputs" / "tune-ring8"
+    found = json.loads((folder / "search.json").read_text())
+    assert [arm["loss"] for arm in found["arms"]] == ["bce", "gp"]
+    assert all(len(arm["fresh"]) == 2 for arm in found["arms"])
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+    assert main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == written
+    assert "report.html" in {path.name for path in folder.iterdir()}
+    assert len((folder / "trials.csv").read_text().splitlines()) == 1 + 2 * (4 + len(SPACE.known))
