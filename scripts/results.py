@@ -1,50 +1,81 @@
-"""The README's table: every loss, tuned, with its paper's and with middling settings, seeds 0-9.
+"""The result tables: every loss, tuned, with its paper's and with middling settings.
 
     python scripts/results.py --data ring8 grid25 --loss bce clip gp --out outputs/results
 
-``--settings median`` trains the trial in the middle of the search's first stage (the 11th of
-20), which ``tune.py --ranking-only`` finds: what somebody gets who draws settings at random.
+``--settings median`` trains the trial in the middle of the first rung of ``wganbench tune``, from
+``trials.csv`` in the folder that ``--search`` names: what somebody gets who draws settings at
+random from the neutral space.
 
 Every row is one ordinary run a seed (``wganbench train`` with the same overrides gives the
-same numbers), trained as one stack; finished ones are not trained again. All rows of a
-data set cost the same compute, counted as in `tune.py`. First and last row: a Gaussian
-with the reals' mean and covariance, and fresh reals, measured in the same way.
+same numbers), trained in stacks; finished ones are not trained again. All rows of a data set
+cost the same compute, that of the search. First and last row: a Gaussian with the reals' mean
+and covariance, and fresh reals, measured in the same way.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from tune import SEARCHES, configure, reported_units, steps_for, trials_file
 
-from wganbench.cli.run_view import RunView
-from wganbench.config import RunConfig, compose, run_folder
+from wganbench.cli.sweep_view import SweepView
+from wganbench.config import RunConfig, compose, run_id
+from wganbench.config.jobs import Job
 from wganbench.data import load
 from wganbench.losses import RECIPES
 from wganbench.metrics import cached_floor, gaussian_chance, mode_coverage, wasserstein_exact
+from wganbench.runs.record import read_record
+from wganbench.sweeps.launch import train_all
+from wganbench.sweeps.workers import workers_in_use
 from wganbench.training.measuring import floor_key
-from wganbench.training.runs import train_runs
+from wganbench.tuning.search import steps_for, with_values
+from wganbench.tuning.space import read_space
 
 NAMES = {"median": "median of the search"}
+MEASURED = ("evaluate.every_n_steps=0", "evaluate.final_draws=5", "log.figure=false",
+            "log.tensorboard=false")  # fmt: skip
 
 
 def configs(
-    data: str, loss: str, settings: str, seeds: range, out: Path, extra: list[str]
+    data: str, loss: str, settings: str, seeds: range, arguments: argparse.Namespace
 ) -> list[RunConfig]:
     """One run a seed; all settings get the steps that the same compute buys them."""
-    measured = [f"output_dir={out}", "evaluate.every_n_steps=0", "evaluate.final_draws=5", *extra]
-    if settings == "median":
-        trial, units = median_trial(data, loss), reported_units(data)
-        return [configure(data, loss, trial, seed, units, measured) for seed in seeds]
-    base = [f"data={data}", f"loss={loss}", *measured]
-    if settings == "paper":
-        n_critic = compose([*base, "tuned=none"]).loss.n_critic
-        base += ["tuned=none", f"train.steps={steps_for(loss, n_critic, reported_units(data))}"]
-    return [compose([*base, f"seed={seed}"]) for seed in seeds]
+    own = [*MEASURED, f"output_dir={arguments.out}", f"name={data}", *arguments.overrides]
+    base = [f"data={data}", f"loss={loss}", *own]
+    config = compose(base if settings == "tuned" else [*base, "tuned=none"])
+    chosen = median_trial(arguments.search, data, loss) if settings == "median" else {}
+    if settings != "tuned":
+        n_critic = int(chosen.get("loss.n_critic", config.loss.n_critic))
+        steps = steps_for(config, n_critic, read_space().passes(data))
+        config = with_values(config, {**chosen, "train.steps": steps})
+    return [replace(config, seed=seed) for seed in seeds]
+
+
+def median_trial(folder: Path | None, data: str, loss: str) -> dict[str, Any]:
+    """The settings in the middle of the first rung of a search."""
+    file = (folder or Path(f"outputs/tune-{data}")) / "trials.csv"
+    if not file.exists():
+        raise SystemExit(f"{file} is missing; wganbench tune loss={loss} data={data} makes it")
+    every = csv.DictReader(file.read_text().splitlines())
+    trials = [trial for trial in every if trial["loss"] == loss and trial["published"] == "False"]
+    ranked = sorted(trials, key=lambda trial: float(trial["rung_1"]))
+    middle = ranked[len(ranked) // 2]
+    kept = {key: value for key, value in middle.items() if key.startswith(("loss.", "train."))}
+    return {key: parsed(value) for key, value in kept.items() if value}
+
+
+def parsed(text: str) -> Any:
+    """A number or a list of numbers as such, another text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def row(name: str, runs: list[dict[str, float]], floor: float, diverged: int = 0) -> str:
@@ -82,23 +113,21 @@ def reference_row(name: str, data: str, n: int, floor: float, chance: bool) -> s
     return row(name, runs, floor)
 
 
-def median_trial(data: str, loss: str) -> dict[str, object]:
-    """The settings in the middle of the search's first stage."""
-    path = trials_file(SEARCHES, data, loss)
-    if not path.exists():
-        command = f"python scripts/tune.py --data {data} --loss {loss} --ranking-only"
-        raise SystemExit(f"{path} is missing; {command} makes it")
-    first = json.loads(path.read_text())[0]
-    trial: dict[str, object] = first[len(first) // 2]["trial"]
-    return trial
-
-
-def table(
-    data: str, losses: list[str], settings: list[str], seeds: range, out: Path, extra: list[str]
-) -> None:
+def table(data: str, seeds: range, arguments: argparse.Namespace) -> None:
+    """Train and print the rows of one data set."""
     first = compose([f"data={data}"])
     n, pairs = first.evaluate.final_n, first.evaluate.floor_pairs
     floor = cached_floor(floor_key(first), load(data), n, pairs).mean
+    rows = {
+        (loss, which): configs(data, loss, which, seeds, arguments)
+        for loss in arguments.loss
+        for which in arguments.settings
+    }
+    jobs = {
+        key: [Job(one, arguments.out / data / run_id(one)) for one in own]
+        for key, own in rows.items()
+    }
+    train_all(arguments.out / data, [job for own in jobs.values() for job in own], SweepView())
     print(f"\n{data}, exact W1 of a perfect generator (floor): {floor:.4f}\n")
     print(
         "| loss, settings | modes covered, by seed | high quality %, by seed | median % "
@@ -106,15 +135,11 @@ def table(
     )
     print("|---|---|---|---|---|---|")
     print(reference_row("chance: Gaussian with the reals' moments", data, n, floor, chance=True))
-    for loss in losses:
-        for which in settings:
-            own = configs(data, loss, which, seeds, out, extra)
-            outcomes = train_runs(own, [run_folder(c) for c in own], RunView())
-            finished = [o.metrics for o in outcomes if o.status == "completed"]
-            diverged = sum(o.status == "diverged" for o in outcomes)
-            if len(finished) + diverged < len(outcomes):
-                raise SystemExit(f"{loss}, {which}: interrupted; the same command goes on")
-            print(row(f"{loss}, {NAMES.get(which, which)}", finished, floor, diverged), flush=True)
+    for (loss, which), own in jobs.items():
+        records = [read_record(job.folder) for job in own]
+        finished = [record.final for record in records if not record.diverged]
+        diverged = sum(record.diverged for record in records)
+        print(row(f"{loss}, {NAMES.get(which, which)}", finished, floor, diverged), flush=True)
     print(reference_row("perfect sampler: fresh reals", data, n, floor, chance=False))
 
 
@@ -123,13 +148,14 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["ring8", "grid25"])
     parser.add_argument("--loss", nargs="+", default=list(RECIPES))
     parser.add_argument("--settings", nargs="+", default=["tuned", "paper"])
-    parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to this, without it")
+    parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to this, without it")
     parser.add_argument("--out", type=Path, default=Path("outputs/results"))
+    parser.add_argument("--search", type=Path, help="the folder of wganbench tune, for median")
     parser.add_argument("overrides", nargs="*", help="settings of every run, after --")
     arguments = parser.parse_args()
-    seeds = range(arguments.seeds)
-    for data in arguments.data:
-        table(data, arguments.loss, arguments.settings, seeds, arguments.out, arguments.overrides)
+    with workers_in_use():
+        for data in arguments.data:
+            table(data, range(arguments.seeds), arguments)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
+def test_the_users_file_wins_over_ours_of_the_same_name(tmp_path: Path) -> None:
+    """As in the search for choices and keys, the user's folder comes first."""
+    shipped = compose(["loss=gp", "data=ring8"])
+    (tmp_path / "tuned").mkdir()
+    file = tmp_path / "tuned" / "gp-ring8.yaml"
+    file.write_text("# @package _global_\ntrain:\n  critic_lr: 0.0123\n")
+    config = compose(["loss=gp", "data=ring8"], tmp_path)
+    assert config.train.critic_lr == 0.0123 != shipped.train.critic_lr
+    assert config.loss == compose(["loss=gp", "data=ring8", "tuned=none"]).loss
+    assert compose(["loss=gp", "data=ring8"]) == shipped
+
+
+def test_studies_and_searches_refuse_what_they_do_not_know() -> None:
+    with pytest.raises(wganbench.ConfigError, match="dirac"):
+        wganbench.study("dirak")
+    with pytest.raises(wganbench.ConfigError, match="trials="):
+        wganbench.tune(loss=["gp"], trials=-1)
+
+
 @pytest.fixture(scope="module")
 def run(place: Path) -> wganbench.Run:
     return wganbench.train("loss=gp", QUICK, seed=3, output_dir=str(place), name="one")

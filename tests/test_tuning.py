@@ -30,6 +30,7 @@ from wganbench.tuning.command import parse
 from wganbench.tuning.score import score, score_of
 from wganbench.tuning.search import base_of, count_at, jobs_of, run_search, steps_of
 from wganbench.tuning.space import neutral_trials, read_space
+from wganbench.tuning.speedrun import Arrival, Racer, arrival_steps, pair_tests, racer
 from wganbench.tuning.winner import winner_yaml, write_winners
 
 SPACE = read_space()
@@ -291,3 +292,71 @@ def test_a_search_trains_ranks_and_goes_on_where_it_was(
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == written
     assert "report.html" in {path.name for path in folder.iterdir()}
     assert len((folder / "trials.csv").read_text().splitlines()) == 1 + 2 * (4 + len(SPACE.known))
+
+
+# Speedruns.
+REMISSIONS = [6, 6, 6, 7, 10, 13, 16, 22, 23, 6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
+RELAPSED = [True] * 9 + [False] * 12
+PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+"""Weeks of remission under 6-MP and under placebo (Freireich et al. 1963), as textbooks have
+them: medians 23 and 8, log-rank chi squared 16.79."""
+
+
+def racer_of(loss: str, times: list[int], arrived: list[bool]) -> Racer:
+    arrivals = [Arrival(i, a, t, t) for i, (t, a) in enumerate(zip(times, arrived, strict=True))]
+    return racer(loss, "tuned", arrivals)
+
+
+def test_medians_and_test_are_those_of_the_textbook() -> None:
+    treated, placebo = racer_of("a", REMISSIONS, RELAPSED), racer_of("b", PLACEBO, [True] * 21)
+    assert (treated.passes.value, placebo.passes.value) == (23, 8)
+    # R's survfit with conf.type = "log-log" gives [13, NA] and [4, 11].
+    assert (treated.passes.low, treated.passes.high) == (13, None)
+    assert (placebo.passes.low, placebo.passes.high) == (4, 11)
+    (p_value,) = pair_tests([treated, placebo]).values()
+    assert p_value == pytest.approx(math.erfc(math.sqrt(16.793 / 2)), rel=1e-3)
+
+
+def test_runs_that_never_arrive_count() -> None:
+    never = racer_of("bce", [100] * 5, [False] * 5)
+    assert never.passes.value is None and never.arrived == 0
+    few = racer_of("clip", [10, 20, 100, 100, 100], [True, True, False, False, False])
+    assert few.passes.value is None  # 2 of 5: under a half; dropping the others would say 10
+    most = racer_of("gp", [10, 20, 30, 100, 100], [True, True, True, False, False])
+    assert most.passes.value == 30
+    assert pair_tests([never, racer_of("lsgan", [9] * 5, [False] * 5)]) == {("bce", "lsgan"): 1.0}
+
+
+def test_a_run_arrives_at_the_second_good_evaluation_in_a_row() -> None:
+    good = {"modes/coverage": 1.0, "modes/high_quality": 0.96, "wasserstein/exact": 0.14,
+            "wasserstein/floor": 0.1}  # fmt: skip
+
+    def table(*changes: dict[str, float]) -> dict[str, list[Any]]:
+        rows = [{**good, **change} for change in changes]
+        columns = {tag: [row[tag] for row in rows] for tag in good}
+        return {"step": list(range(50, 50 * len(rows) + 50, 50)), **columns}
+
+    assert arrival_steps(table({}, {})) == 100
+    assert arrival_steps(table({}, {"modes/coverage": 0.875}, {}, {})) == 200
+    assert arrival_steps(table({}, {"modes/high_quality": 0.949}, {})) is None
+    assert arrival_steps(table({"wasserstein/exact": 0.151}, {})) is None
+    assert arrival_steps(table({}, {"wasserstein/exact": math.nan}, {}, {})) == 200
+
+
+@pytest.mark.slow
+def test_a_speedrun_leaves_a_table_with_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wganbench.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+    words = ["loss=bce,gp", "seeds=2", "network.width=8", "train.steps=200"]
+    assert main(["speedrun", *words]) == 0
+    folder = tmp_path / "outputs" / "speedrun-ring8"
+    text = (folder / "speedrun.md").read_text()
+    assert "0 of 2" in text and "never" in text and "cores" in text
+    found = json.loads((folder / "speedrun.json").read_text())
+    # 200 steps of gp: 200 (5 x 11 + 5) passes.
+    (gp,) = [one for one in found["losses"] if one["loss"] == "gp"]
+    assert [one["passes"] for one in gp["arrivals"]] == [12_000.0, 12_000.0]
+    assert main(["speedrun", "data=swiss_roll", "seeds=2"]) == 2

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from wganbench.config.from_python import Given
     from wganbench.errors import ConfigError
     from wganbench.reports.comparison import Comparison
+    from wganbench.studies.verdicts import Verdict
     from wganbench.training.run import Run
+    from wganbench.tuning.command import Tuned
 
-__all__ = ["ConfigError", "Run", "compare", "load_run", "sweep", "train"]
+__all__ = ["ConfigError", "Run", "compare", "load_run", "study", "sweep", "train", "tune"]
 __version__ = "0.1.0"
 
 
@@ -94,6 +96,57 @@ def sweep(
         done = run_sweep([*words, *flags], view)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
     return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
+
+
+def tune(
+    *overrides: Given,
+    config_dir: str | Path | None = None,
+    into: str | Path | None = None,
+    **settings: object,
+) -> Tuned:
+    """Search for the settings of each loss as ``wganbench tune`` does, and return the result.
+
+    The arguments are those of the command::
+
+        tuned = tune(loss=["bce", "gp"], data="ring8", trials=64)
+        tuned.arms["gp", "ring8"][0].settings, tuned.files["gp", "ring8"]
+
+    Raises ConfigError for wrong arguments.
+    """
+    from pathlib import Path
+
+    from wganbench.config.from_python import overrides_from
+    from wganbench.sweeps.backend import Silent
+    from wganbench.sweeps.workers import workers_in_use
+    from wganbench.tuning.command import tune as search
+
+    words = overrides_from(overrides, settings, several=True)
+    with workers_in_use():
+        return search(words, Silent(), config_dir, Path(into) if into else None)
+
+
+def study(name: str, *overrides: Given, **settings: object) -> list[Verdict]:
+    """Measure a study as ``wganbench study NAME`` does, and return its verdicts.
+
+    ``overrides`` and ``settings`` are those of the command::
+
+        for verdict in study("dirac", seeds=10):
+            print(verdict.word, verdict.claim.text)
+
+    Raises ConfigError for an unknown study or wrong settings.
+    """
+    from wganbench.config.from_python import overrides_from
+    from wganbench.studies import STUDIES, run_study
+    from wganbench.sweeps.backend import Silent
+    from wganbench.sweeps.workers import workers_in_use
+
+    if name not in STUDIES:
+        from wganbench.errors import ConfigError
+        from wganbench.registry import unknown
+
+        raise ConfigError(unknown("study", name, list(STUDIES)))
+    with workers_in_use():
+        return list(run_study(name, overrides_from(overrides, settings), Silent())[1])
 
 
 def in_notebook() -> bool:

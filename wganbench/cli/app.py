@@ -33,7 +33,7 @@ from wganbench.cli.exits import (
     report,
     worst,
 )
-from wganbench.cli.long_verbs import demo, study, tune
+from wganbench.cli.long_verbs import demo, speedrun, study, tune
 from wganbench.cli.new import new
 from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
 from wganbench.errors import ConfigError, shortened
@@ -278,6 +278,7 @@ def tensorboard(
 
 app.command(context_settings=LOOSE)(study)
 app.command(context_settings=LOOSE)(tune)
+app.command(context_settings=LOOSE)(speedrun)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""The output of `tune`: the best of each loss, what it took, and where it is written."""
+"""The output of `tune` and of `speedrun`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from wganbench.cli.console import PlainConsole
 from wganbench.cli.run_view import from_here
 from wganbench.cli.sweep_view import SweepView
 from wganbench.sweeps.launch import Interrupted
-from wganbench.tuning.command import Tuned, tune
+from wganbench.tuning.command import Tuned, speedrun, tune
 from wganbench.tuning.report import value_entry, words
+from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
 
 INTERRUPTED = 130
 
@@ -55,3 +56,22 @@ def print_tuned(tuned: Tuned) -> None:
         f"{from_here(folder.resolve())}",
         soft_wrap=True,
     )
+
+
+def race_and_print(arguments: Sequence[str], config_dir: Path | None = None) -> int:
+    """Run a speedrun, print its table and return the exit code. Raises ConfigError."""
+    try:
+        found, files = speedrun(arguments, SweepView(), config_dir)
+    except (Interrupted, KeyboardInterrupt):
+        command = " ".join(["wganbench speedrun", *map(shlex.quote, arguments)])
+        print(f"\ninterrupted; go on: {command}")
+        return INTERRUPTED
+    console = PlainConsole()
+    table = Table(*HEADS, title=f"speedrun on {found.data}", title_justify="left")
+    for row in table_rows(found):
+        table.add_row(*map(Text, row))
+    console.print(table)
+    console.print(f"{pair_text(found)}\n{machine()}", soft_wrap=True)
+    for file in files.values():
+        console.print(f"file: {from_here(file.resolve())}", soft_wrap=True)
+    return 0

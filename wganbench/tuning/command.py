@@ -1,4 +1,4 @@
-"""The tune command: its words, its search, its winners, its report."""
+"""The commands tune and speedrun: their words, their runs, their files."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from wganbench.tuning.report import write_report
 from wganbench.tuning.score import score_of
 from wganbench.tuning.search import Arm, Search, Trial, run_search
 from wganbench.tuning.space import Space, read_space
+from wganbench.tuning.speedrun import Speedrun, race
+from wganbench.tuning.speedrun_report import write_speedrun
 from wganbench.tuning.winner import train_winners, write_winners
 
 OWN = ("loss", "data", "trials", "budget", "seeds", "space", "name", "output_dir")
@@ -68,6 +70,40 @@ def tune(
     return Tuned(search, arms, files, report, fresh)
 
 
+RACE = ("loss", "data", "seeds", "name", "output_dir")
+"""Keys of a speedrun itself; all others are settings of every run."""
+
+RACE_SEEDS = 20
+
+
+def speedrun(
+    words: Sequence[str], watcher: Watcher, config_dir: str | Path | None = None
+) -> tuple[Speedrun, dict[str, Path]]:
+    """Time every loss to the target, as ``wganbench speedrun`` does; return result and files.
+
+    Raises ConfigError, and `Interrupted` if a signal stopped it; the same words then go on.
+    """
+    own, launcher, rest = split(words, RACE)
+    losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
+    data = named("data", own.get("data", "ring8"), config_dir)
+    if len(data) > 1:
+        raise ConfigError("a speedrun takes place on one data set: give one, such as data=ring8")
+    for word in rest:
+        if word.partition("=")[0].lstrip("+~") == "seed":
+            raise ConfigError("seed is set by the speedrun; seeds=20 trains seeds 0 to 19")
+    seeds = whole("seeds", own.get("seeds", str(RACE_SEEDS)), 2, MOST_SEEDS)
+    name = own.get("name", f"speedrun-{data[0]}")
+    folder = Path(own.get("output_dir", "outputs")) / name
+    place = Path(config_dir) if config_dir else None
+    choice = launcher_choice(launcher, config_dir)
+    found = race(losses, data[0], seeds, rest, folder, watcher, choice, place)
+    command = " ".join(["wganbench speedrun", *map(shlex.quote, words)])
+    try:
+        return found, write_speedrun(found, folder, command)
+    except OSError as error:
+        raise ConfigError(f"the results cannot be written: {error}") from error
+
+
 def final(folder: Path) -> dict[str, float]:
     """Return a run's final metrics with its score; a diverged run has the score 0 alone."""
     record = read_record(folder)
@@ -76,13 +112,7 @@ def final(folder: Path) -> dict[str, float]:
 
 def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
     """Return the search of a command line. Raises ConfigError, one line that names the key."""
-    given = [word.partition("=") for word in words]
-    for key, equals, _ in given:
-        if not equals:
-            raise ConfigError(f"{told(key)}: write KEY=VALUE, such as loss=bce,gp or trials=64")
-    own = {key: value for key, _, value in given if key in OWN}
-    launcher = [word for word in words if word.startswith("hydra")]
-    rest = tuple(w for w in words if w.partition("=")[0] not in OWN and w not in launcher)
+    own, launcher, rest = split(words, OWN)
     space = read_space(own.get("space", "space"))
     refuse_drawn(space, rest)
     losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
@@ -103,6 +133,22 @@ def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
         choice=launcher_choice(launcher, config_dir),
         config_dir=Path(config_dir) if config_dir else None,
     )
+
+
+def split(
+    words: Sequence[str], keys: Sequence[str]
+) -> tuple[dict[str, str], list[str], tuple[str, ...]]:
+    """Return the values of the command's own keys, the words on the launcher, all others.
+
+    Raises ConfigError for a word without an equals sign.
+    """
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"{told(word)}: write KEY=VALUE, such as loss=bce,gp or seeds=5")
+    own = dict(word.partition("=")[::2] for word in words if word.partition("=")[0] in keys)
+    launcher = [word for word in words if word.startswith("hydra")]
+    rest = tuple(w for w in words if w.partition("=")[0] not in keys and w not in launcher)
+    return own, launcher, rest
 
 
 def named(group: str, text: str, config_dir: str | Path | None) -> tuple[str, ...]:

@@ -146,12 +146,17 @@ def jobs_of(
 def steps_of(
     search: Search, base: RunConfig, data: str, settings: Mapping[str, Any], share: float
 ) -> int:
-    """Return the generator steps that cost a share of a run's compute.
+    """Return the generator steps of a trial that cost a share of a run's compute."""
+    passes = search.space.passes(data) * search.budget * share
+    return steps_for(base, int(settings["loss.n_critic"]), passes)
+
+
+def steps_for(base: RunConfig, n_critic: int, passes: float) -> int:
+    """Return the generator steps that cost so many passes, a multiple of `ROUND_TO`.
 
     A loss with cheaper steps takes more of them; see training/passes.py.
     """
-    each = run_passes(recipe_of(base), int(settings["loss.n_critic"]), 1)
-    steps = search.space.passes(data) * search.budget * share / each
+    steps = passes / run_passes(recipe_of(base), n_critic, 1)
     return max(2 * ROUND_TO, round(steps / ROUND_TO) * ROUND_TO)
 
 

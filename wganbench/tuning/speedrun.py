@@ -1,0 +1,236 @@
+"""Speedrun: how much training each loss needs until its samples are good, runs that fail included.
+
+A run has arrived when, at two evaluations in a row, every mode is covered, at least 95 % of the
+samples are of high quality, and exact W1 is at most 1.5 floors. The time of its arrival is that
+of the second one. A run that never arrives is censored at its last step; so is a diverged one,
+which stays among those that have not arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import CensoredData, ecdf, logrank
+
+from wganbench.config import compose, run_id
+from wganbench.config.check import recipe_of
+from wganbench.config.jobs import Choice, Job
+from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
+from wganbench.presets import choices, directories
+from wganbench.reports.significance import holm
+from wganbench.runs.record import read_record
+from wganbench.runs.table import Cell, read_table, series
+from wganbench.sweeps.backend import Watcher
+from wganbench.sweeps.launch import train_all
+from wganbench.training.passes import run_passes
+
+COVERAGE, HIGH_QUALITY, FLOORS, IN_A_ROW = 1.0, 0.95, 1.5, 2
+"""What an evaluation must show, and how many in a row."""
+
+EVALUATIONS = 64
+"""Evaluations of a run; they are no part of its seconds."""
+
+EVERY = 50
+"""An evaluation falls on a multiple of so many steps, at which rows are written."""
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where a run arrived, or where it ended without: passes of a network, and seconds."""
+
+    seed: int
+    arrived: bool
+    passes: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Median:
+    """A Kaplan-Meier median with its 95 % interval; None where half of the runs never arrive."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Racer:
+    """A loss's runs: its settings, where each run arrived, the medians over all of them."""
+
+    loss: str
+    settings: str
+    arrivals: tuple[Arrival, ...]
+    passes: Median
+    seconds: Median
+
+    @property
+    def arrived(self) -> int:
+        return sum(one.arrived for one in self.arrivals)
+
+
+@dataclass(frozen=True)
+class Speedrun:
+    """The result: one racer a loss, and the log-rank p-value of each pair after Holm."""
+
+    data: str
+    racers: tuple[Racer, ...]
+    pairs: Mapping[tuple[str, str], float]
+
+
+def race(
+    losses: Sequence[str],
+    data: str,
+    seeds: int,
+    overrides: Sequence[str],
+    folder: Path,
+    watcher: Watcher,
+    choice: Choice = ("stack", {}),
+    config_dir: Path | None = None,
+) -> Speedrun:
+    """Train every loss with its tuned settings on seeds 0 to ``seeds`` - 1, and time them.
+
+    Every run trains alone, so that its seconds are its own. Finished runs are not trained again.
+    Raises ConfigError, and `Interrupted` if a signal stopped the training.
+    """
+    jobs = {loss: jobs_of(loss, data, seeds, overrides, folder, config_dir) for loss in losses}
+    check_modes(data, jobs[losses[0]][0].config)
+    train_all(folder / "runs", [job for own in jobs.values() for job in own], watcher, choice)
+    racers = tuple(
+        racer(loss, settings_of(loss, data, config_dir), [arrival(job) for job in own])
+        for loss, own in jobs.items()
+    )
+    return Speedrun(data, racers, pair_tests(racers))
+
+
+def check_modes(data: str, config: RunConfig) -> None:
+    """Raise ConfigError for data without modes, on which nothing can arrive."""
+    from wganbench.data import build
+
+    if not hasattr(build(config.data.kind, config.data.options), "modes"):
+        raise ConfigError(f"data={data} has no modes; a speedrun needs some, such as data=ring8")
+
+
+def jobs_of(
+    loss: str,
+    data: str,
+    seeds: int,
+    overrides: Sequence[str],
+    folder: Path,
+    config_dir: Path | None,
+) -> list[Job]:
+    """Return a loss's runs, one a seed, each evaluated `EVALUATIONS` times. Raises ConfigError."""
+    words = [f"data={data}", f"loss={loss}", *overrides]
+    steps = compose(words, config_dir).train.steps
+    every = max(1, round(steps / EVALUATIONS / EVERY)) * EVERY
+    fixed = [
+        f"evaluate.every_n_steps={every}", f"log.every_n_steps={EVERY}", "log.figure=false",
+        "log.tensorboard=false", "sweep.max_stack=1", f"output_dir={folder}", "name=runs",
+    ]  # fmt: skip
+    base = compose([*words, *fixed], config_dir)
+    configs = [replace(base, seed=seed) for seed in range(seeds)]
+    return [Job(one, folder / one.name / run_id(one)) for one in configs]
+
+
+def settings_of(loss: str, data: str, config_dir: Path | None) -> str:
+    """Return whose settings a loss has by default: ``tuned``, or its paper's."""
+    tuned = f"{loss}-{data}" in choices("tuned", directories(config_dir))
+    return "tuned" if tuned else "paper's"
+
+
+def arrival(job: Job) -> Arrival:
+    """Return where a finished run arrived, or where it ended."""
+    record = read_record(job.folder)
+    table = read_table(job.folder / "metrics.csv")
+    steps = arrival_steps(table)
+    critic_steps = dict(zip(*series(table, "budget/critic_steps"), strict=True))
+    seconds = dict(zip(*series(table, "budget/seconds"), strict=True))
+    step = steps if steps is not None else job.config.train.steps
+    done = critic_steps.get(step, step * job.config.loss.n_critic)
+    passes = run_passes(recipe_of(job.config), done, step)
+    last = record.final.get("budget/seconds", 0.0)
+    return Arrival(job.config.seed, steps is not None, passes, seconds.get(step, last))
+
+
+def arrival_steps(table: Mapping[str, Sequence[Cell]]) -> int | None:
+    """Return the step of the evaluation at which a run arrived, from its table; None if never.
+
+    >>> arrival_steps({"step": [1, 2, 3], "modes/coverage": [1.0, 1.0, 1.0],
+    ...                "modes/high_quality": [0.9, 0.96, 0.97],
+    ...                "wasserstein/exact": [0.1, 0.1, 0.1], "wasserstein/floor": [0.1] * 3})
+    3
+    """
+    steps, coverage = series(table, "modes/coverage")
+    others = ("modes/high_quality", "wasserstein/exact", "wasserstein/floor")
+    columns = [dict(zip(*series(table, tag), strict=True)) for tag in others]
+    run = 0
+    for step, covered in zip(steps, coverage, strict=True):
+        quality, exact, floor = (column.get(step, np.nan) for column in columns)
+        good = covered >= COVERAGE - 1e-9 and quality >= HIGH_QUALITY and exact <= FLOORS * floor
+        run = run + 1 if good else 0
+        if run == IN_A_ROW:
+            return step
+    return None
+
+
+def racer(loss: str, settings: str, arrivals: Sequence[Arrival]) -> Racer:
+    """Return a loss's medians over its runs."""
+    return Racer(
+        loss,
+        settings,
+        tuple(arrivals),
+        median([one.passes for one in arrivals], [one.arrived for one in arrivals]),
+        median([one.seconds for one in arrivals], [one.arrived for one in arrivals]),
+    )
+
+
+def censored(times: Sequence[float], arrived: Sequence[bool]) -> Any:
+    """Return SciPy's right-censored data."""
+    own, there = np.asarray(times, dtype=np.float64), np.asarray(arrived, dtype=bool)
+    return CensoredData(uncensored=own[there], right=own[~there])
+
+
+def median(times: Sequence[float], arrived: Sequence[bool]) -> Median:
+    """Return the Kaplan-Meier median: the first time at which half of the runs have arrived.
+
+    The interval holds the times at which the log-log interval of the curve crosses one half
+    (Brookmeyer and Crowley 1982, doi:10.2307/2530286).
+    """
+    if not any(arrived):
+        return Median(None, None, None)
+    curve = ecdf(censored(times, arrived)).sf
+    band = curve.confidence_interval(confidence_level=LEVEL, method="log-log")
+    at = np.asarray(curve.quantiles, dtype=np.float64)
+    return Median(
+        first_below(at, curve.probabilities),
+        first_below(at, band.low.probabilities),
+        first_below(at, band.high.probabilities),
+    )
+
+
+def first_below(times: Any, probabilities: Any) -> float | None:
+    """Return the first time with a probability of at most one half; None if there is none."""
+    below = np.flatnonzero(np.nan_to_num(probabilities, nan=0.0) <= 0.5 + 1e-12)
+    return float(times[below[0]]) if len(below) else None
+
+
+def pair_tests(racers: Sequence[Racer]) -> dict[tuple[str, str], float]:
+    """Return the log-rank test's p-value for passes, of each pair of losses, after Holm.
+
+    Pairs of which nobody arrives cannot differ: their p-value is 1.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for a, b in combinations(racers, 2):
+        own = [
+            censored([o.passes for o in one.arrivals], [o.arrived for o in one.arrivals])
+            for one in (a, b)
+        ]
+        found[a.loss, b.loss] = float(logrank(*own).pvalue) if a.arrived + b.arrived else 1.0
+    return dict(zip(found, holm(list(found.values())), strict=True))
