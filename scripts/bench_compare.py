@@ -65,6 +65,7 @@ def figures(rng: np.random.Generator, worse: float, part: float) -> dict[str, fl
         "budget/critic_steps": 40_000.0 * part,
         "budget/examples": 40_000.0 * 256 * part,
         "budget/gradient_evaluations": 128_000.0 * part,
+        "budget/passes": 480_000.0 * part,
         "budget/seconds": 60.0 * part,
     }
 

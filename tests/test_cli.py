@@ -22,6 +22,7 @@ from wganbench.losses import RECIPES
 from wganbench.runs.folder import RunFolder, RunOutcome
 from wganbench.runs.stored import FORMAT
 from wganbench.training import runs
+from wganbench.training.optimizers import OPTIMIZERS
 
 
 @dataclass
@@ -421,7 +422,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
 def test_completion_in_bash(shell: Callable[[str], list[str]]) -> None:
     assert {"gp", "clip", "bce", "lp"} <= set(shell("wganbench train loss="))
     assert shell("wganbench train seed=1 loss=c") == ["clip"]
-    assert shell("wganbench train train.optimizer=") == ["adam", "rmsprop", "sgd"]
+    assert shell("wganbench train train.optimizer=") == list(OPTIMIZERS)
     assert shell("wganbench train deterministic=t") == ["true"]
     assert shell("wganbench train loss=clip loss.c")[0] == "loss.clip_value="
     assert shell("wganbench train loss.c") == []

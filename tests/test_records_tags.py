@@ -78,6 +78,7 @@ NAMES = [
     "budget/critic_steps",
     "budget/examples",
     "budget/gradient_evaluations",
+    "budget/passes",
     "budget/seconds",
     "speed/steps_per_second",
 ]

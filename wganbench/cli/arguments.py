@@ -51,7 +51,7 @@ Features = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # Of compare.
-BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations or seconds."
+BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations, passes or seconds."
 By = Annotated[
     list[str] | None,
     typer.Option("--by", help="Group by this key only, such as loss.gp_lambda; repeatable."),

@@ -30,7 +30,7 @@ AHEAD_STEPS, AHEAD_NUMBERS = 64, 2**21
 EXACT_BYTES = 16
 """Bytes per pair of points in an exact transport plan: cost and mass, in float64."""
 
-MOMENTS = {"adam": 2, "rmsprop": 1, "sgd": 0}
+MOMENTS = {"adam": 2, "rmsprop": 1, "sgd": 0, "optimistic_adam": 3, "optimistic_sgd": 1}
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FREE = ("MemAvailable:", "SwapFree:")
 GB = 10**9

@@ -86,7 +86,7 @@ class TrainConfig:
 
     steps: int = within(1, bounds.STEPS)
     batch_size: int = within(1, bounds.BATCH)
-    optimizer: str = choice("adam", "rmsprop", "sgd")
+    optimizer: str = choice("adam", "rmsprop", "sgd", "optimistic_adam", "optimistic_sgd")
     critic_lr: float = rate()
     generator_lr: float = rate()
     betas: list[float] = field(metadata={"length": 2})

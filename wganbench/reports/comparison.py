@@ -188,7 +188,7 @@ def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
 def budget_sentence(rows: Sequence[Row]) -> str:
     """Return which budgets are equal at the ends of all runs, and the range of the others."""
     equal, unequal = [], []
-    for name in ("generator_steps", "critic_steps", "examples", "gradient_evaluations"):
+    for name in ("generator_steps", "critic_steps", "examples", "passes"):
         spent = [budget_reached(run, name) for row in rows for run in row.group.survivors]
         known = [value for value in spent if value]
         words = name.replace("_", " ")

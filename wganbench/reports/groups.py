@@ -198,6 +198,8 @@ BUDGETS = {"generator_steps": STEP} | {
 WORDS = {
     "examples": "real examples shown to the critic",
     "gradient_evaluations": "gradient evaluations (a penalised critic step counts three)",
+    "passes": "passes of a network over a batch (7 a critic step, 4 more a penalty, 5 a generator "
+    "step)",
     "seconds": "seconds of training (runs of one stack share them)",
 }
 

@@ -308,6 +308,12 @@ BUDGET = (
         "A count, not a time: a penalised step costs more than two plain ones on some machines.",
         bounds=AT_LEAST_0,
         label="gradient evaluations"),
+    Tag("budget/passes", "passes of one network over one batch so far, forward or backward: the "
+        "compute by which searches and speedruns are equal", "passes",
+        "(7 + 4 a penalty) x critic steps + 5 x generator steps", "none", "log", OURS,
+        "Counted from the products that a step executes, for networks of equal size.",
+        bounds=AT_LEAST_0,
+        label="passes of a network"),
     Tag("budget/seconds", "time this run has trained so far, over all its sessions", "s",
         "wall-clock time", "none", "log", OURS,
         "Runs of one stack train at the same time and share it: compare machines with it, "

@@ -12,6 +12,7 @@ from wganbench.tags.headline import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import stack_floor
+from wganbench.training.passes import run_passes
 from wganbench.training.pool import Answer, Own, Pool
 from wganbench.training.probing import read_runs, with_looks
 from wganbench.training.process import Stopped, StopRequest
@@ -225,6 +226,7 @@ def _budget(stack: Stack, clock: Clock) -> dict[str, float]:
         "budget/critic_steps": critic_steps,
         "budget/examples": critic_steps * config.train.batch_size,
         "budget/gradient_evaluations": critic_steps * per_critic_step + step,
+        "budget/passes": run_passes(stack.algorithm.recipe, critic_steps, step),
         "budget/seconds": clock.seconds,
     }
     if step:

@@ -110,6 +110,29 @@ def _sgd(
     )
 
 
+def _optimistic(rule: Step) -> Step:
+    """Return the optimistic form of a rule: p <- p + 2 d_t - d_(t-1), the first step plain.
+
+    Source: arXiv:1711.00141, Algorithm 1.
+    """
+
+    def step(
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        moments: Moved,
+        steps: list[Tensor],
+        betas: list[float],
+    ) -> None:
+        begun = [taken > 0 for taken in steps]
+        rule(parameters, gradients, moments, steps, betas)
+        for own, previous, later in zip(parameters, moments["previous_step"], begun, strict=True):
+            direction = own.clone()
+            own.add_(direction - torch.where(later, previous, direction))
+            previous.copy_(direction)
+
+    return step
+
+
 def _capturable(parameter: Tensor) -> bool:
     """Return whether the step count stays a tensor (GPU, compiled code); else it is read."""
     return torch.compiler.is_compiling() or parameter.is_cuda
@@ -121,6 +144,16 @@ OPTIMIZERS: dict[str, Optimizer] = {
         ("square_avg", "momentum_buffer"), _rmsprop, "betas = (momentum, smoothing alpha)"
     ),
     "sgd": Optimizer(("momentum_buffer",), _sgd, "betas = (momentum, unused)"),
+    "optimistic_adam": Optimizer(
+        ("exp_avg", "exp_avg_sq", "previous_step"),
+        _optimistic(_adam),
+        "Adam with optimistic steps (arXiv:1711.00141)",
+    ),
+    "optimistic_sgd": Optimizer(
+        ("momentum_buffer", "previous_step"),
+        _optimistic(_sgd),
+        "optimistic gradient descent (OGDA, arXiv:1711.00141)",
+    ),
 }
 
 

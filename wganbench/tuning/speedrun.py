@@ -8,6 +8,7 @@ which stays among those that have not arrived.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -29,6 +30,7 @@ from wganbench.runs.table import Cell, read_table, series
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
 from wganbench.training.passes import run_passes
+from wganbench.training.streams import critic_steps_before
 
 COVERAGE, HIGH_QUALITY, FLOORS, IN_A_ROW = 1.0, 0.95, 1.5, 2
 """What an evaluation must show, and how many in a row."""
@@ -149,14 +151,16 @@ def arrival(job: Job) -> Arrival:
     """Return where a finished run arrived, or where it ended."""
     record = read_record(job.folder)
     table = read_table(job.folder / "metrics.csv")
-    steps = arrival_steps(table)
-    critic_steps = dict(zip(*series(table, "budget/critic_steps"), strict=True))
-    seconds = dict(zip(*series(table, "budget/seconds"), strict=True))
-    step = steps if steps is not None else job.config.train.steps
-    done = critic_steps.get(step, step * job.config.loss.n_critic)
-    passes = run_passes(recipe_of(job.config), done, step)
-    last = record.final.get("budget/seconds", 0.0)
-    return Arrival(job.config.seed, steps is not None, passes, seconds.get(step, last))
+    step = arrival_steps(table)
+    if step is None:
+        config = job.config
+        passes = run_passes(recipe_of(config), critic_steps_before(config.train.steps, config),
+                            config.train.steps)  # fmt: skip
+        return Arrival(config.seed, False, passes, record.final.get("budget/seconds", 0.0))
+    passes, seconds = (
+        dict(zip(*series(table, f"budget/{name}"), strict=True)) for name in ("passes", "seconds")
+    )
+    return Arrival(job.config.seed, True, passes[step], seconds[step])
 
 
 def arrival_steps(table: Mapping[str, Sequence[Cell]]) -> int | None:
@@ -206,19 +210,20 @@ def median(times: Sequence[float], arrived: Sequence[bool]) -> Median:
     if not any(arrived):
         return Median(None, None, None)
     curve = ecdf(censored(times, arrived)).sf
-    band = curve.confidence_interval(confidence_level=LEVEL, method="log-log")
-    at = np.asarray(curve.quantiles, dtype=np.float64)
-    return Median(
-        first_below(at, curve.probabilities),
-        first_below(at, band.low.probabilities),
-        first_below(at, band.high.probabilities),
-    )
+    with warnings.catch_warnings():  # the interval is undefined where the curve is 0 or 1
+        warnings.simplefilter("ignore", RuntimeWarning)
+        band = curve.confidence_interval(confidence_level=LEVEL, method="log-log")
+    return Median(*(first_below(curve, own) for own in (curve, band.low, band.high)))
 
 
-def first_below(times: Any, probabilities: Any) -> float | None:
-    """Return the first time with a probability of at most one half; None if there is none."""
-    below = np.flatnonzero(np.nan_to_num(probabilities, nan=0.0) <= 0.5 + 1e-12)
-    return float(times[below[0]]) if len(below) else None
+def first_below(curve: Any, bound: Any) -> float | None:
+    """Return the first time at which a bound of a curve is at most one half, else None.
+
+    Where the bound is undefined, the curve itself stands in for it.
+    """
+    known = np.where(np.isnan(bound.probabilities), curve.probabilities, bound.probabilities)
+    below = np.flatnonzero(known <= 0.5 + 1e-12)
+    return float(curve.quantiles[below[0]]) if len(below) else None
 
 
 def pair_tests(racers: Sequence[Racer]) -> dict[tuple[str, str], float]:
