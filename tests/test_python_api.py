@@ -93,6 +93,14 @@ def test_the_users_file_wins_over_ours_of_the_same_name(tmp_path: Path) -> None:
     assert compose(["loss=gp", "data=ring8"]) == shipped
 
 
+def test_an_experiment_without_its_first_line_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.write_text("defaults:\n  - override /data: grid25\n")
+    with pytest.raises(wganbench.ConfigError, match=r"experiment/mine\.yaml.*@package _global_"):
+        compose(["experiment=mine"], tmp_path)
+
+
 def test_studies_and_searches_refuse_what_they_do_not_know() -> None:
     with pytest.raises(wganbench.ConfigError, match="dirac"):
         wganbench.study("dirak")

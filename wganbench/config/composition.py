@@ -41,6 +41,9 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
     told = of_a_reference(error)
     if told:
         return ConfigError(told)
+    found = re.search(r"In '(experiment/[^']+)': Could not override '[^']+@experiment", str(error))
+    if found:
+        return ConfigError(f"{found[1]}.yaml: its first line must be '# @package _global_'")
     found = re.search(r"Could not \w+ '([^']+)'", str(error))
     if found and not re.search(r"multiple|already", str(error)):
         return ConfigError(unknown_key(found[1].partition("@")[0], arguments))
