@@ -17,6 +17,7 @@ import wganbench
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.origin import settings_line
+from wganbench.presets import directories
 from wganbench.reports.comparison import compare
 from wganbench.reports.handout import write_handout
 from wganbench.reports.plain_tables import as_text
@@ -143,7 +144,17 @@ def test_doctor_as_json_names_the_optional_packages(capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_line_says_whose_settings_they_are(words: list[str], expected: str) -> None:
-    assert f"{settings_line(compose(words))}|".startswith(f"settings: {expected}")
+    assert f"{settings_line(compose(words), directories())}|".startswith(f"settings: {expected}")
+
+
+def test_the_line_on_settings_knows_the_users_files(tmp_path: Path) -> None:
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "lsgan-spirals.yaml").write_text(
+        "# @package _global_\ntrain:\n  critic_lr: 0.0123\n"
+    )
+    config = compose(["loss=lsgan", "data=spirals"], tmp_path)
+    assert "settings: tuned/lsgan-spirals (" in settings_line(config, directories(tmp_path))
+    assert "tuned/" not in settings_line(config, directories())
 
 
 # For a lecture.

@@ -98,12 +98,13 @@ def train(
 
     def task(config: RunConfig, folder: Path) -> int:
         from wganbench.cli.run_view import RunView
+        from wganbench.config.composition import searched_folders
         from wganbench.config.origin import settings_line
         from wganbench.training.runs import train_run
 
         result_is_on_disk()
         view = RunView()
-        view.say(settings_line(config))
+        view.say(settings_line(config, searched_folders()))
         return report(train_run(config, folder, view))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]

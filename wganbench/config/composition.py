@@ -310,6 +310,11 @@ def own_files_first(where: Sequence[Path]) -> Iterator[None]:
         OWN_FOLDERS[:] = before
 
 
+def searched_folders() -> tuple[Path, ...]:
+    """Return the folders of YAML files of the command that runs now, the user's first."""
+    return (*OWN_FOLDERS, conf_directory())
+
+
 def show_plugins() -> None:
     """Add our plugins to Hydra's namespace hydra_plugins, once, before Hydra searches it."""
     plugins = str(Path(__file__).parent.parent / "plugins")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wganbench.config.schema import RunConfig, to_dict
-from wganbench.presets import directories, preset_values
+from wganbench.presets import preset_values
 from wganbench.typed import flatten
 
 
-def settings_line(config: RunConfig, config_dir: str | Path | None = None) -> str:
+def settings_line(config: RunConfig, where: Sequence[Path]) -> str:
     """Return one line: tuned settings, with what the paper has instead, or the paper's own.
 
-    Settings that are neither are named. ``config_dir`` is a folder of the user's YAML files.
+    Settings that are neither are named. ``where`` are the searched folders of YAML files.
     """
-    where = directories(config_dir)
     name = f"{config.loss.name}-{config.data.name}"
     tuned = preset_values("tuned", name, where)
     of_loss = preset_values("loss", config.loss.name, where)
