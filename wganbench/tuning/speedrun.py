@@ -149,18 +149,17 @@ def settings_of(loss: str, data: str, config_dir: Path | None) -> str:
 
 def arrival(job: Job) -> Arrival:
     """Return where a finished run arrived, or where it ended."""
-    record = read_record(job.folder)
+    config, final = job.config, read_record(job.folder).final
     table = read_table(job.folder / "metrics.csv")
     step = arrival_steps(table)
     if step is None:
-        config = job.config
-        passes = run_passes(recipe_of(config), critic_steps_before(config.train.steps, config),
-                            config.train.steps)  # fmt: skip
-        return Arrival(config.seed, False, passes, record.final.get("budget/seconds", 0.0))
-    passes, seconds = (
+        steps = config.train.steps
+        passes = run_passes(recipe_of(config), critic_steps_before(steps, config), steps)
+        return Arrival(config.seed, False, passes, final.get("budget/seconds", 0.0))
+    passes_at, seconds_at = (
         dict(zip(*series(table, f"budget/{name}"), strict=True)) for name in ("passes", "seconds")
     )
-    return Arrival(job.config.seed, True, passes[step], seconds[step])
+    return Arrival(config.seed, True, passes_at[step], seconds_at[step])
 
 
 def arrival_steps(table: Mapping[str, Sequence[Cell]]) -> int | None:
