@@ -2,6 +2,7 @@
 
     python scripts/kill_runs.py --kills 200 --seed 0
     python scripts/kill_runs.py --kills 12 --only parent server
+    python scripts/kill_runs.py --kills 200 --compile false    # eager instead of our C++
 
 Each trial is one of `TRIALS`: something that trains, or reads what was trained, gets SIGKILL
 (the command itself, a worker of a sweep, the fork server of its workers, one that measures)
@@ -11,7 +12,7 @@ checkpoint of one that nobody disturbed, and the same metrics.csv but for times;
 and the table of ``compare`` must be the same bytes. Printed, and the exit code unless all are 0:
 runs that are lost (not completed, or with an error), unequal ones, commands that are stuck
 (`PATIENCE` seconds) or end with another code than 0, and temporary files that are left over.
-Runs are tiny and of ``loss=bce`` with 16 points a batch, where rounding depends on a run's place in
+Runs are tiny, trained by our C++ unless ``--compile false``, and of ``loss=bce`` with 16 points a batch, where rounding depends on a run's place in
 its stack. Needs Linux, to find the processes of a sweep.
 """
 
@@ -36,7 +37,7 @@ from wganbench.runs.folder import read_run
 from wganbench.runs.table import read_table
 
 SETTINGS = (
-    "loss=bce", "network.width=8", "network.depth=1", "train.batch_size=16", "compile=false",
+    "loss=bce", "network.width=8", "network.depth=1", "train.batch_size=16",
     "device=cpu", "log.figure=false", "log.every_n_steps=10", "train.steps=400",
     "checkpoint.every_n_steps=10", "evaluate.every_n_steps=100", "evaluate.n=20",
     "evaluate.final_n=20", "evaluate.floor_pairs=2", "evaluate.projections=2", "tuned=none",
@@ -53,6 +54,7 @@ class Campaign:
 
     folder: Path
     dice: random.Random
+    compile: str
     kills: int = 0
     found: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -66,8 +68,12 @@ class Campaign:
             self.seconds[words[3]] = time.monotonic() - began
 
     # Command lines.
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (*SETTINGS, f"compile={self.compile}")
+
     def train(self, place: str) -> list[str]:
-        return command("train", *SETTINGS, "seed=0", f"output_dir={place}", "name=one")
+        return command("train", *self.settings, "seed=0", f"output_dir={place}", "name=one")
 
     def measured_beside(self, place: str) -> list[str]:
         """`train` with a process that measures beside it, as there is beside a GPU."""
@@ -75,7 +81,7 @@ class Campaign:
 
     def sweep(self, place: str) -> list[str]:
         seeds = f"seed=range(0,{SEEDS})"
-        return command("sweep", *SETTINGS, seeds, f"output_dir={place}", "name=many")
+        return command("sweep", *self.settings, seeds, f"output_dir={place}", "name=many")
 
     def sample(self, place: str) -> list[str]:
         return command("sample", str(self.one()), "--out", str(self.made(place) / "drawn.csv"))
@@ -288,9 +294,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=TRIALS, default=list(TRIALS))
+    parser.add_argument("--compile", choices=("auto", "false"), default="auto")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wganbench-kills-") as folder:
-        campaign = Campaign(Path(folder), random.Random(options.seed))
+        campaign = Campaign(Path(folder), random.Random(options.seed), options.compile)
         campaign.undisturbed()
         began = time.monotonic()
         for number, kind in enumerate(kinds(campaign.dice, options.only)):
