@@ -12,8 +12,9 @@ checkpoint of one that nobody disturbed, and the same metrics.csv but for times;
 and the table of ``compare`` must be the same bytes. Printed, and the exit code unless all are 0:
 runs that are lost (not completed, or with an error), unequal ones, commands that are stuck
 (`PATIENCE` seconds) or end with another code than 0, and temporary files that are left over.
-Runs are tiny, trained by our C++ unless ``--compile false``, and of ``loss=bce`` with 16 points a batch, where rounding depends on a run's place in
-its stack. Needs Linux, to find the processes of a sweep.
+Runs are tiny, trained by our C++ unless ``--compile false``, and of ``loss=bce`` with 16 points a
+batch, where rounding depends on a run's place in its stack. Needs Linux, to find the processes of
+a sweep.
 """
 
 from __future__ import annotations

@@ -164,6 +164,8 @@ def test_a_knob_that_decides_is_told_from_one_that_does_not() -> None:
     assert found["b"].share < 0.15 and found["b"].p_value > 0.05
     constant = sensitivities(trials, [0.5] * 64, ["a"])[0]
     assert constant.share == 0.0 and constant.p_value == 1.0
+    few = sensitivities(trials[:4], [0.0, 1.0, 0.5, 0.2], ["a"])[0]  # a group for each trial
+    assert few.share == 0.0 and few.p_value == 1.0
 
 
 def test_the_correlation_ratio_is_that_of_its_definition() -> None:

@@ -112,7 +112,8 @@ def sensitivity(knob: str, values: Sequence[Any], scores: Scores) -> Sensitivity
     )
     p_value = (1 + int((chance >= explained - 1e-12).sum())) / (PERMUTATIONS + 1)
     expected = float(chance.mean())
-    share = max(0.0, (explained - expected) / (1 - expected))
+    left = 1 - expected  # 0 where every group holds one trial: then nothing can be told
+    share = max(0.0, (explained - expected) / left) if left > 1e-9 else 0.0
     return Sensitivity(knob, share, p_value)
 
 
