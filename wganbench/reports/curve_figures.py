@@ -75,7 +75,7 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
         if comparison.at:
             axes.axvline(comparison.at.amount, color=GREY, linewidth=1)
     handles = [sample_of(styles[group.label]) for group in groups]
-    labels = [literal(group.label) for group in groups]
+    labels = [literal(group.title) for group in groups]
     if any(panel.floor == FLOOR for panel in panels) and floors(groups):
         handles.append(Line2D([], [], **REFERENCE))
         labels.append("floor (reals against reals)")
