@@ -203,7 +203,7 @@ def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
     axes.quiver(*points[sound].T, *scaled.T, angles="xy", scale_units="xy", scale=1, color=BLACK,
                 width=0.004, zorder=5, alpha=FADED if arrows.by_chance else 1)  # fmt: skip
     cut = f", cut at {most:g}" if (lengths > most).any() else ""
-    meaning = f"(1 = {ARROW_SHARE:.0%} wide{cut})"
+    meaning = f"(slope 1: {ARROW_SHARE:.0%} wide{cut})"
     meaning = "(chance: W1 < 2 floors)" if arrows.by_chance else meaning
     axes.plot([], [], color=BLACK, linestyle="", marker=r"$\rightarrow$", markersize=13,
               alpha=FADED if arrows.by_chance else 1,
