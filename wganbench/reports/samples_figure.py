@@ -149,9 +149,9 @@ def read_stored(groups: Sequence[Group], seeds: Sequence[int]) -> Stored:
     }
     modes = [group_modes(group) for group in groups]
     planes: dict[int, Plane] = {}
-    for (row, _), found in samples.items():
+    for (row, _), points in samples.items():
         if row not in planes:
-            planes[row] = plane_of(found.reals, modes[row])
+            planes[row] = plane_of(points.reals, modes[row])
     return Stored(groups, runs, samples, images, planes, modes)
 
 
