@@ -17,6 +17,7 @@ from wganbench.drawing.canvas import (
     ORANGE,
     REFERENCE,
     heading,
+    panel_place,
 )
 from wganbench.drawing.images import are_pictures, draw_pictures
 from wganbench.drawing.samples import Arrows, CriticGrid, draw_samples
@@ -277,11 +278,10 @@ def final_figure(
     if not drawn:
         return figure
     right = figure.add_subfigure(grid[0, 1])
-    rows = -(-len(drawn) // columns)
     _leave(right, widths[1], height, CURVE_MARGINS)
     right.subplots_adjust(wspace=0.28, hspace=0.55)
     for i, draw in enumerate(drawn):
-        panel = right.add_subplot(rows, columns, i + 1)
+        panel = right.add_subplot(*panel_place(i, len(drawn), columns))
         draw(panel, table, notes)
         panel.set_xlim(left=0, right=max(int(table[STEP][-1] or 0), 1))
     return figure
