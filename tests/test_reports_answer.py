@@ -105,6 +105,7 @@ def test_too_few_seeds_are_not_called_no_difference(tmp_path: Path) -> None:
     ]
     (found,) = matrices(comparison)
     assert [square.kind for square in found.rows[0][2]] == ["none", "unable"]
+    assert not found.lettered, "equal letters would look like a result"
 
 
 def test_diverged_runs_cover_nothing_and_are_said(tmp_path: Path) -> None:

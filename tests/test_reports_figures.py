@@ -573,7 +573,7 @@ def test_the_answer_s_figure_goes_from_best_to_worst_with_every_seed(tmp_path: P
     assert len(beside) == 3 * 3, "three groups, three seeds"
     assert drawing is not None and "what seeds 0 to 2 generated" in drawing.caption
     letters = [text.get_text() for text in axes.texts if text.get_gid() == "letters"]
-    assert letters == ["a", "a", "a"], "four seeds tell no two groups apart"
+    assert "".join(letters) == "", "four seeds can tell no two groups apart"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["gp", "clip", "bce"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the best on top"
     assert axes.get_xlabel() == "exact $W_1$ (data units)"

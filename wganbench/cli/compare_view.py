@@ -37,7 +37,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
         if any(metric in row.best for row in comparison.rows):
             console.print("* its interval lies beyond all others'", style="dim")
         if metric == comparison.primary and letters_of(comparison, metric):
-            console.print("groups that share a letter do not differ", style="dim")
+            console.print("no difference was shown between groups that share a letter", style="dim")
     if any(row.all_modes for row in comparison.rows):
         heading(console, "runs with every mode covered")
         console.print(modes_table(comparison))

@@ -82,7 +82,8 @@ def modes_clause(row: Row) -> str:
         return f"covers|cover all modes {every}"
     if not any(math.isnan(value) for value in values) and max(values) < modes / 2:
         return f"loses|lose most of the modes {every}"
-    return f"covers|cover all modes on {hits or 'none'} of {seeds} seeds"
+    which = f"{hits} of {seeds} seeds" if hits else "no seed"
+    return f"covers|cover all modes on {which}"
 
 
 def coarse_clause(row: Row) -> str:

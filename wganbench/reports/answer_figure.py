@@ -117,7 +117,11 @@ def caption(comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Seq
         f"Groups {order}, by {words(metric)} ({better} is better): the large marker is the mean of "
         "the runs that did not diverge, the bar its 95 % Student-t interval, each small dot one "
         f"seed ({runs_text(groups)})"
-        + ("; groups that share a letter do not differ" if letters_of(comparison, metric) else "")
+        + (
+            "; no difference was shown between groups that share a letter"
+            if letters_of(comparison, metric)
+            else ""
+        )
         + (f"; beside them what {numbers} generated at the end" if seeds else "")
         + left_out_text(comparison, groups)
         + "."

@@ -1,4 +1,4 @@
-"""Compact letters: groups that share a letter do not differ."""
+"""Compact letters: no difference was shown between groups that share one."""
 
 from __future__ import annotations
 

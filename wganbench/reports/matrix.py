@@ -97,14 +97,17 @@ def square(contrast: Contrast, side: int) -> Square:
 
 
 def letters_of(comparison: Comparison, metric: str) -> dict[str, str]:
-    """Return the letters of groups by label: groups that share a letter do not differ.
+    """Return the letters of groups by label; no difference was shown between those that share one.
 
-    The first letter belongs to the best mean. Returns none where only some pairs were compared:
-    with a baseline, and of groups without a value.
+    The first letter belongs to the best mean. Returns none where only some pairs were compared
+    (with a baseline), and where no difference could have been shown, as equal letters would
+    look like a result.
     """
     contrasts = comparison.contrasts_of(metric)
     inside = {label for contrast in contrasts for label in (contrast.first, contrast.second)}
-    if comparison.baseline is not None or len(contrasts) != len(inside) * (len(inside) - 1) // 2:
+    silent = all(contrast.enough is not None for contrast in contrasts)
+    every = len(contrasts) == len(inside) * (len(inside) - 1) // 2
+    if silent or comparison.baseline is not None or not every:
         return {}
     sign = -1 if tag_for(metric).direction == "up" else 1
 

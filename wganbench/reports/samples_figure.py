@@ -143,9 +143,9 @@ def read_stored(groups: Sequence[Group], seeds: Sequence[int]) -> Stored:
         place: found for place, run in runs.items() if (found := read_samples(run)) is not None
     }
     images = {
-        place: found
+        place: image
         for place, run in runs.items()
-        if place not in samples and (found := read_images(run)) is not None
+        if place not in samples and (image := read_images(run)) is not None
     }
     modes = [group_modes(group) for group in groups]
     planes: dict[int, Plane] = {}
