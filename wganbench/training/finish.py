@@ -132,7 +132,7 @@ def finish_run(
         # final value: an earlier value belongs to another state of the networks.
         metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
         table = read_table(folder.metrics_csv)
-        modes, how = mode_count(stack.target), seen(stack.pictures)
+        modes, how = mode_count(stack.target), seen(stack.images)
         recipe, shape = stack.algorithm.recipe, stack.target.shape
         sentences = verdict(metrics, table, recipe, modes, how, shape)
         sentences += on_fewer_points(metrics, config.evaluate.final_n)
