@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from tensorboard.plugins.hparams import api_pb2
 from training_configs import tiny
 
 from wganbench.cli.app import main
-from wganbench.cli.board import arrange, final_values, start, with_finals
+from wganbench.cli.board import arrange, final_values, start, trial_names, with_finals
 from wganbench.config.schema import run_id
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import read_run
@@ -282,6 +283,30 @@ def test_finished_runs_show_their_final_figures(tmp_path: Path) -> None:
     assert final_values(tmp_path) == final_values(tmp_path / "no run") == {}
 
 
+def test_trials_are_called_by_what_differs() -> None:
+    runs = {
+        f"run-{loss}-{size}-{seed}": {
+            "loss": loss, "loss.gp_lambda": size, "seed": seed, "data": "ring8",
+            "train.steps": 100.0, "train.critic_lr": 0.1 if loss == "gp" else 0.2,
+        }
+        for loss, size in (("gp", 0.1), ("gp", 10.0), ("bce", None))
+        for seed in (0.0, 1.0)
+    }  # fmt: skip
+    names = trial_names(runs)
+    assert names == {
+        "run-gp-0.1-0.0": "gp lambda=0.1 seed=0",
+        "run-gp-0.1-1.0": "gp lambda=0.1 seed=1",
+        "run-gp-10.0-0.0": "gp lambda=10 seed=0",
+        "run-gp-10.0-1.0": "gp lambda=10 seed=1",
+        "run-bce-None-0.0": "bce seed=0",
+        "run-bce-None-1.0": "bce seed=1",
+    }
+    # Trials of one name would be merged into one row.
+    twins = {"a/x": {"seed": 1.0}, "b/x": {"seed": 1.0}, "b/y": {"seed": 2.0}}
+    assert trial_names(twins) == {"a/x": "a/x", "b/x": "b/x", "b/y": "seed=2"}
+    assert trial_names({"only": {"seed": 1.0}}) == {"only": "only"} and trial_names({}) == {}
+
+
 # In a browser: three losses, three seeds each.
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
@@ -322,7 +347,7 @@ def table_of(opened: Opened) -> list[list[str]]:
     opened.page.locator(cells, has_text="seed=2").last.wait_for()
     texts = [text.strip() for text in opened.page.locator(cells).all_inner_texts()]
     header = texts[: texts.index("")]
-    starts = [i for i, text in enumerate(texts) if re.match(r"ring8-.*seed=\d", text)]
+    starts = [i for i, text in enumerate(texts) if re.match(r"\w+ seed=\d", text)]
     return [header, *(texts[i : i + len(header) + 1] for i in starts)]
 
 
@@ -334,14 +359,18 @@ def test_the_hparams_page_has_a_row_a_run_and_the_columns_that_matter(
     with page_of(f"{served}#hparams") as opened:
         header, *table = table_of(opened)
         nothing_wrong(opened, served)
-    assert sorted(row[0] for row in table) == sorted(names[1])
+    called = {f"{loss} seed={seed}" for loss in LOSSES for seed in SEEDS}
+    assert {row[0] for row in table} == called and len(table) == len(names[1])
     assert header[2:4] == ["loss", "seed"]
     assert {"modes/covered", "modes/high_quality", "wasserstein/exact"} <= set(header)
     seen = [(row[2], float(row[3])) for row in table]
     assert seen == [(loss, float(seed)) for loss in LOSSES for seed in SEEDS]
     for tag in ("modes/covered", "wasserstein/exact"):
         shown = {row[0]: float(row[header.index(tag)]) for row in table}
-        final = {name: read_run(names[0] / name)["metrics"][tag] for name in names[1]}
+        final = {
+            f"{loss} seed={seed}": read_run(names[0] / name)["metrics"][tag]
+            for name, (loss, seed) in zip(names[1], product(LOSSES, SEEDS), strict=True)
+        }
         assert shown == pytest.approx(final, rel=1e-3), "of the final evaluation"
 
 

@@ -17,7 +17,7 @@ from wganbench.metrics import (
     METRICS,
     Evaluation,
     Floor,
-    PictureReference,
+    ImageReference,
     Spread,
     energy_distance,
     evaluation,
@@ -72,7 +72,7 @@ def pictured():
         "fakes": points[:N].flip(3),
         "fake_gradients": points[:N],
         "floor": None,
-        "pictures": PictureReference(target, judge),
+        "images": ImageReference(target, judge),
     }
 
 

@@ -26,7 +26,7 @@ from wganbench.metrics import (
 )
 from wganbench.metrics import fidelity as frechet_module
 from wganbench.metrics.judge import examined, train_judge
-from wganbench.metrics.reference import PictureReference, picture_reference, read_features
+from wganbench.metrics.reference import ImageReference, image_reference, read_features
 
 IMAGE_TAGS = {
     "modes/covered", "modes/coverage", "modes/high_quality", "modes/kl", "modes/entropy",
@@ -59,7 +59,7 @@ def judge(target):
 
 @pytest.fixture
 def reference(target, judge):
-    return PictureReference(target, judge)
+    return ImageReference(target, judge)
 
 
 def evaluation(reference, fakes, **changes):
@@ -79,7 +79,7 @@ def evaluation(reference, fakes, **changes):
         "protocol": "veegan",
         "projections": 8,
         "floor": None,
-        "pictures": reference,
+        "images": reference,
         "final": True,
     }
     return Evaluation(**{**parts, **changes})
@@ -273,10 +273,10 @@ def test_collapsed_fakes_are_one_class(reference):
 def test_the_shares_are_those_of_the_held_out_classes_and_uniform_when_stacked(target, judge):
     target = stripes()
     target.held_out_labels = torch.tensor([0] * 15 + [1] * 10 + [2] * 5)
-    shares = PictureReference(target, judge).class_shares
+    shares = ImageReference(target, judge).class_shares
     assert torch.allclose(shares, torch.tensor([3.0, 2.0, 1.0]).double() / 6)
     stacked = SimpleNamespace(base=target, stacked=3, class_count=27)
-    assert torch.equal(PictureReference(stacked, judge).class_shares, torch.ones(27).double() / 27)
+    assert torch.equal(ImageReference(stacked, judge).class_shares, torch.ones(27).double() / 27)
 
 
 def test_balls_and_kid_use_no_real_picture_twice(reference, judge):
@@ -303,7 +303,7 @@ def test_what_is_costly_waits_for_the_end(reference, target, judge):
     fakes = training(target, 20)
     values = measure(evaluation(reference, fakes, final=False))
     assert IMAGE_TAGS - values.keys() == FINAL_TAGS
-    slow = PictureReference(target, judge, lambda x: x.flatten(1)[:, :4])
+    slow = ImageReference(target, judge, lambda x: x.flatten(1)[:, :4])
     values = measure(evaluation(slow, fakes, final=False))
     assert not {tag for tag in values if tag.startswith("fidelity/")}
     assert measure(evaluation(slow, fakes)).keys() >= IMAGE_TAGS
@@ -318,11 +318,11 @@ def test_without_torchmetrics_its_tags_are_absent(reference, monkeypatch):
 def test_without_classes_features_are_the_user_s_alone(target):
     plain = Images(target.images, target.held_out_images)
     fakes = training(target, 20)
-    values = measure(evaluation(picture_reference(plain), fakes))
+    values = measure(evaluation(image_reference(plain), fakes))
     assert {tag for tag in values if tag.startswith(("modes/", "fidelity/"))} == {
         "fidelity/nearest_train", "fidelity/nearest_train_floor",
     }  # fmt: skip
-    own = PictureReference(plain, None, lambda x: x.flatten(1)[:, 8:13])
+    own = ImageReference(plain, None, lambda x: x.flatten(1)[:, 8:13])
     e = evaluation(own, fakes)
     values = measure(e)
     assert not {tag for tag in values if tag.startswith("modes/")}
@@ -331,7 +331,7 @@ def test_without_classes_features_are_the_user_s_alone(target):
     )
     assert values["fidelity/fid"] == pytest.approx(expected)
     with pytest.raises(ValueError, match="evaluate.features"):
-        picture_reference(plain).features(fakes)
+        image_reference(plain).features(fakes)
 
 
 def test_diverged_fakes_have_no_distance_and_their_classes_do_not_count(reference):
@@ -350,7 +350,7 @@ def test_diverged_fakes_have_no_distance_and_their_classes_do_not_count(referenc
 def test_measuring_takes_no_global_randomness_and_says_the_same_twice(reference, target, judge):
     fakes = training(target, 40)
     first = measure(evaluation(reference, fakes))
-    assert first == measure(evaluation(PictureReference(target, judge), fakes.clone()))
+    assert first == measure(evaluation(ImageReference(target, judge), fakes.clone()))
 
 
 # A user's own features.

@@ -22,8 +22,8 @@ from wganbench.drawing.canvas import (
     figure_to_rgb,
     save_png,
 )
-from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
-from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid
+from wganbench.drawing.run_figure import CurveNotes, draw_modes, final_figure, sample_figure
+from wganbench.drawing.samples import ALONE, DENSITY_SHARES, Arrows, CriticGrid, mean_arrows
 from wganbench.runs.table import Cell
 
 RNG = np.random.default_rng(0)
@@ -98,12 +98,40 @@ def test_contours_arrows_and_colour_bar() -> None:
     (bar,) = axes.child_axes
     assert bar.get_ylabel() == "critic score"
     assert axes.get_xlim() == (-4, 4) and axes.get_ylim() == (-5, 5)
-    longest = 3 * np.linalg.norm(points, axis=1).max()
-    assert any(f"{longest:.2g}" in label for label in legend_of(axes))
+    lengths = 3 * np.linalg.norm(points, axis=1)
+    assert (lengths > 2).any() and any("cut at 2" in label for label in legend_of(axes))
     (quiver,) = [item for item in axes.collections if type(item).__name__ == "Quiver"]
     drawn = np.c_[quiver.U, quiver.V]
     cosine = (drawn * -points).sum(1) / np.linalg.norm(drawn, axis=1)
     np.testing.assert_allclose(cosine, np.linalg.norm(points, axis=1))
+    # A gradient of 1 takes 0.12 of the width, here 8, in every figure; none takes more than 0.24.
+    np.testing.assert_allclose(
+        np.linalg.norm(drawn, axis=1), 0.12 * 8 * np.minimum(lengths, 2), rtol=1e-6
+    )
+    assert quiver.get_alpha() == 1
+
+
+def test_arrows_that_are_chance_are_faint_and_say_so() -> None:
+    arrows = Arrows(cloud(2, 5), cloud(2, 5), by_chance=True)
+    figure = sample_figure(cloud(2), cloud(2), title="", arrows=arrows)
+    figure_to_rgb(figure)
+    (axes,) = figure.axes
+    (quiver,) = [item for item in axes.collections if type(item).__name__ == "Quiver"]
+    assert quiver.get_alpha() < 0.5
+    assert any("chance: W1 < 2 floors" in label for label in legend_of(axes))
+
+
+def test_a_mode_has_one_arrow_the_mean_of_its_points() -> None:
+    modes = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    points = np.array([[1.0, 0.0], [-1.0, 2.0], [9.0, 1.0], [math.nan, 0.0]])
+    moves = np.array([[1.0, 1.0], [3.0, -1.0], [0.0, 5.0], [7.0, 7.0]])
+    arrows = mean_arrows(points, moves, modes)
+    np.testing.assert_array_equal(arrows.points, [[0.0, 1.0], [9.0, 1.0]])
+    np.testing.assert_array_equal(arrows.directions, [[2.0, 0.0], [0.0, 5.0]])
+    alone = mean_arrows(np.tile(points[:1], (40, 1)), np.tile(moves[:1], (40, 1)), None)
+    assert len(alone.points) == len(alone.directions) == ALONE
+    nothing = mean_arrows(points[3:], moves[3:], modes)
+    assert nothing.points.shape == nothing.directions.shape == (0, 2)
 
 
 @pytest.mark.parametrize(("sigma", "drawn"), [(1.0, True), (0.05, False)])
@@ -306,3 +334,22 @@ def test_all_that_is_written_stays_inside_the_figure_and_off_its_neighbours(
         assert part.x1 <= figure.bbox.x1 and part.y1 <= figure.bbox.y1
     (samples,) = [axes for axes in figure.subfigs[0].axes if "Samples" in titles_of(axes)]
     assert samples.get_legend().get_window_extent().y1 <= samples.xaxis.label.get_window_extent().y0
+
+
+def test_the_judge_s_confidence_is_grey_where_fid_is_far() -> None:
+    table = {
+        "step": [0, 10, 20],
+        "modes/high_quality": [1.0, 0.8, 0.9],
+        "modes/coverage": [0.2, 0.5, 1.0],
+        "fidelity/fid": [900.0, 20.0, 19.0],
+        "fidelity/fid_floor": [2.0, 2.0, 2.0],
+    }
+    axes = Figure().add_subplot()
+    draw_modes(axes, table, CurveNotes())
+    (far,) = [line for line in axes.lines if line.get_gid() == "far"]
+    assert list(far.get_ydata()) == table["modes/high_quality"]
+    (near,) = [line for line in axes.lines if "judge confident" in str(line.get_label())]
+    np.testing.assert_array_equal(near.get_ydata(), [math.nan, 0.8, 0.9])
+    points = Figure().add_subplot()
+    draw_modes(points, {key: table[key] for key in list(table)[:3]}, CurveNotes())
+    assert "of samples: high quality" in [line.get_label() for line in points.lines]

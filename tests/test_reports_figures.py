@@ -18,6 +18,7 @@ from reported_runs import leave_run
 
 from wganbench.drawing.canvas import BLUE, GREEN, ORANGE, figure_to_rgb
 from wganbench.drawing.images import image_grid
+from wganbench.reports.answer_figure import draw_answer
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.curve_figures import POINTS, draw_curves, mean_curve, thinned
 from wganbench.reports.drawing import (
@@ -39,7 +40,6 @@ from wganbench.reports.seed_figures import (
     correlation_text,
     draw_estimate,
     draw_profile,
-    draw_ranking,
     profile,
     short,
 )
@@ -156,7 +156,7 @@ def test_all_figures_are_on_disk_as_png_and_svg_and_nothing_else(tmp_path: Path)
     comparison = three_losses(tmp_path / "runs", 2)
     pictures, notes = draw_figures(comparison, tmp_path / "out")
     names = [picture.name for picture in pictures]
-    assert names == ["ranking", "curves", "samples", "estimate", "profile"] and notes == []
+    assert names == ["answer", "curves", "samples", "estimate", "profile"] and notes == []
     for picture in pictures:
         with Image.open(picture.file(tmp_path / "out", "png")) as image:
             assert min(image.size) > 300
@@ -170,7 +170,7 @@ def test_a_figure_that_fails_to_be_written_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparison = three_losses(tmp_path / "runs", 1)
-    monkeypatch.setattr("wganbench.reports.figures.FIGURES", {"ranking": draw_ranking})
+    monkeypatch.setattr("wganbench.reports.figures.FIGURES", {"answer": draw_answer})
     (ranking,), _ = draw_figures(comparison, tmp_path)
     before = {kind: ranking.file(tmp_path, kind).read_bytes() for kind in ("png", "svg")}
 
@@ -201,7 +201,7 @@ def test_one_run_draws_without_band_or_interval(tmp_path: Path) -> None:
         assert len(lines(axes, "mean")) == 1
         assert not any(np.isfinite(p.vertices).all(1).any() and len(p.vertices) > 0
                        for c in axes.collections for p in c.get_paths())  # fmt: skip
-    (axes,) = figures["ranking"].axes
+    axes, *_ = figures["answer"].axes
     assert not lines(axes, "interval") and len(lines(axes, "mean")) == 1
 
 
@@ -224,7 +224,7 @@ def test_a_loss_has_one_colour_in_every_figure(tmp_path: Path) -> None:
     )
     (curves,) = drawn(draw_profile(comparison)).axes
     assert {str(m.get_label()): to_hex(m.get_color()).upper() for m in curves.lines} == expected
-    (ranking,) = drawn(draw_ranking(comparison)).axes
+    ranking, *_ = drawn(draw_answer(comparison)).axes
     found = [to_hex(mean.get_color()).upper() for mean in lines(ranking, "mean")]
     assert found == [GREEN, ORANGE, BLUE], "from best to worst"
     samples = drawn(draw_samples_figure(comparison))
@@ -270,7 +270,7 @@ def test_values_without_spread_stand_on_the_possible_range(
     for seed in range(3):
         leave_run(tmp_path, "gp", seed, {tag: value})
     comparison = compare(find_runs([tmp_path]), metrics=[tag])
-    for draw in (draw_ranking, draw_profile):
+    for draw in (draw_answer, draw_profile):
         (axes,) = drawn(draw(comparison)).axes
         low, high = axes.get_xlim()
         edge = 0.06 * (limits[1] - limits[0])
@@ -561,14 +561,19 @@ def test_profiles_by_hand() -> None:
     assert profile((1.0, math.nan), False, (0.0, 2.0)) == ([0.0, 1.0, 2.0], [0.0, 0.5, 0.5])
 
 
-def test_the_ranking_goes_from_best_to_worst_with_every_seed(tmp_path: Path) -> None:
+def test_the_answer_s_figure_goes_from_best_to_worst_with_every_seed(tmp_path: Path) -> None:
     three_losses(tmp_path, 4)
     leave(tmp_path, "clip", 8, status="diverged")
     comparison = compare(find_runs([tmp_path]), metrics=["wasserstein/exact"])
     assert [row.group.label for row in by_rank(comparison, "wasserstein/exact")] == [
         "gp", "clip", "bce"
     ]  # fmt: skip
-    (axes,) = drawn(draw_ranking(comparison)).axes
+    drawing = draw_answer(comparison)
+    axes, *beside = drawn(drawing).axes
+    assert len(beside) == 3 * 3, "three groups, three seeds"
+    assert drawing is not None and "what seeds 0 to 2 generated" in drawing.caption
+    letters = [text.get_text() for text in axes.texts if text.get_gid() == "letters"]
+    assert "".join(letters) == "", "four seeds can tell no two groups apart"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["gp", "clip", "bce"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the best on top"
     assert axes.get_xlabel() == "exact $W_1$ (data units)"
@@ -582,7 +587,8 @@ def test_the_ranking_goes_from_best_to_worst_with_every_seed(tmp_path: Path) -> 
         expected = mean_interval(ends)
         np.testing.assert_allclose(interval.get_xdata(), [expected.low, expected.high])
         assert y(mean)[0] == place
-    assert [text.get_text() for text in axes.texts] == ["1 of 5 diverged"]
+    notes = [text.get_text() for text in axes.texts if text.get_gid() != "letters"]
+    assert notes == ["1 of 5 diverged"]
 
 
 def test_of_many_groups_the_best_are_drawn_and_that_is_said(tmp_path: Path) -> None:

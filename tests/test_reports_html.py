@@ -246,9 +246,9 @@ def test_claims_point_at_the_figure_about_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("groups", "title"),
     [
-        ([("gp", 0.1), ("gp", 1.0), ("gp", 100.0)], "gp (gp_lambda 0.1, 1 and 100) on ring8"),
+        ([("gp", 0.1), ("gp", 1.0), ("gp", 100.0)], "gp (lambda 0.1, 1 and 100) on ring8"),
         ([("gp", 1.0), ("bce", None)], "bce and gp on ring8"),
-        ([("gp", 1.0), ("gp", 2.0), ("bce", None)], "bce and gp (gp_lambda 1 and 2) on ring8"),
+        ([("gp", 1.0), ("gp", 2.0), ("bce", None)], "bce and gp (lambda 1 and 2) on ring8"),
         ([("gp", float(i)) for i in range(1, 9)], "gp, 8 groups of runs on ring8"),
     ],
 )
@@ -301,7 +301,7 @@ def test_the_table_shows_what_the_terminal_shows(tmp_path: Path) -> None:
     assert page.texts("span", **{"class": "iqm"}) == [estimate_text(c.iqm) for c in cells]
     assert page.texts("strong", **{"class": "best"}) == ["\N{BLACK STAR} best"] * 2
     (gp,) = page.texts("tr", id="group-1")
-    assert gp.startswith("gp7601"), "runs, completed, diverged, unfinished"
+    assert gp.startswith("gpa7601"), "letter, runs, completed, diverged, unfinished"
     assert all(estimate_text(d.estimate) in "".join(page.texts("td")) for d in comparison.contrasts)
 
 

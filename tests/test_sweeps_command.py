@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,45 @@ def test_a_plan_trains_nothing_and_writes_nothing(
     shown = capsys.readouterr().out
     assert "4 runs to train" in shown and "estimated time" in shown and "MB" in shown
     assert nothing_written(tmp_path) and not launched.jobs
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package", "told"),
+    [("slurm", "submitit", "8 x cuda on Slurm"), ("ray", "ray", "cpu on Ray")],
+)
+def test_a_cluster_s_plan_needs_no_package_and_its_launch_says_which(
+    launched: Launched,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    launcher: str,
+    package: str,
+    told: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    words = ["sweep", "loss=gp", "seed=0,1", f"hydra/launcher={launcher}"]
+    assert main([*words, "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 runs to train" in shown and told in shown
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert f"pip install 'wganbench[{launcher}]'" in error and error.count("\n") == 1
+    assert nothing_written(tmp_path) and not launched.jobs
+
+
+@pytest.mark.parametrize(
+    ("word", "package"),
+    [
+        ("hydra/sweeper=ax", "hydra-ax-sweeper"),
+        ("hydra/launcher=rq", "hydra-rq-launcher"),
+    ],
+)
+def test_a_launcher_or_sweeper_of_hydra_s_that_is_missing_says_what_to_install(
+    launched: Launched, capsys: Any, word: str, package: str
+) -> None:
+    assert main(["sweep", "loss=gp", "seed=0,1", word]) == 2
+    error = capsys.readouterr().err
+    assert f"{word} needs a package: pip install {package}" in error and error.count("\n") == 1
 
 
 def test_a_sweeper_without_a_plan_is_refused_before_it_writes(

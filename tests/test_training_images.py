@@ -53,10 +53,10 @@ def test_the_judge_is_found_once_a_stack(monkeypatch):
 
     def count(target, features):
         asked.append(features)
-        return picture_reference(target, features)
+        return image_reference(target, features)
 
-    picture_reference = measuring.picture_reference
-    monkeypatch.setattr(measuring, "picture_reference", count)
+    image_reference = measuring.image_reference
+    monkeypatch.setattr(measuring, "image_reference", count)
     stack = Stack([config(), config("seed=1")], torch.device("cpu"))
     first = measuring.measure_stack(stack, 20, final=False)
     measuring.measure_stack(stack, 20, final=False)

@@ -7,6 +7,7 @@ import io
 import logging
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ HOST = "127.0.0.1"
 RELOAD_SECONDS = 5
 SAMPLES = "scalars=10000,images=100"
 """Points per curve and images per tag that are shown; the default would leave some out."""
+
+
+FIRST_PAGE = "?smoothing=0#custom_scalars&_smoothingWeight=0"
+"""The page of custom scalars without smoothing, which would draw modes that no run covered."""
 
 
 LOCAL_NAMES = ("localhost", HOST, "[::1]")
@@ -46,9 +51,10 @@ def serve(
     check_port(port)
     address = start(path, port, names)
     print(f"TensorBoard of {printable(str(path))} ({numbered(count, 'run')}): {address}")
+    print(f"Begin with {address}{FIRST_PAGE} (curves as they are, not smoothed)")
     print("Ctrl-C ends it.", flush=True)
     if show is not None:
-        show(f"{address}#custom_scalars")
+        show(f"{address}{FIRST_PAGE}")
     threading.Event().wait()
 
 
@@ -213,6 +219,76 @@ def place(name: str, order: tuple[str, ...]) -> int:
     return order.index(group) if "." in name and group in order else len(order)
 
 
+Settings = Mapping[str, Any]
+"""Settings of a run by dotted key."""
+
+
+def trial_names(runs: Mapping[str, Settings]) -> dict[str, str]:
+    """Return a name for each run by the settings that differ, such as ``gp lambda=10 seed=3``.
+
+    They are the fewest that tell the runs apart. A run that is not told apart keeps its name.
+    """
+    keys = {key for settings in runs.values() for key in settings}
+    ranked = sorted(keys - {"seed"}, key=lambda key: (place(key, SWEPT), key))
+    chosen: list[str] = []
+    for key in [*ranked, "seed"]:
+        if len(parts(runs, [*chosen, key])) > len(parts(runs, chosen)):
+            chosen.append(key)
+    counts = parts(runs, chosen)
+    return {
+        run: " ".join(trial_words(settings, chosen))
+        if chosen and counts[tuple(settings.get(key) for key in chosen)] == 1
+        else run
+        for run, settings in runs.items()
+    }
+
+
+def parts(runs: Mapping[str, Settings], keys: Sequence[str]) -> Counter[tuple[Any, ...]]:
+    """Return how many runs have the same values of the keys."""
+    return Counter(tuple(settings.get(key) for key in keys) for settings in runs.values())
+
+
+def trial_words(settings: Settings, keys: Sequence[str]) -> list[str]:
+    """Return the values of keys as words; those of whole groups stand alone."""
+    from wganbench.reports.groups import key_word
+
+    found = []
+    for key in keys:
+        value = settings.get(key)
+        if value is not None:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            named = "." in key or key == "seed"
+            found.append(f"{key_word(key)}={shown}" if named else shown)
+    return found
+
+
+def with_names(metadata: Mapping[str, Mapping[str, bytes]]) -> dict[str, dict[str, bytes]]:
+    """Return TensorBoard's metadata by run and tag, with the runs' names as names of trials."""
+    from tensorboard.plugins.hparams import plugin_data_pb2
+    from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG as START
+
+    known = {
+        run: plugin_data_pb2.HParamsPluginData.FromString(tags[START])
+        for run, tags in metadata.items()
+        if START in tags
+    }
+    settings = {
+        run: {key: plain_value(value) for key, value in data.session_start_info.hparams.items()}
+        for run, data in known.items()
+    }
+    found = {run: dict(tags) for run, tags in metadata.items()}
+    for run, name in trial_names(settings).items():
+        known[run].session_start_info.group_name = name
+        found[run][START] = known[run].SerializeToString()
+    return found
+
+
+def plain_value(value: Any) -> Any:
+    """Return the number, text or truth value in a protocol buffer's value; None without one."""
+    kind = value.WhichOneof("kind")
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
 def final_values(folder: Path) -> dict[str, float]:
     """Return a completed run's final values by tag from run.json; empty for other folders."""
     try:
@@ -243,6 +319,9 @@ def arranged(plugin: Any) -> Any:
 
         def experiment_from_metadata(self, *args: Any, **kwargs: Any) -> Any:
             return arrange(super().experiment_from_metadata(*args, **kwargs))
+
+        def hparams_metadata(self, *args: Any, **kwargs: Any) -> Any:
+            return with_names(super().hparams_metadata(*args, **kwargs))
 
         def read_last_scalars(self, *args: Any, **kwargs: Any) -> Any:
             runs, below = super().read_last_scalars(*args, **kwargs), Path(self._tb_context.logdir)

@@ -23,15 +23,21 @@ SHOWN_CONTRASTS = 12
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the groups with their intervals, the pairwise comparison, and the notes."""
+    """Print the answer, the groups with their intervals, the pairwise comparison, and notes."""
+    from wganbench.reports.answer import answer
+    from wganbench.reports.matrix import letters_of
     from wganbench.tags.lookup import BETTER, tag_for
 
     console = console or PlainConsole()
+    for place, sentence in enumerate(answer(comparison)):
+        console.print(Text(sentence, style="" if place else "bold"))
     for metric in comparison.metrics:
         heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
         console.print(metric_table(comparison, metric))
         if any(metric in row.best for row in comparison.rows):
             console.print("* its interval lies beyond all others'", style="dim")
+        if metric == comparison.primary and letters_of(comparison, metric):
+            console.print("no difference was shown between groups that share a letter", style="dim")
     if any(row.all_modes for row in comparison.rows):
         heading(console, "runs with every mode covered")
         console.print(modes_table(comparison))
@@ -53,13 +59,22 @@ def print_contrasts(contrasts: list[Contrast], console: Console) -> None:
 
 
 def metric_table(comparison: Comparison, metric: str) -> Table:
-    """Return a metric's table: one line per group, mean and IQM with 95 % intervals."""
-    table = plain_table("group", "runs", "diverged", "mean [95 %]", "IQM [95 %]")
+    """Return a metric's table: one line per group, mean and IQM with 95 % intervals.
+
+    The table of the first metric that ranks has letters, too.
+    """
+    from wganbench.reports.matrix import letters_of
+
+    letters = letters_of(comparison, metric) if metric == comparison.primary else {}
+    table = plain_table(
+        *("group", *["letters"] * bool(letters), "runs", "diverged", "mean [95 %]", "IQM [95 %]")
+    )
     for row in comparison.rows:
         cell = row.cells[metric]
         best = metric in row.best
         table.add_row(
-            Text(row.group.label + (" *" if best else ""), style="bold" if best else ""),
+            Text(row.group.title + (" *" if best else ""), style="bold" if best else ""),
+            *[letters.get(row.group.label, "-")] * bool(letters),
             str(len(row.group.finished)),
             str(row.diverged),
             mean_text(cell),
@@ -79,7 +94,7 @@ def modes_table(comparison: Comparison) -> Table:
     table = plain_table("group", "runs", "share [95 %]")
     for row in comparison.rows:
         if row.all_modes is not None:
-            table.add_row(Text(row.group.label), str(row.all_modes.n), estimate_text(row.all_modes))
+            table.add_row(Text(row.group.title), str(row.all_modes.n), estimate_text(row.all_modes))
     return table
 
 
@@ -87,10 +102,10 @@ def contrast_table(contrasts: list[Contrast]) -> Table:
     """Return the table of probabilities that one group is better than another."""
     from wganbench.reports.pairwise import seeds_text
 
-    table = plain_table("first, second", "P [95 %]", "p (Holm)", "seeds")
+    table = plain_table("first | second", "P [95 %]", "p (Holm)", "seeds")
     for contrast in contrasts:
         table.add_row(
-            Text(f"{contrast.first}, {contrast.second}"),
+            Text(" | ".join(contrast.names)),
             estimate_text(contrast.estimate),
             p_text(contrast.p),
             seeds_text(contrast),

@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from wganbench.config.jobs import SweepTask
 
 
+HYDRA_PLUGINS = {
+    "hydra/launcher=joblib": "hydra-joblib-launcher",
+    "hydra/launcher=rq": "hydra-rq-launcher",
+    "hydra/launcher=submitit_local": "hydra-submitit-launcher",
+    "hydra/launcher=submitit_slurm": "hydra-submitit-launcher",
+    "hydra/sweeper=ax": "hydra-ax-sweeper",
+    "hydra/sweeper=nevergrad": "hydra-nevergrad-sweeper",
+    "hydra/sweeper=optuna": "hydra-optuna-sweeper",
+}
+"""The packages of other launchers and sweepers of Hydra, by what is typed."""
+
+
 # Conversion of Hydra's and OmegaConf's errors to one line that helps the user.
 def readable(error: BaseException, arguments: Arguments) -> ConfigError:
     """Return the ConfigError for an error from Hydra; a ConfigError in its chain comes first."""
@@ -35,6 +47,9 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
             return cause
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, name = str(cause.missing_cfg_file).rpartition("/")
+            package = HYDRA_PLUGINS.get(f"{group}={name}")
+            if package is not None:
+                return ConfigError(f"{group}={name} needs a package: pip install {package}")
             return ConfigError(unknown(group, name, list(cause.options or [])))
     if isinstance(error, OSError) and error.filename:
         return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")

@@ -94,6 +94,19 @@ def animation(
         )
 
 
+def panel_place(i: int, count: int, columns: int) -> tuple[int, int, int | tuple[int, int]]:
+    """Return the arguments of ``add_subplot`` for panel i of ``count``, row by row.
+
+    The last panel takes the rest of its row, so that no place stays empty.
+
+    >>> panel_place(0, 5, 2), panel_place(4, 5, 2)
+    ((3, 2, 1), (3, 2, (5, 6)))
+    """
+    rows = -(-count // columns)
+    last = i == count - 1 and count < rows * columns
+    return rows, columns, (i + 1, rows * columns) if last else i + 1
+
+
 # The colours of all figures, by Okabe and Ito: distinct for colour-blind readers and in grey.
 BLACK = "#000000"
 BLUE = "#0072B2"

@@ -17,6 +17,7 @@ from wganbench.drawing.canvas import (
     ORANGE,
     REFERENCE,
     heading,
+    panel_place,
 )
 from wganbench.drawing.images import are_pictures, draw_pictures
 from wganbench.drawing.samples import Arrows, CriticGrid, draw_samples
@@ -28,6 +29,8 @@ FEW = 3
 """Curves of at most this many points get markers, because a line of one point is invisible."""
 
 
+FAR = 10
+"""From this many floors on FID is far: a judge may be confident there about noise."""
 FID = {"fidelity/fid": "fakes", "fidelity/fid_floor": "floor (real, real')"}
 
 
@@ -52,19 +55,38 @@ def has_values(table: Columns, tags: Sequence[str]) -> bool:
 
 
 def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
-    """Draw modes covered and high quality, both as shares."""
+    """Draw modes covered and high quality, both as shares.
+
+    For images, high quality is the judge's confidence. It means little where FID is far from its
+    floor, because a judge is confident about noise too; it is then drawn in grey.
+    """
     if notes.mode_count and has_values(table, ["modes/covered"]):
         steps, covered = series(table, "modes/covered")
         share = [value / notes.mode_count for value in covered]
-        _curve(axes, steps, share, 0, f"covered (of {notes.mode_count})")
+        _curve(axes, steps, share, 0, f"of {notes.mode_count} modes: covered")
     else:
-        _curve(axes, *series(table, "modes/coverage"), 0, "modes with a fair share")
-    _curve(axes, *series(table, "modes/high_quality"), 1, "high quality")
+        _curve(axes, *series(table, "modes/coverage"), 0, "of modes: fair share")
+    steps, quality = series(table, "modes/high_quality")
+    if has_values(table, list(FID)):
+        near = near_floor(table)
+        axes.plot(steps, quality, color=GREY, linewidth=1, alpha=0.6, gid="far", label="FID far")
+        pairs = zip(steps, quality, strict=True)
+        known = [value if step in near else np.nan for step, value in pairs]
+        _curve(axes, steps, known, 1, "of images: judge confident")
+    else:
+        _curve(axes, steps, quality, 1, "of samples: high quality")
     if notes.mode_count and has_values(table, ["modes/ceiling"]):
         ceiling = series(table, "modes/ceiling")[1][-1] / notes.mode_count
         axes.axhline(ceiling, **REFERENCE, label="ceiling")
     axes.set(ylim=(-0.03, 1.05), ylabel="share")
     _finish(axes, "Modes")
+
+
+def near_floor(table: Columns) -> set[int]:
+    """Return the steps at which FID lies within `FAR` floors."""
+    values, floors = (dict(zip(*series(table, tag), strict=True)) for tag in FID)
+    floor = next((value for value in reversed(floors.values()) if np.isfinite(value)), np.nan)
+    return {step for step, value in values.items() if value <= FAR * floor}
 
 
 def draw_distance(axes: Axes, table: Columns, notes: CurveNotes) -> None:
@@ -256,11 +278,10 @@ def final_figure(
     if not drawn:
         return figure
     right = figure.add_subfigure(grid[0, 1])
-    rows = -(-len(drawn) // columns)
     _leave(right, widths[1], height, CURVE_MARGINS)
     right.subplots_adjust(wspace=0.28, hspace=0.55)
     for i, draw in enumerate(drawn):
-        panel = right.add_subplot(rows, columns, i + 1)
+        panel = right.add_subplot(*panel_place(i, len(drawn), columns))
         draw(panel, table, notes)
         panel.set_xlim(left=0, right=max(int(table[STEP][-1] or 0), 1))
     return figure

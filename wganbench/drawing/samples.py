@@ -23,8 +23,12 @@ DOTS: dict[str, dict[str, Any]] = {
 }
 KEY_SIZES = {"real": 5, "generated": 6, "mode": 11}
 """Sizes of the legend's markers, which are larger than the drawn points."""
-ARROW_SHARE = 0.12
-"""Length of the longest arrow, as a share of the panel's width."""
+ARROW_SHARE, MOST_SHARE = 0.12, 0.24
+"""Lengths of an arrow for a gradient of 1 and of the longest one, as shares of the panel's width.
+
+The scale is the same in all figures, so that arrows of two steps or two runs can be compared."""
+FADED = 0.25
+"""Opacity of arrows whose direction is chance."""
 
 
 DENSITY_SHARES = (0.99, 0.9, 0.5)
@@ -48,10 +52,39 @@ class CriticGrid(NamedTuple):
 
 
 class Arrows(NamedTuple):
-    """Generated points, and the directions in which the generator's loss moves them."""
+    """Generated points, and the directions in which the generator's loss moves them.
+
+    ``by_chance`` says that the points lie on the data already (W1 below two floors): their
+    directions are then chance, and the arrows are drawn faintly.
+    """
 
     points: Float[np.ndarray, "k 2"]
     directions: Float[np.ndarray, "k 2"]
+    by_chance: bool = False
+
+
+ALONE = 16
+"""The most arrows where there are no modes."""
+
+
+def mean_arrows(
+    points: Float[np.ndarray, "n 2"],
+    directions: Float[np.ndarray, "n 2"],
+    modes: Float[np.ndarray, "K 2"] | None,
+    by_chance: bool = False,
+) -> Arrows:
+    """Return one arrow for each mode that points are nearest to: means of their places and moves.
+
+    Without modes it is one for each of the first points.
+    """
+    sound = np.isfinite(points).all(1) & np.isfinite(directions).all(1)
+    points, directions = np.asarray(points)[sound], np.asarray(directions)[sound]
+    if modes is None:
+        return Arrows(points[:ALONE], directions[:ALONE], by_chance)
+    nearest = ((points[:, None] - np.asarray(modes)) ** 2).sum(2).argmin(1)
+    parts = [nearest == mode for mode in np.unique(nearest)]
+    places, moves = ([part[own].mean(0) for own in parts] for part in (points, directions))
+    return Arrows(np.reshape(places, (-1, 2)), np.reshape(moves, (-1, 2)), by_chance)
 
 
 def draw_samples(
@@ -158,18 +191,23 @@ def _cloud(
 
 
 def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
-    """Draw arrows in proportion to each other; the legend gives the length of the longest."""
-    points, directions = (np.asarray(part, dtype=float) for part in arrows)
+    """Draw arrows on the common scale; longer ones are cut, and the legend says so."""
+    points, directions = (np.asarray(part, dtype=float) for part in arrows[:2])
     sound = np.isfinite(points).all(1) & np.isfinite(directions).all(1)
-    lengths = np.linalg.norm(directions[sound], axis=1)
-    longest = float(lengths.max()) if lengths.size else 0.0
-    if longest == 0:
+    lengths = np.linalg.norm(directions[sound], axis=1, keepdims=True)
+    if not lengths.any():
         return
-    scaled = directions[sound] * (ARROW_SHARE * width / longest)
-    axes.quiver(*points[sound].T, *scaled.T, angles="xy", scale_units="xy", scale=1,
-                color=BLACK, width=0.004, zorder=5)  # fmt: skip
+    most = MOST_SHARE / ARROW_SHARE
+    scaled = directions[sound] * (ARROW_SHARE * width)
+    scaled /= np.maximum(lengths / most, 1)
+    axes.quiver(*points[sound].T, *scaled.T, angles="xy", scale_units="xy", scale=1, color=BLACK,
+                width=0.004, zorder=5, alpha=FADED if arrows.by_chance else 1)  # fmt: skip
+    cut = f", cut at {most:g}" if (lengths > most).any() else ""
+    meaning = f"(slope 1: {ARROW_SHARE:.0%} wide{cut})"
+    meaning = "(chance: W1 < 2 floors)" if arrows.by_chance else meaning
     axes.plot([], [], color=BLACK, linestyle="", marker=r"$\rightarrow$", markersize=13,
-              label=f"told to move\n(longest: {longest:.2g})")  # fmt: skip
+              alpha=FADED if arrows.by_chance else 1,
+              label=f"critic's pull\n{meaning}")  # fmt: skip
 
 
 def _histogram(axes: Axes, real: np.ndarray, fake: np.ndarray, centres: np.ndarray | None) -> int:

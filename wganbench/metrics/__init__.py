@@ -36,11 +36,11 @@ from wganbench.metrics.modes import (
     mode_coverage,
 )
 from wganbench.metrics.reference import (
-    PictureReference,
+    ImageReference,
     allow_features,
     check_allowed,
+    image_reference,
     load_features,
-    picture_reference,
 )
 from wganbench.metrics.transport import (
     EXACT_POINTS,
@@ -59,7 +59,7 @@ __all__ = [
     "Judge",
     "Metric",
     "ModeCoverage",
-    "PictureReference",
+    "ImageReference",
     "Spread",
     "allow_features",
     "cached_floor",
@@ -79,7 +79,7 @@ __all__ = [
     "mode_coverage",
     "nearest_training_distance",
     "nearest_training_pictures",
-    "picture_reference",
+    "image_reference",
     "precision_recall_density_coverage",
     "register_metric",
     "slopes",

@@ -14,7 +14,7 @@ from torch import Tensor
 from wganbench.errors import ConfigError
 from wganbench.metrics.distances import Paired, paired
 from wganbench.metrics.floors import Floor, distinct
-from wganbench.metrics.reference import PictureReference
+from wganbench.metrics.reference import ImageReference
 from wganbench.metrics.transport import EXACT_POINTS, Transport, evenly, exact_transport
 from wganbench.registry import Registry
 from wganbench.tags.lookup import TAGS, is_pattern
@@ -37,7 +37,7 @@ class Evaluation:
     protocol: the definition of high-quality samples, see `wganbench.metrics.mode_coverage`.
     projections: number of lines of the sliced distance.
     floor: the distance of a perfect generator at ``exact_n``; None when it is not known.
-    pictures: the reference for images; None for other points.
+    images: the reference for images; None for other points.
     final: whether costly metrics are computed too.
     source_gradients: grad_x D at the fakes where they are draws of the target's ``pair``'s source
     law, else None.
@@ -64,7 +64,7 @@ class Evaluation:
     protocol: str
     projections: int
     floor: Floor | None
-    pictures: PictureReference | None = None
+    images: ImageReference | None = None
     final: bool = True
     unit: float = 1.0
     source_gradients: Float[Tensor, " n *d"] | None = None
@@ -99,7 +99,7 @@ class Evaluation:
     @cached_property
     def featured(self) -> bool:
         """Whether features of reals and fakes can be compared at this evaluation."""
-        reference = self.pictures
+        reference = self.images
         if reference is None or not reference.has_features:
             return False
         due = self.final or reference.quick
@@ -118,9 +118,9 @@ class Evaluation:
         return self._features(self.reals)
 
     def _features(self, points: Tensor) -> Tensor:
-        if self.pictures is None:
+        if self.images is None:
             raise ValueError("only images have features")
-        return self.pictures.features(points)
+        return self.images.features(points)
 
     @cached_property
     def transport(self) -> Transport:

@@ -97,7 +97,7 @@ NEAREST_POINTS = 1000
 """Most images whose nearest training image is searched."""
 
 
-class PictureReference:
+class ImageReference:
     """The data that all evaluations of one target of images share, computed when needed.
 
     ``judge`` is None for images without classes. Features come from ``extract``, the user's
@@ -158,7 +158,7 @@ class PictureReference:
         return self.nearest_training(held_out)
 
 
-def picture_reference(target: Any, features: str | None = None) -> PictureReference | None:
+def image_reference(target: Any, features: str | None = None) -> ImageReference | None:
     """Return the reference of a target of images, with its judge; None for other targets.
 
     ``features`` names a user's function. Raises as `load_features`.
@@ -166,4 +166,4 @@ def picture_reference(target: Any, features: str | None = None) -> PictureRefere
     if target.base is None:
         return None
     extract = None if features is None else load_features(features)
-    return PictureReference(target, judge_for(target), extract)
+    return ImageReference(target, judge_for(target), extract)

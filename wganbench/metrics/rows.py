@@ -28,7 +28,7 @@ NEIGHBOUR_POINTS = 5000
 
 
 def _has_modes(evaluation: Evaluation) -> bool:
-    judged = evaluation.pictures is not None and evaluation.pictures.judge is not None
+    judged = evaluation.images is not None and evaluation.images.judge is not None
     return judged or evaluation.target.modes is not None
 
 
@@ -47,7 +47,7 @@ def _has_modes(evaluation: Evaluation) -> bool:
 )
 def measure_modes(evaluation: Evaluation) -> dict[str, float]:
     """Return `mode_coverage` of the fakes, or `class_coverage` of images, where defined."""
-    if evaluation.pictures is not None:
+    if evaluation.images is not None:
         return _judged_modes(evaluation)
     target = evaluation.target
     result = mode_coverage(
@@ -67,7 +67,7 @@ def measure_modes(evaluation: Evaluation) -> dict[str, float]:
 
 def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
     """Return the judged classes of the fakes, and those of the reals as the ceiling."""
-    reference = evaluation.pictures
+    reference = evaluation.images
     if reference is None or reference.judge is None:
         return {}
     fakes = reference.judge.judge(evaluation.fakes)
@@ -172,8 +172,8 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
     most 5 000: a point that is drawn twice would be its own neighbour.
     """
     reals, fakes = evaluation.reals[:NEIGHBOUR_POINTS], evaluation.fakes[:NEIGHBOUR_POINTS]
-    if evaluation.pictures is not None:
-        m = min(evaluation.pictures.distinct(len(fakes)), NEIGHBOUR_POINTS)
+    if evaluation.images is not None:
+        m = min(evaluation.images.distinct(len(fakes)), NEIGHBOUR_POINTS)
         reals, fakes = evaluation.real_features, evaluation.fake_features
     else:
         # Held-out rows come in random order; all occur once before one occurs twice.
@@ -200,7 +200,7 @@ def measure_fidelity(evaluation: Evaluation) -> dict[str, float]:
 )
 def measure_fid(evaluation: Evaluation) -> dict[str, float]:
     """Return `frechet_distance` of n fakes, and of n training images, to n held-out reals."""
-    reference = evaluation.pictures
+    reference = evaluation.images
     if reference is None or len(evaluation.fakes) < 2:
         return {}
     reals = evaluation.real_features
@@ -219,7 +219,7 @@ def measure_fid(evaluation: Evaluation) -> dict[str, float]:
 )
 def measure_kid(evaluation: Evaluation) -> dict[str, float]:
     """Return `kernel_distance` of the fakes to the reals that are not repeated."""
-    reference = evaluation.pictures
+    reference = evaluation.images
     if reference is None or len(evaluation.fakes) < 2:
         return {}
     reals = evaluation.real_features[: reference.distinct(len(evaluation.reals))]
@@ -227,7 +227,7 @@ def measure_kid(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _final_pictures(evaluation: Evaluation) -> bool:
-    there = evaluation.pictures is not None and evaluation.final
+    there = evaluation.images is not None and evaluation.final
     return there and bool(torch.isfinite(evaluation.fakes).all())
 
 
@@ -239,7 +239,7 @@ def _final_pictures(evaluation: Evaluation) -> bool:
 )
 def measure_nearest(evaluation: Evaluation) -> dict[str, float]:
     """Return mean distances to the nearest training image, of fakes and held-out reals."""
-    reference = evaluation.pictures
+    reference = evaluation.images
     if reference is None:
         return {}
     return {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, shortened
 from wganbench.reports.frames import groups_html, records
-from wganbench.reports.groups import At, budget_reached, group_runs
+from wganbench.reports.groups import At, Group, budget_reached, group_runs
 from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, unpaired_text
 from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.runs.found import Runs
@@ -58,6 +58,15 @@ class Comparison:
     def _repr_html_(self) -> str:
         return groups_html(self.rows, self.metrics)
 
+    @property
+    def primary(self) -> str | None:
+        """The first metric in which groups can be better or worse; None without any."""
+        known = (m for m in self.metrics if tag_for(m).direction in ("up", "down"))
+        return next(known, None)
+
+    def contrasts_of(self, metric: str) -> list[Contrast]:
+        return [contrast for contrast in self.contrasts if contrast.metric == metric]
+
     @cached_property
     def by_label(self) -> dict[str, Row]:
         return {row.group.label: row for row in self.rows}
@@ -88,7 +97,7 @@ def compare(
     groups, mixed = group_runs(runs, by)
     chosen = tuple(metrics) or usual_metrics(runs)
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
-    base = None if baseline is None else find_label([row.group.label for row in rows], baseline)
+    base = None if baseline is None else find_label([row.group for row in rows], baseline)
     contrasts = make_contrasts(rows, chosen, base)
     replaced = () if metrics else sorted({fallback_text(*had) for had in _measured(runs)} - {""})
     notes = (*left_out(runs), *replaced, *make_notes(rows, chosen, contrasts, mixed, missing, at))
@@ -121,19 +130,21 @@ def left_out(runs: Sequence[RunRecord]) -> list[str]:
     return [f"{count} left out, unreadable: {named}{more}"]
 
 
-def find_label(labels: Sequence[str], text: str) -> str:
-    """Return the label that equals the text, or the only one that contains it.
+def find_label(groups: Sequence[Group], text: str) -> str:
+    """Return the label of the group that is called so, or of the only one that contains the text.
 
-    Raises ConfigError, which lists the groups.
+    A group is called by its label or its title. Raises ConfigError, which lists the labels.
     """
-    found = [label for label in labels if label == text] or [
-        label for label in labels if text.casefold() in label.casefold()
+    names = {group.label: (group.label.casefold(), group.title.casefold()) for group in groups}
+    wanted = text.casefold()
+    found = [label for label in names if text == label or wanted == names[label][1]] or [
+        label for label, known in names.items() if any(wanted in name for name in known)
     ]
     if len(found) == 1 and text:
         return found[0]
     problem = f"fits {len(found)} groups" if found and text else "no group is called so"
     raise ConfigError(
-        f"--baseline {text}: {problem}; give one of: {', '.join(label or '-' for label in labels)}"
+        f"--baseline {text}: {problem}; give one of: {', '.join(label or '-' for label in names)}"
     )
 
 
@@ -160,7 +171,7 @@ def make_notes(
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
     for metric in metrics:
-        without = [row.group.label for row in rows if row.cells[metric].mean.n == 0]
+        without = [row.group.title for row in rows if row.cells[metric].mean.n == 0]
         if without:
             notes.append(f"{metric}: no value in {', '.join(without)}")
         notes += undefined_text(rows, metric)
@@ -171,7 +182,7 @@ def make_notes(
 
 def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
     """Return a line on completed runs without a value: their number and their treatment."""
-    cells = [(row.group.label, row.cells[metric]) for row in rows]
+    cells = [(row.group.title, row.cells[metric]) for row in rows]
     parts = [
         f"{cell.undefined} of {len(cell.values)} runs of {label or '(no name)'}"
         for label, cell in cells

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from wganbench.drawing.canvas import GREY, REFERENCE, literal
+from wganbench.drawing.canvas import GREY, REFERENCE, literal, panel_place
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
@@ -70,12 +70,12 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
     figure = new_figure(4.3 * columns, 3.3 * rows + 0.9, "Over training")
     styles = looks(comparison)
     for i, panel in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, i + 1)
+        axes = figure.add_subplot(*panel_place(i, len(panels), columns))
         draw_panel(axes, panel, groups, styles, budget)
         if comparison.at:
             axes.axvline(comparison.at.amount, color=GREY, linewidth=1)
     handles = [sample_of(styles[group.label]) for group in groups]
-    labels = [literal(group.label) for group in groups]
+    labels = [literal(group.title) for group in groups]
     if any(panel.floor == FLOOR for panel in panels) and floors(groups):
         handles.append(Line2D([], [], **REFERENCE))
         labels.append("floor (reals against reals)")

@@ -108,14 +108,6 @@ def shade(color: str, shift: float) -> str:
     return to_hex((red, green, blue))
 
 
-def ranked_metric(comparison: Comparison) -> str | None:
-    """Return the first metric with a better direction, else None."""
-    for metric in comparison.metrics:
-        if tag_for(metric).direction in ("up", "down"):
-            return metric
-    return None
-
-
 def by_rank(comparison: Comparison, metric: str) -> list[Row]:
     """Return the rows from best to worst mean; groups without any value come last."""
     sign = -1 if tag_for(metric).direction == "up" else 1
@@ -130,7 +122,7 @@ def by_rank(comparison: Comparison, metric: str) -> list[Row]:
 def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]:
     """Return the groups with finished runs, in order; at most ``most``, the best ones."""
     groups = [row.group for row in comparison.rows if row.group.finished]
-    metric = ranked_metric(comparison)
+    metric = comparison.primary
     if len(groups) > most and metric:
         best = [row.group for row in by_rank(comparison, metric) if row.group.finished][:most]
         return [group for group in groups if group in best]

@@ -13,13 +13,14 @@ from PIL import ImageOps
 
 from wganbench.drawing.canvas import animation, figure_to_rgb, literal, optional, save_png, save_svg
 from wganbench.files import inside
+from wganbench.reports.answer_figure import draw_answer
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import draw_curves, thinned
 from wganbench.reports.drawing import Drawing, Look, left_out_text, looks, shown_groups
 from wganbench.reports.groups import Group
 from wganbench.reports.knob_figure import draw_knob
 from wganbench.reports.samples_figure import draw_samples_figure
-from wganbench.reports.seed_figures import draw_estimate, draw_profile, draw_ranking
+from wganbench.reports.seed_figures import draw_estimate, draw_profile
 from wganbench.runs.frames import find_frames, read_frame
 from wganbench.runs.record import RunRecord
 
@@ -38,7 +39,7 @@ class Picture:
 
 
 FIGURES: dict[str, Callable[[Comparison], Drawing | None]] = {
-    "ranking": draw_ranking,
+    "answer": draw_answer,
     "curves": draw_curves,
     "samples": draw_samples_figure,
     "knob": draw_knob,
@@ -108,8 +109,9 @@ def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
     kept = thinned(steps, MOST_FRAMES)
     styles = looks(comparison)
     seeds = {group.label: run.seed for group, run in chosen}
+    titles = {group.label: literal(group.title) for group, _ in chosen}
     strips = {
-        label: strip(f"{literal(label)}, seed {seeds[label]}", styles[label]) for label in found
+        label: strip(f"{titles[label]}, seed {seeds[label]}", styles[label]) for label in found
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     pictures = [side_by_side([(strips[g], at(f, step)) for g, f in found.items()]) for step in kept]

@@ -40,7 +40,7 @@ def groups_html(rows: Sequence[Row], metrics: Sequence[str]) -> str:
         "groups.html.j2",
         heads=[tag_for(metric).title for metric in metrics],
         rows=[
-            (printable(row.group.label or "-"), [_interval(row, metric) for metric in metrics])
+            (printable(row.group.title or "-"), [_interval(row, metric) for metric in metrics])
             for row in rows
         ],
     )

@@ -20,6 +20,7 @@ FIRST = ("data.name", "loss.name")
 TRAINING_SET = ("data.train_points", "data.train_seed")
 """Settings of the data that do not change the target of the measurements."""
 SHOWN_VALUES = 4
+KEY_WORDS = {"gp_lambda": "lambda"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,15 @@ class Group:
         """The values in short, such as ``gp gp_lambda=10``, with the last part of each key."""
         return " ".join(
             text(value) if key in FIRST else f"{key.rpartition('.')[2]}={text(value)}"
+            for key, value in self.values
+            if value is not None
+        )
+
+    @property
+    def title(self) -> str:
+        """The values for a reader, such as ``gp, lambda = 10``."""
+        return ", ".join(
+            text(value) if key in FIRST else f"{key_word(key)} = {text(value)}"
             for key, value in self.values
             if value is not None
         )
@@ -63,6 +73,16 @@ class Group:
 
 def text(value: Value | None) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def key_word(key: str) -> str:
+    """Return a key's word for a reader: its last part, or the word of the literature.
+
+    >>> key_word("loss.gp_lambda"), key_word("train.critic_lr")
+    ('lambda', 'critic_lr')
+    """
+    last = key.rpartition(".")[2]
+    return KEY_WORDS.get(last, last)
 
 
 def differing(runs: Sequence[RunRecord]) -> list[str]:

@@ -30,7 +30,7 @@ def write_handout(comparison: Comparison, folder: Path) -> Path:
         heads=[tag_for(metric).title for metric in metrics],
         rows=[
             (
-                row.group.label,
+                row.group.title,
                 seeds_text([run.seed for run in row.group.runs]),
                 [estimate_text(row.cells[metric].mean) for metric in metrics],
             )

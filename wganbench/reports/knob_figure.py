@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from wganbench.drawing.canvas import literal
+from wganbench.drawing.canvas import literal, panel_place
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     MARKERS,
@@ -73,7 +73,7 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
     width = max(4.6 * columns, 6.0)
     figure = new_figure(width, 3.6 * rows + 0.9, title)
     for i, metric in enumerate(metrics):
-        axes = figure.add_subplot(rows, columns, i + 1)
+        axes = figure.add_subplot(*panel_place(i, len(metrics), columns))
         draw_metric(axes, metric, key, lines, without)
     handles = [
         Line2D([], [], color=line.look.color, linestyle=line.look.line,

@@ -16,12 +16,12 @@ from wganbench.reports.significance import (
     least_p_value,
 )
 from wganbench.reports.statistics import Estimate, improvement_interval
-from wganbench.reports.wording import listed
+from wganbench.reports.wording import listed, named
 from wganbench.tags.lookup import tag_for
 
 LEVEL = 0.05
 """A contrast shows a difference only if its adjusted p-value is below this level."""
-NAMED_CONTRASTS = 6
+NAMED_CONTRASTS = 3
 """The most pairs of groups that a sentence names; more are only counted."""
 
 
@@ -50,10 +50,17 @@ class Contrast:
     primary: bool = False
     least_p: float = 1.0
     enough: int | None = None
+    names: tuple[str, str] = ("", "")
+    """The titles of the two groups."""
 
     @property
     def paired(self) -> bool:
         return not self.unpaired
+
+    @property
+    def winner(self) -> int:
+        """0 if the runs of the first group are rather better, else 1."""
+        return 0 if self.estimate.value >= 0.5 else 1
 
     @property
     def differs(self) -> bool:
@@ -99,7 +106,8 @@ def make_contrast(first: Row, second: Row, metric: str, higher: bool) -> Contras
     """
     ours, theirs = first.cells[metric], second.cells[metric]
     seeds = [[run.seed for run in row.group.runs] for row in (first, second)]
-    unpaired = why_unpaired((first.group.label, second.group.label), seeds)
+    names = named(first.group.title), named(second.group.title)
+    unpaired = why_unpaired(names, seeds)
     if unpaired:
         a, b = ours.values, theirs.values
     else:
@@ -119,6 +127,7 @@ def make_contrast(first: Row, second: Row, metric: str, higher: bool) -> Contras
         improvement_interval(a, b, higher_is_better=higher, paired=paired),
         improvement_p_value(a, b, higher_is_better=higher, paired=paired),
         least_p=least_p_value(len(a), len(b), paired),
+        names=names,
     )
 
 
@@ -127,7 +136,7 @@ def why_unpaired(labels: Sequence[str], seeds: Sequence[Sequence[int]]) -> str:
     for label, own in zip(labels, seeds, strict=True):
         twice = [seed for seed, count in Counter(own).items() if count > 1]
         if twice:
-            return f"seed {min(twice)} occurs more than once in {label or '(no name)'}"
+            return f"seed {min(twice)} occurs more than once in {label}"
     return "" if set(seeds[0]) & set(seeds[1]) else "no seed in common"
 
 
@@ -195,7 +204,7 @@ def out_of_reach(contrasts: Sequence[Contrast]) -> list[tuple[str, Contrast]]:
 def reach_text(contrasts: Sequence[Contrast]) -> str:
     """Return one sentence about pairs of groups whose seeds allow the same smallest p."""
     contrast, kind = contrasts[0], "paired " if contrasts[0].paired else "unpaired "
-    names = [f"{d.first or '(no name)'} and {d.second or '(no name)'}" for d in contrasts]
+    names = [" and ".join(d.names) for d in contrasts]
     between = ", or between ".join(names)
     if len(contrasts) == contrast.tests > 1:
         between = "any two groups"
@@ -215,7 +224,7 @@ def unpaired_text(contrasts: Sequence[Contrast]) -> str:
     why: dict[str, list[str]] = {}
     for contrast in contrasts:
         if contrast.unpaired:
-            pair = f"{contrast.first or '(no name)'} and {contrast.second or '(no name)'}"
+            pair = " and ".join(contrast.names)
             pairs = why.setdefault(contrast.unpaired, [])
             if pair not in pairs:
                 pairs.append(pair)

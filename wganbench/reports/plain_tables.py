@@ -32,7 +32,7 @@ def _title(metric: str) -> str:
 
 def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
     values = [estimate_text(row.cells[metric].mean) for metric in metrics]
-    return [row.group.label or "-", str(len(row.group.finished)), *values]
+    return [row.group.title or "-", str(len(row.group.finished)), *values]
 
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

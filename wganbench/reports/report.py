@@ -9,12 +9,14 @@ from pathlib import Path
 
 from wganbench.errors import printable
 from wganbench.files import write_atomic
+from wganbench.reports.answer import answer
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import Picture
-from wganbench.reports.groups import Group, text
+from wganbench.reports.groups import Group, key_word, text
+from wganbench.reports.matrix import matrices
 from wganbench.reports.page import embedded, render
 from wganbench.reports.reproduce import compare_command, sweep_commands, train_commands
-from wganbench.reports.summary import Sentence, figure_id, named, summarise
+from wganbench.reports.summary import Sentence, figure_id, summarise
 from wganbench.reports.tables import (
     contrasts_table,
     groups_table,
@@ -24,7 +26,7 @@ from wganbench.reports.tables import (
     settings_tables,
     versions_table,
 )
-from wganbench.reports.wording import listed
+from wganbench.reports.wording import listed, named
 
 SHOWN_COMMANDS, SHOWN_GROUPS = 3, 6
 
@@ -52,6 +54,7 @@ def report(
 ) -> str:
     """Return the whole HTML file; an image that is not on disk is left out."""
     drawn = [picture for picture in pictures if picture.file(folder, "png").is_file()]
+    figures = [figure(picture, folder) for picture in drawn]
     unlike, alike = settings_tables([row.group for row in comparison.rows])
     sweeps = sweep_commands(comparison.runs, comparison.paths)
     return render(
@@ -61,11 +64,14 @@ def report(
         metrics=comparison.metrics,
         moment=f"{moment:%d %B %Y, %H:%M}",
         paths=list(map(printable, comparison.paths)),
+        answer=answer(comparison),
         topics=by_topic(summarise(comparison, drawn)),
+        matrices=matrices(comparison),
         groups=groups_table(comparison),
         starred=any(row.best for row in comparison.rows),
         contrasts=contrasts_table(comparison.contrasts),
-        figures=[figure(picture, folder) for picture in drawn],
+        first=next((shown for shown in figures if shown.anchor == "figure-answer"), None),
+        figures=[shown for shown in figures if shown.anchor != "figure-answer"],
         notes=notes,
         unlike=unlike,
         alike=alike,
@@ -95,19 +101,19 @@ def title_of(comparison: Comparison) -> str:
 
 
 def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
-    """Return a loss with its groups; a single key is named once: ``gp (gp_lambda 1 and 10)``."""
+    """Return a loss with its groups; a single key is named once: ``gp (lambda 1 and 10)``."""
     rest = [
         [(key, value) for key, value in group.values if key != "loss.name" and value is not None]
         for group in groups
     ]
     keys = {key for pairs in rest for key, _ in pairs}
     if not keys:
-        return loss or listed([named(group.label) for group in groups])
+        return loss or listed([named(group.title) for group in groups])
     if len(keys) == 1 and all(rest) and not keys & {"data.name"}:
         (key,) = keys
-        knobs = f"{key.rpartition('.')[2]} {listed([text(pairs[0][1]) for pairs in rest])}"
+        knobs = f"{key_word(key)} {listed([text(pairs[0][1]) for pairs in rest])}"
         return f"{loss} ({knobs})" if loss else knobs
-    labels = listed([named(group.label) for group in groups])
+    labels = listed([named(group.title) for group in groups])
     inside = any(key == "loss.name" for group in groups for key, _ in group.values)
     return labels if inside or not loss else f"{loss} ({labels})"
 

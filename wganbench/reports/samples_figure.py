@@ -28,6 +28,7 @@ from wganbench.reports.drawing import (
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.modes import Modes, read_modes
+from wganbench.reports.reproduce import seeds_text
 from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import read_arrays
 
@@ -36,29 +37,29 @@ SIDE = 5
 """Images along a side of a run's grid."""
 
 
-def read_pictures(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
+def read_images(run: RunRecord) -> UInt8[np.ndarray, "n c h w"] | None:
     """Return the first images in a run's samples.npz; None if there are none."""
     fakes = read_arrays(run.path, "fakes").get("fakes")
     if fakes is None:
         return None
-    return fakes[: SIDE * SIDE].transpose(0, 3, 1, 2) if are_stored_pictures(fakes) else None
+    return fakes[: SIDE * SIDE].transpose(0, 3, 1, 2) if are_stored_images(fakes) else None
 
 
-def are_stored_pictures(points: np.ndarray) -> bool:
+def are_stored_images(points: np.ndarray) -> bool:
     """Return whether these are images of bytes, (n, h, w, c), as image runs store them."""
     pictured = points.dtype == np.uint8 and points.ndim == 4 and points.shape[3] in CHANNELS
     return bool(pictured and points.size)
 
 
-def draw_picture_cell(
+def draw_image_cell(
     axes: Axes,
     run: RunRecord,
-    pictures: UInt8[np.ndarray, "n c h w"],
+    images: UInt8[np.ndarray, "n c h w"],
     look: Look,
     mode_count: int | None,
 ) -> None:
     """Draw one run's images, underlined in the colour of its loss."""
-    draw_grid(axes, pictures, SIDE)
+    draw_grid(axes, images, SIDE)
     axes.spines["bottom"].set(visible=True, color=look.color, linewidth=2.5)
     covered = run.final.get("modes/covered")
     found = "" if covered is None or not mode_count else f", {covered:.4g}/{mode_count} modes"
@@ -103,7 +104,7 @@ class Plane(NamedTuple):
 def read_samples(run: RunRecord) -> Samples | None:
     """Return the points in a run's samples.npz; None for images and unreadable files."""
     stored = read_arrays(run.path, "reals", "fakes")
-    if len(stored) < 2 or are_stored_pictures(stored["fakes"]):
+    if len(stored) < 2 or are_stored_images(stored["fakes"]):
         return None
     try:
         points = [np.asarray(stored[name], dtype=float) for name in ("reals", "fakes")]
@@ -115,27 +116,62 @@ def read_samples(run: RunRecord) -> Samples | None:
     return Samples(reals, fakes) if reals.shape[1] >= 2 and np.isfinite(reals).all() else None
 
 
-def draw_samples_figure(comparison: Comparison) -> Drawing | None:
-    """Draw generated points over the modes, missed modes with a cross; images as a grid."""
-    groups = shown_groups(comparison, ROWS)
-    seeds = common_seeds(groups)
-    stored = {
-        (row, column): (run, read_samples(run))
+class Stored(NamedTuple):
+    """What the runs of some groups and seeds left, by row (group) and column (seed)."""
+
+    groups: Sequence[Group]
+    runs: dict[tuple[int, int], RunRecord]
+    samples: dict[tuple[int, int], Samples]
+    images: dict[tuple[int, int], UInt8[np.ndarray, "n c h w"]]
+    planes: dict[int, Plane]
+    modes: Sequence[Modes | None]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.samples or self.images)
+
+
+def read_stored(groups: Sequence[Group], seeds: Sequence[int]) -> Stored:
+    """Return the samples of the groups' runs of these seeds, with a window for each group."""
+    runs = {
+        (row, column): run
         for row, group in enumerate(groups)
         for column, seed in enumerate(seeds)
         if (run := next((run for run in group.finished if run.seed == seed), None))
     }
-    planes: dict[int, Plane] = {}
-    modes = [group_modes(group) for group in groups]
-    for (row, _), (_, samples) in stored.items():
-        if samples is not None and row not in planes:
-            planes[row] = plane_of(samples.reals, modes[row])
-    pictures = {
-        place: found
-        for place, (run, samples) in stored.items()
-        if samples is None and (found := read_pictures(run)) is not None
+    samples = {
+        place: found for place, run in runs.items() if (found := read_samples(run)) is not None
     }
-    if not planes and not pictures:
+    images = {
+        place: image
+        for place, run in runs.items()
+        if place not in samples and (image := read_images(run)) is not None
+    }
+    modes = [group_modes(group) for group in groups]
+    planes: dict[int, Plane] = {}
+    for (row, _), points in samples.items():
+        if row not in planes:
+            planes[row] = plane_of(points.reals, modes[row])
+    return Stored(groups, runs, samples, images, planes, modes)
+
+
+def draw_place(axes: Axes, stored: Stored, row: int, column: int, look: Look) -> None:
+    """Draw what the run of a row and a column left: points or images."""
+    place = row, column
+    run = stored.runs.get(place)
+    if run is not None and place in stored.images:
+        draw_image_cell(axes, run, stored.images[place], look, stored.groups[row].mode_count)
+        return
+    plane, modes = stored.planes.get(row), stored.modes[row]
+    draw_cell(axes, run, stored.samples.get(place), modes, plane, look)
+
+
+def draw_samples_figure(comparison: Comparison) -> Drawing | None:
+    """Draw generated points over the modes, missed modes with a cross; images as a grid."""
+    groups = shown_groups(comparison, ROWS)
+    seeds = common_seeds(groups)
+    stored = read_stored(groups, seeds)
+    if not stored.any:
         return None
     title = "What the generators made"
     width, height = max(1.9 * len(seeds) + 0.5, 5.2), 2.05 * len(groups) + 1.1
@@ -144,19 +180,13 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
     for row, group in enumerate(groups):
         for column in range(len(seeds)):
             axes = figure.add_subplot(len(groups), len(seeds), row * len(seeds) + column + 1)
-            run, samples = stored.get((row, column), (None, None))
-            look, plane = styles[group.label], planes.get(row)
-            shown = pictures.get((row, column))
-            if run is not None and shown is not None:
-                draw_picture_cell(axes, run, shown, look, group.mode_count)
-            else:
-                draw_cell(axes, run, samples, modes[row], plane, look)
+            draw_place(axes, stored, row, column, styles[group.label])
             if column == 0:
-                words = [literal(word, LONGEST_WORD).strip() for word in group.label.split()]
+                words = [literal(word, LONGEST_WORD).strip() for word in group.title.split(", ")]
                 axes.set_ylabel("\n".join(words[:MOST_WORDS]), fontsize=11)
-    if planes:
-        draw_key(figure, any(m is not None for m in modes))
-    return Drawing("samples", title, caption(comparison, groups, seeds, planes), figure)
+    if stored.planes:
+        draw_key(figure, any(m is not None for m in stored.modes))
+    return Drawing("samples", title, caption(comparison, groups, seeds, stored.planes), figure)
 
 
 def caption(
@@ -167,7 +197,7 @@ def caption(
     return (
         ("Points" if planes else "The first images")
         + " that each run's generator made at its end, a row a group and a column a seed"
-        + (f" (the first {len(seeds)} seeds)" if more else f" (n = {numbered(len(seeds), 'seed')})")
+        + f" (n = {numbered(len(seeds), 'seed')}: {seeds_text(seeds)}{'; there are more' * more})"
         + (OVER_MODES if planes else "")
         + ("; shown are the two principal axes of the reals" if beyond else "")
         + left_out_text(comparison, groups)
@@ -269,10 +299,10 @@ def draw_modes(axes: Axes, centres: np.ndarray, counts: np.ndarray) -> None:
 
 def draw_key(figure: Figure, with_modes: bool) -> None:
     dot = Line2D([], [], **DOT | {"markersize": 6, "color": GREY})
-    keys = [(dot, "generated (colour of the loss)")]
+    keys = [(dot, "generated (in the colour of its group)")]
     if with_modes:
         keys += [(Line2D([], [], **RING), "mode hit"), (Line2D([], [], **MISSED), "mode missed")]
     else:
         pale = Line2D([], [], **DOT | {"markersize": 6, "color": GREY, "alpha": 0.4})
-        keys = [(pale, "real"), (dot, "generated (colour of the loss)")]
+        keys = [(pale, "real"), (dot, "generated (in the colour of its group)")]
     key_below(figure, [handle for handle, _ in keys], [label for _, label in keys])

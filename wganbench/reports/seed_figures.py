@@ -1,9 +1,8 @@
-"""Figures with every seed: ranking of groups, performance profiles, estimate against exact W1."""
+"""Figures with every seed: performance profiles, and the estimate against exact W1."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,14 +16,12 @@ from wganbench.reports.drawing import (
     Drawing,
     Look,
     axis_label,
-    by_rank,
     common_bounds,
     key_below,
     left_out_text,
     looks,
     new_figure,
     plain,
-    ranked_metric,
     runs_text,
     sample_of,
     sensible_limits,
@@ -34,86 +31,14 @@ from wganbench.reports.drawing import (
     words,
 )
 from wganbench.reports.groups import Group
-from wganbench.reports.rows import Cell, Row
 from wganbench.reports.statistics import spearman
 from wganbench.runs.record import RunRecord
 from wganbench.tags.lookup import tag_for
 
-MOST_RANKED = 40
-LONGEST = 40
-"""Characters of a group's name beside the axis."""
-BELOW, APART, STACKED = 0.2, 0.085, 4
-"""Positions of seeds' dots in rows: offset below the mean, step between equal dots, most steps."""
-
-
-def draw_ranking(comparison: Comparison) -> Drawing | None:
-    """Draw groups from best to worst mean, with intervals, every seed, and diverged runs."""
-    metric = ranked_metric(comparison)
-    if metric is None or not any(row.cells[metric].mean.n for row in comparison.rows):
-        return None
-    rows = [row for row in by_rank(comparison, metric) if row.group.finished][:MOST_RANKED]
-    styles = looks(comparison)
-    title = f"Groups by {words(metric)}"
-    figure = new_figure(7.4, 1.7 + 0.5 * len(rows), title)
-    axes = figure.add_subplot()
-    for place, row in enumerate(rows):
-        draw_row(axes, place, row, row.cells[metric], styles[row.group.label])
-    plain(axes, "", axis_label(metric))
-    axes.set_yticks(range(len(rows)), [literal(row.group.label, LONGEST) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    finite = [v for row in rows for v in row.cells[metric].values if math.isfinite(v)]
-    if limits := sensible_limits(finite, common_bounds(rows, metric)):
-        edge = 0.03 * (limits[1] - limits[0])  # half a dot
-        axes.set_xlim(limits[0] - edge, limits[1] + edge)
-    better = "higher" if tag_for(metric).direction == "up" else "lower"
-    groups = [row.group for row in rows]
-    caption = (
-        f"Groups from best to worst by the mean of {words(metric)} ({better} is better): the large "
-        "marker is the mean of the runs that did not diverge, the bar its 95 % Student-t "
-        f"interval, each small dot one seed ({runs_text(groups)})"
-        + left_out_text(comparison, groups)
-        + "."
-    )
-    return Drawing("ranking", title, caption, figure)
-
-
-def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
-    """Draw one group: its mean, the seeds below it, and a note on diverged runs at the right."""
-    finite = [value for value in cell.values if math.isfinite(value)]
-    across = [place + BELOW + APART * level for level in stack(finite)]
-    axes.plot(finite, across, marker="o", linestyle="", markersize=4, color=look.color, alpha=0.65,
-              markeredgewidth=0, gid="seeds")  # fmt: skip
-    mean = cell.mean
-    if mean.n:
-        if math.isfinite(mean.low):
-            axes.plot([mean.low, mean.high], [place, place], color=look.color, linewidth=2.2,
-                      solid_capstyle="butt", gid="interval")  # fmt: skip
-        axes.plot([mean.value], [place], marker=look.marker, color=look.color, markersize=8,
-                  linestyle="", gid="mean")  # fmt: skip
-    notes = [f"{row.diverged} of {len(row.group.finished)} diverged"] * bool(row.diverged)
-    notes += ["no value"] * (not mean.n and not row.diverged)
-    if notes:
-        axes.text(1.01, place, notes[0], transform=axes.get_yaxis_transform(), va="center",
-                  fontsize=9.5)  # fmt: skip
-
-
-def stack(values: Sequence[float]) -> list[int]:
-    """Return for each value how many earlier ones are equal to it, modulo `STACKED`.
-
-    >>> stack([8.0, 7.0, 8.0, 8.0])
-    [0, 0, 1, 2]
-    """
-    seen: Counter[float] = Counter()
-    found = []
-    for value in values:
-        found.append(seen[value] % STACKED)
-        seen[value] += 1
-    return found
-
 
 def draw_profile(comparison: Comparison) -> Drawing | None:
     """Draw, for each threshold, the share of a group's runs that reach it."""
-    metric = ranked_metric(comparison)
+    metric = comparison.primary
     if metric is None:
         return None
     groups = [
@@ -149,7 +74,7 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
         values = cells[group.label].values
         lost = sum(map(math.isnan, values))
         labels.append(
-            f"{literal(group.label)} (n = {len(values)}" + f", {lost} diverged" * bool(lost) + ")"
+            f"{literal(group.title)} (n = {len(values)}" + f", {lost} diverged" * bool(lost) + ")"
         )
     key_below(figure, [sample_of(styles[group.label]) for group in groups], labels)
     caption = (
@@ -248,7 +173,7 @@ def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, 
             all_estimates += estimate
         handles.append(Line2D([], [], color=look.color, marker=look.marker, linestyle="",
                               markersize=6))  # fmt: skip
-        labels.append(f"{literal(group.label)}: {correlation_text(correlations)}")
+        labels.append(f"{literal(group.title)}: {correlation_text(correlations)}")
     plain(axes, "", "exact $W_1$ (data units)", axis_label(tag))
     widen(axes, all_exact, all_estimates)
     if tag == ESTIMATES[0]:

@@ -17,6 +17,7 @@ from wganbench.reports.wording import (
     estimate_text,
     has_interval,
     listed,
+    named,
     p_text,
 )
 from wganbench.tags.lookup import BETTER, tag_for
@@ -78,7 +79,9 @@ def plain(text: str) -> str:
 
 
 MANY = 12
-"""The most groups or pairs that are listed one by one; more are only counted."""
+"""The most groups that are listed one by one; more are only counted."""
+MOST_PAIRS = 3
+"""The most pairs of groups in sentences; the matrix of the report shows more."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,7 @@ def topic_of(comparison: Comparison, metric: str) -> str:
 
 
 def name(row: Row) -> str:
-    return named(row.group.label)
-
-
-def named(label: str) -> str:
-    return label or "(no name)"
+    return named(row.group.title)
 
 
 # Metrics.
@@ -224,7 +223,7 @@ def contrast_sentences(
         if not contrast.differs and contrast.enough is None
     ]
     lines = {contrast: i for i, contrast in contrasts}
-    if len(contrasts) > MANY:
+    if len(contrasts) > MOST_PAIRS:
         counted = f"{len(shown)} of {len(contrasts)} pairs of groups"
         text = f"Run by run, a difference in {metric} was shown between {counted}"
         here = (Anchor("table", contrast_id(contrasts[0][0])), *figure)
@@ -233,7 +232,7 @@ def contrast_sentences(
         for winner in dict.fromkeys(winner_of(contrast) for _, contrast in shown):
             won = [(i, contrast) for i, contrast in shown if winner_of(contrast) == winner]
             than = listed([won_text(contrast) for _, contrast in won])
-            text = f"Run by run, {named(winner)} is better in {metric} {than}."
+            text = f"Run by run, {winner} is better in {metric} {than}."
             yield Sentence(text, (Anchor("table", contrast_id(won[0][0])), *figure))
         if hidden:
             here = (Anchor("table", contrast_id(hidden[0][0])), *figure)
@@ -244,7 +243,7 @@ def contrast_sentences(
 
 def hidden_text(contrasts: Sequence[Contrast]) -> str:
     """Return the sentence on pairs with enough seeds between which no difference was shown."""
-    pairs = [f"{named(contrast.first)} and {named(contrast.second)}" for contrast in contrasts]
+    pairs = [" and ".join(contrast.names) for contrast in contrasts]
     least = min(contrast.p for contrast in contrasts)
     p = f" (Holm's {'p' if len(contrasts) == 1 else 'smallest p'} {p_phrase(least)})"
     text = f"Run by run, no difference in {contrasts[0].metric} was shown between "
@@ -252,19 +251,18 @@ def hidden_text(contrasts: Sequence[Contrast]) -> str:
 
 
 def winner_of(contrast: Contrast) -> str:
-    return contrast.first if contrast.estimate.value >= 0.5 else contrast.second
+    return contrast.names[contrast.winner]
 
 
 def won_text(contrast: Contrast) -> str:
     """Return the part of a sentence with the losing group, the probability and the p-value."""
-    loser, chance = contrast.second, contrast.estimate
-    if winner_of(contrast) == contrast.second:
+    loser, chance = contrast.names[1 - contrast.winner], contrast.estimate
+    if contrast.winner:
         low, high = 1 - chance.high, 1 - chance.low
-        loser = contrast.first
         chance = Estimate(1 - chance.value, low, high, chance.n, chance.method)
     tests = "the only test" if contrast.tests == 1 else f"{contrast.tests} tests"
     return (
-        f"than {named(loser)} with probability {estimate_text(chance)} "
+        f"than {loser} with probability {estimate_text(chance)} "
         f"(Holm's p {p_phrase(contrast.p)}, {tests}, seeds: {seeds_text(contrast)})"
     )
 

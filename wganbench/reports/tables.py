@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
+from wganbench.reports.matrix import letters_of
 from wganbench.reports.page import Column, Entry, Line, Table, count
 from wganbench.reports.pairwise import Contrast, family_text, seeds_text
 from wganbench.reports.reproduce import seeds_text as spans_text
 from wganbench.reports.reproduce import versions_of
 from wganbench.reports.rows import Row
-from wganbench.reports.summary import SHOWN_CONTRASTS, contrast_id, group_id, name, named
-from wganbench.reports.wording import estimate_text, p_text, share_text
+from wganbench.reports.summary import SHOWN_CONTRASTS, contrast_id, group_id, name
+from wganbench.reports.wording import estimate_text, named, p_text, share_text
 from wganbench.runs.record import Value
 from wganbench.tags.lookup import BETTER, tag_for
 
@@ -28,14 +29,16 @@ def groups_table(comparison: Comparison) -> Table:
     modes = any(row.all_modes is not None for row in comparison.rows)
     counts = ["runs", "completed", "diverged"]
     counts += ["unfinished"] * any(row.unfinished for row in comparison.rows)
+    letters = letters_of(comparison, comparison.primary) if comparison.primary else {}
     columns = [
         Column("group"),
+        *([Column("letters")] if letters else []),
         *(Column(word, number=True) for word in counts),
         *([Column("every mode covered", number=True)] if modes else []),
         *(Column(metric_title(metric), number=True) for metric in comparison.metrics),
     ]
     lines = [
-        group_line(row, comparison.metrics, modes, len(counts), group_id(position))
+        group_line(row, comparison.metrics, modes, len(counts), group_id(position), letters)
         for position, row in enumerate(comparison.rows)
     ]
     return Table("Groups: mean and interquartile mean (IQM) [95 % interval]", columns, lines)
@@ -46,7 +49,14 @@ def metric_title(metric: str) -> str:
     return metric + better.get(tag_for(metric).direction, "")
 
 
-def group_line(row: Row, metrics: Sequence[str], modes: bool, counts: int, anchor: str) -> Line:
+def group_line(
+    row: Row,
+    metrics: Sequence[str],
+    modes: bool,
+    counts: int,
+    anchor: str,
+    letters: Mapping[str, str],
+) -> Line:
     group = row.group
     runs = (len(group.runs), len(group.survivors), row.diverged, row.unfinished)[:counts]
     cells = [metric_entry(row, metric) for metric in metrics]
@@ -54,7 +64,8 @@ def group_line(row: Row, metrics: Sequence[str], modes: bool, counts: int, ancho
     if modes:
         known = row.all_modes
         share = [Entry(estimate_text(known), known.value) if known else Entry("-", float("nan"))]
-    return Line(name(row), [*map(count, runs), *share, *cells], anchor)
+    lettered = [Entry(letters.get(group.label, "-"))] if letters else []
+    return Line(name(row), [*lettered, *map(count, runs), *share, *cells], anchor)
 
 
 def metric_entry(row: Row, metric: str) -> Entry:
@@ -87,8 +98,7 @@ def contrasts_table(contrasts: Sequence[Contrast]) -> Table:
             contrast.metric,
             [
                 Entry(family_text(contrast)),
-                Entry(named(contrast.first)),
-                Entry(named(contrast.second)),
+                *map(Entry, contrast.names),
                 Entry(estimate_text(contrast.estimate), contrast.estimate.value),
                 p_entry(contrast),
                 Entry(seeds_text(contrast)),
@@ -114,7 +124,7 @@ def settings_tables(groups: Sequence[Group]) -> tuple[Table, Table]:
     cells = {key: [values(group, key) for group in groups] for key in keys}
     unlike = [Line(key, list(map(Entry, c))) for key, c in cells.items() if len(set(c)) > 1]
     alike = [Line(key, [Entry(c[0])]) for key, c in cells.items() if len(set(c)) == 1]
-    columns = [Column("setting"), *(Column(named(group.label)) for group in groups)]
+    columns = [Column("setting"), *(Column(named(group.title)) for group in groups)]
     return (
         Table("Settings that differ between groups", columns, unlike, sortable=False),
         Table(

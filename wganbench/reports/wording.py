@@ -65,3 +65,8 @@ def listed(names: Sequence[str]) -> str:
     'bce, clip and gp'
     """
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
+
+
+def named(title: str) -> str:
+    """Return the title of a group; of a group without one, a remark."""
+    return title or "(no name)"

@@ -50,19 +50,22 @@ def check_numbers(settings: Any, whole: Mapping[str, int], above: Sequence[str] 
             raise ConfigError(f"hydra.launcher.{name}={value}: give a number above 0")
 
 
-def make_backend(name: str = "stack", settings: Mapping[str, Any] | None = None) -> Backend:
+def make_backend(
+    name: str = "stack", settings: Mapping[str, Any] | None = None, planning: bool = False
+) -> Backend:
     """Return the backend of a launcher (``stack``, ``ray`` or ``slurm``) with its settings.
 
-    Raises ConfigError for invalid settings, or if a package it needs is not installed.
+    With ``planning`` it is only asked for its slots and its room, and needs neither its package
+    nor the cluster where the settings say enough. Raises ConfigError for invalid settings.
     """
     if name == "ray":
         from wganbench.sweeps.ray import RayBackend
 
-        return RayBackend(**(settings or {}))
+        return RayBackend(**(settings or {}), planning=planning)
     if name == "slurm":
         from wganbench.sweeps.slurm import SlurmBackend
 
-        return SlurmBackend(**(settings or {}))
+        return SlurmBackend(**(settings or {}), planning=planning)
     from wganbench.sweeps.local import LocalBackend
 
     return LocalBackend()

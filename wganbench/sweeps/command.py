@@ -115,7 +115,7 @@ def plan_only(arguments: Sequence[str], limited: bool = True) -> tuple[SweepPlan
 
     def accept(jobs: list[Job], choice: Choice) -> bool:
         check_sweep(jobs[0].folder.parent, jobs)
-        plan = plan_sweep(jobs, make_backend(*choice))
+        plan = plan_sweep(jobs, make_backend(*choice, planning=True))
         found.append((plan, estimate_seconds(plan)))
         return False
 

@@ -240,6 +240,8 @@ class RayBackend:
     address: str
     cpus_per_stack: float
     shared_folder: str | bool
+    planning: bool = False
+    """Whether nothing is trained: then Ray is needed only to ask a cluster that runs."""
     gpus_per_stack: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -284,12 +286,13 @@ class RayBackend:
 
     def _nodes(self) -> list[dict[str, float]]:
         """Return the resources of every node; a local Ray is not started for this."""
-        ray = import_ray()
-        if self.address == "local" and not ray.is_initialized():
+        planned = self.planning and self.address == "local"
+        if planned or (self.address == "local" and not import_ray().is_initialized()):
             import torch
 
             gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
             return [{"CPU": available_cores(), "GPU": gpus}]
+        ray = import_ray()
         self._connect()
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
@@ -315,6 +318,8 @@ class RayBackend:
 
         The memory is that of the GPUs, or of the node if stacks train without GPUs.
         """
+        if self.planning and self.address == "local":
+            return UNKNOWN_ROOM
         ray = import_ray()
         self._connect()
         nodes = [node for node in ray.nodes() if node["Alive"] and self._fitting(node["Resources"])]

@@ -43,6 +43,8 @@ class SlurmBackend:
     requeues: int
     setup: list[str]
     slurm: dict[str, Any]
+    planning: bool = False
+    """Whether nothing is submitted: then neither submitit nor Slurm is needed."""
 
     def __post_init__(self) -> None:
         if self.cluster not in ("slurm", "local"):
@@ -65,8 +67,9 @@ class SlurmBackend:
             )
         if config.device == "cpu":
             self.gpus_per_stack = 0
-        with tempfile.TemporaryDirectory() as folder:
-            self._executor(Path(folder))
+        if not self.planning:
+            with tempfile.TemporaryDirectory() as folder:
+                self._executor(Path(folder))
         device = "cuda" if self.gpus_per_stack else "cpu"
         return [Slot(device, self.cpus_per_stack, "Slurm")] * self.stacks
 

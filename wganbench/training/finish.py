@@ -132,7 +132,7 @@ def finish_run(
         # final value: an earlier value belongs to another state of the networks.
         metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
         table = read_table(folder.metrics_csv)
-        modes, how = mode_count(stack.target), seen(stack.pictures)
+        modes, how = mode_count(stack.target), seen(stack.images)
         recipe, shape = stack.algorithm.recipe, stack.target.shape
         sentences = verdict(metrics, table, recipe, modes, how, shape)
         sentences += on_fewer_points(metrics, config.evaluate.final_n)
@@ -143,6 +143,7 @@ def finish_run(
                 save_animation(folder)
     elif status == "diverged":
         sentences = [f"Diverged: not finite from step {step} on; the figures are the last finite."]
+    recorder.loggers.close(status, metrics)
     sentences = [*sentences, *recorder.notes]
     judge = judge_record(stack, metrics)
     recorder.close(
@@ -186,6 +187,7 @@ def _save_figures(recorder: Recorder, concluded: Concluded) -> None:
         path = inside(recorder.folder.path, f"{name}.png")
         with optional(path.name, recorder.note):
             write_atomic(path, png)
+            recorder.loggers.figure(name, path)
     if recorder.events:
         recorder.events.add(concluded.records)
 

@@ -66,7 +66,7 @@ class Evaluate:
         summaries, notes, frame = list[bytes](), list[str](), None
         if self.shows or self.frame:
             with optional("An image of the samples", notes.append):
-                picture = progress_picture(subject, self.reading)
+                picture = progress_picture(subject, self.reading, values)
                 frame = png_bytes(picture) if self.frame else None
                 if self.shows:
                     summaries.append(picture_summary("samples", figure_to_rgb(picture)))
@@ -118,7 +118,7 @@ class Conclude:
         result = Concluded(values, packed_samples(subject, self.reading))
         if self.figure:
             with optional("figure.png", result.notes.append):
-                picture = final_picture(subject, self.reading, self.table, self.title)
+                picture = final_picture(subject, self.reading, values, self.table, self.title)
                 result.figures["figure"] = png_bytes(picture)
             for name, draw in final_pictures(subject, self.reading, self.title).items():
                 with optional(f"{name}.png", result.notes.append):

@@ -21,11 +21,11 @@ from wganbench.metrics import (
     EXACT_POINTS,
     Evaluation,
     Floor,
+    ImageReference,
     Judge,
-    PictureReference,
     cached_floor,
+    image_reference,
     measure,
-    picture_reference,
 )
 from wganbench.tags.lookup import tag_for
 from wganbench.training.probing import read_runs
@@ -39,7 +39,7 @@ class Subject(Protocol):
     config: RunConfig
     target: Target
     floors: dict[int, Floor]
-    pictures: PictureReference | None
+    images: ImageReference | None
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Apart:
     config: RunConfig
     target: Target
     floors: dict[int, Floor] = field(default_factory=dict)
-    pictures: PictureReference | None = None
+    images: ImageReference | None = None
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped)
     return subject.floors[n]
 
 
-def stack_reference(subject: Subject) -> PictureReference | None:
+def stack_reference(subject: Subject) -> ImageReference | None:
     """Return the reference that a stack's images are measured against; None for other points."""
-    if subject.pictures is None:
-        subject.pictures = picture_reference(subject.target, subject.config.evaluate.features)
-    return subject.pictures
+    if subject.images is None:
+        subject.images = image_reference(subject.target, subject.config.evaluate.features)
+    return subject.images
 
 
 def stack_judge(subject: Subject) -> Judge | None:
@@ -140,7 +140,7 @@ def mode_count(target: Target) -> int:
 
 def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, Any] | None:
     """Return the entry of run.json on the judge behind a run's numbers; None without one."""
-    judge = subject.pictures.judge if subject.pictures else None
+    judge = subject.images.judge if subject.images else None
     if judge is None:
         return None
     ceiling = metrics.get("modes/ceiling")
@@ -183,7 +183,7 @@ def _evaluation(
         protocol=settings.protocol,
         projections=settings.projections,
         floor=stack_floor(subject, len(points["fakes"])),
-        pictures=stack_reference(subject),
+        images=stack_reference(subject),
         final=final,
         unit=unit_of(subject.target),
         source_gradients=points.get("source_gradients"),

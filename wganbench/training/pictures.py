@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from wganbench.data.points import as_given, unit_of
 from wganbench.drawing.canvas import animation
 from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
-from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid
+from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid, mean_arrows
 from wganbench.files import explained, write_atomic
 from wganbench.losses import Recipe
 from wganbench.losses.recipes import composed
@@ -26,8 +27,8 @@ from wganbench.tags.headline import other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.reading import Reading
 
-ARROWS = 64
-"""Number of fakes with an arrow."""
+NEAR = 2
+"""Below this many floors the moves of fakes are chance."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,13 @@ class Surroundings:
     arrows: Arrows | None
 
 
-def progress_picture(subject: Subject, reading: Reading) -> Figure:
-    """Return a figure of reals, fakes and critic; images use the same latents at all steps."""
+def progress_picture(subject: Subject, reading: Reading, values: Mapping[str, float]) -> Figure:
+    """Return a figure of reals, fakes and critic; images use the same latents at all steps.
+
+    ``values`` are those that were measured on the reading.
+    """
     config = subject.config
-    around = surroundings(subject, reading)
+    around = surroundings(subject, reading, arrived(values))
     reals, fakes = shown_points(subject, reading)
     return sample_figure(
         reals.numpy(),
@@ -55,10 +59,17 @@ def progress_picture(subject: Subject, reading: Reading) -> Figure:
 
 
 def final_picture(
-    subject: Subject, reading: Reading, table: Mapping[str, Sequence[Cell]], title: str
+    subject: Subject,
+    reading: Reading,
+    values: Mapping[str, float],
+    table: Mapping[str, Sequence[Cell]],
+    title: str,
 ) -> Figure:
-    """Return the run's final figure: samples, and the measurements over training."""
-    around = surroundings(subject, reading)
+    """Return the run's final figure: samples, and the measurements over training.
+
+    ``values`` are those that were measured on the reading.
+    """
+    around = surroundings(subject, reading, arrived(values))
     floor = stack_floor(subject, subject.config.evaluate.n)
     target, label = slope_target(composed(subject.config.loss.name, subject.config.loss.penalties))
     reals, fakes = shown_points(subject, reading)
@@ -101,7 +112,13 @@ def slope_target(recipe: Recipe) -> tuple[float | None, str]:
     return None, "target"
 
 
-def surroundings(subject: Subject, reading: Reading) -> Surroundings:
+def arrived(values: Mapping[str, float]) -> bool:
+    """Return whether exact W1 lies below two floors, so that moves of fakes are chance."""
+    exact, floor = (values.get(f"wasserstein/{name}", math.nan) for name in ("exact", "floor"))
+    return exact < NEAR * floor
+
+
+def surroundings(subject: Subject, reading: Reading, by_chance: bool) -> Surroundings:
     """Return the modes, critic and arrows of one run at this step."""
     modes = subject.target.modes
     centres = None if modes is None else modes.cpu().numpy()
@@ -109,8 +126,8 @@ def surroundings(subject: Subject, reading: Reading) -> Surroundings:
     if reals.shape[1:] != (2,):
         return Surroundings(centres, None, None)
     # n dL_G/dx_i is the gradient at one sample; it does not depend on the number of samples.
-    moves = -len(fakes) * reading.points["fake_gradients"][:ARROWS]
-    arrows = Arrows(as_given(fakes[:ARROWS], subject.target).numpy(), moves.numpy())
+    moves = -len(fakes) * reading.points["fake_gradients"]
+    arrows = mean_arrows(as_given(fakes, subject.target).numpy(), moves.numpy(), centres, by_chance)
     return Surroundings(centres, with_density(reading.looks.grid, subject, reals), arrows)
 
 

@@ -23,7 +23,7 @@ import torch
 from wganbench.config.schema import RunConfig
 from wganbench.data import DATASETS, build
 from wganbench.losses.recipes import RECIPES
-from wganbench.metrics import METRICS, Judge, PictureReference, allow_features, load_features
+from wganbench.metrics import METRICS, ImageReference, Judge, allow_features, load_features
 from wganbench.plugin_files import load_plugin_files
 from wganbench.training import jobs  # noqa: F401  (what all jobs need is imported before the split)
 from wganbench.training.measuring import Apart, Subject
@@ -54,7 +54,7 @@ class Beginning:
             name = self.config.evaluate.features
             allow_features(name)
             extract = None if name is None else load_features(name)
-            subject.pictures = PictureReference(target, self.judge, extract)
+            subject.images = ImageReference(target, self.judge, extract)
         return subject
 
 
@@ -65,7 +65,7 @@ def beginning(subject: Subject) -> Beginning:
     code += [RECIPES[subject.config.loss.name].objective.critic]
     modules = {function.__module__ for function in code}
     ours = {name for name in modules if name.split(".")[0] == "wganbench"}
-    judge = subject.pictures.judge if subject.pictures else None
+    judge = subject.images.judge if subject.images else None
     path = [place for place in sys.path if place]
     return Beginning(path, sorted(modules - ours), subject.config, judge)
 

@@ -15,6 +15,7 @@ from wganbench.drawing.canvas import optional
 from wganbench.metrics import check_tags
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import HeldRun
+from wganbench.runs.loggers import Loggers, logged_run
 from wganbench.runs.record import FINISHED, RunRecord
 from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
@@ -68,6 +69,9 @@ class Recorder:
         if not step and self.events:
             self.events.layout()
             self.events.hparams(hyperparameters(config), {}, "running")
+        self.loggers = Loggers(
+            lambda: logged_run(folder.path, config.name, hyperparameters(config), step), self.note
+        )
 
     def _remember(self) -> None:
         """Read an earlier session's last finite values, and the tags of its last row."""
@@ -107,6 +111,7 @@ class Recorder:
         self._last_row = (step, set(values))
         if self.events:
             self.events.scalars(step, dict(values))
+        self.loggers.scalars(step, values)
 
     def _show(self, step: int, evaluated: Evaluated) -> None:
         for sentence in evaluated.notes:
@@ -155,6 +160,7 @@ class Recorder:
         }
         self.folder.write_status(status=status, **known | fields)
         self.closed = True
+        self.loggers.close(status, {})
         if self.events:
             step, there = self._last_row
             final = (fields.get("metrics") or {}) if status in FINISHED else {}

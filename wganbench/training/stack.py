@@ -26,7 +26,7 @@ from wganbench.data import Target, build
 from wganbench.errors import ConfigError
 from wganbench.losses.recipe import Wrapper
 from wganbench.losses.recipes import composed
-from wganbench.metrics import Floor, PictureReference
+from wganbench.metrics import Floor, ImageReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
 from wganbench.training.execution import Execution, Work
@@ -104,7 +104,7 @@ class Stack:
         self.double = double
         self.state = self._initial_state()
         self.floors: dict[int, Floor] = {}
-        self.pictures: PictureReference | None = None
+        self.images: ImageReference | None = None
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
         self.samplers = self._laws() | dict(samplers or {})

@@ -10,7 +10,7 @@ from wganbench.losses import Recipe
 from wganbench.losses.recipe import Wrapper
 from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
-from wganbench.metrics.reference import PictureReference
+from wganbench.metrics.reference import ImageReference
 from wganbench.runs.table import Cell, series
 from wganbench.tags.headline import ENERGY, EXACT, FAR_FROM_FLOOR, Shape, right_distance
 
@@ -33,7 +33,7 @@ class Seen:
     measurable: bool = True
 
 
-def seen(reference: PictureReference | None) -> Seen | None:
+def seen(reference: ImageReference | None) -> Seen | None:
     """Return how a target's images are measured; None for points that are not images."""
     if reference is None:
         return None

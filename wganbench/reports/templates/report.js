@@ -23,3 +23,24 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
     body.append(...rows);
   });
 }
+// A table that is wider than its box says so.
+const measure = () => {
+  for (const box of document.querySelectorAll(".scroll"))
+    box.classList.toggle("wider", box.scrollWidth > box.clientWidth + 1);
+};
+addEventListener("resize", measure);
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", measure);
+measure();
+// What is folded is printed too, and folded again afterwards.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    details.dataset.folded = "";
+    details.open = true;
+  }
+});
+addEventListener("afterprint", () => {
+  for (const details of document.querySelectorAll("details[data-folded]")) {
+    delete details.dataset.folded;
+    details.open = false;
+  }
+});

@@ -1,0 +1,143 @@
+"""The answer: a headline that the seeds bear out, and what the tests can and cannot tell."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from reported_runs import leave_run
+
+from wganbench.reports.answer import answer
+from wganbench.reports.answer_figure import draw_answer
+from wganbench.reports.comparison import Comparison, compare
+from wganbench.reports.matrix import letters_of, matrices
+from wganbench.runs.found import find_runs
+
+Seeds = Mapping[float, Sequence[float]]
+COVERED, EXACT = "modes/covered", "wasserstein/exact"
+SWEEP: Seeds = {0.1: [8] * 8, 1: [8] * 8, 10: [8] * 8, 100: [1, 2, 1, 0, 2, 1, 1, 2]}
+
+
+@cache
+def first_run(size: float) -> str:
+    """run.json of a run, made once for all seeds: to compose a configuration takes its time."""
+    with TemporaryDirectory() as folder:
+        run = leave_run(Path(folder), "gp", 0, **{"loss.gp_lambda": size})
+        return (run / "run.json").read_text()
+
+
+def lambdas(folder: Path, groups: Seeds, metrics: Sequence[str] = (COVERED, EXACT)) -> Comparison:
+    """A sweep of lambda by modes covered on each seed; nan is a run that diverged."""
+    for size, values in groups.items():
+        for seed, covered in enumerate(values):
+            lost = math.isnan(covered)
+            found = {} if lost else {COVERED: covered, EXACT: 1.3 - covered / 8 + seed / 1000}
+            status = "diverged" if lost else "completed"
+            record = json.loads(first_run(float(size)))
+            record["config"]["seed"], record["metrics"], record["status"] = seed, found, status
+            run = folder / f"lambda-{size}-seed-{seed}"
+            run.mkdir()
+            (run / "run.json").write_text(json.dumps(record))
+    return compare(find_runs([folder]), metrics=metrics)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return lambdas(tmp_path_factory.mktemp("sweep"), SWEEP)
+
+
+def test_the_sweep_of_the_review_is_answered_in_three_sentences(swept: Comparison) -> None:
+    assert answer(swept) == [
+        "lambda = 0.1, 1 and 10 cover all 8 modes on every seed; lambda = 100 loses most of the "
+        "modes on every seed.",
+        "In modes covered, run by run, lambda = 0.1, 1 and 10 are better than lambda = 100; "
+        "8 seeds cannot tell lambda = 0.1, 1 and 10 apart.",
+        "The same holds for exact W1.",
+    ]
+
+
+def test_its_matrix_has_letters_and_each_pair_from_both_sides(swept: Comparison) -> None:
+    assert letters_of(swept, COVERED) == {
+        "gp_lambda=0.1": "a", "gp_lambda=1": "a", "gp_lambda=10": "a", "gp_lambda=100": "b"
+    }  # fmt: skip
+    first, second = matrices(swept)
+    assert (first.heading, first.primary, second.primary) == ("modes covered", True, False)
+    assert first.columns == [heading for heading, _, _ in first.rows]
+    kinds = [[square.kind for square in squares] for _, _, squares in first.rows]
+    alike, better = "alike", "better"
+    assert kinds == [
+        ["none", alike, alike, better],
+        [alike, "none", alike, better],
+        [alike, alike, "none", better],
+        ["worse", "worse", "worse", "none"],
+    ]
+    assert (first.rows[0][2][3].text, first.rows[3][2][0].text) == ("1.00", "0.00")
+    assert first.rows[3][2][0].about == (
+        "lambda = 100 is worse than lambda = 0.1 (lambda = 0.1 against lambda = 100: "
+        "1.00 [0.63, 1.00], Holm's p 0.047)"
+    )
+
+
+def test_against_a_baseline_there_are_no_letters_and_one_column(tmp_path: Path) -> None:
+    lambdas(tmp_path, SWEEP)
+    comparison = compare(find_runs([tmp_path]), metrics=[COVERED], baseline="lambda = 1")
+    (found,) = matrices(comparison)
+    assert found.columns == ["lambda = 1"] and not found.lettered
+    assert [heading for heading, _, _ in found.rows] == [
+        "lambda = 0.1", "lambda = 10", "lambda = 100"
+    ]  # fmt: skip
+    assert [squares[0].kind for _, _, squares in found.rows] == ["alike", "alike", "worse"]
+
+
+def test_too_few_seeds_are_not_called_no_difference(tmp_path: Path) -> None:
+    comparison = lambdas(tmp_path, {0.1: [8, 8, 8], 100: [1, 2, 1]}, [COVERED])
+    assert answer(comparison) == [
+        "lambda = 0.1 covers all 8 modes on every seed; lambda = 100 loses most of the modes on "
+        "every seed.",
+        "In modes covered, run by run, 3 seeds cannot tell lambda = 0.1 and 100 apart, however "
+        "different they are (6 would do).",
+        "Fewer than 5 seeds in a group are weak evidence.",
+    ]
+    (found,) = matrices(comparison)
+    assert [square.kind for square in found.rows[0][2]] == ["none", "unable"]
+    assert not found.lettered, "equal letters would look like a result"
+
+
+def test_diverged_runs_cover_nothing_and_are_said(tmp_path: Path) -> None:
+    groups = {0.1: [8] * 6, 1: [8] * 5 + [math.nan], 10: [math.nan] * 6, 100: [7] * 6}
+    lines = answer(lambdas(tmp_path, groups, [COVERED]))
+    assert lines[0] == (
+        "lambda = 0.1 covers all 8 modes on every seed; lambda = 1 covers all modes on some seeds; "
+        "lambda = 10 and 100 cover all modes on no seed."
+    )
+    assert lines[-1] == ("7 of 24 finished runs diverged (1 of lambda = 1 and 6 of lambda = 10).")
+    assert len(lines) <= 4
+
+
+def test_another_metric_names_the_best_mean_and_the_next(tmp_path: Path) -> None:
+    for seed in range(6):
+        leave_run(tmp_path, "gp", seed, {EXACT: 0.05 + seed / 1000})
+        leave_run(tmp_path, "clip", seed, {EXACT: 0.3 + seed / 1000})
+        leave_run(tmp_path, "bce", seed, {EXACT: 0.053 + seed / 1000})
+    first, second = answer(compare(find_runs([tmp_path]), metrics=[EXACT]))[:2]
+    assert first.startswith("gp has the lowest mean of exact W1, 0.0525 [")
+    assert "but it is not best beyond doubt; next is bce with 0.0555 [" in first
+    assert second == (
+        "In exact W1, run by run, 6 seeds cannot tell any two groups apart, however different "
+        "they are (7 would do)."
+    ), "3 tests x 2 / 2^7 = 0.047"
+
+
+def test_one_group_and_metrics_that_do_not_rank(tmp_path: Path) -> None:
+    for seed in range(5):
+        leave_run(tmp_path, "gp", seed, {EXACT: 0.05 + seed / 1000, "critic/slope_mean": 1.0})
+    (only,) = answer(compare(find_runs([tmp_path]), metrics=[EXACT]))
+    assert only.startswith("gp: exact W1 0.05") and only.endswith("; nothing to compare with.")
+    slopes = compare(find_runs([tmp_path]), metrics=["critic/slope_mean"])
+    assert answer(slopes) == ["These metrics describe the groups and rank none of them."]
+    assert draw_answer(slopes) is None and matrices(slopes) == []
