@@ -18,7 +18,7 @@ import numpy as np
 
 from wganbench.studies.critic_strength.figure import draw
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
 
 LOSSES = ("bce_saturating", "bce", "clip", "gp")
@@ -103,8 +103,8 @@ def distance_claim(loss: str) -> Claim:
     )  # fmt: skip
 
 
-CLAIMS = [make(loss) for make, loss in
-          product((feedback_claim, direction_claim, distance_claim), LOSSES)]  # fmt: skip
+CLAIMS = with_primary("feedback_bce_saturating", [make(loss) for make, loss in
+          product((feedback_claim, direction_claim, distance_claim), LOSSES)])  # fmt: skip
 
 Values = dict[tuple[str, int], list[dict[str, float | None]]]
 """By loss and n_critic: the late values by tag, one entry per seed."""

@@ -18,7 +18,7 @@ import numpy as np
 from wganbench.studies.lipschitz.figure import draw
 from wganbench.studies.lipschitz.measure import COEFFICIENT, Row, critics
 from wganbench.studies.study import Context, Findings, Study, register_study
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 
 # The results of the study `lipschitz` in sentences.
 NAMES = {"gp": "GP, lambda", "lp": "LP, lambda", "clip": "clip, c"}
@@ -69,7 +69,7 @@ EARLY = 5
 """The final slope without a constraint is compared with that after 1 / EARLY of the steps."""
 BEYOND = "largest slope found less 1 (0 if below)"
 
-CLAIMS = [
+CLAIMS = with_primary("gp_1_lipschitz", [
     Claim("gp_1_lipschitz", "the gradient penalty (lambda 10) makes the critic 1-Lipschitz",
           f"{GP}, abstract and section 4", "universal", BEYOND, "slope", 0.1),
     Claim("lp_1_lipschitz", "the one-sided penalty (lambda 10) holds the slope at most at 1",
@@ -96,7 +96,7 @@ CLAIMS = [
           f"{CLIP}, section 3", "comparative",
           "log10(largest slope at the end / after a fifth of the steps)", "decades", 0.5,
           spread=0.2),
-]  # fmt: skip
+])  # fmt: skip
 
 
 def measure(context: Context) -> Findings:

@@ -23,7 +23,7 @@ from wganbench.studies.study import Cell, Context, Findings, Study, register_stu
 from wganbench.studies.two_gaussians import measure as exact
 from wganbench.studies.two_gaussians.figure import two_gaussians_figure
 from wganbench.studies.two_gaussians.measure import OBJECTIVES, train_loss
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -42,7 +42,7 @@ def vanishes(name: str, words: str, size: float, spread: float | None) -> Claim:
                  spread=spread, exact=spread is None)  # fmt: skip
 
 
-CLAIMS = (
+CLAIMS = with_primary("trained_saturating", (
     Claim("js_saturates", "The earth mover's distance keeps growing where the Jensen-Shannon "
           "divergence has saturated", f"{WGAN}, Section 2 and Fig. 2", "comparative",
           "share of the whole rise over the second half of mu, earth mover's minus JS",
@@ -71,7 +71,7 @@ CLAIMS = (
             f"constant factor ({words})", f"{WGAN}, Section 3", "universal", BENT,
             "(a ratio)", 0.1)
       for name, words in CRITICS.items()),
-)  # fmt: skip
+))  # fmt: skip
 
 
 def measure(context: Context) -> Findings:

@@ -22,7 +22,7 @@ import numpy as np
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.value_surfaces.figure import numbers_figure, surfaces_figure
 from wganbench.studies.value_surfaces.measure import DATA, Arm, train_arms
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -60,9 +60,12 @@ def ignoring(data: str) -> Claim:
                  "(a share)", SMALLEST, stated=0.0)  # fmt: skip
 
 
-CLAIMS = (
-    *(comparison(statistic, data) for statistic in STATISTICS for data in DATA),
-    *(ignoring(data) for data in DATA),
+CLAIMS = with_primary(
+    "beyond_gaussian_ring8",
+    (
+        *(comparison(statistic, data) for statistic in STATISTICS for data in DATA),
+        *(ignoring(data) for data in DATA),
+    ),
 )
 
 

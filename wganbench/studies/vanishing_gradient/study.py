@@ -37,7 +37,7 @@ from wganbench.studies.vanishing_gradient.measure import (
     skew_lines,
     trained_generators,
 )
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.device import pick_device
 from wganbench.training.streams import stream_generator
 
@@ -99,11 +99,14 @@ SPREADS = {
 }
 """Standard deviations between the seeds 100 to 102, in decades, rounded up."""
 
-CLAIMS = [
-    *(bce_claim(loss, case) for loss, case in product(READ["bce"], CASES)),
-    *(critic_claim(loss, case) for loss, case in product(("clip", "gp"), CASES)),
-    *(accuracy_claim(case) for case in CASES),
-]
+CLAIMS = with_primary(
+    "bce_saturating_line",
+    [
+        *(bce_claim(loss, case) for loss, case in product(READ["bce"], CASES)),
+        *(critic_claim(loss, case) for loss, case in product(("clip", "gp"), CASES)),
+        *(accuracy_claim(case) for case in CASES),
+    ],
+)
 
 Records = dict[tuple[str, str], list[Record]]
 """By objective and case: one record per seed."""
