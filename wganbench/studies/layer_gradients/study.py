@@ -112,7 +112,7 @@ def overrides(context: Context) -> dict[str, list[str]]:
     """Return the arms: clipping at each value, scaled to the width, and GP, all with He's start."""
     steps = context["steps"]
     shared = [
-        "data=swiss_roll", "tuned=none", "compile=false", "train.decay=none",
+        "data=swiss_roll", "tuned=none", "train.decay=none",
         f"train.steps={steps}", f"train.batch_size={context['batch_size']}", "loss.n_critic=5",
         f"network.width={context['width']}", f"network.depth={context['depth']}",
         "network.initialization=he", "log.tensorboard=false", f"log.every_n_steps={steps}",
