@@ -101,6 +101,16 @@ def test_the_statistics_on_planted_paths() -> None:
     assert kept_distance(growing) == pytest.approx(10**0.3)
 
 
+@pytest.mark.parametrize(("name", "n_critic", "keeps"), [
+    ("saturating", SIMULTANEOUS, True), ("clip", 1, True), ("non_saturating", 1, False),
+])  # fmt: skip
+def test_the_length_of_a_path_decides_nothing(name: str, n_critic: int, keeps: bool) -> None:
+    for steps in (500, 1500):
+        path = trajectory(METHODS[name], (1.0, -1.0), 0.2, steps, n_critic)
+        assert (kept_distance(path) >= 0.5) == keeps
+
+
+@pytest.mark.slow
 def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path: Path) -> None:
     """Quick has 5 000 steps and paper 500: a verdict on convergence is about neither."""
     words = {}
@@ -118,6 +128,7 @@ def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path:
     assert {words["quick"][name] for name in words["quick"].keys() - refuted} == {"supported"}
 
 
+@pytest.mark.slow
 def test_the_study_draws_and_writes_its_files(tmp_path: Path) -> None:
     folder, _ = run_study("dirac", [f"output_dir={tmp_path}", "steps=500"], Silent())
     assert (folder / "figure.png").is_file() and (folder / "table.csv").is_file()

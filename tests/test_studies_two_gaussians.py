@@ -187,12 +187,12 @@ def test_the_statistics_on_planted_points() -> None:
 
 def test_points_that_did_not_converge_do_not_count() -> None:
     rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.5, 10.0: 1e-9})
-    whole = study.trained_evidence(rows, [0])["stays_gp"]
+    whole = study.trained_evidence(rows, [0], {})["stays_gp"]
     assert whole.undecided == "" and whole.values == [pytest.approx(9.0)]
     rows[-1] |= {"converged": False, "at_rest": False, "moved": 3.0}
-    evidence = study.trained_evidence(rows, [0, 1])["stays_gp"]
+    evidence = study.trained_evidence(rows, [0, 1], {"gp": "lambda 10"})["stays_gp"]
     assert evidence.values == [pytest.approx(1.0), None]
-    assert "1, 2, 4" in evidence.note
+    assert evidence.note == "lambda 10; converged at mu = 1, 2, 4"
     assert evidence.undecided.startswith("critic not trained: 1 of 1"), "the farthest is missing"
 
 

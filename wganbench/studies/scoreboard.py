@@ -60,7 +60,7 @@ def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
     verdicts = read_scoreboard(output_dir, budget)
     page = render(
         "scoreboard.html.j2",
-        summary=summary(verdicts),
+        summary=f"Budget {budget}. {summary(verdicts)}",
         family=family(verdicts),
         claims=Table("All claims", COLUMNS, [line(verdict) for verdict in verdicts]),
         studies=[study_view(folder) for folder in study_folders(output_dir, budget).values()],

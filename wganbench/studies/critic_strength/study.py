@@ -175,7 +175,7 @@ def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
         f"train.critic_lr={context['critic_lr']!r}",
         f"train.generator_lr={context['generator_lr']!r}",
         "log.tensorboard=false", f"log.every_n_steps={max(1, steps // 10)}",
-        f"evaluate.every_n_steps={max(1, steps // 10)}", "evaluate.n=500", "evaluate.final_n=500",
+        f"evaluate.every_n_steps={max(1, steps // 5)}", "evaluate.n=500", "evaluate.final_n=500",
         "evaluate.floor_pairs=4", f"checkpoint.every_n_steps={steps}",
     ]  # fmt: skip
 

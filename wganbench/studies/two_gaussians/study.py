@@ -94,11 +94,17 @@ def measure(context: Context) -> Findings:
     rows = trained_rows(context)
     largest = context["largest_mu"]
     return Findings(
-        exact_evidence(largest) | trained_evidence(rows, context.seeds),
+        exact_evidence(largest) | trained_evidence(rows, context.seeds, coefficients(context)),
         table(rows),
         {"figure": two_gaussians_figure(rows, largest, context["gp_lambda"])},
         text(rows, largest),
     )
+
+
+def coefficients(context: Context) -> dict[str, str]:
+    """Return the coefficient of each critic in words."""
+    penalty = f"lambda {context['gp_lambda']:g}"
+    return {"clip": f"c {context['clip_value']:g}", "gp": penalty, "lp": penalty}
 
 
 def trained_rows(context: Context) -> Rows:
@@ -156,7 +162,9 @@ def late_rise(distance: Callable[[float], float], half: float, largest: float) -
 
 
 # The trained claims.
-def trained_evidence(rows: Rows, seeds: Sequence[int]) -> dict[str, Evidence]:
+def trained_evidence(
+    rows: Rows, seeds: Sequence[int], coefficients: Mapping[str, str]
+) -> dict[str, Evidence]:
     """Return one number per seed from its converged points.
 
     A claim is undecided without at least two of them, the largest mu among them.
@@ -164,12 +172,13 @@ def trained_evidence(rows: Rows, seeds: Sequence[int]) -> dict[str, Evidence]:
     largest = max((row["mu"] for row in rows), default=0.0)
 
     def over_seeds(
-        method: str, statistic: Callable[[Sequence[Mapping[str, Any]]], float], extra: str = ""
+        method: str, statistic: Callable[[Sequence[Mapping[str, Any]]], float]
     ) -> Evidence:
         points = [converged(rows, method, seed) for seed in seeds]
         values = [statistic(own) if len(own) > 1 else None for own in points]
         counted = sorted({point["mu"] for own in points for point in own})
-        note = f"converged at mu = {', '.join(f'{mu:g}' for mu in counted) or 'none'}{extra}"
+        own = f"{coefficients[method]}; " if method in coefficients else ""
+        note = f"{own}converged at mu = {', '.join(f'{mu:g}' for mu in counted) or 'none'}"
         short = any(len(own) < 2 or own[-1]["mu"] < largest for own in points)
         mine = [row for row in rows if row["method"] == method and not row["converged"]]
         return Evidence(values, note=note, undecided=untrained_rows(mine) if short else "")

@@ -77,7 +77,7 @@ def bce_claim(loss: str, case: str) -> Claim:
 
 
 def critic_claim(loss: str, case: str) -> Claim:
-    named = {"clip": "WGAN-clip", "gp": "WGAN-GP"}[loss]
+    named = {"clip": "WGAN-clip (c 0.01)", "gp": "WGAN-GP (lambda 10)"}[loss]
     return Claim(
         f"{loss}_{case}",
         f"{named}: the generator's gradient does not vanish as D gets better ({WORDS[case]})",
