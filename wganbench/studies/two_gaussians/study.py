@@ -103,7 +103,10 @@ def measure(context: Context) -> Findings:
 
 def coefficients(context: Context) -> dict[str, str]:
     """Return the coefficient of each critic in words."""
-    penalty = f"lambda {context['gp_lambda']:g}"
+    penalty = (
+        f"lambda {context['gp_lambda']:g}: the objective's own optimum for two points is "
+        "1 + mu / (2 lambda) times the distance"
+    )
     return {"clip": f"c {context['clip_value']:g}", "gp": penalty, "lp": penalty}
 
 
