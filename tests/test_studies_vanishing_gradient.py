@@ -155,6 +155,9 @@ def test_outputs_are_pushed_where_both_reals_and_fakes_are() -> None:
     assert pushed(planted()).values == [pytest.approx(0.8)] * 3, "reals 0.8, fakes 0.9, from 0"
     one_side = planted(saturation_real=[0.0, 0.0, 0.1])
     assert pushed(one_side).values == [pytest.approx(0.1)] * 3
+    # Three equal rises of 0.8 from 0.0: a share q of seeds with q^3 = 0.025 rises, the rest stay.
+    low, high = pushed(planted(saturation_real=[0.0, 0.6, 0.8])).interval or (0.0, 0.0)
+    assert low == pytest.approx(0.8 * 0.025 ** (1 / 3)) and high <= 1
 
 
 def test_early_accuracy_is_that_of_the_first_fifty_steps() -> None:
