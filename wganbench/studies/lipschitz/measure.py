@@ -76,6 +76,8 @@ def critics(context: Context, loss: str, value: float) -> list[Row]:
         return {
             "interpolates": [mean(slope["interpolates"]) for slope in found],
             "largest": [largest(slope) for slope in found],
+            # Slopes rest long before the critic does.
+            "estimate": [estimated(critic_of(stack, r), place) for r, place in enumerate(places)],
         }
 
     def mark() -> None:
@@ -90,6 +92,12 @@ def critics(context: Context, loss: str, value: float) -> list[Row]:
         look(context, stack, r, places[r], courses[r], rests[r], common)
         for r in range(len(configs))
     ]
+
+
+def estimated(critic: Critic, places: Places) -> float:
+    """Return E D(x) - E D(y) at the fixed points."""
+    with torch.no_grad():
+        return float(critic(places.reals).mean() - critic(places.fakes).mean())
 
 
 def critic_of(stack: FrozenStack, run: int) -> Critic:
@@ -140,7 +148,7 @@ def look(
     source = stream_generator(config.seed, "climb", 0)
     steep = steepest(critic, starts, source, context["climbers"], context["rounds"], 1.0)
     steep = max(steep, largest(found))
-    estimate = float(critic(places.reals).mean() - critic(places.fakes).mean())
+    estimate = estimated(critic, places)
     diverged = stack.diverged_at()[run] >= 0 or not math.isfinite(steep)
     return {
         "loss": loss, "coefficient": "inf" if math.isinf(value) else value, "seed": config.seed,
