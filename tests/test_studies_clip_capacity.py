@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wganbench.cli.app import main
 from wganbench.config import compose
@@ -19,6 +21,7 @@ from wganbench.studies.clip_capacity.study import (
     arms,
     best_setting,
     decades,
+    eps_share,
     findings,
     left_out_best,
 )
@@ -54,7 +57,8 @@ def planted(
     )  # fmt: skip
     exact = np.array([[slope(v)] * len(RATES) for v in values])
     logs = exact + np.random.default_rng(2).normal(0, 0.02, (SEEDS, *exact.shape))
-    return Search(loss, values, RATES, ended, dict.fromkeys(GRADIENTS, logs))
+    spread = np.random.default_rng(3).normal(0, 0.01, logs.shape)
+    return Search(loss, values, RATES, ended, dict.fromkeys(GRADIENTS, logs), spread, spread)
 
 
 C = (0.001, 0.01, 0.1, 1.0, math.inf)
@@ -71,11 +75,12 @@ def test_a_planted_cost_is_found() -> None:
     clip = planted("clip", C, lambda c: 0.5 - 0.1 * abs(math.log10(min(c, 10)) + 1),
                    lambda c: math.log10(min(c, 10.0)))  # fmt: skip
     assert clip.best == (2, 0) and GP.best == (0, 0)
-    assert verdicts(clip, GP) == dict.fromkeys(("limits", "vanishing", "exploding"), "supported")
+    scales = dict.fromkeys(("limits", "scale_small", "scale_large"), "supported")
+    assert verdicts(clip, GP) == scales | {"vanishing": "refuted", "eps": "refuted"}
     found = findings(clip, GP)
-    assert judge("s", CLAIMS[1], found.evidence["vanishing"]).value == pytest.approx(2.0, abs=0.1)
+    assert judge("s", CLAIMS[1], found.evidence["scale_small"]).value == pytest.approx(2, abs=0.1)
     # Against the largest finite c, not against no clipping.
-    exploding = judge("s", CLAIMS[2], found.evidence["exploding"])
+    exploding = judge("s", CLAIMS[2], found.evidence["scale_large"])
     assert exploding.value == pytest.approx(1.0, abs=0.1)
     assert found.evidence["limits"].note == "best c 0.1, best lambda 0.1"
     assert [row["value"] for row in found.rows[:10:2]] == ["0.001", "0.01", "0.1", "1.0", "inf"]
@@ -85,16 +90,49 @@ def test_a_planted_cost_is_found() -> None:
 
 def test_clipping_that_costs_nothing_is_said_to_cost_nothing() -> None:
     clip = planted("clip", C, lambda c: 0.85 if c == 0.1 else 0.2, lambda c: 0.0)
-    assert verdicts(clip, GP) == dict.fromkeys(("limits", "vanishing", "exploding"), "refuted")
+    assert set(verdicts(clip, GP).values()) == {"refuted"}
+
+
+def test_a_scale_is_no_vanishing_and_eps_is_neither() -> None:
+    """At the smallest c the gradient falls by 3 decades, or half of the update goes to eps."""
+    clip = planted("clip", C, lambda c: 0.85 if c == 0.1 else 0.2, lambda c: 0.0)
+    fallen, eps = clip.fallen.copy(), clip.eps.copy()
+    fallen[:, 0, 0] += 3.0
+    one = dataclasses.replace(clip, fallen=fallen)
+    assert {n for n, w in verdicts(one, GP).items() if w == "supported"} == {"vanishing"}
+    eps[:, 0, 0] += 0.4
+    other = dataclasses.replace(clip, eps=eps)
+    assert {n for n, w in verdicts(other, GP).items() if w == "supported"} == {"eps"}
+    fallen[1, 0, 0] = math.nan
+    assert verdicts(dataclasses.replace(clip, fallen=fallen), GP)["vanishing"] == "undecided"
+
+
+def test_the_share_of_eps_by_hand() -> None:
+    """g of 1e-8 is halved by eps, g of 1 is not changed, no gradient does not count."""
+    assert eps_share(np.array([1e-16, 1.0, 0.0])) == pytest.approx(-math.log10(0.75), abs=1e-6)
+    assert eps_share(np.array([1e-24])) == pytest.approx(4.0, abs=1e-4)
+    assert math.isnan(eps_share(np.zeros(3)))
+
+
+def test_adam_itself_loses_that_share() -> None:
+    for gradient in (1e-9, 1e-8, 1e-4):
+        w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.Adam([w], lr=1.0, betas=(0.5, 0.9))
+        for _ in range(60):
+            w.grad = torch.full((1,), gradient, dtype=torch.float64)
+            before = w.item()
+            optimizer.step()
+        assert abs(w.item() - before) == pytest.approx(10 ** -eps_share(np.array([gradient**2])),
+                                                       rel=2e-3)  # fmt: skip
 
 
 def test_gradients_that_were_never_finite_decide_nothing() -> None:
     clip = planted("clip", C, lambda c: 0.85 if c == 0.1 else 0.2, lambda c: 0.0)
     logs = clip.gradients[GRADIENTS[0]].copy()
     logs[2, 3, 0] = math.nan
-    clip = Search(clip.loss, C, RATES, clip.ended, dict.fromkeys(GRADIENTS, logs))
-    assert findings(clip, GP).evidence["exploding"].values[2] is None
-    assert verdicts(clip, GP)["exploding"] == "undecided"
+    clip = dataclasses.replace(clip, gradients=dict.fromkeys(GRADIENTS, logs))
+    assert findings(clip, GP).evidence["scale_large"].values[2] is None
+    assert verdicts(clip, GP)["scale_large"] == "undecided"
 
 
 def test_a_setting_is_chosen_on_other_seeds() -> None:
@@ -156,6 +194,6 @@ def test_a_small_study_finds_the_vanishing_end_or_decides_nothing(tmp_path: Path
              "evaluate_n=50", "final_n=100", "precision=fp32", "compiled=false"]  # fmt: skip
     assert main(["study", "clip_capacity", *small, f"output_dir={tmp_path}"]) == 0
     found = {v.claim.name: v for v in read_verdicts(tmp_path / "studies" / "clip_capacity")}
-    assert found["vanishing"].word in ("supported", "undecided")
-    assert found["vanishing"].value is not None
+    assert found["scale_small"].word in ("supported", "undecided")
+    assert found["scale_small"].value is not None and found["eps"].value is not None
     assert found["limits"].word in ("supported", "undecided", "refuted")

@@ -10,15 +10,19 @@ import pytest
 from wganbench.config import compose
 from wganbench.studies import STUDIES
 from wganbench.studies.critic_strength.study import (
+    ACCURACY,
+    CEILING,
     DIRECTION,
     DISTANCE,
     FEEDBACK,
+    LEARNT,
     LOSSES,
     SAMPLE,
     TAGS,
     Values,
     all_slopes,
     evidence,
+    is_far,
     overrides,
     slope_per_doubling,
 )
@@ -38,6 +42,7 @@ def planted(**slopes: float) -> Values:
     return {
         (loss, n): [
             {tag: 0.5 + (slope + 0.001 * seed) * math.log2(n) for tag, slope in by_tag.items()}
+            | {ACCURACY: 0.9 + 0.001 * seed, LEARNT: 0.05 + 0.001 * seed, CEILING: None}
             for seed in range(5)
         ]
         for loss in LOSSES
@@ -46,7 +51,7 @@ def planted(**slopes: float) -> Values:
 
 
 def words(values: Values) -> dict[str, str]:
-    found = evidence(all_slopes(values, 5))
+    found = evidence(all_slopes(values, 5), values)
     return {claim.name: judge("s", claim, found[claim.name]).word for claim in STUDY.claims}
 
 
@@ -80,11 +85,39 @@ def test_signs_speak_for_the_claims() -> None:
 
 def test_a_diverged_run_leaves_its_seed_open() -> None:
     values = planted(feedback=-0.4)
-    values["bce", 5][2] = dict.fromkeys(TAGS)
-    found = evidence(all_slopes(values, 5))
+    values["bce", 5][2] = dict.fromkeys((*TAGS, ACCURACY, LEARNT, CEILING))
+    found = evidence(all_slopes(values, 5), values)
     assert list(found["feedback_bce"].values)[2] is None
     assert words(values)["feedback_bce"] == "undecided"
     assert words(values)["feedback_bce_saturating"] == "supported"
+
+
+def test_a_strong_discriminator_and_a_generator_that_learns_nothing() -> None:
+    values = planted()
+    found = words(values)
+    assert found["outperforms_bce"] == found["outperforms_bce_saturating"] == "supported"
+    assert {found[f"stops_{loss}"] for loss in LOSSES} == {"supported"}
+    for entry in values["gp", 25]:
+        entry[LEARNT] += 0.7  # type: ignore[operator]
+    for entry in values["bce", 1]:
+        entry[ACCURACY] -= 0.3  # type: ignore[operator]
+    found = words(values)
+    assert found["stops_gp"] == found["outperforms_bce"] == "refuted"
+    assert found["outperforms_bce_saturating"] == "supported"
+
+
+def test_the_direction_of_samples_that_have_arrived_says_nothing() -> None:
+    values = planted(direction=0.1)
+    values["gp", 25][3][DIRECTION] = None
+    found = evidence(all_slopes(values, 5), values)
+    assert found["direction_gp"].undecided == "in 1 of 25 runs the samples lie within two floors"
+    assert words(values)["direction_gp"] == "undecided"
+    assert words(values)["direction_clip"] == "supported"
+
+
+def test_the_direction_is_read_above_two_floors_only() -> None:
+    table = {DISTANCE: [0.5, 0.21, 0.19, None], "wasserstein/floor": [0.1, 0.1, 0.1, 0.1]}
+    assert [is_far(table, i) for i in range(4)] == [True, True, False, False]
 
 
 def test_arms_of_a_loss_differ_in_n_critic_alone(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ from wganbench.studies.dirac.game import (
     radius,
     trajectory,
 )
+from wganbench.studies.dirac.study import CLAIMS, all_paths, evidence, told
+from wganbench.studies.settings import read_settings
+from wganbench.studies.study import Context
+from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent
 
 METHODS = {method.name: method for method in methods(1.0, 0.35, 0.3)}
@@ -91,13 +95,40 @@ def test_the_statistics_on_planted_paths() -> None:
     # 3 decades in 500 steps at this power would be linear; it loses them almost all at first.
     assert decades_lost(power) == pytest.approx(100 * 0.7 * math.log10(2) / 500)
     cycle = 2.0 * np.stack([np.cos(n / 7), np.sin(n / 7)], axis=1)
-    cycle[-100] /= 4
-    assert kept_distance(cycle) == pytest.approx(0.25)
+    assert kept_distance(cycle) == pytest.approx(1.0)
+    assert kept_distance(power) == pytest.approx(10**-0.7)
+    growing = np.stack([np.maximum(n, 1) ** 0.3, np.zeros(1001)], axis=1)
+    assert kept_distance(growing) == pytest.approx(10**0.3)
 
 
-def test_the_study_reproduces_the_paper(tmp_path: Path) -> None:
-    _, verdicts = run_study("dirac", [f"output_dir={tmp_path}", "steps=2500"], Silent())
-    words = {verdict.claim.name: verdict.word for verdict in verdicts}
+@pytest.mark.parametrize(("name", "n_critic", "keeps"), [
+    ("saturating", SIMULTANEOUS, True), ("clip", 1, True), ("non_saturating", 1, False),
+])  # fmt: skip
+def test_the_length_of_a_path_decides_nothing(name: str, n_critic: int, keeps: bool) -> None:
+    for steps in (500, 1500):
+        path = trajectory(METHODS[name], (1.0, -1.0), 0.2, steps, n_critic)
+        assert (kept_distance(path) >= 0.5) == keeps
+
+
+@pytest.mark.slow
+def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path: Path) -> None:
+    """Quick has 5 000 steps and paper 500: a verdict on convergence is about neither."""
+    words = {}
+    for budget, steps in (("quick", 5000), ("paper", 500)):
+        settings = read_settings("dirac", {}, [f"budget={budget}"])
+        context = Context("dirac", 1, tmp_path, settings, Silent())
+        paths = all_paths(context, list(METHODS.values()))
+        found = evidence(paths, 500, told(context))
+        verdicts = [judge("dirac", claim, found[claim.name]) for claim in CLAIMS]
+        words[budget] = {verdict.claim.name: verdict.word for verdict in verdicts}
+        assert f"lambda = 0.35, {steps} steps" in found["gp"].note
+    assert words["quick"] == words["paper"]
     refuted = {"non_saturating_alternating"}
-    assert {name for name, word in words.items() if word == "refuted"} == refuted
-    assert {words[name] for name in words.keys() - refuted} == {"supported"}
+    assert {name for name, word in words["quick"].items() if word == "refuted"} == refuted
+    assert {words["quick"][name] for name in words["quick"].keys() - refuted} == {"supported"}
+
+
+@pytest.mark.slow
+def test_the_study_draws_and_writes_its_files(tmp_path: Path) -> None:
+    folder, _ = run_study("dirac", [f"output_dir={tmp_path}", "steps=500"], Silent())
+    assert (folder / "figure.png").is_file() and (folder / "table.csv").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from wganbench.data import load
 from wganbench.losses import clip_weights, gradient_penalty, wasserstein_critic_loss
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
 from wganbench.studies.estimate.measure import (
+    NOT_KNOWN,
+    Points,
     change_correlation,
-    jackknife,
     level_correlation,
     optimal_gp_estimate,
+    read_critic,
     step_correlation,
 )
 from wganbench.studies.estimate.study import CLAIMS, KEYS, evidence
@@ -87,13 +91,6 @@ def test_two_falling_curves_correlate_in_levels_and_not_in_changes() -> None:
     assert change_correlation(gap, "raw") is None, "too few changes"
 
 
-def test_the_jackknife_of_a_mean_is_the_values() -> None:
-    by_seed = {seed: [{"v": value}] for seed, value in enumerate([1.0, 4.0, 7.0])}
-    found = jackknife(by_seed, lambda rows: float(np.mean([row["v"] for row in rows])))
-    assert found == pytest.approx([1.0, 4.0, 7.0])
-    assert jackknife(by_seed, lambda rows: None) == [None] * 3
-
-
 def planted_rows(follows: bool) -> list[dict[str, Any]]:
     """W-losses that follow the distance or not; JS estimates that are noise; ratios of 1 and 3."""
     rng = np.random.default_rng(1)
@@ -109,15 +106,18 @@ def planted_rows(follows: bool) -> list[dict[str, Any]]:
                         "distribution": "ring8",
                         "size": None, "generator_lr": rate, "seed": seed, "step": step,
                         "exact": exact, "raw": None, "normalised": None, "js": None, key: value,
+                        **NOT_KNOWN,
                     })  # fmt: skip
     for seed in range(6):
         for loss, c, factor in (("gp", 10.0, 1.0), ("gp", 0.1, 3.0), ("clip", 0.01, 0.1)):
-            for family in ("ring8", "points"):
+            for family in ("ring8", "points", "funnels"):
                 raw = factor * 2.0 * (1 + 0.01 * seed)
                 rows.append({"part": "known", "loss": loss, "coefficient": c,
                              "distribution": family,
                              "size": 2.0, "seed": seed, "exact": 2.0, "raw": raw,
-                             "normalised": raw / factor, "js": None})  # fmt: skip
+                             "normalised": raw / factor, "js": None, "step": 800, "steps": 800,
+                             "cosine": 0.97 - 0.001 * seed - (loss == "clip"),
+                             "moved": 0.5, "at_rest": True})  # fmt: skip
     return rows
 
 
@@ -135,7 +135,47 @@ def test_a_planted_correlation_is_found_and_its_absence_too() -> None:
     assert found["raw_gp_10"] == "supported" and found["normalised_gp_0.1"] == "supported"
     assert found["raw_gp_0.1"] == found["raw_clip_0.01"] == "refuted"
     assert found["two_points_gp"] == "refuted", "2.0 is not 2.2"
+    assert found["funnels_gp_10"] == found["cosine_gp_10"] == "supported"
+    assert found["funnels_gp_0.1"] == found["cosine_clip_0.01"] == "refuted"
     assert words(planted_rows(follows=False))["changes_gp_bce"] != "supported"
+
+
+def test_a_critic_that_still_moves_decides_nothing_of_its_own_and_leaves_the_others() -> None:
+    rows = planted_rows(follows=True)
+    mine = [r for r in rows if (r["distribution"], r["loss"], r["coefficient"], r["part"]) ==
+            ("ring8", "gp", 0.1, "known")]  # fmt: skip
+    mine[0] |= {"at_rest": False, "moved": 6.0, "step": 1600, "steps": 1600}
+    found = evidence(rows)
+    judged = {c.name: judge("e", c, found[c.name]) for c in CLAIMS}
+    for key in ("raw", "normalised"):
+        assert judged[f"{key}_gp_0.1"].word == "undecided"
+        assert "critic not trained: 1 of 6" in judged[f"{key}_gp_0.1"].why
+    assert judged["raw_gp_10"].word == "supported" and judged["funnels_gp_0.1"].word == "refuted"
+
+
+def test_what_is_read_of_a_known_critic() -> None:
+    """D = 2 x_1 on points 3 apart along x_1: estimate 6, slope 2; JS of scores by hand."""
+    x = torch.tensor([[3.0, 1.0], [3.0, -1.0]])
+    y = torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    points = Points(x, y, (x + y) / 2, 3.0)
+    found = read_critic(lambda x: 2 * x[:, 0], points, "gp", None)
+    assert found == {"raw": pytest.approx(6.0), "normalised": pytest.approx(3.0)}
+    softplus = torch.nn.functional.softplus
+    js = math.log(2) - float(softplus(torch.tensor(-6.0)) + math.log(2)) / 2
+    assert read_critic(lambda x: 2 * x[:, 0], points, "bce", None)["js"] == pytest.approx(js)
+
+
+def test_the_true_potential_has_cosine_one_and_its_distance() -> None:
+    pair = load("funnels", dimension=2, clusters=4).pair
+    assert pair is not None
+    source = torch.Generator().manual_seed(0)
+    y = pair.source(4000, source)
+    points = Points(pair.moved(y), y, y, pair.distance.value)  # type: ignore[attr-defined]
+    true = read_critic(pair.potential, points, "gp", pair)
+    assert true["cosine"] == pytest.approx(1.0, abs=1e-4)
+    assert true["raw"] == pytest.approx(points.distance, rel=0.05)
+    turned = read_critic(lambda x: -pair.potential(x), points, "gp", pair)
+    assert turned["cosine"] == pytest.approx(-1.0, abs=1e-4)
 
 
 def test_a_run_that_diverged_leaves_its_seed_without_a_value() -> None:
@@ -143,7 +183,7 @@ def test_a_run_that_diverged_leaves_its_seed_without_a_value() -> None:
     lost = [
         r for r in rows if not (r["part"] == "training" and (r["loss"], r["seed"]) == ("gp", 2))
     ]
-    empty = {"step": 0, "exact": None, "raw": None, "normalised": None, "js": None}
+    empty = {"step": 0, "exact": None, "raw": None, "normalised": None, "js": None} | NOT_KNOWN
     template = next(r for r in rows if r["loss"] == "gp" and r["seed"] == 2)
     values = evidence([*lost, template | empty])["changes_gp_bce"].values
     assert values.count(None) == 1 and len(values) == 6
@@ -154,8 +194,8 @@ def test_a_run_that_diverged_leaves_its_seed_without_a_value() -> None:
 def test_a_small_run_goes_in_the_same_direction(tmp_path: Path) -> None:
     small = [
         "seeds=2", "steps=40", "every_n_steps=8", "width=16", "depth=2", "batch_size=32", "n=100",
-        "n_critic=2", "generator_lrs=[1e-3]", "known_steps=60", "known_n=100", "points=[1]",
-        "gaussians=[2]", "noises=[1]", "device=cpu", f"output_dir={tmp_path}",
+        "n_critic=2", "generator_lrs=[1e-3]", "known_first=32", "known_most=64", "known_n=100",
+        "points=[1]", "gaussians=[2]", "noises=[1]", "device=cpu", f"output_dir={tmp_path}",
     ]  # fmt: skip
     folder, found = run_study("estimate_vs_distance", small, Silent())
     verdicts = {verdict.claim.name: verdict for verdict in found}
@@ -163,4 +203,5 @@ def test_a_small_run_goes_in_the_same_direction(tmp_path: Path) -> None:
     assert (verdicts["raw_clip_0.01"].value or 0.0) < 0.1, (
         "clipping at 0.01 estimates far too little"
     )
+    assert (folder / "table.csv").is_file()
     assert (folder / "figure.svg").is_file()

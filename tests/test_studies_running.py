@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,46 @@ def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFi
     assert main(["study", "all", "seeds=3"]) == 0
     page = (planted.parent / "scoreboard.html").read_text()
     assert "it grows" in page and "data:image/png;base64," in page and "://" not in page
-    assert "1 claims in 1 studies: 1 supported" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "1 claims in 1 studies: 1 supported" in shown
+    words = "Holm&#39;s correction runs over 1 primary claim: planted.grows"
+    assert words.replace("&#39;", "'") in shown and words in page
+
+
+def test_no_scoreboard_is_made_of_a_part(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["study", "planted"]) == 0
+    other = Study("absent", "is it there?", [CLAIM], measure, "Invented.")
+    scoreboard.STUDIES.register("absent", other)
+    with pytest.raises(ConfigError, match="missing.*: absent; run wganbench study all$"):
+        scoreboard.read_scoreboard(planted.parents[1])
+    # The claims of the study have changed since it ran.
+    del scoreboard.STUDIES._rows["absent"]
+    assert scoreboard.read_scoreboard(planted.parents[1])
+    entry = planted / "verdict.json"
+    entry.write_text(entry.read_text().replace('"smallest": 0.5', '"smallest": 0.4'))
+    with pytest.raises(ConfigError, match="planted"):
+        scoreboard.read_scoreboard(planted.parents[1])
+
+
+def test_one_claim_of_a_study_is_primary() -> None:
+    two = [CLAIM, dataclasses.replace(CLAIM, name="second")]
+    with pytest.raises(ValueError, match="0 are marked"):
+        Study("s", "q", two, measure, "d")
+    marked = [dataclasses.replace(claim, primary=True) for claim in two]
+    with pytest.raises(ValueError, match="2 are marked"):
+        Study("s", "q", marked, measure, "d")
+    assert Study("s", "q", [marked[0], two[1]], measure, "d").claims[0].primary
+    assert Study("s", "q", [CLAIM], measure, "d").claims[0].primary, "the only one"
+    with pytest.raises(ValueError, match="two claims of one name"):
+        Study("s", "q", [CLAIM, CLAIM], measure, "d")
+
+
+def test_seeds_that_were_looked_at_are_passed_over_and_refused() -> None:
+    seen = (0, 1, 2, 4)
+    assert read_seeds(3, seen) == (3, 5, 6) and read_seeds([3, 9], seen) == (3, 9)
+    with pytest.raises(ConfigError, match="2 was looked at.*from 5 on"):
+        read_seeds([3, 2], seen)
+    assert read_settings("layer_gradients", {}, []).seeds[0] not in range(5)
 
 
 def test_the_list_says_what_it_costs(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:

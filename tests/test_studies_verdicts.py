@@ -14,9 +14,11 @@ from wganbench.studies.verdicts import (
     Verdict,
     corrected,
     judge,
+    planned_alpha,
     power,
     seeds_needed,
     underpowered,
+    with_primary,
 )
 
 BASE = Claim(
@@ -24,6 +26,7 @@ BASE = Claim(
 )
 QUANTITY = replace(BASE, kind="quantitative", stated=1.0, spread=None)
 UNIVERSAL = replace(BASE, kind="universal", spread=None)
+UNIVERSAL2 = replace(UNIVERSAL, name="u")
 
 
 def verdict(claim: Claim, *values: float | None) -> Verdict:
@@ -98,16 +101,59 @@ def test_an_exact_result_has_no_doubt() -> None:
 
 
 def test_holm_over_the_scoreboard_takes_back_what_is_not_sure_enough() -> None:
-    weak = replace(verdict(BASE, 0.5, 0.6, 0.7, 0.5, 0.6), p_value=0.03)
+    primary = replace(BASE, primary=True)
+    weak = replace(verdict(primary, 0.5, 0.6, 0.7, 0.5, 0.6), p_value=0.03)
     strong = replace(weak, p_value=0.001)
     alone, both = corrected([weak]), corrected([weak, weak, strong])
     assert alone[0].word == "supported"
     assert [found.word for found in both] == ["undecided", "undecided", "supported"]
     assert [found.alone for found in both] == ["supported", "supported", ""]
     assert both[0].p_value == pytest.approx(0.06) and "Holm" in both[0].notes[-1]
+    assert both[0].family == "Holm over 3 primary claims"
     untested = verdict(UNIVERSAL, 0.2, 0.3, 0.11)
     assert corrected([untested, weak])[0] == untested
     assert corrected([untested, weak])[1].word == "supported", "not counted as a test"
+
+
+def test_secondary_claims_are_corrected_within_their_study_and_burden_no_other() -> None:
+    """Benjamini-Hochberg by hand: p = 1/100, 4/100, 3/100 times 3 over its rank 1, 3, 2."""
+    second = verdict(BASE, 0.5, 0.6, 0.7, 0.5, 0.6)
+    three = [replace(second, p_value=p) for p in (0.01, 0.04, 0.03)]
+    other = replace(second, p_value=0.04, study="other")
+    primary = replace(second, claim=replace(BASE, primary=True), p_value=0.04)
+    found = corrected([*three, other, primary])
+    assert [v.p_value for v in found] == pytest.approx([0.03, 0.04, 0.04, 0.04, 0.04])
+    assert {v.word for v in found} == {"supported"}, "Holm over all five would keep one"
+    assert found[0].family == "Benjamini-Hochberg over 3 secondary claims of s"
+    worse = corrected([replace(second, p_value=p) for p in (0.04, 0.06, 0.6)])
+    assert [v.p_value for v in worse] == pytest.approx([0.09, 0.09, 0.6])
+    assert worse[0].word == "undecided" and worse[0].alone == "supported"
+
+
+def test_power_is_planned_at_the_first_step_of_the_claims_family() -> None:
+    study = with_primary("c", [BASE, *(replace(BASE, name=str(i)) for i in range(4)), UNIVERSAL2])
+    primaries = [study[0], *(replace(BASE, name=str(i)) for i in range(9))]
+    assert planned_alpha(study[0], primaries, study) == pytest.approx(0.05 / 10)
+    assert planned_alpha(study[1], primaries, study) == pytest.approx(0.05 / 4), "not the universal"
+    # n = 5, spread 0.1, effect 0.15: the noncentral t at shift 0.15 / (0.1 / sqrt 5).
+    shift = 0.15 / (0.1 / 5**0.5)
+    for alpha in (0.05, 0.005):
+        t = stats.t.ppf(1 - alpha / 2, 4)
+        by_hand = stats.nct.sf(t, 4, shift) + stats.norm.cdf(0.05 / (0.1 / 5**0.5)) - 1
+        assert power(BASE, 5, alpha) == pytest.approx(by_hand)
+    assert seeds_needed(BASE, 99, 0.005) > seeds_needed(BASE, 99, 0.05)  # type: ignore[operator]
+    with pytest.raises(ValueError, match="no claim"):
+        with_primary("d", [BASE])
+
+
+@pytest.mark.parametrize("claim", [BASE, QUANTITY, UNIVERSAL], ids=lambda claim: claim.kind)
+def test_a_critic_that_was_not_trained_decides_nothing(claim: Claim) -> None:
+    for values in ((0.5, 0.6, 0.7, 0.5), (-0.5, -0.6, -0.7, -0.5), (1.0, 1.01, 0.99, 1.0)):
+        gated = Evidence(values, undecided="critic not trained")
+        found = judge("s", claim, gated)
+        assert found.word == "undecided" and found.why.startswith("critic not trained")
+        # It stays in its family: the family is planned, not chosen by the results.
+        assert found.p_value == (1.0 if claim.tested else None)
 
 
 def test_power_is_a_lower_bound_of_what_simulation_finds() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,10 @@ from wganbench.output import numbered
 from wganbench.registry import unknown
 
 if TYPE_CHECKING:
-    from wganbench.studies.verdicts import Verdict
+    from wganbench.studies.verdicts import Claim, Verdict
 
 FAILED, INTERRUPTED = 3, 130
+MORE = "more than there are"
 COMMON = ("budget", "seeds", "device", "output_dir")
 """The settings that every study has."""
 STYLES = {"supported": "green", "refuted": "red", "undecided": "yellow", "not refuted": "cyan"}
@@ -32,19 +33,22 @@ def print_studies(words: Sequence[str] = ()) -> None:
     Settings among the words apply as in a run of the study. Raises ConfigError.
     """
     from wganbench.studies import STUDIES
-    from wganbench.studies.settings import FIRST_TUNING_SEED, budgets, read_settings
-    from wganbench.studies.verdicts import seeds_needed, underpowered
+    from wganbench.studies.settings import FIRST_TUNING_SEED as most
+    from wganbench.studies.settings import budgets, read_settings
+    from wganbench.studies.verdicts import planned_alpha, seeds_needed, underpowered
 
+    primaries = [claim for study in STUDIES.values() for claim in study.claims if claim.primary]
     overrides = [word for word in words if "=" in word]
     named = [word for word in words if "=" not in word and word != "all"]
     for name in named or STUDIES:
         known(name)
         study = STUDIES[name]
         own = read_settings(name, study.protects, overrides)
+        alphas = {c.name: planned_alpha(c, primaries, study.claims) for c in study.claims}
         weak = [
-            f"{claim.name} ({seeds_needed(claim, FIRST_TUNING_SEED) or 'more than there are'})"
+            f"{claim.name} ({seeds_needed(claim, most, alphas[claim.name]) or MORE})"
             for claim in study.claims
-            if underpowered(claim, len(own.seeds))
+            if underpowered(claim, len(own.seeds), alphas[claim.name])
         ]
         costs = {budget: f"{values['minutes']:g} min" for budget, values in budgets(name).items()}
         others = [f"budget={b}: {cost}" for b, cost in costs.items() if b != own.budget]
@@ -52,8 +56,21 @@ def print_studies(words: Sequence[str] = ()) -> None:
         print(f"{name}: {study.question}")
         beside = f" ({', '.join(others)})" if others else ""
         print(f"    {claims}, {seeds}, about {own.minutes:g} min{beside}")
+        print(f"    {levels_in_words(study.claims, alphas)}")
         if weak:
             print(f"    underpowered (seeds that it takes): {', '.join(weak)}")
+
+
+def levels_in_words(claims: Sequence[Claim], alphas: Mapping[str, float]) -> str:
+    """Return the primary claim and the levels at which the power of the claims is planned."""
+    primary = next(claim for claim in claims if claim.primary)
+    words = f"primary claim: {primary.name}"
+    if primary.tested:
+        words += f", planned at p < {alphas[primary.name]:.2g} (Holm's first step)"
+    others = [claim for claim in claims if not claim.primary and claim.tested]
+    if others:
+        words += f"; secondary at p < {alphas[others[0].name]:.2g} (Benjamini-Hochberg's)"
+    return words
 
 
 def known(name: str) -> None:
@@ -102,12 +119,15 @@ def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
                 return INTERRUPTED
         except ConfigError as error:
             failed[name] = str(error)
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}")
+    if failed:
+        print("no scoreboard: it needs all studies")
+        return FAILED
     where = next(iter(settings.values()))
     verdicts = read_scoreboard(where.output_dir, where.budget)
     print_scoreboard(verdicts, write_scoreboard(where.output_dir, where.budget))
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}")
-    return FAILED if failed else 0
+    return 0
 
 
 def print_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
@@ -120,7 +140,8 @@ def print_verdicts(folder: Path, verdicts: Sequence[Verdict]) -> None:
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
     line = Text(f"{verdict.word:<12}", style=STYLES.get(verdict.word, ""))
-    console.print(line.append(Text(verdict.claim.text, style="default")), soft_wrap=True)
+    rank = " (primary)" if verdict.claim.primary else ""
+    console.print(line.append(Text(verdict.claim.text + rank, style="default")), soft_wrap=True)
     console.print(
         Text(f"            {verdict.claim.statistic}: {verdict.why}{seeds(verdict)}"),
         soft_wrap=True,
@@ -136,7 +157,7 @@ def seeds(verdict: Verdict) -> str:
 
 def print_scoreboard(verdicts: Sequence[Verdict], file: Path) -> None:
     """Print all claims in one table; without a terminal, one line per claim."""
-    from wganbench.studies.scoreboard import interval, number, summary
+    from wganbench.studies.scoreboard import family, interval, number, summary
 
     console = PlainConsole()
     if console.is_terminal:
@@ -152,4 +173,4 @@ def print_scoreboard(verdicts: Sequence[Verdict], file: Path) -> None:
                 f"{verdict.study:<22}{verdict.word:<12} {number(verdict.value)} "
                 f"({interval(verdict)})  {verdict.claim.text}"
             )
-    print(f"\n{summary(verdicts)}\nscoreboard: {from_here(file.resolve())}")
+    print(f"\n{summary(verdicts)}\n{family(verdicts)}\nscoreboard: {from_here(file.resolve())}")

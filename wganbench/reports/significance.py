@@ -93,6 +93,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted.clip(max=1)]
 
 
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return step-up p-values in the given order: min over j >= i of m p_(j) / j, at most 1.
+
+    The expected share of false positives among those below the level is then at most the level,
+    for independent tests (Benjamini and Hochberg 1995). Raises ValueError outside [0, 1].
+
+    >>> [round(p, 3) for p in benjamini_hochberg([0.01, 0.04, 0.03, 0.005])]
+    [0.02, 0.04, 0.04, 0.02]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    scaled = p[order] * p.size / np.arange(1, p.size + 1)
+    adjusted[order] = np.minimum.accumulate(scaled[::-1])[::-1]
+    return [float(value) for value in adjusted.clip(max=1)]
+
+
 def _exact_rank_sum(part: Float64[np.ndarray, " n"], ranks: Float64[np.ndarray, " m"]) -> float:
     """Return a rank sum's two-sided p: twice the smaller tail over all choices of n ranks.
 

@@ -77,7 +77,10 @@ def as_text(
         lines += [paragraph, ""]
     lines += ["## Verdicts", ""]
     for verdict in verdicts:
-        lines.append(f"- **{verdict.word}**: {verdict.claim.text} ({verdict.claim.source})")
+        rank = verdict.claim.rank
+        lines.append(
+            f"- **{verdict.word}** ({rank}): {verdict.claim.text} ({verdict.claim.source})"
+        )
         lines.append(f"  {verdict.claim.statistic}: {verdict.why}. Rule: {verdict.claim.rule}.")
         lines += [f"  Note: {note}." for note in verdict.notes]
     values = ", ".join(f"{key}={value}" for key, value in settings.values.items())
@@ -111,6 +114,13 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
     return dict(found)
+
+
+def is_current(folder: Path, study: Study) -> bool:
+    """Return whether a folder holds verdicts on all of a study's claims as they are now."""
+    stated = [dataclasses.asdict(claim) for claim in study.claims]
+    found = (read_record(folder) or {}).get("verdicts", [])
+    return bool(stated == [entry.get("claim") for entry in found])
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
+from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
-from wganbench.studies.record import FOLDER, read_record, read_verdicts
+from wganbench.studies.record import FOLDER, is_current, read_record, read_verdicts
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
 from wganbench.studies.verdicts import Verdict, corrected
@@ -21,42 +23,68 @@ COLUMNS = (
     Column("95 % interval"),
     Column("Needed"),
     Column("n", number=True),
-    Column("p, Holm", number=True),
+    Column("p, corrected", number=True),
+    Column("Rank"),
     Column("Study"),
     Column("Source"),
 )
 
 
 def read_scoreboard(output_dir: Path, budget: str = QUICK) -> list[Verdict]:
-    """Return the verdicts of all studies run with a budget, Holm-corrected over all of them."""
-    return corrected(
-        [
-            verdict
-            for folder in finished_folders(output_dir, budget)
-            for verdict in read_verdicts(folder)
-        ]
-    )
+    """Return the verdicts of all studies run with a budget, with corrected p-values.
+
+    Raises ConfigError, which names what is missing, unless every study of the registry has
+    finished: a part of the studies would have a smaller family of tests.
+    """
+    folders = study_folders(output_dir, budget)
+    missing = [name for name, folder in folders.items() if not is_current(folder, STUDIES[name])]
+    if missing:
+        raise ConfigError(
+            f"a scoreboard needs all studies; missing, or with other claims: {', '.join(missing)}; "
+            f"run {command('all', budget)}"
+        )
+    return corrected([verdict for folder in folders.values() for verdict in read_verdicts(folder)])
 
 
-def finished_folders(output_dir: Path, budget: str) -> list[Path]:
-    """Return the folders of the finished studies, in the registry's order."""
+def study_folders(output_dir: Path, budget: str) -> dict[str, Path]:
+    """Return the folder of each study, in the registry's order."""
     ending = "" if budget == QUICK else f"-{budget}"
-    folders = [output_dir / FOLDER / f"{name}{ending}" for name in STUDIES]
-    return [folder for folder in folders if read_record(folder) is not None]
+    return {name: output_dir / FOLDER / f"{name}{ending}" for name in STUDIES}
 
 
 def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
-    """Write one self-contained page: the table, then each study's text and figures."""
+    """Write one self-contained page: the table, then each study's text and figures.
+
+    Raises ConfigError as `read_scoreboard` does.
+    """
     verdicts = read_scoreboard(output_dir, budget)
     page = render(
         "scoreboard.html.j2",
-        summary=summary(verdicts),
+        summary=f"Budget {budget}. {summary(verdicts)}",
+        family=family(verdicts),
         claims=Table("All claims", COLUMNS, [line(verdict) for verdict in verdicts]),
-        studies=[study_view(folder) for folder in finished_folders(output_dir, budget)],
+        studies=[study_view(folder) for folder in study_folders(output_dir, budget).values()],
     )
     file = output_dir / FOLDER / (FILE if budget == QUICK else f"scoreboard-{budget}.html")
     write_atomic(file, page.encode())
     return file
+
+
+def command(study: str, budget: str) -> str:
+    return f"wganbench study {study}" + ("" if budget == QUICK else f" budget={budget}")
+
+
+def family(verdicts: Sequence[Verdict]) -> str:
+    """Return sentences on the families of tests over which the p-values are corrected."""
+    primary = [verdict for verdict in verdicts if verdict.claim.primary]
+    tested = [f"{v.study}.{v.claim.name}" for v in primary if v.p_value is not None]
+    others = [f"{v.study}.{v.claim.name}" for v in primary if v.p_value is None]
+    untested = f" Primary claims without a p-value: {', '.join(others)}." if others else ""
+    return (
+        f"Family: Holm's correction runs over {numbered(len(tested), 'primary claim')}: "
+        f"{', '.join(tested) or 'none'}.{untested} The other claims are secondary; their p-values "
+        "are Benjamini and Hochberg's within their study."
+    )
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -83,6 +111,7 @@ def line(verdict: Verdict) -> Line:
             Entry(needed),
             count(verdict.n),
             Entry(number(verdict.p_value), verdict.p_value),
+            Entry(claim.rank),
             Entry(verdict.study),
             Entry(claim.source),
         ),
@@ -114,5 +143,5 @@ def study_view(folder: Path) -> dict[str, Any]:
         "name": name,
         "figures": {own: embedded(file) for own, file in files.items() if file.is_file()},
         "settings": [f"{key}={value}" for key, value in record["settings"].items()],
-        "command": f"wganbench study {name}" + ("" if budget == QUICK else f" budget={budget}"),
+        "command": command(name, budget),
     }

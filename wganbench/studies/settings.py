@@ -52,7 +52,7 @@ def read_settings(study: str, protects: Mapping[str, str], overrides: Sequence[s
     minutes = float(values.pop("minutes"))
     for key, value in given.items():
         values[key] = replaced(study, key, value, values, protects)
-    seeds = read_seeds(values.pop("seeds"))
+    seeds = read_seeds(values.pop("seeds"), seen_seeds(study))
     return Settings(budget, seeds, minutes, output_dir, device, values)
 
 
@@ -101,9 +101,20 @@ def typed_like(key: str, value: Any, pattern: Any) -> Any:
     return value
 
 
-def read_seeds(value: Any) -> tuple[int, ...]:
-    """Return the seeds: ``5`` means 0 to 4; a list names them. Raises ConfigError."""
-    seeds = list(range(value)) if isinstance(value, int) else list(value)
+def seen_seeds(study: str) -> tuple[int, ...]:
+    """Return the seeds whose results were looked at while the study was made."""
+    return tuple(read_preset("study", study).get("seen", ()))
+
+
+def read_seeds(value: Any, seen: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the seeds: ``5`` means the first five that were not ``seen``; a list names them.
+
+    Raises ConfigError, also for a named seed that was seen.
+    """
+    if isinstance(value, int):
+        seeds = [seed for seed in range(value + len(seen)) if seed not in seen][:value]
+    else:
+        seeds = list(value)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds must be some different seeds; got {value!r}")
     wrong = [s for s in seeds if not isinstance(s, int) or not 0 <= s < FIRST_TUNING_SEED]
@@ -111,5 +122,11 @@ def read_seeds(value: Any) -> tuple[int, ...]:
         raise ConfigError(
             f"seeds run from 0 to {FIRST_TUNING_SEED - 1}, those above have tuned the settings "
             f"and decide nothing; got {wrong[0]!r}"
+        )
+    known = [seed for seed in seeds if seed in seen]
+    if known:
+        raise ConfigError(
+            f"seeds: {known[0]} was looked at while the study was made and decides nothing; "
+            f"take seeds from {max(seen) + 1} on"
         )
     return tuple(seeds)

@@ -114,6 +114,9 @@ class Study:
     ``differs`` states which parts are as in the source and which are not. ``protects`` lists keys
     of a run's configuration whose change would void the study, with the reason. Increase
     ``version`` when the measurement changes: cached results are then computed again.
+
+    One claim is marked as primary; the only claim of a study is primary unmarked. Raises
+    ValueError for claims with equal names, and unless one claim is primary.
     """
 
     name: str
@@ -124,14 +127,24 @@ class Study:
     protects: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
 
+    def __post_init__(self) -> None:
+        names = [claim.name for claim in self.claims]
+        if len(set(names)) < len(names):
+            raise ValueError(f"study {self.name!r} has two claims of one name")
+        if len(names) == 1:
+            only = dataclasses.replace(self.claims[0], primary=True)
+            object.__setattr__(self, "claims", (only,))
+        marked = sum(claim.primary for claim in self.claims)
+        if marked != 1:
+            raise ValueError(
+                f"study {self.name!r}: mark one claim with primary=True; {marked} are marked"
+            )
+
 
 STUDIES: Registry[Study] = Registry("studies")
 
 
 def register_study(study: Study) -> Study:
-    """Enter a study; raises ValueError for a taken name or claims with equal names."""
-    names = [claim.name for claim in study.claims]
-    if len(set(names)) < len(names):
-        raise ValueError(f"study {study.name!r} has two claims of one name")
+    """Enter a study; raises ValueError for a taken name."""
     STUDIES.register(study.name, study)
     return study

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
-from wganbench.reports.significance import holm
+from wganbench.reports.significance import benjamini_hochberg, holm
 from wganbench.reports.statistics import mean_interval
 
 # The parts of a study's result: a claim from the literature, the evidence, the verdict.
@@ -26,6 +26,7 @@ class Claim:
     ``stated`` that still agrees. ``spread`` is the standard deviation between seeds that the plan
     of a comparative claim expects (from seeds 100 and up, which decide nothing). An ``exact``
     claim is computed from a formula, without seeds, so it has no spread and no uncertainty.
+    One claim of a study is ``primary``: it answers the study's question. The others are secondary.
 
     Raises ValueError for another kind, an empty field, or numbers that do not fit the kind.
     """
@@ -40,6 +41,7 @@ class Claim:
     stated: float | None = None
     spread: float | None = None
     exact: bool = False
+    primary: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -52,6 +54,16 @@ class Claim:
             raise ValueError(f"claim {self.name!r}: smallest must be above 0")
         if self.kind == "comparative" and not self.exact and self.spread is None:
             raise ValueError(f"claim {self.name!r}: a plan needs the expected spread")
+
+    @property
+    def tested(self) -> bool:
+        """Whether the claim has a p-value; exact results and counterexamples have none."""
+        return self.kind != "universal" and not self.exact
+
+    @property
+    def rank(self) -> str:
+        """``primary`` or ``secondary``."""
+        return "primary" if self.primary else "secondary"
 
     @property
     def rule(self) -> str:
@@ -73,6 +85,13 @@ class Claim:
         )
 
 
+def with_primary(name: str, claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    """Return the claims with the named one marked as primary. Raises ValueError without it."""
+    if name not in [claim.name for claim in claims]:
+        raise ValueError(f"no claim is named {name!r}")
+    return tuple(replace(claim, primary=claim.name == name) for claim in claims)
+
+
 COUNTEREXAMPLES = 3
 """The number of seeds above the tolerance that refutes a universal claim."""
 
@@ -86,7 +105,9 @@ class Evidence:
     A seed without a number, because a run diverged, is None and is never dropped. For an exact
     claim, ``values`` holds the computed cases. ``value``, ``interval`` and ``p_value`` replace
     Student's t if another statistic is right; the p-value is that of the hypothesis that the
-    verdict denies. ``note`` is a remark that a reader needs.
+    verdict denies. ``note`` is a remark that a reader needs. ``undecided`` is the reason why the
+    measurement cannot decide the claim at all, such as a critic that was not trained; it is empty
+    if it can.
     """
 
     values: Sequence[float | None]
@@ -95,6 +116,7 @@ class Evidence:
     p_value: float | None = None
     method: str = "Student's t over seeds"
     note: str = ""
+    undecided: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +136,8 @@ class Verdict:
     notes: tuple[str, ...] = field(default=())
     alone: str = ""
     """The word before a scoreboard's correction, if that changed it."""
+    family: str = ""
+    """The correction of the p-value in words; empty without one."""
 
 
 LEVEL = 0.95
@@ -137,7 +161,18 @@ def judge(study: str, claim: Claim, evidence: Evidence) -> Verdict:
             verdict = replace(
                 verdict, word=UNDECIDED, why=f"{missing} seeds have no value: nothing is decided"
             )
+    if evidence.undecided:
+        verdict = withheld(verdict, evidence.undecided)
+    if claim.tested and verdict.p_value is None:
+        # A planned test counts in its family even if it could not be made.
+        verdict = replace(verdict, p_value=1.0)
     return replace(verdict, study=study, notes=notes)
+
+
+def withheld(verdict: Verdict, reason: str) -> Verdict:
+    """Return the verdict as "undecided" for a reason that its numbers do not show."""
+    p_value = None if verdict.p_value is None else 1.0
+    return replace(verdict, word=UNDECIDED, why=f"{reason} ({verdict.why})", p_value=p_value)
 
 
 def missing_note(missing: int) -> str:
@@ -232,30 +267,65 @@ def t_test(values: Sequence[float], against: float) -> float:
 
 
 def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Return the verdicts of a whole scoreboard with p-values after Holm's correction.
+    """Return the verdicts of a whole scoreboard with corrected p-values.
 
-    A verdict whose p-value is no longer below 5 % becomes undecided. Exact results and
-    counterexamples have no p-value and stay unchanged.
+    Holm's correction runs over the primary claims of all studies, Benjamini and Hochberg's over
+    the secondary claims of each study. A verdict whose p-value is no longer below 5 % becomes
+    undecided. Exact results and counterexamples have no p-value and stay unchanged.
     """
-    tested = [i for i, verdict in enumerate(verdicts) if verdict.p_value is not None]
-    p_values = holm([verdicts[i].p_value or 0.0 for i in tested])
+    families: dict[str, list[int]] = {}
+    for i, verdict in enumerate(verdicts):
+        if verdict.p_value is not None:
+            key = PRIMARY if verdict.claim.primary else verdict.study
+            families.setdefault(key, []).append(i)
     result = list(verdicts)
-    for i, p_value in zip(tested, p_values, strict=True):
-        verdict = replace(verdicts[i], p_value=p_value)
-        if verdict.word in (SUPPORTED, REFUTED) and p_value >= 1 - LEVEL:
-            note = f"{verdict.word} alone, but not after Holm's correction over {len(tested)} tests"
-            notes = (*verdict.notes, note)
-            verdict = replace(verdict, word=UNDECIDED, notes=notes, alone=verdict.word)
-        result[i] = verdict
+    for key, members in families.items():
+        correct = holm if key == PRIMARY else benjamini_hochberg
+        words = family_words(key, len(members))
+        p_values = correct([verdicts[i].p_value or 0.0 for i in members])
+        for i, p_value in zip(members, p_values, strict=True):
+            result[i] = with_p_value(verdicts[i], p_value, words)
     return result
 
 
-def power(claim: Claim, seeds: int) -> float | None:
+PRIMARY = "primary claims"
+"""The key of the family that runs across the studies; the other keys are studies."""
+
+
+def family_words(key: str, tests: int) -> str:
+    """Return a correction in words."""
+    if key == PRIMARY:
+        return f"Holm over {tests} primary claims"
+    return f"Benjamini-Hochberg over {tests} secondary claims of {key}"
+
+
+def with_p_value(verdict: Verdict, p_value: float, family: str) -> Verdict:
+    """Return the verdict with its corrected p-value; undecided where that is not below 5 %."""
+    found = replace(verdict, p_value=p_value, family=family)
+    if verdict.word in (SUPPORTED, REFUTED) and p_value >= 1 - LEVEL:
+        note = f"{verdict.word} alone, but not after {family}"
+        notes = (*verdict.notes, note)
+        found = replace(found, word=UNDECIDED, notes=notes, alone=verdict.word)
+    return found
+
+
+def planned_alpha(claim: Claim, primaries: Sequence[Claim], study: Sequence[Claim]) -> float:
+    """Return the level of the test that a claim's plan must pass: the first step of its family.
+
+    It is 5 % over the number of tested claims: of the ``primaries`` of all studies for a primary
+    claim (Holm's first step), of the secondary claims of its ``study`` for another.
+    """
+    family = primaries if claim.primary else [other for other in study if not other.primary]
+    return (1 - LEVEL) / max(1, sum(other.tested for other in family))
+
+
+def power(claim: Claim, seeds: int, alpha: float = 1 - LEVEL) -> float | None:
     """Return the probability that the plan supports a comparative claim; None for other claims.
 
     The assumed effect is 1.5 times the smallest of interest. Both conditions must hold: the
-    t-test against 0, and an estimate of at least the smallest effect. They are computed from the
-    noncentral t and the normal distribution (Cohen 1988): P(A) + P(B) - 1, a lower bound.
+    t-test against 0 at the two-sided level ``alpha``, and an estimate of at least the smallest
+    effect. They are computed from the noncentral t and the normal distribution (Cohen 1988):
+    P(A) + P(B) - 1, a lower bound.
     """
     if claim.kind != "comparative" or claim.spread is None:
         return None
@@ -263,23 +333,23 @@ def power(claim: Claim, seeds: int) -> float | None:
         return 0.0
     effect = 1.5 * claim.smallest
     shift = effect / (claim.spread / math.sqrt(seeds))
-    critical = stats.t.ppf((1 + LEVEL) / 2, seeds - 1)
+    critical = stats.t.ppf(1 - alpha / 2, seeds - 1)
     significant = float(stats.nct.sf(critical, seeds - 1, shift))
     reaches = float(stats.norm.cdf(shift / 3))
     return max(0.0, significant + reaches - 1)
 
 
-def underpowered(claim: Claim, seeds: int) -> bool:
+def underpowered(claim: Claim, seeds: int, alpha: float = 1 - LEVEL) -> bool:
     """Return whether the seeds are too few to find the effect, or enough counterexamples."""
     if claim.kind == "universal":
         return not claim.exact and seeds < COUNTEREXAMPLES
-    chance = power(claim, seeds)
+    chance = power(claim, seeds, alpha)
     return chance is not None and chance < POWER
 
 
-def seeds_needed(claim: Claim, most: int) -> int | None:
+def seeds_needed(claim: Claim, most: int, alpha: float = 1 - LEVEL) -> int | None:
     """Return the fewest seeds that are not underpowered; None if ``most`` are too few."""
-    return next((n for n in range(1, most + 1) if not underpowered(claim, n)), None)
+    return next((n for n in range(1, most + 1) if not underpowered(claim, n, alpha)), None)
 
 
 def finite(value: float) -> float | None:

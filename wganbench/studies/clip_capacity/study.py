@@ -1,13 +1,16 @@
 """What does weight clipping cost?
 
-Measured: WGAN-clip at c over four decades and without clipping, WGAN-GP at several lambdas, each
-with all pairs of rates, and with the same networks, optimizer, batch, critic steps and seeds.
-Quality = coverage x share of high quality at the end (0 for a run that diverged). The best
-setting of a seed is the one that is best on the other seeds, for either loss. Gradients: mean
-over the evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), grad_norm/critic and
-critic/slope_mean.
-Effect at an end: mean log10 grad_norm/sample at the best c less that at the smallest (vanishing),
-and at the largest finite c less that at the best (exploding), in decades, at the best c's rates.
+WGAN-clip trains at c over four decades and without clipping, and WGAN-GP at several lambdas, each
+with all pairs of rates. Networks, optimizer, batch, critic steps and seeds are the same. The
+quality of a run is coverage x share of high quality at the end; it is 0 for a run that diverged.
+The best setting of a seed is the one that is best on the other seeds, for either loss.
+
+Three things are told apart at the smallest c. The *scale* of the gradient is the mean over the
+evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), at the best c less that at the
+smallest, both at the best c's rates. A W-loss is free in its scale, and Adam divides by it. A
+gradient *vanishes* if it falls far below its own maximum while the samples are bad. Adam's *eps*
+takes a share of the update: a step of rate m / (sqrt(v) + eps) is sqrt(v) / (sqrt(v) + eps) of what
+it would be without eps.
 
 As in arXiv:1704.00028 Section 3: clipping against the penalty, c over decades. Differs: the ring
 instead of images and deep critics; all layers together (its Fig. 1b is the study
@@ -32,7 +35,7 @@ from wganbench.runs.table import series
 from wganbench.studies.clip_capacity.figure import capacity_figure
 from wganbench.studies.evidence import Outcome, bounded_evidence, outcomes
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
 
 
@@ -62,15 +65,23 @@ GRADIENTS = ("grad_norm/sample", "grad_norm/critic", "critic/slope_mean")
 SECTION = "arXiv:1704.00028, Section 3"
 SAMPLE = "log10 of grad_norm/sample, mean over the run"
 
-CLAIMS = (
+CLAIMS: tuple[Claim, ...] = (
     Claim("limits", "Clipping limits the critic: quality stays below the gradient penalty's",
           SECTION, "comparative", "coverage x high quality: best lambda less best c, chosen on "
           "other seeds", "of 1", 0.1, spread=0.1),
-    Claim("vanishing", "A small c makes gradients vanish", SECTION, "comparative",
+    Claim("scale_small", "A small c makes the gradient small: its scale", SECTION, "comparative",
           f"{SAMPLE}: best c less smallest c", "decades", 1.0, spread=0.5),
-    Claim("exploding", "A large c makes gradients explode", SECTION, "comparative",
+    Claim("scale_large", "A large c makes the gradient large: its scale", SECTION, "comparative",
           f"{SAMPLE}: largest finite c less best c", "decades", 1.0, spread=0.5),
+    Claim("vanishing", "A small c makes the gradient vanish: it falls far below its own maximum "
+          "while the samples are bad", SECTION, "comparative", "log10(largest grad_norm/sample "
+          "before the end / at the end), smallest c", "decades", 2.0, spread=0.5),
+    Claim("eps", "At a small c the generator's update vanishes in Adam's eps", "ours",
+          "comparative",
+          "-log10 of the mean of sqrt(v) / (sqrt(v) + eps) over parameters, smallest c less best c",
+          "decades", 0.3, spread=0.1),
 )  # fmt: skip
+CLAIMS = with_primary("limits", CLAIMS)
 SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
 
 
@@ -84,7 +95,9 @@ class Search:
 
     ``ended`` is indexed by value, rates and seed. ``gradients`` is indexed by tag, then seed,
     value and rates; it holds decades, the mean of log10 over a run's finite evaluations, and nan
-    without any.
+    without any. ``fallen`` and ``eps`` are indexed likewise: the decades by which the gradient at
+    the samples fell below its own maximum, nan for samples that have arrived, and the decades that
+    Adam's eps takes from the update.
     """
 
     loss: str
@@ -92,6 +105,8 @@ class Search:
     rates: tuple[Rates, ...]
     ended: tuple[tuple[tuple[Outcome, ...], ...], ...]
     gradients: Mapping[str, Float64[np.ndarray, "n k r"]]
+    fallen: Float64[np.ndarray, "n k r"]
+    eps: Float64[np.ndarray, "n k r"]
 
     def quantity(self, name: str) -> Float64[np.ndarray, "n k r"]:
         """Return one final number of every run."""
@@ -125,7 +140,7 @@ def arms(
         f"train.batch_size={context['batch_size']}", f"precision={context['precision']}",
         f"evaluate.every_n_steps={every}", f"evaluate.n={context['evaluate_n']}",
         f"evaluate.final_n={context['final_n']}", f"log.every_n_steps={every}",
-        "log.tensorboard=false", f"compile={str(context['compiled']).lower()}",
+        "log.tensorboard=false", f"compile={'auto' if context['compiled'] else 'false'}",
     ]  # fmt: skip
     return {
         arm(loss, value, pair): [*shared, f"loss.{knob}={value}", f"train.critic_lr={pair[0]}",
@@ -168,8 +183,60 @@ def search(
     for tag in GRADIENTS:
         found = [[[mean_decades(run, tag) for run in own] for own in some] for some in runs]
         gradients[tag] = np.moveaxis(np.array(found), -1, 0)
+    fallen, eps = (
+        np.moveaxis(np.array([[[f(run) for run in own] for own in some] for some in runs]), -1, 0)
+        for f in (decades_fallen, decades_to_eps)
+    )
     ended = tuple(tuple(tuple(outcomes(own, math.nan, math.nan)) for own in some) for some in runs)
-    return Search(loss, tuple(values), tuple(rates), ended, gradients)
+    return Search(loss, tuple(values), tuple(rates), ended, gradients, fallen, eps)
+
+
+FLOORS = 2.0
+"""Samples are bad while their W1 exceeds so many floors."""
+ADAM_EPS = 1e-8
+
+
+def decades_fallen(run: Run) -> float:
+    """Return log10(largest grad_norm/sample before the end / at the end); nan for good samples."""
+    if run.status == "diverged":
+        return math.nan
+    final = run.metrics
+    if final["wasserstein/exact"] <= FLOORS * final["wasserstein/floor"]:
+        return math.nan
+    return fall([v for v in series(run.table, "grad_norm/sample")[1] if math.isfinite(v)])
+
+
+def fall(values: Sequence[float]) -> float:
+    """Return log10(largest before the last / last); nan for fewer than two values.
+
+    >>> fall([1.0, 10.0, 0.1])
+    2.0
+    """
+    if len(values) < 2:
+        return math.nan
+    least = float(np.finfo(np.float32).tiny)
+    return math.log10(max(*values[:-1], least) / max(values[-1], least))
+
+
+def decades_to_eps(run: Run) -> float:
+    """Return the decades that Adam's eps takes from the generator's update at the end."""
+    if run.status == "diverged":
+        return math.nan
+    squares = run.stack.state.generator_moments["exp_avg_sq"]
+    return eps_share(np.concatenate([v.double().cpu().numpy().ravel() for v in squares.values()]))
+
+
+def eps_share(squares: Float64[np.ndarray, " parameters"]) -> float:
+    """Return -log10 of the mean of sqrt(v) / (sqrt(v) + eps), v the running mean of g^2.
+
+    Parameters that never had a gradient have no update to lose and are left out; nan without any
+    other.
+
+    >>> round(eps_share(np.array([1e-16, 1e-16])), 4)
+    0.301
+    """
+    roots = np.sqrt(squares[squares > 0])
+    return float(-np.log10((roots / (roots + ADAM_EPS)).mean())) if roots.size else math.nan
 
 
 def mean_decades(run: Run, tag: str) -> float:
@@ -202,12 +269,22 @@ def evidence(clip: Search, gp: Search) -> dict[str, Evidence]:
     (middle, pair), sample = clip.best, clip.gradients["grad_norm/sample"]
     largest = max(k for k, value in enumerate(clip.values) if math.isfinite(value))
     at_best, note = sample[:, middle, pair], f"best c {clip.values[middle]:g}"
+    ends, top = f"smallest c {clip.values[0]:g}", f"largest c {clip.values[largest]:g}"
     return {
         "limits": bounded_evidence([float(v) for v in gain], -1.0, 1.0, SMALLEST["limits"],
                                    f"{note}, best lambda {gp.values[gp.best[0]]:g}"),
-        "vanishing": Evidence(known(at_best - sample[:, 0, pair]), note=note),
-        "exploding": Evidence(known(sample[:, largest, pair] - at_best), note=note),
+        "scale_small": Evidence(known(at_best - sample[:, 0, pair]), note=f"{ends}, {note}"),
+        "scale_large": Evidence(known(sample[:, largest, pair] - at_best), note=f"{top}, {note}"),
+        "vanishing": Evidence(known(clip.fallen[:, 0, pair]), note=ends,
+                              undecided=arrived(clip.fallen[:, 0, pair])),
+        "eps": Evidence(known(clip.eps[:, 0, pair] - clip.eps[:, middle, pair]),
+                        note=f"{ends}, {note}"),
     }  # fmt: skip
+
+
+def arrived(fallen: Float64[np.ndarray, " n"]) -> str:
+    """Return why nothing is said of a gradient that vanishes: the samples were good."""
+    return "" if np.isfinite(fallen).all() else "some samples are not bad, or a run diverged"
 
 
 def known(values: Float64[np.ndarray, " n"]) -> list[float | None]:
@@ -232,7 +309,13 @@ def row(found: Search, k: int, r: int) -> dict[str, Cell]:
         "coverage": float(np.mean([outcome.coverage for outcome in own])),
         "high_quality": float(np.mean([outcome.high_quality for outcome in own])),
         **{f"log10_{tag}": float(found.gradients[tag][:, k, r].mean()) for tag in GRADIENTS},
+        "decades_fallen": number(found.fallen[:, k, r].mean()),
+        "decades_to_eps": number(found.eps[:, k, r].mean()),
     }  # fmt: skip
+
+
+def number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def text(clip: Search, gp: Search) -> list[str]:
@@ -247,7 +330,13 @@ def text(clip: Search, gp: Search) -> list[str]:
         "Quality is what is reached in these steps: a slow loss may not have arrived, and a best c "
         "among values that all score near 0 is hardly a best one. budget=full trains longer.",
         "Adam divides a gradient by its running size: a small gradient alone does not slow the "
-        "generator down, so vanishing and exploding are told as sizes here, not as causes.",
+        "generator down, so sizes are told as a scale here. Decades of the update that Adam's eps "
+        "takes, by c at those rates: "
+        + ", ".join(
+            f"{v:g}: {e:.2g}"
+            for v, e in zip(clip.values, clip.eps[:, :, clip.best[1]].mean(axis=0), strict=True)
+        )
+        + ".",
     ]
     failed = int(sum(outcome.diverged for some in clip.ended for own in some for outcome in own))
     if failed:
@@ -285,6 +374,8 @@ register_study(
             "loss": "clip and gp are what is compared",
             "clip_value": "the study runs over all of clip_values",
             "gp_lambda": "the study runs over all of gp_lambdas",
+            "optimizer": "the share of Adam's eps is one of its claims",
         },
+        version=2,
     )
 )

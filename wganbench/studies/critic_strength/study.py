@@ -1,10 +1,15 @@
 """The better the discriminator, the worse the feedback?
 
-Ordinary runs on ring8 with n_critic of 1 to 25 critic steps before each generator step, equal
-generator steps and rates. Measured over the second half of training: feedback mean |dL_G/dscore|,
-the gradient that a sample gets, its direction against the exact transport plan, quality and
-coverage. The statistic of a seed is the slope of such a number over log2(n_critic): its change
-with each doubling.
+Ordinary runs on ring8 take n_critic of 1 to 25 critic steps before each generator step, at equal
+generator steps and rates. Over the second half of training these are measured: the feedback
+mean |dL_G/dscore|, the gradient that a sample gets, its direction against the exact transport plan,
+quality and coverage. The statistic of a seed is the slope of such a number over log2(n_critic): its
+change with each doubling.
+
+The direction is read only while the exact W1 exceeds two floors: near the floor even the optimal
+push meets the transport plan of two samples by chance (its ceiling stands in the table). Two claims
+of another kind are judged on the same runs: whether the discriminator outperforms the generator at
+equal steps, and whether the generator stops learning with the strongest discriminator.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import numpy as np
 
 from wganbench.studies.critic_strength.figure import draw
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
 
 LOSSES = ("bce_saturating", "bce", "clip", "gp")
@@ -29,7 +34,10 @@ NAMES = {
     "gp": "WGAN-GP",
 }
 FEEDBACK, SAMPLE, DIRECTION = "critic/feedback", "grad_norm/sample", "critic/direction"
-DISTANCE = "wasserstein/exact"
+DISTANCE, FLOOR, CEILING = "wasserstein/exact", "wasserstein/floor", "critic/direction_ceiling"
+ACCURACY = "critic/accuracy"
+LEARNT = "learnt"
+"""Not a tag: the fall of the exact W1 through training, as a share of that at the start."""
 LOGARITHMIC = (FEEDBACK, SAMPLE)
 """Tags that span decades and are measured as logarithms."""
 TAGS = (FEEDBACK, SAMPLE, DIRECTION, "modes/high_quality", "modes/coverage", DISTANCE)
@@ -42,6 +50,11 @@ LEAST_COSINE = 0.05
 """A smaller change of direction per doubling is not of interest: 0.23 from n_critic 1 to 25."""
 LEAST_DISTANCE = 0.04
 """A smaller change of the exact W1 is not of interest: 0.19 in all, twice its floor here."""
+
+FAR = 2.0
+"""The direction is read while the exact W1 exceeds so many floors."""
+ABOVE_CHANCE = 0.25
+"""An accuracy less far above one half does not count as outperforming."""
 
 SMALLEST = 1e-300
 """Stands for a strength of zero, which has no logarithm."""
@@ -103,8 +116,34 @@ def distance_claim(loss: str) -> Claim:
     )  # fmt: skip
 
 
-CLAIMS = [make(loss) for make, loss in
-          product((feedback_claim, direction_claim, distance_claim), LOSSES)]  # fmt: skip
+def outperforms_claim(loss: str) -> Claim:
+    return Claim(
+        f"outperforms_{loss}",
+        f"{NAMES[loss]}: the discriminator outperforms the generator at equal steps (n_critic 1)",
+        "teaching material", "comparative", "accuracy of the discriminator less one half, second "
+        "half of training", "of the points", ABOVE_CHANCE, spread=0.05,
+    )  # fmt: skip
+
+
+def stops_claim(loss: str) -> Claim:
+    return Claim(
+        f"stops_{loss}",
+        f"{NAMES[loss]}: with the strongest critic the generator stops learning",
+        "teaching material; arXiv:1701.04862, introduction", "quantitative",
+        "fall of the exact W1 through training, as a share of that at the start, largest n_critic",
+        "of the start", 0.1, stated=0.0,
+    )  # fmt: skip
+
+
+CLAIMS = with_primary(
+    "feedback_bce_saturating",
+    [
+        *(make(loss) for make, loss in
+          product((feedback_claim, direction_claim, distance_claim), LOSSES)),
+        *(outperforms_claim(loss) for loss in ("bce_saturating", "bce")),
+        *(stops_claim(loss) for loss in LOSSES),
+    ],
+)  # fmt: skip
 
 Values = dict[tuple[str, int], list[dict[str, float | None]]]
 """By loss and n_critic: the late values by tag, one entry per seed."""
@@ -121,7 +160,7 @@ def measure(context: Context) -> Findings:
     slopes = all_slopes(values, len(context.seeds))
     rows = list(table(context, values))
     words = text(context, slopes, values)
-    return Findings(evidence(slopes), rows, {"figure": draw(values, NAMES)}, words)
+    return Findings(evidence(slopes, values), rows, {"figure": draw(values, NAMES)}, words)
 
 
 def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
@@ -135,8 +174,8 @@ def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
         "train.optimizer=adam", "train.betas=[0.5,0.9]", "train.decay=none",
         f"train.critic_lr={context['critic_lr']!r}",
         f"train.generator_lr={context['generator_lr']!r}",
-        "compile=false", "log.tensorboard=false", f"log.every_n_steps={max(1, steps // 10)}",
-        f"evaluate.every_n_steps={max(1, steps // 10)}", "evaluate.n=500", "evaluate.final_n=500",
+        "log.tensorboard=false", f"log.every_n_steps={max(1, steps // 10)}",
+        f"evaluate.every_n_steps={max(1, steps // 5)}", "evaluate.n=500", "evaluate.final_n=500",
         "evaluate.floor_pairs=4", f"checkpoint.every_n_steps={steps}",
     ]  # fmt: skip
 
@@ -144,19 +183,40 @@ def overrides(context: Context, loss: str, n_critic: int) -> list[str]:
 def late_values(run: Run) -> dict[str, float | None]:
     """Return means over the evaluations of a run's second half; None if it diverged.
 
-    For tags that span decades it is the mean of log10.
+    For tags that span decades it is the mean of log10. The direction counts only at evaluations
+    with an exact W1 above two floors, and is None without any.
     """
     if run.status != "completed":
-        return dict.fromkeys(TAGS)
+        return dict.fromkeys((*TAGS, ACCURACY, LEARNT, CEILING))
     steps, found = run.table["step"], {}
-    for tag in TAGS:
+    for tag in (*TAGS, ACCURACY):
+        column = run.table.get(tag, [None] * len(steps))
         late = [
-            value for step, value in zip(steps, run.table[tag], strict=True)
+            value for i, (step, value) in enumerate(zip(steps, column, strict=True))
             if value is not None and step is not None and step > run.config.train.steps / 2
+            and (tag != DIRECTION or is_far(run.table, i))
         ]  # fmt: skip
         scale: Callable[[float], float] = log10 if tag in LOGARITHMIC else float
         found[tag] = float(np.mean([scale(value) for value in late])) if late else None
+    distances = [value for value in run.table[DISTANCE] if value is not None]
+    found[LEARNT] = learnt(distances)
+    found[CEILING] = run.metrics.get(CEILING)
     return found
+
+
+def learnt(distances: Sequence[float]) -> float | None:
+    """Return the fall from the first to the last distance, as a share of the first.
+
+    >>> learnt([2.0, 1.0, 0.5])
+    0.75
+    """
+    return 1 - distances[-1] / distances[0] if distances and distances[0] > 0 else None
+
+
+def is_far(table: Mapping[str, Sequence[float | None]], i: int) -> bool:
+    """Return whether an evaluation's exact W1 exceeds two floors."""
+    distance, floor = table[DISTANCE][i], table[FLOOR][i]
+    return distance is not None and floor is not None and distance > FAR * floor
 
 
 def log10(value: float) -> float:
@@ -187,17 +247,37 @@ def slope_per_doubling(n_critics: Sequence[int], values: Sequence[float | None])
     return round(float(np.polyfit(np.log2(n_critics), known, 1)[0]), 12)
 
 
-def evidence(slopes: Mapping[tuple[str, str], Sequence[float | None]]) -> dict[str, Evidence]:
-    """Return the slopes with the sign that supports each claim."""
+def evidence(
+    slopes: Mapping[tuple[str, str], Sequence[float | None]], values: Values
+) -> dict[str, Evidence]:
+    """Return the slopes with the sign that supports each claim, and numbers at one n_critic."""
     found = {}
     for loss in LOSSES:
         first, tag = ("feedback", FEEDBACK) if is_bce(loss) else ("gradient", SAMPLE)
         found[f"{first}_{loss}"] = Evidence(turned(slopes[loss, tag]))
         sign = turned if is_bce(loss) else list
-        found[f"direction_{loss}"] = Evidence(sign(slopes[loss, DIRECTION]))
+        found[f"direction_{loss}"] = Evidence(
+            sign(slopes[loss, DIRECTION]), undecided=arrived(values, loss)
+        )
         nearer = list if is_bce(loss) else turned
         found[f"distance_{loss}"] = Evidence(nearer(slopes[loss, DISTANCE]))
+        strongest = max(n for _, n in values)
+        learnt_by_all = [entry[LEARNT] for entry in values[loss, strongest]]
+        found[f"stops_{loss}"] = Evidence(learnt_by_all, note=f"n_critic {strongest}")
+        if is_bce(loss):
+            weakest = min(n for _, n in values)
+            right = [entry[ACCURACY] for entry in values[loss, weakest]]
+            found[f"outperforms_{loss}"] = Evidence(
+                [None if a is None else a - 0.5 for a in right], note=f"n_critic {weakest}"
+            )
     return found
+
+
+def arrived(values: Values, loss: str) -> str:
+    """Return why a direction is undecided: in some runs no late evaluation is far from the data."""
+    own = [entry for (of, _), found in values.items() if of == loss for entry in found]
+    near = sum(entry[DIRECTION] is None and entry[DISTANCE] is not None for entry in own)
+    return f"in {near} of {len(own)} runs the samples lie within two floors" if near else ""
 
 
 def turned(values: Sequence[float | None]) -> list[float | None]:
@@ -283,5 +363,6 @@ register_study(
             "n_critic": "it is what the study varies; its values are n_critics",
             "decay": "a rate that falls would hide what the critic's strength does",
         },
+        version=2,
     )
 )

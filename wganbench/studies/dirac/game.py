@@ -152,9 +152,12 @@ def radius(path: Float64[np.ndarray, "points 2"]) -> Float64[np.ndarray, " point
 
 
 def kept_distance(path: Float64[np.ndarray, "points 2"]) -> float:
-    """Return the smallest distance in the last fifth of the steps over that at the start."""
-    distances = radius(path)
-    return float(distances[-max(1, len(distances) // 5) :].min() / distances[0])
+    """Return the share of the distance that ten times as many steps keep: 10^(d log r / d log n).
+
+    It is about 1 for a cycle, above 1 for divergence and 10^-a for r = b n^-a, whatever the number
+    of steps: a distance after a chosen number of steps would depend on that number.
+    """
+    return float(10 ** power_of_steps(path))
 
 
 def decades_lost(path: Float64[np.ndarray, "points 2"]) -> float:
@@ -168,7 +171,7 @@ def decades_lost(path: Float64[np.ndarray, "points 2"]) -> float:
 
 
 def power_of_steps(path: Float64[np.ndarray, "points 2"]) -> float:
-    """Return a in distance = b n^a, fitted to the logarithms of the last nine tenths."""
+    """Return d log r / d log n, fitted over the last decade of steps: a in r = b n^a."""
     distances = radius(path)
     steps = np.arange(max(1, len(path) // 10), len(path))
     return float(np.polyfit(np.log(steps), np.log(distances[steps]), 1)[0])

@@ -18,7 +18,12 @@ LOSSES: dict[str, tuple[str, str, str, Any]] = {"gp": ("GP, E D(x) - E D(G(z))",
           "clip": ("clip, E D(x) - E D(G(z))", "raw", "s", (0, (5, 1.5))),
           "bce": ("BCE, JS estimate", "js", "^", (0, (5, 1.5, 1, 1.5))),
           "bce_saturating": ("saturating BCE, JS estimate", "js", "D", ":")}  # fmt: skip
-FAMILIES = {"points": "points\n$L$ =", "gaussians": "Gaussians\n$\\mu$ =", "ring8": "ring8\nnoise"}
+FAMILIES = {
+    "points": "points\n$L$ =",
+    "gaussians": "Gaussians\n$\\mu$ =",
+    "ring8": "ring8\nnoise",
+    "funnels": "funnels\n$K$ =",
+}
 
 
 def draw(rows: Sequence[Row]) -> Figure:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from wganbench.config import RunConfig, compose
+from wganbench.data import Target
+from wganbench.data.target import KnownPair
+from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import wasserstein_exact
+from wganbench.metrics.gradients import slopes
 from wganbench.reports.statistics import spearman
 from wganbench.studies.frozen import FrozenStack, gaussian, noisy, target_of
+from wganbench.studies.rest import Reading, Rest, train_to_rest
 from wganbench.studies.study import Context
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.run import Run
-from wganbench.training.streams import Draw
+from wganbench.training.streams import Draw, stream_generator
 
-POINTS, GAUSSIANS, RING = "points", "gaussians", "ring8"
+POINTS, GAUSSIANS, RING, FUNNELS = "points", "gaussians", "ring8", "funnels"
+Row = dict[str, Any]
 SMALL_STEP = 0.05
 """The largest step under clipping, in units of c; larger ones jump between -c and c."""
 
@@ -47,44 +54,72 @@ def optimal_gp_estimate(distance: float, gp_lambda: float) -> float:
     return distance * (1 + distance / (2 * gp_lambda))
 
 
-def known_distributions(context: Context, config: RunConfig) -> list[Known]:
-    """Return two point masses, two Gaussians of variance 1, and a ring with its noisy copy."""
-    ring = target_of(config).sample
-    apart = [(POINTS, 0.0, L) for L in context["points"]]
-    apart += [(GAUSSIANS, 1.0, L) for L in context["gaussians"]]
-    distributions = [
-        Known(family, L, gaussian(L / 2, sigma), gaussian(-L / 2, sigma), L)
-        for family, sigma, L in apart
-    ]
-    return distributions + [Known(RING, s, ring, noisy(ring, s), None) for s in context["noises"]]
+def known_distributions(context: Context, config: RunConfig) -> dict[str, list[Known]]:
+    """Return by family: two point masses, two Gaussians of variance 1, a ring with its noisy copy,
+    and funnels, whose W1 and potential are known."""
+    ring, funnels = target_of(config).sample, funnels_target(context)
+    assert funnels.pair is not None
+    return {
+        **{family: [Known(family, L, gaussian(L / 2, sigma), gaussian(-L / 2, sigma), L)
+                    for L in context[family]]
+           for family, sigma in ((POINTS, 0.0), (GAUSSIANS, 1.0))},
+        RING: [Known(RING, s, ring, noisy(ring, s), None) for s in context["noises"]],
+        FUNNELS: [Known(FUNNELS, float(context["funnels"]), funnels.sample, funnels.pair.source,
+                        funnels.pair.distance.value)],
+    }  # fmt: skip
 
 
-def trained_on_known(context: Context, loss: str, knob: str, values: Sequence[float]) -> Any:
-    """Train a critic per distribution, coefficient and seed; return estimates and distances."""
-    base = compose(settings(context, loss))
-    cases = [
-        (known, configuration(context, base, seed, knob, value), value)
-        for known in known_distributions(context, base)
-        for seed in context.seeds
-        for value in values
-    ]
-    stack = FrozenStack(
-        [config for _, config, _ in cases],
-        pick_device(context.settings.device),
-        [known.fakes for known, _, _ in cases],
-        [known.reals for known, _, _ in cases],
+def funnels_target(context: Context) -> Target:
+    """Return the pair of laws with a known potential, in two dimensions."""
+    return target_of(
+        compose(["data=funnels", "data.dimension=2", f"data.clusters={context['funnels']}"])
     )
-    with fitting_cpu(stack):
-        stack.advance(context["known_steps"])
-        return list(entries(context, stack, loss, cases))
+
+
+def trained_on_known(context: Context, loss: str, knob: str, value: float) -> list[Row]:
+    """Train a critic per distribution and seed to rest; return estimates and distances.
+
+    Each family of distributions is a stack of its own, which stops when its critics are at rest.
+    """
+    base = compose(settings(context, loss))
+    rows = []
+    for group in known_distributions(context, base).values():
+        cases = [(known, configuration(context, base, seed, knob, value))
+                 for known in group for seed in context.seeds]  # fmt: skip
+        stack = FrozenStack(
+            [config for _, config in cases],
+            pick_device(context.settings.device),
+            [known.fakes for known, _ in cases],
+            [known.reals for known, _ in cases],
+        )
+        points = [Points.draw(known, c.seed, context["known_n"]) for known, c in cases]
+        gradient = funnels_target(context).pair if group[0].family == FUNNELS else None
+        groups = [known.size for known, _ in cases]
+
+        def read(
+            stack: FrozenStack = stack,
+            points: Sequence[Points] = points,
+            pair: KnownPair | None = gradient,
+        ) -> Reading:
+            found = [read_critic(critic_of(stack, r), p, loss, pair) for r, p in enumerate(points)]
+            return {name: [one[name] for one in found] for name in found[0]}
+
+        with fitting_cpu(stack):
+            rests = train_to_rest(stack, read, groups, context["known_first"],
+                                  context["known_most"], TOLERANCES)  # fmt: skip
+        diverged = stack.diverged_at()
+        rows += [
+            entry(loss, value, known, config.seed, rest, p.distance, diverged[r] >= 0)
+            for r, ((known, config), rest, p) in enumerate(zip(cases, rests, points, strict=True))
+        ]
+    return rows
 
 
 def settings(context: Context, loss: str) -> list[str]:
     return [
-        f"loss={loss}", "data=ring8", "tuned=none", "compile=false", "train.decay=none",
+        f"loss={loss}", "data=ring8", "tuned=none", "train.decay=none",
         "train.optimizer=adam", "train.betas=[0.5,0.9]",
         f"train.batch_size={context['batch_size']}", f"train.critic_lr={context['critic_lr']!r}",
-        f"train.steps={max(1, context['known_steps'])}",
         f"network.width={context['width']}", f"network.depth={context['depth']}",
     ]  # fmt: skip
 
@@ -101,33 +136,75 @@ def configuration(
     return config
 
 
-def entries(
-    context: Context, stack: FrozenStack, loss: str, cases: Sequence[Any]
-) -> Iterator[dict[str, Any]]:
-    points = stack.probe(context["known_n"])
-    diverged = stack.diverged_at()
-    for r, (known, config, value) in enumerate(cases):
-        seen = points[r]
-        real, fake = seen["score_real"].double(), seen["score_fake"].double()
-        slope = float(torch.cat([seen[f"slopes_{k}"] for k in ("hat", "real", "fake")]).max())
-        raw = float(real.mean() - fake.mean())
-        bad = diverged[r] >= 0 or not math.isfinite(raw + slope)
+NOT_KNOWN: Row = {"cosine": None, "steps": None, "moved": None, "at_rest": None}
+"""The cells of a row on known distances that an evaluation of an ordinary run does not have."""
+TOLERANCES = {"js": 0.005, "cosine": 0.01}
+"""Movements that count as none: nats of a divergence of at most 0.69, and of a cosine."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """The fixed points on which a critic is read, and the exact W1 of the two laws.
+
+    Where the W1 of the laws is not known, it is that of the points.
+    """
+
+    reals: Tensor
+    fakes: Tensor
+    between: Tensor
+    distance: float
+
+    @classmethod
+    def draw(cls, known: Known, seed: int, n: int) -> Points:
+        x, y = (law(n, stream_generator(seed, f"known_{name}", 0))
+                for name, law in (("real", known.reals), ("fake", known.fakes)))  # fmt: skip
+        share = torch.rand(n, 1, generator=stream_generator(seed, "known_mixing", 0))
+        distance = wasserstein_exact(x, y) if known.distance is None else known.distance
+        return cls(x, y, x + share * (y - x), distance)
+
+
+def critic_of(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
+    """Return one run's critic on the CPU."""
+    parameters = stack.run_parameters(run, "critic")
+    return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
+
+
+def read_critic(
+    critic: Callable[[Tensor], Tensor], points: Points, loss: str, pair: KnownPair | None
+) -> dict[str, float]:
+    """Return the statistics that must come to rest: JS of BCE; else the estimate, raw and divided
+    by the largest slope, and where the potential is known the cosine with its gradient."""
+    with torch.no_grad():
+        real, fake = critic(points.reals).double(), critic(points.fakes).double()
+    if loss == "bce":
         softplus = torch.nn.functional.softplus
-        js = math.log(2) - float(softplus(-real).mean() + softplus(fake).mean()) / 2
-        yield {
-            "part": "known", "loss": loss, "coefficient": value, "distribution": known.family,
-            "size": known.size, "generator_lr": None, "seed": config.seed, "step": stack.steps_done,
-            "exact": known.distance or wasserstein_exact(seen["reals"], seen["fakes"]),
-            "raw": None if bad else raw,
-            "normalised": None if bad or slope == 0 else raw / slope,
-            "js": js if loss == "bce" and not bad else None,
-        }  # fmt: skip
+        return {"js": math.log(2) - float(softplus(-real).mean() + softplus(fake).mean()) / 2}
+    raw = float(real.mean() - fake.mean())
+    places = torch.cat([points.reals, points.fakes, points.between])
+    slope = float(slopes(critic, places).max())
+    found = {"raw": raw, "normalised": raw / slope if slope else math.nan}
+    if pair is not None:
+        at = points.fakes
+        both = input_gradients(critic, at), pair.potential_gradient(at)
+        found["cosine"] = float(torch.nn.functional.cosine_similarity(*both).mean())
+    return found
+
+
+def entry(
+    loss: str, value: float, known: Known, seed: int, rest: Rest, distance: float, lost: bool
+) -> Row:
+    """Return the row of one critic; estimates are None for one that diverged."""
+    numbers = {key: rest.values.get(key) for key in ("raw", "normalised", "js", "cosine")}
+    bad = lost or any(v is not None and not math.isfinite(v) for v in numbers.values())
+    cells = rest.row()
+    return {
+        "part": "known", "loss": loss, "coefficient": value, "distribution": known.family,
+        "size": known.size, "generator_lr": None, "seed": seed, "step": rest.steps,
+        "exact": distance, **(dict.fromkeys(numbers) if bad else numbers), **cells,
+    }  # fmt: skip
 
 
 # Rank correlations between estimate and distance, during training and at its end.
-Row = dict[str, Any]
-
-
 def course(run: Run) -> list[Row]:
     """Return a run's evaluations: exact W1 and estimates on the same held-out reals and fakes.
 
@@ -148,7 +225,8 @@ def course(run: Run) -> list[Row]:
     for step, exact, normal, slope, js in zip(steps, *columns.values(), strict=True):
         if exact is not None and step:
             raw = None if normal is None or slope is None else normal * slope
-            rows.append({"step": step, "exact": exact, "raw": raw, "normalised": normal, "js": js})
+            rows.append({"step": step, "exact": exact, "raw": raw, "normalised": normal, "js": js,
+                         **NOT_KNOWN})  # fmt: skip
     return rows
 
 
@@ -181,26 +259,6 @@ def step_correlation(rows: Sequence[Row]) -> float | None:
     """Return the correlation of -step with the distance, a baseline without any estimate."""
     exact = numbers([row["exact"] for row in rows])
     return known(spearman([-float(row["step"]) for row in rows], exact))
-
-
-def jackknife(
-    by_seed: Mapping[int, Sequence[Row]], statistic: Callable[[Sequence[Row]], float | None]
-) -> list[float | None]:
-    """Return one pseudo-value per seed of a statistic T: n T(all) - (n - 1) T(without the seed).
-
-    Their mean is the bias-corrected statistic, and their spread gives its standard error (Tukey
-    1958). All are None if the statistic has no value.
-    """
-    seeds, n = list(by_seed), len(by_seed)
-
-    def over(chosen: Sequence[int]) -> float | None:
-        return statistic([row for seed in chosen for row in by_seed[seed]])
-
-    whole = over(seeds)
-    without = [over([other for other in seeds if other != seed]) for seed in seeds]
-    if whole is None or any(value is None for value in without):
-        return [None] * n
-    return [n * whole - (n - 1) * value for value in without if value is not None]
 
 
 def known(value: float) -> float | None:

@@ -76,6 +76,8 @@ def by_coefficient(axes: Axes, rows: Sequence[Row]) -> None:
 def through_training(axes: Axes, rows: Sequence[Row]) -> None:
     for loss, value, label, line in COURSES:
         own = [r for r in rows if r["loss"] == loss and r["coefficient"] == value]
+        if not own:
+            continue
         color = LOSS_COLOURS["wasserstein" if math.isinf(value) else loss]
         color = shade(color, -0.4) if value == 10 and loss == "gp" else color
         steps = [step for step, _ in own[0]["course"]]
@@ -86,6 +88,7 @@ def through_training(axes: Axes, rows: Sequence[Row]) -> None:
         axes.fill_between(steps, [least(g) for g in groups], [most(g) for g in groups],
                           color=color, alpha=0.2, linewidth=0)  # fmt: skip
     axes.axhline(1, **REFERENCE)
+    axes.set_xscale("log")
     axes.set_yscale("log")
     axes.legend(frameon=False, fontsize=8.5, handlelength=3)
 

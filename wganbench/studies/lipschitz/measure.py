@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,87 +21,149 @@ from wganbench.studies.frozen import (
     steepest,
     target_of,
 )
+from wganbench.studies.lipschitz.smoothness import gradients_at, roughness
+from wganbench.studies.rest import Reading, Rest, train_to_rest
 from wganbench.studies.study import Context
 from wganbench.training.device import fitting_cpu, pick_device
-from wganbench.training.streams import stream_generator
+from wganbench.training.streams import Draw, stream_generator
 
-COEFFICIENT = {"gp": "gp_lambda", "lp": "gp_lambda", "clip": "clip_value"}
+COEFFICIENT = {"gp": "gp_lambda", "lp": "gp_lambda", "clip": "clip_value", "bce": ""}
 
 Row = dict[str, Any]
 """The measurements of one critic; None for a non-finite one."""
 
 Course = list[tuple[int, float | None]]
-"""Pairs of critic step and largest slope at interpolates, reals and fakes."""
+"""Pairs of critic step and largest slope at the fixed points."""
+
+Critic = Callable[[Tensor], Tensor]
 
 
-def critics(context: Context, loss: str, values: Sequence[float]) -> list[Row]:
-    """Train one stack, every coefficient with every seed, and measure each critic."""
-    configs = list(configurations(context, loss, values))
+@dataclass(frozen=True)
+class Places:
+    """The fixed points at which a critic's slopes are read: (n, 2) each."""
+
+    interpolates: Tensor
+    reals: Tensor
+    fakes: Tensor
+    between: Tensor
+    outside: Tensor
+
+    @classmethod
+    def draw(cls, context: Context, reals: Draw, fakes: Draw, seed: int) -> Places:
+        """Return the points of a seed: "between" is half-way between reals."""
+        n = context["points"]
+        x = reals(n, stream_generator(seed, "place_real", 0))
+        y = fakes(n, stream_generator(seed, "place_fake", 0))
+        share = torch.rand(n, 1, generator=stream_generator(seed, "place_mixing", 0))
+        return cls(x + share * (y - x), x, y, (x + x.roll(1, 0)) / 2, context["far"] * x)
+
+    def slopes(self, critic: Critic) -> dict[str, Tensor]:
+        return {name: slopes(critic, x) for name, x in vars(self).items()}
+
+
+def critics(context: Context, loss: str, value: float) -> list[Row]:
+    """Train one critic per seed with a loss and a coefficient until they are at rest."""
+    configs = list(configurations(context, loss, value))
     device = pick_device(context.settings.device)
-    distribution = noisy(target_of(configs[0]).sample, context["noise"])
-    stack = FrozenStack(configs, device, [distribution] * len(configs))
+    reals = target_of(configs[0]).sample
+    fakes = noisy(reals, context["noise"])
+    stack = FrozenStack(configs, device, [fakes] * len(configs))
+    places = [Places.draw(context, reals, fakes, config.seed) for config in configs]
     courses: list[Course] = [[] for _ in configs]
-    looks = context["looks"]
+
+    def read() -> Reading:
+        found = [place.slopes(critic_of(stack, r)) for r, place in enumerate(places)]
+        return {
+            "interpolates": [mean(slope["interpolates"]) for slope in found],
+            "largest": [largest(slope) for slope in found],
+            # Slopes rest long before the critic does.
+            "estimate": [estimated(critic_of(stack, r), place) for r, place in enumerate(places)],
+        }
+
+    def mark() -> None:
+        for course, slope in zip(courses, read()["largest"], strict=True):
+            course.append((stack.steps_done, finite(slope)))
+
+    bounds = context["first"], context["most"]
     with fitting_cpu(stack):
-        for k in range(looks):
-            stack.advance((k + 1) * context["steps"] // looks - stack.steps_done)
-            for course, points in zip(courses, stack.probe(context["points"]), strict=True):
-                seen = torch.cat([points[f"slopes_{kind}"] for kind in ("hat", "real", "fake")])
-                course.append((stack.steps_done, finite(float(seen.max()))))
-        probes = stack.probe(context["points"])
-        return [look(context, stack, r, probes[r], courses[r]) for r in range(len(configs))]
+        rests = train_to_rest(stack, read, [loss] * len(configs), *bounds, mark=mark)
+    common = places[0].fakes
+    return [
+        look(context, stack, r, places[r], courses[r], rests[r], common)
+        for r in range(len(configs))
+    ]
 
 
-def configurations(context: Context, loss: str, values: Sequence[float]) -> Iterator[RunConfig]:
+def estimated(critic: Critic, places: Places) -> float:
+    """Return E D(x) - E D(y) at the fixed points."""
+    with torch.no_grad():
+        return float(critic(places.reals).mean() - critic(places.fakes).mean())
+
+
+def critic_of(stack: FrozenStack, run: int) -> Critic:
+    """Return one run's critic on the CPU."""
+    parameters = stack.run_parameters(run, "critic")
+    return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
+
+
+def largest(found: dict[str, Tensor]) -> float:
+    return float(torch.cat(list(found.values())).max())
+
+
+def configurations(context: Context, loss: str, value: float) -> Iterator[RunConfig]:
     base = compose([
-        f"loss={loss}", "data=ring8", "tuned=none", "compile=false", "train.decay=none",
-        "train.optimizer=adam", f"train.steps={max(1, context['steps'])}",
+        f"loss={loss}", "data=ring8", "tuned=none", "train.decay=none", "train.optimizer=adam",
         f"train.batch_size={context['batch_size']}", f"network.width={context['width']}",
         f"network.depth={context['depth']}", "train.betas=[0.0,0.9]",
     ])  # fmt: skip
-    for value in values:
-        for seed in context.seeds:
-            config = copy.deepcopy(base)
-            config.seed = seed
+    for seed in context.seeds:
+        config = copy.deepcopy(base)
+        config.seed = seed
+        if COEFFICIENT[loss]:
             config.loss.coefficients[COEFFICIENT[loss]] = value
-            # Long steps would make every weight jump between -c and c.
-            most = context["clip_rate"] * value if loss == "clip" else math.inf
-            config.train.critic_lr = min(context["critic_lr"], most)
-            yield config
+        # Long steps would make every weight jump between -c and c.
+        most = context["clip_rate"] * value if loss == "clip" else math.inf
+        config.train.critic_lr = min(context["critic_lr"], most)
+        yield config
 
 
 def look(
-    context: Context, stack: FrozenStack, run: int, points: dict[str, Tensor], course: Course
+    context: Context,
+    stack: FrozenStack,
+    run: int,
+    places: Places,
+    course: Course,
+    rest: Rest,
+    common: Tensor,
 ) -> Row:
-    """Return one critic's slopes, where the constraint acts and where it does not."""
+    """Return one critic's slopes, where the constraint acts and where it does not.
+
+    ``common`` are points at which the critics of all seeds give their direction.
+    """
     config, parameters = stack.configs[run], stack.run_parameters(run, "critic")
-    loss = config.loss.name
-    value = config.loss.coefficients[COEFFICIENT[loss]]
-    critic = stack.exact_algorithm.critic(parameters)
-    reals = points["reals"].to(stack.device)
-    places = {"between": (reals + reals.roll(1, 0)) / 2, "outside": context["far"] * reals}
-    hat, real, fake = (points[f"slopes_{kind}"] for kind in ("hat", "real", "fake"))
-    elsewhere = {name: slopes(critic, x).cpu() for name, x in places.items()}
-    starts = torch.cat([reals, points["fakes"].to(stack.device), *places.values()])
-    source = stream_generator(config.seed, "climb", 0, stack.device)
-    largest = steepest(critic, starts, source, context["climbers"], context["rounds"], 1.0)
-    seen = torch.cat([hat, real, fake, *elsewhere.values()])
-    largest = max(largest, float(seen.max()))
-    estimate = float(points["score_real"].mean() - points["score_fake"].mean())
-    diverged = stack.diverged_at()[run] >= 0 or not math.isfinite(largest)
+    loss, critic = config.loss.name, critic_of(stack, run)
+    value = config.loss.coefficients.get(COEFFICIENT[loss], 0.0)
+    found = places.slopes(critic)
+    starts = torch.cat([places.reals, places.fakes, places.between, places.outside])
+    source = stream_generator(config.seed, "climb", 0)
+    steep = steepest(critic, starts, source, context["climbers"], context["rounds"], 1.0)
+    steep = max(steep, largest(found))
+    estimate = estimated(critic, places)
+    diverged = stack.diverged_at()[run] >= 0 or not math.isfinite(steep)
     return {
         "loss": loss, "coefficient": "inf" if math.isinf(value) else value, "seed": config.seed,
         "status": "diverged" if diverged else "completed",
         **{name: finite(number) for name, number in {
-            "interpolates": mean(hat), "interpolates_sd": float(hat.std(correction=0)),
-            "reals": mean(real), "fakes": mean(fake), "between": mean(elsewhere["between"]),
-            "outside": mean(elsewhere["outside"]), "largest": largest,
+            **{name: mean(slope) for name, slope in found.items()},
+            "interpolates_sd": float(found["interpolates"].std(correction=0)),
+            "largest": steep,
             "spectral_product": spectral_product(parameters),
             "clip_bound": clip_bound(parameters, value) if loss == "clip" else math.nan,
             "estimate": estimate,
-            "estimate_by_largest": estimate / largest if largest else math.nan,
+            "estimate_by_largest": estimate / steep if steep else math.nan,
+            "roughness": roughness(critic, places.fakes, context["nearby"], config.seed),
         }.items()},
-        "course": course,
+        **rest.row(), "course": course, "directions": gradients_at(critic, common),
     }  # fmt: skip
 
 

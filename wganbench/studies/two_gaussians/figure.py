@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import BLACK, BLUE, GREY, REFERENCE, VERMILION
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, plain
-from wganbench.studies.two_gaussians import measure as exact
+from wganbench.studies.two_gaussians import exact
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -126,10 +126,11 @@ def draw_ratios(axes: Axes, rows: Rows, mus: np.ndarray, gp_lambda: float) -> No
 def draw_amount(axes: Axes) -> None:
     shares = np.linspace(0, 1, 201)
     for distance, style in MASSES:
-        axes.plot(shares, exact.amount_earth_mover(1.0, distance) * shares, color=BLUE,
-                  linestyle=style, label=f"earth mover's, L = {distance:g}")  # fmt: skip
-    axes.plot(shares, [exact.amount_jensen_shannon(p) for p in shares], color=VERMILION,
-              linewidth=2.4, label="JS (nats), every L")  # fmt: skip
+        moved = [exact.earth_mover_of(*exact.moved_share(p, distance)) for p in shares]
+        axes.plot(shares, moved, color=BLUE, linestyle=style,
+                   label=f"earth mover's, L = {distance:g}")  # fmt: skip
+    js = [exact.jensen_shannon_of(*exact.moved_share(p, 1.0)) for p in shares]
+    axes.plot(shares, js, color=VERMILION, linewidth=2.4, label="JS (nats), every L")  # fmt: skip
     axes.legend(frameon=False, fontsize=9)
     plain(axes, "Amount: a mass p at a distance L", "p", "distance (units of L)")
 

@@ -17,12 +17,11 @@ from wganbench.data import Target, build
 from wganbench.losses.constraints import input_slopes, interpolate
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies.frozen import FrozenStack
+from wganbench.studies.rest import Reading, train_to_rest
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw, stream_generator
 
 DATA = ("ring8", "grid25", "swiss_roll")
-LAST_PART = 0.8
-"""The estimate is read after this share of the steps and at the end: has the critic settled?"""
 GRID, REACH = 128, 3.0
 """The paper's surfaces: 128 x 128 points over [-3, 3]^2."""
 DIGITS = 4
@@ -61,7 +60,8 @@ def target_of(data: str) -> Target:
 def train_arms(
     arms: Sequence[Arm], seeds: Sequence[int], settings: Mapping[str, Any], device: str
 ) -> list[dict[str, Any]]:
-    """Return a row per arm of one loss, data set and seed; the first seed's have a surface.
+    """Return a row per arm of one loss, data set and seed, trained to rest; the first seed's have a
+    surface.
 
     All data sets train in one stack, in which each run has its own distributions.
     """
@@ -74,18 +74,41 @@ def train_arms(
         [targets[data].sample for _, data, _ in runs],
     )
     clouds = {(d, s): Clouds.draw(targets[d], s, settings["points"]) for d in DATA for s in seeds}
-    early = round(LAST_PART * settings["steps"])
+
+    def read() -> Reading:
+        critics = [critic_of(stack, run) for run in range(len(runs))]
+        found = [statistics(c, clouds[d, s]) for c, (_, d, s) in zip(critics, runs, strict=True)]
+        return {name: [one[name] for one in found] for name in found[0]}
+
+    groups = [(arm.name, data) for arm, data, _ in runs]
     with fitting_cpu(stack):
-        stack.advance(early)
-        before = [clouds[d, s].estimate(critic_of(stack, r)) for r, (_, d, s) in enumerate(runs)]
-        stack.advance(settings["steps"] - early)
+        rests = train_to_rest(stack, read, groups, settings["first"], settings["most"], TOLERANCES)
     diverged, rows = stack.diverged_at(), []
     for run, (arm, data, seed) in enumerate(runs):
         critic, cloud = critic_of(stack, run), clouds[data, seed]
         lost = diverged[run] >= 0
         row = {"arm": arm.name, "data": data, "seed": seed, "diverged": lost}
-        rows.append(row | measured(critic, cloud, before[run], seed == seeds[0], lost))
+        rows.append(row | measured(critic, cloud, seed == seeds[0], lost) | rests[run].row())
     return rows
+
+
+TOLERANCES = {"beyond_gaussian": 0.01, "attainment": 0.01}
+"""Movements of the shares that count as none: a tenth of the smallest effect of interest."""
+
+
+def statistics(critic: Critic, cloud: Clouds) -> dict[str, float]:
+    """Return what must come to rest: the estimate, and the two shares of it.
+
+    The slope in the attainment is the largest at the points, without the grid.
+    """
+    estimate = cloud.estimate(critic)
+    points = torch.cat([cloud.reals, cloud.fakes, cloud.between])
+    slope = float(input_slopes(critic, points).max())
+    return {
+        "estimate": estimate,
+        "beyond_gaussian": beyond_gaussian(critic, cloud) if estimate else math.nan,
+        "attainment": estimate / (slope * cloud.distance) if slope else math.nan,
+    }
 
 
 def configure(arm: Arm, seed: int, settings: Mapping[str, Any]) -> RunConfig:
@@ -93,10 +116,10 @@ def configure(arm: Arm, seed: int, settings: Mapping[str, Any]) -> RunConfig:
     clips = arm.loss == "clip"
     rate = settings["clip_lr_per_value"] * arm.value if clips else settings["gp_lr"]
     config = compose([
-        f"loss={arm.loss}", "tuned=none", f"data={DATA[0]}", "train.decay=linear",
+        f"loss={arm.loss}", "tuned=none", f"data={DATA[0]}", "train.decay=none",
         f"loss.{'clip_value' if clips else 'gp_lambda'}={arm.value}",
         f"network.width={settings['width']}", f"network.depth={settings['depth']}",
-        f"train.batch_size={settings['batch_size']}", f"train.steps={settings['steps']}",
+        f"train.batch_size={settings['batch_size']}",
         f"train.critic_lr={rate}", f"compile={'auto' if settings['compile'] else 'false'}",
     ])  # fmt: skip
     config = copy.deepcopy(config)
@@ -151,9 +174,7 @@ def moment_matched(
     return moved
 
 
-def measured(
-    critic: Critic, cloud: Clouds, before: float, keep_surface: bool, diverged: bool
-) -> dict[str, Any]:
+def measured(critic: Critic, cloud: Clouds, keep_surface: bool, diverged: bool) -> dict[str, Any]:
     """Return all measurements of one critic; None for those that a diverged critic lacks."""
     points = torch.cat([cloud.reals, cloud.fakes])
     estimate = cloud.estimate(critic)
@@ -168,7 +189,6 @@ def measured(
         "estimate": finite(estimate),
         "lipschitz": finite(slope),
         "distance": cloud.distance,
-        "moved": None if flat else abs(estimate - before) / abs(estimate),
         "surface": rounded(shape) if keep_surface and not flat else None,
     }
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from wganbench.drawing.canvas import BLACK, GREY
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, key_below, new_figure, plain
 
-Records = Mapping[tuple[str, str], Sequence[Mapping[str, Sequence[float]]]]
+Records = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 
 BELOW: dict[str, tuple[str, Any, str]] = {
     "accuracy": (BLACK, "-", "D"),
@@ -22,21 +22,21 @@ BELOW: dict[str, tuple[str, Any, str]] = {
 """Colour, line and marker of the lower panels' curves."""
 
 
-def draw(records: Records, at: Sequence[int], stages: Sequence[str]) -> dict[str, Figure]:
+def draw(records: Records, stages: Sequence[str]) -> dict[str, Figure]:
     """Return ``figure`` (generators trained by BCE, and the lines) and ``trained_by_gp``."""
     titles = {f"{by}_{stage}": f"ring8, {stage} training" for by in ("bce", "gp")
               for stage in stages}  # fmt: skip
     first = {f"bce_{stage}": titles[f"bce_{stage}"] for stage in stages}
     second = {f"gp_{stage}": titles[f"gp_{stage}"] for stage in stages}
     return {
-        "figure": panels(records, at, first | {"line": "two skew lines in 10-D"},
+        "figure": panels(records, first | {"line": "two skew lines in 10-D"},
                          "A frozen generator (trained by BCE) and critics from scratch"),
-        "trained_by_gp": panels(records, at, second,
+        "trained_by_gp": panels(records, second,
                                 "A frozen generator (trained by GP) and critics from scratch"),
     }  # fmt: skip
 
 
-def panels(records: Records, at: Sequence[int], cases: Mapping[str, str], title: str) -> Figure:
+def panels(records: Records, cases: Mapping[str, str], title: str) -> Figure:
     """Draw one column per case: the median seed as a line, all seeds as a band.
 
     The feedback below is that of the first two losses, both of BCE; a W-loss's is always 1.
@@ -51,12 +51,12 @@ def panels(records: Records, at: Sequence[int], cases: Mapping[str, str], title:
         plain(bottom, "", "critic steps", "share of points, or feedback" if left else "")
         top.set(xscale="log", yscale="log")
         for i, loss in enumerate(losses):
-            curve(top, at, records[loss, case], "norm", loss_style(loss, i))
+            curve(top, records[loss, case], "norm", loss_style(loss, i))
         for key, (color, line, marker) in BELOW.items():
             style = {"color": color, "linestyle": line, "marker": marker}
-            curve(bottom, at, records["bce", case], key, style)
+            curve(bottom, records["bce", case], key, style)
         for i, loss in enumerate(losses[:2]):
-            curve(bottom, at, records[loss, case], "feedback", loss_style(loss, i))
+            curve(bottom, records[loss, case], "feedback", loss_style(loss, i))
         bottom.set_ylim(-0.03, 1.03)
     handles = [Line2D([], [], markersize=5, **loss_style(loss, i)) for i, loss in enumerate(losses)]
     handles += [
@@ -80,12 +80,12 @@ def loss_style(loss: str, i: int) -> dict[str, Any]:
 
 def curve(
     axes: Axes,
-    at: Sequence[int],
-    records: Sequence[Mapping[str, Sequence[float]]],
+    records: Sequence[Mapping[str, Any]],
     key: str,
     style: Mapping[str, Any],
 ) -> None:
     """Draw the median over seeds and the range of all."""
+    at = records[0]["step"]
     values = np.array([record[key] for record in records], dtype=np.float64)
     axes.plot(at, np.median(values, axis=0), linewidth=1.7, markersize=4, **style)
     axes.fill_between(at, values.min(axis=0), values.max(axis=0), color=style["color"],

@@ -1,7 +1,7 @@
 """The gradient that a frozen generator receives while a critic is trained against it.
 
-g(t) = ||grad_theta L_G(theta, D_t)||_2 on a fixed set of latents, theta and D_t in float64, with
-D_t the critic after t steps from scratch (arXiv:1701.04862, Figure 2).
+g(t) = ||grad_theta L_G(theta, D_t)||_2 is read on a fixed set of latents, with theta and D_t in
+float64. D_t is the critic after t steps from scratch (arXiv:1701.04862, Figure 2).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,12 +20,14 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics.gradients import SATURATED_SCORE
 from wganbench.networks import Latent, Parameters
 from wganbench.studies.frozen import FrozenStack
+from wganbench.studies.rest import Reading, train_to_rest
 from wganbench.training.device import fitting_cpu
 from wganbench.training.stack import Stack
 from wganbench.training.streams import Draw, stream_generator
 
-Record = dict[str, list[float]]
-"""One critic's training against one generator, for one objective: one value per mark."""
+Record = dict[str, Any]
+"""One critic's training against one generator, for one objective: a list by statistic, with one
+value per mark, and under ``rest`` the cells of `Rest.row`."""
 
 READ = {"bce": ("bce_saturating", "bce")}
 """Generator objectives read from one critic; both of BCE share the discriminator's loss."""
@@ -48,19 +51,9 @@ class Frozen:
             return self.generator(self.parameters, self.latent.sample(n, source))
 
 
-def marks(steps: int) -> list[int]:
-    """Return the critic steps of measurements: 1, 2, 5, 10, 20, 50, ... and the last.
-
-    >>> marks(60)
-    [1, 2, 5, 10, 20, 50, 60]
-    """
-    found = [m * 10**k for k in range(len(str(steps))) for m in (1, 2, 5) if m * 10**k < steps]
-    return [*found, steps]
-
-
 def settings(loss: str, batch_size: int, *more: str) -> RunConfig:
-    """Return the configuration of a loss, uncompiled, with constant rates."""
-    fixed = ("compile=false", "train.decay=none", f"train.batch_size={batch_size}")
+    """Return the configuration of a loss with constant rates."""
+    fixed = ("train.decay=none", f"train.batch_size={batch_size}")
     return compose([f"loss={loss}", *fixed, *more])
 
 
@@ -126,13 +119,15 @@ def follow(
     config: RunConfig,
     frozen: Sequence[Frozen],
     seeds: Sequence[int],
-    steps: int,
+    bounds: tuple[int, int],
     points: int,
     device: torch.device,
 ) -> list[dict[str, Record]]:
-    """Train a critic from scratch per generator; return records by objective and generator.
+    """Train a critic from scratch per generator to rest; return records by objective.
 
-    ``seeds[r]`` is the seed of critic r. The latents and reals of measurements are drawn once.
+    The generators differ in their seed alone; ``seeds[r]`` is the seed of critic r. ``bounds`` are
+    the steps at which rest is judged first and last. The marks are the powers of two and the end.
+    The latents and reals of measurements are drawn once.
     """
     stack = FrozenStack(
         of_seeds(config, seeds), device, [f.fakes for f in frozen], [f.reals for f in frozen]
@@ -140,16 +135,42 @@ def follow(
     names = READ.get(config.loss.name, (config.loss.name,))
     fixed = [fixed_points(f, seed, points, device) for f, seed in zip(frozen, seeds, strict=True)]
     found: list[dict[str, Record]] = [{name: {} for name in names} for _ in frozen]
-    for mark in marks(steps):
-        with fitting_cpu(stack):
-            stack.advance(mark - stack.steps_done)
+
+    def critic(run: int) -> Callable[[Tensor], Tensor]:
+        return stack.exact_algorithm.critic(widened(stack.run_parameters(run, "critic")))
+
+    def mark() -> None:
         for r, generator in enumerate(frozen):
-            parameters = widened(stack.run_parameters(r, "critic"))
-            critic = stack.exact_algorithm.critic(parameters)
             for name in names:
-                for key, value in measured(name, critic, generator, *fixed[r]).items():
+                values = measured(name, critic(r), generator, *fixed[r])
+                for key, value in (values | {"step": stack.steps_done}).items():
                     found[r][name].setdefault(key, []).append(value)
+
+    def read() -> Reading:
+        bce, every = RECIPES[names[0]].objective.bce, range(len(frozen))
+        if bce:
+            return {"js": [divergence(critic(r), frozen[r], *fixed[r]) for r in every]}
+        norms = [measured(names[0], critic(r), frozen[r], *fixed[r])["norm"] for r in every]
+        return {"norm": [math.log10(max(norm, SMALLEST)) for norm in norms]}
+
+    with fitting_cpu(stack):
+        rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, TOLERANCES, mark)
+    for r, rest in enumerate(rests):
+        for name in names:
+            found[r][name]["rest"] = rest.row()
     return found
+
+
+TOLERANCES = {"js": 0.005, "norm": 0.04}
+"""Movements that count as none: nats of at most 0.69, and 2 % of the two decades that decide."""
+
+
+def divergence(critic: Callable[[Tensor], Tensor], frozen: Frozen, z: Tensor, x: Tensor) -> float:
+    """Return the discriminator's estimate of the Jensen-Shannon divergence in nats."""
+    with torch.no_grad():
+        real, fake = critic(x), critic(frozen.generator(widened(frozen.parameters), z))
+        softplus = torch.nn.functional.softplus
+        return math.log(2) - float(softplus(-real).mean() + softplus(fake).mean()) / 2
 
 
 def fixed_points(
@@ -171,7 +192,8 @@ def measured(
     """Return the norm of the generator's gradient and statistics of the critic.
 
     ``norm`` is ||grad_theta L_G||; ``accuracy``, ``saturation`` and ``feedback`` are as in the
-    table of tags (accuracy and saturation are meaningful for BCE only).
+    table of tags. ``saturation_real`` is the share of reals with a probability above 99 %, as
+    ``saturation`` is that of fakes below 1 %. These shares are meaningful for BCE only.
     """
     objective = RECIPES[loss].objective
 
@@ -184,11 +206,13 @@ def measured(
     squares = torch.stack([g.square().sum() for g in gradients.values()])
     feedback = torch.func.grad(objective.generator, argnums=1)(None, score).abs().sum()
     with torch.no_grad():
-        right = (critic(x) > 0).double().mean() + (score < 0).double().mean()
+        real = critic(x)
+        right = (real > 0).double().mean() + (score < 0).double().mean()
     return {
         "norm": float(squares.sum().sqrt()),
         "accuracy": float(right) / 2,
         "saturation": float((score < SATURATED_SCORE).double().mean()),
+        "saturation_real": float((real > -SATURATED_SCORE).double().mean()),
         "feedback": float(feedback),
     }
 

@@ -1,10 +1,11 @@
 """Does the generator's gradient vanish as the critic gets better?
 
 A generator is frozen after little, some and much training, and a critic is trained against it from
-scratch. Measured: g(t) = ||grad_theta L_G||_2 over all 4 096 fixed latents, in float64, after t
-critic steps; the statistic of a seed is log10(max g before the end / g(end)), the decades by which
-the gradient has fallen from its maximum, below 0 where it still grows. Beside it the critic's
-accuracy, saturation and feedback.
+scratch until it is at rest. g(t) = ||grad_theta L_G||_2 is measured over all fixed latents, in
+float64, after t critic steps. The statistic of a seed is log10(max g before the end / g(end)), the
+decades by which the gradient has fallen from its own maximum; it is below 0 where the gradient
+still grows. A gradient has vanished if it fell to 1 % of its maximum while the samples are bad. The
+critic's accuracy, saturation and feedback are measured beside it.
 
 As in the paper (arXiv:1701.04862, Figure 2): three stages of training, critics from scratch, the
 discriminator's own loss and rate's kind, both generator objectives. Different: see `DIFFERS`.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -21,6 +23,8 @@ from typing import Any
 import torch
 
 from wganbench.metrics import wasserstein_exact
+from wganbench.studies.evidence import bounded_evidence
+from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.vanishing_gradient.figure import draw
 from wganbench.studies.vanishing_gradient.measure import (
@@ -32,12 +36,11 @@ from wganbench.studies.vanishing_gradient.measure import (
     faster,
     follow,
     line_settings,
-    marks,
     settings,
     skew_lines,
     trained_generators,
 )
-from wganbench.studies.verdicts import Claim, Evidence
+from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.device import pick_device
 from wganbench.training.streams import stream_generator
 
@@ -58,6 +61,8 @@ WORDS = {
 
 VANISHED = 2.0
 """Decades under its own maximum at which a gradient is called vanished: 1 %."""
+PUSHED = 0.5
+"""A smaller rise of the share of points near 0 and 1 is not of interest."""
 EARLY = 50
 """Critic steps within which the paper's discriminators are right everywhere."""
 
@@ -76,7 +81,7 @@ def bce_claim(loss: str, case: str) -> Claim:
 
 
 def critic_claim(loss: str, case: str) -> Claim:
-    named = {"clip": "WGAN-clip", "gp": "WGAN-GP"}[loss]
+    named = {"clip": "WGAN-clip (c 0.01)", "gp": "WGAN-GP (lambda 10)"}[loss]
     return Claim(
         f"{loss}_{case}",
         f"{named}: the generator's gradient does not vanish as D gets better ({WORDS[case]})",
@@ -93,17 +98,31 @@ def accuracy_claim(case: str) -> Claim:
     )  # fmt: skip
 
 
+def pushed_claim(case: str) -> Claim:
+    return Claim(
+        f"pushed_{case}",
+        f"the discriminator's outputs are pushed to 0 and 1 as it trains ({WORDS[case]})",
+        "teaching material; arXiv:1701.04862, Figure 1", "comparative",
+        "rise of the smaller of two shares: fakes below 1 % and reals above 99 %", "of the points",
+        PUSHED, spread=0.05,
+    )  # fmt: skip
+
+
 SPREADS = {
     (loss, case): (0.6 if loss == "bce_saturating" else 0.3)
     for loss, case in product(READ["bce"], CASES)
 }
 """Standard deviations between the seeds 100 to 102, in decades, rounded up."""
 
-CLAIMS = [
-    *(bce_claim(loss, case) for loss, case in product(READ["bce"], CASES)),
-    *(critic_claim(loss, case) for loss, case in product(("clip", "gp"), CASES)),
-    *(accuracy_claim(case) for case in CASES),
-]
+CLAIMS = with_primary(
+    "bce_saturating_line",
+    [
+        *(bce_claim(loss, case) for loss, case in product(READ["bce"], CASES)),
+        *(critic_claim(loss, case) for loss, case in product(("clip", "gp"), CASES)),
+        *(accuracy_claim(case) for case in CASES),
+        *(pushed_claim(case) for case in CASES),
+    ],
+)
 
 Records = dict[tuple[str, str], list[Record]]
 """By objective and case: one record per seed."""
@@ -113,13 +132,13 @@ def measure(context: Context) -> Findings:
     device = pick_device(context.settings.device)
     records, distances = measure_all(context, device)
     evidence = {
-        **{f"{loss}_{case}": fallen(records[loss, case], note(records, distances, loss, case))
+        **{f"{loss}_{case}": fallen(records[loss, case], loss, case, distances)
            for loss, case in product((*READ["bce"], "clip", "gp"), CASES)},
-        **{f"accuracy_{case}": early_error(context, records["bce", case]) for case in CASES},
+        **{f"accuracy_{case}": early_error(records["bce", case]) for case in CASES},
+        **{f"pushed_{case}": pushed(records["bce", case]) for case in CASES},
     }  # fmt: skip
-    at = marks(context["steps"])
-    rows = list(table(context, records, at))
-    figures = draw(records, at, STAGES)
+    rows = list(table(context, records))
+    figures = draw(records, STAGES)
     return Findings(evidence, rows, figures, text(context, records, distances))
 
 
@@ -163,12 +182,9 @@ def critics(
 ) -> dict[str, list[dict[str, Record]]]:
     """Train one loss's critics from scratch against all generators; return records by case."""
     size, seeds, factor = context["batch_size"], list(context.seeds), context["rate_factor"]
-    rest = (context["steps"], context["points"], device)
+    rest = ((context["first"], context["most"]), context["points"], device)
     ring = faster(settings(loss, size, "tuned=none"), factor)
-    everyone = [frozen for group in generators.values() for frozen in group]
-    entries = follow(ring, everyone, seeds * len(generators), *rest)
-    n = len(seeds)
-    found = {case: entries[i * n : (i + 1) * n] for i, case in enumerate(generators)}
+    found = {case: follow(ring, group, seeds, *rest) for case, group in generators.items()}
     lines = [skew_lines(context["dimensions"], seed, device) for seed in seeds]
     line = faster(line_settings(loss, size, context["dimensions"]), factor)
     return found | {LINE: follow(line, lines, seeds, *rest)}
@@ -185,33 +201,65 @@ def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -
     return sum(values) / len(values)
 
 
-def note(records: Records, distances: Mapping[str, float], loss: str, case: str) -> str:
-    """Return a note on the generators' remaining distance and the discriminator's accuracy."""
-    far, floor = distances.get(case, 0.0), distances[FLOOR]
-    word = "far from converged" if far > 2 * floor else "a small gradient would mean converged"
-    said = f"exact W1 of these generators {far:.2f}, floor {floor:.2f}: {word}"
-    if case == LINE:
-        said = "the supports have no point in common"
-    if loss not in READ["bce"]:
-        return said
-    accuracy = mean([record["accuracy"][-1] for record in records[loss, case]])
-    return f"the discriminator ends with accuracy {accuracy:.3f}; {said}"
+RIGHT = 0.99
+"""A discriminator with this accuracy counts as trained, even if its logits still grow."""
 
 
-def fallen(records: Sequence[Record], note: str) -> Evidence:
-    """Return the decades of fall, one per seed."""
-    return Evidence([decades_fallen(record["norm"]) for record in records], note=note)
+def fallen(
+    records: Sequence[Record], loss: str, case: str, distances: Mapping[str, float]
+) -> Evidence:
+    """Return the decades of fall, one per seed.
+
+    They decide nothing for a critic that was not trained, and none for samples that have arrived:
+    there a small gradient would be right.
+    """
+    said = "the supports have no point in common"
+    arrived = ""
+    if case != LINE:
+        far, floor = distances[case], distances[FLOOR]
+        said = f"exact W1 of these generators {far:.2f}, floor {floor:.2f}"
+        arrived = "" if far > 2 * floor else f"the samples are not bad: {said}"
+    if loss in READ["bce"]:
+        said = f"the discriminator ends with accuracy {final_accuracy(records):.3f}; {said}"
+    steps = records[0]["rest"]["steps"]
+    values = [decades_fallen(record["norm"]) for record in records]
+    note = f"{said}; {steps} critic steps"
+    return Evidence(values, note=note, undecided=not_trained(records, loss) or arrived)
 
 
-def early_error(context: Context, records: Sequence[Record]) -> Evidence:
-    at = [mark for mark in marks(context["steps"]) if mark <= EARLY]
-    return Evidence([1 - max(record["accuracy"][: len(at)]) for record in records])
+def not_trained(records: Sequence[Record], loss: str) -> str:
+    """Return why nothing is decided about an optimal critic: it is neither right nor at rest."""
+    if loss in READ["bce"] and final_accuracy(records) >= RIGHT:
+        return ""
+    return untrained_rows([record["rest"] for record in records])
 
 
-def table(context: Context, records: Records, at: Sequence[int]) -> Any:
+def final_accuracy(records: Sequence[Record]) -> float:
+    return mean([record["accuracy"][-1] for record in records])
+
+
+def early_error(records: Sequence[Record]) -> Evidence:
+    early = [[a for a, step in zip(r["accuracy"], r["step"], strict=True) if step <= EARLY]
+             for r in records]  # fmt: skip
+    return Evidence([1 - max(accuracies) for accuracies in early])
+
+
+def pushed(records: Sequence[Record]) -> Evidence:
+    """Return by how much the share of points near 0 and 1 rose, of fakes or reals the smaller.
+
+    A rise is at least minus the share at the start, which bounds it where all seeds agree.
+    """
+    shares = [[min(pair) for pair in zip(r["saturation"], r["saturation_real"], strict=True)]
+              for r in records]  # fmt: skip
+    rises, least = [share[-1] - share[0] for share in shares], -max(share[0] for share in shares)
+    found = bounded_evidence(rises, least, 1.0, PUSHED)
+    return replace(found, undecided=not_trained(records, "bce"))
+
+
+def table(context: Context, records: Records) -> Any:
     for (loss, case), found in records.items():
         for seed, record in zip(context.seeds, found, strict=True):
-            for i, step in enumerate(at):
+            for i, step in enumerate(record["step"]):
                 row: dict[str, Cell] = {"case": case, "loss": loss, "seed": seed}
                 bce = loss.startswith("bce")
                 yield row | {
@@ -220,15 +268,16 @@ def table(context: Context, records: Records, at: Sequence[int]) -> Any:
                     "feedback": record["feedback"][i],
                     "accuracy": record["accuracy"][i] if bce else None,
                     "saturation": record["saturation"][i] if bce else None,
+                    "saturation_real": record["saturation_real"][i] if bce else None,
+                    **record["rest"],
                 }
 
 
 def text(context: Context, records: Records, distances: Mapping[str, float]) -> list[str]:
     """Return the results in sentences, case by case."""
-    steps = context["steps"]
     lines = [
         "Decades by which the norm of the generator's gradient lies under its own maximum after "
-        f"{steps} critic steps from scratch (mean of {len(context.seeds)} seeds; 2 decades, 1 %, "
+        f"critics trained from scratch (mean of {len(context.seeds)} seeds; 2 decades, 1 %, "
         "count as vanished; below 0 it still grows), with the norm at the end and how many decades "
         "that is above the norm after step 1."
     ]
@@ -240,7 +289,8 @@ def text(context: Context, records: Records, distances: Mapping[str, float]) -> 
         far = "" if case == LINE else f" (exact W1 {distances[case]:.2f})"
         lines.append(
             f"{WORDS[case]}{far}: {', '.join(parts)}. The discriminator ends with accuracy "
-            f"{accuracy:.3f} and {saturated:.0%} of the fakes under a probability of 1 %."
+            f"{accuracy:.3f} and {saturated:.0%} of the fakes under a probability of 1 %. "
+            + resting(records, case)
         )
     lines.append(
         "Where supports overlap no discriminator is right everywhere, and what is said of ring8 "
@@ -253,6 +303,14 @@ def text(context: Context, records: Records, distances: Mapping[str, float]) -> 
         "mode_collapse do."
     )
     return lines
+
+
+def resting(records: Records, case: str) -> str:
+    """Return a sentence on the steps of each loss, and on which critics are not at rest."""
+    found = {loss: own[0]["rest"] for (loss, of), own in records.items() if of == case}
+    parts = [f"{loss} {rest['steps']}{'' if rest['at_rest'] else ' (not at rest)'}"
+             for loss, rest in found.items()]  # fmt: skip
+    return f"Critic steps: {', '.join(parts)}."
 
 
 def in_words(loss: str, records: Sequence[Record]) -> str:
@@ -275,8 +333,9 @@ DIFFERS = (
     "discriminator from scratch, batch 64. Different: ring8 and two skew lines in 10 dimensions, "
     "networks of 3 x 64 units in place of DCGANs on LSUN; the saturating and the non-saturating "
     "objective read from the same discriminators; WGAN critics beside them; gradients over 4 096 "
-    "fixed latents in float64 in place of a batch in single precision; and in the quick budget "
-    "1 000 critic steps at five times the losses' published rates in place of 4 000 steps."
+    "fixed latents in float64 in place of a batch in single precision; critics train until they "
+    "are at rest in place of 4 000 steps; in the quick budget 1 024 latents, and five times the "
+    "losses' published rates."
 )
 
 register_study(
@@ -292,6 +351,8 @@ register_study(
             "n_critic": "the generator is frozen: there are critic steps only",
             "generator_lr": "the generator is frozen",
             "precision": "gradients are read in float64; smaller ones underflow",
+            "train.decay": "rest is judged at constant rates",
         },
+        version=2,
     )
 )

@@ -1,0 +1,180 @@
+"""The rule of rest: when critics that are trained against a fixed target count as trained.
+
+The rates are constant. A statistic is read at T/2 and at T, each time as the mean of `LOOKS`
+looks over the last quarter of the steps. Critics that differ in their seed alone are a group. A
+group is at rest when its mean statistic moved by less than `MOVED` of its size, or by less than
+an absolute tolerance, between T/2 and T. T doubles until all groups are at rest, up to a bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from wganbench.config.schema import RunConfig
+
+MOVED = 0.02
+"""The largest relative movement of a statistic at rest between T/2 and T."""
+LOOKS = 8
+"""Looks over the last quarter of T whose mean is the statistic at T."""
+NOT_TRAINED = "critic not trained"
+"""The beginning of the reason that a claim is undecided for."""
+
+
+class Trained(Protocol):
+    """What is trained: a `FrozenStack`."""
+
+    config: RunConfig
+    steps_done: int
+
+    def advance(self, steps: int = 1) -> None: ...
+
+
+Reading = Mapping[str, Sequence[float]]
+"""Statistics by name, one value per critic."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The state of one critic after training.
+
+    ``values`` are its statistics at T = ``steps``. ``moved`` is the movement of each statistic of
+    its group between T/2 and T, in units of what is allowed: below 1 it is at rest. It is infinite
+    without a finite value.
+    """
+
+    steps: int
+    values: Mapping[str, float]
+    moved: Mapping[str, float]
+
+    def at_rest(self, *names: str) -> bool:
+        """Return whether the named statistics are at rest; without names all of them."""
+        return all(self.moved[name] < 1 for name in names or self.moved)
+
+    def row(self) -> dict[str, float | int | bool]:
+        """Return the cells of a table's row; a movement is given in units of what is allowed."""
+        moved = max(self.moved.values())
+        return {
+            "steps": self.steps,
+            "moved": moved if math.isfinite(moved) else 1e9,
+            "at_rest": self.at_rest(),
+        }
+
+
+def train_to_rest(
+    stack: Trained,
+    read: Callable[[], Reading],
+    groups: Sequence[Hashable],
+    first: int,
+    most: int,
+    tolerances: Mapping[str, float] | None = None,
+    mark: Callable[[], None] | None = None,
+) -> list[Rest]:
+    """Train until all groups are at rest, for at most ``most`` steps; return each critic's rest.
+
+    ``groups`` holds the group of each critic. ``first`` is the first T that is judged, and T
+    doubles while 2 T <= ``most``. ``tolerances`` are absolute movements that count as none, by
+    statistic. ``mark`` is called at every power of two and at T. Raises ValueError for rates that
+    decay and for a ``most`` below ``first``.
+    """
+    if stack.config.train.decay != "none":
+        decay = stack.config.train.decay
+        raise ValueError(f"rest is judged at constant rates, not at train.decay={decay}")
+    if not 2 <= first <= most:
+        raise ValueError(f"the first look at rest is between 2 and {most} steps, got {first}")
+    before, total = reading_at(stack, read, first // 2, mark), first
+    while True:
+        now = reading_at(stack, read, total, mark)
+        found = movements(before, now, groups, tolerances or {})
+        rests = [
+            Rest(total, {name: float(now[name][r]) for name in now}, found[group])
+            for r, group in enumerate(groups)
+        ]
+        if all(rest.at_rest() for rest in rests) or 2 * total > most:
+            return rests
+        before, total = now, 2 * total
+
+
+def reading_at(
+    stack: Trained,
+    read: Callable[[], Reading],
+    total: int,
+    mark: Callable[[], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the statistics at ``total`` steps, each (critics,), averaged over the looks."""
+    at = sorted({total - round(k * total / (4 * LOOKS)) for k in range(LOOKS)})
+    looks: list[Reading] = []
+    stops = sorted({*at, *(marks_between(stack.steps_done, total) if mark else ())})
+    for stop in stops:
+        stack.advance(stop - stack.steps_done)
+        if mark and (stop == total or stop & (stop - 1) == 0):
+            mark()
+        if stop in at:
+            looks.append(read())
+    return {
+        name: np.mean([np.asarray(look[name], dtype=np.float64) for look in looks], axis=0)
+        for name in looks[0]
+    }
+
+
+def marks_between(start: int, end: int) -> list[int]:
+    """Return the powers of two above ``start`` and up to ``end``.
+
+    >>> marks_between(2, 20)
+    [4, 8, 16]
+    """
+    return [2**k for k in range(end.bit_length()) if start < 2**k <= end]
+
+
+def movements(
+    before: Mapping[str, np.ndarray],
+    now: Mapping[str, np.ndarray],
+    groups: Sequence[Hashable],
+    tolerances: Mapping[str, float],
+) -> dict[Hashable, dict[str, float]]:
+    """Return by group and statistic |now - before| of the means / what is allowed.
+
+    >>> one = {"a": np.array([1.0, 3.0])}
+    >>> movements(one, {"a": np.array([1.5, 3.5])}, ["g", "g"], {})["g"]["a"]
+    10.0
+    """
+    found: dict[Hashable, dict[str, float]] = {}
+    for group in dict.fromkeys(groups):
+        own = np.array([other == group for other in groups])
+        found[group] = {}
+        for name in now:
+            old, new = float(before[name][own].mean()), float(now[name][own].mean())
+            allowed = max(MOVED * abs(new), tolerances.get(name, 0.0))
+            moved = abs(new - old) / allowed if allowed > 0 else math.inf
+            found[group][name] = moved if math.isfinite(moved) else math.inf
+    return found
+
+
+def untrained(rests: Sequence[Rest], *names: str) -> str:
+    """Return why a claim on these critics is undecided; empty if all of them are at rest."""
+    moving = [rest for rest in rests if not rest.at_rest(*names)]
+    if not moving:
+        return ""
+    worst = max(max(rest.moved[n] for n in names or rest.moved) for rest in moving)
+    return not_at_rest(len(moving), len(rests), worst, max(rest.steps for rest in moving))
+
+
+def untrained_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the same from rows that hold the cells of `Rest.row`."""
+    moving = [row for row in rows if not row["at_rest"]]
+    if not moving:
+        return ""
+    worst = max(float(row["moved"] or 0.0) for row in moving)
+    return not_at_rest(len(moving), len(rows), worst, max(int(row["steps"] or 0) for row in moving))
+
+
+def not_at_rest(moving: int, critics: int, worst: float, steps: int) -> str:
+    size = f"up to {MOVED * worst:.0%}" if worst < 1e3 else "without end"
+    return (
+        f"{NOT_TRAINED}: {moving} of {critics} critics still moved, {size} between "
+        f"{steps // 2} and {steps} steps"
+    )
