@@ -121,9 +121,7 @@ def findings(found: Mapping[str, Sequence[Judged]]) -> Findings:
     return Findings(evidence, rows(found), {"figure": draw(found)}, text(found))
 
 
-def kept(
-    found: Mapping[str, Sequence[Judged]], one: str, other: str, quantity: str
-) -> list[float]:  # fmt: skip
+def kept(found: Mapping[str, Sequence[Judged]], one: str, other: str, quantity: str) -> list[float]:
     """Return how many more classes one arm keeps than another, by seed."""
     return [
         b.lost(quantity) - a.lost(quantity)

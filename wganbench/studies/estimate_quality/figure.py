@@ -47,9 +47,9 @@ def draw_runs(axes: Axes, loss: str, points: Mapping[str, Sequence[Known]]) -> N
         for reached, w1 in known:
             axes.plot(reached, w1, marker, color=LOSS_COLOURS[loss], alpha=0.25 + 0.7 * place,
                       markersize=5)  # fmt: skip
-    for place, n_critic in enumerate(n_critics):
-        axes.plot([], [], MARKERS[place % len(MARKERS)], color="#555555", linestyle="",
-                  label=f"n_critic {n_critic}")  # fmt: skip
+    for i, steps in enumerate(n_critics):
+        axes.plot([], [], MARKERS[i % len(MARKERS)], color="#555555", linestyle="",
+                  label=f"n_critic {steps}")  # fmt: skip
     if n_critics:
         axes.legend(frameon=False, fontsize=8.5)
     words = "λ" if loss == "gp" else "c"
@@ -57,9 +57,7 @@ def draw_runs(axes: Axes, loss: str, points: Mapping[str, Sequence[Known]]) -> N
           "exact $W_1$ at the end (data units)")  # fmt: skip
 
 
-def draw_correlations(
-    axes: Axes, correlations: Mapping[str, Sequence[float | None]]
-) -> None:  # fmt: skip
+def draw_correlations(axes: Axes, correlations: Mapping[str, Sequence[float | None]]) -> None:
     """Draw a dot per seed and the mean, for each claim."""
     for x, values in enumerate(correlations.values()):
         known = [value for value in values if value is not None]

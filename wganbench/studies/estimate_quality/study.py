@@ -115,9 +115,7 @@ def point(run: Run) -> Point:
     return Point(attainment(run.table, values[FLOOR], run.config.train.steps), values[EXACT])
 
 
-def attainment(
-    table: Mapping[str, Sequence[Cell]], floor: float, last: int
-) -> float | None:  # fmt: skip
+def attainment(table: Mapping[str, Sequence[Cell]], floor: float, last: int) -> float | None:
     """Return the mean of estimate / exact W1 before the last step, while W1 exceeds two floors."""
     estimates = dict(zip(*series(table, ESTIMATE), strict=True))
     exact = dict(zip(*series(table, EXACT), strict=True))

@@ -69,7 +69,7 @@ def untuned(context: Context) -> list[str]:
 def tuned_steps(context: Context, loss: str, data: str) -> int:
     """Return the generator steps of a file of best settings, or a share of them."""
     steps = float(read_preset("tuned", f"{loss}-{data}")["train"]["steps"])
-    return max(1, round(context["tuned_share"] * steps))
+    return max(1, round(float(context["tuned_share"]) * steps))
 
 
 def measured(context: Context) -> list[str]:

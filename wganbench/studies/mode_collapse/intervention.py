@@ -71,9 +71,7 @@ def branches(settings: Mapping[str, Any], seeds: Sequence[int], device: str) -> 
     return found
 
 
-def stack(
-    settings: Mapping[str, Any], loss: str, seeds: Sequence[int], device: str
-) -> Stack:  # fmt: skip
+def stack(settings: Mapping[str, Any], loss: str, seeds: Sequence[int], device: str) -> Stack:
     config: RunConfig = compose(overrides(settings, loss))
     made = Stack([replace(config, seed=seed) for seed in seeds], pick_device(device))
     made.compile()
