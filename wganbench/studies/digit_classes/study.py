@@ -103,7 +103,7 @@ def words(context: Context, arm: str) -> list[str]:
         f"train.betas={str(context['betas']).replace(' ', '')}",
         f"train.critic_lr={context['critic_lr']!r}",
         f"train.generator_lr={context['generator_lr']!r}", f"train.steps={steps}",
-        f"train.batch_size={context['batch_size']}", "evaluate.every_n_steps=0",
+        f"train.batch_size={context['batch_size']}", "compile=false", "evaluate.every_n_steps=0",
         f"evaluate.final_n={context['final_n']}", "log.tensorboard=false",
         f"log.every_n_steps={max(1, steps // 5)}", f"checkpoint.every_n_steps={steps}",
     ]  # fmt: skip
