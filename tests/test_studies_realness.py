@@ -13,7 +13,15 @@ from wganbench.config import compose
 from wganbench.data import load
 from wganbench.metrics.known import rank_correlation
 from wganbench.studies import judge
-from wganbench.studies.realness.study import CLAIMS, KINDS, NAMES, findings, late_mean, words
+from wganbench.studies.realness.study import (
+    CLAIMS,
+    KINDS,
+    NAMES,
+    course,
+    findings,
+    late_mean,
+    words,
+)
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent
@@ -62,6 +70,15 @@ def test_planted_correlations_get_their_verdicts() -> None:
 def test_only_the_second_half_counts() -> None:
     assert late_mean([0, 4, 5, 6, 10], [9.0, 9.0, 9.0, 1.0, 2.0], 10) == 1.5
     assert late_mean([0, 4], [1.0, 1.0], 10) is None
+
+
+def test_a_flat_critic_says_nothing() -> None:
+    table: dict[str, list[float | None]] = {
+        "step": [0, 5, 10],
+        "wasserstein/exact": [1.0, None, 1.0],
+        "critic/density_rank": [0.4, None, None],
+    }
+    assert course(table, "critic/density_rank") == ([0, 10], [0.4, 0.0])
 
 
 def test_each_loss_has_its_best_rates(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def draw_profiles(axes: Axes, ended: Ended) -> None:
         axes.step(scores, share, where="post", color=colors[loss], linestyle=LINES[i % len(LINES)],
                   linewidth=1.7, label=loss)  # fmt: skip
     half = band(len(next(iter(ended.values()))))
-    axes.errorbar([1.03], [0.5], yerr=[half], color="#444444", capsize=3, linewidth=1.2)
-    axes.text(1.06, 0.5, "95 % band\nof a profile", fontsize=8, va="center")
+    axes.errorbar([1.03], [0.34], yerr=[half], color="#444444", capsize=3, linewidth=1.2)
+    axes.text(1.06, 0.34, "95 % band\nof a profile", fontsize=8, va="center")
     axes.set(xlim=(0, 1.26), ylim=(0, 1.04))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper right")

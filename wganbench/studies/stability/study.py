@@ -238,7 +238,8 @@ def text(
         "Decades between the two networks' gradient norms, median over settings: "
         + "; ".join(balances) + ".",
         "Nearly every draw is a bad one: the space spans four decades of rates, so a low area "
-        "says that a loss needs a search, not that it is weak at its best.",
+        "says that a loss needs a search, not that it is weak at its best. All have the same small "
+        "compute, the setting passes: a loss that needs a longer run looks worse.",
     ]  # fmt: skip
 
 
