@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, plain
 from wganbench.studies.mode_collapse.intervention import Branch
@@ -95,5 +96,6 @@ def draw_twins(axes: Axes, branches: Sequence[Branch]) -> None:
     if branches:
         axes.legend(frameon=False, fontsize=8.5, loc="best")
     axes.set_ylim(-0.03, 1.05)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     plain(axes, "Intervention: the generator's loss is swapped", "generator steps",
           "modes with a fair share (share)")  # fmt: skip
