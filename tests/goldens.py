@@ -44,7 +44,7 @@ STEPPED = (("bce", "adam"), ("bce", "rmsprop"), ("bce_gp", "adam"))
 last layer has gradient 0: they would make whole steps of its rounding error."""
 
 VERBS = ("train", "sweep", "resume", "compare", "sample", "evaluate", "ls", "rm", "diff", "export",
-         "new", "tensorboard", "study", "list", "demo", "doctor")  # fmt: skip
+         "new", "tensorboard", "study", "tune", "speedrun", "list", "demo", "doctor")  # fmt: skip
 
 
 def number(value: float) -> str:
@@ -101,7 +101,7 @@ AT_ONCE = (
 BY_GENERATORS = (
     "figure", "value_surfaces", "layer_real",
     "layer_latent", "climb", "skew_lines", "fixed_latent", "fixed_real", "distance_fake",
-    "distance_real",
+    "distance_real", "known_mixing", "nearby", "place_real", "place_fake", "place_mixing",
 )  # fmt: skip
 """Streams of studies, drawn from generators."""
 
@@ -292,7 +292,9 @@ def dirac_evidence() -> dict[str, Any]:
 
     context = settings_of("dirac")
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])
-    return dirac.evidence(dirac.all_paths(context, chosen), context["early_step"])
+    return dirac.evidence(
+        dirac.all_paths(context, chosen), context["early_step"], dirac.told(context)
+    )
 
 
 def two_gaussians_evidence() -> dict[str, Any]:
@@ -316,10 +318,11 @@ def known_distances() -> Iterator[str]:
     """Distances that are known by a formula, against which estimates are held."""
     from wganbench.config import compose
     from wganbench.studies.estimate.measure import known_distributions, optimal_gp_estimate
-    from wganbench.studies.two_gaussians import measure as exact
+    from wganbench.studies.two_gaussians import exact
 
     context = settings_of("estimate_vs_distance")
-    for sampler in known_distributions(context, compose(["data=ring8"])):
+    every = known_distributions(context, compose(["data=ring8"]))
+    for sampler in (one for family in every.values() for one in family):
         distance = "by samples" if sampler.distance is None else number(sampler.distance)
         yield f"known {sampler.family} {sampler.size:g}: {distance}"
     for distance in context["points"]:

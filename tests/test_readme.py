@@ -31,7 +31,7 @@ READMES = sorted(
 FOLDERS = (
     "conf", "conf/tuned", "outputs", "scripts", "wganbench", "wganbench/losses",
     "wganbench/metrics", "wganbench/reports", "wganbench/studies", "wganbench/sweeps",
-    "wganbench/tags", "wganbench/training",
+    "wganbench/tags", "wganbench/training", "wganbench/tuning",
 )  # fmt: skip
 COMMANDS = (
     "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/wganbench train loss=gp",

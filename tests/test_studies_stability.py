@@ -1,37 +1,37 @@
-"""Success in random settings: counts, McNemar and Newcombe against known tables."""
+"""Success at random settings: profiles, simple effects, and counts against known tables."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy import stats
 
 from wganbench.cli.app import main
 from wganbench.config import compose
+from wganbench.losses import RECIPES
 from wganbench.studies import judge
-from wganbench.studies.evidence import (
-    Outcome,
-    Pairs,
-    mcnemar,
-    newcombe,
-    p_against,
-    paired_evidence,
-    pairs,
-    wilson,
-)
+from wganbench.studies.neutral import Arm, generator_steps, overrides, settings_of
 from wganbench.studies.settings import read_settings
+from wganbench.studies.simple_effects import effect_interval, smallest_effect
 from wganbench.studies.stability.figure import shares_at_least
-from wganbench.studies.stability.settings import draw
-from wganbench.studies.stability.study import CLAIMS, LOSSES, arms, findings
+from wganbench.studies.stability.measure import (
+    MOST_DECADES,
+    Measured,
+    band,
+    decades_between,
+    gradient_imbalance,
+    profile,
+    slope_evidence,
+)
+from wganbench.studies.stability.settings import Setting, draw
+from wganbench.studies.stability.study import CLAIMS, COMPARED, LOSSES, arms, findings
 from wganbench.studies.study import Context
+from wganbench.studies.verdicts import Claim
 from wganbench.sweeps.backend import Silent
-
-COUNTS = st.integers(0, 30)
+from wganbench.training.passes import critic_passes
 
 
 def context(tmp_path: Path, *overrides: str) -> Context:
@@ -39,137 +39,192 @@ def context(tmp_path: Path, *overrides: str) -> Context:
     return Context("stability", 1, tmp_path, settings, Silent())
 
 
-# The statistic.
-def test_pairs_are_counted_setting_by_setting() -> None:
-    first = [True, True, True, False, False, False]
-    second = [True, False, False, True, False, False]
-    assert pairs(first, second) == Pairs(both=1, first=2, second=1, neither=2)
-    assert pairs(first, second).difference == pytest.approx(1 / 6)
-    with pytest.raises(ValueError, match="same settings"):
-        pairs(first, second[1:])
+# The profile.
+def test_the_area_under_the_profile_is_the_mean_score() -> None:
+    scores = [0.0, 0.07, 0.5, 0.5, 0.93, 0.989]
+    thresholds = np.linspace(0, 1, 20_001)[1:]
+    assert np.mean(profile(scores, list(thresholds))) == pytest.approx(np.mean(scores), abs=1e-4)
+    corners, shares = shares_at_least(scores)
+    for threshold in (0.05, 0.5, 0.51, 0.95):
+        # Drawn with steps "post": from a corner to the next one, downwards in x.
+        drawn = shares[np.flatnonzero(corners >= threshold)[-1]]
+        assert drawn == pytest.approx(profile(scores, [threshold])[0])
 
 
-def test_newcombes_own_examples() -> None:
-    """Method 10 in Newcombe (1998), Table III: the first and a table without a correlation."""
-    assert newcombe(Pairs(36, 12, 2, 0)) == pytest.approx((0.0569, 0.3404), abs=5e-5)
-    # Without discordant pairs the interval still has a width; it is symmetric.
-    low, high = newcombe(Pairs(10, 0, 0, 10))
-    assert low == pytest.approx(-high) and 0 < high < 0.25
+def test_the_band_holds_whole_profiles() -> None:
+    """Of 2 000 samples of uniform scores, about 5 % leave the band somewhere, never many more."""
+    random, n = np.random.default_rng(0), 24
+    assert 2 * math.exp(-2 * n * band(n) ** 2) == pytest.approx(0.05)
+    scores = np.sort(random.random((2000, n)), axis=1)
+    above, below = np.arange(1, n + 1) / n - scores, scores - np.arange(n) / n
+    far = np.maximum(above, below).max(axis=1)
+    assert 0.02 < np.mean(far > band(n)) < 0.06
 
 
-@given(COUNTS, COUNTS, COUNTS, COUNTS)
-def test_the_interval_holds_the_estimate_and_turns_with_the_methods(
-    both: int, first: int, second: int, neither: int
-) -> None:
-    counted = Pairs(both, first, second, neither)
-    if not counted.n:
-        return
-    low, high = newcombe(counted)
-    assert -1 - 1e-9 <= low <= counted.difference + 1e-9
-    assert counted.difference - 1e-9 <= high <= 1 + 1e-9
-    assert newcombe(Pairs(both, second, first, neither)) == pytest.approx((-high, -low))
-    wider = newcombe(counted, 0.99)
-    assert wider[0] <= low + 1e-9 and high - 1e-9 <= wider[1]
+# Simple effects.
+def claim(smallest: float = 0.1) -> Claim:
+    return Claim("c", "text", "ours", "comparative", "s", "u", smallest, spread=0.1)
 
 
-def test_wilson_solves_its_equation() -> None:
-    low, high = wilson(7, 20, 0.95)
-    for end in (low, high):
-        z = (7 / 20 - end) / math.sqrt(end * (1 - end) / 20)
-        assert abs(z) == pytest.approx(1.959964, abs=1e-5)
+def test_the_smallest_effect_decides() -> None:
+    random = np.random.default_rng(1)
+    strong, weak = 0.5 + 0.1 * random.random(12), 0.2 * (random.random(12) - 0.5)
+    one = smallest_effect({"strong": strong.tolist()}, (-1, 1), 0.1)
+    assert judge("s", claim(), one).word == "supported"
+    assert one.p_value == pytest.approx(stats.ttest_1samp(strong, 0).pvalue)
+    both = smallest_effect({"strong": strong.tolist(), "weak": weak.tolist()}, (-1, 1), 0.1)
+    assert both.value == pytest.approx(weak.mean()) and "weak" in both.note
+    assert judge("s", claim(), both).word == "refuted"
+    # The mean of both is far above 0.1: an average would have supported it.
+    assert (strong.mean() + weak.mean()) / 2 > 0.2
+    half = stats.t.ppf(1 - 0.025 / 2, 11) * weak.std(ddof=1) / math.sqrt(12)
+    assert both.interval is not None and both.interval[1] == pytest.approx(weak.mean() + half)
+    expected = min(1.0, 2 * stats.ttest_1samp(weak, 0.1).pvalue)
+    assert both.p_value == pytest.approx(expected)
+    assert judge("s", claim(), smallest_effect({}, (-1, 1), 0.1)).word == "undecided"
+    single = smallest_effect({"a": [0.5]}, (-1, 1), 0.1)
+    assert judge("s", claim(), single).word == "undecided"
 
 
-@given(st.integers(0, 9), st.integers(0, 9))
-def test_mcnemar_is_the_chance_of_a_split_as_uneven(first: int, second: int) -> None:
-    n = first + second
-    splits = [sum(flips) for flips in itertools.product((0, 1), repeat=n)] if n <= 10 else []
-    if splits:
-        distance = abs(first - n / 2)
-        as_uneven = sum(abs(k - n / 2) >= distance - 1e-9 for k in splits) / len(splits)
-        assert mcnemar(Pairs(3, first, second, 4)) == pytest.approx(as_uneven)
-    assert mcnemar(Pairs(0, first, second, 0)) == mcnemar(Pairs(20, first, second, 9))
+def test_equal_numbers_have_an_interval_and_a_p_value() -> None:
+    found = smallest_effect({"a": [0.5] * 10}, (-1.0, 1.0), 0.1)
+    again = 0.025 ** (1 / 10)  # Clopper and Pearson, 10 of 10
+    assert found.interval == pytest.approx((again * 0.5 - (1 - again), again * 0.5 + 1 - again))
+    # A share 2/3 of seeds that give 0.5, the others -1, has the mean 0.
+    assert found.p_value == pytest.approx(2 * (2 / 3) ** 10)
+    none = smallest_effect({"a": [0.0] * 60}, (-1.0, 1.0), 0.1)
+    assert none.p_value == pytest.approx(2 * 0.9**60)
+    assert judge("s", claim(), none).word == "refuted"
+    assert effect_interval([0.5] * 10, (-1, 1), 0.99).low < effect_interval([0.5] * 10, (-1, 1)).low
 
 
-def test_the_p_value_of_a_large_difference_is_where_the_interval_ends_at_it() -> None:
-    counted = Pairs(20, 2, 6, 12)
-    p = p_against(counted, 0.15)
-    assert 1e-9 < p < 0.05 and newcombe(counted, 1 - p)[1] == pytest.approx(0.15, abs=1e-6)
-    assert p_against(counted, -0.2) == 1.0, "the estimate itself is larger"
+def test_a_slope_over_settings_is_least_squares() -> None:
+    random = np.random.default_rng(2)
+    x = random.random(30)
+    y = 0.4 * x + 0.02 * random.standard_normal(30)
+    found = slope_evidence(x.tolist(), y.tolist(), 0.1)
+    design = np.c_[np.ones(30), x]
+    solved, squares, *_ = np.linalg.lstsq(design, y, rcond=None)
+    error = math.sqrt(squares[0] / 28 * np.linalg.inv(design.T @ design)[1, 1])
+    assert found.value == pytest.approx(solved[1])
+    assert found.interval is not None
+    assert found.interval[1] - solved[1] == pytest.approx(stats.t.ppf(0.975, 28) * error)
+    assert judge("s", claim(), found).word == "supported"
+    flat = slope_evidence(x.tolist(), (y - 0.4 * x).tolist(), 0.1)
+    assert judge("s", claim(), flat).word == "refuted"
+    assert judge("s", claim(), slope_evidence([1, 1, 1], [1, 2, 3], 0.1)).word == "undecided"
 
 
-def test_table_2_of_the_paper_gets_its_verdict() -> None:
-    gan = [True] * 42 + [False] * 158
-    wgan_gp = [True] * 189 + [False] * 11
-    (claim,) = [claim for claim in CLAIMS if claim.name == "gp_over_bce"]
-    verdict = judge("s", claim, paired_evidence(wgan_gp, gan, claim.smallest))
-    assert verdict.word == "supported" and verdict.value == pytest.approx(147 / 200)
-    assert verdict.p_value is not None and verdict.p_value < 1e-30
-    verdict = judge("s", claim, paired_evidence(gan, wgan_gp, claim.smallest))
-    assert verdict.word == "refuted" and verdict.p_value is not None and verdict.p_value < 1e-9
-    few = judge("s", claim, paired_evidence([True, True, False], [False, True, False], 0.3))
-    assert few.word == "undecided"
+# Gradients.
+def test_the_imbalance_is_a_median_of_decades() -> None:
+    table: dict[str, list[float | None]] = {
+        "step": [1, 2, 3, 4],
+        "grad_norm/critic": [1.0, 10.0, 100.0, None],
+        "grad_norm/generator": [1.0, 1.0, 1000.0, 1.0],
+    }
+    assert gradient_imbalance(table) == pytest.approx(1.0), "0, 1, 1 decades"
+    assert (
+        gradient_imbalance({"step": [], "grad_norm/critic": [], "grad_norm/generator": []}) is None
+    )
+    assert decades_between(1e-30, 1.0) == MOST_DECADES == decades_between(math.nan, 1.0)
+    assert decades_between(2.0, 1.0) == decades_between(1.0, 2.0) == pytest.approx(math.log10(2))
 
 
 # The settings.
-def test_a_setting_is_its_own_draw(tmp_path: Path) -> None:
+def test_a_setting_is_its_own_draw_from_the_neutral_space(tmp_path: Path) -> None:
     own = context(tmp_path)
     settings = [draw(own, number) for number in range(200)]
     assert settings[3] == draw(context(tmp_path, "seeds=[3]"), 3)
-    assert len(set(settings)) == 200
     logs = np.log10([setting.critic_lr for setting in settings])
-    low, high = np.log10(1e-3), np.log10(3e-2)
-    assert logs.min() > low - 0.01 and logs.max() < high + 0.01
-    assert logs.mean() == pytest.approx((low + high) / 2, abs=4 * (high - low) / np.sqrt(12 * 200))
-    ratios = [setting.generator_lr / setting.critic_lr for setting in settings]
-    assert min(ratios) > 0.099 and max(ratios) < 1.01
+    assert -5 <= logs.min() < -4.8 and -1.2 < logs.max() <= -1
+    assert logs.mean() == pytest.approx(-3, abs=4 * 4 / np.sqrt(12 * 200)), "centred on no loss"
+    slower = np.mean([setting.generator_lr < setting.critic_lr for setting in settings])
+    assert 0.36 < slower < 0.64, "the generator is the slower one in half of the settings"
+    assert max(setting.imbalance for setting in settings) <= 1.01
     for name, key in (("depth", "depths"), ("width", "widths"), ("activation", "activations")):
         assert {getattr(setting, name) for setting in settings} == set(own[key])
 
 
-def test_all_losses_see_the_same_setting_and_as_many_batches(tmp_path: Path) -> None:
-    own = context(tmp_path)
+def test_no_search_uses_the_trials_of_the_study(tmp_path: Path) -> None:
+    first = min(draw(context(tmp_path), number).trial for number in range(3))
+    assert first == 27_000
+
+
+def test_all_losses_see_the_same_setting_and_equal_compute(tmp_path: Path) -> None:
+    own = context(tmp_path, "budget=full")
     setting = draw(own, 5)
     planned = arms(own, {5: setting})
     assert set(planned) == {f"{loss}/5" for loss in LOSSES}
-    for loss in LOSSES:
-        config = compose(planned[f"{loss}/5"])
-        assert config.loss.name == loss
-        assert config.train.steps * config.loss.n_critic == own["critic_steps"]
-        assert config.train.critic_lr == setting.critic_lr
-        assert config.train.betas == [setting.first_beta, own["second_beta"]]
+    configs = {loss: compose(planned[f"{loss}/5"]) for loss in LOSSES}
+    for loss, config in configs.items():
+        assert config.loss.name == loss and config.train.critic_lr == setting.critic_lr
+        assert config.train.betas == configs["gp"].train.betas
+        assert config.loss.n_critic == configs["gp"].loss.n_critic
         assert config.network.options["depth"] == setting.depth
         assert config.data.options["sigma"] == own["sigma"]
+        step = critic_passes(RECIPES[loss]) * config.loss.n_critic + 5
+        assert own["passes"] - step < config.train.steps * step <= own["passes"]
+    assert configs["gp"].loss.coefficients == configs["bce_gp"].loss.coefficients
 
 
-def test_planted_successes(tmp_path: Path) -> None:
-    """Coverage alone, or quality alone, is no success; a run that diverged is none either."""
-    settings = [draw(context(tmp_path), number) for number in range(20)]
-    good, collapsed = Outcome(1.0, 0.8, 0, 0.1, False), Outcome(0.125, 1.0, 0, 1, False)
-    noisy, failed = Outcome(1.0, 0.2, 0, 0.3, False), Outcome(0.0, 0.0, 0, 9, True)
-    ended = {"bce": [collapsed] * 18 + [good] * 2, "bce_saturating": [failed] * 20,
-             "gp": [good] * 19 + [noisy], "lp": [good] * 20}  # fmt: skip
-    found = findings(settings, ended, 0.5)
-    verdicts = {claim.name: judge("s", claim, found.evidence[claim.name]) for claim in CLAIMS}
-    assert verdicts["gp_over_bce"].word == "supported"
-    assert verdicts["gp_over_bce"].value == pytest.approx(17 / 20)
-    assert verdicts["gp_over_bce_saturating"].value == pytest.approx(19 / 20)
-    assert verdicts["one_sided"].word == "undecided"
-    assert sum(int(row["success"] or 0) for row in found.rows) == 2 + 0 + 19 + 20
-    assert len(found.rows) == 80 and len(found.figures["figure"].axes) == 4
-    assert any("bce_saturating 0 of 20" in words and "20 of them diverged" in words
-               for words in found.text)  # fmt: skip
+def test_an_arm_with_an_added_penalty_takes_its_coefficient_from_the_same_draw() -> None:
+    arm = Arm("saturating, penalised", "bce_saturating", ("gp",))
+    values = settings_of(arm, 7)
+    assert values == settings_of(Arm("gp", "gp"), 7)
+    assert settings_of(Arm("bce", "bce"), 7) == {
+        key: value for key, value in values.items() if key != "loss.gp_lambda"
+    }
+    config = compose(overrides(arm, 7, 5000))
+    assert config.loss.penalties == ["gp"] and config.loss.name == "bce_saturating"
+    assert generator_steps(arm, 5, 10) == 1
 
 
-def test_the_curve_over_thresholds_counts_what_the_threshold_counts() -> None:
-    scores = [0.1, 0.45, 0.4, 0.9, 0.3]
-    corners, shares = shares_at_least(scores)
-    for threshold in (0.05, 0.35, 0.4, 0.41, 0.95):
-        counted = np.mean([score >= threshold for score in scores])
-        # Drawn with steps "post": from a corner to the next one, downwards in x.
-        assert shares[np.flatnonzero(corners >= threshold)[-1]] == pytest.approx(counted)
+# Verdicts on planted runs.
+def planted(score: float, imbalance: float = 1.0, failed: bool = False) -> Measured:
+    return Measured(score, score, 1.0, imbalance, failed)
 
 
-@pytest.mark.parametrize("word", ["data=grid25", "loss=gp", "success=-1"])
+def of_twenty(mean: float, place: int, imbalance: float = 1.0) -> list[Measured]:
+    wave = np.random.default_rng(place).normal(0, 0.02, 20)
+    return [planted(mean + e, imbalance + e) for e in wave]
+
+
+def test_planted_profiles_get_their_verdicts() -> None:
+    settings = [Setting(k, 2, 32, "relu") for k in range(20)]
+    means = {"bce": 0.2, "bce_saturating": 0.3, "hinge": 0.5, "lsgan": 0.2, "bce_gp": 0.6,
+             "wasserstein": 0.1, "clip": 0.1, "gp": 0.6, "lp": 0.62}  # fmt: skip
+    ended = {
+        loss: of_twenty(mean, place, 0.2 if loss == "gp" else 1.0)
+        for place, (loss, mean) in enumerate(means.items())
+    }
+    found = findings(settings, ended, [0.5])
+    words = {c.name: judge("s", c, found.evidence[c.name]).word for c in CLAIMS}
+    assert words["gp_over_bce"] == words["gp_over_bce_saturating"] == "supported"
+    assert words["constraint_of_w"] == "refuted", "clipping adds nothing"
+    assert words["constraint_of_bce"] == words["constraint_over_objective"] == "supported"
+    assert words["unbounded_output"] == "refuted", "W is worse than BCE, though hinge is better"
+    assert words["one_sided"] == "refuted"
+    assert words["balanced_updates"] == "supported"
+    assert words["r1r2_over_bce"] == words["rpgan_r1r2_over_gp"] == "undecided"
+    assert "does not train" in found.evidence["r1r2_over_bce"].note
+    assert len(found.rows) == 9 * 20 and len(found.figures["figure"].axes) == 4
+
+
+def test_a_run_that_diverged_scores_nothing_and_stays() -> None:
+    settings = [Setting(k, 2, 32, "relu") for k in range(4)]
+    ended = {loss: of_twenty(0.5, place)[:4] for place, loss in enumerate(LOSSES[:9])}
+    ended["gp"] = [*ended["gp"][:3], planted(0.0, failed=True)]
+    found = findings(settings, ended, [0.5])
+    assert len(found.evidence["gp_over_bce"].values) == 4
+    assert min(v for v in found.evidence["gp_over_bce"].values if v is not None) < -0.4
+    assert any("gp 0.3" in words and "1 of 4 diverged" in words for words in found.text)
+
+
+def test_every_pair_names_losses_of_the_study() -> None:
+    assert {loss for pairs in COMPARED.values() for pair in pairs for loss in pair} == set(LOSSES)
+
+
+@pytest.mark.parametrize("word", ["data=grid25", "loss=gp", "passes=-1"])
 def test_what_would_void_the_question_is_refused(
     word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,10 +235,10 @@ def test_what_would_void_the_question_is_refused(
 @pytest.mark.slow
 @pytest.mark.study
 def test_a_small_study_is_decided_or_says_that_it_is_not(tmp_path: Path) -> None:
-    small = ["seeds=2", "critic_steps=100", "depths=2", "widths=32", "final_n=200"]
+    small = ["seeds=2", "passes=400", "depths=2", "widths=32", "activations=relu", "final_n=200"]
     assert main(["study", "stability", *small, f"output_dir={tmp_path}"]) == 0
     from wganbench.studies.record import read_verdicts
 
     verdicts = read_verdicts(tmp_path / "studies" / "stability")
-    assert {verdict.word for verdict in verdicts} <= {"undecided", "supported"}
-    assert all(verdict.n == 2 for verdict in verdicts)
+    assert {verdict.word for verdict in verdicts} <= {"undecided", "refuted"}
+    assert {verdict.n for verdict in verdicts} == {0, 2}

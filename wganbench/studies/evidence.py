@@ -1,4 +1,4 @@
-"""Outcomes of runs, and evidence from bounded numbers, signs and pairs.
+"""Outcomes of runs, and evidence from bounded numbers.
 
 A run that diverged is a failure: it counts as the worst case and is never left out.
 """
@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
 
 from wganbench.errors import ConfigError
 from wganbench.reports.statistics import Estimate, mean_interval, share_interval
-from wganbench.studies.verdicts import LEVEL, Evidence
+from wganbench.studies.verdicts import Evidence
 from wganbench.training.run import Run
 
 NO_SPREAD = 1e-9
@@ -124,148 +123,5 @@ def bounded_evidence(
         interval=(found.low, found.high),
         p_value=min(1.0, 2 * share**found.n),
         method=found.method,
-        note=note,
-    )
-
-
-def sign_test(signs: Sequence[float], against: float = 0.0) -> float:
-    """Return the exact two-sided p of "share of + minus share of - is ``against``", without zeros.
-
-    >>> sign_test([1.0] * 6 + [0.0])
-    0.03125
-    """
-    wins, losses = sum(s > 0 for s in signs), sum(s < 0 for s in signs)
-    if not wins + losses:
-        return 1.0
-    return float(stats.binomtest(wins, wins + losses, (1 + against) / 2).pvalue)
-
-
-def sign_evidence(signs: Sequence[float], smallest: float, note: str = "") -> Evidence:
-    """Return evidence from one sign per seed, +1, -1 or 0 (a tie, left out): exact sign test.
-
-    Value: share of + minus share of -, with the Clopper-Pearson interval.
-    """
-    known = [sign for sign in signs if sign]
-    if not known:
-        return Evidence([], note=note)
-    share = share_interval(sum(sign > 0 for sign in known), len(known))
-    low, high = 2 * share.low - 1, 2 * share.high - 1
-    return Evidence(
-        known,
-        value=2 * share.value - 1,
-        interval=(low, high),
-        p_value=sign_test(known, smallest if high < smallest else 0.0),
-        method="exact sign test, Clopper-Pearson",
-        note=note,
-    )
-
-
-# Comparison of two methods' successes in the same settings: McNemar's test, Newcombe's interval.
-SURE = 1e-12
-"""Levels closer to 0 or 1 than this are not searched."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Numbers of settings in which both, only the first, only the second, or neither succeed."""
-
-    both: int
-    first: int
-    second: int
-    neither: int
-
-    @property
-    def n(self) -> int:
-        return self.both + self.first + self.second + self.neither
-
-    @property
-    def difference(self) -> float:
-        """Success rate of the first minus that of the second."""
-        return (self.first - self.second) / self.n
-
-
-def pairs(first: Sequence[bool], second: Sequence[bool]) -> Pairs:
-    """Return the counts over settings. Raises ValueError for different numbers or none."""
-    if len(first) != len(second) or not first:
-        raise ValueError(f"pairs need the same settings, got {len(first)} and {len(second)}")
-    found = list(zip(first, second, strict=True))
-    return Pairs(*(found.count(case) for case in
-                   ((True, True), (True, False), (False, True), (False, False))))  # fmt: skip
-
-
-def mcnemar(counted: Pairs) -> float:
-    """Return the exact two-sided p of "equal success rates": McNemar's test on differing pairs.
-
-    >>> mcnemar(Pairs(42, 0, 6, 11))
-    0.03125
-    """
-    discordant = counted.first + counted.second
-    return float(stats.binomtest(counted.first, discordant).pvalue) if discordant else 1.0
-
-
-def newcombe(counted: Pairs, level: float = LEVEL) -> tuple[float, float]:
-    """Return the interval for the difference of two success rates in the same settings.
-
-    Wilson's intervals of both rates are joined with the correlation phi of the pairs (continuity
-    corrected): low = d - sqrt(a^2 - 2 phi a b + b^2) with a = p_1 - l_1, b = u_2 - p_2;
-    high = d + sqrt(a^2 - 2 phi a b + b^2) with a = u_1 - p_1, b = p_2 - l_2. Source: method 10 of
-    Newcombe, Statistics in Medicine 17 (1998) 2635-2650.
-    """
-    n, phi = counted.n, correlation(counted)
-    one, two = (counted.both + counted.first), (counted.both + counted.second)
-    (low_1, high_1), (low_2, high_2) = (wilson(k, n, level) for k in (one, two))
-    down, up = (one / n - low_1, high_2 - two / n), (high_1 - one / n, two / n - low_2)
-    return counted.difference - joined(*down, phi), counted.difference + joined(*up, phi)
-
-
-def joined(a: float, b: float, phi: float) -> float:
-    return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
-
-
-def wilson(successes: int, n: int, level: float) -> tuple[float, float]:
-    """Return Wilson's score interval of a share."""
-    found = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def correlation(counted: Pairs) -> float:
-    """Return phi of the 2 x 2 table; a positive numerator is reduced by n / 2, not below 0."""
-    a, b, c, d = counted.both, counted.first, counted.second, counted.neither
-    margins = (a + b) * (c + d) * (a + c) * (b + d)
-    if not margins:
-        return 0.0
-    numerator = float(a * d - b * c)
-    if numerator > 0:
-        numerator = max(0.0, numerator - counted.n / 2)
-    return numerator / math.sqrt(margins)
-
-
-def p_against(counted: Pairs, difference: float) -> float:
-    """Return p such that Newcombe's interval of level 1 - p ends at a larger ``difference``."""
-
-    def above(level: float) -> float:
-        return newcombe(counted, level)[1] - difference
-
-    if above(SURE) >= 0:
-        return 1.0
-    return 1 - float(optimize.brentq(above, SURE, 1 - SURE)) if above(1 - SURE) > 0 else SURE
-
-
-def paired_evidence(
-    first: Sequence[bool], second: Sequence[bool], smallest: float, note: str = ""
-) -> Evidence:
-    """Return evidence that the first succeeds more often, with one value per setting: 1, 0, -1.
-
-    The p-value is McNemar's. If the whole interval lies below ``smallest``, it is the p-value of
-    a difference of ``smallest``.
-    """
-    counted = pairs(first, second)
-    low, high = newcombe(counted)
-    return Evidence(
-        [float(a) - float(b) for a, b in zip(first, second, strict=True)],
-        value=counted.difference,
-        interval=(low, high),
-        p_value=p_against(counted, smallest) if high < smallest else mcnemar(counted),
-        method="exact McNemar test, Newcombe's interval",
         note=note,
     )

@@ -111,6 +111,7 @@ def read_seeds(value: Any, seen: Sequence[int] = ()) -> tuple[int, ...]:
 
     Raises ConfigError, also for a named seed that was seen.
     """
+    seeds: list[Any]
     if isinstance(value, int):
         seeds = [seed for seed in range(value + len(seen)) if seed not in seen][:value]
     else:

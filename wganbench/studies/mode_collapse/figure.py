@@ -1,4 +1,4 @@
-"""The figure of the mode collapse study: four arms, their course, every loss, what came first."""
+"""The figure of the mode collapse study: simple effects, every arm at its best, the twins."""
 
 from __future__ import annotations
 
@@ -7,148 +7,95 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from wganbench.reports.drawing import (
-    LINES,
-    LOSS_COLOURS,
-    MARKERS,
-    Look,
-    key_below,
-    new_figure,
-    plain,
-    sample_of,
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, plain
+from wganbench.studies.mode_collapse.intervention import Branch
+from wganbench.studies.mode_collapse.measure import (
+    COVERAGE,
+    LOST,
+    OBJECTIVE,
+    PENALTY,
+    Ended,
+    simple_effects,
 )
-from wganbench.reports.statistics import mean_interval
-from wganbench.runs.table import series
-from wganbench.studies.evidence import Outcome
-from wganbench.studies.mode_collapse.measure import Order
-from wganbench.training.run import Run
+from wganbench.studies.simple_effects import effect_interval
 
-LOSSES = tuple(LOSS_COLOURS)
-COVERAGE = "modes with a fair share (share of all)"
-OBJECTIVES = {"BCE": ("bce", "bce_gp"), "W": ("wasserstein", "gp")}
-SPREAD = 0.12
-"""Distance between the seeds of an arm, in steps of the axis."""
-
-EVENTS = "What came first? (seeds that lost modes)"
+QUANTITIES = {COVERAGE: ("coverage", "#222222", "o", 0.16), LOST: ("1 − lost mass", "#D55E00", "s",
+                                                                 -0.16)}  # fmt: skip
+SHORT = {"bce": "NS", "bce_saturating": "saturating", "wasserstein": "W", "bce_gp": "NS + gp",
+         "bce_saturating_gp": "saturating + gp", "gp": "W + gp", "clip": "W + clip"}  # fmt: skip
+"""The names of arms by objective and constraint."""
 
 
-def look(loss: str) -> Look:
-    """Return the loss's colour, as everywhere, and a line style and marker for grey print."""
-    i = LOSSES.index(loss)
-    return Look(LOSS_COLOURS[loss], LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
-
-
-def collapse_figure(
-    common: Mapping[str, Sequence[Outcome]],
-    tuned: Mapping[str, Sequence[Outcome]],
-    orders: Mapping[str, Sequence[Order]],
-    runs: Mapping[str, Sequence[Run]],
-) -> Figure:
-    """Draw interaction, course, every loss as tuned, and the order of events."""
-    figure = new_figure(11.5, 8.8, "Which part prevents lost modes, the objective or the penalty?")
+def collapse_figure(drawn: Ended, tuned: Ended, branches: Sequence[Branch]) -> Figure:
+    """Draw effects at drawn and at best settings above, arms at their best and twins below."""
+    figure = new_figure(13, 9.6, "What prevents lost modes, the objective or the penalty?")
     panels = figure.subplots(2, 2)
-    draw_interaction(panels[0, 0], common)
-    draw_course(panels[0, 1], runs)
-    draw_tuned(panels[1, 0], tuned)
-    draw_events(panels[1, 1], orders)
-    shown = [loss for loss in LOSSES if loss in common or loss in tuned]
-    key_below(figure, [sample_of(look(loss)) for loss in shown], shown)
+    draw_effects(panels[0, 0], drawn, "Drawn settings, equal for all: simple effects")
+    draw_effects(panels[0, 1], tuned, "Each arm at its best: simple effects")
+    draw_arms(panels[1, 0], tuned)
+    draw_twins(panels[1, 1], branches)
     return figure
 
 
-def draw_interaction(axes: Axes, common: Mapping[str, Sequence[Outcome]]) -> None:
-    """Draw a line per objective, from without to with the penalty, and a dot per seed."""
-    lines = {name: [np.mean([o.coverage for o in common[arm]]) for arm in arms]
-             for name, arms in OBJECTIVES.items()}  # fmt: skip
-    upper = max(lines, key=lambda name: sum(lines[name]))
-    for place, (objective, arms) in enumerate(OBJECTIVES.items()):
-        means, above = lines[objective], objective == upper
-        axes.plot([0, 1], means, color="#222222", linestyle=LINES[place], linewidth=1.4, zorder=2)
-        axes.annotate(objective, (0.5, sum(means) / 2), xytext=(-6, 6) if above else (6, -6),
-                      textcoords="offset points", ha="right" if above else "left",
-                      va="bottom" if above else "top", fontsize=10)  # fmt: skip
+def draw_effects(axes: Axes, found: Ended, title: str) -> None:
+    """Draw each simple effect with its interval, by coverage and by the lost mass."""
+    names: list[str] = []
+    for quantity, (label, color, marker, shift) in QUANTITIES.items():
+        effects = simple_effects(found, (*PENALTY, *OBJECTIVE), quantity)
+        names = list(effects)
+        for place, values in enumerate(effects.values()):
+            y = len(effects) - 1 - place + shift
+            interval = effect_interval(values, (-1.0, 1.0))
+            if np.isfinite(interval.low):
+                axes.plot([interval.low, interval.high], [y, y], color=color, linewidth=1.8)
+            axes.plot(interval.value, y, marker, color=color, markersize=6,
+                      label=label if place == 0 else None)  # fmt: skip
+    shown = [" − ".join(SHORT[arm] for arm in name.split(" less ")) for name in names]
+    axes.set_yticks(range(len(shown)), shown[::-1], fontsize=9)
+    axes.axvline(0, color="#444444", linewidth=0.9)
+    if names:
+        axes.legend(frameon=False, fontsize=8.5, loc="best")
+    plain(axes, title, "more modes kept, share (95 %)", "")
+
+
+def draw_arms(axes: Axes, tuned: Ended) -> None:
+    """Draw the modes that each arm lost at its best, a dot per seed, by data set."""
+    arms = list(dict.fromkeys(arm for own in tuned.outcomes.values() for arm in own))
+    for i, data in enumerate(tuned.outcomes):
+        shift = (i - (len(tuned.outcomes) - 1) / 2) * 0.3
         for x, arm in enumerate(arms):
-            draw_seeds(axes, x + (place - 0.5) * 0.16, arm, common[arm])
-    axes.set_xticks([0, 1], ["no penalty", "gradient penalty"])
-    axes.set(xlim=(-0.4, 1.4), ylim=(-0.05, 1.09))
-    plain(axes, "Four arms, all else equal: at the end", "", COVERAGE)
+            if arm not in tuned.outcomes[data]:
+                continue
+            values = [tuned.modes[data] * (1 - c) for c in tuned.values(data, arm, COVERAGE)]
+            spread = np.linspace(-0.08, 0.08, len(values))
+            axes.plot(x + shift + spread, values, "o^sD"[i % 4], markersize=5, alpha=0.75,
+                      color=LOSS_COLOURS.get(arm, OTHERS[0]))  # fmt: skip
+        axes.plot([], [], "o^sD"[i % 4], color="#444444", linestyle="", label=data)
+    axes.set_xticks(range(len(arms)), [SHORT[arm] for arm in arms], fontsize=8.5)
+    axes.axhline(0.5, color="#444444", linestyle=":", linewidth=1)
+    axes.set_ylim(bottom=-0.3)
+    if tuned.outcomes:
+        axes.legend(frameon=False, fontsize=8.5)
+    plain(axes, "Each arm at its best: a dot per seed", "", "modes not covered")
 
 
-def draw_seeds(axes: Axes, x: float, loss: str, ended: Sequence[Outcome]) -> None:
-    """Draw a small dot per seed, open if it diverged, and the mean with its interval."""
-    style = look(loss)
-    for outcome, shift in zip(ended, np.linspace(-SPREAD, SPREAD, len(ended)) / 2, strict=True):
-        axes.plot(x + shift, outcome.coverage, style.marker, color=style.color, markersize=4,
-                  fillstyle="none" if outcome.diverged else "full", alpha=0.6)  # fmt: skip
-    found = mean_interval([outcome.coverage for outcome in ended])
-    if np.isfinite(found.low):
-        axes.plot([x, x], [found.low, found.high], color=style.color, linewidth=2.2)
-    axes.plot(x, found.value, style.marker, color=style.color, markersize=9,
-              markeredgecolor="#222222", zorder=3)  # fmt: skip
-
-
-def draw_course(axes: Axes, runs: Mapping[str, Sequence[Run]]) -> None:
-    """Draw the mean coverage over generator steps, with its interval over seeds."""
-    for loss in [loss for loss in LOSSES if loss in runs]:
-        style, courses = look(loss), [series(run.table, "modes/coverage") for run in runs[loss]]
-        steps = sorted(set.intersection(*[set(own) for own, _ in courses]))
-        if not steps:
-            continue
-        values = np.array([[dict(zip(*own, strict=True))[s] for s in steps] for own in courses])
-        axes.plot(steps, values.mean(axis=0), color=style.color, linestyle=style.line,
-                  marker=style.marker, markersize=4, linewidth=1.8)  # fmt: skip
-        bounds = [mean_interval(list(column)) for column in values.T]
-        low = [b.low if np.isfinite(b.low) else b.value for b in bounds]
-        high = [b.high if np.isfinite(b.high) else b.value for b in bounds]
-        axes.fill_between(steps, low, high, color=style.color, alpha=0.15, linewidth=0)
-    axes.set_ylim(-0.05, 1.09)
-    plain(axes, "Equal settings: mean and 95 % over seeds", "generator steps", COVERAGE)
-
-
-def draw_tuned(axes: Axes, tuned: Mapping[str, Sequence[Outcome]]) -> None:
-    """Draw every loss as tuned, with the KL of its modes below."""
-    for x, (loss, ended) in enumerate(tuned.items()):
-        draw_seeds(axes, x, loss, ended)
-    names = [
-        f"{loss}\nKL {np.mean([outcome.kl for outcome in ended]):.2f}".replace("_", "\n")
-        for loss, ended in tuned.items()
-    ]
-    axes.set_xticks(range(len(names)), names, fontsize=8.5)
-    axes.set_ylim(-0.05, 1.09)
-    plain(axes, "Every loss as tuned, equal compute", "", COVERAGE)
-    if not tuned:
-        axes.text(0.5, 0.5, "not run: tuned_share=0", transform=axes.transAxes, ha="center")
-
-
-def draw_events(axes: Axes, orders: Mapping[str, Sequence[Order]]) -> None:
-    """Draw the step of the first lasting loss against that of the feedback's first drop.
-
-    Seeds whose feedback never dropped are at the right end.
-    """
-    counts = [f"{loss}: {sum(o.loss is not None for o in own)} of {len(own)}"
-              for loss, own in orders.items()]  # fmt: skip
-    seen = [(o.feedback, o.loss) for own in orders.values() for o in own if o.loss is not None]
-    if not seen:
-        text = "no seed lost a mode that it had held\n\n" + "\n".join(counts)
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
-        plain(axes, EVENTS, "", "")
-        axes.set_axis_off()
-        return
-    last = max(step for pair in seen for step in pair if step is not None)
-    never = 1.15 * last
-    for loss in [loss for loss in LOSSES if loss in orders]:
-        style = look(loss)
-        known = [(o.feedback, o.loss) for o in orders[loss] if o.loss is not None]
-        x = [never if drop is None else drop for drop, _ in known]
-        axes.plot(x, [lost for _, lost in known], style.marker, color=style.color,
-                  markersize=6.5, alpha=0.7)  # fmt: skip
-    axes.plot([0, last], [0, last], color="#444444", linestyle=":", linewidth=1.4)
-    axes.axvline(1.08 * last, color="#444444", linewidth=0.8)
-    axes.set(xlim=(0, 1.22 * last), ylim=(0, 1.12 * last))
-    axes.text(0.02, 0.97, "above the line: the drop came first", transform=axes.transAxes,
-              va="top", fontsize=8.5)  # fmt: skip
-    axes.text(0.03, 0.9, "seeds that lost a mode\n" + "\n".join(counts), va="top", fontsize=8.5,
-              transform=axes.transAxes)  # fmt: skip
-    axes.text(0.99, 0.03, "never\ndropped", transform=axes.transAxes, ha="right", fontsize=8.5)
-    plain(axes, EVENTS, "step at which feedback drops", "step of the first lasting loss")
+def draw_twins(axes: Axes, branches: Sequence[Branch]) -> None:
+    """Draw the mean coverage of the twins from the swap on, with a thin line per seed."""
+    styles: Mapping[str, str] = {"bce": LOSS_COLOURS["bce"],
+                                 "bce_saturating": LOSS_COLOURS["bce_saturating"]}  # fmt: skip
+    for branch in branches:
+        color = styles[branch.after]
+        line = LINES[0] if branch.before == "bce" else LINES[1]
+        for own in branch.coverage:
+            axes.plot(branch.steps, own, color=color, linestyle=line, linewidth=0.6, alpha=0.35)
+        axes.plot(branch.steps, np.mean(branch.coverage, axis=0), color=color, linestyle=line,
+                  linewidth=2.2,
+                  label=f"{SHORT[branch.before]}, then {SHORT[branch.after]}")  # fmt: skip
+    if branches:
+        axes.legend(frameon=False, fontsize=8.5, loc="best")
+    axes.set_ylim(-0.03, 1.05)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    plain(axes, "Intervention: the generator's loss is swapped", "generator steps",
+          "modes with a fair share (share)")  # fmt: skip

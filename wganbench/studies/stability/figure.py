@@ -1,72 +1,65 @@
-"""The figure of the stability study: success rates, scores, pairs, and learning rates."""
+"""The figure of the stability study: profiles, areas, differences, and the two rates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, new_figure, plain
-from wganbench.reports.statistics import share_interval
-from wganbench.studies.evidence import Outcome, pairs
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, plain
+from wganbench.studies.simple_effects import effect_interval
+from wganbench.studies.stability.measure import Measured, band
 from wganbench.studies.stability.settings import Setting
 
-PARTS = (("both", "#555555", ""), ("only the first", "#0072B2", "//"),
-         ("only the second", "#E69F00", ".."), ("neither", "#eeeeee", ""))  # fmt: skip
+Ended = Mapping[str, Sequence[Measured]]
+Compared = Mapping[str, Sequence[tuple[str, str]]]
 
 
-def stability_figure(
-    settings: Sequence[Setting],
-    ended: Mapping[str, Sequence[Outcome]],
-    succeeded: Mapping[str, Sequence[bool]],
-    compared: Iterable[tuple[str, str]],
-    threshold: float,
-) -> Figure:
-    """Draw success rates and sorted scores above, pairs and learning rates of two losses below."""
-    figure = new_figure(11.5, 8.4, f"{len(settings)} random settings: how often does a loss train?")
+def colors_of(losses: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each loss: its own, or one of the others in turn."""
+    foreign = [loss for loss in losses if loss not in LOSS_COLOURS]
+    others = {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
+    return {loss: LOSS_COLOURS.get(loss) or others[loss] for loss in losses}
+
+
+def stability_figure(settings: Sequence[Setting], ended: Ended, compared: Compared) -> Figure:
+    """Draw profiles and areas above, differences and their dependence on the rates below."""
+    title = f"{len(settings)} settings that nobody tuned: how well does a loss train?"
+    figure = new_figure(12.5, 9.2, title)
     panels = figure.subplots(2, 2)
-    draw_rates(panels[0, 0], succeeded)
-    draw_scores(panels[0, 1], ended, threshold)
-    draw_pairs(panels[1, 0], succeeded, compared)
-    draw_where(panels[1, 1], settings, succeeded)
+    draw_profiles(panels[0, 0], ended)
+    draw_areas(panels[0, 1], ended)
+    draw_differences(panels[1, 0], ended, compared)
+    draw_rates(panels[1, 1], settings, ended)
     return figure
 
 
-def draw_rates(axes: Axes, succeeded: Mapping[str, Sequence[bool]]) -> None:
-    """Draw the share of settings in which a loss succeeds."""
-    for x, (loss, own) in enumerate(succeeded.items()):
-        share = share_interval(sum(own), len(own))
-        axes.bar(x, share.value, color=LOSS_COLOURS[loss], width=0.62)
-        axes.plot([x, x], [share.low, share.high], color="#222222", linewidth=1.8)
-        axes.text(x + 0.06, min(share.high, 0.98), f"{sum(own)}/{len(own)}", fontsize=9)
-    axes.set_xticks(range(len(succeeded)), list(succeeded))
-    axes.set_ylim(0, 1.06)
-    plain(axes, "Success rate, 95 % (Clopper-Pearson)", "", "share of the settings")
-
-
-def draw_scores(axes: Axes, ended: Mapping[str, Sequence[Outcome]], threshold: float) -> None:
-    """Draw scores in falling order, which shows the counts at other thresholds."""
+def draw_profiles(axes: Axes, ended: Ended) -> None:
+    """Draw the share of settings that reach a score, for each loss, and the width of the band."""
+    colors = colors_of(list(ended))
     for i, (loss, own) in enumerate(ended.items()):
-        scores, share = shares_at_least([outcome.score for outcome in own])
-        axes.step(scores, share, where="post", color=LOSS_COLOURS[loss], linestyle=LINES[i],
-                  linewidth=1.8, label=loss)  # fmt: skip
-    axes.axvline(threshold, color="#444444", linestyle=":", linewidth=1.6)
-    axes.text(threshold, 1.02, " success", fontsize=8.5)
-    axes.set(xlim=(-0.02, 1.0), ylim=(0, 1.08))
-    axes.legend(frameon=False, fontsize=9, loc="upper right")
-    plain(axes, "Any threshold", "coverage × share of high quality",
+        scores, share = shares_at_least([each.score for each in own])
+        axes.step(scores, share, where="post", color=colors[loss], linestyle=LINES[i % len(LINES)],
+                  linewidth=1.7, label=loss)  # fmt: skip
+    half = band(len(next(iter(ended.values()))))
+    axes.errorbar([1.03], [0.34], yerr=[half], color="#444444", capsize=3, linewidth=1.2)
+    axes.text(1.06, 0.34, "95 % band\nof a profile", fontsize=8, va="center")
+    axes.set(xlim=(0, 1.26), ylim=(0, 1.04))
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper right")
+    plain(axes, "Profile of success", "score: coverage × share of high quality",
           "share of settings at least as good")  # fmt: skip
 
 
 def shares_at_least(
     scores: Sequence[float],
 ) -> tuple[Float64[np.ndarray, " m"], Float64[np.ndarray, " m"]]:
-    """Corners of the share of settings that score at least x, from x = 1 down to 0: the share
-    of each holds until the next.
+    """Return corners of the share of settings that score at least x, from x = 1 down to 0.
+
+    The share of each corner holds until the next.
 
     >>> shares_at_least([0.25, 0.75])
     (array([1.  , 0.75, 0.25, 0.  ]), array([0. , 0.5, 1. , 1. ]))
@@ -76,44 +69,51 @@ def shares_at_least(
     return np.r_[1.0, falling, 0.0], np.r_[0.0, share, 1.0]
 
 
-def draw_pairs(
-    axes: Axes, succeeded: Mapping[str, Sequence[bool]], compared: Iterable[tuple[str, str]]
-) -> None:
-    """Draw Table 2 as bars: both, only one, only the other, neither."""
-    names = []
-    for y, (one, other) in enumerate(compared):
-        counted, left = pairs(succeeded[one], succeeded[other]), 0
-        numbers = (counted.both, counted.first, counted.second, counted.neither)
-        for (label, color, hatch), number in zip(PARTS, numbers, strict=True):
-            axes.barh(y, number, left=left, color=color, hatch=hatch, edgecolor="white",
-                      height=0.6, label=label if y == 0 else None)  # fmt: skip
-            if number:
-                axes.text(left + number / 2, y, str(number), ha="center", va="center", fontsize=9,
-                          bbox={"color": "white", "pad": 1.2})  # fmt: skip
-            left += number
-        names.append(f"{one}\nagainst\n{other}")
-    axes.set_yticks(range(len(names)), names, fontsize=8.5)
-    axes.set_ylim(-0.6, len(names) - 0.1)
-    axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="upper center")
-    plain(axes, "Setting by setting", "settings", "")
+def draw_areas(axes: Axes, ended: Ended) -> None:
+    """Draw the area under each profile with its interval."""
+    colors = colors_of(list(ended))
+    for y, (loss, own) in enumerate(reversed(list(ended.items()))):
+        draw_interval(axes, y, [each.score for each in own], (0.0, 1.0), colors[loss])
+    axes.set_yticks(range(len(ended)), list(ended)[::-1], fontsize=9)
+    axes.set_xlim(left=0)
+    plain(axes, "Area under the profile, 95 % of each loss alone", "mean score", "")
 
 
-def draw_where(
-    axes: Axes, settings: Sequence[Setting], succeeded: Mapping[str, Sequence[bool]]
+def draw_differences(axes: Axes, ended: Ended, compared: Compared) -> None:
+    """Draw the differences of each pair: a dot per setting, the mean and its interval."""
+    pairs = list(dict.fromkeys(pair for own in compared.values() for pair in own))
+    known = [(a, b) for a, b in pairs if a in ended and b in ended][::-1]
+    for y, (one, other) in enumerate(known):
+        values = [
+            a.score - b.score for a, b in zip(ended[one], ended[other], strict=True)
+        ]  # fmt: skip
+        axes.plot(values, np.full(len(values), y - 0.22), "|", color="#999999", markersize=7)
+        draw_interval(axes, y, values, (-1.0, 1.0), "#222222")
+    axes.axvline(0, color="#444444", linewidth=0.9)
+    axes.set_yticks(range(len(known)), [f"{one} − {other}" for one, other in known], fontsize=9)
+    plain(axes, "Setting by setting: mean, 95 % and every setting", "difference of scores", "")
+
+
+def draw_interval(
+    axes: Axes, y: float, values: Sequence[float], bounds: tuple[float, float], color: str
 ) -> None:
-    """Draw the learning rates of every setting, marked by the outcomes of bce and gp."""
-    marks = {(True, True): ("o", "both"), (True, False): ("s", "only bce"),
-             (False, True): ("^", "only gp"), (False, False): ("x", "neither")}  # fmt: skip
-    colors = {"o": "#555555", "s": LOSS_COLOURS["bce"], "^": LOSS_COLOURS["gp"], "x": "#999999"}
-    cases = list(zip(succeeded["bce"], succeeded["gp"], strict=True))
-    for case, (marker, label) in marks.items():
-        own = [s for s, found in zip(settings, cases, strict=True) if found == case]
-        axes.plot([s.critic_lr for s in own], [s.generator_lr for s in own], marker, linestyle="",
-                  color=colors[marker], markersize=6.5, label=f"{label} ({len(own)})")  # fmt: skip
-    axes.set(xscale="log", yscale="log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(NullLocator())
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
-    plain(axes, "Where, of bce and gp", "critic's learning rate", "generator's learning rate")
+    found = effect_interval(values, bounds)
+    if np.isfinite(found.low):
+        axes.plot([found.low, found.high], [y, y], color=color, linewidth=2.2)
+    axes.plot(found.value, y, "o", color=color, markersize=7)
+
+
+def draw_rates(axes: Axes, settings: Sequence[Setting], ended: Ended) -> None:
+    """Draw the score of gp less that of bce against the decades between the two rates."""
+    if not {"gp", "bce"} <= ended.keys():
+        axes.set_axis_off()
+        return
+    x = [setting.imbalance for setting in settings]
+    y = [a.score - b.score for a, b in zip(ended["gp"], ended["bce"], strict=True)]
+    axes.plot(x, y, "o", color=LOSS_COLOURS["gp"], markersize=6, alpha=0.8)
+    if len(set(x)) > 1:
+        ends = np.array([min(x), max(x)])
+        axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color="#222222", linewidth=1.5)
+    axes.axhline(0, color="#444444", linewidth=0.9)
+    plain(axes, "gp − bce, by the balance of the rates",
+          "decades between the two networks' rates", "difference of scores")  # fmt: skip

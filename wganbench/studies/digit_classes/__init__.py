@@ -1,0 +1,1 @@
+"""Do classes of digits collapse?"""

@@ -1,0 +1,1 @@
+"""Does a better estimate of W1 give a better generator?"""

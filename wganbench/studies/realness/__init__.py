@@ -1,0 +1,1 @@
+"""Is the score of the critic the realness of a single sample?"""
