@@ -287,7 +287,7 @@ def test_a_number_of_seeds_is_a_number_although_the_study_names_its_own(tmp_path
 
 def test_the_six_arms_differ_in_nothing_but_objective_and_penalty(tmp_path: Path) -> None:
     own = drawn_arms(context(tmp_path, "seeds=[23]", "data=ring8"))
-    assert set(own) == {f"ring8/{arm}/3" for arm in ARMS}
+    assert set(own) == {f"ring8/{arm}/23" for arm in ARMS}
     configs = {name.split("/")[1]: compose(overrides) for name, overrides in own.items()}
     base = configs["gp"]
     for name, config in configs.items():
