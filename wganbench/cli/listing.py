@@ -32,6 +32,9 @@ LISTINGS = {
 """The listings, and the folder of conf/ behind each."""
 
 WHEN_ASKED = ("tuned", "settings")
+COMMANDS = ("wganbench ", "By the forerunner ")
+"""How the lines on the command that found tuned settings begin; lists leave them out."""
+
 """Long listings, which ``wganbench list`` without a name leaves out."""
 
 ARROWS = {"up": "higher is better", "down": "lower is better", "target": "best at its target"}
@@ -102,7 +105,7 @@ def tuned_rows(config_dir: Path | None) -> list[Row]:
 
     rows: list[Row] = []
     for path in preset_files("tuned", config_dir):
-        text = " ".join(line for line in head_lines(path) if not line.startswith("python "))
+        text = " ".join(line for line in head_lines(path) if not line.startswith(COMMANDS))
         values = " ".join(f"{key}={shown(value)}" for key, value in read_values(path, ""))
         rows.append((f"tuned={path.stem}", text, values))
     return rows

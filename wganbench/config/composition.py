@@ -12,6 +12,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wganbench.config.check import validate
+from wganbench.config.own_files import own_files_first
 from wganbench.config.schema import RunConfig, run_id
 from wganbench.config.words import Arguments, parse_arguments, parse_overrides
 from wganbench.errors import ConfigError
@@ -305,29 +306,6 @@ def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
         if not from_configuration(error):
             raise
         raise readable(error, arguments) from error
-
-
-OWN_FOLDERS: list[Path] = []
-"""Folders of YAML files that Hydra searches before ours; our search path plugin reads them."""
-
-
-@contextmanager
-def own_files_first(where: Sequence[Path]) -> Iterator[None]:
-    """Let files in the user's folders win over ours of the same name, inside the block.
-
-    ``where`` are the folders of a command line, the user's first and ours last.
-    """
-    before = list(OWN_FOLDERS)
-    OWN_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
-    try:
-        yield
-    finally:
-        OWN_FOLDERS[:] = before
-
-
-def searched_folders() -> tuple[Path, ...]:
-    """Return the folders of YAML files of the command that runs now, the user's first."""
-    return (*OWN_FOLDERS, conf_directory())
 
 
 def show_plugins() -> None:

@@ -13,7 +13,7 @@ class OwnFilesFirst(SearchPathPlugin):
     """Prepends the folders of the command line; other programs that use Hydra have none."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from wganbench.config.composition import OWN_FOLDERS
+        from wganbench.config.own_files import OWN_FOLDERS
 
         for folder in reversed(OWN_FOLDERS):
             search_path.prepend("wganbench", f"file://{folder}", SearchPathQuery(provider=MAIN))
