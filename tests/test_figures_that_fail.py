@@ -104,12 +104,12 @@ def test_a_figure_that_raises_is_left_out_with_a_note(
     old = tmp_path / "comparison" / "figures" / "curves.png"
     old.parent.mkdir(parents=True)
     old.touch()
-    rows = {"curves": fail, "ranking": FIGURES["ranking"]}
+    rows = {"curves": fail, "answer": FIGURES["answer"]}
     monkeypatch.setattr("wganbench.reports.figures.FIGURES", rows)
     assert main(["compare", str(tmp_path)]) == 0
     told = "The figure 'curves' could not be drawn (LinAlgError: Singular matrix)."
     assert f"note: {told}" in capsys.readouterr().out
-    assert not old.exists() and (old.parent / "ranking.png").exists()
+    assert not old.exists() and (old.parent / "answer.png").exists()
     page = (tmp_path / "comparison" / "report.html").read_text()
     assert "Singular matrix" in page and "Groups by" in page
 

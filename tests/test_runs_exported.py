@@ -20,7 +20,7 @@ from wganbench.config.origin import settings_line
 from wganbench.presets import directories
 from wganbench.reports.comparison import compare
 from wganbench.reports.handout import write_handout
-from wganbench.reports.plain_tables import as_text
+from wganbench.reports.plain_tables import _escaped, as_text
 from wganbench.runs.found import find_runs
 from wganbench.runs.long_table import write_long_table
 from wganbench.training.runs import train_run
@@ -44,13 +44,17 @@ def test_a_markdown_table_has_a_cell_for_each_column(place: Path) -> None:
     head, rule, *lines = as_text(comparison, "markdown").splitlines()
     assert head == "| group | runs | modes/covered (higher is better) |" and len(lines) == 2
     assert rule == "| --- | ---: | ---: |"
-    assert [line.split("|")[1].strip() for line in lines] == ["gp_lambda=0.5", "gp_lambda=2"]
+    assert [line.split("|")[1].strip() for line in lines] == ["lambda = 0.5", "lambda = 2"]
     assert all("7.5" in line.split("|")[3] for line in lines)
 
 
-def test_a_latex_table_escapes_what_latex_would_read(place: Path) -> None:
+def test_latex_reads_nothing_of_a_name() -> None:
+    assert _escaped(r"gp_lambda=0.5 & 100%") == r"gp\_lambda=0.5 \& 100\%"
+
+
+def test_a_latex_table_has_its_rows(place: Path) -> None:
     text = as_text(compare(find_runs([place]), metrics=["modes/covered"]), "latex")
-    assert r"gp\_lambda=0.5 & 2 & " in text and text.count(r" \\") == 3
+    assert r"lambda = 0.5 & 2 & " in text and text.count(r" \\") == 3
     assert text.startswith(r"\begin{tabular}{lrr}") and text.endswith(r"\end{tabular}")
 
 
@@ -163,7 +167,7 @@ def test_a_handout_has_a_line_for_each_group_and_escapes(place: Path, tmp_path: 
     runs = find_runs([place])
     comparison = compare(runs, metrics=["modes/covered"])
     page = write_handout(comparison, tmp_path / "hand").read_text()
-    assert page.count('<th scope="row">') == 2 and "gp_lambda=0.5" in page and "<img" not in page
+    assert page.count('<th scope="row">') == 2 and "lambda = 0.5" in page and "<img" not in page
     noted = dataclasses.replace(comparison, notes=("<script>alert(1)</script>",))
     assert "<script>alert" not in write_handout(noted, tmp_path / "hand").read_text()
 

@@ -103,6 +103,7 @@ def test_a_stack_whose_worker_died_goes_to_a_new_one(tmp_path: Path) -> None:
     assert any("signal 9" in line for line in seen.lines)
 
 
+@pytest.mark.slow
 def test_a_stack_that_always_kills_its_worker_fails_alone(tmp_path: Path) -> None:
     outcomes, _, log = pooled(tmp_path, "dies", 4, ["cpu"])
     assert [o.status for o in outcomes] == ["failed"] * 4

@@ -77,6 +77,7 @@ def test_workers_of_a_cpu_share_what_was_imported(worker: Callable[[str], Worker
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the driver can be started")
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_the_driver_imports_for_itself(
     worker: Callable[[str], Worker],
 ) -> None:

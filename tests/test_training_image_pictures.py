@@ -84,7 +84,7 @@ def test_drawing_changes_nothing(stack: Stack) -> None:
     other = Stack(list(stack.configs), CPU)
     stack.iterate()
     readings = read_runs(stack, 12)
-    progress_picture(stack, with_looks(stack, 0, readings[0]))
+    progress_picture(stack, with_looks(stack, 0, readings[0]), {})
     last = with_looks(stack, 1, readings[1], between=True)
     assert final_pictures(stack, last, "t").keys() == NAMES
     stack.iterate()

@@ -672,6 +672,7 @@ print(*{outcome.status for outcome in train_runs(configs, folders)})
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files cannot be counted here")
 @pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.slow
 def test_a_stack_may_have_more_runs_than_a_process_may_open_files(tmp_path: Path) -> None:
     configs = alike("clip", 16, **{"train.steps": 1, "log.figure": False, "log.tensorboard": True})
     values = json.dumps([to_dict(config) for config in configs])

@@ -24,7 +24,7 @@ def rank_evidence(
 
     >>> found = rank_evidence([0.5, 0.6, 0.7], 0.3)
     >>> round(found.value, 3), [round(end, 3) for end in found.interval]
-    (0.606, [0.265, 0.812])
+    (0.606, [0.298, 0.8])
     """
     known = [fisher(value) for value in correlations if value is not None]
     if len(known) < 2 or not np.ptp(known) > 0:
