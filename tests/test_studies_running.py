@@ -107,6 +107,9 @@ def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFi
     assert "1 claims in 1 studies: 1 supported" in shown
     words = "Holm&#39;s correction runs over 1 primary claim: planted.grows"
     assert words.replace("&#39;", "'") in shown and words in page
+    *_, row = (planted.parent / "scoreboard.md").read_text().strip().splitlines()
+    assert row.startswith("| planted | **it grows**: ") and row.endswith("| supported |")
+    assert "| 1.1 [" in row and row.count(" | ") == 3
 
 
 def test_no_scoreboard_is_made_of_a_part(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

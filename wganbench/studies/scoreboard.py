@@ -55,7 +55,7 @@ def study_folders(output_dir: Path, budget: str) -> dict[str, Path]:
 def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
     """Write one self-contained page: the table, then each study's text and figures.
 
-    Raises ConfigError as `read_scoreboard` does.
+    The table alone is written beside it as Markdown. Raises ConfigError as `read_scoreboard` does.
     """
     verdicts = read_scoreboard(output_dir, budget)
     page = render(
@@ -67,7 +67,31 @@ def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
     )
     file = output_dir / FOLDER / (FILE if budget == QUICK else f"scoreboard-{budget}.html")
     write_atomic(file, page.encode())
+    write_atomic(file.with_suffix(".md"), markdown(verdicts).encode())
     return file
+
+
+def markdown(verdicts: Sequence[Verdict]) -> str:
+    """Return all claims as a table in Markdown; the primary claim of each study is in bold."""
+    rows = ["| study | claim, and what it was measured by | value [95 %] | verdict |",
+            "|---|---|---|---|"]  # fmt: skip
+    for verdict in verdicts:
+        claim = verdict.claim
+        text = f"**{claim.text}**" if claim.primary else claim.text
+        alone = f" (alone: {verdict.alone})" if verdict.alone else ""
+        cells = (verdict.study, f"{text}: {claim.statistic}", value_text(verdict),
+                 f"{verdict.word}{alone}")  # fmt: skip
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([summary(verdicts), "", family(verdicts), "", *rows, ""])
+
+
+def value_text(verdict: Verdict) -> str:
+    """Return a value with its unit and interval as text."""
+    if verdict.value is None:
+        return "-"
+    ends = interval(verdict).replace(" to ", ", ")
+    bounds = "" if ends == "-" else ", exact" if ends == "exact" else f" [{ends}]"
+    return f"{number(verdict.value)}{bounds} {verdict.claim.unit}".rstrip()
 
 
 def command(study: str, budget: str) -> str:
