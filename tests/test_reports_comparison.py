@@ -17,7 +17,15 @@ from wganbench.cli.compare_view import print_comparison
 from wganbench.config import ConfigError
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.export import as_csv, write_files
-from wganbench.reports.groups import At, choose_keys, differing, group_runs, parse_at, value_at
+from wganbench.reports.groups import (
+    At,
+    Group,
+    choose_keys,
+    differing,
+    group_runs,
+    parse_at,
+    value_at,
+)
 from wganbench.reports.statistics import Estimate, mean_interval
 from wganbench.reports.wording import decimals, estimate_text
 from wganbench.runs.folder import RunFolder
@@ -82,6 +90,14 @@ def test_a_key_that_is_asked_for_pools_the_rest_and_says_so(tmp_path: Path) -> N
     assert [group.values for group in by_name] == [(("loss.name", "bce"),), (("loss.name", "gp"),)]
     notes = compare(find_runs([tmp_path]), by=["network.width"]).notes
     assert any(note.startswith("pooled, although they differ: loss.name") for note in notes)
+
+
+def test_runs_without_any_of_the_keys_have_a_name(tmp_path: Path) -> None:
+    key = "loss.gp_lambda"
+    groups = [Group(((key, value), ("loss.r1_gamma", None)), ()) for value in (None, 0.5)]
+    assert [group.title for group in groups] == ["without lambda, r1_gamma", "lambda = 0.5"]
+    assert [group.label for group in groups] == ["without gp_lambda, r1_gamma", "gp_lambda=0.5"]
+    assert Group((), ()).title == ""
 
 
 def test_unlike_data_is_refused_unless_asked_for(tmp_path: Path) -> None:

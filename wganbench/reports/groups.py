@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -33,20 +33,27 @@ class Group:
     @property
     def label(self) -> str:
         """The values in short, such as ``gp gp_lambda=10``, with the last part of each key."""
-        return " ".join(
-            text(value) if key in FIRST else f"{key.rpartition('.')[2]}={text(value)}"
+        known = " ".join(
+            text(value) if key in FIRST else f"{last_part(key)}={text(value)}"
             for key, value in self.values
             if value is not None
         )
+        return known or self._without(last_part)
 
     @property
     def title(self) -> str:
         """The values for a reader, such as ``gp, lambda = 10``."""
-        return ", ".join(
+        known = ", ".join(
             text(value) if key in FIRST else f"{key_word(key)} = {text(value)}"
             for key, value in self.values
             if value is not None
         )
+        return known or self._without(key_word)
+
+    def _without(self, word: Callable[[str], str]) -> str:
+        """Return the name of runs that have none of the grouping keys; empty without keys."""
+        keys = ", ".join(word(key) for key, _ in self.values)
+        return f"without {keys}" if keys else ""
 
     @property
     def loss(self) -> str:
@@ -69,6 +76,10 @@ class Group:
     @property
     def survivors(self) -> tuple[RunRecord, ...]:
         return tuple(run for run in self.runs if run.status == "completed")
+
+
+def last_part(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def text(value: Value | None) -> str:
