@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import wganbench
 from wganbench.config import compose
 from wganbench.config.from_python import overrides_from
+from wganbench.config.jobs import compose_all
 from wganbench.reports.frames import groups_html, records
 from wganbench.training.run_html import run_html
 
@@ -91,6 +92,21 @@ def test_the_users_file_wins_over_ours_of_the_same_name(tmp_path: Path) -> None:
     assert config.train.critic_lr == 0.0123 != shipped.train.critic_lr
     assert config.loss == compose(["loss=gp", "data=ring8", "tuned=none"]).loss
     assert compose(["loss=gp", "data=ring8"]) == shipped
+
+
+def test_many_are_composed_as_one_by_one() -> None:
+    """Values of equal choices are set on one composition; a wrong one is told as ever."""
+    many = [
+        ["loss=gp", "loss.gp_lambda=3", "train.betas=[0.5,0.9]"],
+        ["loss=gp", "loss.gp_lambda=1e-3", "network.width=19"],
+        ["loss=bce_saturating", "loss.penalties=[gp]", "+loss.gp_lambda=2", "tuned=none"],
+        ["loss=clip", "data=digits", "seed=4"],
+        ["experiment=pacgan_ring8", "loss.packing=2"],
+        ["loss=gp"],
+    ]
+    assert compose_all(many) == [compose(words) for words in many]
+    with pytest.raises(wganbench.ConfigError, match="loss.gp_lambdas"):
+        compose_all([["loss=gp"], ["loss=gp", "loss.gp_lambdas=3"]])
 
 
 def test_an_experiment_without_its_first_line_is_told_so(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
-from wganbench.config.composition import readable
+from wganbench.config.composition import plain, readable, show_plugins
+from wganbench.config.own_files import own_files_first
 from wganbench.config.schema import RunConfig
 from wganbench.config.words import parse_overrides
 from wganbench.errors import ConfigError, told
-from wganbench.presets import GROUPS
+from wganbench.presets import GROUPS, conf_directory, directories
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -110,6 +111,44 @@ def compose_jobs(
         except (HydraException, OmegaConfBaseException) as error:
             raise for_a_sweep(readable(error, parse_overrides(own(job)))) from error
         yield node
+
+
+def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
+    """Return what `compose` returns for each list of overrides; equal choices compose once.
+
+    Only the project's YAML files and those of plugin files are searched. Raises ConfigError.
+    """
+    import hydra
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from wganbench.config.check import check_options, validate
+
+    parser = OverridesParser.create()
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    configs = []
+    show_plugins()
+    with (
+        own_files_first(directories()),
+        hydra.initialize_config_dir(str(conf_directory()), job_name="wganbench",
+                                    version_base="1.3"),
+    ):  # fmt: skip
+        for words in many:
+            arguments = parse_overrides(words)
+            try:
+                overrides = parser.parse_overrides(arguments.overrides)
+                choices = tuple(o.input_line or "" for o in overrides if not sets_a_value(o))
+                if choices not in composed:
+                    composed[choices] = hydra.compose("config", list(choices))
+                node = copy.deepcopy(composed[choices])
+                values = [override for override in overrides if sets_a_value(override)]
+                ConfigLoaderImpl._apply_overrides_to_config(values, node)
+                configs.append(check_options(validate(plain(node))))
+            except (HydraException, OmegaConfBaseException) as error:
+                raise readable(error, arguments) from error
+    return configs
 
 
 def own(job: Sequence[str]) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from wganbench.config import compose, run_id
-from wganbench.config.jobs import Job
+from wganbench.config import run_id
+from wganbench.config.jobs import Job, compose_all
 from wganbench.files import write_atomic
 from wganbench.registry import Registry
 from wganbench.studies.settings import Settings
@@ -57,17 +57,24 @@ class Context:
         """
         folder = self.folder / "runs"
         own = {name: tuple((seeds or {}).get(name, self.seeds)) for name in arms}
-        jobs = [job for name, arm in arms.items() for job in self._jobs(folder, arm, own[name])]
+        jobs = self._jobs(folder, arms, own)
         train_all(folder, jobs, self.watcher)
         runs = iter([load_run(job.folder) for job in jobs])
         return {name: [next(runs) for _ in own[name]] for name in arms}
 
-    def _jobs(self, folder: Path, overrides: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+    def _jobs(
+        self, folder: Path, arms: Mapping[str, Sequence[str]], seeds: Mapping[str, Sequence[int]]
+    ) -> list[Job]:
+        """Return the jobs of all arms in order, those of an arm by seed. Raises ConfigError."""
         place = [f"output_dir={folder.parent}", f"name={folder.name}"]
         always = [f"device={self.settings.device}", "log.figure=false"]
-        config = compose([*always, *overrides, *place])
-        configs = [dataclasses.replace(config, seed=seed) for seed in seeds]
-        return [Job(one, folder / run_id(one), (*overrides, f"seed={one.seed}")) for one in configs]
+        configs = compose_all([[*always, *overrides, *place] for overrides in arms.values()])
+        return [
+            Job(one, folder / run_id(one), (*overrides, f"seed={seed}"))
+            for (name, overrides), config in zip(arms.items(), configs, strict=True)
+            for seed in seeds[name]
+            for one in [dataclasses.replace(config, seed=seed)]
+        ]
 
     def remember(self, name: str, about: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
         """Return the result of ``compute``, read from the disk if it was computed before.
