@@ -11,6 +11,7 @@ from wganbench.files import write_atomic
 from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
 from wganbench.studies.record import FOLDER, is_current, read_record, read_verdicts
+from wganbench.studies.rest import NOT_TRAINED
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
 from wganbench.studies.verdicts import Verdict, corrected
@@ -78,11 +79,16 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         claim = verdict.claim
         text = f"**{claim.text}**" if claim.primary else claim.text
-        alone = f" (alone: {verdict.alone})" if verdict.alone else ""
         cells = (verdict.study, f"{text}: {claim.statistic}", value_text(verdict),
-                 f"{verdict.word}{alone}")  # fmt: skip
+                 word_text(verdict))  # fmt: skip
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([summary(verdicts), "", family(verdicts), "", *rows, ""])
+
+
+def word_text(verdict: Verdict) -> str:
+    """Return a verdict's word; with what it is alone, and whether its critics were not trained."""
+    told = f"{verdict.word}: {NOT_TRAINED}" if NOT_TRAINED in verdict.why else verdict.word
+    return f"{told} (alone: {verdict.alone})" if verdict.alone else told
 
 
 def value_text(verdict: Verdict) -> str:
@@ -90,8 +96,9 @@ def value_text(verdict: Verdict) -> str:
     if verdict.value is None:
         return "-"
     ends = interval(verdict).replace(" to ", ", ")
-    bounds = "" if ends == "-" else ", exact" if ends == "exact" else f" [{ends}]"
-    return f"{number(verdict.value)}{bounds} {verdict.claim.unit}".rstrip()
+    bounds = "" if ends in ("-", "exact") else f" [{ends}]"
+    told = f"{number(verdict.value)}{bounds} {verdict.claim.unit}".rstrip()
+    return f"{told}, exact" if ends == "exact" else told
 
 
 def command(study: str, budget: str) -> str:
@@ -129,7 +136,7 @@ def line(verdict: Verdict) -> Line:
     return Line(
         claim.text,
         (
-            Entry(verdict.word + (f" (alone: {verdict.alone})" if verdict.alone else "")),
+            Entry(word_text(verdict)),
             Entry(f"{number(verdict.value)} {claim.unit}", verdict.value),
             Entry(interval(verdict)),
             Entry(needed),
