@@ -48,7 +48,7 @@ def sensitivity_figure(found: Mapping[str, Sequence[Sensitivity]]) -> Figure:
     """
     knobs = list(dict.fromkeys(one.knob for own in found.values() for one in own))
     shares = np.full((len(found), len(knobs)), np.nan)
-    figure = Figure(figsize=(2.2 + 1.0 * len(knobs), 1.6 + 0.35 * len(found)), layout="constrained")
+    figure = Figure(figsize=(2.2 + 1.0 * len(knobs), 2.4 + 0.35 * len(found)), layout="constrained")
     axes = figure.add_subplot()
     for i, own in enumerate(found.values()):
         for one in own:
@@ -62,5 +62,5 @@ def sensitivity_figure(found: Mapping[str, Sequence[Sensitivity]]) -> Figure:
     axes.set_xticks(range(len(knobs)), [knob.partition(".")[2] for knob in knobs], rotation=30,
                     ha="right")  # fmt: skip
     axes.set_yticks(range(len(found)), list(found))
-    figure.colorbar(image, ax=axes, label="share of the scores' variance")
+    figure.colorbar(image, ax=axes, label="share of variance")
     return figure

@@ -12,6 +12,7 @@ from typing import Any
 
 from wganbench.drawing.canvas import save_png
 from wganbench.files import write_atomic
+from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
 from wganbench.reports.statistics import mean_interval
 from wganbench.tuning.analysis import (
@@ -65,7 +66,7 @@ def write_report(
         title=f"The same search for {len(search.losses)} losses",
         summary=summary(search),
         command=command,
-        compute=f"{first.compute:g}",
+        compute=f"{100 * first.compute:.3g} %",
         searches=[section(search, data, arms, fresh) for data in search.data],
     )
     file = search.folder / "report.html"
@@ -76,14 +77,15 @@ def write_report(
 def summary(search: Search) -> str:
     """Return what the search did, in sentences."""
     rungs = ", ".join(
-        f"{rung.trials:.3g} of the trials on {rung.seeds} seeds at {rung.compute:g} of the compute"
+        f"{100 * rung.trials:.3g} % of the trials on {numbered(rung.seeds, 'seed')} at "
+        f"{100 * rung.compute:.3g} % of the compute"
         for rung in search.space.rungs
     )
     return (
-        f"{search.trials} trials drawn from the space {search.space.name} and "
+        f"{search.trials} trials drawn from one neutral space ({search.space.name}.yaml) and "
         f"{len(search.space.known)} published ones, the same for every loss where they share a "
         f"key, at equal compute. Successive halving: {rungs}. Tuning seeds are 100 and up; the "
-        f"winners were trained anew on {search.fresh} fresh seeds."
+        f"winners were trained anew on {numbered(search.fresh, 'fresh seed')}."
     )
 
 
