@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studies": LEARNING | {"config", "runs", "drawing", "training", "sweeps", "reports", "tuning"},
     "plugins": {"config", "files"},
 }
-SURFACE = {"", "__main__", "cli"}
+SURFACE = {"", "__main__", "cli", "statistics"}
 """What users see, the package's own functions included; nothing else imports it."""
 
 

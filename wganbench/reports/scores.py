@@ -1,0 +1,96 @@
+"""Groups of scores from anywhere: intervals, pairwise comparisons, letters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from wganbench.reports.letters import compact_letters
+from wganbench.reports.significance import holm, improvement_p_value
+from wganbench.reports.statistics import (
+    Estimate,
+    improvement_interval,
+    iqm_interval,
+    mean_interval,
+)
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """A group: its mean with Student's interval, its interquartile mean with a bootstrap's.
+
+    No difference was shown between groups that share a letter; None if there are too many.
+    """
+
+    name: str
+    mean: Estimate
+    iqm: Estimate
+    letters: str | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups: the probability that a run of ``better`` beats one of ``other``.
+
+    ``p_value`` is after Holm's correction over all pairs.
+    """
+
+    better: str
+    other: str
+    probability: Estimate
+    p_value: float
+
+
+@dataclass(frozen=True)
+class ScoreComparison:
+    """Groups from the best mean to the worst, and all their pairs."""
+
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+
+
+def compare_scores(
+    scores: Mapping[str, Sequence[float]], *, higher_is_better: bool = True, paired: bool = False
+) -> ScoreComparison:
+    """Return intervals and pairwise comparisons of groups of scores, one score for each seed.
+
+    A run that diverged is nan or inf: it is left out of the means, and worse than all others in
+    the comparisons. ``paired`` means that the k-th score of every group has the same seed. Raises
+    ValueError for an empty group, and for paired groups of different sizes.
+    """
+    empty = [name for name, own in scores.items() if not len(own)]
+    if empty or not scores:
+        raise ValueError(f"{empty[0] if empty else 'scores'} is empty: give at least one score")
+    sign = -1 if higher_is_better else 1
+    means = {name: mean_interval(own) for name, own in scores.items()}
+    ranked = sorted(scores, key=lambda name: sign * means[name].value)
+    pairs = list(combinations(ranked, 2))
+    p_values = holm(
+        [
+            improvement_p_value(
+                scores[a], scores[b], higher_is_better=higher_is_better, paired=paired
+            )
+            for a, b in pairs
+        ]
+    )
+    differing = [frozenset(pair) for pair, p in zip(pairs, p_values, strict=True) if p < LEVEL]
+    letters = compact_letters(ranked, differing)
+    rows = tuple(
+        Row(name, means[name], iqm_interval(scores[name]), letters[name] if letters else None)
+        for name in ranked
+    )
+    found = []
+    for (a, b), p in zip(pairs, p_values, strict=True):
+        probability = improvement_interval(
+            scores[a], scores[b], higher_is_better=higher_is_better, paired=paired
+        )
+        if probability.value < 0.5:
+            a, b = b, a
+            probability = improvement_interval(
+                scores[a], scores[b], higher_is_better=higher_is_better, paired=paired
+            )
+        found.append(Pair(a, b, probability, p))
+    return ScoreComparison(rows, tuple(found))
