@@ -17,6 +17,7 @@ from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose
 from wganbench.metrics import METRICS, check_tags, measure, register_metric
 from wganbench.metrics.evaluation import Metric
+from wganbench.plugin_files import package_folders
 from wganbench.registry import Registry, load_entry_points
 from wganbench.tags import TAGS, Tag
 
@@ -187,3 +188,29 @@ def test_entry_points_are_loaded_once_for_all_registries_of_a_group(
     assert "x" not in own and "x" not in other and list(own) == list(other) == []
     load_entry_points("of_a_test")
     assert sys.modules["wganbench_of_mine"].calls == [1]
+
+
+def test_a_package_may_bring_its_yaml_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry point names a package, which is not imported; its conf/ is searched."""
+    package = tmp_path / "gan_extras"
+    (package / "conf" / "experiment").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    text = "# @package _global_\ntrain:\n  steps: 17\n"
+    (package / "conf" / "experiment" / "short.yaml").write_text(text)
+    info = tmp_path / "gan_extras-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gan-extras\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[wganbench.conf]\nmine = gan_extras\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    package_folders.cache_clear()
+    try:
+        assert compose(["experiment=short"]).train.steps == 17
+        (info / "entry_points.txt").write_text("[wganbench.conf]\nmine = gan_extra\n")
+        package_folders.cache_clear()
+        with pytest.raises(ConfigError, match=r"wganbench\.conf: mine = 'gan_extra' is no package"):
+            compose([])
+    finally:
+        monkeypatch.undo()
+        package_folders.cache_clear()

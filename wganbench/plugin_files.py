@@ -12,12 +12,16 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from wganbench.errors import ConfigError, told
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
+CONF_GROUP = "wganbench.conf"
+"""The group of entry points that name a package with YAML files of its own."""
 
 _loaded: dict[Path, str] = {}
 """The digest of each file that was loaded in this process."""
@@ -80,6 +84,27 @@ def plugin_digests() -> dict[str, str]:
 
 
 def plugin_folders() -> tuple[Path, ...]:
-    """Return the folders of YAML files beside the plugins: ``conf``, where there is one."""
+    """Return the folders of YAML files of plugins: ``conf`` beside a file and in a package."""
     folders = dict.fromkeys(file.parent / "conf" for file in plugin_files())
-    return tuple(folder for folder in folders if folder.is_dir())
+    return (*(folder for folder in folders if folder.is_dir()), *package_folders())
+
+
+@cache
+def package_folders() -> tuple[Path, ...]:
+    """Return the folder ``conf`` of each package that an entry point of `CONF_GROUP` names.
+
+    The package is found and not imported. Raises ConfigError if it has no such folder.
+    """
+    found = []
+    for entry_point in entry_points(group=CONF_GROUP):
+        try:
+            spec = importlib.util.find_spec(entry_point.value)
+        except (ImportError, ValueError):
+            spec = None
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        folders = [Path(place) / "conf" for place in places if (Path(place) / "conf").is_dir()]
+        if not folders:
+            named = f"{entry_point.name} = {told(entry_point.value)}"
+            raise ConfigError(f"{CONF_GROUP}: {named} is no package with a folder conf")
+        found += folders
+    return tuple(found)
