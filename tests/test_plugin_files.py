@@ -51,6 +51,7 @@ def wganbench(
     )
 
 
+@pytest.mark.slow
 def test_a_loss_in_one_file_trains_is_kept_and_is_found_again(place: Path) -> None:
     trained = wganbench(place, "train", "loss=mine", "plugins=mine.py", "name=one", *TINY)
     assert trained.returncode == 0, trained.stderr

@@ -170,6 +170,7 @@ def test_a_run_in_a_notebook_escapes_what_its_files_say(run: wganbench.Run, tmp_
 
 
 # Comparisons.
+@pytest.mark.slow
 def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
     runs = wganbench.sweep(
         {"loss": ["gp", "clip"], "seed": range(2), "output_dir": place, "name": "two"}, *QUICK

@@ -30,7 +30,7 @@ from wganbench.tuning.command import parse
 from wganbench.tuning.score import score, score_of
 from wganbench.tuning.search import base_of, count_at, jobs_of, run_search, steps_of
 from wganbench.tuning.space import neutral_trials, read_space
-from wganbench.tuning.speedrun import Arrival, Racer, arrival_steps, pair_tests, racer
+from wganbench.tuning.speedrun import Arrival, Racer, arrival_steps, check_modes, pair_tests, racer
 from wganbench.tuning.winner import winner_yaml, write_winners
 
 SPACE = read_space()
@@ -345,6 +345,12 @@ def test_a_run_arrives_at_the_second_good_evaluation_in_a_row() -> None:
     assert arrival_steps(table({}, {"wasserstein/exact": math.nan}, {}, {})) == 200
 
 
+def test_a_speedrun_needs_modes() -> None:
+    check_modes("ring8", compose(["data=ring8"]))
+    with pytest.raises(ConfigError, match="data=swiss_roll has no modes"):
+        check_modes("swiss_roll", compose(["data=swiss_roll"]))
+
+
 @pytest.mark.slow
 def test_a_speedrun_leaves_a_table_with_its_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -361,4 +367,3 @@ def test_a_speedrun_leaves_a_table_with_its_machine(
     # 200 steps of gp: 200 (5 x 11 + 5) passes.
     (gp,) = [one for one in found["losses"] if one["loss"] == "gp"]
     assert [one["passes"] for one in gp["arrivals"]] == [12_000.0, 12_000.0]
-    assert main(["speedrun", "data=swiss_roll", "seeds=2"]) == 2

@@ -116,7 +116,7 @@ def check_modes(data: str, config: RunConfig) -> None:
     """Raise ConfigError for data without modes, on which nothing can arrive."""
     from wganbench.data import build
 
-    if not hasattr(build(config.data.kind, config.data.options), "modes"):
+    if build(config.data.kind, config.data.options).modes is None:
         raise ConfigError(f"data={data} has no modes; a speedrun needs some, such as data=ring8")
 
 
