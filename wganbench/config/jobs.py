@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,6 @@ def compose_jobs(
     A composition takes Hydra a tenth of a second. Single values are then set on a copy, in the
     same way as Hydra does it. Raises ConfigError.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf import open_dict
@@ -100,12 +100,7 @@ def compose_jobs(
     for job in jobs:
         try:
             overrides = parser.parse_overrides(list(job))
-            values = [override for override in overrides if sets_a_value(override)]
-            choices = tuple(o.input_line or "" for o in overrides if not sets_a_value(o))
-            if choices not in composed:
-                composed[choices] = loader.load_sweep_config(master, list(choices))
-            node = copy.deepcopy(composed[choices])
-            ConfigLoaderImpl._apply_overrides_to_config(values, node)
+            node = shared(composed, overrides, partial(loader.load_sweep_config, master))
             with open_dict(node):
                 node.hydra.overrides.task = list(job)
         except (HydraException, OmegaConfBaseException) as error:
@@ -119,7 +114,6 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     Only the project's YAML files and those of plugin files are searched. Raises ConfigError.
     """
     import hydra
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -139,16 +133,31 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
             arguments = parse_overrides(words)
             try:
                 overrides = parser.parse_overrides(arguments.overrides)
-                choices = tuple(o.input_line or "" for o in overrides if not sets_a_value(o))
-                if choices not in composed:
-                    composed[choices] = hydra.compose("config", list(choices))
-                node = copy.deepcopy(composed[choices])
-                values = [override for override in overrides if sets_a_value(override)]
-                ConfigLoaderImpl._apply_overrides_to_config(values, node)
+                node = shared(composed, overrides, partial(hydra.compose, "config"))
                 configs.append(check_options(validate(plain(node))))
             except (HydraException, OmegaConfBaseException) as error:
                 raise readable(error, arguments) from error
     return configs
+
+
+def shared(
+    composed: dict[tuple[str, ...], DictConfig],
+    overrides: Sequence[Override],
+    compose_choices: Callable[[list[str]], DictConfig],
+) -> DictConfig:
+    """Return a composition: its values are set on a copy of that of its choices, in ``composed``.
+
+    ``compose_choices`` composes choices that are not there yet.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    choices = tuple(o.input_line or "" for o in overrides if not sets_a_value(o))
+    if choices not in composed:
+        composed[choices] = compose_choices(list(choices))
+    node = copy.deepcopy(composed[choices])
+    values = [override for override in overrides if sets_a_value(override)]
+    ConfigLoaderImpl._apply_overrides_to_config(values, node)
+    return node
 
 
 def own(job: Sequence[str]) -> list[str]:

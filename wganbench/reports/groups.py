@@ -33,27 +33,22 @@ class Group:
     @property
     def label(self) -> str:
         """The values in short, such as ``gp gp_lambda=10``, with the last part of each key."""
-        known = " ".join(
-            text(value) if key in FIRST else f"{last_part(key)}={text(value)}"
-            for key, value in self.values
-            if value is not None
-        )
-        return known or self._without(last_part)
+        return self._named(last_part, "=", " ")
 
     @property
     def title(self) -> str:
         """The values for a reader, such as ``gp, lambda = 10``."""
-        known = ", ".join(
-            text(value) if key in FIRST else f"{key_word(key)} = {text(value)}"
+        return self._named(key_word, " = ", ", ")
+
+    def _named(self, word: Callable[[str], str], equals: str, between: str) -> str:
+        """Return the known values; of runs that have none of the keys, that they lack them."""
+        known = between.join(
+            text(value) if key in FIRST else f"{word(key)}{equals}{text(value)}"
             for key, value in self.values
             if value is not None
         )
-        return known or self._without(key_word)
-
-    def _without(self, word: Callable[[str], str]) -> str:
-        """Return the name of runs that have none of the grouping keys; empty without keys."""
         keys = ", ".join(word(key) for key, _ in self.values)
-        return f"without {keys}" if keys else ""
+        return known or (f"without {keys}" if keys else "")
 
     @property
     def loss(self) -> str:

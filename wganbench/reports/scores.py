@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 from wganbench.reports.letters import compact_letters
@@ -82,15 +83,18 @@ def compare_scores(
         Row(name, means[name], iqm_interval(scores[name]), letters[name] if letters else None)
         for name in ranked
     )
+    interval = partial(_interval, scores, higher_is_better, paired)
     found = []
     for (a, b), p in zip(pairs, p_values, strict=True):
-        probability = improvement_interval(
-            scores[a], scores[b], higher_is_better=higher_is_better, paired=paired
-        )
-        if probability.value < 0.5:
-            a, b = b, a
-            probability = improvement_interval(
-                scores[a], scores[b], higher_is_better=higher_is_better, paired=paired
-            )
-        found.append(Pair(a, b, probability, p))
+        probability = interval(a, b)
+        pair = (a, b, probability) if probability.value >= 0.5 else (b, a, interval(b, a))
+        found.append(Pair(*pair, p))
     return ScoreComparison(rows, tuple(found))
+
+
+def _interval(
+    scores: Mapping[str, Sequence[float]], higher_is_better: bool, paired: bool, a: str, b: str
+) -> Estimate:
+    return improvement_interval(
+        scores[a], scores[b], higher_is_better=higher_is_better, paired=paired
+    )

@@ -18,8 +18,8 @@ BINS = 4
 PERMUTATIONS = 999
 
 
-def expected_best(scores: Sequence[float], most: int | None = None) -> Float64[np.ndarray, " n"]:
-    """Return E[max of n trials] for n = 1 to ``most`` (all), by the trials' own distribution.
+def expected_best(scores: Sequence[float]) -> Float64[np.ndarray, " n"]:
+    """Return E[max of n trials] for n = 1 to N, by the trials' own distribution.
 
     E_n = sum_i s_(i) ((i/N)^n - ((i-1)/N)^n) over the sorted scores. Source: arXiv:1909.03004,
     equation 5. The trials must be independent draws, all at one compute.
@@ -28,12 +28,12 @@ def expected_best(scores: Sequence[float], most: int | None = None) -> Float64[n
     array([0.5 , 0.75])
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
-    return np.asarray(best_weights(len(ordered), most or len(ordered)) @ ordered)
+    return np.asarray(best_weights(len(ordered)) @ ordered)
 
 
-def best_weights(total: int, most: int) -> Float64[np.ndarray, "most total"]:
+def best_weights(total: int) -> Float64[np.ndarray, "total total"]:
     """Return the weight of the i-th smallest of ``total`` scores in the best of n, by (n, i)."""
-    n = np.arange(1, most + 1)[:, None]
+    n = np.arange(1, total + 1)[:, None]
     share = np.arange(total + 1) / total
     return np.asarray(share[1:] ** n - share[:-1] ** n)
 
@@ -51,8 +51,7 @@ class Curve:
 def expected_best_curve(scores: Sequence[float], seed: int = 0) -> Curve:
     """Return `expected_best` with a 95 % percentile bootstrap interval over trials."""
     own = np.asarray(scores, dtype=np.float64)
-    weights = best_weights(len(own), len(own))
-    value = weights @ np.sort(own)
+    weights, value = best_weights(len(own)), expected_best(scores)
     random = np.random.default_rng(seed)
     drawn = own[random.integers(len(own), size=(RESAMPLES, len(own)))]
     curves = np.sort(drawn, axis=1) @ weights.T
