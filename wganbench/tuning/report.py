@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,21 @@ def drawn_scores(trials: Sequence[Trial]) -> list[float]:
     return [mean(trial.scores[0]) for trial in own]
 
 
-def sensitivities_of(search: Search, loss: str, trials: Sequence[Trial]) -> list[Sensitivity]:
-    """Return the sensitivity of an arm's first rung to each of its knobs."""
-    own = [trial for trial in trials if not trial.known]
-    return sensitivities(
-        [trial.settings for trial in own], drawn_scores(trials), search.space.knobs(loss)
-    )
+@dataclass(frozen=True)
+class Analysis:
+    """What the first rung of an arm says."""
+
+    expected: Curve
+    profile: Curve
+    knobs: list[Sensitivity]
+
+
+def analysis_of(search: Search, loss: str, trials: Sequence[Trial]) -> Analysis:
+    """Return the analysis of an arm's drawn trials."""
+    scores = drawn_scores(trials)
+    settings = [trial.settings for trial in trials if not trial.known]
+    knobs = sensitivities(settings, scores, search.space.knobs(loss))
+    return Analysis(expected_best_curve(scores), success_profile(scores), knobs)
 
 
 def write_report(
@@ -58,7 +68,8 @@ def write_report(
     """
     search.folder.mkdir(parents=True, exist_ok=True)
     write_atomic(search.folder / "trials.csv", trials_csv(search, arms).encode())
-    found = json.dumps(plain(search, arms, fresh, command), indent=1)
+    analyses = {arm: analysis_of(search, arm[0], trials) for arm, trials in arms.items()}
+    found = json.dumps(plain(search, arms, analyses, fresh, command), indent=1)
     write_atomic(search.folder / "search.json", found.encode())
     first = search.space.rungs[0]
     page = render(
@@ -67,7 +78,7 @@ def write_report(
         summary=summary(search),
         command=command,
         compute=f"{100 * first.compute:.3g} %",
-        searches=[section(search, data, arms, fresh) for data in search.data],
+        searches=[section(search, data, arms, analyses, fresh) for data in search.data],
     )
     file = search.folder / "report.html"
     write_atomic(file, page.encode())
@@ -90,13 +101,18 @@ def summary(search: Search) -> str:
 
 
 def section(
-    search: Search, data: str, arms: Mapping[Arm, Sequence[Trial]], fresh: Fresh
+    search: Search,
+    data: str,
+    arms: Mapping[Arm, Sequence[Trial]],
+    analyses: Mapping[Arm, Analysis],
+    fresh: Fresh,
 ) -> dict[str, Any]:
     """Return the part of the page for one data set; draws its figures into the folder."""
     own = {loss: arms[loss, data] for loss in search.losses}
-    expected = {loss: expected_best_curve(drawn_scores(trials)) for loss, trials in own.items()}
-    profile = {loss: success_profile(drawn_scores(trials)) for loss, trials in own.items()}
-    knobs = {loss: sensitivities_of(search, loss, trials) for loss, trials in own.items()}
+    found = {loss: analyses[loss, data] for loss in search.losses}
+    expected = {loss: one.expected for loss, one in found.items()}
+    profile = {loss: one.profile for loss, one in found.items()}
+    knobs = {loss: one.knobs for loss, one in found.items()}
     figures = {
         "expected": curves_figure(expected, "trials", "expected best score", logarithmic=True),
         "profile": curves_figure(profile, "score of at least", "share of the trials"),
@@ -208,7 +224,11 @@ def trials_csv(search: Search, arms: Mapping[Arm, Sequence[Trial]]) -> str:
 
 
 def plain(
-    search: Search, arms: Mapping[Arm, Sequence[Trial]], fresh: Fresh, command: str
+    search: Search,
+    arms: Mapping[Arm, Sequence[Trial]],
+    analyses: Mapping[Arm, Analysis],
+    fresh: Fresh,
+    command: str,
 ) -> dict[str, Any]:
     """Return the search and its results as plain values, for search.json."""
     return {
@@ -223,10 +243,10 @@ def plain(
                 "data": data,
                 "best": dict(trials[0].settings),
                 "score": trials[0].last,
-                "expected_best": expected_best_curve(drawn_scores(trials)).value.tolist(),
+                "expected_best": analyses[loss, data].expected.value.tolist(),
                 "sensitivity": {
                     one.knob: {"share": one.share, "p_value": one.p_value}
-                    for one in sensitivities_of(search, loss, trials)
+                    for one in analyses[loss, data].knobs
                 },
                 "fresh": [dict(run) for run in fresh.get((loss, data), ())],
             }
