@@ -97,14 +97,17 @@ def profiled(setting: Setting, work: Work) -> Row:
     events: list[Any] = list(seen.events() or [])
     calls = collections.Counter(event.name for event in events if event.name in CALLS)
     kernels: collections.Counter[str] = collections.Counter()
-    count = 0
+    counts: collections.Counter[str] = collections.Counter()
     for event in events:
         if str(event.device_type).endswith("CUDA"):
-            count += 1
-            kernels[event.name[:60]] += event.time_range.elapsed_us()
-    longest = [f"{name} {round(us)} us" for name, us in kernels.most_common(5)]
+            counts[event.name] += 1
+            kernels[event.name] += event.time_range.elapsed_us()
+    for name, us in kernels.most_common():
+        print(f"{round(us, 1):8} us {counts[name]:4} x {name[:100]}")
+    longest = [f"{name[:60]} {round(us)} us" for name, us in kernels.most_common(5)]
     return {
-        "profile": {"kernels": count, **calls}, "busy_ms": round(kernels.total() / 1e3, 3),
+        "profile": {"kernels": counts.total(), **calls},
+        "busy_ms": round(kernels.total() / 1e3, 3),
         "longest": longest,
     }  # fmt: skip
 
@@ -241,7 +244,7 @@ def costs(setting: Setting, words: Words) -> Iterator[Row]:
         torch.cuda.reset_peak_memory_stats()
     stack.iterate()
     finish(setting)
-    planned = footprint(stack.config)
+    planned = footprint(stack.config, setting.cuda)
     peak = torch.cuda.max_memory_allocated() / 1e6 if setting.cuda else 0
     yield {
         "what": "memory", "R": runs, "eager_peak_MB": round(peak),

@@ -40,10 +40,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from wganbench.config import compose
+from wganbench.data import build
 from wganbench.training.compiling import _options
 from wganbench.training.graphs import Graphs
 from wganbench.training.products_on_gpu import SmallProducts
-from wganbench.training.stack import Stack
+from wganbench.training.stack import Stack, pair_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 NAME = "NVIDIA H100 80GB HBM3"
@@ -67,7 +68,8 @@ def traced(runs: int, words: list[str]) -> tuple[Stack, dict[str, list[Traced]]]
     Those of the two steps, and those that draw what an iteration's critic steps take.
     """
     config = compose(["compile=false", *words])
-    stack = Stack([config] * runs, CPU)
+    target = build(config.data.kind, config.data.options)
+    stack = Stack([config] * runs, CPU, target=target, pair=pair_of(config, target, on_gpu=True))
     graphs: dict[str, list[Traced]] = {name: [] for name in PROGRAMS}
 
     def keeping(found: list[Traced]) -> Callable[..., Any]:

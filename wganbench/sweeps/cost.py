@@ -14,9 +14,10 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import flop_registry
 
 from wganbench.config.schema import RunConfig
+from wganbench.data import build
 from wganbench.networks import NETWORKS
 from wganbench.training.parts import PROBED_AT_ONCE
-from wganbench.training.stack import Stack
+from wganbench.training.stack import Stack, pair_of
 
 SAFETY = 1.3
 """Factor on the bytes of tensors, for caching allocators and the buffers of compiled code."""
@@ -104,15 +105,15 @@ class Footprint:
 MOST_RUNS = 2**30
 
 
-def footprint(config: RunConfig) -> Footprint:
-    """Return the footprint of a run, measured on the CPU.
+def footprint(config: RunConfig, gpu: bool = False) -> Footprint:
+    """Return the footprint of a run on a CPU or GPU, measured on the CPU.
 
     One generator step with its critic steps is measured for one run and for two. Evaluation is
     measured on few points and scaled to their number. Bytes are the peak of live tensors, plus
     `CONVOLUTION_BYTES` if the network has convolutions. Operations are those of matrix products
     and convolutions, forward and backward. Raises ValueError for data that cannot be built.
     """
-    one, two = _iteration(config, 1), _iteration(config, 2)
+    one, two = _iteration(config, 1, gpu), _iteration(config, 2, gpu)
     library = CONVOLUTION_BYTES if NETWORKS[config.network.kind].convolves else 0
     stack = one.stack
     n = max(config.evaluate.n, config.evaluate.final_n)
@@ -141,10 +142,12 @@ class Iteration:
     flops: int
 
 
-def _iteration(config: RunConfig, runs: int) -> Iteration:
+def _iteration(config: RunConfig, runs: int, gpu: bool) -> Iteration:
     eager = dataclasses.replace(config, compile="false")
+    target = build(config.data.kind, config.data.options)
+    pair = pair_of(config, target, gpu)
     with Meter() as meter:
-        stack = Stack([eager] * runs, torch.device("cpu"))
+        stack = Stack([eager] * runs, torch.device("cpu"), target=target, pair=pair)
         rest = meter.live
         stack.iterate()
     return Iteration(stack, meter, rest, meter.peak, meter.flops)

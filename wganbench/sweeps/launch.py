@@ -80,18 +80,19 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
     for job in left:
         check_allowed(job.config.evaluate.features)
     slots = backend.slots(jobs[0].config)
-    groups = group_jobs(left, steps, kind_of(slots))
+    kind = kind_of(slots)
+    groups = group_jobs(left, steps, kind)
     footprints = {}
     for group in groups:
         if group.group not in footprints:
             try:
-                footprints[group.group] = footprint(group.jobs[0].config)
+                footprints[group.group] = footprint(group.jobs[0].config, kind == "cuda")
             except ValueError as error:
                 raise ConfigError(str(error)) from error
     room = cache(lambda: backend.room(slots))
     limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
     stacks = plan_stacks(left, steps, slots, limits)
-    told = (*what_was_read(left), *of_precision(left, kind_of(slots)))
+    told = (*what_was_read(left), *of_precision(left, kind))
     return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprints, told)
 
 

@@ -54,6 +54,14 @@ POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Largest number measured in one pass. Batch norm takes its statistics over one pass."""
 
 
+def pair_of(config: RunConfig, target: Target, on_gpu: bool) -> Callable[[str], Pair]:
+    """Return what makes the networks of a run in a precision, in the form for its device."""
+    network, packing = config.network, config.loss.packing
+    return lambda precision: build_pair(
+        network.kind, network.options, target.shape, precision, packing, on_gpu
+    )
+
+
 class Stack:
     """R runs with equal static settings, trained as one program.
 
@@ -85,7 +93,8 @@ class Stack:
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
         recipe = composed(config.loss.name, config.loss.penalties)
-        make, packing = pair or self._pair, config.loss.packing
+        make = pair or pair_of(config, self.target, on_gpu=device.type == "cuda")
+        packing = config.loss.packing
         self.algorithm = Algorithm(make(config.precision), recipe, packing)
         self.exact_algorithm = Algorithm(make("fp32"), recipe, packing)
         networks = self.algorithm.pair
@@ -114,10 +123,6 @@ class Stack:
         self.steps_done = 0
 
     # Setting up.
-    def _pair(self, precision: str) -> Pair:
-        network, packing = self.config.network, self.config.loss.packing
-        return build_pair(network.kind, network.options, self.target.shape, precision, packing)
-
     def _traced(self, values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device)
 
