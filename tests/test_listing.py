@@ -51,7 +51,7 @@ def test_lists_of_settings_studies_and_tuned(capsys: pytest.CaptureFixture[str])
     assert studies == preset_names("study")
     tuned = listed(capsys, "tuned").splitlines()
     (clip,) = [line for line in tuned if line.startswith("  tuned=clip-ring8 ")]
-    assert "loss.clip_value=0.351" in clip and "--trials" not in clip
+    assert "loss.clip_value=1.25" in clip and "--trials" not in clip
     short = listed(capsys)
     assert "dirac" in short and "clip-ring8" not in short and "list settings [GROUP]" in short
 

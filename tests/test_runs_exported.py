@@ -137,14 +137,18 @@ def test_doctor_as_json_names_the_optional_packages(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["loss=gp"], "tuned/gp-ring8 (gp_lambda 0.1, the paper's 10; tuned=none: the paper's)"),
+        (
+            ["loss=gp"],
+            "tuned/gp-ring8 (gp_lambda 0.211, the paper's 10; n_critic 2, the paper's 5; "
+            "tuned=none: the paper's)",
+        ),
         (["loss=gp", "tuned=none"], "the paper's of loss=gp|"),
         (["loss=gp", "data=swiss_roll"], "the paper's of loss=gp|"),
         (
             ["loss=gp", "tuned=none", "loss.gp_lambda=1"],
             "the paper's of loss=gp, but for loss.gp_lambda|",
         ),
-        (["loss=gp", "train.steps=7"], "tuned/gp-ring8, but for train.steps (gp_lambda 0.1"),
+        (["loss=gp", "train.steps=7"], "tuned/gp-ring8, but for train.steps (gp_lambda 0.211"),
     ],
 )
 def test_a_line_says_whose_settings_they_are(words: list[str], expected: str) -> None:
