@@ -8,7 +8,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wganbench.bounds import outside
@@ -171,6 +171,8 @@ def convert(value: Any, hint: Any, key: str) -> Any:
         return convert_items(value, hint, key)
     if origin is dict:
         return convert_mapping(value, typing.get_args(hint), key)
+    if origin is typing.Literal:
+        return convert_choice(value, typing.get_args(hint), key)
     if hint in SCALARS:
         return convert_scalar(value, hint, key)
     raise TypeError(f"{key}: a configuration field cannot have the type {hint}")
@@ -201,6 +203,17 @@ def convert_items(value: Any, hint: Any, key: str) -> Any:
         pairs = [(item, hints[0]) for item in value]
     items = [convert(item, item_hint, f"{key}[{i}]") for i, (item, item_hint) in enumerate(pairs)]
     return tuple(items) if origin is tuple else items
+
+
+def convert_choice(value: Any, choices: Sequence[str], key: str) -> str:
+    """Return the text ``value``; raises ConfigError unless it is one of the choices."""
+    text: str = convert_scalar(value, str, key)
+    if text not in choices:
+        raise ConfigError(
+            f"{key}={text}: no such choice{nearest_key(text, choices)} "
+            f"(there are: {', '.join(choices)})"
+        )
+    return text
 
 
 def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, Any]:
@@ -252,12 +265,8 @@ def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
 
 
 def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
-    if "choices" in metadata and value not in metadata["choices"]:
-        choices = list(metadata["choices"])
-        raise ConfigError(
-            f"{key}={value}: no such choice{nearest_key(value, choices)} "
-            f"(there are: {', '.join(choices)})"
-        )
+    if "choices" in metadata:
+        convert_choice(value, metadata["choices"], key)
     broken = outside(value, metadata)
     if broken:
         endless = isinstance(value, float) and not math.isfinite(value)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from wganbench.bounds import ModeProtocol
 from wganbench.drawing.canvas import BLACK, GREY, literal
 from wganbench.drawing.images import CHANNELS, draw_grid
 from wganbench.metrics.modes import mode_coverage
@@ -273,7 +274,7 @@ def draw_cell(
 
 def mode_counts(fakes: np.ndarray, modes: Modes) -> np.ndarray:
     """Return the high-quality points at each mode, by the run's protocol if it fits the data."""
-    protocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
+    protocol: ModeProtocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
     found = mode_coverage(fakes, modes.centres, modes.sigma, modes.weights, protocol)
     return np.array(found.counts)
 

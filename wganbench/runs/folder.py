@@ -162,15 +162,17 @@ class HeldRun(RunFolder):
             if OWN.fullmatch(path.name) and (path.is_symlink() or is_plain_file(path)):
                 path.unlink()
 
-    def write_status(self, **fields: Any) -> None:
-        """Change these keys of run.json and keep the others; the file is replaced atomically.
+    def write_status(self, status: Status | None = None, **fields: Any) -> None:
+        """Change the status and other keys of run.json; those not given keep their values.
 
-        Keys among `KEYS` that are not set yet are null. Raises ValueError for an unknown status,
-        TypeError for a value that JSON cannot hold, OSError.
+        The file is replaced atomically. Keys among `KEYS` that are not set yet are null. Raises
+        ValueError for an unknown status, TypeError for a value that JSON cannot hold, OSError.
         """
         self.must_be_held()
-        if "status" in fields and fields["status"] not in STATUSES:
-            raise ValueError(f"status {fields['status']!r} is none of {', '.join(STATUSES)}")
+        if status is not None:
+            if status not in STATUSES:
+                raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+            fields["status"] = status
         known = read_run(self.path) if self.run_json.exists() else dict.fromkeys(KEYS)
         content = json.dumps(strict_json(known | fields), indent=2, allow_nan=False)
         write_atomic(self.run_json, (content + "\n").encode())

@@ -23,7 +23,7 @@ from wganbench.typed import flatten
 
 Status = Literal["running", "completed", "diverged", "failed", "interrupted"]
 STATUSES = get_args(Status)
-FINISHED = ("completed", "diverged")
+FINISHED: tuple[Status, ...] = ("completed", "diverged")
 """The statuses of a run that has ended: nothing is left to train, and it can be compared."""
 
 Value = str | float | bool

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wganbench.bounds import Precision
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.draws import Draws
@@ -61,7 +62,7 @@ class FrozenStack(Stack):
                 "a frozen stack needs one sampler of fakes, and of reals, for each run"
             )
 
-        def frozen(precision: str) -> Pair:
+        def frozen(precision: Precision) -> Pair:
             pair = build_pair(network.kind, network.options, target.shape, precision)
             latent = Fakes("fakes", target.shape)
             return replace(pair, generator=nn.Identity(), latent=latent)

@@ -16,7 +16,7 @@ from wganbench.metrics import check_tags
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import HeldRun
 from wganbench.runs.loggers import Loggers, logged_run
-from wganbench.runs.record import FINISHED, RunRecord
+from wganbench.runs.record import FINISHED, RunRecord, Status
 from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
 from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
@@ -145,7 +145,7 @@ class Recorder:
             self.folder.must_be_held()
             save_checkpoint(self.folder.checkpoint, checkpoint)
 
-    def close(self, status: str, **fields: Any) -> None:
+    def close(self, status: Status, **fields: Any) -> None:
         """Write the final status and close the event file; a second call does nothing.
 
         For a finished run TensorBoard also gets the final values, at the last row's step. For a

@@ -21,6 +21,7 @@ from wganbench.draws import keyed
 from wganbench.files import replacing
 from wganbench.metrics import allow_features
 from wganbench.runs.folder import RunFolder
+from wganbench.runs.record import Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, pandas, read_table
 from wganbench.training.checkpoint import newest_checkpoint
@@ -58,9 +59,9 @@ class Run:
         return f"Run({str(self.path)!r}, status={self.status!r})"
 
     @property
-    def status(self) -> str:
-        """running, completed, diverged, failed or interrupted."""
-        return str(self.record["status"])
+    def status(self) -> Status | None:
+        """running, completed, diverged, failed or interrupted; None if run.json names none."""
+        return RunFolder(self.path).record().status
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -27,6 +27,7 @@ from wganbench.runs.folder import (
     outcome_of,
     wait_while_ending,
 )
+from wganbench.runs.record import Status
 from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
@@ -186,7 +187,7 @@ def _train(
             for recorder in recorders
         ]
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         for recorder in recorders:
             with contextlib.suppress(OSError):
                 recorder.close(status, step=stack.steps_done, error=str(error))
