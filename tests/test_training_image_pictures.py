@@ -16,7 +16,7 @@ from training_configs import same
 from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.data.images import Images
 from wganbench.drawing.images import to_bytes
-from wganbench.metrics import nearest_training_pictures
+from wganbench.metrics import nearest_training_images
 from wganbench.training.image_pictures import (
     Classifier,
     base_bytes,
@@ -33,7 +33,7 @@ from wganbench.training.probing import (
     read_runs,
     watched_fakes,
     watched_reals,
-    with_looks,
+    with_figure_data,
 )
 from wganbench.training.run import load_run, sample_run
 from wganbench.training.runs import train_run
@@ -84,8 +84,8 @@ def test_drawing_changes_nothing(stack: Stack) -> None:
     other = Stack(list(stack.configs), CPU)
     stack.iterate()
     readings = read_runs(stack, 12)
-    progress_picture(stack, with_looks(stack, 0, readings[0]), {})
-    last = with_looks(stack, 1, readings[1], between=True)
+    progress_picture(stack, with_figure_data(stack, 0, readings[0]), {})
+    last = with_figure_data(stack, 1, readings[1], between=True)
     assert final_pictures(stack, last, "t").keys() == NAMES
     stack.iterate()
     other.iterate()
@@ -140,7 +140,7 @@ def test_planted_duplicates_are_their_own_neighbours() -> None:
     chosen = torch.tensor([4999, 0, 2048, 2047])
     points = target.scaled(target.images[chosen])
     points[3] += 0.01
-    rows, distances = nearest_training_pictures(points, target.images, target.scaled, 3)
+    rows, distances = nearest_training_images(points, target.images, target.scaled, 3)
     assert rows[:, 0].tolist() == chosen.tolist()
     expected = torch.tensor([0, 0, 0, 0.01 * 4], dtype=torch.float64)
     torch.testing.assert_close(distances[:, 0], expected, rtol=0, atol=1e-5)

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from wganbench.errors import told
+from wganbench.errors import short_repr
 
 Precision = Literal["fp32", "tf32", "bf16"]
 """The precision of products in training, see `RunConfig`."""
@@ -95,5 +95,5 @@ def outside(value: Any, metadata: Mapping[str, Any]) -> str | None:
     for name, (words, keeps) in RANGES.items():
         bound = metadata.get(name)
         if bound is not None and not keeps(value, bound):
-            return f"{words} {told(bound)}"
+            return f"{words} {short_repr(bound)}"
     return None

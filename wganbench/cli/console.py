@@ -41,7 +41,7 @@ NAMES = (
 WITH_OVERRIDES = ("train", "sweep", "study", "demo")
 
 
-def check_words(words: Sequence[str]) -> None:
+def check_arguments(words: Sequence[str]) -> None:
     """Raise ConfigError for a word that no command accepts, before options are parsed.
 
     Otherwise ``-precision=bf16`` would be parsed as the flag ``-p`` with a value.
@@ -83,7 +83,7 @@ def in_one_line(message: str, words: Sequence[str]) -> str:
 
 def typed(words: list[str], several: bool = False) -> list[str]:
     """Return the converted words; print a line on each common name that was replaced."""
-    from wganbench.config.words import parse_arguments
+    from wganbench.config.overrides import parse_arguments
 
     arguments = parse_arguments(words, several)
     for note in arguments.notes:

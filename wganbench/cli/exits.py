@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_words, in_one_line, of_the_system
+from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_arguments, in_one_line, of_the_system
 from wganbench.errors import ConfigError, printable, ran_out, shortened
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def report(outcome: RunOutcome) -> int:
 def exit_code(command: Callable[[list[str]], object], words: list[str]) -> int:
     """Run a command line and return its exit code; print the reason if it is not 0."""
     try:
-        check_words(words)
+        check_arguments(words)
         code = command(words)
     except ConfigError as error:
         return fail(str(error), WRONG_USE)

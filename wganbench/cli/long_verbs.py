@@ -105,9 +105,9 @@ def speedrun(
     result_is_on_disk()
     words = use_plugins(overrides or [])
     with workers_in_use():
-        from wganbench.cli.tune_view import race_and_print
+        from wganbench.cli.tune_view import speedrun_and_print
 
-        return race_and_print(words, config_dir)
+        return speedrun_and_print(words, config_dir)
 
 
 def demo(overrides: Overrides = None) -> int:

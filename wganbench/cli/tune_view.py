@@ -58,7 +58,7 @@ def print_tuned(tuned: Tuned) -> None:
     )
 
 
-def race_and_print(arguments: Sequence[str], config_dir: Path | None = None) -> int:
+def speedrun_and_print(arguments: Sequence[str], config_dir: Path | None = None) -> int:
     """Run a speedrun, print its table and return the exit code. Raises ConfigError."""
     try:
         found, files = speedrun(arguments, SweepView(), config_dir)

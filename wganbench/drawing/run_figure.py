@@ -19,7 +19,7 @@ from wganbench.drawing.canvas import (
     heading,
     panel_place,
 )
-from wganbench.drawing.images import are_pictures, draw_pictures
+from wganbench.drawing.images import are_images, draw_images
 from wganbench.drawing.samples import Arrows, CriticGrid, draw_samples
 from wganbench.runs.table import STEP, Cell, series
 
@@ -228,11 +228,11 @@ def sample_figure(
     d = 2, and the first two principal axes of the reals for d > 2. Grey and RGB images
     (n, c, h, w) are shown in grids; points of any other shape are flattened.
     """
-    if are_pictures(fakes):
+    if are_images(fakes):
         figure = Figure(figsize=(6.4, 5.3), dpi=DPI)
         figure.suptitle(heading(title), fontsize=12)
         _leave(figure, 6.4, 5.3, PICTURE_MARGINS)
-        draw_pictures(figure, reals, fakes)
+        draw_images(figure, reals, fakes)
         return figure
     figure = Figure(figsize=(6.4, 6.2), dpi=DPI)
     _leave(figure, 6.4, 6.2, SAMPLE_MARGINS)
@@ -262,14 +262,14 @@ def final_figure(
     drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
     columns = 0 if not drawn else 1 if len(drawn) <= 2 else 2
     widths = [6.4, 4.4 * columns] if drawn else [6.4]
-    height = 5.6 if are_pictures(fakes) else 6.6
+    height = 5.6 if are_images(fakes) else 6.6
     figure = Figure(figsize=(sum(widths), height), dpi=DPI)
     figure.suptitle(heading(title), fontsize=13)
     grid = figure.add_gridspec(1, 2 if drawn else 1, width_ratios=widths)
     left = figure.add_subfigure(grid[0, 0])
-    if are_pictures(fakes):
+    if are_images(fakes):
         _leave(left, widths[0], height, PICTURE_MARGINS)
-        draw_pictures(left, reals, fakes)
+        draw_images(left, reals, fakes)
     else:
         _leave(left, widths[0], height, SAMPLE_MARGINS)
         axes = left.add_subplot()

@@ -92,12 +92,12 @@ def title_of(comparison: Comparison) -> str:
     parts: dict[str, list[Group]] = {}
     for row in comparison.rows:
         parts.setdefault(row.group.loss, []).append(row.group)
-    told = f"{len(comparison.rows)} groups of runs"
+    groups_text = f"{len(comparison.rows)} groups of runs"
     if len(comparison.rows) <= SHOWN_GROUPS:
-        told = listed([loss_and_knobs(loss, groups) for loss, groups in parts.items()])
+        groups_text = listed([loss_and_knobs(loss, groups) for loss, groups in parts.items()])
     elif len(parts) == 1 and (loss := next(iter(parts))):
-        told = f"{loss}, {told}"
-    return f"{told} on {listed(data)}" if data else told
+        groups_text = f"{loss}, {groups_text}"
+    return f"{groups_text} on {listed(data)}" if data else groups_text
 
 
 def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:

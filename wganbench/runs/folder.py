@@ -184,11 +184,11 @@ def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -
     ``say`` receives a line about each. Processes that continue to train are not waited for.
     """
     end = time.monotonic() + PATIENCE_SECONDS
-    told: set[int | None] = set()
+    announced: set[int | None] = set()
     for run in runs:
         while (holder := run.holder()) and holder.ending and time.monotonic() < end:
-            if holder.pid not in told:
-                told.add(holder.pid)
+            if holder.pid not in announced:
+                announced.add(holder.pid)
                 say(
                     f"{holder.holder} is saving its runs: waiting for it, {PATIENCE_SECONDS:g} s "
                     "at most"

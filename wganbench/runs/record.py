@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
-from wganbench.errors import printable, shortened, told
+from wganbench.errors import printable, short_repr, shortened
 from wganbench.files import UnusableFile, inside, read_json
 from wganbench.runs.table import Table, read_table, series
 from wganbench.typed import flatten
@@ -120,7 +120,7 @@ class RunRecord:
         seed = (self.config or {}).get("seed")
         if type(seed) is not int:
             file = self.path / "run.json"
-            raise UnusableFile(f"{file}: config.seed is no whole number: {told(seed)}")
+            raise UnusableFile(f"{file}: config.seed is no whole number: {short_repr(seed)}")
         return seed
 
     @cached_property

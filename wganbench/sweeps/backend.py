@@ -17,12 +17,12 @@ from wganbench.sweeps.plan import (
     StackPlan,
     group_jobs,
     is_finished,
-    kept,
     saved_step,
     unfinished,
+    without_overwrite,
 )
 from wganbench.tags.lookup import live_values
-from wganbench.training.taking import fail
+from wganbench.training.locked_runs import fail
 
 
 # Messages from a worker to the process that started it.
@@ -51,7 +51,7 @@ class Busy:
 
 
 @dataclass(frozen=True)
-class Said:
+class Note:
     """A line to show to the user."""
 
     line: str
@@ -78,26 +78,26 @@ class Refused:
     message: str
 
 
-Message = Started | Advanced | Busy | Said | Ended | OutOfMemory | Refused
+Message = Started | Advanced | Busy | Note | Ended | OutOfMemory | Refused
 
 
-class TellingView:
+class ReportingView:
     """The view of a stack in a worker process: sends messages instead of showing them."""
 
-    def __init__(self, tell: Callable[[Message], Any], where: str) -> None:
-        self.tell, self.where = tell, where
+    def __init__(self, send: Callable[[Message], Any], where: str) -> None:
+        self.send, self.where = send, where
 
     def start(self, steps: int, done: int) -> None:
-        self.tell(Started(steps, done, self.where))
+        self.send(Started(steps, done, self.where))
 
     def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
-        self.tell(Advanced(step, [live_values(run) for run in values]))
+        self.send(Advanced(step, [live_values(run) for run in values]))
 
     def phase(self, words: str) -> None:
-        self.tell(Busy(words))
+        self.send(Busy(words))
 
     def say(self, line: str) -> None:
-        self.tell(Said(line))
+        self.send(Note(line))
 
     def stopping(self) -> None:
         """Do nothing: the parent process asked for the stop and has shown that already."""
@@ -176,7 +176,7 @@ class Collector:
                 self.watcher.stack_advanced(number, step, values)
             case Busy(words):
                 self.watcher.stack_busy(number, words)
-            case Said(line):
+            case Note(line):
                 self.watcher.say(line)
             case Ended(outcomes):
                 # On another machine the folders may have other paths.
@@ -184,7 +184,9 @@ class Collector:
                     (job, replace(outcome, path=job.folder))
                     for outcome, job in zip(outcomes, stack.jobs, strict=True)
                 ]
-                self.elsewhere += [kept(job) for job, o in ended if o.status == ELSEWHERE]
+                self.elsewhere += [
+                    without_overwrite(job) for job, o in ended if o.status == ELSEWHERE
+                ]
                 self._end(number, [o for _, o in ended if o.status != ELSEWHERE])
                 return []
             case OutOfMemory(reason) if smaller := stack.smaller():
@@ -210,7 +212,7 @@ class Collector:
         self.elsewhere = [job for job in self.elsewhere if job not in free]
         ended = [job for job in free if is_finished(job)]
         if ended:
-            self._end(NOWHERE, [standing(job) for job in ended])
+            self._end(NOWHERE, [outcome_on_disk(job) for job in ended])
         return group_jobs(*unfinished([job for job in free if job not in ended]))
 
     def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
@@ -254,7 +256,7 @@ def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
         return RunOutcome(job.folder, "failed", saved_step(job), {}, [f"{reason}."], 0.0)
 
 
-def standing(job: Job) -> RunOutcome:
+def outcome_on_disk(job: Job) -> RunOutcome:
     """Return the outcome of a run as its folder shows it.
 
     The status is ``running`` while another process has locked an unfinished run, else

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wganbench.tags.distances import DIVERGENCE, ENERGY, WASSERSTEIN
-from wganbench.tags.known import KNOWN
+from wganbench.tags.ground_truth import KNOWN
 from wganbench.tags.sources import (
     DC,
     FID,

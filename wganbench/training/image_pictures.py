@@ -18,7 +18,7 @@ from wganbench.drawing.images import (
     neighbours_figure,
     to_bytes,
 )
-from wganbench.metrics.fidelity import Neighbours, nearest_training_pictures
+from wganbench.metrics.fidelity import Neighbours, nearest_training_images
 from wganbench.training.measuring import Subject, stack_judge
 from wganbench.training.reading import Reading
 
@@ -42,14 +42,14 @@ def final_pictures(
 
     ``classes`` needs a judge. Points that are not images have no such figures.
     """
-    target, looks = subject.target, reading.looks
+    target, figure_data = subject.target, reading.figure_data
     if not isinstance(target, Pictured):
         return {}
     fakes, reals, judge = reading.points["fakes"], reading.points["reals"], stack_judge(subject)
     figures: dict[str, Callable[[], Figure]] = {}
-    if looks.between is not None:
+    if figure_data.between is not None:
         figures["interpolation"] = partial(
-            interpolation_picture, looks.between, looks.spherical, title
+            interpolation_picture, figure_data.between, figure_data.spherical, title
         )
     if judge is not None:
         figures["classes"] = partial(classes_picture, fakes, target, judge, title)
@@ -109,7 +109,7 @@ def neighbours_picture(
     single, held_out = (x.reshape(-1, *base.shape) for x in (fakes, reals))
 
     def nearest(pictures: Tensor, k: int) -> Neighbours:
-        return nearest_training_pictures(pictures.cpu(), base.images, base.scaled, k)
+        return nearest_training_images(pictures.cpu(), base.images, base.scaled, k)
 
     rows, distances = nearest(single[:NEIGHBOURS_OF], NEAREST)
     count = min(len(single), len(held_out), 10 * NEIGHBOURS_OF)

@@ -15,7 +15,7 @@ import numpy as np
 
 from wganbench.data.points import as_given
 from wganbench.drawing.canvas import figure_to_rgb, optional, png_bytes
-from wganbench.drawing.images import are_pictures, channels_last, to_bytes
+from wganbench.drawing.images import are_images, channels_last, to_bytes
 from wganbench.metrics import Floor
 from wganbench.runs.events import event_records, histogram_summaries, picture_summary
 from wganbench.runs.table import Cell
@@ -140,7 +140,7 @@ def packed_samples(subject: Subject, reading: Reading) -> bytes:
         name: as_given(reading.points[name], subject.target).numpy() for name in ("reals", "fakes")
     }
     save: Callable[..., None] = np.savez
-    if are_pictures(points["fakes"]):
+    if are_images(points["fakes"]):
         points = {name: channels_last(to_bytes(values)) for name, values in points.items()}
         save = np.savez_compressed
     content = BytesIO()

@@ -26,7 +26,7 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import METRICS, ImageReference, Judge, allow_features, load_features
 from wganbench.plugin_files import load_plugin_files
 from wganbench.training import jobs  # noqa: F401  (what all jobs need is imported before the split)
-from wganbench.training.measuring import Apart, Subject
+from wganbench.training.measuring import RebuiltSubject, Subject
 
 ASK_SECONDS = 1.0
 """Seconds between an idle worker's checks that its parent is alive."""
@@ -41,7 +41,7 @@ class Beginning:
     config: RunConfig
     judge: Judge | None
 
-    def __call__(self) -> Apart:
+    def __call__(self) -> RebuiltSubject:
         """Build the subject. Raises the errors of imports and of building the data."""
         sys.path[:] = self.path
         load_plugin_files()
@@ -49,7 +49,7 @@ class Beginning:
             importlib.import_module(module)
         RECIPES[self.config.loss.name]
         target = build(self.config.data.kind, self.config.data.options)
-        subject = Apart(self.config, target)
+        subject = RebuiltSubject(self.config, target)
         if target.base is not None:
             name = self.config.evaluate.features
             allow_features(name)
@@ -93,7 +93,7 @@ def main(words: Sequence[str]) -> None:
 
 def serve(connection: Connection, parent: int) -> None:
     """Do jobs until the connection or the parent has ended."""
-    subject: Apart | None = None
+    subject: RebuiltSubject | None = None
     while True:
         try:
             while not connection.poll(ASK_SECONDS):

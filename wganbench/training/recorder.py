@@ -258,10 +258,10 @@ class Rows:
         """Wait for all evaluations and until everything is written. Raises OSError."""
         while self._waiting:
             self._hand_on()
-        self.pool.written()
+        self.pool.wait_for_writes()
 
     def _hand_on(self) -> None:
-        self.pool.later(self._waiting.popleft().writes(self.recorders))
+        self.pool.write_later(self._waiting.popleft().writes(self.recorders))
 
     def _too_far(self) -> bool:
         evaluations = sum(due.evaluates for due in self._waiting)

@@ -1,4 +1,4 @@
-"""The commands tune and speedrun: their words, their runs, their files."""
+"""The commands tune and speedrun: their arguments, their runs, their files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Choice
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.losses import RECIPES
 from wganbench.presets import choices, directories, read_values
 from wganbench.registry import unknown
@@ -20,7 +20,7 @@ from wganbench.tuning.report import write_report
 from wganbench.tuning.score import score_of
 from wganbench.tuning.search import Arm, Search, Trial, run_search
 from wganbench.tuning.space import Space, read_space
-from wganbench.tuning.speedrun import Speedrun, race
+from wganbench.tuning.speedrun import Speedrun, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
 from wganbench.tuning.winner import train_winners, write_winners
 
@@ -96,7 +96,7 @@ def speedrun(
     folder = Path(own.get("output_dir", "outputs")) / name
     place = Path(config_dir) if config_dir else None
     choice = launcher_choice(launcher, config_dir)
-    found = race(losses, data[0], seeds, rest, folder, watcher, choice, place)
+    found = run_speedrun(losses, data[0], seeds, rest, folder, watcher, choice, place)
     command = " ".join(["wganbench speedrun", *map(shlex.quote, words)])
     try:
         return found, write_speedrun(found, folder, command)
@@ -144,7 +144,8 @@ def split(
     """
     for word in words:
         if "=" not in word:
-            raise ConfigError(f"{told(word)}: write KEY=VALUE, such as loss=bce,gp or seeds=5")
+            form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
+            raise ConfigError(f"{short_repr(word)}: {form}")
     own = dict(word.partition("=")[::2] for word in words if word.partition("=")[0] in keys)
     launcher = [word for word in words if word.startswith("hydra")]
     rest = tuple(w for w in words if w.partition("=")[0] not in keys and w not in launcher)
@@ -167,7 +168,7 @@ def whole(key: str, text: str, least: int, most: int) -> int:
     """Return a whole number in a range. Raises ConfigError."""
     value = int(text) if text.isdecimal() and len(text) < 10 else -1
     if not least <= value <= most:
-        raise ConfigError(f"{key}={told(text)}: give a whole number from {least} to {most}")
+        raise ConfigError(f"{key}={short_repr(text)}: give a whole number from {least} to {most}")
     return value
 
 
@@ -178,7 +179,7 @@ def positive(key: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ConfigError(f"{key}={told(text)}: give a number above 0; 0.25 is a quarter")
+        raise ConfigError(f"{key}={short_repr(text)}: give a number above 0; 0.25 is a quarter")
     return value
 
 

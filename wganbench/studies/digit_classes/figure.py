@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, plain
+from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, style_axes
 
 
 class Known(Protocol):
@@ -47,5 +47,5 @@ def draw(found: Mapping[str, Sequence[Known]]) -> Figure:
         axes.set_ylim(bottom=-0.03)
         if name != "kl":
             axes.set_ylim(top=1.05)
-        plain(axes, title, "", label)
+        style_axes(axes, title, "", label)
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, plain
+from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, style_axes
 
 
 class Known(Protocol):
@@ -53,7 +53,8 @@ def draw_runs(axes: Axes, loss: str, points: Mapping[str, Sequence[Known]]) -> N
     if n_critics:
         axes.legend(frameon=False, fontsize=8.5)
     words = "λ" if loss == "gp" else "c"
-    plain(axes, f"{loss}: darker for larger {words}", "attainment: estimate / slope / exact $W_1$",
+    style_axes(axes, f"{loss}: darker for larger {words}",
+               "attainment: estimate / slope / exact $W_1$",
           "exact $W_1$ at the end (data units)")  # fmt: skip
 
 
@@ -68,4 +69,4 @@ def draw_correlations(axes: Axes, correlations: Mapping[str, Sequence[float | No
     axes.set_xticks(range(len(correlations)), list(correlations))
     axes.axhline(0, color="#444444", linewidth=0.9)
     axes.set_ylim(-1.05, 1.05)
-    plain(axes, "Rank correlation with minus $W_1$, a dot per seed", "", "Spearman")
+    style_axes(axes, "Rank correlation with minus $W_1$, a dot per seed", "", "Spearman")

@@ -22,7 +22,7 @@ from itertools import product
 
 import numpy as np
 
-from wganbench.metrics.known import rank_correlation
+from wganbench.metrics.ground_truth import rank_correlation
 from wganbench.runs.table import Cell, series
 from wganbench.studies.estimate_quality.figure import draw
 from wganbench.studies.rank_evidence import rank_evidence

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, new_figure, plain
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, new_figure, style_axes
 
 Course = tuple[list[int], list[float]]
 
@@ -28,7 +28,7 @@ def draw(
         axes.axhline(0, color="#444444", linewidth=0.9)
         axes.axhline(0.5, color="#444444", linestyle=":", linewidth=1)
         axes.set_ylim(-1.05, 1.05)
-        plain(axes, f"D(x) against {words}", "share of training", "Spearman")
+        style_axes(axes, f"D(x) against {words}", "share of training", "Spearman")
     panels[0].legend(frameon=False, fontsize=9, loc="lower left")
     return figure
 

@@ -8,24 +8,24 @@ from pathlib import Path
 
 from wganbench.presets import conf_directory
 
-OWN_FOLDERS: list[Path] = []
+USER_FOLDERS: list[Path] = []
 """Folders that Hydra searches before ours; our search path plugin reads them."""
 
 
 @contextmanager
-def own_files_first(where: Sequence[Path]) -> Iterator[None]:
+def user_files_first(where: Sequence[Path]) -> Iterator[None]:
     """Let files in the user's folders win over ours of the same name, inside the block.
 
     ``where`` are the folders of a command line, the user's first and ours last.
     """
-    before = list(OWN_FOLDERS)
-    OWN_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
+    before = list(USER_FOLDERS)
+    USER_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
     try:
         yield
     finally:
-        OWN_FOLDERS[:] = before
+        USER_FOLDERS[:] = before
 
 
 def searched_folders() -> tuple[Path, ...]:
     """Return the folders of YAML files of the command that runs now, the user's first."""
-    return (*OWN_FOLDERS, conf_directory())
+    return (*USER_FOLDERS, conf_directory())
