@@ -18,8 +18,7 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm_task
-from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory
-from wganbench.sweeps.choose import make_backend
+from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory, make_backend
 from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, SlurmTask

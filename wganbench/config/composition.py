@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from wganbench.config.check import validate
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
-from wganbench.config.search_path import user_files_first
 from wganbench.errors import ConfigError
-from wganbench.presets import all_keys, chosen_keys, conf_directory, default_choice, owners
+from wganbench.presets import (
+    all_keys,
+    chosen_keys,
+    conf_directory,
+    default_choice,
+    owners,
+    user_files_first,
+)
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
 

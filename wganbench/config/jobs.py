@@ -14,9 +14,8 @@ from wganbench import bounds
 from wganbench.config.composition import plain, readable, show_plugins
 from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
-from wganbench.config.search_path import user_files_first
 from wganbench.errors import ConfigError, short_repr
-from wganbench.presets import GROUPS, conf_directory, directories
+from wganbench.presets import GROUPS, conf_directory, directories, user_files_first
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

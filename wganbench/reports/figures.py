@@ -21,8 +21,8 @@ from wganbench.reports.groups import Group
 from wganbench.reports.knob_figure import draw_knob
 from wganbench.reports.samples_figure import draw_samples_figure
 from wganbench.reports.seed_figures import draw_estimate, draw_profile
-from wganbench.runs.frames import find_frames, read_frame
 from wganbench.runs.record import RunRecord
+from wganbench.runs.samples import find_frames, read_frame
 
 
 # A saved figure with its title and caption.

@@ -1,10 +1,11 @@
-"""p-values of two groups of runs, Holm's correction, and the smallest possible p-values."""
+"""p-values of two groups of runs, the least possible ones, Holm's correction, compact letters."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
+from string import ascii_lowercase
 
 import numpy as np
 from jaxtyping import Float64
@@ -132,3 +133,40 @@ def _exact_rank_sum(part: Float64[np.ndarray, " n"], ranks: Float64[np.ndarray, 
 def _sign_test(wins: int, n: int) -> float:
     """Return the two-sided p of ``wins`` in n pairs without ties; cached for many groups."""
     return float(stats.binomtest(wins, n).pvalue) if n else 1.0
+
+
+# Compact letters.
+def compact_letters(
+    names: Sequence[str], differing: Collection[frozenset[str]]
+) -> dict[str, str] | None:
+    """Return the letters of each name; two names share one exactly if their pair does not differ.
+
+    ``names`` stand from best to worst, so that "a" goes to the first. ``differing`` holds the
+    pairs that differ. Insert and absorb: begin with one set of all names; for each differing pair
+    replace a set that holds both by two sets without one of them, then remove sets inside others
+    (H.-P. Piepho 2004, doi:10.1198/1061860043515). Returns None if the alphabet is too short.
+
+    >>> compact_letters(["x", "y", "z"], [frozenset("xz")])
+    {'x': 'a', 'y': 'ab', 'z': 'b'}
+    """
+    place = {name: i for i, name in enumerate(names)}
+    sets = {frozenset(names)} if names else set()
+    for pair in differing:
+        split = {part - {name} for part in sets if pair <= part for name in pair}
+        sets = absorbed({part for part in sets if not pair <= part} | split)
+        if len(sets) > len(ascii_lowercase) ** 2:  # it can grow as 3^(n / 3)
+            return None
+    ordered = sorted(sets, key=lambda part: sorted(place[name] for name in part))
+    if len(ordered) > len(ascii_lowercase):
+        return None
+    return {
+        name: "".join(
+            letter for letter, part in zip(ascii_lowercase, ordered, strict=False) if name in part
+        )
+        for name in names
+    }
+
+
+def absorbed(sets: Collection[frozenset[str]]) -> set[frozenset[str]]:
+    """Return the sets that are not inside another one."""
+    return {part for part in sets if not any(part < other for other in sets)}

@@ -13,8 +13,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import check_folder, stored_config
-from wganbench.sweeps.backend import Watcher, outcome_on_disk
-from wganbench.sweeps.choose import make_backend
+from wganbench.sweeps.backend import Watcher, make_backend, outcome_on_disk
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
     SweepPlan,

@@ -18,8 +18,7 @@ from wganbench.metrics import check_allowed
 from wganbench.output import guarded
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
-from wganbench.sweeps.backend import Watcher, outcome_on_disk
-from wganbench.sweeps.choose import Backend, make_backend
+from wganbench.sweeps.backend import Backend, Watcher, make_backend, outcome_on_disk
 from wganbench.sweeps.cost import Footprint, footprint
 from wganbench.sweeps.manifest import add_jobs, check_alike, read_jobs
 from wganbench.sweeps.plan import (

@@ -21,7 +21,7 @@ from wganbench.files import explained, write_atomic
 from wganbench.losses import Recipe
 from wganbench.losses.recipes import composed
 from wganbench.runs.folder import HeldRun, RunFolder
-from wganbench.runs.frames import find_frames, frame_name, read_frame
+from wganbench.runs.samples import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
 from wganbench.tags.headline import other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor

@@ -17,8 +17,7 @@ from functools import partial
 import numpy as np
 
 from wganbench.studies.lipschitz.figure import draw
-from wganbench.studies.lipschitz.measure import Row, critics
-from wganbench.studies.lipschitz.smoothness import agreement
+from wganbench.studies.lipschitz.measure import Row, agreement, critics
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, style_axes
+from wganbench.studies.evidence import effect_interval
 from wganbench.studies.mode_collapse.intervention import Branch
 from wganbench.studies.mode_collapse.measure import (
     COVERAGE,
@@ -19,7 +20,6 @@ from wganbench.studies.mode_collapse.measure import (
     Ended,
     simple_effects,
 )
-from wganbench.studies.simple_effects import effect_interval
 
 QUANTITIES = {COVERAGE: ("coverage", "#222222", "o", 0.16), LOST: ("1 − lost mass", "#D55E00", "s",
                                                                  -0.16)}  # fmt: skip

@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from wganbench.studies.evidence import Outcome
+from wganbench.studies.evidence import Outcome, effect_interval, smallest_effect
 from wganbench.studies.mode_collapse.arms import (
     drawn_arms,
     few,
@@ -58,7 +58,6 @@ from wganbench.studies.mode_collapse.measure import (
     lost_shares,
     simple_effects,
 )
-from wganbench.studies.simple_effects import effect_interval, smallest_effect
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, Kind, with_primary
 from wganbench.training.run import Run

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, style_axes
-from wganbench.studies.simple_effects import effect_interval
-from wganbench.studies.stability.measure import Measured, band
-from wganbench.studies.stability.settings import Setting
+from wganbench.studies.evidence import effect_interval
+from wganbench.studies.stability.measure import Measured, Setting, band
 
 Ended = Mapping[str, Sequence[Measured]]
 Compared = Mapping[str, Sequence[tuple[str, str]]]

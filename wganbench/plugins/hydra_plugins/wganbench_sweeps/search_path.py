@@ -13,7 +13,7 @@ class UserFilesFirst(SearchPathPlugin):
     """Prepends the folders of the command line; other programs that use Hydra have none."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from wganbench.config.search_path import USER_FOLDERS
+        from wganbench.presets import USER_FOLDERS
 
         for folder in reversed(USER_FOLDERS):
             search_path.prepend("wganbench", f"file://{folder}", SearchPathQuery(provider=MAIN))
