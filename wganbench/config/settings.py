@@ -26,6 +26,7 @@ from wganbench.presets import (
     read_values,
 )
 from wganbench.registry import unknown
+from wganbench.typed import last_word
 
 RUN = "run"
 GROUPS = (
@@ -290,10 +291,6 @@ def kind_in_words(hint: Any, length: int | None = None) -> str:
 
 def or_null(hint: Any) -> list[str]:
     return ["or null"] if type(None) in typing.get_args(hint) else []
-
-
-def last_word(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 # Settings and choices as Markdown.

@@ -76,6 +76,14 @@ def enough_seeds(tests: int, paired: bool, level: float = 0.05) -> int:
     return next(n for n in itertools.count(1) if tests * least_p_value(n, n, paired) < level)
 
 
+def _checked(p_values: Sequence[float]) -> Float64[np.ndarray, " n"]:
+    """Return the p-values as an array. Raises ValueError for a value outside [0, 1]."""
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    return p
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's step-down p-values in the given order: max over j <= i of (m - j + 1) p_(j).
 
@@ -85,9 +93,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]
     """
-    p = np.asarray(p_values, dtype=np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
@@ -103,9 +109,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     >>> [round(p, 3) for p in benjamini_hochberg([0.01, 0.04, 0.03, 0.005])]
     [0.02, 0.04, 0.04, 0.02]
     """
-    p = np.asarray(p_values, dtype=np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     scaled = p[order] * p.size / np.arange(1, p.size + 1)

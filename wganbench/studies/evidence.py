@@ -237,3 +237,16 @@ def rank_evidence(
 
 def fisher(value: float) -> float:
     return float(np.arctanh(np.clip(value, -LARGEST, LARGEST)))
+
+
+# Values over seeds, some of which are missing.
+def mean_of_known(values: Sequence[float | None]) -> float:
+    """Return the mean of the values that are not None; nan without any."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def paired_differences(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | None]:
+    """Return a - b for each seed; None where either is missing. Raises ValueError."""
+    pairs = zip(a, b, strict=True)
+    return [None if x is None or y is None else x - y for x, y in pairs]

@@ -176,3 +176,19 @@ def clip_bound(parameters: Mapping[str, Tensor], clip_value: float) -> float:
     """
     sizes = [p.numel() for p in parameters.values() if p.ndim == 2]
     return math.prod(clip_value * math.sqrt(size) for size in sizes)
+
+
+def critic_of(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
+    """Return one run's critic on the CPU."""
+    parameters = stack.run_parameters(run, "critic")
+    return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
+
+
+def critic_in_double(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
+    """Return one run's critic on the CPU, in float64.
+
+    In float32 a discriminator's tails underflow, and the scores of a clipped critic differ in
+    late digits only.
+    """
+    parameters = stack.run_parameters(run, "critic")
+    return stack.algorithm.critic({name: p.cpu().double() for name, p in parameters.items()})

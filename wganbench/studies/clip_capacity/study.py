@@ -34,7 +34,7 @@ from wganbench.reports.statistics import mean_interval
 from wganbench.runs.table import series
 from wganbench.studies.clip_capacity.figure import capacity_figure
 from wganbench.studies.evidence import Outcome, bounded_evidence, outcomes
-from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.study import Cell, Context, Findings, Study, finite, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
 
@@ -309,13 +309,9 @@ def row(found: Search, k: int, r: int) -> dict[str, Cell]:
         "coverage": float(np.mean([outcome.coverage for outcome in own])),
         "high_quality": float(np.mean([outcome.high_quality for outcome in own])),
         **{f"log10_{tag}": float(found.gradients[tag][:, k, r].mean()) for tag in GRADIENTS},
-        "decades_fallen": number(found.fallen[:, k, r].mean()),
-        "decades_to_eps": number(found.eps[:, k, r].mean()),
+        "decades_fallen": finite(found.fallen[:, k, r].mean()),
+        "decades_to_eps": finite(found.eps[:, k, r].mean()),
     }  # fmt: skip
-
-
-def number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def text(clip: Search, gp: Search) -> list[str]:

@@ -18,13 +18,14 @@ from wganbench.metrics.gradients import slopes
 from wganbench.studies.frozen import (
     FrozenStack,
     clip_bound,
+    critic_of,
     noisy,
     spectral_product,
     steepest,
     target_of,
 )
 from wganbench.studies.rest import Reading, Rest, train_to_rest
-from wganbench.studies.study import Context
+from wganbench.studies.study import Context, finite
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw, stream_generator
 
@@ -101,12 +102,6 @@ def estimated(critic: Critic, places: Places) -> float:
         return float(critic(places.reals).mean() - critic(places.fakes).mean())
 
 
-def critic_of(stack: FrozenStack, run: int) -> Critic:
-    """Return one run's critic on the CPU."""
-    parameters = stack.run_parameters(run, "critic")
-    return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
-
-
 def largest(found: dict[str, Tensor]) -> float:
     return float(torch.cat(list(found.values())).max())
 
@@ -170,11 +165,6 @@ def look(
 
 def mean(values: Tensor) -> float:
     return float(values.double().mean())
-
-
-def finite(value: float) -> float | None:
-    """Return a number that JSON can hold; None if it is not finite."""
-    return value if math.isfinite(value) else None
 
 
 def roughness(critic: Critic, x: Tensor, nearby: float, seed: int) -> float:
