@@ -18,7 +18,7 @@ from training_configs import CPU, alike, trained
 from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
 from wganbench.losses import gradient_penalty
 from wganbench.networks import NETWORKS, Pair, build_pair, initial_parameters
-from wganbench.networks.conv_layers import Conv, PictureLayerNorm, UpConv
+from wganbench.networks.conv_layers import Conv, PictureLayerNorm, UpConv, use_patches
 from wganbench.networks.pair import fan_in
 from wganbench.networks.resnet import Block, doubled, halved
 from wganbench.presets import preset_names, read_preset
@@ -127,6 +127,68 @@ def test_resnet32_has_as_many_parameters_as_the_papers_code() -> None:
     pair = build_pair("resnet", options, (3, 32, 32), "fp32")
     assert sum(p.numel() for p in pair.generator.parameters()) == generator
     assert sum(p.numel() for p in pair.critic.parameters()) == critic
+
+
+# As products of patches, the form for a GPU.
+def learned(layer: nn.Module, weights: dict[str, Tensor], x: Tensor) -> tuple[Tensor, ...]:
+    """A layer's output, and the gradient by weights and points of a penalty on its slopes."""
+
+    def total(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        value: Tensor = functional_call(layer, weights, (x,)).pow(3).sum()
+        return value
+
+    def penalty(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return total(weights, x) + grad(total, argnums=1)(weights, x).square().sum()
+
+    by_weights, by_points = grad(penalty, argnums=(0, 1))(weights, x)
+    return functional_call(layer, weights, (x,)), by_points, *by_weights.values()
+
+
+@pytest.mark.parametrize(
+    ("layer", "height", "width"),
+    [
+        (Conv(3, 2, 4, None, stride=2), 6, 8),
+        (Conv(1, 2, 4, None, stride=2), 8, 8),
+        (Conv(2, 3, 3, None), 5, 4),
+        (Conv(3, 2, 1, None), 4, 3),
+        (UpConv(3, 2, None), 3, 2),
+        (UpConv(2, 5, None), 2, 2),
+    ],
+)
+def test_a_product_of_patches_is_the_convolution(layer: nn.Module, height: int, width: int) -> None:
+    layer = copy.deepcopy(layer).double()
+    runs, channels = 3, layer.in_channels
+    x = pictures(runs, 2, channels, height, width).double()
+    weights = {
+        name: torch.randn(runs, *p.shape, generator=seeded(i), dtype=torch.float64)
+        for i, (name, p) in enumerate(layer.named_parameters())
+    }
+    expected = vmap(lambda w, x: learned(layer, w, x))(weights, x)
+    use_patches(layer)
+    found = vmap(lambda w, x: learned(layer, w, x))(weights, x)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape and other.abs().max() > 0.1
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@each_kind
+def test_the_networks_of_a_gpu_are_the_same_functions(kind: str) -> None:
+    preset = read_preset("network", f"{kind}32")
+    options = {k: v for k, v in preset.items() if k not in ("name", "kind")} | {"width": 6}
+    here, there = (
+        build_pair(kind, options, (3, 32, 32), "fp32", on_gpu=on_gpu) for on_gpu in (False, True)
+    )
+    layers = [m for m in there.critic.modules() if isinstance(m, nn.Conv2d)]
+    layers += [m for m in there.generator.modules() if isinstance(m, Conv | UpConv)]
+    assert len(layers) > 5 and all(layer.by_patches for layer in layers)
+    for name, given in (
+        ("critic", pictures(2, 3, 32, 32)),
+        ("generator", here.latent.sample(2, seeded())),
+    ):
+        weights = start(getattr(here, name))
+        found = functional_call(getattr(there, name), weights, (given,))
+        expected = functional_call(getattr(here, name), weights, (given,))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 # Layers against their formulas.

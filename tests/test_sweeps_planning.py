@@ -221,6 +221,12 @@ def test_convolutions_need_room_beside_their_tensors() -> None:
     pictures = footprint(config)
     assert CONVOLUTION_BYTES <= pictures.fixed_bytes <= 1.05 * CONVOLUTION_BYTES
     assert footprint(tiny("gp")).fixed_bytes < CONVOLUTION_BYTES / 100
+    # On a GPU the patches are tensors, and there is no library.
+    patches = footprint(config, gpu=True)
+    assert patches.fixed_bytes < CONVOLUTION_BYTES / 100
+    assert 1.1 * pictures.run_bytes < patches.run_bytes < 4 * pictures.run_bytes
+    assert patches.flops == pytest.approx(pictures.flops, rel=0.1)
+    assert footprint(tiny("gp"), gpu=True) == footprint(tiny("gp"))
 
 
 def test_as_many_runs_fit_as_memory_holds() -> None:

@@ -25,7 +25,8 @@ from wganbench.config import RunConfig, compose, to_dict
 from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.losses.recipe import Form
+from wganbench.losses.recipe import Form, Pairs
+from wganbench.losses.recipes import composed
 from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
@@ -41,8 +42,8 @@ from wganbench.training.streams import mixing
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 
 FOREIGN = {
-    "rpgan": "compares", "ragan": "compares", "rpgan_r1r2": "compares", "bce_r1r2": "several",
-    "dragan": "points", "hinge_sn": "wrapper", "hinge_gn": "wrapper", "wasserstein_sn": "wrapper",
+    "ragan": "terms", "dragan": "points",
+    "hinge_sn": "wrapper", "hinge_gn": "wrapper", "wasserstein_sn": "wrapper",
 }  # fmt: skip
 """The losses that our C++ leaves to torch, with a word of the reason."""
 
@@ -206,7 +207,7 @@ def test_critics_of_a_frozen_generator_do() -> None:
     assert FrozenStack(configs[1], CPU, [fakes, fakes], double=True).executor != "native"
 
 
-@pytest.mark.parametrize("loss", ["gp", "bce", "bce_saturating"])
+@pytest.mark.parametrize("loss", ["gp", "bce", "bce_saturating", "rpgan_r1r2"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
     settings = {"network.activation": activation, "train.average_decay": 0.5}
@@ -247,7 +248,7 @@ def test_two_hundred_steps_end_alike(loss: str) -> None:
 def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
     recipe = RECIPES[loss]
     terms = recipe.objective.terms
-    assert terms is not None and not recipe.objective.paired
+    assert terms is not None and recipe.objective.paired == isinstance(terms, Pairs)
     real, fake = torch.linspace(-3, 2, 9), torch.linspace(-1, 4, 9)
     functions: dict[Form, Any] = {
         Form.IDENTITY: lambda s: s,
@@ -260,6 +261,13 @@ def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
         value = functions[term.form](term.sign * scores + term.shift)
         return (term.weight * value + term.slope * scores).mean()
 
+    if isinstance(terms, Pairs):
+        # Unlike orders: pairs are i-i.
+        fake = fake.flip(0)
+        found = recipe.objective.critic(real, fake), recipe.objective.generator(real, fake)
+        torch.testing.assert_close(found[0], mean(terms.term, real - fake))
+        torch.testing.assert_close(found[1], mean(terms.term, fake - real))
+        return
     declared = mean(terms.real, real) + mean(terms.fake, fake)
     torch.testing.assert_close(recipe.objective.critic(real, fake), declared)
     torch.testing.assert_close(recipe.objective.generator(None, fake), mean(terms.generator, fake))
@@ -412,6 +420,29 @@ def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
     assert_a_step_is_the_same(eager, native)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("penalties", [["gp", "r2"], ["r2", "r1"], ["div", "lp"]])
+def test_two_penalties_step_as_the_definition_does(penalties: list[str], activation: str) -> None:
+    settings = {"loss.penalties": penalties, "network.activation": activation}
+    sizes = {"network.width": 19, "network.depth": 3, "train.batch_size": 37}
+    configs = {w: alike("rpgan", 2, compile=w, **PLAIN, **sizes, **settings) for w in EXECUTED}
+    for members in configs.values():
+        for r, config in enumerate(members):
+            for i, name in enumerate(composed("rpgan", penalties).coefficients):
+                config.loss.coefficients[name] = 2.5 + r + i
+    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    for _ in range(2):
+        assert_a_step_is_the_same(eager, native)
+
+
+def test_three_penalties_are_left_to_torch() -> None:
+    config = tiny("hinge", compile="auto", **{"loss.penalties": ["gp", "r1", "r2"]})
+    config.loss.coefficients.update(gp_lambda=1.0, r1_gamma=1.0, r2_gamma=1.0)
+    stack = Stack([config], CPU)
+    assert stack.executor == "eager" and "2 penalties" in stack.why_not_native()
+
+
 def test_every_form_point_and_cost_has_its_number() -> None:
     text = (layout.SOURCES / "losses.h").read_text(encoding="utf-8")
     for numbers in ({form: form.value for form in Form}, WHERE, COSTS):
@@ -549,7 +580,10 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path: Path)
             "network.activation": activation,
         })
         for width, depth, batch, runs in sizes
-        for loss, activation in (("gp", "relu"), ("bce_r1", "tanh"), ("clip", "relu"))
+        for loss, activation in (
+            ("gp", "relu"), ("bce_r1", "tanh"), ("clip", "relu"), ("rpgan_r1r2", "relu"),
+            ("rpgan_r1r2", "tanh"),
+        )
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", SANITIZED, json.dumps(SANITIZERS),

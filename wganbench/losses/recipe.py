@@ -45,6 +45,17 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """The term of a paired objective, for executors without autograd.
+
+    The critic's objective is the mean of ``term`` over the differences r_i - f_i of scores, the
+    generator's over f_i - r_i.
+    """
+
+    term: Term
+
+
+@dataclass(frozen=True)
 class Objective:
     """The functions of scores that critic and generator minimise.
 
@@ -58,7 +69,7 @@ class Objective:
     generator: Callable[[Tensor | None, Tensor], Tensor]
     bce: bool
     paired: bool = False
-    terms: Terms | None = None
+    terms: Terms | Pairs | None = None
     formulas: tuple[str, str] = ("", "")
 
 

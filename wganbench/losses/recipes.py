@@ -27,7 +27,7 @@ from wganbench.losses.objectives import (
     wasserstein_generator_loss,
 )
 from wganbench.losses.penalties import RANGES, TERMS
-from wganbench.losses.recipe import Form, Objective, Recipe, Term, Terms, Wrapper
+from wganbench.losses.recipe import Form, Objective, Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.registry import Registry, unknown
 
 # Objectives.
@@ -69,7 +69,7 @@ def squares(real: float, fake: float, generator: float) -> Objective:
 
 
 PAIRING = Objective(
-    pairing_loss, roles_swapped(pairing_loss), bce=False, paired=True,
+    pairing_loss, roles_swapped(pairing_loss), bce=False, paired=True, terms=Pairs(REAL_IS_HIGH),
     formulas=("E softplus(-(r - f)), pairs i-i", "E softplus(-(f - r)), pairs i-i"))
 AVERAGE = Objective(
     average_loss, roles_swapped(average_loss), bce=False, paired=True,

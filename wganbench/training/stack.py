@@ -239,12 +239,13 @@ class Stack:
         return why_not_native(self.config, self.device, self.algorithm.recipe)
 
     def _in_cpp(self) -> Native:
-        traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
-        shapes = self.target.shape, self.algorithm.pair.latent.shape
-        samplers = native_samplers(self.samplers, self.streams.seeds, *shapes)
-        return Native(
-            self.config, self.algorithm.recipe, self.state, traced, samplers, self.places.own
+        traced, recipe = (
+            Traced(self.coefficients, self.critic_lr, self.generator_lr),
+            self.algorithm.recipe,
         )
+        shapes = self.target.shape, self.algorithm.pair.latent.shape
+        samplers = native_samplers(recipe, self.samplers, self.streams.seeds, *shapes)
+        return Native(self.config, recipe, self.state, traced, samplers, self.places.own)
 
     def _execution(self) -> Execution:
         work = Work(

@@ -15,11 +15,11 @@ from torch import Tensor
 from wganbench.config.schema import RunConfig
 from wganbench.losses.constraints import Cost
 from wganbench.losses.penalties import Penalty, Points, SlopePenalty
-from wganbench.losses.recipe import Recipe, Terms, Wrapper
+from wganbench.losses.recipe import Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.nativecode import find_compiler
 from wganbench.networks import Parameters
 from wganbench.networks.layers import ACTIVATIONS
-from wganbench.training.graphs import CRITIC_STREAMS, GENERATOR_STREAM, Noted
+from wganbench.training.graphs import PAIRED_REALS, Noted, step_streams
 from wganbench.training.native import layout
 from wganbench.training.native.layout import (
     NativeSampler,
@@ -68,12 +68,12 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
         "it knows no wrapper of the critic": recipe.wrapper is not Wrapper.NONE,
         "it knows no packing": config.loss.packing > 1,
-        "the objective compares reals with fakes": recipe.objective.paired,
         "the objective does not declare its terms": recipe.objective.terms is None,
         "the penalty is not one of slopes": not all(
             isinstance(penalty, SlopePenalty) for penalty in recipe.penalties
         ),
-        "it knows one penalty, not several": len(recipe.penalties) > 1,
+        f"it knows {layout.MOST_PENALTIES} penalties, not more": len(recipe.penalties)
+        > layout.MOST_PENALTIES,
         "it does not know the points or the cost of the penalty": any(
             isinstance(penalty, SlopePenalty)
             and (penalty.points not in WHERE or penalty.cost not in COSTS)
@@ -87,18 +87,20 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
 
 
 def native_samplers(
+    recipe: Recipe,
     samplers: Mapping[str, StreamSampler],
     seeds: Sequence[int],
     points: Sequence[int],
     latents: Sequence[int],
 ) -> dict[str, NativeSampler]:
-    """Return the native samplers of training's streams, given the shapes of points and latents."""
-    sizes = {"real": math.prod(points), "mixing": 1}
+    """Return the native samplers of a loss's streams, given the shapes of points and latents."""
+    sizes = {"real": math.prod(points), PAIRED_REALS: math.prod(points), "mixing": 1}
+    streams = step_streams(recipe)
     return {
         stream: native_sampler(
             samplers[stream], stream, seeds, sizes.get(stream, math.prod(latents))
         )
-        for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)
+        for stream in (*streams.critic, *streams.generator)
     }
 
 
@@ -130,6 +132,7 @@ class Native:
         self._activation = NUMBERS[config.network.options["activation"]]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
         self._laws, self._places, self._threads = samplers, places, torch.get_num_threads()
+        self._streams = step_streams(recipe)
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
@@ -179,8 +182,9 @@ class Native:
         self, critic_step: int, n_critic: int, step: int | None, batch: Batch
     ) -> list[Tensor | None]:
         """Return critic steps' batches by stream, then the generator's; None if drawn in C++."""
-        wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in CRITIC_STREAMS]
-        wanted += [] if step is None else [(GENERATOR_STREAM, step)]
+        streams = self._streams
+        wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in streams.critic]
+        wanted += [] if step is None else [(stream, step) for stream in streams.generator]
         return [
             batch(stream, number).contiguous() if stream in self._given else None
             for stream, number in wanted
@@ -255,12 +259,18 @@ class Native:
     ) -> layout.Settings:
         terms = recipe.objective.terms
         assert terms is not None
-        samplers = [self._laws[stream].layout for stream in (*CRITIC_STREAMS, GENERATOR_STREAM)]
+        samplers = [
+            self._laws[stream].layout
+            for stream in (*self._streams.critic, *self._streams.generator)
+        ]
+        penalties = [_penalty(penalty, coefficients) for penalty in recipe.penalties]
         return layout.Settings(
             batch=batch,
+            pairs=isinstance(terms, Pairs),
+            penalties=len(penalties),
             **_terms(terms),
-            penalty=_penalty(recipe.penalties, coefficients),
-            samplers=(layout.Sampler * 4)(*samplers),
+            penalty=(layout.Penalty * layout.MOST_PENALTIES)(*penalties),
+            samplers=(layout.Sampler * layout.MOST_STREAMS)(*samplers),
         )
 
     def _numbers(self, numbers: Sequence[int]) -> int:
@@ -276,31 +286,32 @@ class Native:
         return ctypes.addressof(array)
 
 
-def _terms(terms: Terms) -> dict[str, layout.Term]:
+def _terms(terms: Terms | Pairs) -> dict[str, layout.Term]:
+    if isinstance(terms, Pairs):
+        return {"real": _term(terms.term), "generator": _term(terms.term)}
     parts = {"real": terms.real, "fake": terms.fake, "generator": terms.generator}
-    return {
-        name: layout.Term(
-            weight=term.weight,
-            sign=term.sign,
-            form=term.form.value,
-            shift=term.shift,
-            slope=term.slope,
-        )
-        for name, term in parts.items()
-    }
+    return {name: _term(term) for name, term in parts.items()}
 
 
-def _penalty(penalties: Sequence[Penalty], coefficients: Mapping[str, Tensor]) -> layout.Penalty:
-    for penalty in penalties:
-        assert isinstance(penalty, SlopePenalty)
-        return layout.Penalty(
-            where=WHERE[penalty.points],
-            cost=COSTS[penalty.cost],
-            scale=penalty.scale,
-            coefficient=coefficients[penalty.coefficient].data_ptr(),
-            power=None if penalty.power is None else coefficients[penalty.power].data_ptr(),
-        )
-    return layout.Penalty()
+def _term(term: Term) -> layout.Term:
+    return layout.Term(
+        weight=term.weight,
+        sign=term.sign,
+        form=term.form.value,
+        shift=term.shift,
+        slope=term.slope,
+    )
+
+
+def _penalty(penalty: Penalty, coefficients: Mapping[str, Tensor]) -> layout.Penalty:
+    assert isinstance(penalty, SlopePenalty)
+    return layout.Penalty(
+        where=WHERE[penalty.points],
+        cost=COSTS[penalty.cost],
+        scale=penalty.scale,
+        coefficient=coefficients[penalty.coefficient].data_ptr(),
+        power=None if penalty.power is None else coefficients[penalty.power].data_ptr(),
+    )
 
 
 def _critic_tags(penalised: bool, layers: int) -> list[str]:

@@ -68,14 +68,20 @@ class Sampler(ctypes.Structure):
     ]
 
 
+MOST_PENALTIES = 2
+MOST_STREAMS = 5
+
+
 class Settings(ctypes.Structure):
     _fields_ = [
         ("batch", c_int32),
+        ("pairs", c_int32),
+        ("penalties", c_int32),
         ("real", Term),
         ("fake", Term),
         ("generator", Term),
-        ("penalty", Penalty),
-        ("samplers", Sampler * 4),
+        ("penalty", Penalty * MOST_PENALTIES),
+        ("samplers", Sampler * MOST_STREAMS),
     ]
 
 

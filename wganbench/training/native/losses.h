@@ -1,4 +1,5 @@
-// The parts of the losses: a mean over scores for each side, and a mean over slopes.
+// The parts of the losses: a mean over scores for each side or over their pairs, and means over
+// slopes.
 #pragma once
 
 #include "vectors.h"
@@ -38,7 +39,7 @@ inline V value(const Term &term, V score) {
   return splat(term.weight) * of * of;
 }
 
-enum Where : int32_t { NOWHERE = 0, INTERPOLATES = 1, REALS = 2, FAKES = 3 };
+enum Where : int32_t { INTERPOLATES = 1, REALS = 2, FAKES = 3 };
 enum Cost : int32_t { SQUARED = 0, FROM_ONE = 1, ABOVE_ONE = 2, POWER = 3 };
 
 // The penalty: coefficient[run] * scale * mean of slope^2, (slope - 1)^2, max(0, slope - 1)^2 or
@@ -48,6 +49,8 @@ struct Penalty {
   float scale, unused;
   const float *coefficient, *power;
 };
+
+constexpr int MOST_PENALTIES = 2;
 
 // From squared slopes: the terms of the mean, and the factor that turns an input gradient into
 // the derivative of its term by that gradient.

@@ -57,8 +57,7 @@ struct Plan {
 
   explicit Plan(const Spec &s)
       : spec(s), places(s.places, s.places + s.trained), critic(s.critic), generator(s.generator) {
-    const bool asks = s.settings.penalty.where != NOWHERE;
-    const int parts = asks ? (PIECEWISE ? 3 : 4) : 2;
+    const int parts = parts_of(s.settings);
     points = tile_points(critic.hidden(), parts, s.settings.batch);
     tiles = (s.settings.batch + points - 1) / points;
     int runs = int(s.trained), threads = int(s.threads) < 1 ? 1 : int(s.threads);
@@ -73,7 +72,8 @@ struct Plan {
   std::unique_ptr<Team> team(int size, int parts) {
     auto made = std::make_unique<Team>();
     for (int i = 0; i < size; i++) {
-      made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts));
+      made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts,
+                                                  spec.settings.penalties));
       if (!made->rooms.back()->all) throw std::bad_alloc();
     }
     size_t first = PackedNetwork::numbers(critic), second = PackedNetwork::numbers(generator);
@@ -102,14 +102,16 @@ class Worker {
     team_.critic.fill(plan_.critic, run_, member_, team_.size());
     team_.generator.fill(plan_.generator, run_, member_, team_.size());
     team_.barrier->wait();
-    const float *const nothing[4] = {};
+    const float *const nothing[5] = {};
     for (int64_t i = 0; i < n_critic; i++) {
       critic(critic_step + i, double(*spec_.critic_step) + double(i), given ? given : nothing);
       if (given) given += 3;
     }
     if (step < 0) return;
-    const float *const latents[4] = {nullptr, nullptr, nullptr, given ? *given : nullptr};
-    generator(step, latents);
+    const bool pairs = given && spec_.settings.pairs;
+    const float *const own[5] = {nullptr, nullptr, nullptr, given ? given[0] : nullptr,
+                                 pairs ? given[1] : nullptr};
+    generator(step, own);
   }
 
  private:
@@ -182,19 +184,22 @@ class Worker {
       all.real += s.real;
       all.fake += s.fake;
       all.terms += s.terms;
-      all.penalty += s.penalty;
+      for (int p = 0; p < MOST_PENALTIES; p++) all.penalty[p] += s.penalty[p];
     }
     return all;
   }
 
   void note_critic() const {
     const double n = spec_.settings.batch;
-    const Penalty &penalty = spec_.settings.penalty;
-    const bool asks = penalty.where != NOWHERE;
+    const Settings &settings = spec_.settings;
+    const bool asks = settings.penalties > 0;
     Sums all = all_sums();
     float *row = spec_.critic_scalars + size_t(run_) * (5 + asks + plan_.critic.layers);
-    float mean = float(all.penalty / n);
-    float cost = asks ? penalty.coefficient[run_] * penalty.scale * mean : 0.0f;
+    float cost = 0.0f;
+    for (int p = 0; p < settings.penalties; p++) {
+      const Penalty &penalty = settings.penalty[p];
+      cost += penalty.coefficient[run_] * penalty.scale * float(all.penalty[p] / n);
+    }
     row[0] = float(all.terms / n) + cost;
     row[1] = float((all.real - all.fake) / n);
     row[2] = float(all.real / n);
@@ -253,8 +258,8 @@ void wgan_close(void *plan) { delete static_cast<Plan *>(plan); }
 int64_t wgan_threads(const void *plan) { return static_cast<const Plan *>(plan)->threads(); }
 
 // Takes `n_critic` critic steps from `critic_step` on, then generator step `step` unless it is
-// negative. `given`: three batches for each critic step, then the generator's latents; null
-// when the caller passes none. Returns 0 on success.
+// negative. `given`: three batches for each critic step, then the generator's latents and, with
+// pairs, its reals; null when the caller passes none. Returns 0 on success.
 int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t step,
                  const float *const *given) {
   Plan &plan = *static_cast<Plan *>(opened);
@@ -290,7 +295,6 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   if (averaged) generator.parameters = generator.average;
   Settings settings = plan.spec.settings;
   settings.batch = int(n);
-  settings.penalty.where = INTERPOLATES;
   for (Sampler &sampler : settings.samplers) sampler.kind = GIVEN;
   settings.samplers[2].dimension = 1;
   const int points = tile_points(plan.critic.hidden(), 3, int(n));
@@ -298,7 +302,7 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   std::atomic<size_t> next{0};
   std::atomic<int> failed{0};
   auto work = [&](int) {
-    Room room(plan.critic, generator, points, 3);
+    Room room(plan.critic, generator, points, 3, 1);
     PackedNetwork critic, maker;
     const size_t own = PackedNetwork::numbers(plan.critic);
     Memory packed = memory(own + PackedNetwork::numbers(generator));

@@ -1,8 +1,8 @@
 // One tile of a batch through both networks: scores, losses, and gradients of the parameters.
 //
-// A tile has a fixed number of points. Its columns are the reals, the fakes and, with a penalty,
+// A tile has a fixed number of points. Its columns are the reals, the fakes and, for each penalty,
 // the points where the critic's slope is penalised. An activation with a second derivative adds
-// one more part. Columns beyond the points of the last tile are not used.
+// one more part for each penalty. Columns beyond the points of the last tile are not used.
 #pragma once
 
 #include <cstdlib>
@@ -13,15 +13,23 @@
 #include "network.h"
 
 struct Settings {
-  int batch;
+  int32_t batch, pairs, penalties;
+  // With pairs, `real` is of the differences of reals' and fakes' scores, `generator` of fakes' and
+  // reals', and `fake` is not used.
   Term real, fake, generator;
-  Penalty penalty;
-  Sampler samplers[4];  // reals, the critic's latents, mixing weights, the generator's latents
+  Penalty penalty[MOST_PENALTIES];
+  // Reals, the critic's latents, mixing weights, the generator's latents and, with pairs, its reals.
+  Sampler samplers[5];
 };
+
+// Number of parts of a tile.
+inline int parts_of(const Settings &settings) {
+  return 2 + settings.penalties * (PIECEWISE ? 1 : 2);
+}
 
 // Sums over the points of a tile.
 struct Sums {
-  double real = 0, fake = 0, terms = 0, penalty = 0;
+  double real = 0, fake = 0, terms = 0, penalty[MOST_PENALTIES] = {};
 };
 
 struct Free {
@@ -54,7 +62,7 @@ struct Room {
   float *x, *out, *slopes, *z, *fakes, *drawn, *eps, *turning;
   Memory all;
 
-  Room(const Network &critic, const Network &generator, int points_, int parts)
+  Room(const Network &critic, const Network &generator, int points_, int parts, int penalties)
       : points(points_), columns(size_t(points_) * parts) {
     size_t total = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -82,7 +90,7 @@ struct Room {
       int inputs = critic.sizes[0], latents = generator.layers ? generator.sizes[0] : inputs;
       int widest = critic.widest() > generator.widest() ? critic.widest() : generator.widest();
       x = take(inputs, columns);
-      slopes = take(inputs, size_t(points));
+      slopes = take(inputs, size_t(points) * (penalties ? penalties : 1));
       fakes = take(inputs, size_t(points));
       z = take(latents, size_t(points));
       out = take_numbers(columns);
@@ -126,6 +134,30 @@ inline void scored(const Term &term, float *scores, int points, int m, float sha
   terms += sum(values);
 }
 
+// The same for a term of the differences of two sides' scores.
+inline void paired(const Term &term, float *higher, float *lower, int points, int m, float share,
+                   Sums &sums) {
+  V values = {};
+  const I lanes = lane_numbers();
+  for (int c = 0; c < points; c += LANES) {
+    I live = lanes + c < m;
+    V difference = load(higher + c) - load(lower + c);
+    values += live ? value(term, difference) : splat(0.0f);
+    V slope = live ? derivative(term, difference) * splat(share) : splat(0.0f);
+    store(higher + c, slope);
+    store(lower + c, -slope);
+  }
+  sums.terms += sum(values);
+}
+
+// The sum of the scores of m points.
+inline double total(const float *scores, int points, int m) {
+  V all = {};
+  const I lanes = lane_numbers();
+  for (int c = 0; c < points; c += LANES) all += lanes + c < m ? load(scores + c) : splat(0.0f);
+  return sum(all);
+}
+
 // Writes G(z) of the points' latents to `to`.
 inline void generated(const Pass &pass, Room &room, int stream, int first, int m, int points,
                       float *to, size_t ld) {
@@ -141,10 +173,11 @@ inline void generated(const Pass &pass, Room &room, int stream, int first, int m
   forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
 }
 
-// Writes the points where slopes are penalised: between reals and fakes, at reals or at fakes.
-inline void asked_points(const Pass &pass, Room &room, int first, int m, int points, size_t ld) {
+// Writes the points where a penalty takes slopes: between reals and fakes, at reals or at fakes.
+inline void asked_points(const Pass &pass, Room &room, Where where, int part, int first, int m,
+                         int points, size_t ld) {
   const Settings &s = pass.settings;
-  bool mixes = s.penalty.where == INTERPOLATES, at_fakes = s.penalty.where == FAKES;
+  bool mixes = where == INTERPOLATES, at_fakes = where == FAKES;
   if (mixes) {
     for (int c = 0; c < points; c++) room.eps[c] = 0.0f;
     draw(s.samplers[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
@@ -155,31 +188,31 @@ inline void asked_points(const Pass &pass, Room &room, int first, int m, int poi
     for (int c = 0; c < points; c += LANES) {
       V real = load(row + c), fake = load(row + points + c), e = load(room.eps + c);
       V mixed = e * real + (splat(1.0f) - e) * fake;
-      store(row + 2 * points + c, mixes ? mixed : at_fakes ? fake : real);
+      store(row + size_t(part) * points + c, mixes ? mixed : at_fakes ? fake : real);
     }
   }
 }
 
-// Sums the penalty's terms, and writes its derivatives by the input gradients to `to`.
-inline void penalised(const Pass &pass, Room &room, int m, int points, float *to, size_t ld,
-                      double &total) {
-  const Settings &s = pass.settings;
-  float share = s.penalty.coefficient[pass.run] * s.penalty.scale / float(s.batch);
+// Sums the terms of a penalty, and writes its derivatives by the input gradients to `to`.
+// `slopes` holds these gradients in rows of `wide` numbers.
+inline void penalised(const Pass &pass, const Penalty &penalty, const float *slopes, size_t wide,
+                      int m, int points, float *to, size_t ld, double &total) {
+  float share = penalty.coefficient[pass.run] * penalty.scale / float(pass.settings.batch);
   const int inputs = pass.critic.sizes[0];
   const I lanes = lane_numbers();
   V terms = {};
   for (int c = 0; c < points; c += LANES) {
     V square = {}, factor;
     for (int k = 0; k < inputs; k++) {
-      V g = load(room.slopes + size_t(k) * points + c);
+      V g = load(slopes + k * wide + c);
       square += g * g;
     }
     I live = lanes + c < m;
-    V term = slope_term(s.penalty, pass.run, square, factor);
+    V term = slope_term(penalty, pass.run, square, factor);
     terms += live ? term : splat(0.0f);
     factor = live ? factor * splat(share) : splat(0.0f);
     for (int k = 0; k < inputs; k++)
-      store(to + k * ld + c, load(room.slopes + size_t(k) * points + c) * factor);
+      store(to + k * ld + c, load(slopes + k * wide + c) * factor);
   }
   total += sum(terms);
 }
@@ -190,35 +223,49 @@ struct Tangent {
   float *to, *delta;
   const float *value;
   size_t ld;
-  int points;
+  int columns;
   void operator()(int j, int c, V sum) const {
     V a = load(value + j * ld + c);
     store(to + j * ld + c, sum * slope_at(a));
     if (!PIECEWISE)
-      store(delta + j * ld + c, bend_at(a) * sum * load(delta + points + j * ld + c));
+      store(delta + j * ld + c, bend_at(a) * sum * load(delta + columns + j * ld + c));
   }
 };
 
-// Computes the tangents of the hidden layers along the direction in `x`. They overwrite the
-// activations when these are piecewise linear. Otherwise they stand beside the activations, and
-// the deltas of the second derivative stand before the tangents.
-inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
+// Computes the tangents of the hidden layers along the directions in `x`, one for each of the
+// `asked` columns from `first` on. They overwrite the activations when these are piecewise linear.
+// Otherwise they stand beside the activations, and the deltas of the second derivative stand before
+// the tangents.
+inline void tangents(const Pass &pass, Room &room, int first, int asked, size_t ld) {
   const PackedNetwork &net = pass.packed_critic;
-  const int at = PIECEWISE ? 2 * points : 3 * points;
+  const int at = PIECEWISE ? first : first + asked;
   const float *in = room.x;
   size_t hidden = room.hidden.size();
   for (size_t l = 0; l < hidden; l++) {
     Packed weight = net.forward[l];
     weight.bias = nullptr;
-    float *value = room.hidden[l] + 2 * points;
-    product(weight, in + at, ld, points,
-            Tangent{room.hidden[l] + at, room.deltas[l] + 2 * points, value, ld, points});
+    float *value = room.hidden[l] + first;
+    product(weight, in + at, ld, asked,
+            Tangent{room.hidden[l] + at, room.deltas[l] + first, value, ld, asked});
     in = room.hidden[l];
   }
   if (PIECEWISE) return;
   for (size_t l = hidden; l-- > 1;)
-    product(net.backward[l], room.deltas[l] + 2 * points, ld, points,
-            Through<true>{room.deltas[l - 1] + 2 * points, room.hidden[l - 1] + 2 * points, ld});
+    product(net.backward[l], room.deltas[l] + first, ld, asked,
+            Through<true>{room.deltas[l - 1] + first, room.hidden[l - 1] + first, ld});
+}
+
+// Writes the derivatives of the critic's loss by its scores over the scores in `out`.
+inline void critic_scored(const Settings &s, float *out, int points, int m, Sums &sums) {
+  const float share = 1.0f / float(s.batch);
+  if (s.pairs) {
+    sums.real += total(out, points, m);
+    sums.fake += total(out + points, points, m);
+    paired(s.real, out, out + points, points, m, share, sums);
+    return;
+  }
+  scored(s.real, out, points, m, share, sums.real, sums.terms);
+  scored(s.fake, out + points, points, m, share, sums.fake, sums.terms);
 }
 
 // Returns the sums of the critic's loss on points first ... first + m - 1, and writes or adds its
@@ -226,61 +273,74 @@ inline void tangents(const Pass &pass, Room &room, int points, size_t ld) {
 inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
                         bool adds) {
   const Settings &s = pass.settings;
-  const bool asks = s.penalty.where != NOWHERE;
-  const int points = rounded_up(m, LANES), parts = asks ? (PIECEWISE ? 3 : 4) : 2;
-  const size_t ld = size_t(points) * parts;
+  const int points = rounded_up(m, LANES), scores = 2 * points, asked = s.penalties * points;
+  const size_t ld = size_t(points) * parts_of(s);
   const int inputs = pass.critic.sizes[0];
   Sums sums;
   for (int k = 0; m < points && k < inputs; k++)
     for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
   draw(s.samplers[0], pass.given[0], pass.run, pass.step, s.batch, first, m, room.x, ld, room.drawn);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
-  if (asks) asked_points(pass, room, first, m, points, ld);
+  for (int p = 0; p < s.penalties; p++)
+    asked_points(pass, room, Where(s.penalty[p].where), 2 + p, first, m, points, ld);
   float *out = room.out;
-  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, asks ? 3 * points : 2 * points,
-          Put{out, ld});
-  scored(s.real, out, points, m, 1.0f / float(s.batch), sums.real, sums.terms);
-  scored(s.fake, out + points, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
-  for (size_t c = 2 * size_t(points); c < ld; c++)
-    out[c] = PIECEWISE || c >= 3 * size_t(points) ? 1.0f : 0.0f;
-  if (asks && !PIECEWISE) {
-    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, 2 * points);
-    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 2 * points,
-             points, points);
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, scores + asked, Put{out, ld});
+  critic_scored(s, out, points, m, sums);
+  for (size_t c = scores; c < ld; c++)
+    out[c] = PIECEWISE || c >= size_t(scores + asked) ? 1.0f : 0.0f;
+  if (asked && !PIECEWISE) {
+    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, scores);
+    backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, scores, asked,
+             asked);
   } else {
     backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, int(ld));
   }
-  if (asks) {
-    size_t last = ld - points;
-    product(pass.packed_critic.backward[0], room.deltas[0] + last, ld, points,
-            Put{room.slopes, size_t(points)});
-    penalised(pass, room, m, points, room.x + last, ld, sums.penalty);
-    tangents(pass, room, points, ld);
+  if (asked) {
+    size_t last = ld - asked;
+    product(pass.packed_critic.backward[0], room.deltas[0] + last, ld, asked,
+            Put{room.slopes, size_t(asked)});
+    for (int p = 0; p < s.penalties; p++)
+      penalised(pass, s.penalty[p], room.slopes + p * points, size_t(asked), m, points,
+                room.x + last + p * points, ld, sums.penalty[p]);
+    tangents(pass, room, scores, asked, ld);
   }
-  // The penalty depends on the biases only if the activation has a second derivative.
-  int of_biases = asks && !PIECEWISE ? 3 * points : 2 * points;
+  // A penalty depends on the biases only if the activation has a second derivative.
+  int of_biases = PIECEWISE ? scores : scores + asked;
   gradients(pass.critic, room.x, room.hidden.data(), room.deltas.data(), out, ld, int(ld),
             of_biases, gradient, adds, room.turning);
   return sums;
 }
 
 // Returns the sums of the generator's loss on points first ... first + m - 1, with gradients.
+// With pairs, the columns of the reals follow those of the fakes.
 inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
                            bool adds) {
   const Settings &s = pass.settings;
-  const int points = rounded_up(m, LANES);
-  const size_t ld = size_t(points);
+  const int points = rounded_up(m, LANES), columns = s.pairs ? 2 * points : points;
+  const size_t ld = size_t(columns);
+  const float share = 1.0f / float(s.batch);
   Sums sums;
   generated(pass, room, 3, first, m, points, room.x, ld);
+  if (s.pairs) {
+    float *reals = room.x + points;
+    for (int k = 0; m < points && k < pass.critic.sizes[0]; k++)
+      for (int c = m; c < points; c++) reals[k * ld + c] = 0.0f;
+    draw(s.samplers[4], pass.given[4], pass.run, pass.step, s.batch, first, m, reals, ld,
+         room.drawn);
+  }
   float *out = room.out;
-  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, points, Put{out, ld});
-  scored(s.generator, out, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, columns, Put{out, ld});
+  if (s.pairs)
+    paired(s.generator, out, out + points, points, m, share, sums);
+  else
+    scored(s.generator, out, points, m, share, sums.fake, sums.terms);
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, points);
   float *fakes = room.fakes;
-  product(pass.packed_critic.backward[0], room.deltas[0], ld, points, Put{fakes, ld});
-  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), ld, 0, 0,
+  const size_t own = size_t(points);
+  product(pass.packed_critic.backward[0], room.deltas[0], ld, points, Put{fakes, own});
+  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), own, 0, 0,
            points);
-  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, ld, points,
+  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, own, points,
             points, gradient, adds, room.turning);
   return sums;
 }

@@ -14,7 +14,7 @@ inline float *of_point(float *at, const Pass &pass, int point, int numbers) {
 }
 
 // Measures points first ... first + m - 1 of a pass. The settings of the pass have the number of
-// points as `batch`, batches that the caller passes, and slopes at interpolates.
+// points as `batch`, and batches that the caller passes.
 inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Probed &to) {
   const int points = rounded_up(m, LANES), inputs = pass.critic.sizes[0];
   const size_t ld = size_t(points) * 3;
@@ -23,7 +23,7 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
   const Settings &s = pass.settings;
   draw(s.samplers[0], pass.given[0], pass.run, 0, s.batch, first, m, room.x, ld, room.drawn);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
-  asked_points(pass, room, first, m, points, ld);
+  asked_points(pass, room, INTERPOLATES, 2, first, m, points, ld);
   float *out = room.out, *slopes = room.turning;
   forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, int(ld), Put{out, ld});
   for (int c = 0; c < m; c++) {
@@ -31,8 +31,10 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
     *of_point(to.score_fake, pass, first + c, 1) = out[points + c];
   }
   float *moves = room.eps;  // derivative of the generator's loss by a fake's score, times n
-  for (int c = 0; c < points; c += LANES)
-    store(moves + c, derivative(s.generator, load(out + points + c)));
+  for (int c = 0; c < points; c += LANES) {
+    V score = load(out + points + c);
+    store(moves + c, derivative(s.generator, s.pairs ? score - load(out + c) : score));
+  }
   for (size_t c = 0; c < ld; c++) out[c] = 1.0f;
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, int(ld));
   product(pass.packed_critic.backward[0], room.deltas[0], ld, int(ld), Put{slopes, ld});
