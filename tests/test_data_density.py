@@ -15,8 +15,8 @@ from wganbench.config import compose
 from wganbench.data import Mixture, Target, load, mixtures
 from wganbench.data.target import Density, adapted
 from wganbench.drawing.samples import DENSITY_SHARES, CriticGrid
+from wganbench.training.figures import with_density
 from wganbench.training.measuring import RebuiltSubject
-from wganbench.training.pictures import with_density
 
 TILTED = {
     "mean": [1.0, -2.0, 0.5],

@@ -49,7 +49,7 @@ from wganbench.training.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
-from wganbench.training.pictures import cut_frames, save_animation, save_frame
+from wganbench.training.figures import cut_frames, save_animation, save_frame
 from wganbench.training.runs import resume_run, train_run
 from wganbench.training.streams import STREAM_FORMAT
 

@@ -196,7 +196,7 @@ def test_after_ctrl_c_every_worker_saves_and_nothing_new_begins(tmp_path: Path) 
 @pytest.fixture(autouse=True)
 def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process trains beside a sweep is compared, not looked at."""
-    monkeypatch.setattr(training_jobs, "final_picture", lambda *_: None)
+    monkeypatch.setattr(training_jobs, "summary_figure", lambda *_: None)
     monkeypatch.setattr(training_jobs, "png_bytes", lambda _: b"PNG")
 
 

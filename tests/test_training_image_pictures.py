@@ -17,14 +17,14 @@ from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.data.images import Images
 from wganbench.drawing.images import to_bytes
 from wganbench.metrics import nearest_training_images
-from wganbench.training.image_pictures import (
+from wganbench.training.figures import progress_figure
+from wganbench.training.image_figures import (
     Classifier,
     base_bytes,
-    classes_picture,
-    final_pictures,
+    draw_classes,
+    image_figures,
     unstacked,
 )
-from wganbench.training.pictures import progress_picture
 from wganbench.training.probing import (
     PAIRS,
     STEPS,
@@ -84,9 +84,9 @@ def test_drawing_changes_nothing(stack: Stack) -> None:
     other = Stack(list(stack.configs), CPU)
     stack.iterate()
     readings = read_runs(stack, 12)
-    progress_picture(stack, with_figure_data(stack, 0, readings[0]), {})
+    progress_figure(stack, with_figure_data(stack, 0, readings[0]), {})
     last = with_figure_data(stack, 1, readings[1], between=True)
-    assert final_pictures(stack, last, "t").keys() == NAMES
+    assert image_figures(stack, last, "t").keys() == NAMES
     stack.iterate()
     other.iterate()
     other.iterate()
@@ -163,7 +163,7 @@ def test_stacked_pictures_are_shown_in_the_classes_of_their_channels() -> None:
         def predict(self, points: torch.Tensor) -> torch.Tensor:
             return torch.full((len(points),), 777)
 
-    figure = classes_picture(torch.from_numpy(pictures), target, Sevens(), "t")
+    figure = draw_classes(torch.from_numpy(pictures), target, Sevens(), "t")
     labels = [text.get_text() for text in figure.axes[0].texts]
     assert labels[7] == "7  (100.0%)" and labels[6] == "6  (0.0%)" and len(labels) == 10
 

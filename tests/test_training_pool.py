@@ -29,7 +29,7 @@ from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
 from wganbench.training.measuring import stack_floor, unstopped
 from wganbench.training.pool import ProcessPool, measurers
-from wganbench.training.probing import GRID, read_runs, with_looks
+from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.runs import train_run, train_runs
@@ -241,7 +241,7 @@ def test_runs_are_complete_as_soon_as_they_are_measured(
 def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(jobs, "progress_figure", lambda *_: Figure(figsize=(1, 1)))
     usual = compose([]).log.picture_every_n_steps
     shown: dict[tuple[bool, int], set[bool]] = {}
     found: list[bool] = []
@@ -263,7 +263,7 @@ def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
 def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
     stack = Stack(alike("clip", 8, **{"log.tensorboard": True}), CPU)
     stack_floor(stack, 500)
-    reading = with_looks(stack, 3, read_runs(stack, 500)[3])
+    reading = with_figure_data(stack, 3, read_runs(stack, 500)[3])
     job = Evaluate(reading, dict(stack.floors), shows=True, histograms=True)
     sent = pickle.dumps(job, protocol=5)
     own = sum(4 * values.numel() for values in (*reading.points.values(), reading.weights))

@@ -281,7 +281,7 @@ def _record(event: Any) -> bytes:
     return content.getvalue()
 
 
-def picture_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
+def image_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
     """Return an image as a serialized summary, see `event_records`."""
     make: Any = torch_summary.image
     content: bytes = make(tag, rgb, dataformats="HWC").SerializeToString()

@@ -1,8 +1,8 @@
 """Trackers of the user: each gets a run's settings, values and figures while it trains.
 
 A package names, as the entry point ``wganbench.loggers``, a function without arguments that
-calls `register_logger`; a plugin file calls it when it is run. What a logger cannot do is a note of
-the run and never its end.
+calls `register_logger`; a plugin file calls it when it is run. A logger that fails
+leaves a note in the run's verdict; it never ends the run.
 """
 
 from __future__ import annotations

@@ -233,7 +233,7 @@ class Collector:
         left = numbered(len(stack.jobs), "run")
         self.watcher.say(f"{how}: {left} to go on from the last checkpoint")
         self.watcher.stack_ended(number, [])
-        return stack.again()
+        return stack.remaining()
 
     def _failed(self, stack: StackPlan, reason: str) -> list[RunOutcome]:
         return [failed(job, reason, self.held.get(job.folder)) for job in stack.jobs]

@@ -124,7 +124,7 @@ class StackPlan:
             return [one_stack(jobs, self.step)]
         return [one_stack(part, self.step) for part in (jobs[:middle], jobs[middle:]) if middle]
 
-    def again(self) -> list[StackPlan]:
+    def remaining(self) -> list[StackPlan]:
         """Return stacks of the unfinished runs after a lost worker; their steps may differ."""
         return group_jobs(*unfinished([without_overwrite(job) for job in self.jobs]))
 

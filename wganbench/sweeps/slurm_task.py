@@ -93,7 +93,7 @@ class SlurmTask:
         # Paths of the user's data may be relative to the working folder.
         os.chdir(self.working_directory)
         torch.set_num_threads(self.threads)
-        stacks = self.stack.again() if self.resumed else [self.stack]
+        stacks = self.stack.remaining() if self.resumed else [self.stack]
         ended: dict[Path, RunOutcome] = {}
         with Preemption() as preempted, stopping(self.mail.stop):
             while stacks and not preempted and not self.mail.stop.exists():

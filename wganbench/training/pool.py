@@ -28,7 +28,7 @@ from wganbench.metrics import METRICS
 from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference, unstopped
-from wganbench.training.pool_worker import Beginning, beginning
+from wganbench.training.pool_worker import WorkerSetup, worker_setup
 from wganbench.training.process import available_cores, python_running
 
 Result = TypeVar("Result")
@@ -144,16 +144,16 @@ class ProcessPool:
             other.close()
             self._idle.put(_Worker(ours))
         self._left, self._counting = count, threading.Lock()
-        self._beginning: Beginning | None = None
+        self._setup: WorkerSetup | None = None
         self._asking = ThreadPoolExecutor(count)
         self._writing = ThreadPoolExecutor(1)
         self._files: deque[Future[None]] = deque()
         self._spoiled = False
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
-        if self._beginning is None:
+        if self._setup is None:
             stack_reference(self.subject)  # for images: finds the judge, which is sent along
-            self._beginning = beginning(self.subject)
+            self._setup = worker_setup(self.subject)
         return _Pending(self, job, self._asking.submit(self._ask, job))
 
     def _ask(self, job: Job[Result]) -> Result:
@@ -165,9 +165,9 @@ class ProcessPool:
         if worker is None:
             self._idle.put(None)
             raise WorkerLost("no process is left that measures")
-        assert self._beginning is not None
+        assert self._setup is not None
         try:
-            result: Result = worker.ask(job, self._beginning)
+            result: Result = worker.ask(job, self._setup)
         except WorkerLost:
             worker.close()
             with self._counting:
@@ -219,12 +219,12 @@ ALONE = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREA
 
 
 class _Worker:
-    """The connection to a worker process; sends it the `Beginning` before its first job."""
+    """The connection to a worker process; sends it the `WorkerSetup` before its first job."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._begun = connection, False
 
-    def ask(self, job: Job[Result], begin: Beginning) -> Result:
+    def ask(self, job: Job[Result], begin: WorkerSetup) -> Result:
         try:
             if not self._begun:
                 names = self._exchange(begin)

@@ -33,7 +33,7 @@ ASK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Beginning:
+class WorkerSetup:
     """What a worker needs before its first job: import path, modules, settings, judge."""
 
     path: list[str]
@@ -58,8 +58,8 @@ class Beginning:
         return subject
 
 
-def beginning(subject: Subject) -> Beginning:
-    """Return the beginning of the workers that measure this process's runs."""
+def worker_setup(subject: Subject) -> WorkerSetup:
+    """Return the setup of the workers that measure this process's runs."""
     code: list[Callable[..., object]] = [metric.compute for metric in METRICS.values()]
     code += [row.build for row in DATASETS.values()]
     code += [RECIPES[subject.config.loss.name].objective.critic]
@@ -67,7 +67,7 @@ def beginning(subject: Subject) -> Beginning:
     ours = {name for name in modules if name.split(".")[0] == "wganbench"}
     judge = subject.images.judge if subject.images else None
     path = [place for place in sys.path if place]
-    return Beginning(path, sorted(modules - ours), subject.config, judge)
+    return WorkerSetup(path, sorted(modules - ours), subject.config, judge)
 
 
 def main(words: Sequence[str]) -> None:
@@ -101,7 +101,7 @@ def serve(connection: Connection, parent: int) -> None:
             question = pickle.loads(connection.recv_bytes())
             reply: tuple[bool, object]
             try:
-                if isinstance(question, Beginning):
+                if isinstance(question, WorkerSetup):
                     subject = question()
                     reply = (True, sorted(METRICS))
                 else:

@@ -21,8 +21,8 @@ from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
 from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
+from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
-from wganbench.training.pictures import cut_frames, save_frame
 from wganbench.training.pool import Answer, Pool
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers

@@ -44,7 +44,7 @@ class Tuned:
 
 
 def tune(
-    words: Sequence[str],
+    arguments: Sequence[str],
     watcher: Watcher,
     config_dir: str | Path | None = None,
     into: Path | None = None,
@@ -53,10 +53,10 @@ def tune(
 
     The winners' YAML files go to ``into/tuned``: by default the user's ``config_dir``, else the
     folder of the search. Raises ConfigError, and `Interrupted` if a signal stopped it; the same
-    words then go on.
+    arguments then go on.
     """
-    search = parse(words, config_dir)
-    command = " ".join(["wganbench tune", *map(shlex.quote, words)])
+    search = parse(arguments, config_dir)
+    command = " ".join(["wganbench tune", *map(shlex.quote, arguments)])
     arms = run_search(search, watcher)
     winners = {arm: trials[0] for arm, trials in arms.items()}
     folders = train_winners(search, winners, watcher)
@@ -70,20 +70,20 @@ def tune(
     return Tuned(search, arms, files, report, fresh)
 
 
-RACE = ("loss", "data", "seeds", "name", "output_dir")
+SPEEDRUN = ("loss", "data", "seeds", "name", "output_dir")
 """Keys of a speedrun itself; all others are settings of every run."""
 
 RACE_SEEDS = 20
 
 
 def speedrun(
-    words: Sequence[str], watcher: Watcher, config_dir: str | Path | None = None
+    arguments: Sequence[str], watcher: Watcher, config_dir: str | Path | None = None
 ) -> tuple[Speedrun, dict[str, Path]]:
     """Time every loss to the target, as ``wganbench speedrun`` does; return result and files.
 
-    Raises ConfigError, and `Interrupted` if a signal stopped it; the same words then go on.
+    Raises ConfigError, and `Interrupted` if a signal stopped it; the same arguments then go on.
     """
-    own, launcher, rest = split(words, RACE)
+    own, launcher, rest = split(arguments, SPEEDRUN)
     losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
     data = named("data", own.get("data", "ring8"), config_dir)
     if len(data) > 1:
@@ -97,7 +97,7 @@ def speedrun(
     place = Path(config_dir) if config_dir else None
     choice = launcher_choice(launcher, config_dir)
     found = run_speedrun(losses, data[0], seeds, rest, folder, watcher, choice, place)
-    command = " ".join(["wganbench speedrun", *map(shlex.quote, words)])
+    command = " ".join(["wganbench speedrun", *map(shlex.quote, arguments)])
     try:
         return found, write_speedrun(found, folder, command)
     except OSError as error:
@@ -110,9 +110,9 @@ def final(folder: Path) -> dict[str, float]:
     return {"score": score_of(record), **({} if record.diverged else record.final)}
 
 
-def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
+def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Search:
     """Return the search of a command line. Raises ConfigError, one line that names the key."""
-    own, launcher, rest = split(words, OWN)
+    own, launcher, rest = split(arguments, OWN)
     space = read_space(own.get("space", "space"))
     refuse_drawn(space, rest)
     losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
@@ -136,19 +136,19 @@ def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
 
 
 def split(
-    words: Sequence[str], keys: Sequence[str]
+    arguments: Sequence[str], keys: Sequence[str]
 ) -> tuple[dict[str, str], list[str], tuple[str, ...]]:
-    """Return the values of the command's own keys, the words on the launcher, all others.
+    """Return the values of the command's own keys, the arguments on the launcher, all others.
 
     Raises ConfigError for a word without an equals sign.
     """
-    for word in words:
+    for word in arguments:
         if "=" not in word:
             form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
             raise ConfigError(f"{short_repr(word)}: {form}")
-    own = dict(word.partition("=")[::2] for word in words if word.partition("=")[0] in keys)
-    launcher = [word for word in words if word.startswith("hydra")]
-    rest = tuple(w for w in words if w.partition("=")[0] not in keys and w not in launcher)
+    own = dict(word.partition("=")[::2] for word in arguments if word.partition("=")[0] in keys)
+    launcher = [word for word in arguments if word.startswith("hydra")]
+    rest = tuple(w for w in arguments if w.partition("=")[0] not in keys and w not in launcher)
     return own, launcher, rest
 
 
@@ -194,9 +194,9 @@ def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
             )
 
 
-def launcher_choice(words: Sequence[str], config_dir: str | Path | None) -> Choice:
+def launcher_choice(arguments: Sequence[str], config_dir: str | Path | None) -> Choice:
     """Return the launcher of ``hydra/launcher=ray`` with its settings. Raises ConfigError."""
-    given = dict(word.partition("=")[::2] for word in words)
+    given = dict(word.partition("=")[::2] for word in arguments)
     name = given.pop(LAUNCHER, "stack")
     known = choices(LAUNCHER, directories())
     if name not in known:

@@ -5,7 +5,7 @@ with all pairs of rates. Networks, optimizer, batch, critic steps and seeds are 
 quality of a run is coverage x share of high quality at the end; it is 0 for a run that diverged.
 The best setting of a seed is the one that is best on the other seeds, for either loss.
 
-Three things are told apart at the smallest c. The *scale* of the gradient is the mean over the
+Three things are distinguished at the smallest c. The *scale* of the gradient is the mean over the
 evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), at the best c less that at the
 smallest, both at the best c's rates. A W-loss is free in its scale, and Adam divides by it. A
 gradient *vanishes* if it falls far below its own maximum while the samples are bad. Adam's *eps*

@@ -1,9 +1,9 @@
 """Do gradients explode or vanish through a deep critic under clipping, and not under GP?
 
-WGANs with 12 hidden layers in both networks on the Swiss roll. Measured at the end of training:
-||dL/dh_l|| of the critic's loss L = E D(G(z)) - E D(x) with respect to each hidden layer's
-activations; the statistic of a seed is the fitted slope of log10 of that norm, in decades a layer
-on the way back. Expected of weights at +-c with random signs: log10(c sqrt(width / 2)).
+WGANs with 12 hidden layers in both networks train on the Swiss roll. At the end of training
+||dL/dh_l|| is measured for the critic's loss L = E D(G(z)) - E D(x) and each hidden layer's
+activations. The statistic of a seed is the fitted slope of log10 of that norm, in decades a layer
+on the way back. For weights at +-c with random signs log10(c sqrt(width / 2)) is expected.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Surroundings:
     arrows: Arrows | None
 
 
-def progress_picture(subject: Subject, reading: Reading, values: Mapping[str, float]) -> Figure:
+def progress_figure(subject: Subject, reading: Reading, values: Mapping[str, float]) -> Figure:
     """Return a figure of reals, fakes and critic; images use the same latents at all steps.
 
     ``values`` are those that were measured on the reading.
@@ -58,7 +58,7 @@ def progress_picture(subject: Subject, reading: Reading, values: Mapping[str, fl
     )
 
 
-def final_picture(
+def summary_figure(
     subject: Subject,
     reading: Reading,
     values: Mapping[str, float],
