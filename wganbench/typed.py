@@ -216,6 +216,16 @@ def convert_choice(value: Any, choices: Sequence[str], key: str) -> str:
     return text
 
 
+def choices_of(hint: Any, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the values that a field's type or metadata allows; empty for a free value.
+
+    >>> choices_of(typing.Literal["a", "b"], {}), choices_of(str, {"choices": ("c",)})
+    (('a', 'b'), ('c',))
+    """
+    is_literal = typing.get_origin(hint) is typing.Literal
+    return typing.get_args(hint) if is_literal else tuple(metadata.get("choices", ()))
+
+
 def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} is a mapping; got {short_repr(value)}")

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
@@ -26,7 +26,7 @@ from wganbench.presets import (
     read_values,
 )
 from wganbench.registry import unknown
-from wganbench.typed import last_word
+from wganbench.typed import choices_of, last_word
 
 RUN = "run"
 GROUPS = (
@@ -246,13 +246,11 @@ def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
 
     >>> in_words(int, {"least": 1}), in_words(float | None, {"above": 0, "below": 1})
     ('whole number, at least 1', 'number, above 0, below 1, or null')
-    >>> in_words(Literal["adam", "sgd"], {}), in_words(list[float], {"length": 2})
+    >>> in_words(typing.Literal["adam", "sgd"], {}), in_words(list[float], {"length": 2})
     ('adam or sgd', '2 numbers')
     """
-    is_literal = typing.get_origin(hint) is Literal
-    choices = typing.get_args(hint) if is_literal else metadata.get("choices")
-    if choices:
-        *rest, last = choices
+    if choices_of(hint, metadata):
+        *rest, last = choices_of(hint, metadata)
         return f"{', '.join(rest)} or {last}"
     kind = kind_in_words(hint, metadata.get("length"))
     return ", ".join([kind, *bounds_in_words(metadata), *or_null(hint)])
