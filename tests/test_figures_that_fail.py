@@ -215,7 +215,7 @@ def unescaped(node: ast.AST) -> set[str]:
     return found.union(*map(unescaped, ast.iter_child_nodes(node)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("file", under("records"))
+@pytest.mark.parametrize("file", under("drawing", "training"))
 def test_what_is_written_on_a_figure_of_a_run_goes_through_literal(file: str) -> None:
     for call in ast.walk(tree(file)):
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in WRITES:
