@@ -59,7 +59,9 @@ def test_every_program_is_one_graph_on_the_gpu_in_few_kernels(spec: str) -> None
         most = (1 + OTHER_VERSIONS) * KERNELS[spec][name]
         assert 0 < row["kernels"] <= most, f"{name}: {row['calls']}"
         if name in ("critic", "generator"):
-            assert row["rewriting"] < 1e-4, f"other products in {name}"
+            # Sums in parts are rounded once more, to 8 bits in bf16.
+            bound = 2e-2 if "bf16" in spec else 1e-4
+            assert row["rewriting"] < bound, f"other products in {name}"
 
 
 def test_every_loss_size_and_precision_has_a_golden_number() -> None:

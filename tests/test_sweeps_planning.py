@@ -287,6 +287,15 @@ def test_a_stack_on_a_gpu_is_as_long_as_makes_it_faster() -> None:
     assert seconds(256) == pytest.approx(4 * seconds(64), rel=0.05)
 
 
+def test_the_time_of_images_on_a_gpu_is_what_was_measured() -> None:
+    config = compose(["data=digits", "loss=gp", "tuned=none"])
+    needed = footprint(config, gpu=True)
+    assert 16 <= needed.runs_worth <= 40
+    measured = {1: 1.26e-3, 4: 2.18e-3, 16: 5.79e-3}
+    found = {r: gpu_step_seconds(config, needed, r, BYTES_PER_SECOND) for r in measured}
+    assert found == pytest.approx(measured, rel=0.45)
+
+
 def test_a_plan_for_a_gpu_tells_memory_runs_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -323,7 +332,7 @@ def test_a_plan_is_cut_to_the_memory_of_the_device(
     slots = [Slot("cuda:0", 1), Slot("cuda:1", 1)]
     monkeypatch.setattr(LocalBackend, "slots", lambda self, config: slots)
     monkeypatch.setattr(local, "free_bytes", lambda slot, slots: CONTEXT_BYTES + 1000)
-    monkeypatch.setattr(launch, "footprint", lambda config: Footprint(0, 250, 10**6))
+    monkeypatch.setattr(launch, "footprint", lambda config, gpu: Footprint(0, 250, 10**6))
     plan = plan_sweep(jobs(tmp_path, 10), LocalBackend())
     assert [len(stack.jobs) for stack in plan.stacks] == [3, 3, 2, 2]
     chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}), LocalBackend())
