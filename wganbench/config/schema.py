@@ -26,9 +26,6 @@ WHERE_DATA_LIES = ("root", "download", "found_at")
 """Options of ``data`` for the place and download of its files; also outside the identity."""
 
 
-Optimizer = Literal["adam", "rmsprop", "sgd", "optimistic_adam", "optimistic_sgd"]
-Decay = Literal["none", "linear", "cosine"]
-
 LOSS_ADDED_LATER: dict[str, Any] = {"penalties": [], "packing": 1}
 """Keys of ``loss`` that came later, with their values in older configurations."""
 
@@ -77,6 +74,10 @@ class NetworkConfig:
     name: str
     kind: str
     options: dict[str, Any] = flat()
+
+
+Optimizer = Literal["adam", "rmsprop", "sgd", "optimistic_adam", "optimistic_sgd"]
+Decay = Literal["none", "linear", "cosine"]
 
 
 @dataclass(kw_only=True)
