@@ -24,7 +24,7 @@ import numpy as np
 
 from wganbench.config import compose, run_id, to_dict
 from wganbench.tags.lookup import TAGS, is_pattern
-from wganbench.training.recorder import FORMAT
+from wganbench.training.checkpoint import FORMAT
 
 
 def make_runs(folder: Path, count: int, groups: int, rows: int) -> None:

@@ -35,7 +35,7 @@ from wganbench.training.device import fitting_cpu
 from wganbench.training.jobs import Evaluate
 from wganbench.training.measuring import stack_floor
 from wganbench.training.pool import pool_for
-from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.probing import read_runs, with_figure_data
 from wganbench.training.stack import Stack
 
 LAMBDAS, SEEDS = "0.1,1,10,100", "range(0,8)"
@@ -149,7 +149,7 @@ def bench_measuring(runs: int = 4, repeats: int = 5) -> None:
         for shows in (False, True):
             readings = read_runs(stack, 1000)
             if shows:
-                readings = [with_looks(stack, run, r) for run, r in enumerate(readings)]
+                readings = [with_figure_data(stack, run, r) for run, r in enumerate(readings)]
             jobs = [Evaluate(r, dict(stack.floors), shows=shows) for r in readings]
             pool.submit(jobs[0]).get()
             here, beside, packing = list[float](), list[float](), list[float]()

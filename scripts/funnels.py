@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import torch
 
 from wganbench.config import compose
-from wganbench.metrics.known import gradient_agreement
+from wganbench.metrics.ground_truth import gradient_agreement
 from wganbench.studies.frozen import FrozenStack
 
 PUBLISHED = {

@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reports": LEARNING | {"config", "runs", "drawing", "training", "sweeps"},
     "tuning": LEARNING | {"config", "runs", "drawing", "training", "sweeps", "reports"},
     "studies": LEARNING | {"config", "runs", "drawing", "training", "sweeps", "reports", "tuning"},
-    "plugins": {"config", "files"},
+    "plugins": {"config", "files", "presets"},
 }
 SURFACE = {"", "__main__", "cli", "statistics"}
 """What users see, the package's own functions included; nothing else imports it."""

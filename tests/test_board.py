@@ -318,9 +318,9 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
         with pytest.MonkeyPatch.context() as patch:
             # Painting takes longer than the runs: TensorBoard has no part in the closing figure,
             # and to its page of images one image is as good as another.
-            patch.setattr(jobs, "final_picture", lambda *_: None)
+            patch.setattr(jobs, "summary_figure", lambda *_: None)
             patch.setattr(jobs, "png_bytes", lambda _: b"PNG")
-            patch.setattr(jobs, "progress_picture", lambda *_: Figure())
+            patch.setattr(jobs, "progress_figure", lambda *_: Figure())
             patch.setattr(jobs, "figure_to_rgb", lambda _: np.zeros((40, 60, 3), np.uint8))
             train_runs(configs, [folder / run_id(config) for config in configs])
         names += [run_id(config) for config in configs]

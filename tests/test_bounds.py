@@ -23,7 +23,7 @@ from wganbench.config.check import validate
 from wganbench.config.composition import compose_values
 from wganbench.config.schema import RunConfig
 from wganbench.data import DATASETS, load
-from wganbench.errors import told
+from wganbench.errors import short_repr
 from wganbench.metrics import evaluation, transport, wasserstein_exact, wasserstein_sliced
 from wganbench.metrics.transport import evenly
 from wganbench.networks import NETWORKS, build_pair
@@ -138,14 +138,15 @@ def test_more_stacks_than_a_cpu_has_cores_are_not_counted() -> None:
 
 
 def test_a_value_is_told_in_few_characters() -> None:
-    assert told(True) == "True" and told(0.5) == "0.5" and told("a b") == "'a b'"
-    assert told(10**400) == "a number of 401 digits" and told(-(10**25)).endswith("26 digits")
-    assert told(10**10_000) == "a number of 10001 digits"
-    assert len(told(list(range(10**5)))) == len(told("x" * 10**5)) == 80
+    assert short_repr(True) == "True" and short_repr(0.5) == "0.5" and short_repr("a b") == "'a b'"
+    assert short_repr(10**400) == "a number of 401 digits"
+    assert short_repr(-(10**25)).endswith("26 digits")
+    assert short_repr(10**10_000) == "a number of 10001 digits"
+    assert len(short_repr(list(range(10**5)))) == len(short_repr("x" * 10**5)) == 80
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    assert len(told(nested)) <= 80
+    assert len(short_repr(nested)) <= 80
 
 
 def test_bounds_say_what_is_broken() -> None:

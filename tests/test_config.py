@@ -7,7 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -218,6 +218,18 @@ def test_a_whole_number_is_the_same_however_it_is_written(n: int) -> None:
 def test_another_type_is_refused_by_name(value: Any, hint: Any) -> None:
     with pytest.raises(ConfigError, match="train.key"):
         convert(value, hint, "train.key")
+
+
+def test_a_literal_is_one_of_its_values() -> None:
+    hint = Literal["auto", "true", "fp32"]
+    assert convert("auto", hint, "k") == "auto"
+    assert convert(True, hint, "k") == "true", "as YAML reads it"
+    with pytest.raises(ConfigError, match=r"^k=fp23: no such choice; did you mean fp32\? \(there"):
+        convert("fp23", hint, "k")
+    for other in (["auto"], None, {"auto": 1}):
+        with pytest.raises(ConfigError, match="^k "):
+            convert(other, hint, "k")
+    assert convert(None, hint | None, "k") is None
 
 
 def test_bounds_are_exact() -> None:

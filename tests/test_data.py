@@ -494,7 +494,7 @@ def test_a_target_of_any_class_gets_the_members_that_it_lacks() -> None:
     plain = Plain()
     target = adapted(plain)
     assert Target in type(target).__mro__ and target.shape == (2,)
-    assert (target.told, target.class_count) == (("a line",), 3)
+    assert (target.notes, target.class_count) == (("a line",), 3)
     lacks = (target.modes, target.weights, target.points, target.held_out_points, target.base)
     assert lacks == (None,) * 5 and target.units is None
     assert torch.equal(target.sample(4, seeded()), plain.sample(4, seeded()))

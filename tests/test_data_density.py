@@ -15,8 +15,8 @@ from wganbench.config import compose
 from wganbench.data import Mixture, Target, load, mixtures
 from wganbench.data.target import Density, adapted
 from wganbench.drawing.samples import DENSITY_SHARES, CriticGrid
-from wganbench.training.measuring import Apart
-from wganbench.training.pictures import with_density
+from wganbench.training.figures import with_density
+from wganbench.training.measuring import RebuiltSubject
 
 TILTED = {
     "mean": [1.0, -2.0, 0.5],
@@ -142,7 +142,8 @@ def test_the_density_belongs_to_every_form_of_the_target() -> None:
 def test_contours_in_a_figure_hold_their_share_of_the_data() -> None:
     target, density = case("gaussian")
     side = np.linspace(-4, 4, 5)
-    subject, grid = Apart(compose(["data=gaussian_pair"]), target), CriticGrid(side, side, side)
+    subject = RebuiltSubject(compose(["data=gaussian_pair"]), target)
+    grid = CriticGrid(side, side, side)
     reals = target.sample(4000, seeded())
     found = with_density(grid, subject, reals)
     assert found is not None and found.density is not None
@@ -154,5 +155,6 @@ def test_contours_in_a_figure_hold_their_share_of_the_data() -> None:
     expected = [top + math.log(1 - share) for share in DENSITY_SHARES]
     np.testing.assert_allclose(levels, expected, atol=0.25)
     assert with_density(None, subject, reals) is None
-    plain = with_density(grid, Apart(compose(["data=swiss_roll"]), load("swiss_roll")), reals)
+    subject = RebuiltSubject(compose(["data=swiss_roll"]), load("swiss_roll"))
+    plain = with_density(grid, subject, reals)
     assert plain is grid

@@ -326,13 +326,13 @@ def test_many_jobs_read_a_folder_once(tmp_path: Path, monkeypatch: pytest.Monkey
     for i in range(10):
         save_picture(tmp_path / f"{i}.png", np.full((4, 4), i))
     read: list[Path] = []
-    original = image_files.read_picture
+    original = image_files.read_image
 
     def counted(file: Path, size: int | None, channels: int) -> Tensor:
         read.append(file)
         return original(file, size, channels)
 
-    monkeypatch.setattr(image_files, "read_picture", counted)
+    monkeypatch.setattr(image_files, "read_image", counted)
     for _ in range(20):
         load("image_folder", path=str(tmp_path), size=4, channels=1)
     assert len(read) == 10

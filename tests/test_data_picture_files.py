@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder
 from wganbench.data import image_list, load
 from wganbench.data.contents import contents_digest
 from wganbench.data.image_files import load_folder
-from wganbench.data.image_list import ENDINGS, find_pictures
+from wganbench.data.image_list import ENDINGS, find_images
 from wganbench.data.images import Images
 
 
@@ -40,11 +40,11 @@ def test_classes_are_those_of_torchvision(tmp_path: Path) -> None:
     fill(folder, "a/deep/er/x.jpg")
     (folder / "linked").symlink_to(classes(tmp_path / "elsewhere", "x") / "x")
     (folder / "a" / "round").symlink_to(folder)
-    found, theirs = find_pictures(folder), ImageFolder(str(folder), is_valid_file=is_real(folder))
+    found, theirs = find_images(folder), ImageFolder(str(folder), is_valid_file=is_real(folder))
     assert sorted(set(found.classes)) == theirs.classes == ["C", "a", "b", "linked"]
     ours = [(str(f), c) for f, c in zip(found.files, found.classes, strict=True)]
     assert sorted(ours) == sorted((f, theirs.classes[c]) for f, c in theirs.samples)
-    assert found.told == ("17 images, 4 classes: C 4, a 5, b 4, linked 4",)
+    assert found.notes == ("17 images, 4 classes: C 4, a 5, b 4, linked 4",)
     assert images(folder).class_names == ("C", "a", "b", "linked")
 
 
@@ -69,7 +69,7 @@ def test_hidden_and_other_files_do_not_count(tmp_path: Path) -> None:
     os.mkfifo(folder / "cat" / "pipe.png")
     (folder / "cat" / "gone.png").symlink_to("nowhere")
     assert contents_digest({"path": str(folder)}) == before is not None
-    told = find_pictures(folder).told[0]
+    told = find_images(folder).notes[0]
     assert told == (
         "8 images, 2 classes: cat 4, dog 4; passed over 2 other files (.heic 1, .txt 1)"
     )
@@ -87,7 +87,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     fill(folder, f"plain/{odd}.png")
     assert contents_digest({"path": str(folder)}) is not None
     assert images(folder).class_names == (r"caf\xe9", "plain")
-    assert r"caf\xe9 4" in find_pictures(folder).told[0]
+    assert r"caf\xe9 4" in find_images(folder).notes[0]
     (folder / "plain" / f"{odd}.gif").write_bytes(b"none")
     with pytest.raises(ValueError, match=r"caf\\xe9\.gif \(no image\)") as caught:
         load_folder.__wrapped__(str(folder), None, 3, 0.5, 0)
@@ -116,11 +116,11 @@ def test_a_folder_around_the_classes_is_gone_through(tmp_path: Path) -> None:
     folder = classes(tmp_path / "a", "unzipped/data/cat", "unzipped/data/dog")
     (folder / "unzipped" / "__MACOSX").mkdir()
     (folder / "unzipped" / "docs").mkdir()
-    found = find_pictures(folder)
+    found = find_images(folder)
     assert set(found.classes) == {"cat", "dog"}
-    assert found.told[1] == f"the class folders lie in {folder / 'unzipped' / 'data'}"
-    alone = find_pictures(classes(tmp_path / "b", "only"))
-    assert set(alone.classes) == {""} and alone.told[0] == "4 images without classes"
+    assert found.notes[1] == f"the class folders lie in {folder / 'unzipped' / 'data'}"
+    alone = find_images(classes(tmp_path / "b", "only"))
+    assert set(alone.classes) == {""} and alone.notes[0] == "4 images without classes"
 
 
 @pytest.mark.parametrize("parts", [("train", "test"), ("Train", "val", "test"), ("test", "valid")])
@@ -128,10 +128,10 @@ def test_a_folder_around_the_classes_is_gone_through(tmp_path: Path) -> None:
 def test_parts_of_a_set_are_no_classes(tmp_path: Path, parts: tuple[str, ...], below: str) -> None:
     folder = classes(tmp_path / "set", *(f"{part}/{below}" for part in parts))
     with pytest.raises(ValueError, match=r"data\.path: .* parts of one set.*data\.path=") as caught:
-        find_pictures(folder)
+        find_images(folder)
     wanted = parts[0]
     assert str(caught.value).endswith(str(folder / wanted))
-    assert set(find_pictures(classes(tmp_path / "tr", "train", "tram")).classes) == {
+    assert set(find_images(classes(tmp_path / "tr", "train", "tram")).classes) == {
         "train",
         "tram",
     }
@@ -142,10 +142,10 @@ def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
     (folder / "emu").mkdir()
     (folder / "emu" / "one.heic").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"class folder '.*emu'; passed over 1 .*\.heic 1\): fill"):
-        find_pictures(folder)
+        find_images(folder)
     (folder / "dog").rename(folder / ".dog")
     with pytest.raises(ValueError, match="class folder"):
-        find_pictures(folder)
+        find_images(folder)
 
 
 def test_a_folder_of_something_else_is_refused(
@@ -156,17 +156,17 @@ def test_a_folder_of_something_else_is_refused(
     for i in range(30):
         (folder / "a" / f"{i}.txt").touch()
     with pytest.raises(ValueError, match=r"data\.path.* over 20 files that are no images"):
-        find_pictures(folder)
+        find_images(folder)
     assert contents_digest({"path": str(folder)}) is None
 
 
 def test_many_classes_are_told_in_a_line(tmp_path: Path) -> None:
-    told = find_pictures(classes(tmp_path, *(f"c{i:02}" for i in range(14)), n=1)).told[0]
+    told = find_images(classes(tmp_path, *(f"c{i:02}" for i in range(14)), n=1)).notes[0]
     assert "14 classes: c00 1, " in told and told.endswith("c09 1, 4 more")
 
 
 def test_the_lines_come_with_the_target(tmp_path: Path) -> None:
     folder = classes(tmp_path, "a", "b")
-    assert images(folder).told == find_pictures(folder).told
+    assert images(folder).notes == find_images(folder).notes
     options = {"path": str(folder), "size": None, "held_out_share": 0.5, "train_points": 2}
-    assert load("image_folder", **options).told == find_pictures(folder).told
+    assert load("image_folder", **options).notes == find_images(folder).notes

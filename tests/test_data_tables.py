@@ -109,7 +109,7 @@ def test_a_table_on_its_side_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"reshape\(-1, 1\)"):
         load("points", path=str(tmp_path / "flat.npy"))
     np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(size=(15, 40)))
-    assert any("array.T" in line for line in read_points(str(tmp_path / "wide.npy")).told)
+    assert any("array.T" in line for line in read_points(str(tmp_path / "wide.npy")).notes)
 
 
 REFUSED = {
@@ -166,16 +166,16 @@ def test_columns_are_chosen_by_name_or_number(tmp_path: Path) -> None:
 
 
 def test_what_was_read_is_told(tmp_path: Path) -> None:
-    told = read_points(str(write(tmp_path / "a.csv", numbered(0, ",x,y")))).told
+    told = read_points(str(write(tmp_path / "a.csv", numbered(0, ",x,y")))).notes
     low, high = ROWS.min(axis=0), ROWS.max(axis=0)
     assert told[0] == (
         f"30 points in 2-D, x {low[0]:.3g} to {high[0]:.3g}, y {low[1]:.3g} to {high[1]:.3g}"
     )
     assert told[1:] == ("a column without a name was left out: row numbers",)
     times = "t,y\n" + "".join(f"{5 + i},{y}\n" for i, (_, y) in enumerate(ROWS))
-    told = read_points(str(write(tmp_path / "times.csv", times))).told
+    told = read_points(str(write(tmp_path / "times.csv", times))).notes
     assert told[0].startswith("30 points in 2-D, t 5 to 34, ") and "t counts up by 1" in told[1]
-    hidden = read_points(str(write(tmp_path / "esc.csv", lines(head="x\x1b[31m,y")))).told
+    hidden = read_points(str(write(tmp_path / "esc.csv", lines(head="x\x1b[31m,y")))).notes
     assert "\x1b" not in "".join(hidden)
 
 
@@ -238,16 +238,17 @@ def test_data_far_from_unit_scale_are_warned_of(
     tmp_path: Path, scale: float, shift: float, warned: bool
 ) -> None:
     np.save(tmp_path / "a.npy", scale * (ROWS + shift))
-    told = read_points(str(tmp_path / "a.npy")).told
+    told = read_points(str(tmp_path / "a.npy")).notes
     assert any("data.standardize=true" in line for line in told) == warned
-    told = read_points(str(tmp_path / "a.npy"), standardize=True).told
+    told = read_points(str(tmp_path / "a.npy"), standardize=True).notes
     assert not any(line.startswith("warning") for line in told)
     assert "centred and divided by" in told[0]
 
 
 def test_unlike_units_are_warned_of(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", ROWS * [1, 1e5])
-    assert any("give both like units" in line for line in read_points(str(tmp_path / "a.npy")).told)
+    notes = read_points(str(tmp_path / "a.npy")).notes
+    assert any("give both like units" in line for line in notes)
 
 
 def test_many_plain_numbers_are_not_taken_for_merged(tmp_path: Path) -> None:
@@ -269,7 +270,7 @@ def test_held_out_rows_stay_those_of_the_file(tmp_path: Path) -> None:
 # Mixtures.
 def test_equal_centres_are_refused_and_near_ones_warned_of() -> None:
     def told(centres: list[list[float]], sigma: float = 0.1) -> tuple[str, ...]:
-        return load("mixture", centres=centres, weights=None, sigma=sigma).told
+        return load("mixture", centres=centres, weights=None, sigma=sigma).notes
 
     with pytest.raises(ValueError, match=r"data\.centres\[0\] and data\.centres\[2\] are equal"):
         told([[0, 0], [1, 0], [0, 0]])
@@ -278,5 +279,5 @@ def test_equal_centres_are_refused_and_near_ones_warned_of() -> None:
     assert told([[0, 0], [0.61, 0]]) == ()
     (line,) = told([[0, 0], [0.59, 0]])
     assert "5.9 sigma" in line
-    assert told([[0, 0]]) == () and load("ring8").told == () and load("grid25").told == ()
-    assert "pairs" in load("ring8", modes=200).told[0]
+    assert told([[0, 0]]) == () and load("ring8").notes == () and load("grid25").notes == ()
+    assert "pairs" in load("ring8", modes=200).notes[0]

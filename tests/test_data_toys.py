@@ -13,7 +13,7 @@ from scipy import integrate, linalg, stats
 from sklearn.datasets import make_moons
 
 from wganbench.data import Mixture, load
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.gaussians import GaussianPair
 from wganbench.data.toys import Lines, PointMasses, Shifted
 from wganbench.draws import Keyed, keys_of
@@ -46,7 +46,7 @@ def pair_of_gaussians(**options: Any) -> GaussianPair:
                                   "checkerboard", "spirals", "decades", "funnels"])  # fmt: skip
 def test_runs_drawn_in_one_call_have_the_draws_of_each_alone(name: str) -> None:
     target = load(name)
-    assert isinstance(target, Drawn)
+    assert isinstance(target, DrawnTarget)
     keys, steps = keys_of([5, 2**40 + 7]), torch.tensor([[0], [3]])
     together = target.draw(Keyed(keys, steps), 6)
     assert together.shape == (2, 2, 6, *target.shape)

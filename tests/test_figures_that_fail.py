@@ -27,7 +27,7 @@ from wganbench.reports.figures import FIGURES, draw_figures
 from wganbench.reports.report import write_report
 from wganbench.reports.seed_figures import draw_estimate, widen, window
 from wganbench.runs.found import find_runs
-from wganbench.training import finish, image_pictures, jobs
+from wganbench.training import finish, image_figures, jobs
 from wganbench.training.runs import train_run
 
 HOSTILE = {
@@ -167,7 +167,7 @@ RECORDED = {"train.steps": 4, "evaluate.every_n_steps": 2, "log.figure": True,
             "log.picture_every_n_steps": 2}  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["final_picture", "save_animation", "progress_picture"])
+@pytest.mark.parametrize("place", ["summary_figure", "save_animation", "progress_figure"])
 def test_a_run_whose_picture_cannot_be_drawn_is_complete(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +192,7 @@ def test_one_picture_of_an_image_run_that_fails_spoils_no_other(
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(image_pictures, "interpolation_figure", fail)
+    monkeypatch.setattr(image_figures, "interpolation_figure", fail)
     outcome = train_run(config("data=digits"), tmp_path)
     assert outcome.status == "completed"
     assert [line for line in outcome.verdict if "could not be drawn" in line] == [
@@ -215,7 +215,7 @@ def unescaped(node: ast.AST) -> set[str]:
     return found.union(*map(unescaped, ast.iter_child_nodes(node)))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("file", under("records"))
+@pytest.mark.parametrize("file", under("drawing", "training"))
 def test_what_is_written_on_a_figure_of_a_run_goes_through_literal(file: str) -> None:
     for call in ast.walk(tree(file)):
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in WRITES:

@@ -18,10 +18,10 @@ from training_configs import tiny
 from wganbench.cli.app import main
 from wganbench.cli.console import PlainConsole
 from wganbench.cli.run_view import RunView
-from wganbench.sweeps.backend import Busy, Message, Said, TellingView
+from wganbench.sweeps.backend import Busy, Message, Note, ReportingView
 from wganbench.training import measuring, runs
 from wganbench.training.process import SAVING, SIGNALS, Stopped, StopRequest, signals_interrupt
-from wganbench.training.runs import Unseen, train_run
+from wganbench.training.runs import SilentView, train_run
 
 PATIENCE = 20.0
 
@@ -121,7 +121,7 @@ def test_where_nothing_is_to_be_saved_a_signal_ends_with_130(
 
 # Runs.
 def test_a_closed_terminal_saves(hangup: None, tmp_path: Path) -> None:
-    class View(Unseen):
+    class View(SilentView):
         answered = threading.Event()
 
         def progress(self, step: int, values: Any) -> None:
@@ -168,7 +168,7 @@ def test_a_request_is_met_while_the_result_is_measured(
 def test_nothing_is_compiled_after_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class View(Unseen):
+    class View(SilentView):
         def progress(self, step: int, values: Any) -> None:
             signal.raise_signal(signal.SIGTERM)
 
@@ -183,7 +183,7 @@ def test_nothing_is_compiled_after_a_request(
 
 
 def test_a_run_from_python_answers_too(capsys: pytest.CaptureFixture[str]) -> None:
-    Unseen().stopping()
+    SilentView().stopping()
     assert capsys.readouterr().err == f"{SAVING}\n"
 
 
@@ -210,8 +210,8 @@ def test_compiling_and_stopping_are_seen(terminal: bool) -> None:
 
 def test_workers_tell_what_takes_long_and_leave_the_answer_to_their_parent() -> None:
     told: list[Message] = []
-    view = TellingView(told.append, "cpu")
+    view = ReportingView(told.append, "cpu")
     view.phase("compiling")
     view.say("a checkpoint was damaged")
     view.stopping()
-    assert told == [Busy("compiling"), Said("a checkpoint was damaged")]
+    assert told == [Busy("compiling"), Note("a checkpoint was damaged")]

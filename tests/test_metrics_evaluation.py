@@ -27,7 +27,7 @@ from wganbench.metrics import (
     wasserstein_sliced,
     wasserstein_symmetric,
 )
-from wganbench.metrics.judge import examined, judge_network
+from wganbench.metrics.judge import calibrated, judge_network
 from wganbench.metrics.rows import LINES_SEED, measure_fidelity
 from wganbench.tags.lookup import TAGS
 
@@ -64,7 +64,7 @@ def pictured():
     images = torch.randint(0, 256, (2 * N, 1, 8, 8), generator=rng).to(torch.uint8)
     labels = torch.arange(2 * N) % 3
     target = Images(images[:N], images[N:], labels[:N], labels[N:], ["a", "b", "c"])
-    judge = examined(judge_network(1, 3, rng).eval(), target)
+    judge = calibrated(judge_network(1, 3, rng).eval(), target)
     points = target.scaled(images)
     return {
         "target": target,

@@ -12,8 +12,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from wganbench.data.target import KnownShape
 from wganbench.metrics import Evaluation, Floor, measure, slopes, transport_partners
-from wganbench.metrics.direction import cosines, direction_ceiling
 from wganbench.metrics.distances import paired
+from wganbench.metrics.gradients import cosines, direction_ceiling
 
 N = 40
 

@@ -25,7 +25,7 @@ from wganbench.metrics import (
     rows,
 )
 from wganbench.metrics import fidelity as frechet_module
-from wganbench.metrics.judge import examined, train_judge
+from wganbench.metrics.judge import calibrated, train_judge
 from wganbench.metrics.reference import ImageReference, image_reference, read_features
 
 IMAGE_TAGS = {
@@ -54,7 +54,7 @@ def target():
 
 @pytest.fixture(scope="module")
 def judge(target):
-    return examined(train_judge(target), target)
+    return calibrated(train_judge(target), target)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from wganbench.data import load
 from wganbench.data.images import Images
 from wganbench.metrics import cache, judge_for
 from wganbench.metrics.cache import judge_file, judge_key
-from wganbench.metrics.judge import Judge, examined, judge_network, train_judge
+from wganbench.metrics.judge import Judge, calibrated, judge_network, train_judge
 
 
 def stripes(m=30, size=8, channels=1, seed=0, classes=3):
@@ -87,7 +87,7 @@ def test_held_out_labels_play_no_part_in_training():
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 9), (1, 28), (3, 13)])
 def test_any_size_and_number_of_channels(channels, size):
     pictures = stripes(channels=channels, size=size)
-    judge = examined(train_judge(pictures), pictures)
+    judge = calibrated(train_judge(pictures), pictures)
     assert judge.accuracy == 1
     assert judge.features(pictures.scaled(pictures.images)).shape == (30, 64)
 
@@ -189,7 +189,7 @@ def test_a_picture_that_is_not_finite_has_no_class(digits, judge):
 
 def test_an_untrained_judge_knows_nothing(digits):
     network = judge_network(1, 10, torch.Generator().manual_seed(0)).eval()
-    assert examined(network, digits).accuracy < 0.4
+    assert calibrated(network, digits).accuracy < 0.4
     assert Judge(network, 10).sha256 != Judge(
         judge_network(1, 10, torch.Generator().manual_seed(1)), 10
     ).sha256  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor
 from wganbench.config import compose
 from wganbench.data import Target, load
 from wganbench.metrics import Evaluation, measure
-from wganbench.metrics.known import gradient_agreement, rank_correlation
+from wganbench.metrics.ground_truth import gradient_agreement, rank_correlation
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.measuring import measure_stack
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wganbench import plugin_files
-from wganbench.config.words import parse_overrides
+from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
 
 LOSS = """

@@ -18,8 +18,8 @@ import wganbench
 from wganbench.config import compose
 from wganbench.config.from_python import overrides_from
 from wganbench.config.jobs import compose_all
-from wganbench.reports.frames import groups_html, records
-from wganbench.training.run_html import run_html
+from wganbench.reports.plain_tables import groups_html, records
+from wganbench.training.run import run_html
 
 QUICK = [
     "tuned=none", "device=cpu", "compile=false", "train.steps=4", "train.batch_size=16",

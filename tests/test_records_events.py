@@ -27,7 +27,7 @@ from wganbench.runs.events import (
     cut_events,
     event_records,
     histogram_summaries,
-    picture_summary,
+    image_summary,
     scalar_layout,
 )
 from wganbench.tags.lookup import TAGS, charts
@@ -122,7 +122,7 @@ def test_cut_keeps_pictures_histograms_parameters_and_layout_once(tmp_path: Path
             for step in (1, 2):
                 log.scalars(step, {"loss/critic": 1.0})
                 summaries = [
-                    picture_summary("samples", picture),
+                    image_summary("samples", picture),
                     *histogram_summaries({"weights": np.arange(5.0)}),
                 ]
                 log.add(event_records(step, 1.0, summaries))
@@ -218,7 +218,7 @@ def test_purge_step_hides_what_came_later(tmp_path: Path) -> None:
 def test_a_figure_is_shown_in_its_own_size(tmp_path: Path) -> None:
     figure = sample_figure(np.eye(2), np.eye(2), title="two points")
     with EventLog(tmp_path) as log:
-        log.add(event_records(3, 1.0, [picture_summary("samples", figure_to_rgb(figure))]))
+        log.add(event_records(3, 1.0, [image_summary("samples", figure_to_rgb(figure))]))
     (image,) = read(tmp_path).Images("samples")
     width, height = figure.canvas.get_width_height()
     assert (image.step, image.width, image.height) == (3, width, height)

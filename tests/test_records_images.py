@@ -13,7 +13,7 @@ from PIL import Image
 from wganbench.drawing.canvas import figure_to_rgb
 from wganbench.drawing.images import (
     EMPTY,
-    are_pictures,
+    are_images,
     channels_last,
     class_cells,
     classes_figure,
@@ -64,7 +64,7 @@ def test_what_is_outside_is_clipped_and_what_is_no_number_is_black() -> None:
     [((5, 1, 8, 8), True), ((5, 3, 4, 6), True), ((5, 2, 8, 8), False), ((5, 2), False)],
 )
 def test_pictures_are_told_from_points(shape: tuple[int, ...], expected: bool) -> None:
-    assert are_pictures(np.zeros(shape)) == expected
+    assert are_images(np.zeros(shape)) == expected
 
 
 # Grids.

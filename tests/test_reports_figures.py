@@ -27,7 +27,7 @@ from wganbench.reports.drawing import (
     Drawing,
     axis_label,
     by_rank,
-    looks,
+    group_styles,
     shade,
     shown_groups,
 )
@@ -217,7 +217,8 @@ def test_all_diverged_draws_what_there_was(tmp_path: Path) -> None:
 def test_a_loss_has_one_colour_in_every_figure(tmp_path: Path) -> None:
     comparison = three_losses(tmp_path)
     expected = {"bce": BLUE, "clip": ORANGE, "gp": GREEN}
-    assert {label: look.color.upper() for label, look in looks(comparison).items()} == expected
+    styles = group_styles(comparison)
+    assert {label: style.color.upper() for label, style in styles.items()} == expected
     covered = panel(drawn(draw_curves(comparison)), "Modes covered")
     assert {str(m.get_label()): to_hex(m.get_color()).upper() for m in lines(covered, "mean")} == (
         expected
@@ -236,22 +237,22 @@ def test_groups_of_one_loss_share_its_hue_and_differ_in_grey(tmp_path: Path) -> 
     for size in (0.1, 1.0, 10.0):
         leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
     leave(tmp_path, "bce", 0)
-    found = looks(compare(find_runs([tmp_path])))
+    found = group_styles(compare(find_runs([tmp_path])))
     graded = [found[f"gp gp_lambda={size}"] for size in ("0.1", "1", "10")]
     middle = shade(GREEN, (DARKEST + LIGHTEST) / 2)
-    assert [look.color for look in graded] == [
+    assert [style.color for style in graded] == [
         shade(GREEN, DARKEST), middle, shade(GREEN, LIGHTEST)
     ]  # fmt: skip
     assert found["bce"].color.upper() == BLUE
-    assert len({str(look.line) for look in found.values()}) == 4
-    assert len({look.marker for look in found.values()}) == 4
+    assert len({str(style.line) for style in found.values()}) == 4
+    assert len({style.marker for style in found.values()}) == 4
 
 
 def test_groups_of_one_loss_alone_take_a_scale_whose_steps_are_seen(tmp_path: Path) -> None:
     """Neighbours differ as much as bce's blue and gp's green do in lightness or hue."""
     for size in (0.1, 1.0, 10.0, 100.0):
         leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
-    found = [look.color for look in looks(compare(find_runs([tmp_path]))).values()]
+    found = [style.color for style in group_styles(compare(find_runs([tmp_path]))).values()]
     rgb = np.array([to_rgb(color) for color in found])
     light = rgb @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(light) > 0.08).all() and light[-1] < 0.8, "from dark to light, none lost"

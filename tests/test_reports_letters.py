@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wganbench.reports.letters import compact_letters
+from wganbench.reports.significance import compact_letters
 
 NAMES = ("p", "q", "r", "s", "t", "u")
 PAIRS = [frozenset(pair) for pair in itertools.combinations(NAMES, 2)]

@@ -19,8 +19,8 @@ from wganbench.config import compose
 from wganbench.config.origin import settings_line
 from wganbench.presets import directories
 from wganbench.reports.comparison import compare
-from wganbench.reports.handout import write_handout
 from wganbench.reports.plain_tables import _escaped, as_text
+from wganbench.reports.report import write_handout
 from wganbench.runs.found import find_runs
 from wganbench.runs.long_table import write_long_table
 from wganbench.training.runs import train_run

@@ -16,7 +16,7 @@ from wganbench.config import ConfigError, compose, to_dict
 from wganbench.config.jobs import Job
 from wganbench.metrics import load_features, reference
 from wganbench.reports import figures
-from wganbench.sweeps.backend import Refused, TellingView
+from wganbench.sweeps.backend import Refused, ReportingView
 from wganbench.sweeps.manifest import add_jobs
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.worker import train_stack
@@ -133,7 +133,7 @@ def test_a_worker_runs_what_its_sweep_has_allowed(stranger: Path) -> None:
     config = compose(SETTINGS)
     config.evaluate.features = named(stranger)
     stack = StackPlan((Job(config, stranger.parent / "other"),), 0)
-    told = train_stack(stack, "cpu", TellingView(lambda message: None, "here"))
+    told = train_stack(stack, "cpu", ReportingView(lambda message: None, "here"))
     assert not isinstance(told, Refused) and ran(stranger)
 
 

@@ -33,9 +33,8 @@ from wganbench.reports.reproduce import read_yaml
 from wganbench.runs.events import PREFIX, cut_events
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.found import find_runs
-from wganbench.runs.frames import find_frames, frame_name, read_frame
 from wganbench.runs.record import MOST_ITEMS, read_record, shown
-from wganbench.runs.samples import read_arrays
+from wganbench.runs.samples import find_frames, frame_name, read_arrays, read_frame
 from wganbench.runs.stored import stored_config, stored_values
 from wganbench.runs.table import MetricsTable, read_table
 from wganbench.sweeps.manifest import add_jobs, read_jobs
@@ -50,7 +49,7 @@ from wganbench.training.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
-from wganbench.training.pictures import cut_frames, save_animation, save_frame
+from wganbench.training.figures import cut_frames, save_animation, save_frame
 from wganbench.training.runs import resume_run, train_run
 from wganbench.training.streams import STREAM_FORMAT
 

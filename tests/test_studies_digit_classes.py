@@ -10,7 +10,7 @@ import pytest
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.studies import judge
-from wganbench.studies.digit_classes.study import ARMS, CLAIMS, WORST_KL, Judged, findings, words
+from wganbench.studies.digit_classes import ARMS, CLAIMS, WORST_KL, Judged, findings, words
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent

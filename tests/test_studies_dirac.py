@@ -21,7 +21,7 @@ from wganbench.studies.dirac.game import (
     radius,
     trajectory,
 )
-from wganbench.studies.dirac.study import CLAIMS, all_paths, evidence, told
+from wganbench.studies.dirac.study import CLAIMS, all_paths, evidence, run_notes
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import judge
@@ -118,7 +118,7 @@ def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path:
         settings = read_settings("dirac", {}, [f"budget={budget}"])
         context = Context("dirac", 1, tmp_path, settings, Silent())
         paths = all_paths(context, list(METHODS.values()))
-        found = evidence(paths, 500, told(context))
+        found = evidence(paths, 500, run_notes(context))
         verdicts = [judge("dirac", claim, found[claim.name]) for claim in CLAIMS]
         words[budget] = {verdict.claim.name: verdict.word for verdict in verdicts}
         assert f"lambda = 0.35, {steps} steps" in found["gp"].note

@@ -13,7 +13,7 @@ from scipy import stats
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.studies import judge
-from wganbench.studies.estimate_quality.study import (
+from wganbench.studies.estimate_quality import (
     CLAIMS,
     ESTIMATE,
     EXACT,
@@ -23,7 +23,7 @@ from wganbench.studies.estimate_quality.study import (
     correlation,
     findings,
 )
-from wganbench.studies.rank_evidence import rank_evidence
+from wganbench.studies.evidence import rank_evidence
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent

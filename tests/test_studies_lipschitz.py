@@ -12,7 +12,7 @@ import torch
 from wganbench.losses import gradient_penalty
 from wganbench.studies import STUDIES, run_study
 from wganbench.studies.frozen import clip_bound, spectral_product, steepest
-from wganbench.studies.lipschitz.smoothness import agreement, roughness
+from wganbench.studies.lipschitz.measure import agreement, roughness
 from wganbench.studies.lipschitz.study import CLAIMS, evidence, growth, late_over_early, over_bound
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent

@@ -11,9 +11,9 @@ import torch
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.data import load
-from wganbench.metrics.known import rank_correlation
+from wganbench.metrics.ground_truth import rank_correlation
 from wganbench.studies import judge
-from wganbench.studies.realness.study import (
+from wganbench.studies.realness import (
     CLAIMS,
     KINDS,
     NAMES,

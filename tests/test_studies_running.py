@@ -26,6 +26,7 @@ from wganbench.studies import (
     settings,
 )
 from wganbench.studies import study as study_module
+from wganbench.studies.record import read_verdicts
 from wganbench.studies.settings import budgets, read_seeds, read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent
@@ -125,6 +126,14 @@ def test_no_scoreboard_is_made_of_a_part(planted: Path, monkeypatch: pytest.Monk
     entry.write_text(entry.read_text().replace('"smallest": 0.5', '"smallest": 0.4'))
     with pytest.raises(ConfigError, match="planted"):
         scoreboard.read_scoreboard(planted.parents[1])
+
+
+def test_a_stored_verdict_is_one_of_the_four_words(planted: Path) -> None:
+    assert main(["study", "planted"]) == 0
+    entry = planted / "verdict.json"
+    entry.write_text(entry.read_text().replace('"verdict": "supported"', '"verdict": "proven"'))
+    with pytest.raises(ConfigError, match="not what a study writes: verdict is one of supported"):
+        read_verdicts(planted)
 
 
 def test_one_claim_of_a_study_is_primary() -> None:

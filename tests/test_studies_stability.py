@@ -13,20 +13,21 @@ from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.losses import RECIPES
 from wganbench.studies import judge
+from wganbench.studies.evidence import effect_interval, smallest_effect
 from wganbench.studies.neutral import Arm, generator_steps, overrides, settings_of
 from wganbench.studies.settings import read_settings
-from wganbench.studies.simple_effects import effect_interval, smallest_effect
 from wganbench.studies.stability.figure import shares_at_least
 from wganbench.studies.stability.measure import (
     MOST_DECADES,
     Measured,
+    Setting,
     band,
     decades_between,
+    draw,
     gradient_imbalance,
     profile,
     slope_evidence,
 )
-from wganbench.studies.stability.settings import Setting, draw
 from wganbench.studies.stability.study import CLAIMS, COMPARED, LOSSES, arms, findings
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import Claim

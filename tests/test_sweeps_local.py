@@ -25,7 +25,7 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunFolder, RunOutcome, read_run
 from wganbench.runs.table import read_table
 from wganbench.sweeps import backend
-from wganbench.sweeps.backend import RETRIES, Collector, standing
+from wganbench.sweeps.backend import RETRIES, Collector, outcome_on_disk
 from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
 from wganbench.sweeps.local import LocalBackend, Pool
 from wganbench.sweeps.manifest import add_jobs
@@ -156,8 +156,8 @@ def test_after_ctrl_c_nobody_waits_for_another_process(
     with RunFolder(first.folder).lock():
         outcomes, _, _ = pooled(tmp_path, "shared", 4, ["cpu"])
         assert [o.status for o in outcomes] == ["completed"] * 3
-        assert standing(first).status == "running"
-    assert standing(first).status == "interrupted"
+        assert outcome_on_disk(first).status == "running"
+    assert outcome_on_disk(first).status == "interrupted"
 
 
 def test_losses_count_only_where_a_stack_comes_no_further(
@@ -196,7 +196,7 @@ def test_after_ctrl_c_every_worker_saves_and_nothing_new_begins(tmp_path: Path) 
 @pytest.fixture(autouse=True)
 def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process trains beside a sweep is compared, not looked at."""
-    monkeypatch.setattr(training_jobs, "final_picture", lambda *_: None)
+    monkeypatch.setattr(training_jobs, "summary_figure", lambda *_: None)
     monkeypatch.setattr(training_jobs, "png_bytes", lambda _: b"PNG")
 
 

@@ -14,7 +14,7 @@ from wganbench.config.jobs import Job
 from wganbench.errors import ran_out
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps import local
-from wganbench.sweeps.backend import OutOfMemory, Refused, TellingView
+from wganbench.sweeps.backend import OutOfMemory, Refused, ReportingView
 from wganbench.sweeps.cost import CONTEXT_BYTES, SAFETY, Footprint
 from wganbench.sweeps.launch import runs_at_once
 from wganbench.sweeps.plan import CPU_LIMIT, Slot, StackPlan
@@ -91,7 +91,7 @@ def test_a_stack_whose_memory_ran_out_is_told_as_such_on_every_device(
 
     monkeypatch.setattr("wganbench.training.runs.train_runs", fail)
     stack = StackPlan((Job(tiny("gp"), Path("run")),), 0)
-    message = train_stack(stack, "cpu", TellingView(lambda _: None, "cpu"))
+    message = train_stack(stack, "cpu", ReportingView(lambda _: None, "cpu"))
     assert isinstance(message, kind) and message.message
 
 
@@ -125,7 +125,7 @@ def test_what_was_compiled_for_a_stack_goes_with_it(
     monkeypatch.setattr("wganbench.training.runs.train_runs", train)
     stack = StackPlan((Job(tiny("gp"), Path("run")),), 0)
     for count in (1, 2):
-        train_stack(stack, "cpu", TellingView(lambda _: None, "cpu"))
+        train_stack(stack, "cpu", ReportingView(lambda _: None, "cpu"))
         assert len(made) == count, "the next one is compiled again"
         assert [graph() for graph in made] == [None] * count
 

@@ -21,7 +21,7 @@ from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
 from wganbench.files import RunLock
 from wganbench.sweeps import estimate, launch, local, manifest
-from wganbench.sweeps.backend import standing
+from wganbench.sweeps.backend import outcome_on_disk
 from wganbench.sweeps.command import named
 from wganbench.sweeps.cost import (
     BYTES_PER_SECOND,
@@ -476,7 +476,7 @@ def test_finished_runs_are_left_alone_and_begun_ones_go_on_from_their_step(
     train_runs([every[0].config], [every[0].folder])
     left, steps = unfinished(every)
     assert (left, steps) == (every[1:], [0, 0])
-    assert [standing(j).status for j in every] == ["completed", "interrupted", "interrupted"]
+    assert [outcome_on_disk(j).status for j in every] == ["completed", "interrupted", "interrupted"]
     afresh = dataclasses.replace(every[0].config, overwrite=True)
     again = dataclasses.replace(every[0], config=afresh)
     assert unfinished([again]) == ([again], [0])

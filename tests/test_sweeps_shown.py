@@ -12,7 +12,7 @@ from wganbench.cli.run_view import summary
 from wganbench.cli.sweep_view import SweepView
 from wganbench.config import run_id
 from wganbench.config.jobs import Job
-from wganbench.sweeps.backend import Advanced, Message, TellingView
+from wganbench.sweeps.backend import Advanced, Message, ReportingView
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.tags.lookup import TAGS, live_values, shown_in
 
@@ -36,7 +36,7 @@ def live_table(tmp_path: Path, values: list[dict[str, float]]) -> tuple[list[str
 def heard(values: list[dict[str, float]]) -> list[dict[str, float]]:
     """What reaches the parent of a worker whose stack has these values."""
     messages: list[Message] = []
-    TellingView(messages.append, "cpu").progress(2, values)
+    ReportingView(messages.append, "cpu").progress(2, values)
     (message,) = messages
     assert isinstance(message, Advanced)
     return message.values

@@ -18,8 +18,7 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm_task
-from wganbench.sweeps.backend import Ended, Message, OutOfMemory, Said
-from wganbench.sweeps.choose import make_backend
+from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory, make_backend
 from wganbench.sweeps.launch import launch, plan_sweep
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, SlurmTask
@@ -163,14 +162,14 @@ def test_what_is_asked_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_messages_outlive_the_process_and_half_of_one_waits(tmp_path: Path) -> None:
     mail = Mail(tmp_path, 3)
     assert mail.read(0) == ([], 0)
-    mail.tell(Said("one"))
-    mail.tell(Said("two"))
+    mail.send(Note("one"))
+    mail.send(Note("two"))
     whole = mail.path.read_bytes()
     mail.path.write_bytes(whole[:-3])
     first, offset = mail.read(0)
-    assert first == [Said("one")]
+    assert first == [Note("one")]
     mail.path.write_bytes(whole)
-    assert mail.read(offset) == ([Said("two")], len(whole))
+    assert mail.read(offset) == ([Note("two")], len(whole))
 
 
 def test_a_stack_that_does_not_fit_is_halved_inside_its_job(

@@ -7,7 +7,7 @@ from PIL import Image
 from training_configs import tiny
 
 from wganbench.runs.folder import RunFolder
-from wganbench.training.pictures import cut_frames, frames, save_frame
+from wganbench.training.figures import cut_frames, frames, save_frame
 from wganbench.training.runs import train_run
 
 

@@ -36,12 +36,12 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 def test_the_clock_stands_still_while_programs_are_compiled(time: Time) -> None:
     clock = Clock(30.0, step=5)
     time.now += 1
-    with clock.standing():
+    with clock.paused():
         time.now += 50
     time.now += 3
     assert clock.seconds == 30 + 4 and clock.compile_seconds == 50
     assert clock.speed(13) == pytest.approx(8 / 4)
-    with pytest.raises(ZeroDivisionError), clock.standing():
+    with pytest.raises(ZeroDivisionError), clock.paused():
         time.now += 7
         raise ZeroDivisionError
     time.now += 2

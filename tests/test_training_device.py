@@ -11,8 +11,8 @@ from training_configs import CPU, alike, tiny
 from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
 from wganbench.config.schema import static_settings
-from wganbench.sweeps.launch import of_precision
-from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
+from wganbench.sweeps.launch import precision_notes_of
+from wganbench.training.device import fitting_cpu, pick_device, precision_notes, prepare
 from wganbench.training.precision import products, set_products
 from wganbench.training.stack import Stack
 from wganbench.training.step import Algorithm
@@ -166,9 +166,10 @@ def test_tf32_on_a_cpu_is_fp32_and_is_told_in_a_line(tmp_path):
         stack.iterate()
         states.append(stack.run_state(0))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert told_of_precision(plain, "cpu") == told_of_precision(tf32, "cuda") == ()
-    (line,) = told_of_precision(tf32, "cpu")
+    assert precision_notes(plain, "cpu") == precision_notes(tf32, "cuda") == ()
+    (line,) = precision_notes(tf32, "cpu")
     assert line.startswith("precision=tf32 is fp32 here")
     job = Job(tf32, tmp_path / "a")
-    assert of_precision([job, job], "cpu") == (line,) and of_precision([job], "cuda") == ()
+    assert precision_notes_of([job, job], "cpu") == (line,)
+    assert precision_notes_of([job], "cuda") == ()
     assert static_settings(plain) != static_settings(tf32), "never in one stack"

@@ -12,7 +12,7 @@ from wganbench.runs.folder import RunFolder
 from wganbench.training.finish import conclusions
 from wganbench.training.jobs import Concluded
 from wganbench.training.measuring import measure_stack, unstopped
-from wganbench.training.pool import Own
+from wganbench.training.pool import InProcess
 from wganbench.training.probing import read_runs
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
@@ -24,7 +24,7 @@ def concluded(stack: Stack, folder: Path) -> list[Concluded | None]:
         Recorder(RunFolder(folder / str(run)).lock(), config, columns(stack), 0)
         for run, config in enumerate(stack.configs)
     ]
-    return [found for _, found in conclusions(stack, recorders, Own(stack), unstopped)]
+    return [found for _, found in conclusions(stack, recorders, InProcess(stack), unstopped)]
 
 
 def test_the_final_figures_are_means_over_the_draws(tmp_path: Path) -> None:

@@ -16,15 +16,15 @@ from training_configs import same
 from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.data.images import Images
 from wganbench.drawing.images import to_bytes
-from wganbench.metrics import nearest_training_pictures
-from wganbench.training.image_pictures import (
+from wganbench.metrics import nearest_training_images
+from wganbench.training.figures import progress_figure
+from wganbench.training.image_figures import (
     Classifier,
     base_bytes,
-    classes_picture,
-    final_pictures,
+    draw_classes,
+    image_figures,
     unstacked,
 )
-from wganbench.training.pictures import progress_picture
 from wganbench.training.probing import (
     PAIRS,
     STEPS,
@@ -33,7 +33,7 @@ from wganbench.training.probing import (
     read_runs,
     watched_fakes,
     watched_reals,
-    with_looks,
+    with_figure_data,
 )
 from wganbench.training.run import load_run, sample_run
 from wganbench.training.runs import train_run
@@ -84,9 +84,9 @@ def test_drawing_changes_nothing(stack: Stack) -> None:
     other = Stack(list(stack.configs), CPU)
     stack.iterate()
     readings = read_runs(stack, 12)
-    progress_picture(stack, with_looks(stack, 0, readings[0]), {})
-    last = with_looks(stack, 1, readings[1], between=True)
-    assert final_pictures(stack, last, "t").keys() == NAMES
+    progress_figure(stack, with_figure_data(stack, 0, readings[0]), {})
+    last = with_figure_data(stack, 1, readings[1], between=True)
+    assert image_figures(stack, last, "t").keys() == NAMES
     stack.iterate()
     other.iterate()
     other.iterate()
@@ -140,7 +140,7 @@ def test_planted_duplicates_are_their_own_neighbours() -> None:
     chosen = torch.tensor([4999, 0, 2048, 2047])
     points = target.scaled(target.images[chosen])
     points[3] += 0.01
-    rows, distances = nearest_training_pictures(points, target.images, target.scaled, 3)
+    rows, distances = nearest_training_images(points, target.images, target.scaled, 3)
     assert rows[:, 0].tolist() == chosen.tolist()
     expected = torch.tensor([0, 0, 0, 0.01 * 4], dtype=torch.float64)
     torch.testing.assert_close(distances[:, 0], expected, rtol=0, atol=1e-5)
@@ -163,7 +163,7 @@ def test_stacked_pictures_are_shown_in_the_classes_of_their_channels() -> None:
         def predict(self, points: torch.Tensor) -> torch.Tensor:
             return torch.full((len(points),), 777)
 
-    figure = classes_picture(torch.from_numpy(pictures), target, Sevens(), "t")
+    figure = draw_classes(torch.from_numpy(pictures), target, Sevens(), "t")
     labels = [text.get_text() for text in figure.axes[0].texts]
     assert labels[7] == "7  (100.0%)" and labels[6] == "6  (0.0%)" and len(labels) == 10
 

@@ -28,8 +28,8 @@ from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
 from wganbench.training.measuring import stack_floor, unstopped
-from wganbench.training.pool import Processes, measurers
-from wganbench.training.probing import GRID, read_runs, with_looks
+from wganbench.training.pool import ProcessPool, measurers
+from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.runs import train_run, train_runs
@@ -96,19 +96,19 @@ def test_processes_leave_the_same_records(
 def test_a_process_that_is_killed_costs_no_row(
     pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Processes] = []
+    made: list[ProcessPool] = []
 
-    class Doomed(Processes):
+    class Doomed(ProcessPool):
         def __init__(self, *words: Any) -> None:
             super().__init__(*words)
             made.append(self)
 
-    monkeypatch.setattr(pool_module, "Processes", Doomed)
+    monkeypatch.setattr(pool_module, "ProcessPool", Doomed)
     monkeypatch.setattr(runs, "measurers", lambda *_: 1)
     after_step(monkeypatch, 3, lambda: os.killpg(made[0]._process.pid, signal.SIGKILL))
     said: list[str] = []
 
-    class View(runs.Unseen):
+    class View(runs.SilentView):
         def say(self, line: str) -> None:
             said.append(line)
 
@@ -144,21 +144,21 @@ torch.set_num_threads(1)
 from wganbench.config import from_dict
 from wganbench.training import pool, runs
 
-class Late(pool.Own):
+class Late(pool.InProcess):
     # Nobody measures before he is waited for, and files are written by a thread.
     def submit(self, job):
         answer = super().submit(job)
         answer.ready = False
         return answer
-    def later(self, write):
-        self.written()
+    def write_later(self, write):
+        self.wait_for_writes()
         self.thread = threading.Thread(target=write)
         self.thread.start()
-    def written(self):
+    def wait_for_writes(self):
         if hasattr(self, "thread"):
             self.thread.join()
 
-pool.Processes = lambda subject, count, say: Late(subject)
+pool.ProcessPool = lambda subject, count, say: Late(subject)
 runs.measurers = lambda *_: 1
 config, folder = from_dict(json.loads(sys.argv[1])), Path(sys.argv[2])
 state = {"at": -1, "count": 0, "own": ""}
@@ -241,7 +241,7 @@ def test_runs_are_complete_as_soon_as_they_are_measured(
 def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(jobs, "progress_figure", lambda *_: Figure(figsize=(1, 1)))
     usual = compose([]).log.picture_every_n_steps
     shown: dict[tuple[bool, int], set[bool]] = {}
     found: list[bool] = []
@@ -263,7 +263,7 @@ def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
 def test_a_job_takes_its_own_runs_arrays_alone_and_comes_back_whole() -> None:
     stack = Stack(alike("clip", 8, **{"log.tensorboard": True}), CPU)
     stack_floor(stack, 500)
-    reading = with_looks(stack, 3, read_runs(stack, 500)[3])
+    reading = with_figure_data(stack, 3, read_runs(stack, 500)[3])
     job = Evaluate(reading, dict(stack.floors), shows=True, histograms=True)
     sent = pickle.dumps(job, protocol=5)
     own = sum(4 * values.numel() for values in (*reading.points.values(), reading.weights))
@@ -281,7 +281,7 @@ def full() -> None:
 def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
     stack = Stack([tiny(**RECORDED)], CPU)
     said: list[str] = []
-    pool = Processes(stack, 1, said.append)
+    pool = ProcessPool(stack, 1, said.append)
     try:
         (reading,) = read_runs(stack, 10)
         stack_floor(stack, 10)
@@ -293,12 +293,12 @@ def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
             broken.get()
         assert said == []
         written: list[int] = []
-        pool.later(lambda: written.append(1))
+        pool.write_later(lambda: written.append(1))
         with pytest.raises(OSError, match="no space"):  # noqa: PT012  (by either of the two)
-            pool.later(full)
+            pool.write_later(full)
             for number in (2, 3):
-                pool.later(lambda number=number: written.append(number))
-            pool.written()
+                pool.write_later(lambda number=number: written.append(number))
+            pool.wait_for_writes()
         assert written == [1], "nothing is written past a gap"
     finally:
         pool.close()
@@ -329,12 +329,12 @@ class SlowPool:
         self.log.append(("asked", job.reading.step))
         return Slow(job.reading.step, self.log)
 
-    def later(self, write: Callable[[], None]) -> None:
+    def write_later(self, write: Callable[[], None]) -> None:
         if not isinstance(write, partial):  # of a checkpoint, not of rows
             self.log.append(("saves", self.stack.steps_done))
         write()
 
-    def written(self) -> None: ...
+    def wait_for_writes(self) -> None: ...
 
     def close(self) -> None: ...
 

@@ -25,7 +25,7 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 from wganbench.cli.run_view import next_commands
 from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
 from wganbench.runs.folder import KEYS, RunFolder
-from wganbench.training import finish, jobs, pictures
+from wganbench.training import figures, finish, jobs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
 from wganbench.training.recorder import Recorder, columns
@@ -51,8 +51,8 @@ def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any
 def unpainted(monkeypatch: Any, request: pytest.FixtureRequest) -> None:
     """Painting takes longer than all the rest; only the undisturbed run does it."""
     request.getfixturevalue("whole")
-    monkeypatch.setattr(jobs, "final_picture", lambda *_: None)
-    monkeypatch.setattr(jobs, "progress_picture", lambda *_: Figure())
+    monkeypatch.setattr(jobs, "summary_figure", lambda *_: None)
+    monkeypatch.setattr(jobs, "progress_figure", lambda *_: Figure())
     monkeypatch.setattr(jobs, "png_bytes", lambda figure: b"PNG")
     monkeypatch.setattr(jobs, "figure_to_rgb", lambda figure: np.zeros((2, 2, 3), np.uint8))
 
@@ -625,8 +625,8 @@ def test_locks_are_released_whatever_happens(tmp_path: Path) -> None:
 def test_no_training_randomness_comes_from_outside(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "final_picture", pictures.final_picture)
-    monkeypatch.setattr(jobs, "progress_picture", pictures.progress_picture)
+    monkeypatch.setattr(jobs, "summary_figure", figures.summary_figure)
+    monkeypatch.setattr(jobs, "progress_figure", figures.progress_figure)
     torch.manual_seed(123)
     before = torch.get_rng_state()
     train_run(tiny("gp", **RECORDED), tmp_path)

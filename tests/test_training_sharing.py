@@ -167,7 +167,7 @@ def test_a_run_goes_on_alone_as_it_would_have_in_its_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """bce on 16 points: with one or three runs a part of them is left over by vectors of 32."""
-    monkeypatch.setattr(jobs, "final_picture", pytest.fail)
+    monkeypatch.setattr(jobs, "summary_figure", pytest.fail)
     configs = alike("bce", 3, **SAVED, **{"train.steps": 8, "network.depth": 1})
     whole, paths, view = folders(tmp_path / "whole", 3), folders(tmp_path / "parts", 3), Told()
     train_runs(configs, whole)

@@ -18,7 +18,7 @@ from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import RunConfig, to_dict
 from wganbench.config.schema import static_settings
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
 from wganbench.training import optimizers, parts
@@ -266,7 +266,7 @@ def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
     configs = alike("gp", 3)
     stack, alone = Stack(configs, CPU), Stack(configs[2:], CPU)
     latent = stack.algorithm.pair.latent.draw
-    assert isinstance(stack.target, Drawn)
+    assert isinstance(stack.target, DrawnTarget)
     samplers = {"real": stack.target.draw, "mixing": lambda draws, n: draws.uniform(n)}
     for stream in STREAMS:
         sampler = samplers.get(stream, latent)

@@ -30,7 +30,14 @@ from wganbench.tuning.command import parse
 from wganbench.tuning.score import score, score_of
 from wganbench.tuning.search import base_of, count_at, jobs_of, run_search, steps_of
 from wganbench.tuning.space import neutral_trials, read_space
-from wganbench.tuning.speedrun import Arrival, Racer, arrival_steps, check_modes, pair_tests, racer
+from wganbench.tuning.speedrun import (
+    Arrival,
+    LossResult,
+    arrival_steps,
+    check_modes,
+    loss_result,
+    pair_tests,
+)
 from wganbench.tuning.winner import winner_yaml, write_winners
 
 SPACE = read_space()
@@ -304,13 +311,13 @@ PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23
 them: medians 23 and 8, log-rank chi squared 16.79."""
 
 
-def racer_of(loss: str, times: list[int], arrived: list[bool]) -> Racer:
+def result_of(loss: str, times: list[int], arrived: list[bool]) -> LossResult:
     arrivals = [Arrival(i, a, t, t) for i, (t, a) in enumerate(zip(times, arrived, strict=True))]
-    return racer(loss, "tuned", arrivals)
+    return loss_result(loss, "tuned", arrivals)
 
 
 def test_medians_and_test_are_those_of_the_textbook() -> None:
-    treated, placebo = racer_of("a", REMISSIONS, RELAPSED), racer_of("b", PLACEBO, [True] * 21)
+    treated, placebo = result_of("a", REMISSIONS, RELAPSED), result_of("b", PLACEBO, [True] * 21)
     assert (treated.passes.value, placebo.passes.value) == (23, 8)
     # R's survfit with conf.type = "log-log" gives [13, NA] and [4, 11].
     assert (treated.passes.low, treated.passes.high) == (13, None)
@@ -320,13 +327,13 @@ def test_medians_and_test_are_those_of_the_textbook() -> None:
 
 
 def test_runs_that_never_arrive_count() -> None:
-    never = racer_of("bce", [100] * 5, [False] * 5)
+    never = result_of("bce", [100] * 5, [False] * 5)
     assert never.passes.value is None and never.arrived == 0
-    few = racer_of("clip", [10, 20, 100, 100, 100], [True, True, False, False, False])
+    few = result_of("clip", [10, 20, 100, 100, 100], [True, True, False, False, False])
     assert few.passes.value is None  # 2 of 5: under a half; dropping the others would say 10
-    most = racer_of("gp", [10, 20, 30, 100, 100], [True, True, True, False, False])
+    most = result_of("gp", [10, 20, 30, 100, 100], [True, True, True, False, False])
     assert most.passes.value == 30
-    assert pair_tests([never, racer_of("lsgan", [9] * 5, [False] * 5)]) == {("bce", "lsgan"): 1.0}
+    assert pair_tests([never, result_of("lsgan", [9] * 5, [False] * 5)]) == {("bce", "lsgan"): 1.0}
 
 
 def test_a_run_arrives_at_the_second_good_evaluation_in_a_row() -> None:

@@ -14,8 +14,14 @@ from wganbench import registry
 from wganbench.cli import app
 from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose, run_id
-from wganbench.config.synonyms import VALUES, canonical, plain
-from wganbench.config.words import parse_arguments, read_override, understood
+from wganbench.config.overrides import (
+    VALUES,
+    canonical,
+    parse_arguments,
+    plain,
+    read_override,
+    translate,
+)
 from wganbench.presets import choices, directories
 from wganbench.registry import Registry
 
@@ -29,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def words(*typed: str, several: bool = False) -> list[str]:
-    return understood(typed, several, WHERE).overrides
+    return translate(typed, several, WHERE).overrides
 
 
 def told(capsys: pytest.CaptureFixture[str], command: str) -> str:
@@ -88,7 +94,7 @@ def test_the_configuration_is_that_of_our_name() -> None:
 def test_a_name_of_the_users_own_is_what_it_says(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "wgan.yaml").write_text("# mine\n")
-    assert understood(["loss=wgan"], False, directories(tmp_path)).overrides == ["loss=wgan"]
+    assert translate(["loss=wgan"], False, directories(tmp_path)).overrides == ["loss=wgan"]
 
 
 def test_an_accepted_name_is_said_in_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,8 +81,8 @@ def sweep(
     from wganbench.config.from_python import overrides_from
     from wganbench.sweeps.workers import early_workers
 
-    words = overrides_from(overrides, settings, several=True)
-    with early_workers(words):
+    arguments = overrides_from(overrides, settings, several=True)
+    with early_workers(arguments):
         from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import run_sweep
         from wganbench.training.run import Run
@@ -93,7 +93,7 @@ def sweep(
 
             view = SweepView()
         flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
-        done = run_sweep([*words, *flags], view)
+        done = run_sweep([*arguments, *flags], view)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
     return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
 
@@ -120,9 +120,9 @@ def tune(
     from wganbench.sweeps.workers import workers_in_use
     from wganbench.tuning.command import tune as search
 
-    words = overrides_from(overrides, settings, several=True)
+    arguments = overrides_from(overrides, settings, several=True)
     with workers_in_use():
-        return search(words, Silent(), config_dir, Path(into) if into else None)
+        return search(arguments, Silent(), config_dir, Path(into) if into else None)
 
 
 def study(name: str, *overrides: Given, **settings: object) -> list[Verdict]:

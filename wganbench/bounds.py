@@ -1,15 +1,22 @@
-"""Upper bounds of sizes: larger values are refused before they cost time or memory.
+"""The values that settings may have: upper bounds of sizes, and choices that several parts share.
 
-No real use reaches a bound. Each is ``most`` in the metadata of the fields that it bounds.
+Larger values are refused before they cost time or memory. No real use reaches a bound. Each is
+``most`` in the metadata of the fields that it bounds.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from wganbench.errors import told
+from wganbench.errors import short_repr
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""The precision of products in training, see `RunConfig`."""
+
+ModeProtocol = Literal["veegan", "box", "chi2"]
+"""The definitions of high-quality samples, see `wganbench.metrics.mode_coverage`."""
 
 STEPS = 10**9
 """Steps of training, and every interval in steps."""
@@ -88,5 +95,5 @@ def outside(value: Any, metadata: Mapping[str, Any]) -> str | None:
     for name, (words, keeps) in RANGES.items():
         bound = metadata.get(name)
         if bound is not None and not keeps(value, bound):
-            return f"{words} {told(bound)}"
+            return f"{words} {short_repr(bound)}"
     return None

@@ -134,8 +134,8 @@ class Keyed(Draws):
         return torch.stack(words, dim=-1).expand(*self.lead, count, 4).flatten(-2)
 
 
-class Dealt(Draws):
-    """A source that deals out words (*lead, n) from one call of `Keyed`, in the same order."""
+class GivenWords(Draws):
+    """A source that returns words (*lead, n) from one call of `Keyed`, in the same order."""
 
     def __init__(self, words: Int[Tensor, "*lead n"]) -> None:
         self.lead, self.device = tuple(words.shape[:-1]), words.device

@@ -78,12 +78,12 @@ def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:
     return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"
 
 
-def told(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a value as text for a message: a number in few digits, else the shortened repr.
 
-    >>> told(10_000), told(1e-18), told("a" * 200) == f"'{'a' * 50}...{'a' * 25}'"
+    >>> short_repr(10_000), short_repr(1e-18), short_repr("a" * 200) == f"'{'a' * 50}...{'a' * 25}'"
     ('10000', '1e-18', True)
-    >>> told(10**400)
+    >>> short_repr(10**400)
     'a number of 401 digits'
     """
     if isinstance(value, float):

@@ -173,12 +173,12 @@ def _processor() -> str:
     """Return a text that differs for processors that need different code.
 
     Machines with different processors may share a cache folder."""
-    told = [platform.system(), platform.machine(), platform.processor()]
+    facts = [platform.system(), platform.machine(), platform.processor()]
     with suppress(OSError):
         names = ("model name", "flags", "Features", "CPU part", "isa")
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-        told += sorted({line for line in lines if line.startswith(names)})
-    return "\n".join(told)
+        facts += sorted({line for line in lines if line.startswith(names)})
+    return "\n".join(facts)
 
 
 def _cached() -> Path:

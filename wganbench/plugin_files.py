@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
@@ -42,7 +42,7 @@ def use_plugins(words: Sequence[str]) -> list[str]:
     files = [Path(name).expanduser().absolute() for name in names]
     for file in files:
         if not file.is_file():
-            raise ConfigError(f"plugins={told(str(file))}: there is no such file")
+            raise ConfigError(f"plugins={short_repr(str(file))}: there is no such file")
     if files:
         every = dict.fromkeys([*plugin_files(), *files])
         os.environ[VARIABLE] = os.pathsep.join(map(str, every))
@@ -104,7 +104,7 @@ def package_folders() -> tuple[Path, ...]:
         places = list(spec.submodule_search_locations or ()) if spec else []
         folders = [Path(place) / "conf" for place in places if (Path(place) / "conf").is_dir()]
         if not folders:
-            named = f"{entry_point.name} = {told(entry_point.value)}"
+            named = f"{entry_point.name} = {short_repr(entry_point.value)}"
             raise ConfigError(f"{CONF_GROUP}: {named} is no package with a folder conf")
         found += folders
     return tuple(found)

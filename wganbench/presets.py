@@ -1,8 +1,9 @@
-"""The YAML files of conf/: finding them and reading their values, without Hydra."""
+"""The YAML files of conf/ and of the user: finding them and reading them, without Hydra."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,27 @@ def read_values(path: Path, prefix: str) -> Iterator[tuple[str, Any]]:
     """Return the leaves of a YAML file by dotted key, without Hydra's own entries."""
     own = {name: value for name, value in read(path).items() if name not in ("defaults", "hydra")}
     yield from flatten(own, prefix)
+
+
+# The folders of the command that runs now: the user's, then ours.
+USER_FOLDERS: list[Path] = []
+"""Folders that Hydra searches before ours; our search path plugin reads them."""
+
+
+@contextmanager
+def user_files_first(where: Sequence[Path]) -> Iterator[None]:
+    """Let files in the user's folders win over ours of the same name, inside the block.
+
+    ``where`` are the folders of a command line, the user's first and ours last.
+    """
+    before = list(USER_FOLDERS)
+    USER_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
+    try:
+        yield
+    finally:
+        USER_FOLDERS[:] = before
+
+
+def searched_folders() -> tuple[Path, ...]:
+    """Return the folders of YAML files of the command that runs now, the user's first."""
+    return (*USER_FOLDERS, conf_directory())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from wganbench.errors import LONGEST_VALUE, ConfigError, shortened, told
+from wganbench.errors import LONGEST_VALUE, ConfigError, short_repr, shortened
 from wganbench.plugin_files import load_plugin_files
 
 Row = TypeVar("Row")
@@ -99,4 +99,4 @@ def unknown(kind: str, name: str, valid: Mapping[str, object] | list[str]) -> st
     names = list(valid)
     near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {told(name)}{hint} (there are: {', '.join(sorted(names))})"
+    return f"unknown {kind} {short_repr(name)}{hint} (there are: {', '.join(sorted(names))})"

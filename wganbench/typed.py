@@ -8,11 +8,11 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wganbench.bounds import outside
-from wganbench.errors import LONGEST_VALUE, ConfigError, shortened, told
+from wganbench.errors import LONGEST_VALUE, ConfigError, short_repr, shortened
 
 # Suggestions for keys that do not exist.
 ALIASES = {
@@ -163,7 +163,7 @@ def convert(value: Any, hint: Any, key: str) -> Any:
         raise ConfigError(f"{key} must be given")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is a group of keys; got {told(value)}")
+            raise ConfigError(f"{key} is a group of keys; got {short_repr(value)}")
         return hint(**convert_fields(hint, value, f"{key}."))
     if origin in (typing.Union, types.UnionType):
         return convert_union(value, typing.get_args(hint), key)
@@ -171,6 +171,8 @@ def convert(value: Any, hint: Any, key: str) -> Any:
         return convert_items(value, hint, key)
     if origin is dict:
         return convert_mapping(value, typing.get_args(hint), key)
+    if origin is typing.Literal:
+        return convert_choice(value, typing.get_args(hint), key)
     if hint in SCALARS:
         return convert_scalar(value, hint, key)
     raise TypeError(f"{key}: a configuration field cannot have the type {hint}")
@@ -191,11 +193,11 @@ def convert_union(value: Any, hints: tuple[Any, ...], key: str) -> Any:
 
 def convert_items(value: Any, hint: Any, key: str) -> Any:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{key} is a list such as [0,1]; got {told(value)}")
+        raise ConfigError(f"{key} is a list such as [0,1]; got {short_repr(value)}")
     origin, hints = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and hints[-1] is not Ellipsis:
         if len(value) != len(hints):
-            raise ConfigError(f"{key} holds {len(hints)} values; got {told(value)}")
+            raise ConfigError(f"{key} holds {len(hints)} values; got {short_repr(value)}")
         pairs = list(zip(value, hints, strict=True))
     else:
         pairs = [(item, hints[0]) for item in value]
@@ -203,9 +205,30 @@ def convert_items(value: Any, hint: Any, key: str) -> Any:
     return tuple(items) if origin is tuple else items
 
 
+def convert_choice(value: Any, choices: Sequence[str], key: str) -> str:
+    """Return the text ``value``; raises ConfigError unless it is one of the choices."""
+    text: str = convert_scalar(value, str, key)
+    if text not in choices:
+        raise ConfigError(
+            f"{key}={text}: no such choice{nearest_key(text, choices)} "
+            f"(there are: {', '.join(choices)})"
+        )
+    return text
+
+
+def choices_of(hint: Any, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the values that a field's type or metadata allows; empty for a free value.
+
+    >>> choices_of(typing.Literal["a", "b"], {}), choices_of(str, {"choices": ("c",)})
+    (('a', 'b'), ('c',))
+    """
+    is_literal = typing.get_origin(hint) is typing.Literal
+    return typing.get_args(hint) if is_literal else tuple(metadata.get("choices", ()))
+
+
 def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} is a mapping; got {told(value)}")
+        raise ConfigError(f"{key} is a mapping; got {short_repr(value)}")
     return {name: convert(item, hints[1], f"{key}.{name}") for name, item in value.items()}
 
 
@@ -231,7 +254,7 @@ def convert_scalar(value: Any, hint: type, key: str) -> Any:
             return float(value)
         if hint is int and (isinstance(value, int) or value.is_integer()):
             return int(value)
-    raise ConfigError(f"{key} is {SCALARS[hint]}; got {told(value)}")
+    raise ConfigError(f"{key} is {SCALARS[hint]}; got {short_repr(value)}")
 
 
 def endless(value: Any) -> bool:
@@ -242,7 +265,7 @@ def endless(value: Any) -> bool:
 def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
     """Raise ConfigError unless a field's metadata allows ``value``."""
     if "length" in metadata and len(value) != metadata["length"]:
-        raise ConfigError(f"{key} holds {metadata['length']} values; got {told(value)}")
+        raise ConfigError(f"{key} holds {metadata['length']} values; got {short_repr(value)}")
     if isinstance(value, list | tuple):
         bounds = {name: bound for name, bound in metadata.items() if name != "length"}
         for i, item in enumerate(value):
@@ -252,16 +275,13 @@ def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
 
 
 def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
-    if "choices" in metadata and value not in metadata["choices"]:
-        choices = list(metadata["choices"])
-        raise ConfigError(
-            f"{key}={value}: no such choice{nearest_key(value, choices)} "
-            f"(there are: {', '.join(choices)})"
-        )
+    if "choices" in metadata:
+        convert_choice(value, metadata["choices"], key)
     broken = outside(value, metadata)
     if broken:
         endless = isinstance(value, float) and not math.isfinite(value)
-        raise ConfigError(f"{key} must be {'finite' if endless else broken}; got {told(value)}")
+        right = "finite" if endless else broken
+        raise ConfigError(f"{key} must be {right}; got {short_repr(value)}")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

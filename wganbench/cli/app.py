@@ -99,7 +99,7 @@ def train(
     def task(config: RunConfig, folder: Path) -> int:
         from wganbench.cli.run_view import RunView
         from wganbench.config.origin import settings_line
-        from wganbench.config.own_files import searched_folders
+        from wganbench.presets import searched_folders
         from wganbench.training.runs import train_run
 
         result_is_on_disk()

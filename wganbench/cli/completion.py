@@ -19,6 +19,7 @@ from wganbench.presets import (
     directories,
     preset_values,
 )
+from wganbench.typed import choices_of
 
 
 def complete_override(incomplete: str) -> list[str]:
@@ -96,9 +97,8 @@ def field_choices(key: str) -> list[str]:
     field = next((field for field in dataclasses.fields(cls) if field.name == name), None)
     if field is None:
         return []
-    if typing.get_type_hints(cls)[name] is bool:
-        return ["true", "false"]
-    return list(field.metadata.get("choices", ()))
+    hint = typing.get_type_hints(cls)[name]
+    return ["true", "false"] if hint is bool else list(choices_of(hint, field.metadata))
 
 
 def shown(value: Any) -> str:

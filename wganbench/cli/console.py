@@ -31,7 +31,7 @@ class PlainConsole(Console):
         self.quiet = True
 
 
-# One-line messages for words that no command accepts and for errors that end a command.
+# One-line messages for arguments that no command accepts and for errors that end a command.
 NAMES = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
     errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO,
@@ -41,15 +41,15 @@ NAMES = (
 WITH_OVERRIDES = ("train", "sweep", "study", "demo")
 
 
-def check_words(words: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> None:
     """Raise ConfigError for a word that no command accepts, before options are parsed.
 
     Otherwise ``-precision=bf16`` would be parsed as the flag ``-p`` with a value.
     """
-    for word in words:
+    for word in arguments:
         if "\0" in word:
             raise ConfigError(f"{shortened(word, 80)!r} holds a NUL character")
-        if words[0] in WITH_OVERRIDES and word.startswith("-") and word[1:2] not in ("-", ""):
+        if arguments[0] in WITH_OVERRIDES and word.startswith("-") and word[1:2] not in ("-", ""):
             from wganbench.config.flags import check_short
 
             check_short(word)
@@ -75,17 +75,19 @@ def open_in_browser(address: str) -> None:
         print(f"no browser could be started; open {printable(address)}")
 
 
-def in_one_line(message: str, words: Sequence[str]) -> str:
-    if words and "=" in words[0]:
-        return f"{words[0]!r} is no command; did you mean: wganbench train {' '.join(words)}"
+def in_one_line(message: str, arguments: Sequence[str]) -> str:
+    if arguments and "=" in arguments[0]:
+        return (
+            f"{arguments[0]!r} is no command; did you mean: wganbench train {' '.join(arguments)}"
+        )
     return " ".join(message.split()) + " (wganbench --help)"
 
 
-def typed(words: list[str], several: bool = False) -> list[str]:
-    """Return the converted words; print a line on each common name that was replaced."""
-    from wganbench.config.words import parse_arguments
+def typed(overrides: list[str], several: bool = False) -> list[str]:
+    """Return the converted overrides; print a line on each common name that was replaced."""
+    from wganbench.config.overrides import parse_arguments
 
-    arguments = parse_arguments(words, several)
+    arguments = parse_arguments(overrides, several)
     for note in arguments.notes:
         print(f"wganbench: {shortened(printable(note))}", file=sys.stderr)
     return arguments.command

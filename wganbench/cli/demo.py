@@ -10,7 +10,7 @@ from wganbench.cli.sweep_view import SweepView, print_sweep
 from wganbench.errors import ConfigError
 from wganbench.reports.comparison import compare
 from wganbench.reports.export import write_all
-from wganbench.reports.handout import write_handout
+from wganbench.reports.report import write_handout
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.found import find_runs
 from wganbench.sweeps.command import plan_only, run_sweep

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_words, in_one_line, of_the_system
+from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_arguments, in_one_line, of_the_system
 from wganbench.errors import ConfigError, printable, ran_out, shortened
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def report(outcome: RunOutcome) -> int:
     return EXIT_CODES[outcome.status]
 
 
-def exit_code(command: Callable[[list[str]], object], words: list[str]) -> int:
+def exit_code(command: Callable[[list[str]], object], arguments: list[str]) -> int:
     """Run a command line and return its exit code; print the reason if it is not 0."""
     try:
-        check_words(words)
-        code = command(words)
+        check_arguments(arguments)
+        code = command(arguments)
     except ConfigError as error:
         return fail(str(error), WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
@@ -71,7 +71,7 @@ def exit_code(command: Callable[[list[str]], object], words: list[str]) -> int:
         # Typer bundles its own click; its errors are recognised by their common method.
         message = getattr(error, "format_message", None)
         if message is not None:
-            return fail(in_one_line(message(), words), WRONG_USE)
+            return fail(in_one_line(message(), arguments), WRONG_USE)
         traceback.print_exc()
         return FAILED
     return code if isinstance(code, int) else 0

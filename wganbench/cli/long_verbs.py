@@ -45,10 +45,10 @@ def study(
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
-    words = use_plugins(overrides or [])
+    given = use_plugins(overrides or [])
     run = run_all_and_print if name == "all" else run_and_print
     with workers_in_use():  # shared by all sweeps of a study
-        return run(name, words)
+        return run(name, given)
 
 
 def tune(
@@ -76,11 +76,11 @@ def tune(
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
-    words = use_plugins(overrides or [])
+    given = use_plugins(overrides or [])
     with workers_in_use():  # shared by all rungs
         from wganbench.cli.tune_view import tune_and_print
 
-        return tune_and_print(words, config_dir, into)
+        return tune_and_print(given, config_dir, into)
 
 
 def speedrun(
@@ -103,11 +103,11 @@ def speedrun(
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
-    words = use_plugins(overrides or [])
+    given = use_plugins(overrides or [])
     with workers_in_use():
-        from wganbench.cli.tune_view import race_and_print
+        from wganbench.cli.tune_view import speedrun_and_print
 
-        return race_and_print(words, config_dir)
+        return speedrun_and_print(given, config_dir)
 
 
 def demo(overrides: Overrides = None) -> int:
@@ -118,10 +118,10 @@ def demo(overrides: Overrides = None) -> int:
     from wganbench.cli.run_view import say_loading
     from wganbench.sweeps.workers import early_workers
 
-    words = overrides or []
+    given = overrides or []
     result_is_on_disk()
     say_loading()
-    with early_workers(words):
+    with early_workers(given):
         from wganbench.cli.demo import run_demo
 
-        return worst(run_demo(typed(words, several=True)))
+        return worst(run_demo(typed(given, several=True)))

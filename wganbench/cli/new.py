@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from wganbench.cli.console import PlainConsole
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.registry import unknown
 
 KINDS = ("loss", "data", "network", "metric")
@@ -35,7 +35,9 @@ def write_new(kind: str, name: str, folder: Path) -> None:
     if kind not in KINDS:
         raise ConfigError(unknown("kind", kind, list(KINDS)))
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or keyword.iskeyword(name):
-        raise ConfigError(f"{told(name)}: give a name of small letters, digits and _, such as mine")
+        raise ConfigError(
+            f"{short_repr(name)}: give a name of small letters, digits and _, such as mine"
+        )
     files = {folder / path: text for path, text in filled(kind, name).items()}
     for path in files:
         if path.exists() or path.is_symlink():

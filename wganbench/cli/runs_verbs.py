@@ -144,6 +144,6 @@ def export(
         raise ConfigError(f"--to {shortened(to, 80)}: give csv, generator or critic")
     if len(paths) > 1:
         raise ConfigError(f"--to {to} is of one run: give one PATH")
-    from wganbench.training.export import export_network
+    from wganbench.training.run import export_network
 
     print(printable(export_network(paths[0], to, out or inside(paths[0], f"{to}.pt2"))))

@@ -27,10 +27,10 @@ COMMON = ("budget", "seeds", "device", "output_dir")
 STYLES = {"supported": "green", "refuted": "red", "undecided": "yellow", "not refuted": "cyan"}
 
 
-def print_studies(words: Sequence[str] = ()) -> None:
+def print_studies(arguments: Sequence[str] = ()) -> None:
     """Print each (named) study: its question, its cost, and claims with too few seeds.
 
-    Settings among the words apply as in a run of the study. Raises ConfigError.
+    Settings among the arguments apply as in a run of the study. Raises ConfigError.
     """
     from wganbench.studies import STUDIES
     from wganbench.studies.settings import FIRST_TUNING_SEED as most
@@ -38,8 +38,8 @@ def print_studies(words: Sequence[str] = ()) -> None:
     from wganbench.studies.verdicts import planned_alpha, seeds_needed, underpowered
 
     primaries = [claim for study in STUDIES.values() for claim in study.claims if claim.primary]
-    overrides = [word for word in words if "=" in word]
-    named = [word for word in words if "=" not in word and word != "all"]
+    overrides = [word for word in arguments if "=" in word]
+    named = [word for word in arguments if "=" not in word and word != "all"]
     for name in named or STUDIES:
         known(name)
         study = STUDIES[name]

@@ -211,7 +211,7 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
         counted[row] = counted.get(row, 0) + 1
     for row, count in counted.items():
         table.add_row(str(count), *row)
-    for line in plan.told:
+    for line in plan.notes:
         console.print(line, soft_wrap=True)
     console.print(f"{numbered(len(plan.jobs), 'run')} to train on {places(plan.slots)}")
     if plan.stacks:
@@ -303,8 +303,8 @@ def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key in row)
     values = {key: {repr(row.get(key)) for row in rows} for key in keys}
     both = {(repr(row.get("path")), repr(row.get("sha256"))) for row in rows}
-    told = len(both) == len(values.get("path", ()))
-    return [key for key in keys if len(values[key]) > 1 and not (key == "sha256" and told)]
+    explained = len(both) == len(values.get("path", ()))
+    return [key for key in keys if len(values[key]) > 1 and not (key == "sha256" and explained)]
 
 
 def contents(outcome: RunOutcome) -> str:

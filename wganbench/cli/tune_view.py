@@ -14,7 +14,7 @@ from wganbench.cli.run_view import from_here
 from wganbench.cli.sweep_view import SweepView
 from wganbench.sweeps.launch import Interrupted
 from wganbench.tuning.command import Tuned, speedrun, tune
-from wganbench.tuning.report import value_entry, words
+from wganbench.tuning.report import settings_text, value_entry
 from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
 
 INTERRUPTED = 130
@@ -42,7 +42,7 @@ def print_tuned(tuned: Tuned) -> None:
         for loss in tuned.search.losses:
             best = tuned.arms[loss, data][0]
             fresh = value_entry([run["score"] for run in tuned.fresh.get((loss, data), ())])
-            settings = Text(words(tuned.search, loss, best))
+            settings = Text(settings_text(tuned.search, loss, best))
             table.add_row(loss, f"{best.last:.3f}", Text(fresh.text), settings)
         console.print(table)
     console.print("score: modes/coverage x modes/high_quality x min(1, floor / distance)")
@@ -58,7 +58,7 @@ def print_tuned(tuned: Tuned) -> None:
     )
 
 
-def race_and_print(arguments: Sequence[str], config_dir: Path | None = None) -> int:
+def speedrun_and_print(arguments: Sequence[str], config_dir: Path | None = None) -> int:
     """Run a speedrun, print its table and return the exit code. Raises ConfigError."""
     try:
         found, files = speedrun(arguments, SweepView(), config_dir)

@@ -15,7 +15,7 @@ from wganbench.config.memory import check_memory, check_training_set
 from wganbench.config.schema import LOSS_ADDED_LATER, DataConfig, RunConfig, TrainConfig
 from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.lookup import tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
@@ -105,13 +105,13 @@ def check_names(config: RunConfig) -> None:
         if not re.fullmatch(r"[\w+=,@-][\w+=,@. -]*", name):
             raise ConfigError(
                 f"{key} names a folder: letters, digits, spaces and _-+=,@. without a space or a "
-                f"dot at the beginning; got {told(name)}"
+                f"dot at the beginning; got {short_repr(name)}"
             )
     if not config.output_dir.strip():
         raise ConfigError("output_dir is empty; the current folder is output_dir=.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise ConfigError(
-            f"device is auto, cpu, cuda or cuda:1 and so on; got {told(config.device)}"
+            f"device is auto, cpu, cuda or cuda:1 and so on; got {short_repr(config.device)}"
         )
 
 

@@ -12,11 +12,17 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wganbench.config.check import validate
-from wganbench.config.own_files import own_files_first
+from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
-from wganbench.config.words import Arguments, parse_arguments, parse_overrides
 from wganbench.errors import ConfigError
-from wganbench.presets import all_keys, chosen_keys, conf_directory, default_choice, owners
+from wganbench.presets import (
+    all_keys,
+    chosen_keys,
+    conf_directory,
+    default_choice,
+    owners,
+    user_files_first,
+)
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
 
@@ -54,9 +60,9 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
             return ConfigError(unknown(group, name, list(cause.options or [])))
     if isinstance(error, OSError) and error.filename:
         return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
-    told = of_a_reference(error)
-    if told:
-        return ConfigError(told)
+    message = of_a_reference(error)
+    if message:
+        return ConfigError(message)
     found = re.search(r"In '(experiment/[^']+)': Could not override '[^']+@experiment", str(error))
     if found:
         return ConfigError(f"{found[1]}.yaml: its first line must be '# @package _global_'")
@@ -168,7 +174,7 @@ def compose_values(
     show_plugins()
     try:
         with (
-            own_files_first(arguments.where),
+            user_files_first(arguments.where),
             hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"),
         ):
             return plain(hydra.compose("config", arguments.overrides))
@@ -203,10 +209,10 @@ def run(
             failures.append(error)
 
     with (
-        told_readably(parsed, check),
+        readable_errors(parsed, check),
         hydra_process(parsed.command),
         resolvers(check, []),
-        own_files_first(parsed.where),
+        user_files_first(parsed.where),
     ):
         hydra_main(entry)
     if failures:
@@ -227,10 +233,10 @@ def sweep(
     folders: list[Path] = []
     command = ["--multirun", *parsed.command]
     with (
-        told_readably(parsed, check),
+        readable_errors(parsed, check),
         hydra_process(command, "sweep"),
         resolvers(check, folders),
-        own_files_first(parsed.where),
+        user_files_first(parsed.where),
     ):
         hydra_main(task(check))
     return list(dict.fromkeys(folders))
@@ -296,7 +302,7 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
 
 
 @contextmanager
-def told_readably(arguments: Arguments, check: Checking) -> Iterator[None]:
+def readable_errors(arguments: Arguments, check: Checking) -> Iterator[None]:
     """Turn exceptions from Hydra that are about the configuration into a ConfigError."""
     try:
         yield

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.presets import all_keys, directories
 from wganbench.typed import alias, nearest
 
@@ -119,10 +119,11 @@ precision=bf16?")
     flag = difflib.get_close_matches(word.partition("=")[0], known, n=1, cutoff=0.75)
     if meant is not None and (key in keys or not flag):
         typed = " ".join(f"{one}={value or '...'}" for one in meant.split(" and "))
-        return f"{told(word)} is no flag; did you mean {typed}?"
+        return f"{short_repr(word)} is no flag; did you mean {typed}?"
     if flag:
-        return f"{told(word)} is no flag; did you mean {flag[0]}?"
-    return f"{told(word)} is no flag; settings are KEY=VALUE, such as loss=gp or train.steps=100"
+        return f"{short_repr(word)} is no flag; did you mean {flag[0]}?"
+    form = "settings are KEY=VALUE, such as loss=gp or train.steps=100"
+    return f"{short_repr(word)} is no flag; {form}"
 
 
 def near_key(key: str, keys: Sequence[str], value: str) -> str | None:

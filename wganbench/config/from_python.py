@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 
 Given = str | Sequence[str] | Mapping[str, object]
 """An override, several of them, or values by key."""
@@ -65,7 +65,7 @@ def _text(key: str, value: object) -> str:
         return _text(key, value.item())  # type: ignore[attr-defined]
     except (AttributeError, ValueError, RuntimeError):
         raise ConfigError(
-            f"{key}={told(value)} is a {type(value).__name__}; "
+            f"{key}={short_repr(value)} is a {type(value).__name__}; "
             "give a number, a text, a list of these, True, False or None"
         ) from None
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
 from wganbench.config.composition import plain, readable, show_plugins
-from wganbench.config.own_files import own_files_first
+from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
-from wganbench.config.words import parse_overrides
-from wganbench.errors import ConfigError, told
-from wganbench.presets import GROUPS, conf_directory, directories
+from wganbench.errors import ConfigError, short_repr
+from wganbench.presets import GROUPS, conf_directory, directories, user_files_first
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -125,7 +124,7 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     configs = []
     show_plugins()
     with (
-        own_files_first(directories()),
+        user_files_first(directories()),
         hydra.initialize_config_dir(str(conf_directory()), job_name="wganbench",
                                     version_base="1.3"),
     ):  # fmt: skip
@@ -224,7 +223,7 @@ def sweep_size(override: Override) -> int:
         step = swept.step or 0
         ends = (swept.start or 0, swept.stop or 0, step)
         if not step or not all(abs(end) <= bounds.SEEDS for end in ends):
-            raise ConfigError(f"{told(override.input_line)} is a range without an end")
+            raise ConfigError(f"{short_repr(override.input_line)} is a range without an end")
         size = max(0, math.ceil((ends[1] - ends[0]) / step))
     else:
         size = sum(1 for _ in override.sweep_string_iterator())

@@ -1,9 +1,9 @@
 """The typed configuration of one run: types and ranges; the values are in YAML.
 
-A field's metadata restricts its values: ``choices``, ``least`` and ``most`` (inclusive bounds),
-``above`` and ``below`` (exclusive bounds), or ``length``. A ``flat`` field takes all keys of its
-group without a field of their own: ``loss.gp_lambda`` in YAML is
-``loss.coefficients["gp_lambda"]`` here.
+A field's metadata restricts its values: ``least`` and ``most`` (inclusive bounds), ``above`` and
+``below`` (exclusive bounds), or ``length``. A `Literal` names the values of a text. A
+``flat`` field takes all keys of its group without a field of their own: ``loss.gp_lambda`` in YAML
+is ``loss.coefficients["gp_lambda"]`` here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wganbench import bounds
 from wganbench.data.options import ADDED_LATER
@@ -28,10 +28,6 @@ WHERE_DATA_LIES = ("root", "download", "found_at")
 
 LOSS_ADDED_LATER: dict[str, Any] = {"penalties": [], "packing": 1}
 """Keys of ``loss`` that came later, with their values in older configurations."""
-
-
-def choice(*choices: str) -> Any:
-    return field(metadata={"choices": choices})
 
 
 def within(least: float, most: float) -> Any:
@@ -80,17 +76,21 @@ class NetworkConfig:
     options: dict[str, Any] = flat()
 
 
+Optimizer = Literal["adam", "rmsprop", "sgd", "optimistic_adam", "optimistic_sgd"]
+Decay = Literal["none", "linear", "cosine"]
+
+
 @dataclass(kw_only=True)
 class TrainConfig:
     """The schedule and the optimizers of Algorithm 1. Steps are generator steps."""
 
     steps: int = within(1, bounds.STEPS)
     batch_size: int = within(1, bounds.BATCH)
-    optimizer: str = choice("adam", "rmsprop", "sgd", "optimistic_adam", "optimistic_sgd")
+    optimizer: Optimizer = field()
     critic_lr: float = rate()
     generator_lr: float = rate()
     betas: list[float] = field(metadata={"length": 2})
-    decay: str = choice("none", "linear", "cosine")
+    decay: Decay = field()
     burst_n_critic: int = within(0, bounds.CRITIC_STEPS)
     burst_first_steps: int = within(0, bounds.STEPS)
     burst_every_n_steps: int = within(0, bounds.STEPS)
@@ -117,7 +117,7 @@ class EvaluateConfig:
     final_n: int = within(10, bounds.SAMPLES)
     final_draws: int = within(1, bounds.REPEATS)
     floor_pairs: int = within(2, bounds.REPEATS)
-    protocol: str = choice("veegan", "box", "chi2")
+    protocol: bounds.ModeProtocol = field()
     projections: int = within(1, bounds.LINES)
     features: str | None = field()
 
@@ -145,8 +145,8 @@ class RunConfig:
 
     seed: int = within(0, bounds.SEEDS)
     device: str = field()
-    precision: str = choice("fp32", "tf32", "bf16")
-    compile: str = choice("auto", "true", "false")
+    precision: bounds.Precision = field()
+    compile: Literal["auto", "true", "false"] = field()
     deterministic: bool = field()
     name: str = field()
     output_dir: str = field()

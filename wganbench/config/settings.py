@@ -26,6 +26,7 @@ from wganbench.presets import (
     read_values,
 )
 from wganbench.registry import unknown
+from wganbench.typed import choices_of, last_word
 
 RUN = "run"
 GROUPS = (
@@ -245,11 +246,11 @@ def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
 
     >>> in_words(int, {"least": 1}), in_words(float | None, {"above": 0, "below": 1})
     ('whole number, at least 1', 'number, above 0, below 1, or null')
-    >>> in_words(str, {"choices": ("adam", "sgd")}), in_words(list[float], {"length": 2})
+    >>> in_words(typing.Literal["adam", "sgd"], {}), in_words(list[float], {"length": 2})
     ('adam or sgd', '2 numbers')
     """
-    if "choices" in metadata:
-        *rest, last = metadata["choices"]
+    if choices_of(hint, metadata):
+        *rest, last = choices_of(hint, metadata)
         return f"{', '.join(rest)} or {last}"
     kind = kind_in_words(hint, metadata.get("length"))
     return ", ".join([kind, *bounds_in_words(metadata), *or_null(hint)])
@@ -288,10 +289,6 @@ def kind_in_words(hint: Any, length: int | None = None) -> str:
 
 def or_null(hint: Any) -> list[str]:
     return ["or null"] if type(None) in typing.get_args(hint) else []
-
-
-def last_word(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 # Settings and choices as Markdown.

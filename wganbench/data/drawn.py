@@ -9,7 +9,7 @@ from wganbench.data.target import Target
 from wganbench.draws import Draws, Generated
 
 
-class Drawn(Target):
+class DrawnTarget(Target):
     """A target whose points are functions of random words, the same on every device.
 
     Subclasses define ``draw`` and ``draw_held_out``; ``sample`` and ``held_out`` use them.

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Distance, KnownPair
 from wganbench.draws import Draws, Generated, Resident, keyed
 
@@ -26,7 +26,7 @@ SHIFTS, POINTS, POINTS_ABOVE_1000 = 16, 4096, 256
 """Number of shifted point sets of the known distance, and their sizes up to d = 1000 and above."""
 
 
-class Funnels(Drawn, KnownPair):
+class Funnels(DrawnTarget, KnownPair):
     """The target law of a pair (reals x, source y) whose W1 distance and potential are known.
 
     u(y) = min_k ||y - a_k|| + b_k, with a_k uniform in the box [-2.5, 2.5]^d and b_k from

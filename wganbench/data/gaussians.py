@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Generator, Tensor
 
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Density
 from wganbench.draws import Draws, Generated, Resident
 
 
-class Gaussian(Drawn, Density):
+class Gaussian(DrawnTarget, Density):
     """The law N(mean, covariance), drawn as mean + L N(0, I) with the Cholesky factor L."""
 
     density: Density
@@ -57,7 +57,7 @@ class Gaussian(Drawn, Density):
         return found
 
 
-class GaussianPair(Drawn):
+class GaussianPair(DrawnTarget):
     """The reals, N(m, S), beside a source N(m_0, S_0); both in R^d.
 
     W2 and the W1 of every projection are known in closed form; W1 itself is not, unless the

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from wganbench.data.image_list import find_pictures, shown
+from wganbench.data.image_list import find_images, shown
 from wganbench.data.images import Images, hold_out
 
 NAMED = 3
@@ -26,7 +26,7 @@ NAMED = 3
 def load_folder(
     path: str, size: int | None, channels: int, held_out_share: float, seed: int
 ) -> Images:
-    """Return the images in a folder, in the order of `find_pictures`; read once in a process.
+    """Return the images in a folder, in the order of `find_images`; read once in a process.
 
     Each subfolder is a class; a folder without subfolders has no classes.
     ``size``: the shorter side is resized to that many pixels, and the middle square is kept.
@@ -36,20 +36,20 @@ def load_folder(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"data.path: there is no folder {path!r}")
-    found = find_pictures(folder)
+    found = find_images(folder)
     names = sorted(set(found.classes))
-    pictures = read_pictures(folder, list(found.files), size, channels)
+    pictures = read_images(folder, list(found.files), size, channels)
     if len(names) < 2:
         images = hold_out(pictures, None, (), 255, held_out_share, seed)
     else:
         numbers = {name: number for number, name in enumerate(names)}
         labels = torch.tensor([numbers[name] for name in found.classes])
         images = hold_out(pictures, labels, list(map(shown, names)), 255, held_out_share, seed)
-    images.told = found.told
+    images.notes = found.notes
     return images
 
 
-def read_pictures(
+def read_images(
     folder: Path, files: list[Path], size: int | None, channels: int
 ) -> UInt8[Tensor, "n c h w"]:
     """Return all files as a tensor. Raises ValueError for unreadable files, unequal sizes."""
@@ -57,7 +57,7 @@ def read_pictures(
     unreadable: list[str] = []
     for i, file in enumerate(files):
         try:
-            picture = read_picture(file, size, channels)
+            picture = read_image(file, size, channels)
         except Exception as error:  # a decoder may raise any error for garbage
             unreadable.append(f"{shown(file.relative_to(folder))} ({reason(error)})")
             continue
@@ -85,7 +85,7 @@ def reason(error: Exception) -> str:
     return "no image" if not text or "cannot identify" in text else text
 
 
-def read_picture(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "c h w"]:
+def read_image(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "c h w"]:
     """Return the image in a file; transparency becomes white, a camera's rotation is undone.
 
     Raises ValueError for more than 8 bits a channel, which Pillow would truncate silently.

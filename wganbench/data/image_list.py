@@ -61,12 +61,12 @@ class Found:
 
 
 @dataclass(frozen=True)
-class PictureFiles:
+class ImageFiles:
     """Images in sorted order, the class folder of each ("" for none), and lines to show."""
 
     files: tuple[Path, ...]
     classes: tuple[str, ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def find_files(folder: Path) -> Found:
@@ -117,7 +117,7 @@ def state_of(path: str) -> os.stat_result | None:
         return None
 
 
-def find_pictures(folder: Path) -> PictureFiles:
+def find_images(folder: Path) -> ImageFiles:
     """Return the images in a folder and their classes, which are its subfolders' names.
 
     The class folders may lie one or more folders deeper. Raises ValueError, naming
@@ -131,7 +131,7 @@ def find_pictures(folder: Path) -> PictureFiles:
             f"{passed_over(found.others)}"
         )
     root = innermost(found)
-    told = [] if root == folder else [f"the class folders lie in {shown(root)}"]
+    notes = [] if root == folder else [f"the class folders lie in {shown(root)}"]
     files = found.below(root)
     direct, subfolders = found.inside[root]
     filled = [part for part in subfolders if part in found.filled]
@@ -151,8 +151,8 @@ def find_pictures(folder: Path) -> PictureFiles:
         )
     at = len(root.parts)
     classes = tuple(file.parts[at] if filled else "" for file in files)
-    told.insert(0, what_was_read(len(files), Counter(classes), found.others))
-    return PictureFiles(tuple(files), classes, tuple(told))
+    notes.insert(0, what_was_read(len(files), Counter(classes), found.others))
+    return ImageFiles(tuple(files), classes, tuple(notes))
 
 
 def innermost(found: Found) -> Path:

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.mixtures import proportional_counts
 from wganbench.draws import Draws, Generated, Resident
 
 
-class Images(Drawn):
+class Images(DrawnTarget):
     """Images of one size, some of them held out for evaluation.
 
     ``images`` (m, c, h, w) are for training, ``held_out_images`` (k, c, h, w) are not. Values
@@ -156,12 +156,12 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
         images.class_names,
         images.top,
     )
-    fewer.told = images.told
+    fewer.notes = images.notes
     return fewer
 
 
 # Stacked images: three grey images in three channels, so that modes can be counted.
-class StackedImages(Drawn):
+class StackedImages(DrawnTarget):
     """A target whose points have three grey images of ``base``, drawn independently, as channels.
 
     With 10 classes a channel there are 1 000 modes, which a judge of `base` can count. Points

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Density, Target
 from wganbench.draws import Draws, Resident
 
@@ -23,7 +23,7 @@ MOST_COMPARED = 4096
 """Most centres whose distances are computed; the cost grows with their square."""
 
 
-class Mixture(Drawn, Density):
+class Mixture(DrawnTarget, Density):
     """A mixture of Gaussians: P_r = sum_k w_k N(mode_k, sigma^2 I).
 
     ``modes`` (K, d) and ``weights`` (K,), which sum to 1, are float32 on the CPU;
@@ -55,7 +55,7 @@ class Mixture(Drawn, Density):
         self.modes = modes.float()
         self.weights = (weights.double() / total).float()
         self.sigma = float(sigma)
-        self.told, self.density = self._warnings(), self
+        self.notes, self.density = self._warnings(), self
         self._modes = Resident(self.modes)
         self._even = bool((self.weights == self.weights[0]).all())
         # The last step is exactly 1, so that no uniform number exceeds it.
@@ -158,12 +158,12 @@ class TrainingSet:
         return points[draws.below(len(points), n)]
 
 
-class Finite(Drawn):
+class Finite(DrawnTarget):
     """A target with ``train_points`` fixed training points; it is evaluated on ``target``."""
 
     points: Tensor
 
-    def __init__(self, target: Drawn, train_points: int, train_seed: int) -> None:
+    def __init__(self, target: DrawnTarget, train_points: int, train_seed: int) -> None:
         self.target, self.pair, self.density = target, target.pair, target.density
         self.points = draw_once(target, train_points, train_seed)
         self._training_set = TrainingSet(self.points)
@@ -196,7 +196,7 @@ class FiniteMixture(Mixture):
         return self._training_set.draw(draws, n)
 
 
-def finite(target: Drawn, train_points: int | None, train_seed: int) -> Target:
+def finite(target: DrawnTarget, train_points: int | None, train_seed: int) -> Target:
     """Return ``target`` with a fixed set of ``train_points``; unchanged when that is None.
 
     The set is drawn on the CPU from ``train_seed``, so it is the same on all devices and for
@@ -209,7 +209,7 @@ def finite(target: Drawn, train_points: int | None, train_seed: int) -> Target:
     return Finite(target, train_points, train_seed)
 
 
-def draw_once(target: Drawn, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:
+def draw_once(target: DrawnTarget, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:
     """Return ``train_points`` training points, a function of the target and the seed."""
     return target.sample(train_points, torch.Generator().manual_seed(train_seed))
 
@@ -273,7 +273,7 @@ def mixture(
     return Mixture(modes, shares.double(), sigma)
 
 
-class SwissRoll(Drawn):
+class SwissRoll(DrawnTarget):
     """The Swiss roll in the plane, a spiral with coordinates of about ± 2.
 
     t ~ U[1.5 pi, 4.5 pi], x = ((t cos t, t sin t) + noise N(0, I)) / 7.5. These are columns 0

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.mixtures import TrainingSet
 from wganbench.data.table_files import read_table_file
 from wganbench.data.table_text import TableFile
@@ -78,11 +78,11 @@ UNLIKE_SPREADS = 1e3
 SHOWN_COORDINATES, LONGEST_NAME = 4, 20
 
 
-class Points(Drawn):
+class Points(DrawnTarget):
     """The rows of a table, some of them held out for evaluation.
 
     ``seed`` decides which rows are held out. Runs train on ``train_points`` of the others
-    (None: all). ``units`` belong to a table that was centred and scaled; ``told`` are lines to
+    (None: all). ``units`` belong to a table that was centred and scaled; ``notes`` are lines to
     show about the reading.
     """
 
@@ -96,7 +96,7 @@ class Points(Drawn):
         train_points: int | None,
         seed: int,
         units: Units | None = None,
-        told: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         """Raise ValueError when training or evaluation has fewer than 2 rows."""
         n, d = table.shape
@@ -116,7 +116,7 @@ class Points(Drawn):
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
         self.held_out_points = table[order[:n_held_out]]
         self.points = table[order[n_held_out:]][:train_points]
-        self.units, self.told = units, tuple(told)
+        self.units, self.notes = units, tuple(notes)
         self._training_set = TrainingSet(self.points)
         self._held_out = Resident(self.held_out_points)
 
@@ -144,7 +144,7 @@ class PointsFile:
 
     table: Float[Tensor, "n d"]
     units: Units | None
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def read_points(

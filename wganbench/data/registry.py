@@ -102,7 +102,7 @@ def build_points(options: PointsOptions) -> Target:
         options.train_points,
         options.train_seed,
         read.units,
-        read.told,
+        read.notes,
     )
 
 

@@ -82,8 +82,8 @@ def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFil
     lines = re.split(r"\r\n|\n|\r", text)
     first = next((i for i, line in enumerate(lines) if line.strip()), 0)
     separators = [*(("\t",) if ending == ".tsv" else ()), *(s for s in "\t;," if s), " "]
-    if told := re.fullmatch(r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""):
-        separators, lines[first] = [told[1]], ""
+    if named := re.fullmatch(r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""):
+        separators, lines[first] = [named[1]], ""
     error: ValueError | None = None
     for separator in separators:
         if separator != " " and not in_most_lines(separator, lines):
@@ -112,14 +112,14 @@ def in_most_lines(separator: str, lines: list[str]) -> bool:
 
 def cut(lines: list[str], separator: str) -> Cells:
     """Return rows of cells, each with its last line; blank lines and comments are skipped."""
-    told = ""
+    header = ""
 
     def content() -> Iterator[str]:
-        nonlocal told
+        nonlocal header
         for line in lines:
             if '"' not in line and "#" in line:
                 if not rows:
-                    told = line.lstrip("# ")
+                    header = line.lstrip("# ")
                 line = line.partition("#")[0]
             if separator == " ":
                 line = re.sub(r"\s+", " ", line.strip())
@@ -136,7 +136,7 @@ def cut(lines: list[str], separator: str) -> Cells:
         raise ValueError("it holds no numbers: too few points")
     cells = Cells(rows, numbers, None, [])
     drop_trailing(cells)
-    take_names(cells, [name.strip() for name in told.split(separator)] if told else [])
+    take_names(cells, [name.strip() for name in header.split(separator)] if header else [])
     return cells
 
 
@@ -151,12 +151,12 @@ def drop_trailing(cells: Cells) -> None:
             cells.rows[0].pop()
 
 
-def take_names(cells: Cells, told: list[str]) -> None:
+def take_names(cells: Cells, header: list[str]) -> None:
     """Move a first line of names into ``names``, and skip a second line of units."""
     rows, lines = cells.rows, cells.lines
     if not is_head(rows):
-        if len(told) == len(rows[0]) and not all(map(is_number, told)):
-            cells.names = told
+        if len(header) == len(rows[0]) and not all(map(is_number, header)):
+            cells.names = header
         return
     if all(map(is_number, rows[0])):
         cells.notes.append(f"line {lines[0]} ({', '.join(rows[0])}) was taken for names")

@@ -61,14 +61,14 @@ class Target(Protocol):
     """A distribution P_r over points, with the draws for training and evaluation.
 
     Every draw uses the given generator and returns float32 on the generator's device. Nothing
-    reads or advances the global random state. A class that derives from `Drawn` is drawn for
+    reads or advances the global random state. A class that derives from `DrawnTarget` is drawn for
     all runs of a stack in one call, any other class for each run in turn.
 
     A user's class defines ``shape``, ``sample`` and ``held_out``, and other members if they
     apply. ``modes`` and ``weights`` describe a mixture. ``points`` is a fixed training set.
     ``held_out_points`` are the rows that ``held_out`` returns, each once before one occurs
     twice. ``base`` holds the single images of a target of images, and ``class_count`` is its
-    number of classes. ``told`` are lines to show before training. ``units`` belong to data that
+    number of classes. ``notes`` are lines to show before training. ``units`` belong to data that
     were centred and scaled. ``pair`` is a source law at a known distance from the target.
     ``density`` is the density of the law that ``held_out`` draws from.
     """
@@ -79,7 +79,7 @@ class Target(Protocol):
     held_out_points: Tensor | None = None
     base: Images | None = None
     class_count: int = 0
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     units: Units | None = None
     pair: KnownPair | None = None
     density: Density | None = None
@@ -116,7 +116,7 @@ class KnownShape(Target):
 
 
 OPTIONAL = (
-    "modes", "weights", "points", "held_out_points", "base", "class_count", "told", "units",
+    "modes", "weights", "points", "held_out_points", "base", "class_count", "notes", "units",
     "pair", "density",
 )  # fmt: skip
 

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Distance, KnownPair
 from wganbench.draws import Draws
 
 
 # Laws beside a copy of themselves.
-class Shifted(Drawn, KnownPair):
+class Shifted(DrawnTarget, KnownPair):
     """A law whose source is the same law, moved by ``offset`` along the first axis.
 
     W1 is the offset, whatever the law, and -x_1 is a potential. Subclasses define ``draw``.
@@ -78,7 +78,7 @@ class PointMasses(Shifted):
 
 
 # Shapes in the plane.
-class Moons(Drawn):
+class Moons(DrawnTarget):
     """Two half circles of radius 1 that reach into each other, equally likely.
 
     t ~ U[0, pi]; (cos t, sin t) or (1 - cos t, 1/2 - sin t), plus noise N(0, I). Source:
@@ -100,7 +100,7 @@ class Moons(Drawn):
         return points + self.noise * draws.normal(n, 2)
 
 
-class Checkerboard(Drawn):
+class Checkerboard(DrawnTarget):
     """Uniform on every second square of a board of ``squares`` by ``squares``, round the origin.
 
     The lowest square on the left is filled. Source: the code of arXiv:1810.01367.
@@ -118,7 +118,7 @@ class Checkerboard(Drawn):
         return self.edge * (corner - self.squares / 2 + draws.uniform(n, 2))
 
 
-class Spirals(Drawn):
+class Spirals(DrawnTarget):
     """Two arms that wind about the origin, each the other one turned by half a circle.
 
     t = 2 pi turns sqrt(U[0, 1]), which is even along the arms; the first arm is

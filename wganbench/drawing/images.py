@@ -24,7 +24,7 @@ GAP = 255
 """The value of the lines between images: white, like the page."""
 
 
-def are_pictures(points: np.ndarray) -> bool:
+def are_images(points: np.ndarray) -> bool:
     """Return whether points are grey or RGB images of shape (n, c, h, w)."""
     return points.ndim == 4 and points.shape[1] in CHANNELS
 
@@ -101,7 +101,7 @@ def draw_grid(axes: Axes, pictures: UInt8[np.ndarray, "n c h w"], columns: int) 
     axes.set_anchor("N")
 
 
-def draw_pictures(
+def draw_images(
     figure: Figure | SubFigure,
     reals: Float[np.ndarray, "n c h w"],
     fakes: Float[np.ndarray, "m c h w"],
@@ -164,8 +164,8 @@ def classes_figure(
     height, width = cells.shape[2], columns * (cells.shape[3] + 1)
     for row, name in enumerate(shown):
         middle, share = row * (height + 1) + (height - 1) / 2, f"{shares[row]:.1%}"
-        told = f"{literal(name, LONGEST_NAME)}  ({share})"
-        axes.text(-0.015 * width, middle, told, ha="right", va="center", fontsize=10)
+        line = f"{literal(name, LONGEST_NAME)}  ({share})"
+        axes.text(-0.015 * width, middle, line, ha="right", va="center", fontsize=10)
     return figure
 
 

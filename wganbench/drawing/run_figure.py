@@ -19,7 +19,7 @@ from wganbench.drawing.canvas import (
     heading,
     panel_place,
 )
-from wganbench.drawing.images import are_pictures, draw_pictures
+from wganbench.drawing.images import are_images, draw_images
 from wganbench.drawing.samples import Arrows, CriticGrid, draw_samples
 from wganbench.runs.table import STEP, Cell, series
 
@@ -228,14 +228,14 @@ def sample_figure(
     d = 2, and the first two principal axes of the reals for d > 2. Grey and RGB images
     (n, c, h, w) are shown in grids; points of any other shape are flattened.
     """
-    if are_pictures(fakes):
+    if are_images(fakes):
         figure = Figure(figsize=(6.4, 5.3), dpi=DPI)
         figure.suptitle(heading(title), fontsize=12)
-        _leave(figure, 6.4, 5.3, PICTURE_MARGINS)
-        draw_pictures(figure, reals, fakes)
+        _set_margins(figure, 6.4, 5.3, PICTURE_MARGINS)
+        draw_images(figure, reals, fakes)
         return figure
     figure = Figure(figsize=(6.4, 6.2), dpi=DPI)
-    _leave(figure, 6.4, 6.2, SAMPLE_MARGINS)
+    _set_margins(figure, 6.4, 6.2, SAMPLE_MARGINS)
     axes = figure.add_subplot()
     draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
     axes.set_title(heading(title), fontsize=12, y=1.0)
@@ -262,23 +262,23 @@ def final_figure(
     drawn = [draw for tags, draw in PANELS if has_values(table, tags)]
     columns = 0 if not drawn else 1 if len(drawn) <= 2 else 2
     widths = [6.4, 4.4 * columns] if drawn else [6.4]
-    height = 5.6 if are_pictures(fakes) else 6.6
+    height = 5.6 if are_images(fakes) else 6.6
     figure = Figure(figsize=(sum(widths), height), dpi=DPI)
     figure.suptitle(heading(title), fontsize=13)
     grid = figure.add_gridspec(1, 2 if drawn else 1, width_ratios=widths)
     left = figure.add_subfigure(grid[0, 0])
-    if are_pictures(fakes):
-        _leave(left, widths[0], height, PICTURE_MARGINS)
-        draw_pictures(left, reals, fakes)
+    if are_images(fakes):
+        _set_margins(left, widths[0], height, PICTURE_MARGINS)
+        draw_images(left, reals, fakes)
     else:
-        _leave(left, widths[0], height, SAMPLE_MARGINS)
+        _set_margins(left, widths[0], height, SAMPLE_MARGINS)
         axes = left.add_subplot()
         draw_samples(axes, reals, fakes, modes, critic_grid, arrows)
         axes.set_title("Samples", fontsize=11, y=1.0)
     if not drawn:
         return figure
     right = figure.add_subfigure(grid[0, 1])
-    _leave(right, widths[1], height, CURVE_MARGINS)
+    _set_margins(right, widths[1], height, CURVE_MARGINS)
     right.subplots_adjust(wspace=0.28, hspace=0.55)
     for i, draw in enumerate(drawn):
         panel = right.add_subplot(*panel_place(i, len(drawn), columns))
@@ -287,7 +287,7 @@ def final_figure(
     return figure
 
 
-def _leave(figure: Figure | SubFigure, width: float, height: float, margins: Margins) -> None:
+def _set_margins(figure: Figure | SubFigure, width: float, height: float, margins: Margins) -> None:
     """Set the margins, in inches.
 
     A layout engine would draw every text of a figure twice to find them. For the same reason

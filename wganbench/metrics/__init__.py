@@ -4,7 +4,7 @@ from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes first there)
 
 # isort: split
-from wganbench.metrics import gradients, known  # noqa: F401  (fill the registry)
+from wganbench.metrics import gradients, ground_truth  # noqa: F401  (fill the registry)
 from wganbench.metrics.cache import cached_floor, judge_for
 from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import (
@@ -21,7 +21,7 @@ from wganbench.metrics.fidelity import (
     has_torchmetrics,
     kernel_distance,
     nearest_training_distance,
-    nearest_training_pictures,
+    nearest_training_images,
     precision_recall_density_coverage,
 )
 from wganbench.metrics.floors import Floor, Spread, transport_floor
@@ -78,7 +78,7 @@ __all__ = [
     "measure",
     "mode_coverage",
     "nearest_training_distance",
-    "nearest_training_pictures",
+    "nearest_training_images",
     "image_reference",
     "precision_recall_density_coverage",
     "register_metric",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wganbench.files import cache_folder, replacing, write_atomic
 from wganbench.metrics.floors import Floor, Sampled, Spread, transport_floor
-from wganbench.metrics.judge import Judge, JudgeNetwork, Pictures, examined, train_judge
+from wganbench.metrics.judge import Judge, JudgeNetwork, LabelledImages, calibrated, train_judge
 
 FLOOR_VERSION = 2
 """To be raised when floors or built-in targets change: all floors are then computed again."""
@@ -114,10 +114,10 @@ def judge_for(target: Any) -> Judge | None:
     if network is None:
         network = train_judge(pictures)
         _write_network(file, network)
-    return examined(network, pictures, target.stacked)
+    return calibrated(network, pictures, target.stacked)
 
 
-def judge_key(pictures: Pictures) -> str:
+def judge_key(pictures: LabelledImages) -> str:
     """Return the SHA-256 of all that a judge's training depends on."""
     digest = hashlib.sha256(f"{JUDGE_VERSION} {len(pictures.class_names)}".encode())
     lightest = pictures.scaled(torch.full_like(pictures.images[:1], 1))
@@ -129,13 +129,13 @@ def judge_key(pictures: Pictures) -> str:
     return digest.hexdigest()
 
 
-def judge_file(pictures: Pictures) -> Path | None:
+def judge_file(pictures: LabelledImages) -> Path | None:
     """Return the path of the judge's weights; None without a home directory."""
     folder = cache_folder()
     return None if folder is None else folder / "judges" / f"{judge_key(pictures)}.pt"
 
 
-def _read_network(file: Path | None, pictures: Pictures) -> JudgeNetwork | None:
+def _read_network(file: Path | None, pictures: LabelledImages) -> JudgeNetwork | None:
     """Return the network in a file; None when it is missing or invalid."""
     if file is None or not file.is_file():
         return None

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wganbench.bounds import ModeProtocol
 from wganbench.errors import ConfigError
 from wganbench.metrics.distances import Paired, paired
 from wganbench.metrics.floors import Floor, distinct
@@ -61,7 +62,7 @@ class Evaluation:
     feedback: Float[Tensor, " n"]
     bce: bool
     weights_at_clip: float | None
-    protocol: str
+    protocol: ModeProtocol
     projections: int
     floor: Floor | None
     images: ImageReference | None = None

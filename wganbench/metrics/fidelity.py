@@ -132,7 +132,7 @@ def has_torchmetrics() -> bool:
     return find_spec("torchmetrics") is not None
 
 
-class _AsTheyAre(nn.Module):
+class _Unchanged(nn.Module):
     """An identity that torchmetrics uses as its network, so that it accepts features."""
 
     def __init__(self, length: int) -> None:
@@ -155,7 +155,7 @@ def frechet_distance(reals: Float[Tensor, "n f"], fakes: Float[Tensor, "m f"]) -
 
     if min(len(reals), len(fakes)) < 2:
         raise ValueError("a covariance needs at least 2 points")
-    metric = FrechetInceptionDistance(feature=_AsTheyAre(reals.shape[1]))
+    metric = FrechetInceptionDistance(feature=_Unchanged(reals.shape[1]))
     # torchmetrics subtracts n mu mu^T from a sum of squares. Centring first keeps precision.
     centre = reals.double().mean(dim=0)
     metric.update(reals.double() - centre, real=True)
@@ -220,11 +220,11 @@ def nearest_training_distance(
     """
     n, channels, *size = points.shape
     parts = points.detach().float().cpu().reshape(n * stacked, channels // stacked, *size)
-    distances = nearest_training_pictures(parts, images, scaled).distances
+    distances = nearest_training_images(parts, images, scaled).distances
     return float(distances.square().view(n, stacked).sum(dim=1).sqrt().mean())
 
 
-def nearest_training_pictures(
+def nearest_training_images(
     pictures: Float[Tensor, "n c h w"],
     images: UInt8[Tensor, "m c h w"],
     scaled: Callable[[Tensor], Tensor],

@@ -30,7 +30,7 @@ BATCH = 500
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class LabelledImages(Protocol):
     """A set of images with classes, as a judge needs it."""
 
     images: UInt8[Tensor, "m c h w"]
@@ -161,7 +161,7 @@ class Judge:
             return torch.cat([read(part) for part in torch.split(singles, BATCH)])
 
 
-def examined(network: JudgeNetwork, pictures: Pictures, stacked: int = 1) -> Judge:
+def calibrated(network: JudgeNetwork, pictures: LabelledImages, stacked: int = 1) -> Judge:
     """Return the judge of a trained network; held-out images give accuracy and threshold.
 
     Raises ValueError for images without classes.
@@ -199,7 +199,7 @@ SHIFTED_PART = 16
 """A batch is shifted at random by at most 1/16 of its side: 1 pixel of 28, 0 of 8."""
 
 
-def train_judge(pictures: Pictures) -> JudgeNetwork:
+def train_judge(pictures: LabelledImages) -> JudgeNetwork:
     """Return a network trained on the training images; held-out images are not used.
 
     The global random state and gradient mode do not change. Equal images give equal weights

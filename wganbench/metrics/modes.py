@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,10 +13,10 @@ from scipy.spatial import KDTree
 from scipy.special import chdtri, entr, rel_entr
 from torch import Tensor
 
+from wganbench.bounds import ModeProtocol
 from wganbench.metrics.transport import as_points, as_values
 
-PROTOCOLS = ("veegan", "box", "chi2")
-"""Names of the definitions of high-quality samples."""
+PROTOCOLS: tuple[ModeProtocol, ...] = get_args(ModeProtocol)
 
 WITHIN_THREE_SIGMA_2D = -math.expm1(-4.5)
 """Share of a 2-D Gaussian within three sigma of its centre: 1 - exp(-9/2) = 0.98889."""
@@ -61,7 +62,7 @@ def mode_coverage(
     modes: Num[np.ndarray, "K d"] | Num[Tensor, "K d"],
     sigma: float,
     weights: Num[np.ndarray, " K"] | Num[Tensor, " K"] | None = None,
-    protocol: str = "veegan",
+    protocol: ModeProtocol = "veegan",
 ) -> ModeCoverage:
     """Return modes covered, share of high quality, and KL(samples' modes || weights) in nats.
 
@@ -122,7 +123,7 @@ def _nearest_mode(
     centres: Float64[np.ndarray, "K d"],
     candidates: Int[np.ndarray, " C"],
     three_sigma: float,
-    protocol: str,
+    protocol: ModeProtocol,
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Return the index of the nearest candidate (-1: sample not finite), and high quality."""
     mode, distance = np.full(len(points), -1), np.full(len(points), np.inf)

@@ -226,7 +226,7 @@ def measure_kid(evaluation: Evaluation) -> dict[str, float]:
     return {"fidelity/kid": kernel_distance(reals, evaluation.fake_features)}
 
 
-def _final_pictures(evaluation: Evaluation) -> bool:
+def _on_final_images(evaluation: Evaluation) -> bool:
     there = evaluation.images is not None and evaluation.final
     return there and bool(torch.isfinite(evaluation.fakes).all())
 
@@ -235,7 +235,7 @@ def _final_pictures(evaluation: Evaluation) -> bool:
     "nearest",
     ("fidelity/nearest_train", "fidelity/nearest_train_floor"),
     "wganbench",
-    applies=_final_pictures,
+    applies=_on_final_images,
 )
 def measure_nearest(evaluation: Evaluation) -> dict[str, float]:
     """Return mean distances to the nearest training image, of fakes and held-out reals."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from wganbench.bounds import Precision
 from wganbench.networks.conv_layers import use_patches
 from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_pictures
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
@@ -108,7 +109,7 @@ def build_pair(
     kind: str,
     options: dict[str, Any],
     shape: tuple[int, ...],
-    precision: str,
+    precision: Precision,
     packing: int = 1,
     on_gpu: bool = False,
 ) -> Pair:

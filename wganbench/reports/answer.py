@@ -26,9 +26,9 @@ def answer(comparison: Comparison) -> list[str]:
     metric = comparison.primary
     if metric is None:
         return ["These metrics describe the groups and rank none of them."]
-    told = [headline(comparison, metric), tests_text(comparison, metric)]
-    told += [others_text(comparison, metric), caveats(comparison.rows)]
-    first, *others = (f"{sentence}." for sentence in told if sentence)
+    parts = [headline(comparison, metric), tests_text(comparison, metric)]
+    parts += [others_text(comparison, metric), caveats(comparison.rows)]
+    first, *others = (f"{sentence}." for sentence in parts if sentence)
     return [first, *(f"{sentence[:1].upper()}{sentence[1:]}" for sentence in others)]
 
 
@@ -61,8 +61,10 @@ def modes_headline(comparison: Comparison, rows: Sequence[Row]) -> str:
         for clause, own in clauses.items()
     ]
     modes = {row.group.mode_count for row in rows}
-    told = "; ".join(parts)
-    return told.replace("all modes", f"all {modes.pop()} modes", 1) if len(modes) == 1 else told
+    summary = "; ".join(parts)
+    if len(modes) == 1:
+        return summary.replace("all modes", f"all {modes.pop()} modes", 1)
+    return summary
 
 
 def covered_all(row: Row) -> tuple[int, int]:
@@ -110,15 +112,15 @@ def best_headline(rows: Sequence[Row], metric: str) -> str:
 
     leader = max(known, key=goodness)
     mean: Estimate = leader.cells[metric].mean
-    told = f"{named(leader.group.title)} has the {'highest' if up else 'lowest'} mean of {label}"
-    told = f"{told}, {estimate_text(mean)}"
+    summary = f"{named(leader.group.title)} has the {'highest' if up else 'lowest'} mean of {label}"
+    summary = f"{summary}, {estimate_text(mean)}"
     if metric in leader.best:
-        return f"{told}, and its interval lies beyond all others'"
+        return f"{summary}, and its interval lies beyond all others'"
     second = max((row for row in known if row is not leader), key=goodness, default=None)
     if second is None:
-        return told
+        return summary
     other = f"{named(second.group.title)} with {estimate_text(second.cells[metric].mean)}"
-    return f"{told}, but it is not best beyond doubt; next is {other}"
+    return f"{summary}, but it is not best beyond doubt; next is {other}"
 
 
 # The tests.

@@ -14,17 +14,17 @@ from wganbench.drawing.canvas import literal
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
-    Look,
+    GroupStyle,
     axis_label,
     by_rank,
     common_bounds,
+    figure_label,
+    group_styles,
     left_out_text,
-    looks,
     new_figure,
-    plain,
     runs_text,
     sensible_limits,
-    words,
+    style_axes,
 )
 from wganbench.reports.knob_figure import knob_of
 from wganbench.reports.matrix import letters_of
@@ -56,7 +56,7 @@ def draw_answer(comparison: Comparison) -> Drawing | None:
     seeds = common_seeds(groups)[:SEEDS] if len(rows) <= WITH_SAMPLES else []
     stored = read_stored(groups, seeds)
     shown = seeds if stored.any else []
-    title = f"Groups by {words(metric)}"
+    title = f"Groups by {figure_label(metric)}"
     height = 1.1 + (ROW if shown else PLAIN_ROW) * len(rows)
     figure = new_figure(7.4 if not shown else 5.6 + ROW * len(shown), height, title)
     widths = [5.0 / ROW, *[1.0] * len(shown)] if shown else [1.0]
@@ -77,7 +77,7 @@ def ordered(comparison: Comparison, metric: str) -> list[Row]:
 
 def draw_groups(axes: Axes, comparison: Comparison, rows: Sequence[Row], metric: str) -> None:
     """Draw a line a group, with its letters at the right."""
-    styles, letters = looks(comparison), letters_of(comparison, metric)
+    styles, letters = group_styles(comparison), letters_of(comparison, metric)
     for place, row in enumerate(rows):
         draw_row(axes, place, row, row.cells[metric], styles[row.group.label])
         axes.text(
@@ -88,7 +88,7 @@ def draw_groups(axes: Axes, comparison: Comparison, rows: Sequence[Row], metric:
             fontweight="bold",
             gid="letters",
         )
-    plain(axes, "", axis_label(metric))
+    style_axes(axes, "", axis_label(metric))
     axes.set_yticks(range(len(rows)), [literal(row.group.title, LONGEST) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     finite = [v for row in rows for v in row.cells[metric].values if math.isfinite(v)]
@@ -100,7 +100,7 @@ def draw_groups(axes: Axes, comparison: Comparison, rows: Sequence[Row], metric:
 def draw_samples(
     figure: Figure, grid: GridSpec, comparison: Comparison, stored: Stored, seeds: Sequence[int]
 ) -> None:
-    styles = looks(comparison)
+    styles = group_styles(comparison)
     for row, group in enumerate(stored.groups if seeds else ()):
         for column in range(len(seeds)):
             axes = figure.add_subplot(grid[row, column + 1])
@@ -114,7 +114,8 @@ def caption(comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Seq
     groups = [row.group for row in rows]
     numbers = f"{'seed' if len(seeds) == 1 else 'seeds'} {seeds_text(seeds)}"
     return (
-        f"Groups {order}, by {words(metric)} ({better} is better): the large marker is the mean of "
+        f"Groups {order}, by {figure_label(metric)} ({better} is better): the large marker is "
+        "the mean of "
         "the runs that did not diverge, the bar its 95 % Student-t interval, each small dot one "
         f"seed ({runs_text(groups)})"
         + (
@@ -128,18 +129,18 @@ def caption(comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Seq
     )
 
 
-def draw_row(axes: Axes, place: int, row: Row, cell: Cell, look: Look) -> None:
+def draw_row(axes: Axes, place: int, row: Row, cell: Cell, style: GroupStyle) -> None:
     """Draw one group: its mean, the seeds below it, and a note on diverged runs at the right."""
     finite = [value for value in cell.values if math.isfinite(value)]
     across = [place + BELOW + APART * level for level in stack(finite)]
-    axes.plot(finite, across, marker="o", linestyle="", markersize=4, color=look.color, alpha=0.65,
+    axes.plot(finite, across, marker="o", linestyle="", markersize=4, color=style.color, alpha=0.65,
               markeredgewidth=0, gid="seeds")  # fmt: skip
     mean = cell.mean
     if mean.n:
         if math.isfinite(mean.low):
-            axes.plot([mean.low, mean.high], [place, place], color=look.color, linewidth=2.2,
+            axes.plot([mean.low, mean.high], [place, place], color=style.color, linewidth=2.2,
                       solid_capstyle="butt", gid="interval")  # fmt: skip
-        axes.plot([mean.value], [place], marker=look.marker, color=look.color, markersize=8,
+        axes.plot([mean.value], [place], marker=style.marker, color=style.color, markersize=8,
                   linestyle="", gid="mean")  # fmt: skip
     notes = [f"{row.diverged} of {len(row.group.finished)} diverged"] * bool(row.diverged)
     notes += ["no value"] * (not mean.n and not row.diverged)

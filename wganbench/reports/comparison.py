@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, shortened
-from wganbench.reports.frames import groups_html, records
 from wganbench.reports.groups import At, Group, budget_reached, group_runs
 from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, unpaired_text
+from wganbench.reports.plain_tables import groups_html, records
 from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.runs.found import Runs
 from wganbench.runs.record import RunRecord

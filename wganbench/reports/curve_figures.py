@@ -14,20 +14,20 @@ from wganbench.drawing.canvas import GREY, REFERENCE, literal, panel_place
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
-    Look,
+    GroupStyle,
+    figure_label,
+    group_styles,
     keep_in_view,
     key_below,
     left_out_text,
-    looks,
     new_figure,
-    plain,
     runs_text,
     sample_of,
     shown_groups,
     some_runs_text,
+    style_axes,
     unit_text,
     with_some_runs,
-    words,
 )
 from wganbench.reports.groups import BUDGETS, Group
 from wganbench.reports.rows import bounds_of
@@ -68,7 +68,7 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
     columns = min(len(panels), 3 if len(panels) > 4 else 2)
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(4.3 * columns, 3.3 * rows + 0.9, "Over training")
-    styles = looks(comparison)
+    styles = group_styles(comparison)
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(*panel_place(i, len(panels), columns))
         draw_panel(axes, panel, groups, styles, budget)
@@ -115,12 +115,12 @@ def caption(
 
 
 def draw_panel(
-    axes: Axes, panel: Tag, groups: Sequence[Group], styles: dict[str, Look], budget: str
+    axes: Axes, panel: Tag, groups: Sequence[Group], styles: dict[str, GroupStyle], budget: str
 ) -> None:
     counts = {group.mode_count for group in groups} if panel.unit == "modes" else {None}
     as_share = None not in counts
     unit = "share of modes" if as_share else unit_text(panel)
-    title = words(panel.name)
+    title = figure_label(panel.name)
     title = title[:1].upper() + title[1:]
     if as_share and len(counts) == 1:
         title += f" (of {next(iter(counts))})"
@@ -134,7 +134,7 @@ def draw_panel(
         bounds = low / divisor, high / divisor
         drawn += draw_group(axes, panel, group, curves, bounds, styles[group.label], alpha)
         extremes += [value for curve in curves for _, value in curve.values()]
-    plain(axes, title, axis_of(budget), unit)
+    style_axes(axes, title, axis_of(budget), unit)
     if panel.log_scale:
         axes.set_yscale("log")
         keep_decades(axes, drawn)
@@ -159,7 +159,7 @@ def draw_group(
     group: Group,
     curves: Sequence[Points],
     bounds: Bounds,
-    look: Look,
+    style: GroupStyle,
     alpha: float,
 ) -> list[float]:
     """Draw a group's band, mean and, if it has few runs, each run; return the means."""
@@ -168,20 +168,20 @@ def draw_group(
         return []
     if len(group.finished) <= FEW_RUNS:
         alpha /= 2  # few runs give wide bands, and single runs must stay visible in them
-    axes.fill_between(curve.x, curve.low, curve.high, color=look.color, alpha=alpha, linewidth=0)
+    axes.fill_between(curve.x, curve.low, curve.high, color=style.color, alpha=alpha, linewidth=0)
     if 1 < len(group.finished) <= FEW_RUNS:
         for single in curves:
             if single:
                 x, y = np.array(list(single.values())).T
-                axes.plot(x, y, color=look.color, linewidth=0.7, alpha=0.6, gid="single")
+                axes.plot(x, y, color=style.color, linewidth=0.7, alpha=0.6, gid="single")
     spacing = max(1, len(curve.x) // 6)
-    axes.plot(curve.x, curve.mean, color=look.color, linestyle=look.line, linewidth=1.8,
-              marker=look.marker, markersize=4.5, markevery=spacing, label=group.label,
+    axes.plot(curve.x, curve.mean, color=style.color, linestyle=style.line, linewidth=1.8,
+              marker=style.marker, markersize=4.5, markevery=spacing, label=group.label,
               gid="mean")  # fmt: skip
     for run, single in zip(group.finished, curves, strict=True):
         if run.diverged and single:
             x, y = single[max(single)]
-            axes.plot([x], [y], color=look.color, marker="x", markersize=7, markeredgewidth=2,
+            axes.plot([x], [y], color=style.color, marker="x", markersize=7, markeredgewidth=2,
                       linestyle="", gid="diverged")  # fmt: skip
     return [float(value) for value in curve.mean]
 
@@ -251,7 +251,7 @@ ALIKE = 1.05
 """Floors within this ratio differ only by the drawn points and share one line."""
 
 
-def draw_floors(axes: Axes, groups: Sequence[Group], styles: dict[str, Look]) -> None:
+def draw_floors(axes: Axes, groups: Sequence[Group], styles: dict[str, GroupStyle]) -> None:
     """Draw one dotted line if all groups have about the same floor, else one per group."""
     found = floors(groups)
     if not found:

@@ -63,7 +63,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Look:
+class GroupStyle:
     """A group's style: the hue of its loss, and line and marker, which survive grey print."""
 
     color: str
@@ -78,8 +78,8 @@ def hues(comparison: Comparison) -> dict[str, str]:
     return LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
 
 
-def looks(comparison: Comparison) -> dict[str, Look]:
-    """Return the look of every group by label: hue by loss, lightness within a loss.
+def group_styles(comparison: Comparison) -> dict[str, GroupStyle]:
+    """Return the style of every group by label: hue by loss, lightness within a loss.
 
     If all groups have the same loss, the colours come from a scale of several hues instead. It
     goes from dark to light in the order of the groups, which is that of the varied values.
@@ -93,7 +93,7 @@ def looks(comparison: Comparison) -> dict[str, Look]:
         color = shade(colors[group.loss], float(shift) if len(same) > 1 else 0.0)
         if alone:
             color = to_hex(colormaps[SCALE](SCALE_END * i / (len(groups) - 1)))
-        found[group.label] = Look(color, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
+        found[group.label] = GroupStyle(color, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)])
     return found
 
 
@@ -145,7 +145,7 @@ def some_runs_text(drawn: Sequence[Group], groups: Sequence[Group]) -> str:
     return f"; drawn are the first {most} runs of a group, by seed, of up to {whole}"
 
 
-def words(tag: str) -> str:
+def figure_label(tag: str) -> str:
     """Return a tag's label for figures: ``wasserstein/exact`` is "exact $W_1$"."""
     return label_of(tag).replace("W1", "$W_1$")
 
@@ -158,7 +158,7 @@ def unit_text(tag: Tag) -> str:
 def axis_label(tag: str) -> str:
     """Return a tag's label with its unit."""
     unit = unit_text(tag_for(tag))
-    return words(tag) if unit == "modes" else f"{words(tag)} ({unit})"
+    return figure_label(tag) if unit == "modes" else f"{figure_label(tag)} ({unit})"
 
 
 def runs_text(groups: Iterable[Group]) -> str:
@@ -205,7 +205,7 @@ def common_bounds(rows: Sequence[Row], metric: str) -> Bounds:
     return min(low for low, _ in every), max(high for _, high in every)
 
 
-def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+def style_axes(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """Set the titles, and draw a pale grid below the data and no box."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -224,11 +224,11 @@ def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> 
                   fontsize=9.5, handlelength=3.2)  # fmt: skip
 
 
-def sample_of(look: Look, line: bool = True) -> Line2D:
+def sample_of(style: GroupStyle, line: bool = True) -> Line2D:
     """Return the legend handle of a group."""
-    style: Any = look.line if line else ""
-    return Line2D([], [], color=look.color, linestyle=style, marker=look.marker, markersize=5.5,
-                  linewidth=1.8)  # fmt: skip
+    linestyle: Any = style.line if line else ""
+    return Line2D([], [], color=style.color, linestyle=linestyle, marker=style.marker,
+                  markersize=5.5, linewidth=1.8)  # fmt: skip
 
 
 def keep_in_view(axes: Axes, values: Iterable[float], extremes: Iterable[float] = ()) -> None:

@@ -16,13 +16,13 @@ from wganbench.files import inside
 from wganbench.reports.answer_figure import draw_answer
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import draw_curves, thinned
-from wganbench.reports.drawing import Drawing, Look, left_out_text, looks, shown_groups
+from wganbench.reports.drawing import Drawing, GroupStyle, group_styles, left_out_text, shown_groups
 from wganbench.reports.groups import Group
 from wganbench.reports.knob_figure import draw_knob
 from wganbench.reports.samples_figure import draw_samples_figure
 from wganbench.reports.seed_figures import draw_estimate, draw_profile
-from wganbench.runs.frames import find_frames, read_frame
 from wganbench.runs.record import RunRecord
+from wganbench.runs.samples import find_frames, read_frame
 
 
 # A saved figure with its title and caption.
@@ -107,7 +107,7 @@ def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
         return None
     steps = sorted(set().union(*found.values()))
     kept = thinned(steps, MOST_FRAMES)
-    styles = looks(comparison)
+    styles = group_styles(comparison)
     seeds = {group.label: run.seed for group, run in chosen}
     titles = {group.label: literal(group.title) for group, _ in chosen}
     strips = {
@@ -144,12 +144,12 @@ def at(frames: dict[int, Path], step: int) -> Path:
     return frames[max((s for s in frames if s <= step), default=min(frames))]
 
 
-def strip(text: str, look: Look) -> np.ndarray:
+def strip(text: str, style: GroupStyle) -> np.ndarray:
     """Return the pixels of a group's name, underlined in its colour."""
     figure = Figure(figsize=(CELL[0] / 100, STRIP / 100), dpi=100)
     figure.text(0.5, 0.55, text, ha="center", va="center", fontsize=11)
     pixels = figure_to_rgb(figure)
-    pixels[-4:, 10:-10] = [int(look.color[i : i + 2], 16) for i in (1, 3, 5)]
+    pixels[-4:, 10:-10] = [int(style.color[i : i + 2], 16) for i in (1, 3, 5)]
     return pixels
 
 

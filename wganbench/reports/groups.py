@@ -192,10 +192,10 @@ def check_data(runs: Sequence[RunRecord], by: Sequence[str]) -> None:
         return
     keys = separating(runs, unlike)
     names = {"data.name": ""}
-    told = "; ".join(names.get(key, f"{key} ") + values_text(runs, key) for key in keys)
+    described = "; ".join(names.get(key, f"{key} ") + values_text(runs, key) for key in keys)
     words = " ".join(f"--by {key}" for key in keys)
     raise ConfigError(
-        f"these runs are on unlike data ({told}), whose figures cannot be compared; {words} "
+        f"these runs are on unlike data ({described}), whose figures cannot be compared; {words} "
         "--by loss.name shows them side by side all the same"
     )
 

@@ -16,14 +16,14 @@ from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     MARKERS,
     Drawing,
-    Look,
+    GroupStyle,
     axis_label,
+    group_styles,
     hues,
     key_below,
-    looks,
     new_figure,
-    plain,
     runs_text,
+    style_axes,
 )
 from wganbench.reports.groups import FIRST
 from wganbench.reports.rows import Row
@@ -39,7 +39,7 @@ class Series:
     """The groups that differ only in the knob, in the order of its values."""
 
     label: str
-    look: Look
+    style: GroupStyle
     values: tuple[float, ...]
     rows: tuple[Row, ...]
 
@@ -76,8 +76,8 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
         axes = figure.add_subplot(*panel_place(i, len(metrics), columns))
         draw_metric(axes, metric, key, lines, without)
     handles = [
-        Line2D([], [], color=line.look.color, linestyle=line.look.line,
-               marker=line.look.marker if line.values else "")
+        Line2D([], [], color=line.style.color, linestyle=line.style.line,
+               marker=line.style.marker if line.values else "")
         for line in [*lines, *without]
     ]  # fmt: skip
     labels = [literal(line.label) for line in lines] + [
@@ -110,7 +110,7 @@ def any_lost(lines: Sequence[Series]) -> bool:
 
 def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Series]]:
     """Return one series per loss and data with the knob, then the groups without the knob."""
-    styles, colors = looks(comparison), hues(comparison)
+    styles, colors = group_styles(comparison), hues(comparison)
     members: dict[str, list[tuple[float | None, Row]]] = {}
     for row in comparison.rows:
         if not row.group.finished:
@@ -128,11 +128,11 @@ def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Seri
         rows = tuple(row for _, row in known or own)
         first = rows[0].group
         marker = MARKERS[len(lines) % len(MARKERS)]
-        look = Look(colors[first.loss], styles[first.label].line, marker)
+        style = GroupStyle(colors[first.loss], styles[first.label].line, marker)
         if known:
-            lines.append(Series(label, look, tuple(v for v, _ in known), rows))
+            lines.append(Series(label, style, tuple(v for v, _ in known), rows))
         else:
-            without.append(Series(label, look, (), rows))
+            without.append(Series(label, style, (), rows))
     return lines, without
 
 
@@ -145,9 +145,10 @@ def draw_metric(
     for line in without:
         mean = line.rows[0].cells[metric].mean
         if mean.n:
-            axes.axhline(mean.value, color=line.look.color, linestyle=line.look.line, linewidth=1.6,
+            style = line.style
+            axes.axhline(mean.value, color=style.color, linestyle=style.line, linewidth=1.6,
                          gid="without")  # fmt: skip
-    plain(axes, "", literal(key), axis_label(metric))
+    style_axes(axes, "", literal(key), axis_label(metric))
     positive = [value for value in values if value > 0]
     if len(positive) == len(values):
         axes.set_xscale("log")
@@ -178,17 +179,17 @@ def shift(values: Sequence[float], places: float) -> float:
 def draw_line(axes: Axes, metric: str, line: Series, factor: float) -> None:
     """Draw the connected means, their intervals, and the seeds beside them."""
     cells = [row.cells[metric] for row in line.rows]
-    look, places = line.look, [value * factor for value in line.values]
+    style, places = line.style, [value * factor for value in line.values]
     beside = shift(line.values, 0.5)
     for x, cell in zip(places, cells, strict=True):
         finite = [value for value in cell.values if math.isfinite(value)]
         axes.plot([x * beside] * len(finite), finite, marker="o", linestyle="", markersize=4,
-                  alpha=0.6, color=look.color, markeredgewidth=0, gid="seeds")  # fmt: skip
+                  alpha=0.6, color=style.color, markeredgewidth=0, gid="seeds")  # fmt: skip
         if math.isfinite(cell.mean.low):
-            axes.plot([x, x], [cell.mean.low, cell.mean.high], color=look.color, linewidth=2,
+            axes.plot([x, x], [cell.mean.low, cell.mean.high], color=style.color, linewidth=2,
                       gid="interval")  # fmt: skip
     means = np.array([cell.mean.value for cell in cells])
-    axes.plot(places, means, color=look.color, linestyle=look.line, marker=look.marker,
+    axes.plot(places, means, color=style.color, linestyle=style.line, marker=style.marker,
               markersize=7, linewidth=1.6, markeredgecolor="white", gid="mean")  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wganbench.reports.comparison import Comparison
-from wganbench.reports.letters import compact_letters
 from wganbench.reports.pairwise import Contrast, family_text
+from wganbench.reports.significance import compact_letters
 from wganbench.reports.wording import estimate_text, named, p_text
 from wganbench.tags.lookup import label_of, tag_for
 

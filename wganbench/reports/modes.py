@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wganbench.bounds import ModeProtocol
+
 if TYPE_CHECKING:
     from wganbench.data.target import Target
 
@@ -27,7 +29,7 @@ class Modes:
     centres: np.ndarray
     weights: np.ndarray
     sigma: float
-    protocol: str
+    protocol: ModeProtocol
 
 
 def read_modes(path: Path) -> Modes | None:

@@ -1,13 +1,19 @@
-"""The table of a comparison as Markdown or LaTeX, to paste into a text."""
+"""The table of a comparison as plain records, as HTML for a notebook, as Markdown or LaTeX."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from wganbench.reports.comparison import Comparison
+from wganbench.errors import printable
+from wganbench.reports.page import render
 from wganbench.reports.rows import Row
 from wganbench.reports.wording import estimate_text
 from wganbench.tags.lookup import BETTER, tag_for
+
+if TYPE_CHECKING:
+    from wganbench.reports.comparison import Comparison
 
 FORMATS = ("markdown", "latex")
 
@@ -50,3 +56,48 @@ def _latex(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(ESCAPED.get(character, character) for character in text)
+
+
+def records(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, object]]:
+    """Return a record for each group and metric: the mean over seeds with its interval.
+
+    ``iqm`` is the interquartile mean; ``lost`` counts the seeds that diverged or have no value,
+    which the means leave out.
+    """
+    return [
+        {
+            "group": row.group.label,
+            "metric": metric,
+            "mean": cell.mean.value,
+            "low": cell.mean.low,
+            "high": cell.mean.high,
+            "iqm": cell.iqm.value,
+            "seeds": len(cell.values),
+            "lost": cell.lost,
+        }
+        for row in rows
+        for metric in metrics
+        for cell in [row.cells[metric]]
+    ]
+
+
+def groups_html(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    """Return a table of groups with the mean and interval of each metric; texts are escaped."""
+    return render(
+        "groups.html.j2",
+        heads=[tag_for(metric).title for metric in metrics],
+        rows=[
+            (printable(row.group.title or "-"), [_interval(row, metric) for metric in metrics])
+            for row in rows
+        ],
+    )
+
+
+def _interval(row: Row, metric: str) -> str:
+    cell = row.cells.get(metric)
+    if cell is None or not cell.values:
+        return ""
+    mean = cell.mean
+    if math.isnan(mean.low):
+        return f"{mean.value:.4g}"
+    return f"{mean.value:.4g} [{mean.low:.4g}, {mean.high:.4g}]"

@@ -1,4 +1,4 @@
-"""The report: a comparison as one self-contained HTML file."""
+"""The HTML report of a comparison, and its handout: one page that prints on one sheet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wganbench.reports.figures import Picture
 from wganbench.reports.groups import Group, key_word, text
 from wganbench.reports.matrix import matrices
 from wganbench.reports.page import embedded, render
-from wganbench.reports.reproduce import compare_command, sweep_commands, train_commands
+from wganbench.reports.reproduce import compare_command, seeds_text, sweep_commands, train_commands
 from wganbench.reports.summary import Sentence, figure_id, summarise
 from wganbench.reports.tables import (
     contrasts_table,
@@ -26,7 +26,8 @@ from wganbench.reports.tables import (
     settings_tables,
     versions_table,
 )
-from wganbench.reports.wording import listed, named
+from wganbench.reports.wording import estimate_text, listed, named
+from wganbench.tags.lookup import BETTER, tag_for
 
 SHOWN_COMMANDS, SHOWN_GROUPS = 3, 6
 
@@ -92,12 +93,12 @@ def title_of(comparison: Comparison) -> str:
     parts: dict[str, list[Group]] = {}
     for row in comparison.rows:
         parts.setdefault(row.group.loss, []).append(row.group)
-    told = f"{len(comparison.rows)} groups of runs"
+    groups_text = f"{len(comparison.rows)} groups of runs"
     if len(comparison.rows) <= SHOWN_GROUPS:
-        told = listed([loss_and_knobs(loss, groups) for loss, groups in parts.items()])
+        groups_text = listed([loss_and_knobs(loss, groups) for loss, groups in parts.items()])
     elif len(parts) == 1 and (loss := next(iter(parts))):
-        told = f"{loss}, {told}"
-    return f"{told} on {listed(data)}" if data else told
+        groups_text = f"{loss}, {groups_text}"
+    return f"{groups_text} on {listed(data)}" if data else groups_text
 
 
 def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
@@ -158,3 +159,39 @@ class Few:
 
 def few(commands: Sequence[str]) -> Few:
     return Few(commands[:SHOWN_COMMANDS], len(commands[SHOWN_COMMANDS:]))
+
+
+# The handout.
+MOST_METRICS = 3
+
+
+def write_handout(comparison: Comparison, folder: Path) -> Path:
+    """Write folder/handout.html atomically; raises OSError.
+
+    It shows the samples of all groups, their means with intervals, and what each metric means.
+    The figure is that of the report, which must have been written to ``folder`` before.
+    """
+    metrics = comparison.metrics[:MOST_METRICS]
+    figure = folder / "figures" / "samples.png"
+    page = render(
+        "handout.html.j2",
+        title=title_of(comparison),
+        figure=embedded(figure) if figure.is_file() else "",
+        heads=[tag_for(metric).title for metric in metrics],
+        rows=[
+            (
+                row.group.title,
+                seeds_text([run.seed for run in row.group.runs]),
+                [estimate_text(row.cells[metric].mean) for metric in metrics],
+            )
+            for row in comparison.rows
+        ],
+        meanings=[
+            (tag.title, f"{tag.meaning.rstrip('.')}; {BETTER[tag.direction]} is better.")
+            for tag in map(tag_for, metrics)
+        ],
+        notes=comparison.notes,
+    )
+    file = folder / "handout.html"
+    write_atomic(file, page.encode())
+    return file

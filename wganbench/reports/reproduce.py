@@ -1,7 +1,7 @@
 """Reproduction of the compared runs: versions, seeds, and the commands that train them again.
 
-Folders may come from a stranger. YAML is read as plain data. A word that is not an override, or
-that a terminal would not print as it is, gives no command.
+Folders may come from a stranger. YAML is read as plain data. No command is given where an
+override is malformed or a terminal would not print it as it is.
 """
 
 from __future__ import annotations

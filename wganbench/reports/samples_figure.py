@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from wganbench.bounds import ModeProtocol
 from wganbench.drawing.canvas import BLACK, GREY, literal
 from wganbench.drawing.images import CHANNELS, draw_grid
 from wganbench.metrics.modes import mode_coverage
@@ -19,10 +20,10 @@ from wganbench.output import numbered
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
     Drawing,
-    Look,
+    GroupStyle,
+    group_styles,
     key_below,
     left_out_text,
-    looks,
     new_figure,
     shown_groups,
 )
@@ -55,12 +56,12 @@ def draw_image_cell(
     axes: Axes,
     run: RunRecord,
     images: UInt8[np.ndarray, "n c h w"],
-    look: Look,
+    style: GroupStyle,
     mode_count: int | None,
 ) -> None:
     """Draw one run's images, underlined in the colour of its loss."""
     draw_grid(axes, images, SIDE)
-    axes.spines["bottom"].set(visible=True, color=look.color, linewidth=2.5)
+    axes.spines["bottom"].set(visible=True, color=style.color, linewidth=2.5)
     covered = run.final.get("modes/covered")
     found = "" if covered is None or not mode_count else f", {covered:.4g}/{mode_count} modes"
     axes.set_title(f"seed {run.seed}{found}", fontsize=9.5)
@@ -155,15 +156,15 @@ def read_stored(groups: Sequence[Group], seeds: Sequence[int]) -> Stored:
     return Stored(groups, runs, samples, images, planes, modes)
 
 
-def draw_place(axes: Axes, stored: Stored, row: int, column: int, look: Look) -> None:
+def draw_place(axes: Axes, stored: Stored, row: int, column: int, style: GroupStyle) -> None:
     """Draw what the run of a row and a column left: points or images."""
     place = row, column
     run = stored.runs.get(place)
     if run is not None and place in stored.images:
-        draw_image_cell(axes, run, stored.images[place], look, stored.groups[row].mode_count)
+        draw_image_cell(axes, run, stored.images[place], style, stored.groups[row].mode_count)
         return
     plane, modes = stored.planes.get(row), stored.modes[row]
-    draw_cell(axes, run, stored.samples.get(place), modes, plane, look)
+    draw_cell(axes, run, stored.samples.get(place), modes, plane, style)
 
 
 def draw_samples_figure(comparison: Comparison) -> Drawing | None:
@@ -176,7 +177,7 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
     title = "What the generators made"
     width, height = max(1.9 * len(seeds) + 0.5, 5.2), 2.05 * len(groups) + 1.1
     figure = new_figure(width, height, title)
-    styles = looks(comparison)
+    styles = group_styles(comparison)
     for row, group in enumerate(groups):
         for column in range(len(seeds)):
             axes = figure.add_subplot(len(groups), len(seeds), row * len(seeds) + column + 1)
@@ -240,7 +241,7 @@ def draw_cell(
     samples: Samples | None,
     modes: Modes | None,
     plane: Plane | None,
-    look: Look,
+    style: GroupStyle,
 ) -> None:
     """Draw one run's points, or the reason why it has none."""
     axes.set_xticks([])
@@ -263,7 +264,7 @@ def draw_cell(
         if len(plane.axes) == samples.reals.shape[1]:
             axes.plot(*plane.of(samples.reals[:POINTS_DRAWN]).T, **dots, gid="reals")
     if len(plane.axes) == samples.fakes.shape[1]:
-        draw_fakes(axes, samples.fakes, plane, look)
+        draw_fakes(axes, samples.fakes, plane, style)
     if modes is not None and fits:
         counts = mode_counts(samples.fakes, modes)
         title += f", {(counts > 0).sum()}/{len(counts)} modes"
@@ -273,17 +274,17 @@ def draw_cell(
 
 def mode_counts(fakes: np.ndarray, modes: Modes) -> np.ndarray:
     """Return the high-quality points at each mode, by the run's protocol if it fits the data."""
-    protocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
+    protocol: ModeProtocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
     found = mode_coverage(fakes, modes.centres, modes.sigma, modes.weights, protocol)
     return np.array(found.counts)
 
 
-def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, look: Look) -> None:
+def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, style: GroupStyle) -> None:
     """Draw generated points, and note how many lie outside the window."""
     sound = fakes[np.isfinite(fakes).all(1)]
     shown = plane.of(sound)
     inside = ((shown >= plane.low) & (shown <= plane.high)).all(1)
-    axes.plot(*shown[inside][:POINTS_DRAWN].T, **DOT, color=look.color, markersize=2.6, alpha=0.6,
+    axes.plot(*shown[inside][:POINTS_DRAWN].T, **DOT, color=style.color, markersize=2.6, alpha=0.6,
               zorder=2, gid="fakes")  # fmt: skip
     lost = len(fakes) - int(inside.sum())
     if lost:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
-from wganbench.reports.letters import compact_letters
-from wganbench.reports.significance import holm, improvement_p_value
+from wganbench.reports.significance import compact_letters, holm, improvement_p_value
 from wganbench.reports.statistics import (
     Estimate,
     improvement_interval,

@@ -14,21 +14,21 @@ from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import thinned
 from wganbench.reports.drawing import (
     Drawing,
-    Look,
+    GroupStyle,
     axis_label,
     common_bounds,
+    figure_label,
+    group_styles,
     key_below,
     left_out_text,
-    looks,
     new_figure,
-    plain,
     runs_text,
     sample_of,
     sensible_limits,
     shown_groups,
     some_runs_text,
+    style_axes,
     with_some_runs,
-    words,
 )
 from wganbench.reports.groups import Group
 from wganbench.reports.statistics import spearman
@@ -56,18 +56,18 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
     if limits := sensible_limits(finite, common_bounds(shown, metric)):
         edge = 0.05 * (limits[1] - limits[0])
         window = limits[0] - edge, limits[1] + edge
-    styles = looks(comparison)
-    title = f"How many runs get how far: {words(metric)}"
+    styles = group_styles(comparison)
+    title = f"How many runs get how far: {figure_label(metric)}"
     figure = new_figure(7.6, 4.9, title)
     axes = figure.add_subplot()
     for group in groups:
-        look = styles[group.label]
+        style = styles[group.label]
         x, share = profile(cells[group.label].values, up, window)
-        axes.plot(x, share, color=look.color, linestyle=look.line, linewidth=2,
-                  drawstyle="steps-pre" if up else "steps-post", marker=look.marker, markersize=5,
+        axes.plot(x, share, color=style.color, linestyle=style.line, linewidth=2,
+                  drawstyle="steps-pre" if up else "steps-post", marker=style.marker, markersize=5,
                   markevery=slice(1, len(x) - 1), label=group.label)  # fmt: skip
     word = "at least" if up else "at most"
-    plain(axes, "", f"threshold: {axis_label(metric)}", f"share of runs with {word} this")
+    style_axes(axes, "", f"threshold: {axis_label(metric)}", f"share of runs with {word} this")
     axes.set(xlim=window, ylim=(-0.03, 1.05))
     labels = []
     for group in groups:
@@ -78,7 +78,8 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
         )
     key_below(figure, [sample_of(styles[group.label]) for group in groups], labels)
     caption = (
-        f"For each value of {words(metric)} the share of a group's runs that come to {word} it "
+        f"For each value of {figure_label(metric)} the share of a group's runs that come to "
+        f"{word} it "
         f"({runs_text(groups)}, one a seed; diverged ones never do): the higher line is "
         "better, and no band is drawn because every run is in the line"
         + left_out_text(comparison, groups)
@@ -132,7 +133,7 @@ def draw_estimate(comparison: Comparison) -> Drawing | None:
     title = "The critic's estimate against the exact distance"
     longest = max(map(len, panels.values()))
     figure = new_figure(5.4 * len(panels) + 0.6, 4.7 + 0.22 * longest, title)
-    styles = looks(comparison)
+    styles = group_styles(comparison)
     for i, (tag, groups) in enumerate(panels.items()):
         draw_panel(figure.add_subplot(1, len(panels), i + 1), tag, groups, styles)
     drawn = [group for groups in panels.values() for group in groups]
@@ -156,25 +157,27 @@ def pairs(run: RunRecord, tag: str) -> tuple[list[float], list[float]]:
     return [exact[step] for step in steps], [estimate[step] for step in steps]
 
 
-def draw_panel(axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, Look]) -> None:
+def draw_panel(
+    axes: Axes, tag: str, groups: Sequence[Group], styles: dict[str, GroupStyle]
+) -> None:
     handles, labels, all_exact, all_estimates = [], [], [], []
     for group in groups:
-        look, correlations = styles[group.label], []
+        style, correlations = styles[group.label], []
         for run in group.finished:
             exact, estimate = pairs(run, tag)
             correlations.append(spearman(exact, estimate) if len(exact) >= FEWEST else math.nan)
             kept = thinned(range(len(exact)))
             exact, estimate = [exact[i] for i in kept], [estimate[i] for i in kept]
             shown = [pair for pair in zip(exact, estimate, strict=True) if sound(*pair)]
-            axes.plot(*np.array(shown).reshape(-1, 2).T, marker=look.marker, linestyle="",
-                      markersize=4.5, alpha=0.55, color=look.color, markeredgewidth=0,
+            axes.plot(*np.array(shown).reshape(-1, 2).T, marker=style.marker, linestyle="",
+                      markersize=4.5, alpha=0.55, color=style.color, markeredgewidth=0,
                       rasterized=True, gid=group.label)  # fmt: skip
             all_exact += exact
             all_estimates += estimate
-        handles.append(Line2D([], [], color=look.color, marker=look.marker, linestyle="",
+        handles.append(Line2D([], [], color=style.color, marker=style.marker, linestyle="",
                               markersize=6))  # fmt: skip
         labels.append(f"{literal(group.title)}: {correlation_text(correlations)}")
-    plain(axes, "", "exact $W_1$ (data units)", axis_label(tag))
+    style_axes(axes, "", "exact $W_1$ (data units)", axis_label(tag))
     widen(axes, all_exact, all_estimates)
     if tag == ESTIMATES[0]:
         top = min(axes.get_xlim()[1], axes.get_ylim()[1])

@@ -1,10 +1,11 @@
-"""p-values of two groups of runs, Holm's correction, and the smallest possible p-values."""
+"""p-values of two groups of runs, the least possible ones, Holm's correction, compact letters."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
+from string import ascii_lowercase
 
 import numpy as np
 from jaxtyping import Float64
@@ -75,6 +76,14 @@ def enough_seeds(tests: int, paired: bool, level: float = 0.05) -> int:
     return next(n for n in itertools.count(1) if tests * least_p_value(n, n, paired) < level)
 
 
+def _checked(p_values: Sequence[float]) -> Float64[np.ndarray, " n"]:
+    """Return the p-values as an array. Raises ValueError for a value outside [0, 1]."""
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    return p
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's step-down p-values in the given order: max over j <= i of (m - j + 1) p_(j).
 
@@ -84,9 +93,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]
     """
-    p = np.asarray(p_values, dtype=np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
@@ -102,9 +109,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     >>> [round(p, 3) for p in benjamini_hochberg([0.01, 0.04, 0.03, 0.005])]
     [0.02, 0.04, 0.04, 0.02]
     """
-    p = np.asarray(p_values, dtype=np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p-values must lie in [0, 1], got {list(p_values)}")
+    p = _checked(p_values)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     scaled = p[order] * p.size / np.arange(1, p.size + 1)
@@ -132,3 +137,40 @@ def _exact_rank_sum(part: Float64[np.ndarray, " n"], ranks: Float64[np.ndarray, 
 def _sign_test(wins: int, n: int) -> float:
     """Return the two-sided p of ``wins`` in n pairs without ties; cached for many groups."""
     return float(stats.binomtest(wins, n).pvalue) if n else 1.0
+
+
+# Compact letters.
+def compact_letters(
+    names: Sequence[str], differing: Collection[frozenset[str]]
+) -> dict[str, str] | None:
+    """Return the letters of each name; two names share one exactly if their pair does not differ.
+
+    ``names`` stand from best to worst, so that "a" goes to the first. ``differing`` holds the
+    pairs that differ. Insert and absorb: begin with one set of all names; for each differing pair
+    replace a set that holds both by two sets without one of them, then remove sets inside others
+    (H.-P. Piepho 2004, doi:10.1198/1061860043515). Returns None if the alphabet is too short.
+
+    >>> compact_letters(["x", "y", "z"], [frozenset("xz")])
+    {'x': 'a', 'y': 'ab', 'z': 'b'}
+    """
+    place = {name: i for i, name in enumerate(names)}
+    sets = {frozenset(names)} if names else set()
+    for pair in differing:
+        split = {part - {name} for part in sets if pair <= part for name in pair}
+        sets = absorbed({part for part in sets if not pair <= part} | split)
+        if len(sets) > len(ascii_lowercase) ** 2:  # it can grow as 3^(n / 3)
+            return None
+    ordered = sorted(sets, key=lambda part: sorted(place[name] for name in part))
+    if len(ordered) > len(ascii_lowercase):
+        return None
+    return {
+        name: "".join(
+            letter for letter, part in zip(ascii_lowercase, ordered, strict=False) if name in part
+        )
+        for name in names
+    }
+
+
+def absorbed(sets: Collection[frozenset[str]]) -> set[frozenset[str]]:
+    """Return the sets that are not inside another one."""
+    return {part for part in sets if not any(part < other for other in sets)}

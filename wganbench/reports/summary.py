@@ -63,8 +63,8 @@ def to_figure(pictures: Sequence[Picture], *topics: str) -> tuple[Anchor, ...]:
     for topic in topics:
         wanted = plain(topic)
         named = [picture for picture in pictures if wanted in plain(picture.name)]
-        told = [p for p in pictures if wanted in plain(p.title) or wanted in plain(p.caption)]
-        for picture in (*named, *told):
+        mentioned = [p for p in pictures if wanted in plain(p.title) or wanted in plain(p.caption)]
+        for picture in (*named, *mentioned):
             return (Anchor("figure", figure_id(picture)),)
     return ()
 
@@ -96,18 +96,20 @@ class Sentence:
 def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[Sentence]:
     """Return the sentences: results by metric, then runs, then the notes for the reader."""
     rows = comparison.rows
-    told: list[Sentence] = []
+    collected: list[Sentence] = []
     if len(rows) == 1:
         text = f"There is one group, {name(rows[0])}: nothing to compare it with."
-        told.append(Sentence(text, to_groups(0)))
+        collected.append(Sentence(text, to_groups(0)))
     for metric in comparison.metrics:
         sentences = metric_sentences(comparison, metric, pictures)
-        told += [replace(sentence, topic=topic_of(comparison, metric)) for sentence in sentences]
+        collected += [
+            replace(sentence, topic=topic_of(comparison, metric)) for sentence in sentences
+        ]
     runs = list(every_mode(rows, pictures))
     runs += divergence(rows, pictures)
     notes = [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
-    told += [replace(sentence, topic="runs") for sentence in runs]
-    return [*told, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
+    collected += [replace(sentence, topic="runs") for sentence in runs]
+    return [*collected, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
 
 
 def topic_of(comparison: Comparison, metric: str) -> str:

@@ -187,9 +187,9 @@ def runs_table(comparison: Comparison) -> Table:
 # Metrics.
 def meanings(metrics: Sequence[str]) -> dict[str, str]:
     """Return the meaning of each metric, with its caveat."""
-    told = {}
+    described = {}
     for metric in metrics:
         tag = tag_for(metric)
         words = f"{tag.meaning} ({tag.unit}); {BETTER[tag.direction]} is better."
-        told[metric] = " ".join(filter(None, [words, tag.caveat]))
-    return told
+        described[metric] = " ".join(filter(None, [words, tag.caveat]))
+    return described

@@ -40,6 +40,7 @@ from torch.utils.tensorboard import summary as torch_summary
 
 from wganbench.errors import printable
 from wganbench.files import explained, is_plain_file, open_own, replacing
+from wganbench.runs.record import Status
 from wganbench.tags.lookup import charts, tag_regex
 from wganbench.typed import flatten
 
@@ -200,7 +201,7 @@ class EventLog:
         self,
         params: Mapping[str, Any],
         metrics: Mapping[str, SupportsFloat],
-        status: str = "completed",
+        status: Status = "completed",
     ) -> None:
         """Write this run's session for TensorBoard's HParams page.
 
@@ -280,7 +281,7 @@ def _record(event: Any) -> bytes:
     return content.getvalue()
 
 
-def picture_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
+def image_summary(tag: str, rgb: UInt8[np.ndarray, "h w 3"]) -> bytes:
     """Return an image as a serialized summary, see `event_records`."""
     make: Any = torch_summary.image
     content: bytes = make(tag, rgb, dataformats="HWC").SerializeToString()

@@ -162,15 +162,17 @@ class HeldRun(RunFolder):
             if OWN.fullmatch(path.name) and (path.is_symlink() or is_plain_file(path)):
                 path.unlink()
 
-    def write_status(self, **fields: Any) -> None:
-        """Change these keys of run.json and keep the others; the file is replaced atomically.
+    def write_status(self, status: Status | None = None, **fields: Any) -> None:
+        """Change the status and other keys of run.json; those not given keep their values.
 
-        Keys among `KEYS` that are not set yet are null. Raises ValueError for an unknown status,
-        TypeError for a value that JSON cannot hold, OSError.
+        The file is replaced atomically. Keys among `KEYS` that are not set yet are null. Raises
+        ValueError for an unknown status, TypeError for a value that JSON cannot hold, OSError.
         """
         self.must_be_held()
-        if "status" in fields and fields["status"] not in STATUSES:
-            raise ValueError(f"status {fields['status']!r} is none of {', '.join(STATUSES)}")
+        if status is not None:
+            if status not in STATUSES:
+                raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
+            fields["status"] = status
         known = read_run(self.path) if self.run_json.exists() else dict.fromkeys(KEYS)
         content = json.dumps(strict_json(known | fields), indent=2, allow_nan=False)
         write_atomic(self.run_json, (content + "\n").encode())
@@ -182,11 +184,11 @@ def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -
     ``say`` receives a line about each. Processes that continue to train are not waited for.
     """
     end = time.monotonic() + PATIENCE_SECONDS
-    told: set[int | None] = set()
+    announced: set[int | None] = set()
     for run in runs:
         while (holder := run.holder()) and holder.ending and time.monotonic() < end:
-            if holder.pid not in told:
-                told.add(holder.pid)
+            if holder.pid not in announced:
+                announced.add(holder.pid)
                 say(
                     f"{holder.holder} is saving its runs: waiting for it, {PATIENCE_SECONDS:g} s "
                     "at most"

@@ -1,8 +1,8 @@
 """Trackers of the user: each gets a run's settings, values and figures while it trains.
 
 A package names, as the entry point ``wganbench.loggers``, a function without arguments that
-calls `register_logger`; a plugin file calls it when it is run. What a logger cannot do is a note of
-the run and never its end.
+calls `register_logger`; a plugin file calls it when it is run. A logger that fails
+leaves a note in the run's verdict; it never ends the run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from wganbench.errors import ConfigError, printable, shortened
 from wganbench.registry import Registry
+from wganbench.runs.record import Status
 from wganbench.typed import flatten
 
 
@@ -40,7 +41,7 @@ class Logger(Protocol):
     def figure(self, name: str, file: Path) -> None:
         """Take a figure of the finished run, a PNG file."""
 
-    def close(self, status: str, values: Mapping[str, float]) -> None:
+    def close(self, status: Status, values: Mapping[str, float]) -> None:
         """Take the final values, and how the run ended.
 
         The status is completed, diverged, failed or interrupted.
@@ -79,7 +80,7 @@ class Loggers:
         for own, logger in list(self.opened.items()):
             self._try(own, logger.figure, name, file)
 
-    def close(self, status: str, values: Mapping[str, float]) -> None:
+    def close(self, status: Status, values: Mapping[str, float]) -> None:
         for name, logger in list(self.opened.items()):
             self._try(name, logger.close, status, values)
         self.opened = {}

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
-from wganbench.errors import printable, shortened, told
+from wganbench.errors import printable, short_repr, shortened
 from wganbench.files import UnusableFile, inside, read_json
 from wganbench.runs.table import Table, read_table, series
 from wganbench.typed import flatten
 
 Status = Literal["running", "completed", "diverged", "failed", "interrupted"]
 STATUSES = get_args(Status)
-FINISHED = ("completed", "diverged")
+FINISHED: tuple[Status, ...] = ("completed", "diverged")
 """The statuses of a run that has ended: nothing is left to train, and it can be compared."""
 
 Value = str | float | bool
@@ -120,7 +120,7 @@ class RunRecord:
         seed = (self.config or {}).get("seed")
         if type(seed) is not int:
             file = self.path / "run.json"
-            raise UnusableFile(f"{file}: config.seed is no whole number: {told(seed)}")
+            raise UnusableFile(f"{file}: config.seed is no whole number: {short_repr(seed)}")
         return seed
 
     @cached_property

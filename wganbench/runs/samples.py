@@ -1,16 +1,18 @@
-"""Reading samples.npz, which may come from a stranger: arrays of numbers of a bounded size."""
+"""Reading a run's samples.npz and the frames of its animation, which may come from a stranger."""
 
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from wganbench.files import inside, open_regular
+from wganbench.files import UnusableFile, inside, is_plain_file, open_regular
 
 LARGEST = 2**28
 """The largest array, in bytes: 10 000 colour images of 64 x 64 pixels take half of it."""
@@ -53,3 +55,39 @@ def read_array(member: Any) -> np.ndarray:
         raise ValueError("cut short")
     # A copy: an array on bytes is read-only, and torch warns about that.
     return np.frombuffer(content, kind).reshape(shape, order="F" if in_columns else "C").copy()
+
+
+FRAME = re.compile(r"[0-9]{9,16}\.png")
+LARGEST_SIDE = 2048
+"""Pixels; our frames have about 600. A tiny PNG file can decode to more than the memory."""
+FILE_BYTES = 32 * 2**20
+
+
+def frame_name(step: int) -> str:
+    """Return the file name of a step's frame.
+
+    >>> frame_name(20)
+    '000000020.png'
+    """
+    return f"{step:09d}.png"
+
+
+def find_frames(run: Path) -> dict[int, Path]:
+    """Return the frames in a run's folder by step, in order; other files are ignored."""
+    try:
+        folder = inside(run, "frames")
+    except UnusableFile:
+        return {}
+    paths = [path for path in folder.glob("*.png") if FRAME.fullmatch(path.name)]
+    return {int(path.stem): path for path in sorted(paths) if is_plain_file(path)}
+
+
+def read_frame(path: Path) -> Image.Image | None:
+    """Return one frame in RGB; None for a file that is not a PNG image or is too large."""
+    try:
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as image:
+            if max(image.size) > LARGEST_SIDE or path.stat().st_size > FILE_BYTES:
+                return None
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from wganbench.config.schema import RunConfig, from_dict, identity, run_folder, to_dict
 from wganbench.data.contents import contents_digest
-from wganbench.errors import ConfigError, UnwritableFolder, told
+from wganbench.errors import ConfigError, UnwritableFolder, short_repr
 from wganbench.files import UnusableFile, inside
 from wganbench.plugin_files import plugin_digests
 from wganbench.runs.folder import (
@@ -178,7 +178,7 @@ def check_writable(folder: Path) -> None:
     for part in folder.parts:
         if len(os.fsencode(part)) > LONGEST_NAME:
             raise ConfigError(
-                f"the name of a folder is too long, over {LONGEST_NAME} bytes: {told(part)}; "
+                f"the name of a folder is too long, over {LONGEST_NAME} bytes: {short_repr(part)}; "
                 "set name or output_dir"
             )
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -2,14 +2,14 @@
 
 import wganbench.studies.clip_capacity.study  # noqa: F401
 import wganbench.studies.critic_strength.study  # noqa: F401
-import wganbench.studies.digit_classes.study  # noqa: F401
+import wganbench.studies.digit_classes  # noqa: F401
 import wganbench.studies.dirac.study  # noqa: F401
 import wganbench.studies.estimate.study  # noqa: F401
-import wganbench.studies.estimate_quality.study  # noqa: F401
+import wganbench.studies.estimate_quality  # noqa: F401
 import wganbench.studies.layer_gradients.study  # noqa: F401
 import wganbench.studies.lipschitz.study  # noqa: F401
 import wganbench.studies.mode_collapse.study  # noqa: F401
-import wganbench.studies.realness.study  # noqa: F401
+import wganbench.studies.realness  # noqa: F401
 import wganbench.studies.stability.study  # noqa: F401
 import wganbench.studies.two_gaussians.study  # noqa: F401
 import wganbench.studies.value_surfaces.study  # noqa: F401

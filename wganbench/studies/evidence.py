@@ -1,4 +1,4 @@
-"""Outcomes of runs, and evidence from bounded numbers.
+"""Evidence from runs: outcomes, bounded numbers, several effects at once, rank correlations.
 
 A run that diverged is a failure: it counts as the worst case and is never left out.
 """
@@ -6,14 +6,14 @@ A run that diverged is a failure: it counts as the worst case and is never left 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wganbench.errors import ConfigError
 from wganbench.reports.statistics import Estimate, mean_interval, share_interval
-from wganbench.studies.verdicts import Evidence
+from wganbench.studies.verdicts import LEVEL, Evidence, t_test
 from wganbench.training.run import Run
 
 NO_SPREAD = 1e-9
@@ -125,3 +125,128 @@ def bounded_evidence(
         method=found.method,
         note=note,
     )
+
+
+# Claims that hold for every one of several effects.
+METHOD = "intersection-union over simple effects"
+
+
+def smallest_effect(
+    effects: Mapping[str, Sequence[float]],
+    bounds: tuple[float, float],
+    smallest: float,
+    note: str = "",
+) -> Evidence:
+    """Return evidence on "all effects lie above 0", each effect with one number per seed.
+
+    The union of the null hypotheses is rejected when each of them is, at the same level (Berger,
+    Technometrics 24 (1982) 295-300): the lower end is the least of the lower ends, and p is the
+    largest p. That the smallest effect lies below ``smallest`` is shown by any of the m effects,
+    so the upper end is the least of the upper ends at level 1 - 0.05 / m, and p is m times the
+    least p. ``bounds`` hold every number. Without effects, or with fewer than 2 seeds, the
+    evidence is empty.
+    """
+    if not effects or min(len(values) for values in effects.values()) < 2:
+        return Evidence([], note=note)
+    m = len(effects)
+    means = {name: float(np.mean(values)) for name, values in effects.items()}
+    least = min(means, key=lambda name: means[name])
+    low = min(effect_interval(values, bounds, LEVEL).low for values in effects.values())
+    level = 1 - (1 - LEVEL) / m
+    high = min(effect_interval(values, bounds, level).high for values in effects.values())
+    if high < smallest:
+        p_value = min(1.0, m * min(p_below(v, bounds, smallest) for v in effects.values()))
+    else:
+        p_value = max(p_above(values, bounds) for values in effects.values())
+    named = f"the smallest of {m} effects is {least}" if m > 1 else ""
+    return Evidence(
+        list(effects[least]),
+        value=means[least],
+        interval=(low, high),
+        p_value=p_value,
+        method=METHOD if m > 1 else "Student's t over seeds",
+        note="; ".join(part for part in (named, note) if part),
+    )
+
+
+def effect_interval(
+    values: Sequence[float], bounds: tuple[float, float], level: float = LEVEL
+) -> Estimate:
+    """Return the mean with Student's interval, or for equal values as `bounded_interval` does."""
+    if float(np.ptp(values)) > NO_SPREAD:
+        return mean_interval(values, level, bounds)
+    n, value = len(values), float(np.mean(values))
+    again = share_interval(n, n, level).low
+    low, high = (again * value + (1 - again) * bound for bound in bounds)
+    return Estimate(value, low, high, n, "Clopper-Pearson on equal values", "all values are equal")
+
+
+def p_above(values: Sequence[float], bounds: tuple[float, float]) -> float:
+    """Return the two-sided p of "the mean is at most 0"; 1 for a mean that is not above 0."""
+    mean = float(np.mean(values))
+    if mean <= 0:
+        return 1.0
+    if float(np.ptp(values)) > NO_SPREAD:
+        return t_test(values, 0.0)
+    low = min(bounds[0], 0.0)
+    return min(1.0, 2 * (low / (low - mean)) ** len(values))
+
+
+def p_below(values: Sequence[float], bounds: tuple[float, float], smallest: float) -> float:
+    """Return the two-sided p of "the mean is at least ``smallest``"; 1 for a mean that is."""
+    mean, high = float(np.mean(values)), bounds[1]
+    if mean >= smallest:
+        return 1.0
+    if float(np.ptp(values)) > NO_SPREAD:
+        return t_test(values, smallest)
+    return min(1.0, 2 * ((high - smallest) / (high - mean)) ** len(values))
+
+
+# Evidence from one rank correlation for each seed.
+LARGEST = 0.999
+"""A correlation nearer to 1 or -1 counts as this one: Fisher's z of 1 is infinite."""
+
+
+def rank_evidence(
+    correlations: Sequence[float | None], smallest: float, note: str = ""
+) -> Evidence:
+    """Return evidence that a rank correlation is above 0, from Fisher's z = atanh(r) by seed.
+
+    Value and interval are tanh of the mean of z and of its Student's interval. z is nearer to a
+    normal distribution than r, which is bounded. None stands for a seed without a correlation,
+    which leaves the claim undecided.
+
+    >>> found = rank_evidence([0.5, 0.6, 0.7], 0.3)
+    >>> round(found.value, 3), [round(end, 3) for end in found.interval]
+    (0.606, [0.298, 0.8])
+    """
+    known = [fisher(value) for value in correlations if value is not None]
+    if len(known) < 2 or not np.ptp(known) > 0:
+        return Evidence(list(correlations), note=note)
+    found = mean_interval(known, LEVEL)
+    value, low, high = (float(np.tanh(z)) for z in (found.value, found.low, found.high))
+    return Evidence(
+        list(correlations),
+        value=value,
+        interval=(low, high),
+        p_value=t_test(known, fisher(smallest) if high < smallest else 0.0),
+        method="Student's t over seeds, of Fisher's z",
+        note=note,
+    )
+
+
+def fisher(value: float) -> float:
+    return float(np.arctanh(np.clip(value, -LARGEST, LARGEST)))
+
+
+# Values over seeds, some of which are missing.
+def mean_of_known(values: Sequence[float | None]) -> float:
+    """Return the mean of the values that are not None; nan without any."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+def paired_differences(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | None]:
+    """Return a - b for each seed; None where either is missing. Raises ValueError."""
+    pairs = zip(a, b, strict=True)
+    return [None if x is None or y is None else x - y for x, y in pairs]

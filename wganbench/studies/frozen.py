@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wganbench.bounds import Precision
 from wganbench.config.schema import RunConfig
 from wganbench.data import Target, build
 from wganbench.draws import Draws
@@ -61,7 +62,7 @@ class FrozenStack(Stack):
                 "a frozen stack needs one sampler of fakes, and of reals, for each run"
             )
 
-        def frozen(precision: str) -> Pair:
+        def frozen(precision: Precision) -> Pair:
             pair = build_pair(network.kind, network.options, target.shape, precision)
             latent = Fakes("fakes", target.shape)
             return replace(pair, generator=nn.Identity(), latent=latent)
@@ -175,3 +176,19 @@ def clip_bound(parameters: Mapping[str, Tensor], clip_value: float) -> float:
     """
     sizes = [p.numel() for p in parameters.values() if p.ndim == 2]
     return math.prod(clip_value * math.sqrt(size) for size in sizes)
+
+
+def critic_of(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
+    """Return one run's critic on the CPU."""
+    parameters = stack.run_parameters(run, "critic")
+    return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
+
+
+def critic_in_double(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
+    """Return one run's critic on the CPU, in float64.
+
+    In float32 a discriminator's tails underflow, and the scores of a clipped critic differ in
+    late digits only.
+    """
+    parameters = stack.run_parameters(run, "critic")
+    return stack.algorithm.critic({name: p.cpu().double() for name, p in parameters.items()})

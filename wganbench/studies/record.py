@@ -16,7 +16,7 @@ from wganbench.files import RunLock, write_atomic
 from wganbench.output import guarded
 from wganbench.studies.settings import QUICK, Settings, read_settings
 from wganbench.studies.study import STUDIES, Context, Findings, Study
-from wganbench.studies.verdicts import Claim, Verdict, judge
+from wganbench.studies.verdicts import WORDS, Claim, Verdict, judge
 from wganbench.sweeps.backend import Watcher
 
 VERDICTS, TABLE, TEXT = "verdict.json", "table.csv", "summary.md"
@@ -135,6 +135,9 @@ def read_verdicts(folder: Path) -> list[Verdict]:
 
 
 def as_verdict(study: str, entry: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of an entry in verdict.json. Raises KeyError, TypeError or ValueError."""
+    if entry["verdict"] not in WORDS:
+        raise ValueError(f"verdict is one of {', '.join(WORDS)}")
     low, high = entry["interval"] or (None, None)
     return Verdict(
         claim=Claim(**entry["claim"]),

@@ -1,7 +1,7 @@
 """The rule of rest: when critics that are trained against a fixed target count as trained.
 
 The rates are constant. A statistic is read at T/2 and at T, each time as the mean of `LOOKS`
-looks over the last quarter of the steps. Critics that differ in their seed alone are a group. A
+readings over the last quarter of the steps. Critics that differ in their seed alone are a group. A
 group is at rest when its mean statistic moved by less than `MOVED` of its size, or by less than
 an absolute tolerance, between T/2 and T. T doubles until all groups are at rest, up to a bound.
 """
@@ -20,7 +20,7 @@ from wganbench.config.schema import RunConfig
 MOVED = 0.02
 """The largest relative movement of a statistic at rest between T/2 and T."""
 LOOKS = 8
-"""Looks over the last quarter of T whose mean is the statistic at T."""
+"""Readings over the last quarter of T whose mean is the statistic at T."""
 NOT_TRAINED = "critic not trained"
 """The beginning of the reason that a claim is undecided for."""
 
@@ -105,19 +105,19 @@ def reading_at(
     total: int,
     mark: Callable[[], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return the statistics at ``total`` steps, each (critics,), averaged over the looks."""
+    """Return the statistics at ``total`` steps, each (critics,), averaged over the readings."""
     at = sorted({total - round(k * total / (4 * LOOKS)) for k in range(LOOKS)})
-    looks: list[Reading] = []
+    readings: list[Reading] = []
     stops = sorted({*at, *(marks_between(stack.steps_done, total) if mark else ())})
     for stop in stops:
         stack.advance(stop - stack.steps_done)
         if mark and (stop == total or stop & (stop - 1) == 0):
             mark()
         if stop in at:
-            looks.append(read())
+            readings.append(read())
     return {
-        name: np.mean([np.asarray(look[name], dtype=np.float64) for look in looks], axis=0)
-        for name in looks[0]
+        name: np.mean([np.asarray(reading[name], dtype=np.float64) for reading in readings], axis=0)
+        for name in readings[0]
     }
 
 

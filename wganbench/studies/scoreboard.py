@@ -87,8 +87,8 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
 
 def word_text(verdict: Verdict) -> str:
     """Return a verdict's word; with what it is alone, and whether its critics were not trained."""
-    told = f"{verdict.word}: {NOT_TRAINED}" if NOT_TRAINED in verdict.why else verdict.word
-    return f"{told} (alone: {verdict.alone})" if verdict.alone else told
+    text = f"{verdict.word}: {NOT_TRAINED}" if NOT_TRAINED in verdict.why else verdict.word
+    return f"{text} (alone: {verdict.alone})" if verdict.alone else text
 
 
 def value_text(verdict: Verdict) -> str:
@@ -97,8 +97,8 @@ def value_text(verdict: Verdict) -> str:
         return "-"
     ends = interval(verdict).replace(" to ", ", ")
     bounds = "" if ends in ("-", "exact") else f" [{ends}]"
-    told = f"{number(verdict.value)}{bounds} {verdict.claim.unit}".rstrip()
-    return f"{told}, exact" if ends == "exact" else told
+    text = f"{number(verdict.value)}{bounds} {verdict.claim.unit}".rstrip()
+    return f"{text}, exact" if ends == "exact" else text
 
 
 def command(study: str, budget: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,3 +156,8 @@ def register_study(study: Study) -> Study:
     """Enter a study; raises ValueError for a taken name."""
     STUDIES.register(study.name, study)
     return study
+
+
+def finite(value: float) -> float | None:
+    """Return a number that JSON can hold; None if it is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -13,8 +14,14 @@ from wganbench.reports.significance import benjamini_hochberg, holm
 from wganbench.reports.statistics import mean_interval
 
 # The parts of a study's result: a claim from the literature, the evidence, the verdict.
-KINDS = ("universal", "comparative", "quantitative")
-SUPPORTED, REFUTED, UNDECIDED, NOT_REFUTED = "supported", "refuted", "undecided", "not refuted"
+Kind = Literal["universal", "comparative", "quantitative"]
+KINDS = get_args(Kind)
+Word = Literal["supported", "refuted", "undecided", "not refuted"]
+WORDS = get_args(Word)
+SUPPORTED: Final = "supported"
+REFUTED: Final = "refuted"
+UNDECIDED: Final = "undecided"
+NOT_REFUTED: Final = "not refuted"
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Claim:
     name: str
     text: str
     source: str
-    kind: str
+    kind: Kind
     statistic: str
     unit: str
     smallest: float
@@ -125,7 +132,7 @@ class Verdict:
 
     claim: Claim
     study: str
-    word: str
+    word: Word
     value: float | None
     low: float | None
     high: float | None
@@ -134,7 +141,7 @@ class Verdict:
     method: str
     why: str
     notes: tuple[str, ...] = field(default=())
-    alone: str = ""
+    alone: Word | None = None
     """The word before a scoreboard's correction, if that changed it."""
     family: str = ""
     """The correction of the p-value in words; empty without one."""
@@ -184,7 +191,7 @@ def judge_universal(claim: Claim, values: Sequence[float]) -> Verdict:
     beyond = sum(value > claim.smallest for value in values)
     worst = max(values, default=math.nan)
     needed = 1 if claim.exact else COUNTEREXAMPLES
-    word = REFUTED if beyond >= needed else NOT_REFUTED
+    word: Word = REFUTED if beyond >= needed else NOT_REFUTED
     seeds = "exact cases" if claim.exact else "seeds"
     why = (
         f"{beyond} of {len(values)} {seeds} exceed {claim.smallest:g} {claim.unit}; "
@@ -228,14 +235,14 @@ def interval_of(
     return estimate.value, estimate.low, estimate.high
 
 
-def decide_comparative(claim: Claim, value: float, low: float, high: float) -> str:
+def decide_comparative(claim: Claim, value: float, low: float, high: float) -> Word:
     """Return "supported" if low > 0 and value >= smallest, "refuted" if high < smallest."""
     if low > 0 and value >= claim.smallest:
         return SUPPORTED
     return REFUTED if high < claim.smallest else UNDECIDED
 
 
-def decide_quantitative(claim: Claim, value: float, low: float, high: float) -> str:
+def decide_quantitative(claim: Claim, value: float, low: float, high: float) -> Word:
     """Return "supported" for an interval inside stated +- smallest, "refuted" for one outside."""
     stated = claim.stated or 0.0
     bottom, top = stated - claim.smallest, stated + claim.smallest
@@ -244,7 +251,7 @@ def decide_quantitative(claim: Claim, value: float, low: float, high: float) -> 
     return REFUTED if high < bottom or low > top else UNDECIDED
 
 
-def p_of(claim: Claim, evidence: Evidence, values: Sequence[float], word: str) -> float | None:
+def p_of(claim: Claim, evidence: Evidence, values: Sequence[float], word: Word) -> float | None:
     """Return the two-sided p of the hypothesis that the verdict denies, from Student's t.
 
     A p-value in the evidence comes first. For a quantitative claim it is the p-value at the nearer

@@ -1,4 +1,4 @@
-"""Messages of training stacks, collected outcomes, and retries of lost or too large stacks."""
+"""The choice of a backend; messages of training stacks, collected outcomes, retries of stacks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wganbench.config.jobs import Job
+from wganbench.config.schema import RunConfig
+from wganbench.errors import ConfigError
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.output import numbered
 from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome, outcome_of
@@ -17,12 +19,12 @@ from wganbench.sweeps.plan import (
     StackPlan,
     group_jobs,
     is_finished,
-    kept,
     saved_step,
     unfinished,
+    without_overwrite,
 )
 from wganbench.tags.lookup import live_values
-from wganbench.training.taking import fail
+from wganbench.training.locked_runs import fail
 
 
 # Messages from a worker to the process that started it.
@@ -51,7 +53,7 @@ class Busy:
 
 
 @dataclass(frozen=True)
-class Said:
+class Note:
     """A line to show to the user."""
 
     line: str
@@ -78,26 +80,26 @@ class Refused:
     message: str
 
 
-Message = Started | Advanced | Busy | Said | Ended | OutOfMemory | Refused
+Message = Started | Advanced | Busy | Note | Ended | OutOfMemory | Refused
 
 
-class TellingView:
+class ReportingView:
     """The view of a stack in a worker process: sends messages instead of showing them."""
 
-    def __init__(self, tell: Callable[[Message], Any], where: str) -> None:
-        self.tell, self.where = tell, where
+    def __init__(self, send: Callable[[Message], Any], where: str) -> None:
+        self.send, self.where = send, where
 
     def start(self, steps: int, done: int) -> None:
-        self.tell(Started(steps, done, self.where))
+        self.send(Started(steps, done, self.where))
 
     def progress(self, step: int, values: Sequence[Mapping[str, float]]) -> None:
-        self.tell(Advanced(step, [live_values(run) for run in values]))
+        self.send(Advanced(step, [live_values(run) for run in values]))
 
     def phase(self, words: str) -> None:
-        self.tell(Busy(words))
+        self.send(Busy(words))
 
     def say(self, line: str) -> None:
-        self.tell(Said(line))
+        self.send(Note(line))
 
     def stopping(self) -> None:
         """Do nothing: the parent process asked for the stop and has shown that already."""
@@ -176,7 +178,7 @@ class Collector:
                 self.watcher.stack_advanced(number, step, values)
             case Busy(words):
                 self.watcher.stack_busy(number, words)
-            case Said(line):
+            case Note(line):
                 self.watcher.say(line)
             case Ended(outcomes):
                 # On another machine the folders may have other paths.
@@ -184,7 +186,9 @@ class Collector:
                     (job, replace(outcome, path=job.folder))
                     for outcome, job in zip(outcomes, stack.jobs, strict=True)
                 ]
-                self.elsewhere += [kept(job) for job, o in ended if o.status == ELSEWHERE]
+                self.elsewhere += [
+                    without_overwrite(job) for job, o in ended if o.status == ELSEWHERE
+                ]
                 self._end(number, [o for _, o in ended if o.status != ELSEWHERE])
                 return []
             case OutOfMemory(reason) if smaller := stack.smaller():
@@ -210,7 +214,7 @@ class Collector:
         self.elsewhere = [job for job in self.elsewhere if job not in free]
         ended = [job for job in free if is_finished(job)]
         if ended:
-            self._end(NOWHERE, [standing(job) for job in ended])
+            self._end(NOWHERE, [outcome_on_disk(job) for job in ended])
         return group_jobs(*unfinished([job for job in free if job not in ended]))
 
     def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
@@ -229,7 +233,7 @@ class Collector:
         left = numbered(len(stack.jobs), "run")
         self.watcher.say(f"{how}: {left} to go on from the last checkpoint")
         self.watcher.stack_ended(number, [])
-        return stack.again()
+        return stack.remaining()
 
     def _failed(self, stack: StackPlan, reason: str) -> list[RunOutcome]:
         return [failed(job, reason, self.held.get(job.folder)) for job in stack.jobs]
@@ -254,7 +258,7 @@ def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
         return RunOutcome(job.folder, "failed", saved_step(job), {}, [f"{reason}."], 0.0)
 
 
-def standing(job: Job) -> RunOutcome:
+def outcome_on_disk(job: Job) -> RunOutcome:
     """Return the outcome of a run as its folder shows it.
 
     The status is ``running`` while another process has locked an unfinished run, else
@@ -266,3 +270,64 @@ def standing(job: Job) -> RunOutcome:
         return outcome_of(record)
     status: Status = "running" if run.holder() else "interrupted"
     return RunOutcome(job.folder, status, saved_step(job), {}, [], 0.0)
+
+
+# The choice of a backend: this machine, a Ray or a Slurm cluster.
+UNKNOWN_ROOM = 1 << 62
+"""Bytes assumed where memory cannot be measured; a stack that does not fit is then halved."""
+
+
+class Backend(Protocol):
+    """Trains several stacks at the same time."""
+
+    def slots(self, config: RunConfig) -> list[Slot]:
+        """Return the slots that the settings ask for. Raises ConfigError."""
+
+    def room(self, slots: Sequence[Slot]) -> int:
+        """Return the bytes of device memory that a stack can use in any of the slots."""
+
+    def run(
+        self, stacks: Sequence[StackPlan], slots: Sequence[Slot], watcher: Watcher
+    ) -> list[RunOutcome]:
+        """Train the stacks and return the outcomes of the runs that began.
+
+        After SIGINT or SIGTERM every run is saved and no further stack begins.
+        """
+
+
+def check_numbers(settings: Any, whole: Mapping[str, int], above: Sequence[str] = ()) -> None:
+    """Check a launcher's settings: whole numbers of at least a bound, or numbers above 0.
+
+    Raises ConfigError.
+    """
+    for name, least in whole.items():
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(
+                f"hydra.launcher.{name}={value}: give a whole number of at least {least}"
+            )
+    for name in above:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ConfigError(f"hydra.launcher.{name}={value}: give a number above 0")
+
+
+def make_backend(
+    name: str = "stack", settings: Mapping[str, Any] | None = None, planning: bool = False
+) -> Backend:
+    """Return the backend of a launcher (``stack``, ``ray`` or ``slurm``) with its settings.
+
+    With ``planning`` it is only asked for its slots and its room, and needs neither its package
+    nor the cluster where the settings say enough. Raises ConfigError for invalid settings.
+    """
+    if name == "ray":
+        from wganbench.sweeps.ray import RayBackend
+
+        return RayBackend(**(settings or {}), planning=planning)
+    if name == "slurm":
+        from wganbench.sweeps.slurm import SlurmBackend
+
+        return SlurmBackend(**(settings or {}), planning=planning)
+    from wganbench.sweeps.local import LocalBackend
+
+    return LocalBackend()

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from wganbench.config.composition import Check, sweep
 from wganbench.config.jobs import Choice, Job, SweepTask
+from wganbench.config.overrides import parse_arguments
 from wganbench.config.schema import RunConfig
-from wganbench.config.words import parse_arguments
 from wganbench.errors import ConfigError
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import check_folder, stored_config
-from wganbench.sweeps.backend import Watcher, standing
-from wganbench.sweeps.choose import make_backend
+from wganbench.sweeps.backend import Watcher, make_backend, outcome_on_disk
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
     SweepPlan,
@@ -157,7 +156,7 @@ class _Session:
 
     def outcome(self, job: Job) -> RunOutcome:
         """Return a job's outcome: the reported one, else the one its folder shows."""
-        return self._ended.get(job.folder) or standing(job)
+        return self._ended.get(job.folder) or outcome_on_disk(job)
 
     def accept(self, jobs: list[Job], choice: Choice) -> bool:
         """Check and plan all jobs and enter them in sweep.json; return True to train them."""

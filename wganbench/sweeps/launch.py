@@ -18,8 +18,7 @@ from wganbench.metrics import check_allowed
 from wganbench.output import guarded
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
-from wganbench.sweeps.backend import Watcher, standing
-from wganbench.sweeps.choose import Backend, make_backend
+from wganbench.sweeps.backend import Backend, Watcher, make_backend, outcome_on_disk
 from wganbench.sweeps.cost import Footprint, footprint
 from wganbench.sweeps.manifest import add_jobs, check_alike, read_jobs
 from wganbench.sweeps.plan import (
@@ -27,13 +26,13 @@ from wganbench.sweeps.plan import (
     Slot,
     StackPlan,
     group_jobs,
-    kept,
     kind_of,
     plan_stacks,
     unfinished,
+    without_overwrite,
 )
 from wganbench.tags.headline import headline_distance
-from wganbench.training.device import told_of_precision
+from wganbench.training.device import precision_notes
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class SweepPlan:
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
     footprints: dict[str, Footprint]
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Lines about how the data were read, shown to the user before training."""
 
     def divided(self) -> dict[str, dict[str, Any]]:
@@ -92,8 +91,8 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
     room = cache(lambda: backend.room(slots))
     limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
     stacks = plan_stacks(left, steps, slots, limits)
-    told = (*what_was_read(left), *of_precision(left, kind))
-    return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprints, told)
+    notes = (*what_was_read(left), *precision_notes_of(left, kind))
+    return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprints, notes)
 
 
 def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
@@ -103,12 +102,12 @@ def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
         targets = [build(data.kind, data.options) for data in every.values()]
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return tuple(dict.fromkeys(line for target in targets for line in target.told))
+    return tuple(dict.fromkeys(line for target in targets for line in target.notes))
 
 
-def of_precision(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
+def precision_notes_of(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
     """Return the lines about the jobs' precision on devices of a kind, each once."""
-    lines = (line for job in jobs for line in told_of_precision(job.config, kind))
+    lines = (line for job in jobs for line in precision_notes(job.config, kind))
     return tuple(dict.fromkeys(lines))
 
 
@@ -138,7 +137,7 @@ def launch(
     """
     add_jobs(folder, jobs, plan.divided())
     watcher = guarded(watcher)
-    for line in plan.told:
+    for line in plan.notes:
         watcher.say(line)
     watcher.begin(plan.stacks, plan.slots, finished=len(jobs) - len(plan.jobs))
     try:
@@ -146,7 +145,7 @@ def launch(
     finally:
         watcher.end()
     ended = {outcome.path: outcome for outcome in outcomes}
-    return [ended.get(job.folder) or standing(job) for job in jobs]
+    return [ended.get(job.folder) or outcome_on_disk(job) for job in jobs]
 
 
 class Interrupted(Exception):
@@ -204,7 +203,7 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Train the unfinished runs of the sweep in a folder, on this machine. Raises ConfigError."""
     jobs = [
-        replace(kept(job), config=with_data(kept(job).config, job.folder))
+        replace(without_overwrite(job), config=with_data(without_overwrite(job).config, job.folder))
         for job in read_jobs(folder)
     ]
     wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)

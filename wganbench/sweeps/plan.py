@@ -119,17 +119,17 @@ class StackPlan:
         These are the same runs without empty places, or two halves. A stack of one run cannot be
         divided: the list is empty.
         """
-        jobs, middle = tuple(kept(job) for job in self.jobs), len(self.jobs) // 2
+        jobs, middle = tuple(without_overwrite(job) for job in self.jobs), len(self.jobs) // 2
         if self.places and self.places.size > len(jobs):
-            return [together(jobs, self.step)]
-        return [together(part, self.step) for part in (jobs[:middle], jobs[middle:]) if middle]
+            return [one_stack(jobs, self.step)]
+        return [one_stack(part, self.step) for part in (jobs[:middle], jobs[middle:]) if middle]
 
-    def again(self) -> list[StackPlan]:
+    def remaining(self) -> list[StackPlan]:
         """Return stacks of the unfinished runs after a lost worker; their steps may differ."""
-        return group_jobs(*unfinished([kept(job) for job in self.jobs]))
+        return group_jobs(*unfinished([without_overwrite(job) for job in self.jobs]))
 
 
-def together(jobs: tuple[Job, ...], step: int) -> StackPlan:
+def one_stack(jobs: tuple[Job, ...], step: int) -> StackPlan:
     """Return a stack of exactly these jobs, without regard to their earlier places."""
     return StackPlan(jobs, step, Places.all_of(len(jobs)))
 
@@ -172,7 +172,7 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[int]]:
     return left, steps
 
 
-def kept(job: Job) -> Job:
+def without_overwrite(job: Job) -> Job:
     """Return the job without ``overwrite``, which must take effect only once."""
     return replace(job, config=replace(job.config, overwrite=False))
 
@@ -240,7 +240,7 @@ def plan_stacks(
         for i in range(len(sizes)):
             part = tuple(hand[i :: len(sizes)])
             begun = group.places is not None
-            stacks.append(together(part, group.step) if begun else StackPlan(part, group.step))
+            stacks.append(one_stack(part, group.step) if begun else StackPlan(part, group.step))
     return sorted(stacks, key=lambda stack: -stack.work)
 
 

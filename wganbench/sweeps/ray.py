@@ -18,8 +18,14 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy
 from wganbench.runs.folder import ELSEWHERE, RunFolder, RunOutcome
-from wganbench.sweeps.backend import SAVING_ELSEWHERE, Collector, Ended, Watcher
-from wganbench.sweeps.choose import UNKNOWN_ROOM, check_numbers
+from wganbench.sweeps.backend import (
+    SAVING_ELSEWHERE,
+    UNKNOWN_ROOM,
+    Collector,
+    Ended,
+    Watcher,
+    check_numbers,
+)
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.ray_task import Changes, Mailbox, RemoteStack, put, train_remotely
 from wganbench.training.process import StopRequest, available_cores

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.files import inside, is_plain_file, open_regular, write_atomic
-from wganbench.sweeps.backend import Message, TellingView
+from wganbench.sweeps.backend import Message, ReportingView
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.worker import train_stack, usable_device
 
@@ -155,8 +155,8 @@ def _train(
     torch.set_num_threads(remote.threads)
     with Reporter(remote.number, mailbox, files) as reporter:
         where = _place(remote.gpu)
-        device = usable_device(remote.gpu, where, reporter.tell)
-        return train_stack(stack, device, TellingView(reporter.tell, where))
+        device = usable_device(remote.gpu, where, reporter.send)
+        return train_stack(stack, device, ReportingView(reporter.send, where))
 
 
 def _place(gpu: bool) -> str:
@@ -176,12 +176,12 @@ class Reporter:
 
     def __init__(self, number: int, mailbox: Any, files: Callable[[bool], list[Files]]) -> None:
         self.number, self.mailbox, self.files = number, mailbox, files
-        self._told: deque[Message] = deque()
+        self._sent: deque[Message] = deque()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._send_for_ever, daemon=True)
 
-    def tell(self, message: Message) -> None:
-        self._told.append(message)
+    def send(self, message: Message) -> None:
+        self._sent.append(message)
 
     def __enter__(self) -> Reporter:
         self._thread.start()
@@ -202,9 +202,9 @@ class Reporter:
         """Send what is waiting; return whether the task should save and end."""
         import ray
 
-        told = [self._told.popleft() for _ in range(len(self._told))]
+        messages = [self._sent.popleft() for _ in range(len(self._sent))]
         try:
-            parcel = (self.number, told, self.files(last))
+            parcel = (self.number, messages, self.files(last))
             return bool(ray.get(self.mailbox.deliver.remote(parcel)))
         except ray.exceptions.RayError:
             return True

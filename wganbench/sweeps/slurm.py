@@ -15,8 +15,13 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.files import inside
 from wganbench.runs.folder import RunOutcome
-from wganbench.sweeps.backend import SAVING_ELSEWHERE, Collector, Watcher
-from wganbench.sweeps.choose import UNKNOWN_ROOM, check_numbers
+from wganbench.sweeps.backend import (
+    SAVING_ELSEWHERE,
+    UNKNOWN_ROOM,
+    Collector,
+    Watcher,
+    check_numbers,
+)
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.training.process import StopRequest

@@ -17,12 +17,12 @@ from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import (
     Ended,
     Message,
+    Note,
     OutOfMemory,
     Refused,
-    Said,
-    TellingView,
+    ReportingView,
     failed,
-    standing,
+    outcome_on_disk,
 )
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.worker import train_stack, usable_device
@@ -52,7 +52,7 @@ class Mail:
     def stop(self) -> Path:
         return self.folder / STOP
 
-    def tell(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         content = pickle.dumps(message)
         with self.path.open("ab") as file:
             file.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
@@ -93,7 +93,7 @@ class SlurmTask:
         # Paths of the user's data may be relative to the working folder.
         os.chdir(self.working_directory)
         torch.set_num_threads(self.threads)
-        stacks = self.stack.again() if self.resumed else [self.stack]
+        stacks = self.stack.remaining() if self.resumed else [self.stack]
         ended: dict[Path, RunOutcome] = {}
         with Preemption() as preempted, stopping(self.mail.stop):
             while stacks and not preempted and not self.mail.stop.exists():
@@ -101,22 +101,22 @@ class SlurmTask:
                 message = train_stack(stack, *self._place())
                 match message:
                     case OutOfMemory() if smaller := stack.smaller():
-                        self.mail.tell(Said(f"{len(stack.jobs)} runs do not fit: halved"))
+                        self.mail.send(Note(f"{len(stack.jobs)} runs do not fit: halved"))
                         stacks[:0] = smaller
                     case OutOfMemory(reason) | Refused(reason):
                         ended |= {j.folder: failed(j, reason) for j in stack.jobs}
                     case Ended(outcomes):
                         ended |= {outcome.path: outcome for outcome in outcomes}
             preempted.requeue()
-        return Ended([ended.get(job.folder) or standing(job) for job in self.stack.jobs])
+        return Ended([ended.get(job.folder) or outcome_on_disk(job) for job in self.stack.jobs])
 
-    def _place(self) -> tuple[str, TellingView]:
+    def _place(self) -> tuple[str, ReportingView]:
         """Return the device to train on, and a view that sends messages."""
         import socket
 
         where = f"{socket.gethostname()} {'GPU' if self.gpu else 'CPU'}"
-        device = usable_device(self.gpu, where, self.mail.tell)
-        return device, TellingView(self.mail.tell, where)
+        device = usable_device(self.gpu, where, self.mail.send)
+        return device, ReportingView(self.mail.send, where)
 
     def checkpoint(self) -> Any:
         """Return the job that replaces this one; every run has been saved before."""

@@ -18,21 +18,21 @@ from multiprocessing.connection import Connection
 
 from wganbench.errors import ConfigError, ran_out
 from wganbench.output import unbreakable
-from wganbench.sweeps.backend import Ended, Message, OutOfMemory, Refused, Said, TellingView
+from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory, Refused, ReportingView
 from wganbench.sweeps.plan import StackPlan
 
 
 # Training a stack of a sweep, in a worker process, a Ray task or a Slurm job.
-def usable_device(gpu: bool, where: str, tell: Callable[[Message], None]) -> str:
+def usable_device(gpu: bool, where: str, send: Callable[[Message], None]) -> str:
     """Return ``cuda`` if a GPU was given and is usable, else ``cpu``; report a missing GPU."""
     import torch
 
     if gpu and not torch.cuda.is_available():
-        tell(Said(f"{where}: no CUDA device is usable, training on its CPU"))
+        send(Note(f"{where}: no CUDA device is usable, training on its CPU"))
     return "cuda" if gpu and torch.cuda.is_available() else "cpu"
 
 
-def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
+def train_stack(stack: StackPlan, device: str, view: ReportingView) -> Message:
     """Train the jobs of a stack on a device; return their outcomes, or why training failed.
 
     The sender has checked that the user typed all names of code in the stack. Nothing of the
@@ -46,7 +46,7 @@ def train_stack(stack: StackPlan, device: str, view: TellingView) -> Message:
         forget_programs()
 
 
-def _trained(stack: StackPlan, device: str, view: TellingView) -> Message:
+def _trained(stack: StackPlan, device: str, view: ReportingView) -> Message:
     from wganbench.metrics import allow_features
     from wganbench.training.runs import train_runs
 
@@ -79,7 +79,7 @@ def main(descriptor: int, device: str, threads: int, parent: int) -> None:
             stack: StackPlan = connection.recv()
         except EOFError:
             return
-        tell_of(stack, device, connection)
+        train_and_send(stack, device, connection)
 
 
 def _leave_with(parent: int) -> None:
@@ -89,16 +89,16 @@ def _leave_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def tell_of(stack: StackPlan, device: str, connection: Connection) -> None:
+def train_and_send(stack: StackPlan, device: str, connection: Connection) -> None:
     """Train a stack and send its messages; if sending fails, ask this process to save and end."""
 
-    def tell(message: Message) -> None:
+    def send(message: Message) -> None:
         try:
             connection.send(message)
         except OSError:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    tell(train_stack(stack, device, TellingView(tell, device)))
+    send(train_stack(stack, device, ReportingView(send, device)))
 
 
 if __name__ == "__main__":

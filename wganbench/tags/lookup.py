@@ -1,4 +1,4 @@
-"""What the table of tags is asked: rows by name, columns in order, views, the glossary."""
+"""Queries of the table of tags: rows by name, columns in order, views, the glossary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from wganbench.errors import told
+from wganbench.errors import short_repr
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.table import ROWS
 from wganbench.tags.tag import Tag, View
@@ -57,7 +57,7 @@ def tag_for(name: str) -> Tag:
     first = f"{name}/exact" if f"{name}/exact" in group else next(iter(judged), None)
     near = [first] if first else difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise UnknownName(f"unknown tag {told(name)}{hint} (`wganbench list metrics` shows all)")
+    raise UnknownName(f"unknown tag {short_repr(name)}{hint} (`wganbench list metrics` shows all)")
 
 
 def column_order(tags: Iterable[str]) -> list[str]:

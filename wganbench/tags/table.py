@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from wganbench.tags.distances import DIVERGENCE, ENERGY, WASSERSTEIN
-from wganbench.tags.known import KNOWN
-from wganbench.tags.sources import (
+from wganbench.tags.distances import DIVERGENCE, ENERGY, KNOWN, WASSERSTEIN
+from wganbench.tags.tag import (
+    AT_LEAST_0,
     DC,
+    EVERYWHERE,
     FID,
     GAN,
     GP,
@@ -15,10 +16,11 @@ from wganbench.tags.sources import (
     PR,
     PRINCIPLED,
     SELF_COND,
+    SHARE,
     VEEGAN,
     WGAN,
+    Tag,
 )
-from wganbench.tags.tag import AT_LEAST_0, EVERYWHERE, SHARE, Tag
 
 SLOPE_CAVEAT = (
     "Read it against its target: 1 for gp, at most 1 for lp and under spectral or gradient "

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.files import open_regular, replacing
 from wganbench.training.streams import STREAM_FORMAT
 
@@ -136,7 +136,7 @@ def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
         raise CheckpointError(f"{path} is no checkpoint of a run: it says no format")
     found = content["format"]
     if type(found) is not int or found != FORMAT:
-        raise CheckpointError(f"{path} has format {told(found)}; this version reads {FORMAT}")
+        raise CheckpointError(f"{path} has format {short_repr(found)}; this version reads {FORMAT}")
     check_streams(path, content)
     step: Any = content.get("step")
     seconds: Any = content.get("seconds")
@@ -160,7 +160,7 @@ def check_streams(path: Path, content: dict[str, Any]) -> None:
     found = content.get("streams", 1)
     if type(found) is not int or found != STREAM_FORMAT:
         raise CheckpointError(
-            f"{path} has random streams of format {told(found)}, this version draws format "
+            f"{path} has random streams of format {short_repr(found)}, this version draws format "
             f"{STREAM_FORMAT}: go on with the version that wrote it, or start afresh with "
             "--overwrite"
         )

@@ -76,7 +76,7 @@ def prepare(config: RunConfig, device: torch.device) -> None:
         torch.use_deterministic_algorithms(config.deterministic)
 
 
-def told_of_precision(config: RunConfig, kind: str) -> tuple[str, ...]:
+def precision_notes(config: RunConfig, kind: str) -> tuple[str, ...]:
     """Return a line when the device, ``cpu`` or ``cuda``, does not have the ``precision``."""
     if config.precision == "tf32" and kind == "cpu":
         return ("precision=tf32 is fp32 here: a CPU has no TF32",)

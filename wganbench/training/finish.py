@@ -13,11 +13,11 @@ from wganbench.runs.folder import HeldRun, RunOutcome
 from wganbench.runs.record import Status
 from wganbench.runs.table import read_table
 from wganbench.tags.lookup import tag_for
+from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
 from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
-from wganbench.training.pictures import save_animation
 from wganbench.training.pool import Pool
-from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.probing import read_runs, with_figure_data
 from wganbench.training.process import Stopped
 from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
@@ -101,7 +101,7 @@ def _values(
 def _conclusion(stack: Stack, run: int, recorder: Recorder, reading: Reading) -> Conclude:
     log = recorder.config.log
     return Conclude(
-        with_looks(stack, run, reading, between=True) if log.figure else reading,
+        with_figure_data(stack, run, reading, between=True) if log.figure else reading,
         dict(stack.floors),
         time.time(),
         read_table(recorder.folder.metrics_csv),

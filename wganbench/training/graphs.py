@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from wganbench.draws import Dealt, Keyed
+from wganbench.draws import GivenWords, Keyed
 from wganbench.errors import ran_out
 from wganbench.losses.recipe import Recipe
 from wganbench.training.optimizers import State
@@ -286,7 +286,8 @@ class Graphs:
             return Keyed(keys, steps, elements).words(needed)
 
         def values(words: Tensor) -> list[Tensor]:
-            return [sampler(Dealt(part), n) for sampler, part in zip(samplers, words, strict=True)]
+            pairs = zip(samplers, words, strict=True)
+            return [sampler(GivenWords(part), n) for sampler, part in pairs]
 
         make_words, make_values = self._compile(words), self._compile(values)
         return lambda counter: make_values(make_words(counter))

@@ -15,13 +15,13 @@ import numpy as np
 
 from wganbench.data.points import as_given
 from wganbench.drawing.canvas import figure_to_rgb, optional, png_bytes
-from wganbench.drawing.images import are_pictures, channels_last, to_bytes
+from wganbench.drawing.images import are_images, channels_last, to_bytes
 from wganbench.metrics import Floor
-from wganbench.runs.events import event_records, histogram_summaries, picture_summary
+from wganbench.runs.events import event_records, histogram_summaries, image_summary
 from wganbench.runs.table import Cell
-from wganbench.training.image_pictures import final_pictures
+from wganbench.training.figures import progress_figure, summary_figure
+from wganbench.training.image_figures import image_figures
 from wganbench.training.measuring import Subject, measure_reading
-from wganbench.training.pictures import final_picture, progress_picture
 from wganbench.training.reading import Reading
 
 Result = TypeVar("Result", covariant=True)
@@ -66,10 +66,10 @@ class Evaluate:
         summaries, notes, frame = list[bytes](), list[str](), None
         if self.shows or self.frame:
             with optional("An image of the samples", notes.append):
-                picture = progress_picture(subject, self.reading, values)
+                picture = progress_figure(subject, self.reading, values)
                 frame = png_bytes(picture) if self.frame else None
                 if self.shows:
-                    summaries.append(picture_summary("samples", figure_to_rgb(picture)))
+                    summaries.append(image_summary("samples", figure_to_rgb(picture)))
         if self.histograms:
             summaries.extend(_histograms(self.reading))
         records = event_records(self.reading.step, self.wall_time, summaries)
@@ -118,14 +118,14 @@ class Conclude:
         result = Concluded(values, packed_samples(subject, self.reading))
         if self.figure:
             with optional("figure.png", result.notes.append):
-                picture = final_picture(subject, self.reading, values, self.table, self.title)
+                picture = summary_figure(subject, self.reading, values, self.table, self.title)
                 result.figures["figure"] = png_bytes(picture)
-            for name, draw in final_pictures(subject, self.reading, self.title).items():
+            for name, draw in image_figures(subject, self.reading, self.title).items():
                 with optional(f"{name}.png", result.notes.append):
                     picture = draw()
                     result.figures[name] = png_bytes(picture)
                     if self.tensorboard:
-                        summary = picture_summary(name, figure_to_rgb(picture))
+                        summary = image_summary(name, figure_to_rgb(picture))
                         result.records.extend(
                             event_records(self.reading.step, self.wall_time, [summary])
                         )
@@ -140,7 +140,7 @@ def packed_samples(subject: Subject, reading: Reading) -> bytes:
         name: as_given(reading.points[name], subject.target).numpy() for name in ("reals", "fakes")
     }
     save: Callable[..., None] = np.savez
-    if are_pictures(points["fakes"]):
+    if are_images(points["fakes"]):
         points = {name: channels_last(to_bytes(values)) for name, values in points.items()}
         save = np.savez_compressed
     content = BytesIO()

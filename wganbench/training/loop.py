@@ -13,8 +13,8 @@ from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import stack_floor
 from wganbench.training.passes import run_passes
-from wganbench.training.pool import Answer, Own, Pool
-from wganbench.training.probing import read_runs, with_looks
+from wganbench.training.pool import Answer, InProcess, Pool
+from wganbench.training.probing import read_runs, with_figure_data
 from wganbench.training.process import Stopped, StopRequest
 from wganbench.training.reading import Reading
 from wganbench.training.recorder import Logged, Recorder, Rows, Saved
@@ -45,7 +45,7 @@ class Clock:
         self.compile_seconds = 0.0
 
     @contextlib.contextmanager
-    def standing(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Stop the clock in the block, and count its time as compiling."""
         began = time.perf_counter()
         try:
@@ -85,7 +85,7 @@ def train_loop(
     saved before stays.
     """
     config = stack.config
-    pool = pool or Own(stack)
+    pool = pool or InProcess(stack)
     watch = Watch(stack, recorders, clock, progress, pool, last_picture_only)
     left = stack.steps_done < config.train.steps
     # Our C++ also measures, so it is built before the first row. torch compiles after that row.
@@ -95,7 +95,7 @@ def train_loop(
     preparation = stack.execution.preparation if left else ""
     if preparation and not stop.requested:
         phase(preparation)
-        with contextlib.suppress(Stopped), clock.standing():
+        with contextlib.suppress(Stopped), clock.paused():
             stack.compile(stop.check)
         phase("")
         for recorder in recorders:
@@ -167,7 +167,7 @@ class Watch:
             return Evaluate(reading, floors, wall_time)
         shows = log.tensorboard and _shows(reading.step, self.stack.config, self.last_picture_only)
         if shows or log.animation:
-            reading = with_looks(self.stack, run, reading)
+            reading = with_figure_data(self.stack, run, reading)
         return Evaluate(
             reading,
             floors,

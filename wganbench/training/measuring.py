@@ -43,7 +43,7 @@ class Subject(Protocol):
 
 
 @dataclass
-class Apart:
+class RebuiltSubject:
     """A subject without networks, built from a configuration in a process without a stack."""
 
     config: RunConfig

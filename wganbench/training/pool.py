@@ -28,7 +28,7 @@ from wganbench.metrics import METRICS
 from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference, unstopped
-from wganbench.training.pool_worker import Beginning, beginning
+from wganbench.training.pool_worker import WorkerSetup, worker_setup
 from wganbench.training.process import available_cores, python_running
 
 Result = TypeVar("Result")
@@ -57,10 +57,10 @@ class Pool(Protocol):
 
     def submit(self, job: Job[Result]) -> Answer[Result]: ...
 
-    def later(self, write: Callable[[], None]) -> None:
+    def write_later(self, write: Callable[[], None]) -> None:
         """Write files, in the order of the calls. Raises the error of an earlier write."""
 
-    def written(self) -> None:
+    def wait_for_writes(self) -> None:
         """Wait until all files are written. Raises the error of a write."""
 
     def close(self) -> None:
@@ -82,31 +82,31 @@ def measurers(device: torch.device, runs: int) -> int:
 @contextlib.contextmanager
 def pool_for(subject: Subject, count: int, say: Callable[[str], None]) -> Iterator[Pool]:
     """Yield a pool of ``count`` workers, or this process for 0; ``say`` reports lost workers."""
-    pool = Processes(subject, count, say) if count else Own(subject)
+    pool = ProcessPool(subject, count, say) if count else InProcess(subject)
     try:
         yield pool
     finally:
         pool.close()
 
 
-class Own:
+class InProcess:
     """The training process as a pool: `get` does the job, and files are written at once."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
-        return _Here(job, self._subject)
+        return _Immediate(job, self._subject)
 
-    def later(self, write: Callable[[], None]) -> None:
+    def write_later(self, write: Callable[[], None]) -> None:
         write()
 
-    def written(self) -> None: ...
+    def wait_for_writes(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-class _Here(Generic[Result]):
+class _Immediate(Generic[Result]):
     ready = True
 
     def __init__(self, job: Job[Result], subject: Subject) -> None:
@@ -117,16 +117,16 @@ class _Here(Generic[Result]):
         return self._job(self._subject)
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
     """A worker process has ended or cannot do these jobs; the message says why."""
 
 
-class Processes:
+class ProcessPool:
     """Worker processes. A job that a worker cannot do is done in this process."""
 
     def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
         self.subject, self._say = subject, say
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         pairs = [Pipe() for _ in range(count)]
         theirs = [pair[1].fileno() for pair in pairs]
         words = [str(os.getpid()), *map(str, theirs)]
@@ -144,28 +144,31 @@ class Processes:
             other.close()
             self._idle.put(_Worker(ours))
         self._left, self._counting = count, threading.Lock()
-        self._beginning: Beginning | None = None
+        self._setup: WorkerSetup | None = None
         self._asking = ThreadPoolExecutor(count)
         self._writing = ThreadPoolExecutor(1)
         self._files: deque[Future[None]] = deque()
         self._spoiled = False
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
-        if self._beginning is None:
+        if self._setup is None:
             stack_reference(self.subject)  # for images: finds the judge, which is sent along
-            self._beginning = beginning(self.subject)
-        return _Beside(self, job, self._asking.submit(self._ask, job))
+            self._setup = worker_setup(self.subject)
+        return _Pending(self, job, self._asking.submit(self._ask, job))
 
     def _ask(self, job: Job[Result]) -> Result:
-        """Send a job to an idle worker; called in a thread. Raises Lost, or the job's error."""
+        """Send a job to an idle worker; called in a thread.
+
+        Raises WorkerLost, or the job's error.
+        """
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
-            raise Lost("no process is left that measures")
-        assert self._beginning is not None
+            raise WorkerLost("no process is left that measures")
+        assert self._setup is not None
         try:
-            result: Result = worker.ask(job, self._beginning)
-        except Lost:
+            result: Result = worker.ask(job, self._setup)
+        except WorkerLost:
             worker.close()
             with self._counting:
                 self._left -= 1
@@ -179,13 +182,13 @@ class Processes:
         self._idle.put(worker)
         return result
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Report a line, unless it has been reported."""
-        if line not in self._told:
-            self._told.add(line)
+        if line not in self._reported:
+            self._reported.add(line)
             self._say(line)
 
-    def later(self, write: Callable[[], None]) -> None:
+    def write_later(self, write: Callable[[], None]) -> None:
         while len(self._files) >= UNWRITTEN or (self._files and self._files[0].done()):
             self._files.popleft().result()
         self._files.append(self._writing.submit(self._write, write))
@@ -197,7 +200,7 @@ class Processes:
             write()
             self._spoiled = False
 
-    def written(self) -> None:
+    def wait_for_writes(self) -> None:
         while self._files:
             self._files.popleft().result()
 
@@ -216,21 +219,21 @@ ALONE = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREA
 
 
 class _Worker:
-    """The connection to a worker process; sends it the `Beginning` before its first job."""
+    """The connection to a worker process; sends it the `WorkerSetup` before its first job."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._begun = connection, False
 
-    def ask(self, job: Job[Result], begin: Beginning) -> Result:
+    def ask(self, job: Job[Result], begin: WorkerSetup) -> Result:
         try:
             if not self._begun:
                 names = self._exchange(begin)
                 if names != sorted(METRICS):
-                    raise Lost("it knows other metrics")
+                    raise WorkerLost("it knows other metrics")
                 self._begun = True
             result: Result = self._exchange(job)  # type: ignore[assignment]
         except (EOFError, OSError) as error:
-            raise Lost("it was killed") from error
+            raise WorkerLost("it was killed") from error
         return result
 
     def close(self) -> None:
@@ -240,14 +243,14 @@ class _Worker:
         self._connection.send_bytes(pickle.dumps(question, protocol=5))
         done, answer = pickle.loads(self._connection.recv_bytes())
         if not done:
-            raise (Lost if not self._begun else RuntimeError)(answer)
+            raise (WorkerLost if not self._begun else RuntimeError)(answer)
         return answer
 
 
-class _Beside(Generic[Result]):
+class _Pending(Generic[Result]):
     """The result of a worker, or of this process when the worker gives none."""
 
-    def __init__(self, pool: Processes, job: Job[Result], future: Future[Result]) -> None:
+    def __init__(self, pool: ProcessPool, job: Job[Result], future: Future[Result]) -> None:
         self._pool, self._job, self._future = pool, job, future
 
     @property
@@ -263,8 +266,8 @@ class _Beside(Generic[Result]):
                 if self._future.done():
                     return self._here()
                 check()
-            except Lost as lost:
-                self._pool.tell(
+            except WorkerLost as lost:
+                self._pool.report(
                     f"a process that measured is gone ({lost}): its work is done by the one that "
                     "trains"
                 )

@@ -26,14 +26,14 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import METRICS, ImageReference, Judge, allow_features, load_features
 from wganbench.plugin_files import load_plugin_files
 from wganbench.training import jobs  # noqa: F401  (what all jobs need is imported before the split)
-from wganbench.training.measuring import Apart, Subject
+from wganbench.training.measuring import RebuiltSubject, Subject
 
 ASK_SECONDS = 1.0
 """Seconds between an idle worker's checks that its parent is alive."""
 
 
 @dataclass(frozen=True)
-class Beginning:
+class WorkerSetup:
     """What a worker needs before its first job: import path, modules, settings, judge."""
 
     path: list[str]
@@ -41,7 +41,7 @@ class Beginning:
     config: RunConfig
     judge: Judge | None
 
-    def __call__(self) -> Apart:
+    def __call__(self) -> RebuiltSubject:
         """Build the subject. Raises the errors of imports and of building the data."""
         sys.path[:] = self.path
         load_plugin_files()
@@ -49,7 +49,7 @@ class Beginning:
             importlib.import_module(module)
         RECIPES[self.config.loss.name]
         target = build(self.config.data.kind, self.config.data.options)
-        subject = Apart(self.config, target)
+        subject = RebuiltSubject(self.config, target)
         if target.base is not None:
             name = self.config.evaluate.features
             allow_features(name)
@@ -58,8 +58,8 @@ class Beginning:
         return subject
 
 
-def beginning(subject: Subject) -> Beginning:
-    """Return the beginning of the workers that measure this process's runs."""
+def worker_setup(subject: Subject) -> WorkerSetup:
+    """Return the setup of the workers that measure this process's runs."""
     code: list[Callable[..., object]] = [metric.compute for metric in METRICS.values()]
     code += [row.build for row in DATASETS.values()]
     code += [RECIPES[subject.config.loss.name].objective.critic]
@@ -67,7 +67,7 @@ def beginning(subject: Subject) -> Beginning:
     ours = {name for name in modules if name.split(".")[0] == "wganbench"}
     judge = subject.images.judge if subject.images else None
     path = [place for place in sys.path if place]
-    return Beginning(path, sorted(modules - ours), subject.config, judge)
+    return WorkerSetup(path, sorted(modules - ours), subject.config, judge)
 
 
 def main(words: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ def main(words: Sequence[str]) -> None:
 
 def serve(connection: Connection, parent: int) -> None:
     """Do jobs until the connection or the parent has ended."""
-    subject: Apart | None = None
+    subject: RebuiltSubject | None = None
     while True:
         try:
             while not connection.poll(ASK_SECONDS):
@@ -101,7 +101,7 @@ def serve(connection: Connection, parent: int) -> None:
             question = pickle.loads(connection.recv_bytes())
             reply: tuple[bool, object]
             try:
-                if isinstance(question, Beginning):
+                if isinstance(question, WorkerSetup):
                     subject = question()
                     reply = (True, sorted(METRICS))
                 else:

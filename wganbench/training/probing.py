@@ -13,7 +13,7 @@ from wganbench.data.points import as_given
 from wganbench.drawing.samples import CriticGrid
 from wganbench.draws import Keyed, keyed
 from wganbench.training.precision import products
-from wganbench.training.reading import Looks, Reading
+from wganbench.training.reading import FigureData, Reading
 from wganbench.training.stack import Stack
 from wganbench.training.streams import Streams, held_out_sampler
 
@@ -60,7 +60,7 @@ PAIRS, STEPS = 8, 10
 
 
 def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
-    """Return a reading of each run on ``n`` held-out reals and fresh fakes, without looks.
+    """Return a reading of each run on ``n`` held-out reals and fresh fakes, without figure_data.
 
     ``draw`` numbers independent repetitions. The state of training does not change by a bit.
     """
@@ -82,18 +82,18 @@ def read_runs(stack: Stack, n: int, draw: int = 0) -> list[Reading]:
     ]
 
 
-def with_looks(stack: Stack, run: int, reading: Reading, between: bool = False) -> Reading:
+def with_figure_data(stack: Stack, run: int, reading: Reading, between: bool = False) -> Reading:
     """Return the reading with the data of figures; ``between`` adds interpolations."""
     reals = reading.points["reals"]
     if len(stack.target.shape) == 3:
         rows, spherical = between_latents(stack, run) if between else (None, False)
         reals, fakes = watched_reals(stack, run), watched_fakes(stack, run)
-        looks = Looks(reals=reals, fakes=fakes, between=rows, spherical=spherical)
+        figure_data = FigureData(reals=reals, fakes=fakes, between=rows, spherical=spherical)
     elif reals.shape[1:] == (2,):
-        looks = Looks(grid=critic_grid(stack, run, reals))
+        figure_data = FigureData(grid=critic_grid(stack, run, reals))
     else:
-        looks = Looks()
-    return replace(reading, looks=looks)
+        figure_data = FigureData()
+    return replace(reading, figure_data=figure_data)
 
 
 def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:

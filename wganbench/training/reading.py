@@ -41,7 +41,7 @@ def _received(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Looks(_Sent):
+class FigureData(_Sent):
     """Data of figures besides the measured points; None when it does not apply.
 
     grid: scores of the critic around planar points. reals, fakes: the watched images; their
@@ -71,7 +71,7 @@ class Reading(_Sent):
     averaged: dict[str, Tensor]
     weights: Tensor
     clip_value: float | None
-    looks: Looks = Looks()
+    figure_data: FigureData = FigureData()
 
     @property
     def finite(self) -> bool:

@@ -16,13 +16,13 @@ from wganbench.metrics import check_tags
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import HeldRun
 from wganbench.runs.loggers import Loggers, logged_run
-from wganbench.runs.record import FINISHED, RunRecord
+from wganbench.runs.record import FINISHED, RunRecord, Status
 from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
 from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
+from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
-from wganbench.training.pictures import cut_frames, save_frame
 from wganbench.training.pool import Answer, Pool
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
@@ -145,7 +145,7 @@ class Recorder:
             self.folder.must_be_held()
             save_checkpoint(self.folder.checkpoint, checkpoint)
 
-    def close(self, status: str, **fields: Any) -> None:
+    def close(self, status: Status, **fields: Any) -> None:
         """Write the final status and close the event file; a second call does nothing.
 
         For a finished run TensorBoard also gets the final values, at the last row's step. For a
@@ -258,10 +258,10 @@ class Rows:
         """Wait for all evaluations and until everything is written. Raises OSError."""
         while self._waiting:
             self._hand_on()
-        self.pool.written()
+        self.pool.wait_for_writes()
 
     def _hand_on(self) -> None:
-        self.pool.later(self._waiting.popleft().writes(self.recorders))
+        self.pool.write_later(self._waiting.popleft().writes(self.recorders))
 
     def _too_far(self) -> bool:
         evaluations = sum(due.evaluates for due in self._waiting)

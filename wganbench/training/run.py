@@ -1,38 +1,45 @@
-"""Load a trained run, sample from its generator, measure it again."""
+"""Load a trained run, sample from its generator, measure it again, show it as HTML, export it."""
 
 from __future__ import annotations
 
+import base64
+import copy
+import math
 import os
 from collections.abc import Callable
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from wganbench.config import ConfigError, RunConfig
+from wganbench.config import RunConfig
 from wganbench.data.points import as_given, units_from
 from wganbench.data.target import KnownShape, Target
 from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_grid, to_bytes
 from wganbench.draws import keyed
-from wganbench.files import replacing
+from wganbench.errors import ConfigError, printable
+from wganbench.files import UnusableFile, read_regular, replacing
 from wganbench.metrics import allow_features
 from wganbench.runs.folder import RunFolder
+from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, pandas, read_table
+from wganbench.tags.lookup import shown_in
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
 from wganbench.training.precision import products
-from wganbench.training.run_html import run_html
 from wganbench.training.runs import check_installed, restore_run
 from wganbench.training.stack import Stack
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 REPEAT_DRAW = 1000
 """The draw number of later measurements, so that they differ from those of training."""
@@ -58,9 +65,9 @@ class Run:
         return f"Run({str(self.path)!r}, status={self.status!r})"
 
     @property
-    def status(self) -> str:
-        """running, completed, diverged, failed or interrupted."""
-        return str(self.record["status"])
+    def status(self) -> Status | None:
+        """running, completed, diverged, failed or interrupted; None if run.json names none."""
+        return RunFolder(self.path).record().status
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -226,3 +233,82 @@ PICTURE_WRITERS: dict[str, Writer] = {
     ".csv": _save_csv,
 }
 """The writer for each suffix; no suffix means a folder."""
+
+
+# A run as HTML for a notebook.
+LARGEST_FIGURE = 2**24
+"""Bytes of a figure that a notebook is given."""
+
+
+def run_html(path: Path) -> str:
+    """Return the HTML of the run in a folder; all its texts are escaped."""
+    record = RunFolder(path).record()
+    title = f"{path.name}: {record.status} at step {record.step}"
+    sentences = "".join(f"<li>{_text(line)}</li>" for line in record.verdict or ())
+    return (
+        f"<div><p><b>{_text(title)}</b></p><table>{_rows(record)}</table>"
+        f"<ul>{sentences}</ul>{_figure(RunFolder(path).figure)}</div>"
+    )
+
+
+def _rows(record: RunRecord) -> str:
+    values = [(tag.title, record.final.get(tag.name)) for tag in shown_in("result")]
+    return "".join(
+        f"<tr><td>{_text(title)}</td><td>{value:.4g}</td></tr>"
+        for title, value in values
+        if value is not None and math.isfinite(value)
+    )
+
+
+def _figure(path: Path) -> str:
+    try:
+        content = base64.b64encode(read_regular(path, LARGEST_FIGURE)).decode()
+    except (OSError, UnusableFile):
+        return ""
+    return f'<img style="max-width: 100%" src="data:image/png;base64,{content}">'
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+# A trained network as a program that needs torch alone.
+EXAMPLES = 3
+"""Points of the example that is traced; any other number but 1 can be passed later."""
+
+
+class Network(nn.Module):
+    """A network of a run in fp32, with its trained weights."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        super().__init__()
+        # The pair has shapes only; its weights are those of the stack.
+        self.network: nn.Module = copy.deepcopy(getattr(run.networks.exact_algorithm.pair, name))
+        weights = run.networks.run_parameters(0, name)
+        own = {key: value.cpu() for key, value in weights.items()}
+        self.network.load_state_dict(own, assign=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values: Tensor = self.network(x)
+        return values
+
+
+def export_network(path: Path, name: str, out: Path) -> str:
+    """Write a network of the run in a folder to ``out``; return a line that says what it takes.
+
+    ``torch.export.load(out).module()`` maps latents (n, *latent) to points (n, *shape), or points
+    to scores (n,), in fp32. Raises ConfigError.
+    """
+    run = Run(path)
+    stack = run.networks
+    shape = stack.algorithm.pair.latent.shape if name == "generator" else stack.target.shape
+    network = Network(run, name).eval()
+    example = torch.zeros(EXAMPLES, *shape)
+    n = torch.export.Dim("n", min=2)
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: n},))
+    try:
+        with replacing(out) as file:
+            torch.export.save(program, file)
+    except OSError as error:
+        raise ConfigError(f"--out: {error}") from error
+    return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32"

@@ -27,16 +27,17 @@ from wganbench.runs.folder import (
     outcome_of,
     wait_while_ending,
 )
+from wganbench.runs.record import Status
 from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.device import fitting_cpu, pick_device, prepare, told_of_precision
+from wganbench.training.device import fitting_cpu, pick_device, precision_notes, prepare
 from wganbench.training.finish import fail_run, finish_runs
+from wganbench.training.locked_runs import LockedRuns, Ready
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.pool import measurers, pool_for
 from wganbench.training.process import SAVING, StopRequest, allow_open_files
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
-from wganbench.training.taking import Ready, Taken
 
 
 class View(Protocol):
@@ -90,11 +91,11 @@ def train_runs(
     ``several`` (a sweep) a run that is in use or cannot be used does not stop the others: its
     outcome is ``elsewhere`` or ``failed``. The sweep then reports how the data were read.
     """
-    taken = Taken()
+    taken = LockedRuns()
     allow_open_files(len(folders))
     try:
         if not several:
-            wait_while_ending(map(RunFolder, folders), view.say if view else _unheard)
+            wait_while_ending(map(RunFolder, folders), view.say if view else _discard)
         configs = [
             config if config.overwrite else with_data(config, folder)
             for config, folder in zip(configs, folders, strict=True)
@@ -143,7 +144,7 @@ def _train(
     places: Places | None,
     several: bool,
 ) -> list[RunOutcome]:
-    config, shown = configs[0], guarded(view or Unseen())
+    config, shown = configs[0], guarded(view or SilentView())
     check_allowed(config.evaluate.features)
     prepare(config, device)
     places, notes = _places(runs, device, places)
@@ -162,7 +163,7 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    announced = (*stack.target.told, *told_of_precision(config, device.type)) if not several else ()
+    announced = (*stack.target.notes, *precision_notes(config, device.type)) if not several else ()
     for note in [*announced, *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
@@ -173,7 +174,7 @@ def _train(
             fitting_cpu(stack),
             pool_for(stack, count, shown.say) as pool,
         ):
-            few = several and pictures_are_few(config)
+            few = several and only_last_picture(config)
             train_loop(stack, recorders, clock, stop, shown.progress, shown.phase, pool, few)
             trained = clock.seconds
             return finish_runs(stack, recorders, trained, pool, shown.phase, stop.check)
@@ -186,7 +187,7 @@ def _train(
             for recorder in recorders
         ]
     except BaseException as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         for recorder in recorders:
             with contextlib.suppress(OSError):
                 recorder.close(status, step=stack.steps_done, error=str(error))
@@ -195,11 +196,11 @@ def _train(
         shown.stop()
 
 
-def _unheard(line: str) -> None:
+def _discard(line: str) -> None:
     """Discard a line."""
 
 
-class Unseen:
+class SilentView:
     """The view of a run that was not started at a terminal; it only answers Ctrl-C."""
 
     def start(self, steps: int, done: int) -> None: ...
@@ -216,7 +217,7 @@ class Unseen:
     def stop(self) -> None: ...
 
 
-def pictures_are_few(config: RunConfig) -> bool:
+def only_last_picture(config: RunConfig) -> bool:
     """Return whether a sweep's run sends TensorBoard its last samples only.
 
     It does while ``log.picture_every_n_steps`` has the value of config.yaml."""

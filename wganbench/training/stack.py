@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
+from wganbench.bounds import Precision
 from wganbench.config.check import typed_rows
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.data import Target, build
@@ -54,7 +55,7 @@ POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Largest number measured in one pass. Batch norm takes its statistics over one pass."""
 
 
-def pair_of(config: RunConfig, target: Target, on_gpu: bool) -> Callable[[str], Pair]:
+def pair_of(config: RunConfig, target: Target, on_gpu: bool) -> Callable[[Precision], Pair]:
     """Return what makes the networks of a run in a precision, in the form for its device."""
     network, packing = config.network, config.loss.packing
     return lambda precision: build_pair(
@@ -78,7 +79,7 @@ class Stack:
         device: torch.device,
         places: Places | None = None,
         target: Target | None = None,
-        pair: Callable[[str], Pair] | None = None,
+        pair: Callable[[Precision], Pair] | None = None,
         samplers: Mapping[str, StreamSampler] | None = None,
         double: bool = False,
     ) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
-from wganbench.data.drawn import Drawn
+from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Target
 from wganbench.draws import Draws, Keyed, keys_of, stream_key
 
@@ -73,10 +73,10 @@ def held_out_sampler(target: Target, runs: int) -> StreamSampler:
     return target.draw_held_out if by_words(target, "held_out") else [target.held_out] * runs
 
 
-def by_words(target: Target, method: str) -> TypeGuard[Drawn]:
+def by_words(target: Target, method: str) -> TypeGuard[DrawnTarget]:
     """Return whether a target draws by words; a subclass may override the ``method``."""
     own: object = getattr(type(target), method)
-    return isinstance(target, Drawn) and own is getattr(Drawn, method)
+    return isinstance(target, DrawnTarget) and own is getattr(DrawnTarget, method)
 
 
 def in_double(sampler: StreamSampler) -> StreamSampler:

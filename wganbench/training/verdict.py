@@ -41,7 +41,7 @@ def seen(reference: ImageReference | None) -> Seen | None:
     return Seen(accuracy, reference.extract is not None, has_torchmetrics())
 
 
-def picture_lines(metrics: Mapping[str, float], classes: int, how: Seen) -> list[str]:
+def image_lines(metrics: Mapping[str, float], classes: int, how: Seen) -> list[str]:
     """Return sentences on classes, features and nearest images; "" for each not measured."""
     return [_classes(metrics, classes, how), _features(metrics, how), _nearest(metrics)]
 
@@ -133,7 +133,7 @@ def verdict(
     """
     many = right_distance(shape) == ENERGY
     lines = [
-        *(picture_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
+        *(image_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
         _energy(metrics) if many else _distance(metrics),
         _gradient(table, ENERGY if many else EXACT),
         _slope(metrics, recipe),

@@ -1,4 +1,4 @@
-"""The commands tune and speedrun: their words, their runs, their files."""
+"""The commands tune and speedrun: their arguments, their runs, their files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Choice
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.losses import RECIPES
 from wganbench.presets import choices, directories, read_values
 from wganbench.registry import unknown
@@ -20,7 +20,7 @@ from wganbench.tuning.report import write_report
 from wganbench.tuning.score import score_of
 from wganbench.tuning.search import Arm, Search, Trial, run_search
 from wganbench.tuning.space import Space, read_space
-from wganbench.tuning.speedrun import Speedrun, race
+from wganbench.tuning.speedrun import Speedrun, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
 from wganbench.tuning.winner import train_winners, write_winners
 
@@ -44,7 +44,7 @@ class Tuned:
 
 
 def tune(
-    words: Sequence[str],
+    arguments: Sequence[str],
     watcher: Watcher,
     config_dir: str | Path | None = None,
     into: Path | None = None,
@@ -53,10 +53,10 @@ def tune(
 
     The winners' YAML files go to ``into/tuned``: by default the user's ``config_dir``, else the
     folder of the search. Raises ConfigError, and `Interrupted` if a signal stopped it; the same
-    words then go on.
+    arguments then go on.
     """
-    search = parse(words, config_dir)
-    command = " ".join(["wganbench tune", *map(shlex.quote, words)])
+    search = parse(arguments, config_dir)
+    command = " ".join(["wganbench tune", *map(shlex.quote, arguments)])
     arms = run_search(search, watcher)
     winners = {arm: trials[0] for arm, trials in arms.items()}
     folders = train_winners(search, winners, watcher)
@@ -70,20 +70,20 @@ def tune(
     return Tuned(search, arms, files, report, fresh)
 
 
-RACE = ("loss", "data", "seeds", "name", "output_dir")
+SPEEDRUN = ("loss", "data", "seeds", "name", "output_dir")
 """Keys of a speedrun itself; all others are settings of every run."""
 
 RACE_SEEDS = 20
 
 
 def speedrun(
-    words: Sequence[str], watcher: Watcher, config_dir: str | Path | None = None
+    arguments: Sequence[str], watcher: Watcher, config_dir: str | Path | None = None
 ) -> tuple[Speedrun, dict[str, Path]]:
     """Time every loss to the target, as ``wganbench speedrun`` does; return result and files.
 
-    Raises ConfigError, and `Interrupted` if a signal stopped it; the same words then go on.
+    Raises ConfigError, and `Interrupted` if a signal stopped it; the same arguments then go on.
     """
-    own, launcher, rest = split(words, RACE)
+    own, launcher, rest = split(arguments, SPEEDRUN)
     losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
     data = named("data", own.get("data", "ring8"), config_dir)
     if len(data) > 1:
@@ -96,8 +96,8 @@ def speedrun(
     folder = Path(own.get("output_dir", "outputs")) / name
     place = Path(config_dir) if config_dir else None
     choice = launcher_choice(launcher, config_dir)
-    found = race(losses, data[0], seeds, rest, folder, watcher, choice, place)
-    command = " ".join(["wganbench speedrun", *map(shlex.quote, words)])
+    found = run_speedrun(losses, data[0], seeds, rest, folder, watcher, choice, place)
+    command = " ".join(["wganbench speedrun", *map(shlex.quote, arguments)])
     try:
         return found, write_speedrun(found, folder, command)
     except OSError as error:
@@ -110,9 +110,9 @@ def final(folder: Path) -> dict[str, float]:
     return {"score": score_of(record), **({} if record.diverged else record.final)}
 
 
-def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
+def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Search:
     """Return the search of a command line. Raises ConfigError, one line that names the key."""
-    own, launcher, rest = split(words, OWN)
+    own, launcher, rest = split(arguments, OWN)
     space = read_space(own.get("space", "space"))
     refuse_drawn(space, rest)
     losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
@@ -136,18 +136,19 @@ def parse(words: Sequence[str], config_dir: str | Path | None = None) -> Search:
 
 
 def split(
-    words: Sequence[str], keys: Sequence[str]
+    arguments: Sequence[str], keys: Sequence[str]
 ) -> tuple[dict[str, str], list[str], tuple[str, ...]]:
-    """Return the values of the command's own keys, the words on the launcher, all others.
+    """Return the values of the command's own keys, the arguments on the launcher, all others.
 
     Raises ConfigError for a word without an equals sign.
     """
-    for word in words:
+    for word in arguments:
         if "=" not in word:
-            raise ConfigError(f"{told(word)}: write KEY=VALUE, such as loss=bce,gp or seeds=5")
-    own = dict(word.partition("=")[::2] for word in words if word.partition("=")[0] in keys)
-    launcher = [word for word in words if word.startswith("hydra")]
-    rest = tuple(w for w in words if w.partition("=")[0] not in keys and w not in launcher)
+            form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
+            raise ConfigError(f"{short_repr(word)}: {form}")
+    own = dict(word.partition("=")[::2] for word in arguments if word.partition("=")[0] in keys)
+    launcher = [word for word in arguments if word.startswith("hydra")]
+    rest = tuple(w for w in arguments if w.partition("=")[0] not in keys and w not in launcher)
     return own, launcher, rest
 
 
@@ -167,7 +168,7 @@ def whole(key: str, text: str, least: int, most: int) -> int:
     """Return a whole number in a range. Raises ConfigError."""
     value = int(text) if text.isdecimal() and len(text) < 10 else -1
     if not least <= value <= most:
-        raise ConfigError(f"{key}={told(text)}: give a whole number from {least} to {most}")
+        raise ConfigError(f"{key}={short_repr(text)}: give a whole number from {least} to {most}")
     return value
 
 
@@ -178,7 +179,7 @@ def positive(key: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ConfigError(f"{key}={told(text)}: give a number above 0; 0.25 is a quarter")
+        raise ConfigError(f"{key}={short_repr(text)}: give a number above 0; 0.25 is a quarter")
     return value
 
 
@@ -193,9 +194,9 @@ def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
             )
 
 
-def launcher_choice(words: Sequence[str], config_dir: str | Path | None) -> Choice:
+def launcher_choice(arguments: Sequence[str], config_dir: str | Path | None) -> Choice:
     """Return the launcher of ``hydra/launcher=ray`` with its settings. Raises ConfigError."""
-    given = dict(word.partition("=")[::2] for word in words)
+    given = dict(word.partition("=")[::2] for word in arguments)
     name = given.pop(LAUNCHER, "stack")
     known = choices(LAUNCHER, directories())
     if name not in known:

@@ -151,7 +151,7 @@ def winners_table(
         best = arms[loss, data][0]
         runs = fresh.get((loss, data), ())
         cells = [value_entry([run.get(tag, float("nan")) for run in runs]) for tag in tags]
-        settings = Entry(words(search, loss, best))
+        settings = Entry(settings_text(search, loss, best))
         lines.append(Line(loss, (Entry(f"{best.last:.3f}", best.last), *cells, settings)))
     heads = [Column(f"{tag}, fresh seeds", number=True) for tag in tags]
     columns = (Column("Loss"), Column("score, tuning", number=True), *heads, Column("settings"))
@@ -169,7 +169,7 @@ def value_entry(values: Sequence[float]) -> Entry:
     return Entry(f"{found.value:.3g} [{low}, {high}]", found.value)
 
 
-def words(search: Search, loss: str, trial: Trial) -> str:
+def settings_text(search: Search, loss: str, trial: Trial) -> str:
     """Return a trial's drawn settings as text."""
     own = [key for key in search.space.knobs(loss) if key in trial.settings]
     return " ".join(f"{key.partition('.')[2]}={trial.settings[key]}" for key in own)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from wganbench.errors import ConfigError, told
+from wganbench.errors import ConfigError, short_repr
 from wganbench.losses import RECIPES
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import unknown
@@ -154,7 +154,8 @@ def read_space(name: str = DEFAULT) -> Space:
         else:
             raise ConfigError(unknown("space", name, preset_names("tune")))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"space={told(name)} cannot be read: {first_line(error)}") from error
+        reason = first_line(error)
+        raise ConfigError(f"space={short_repr(name)} cannot be read: {reason}") from error
     try:
         return Space(
             name=str(values.get("name", path.stem)),
@@ -167,7 +168,7 @@ def read_space(name: str = DEFAULT) -> Space:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"space={told(name)}: {described(error)}; conf/tune/space.yaml shows the form"
+            f"space={short_repr(name)}: {described(error)}; conf/tune/space.yaml shows the form"
         ) from error
 
 

@@ -64,7 +64,7 @@ class Median:
 
 
 @dataclass(frozen=True)
-class Racer:
+class LossResult:
     """A loss's runs: its settings, where each run arrived, the medians over all of them."""
 
     loss: str
@@ -80,14 +80,14 @@ class Racer:
 
 @dataclass(frozen=True)
 class Speedrun:
-    """The result: one racer a loss, and the log-rank p-value of each pair after Holm."""
+    """The result: one result a loss, and the log-rank p-value of each pair after Holm."""
 
     data: str
-    racers: tuple[Racer, ...]
+    results: tuple[LossResult, ...]
     pairs: Mapping[tuple[str, str], float]
 
 
-def race(
+def run_speedrun(
     losses: Sequence[str],
     data: str,
     seeds: int,
@@ -105,11 +105,11 @@ def race(
     jobs = {loss: jobs_of(loss, data, seeds, overrides, folder, config_dir) for loss in losses}
     check_modes(data, jobs[losses[0]][0].config)
     train_all(folder / "runs", [job for own in jobs.values() for job in own], watcher, choice)
-    racers = tuple(
-        racer(loss, settings_of(loss, data, config_dir), [arrival(job) for job in own])
+    results = tuple(
+        loss_result(loss, settings_of(loss, data, config_dir), [arrival(job) for job in own])
         for loss, own in jobs.items()
     )
-    return Speedrun(data, racers, pair_tests(racers))
+    return Speedrun(data, results, pair_tests(results))
 
 
 def check_modes(data: str, config: RunConfig) -> None:
@@ -183,9 +183,9 @@ def arrival_steps(table: Mapping[str, Sequence[Cell]]) -> int | None:
     return None
 
 
-def racer(loss: str, settings: str, arrivals: Sequence[Arrival]) -> Racer:
+def loss_result(loss: str, settings: str, arrivals: Sequence[Arrival]) -> LossResult:
     """Return a loss's medians over its runs."""
-    return Racer(
+    return LossResult(
         loss,
         settings,
         tuple(arrivals),
@@ -225,13 +225,13 @@ def first_below(curve: Any, bound: Any) -> float | None:
     return float(curve.quantiles[below[0]]) if len(below) else None
 
 
-def pair_tests(racers: Sequence[Racer]) -> dict[tuple[str, str], float]:
+def pair_tests(results: Sequence[LossResult]) -> dict[tuple[str, str], float]:
     """Return the log-rank test's p-value for passes, of each pair of losses, after Holm.
 
     Pairs of which nobody arrives cannot differ: their p-value is 1.
     """
     found: dict[tuple[str, str], float] = {}
-    for a, b in combinations(racers, 2):
+    for a, b in combinations(results, 2):
         own = [
             censored([o.passes for o in one.arrivals], [o.arrived for o in one.arrivals])
             for one in (a, b)

@@ -19,7 +19,7 @@ from wganbench.files import write_atomic
 from wganbench.presets import conf_directory
 from wganbench.reports.wording import p_text
 from wganbench.tuning.figures import colours
-from wganbench.tuning.speedrun import FLOORS, HIGH_QUALITY, Median, Racer, Speedrun
+from wganbench.tuning.speedrun import FLOORS, HIGH_QUALITY, LossResult, Median, Speedrun
 
 THOUSAND = 1e3
 SIGNIFICANT = 0.05
@@ -38,7 +38,9 @@ def write_speedrun(found: Speedrun, folder: Path, command: str) -> dict[str, Pat
 
 def table_rows(found: Speedrun) -> list[tuple[str, ...]]:
     """Return the cells of each loss, the fastest first; a loss that never arrives comes last."""
-    ranked = sorted(found.racers, key=lambda one: (one.passes.value is None, one.passes.value or 0))
+    ranked = sorted(
+        found.results, key=lambda one: (one.passes.value is None, one.passes.value or 0)
+    )
     return [
         (
             one.loss,
@@ -137,7 +139,7 @@ def plain(found: Speedrun, command: str) -> dict[str, object]:
         "command": command,
         "data": found.data,
         "machine": machine(),
-        "losses": [asdict(one) for one in found.racers],
+        "losses": [asdict(one) for one in found.results],
         "pairs": [{"losses": list(pair), "p_value": p} for pair, p in found.pairs.items()],
     }
 
@@ -146,9 +148,9 @@ def curves(found: Speedrun) -> Figure:
     """Return the share of runs that have arrived, against passes, one line a loss."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    colour = colours([one.loss for one in found.racers])
-    end = max(arrival.passes for one in found.racers for arrival in one.arrivals) / THOUSAND
-    for one in found.racers:
+    colour = colours([one.loss for one in found.results])
+    end = max(arrival.passes for one in found.results for arrival in one.arrivals) / THOUSAND
+    for one in found.results:
         times, share = steps_of(one)
         axes.step([*times, end], [*share, share[-1]], where="post", color=colour[one.loss],
                   label=f"{one.loss} ({one.arrived} of {len(one.arrivals)})")  # fmt: skip
@@ -159,7 +161,7 @@ def curves(found: Speedrun) -> Figure:
     return figure
 
 
-def steps_of(one: Racer) -> tuple[Sequence[float], Sequence[float]]:
+def steps_of(one: LossResult) -> tuple[Sequence[float], Sequence[float]]:
     """Return the times at which the share of arrived runs rises, and the share from there on."""
     times = np.sort([arrival.passes for arrival in one.arrivals if arrival.arrived]) / THOUSAND
     share = np.arange(1, len(times) + 1) / len(one.arrivals)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wganbench.drawing.canvas import REFERENCE
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, new_figure, plain
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, new_figure, style_axes
 from wganbench.reports.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def draw_gradients(axes: Axes, found: Search, name: str) -> None:
 
 def finish(axes: Axes, found: Search, title: str, name: str, unit: str) -> None:
     axes.set_xscale("log")
-    plain(axes, title, name, unit)
+    style_axes(axes, title, name, unit)
     if math.isinf(found.values[-1]):
         ticks = [v for v in found.values if math.isfinite(v)][::2]
         axes.set_xticks([*ticks, places(found)[-1]], [*(f"{t:g}" for t in ticks), "none"])

@@ -5,7 +5,7 @@ with all pairs of rates. Networks, optimizer, batch, critic steps and seeds are 
 quality of a run is coverage x share of high quality at the end; it is 0 for a run that diverged.
 The best setting of a seed is the one that is best on the other seeds, for either loss.
 
-Three things are told apart at the smallest c. The *scale* of the gradient is the mean over the
+Three things are distinguished at the smallest c. The *scale* of the gradient is the mean over the
 evaluations of log10 of grad_norm/sample (norm of dL_G/dx_i times n), at the best c less that at the
 smallest, both at the best c's rates. A W-loss is free in its scale, and Adam divides by it. A
 gradient *vanishes* if it falls far below its own maximum while the samples are bad. Adam's *eps*
@@ -34,7 +34,7 @@ from wganbench.reports.statistics import mean_interval
 from wganbench.runs.table import series
 from wganbench.studies.clip_capacity.figure import capacity_figure
 from wganbench.studies.evidence import Outcome, bounded_evidence, outcomes
-from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.study import Cell, Context, Findings, Study, finite, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
 
@@ -309,13 +309,9 @@ def row(found: Search, k: int, r: int) -> dict[str, Cell]:
         "coverage": float(np.mean([outcome.coverage for outcome in own])),
         "high_quality": float(np.mean([outcome.high_quality for outcome in own])),
         **{f"log10_{tag}": float(found.gradients[tag][:, k, r].mean()) for tag in GRADIENTS},
-        "decades_fallen": number(found.fallen[:, k, r].mean()),
-        "decades_to_eps": number(found.eps[:, k, r].mean()),
+        "decades_fallen": finite(found.fallen[:, k, r].mean()),
+        "decades_to_eps": finite(found.eps[:, k, r].mean()),
     }  # fmt: skip
-
-
-def number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def text(clip: Search, gp: Search) -> list[str]:

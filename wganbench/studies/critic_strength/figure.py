@@ -9,7 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, key_below, new_figure, plain
+from wganbench.reports.drawing import (
+    LINES,
+    LOSS_COLOURS,
+    MARKERS,
+    key_below,
+    new_figure,
+    style_axes,
+)
 
 PANELS = {
     "critic/feedback": ("Feedback", "mean |dL_G/dscore|", True),
@@ -30,7 +37,7 @@ def draw(values: Values, names: Mapping[str, str]) -> Figure:
     axes = figure.subplots(2, 3, sharex=True)
     n_critics = sorted({n for _, n in values})
     for panel, (tag, (title, label, is_log)) in zip(axes.flat, PANELS.items(), strict=True):
-        plain(panel, title, "n_critic" if panel in axes[1] else "", label)
+        style_axes(panel, title, "n_critic" if panel in axes[1] else "", label)
         panel.set_xscale("log", base=2)
         panel.set_xticks(n_critics, [str(n) for n in n_critics])
         panel.minorticks_off()

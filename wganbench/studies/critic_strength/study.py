@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from wganbench.studies.critic_strength.figure import draw
+from wganbench.studies.evidence import mean_of_known
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
@@ -302,7 +303,7 @@ def text(
         f"(mean of {len(context.seeds)} seeds). Feedback and gradient per sample in decades."
     ]
     for loss in LOSSES:
-        parts = [f"{words} {mean(slopes[loss, tag]):+.3f}" for tag, words in SHORT.items()]
+        parts = [f"{words} {mean_of_known(slopes[loss, tag]):+.3f}" for tag, words in SHORT.items()]
         lines.append(f"{NAMES[loss]}: {', '.join(parts)}. {ends(values, loss)}")
     lines.append(
         "More critic steps cost more: at equal generator steps n_critic 25 has seen 25 times the "
@@ -321,7 +322,7 @@ def ends(values: Values, loss: str) -> str:
     parts = []
     for n in (min(n for _, n in values), max(n for _, n in values)):
         quality, coverage = (
-            mean([entry[tag] for entry in values[loss, n]])
+            mean_of_known([entry[tag] for entry in values[loss, n]])
             for tag in ("modes/high_quality", "modes/coverage")
         )
         parts.append(f"n_critic {n}: high quality {quality:.2f}, coverage {coverage:.2f}")
@@ -336,11 +337,6 @@ SHORT = {
     "modes/coverage": "coverage",
     DISTANCE: "exact W1",
 }
-
-
-def mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else float("nan")
 
 
 DIFFERS = (

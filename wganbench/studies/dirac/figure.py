@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import GREY
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, plain, shade
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, shade, style_axes
 from wganbench.studies.dirac.game import SIMULTANEOUS, Method, radius
 
 SHOWN = (1e-2, 8.0)
@@ -50,7 +50,7 @@ def draw_plane(
     start = paths[method.name, 1][0]
     axes.plot(*start, "o", color="k", markersize=5)
     axes.plot(0, 0, "P", color="k", markersize=8, markeredgecolor="w", zorder=5)
-    plain(axes, method.label, "generator θ (data units)", "critic's slope ψ")
+    style_axes(axes, method.label, "generator θ (data units)", "critic's slope ψ")
     axes.set_aspect("equal", adjustable="datalim")
 
 
@@ -68,5 +68,5 @@ def draw_distances(
     axes.set(xscale="log", yscale="log")
     axes.set_ylim(SHOWN)
     word = "simultaneous steps" if n_critic == SIMULTANEOUS else "alternating, 1 critic step"
-    plain(axes, f"Distance from the equilibrium: {word}", "generator steps",
+    style_axes(axes, f"Distance from the equilibrium: {word}", "generator steps",
           "sqrt(θ² + ψ²)")  # fmt: skip

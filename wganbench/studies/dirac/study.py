@@ -86,14 +86,14 @@ def measure(context: Context) -> Findings:
         raise ValueError(f"a closed form lies {error:.2g} from the loss it stands for")
     early = min(context["early_step"], context["steps"])
     return Findings(
-        evidence(paths, early, told(context)),
+        evidence(paths, early, run_notes(context)),
         table(paths, early),
         {"figure": dirac_figure(chosen, paths, early)},
         text(paths, early, error),
     )
 
 
-def told(context: Context) -> dict[str, str]:
+def run_notes(context: Context) -> dict[str, str]:
     """Return by loss a note on the coefficient and the number of steps."""
     steps = f"{context['steps']} steps of {context['learning_rate']:g}"
     knobs = {
@@ -115,26 +115,26 @@ def all_paths(context: Context, chosen: list[Method]) -> Paths:
     }
 
 
-def evidence(paths: Paths, early: int, told: Mapping[str, str]) -> dict[str, Evidence]:
+def evidence(paths: Paths, early: int, notes: Mapping[str, str]) -> dict[str, Evidence]:
     """Return the evidence; the schedule that supports a claim least comes first."""
     found = {}
     for objective in ("saturating", "non_saturating"):
         for word, n_critic in (("simultaneous", SIMULTANEOUS), ("alternating", 1)):
             path = paths[objective, n_critic]
-            found[f"{objective}_{word}"] = Evidence([kept_distance(path)], note=told["plain"])
+            found[f"{objective}_{word}"] = Evidence([kept_distance(path)], note=notes["plain"])
         penalised = [paths[f"r1_{objective}", n][: early + 1] for n in (SIMULTANEOUS, 1)]
         losses = sorted(decades_lost(path) for path in penalised)
-        note = f"{told['r1']}, of which the first {early}"
+        note = f"{notes['r1']}, of which the first {early}"
         found[f"r1_{objective}"] = Evidence(losses, note=note)
     for name in ("clip", "gp"):
         cases = sorted(kept_distance(path) for (own, _), path in paths.items() if own == name)
         note = (
-            f"{told[name]}; the cases are simultaneous steps and alternating ones with 1 and more "
+            f"{notes[name]}; the cases are simultaneous steps and alternating ones with 1 and more "
             "critic steps"
         )
         found[name] = Evidence(cases, note=note)
     power = power_of_steps(paths["non_saturating", 1])
-    return found | {"non_saturating_power": Evidence([power], note=told["plain"])}
+    return found | {"non_saturating_power": Evidence([power], note=notes["plain"])}
 
 
 def table(paths: Paths, early: int) -> list[Mapping[str, Cell]]:

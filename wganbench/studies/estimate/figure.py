@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import REFERENCE
-from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, plain, shade
+from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, shade, style_axes
 from wganbench.studies.estimate.measure import Row
 
 LOSSES: dict[str, tuple[str, str, str, Any]] = {"gp": ("GP, E D(x) - E D(G(z))", "raw", "o", "-"),
@@ -29,11 +29,11 @@ FAMILIES = {
 def draw(rows: Sequence[Row]) -> Figure:
     figure = new_figure(13.4, 4.9, "Does the critic's estimate follow the earth mover's distance?")
     changes, ends, known = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
-    plain(changes, "Changes between evaluations, all runs",
+    style_axes(changes, "Changes between evaluations, all runs",
           "change of exact $W_1$ (rank in its run)",
           "change of the estimate (rank in its run)")  # fmt: skip
-    plain(ends, "Ends of runs", "exact $W_1$ (data units)", "estimate / its mean over runs")
-    plain(known, "Known distances, ratio to $W_1$", "", "estimate / exact $W_1$")
+    style_axes(ends, "Ends of runs", "exact $W_1$ (data units)", "estimate / its mean over runs")
+    style_axes(known, "Known distances, ratio to $W_1$", "", "estimate / exact $W_1$")
     training = [row for row in rows if row["part"] == "training" and row["exact"] is not None]
     for loss, (_, key, marker, line) in LOSSES.items():
         own = [row for row in training if row["loss"] == loss]

@@ -19,7 +19,7 @@ from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import wasserstein_exact
 from wganbench.metrics.gradients import slopes
 from wganbench.reports.statistics import spearman
-from wganbench.studies.frozen import FrozenStack, gaussian, noisy, target_of
+from wganbench.studies.frozen import FrozenStack, critic_of, gaussian, noisy, target_of
 from wganbench.studies.rest import Reading, Rest, train_to_rest
 from wganbench.studies.study import Context
 from wganbench.training.device import fitting_cpu, pick_device
@@ -161,12 +161,6 @@ class Points:
         share = torch.rand(n, 1, generator=stream_generator(seed, "known_mixing", 0))
         distance = wasserstein_exact(x, y) if known.distance is None else known.distance
         return cls(x, y, x + share * (y - x), distance)
-
-
-def critic_of(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
-    """Return one run's critic on the CPU."""
-    parameters = stack.run_parameters(run, "critic")
-    return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
 
 
 def read_critic(

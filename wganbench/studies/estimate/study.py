@@ -29,6 +29,7 @@ from wganbench.studies.estimate.measure import (
     step_correlation,
     trained_on_known,
 )
+from wganbench.studies.evidence import paired_differences
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
@@ -216,11 +217,13 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
     changes = {loss: per_seed(by[loss], change_correlation, KEYS[loss]) for loss in KEYS}
     found: dict[str, Evidence] = {}
     for loss, control in PAIRS:
-        found[f"changes_{loss}_{control}"] = Evidence(less(changes[loss], changes[control]))
+        found[f"changes_{loss}_{control}"] = Evidence(
+            paired_differences(changes[loss], changes[control])
+        )
     for loss in ("gp", "clip"):
         levels = per_seed(by[loss], level_correlation, KEYS[loss])
         steps = per_seed(by[loss], lambda group, _: step_correlation(group), "")
-        found[f"step_{loss}"] = Evidence(less(levels, steps))
+        found[f"step_{loss}"] = Evidence(paired_differences(levels, steps))
     known = [row for row in rows if row["part"] == "known"]
     for key in KINDS:
         for loss, value, _ in RATIOS:
@@ -274,11 +277,6 @@ def mean_of_all(values: Sequence[float | None]) -> float | None:
     """Return the mean; None if a value is missing."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
-
-
-def less(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | None]:
-    pairs = zip(a, b, strict=True)
-    return [None if x is None or y is None else x - y for x, y in pairs]
 
 
 def overrides(context: Context, loss: str, rate: float) -> list[str]:

@@ -16,8 +16,8 @@ from wganbench.reports.drawing import (
     MARKERS,
     key_below,
     new_figure,
-    plain,
     shade,
+    style_axes,
 )
 
 BINS = 61
@@ -33,10 +33,10 @@ def draw(
     """Draw ``norms`` and ``histograms`` (by arm, one list per seed) with ``expected`` slopes."""
     figure = new_figure(12.6, 4.9, "Gradients through a deep critic, and its weights")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
-    plain(left, "Gradient by layer", "hidden layer (1: next to the data)",
+    style_axes(left, "Gradient by layer", "hidden layer (1: next to the data)",
           "norm of the critic loss's gradient\nwith respect to its activations")  # fmt: skip
-    plain(middle, "Weights under clipping", "weight / c", "share of the weights in a bin")
-    plain(right, "Weights under GP", "weight", "share of the weights in a bin")
+    style_axes(middle, "Weights under clipping", "weight / c", "share of the weights in a bin")
+    style_axes(right, "Weights under GP", "weight", "share of the weights in a bin")
     left.set_yscale("log")
     handles: list[Any] = []
     for i, (name, group) in enumerate(norms.items()):

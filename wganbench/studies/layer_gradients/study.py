@@ -1,9 +1,9 @@
 """Do gradients explode or vanish through a deep critic under clipping, and not under GP?
 
-WGANs with 12 hidden layers in both networks on the Swiss roll. Measured at the end of training:
-||dL/dh_l|| of the critic's loss L = E D(G(z)) - E D(x) with respect to each hidden layer's
-activations; the statistic of a seed is the fitted slope of log10 of that norm, in decades a layer
-on the way back. Expected of weights at +-c with random signs: log10(c sqrt(width / 2)).
+WGANs with 12 hidden layers in both networks train on the Swiss roll. At the end of training
+||dL/dh_l|| is measured for the critic's loss L = E D(G(z)) - E D(x) and each hidden layer's
+activations. The statistic of a seed is the fitted slope of log10 of that norm, in decades a layer
+on the way back. For weights at +-c with random signs log10(c sqrt(width / 2)) is expected.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from wganbench.studies.evidence import mean_of_known
 from wganbench.studies.layer_gradients.figure import BINS, GP_REACH, draw
 from wganbench.studies.layer_gradients.measure import (
     PAPER_WIDTH,
@@ -223,15 +224,16 @@ def paragraphs(context: Context, found: Mapping[str, Sequence[Depth | None]]) ->
             lines.append(f"{name}: every run diverged.")
             continue
         start, clipped, end = (
-            mean([slope_per_layer(norms) for norms in part])
+            mean_of_known([slope_per_layer(norms) for norms in part])
             for part in zip(*((d.start, d.clipped_start, d.norms) for d in known), strict=True)
         )
         line = f"{name}: {start:+.3f}, {clipped:+.3f}, {end:+.3f}"
         if name != GP:
             shares = [d.share for d in known], [d.start_share for d in known]
             line += (
-                f"; {mean(shares[1]):.0%} of the weights at +-c after the first clipping, "
-                f"{mean(shares[0]):.0%} at the end, {stationarity(group)}; {bounds(context, name)}"
+                f"; {mean_of_known(shares[1]):.0%} of the weights at +-c after the first clipping, "
+                f"{mean_of_known(shares[0]):.0%} at the end, {stationarity(group)}; "
+                f"{bounds(context, name)}"
             )
         lines.append(line + ".")
     lines.append(
@@ -248,11 +250,6 @@ def bounds(context: Context, name: str) -> str:
     most = steepest_slope(scaled_clip(clip_value, context["width"]), context["width"])
     expected = expected_slope(clip_value, PAPER_WIDTH)
     return f"random signs would give {expected:+.2f}, weights within c at most {most:+.2f}"
-
-
-def mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else float("nan")
 
 
 DIFFERS = (

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import REFERENCE
-from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, plain, shade
+from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, shade, style_axes
 from wganbench.studies.lipschitz.measure import Row
 
 CURVES: tuple[tuple[str, str, Any, str, float], ...] = (
@@ -40,12 +40,12 @@ def draw(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.15])
     for axes, loss in zip(panels, TITLES, strict=False):
         symbol = "clip value $c$" if loss == "clip" else r"penalty weight $\lambda$"
-        plain(axes, TITLES[loss], symbol, r"slope $\|\nabla_x D\|$ (score per data unit)"
+        style_axes(axes, TITLES[loss], symbol, r"slope $\|\nabla_x D\|$ (score per data unit)"
               if loss == "gp" else "")  # fmt: skip
         by_coefficient(axes, [row for row in rows if row["loss"] == loss])
         if loss == "lp":
             axes.sharey(panels[0])
-    plain(panels[3], "Through training", "critic steps", "largest slope at the points seen")
+    style_axes(panels[3], "Through training", "critic steps", "largest slope at the points seen")
     through_training(panels[3], rows)
     handles = [
         Line2D([], [], color=shade("#555555", shift), linestyle=line, marker=marker, markersize=5)

@@ -16,9 +16,9 @@ from functools import partial
 
 import numpy as np
 
+from wganbench.studies.evidence import paired_differences
 from wganbench.studies.lipschitz.figure import draw
-from wganbench.studies.lipschitz.measure import Row, critics
-from wganbench.studies.lipschitz.smoothness import agreement
+from wganbench.studies.lipschitz.measure import Row, agreement, critics
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
@@ -181,7 +181,7 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
                                          for a, b in zip(own, gp, strict=True)],
                                         undecided=judged_untrained(gp, own, name))
            for name, own in others.items()},
-        **{f"steadier_{name}": Evidence(less(steadiness(gp), steadiness(own)),
+        **{f"steadier_{name}": Evidence(paired_differences(steadiness(gp), steadiness(own)),
                                         method="Student's t over jackknife pseudo-values",
                                         undecided=judged_untrained(gp, own, name))
            for name, own in others.items()},
@@ -211,11 +211,6 @@ def judged_untrained(gp: Sequence[Row], other: Sequence[Row], name: str) -> str:
 
 def steadiness(group: Sequence[Row]) -> list[float | None]:
     return agreement([row["directions"] for row in group])
-
-
-def less(a: Sequence[float | None], b: Sequence[float | None]) -> list[float | None]:
-    pairs = zip(a, b, strict=True)
-    return [None if x is None or y is None else x - y for x, y in pairs]
 
 
 def log_ratio(a: float | None, b: float | None) -> float | None:

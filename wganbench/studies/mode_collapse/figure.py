@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, plain
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, style_axes
+from wganbench.studies.evidence import effect_interval
 from wganbench.studies.mode_collapse.intervention import Branch
 from wganbench.studies.mode_collapse.measure import (
     COVERAGE,
@@ -19,7 +20,6 @@ from wganbench.studies.mode_collapse.measure import (
     Ended,
     simple_effects,
 )
-from wganbench.studies.simple_effects import effect_interval
 
 QUANTITIES = {COVERAGE: ("coverage", "#222222", "o", 0.16), LOST: ("1 − lost mass", "#D55E00", "s",
                                                                  -0.16)}  # fmt: skip
@@ -57,7 +57,7 @@ def draw_effects(axes: Axes, found: Ended, title: str) -> None:
     axes.axvline(0, color="#444444", linewidth=0.9)
     if names:
         axes.legend(frameon=False, fontsize=8.5, loc="best")
-    plain(axes, title, "more modes kept, share (95 %)", "")
+    style_axes(axes, title, "more modes kept, share (95 %)", "")
 
 
 def draw_arms(axes: Axes, tuned: Ended) -> None:
@@ -78,7 +78,7 @@ def draw_arms(axes: Axes, tuned: Ended) -> None:
     axes.set_ylim(bottom=-0.3)
     if tuned.outcomes:
         axes.legend(frameon=False, fontsize=8.5)
-    plain(axes, "Each arm at its best: a dot per seed", "", "modes not covered")
+    style_axes(axes, "Each arm at its best: a dot per seed", "", "modes not covered")
 
 
 def draw_twins(axes: Axes, branches: Sequence[Branch]) -> None:
@@ -97,5 +97,5 @@ def draw_twins(axes: Axes, branches: Sequence[Branch]) -> None:
         axes.legend(frameon=False, fontsize=8.5, loc="best")
     axes.set_ylim(-0.03, 1.05)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    plain(axes, "Intervention: the generator's loss is swapped", "generator steps",
+    style_axes(axes, "Intervention: the generator's loss is swapped", "generator steps",
           "modes with a fair share (share)")  # fmt: skip

@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from wganbench.studies.evidence import Outcome
+from wganbench.studies.evidence import Outcome, effect_interval, smallest_effect
 from wganbench.studies.mode_collapse.arms import (
     drawn_arms,
     few,
@@ -58,9 +58,8 @@ from wganbench.studies.mode_collapse.measure import (
     lost_shares,
     simple_effects,
 )
-from wganbench.studies.simple_effects import effect_interval, smallest_effect
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
-from wganbench.studies.verdicts import Claim, Evidence, with_primary
+from wganbench.studies.verdicts import Claim, Evidence, Kind, with_primary
 from wganbench.training.run import Run
 
 FEDUS, WGAN = "arXiv:1710.08446", "arXiv:1701.07875, Section 4.3"
@@ -113,7 +112,7 @@ def effect_claim(name: str, quantity: str) -> Claim:
     )  # fmt: skip
 
 
-def lost_claim(name: str, text: str, source: str, kind: str) -> Claim:
+def lost_claim(name: str, text: str, source: str, kind: Kind) -> Claim:
     return Claim(name, text, source, kind, "modes lost at best settings, K (1 - exp(-KL)), the "
                  "largest over the data sets", "modes", HALF,
                  spread=None if kind == "universal" else 0.6)  # fmt: skip

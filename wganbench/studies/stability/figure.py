@@ -9,10 +9,9 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, plain
-from wganbench.studies.simple_effects import effect_interval
-from wganbench.studies.stability.measure import Measured, band
-from wganbench.studies.stability.settings import Setting
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, style_axes
+from wganbench.studies.evidence import effect_interval
+from wganbench.studies.stability.measure import Measured, Setting, band
 
 Ended = Mapping[str, Sequence[Measured]]
 Compared = Mapping[str, Sequence[tuple[str, str]]]
@@ -50,7 +49,7 @@ def draw_profiles(axes: Axes, ended: Ended) -> None:
     axes.set(xlim=(0, 1.26), ylim=(0, 1.04))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper right")
-    plain(axes, "Profile of success", "score: coverage × share of high quality",
+    style_axes(axes, "Profile of success", "score: coverage × share of high quality",
           "share of settings at least as good")  # fmt: skip
 
 
@@ -76,7 +75,7 @@ def draw_areas(axes: Axes, ended: Ended) -> None:
         draw_interval(axes, y, [each.score for each in own], (0.0, 1.0), colors[loss])
     axes.set_yticks(range(len(ended)), list(ended)[::-1], fontsize=9)
     axes.set_xlim(left=0)
-    plain(axes, "Area under the profile, 95 % of each loss alone", "mean score", "")
+    style_axes(axes, "Area under the profile, 95 % of each loss alone", "mean score", "")
 
 
 def draw_differences(axes: Axes, ended: Ended, compared: Compared) -> None:
@@ -91,7 +90,7 @@ def draw_differences(axes: Axes, ended: Ended, compared: Compared) -> None:
         draw_interval(axes, y, values, (-1.0, 1.0), "#222222")
     axes.axvline(0, color="#444444", linewidth=0.9)
     axes.set_yticks(range(len(known)), [f"{one} − {other}" for one, other in known], fontsize=9)
-    plain(axes, "Setting by setting: mean, 95 % and every setting", "difference of scores", "")
+    style_axes(axes, "Setting by setting: mean, 95 % and every setting", "difference of scores", "")
 
 
 def draw_interval(
@@ -115,5 +114,5 @@ def draw_rates(axes: Axes, settings: Sequence[Setting], ended: Ended) -> None:
         ends = np.array([min(x), max(x)])
         axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color="#222222", linewidth=1.5)
     axes.axhline(0, color="#444444", linewidth=0.9)
-    plain(axes, "gp − bce, by the balance of the rates",
+    style_axes(axes, "gp − bce, by the balance of the rates",
           "decades between the two networks' rates", "difference of scores")  # fmt: skip

@@ -25,11 +25,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from wganbench.studies.evidence import effect_interval, smallest_effect
 from wganbench.studies.neutral import arms_of, overrides
-from wganbench.studies.simple_effects import effect_interval, smallest_effect
 from wganbench.studies.stability.figure import stability_figure
-from wganbench.studies.stability.measure import Measured, band, measured, profile, slope_evidence
-from wganbench.studies.stability.settings import Setting, draw
+from wganbench.studies.stability.measure import (
+    Measured,
+    Setting,
+    band,
+    draw,
+    measured,
+    profile,
+    slope_evidence,
+)
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 

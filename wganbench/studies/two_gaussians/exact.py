@@ -1,8 +1,8 @@
 """Two distributions apart, exact: distances, and the gradients of optimal critics.
 
 N(0, 1) against N(mu, 1), whose optimal discriminator has the logit s(x) = mu^2/2 - mu x
-(arXiv:1406.2661, Proposition 1). All in float64 and in logarithms, so that nothing
-underflows: with t = x - mu/2 and phi the standard normal density
+(arXiv:1406.2661, Proposition 1). Everything is computed in float64 and in
+logarithms, so that nothing underflows: with t = x - mu/2 and phi the standard normal density
 
     p_r = phi(t) exp(-mu^2/8 - mu t/2),  p_g = phi(t) exp(-mu^2/8 + mu t/2).
 """

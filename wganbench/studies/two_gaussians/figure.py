@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import BLACK, BLUE, GREY, REFERENCE, VERMILION
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, plain
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, style_axes
 from wganbench.studies.two_gaussians import exact
 
 Rows = Sequence[Mapping[str, Any]]
@@ -82,7 +82,7 @@ def draw_estimates(axes: Axes, rows: Rows, mus: np.ndarray) -> None:
               linewidth=1.8)  # fmt: skip
     for method in ("clip", "gp", "lp"):
         scatter(axes, rows, method, "estimate")
-    plain(axes, "Earth mover's distance and raw estimates", "μ (standard deviations)",
+    style_axes(axes, "Earth mover's distance and raw estimates", "μ (standard deviations)",
           "distance (standard deviations)")  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def draw_divergence(axes: Axes, rows: Rows, mus: np.ndarray) -> None:
         if row["method"] == "saturating" and row["loss"] is not None
     ]
     scatter(axes, estimates, "saturating", "js")
-    plain(axes, "Jensen-Shannon divergence", "μ (standard deviations)", "divergence (nats)")
+    style_axes(axes, "Jensen-Shannon divergence", "μ (standard deviations)", "divergence (nats)")
 
 
 def draw_gradients(axes: Axes, rows: Rows, mus: np.ndarray) -> None:
@@ -106,7 +106,7 @@ def draw_gradients(axes: Axes, rows: Rows, mus: np.ndarray) -> None:
     for method in TRAINED:
         scatter(axes, rows, method, "gradient")
     axes.set(yscale="log", ylim=(SMALLEST_GRADIENT, 40))
-    plain(axes, "Gradient that the fakes' mean receives", "μ (standard deviations)",
+    style_axes(axes, "Gradient that the fakes' mean receives", "μ (standard deviations)",
           "|dL/dμ| (score per standard deviation)")  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def draw_ratios(axes: Axes, rows: Rows, mus: np.ndarray, gp_lambda: float) -> No
         scatter(axes, shares, method, "ratio")
     axes.set(yscale="log")
     axes.set_ylim(top=6)
-    plain(axes, "Raw estimate / earth mover's distance", "μ (standard deviations)", "ratio")
+    style_axes(axes, "Raw estimate / earth mover's distance", "μ (standard deviations)", "ratio")
 
 
 def draw_amount(axes: Axes) -> None:
@@ -132,7 +132,7 @@ def draw_amount(axes: Axes) -> None:
     js = [exact.jensen_shannon_of(*exact.moved_share(p, 1.0)) for p in shares]
     axes.plot(shares, js, color=VERMILION, linewidth=2.4, label="JS (nats), every L")  # fmt: skip
     axes.legend(frameon=False, fontsize=9)
-    plain(axes, "Amount: a mass p at a distance L", "p", "distance (units of L)")
+    style_axes(axes, "Amount: a mass p at a distance L", "p", "distance (units of L)")
 
 
 def draw_continuity(axes: Axes) -> None:
@@ -144,4 +144,4 @@ def draw_continuity(axes: Axes) -> None:
     axes.plot(0, math.log(2), "o", color=VERMILION, markerfacecolor="w")
     axes.plot(0, 0, "o", color=VERMILION)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    plain(axes, "Continuity: parallel lines θ apart", "θ", "distance (units of θ)")
+    style_axes(axes, "Continuity: parallel lines θ apart", "θ", "distance (units of θ)")

@@ -19,8 +19,9 @@ from torch.nn.functional import softplus
 from wganbench.config import compose
 from wganbench.losses import RECIPES, Objective
 from wganbench.losses.constraints import input_gradients
-from wganbench.studies.frozen import FrozenStack
+from wganbench.studies.frozen import FrozenStack, critic_in_double
 from wganbench.studies.rest import Reading, train_to_rest
+from wganbench.studies.study import finite
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw
 
@@ -102,7 +103,7 @@ def train_at(
     names = OBJECTIVES[loss]
 
     def read() -> Reading:
-        own = [critic_of(stack, run) for run in range(len(seeds))]
+        own = [critic_in_double(stack, run) for run in range(len(seeds))]
         found = {f"log {name}": [decades(gradient_of(name, critic, mu)) for critic in own]
                  for name in names}  # fmt: skip
         return found if loss == "bce" else found | {"estimate": [estimate(c, mu) for c in own]}
@@ -114,7 +115,7 @@ def train_at(
         )
     diverged, rows = stack.diverged_at(), []
     for run, seed in enumerate(seeds):
-        critic, lost = critic_of(stack, run), diverged[run] >= 0
+        critic, lost = critic_in_double(stack, run), diverged[run] >= 0
         right = accuracy(critic, mu) if loss == "bce" else None
         trained = rests[run].at_rest() or (right is not None and right >= RIGHT)
         objective = stack.algorithm.recipe.objective
@@ -170,14 +171,3 @@ def normal(mu: float) -> Draw:
         return mu + torch.randn(n, 1, generator=generator, device=generator.device)
 
     return draw
-
-
-def critic_of(stack: FrozenStack, run: int) -> Critic:
-    """One run's critic on the CPU, in float64: a discriminator's tails underflow in float32."""
-    parameters = {name: p.cpu().double() for name, p in stack.run_parameters(run, "critic").items()}
-    return stack.algorithm.critic(parameters)
-
-
-def finite(value: float) -> float | None:
-    """Return the value as plain data for JSON."""
-    return value if math.isfinite(value) else None

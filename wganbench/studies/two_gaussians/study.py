@@ -1,6 +1,6 @@
 """Two Gaussians that move apart: which distance still grows, which gradient is left?
 
-N(0, 1) stands against N(mu, 1). The exact curves are the earth mover's distance, the
+N(0, 1) is compared with N(mu, 1). The exact curves are the earth mover's distance, the
 Jensen-Shannon and the Kullback-Leibler divergence, and the gradient that the fakes' mean receives
 under the optimal critic of each objective. A discriminator (read by both generators of BCE) and
 critics with clipping, GP and LP are trained, one for each mu and seed, with the generator frozen

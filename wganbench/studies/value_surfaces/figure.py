@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import REAL, SCORES
-from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, key_below, new_figure, plain, shade
+from wganbench.reports.drawing import (
+    LOSS_COLOURS,
+    MARKERS,
+    key_below,
+    new_figure,
+    shade,
+    style_axes,
+)
 from wganbench.studies.value_surfaces.measure import DATA, GRID, REACH, target_of
 from wganbench.training.streams import stream_generator
 
@@ -62,7 +69,7 @@ def surface_of(rows: Rows, name: str, data: str) -> np.ndarray | None:
 
 
 def draw_surface(axes: Axes, surface: np.ndarray | None, points: np.ndarray, title: str) -> None:
-    plain(axes, title, "", "x₂ (data units)")
+    style_axes(axes, title, "", "x₂ (data units)")
     axes.grid(False)
     axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
     axes.title.set_fontsize(9.5)
@@ -90,7 +97,7 @@ def numbers_figure(rows: Rows, names: Sequence[str]) -> Figure:
                 axes.plot([column + shift] * len(known), known, marker, color=color, markersize=6,
                           markeredgecolor="w", markeredgewidth=0.5)  # fmt: skip
         axes.set_xticks(range(len(DATA)), [TITLES[data] for data in DATA])
-        plain(axes, title, "", UNITS[key])
+        style_axes(axes, title, "", UNITS[key])
         axes.axhline(0, color="#999999", linewidth=0.8)
     handles = [Line2D([], [], color=color, marker=marker, linestyle="")
                for color, marker in looks.values()]  # fmt: skip

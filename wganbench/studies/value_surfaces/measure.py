@@ -16,8 +16,9 @@ from wganbench.config import RunConfig, compose
 from wganbench.data import Target, build
 from wganbench.losses.constraints import input_slopes, interpolate
 from wganbench.metrics import wasserstein_exact
-from wganbench.studies.frozen import FrozenStack
+from wganbench.studies.frozen import FrozenStack, critic_in_double
 from wganbench.studies.rest import Reading, train_to_rest
+from wganbench.studies.study import finite
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw, stream_generator
 
@@ -76,7 +77,7 @@ def train_arms(
     clouds = {(d, s): Clouds.draw(targets[d], s, settings["points"]) for d in DATA for s in seeds}
 
     def read() -> Reading:
-        critics = [critic_of(stack, run) for run in range(len(runs))]
+        critics = [critic_in_double(stack, run) for run in range(len(runs))]
         found = [statistics(c, clouds[d, s]) for c, (_, d, s) in zip(critics, runs, strict=True)]
         return {name: [one[name] for one in found] for name in found[0]}
 
@@ -85,7 +86,7 @@ def train_arms(
         rests = train_to_rest(stack, read, groups, settings["first"], settings["most"], TOLERANCES)
     diverged, rows = stack.diverged_at(), []
     for run, (arm, data, seed) in enumerate(runs):
-        critic, cloud = critic_of(stack, run), clouds[data, seed]
+        critic, cloud = critic_in_double(stack, run), clouds[data, seed]
         lost = diverged[run] >= 0
         row = {"arm": arm.name, "data": data, "seed": seed, "diverged": lost}
         rows.append(row | measured(critic, cloud, seed == seeds[0], lost) | rests[run].row())
@@ -125,12 +126,6 @@ def configure(arm: Arm, seed: int, settings: Mapping[str, Any]) -> RunConfig:
     config = copy.deepcopy(config)
     config.seed = seed
     return config
-
-
-def critic_of(stack: FrozenStack, run: int) -> Critic:
-    """One run's critic on the CPU, in float64: a clipped critic's scores differ in late digits."""
-    parameters = stack.run_parameters(run, "critic")
-    return stack.algorithm.critic({name: p.cpu().double() for name, p in parameters.items()})
 
 
 # Measuring.
@@ -226,8 +221,3 @@ def surface_points() -> Float[Tensor, "n 2"]:
 
 def rounded(values: Float[Tensor, " n"]) -> list[float]:
     return [round(value, DIGITS) for value in values.tolist()]
-
-
-def finite(value: float) -> float | None:
-    """What JSON can hold."""
-    return value if math.isfinite(value) else None

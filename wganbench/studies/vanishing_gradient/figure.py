@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import BLACK, GREY
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, key_below, new_figure, plain
+from wganbench.reports.drawing import (
+    LINES,
+    LOSS_COLOURS,
+    MARKERS,
+    key_below,
+    new_figure,
+    style_axes,
+)
 
 Records = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
 
@@ -47,8 +54,8 @@ def panels(records: Records, cases: Mapping[str, str], title: str) -> Figure:
     for column, (case, name) in enumerate(cases.items()):
         top, bottom = axes[0, column], axes[1, column]
         left = column == 0
-        plain(top, name, "", "norm of the generator's gradient" if left else "")
-        plain(bottom, "", "critic steps", "share of points, or feedback" if left else "")
+        style_axes(top, name, "", "norm of the generator's gradient" if left else "")
+        style_axes(bottom, "", "critic steps", "share of points, or feedback" if left else "")
         top.set(xscale="log", yscale="log")
         for i, loss in enumerate(losses):
             curve(top, records[loss, case], "norm", loss_style(loss, i))

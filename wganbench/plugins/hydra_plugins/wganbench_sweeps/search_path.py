@@ -9,11 +9,11 @@ MAIN = "main"
 """Hydra's name of the folder that holds our YAML files."""
 
 
-class OwnFilesFirst(SearchPathPlugin):
+class UserFilesFirst(SearchPathPlugin):
     """Prepends the folders of the command line; other programs that use Hydra have none."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from wganbench.config.own_files import OWN_FOLDERS
+        from wganbench.presets import USER_FOLDERS
 
-        for folder in reversed(OWN_FOLDERS):
+        for folder in reversed(USER_FOLDERS):
             search_path.prepend("wganbench", f"file://{folder}", SearchPathQuery(provider=MAIN))

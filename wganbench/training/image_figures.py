@@ -18,7 +18,7 @@ from wganbench.drawing.images import (
     neighbours_figure,
     to_bytes,
 )
-from wganbench.metrics.fidelity import Neighbours, nearest_training_pictures
+from wganbench.metrics.fidelity import Neighbours, nearest_training_images
 from wganbench.training.measuring import Subject, stack_judge
 from wganbench.training.reading import Reading
 
@@ -35,29 +35,29 @@ class Classifier(Protocol):
     def predict(self, points: Tensor) -> Tensor: ...
 
 
-def final_pictures(
+def image_figures(
     subject: Subject, reading: Reading, title: str
 ) -> dict[str, Callable[[], Figure]]:
     """Return functions that draw an image run's figures besides figure.png, by name.
 
     ``classes`` needs a judge. Points that are not images have no such figures.
     """
-    target, looks = subject.target, reading.looks
+    target, figure_data = subject.target, reading.figure_data
     if not isinstance(target, Pictured):
         return {}
     fakes, reals, judge = reading.points["fakes"], reading.points["reals"], stack_judge(subject)
     figures: dict[str, Callable[[], Figure]] = {}
-    if looks.between is not None:
+    if figure_data.between is not None:
         figures["interpolation"] = partial(
-            interpolation_picture, looks.between, looks.spherical, title
+            draw_interpolation, figure_data.between, figure_data.spherical, title
         )
     if judge is not None:
-        figures["classes"] = partial(classes_picture, fakes, target, judge, title)
-    figures["neighbours"] = partial(neighbours_picture, fakes, reals, target, title)
+        figures["classes"] = partial(draw_classes, fakes, target, judge, title)
+    figures["neighbours"] = partial(draw_neighbours, fakes, reals, target, title)
     return figures
 
 
-def interpolation_picture(
+def draw_interpolation(
     rows: Float[np.ndarray, "pairs steps c h w"], spherical: bool, title: str
 ) -> Figure:
     """Return a figure of the interpolations between fixed pairs of latents."""
@@ -65,7 +65,7 @@ def interpolation_picture(
     return interpolation_figure(rows, f"Between pairs of latents ({how})\n{title}")
 
 
-def classes_picture(
+def draw_classes(
     fakes: Float[Tensor, "n c h w"], target: Pictured, judge: Classifier, title: str
 ) -> Figure:
     """Return a figure of fakes, sorted by the class that the judge gives them.
@@ -96,7 +96,7 @@ def unstacked(
     return pictures.reshape(n * target.stacked, -1, h, w), digits.reshape(-1)
 
 
-def neighbours_picture(
+def draw_neighbours(
     fakes: Float[Tensor, "n c h w"], reals: Float[Tensor, "m c h w"], target: Pictured, title: str
 ) -> Figure:
     """Return a figure of fakes beside their nearest training images, to show copies.
@@ -109,7 +109,7 @@ def neighbours_picture(
     single, held_out = (x.reshape(-1, *base.shape) for x in (fakes, reals))
 
     def nearest(pictures: Tensor, k: int) -> Neighbours:
-        return nearest_training_pictures(pictures.cpu(), base.images, base.scaled, k)
+        return nearest_training_images(pictures.cpu(), base.images, base.scaled, k)
 
     rows, distances = nearest(single[:NEIGHBOURS_OF], NEAREST)
     count = min(len(single), len(held_out), 10 * NEIGHBOURS_OF)

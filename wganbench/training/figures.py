@@ -21,7 +21,7 @@ from wganbench.files import explained, write_atomic
 from wganbench.losses import Recipe
 from wganbench.losses.recipes import composed
 from wganbench.runs.folder import HeldRun, RunFolder
-from wganbench.runs.frames import find_frames, frame_name, read_frame
+from wganbench.runs.samples import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
 from wganbench.tags.headline import other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
@@ -40,7 +40,7 @@ class Surroundings:
     arrows: Arrows | None
 
 
-def progress_picture(subject: Subject, reading: Reading, values: Mapping[str, float]) -> Figure:
+def progress_figure(subject: Subject, reading: Reading, values: Mapping[str, float]) -> Figure:
     """Return a figure of reals, fakes and critic; images use the same latents at all steps.
 
     ``values`` are those that were measured on the reading.
@@ -58,7 +58,7 @@ def progress_picture(subject: Subject, reading: Reading, values: Mapping[str, fl
     )
 
 
-def final_picture(
+def summary_figure(
     subject: Subject,
     reading: Reading,
     values: Mapping[str, float],
@@ -97,10 +97,10 @@ def shown_points(
     subject: Subject, reading: Reading
 ) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "m ..."]]:
     """Return the reals and fakes to draw: the measured ones, or the watched images."""
-    looks, points, target = reading.looks, reading.points, subject.target
-    if looks.reals is None or looks.fakes is None:
+    figure_data, points, target = reading.figure_data, reading.points, subject.target
+    if figure_data.reals is None or figure_data.fakes is None:
         return as_given(points["reals"], target), as_given(points["fakes"], target)
-    return looks.reals, looks.fakes
+    return figure_data.reals, figure_data.fakes
 
 
 def slope_target(recipe: Recipe) -> tuple[float | None, str]:
@@ -128,7 +128,7 @@ def surroundings(subject: Subject, reading: Reading, by_chance: bool) -> Surroun
     # n dL_G/dx_i is the gradient at one sample; it does not depend on the number of samples.
     moves = -len(fakes) * reading.points["fake_gradients"]
     arrows = mean_arrows(as_given(fakes, subject.target).numpy(), moves.numpy(), centres, by_chance)
-    return Surroundings(centres, with_density(reading.looks.grid, subject, reals), arrows)
+    return Surroundings(centres, with_density(reading.figure_data.grid, subject, reals), arrows)
 
 
 def with_density(

@@ -1,4 +1,4 @@
-"""Conversion of typed words to overrides that Hydra reads: common names, seeds, file names.
+"""Conversion of typed arguments to overrides that Hydra reads: common names, seeds, file names.
 
 A second conversion changes nothing. Values that Hydra's grammar cannot read are quoted: the
 schema then checks them, and files with unusual names are found.
@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from wganbench.config.flags import split_flags
-from wganbench.config.synonyms import canonical
-from wganbench.errors import ConfigError, shortened, told
+from wganbench.errors import ConfigError, short_repr, shortened
 from wganbench.plugin_files import use_plugins
 from wganbench.presets import GROUPS, all_keys, choices, directories, read
 from wganbench.registry import unknown
@@ -35,14 +34,14 @@ WITHOUT = {"experiment": "null", "tuned": "none"}
 
 
 @dataclass(frozen=True)
-class Understood:
+class Translated:
     """Overrides as Hydra reads them, and a line on each common name that was replaced."""
 
     overrides: list[str]
     notes: list[str]
 
 
-def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -> Understood:
+def translate(overrides: Sequence[str], several: bool, where: Sequence[Path]) -> Translated:
     """Return the typed overrides in a form that Hydra reads.
 
     ``several`` values are allowed for `sweep`; ``where`` are the folders of YAML files. Raises
@@ -61,7 +60,7 @@ def understood(overrides: Sequence[str], several: bool, where: Sequence[Path]) -
     experiments = [word for word in words if word.startswith("experiment=")]
     if experiments and experiments[-1] == "experiment=null":
         words = [word for word in words if word not in experiments]
-    return Understood(words, notes)
+    return Translated(words, notes)
 
 
 def with_coefficients(words: Sequence[str], where: Sequence[Path]) -> list[str]:
@@ -83,15 +82,16 @@ def check_word(text: str) -> None:
     """Raise ConfigError for a word that is too long, too deeply nested or holds a NUL."""
     if len(text) > MOST_CHARACTERS:
         raise ConfigError(
-            f"{told(text)} has {len(text)} characters; {MOST_CHARACTERS} are the most of a word"
+            f"{short_repr(text)} has {len(text)} characters; "
+            f"{MOST_CHARACTERS} are the most of a word"
         )
     if any(len(name) > LONGEST_NAME for name in re.split(r"[\[\](){},=]", text)):
-        raise ConfigError(f"{told(text)}: no value is longer than {LONGEST_NAME} characters")
+        raise ConfigError(f"{short_repr(text)}: no value is longer than {LONGEST_NAME} characters")
     steps = ((mark in "[({") - (mark in "])}") for mark in text)
     if max(itertools.accumulate(steps), default=0) > DEEPEST:
-        raise ConfigError(f"{told(text)} is nested too deeply")
+        raise ConfigError(f"{short_repr(text)} is nested too deeply")
     if "\0" in text:
-        raise ConfigError(f"{told(text)} holds a NUL character")
+        raise ConfigError(f"{short_repr(text)} holds a NUL character")
 
 
 def removed(text: str, where: Sequence[Path]) -> str:
@@ -104,10 +104,10 @@ def removed(text: str, where: Sequence[Path]) -> str:
     known = all_keys(where)
     if key in known:
         raise ConfigError(f"~{key}: {key} cannot be removed, every run has it; {key}=... sets it")
-    raise ConfigError(f"~{told(key)}: unknown key{meant(key, known)}")
+    raise ConfigError(f"~{short_repr(key)}: unknown key{suggestion(key, known)}")
 
 
-def meant(key: str, known: Sequence[str]) -> str:
+def suggestion(key: str, known: Sequence[str]) -> str:
     near = alias(key, known) or nearest(key, known)
     return f"; did you mean {near}?" if near else ""
 
@@ -131,7 +131,8 @@ def seeds(text: str, several: bool) -> Iterator[str]:
     elif re.fullmatch(r"\[?\s*\d+(\s*,\s*\d+)*\s*\]?", value):
         meant = f"seed={value.strip('[] ')}"
     else:
-        raise ConfigError(f"seeds={told(value)}: seeds=5 is the seeds 0 to 4, seeds=3,7 those two")
+        form = "seeds=5 is the seeds 0 to 4, seeds=3,7 those two"
+        raise ConfigError(f"seeds={short_repr(value)}: {form}")
     if not several:
         raise ConfigError(
             f"{text} asks for several runs and train does one: wganbench sweep '{meant}', or seed=0"
@@ -174,7 +175,7 @@ def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
     bare = key.lstrip("+")
     override = read_override(text)
     if override is None and bare.startswith("hydra"):
-        raise ConfigError(f"{told(text)}: Hydra cannot read this value")
+        raise ConfigError(f"{short_repr(text)}: Hydra cannot read this value")
     if override is None:
         parts = value.split(",") if several and bare in PLACES and not exists(value) else [value]
         readable = f"{key}={','.join(as_text(part, key) for part in parts)}"
@@ -224,7 +225,7 @@ def read_override(text: str) -> Any:
     except HydraException:
         return None
     except RecursionError as error:
-        raise ConfigError(f"{told(text)} is nested too deeply") from error
+        raise ConfigError(f"{short_repr(text)} is nested too deeply") from error
     return override
 
 
@@ -240,9 +241,10 @@ def malformed(text: str, where: Sequence[Path]) -> str:
         known = choices(group, where)
         name = canonical(group, text, known)
         if name in known:
-            return f"{told(text)} is no override; did you mean {group}={name}?"
+            return f"{short_repr(text)} is no override; did you mean {group}={name}?"
     return (
-        f"{told(text)} is no override: overrides are KEY=VALUE, such as loss=gp or train.steps=100"
+        f"{short_repr(text)} is no override: overrides are KEY=VALUE, such as loss=gp or "
+        "train.steps=100"
     )
 
 
@@ -294,7 +296,7 @@ def parse_overrides(
 
     overrides = use_plugins(overrides)
     where = directories(config_dir)
-    words = understood(overrides, several, where)
+    words = translate(overrides, several, where)
     chosen: dict[str, str] = {}
     for text in words.overrides:
         override = read_override(text)
@@ -310,7 +312,8 @@ def parse_overrides(
             continue
         if not all(isinstance(name, str | QuotedString) for name in names):
             raise ConfigError(
-                f"{told(text)}: {key} is chosen by a name, such as {key}={choices(key, where)[0]}, "
+                f"{short_repr(text)}: {key} is chosen by a name, such as "
+                f"{key}={choices(key, where)[0]}, "
                 f"and several are swept over: wganbench sweep {key}=A,B"
             )
         long = next((name for name in map(str, names) if len(name) > LONGEST_CHOICE), None)
@@ -347,3 +350,70 @@ def experiment_choices(chosen: dict[str, str], where: Sequence[Path]) -> dict[st
         if isinstance(entry, dict)
         for key, value in entry.items()
     }
+
+
+# Common names for our choices.
+VALUES: dict[str, dict[str, str]] = {
+    "loss": {
+        "wgangp": "gp",
+        "improvedwgan": "gp",
+        "wgan": "clip",
+        "wganclip": "clip",
+        "clipping": "clip",
+        "weightclipping": "clip",
+        "wganlp": "lp",
+        "gan": "bce",
+        "vanilla": "bce",
+        "vanillagan": "bce",
+        "dcgan": "bce",
+        "standard": "bce",
+        "nsgan": "bce",
+        "nonsaturating": "bce",
+        "minimax": "bce_saturating",
+        "mmgan": "bce_saturating",
+        "saturating": "bce_saturating",
+        "r1": "bce_r1",
+        "ganr1": "bce_r1",
+        "gangp": "bce_gp",
+    },
+    "data": {
+        "8gaussians": "ring8",
+        "eightgaussians": "ring8",
+        "25gaussians": "grid25",
+        "100gaussians": "grid100",
+        "twomoons": "moons",
+        "2spirals": "spirals",
+        "twospirals": "spirals",
+        "dirac": "two_point_masses",
+        "fmnist": "fashion_mnist",
+        "cifar": "cifar10",
+        "csv": "points",
+        "pictures": "image_folder",
+        "images": "image_folder",
+    },
+    "network": {"fc": "mlp", "dense": "mlp", "resnet": "resnet32"},
+    "tuned": {"paper": "none", "papers": "none", "null": "none", "false": "none", "off": "none"},
+}
+"""By group: common names, in the form of `plain`, and our names."""
+
+
+def plain(name: str) -> str:
+    """Return a name in lower case without separators between its words.
+
+    >>> plain("WGAN-GP"), plain("swiss_roll")
+    ('wgangp', 'swissroll')
+    """
+    return name.lower().translate(str.maketrans("", "", "-_ ."))
+
+
+def canonical(group: str, name: str, choices: Sequence[str]) -> str:
+    """Return our name for a common name of a choice, else the name unchanged.
+
+    The first match counts: an existing choice, a choice that differs only in case or separators,
+    a name in `VALUES`.
+    """
+    if name in choices:
+        return name
+    same = [choice for choice in choices if plain(choice) == plain(name)]
+    ours = same[0] if len(same) == 1 else VALUES.get(group, {}).get(plain(name), name)
+    return ours if ours in choices else name

@@ -1,4 +1,4 @@
-"""Take runs for this process: lock their folders and find the step to resume from."""
+"""Locking of the runs of a stack, and the step from which each resumes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Look = Callable[[RunConfig, HeldRun], RunOutcome | None]
 
 
 @dataclass
-class Taken:
+class LockedRuns:
     """The runs of a stack: those to train, all at one step, and the others' outcomes by number."""
 
     ready: list[Ready] = field(default_factory=list)

@@ -1,1 +1,0 @@
-"""Do classes of digits collapse?"""

@@ -1,1 +1,0 @@
-"""Does a better estimate of W1 give a better generator?"""

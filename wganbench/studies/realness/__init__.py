@@ -1,1 +1,0 @@
-"""Is the score of the critic the realness of a single sample?"""
