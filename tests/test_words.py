@@ -14,14 +14,8 @@ from wganbench import registry
 from wganbench.cli import app
 from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose, run_id
-from wganbench.config.overrides import (
-    VALUES,
-    canonical,
-    parse_arguments,
-    plain,
-    read_override,
-    translate,
-)
+from wganbench.config.overrides import parse_arguments, read_override, translate
+from wganbench.config.synonyms import VALUES, canonical, plain
 from wganbench.presets import choices, directories
 from wganbench.registry import Registry
 
