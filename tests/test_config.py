@@ -389,12 +389,12 @@ def test_a_loss_takes_further_penalties() -> None:
 
 
 def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
-    config = compose(["loss=gp", "loss.packing=1", "loss.penalties=[]"])
+    config = compose(["loss=gp", "loss.packing=1", "loss.penalties=[]", "loss.unrolled=0"])
     assert digest(config) == digest(compose(["loss=gp"]))
     assert digest(compose(["loss=gp", "loss.packing=2"])) != digest(config)
     assert identity(config)["loss"].keys() == {"name", "n_critic", "gp_lambda"}
     older = to_dict(config)
-    del older["loss"]["packing"], older["loss"]["penalties"]
+    del older["loss"]["packing"], older["loss"]["penalties"], older["loss"]["unrolled"]
     assert from_dict(older) == from_dict(to_dict(config))
 
 
@@ -413,6 +413,9 @@ def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
         ("loss=wgan_div loss.div_p=1", "loss.div_p must be above 1"),
         ("loss=bce loss.packing=3", "loss.packing=3 does not divide train.batch_size"),
         ("loss=bce loss.packing=0", "loss.packing must be at least 1"),
+        ("loss=bce loss.unrolled=11", "loss.unrolled must be at most 10"),
+        ("loss=gp loss.unrolled=2", "loss.unrolled=2 needs a loss without penalties"),
+        ("loss=bce loss.unrolled=1 loss.penalties=[r1] loss.r1_gamma=1", "without penalties"),
         (
             "loss=bce loss.penalties=[r1] loss.r1_gamma=1 network.critic_normalization=batch",
             "batch norm makes",
