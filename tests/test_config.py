@@ -70,6 +70,7 @@ PICTURE_EXPERIMENTS = {
     "stacked_mnist": "stacked_mnist",
     "cifar10_wgan_gp": "cifar10",
     "cifar10_dcgan": "cifar10",
+    "cifar10_r3gan_small": "cifar10",
 }
 """Experiments on images that have to be fetched, and their data."""
 
@@ -95,6 +96,8 @@ def test_every_yaml_composes_and_validates(
         data = PICTURE_EXPERIMENTS.get(name, name)
         options = picture_options(data, tmp_path, monkeypatch)
         overrides += [f"data.{key}={value}" for key, value in options.items()]
+        # The stand-ins are few images.
+        overrides += ["train.batch_size=64"] if name in PICTURE_EXPERIMENTS else []
     config = compose(overrides)
     assert isinstance(config, RunConfig)
     if group in ("loss", "data", "network"):
@@ -167,6 +170,25 @@ def test_the_papers_toy_protocols() -> None:
     assert ring.data.options["train_points"] == 100_000
     assert (ring.train.critic_lr, ring.train.betas[0]) == (1e-4, 0.8)
     assert ring.network.options["critic_pieces"] == 5
+
+
+@pytest.mark.parametrize("data", ["ring8", "grid25"])
+@pytest.mark.parametrize("packing", [2, 3, 4])
+def test_pacgans_rows_differ_in_packs_alone(data: str, packing: int) -> None:
+    """A hundred packs a batch, as in the authors' code; all else is the baseline's."""
+    base = to_dict(compose([f"experiment=pacgan_{data}"]))
+    row = to_dict(compose([f"experiment=pacgan{packing}_{data}"]))
+    assert (row["loss"].pop("packing"), row["train"].pop("batch_size")) == (packing, 100 * packing)
+    assert (base["loss"].pop("packing"), base["train"].pop("batch_size")) == (1, 100)
+    assert row == base
+
+
+def test_an_experiment_on_another_has_its_choices() -> None:
+    grid, ring = compose(["experiment=unrolled_grid25"]), compose(["experiment=unrolled_ring8"])
+    assert (grid.data.name, ring.data.name) == ("grid25_pacgan", "ring8_veegan")
+    assert grid.loss == ring.loss and grid.loss.unrolled == 5 and grid.train == ring.train
+    with pytest.raises(ConfigError, match="not used by loss=bce;"):
+        compose(["experiment=pacgan2_ring8", "loss.gp_lambda=3"])
 
 
 # Types.
