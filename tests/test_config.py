@@ -70,6 +70,7 @@ PICTURE_EXPERIMENTS = {
     "stacked_mnist": "stacked_mnist",
     "cifar10_wgan_gp": "cifar10",
     "cifar10_dcgan": "cifar10",
+    "cifar10_r3gan_small": "cifar10",
 }
 """Experiments on images that have to be fetched, and their data."""
 
@@ -95,6 +96,8 @@ def test_every_yaml_composes_and_validates(
         data = PICTURE_EXPERIMENTS.get(name, name)
         options = picture_options(data, tmp_path, monkeypatch)
         overrides += [f"data.{key}={value}" for key, value in options.items()]
+        # The stand-ins are few images.
+        overrides += ["train.batch_size=64"] if name in PICTURE_EXPERIMENTS else []
     config = compose(overrides)
     assert isinstance(config, RunConfig)
     if group in ("loss", "data", "network"):
@@ -167,6 +170,25 @@ def test_the_papers_toy_protocols() -> None:
     assert ring.data.options["train_points"] == 100_000
     assert (ring.train.critic_lr, ring.train.betas[0]) == (1e-4, 0.8)
     assert ring.network.options["critic_pieces"] == 5
+
+
+@pytest.mark.parametrize("data", ["ring8", "grid25"])
+@pytest.mark.parametrize("packing", [2, 3, 4])
+def test_pacgans_rows_differ_in_packs_alone(data: str, packing: int) -> None:
+    """A hundred packs a batch, as in the authors' code; all else is the baseline's."""
+    base = to_dict(compose([f"experiment=pacgan_{data}"]))
+    row = to_dict(compose([f"experiment=pacgan{packing}_{data}"]))
+    assert (row["loss"].pop("packing"), row["train"].pop("batch_size")) == (packing, 100 * packing)
+    assert (base["loss"].pop("packing"), base["train"].pop("batch_size")) == (1, 100)
+    assert row == base
+
+
+def test_an_experiment_on_another_has_its_choices() -> None:
+    grid, ring = compose(["experiment=unrolled_grid25"]), compose(["experiment=unrolled_ring8"])
+    assert (grid.data.name, ring.data.name) == ("grid25_pacgan", "ring8_veegan")
+    assert grid.loss == ring.loss and grid.loss.unrolled == 5 and grid.train == ring.train
+    with pytest.raises(ConfigError, match="not used by loss=bce;"):
+        compose(["experiment=pacgan2_ring8", "loss.gp_lambda=3"])
 
 
 # Types.
@@ -401,12 +423,12 @@ def test_a_loss_takes_further_penalties() -> None:
 
 
 def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
-    config = compose(["loss=gp", "loss.packing=1", "loss.penalties=[]"])
+    config = compose(["loss=gp", "loss.packing=1", "loss.penalties=[]", "loss.unrolled=0"])
     assert digest(config) == digest(compose(["loss=gp"]))
     assert digest(compose(["loss=gp", "loss.packing=2"])) != digest(config)
     assert identity(config)["loss"].keys() == {"name", "n_critic", "gp_lambda"}
     older = to_dict(config)
-    del older["loss"]["packing"], older["loss"]["penalties"]
+    del older["loss"]["packing"], older["loss"]["penalties"], older["loss"]["unrolled"]
     assert from_dict(older) == from_dict(to_dict(config))
 
 
@@ -425,6 +447,9 @@ def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
         ("loss=wgan_div loss.div_p=1", "loss.div_p must be above 1"),
         ("loss=bce loss.packing=3", "loss.packing=3 does not divide train.batch_size"),
         ("loss=bce loss.packing=0", "loss.packing must be at least 1"),
+        ("loss=bce loss.unrolled=11", "loss.unrolled must be at most 10"),
+        ("loss=gp loss.unrolled=2", "loss.unrolled=2 needs a loss without penalties"),
+        ("loss=bce loss.unrolled=1 loss.penalties=[r1] loss.r1_gamma=1", "without penalties"),
         (
             "loss=bce loss.penalties=[r1] loss.r1_gamma=1 network.critic_normalization=batch",
             "batch norm makes",

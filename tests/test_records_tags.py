@@ -28,6 +28,7 @@ NAMES = [
     "loss/penalty",
     "wasserstein/estimate",
     "wasserstein/estimate_normalized",
+    "wasserstein/c_transform",
     "wasserstein/exact",
     "wasserstein/floor",
     "wasserstein/excess",

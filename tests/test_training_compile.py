@@ -94,6 +94,19 @@ def test_a_compiled_run_is_the_same_alone_and_near_the_eager_one(tmp_path: Path)
     assert not same(found["pair/0"], eager.run_state(0)), "that was eager too"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
+def test_compiled_unrolled_runs_train_as_eager_ones_do(tmp_path: Path) -> None:
+    settings = SETTINGS | {"loss.unrolled": 1, "loss.n_critic": 1}
+    found = compiled_runs([tiny("bce", compile="true", **settings)], tmp_path / "found.pt")
+    assert same(found["first/0/next"], found["first/0/again"])
+    eager = trained([tiny("bce", **settings)], STEPS)
+    assert not same(found["first/0"], eager.run_state(0)), "that was eager too"
+    assert found["first/0/scalars"] == pytest.approx(eager.scalars()[0], rel=1e-3, abs=1e-5)
+    for name, tensor in eager.run_state(0).items():
+        torch.testing.assert_close(found["first/0"][name], tensor, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("compile_", "steps", "wanted"),
     [("true", 1, True), ("false", 10**6, False), ("auto", 999, False), ("auto", 1000, True)],

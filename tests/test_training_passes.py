@@ -8,16 +8,16 @@ from training_configs import tiny
 
 from wganbench.losses import RECIPES
 from wganbench.sweeps.cost import Meter
-from wganbench.training.passes import critic_passes, run_passes
+from wganbench.training.passes import critic_passes, generator_passes, run_passes
 from wganbench.training.stack import Stack
 
 BATCH = 32
 
 
-def executed(loss: str, n_critic: int) -> float:
+def executed(loss: str, n_critic: int, unrolled: int = 0) -> float:
     """Operations of an iteration in passes of the critic over one batch."""
     config = tiny(loss, **{"network.width": 96, "network.depth": 4, "train.batch_size": BATCH,
-                           "loss.n_critic": n_critic})  # fmt: skip
+                           "loss.n_critic": n_critic, "loss.unrolled": unrolled})  # fmt: skip
     stack = Stack([config], torch.device("cpu"))
     weights = sum(w.numel() for w in stack.run_parameters(0, "critic").values() if w.ndim == 2)
     with Meter() as meter:
@@ -33,3 +33,10 @@ def test_the_passes_are_those_that_a_step_executes(loss: str) -> None:
     assert once == pytest.approx(run_passes(RECIPES[loss], 1, 1), rel=0.02)
     assert critic_passes(RECIPES[loss]) == {"bce": 7, "clip": 7, "bce_r1r2": 15}.get(loss, 11)
     assert run_passes(RECIPES[loss], 10, 2) == 10 * critic_passes(RECIPES[loss]) + 10
+
+
+@pytest.mark.parametrize("unrolled", [1, 3])
+def test_the_passes_of_unrolled_steps_are_those_executed(unrolled: int) -> None:
+    found = executed("bce", 1, unrolled)
+    assert found == pytest.approx(run_passes(RECIPES["bce"], 1, 1, unrolled), rel=0.02)
+    assert generator_passes(unrolled) == {1: 20, 3: 56}[unrolled] and generator_passes() == 5

@@ -27,6 +27,9 @@ CRITIC_STEPS = 10_000
 PACKING = 64
 """Points that a critic sees at a time."""
 
+UNROLLED = 10
+"""Critic steps through which the generator's gradient passes; arXiv:1611.02163 has up to 10."""
+
 BATCH = 10**6
 SAMPLES = 10**6
 """Points of one evaluation, or of one draw by the Python API."""

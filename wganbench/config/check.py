@@ -146,6 +146,7 @@ def typed_rows(config: RunConfig) -> RunConfig:
     row(RECIPES, config.loss.name, "loss.name")
     recipe = recipe_of(config)
     check_packing(config)
+    check_unrolled(config, recipe)
     data = row(DATASETS, config.data.kind, "data.kind")
     network = row(NETWORKS, config.network.kind, "network.kind")
     check_coefficients(config, recipe, dict(RECIPES))
@@ -176,6 +177,15 @@ def check_packing(config: RunConfig) -> None:
         raise ConfigError(
             f"loss.packing={packing} does not divide train.batch_size={batch}: the critic sees "
             f"the batch in packs of {packing}; {batch - batch % packing or packing} is divisible"
+        )
+
+
+def check_unrolled(config: RunConfig, recipe: Recipe) -> None:
+    """Refuse unrolled steps of a penalised critic: a penalty holds its points fixed."""
+    if config.loss.unrolled and recipe.penalties:
+        raise ConfigError(
+            f"loss.unrolled={config.loss.unrolled} needs a loss without penalties; "
+            f"loss={config.loss.name} has one here: set loss.unrolled=0, or choose bce or clip"
         )
 
 

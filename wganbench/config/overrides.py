@@ -338,16 +338,22 @@ def refuse_sweep(what: str, overrides: Iterable[str]) -> NoReturn:
 
 
 def experiment_choices(chosen: dict[str, str], where: Sequence[Path]) -> dict[str, str]:
-    """Return the choices in the defaults list of the chosen experiment."""
-    name = chosen.get("experiment")
-    paths = [folder / "experiment" / f"{name}.yaml" for folder in where]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return {}
-    entries: list[Any] = read(path).get("defaults") or []
-    return {
-        str(key).removeprefix("override ").lstrip("/"): str(value)
-        for entry in entries
-        if isinstance(entry, dict)
-        for key, value in entry.items()
-    }
+    """Return the choices in the defaults lists of the chosen experiment and of those it names."""
+    names, seen, found = [chosen.get("experiment")], set[str | None](), dict[str, str]()
+    while names:
+        name = names.pop(0)
+        paths = [folder / "experiment" / f"{name}.yaml" for folder in where]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None or name in seen:
+            continue
+        seen.add(name)
+        entries: list[Any] = read(path).get("defaults") or []
+        names += [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
+        pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+        found = {_group(key): str(value) for key, value in pairs} | found
+    return found
+
+
+def _group(key: str) -> str:
+    """Return the group of an entry of a defaults list, such as ``override /loss``."""
+    return key.removeprefix("override ").lstrip("/")

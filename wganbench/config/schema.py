@@ -26,7 +26,7 @@ WHERE_DATA_LIES = ("root", "download", "found_at")
 """Options of ``data`` for the place and download of its files; also outside the identity."""
 
 
-LOSS_ADDED_LATER: dict[str, Any] = {"penalties": [], "packing": 1}
+LOSS_ADDED_LATER: dict[str, Any] = {"penalties": [], "packing": 1, "unrolled": 0}
 """Keys of ``loss`` that came later, with their values in older configurations."""
 
 
@@ -47,14 +47,16 @@ def flat() -> Any:
 class LossConfig:
     """The loss, its coefficients, and the number of critic steps per generator step.
 
-    ``penalties`` are added to those of the loss. Older configurations have neither them nor
-    ``packing``, see `LOSS_ADDED_LATER`.
+    ``penalties`` are added to those of the loss. ``unrolled`` is the number of critic steps through
+    which the generator's gradient passes. Older configurations lack these two and ``packing``, see
+    `LOSS_ADDED_LATER`.
     """
 
     name: str
     n_critic: int = within(1, bounds.CRITIC_STEPS)
     penalties: list[str] = field()
     packing: int = within(1, bounds.PACKING)
+    unrolled: int = within(0, bounds.UNROLLED)
     coefficients: dict[str, float] = flat()
 
 

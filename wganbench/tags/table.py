@@ -306,13 +306,14 @@ BUDGET = (
     Tag("budget/gradient_evaluations", "gradients computed so far, so that losses can be compared "
         "at equal cost", "gradients",
         "critic steps (times 3 with a penalty: slope at x_hat and its derivative) + "
-        "generator steps", "none", "log", OURS,
+        "generator steps (times 1 + 2 unrolled)", "none", "log", OURS,
         "A count, not a time: a penalised step costs more than two plain ones on some machines.",
         bounds=AT_LEAST_0,
         label="gradient evaluations"),
     Tag("budget/passes", "passes of one network over one batch so far, forward or backward: the "
         "compute by which searches and speedruns are equal", "passes",
-        "(7 + 4 a penalty) x critic steps + 5 x generator steps", "none", "log", OURS,
+        "(7 + 4 a penalty) x critic steps + 5 x generator steps; + 18 unrolled - 3 for each of "
+        "these with loss.unrolled", "none", "log", OURS,
         "Counted from the products that a step executes, for networks of equal size.",
         bounds=AT_LEAST_0,
         label="passes of a network"),

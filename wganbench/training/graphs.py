@@ -34,7 +34,8 @@ GENERATOR_STREAM = "latent_generator"
 PERTURBATION = "perturbation"
 """The further stream of a critic step whose penalty is taken at perturbed reals."""
 PAIRED_REALS = "real_generator"
-"""The further stream of a generator step whose objective compares fakes with reals."""
+"""The further stream of a generator step whose objective compares fakes with reals, and of one that
+looks at critic steps ahead."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class StepStreams:
     generator: tuple[str, ...] = (GENERATOR_STREAM,)
 
 
-def step_streams(recipe: Recipe) -> StepStreams:
-    """Return the streams that training with a loss draws from."""
+def step_streams(recipe: Recipe, unrolled: int = 0) -> StepStreams:
+    """Return the streams that training with a loss and so many unrolled steps draws from."""
     critic = (*CRITIC_STREAMS, PERTURBATION) if recipe.perturbs else CRITIC_STREAMS
-    generator = (GENERATOR_STREAM, *([PAIRED_REALS] if recipe.objective.paired else []))
+    generator = (GENERATOR_STREAM, *([PAIRED_REALS] if recipe.objective.paired or unrolled else []))
     return StepStreams(critic, generator)
 
 

@@ -222,11 +222,12 @@ def _budget(stack: Stack, clock: Clock) -> dict[str, float]:
     config, step = stack.config, stack.steps_done
     critic_steps = critic_steps_before(step, config)
     per_critic_step = 1 + 2 * len(stack.algorithm.recipe.penalties)
+    per_generator_step, unrolled = 1 + 2 * config.loss.unrolled, config.loss.unrolled
     values: dict[str, float] = {
         "budget/critic_steps": critic_steps,
         "budget/examples": critic_steps * config.train.batch_size,
-        "budget/gradient_evaluations": critic_steps * per_critic_step + step,
-        "budget/passes": run_passes(stack.algorithm.recipe, critic_steps, step),
+        "budget/gradient_evaluations": critic_steps * per_critic_step + per_generator_step * step,
+        "budget/passes": run_passes(stack.algorithm.recipe, critic_steps, step, unrolled),
         "budget/seconds": clock.seconds,
     }
     if step:

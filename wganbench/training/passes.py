@@ -14,6 +14,11 @@ PENALTY = 4
 GENERATOR = 5
 """Passes of a generator step: forward 2, backward through the critic 1 and the generator 2."""
 
+UNROLLED, NOT_FIRST = 18, 3
+"""What a critic step adds through which the generator's gradient passes: forward 2 (reals and
+fakes), backward 4, and twice that for the derivative of both. The first has no derivative with
+respect to the critic before it; an objective that is linear in scores has 4 passes less there."""
+
 
 def critic_passes(recipe: Recipe) -> int:
     """Return the passes of a critic step; networks of equal size are assumed.
@@ -23,6 +28,13 @@ def critic_passes(recipe: Recipe) -> int:
     return PLAIN + PENALTY * len(recipe.penalties)
 
 
-def run_passes(recipe: Recipe, critic_steps: float, generator_steps: float) -> float:
+def generator_passes(unrolled: int = 0) -> int:
+    """Return the passes of a generator step whose gradient passes through so many critic steps."""
+    return GENERATOR + (UNROLLED * unrolled - NOT_FIRST if unrolled else 0)
+
+
+def run_passes(
+    recipe: Recipe, critic_steps: float, generator_steps: float, unrolled: int = 0
+) -> float:
     """Return the passes of so many steps of both kinds."""
-    return critic_passes(recipe) * critic_steps + GENERATOR * generator_steps
+    return critic_passes(recipe) * critic_steps + generator_passes(unrolled) * generator_steps

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ from wganbench.training.streams import (
     stream_generator,
     training_sampler,
 )
+from wganbench.training.unrolling import Unrolled
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Largest number measured in one pass. Batch norm takes its statistics over one pass."""
@@ -98,6 +100,9 @@ class Stack:
         packing = config.loss.packing
         self.algorithm = Algorithm(make(config.precision), recipe, packing)
         self.exact_algorithm = Algorithm(make("fp32"), recipe, packing)
+        steps, train = config.loss.unrolled, config.train
+        look = Unrolled(self.algorithm, steps, train.optimizer, train.betas)
+        self.unrolled = look if steps else None
         networks = self.algorithm.pair
         self._layers = {n: layers(getattr(networks, n)) for n in ("critic", "generator")}
         if recipe.needs_pointwise_critic and not networks.critic_is_pointwise:
@@ -196,17 +201,22 @@ class Stack:
         return self._note_divergence(state, scalars)
 
     def _generator_update(self, state: State, z: Tensor, *x: Tensor) -> Noted:
-        algorithm, train, groups = self.algorithm, self.config.train, self._layers["generator"]
+        train, groups = self.config.train, self._layers["generator"]
+        decayed = rate_factor(state.step, train.steps, train.decay)
+        loss: Callable[..., tuple[Tensor, Scalars]] = self.algorithm.generator_loss
+        critics: tuple[Any, ...] = ()
+        if self.unrolled:
+            loss, taken = self.unrolled.generator_loss, state.critic_step.expand(self.places.size)
+            rates = self.critic_lr * decayed
+            critics = (state.critic_moments, taken, rates, self.coefficients)
 
         def one_run(
-            generator: Parameters, critic: Parameters, z: Tensor, *x: Tensor
+            generator: Parameters, critic: Parameters, *batch: Any
         ) -> tuple[Parameters, Scalars]:
-            gradients, (_, scalars) = grad_and_value(algorithm.generator_loss, has_aux=True)(
-                generator, critic, z, *x
-            )
+            gradients, (_, scalars) = grad_and_value(loss, has_aux=True)(generator, critic, *batch)
             return gradients, {**scalars, **gradient_norms("generator", gradients, groups)}
 
-        gradients, scalars = vmap(one_run)(state.generator, state.critic, z, *x)
+        gradients, scalars = vmap(one_run)(state.generator, state.critic, z, *x, *critics)
         moves = directions(
             train.optimizer,
             state.generator,
@@ -215,8 +225,7 @@ class Stack:
             state.step,
             train.betas,
         )
-        rates = self.generator_lr * rate_factor(state.step, train.steps, train.decay)
-        _assign(state.generator, vmap(_moved)(state.generator, moves, rates))
+        _assign(state.generator, vmap(_moved)(state.generator, moves, self.generator_lr * decayed))
         for name, average in state.average.items():
             average.lerp_(state.generator[name], 1 - train.average_decay)
         noted = self._note_divergence(state, scalars)
@@ -239,10 +248,8 @@ class Stack:
         return why_not_native(self.config, self.device, self.algorithm.recipe)
 
     def _in_cpp(self) -> Native:
-        traced, recipe = (
-            Traced(self.coefficients, self.critic_lr, self.generator_lr),
-            self.algorithm.recipe,
-        )
+        recipe = self.algorithm.recipe
+        traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
         shapes = self.target.shape, self.algorithm.pair.latent.shape
         samplers = native_samplers(recipe, self.samplers, self.streams.seeds, *shapes)
         return Native(self.config, recipe, self.state, traced, samplers, self.places.own)
@@ -258,7 +265,7 @@ class Stack:
             self._generator_update,
             self.places.size,
             pictures=len(self.target.shape) == 3,
-            drawn=step_streams(self.algorithm.recipe),
+            drawn=step_streams(self.algorithm.recipe, self.config.loss.unrolled),
             # The SVD of a spectral norm waits for the host.
             recordable=self.algorithm.recipe.wrapper is not Wrapper.SPECTRAL,
         )

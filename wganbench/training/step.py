@@ -104,8 +104,16 @@ class Algorithm:
 
         ``x`` holds the reals of a paired objective; others do not look at any.
         """
-        critic = self.critic(critic_parameters)
-        x_fake = self.pack(self.generator(generator_parameters)(z))
+        return self.loss_of_fakes(self.generator(generator_parameters)(z), critic_parameters, x)
+
+    def loss_of_fakes(
+        self,
+        fakes: Float[Tensor, "n ..."],
+        critic_parameters: Parameters,
+        x: Float[Tensor, "n ..."] | None = None,
+    ) -> tuple[Tensor, Scalars]:
+        """Return what `generator_loss` does, of its fakes."""
+        critic, x_fake = self.critic(critic_parameters), self.pack(fakes)
         if x is None:
             score_real, score_fake = None, critic(x_fake)
         else:

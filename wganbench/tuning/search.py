@@ -156,7 +156,7 @@ def steps_for(base: RunConfig, n_critic: int, passes: float) -> int:
 
     A loss with cheaper steps takes more of them; see training/passes.py.
     """
-    steps = passes / run_passes(recipe_of(base), n_critic, 1)
+    steps = passes / run_passes(recipe_of(base), n_critic, 1, base.loss.unrolled)
     return max(2 * ROUND_TO, round(steps / ROUND_TO) * ROUND_TO)
 
 

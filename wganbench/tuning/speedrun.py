@@ -154,7 +154,8 @@ def arrival(job: Job) -> Arrival:
     step = arrival_steps(table)
     if step is None:
         steps = config.train.steps
-        passes = run_passes(recipe_of(config), critic_steps_before(steps, config), steps)
+        critic_steps = critic_steps_before(steps, config)
+        passes = run_passes(recipe_of(config), critic_steps, steps, config.loss.unrolled)
         return Arrival(config.seed, False, passes, final.get("budget/seconds", 0.0))
     passes_at, seconds_at = (
         dict(zip(*series(table, f"budget/{name}"), strict=True)) for name in ("passes", "seconds")

@@ -68,6 +68,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
         "it knows no wrapper of the critic": recipe.wrapper is not Wrapper.NONE,
         "it knows no packing": config.loss.packing > 1,
+        "it knows no unrolled critic": config.loss.unrolled > 0,
         "the objective does not declare its terms": recipe.objective.terms is None,
         "the penalty is not one of slopes": not all(
             isinstance(penalty, SlopePenalty) for penalty in recipe.penalties
