@@ -189,6 +189,7 @@ def _finish(axes: Axes, title: str) -> None:
     """Add the title, and the legend below it outside the axes, where it hides no curve."""
     axes.set_title(title, fontsize=11, loc="left", pad=22, y=1.0)
     axes.set_xlabel("generator step")
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
