@@ -481,6 +481,7 @@ def test_printing_the_configuration_imports_no_torch(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_shape_checks")
 def test_a_finished_run_is_told_without_torch_and_another_is_not(tmp_path: Path) -> None:
     words = ["train", "loss=clip", "tuned=none", "device=cpu", "compile=false", "train.steps=2",

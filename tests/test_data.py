@@ -482,7 +482,7 @@ def test_options_are_typed() -> None:
 class Plain:
     """A target of a user's own that derives from nothing, and has two of the optional members."""
 
-    shape, told, class_count = [2], ("a line",), 3
+    shape, notes, class_count = [2], ("a line",), 3
 
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(n, 2, generator=generator)

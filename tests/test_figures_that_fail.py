@@ -114,7 +114,10 @@ def test_a_figure_that_raises_is_left_out_with_a_note(
     assert "Singular matrix" in page and "Groups by" in page
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k not in ("markup", "formula"))) for k in HOSTILE],
+)
 def test_figures_of_a_comparison_show_names_as_they_are(tmp_path: Path, kind: str) -> None:
     name = HOSTILE[kind]
     for seed, (loss, width) in enumerate([("gp", 4), ("gp", 8), ("bce", 4)]):

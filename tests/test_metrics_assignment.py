@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -212,7 +213,15 @@ def test_it_can_be_broken_off_and_asks_often(monkeypatch: pytest.MonkeyPatch) ->
     assert len(asked) >= 20, "no step of the work is long"
 
 
-def test_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """A shell starts what runs in its background without heed of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_it(heeding_ctrl_c: None) -> None:
     assert assign(normal(5), normal(5)) is not None, "it is built and loaded before the signal"
     x, y = MODES[0] + 0.014 * normal(5000), ring(5000, 1)
     sent = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))

@@ -80,6 +80,7 @@ def stored(trained: dict[str, Any], kind: str) -> dict[str, Any]:
     return dict(json.loads((trained["runs"][kind] / "run.json").read_text()))
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_trains(trained: dict[str, Any]) -> None:
     head, *rows = rows_of(trained, "losses")
     assert stored(trained, "losses")["config"]["loss"]["my_lambda"] == 2

@@ -214,6 +214,7 @@ def test_all_diverged_draws_what_there_was(tmp_path: Path) -> None:
 
 
 # Colours.
+@pytest.mark.slow
 def test_a_loss_has_one_colour_in_every_figure(tmp_path: Path) -> None:
     comparison = three_losses(tmp_path)
     expected = {"bce": BLUE, "clip": ORANGE, "gp": GREEN}
@@ -592,6 +593,7 @@ def test_the_answer_s_figure_goes_from_best_to_worst_with_every_seed(tmp_path: P
     assert notes == ["1 of 5 diverged"]
 
 
+@pytest.mark.slow
 def test_of_many_groups_the_best_are_drawn_and_that_is_said(tmp_path: Path) -> None:
     for size in range(1, 15):
         rows = [(4, {"modes/covered": size / 2, "wasserstein/exact": 1.0})]

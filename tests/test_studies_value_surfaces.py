@@ -129,6 +129,7 @@ def test_an_arm_has_its_coefficient_and_its_rate() -> None:
     assert clip.train.optimizer == "rmsprop" and clip.seed == 3
 
 
+@pytest.mark.slow
 def test_arms_of_one_stack_stay_apart() -> None:
     rows = train_arms([Arm("gp", 0.1), Arm("gp", 10.0)], [0, 1], settings(), "cpu")
     assert len(rows) == 2 * 3 * 2

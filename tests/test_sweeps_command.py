@@ -274,6 +274,7 @@ def test_a_sweeper_without_a_plan_is_refused_before_it_writes(
 
 
 # Beside others.
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hydra_folders")
 def test_equal_trials_of_one_batch_train_once_and_share_their_value(
     launched: Launched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -335,6 +336,7 @@ def test_a_task_survives_being_sent_to_another_process(tmp_path: Path) -> None:
     assert OmegaConf.has_resolver("run_id") and OmegaConf.has_resolver("sweep_folder")
 
 
+@pytest.mark.slow
 def test_hydras_own_launcher_trains_each_job_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,7 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
 
 
+@pytest.mark.slow
 def test_a_sweep_equals_its_runs_alone_bit_for_bit(tmp_path: Path) -> None:
     lone, swept = tmp_path / "alone", tmp_path / "sweep"
     every = jobs(swept, 3, **{"sweep.devices": "cpu", "checkpoint.every_n_steps": 2})

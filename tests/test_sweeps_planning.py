@@ -287,6 +287,7 @@ def test_a_stack_on_a_gpu_is_as_long_as_makes_it_faster() -> None:
     assert seconds(256) == pytest.approx(4 * seconds(64), rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_time_of_images_on_a_gpu_is_what_was_measured() -> None:
     config = compose(["data=digits", "loss=gp", "tuned=none"])
     needed = footprint(config, gpu=True)

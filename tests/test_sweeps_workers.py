@@ -106,6 +106,7 @@ def test_a_fork_stays_where_it_can_use_its_device(monkeypatch: pytest.MonkeyPatc
     assert not fork_server.can_stay("cpu")
 
 
+@pytest.mark.slow
 def test_what_workers_are_forked_from_has_started_no_driver() -> None:
     code = (
         "import os; os.environ['PYTORCH_NVML_BASED_CUDA_CHECK'] = '1'\n"

@@ -53,6 +53,7 @@ def test_pages_are_faulted_in_once_only():
     assert after < before / 10
 
 
+@pytest.mark.slow
 @needs_glibc
 def test_the_users_own_setting_of_malloc_is_left_alone():
     assert page_faults({"MALLOC_TRIM_THRESHOLD_": "131072"})[0] == "False"

@@ -238,6 +238,7 @@ def test_runs_are_complete_as_soon_as_they_are_measured(
     assert again[0].metrics == outcomes[0].metrics
 
 
+@pytest.mark.slow
 def test_a_sweep_shows_tensorboard_its_last_pictures_unless_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
