@@ -18,7 +18,7 @@ from reported_runs import leave_run
 
 from wganbench.drawing.canvas import BLUE, GREEN, ORANGE, figure_to_rgb
 from wganbench.drawing.images import image_grid
-from wganbench.reports.answer_figure import draw_answer
+from wganbench.reports.answer_figure import STACKED, draw_answer
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.curve_figures import POINTS, draw_curves, mean_curve, thinned
 from wganbench.reports.drawing import (
@@ -591,6 +591,16 @@ def test_the_answer_s_figure_goes_from_best_to_worst_with_every_seed(tmp_path: P
         assert y(mean)[0] == place
     notes = [text.get_text() for text in axes.texts if text.get_gid() != "letters"]
     assert notes == ["1 of 5 diverged"]
+
+
+@pytest.mark.parametrize("seeds", [STACKED, STACKED + 1])
+def test_more_equal_seeds_than_dots_are_counted(tmp_path: Path, seeds: int) -> None:
+    for seed in range(seeds):
+        leave(tmp_path, "gp", seed, [(4, {"modes/covered": 8.0})])
+    leave(tmp_path, "gp", seeds, [(4, {"modes/covered": 7.0})])
+    axes, *_ = drawn(draw_answer(compare(find_runs([tmp_path])))).axes
+    counts = [text.get_text() for text in axes.texts if text.get_gid() == "count"]
+    assert counts == [f"{seeds} x"] * (seeds > STACKED)
 
 
 @pytest.mark.slow

@@ -117,7 +117,8 @@ def caption(comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Seq
         f"Groups {order}, by {figure_label(metric)} ({better} is better): the large marker is "
         "the mean of "
         "the runs that did not diverge, the bar its 95 % Student-t interval, each small dot one "
-        f"seed ({runs_text(groups)})"
+        f"seed ({runs_text(groups)}); more than {STACKED} equal ones are {STACKED} dots and their "
+        "number"
         + (
             "; no difference was shown between groups that share a letter"
             if letters_of(comparison, metric)
@@ -135,6 +136,12 @@ def draw_row(axes: Axes, place: int, row: Row, cell: Cell, style: GroupStyle) ->
     across = [place + BELOW + APART * level for level in stack(finite)]
     axes.plot(finite, across, marker="o", linestyle="", markersize=4, color=style.color, alpha=0.65,
               markeredgewidth=0, gid="seeds")  # fmt: skip
+    for value, count in Counter(finite).items():
+        if count > STACKED:
+            middle = place + BELOW + APART * (STACKED - 1) / 2
+            axes.annotate(f"{count} x", (value, middle), (-5, 0), textcoords="offset points",
+                          ha="right", va="center", fontsize=8, color=style.color,
+                          gid="count")  # fmt: skip
     mean = cell.mean
     if mean.n:
         if math.isfinite(mean.low):
