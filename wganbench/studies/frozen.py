@@ -16,8 +16,8 @@ from wganbench.data import Target, build
 from wganbench.draws import Draws
 from wganbench.losses.constraints import input_gradients
 from wganbench.metrics.gradients import slopes
-from wganbench.networks import Latent, Pair, build_pair
-from wganbench.training.stack import Stack
+from wganbench.networks import Latent, Pair
+from wganbench.training.stack import Stack, pair_of
 from wganbench.training.streams import Draw, StreamSampler
 
 
@@ -51,7 +51,8 @@ class FrozenStack(Stack):
         reals: Sequence[Draw] | None = None,
         double: bool = False,
     ) -> None:
-        network, target = configs[0].network, target_of(configs[0])
+        target = target_of(configs[0])
+        networks = pair_of(configs[0], target, on_gpu=device.type == "cuda")
         self.of_source = fakes is None
         if fakes is None:
             if target.pair is None:
@@ -63,9 +64,8 @@ class FrozenStack(Stack):
             )
 
         def frozen(precision: Precision) -> Pair:
-            pair = build_pair(network.kind, network.options, target.shape, precision)
             latent = Fakes("fakes", target.shape)
-            return replace(pair, generator=nn.Identity(), latent=latent)
+            return replace(networks(precision), generator=nn.Identity(), latent=latent)
 
         samplers: dict[str, StreamSampler] = {"latent_critic": list(fakes)}
         if reals:
