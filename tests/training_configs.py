@@ -82,6 +82,16 @@ def trained(configs: list[RunConfig], steps: int) -> Stack:
     return stack
 
 
+def resumed(configs: list[RunConfig], before: int, after: int) -> Stack:
+    """A stack that takes ``after`` steps from the states of another after ``before`` steps."""
+    half, stack = trained(configs, before), Stack(configs, CPU)
+    for run in range(len(configs)):
+        stack.load_run_state(run, before, half.run_state(run))
+    for _ in range(after):
+        stack.iterate()
+    return stack
+
+
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Equal names and equal bits, nan included."""
     return a.keys() == b.keys() and all(
