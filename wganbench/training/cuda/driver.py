@@ -21,8 +21,9 @@ from wganbench.errors import printable, shortened
 from wganbench.files import cache_folder, write_atomic
 from wganbench.leftovers import remove_leftovers_once
 
-MOST_SHARED_MEMORY = 8
-"""The driver's number for the attribute of a function that allows it more shared memory."""
+MOST_SHARED_MEMORY, MOST_SHARED_BYTES = 8, 97
+"""The driver's numbers: a function's attribute that allows it more shared memory, and a device's
+attribute that says how much a block can have."""
 
 
 class NoKernel(RuntimeError):
@@ -180,9 +181,11 @@ def _driver() -> ctypes.CDLL:
 
 def shared_bytes_of(device: torch.device) -> int:
     """Return the shared memory that one block of threads can have on a device, in bytes."""
-    properties = torch.cuda.get_device_properties(device)
-    found: int = getattr(properties, "shared_memory_per_block_optin", 0)
-    return found
+    driver, number, found = _driver(), ctypes.c_int(), ctypes.c_int()
+    driver.cuInit(0)
+    driver.cuDeviceGet(ctypes.byref(number), device.index or 0)
+    driver.cuDeviceGetAttribute(ctypes.byref(found), MOST_SHARED_BYTES, number)
+    return found.value
 
 
 def processors_of(device: torch.device) -> int:
