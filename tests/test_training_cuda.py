@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from stepwise import PLAIN, assert_a_step_is_the_same, far, parts
+from torch import Tensor
 from training_configs import CPU, alike, same, tiny
 
 from wganbench.config import compose
@@ -21,6 +23,8 @@ from wganbench.losses import RECIPES
 from wganbench.losses.penalties import SlopePenalty
 from wganbench.losses.recipe import Wrapper
 from wganbench.nativecode import build
+from wganbench.studies.frozen import FrozenStack
+from wganbench.training import own_code
 from wganbench.training.compiling import lacking
 from wganbench.training.cuda import driver
 from wganbench.training.cuda.executor import (
@@ -223,6 +227,22 @@ def test_what_it_does_not_train_it_names(loss: str, settings: dict[str, Any], re
     shapes = stack.target.shape, stack.algorithm.pair.latent.shape
     found = why_no_kernel(stack.config, stack.algorithm.recipe, *shapes)
     assert reason in found and bool(reason) == bool(found)
+
+
+def test_a_stack_without_a_generator_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny("gp", compile="auto", **SMALL)
+
+    def fakes(n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, 2, generator=generator)
+
+    whole, frozen = Stack([config], CPU), FrozenStack([config], CPU, [fakes])
+    monkeypatch.setattr(own_code, "divided_for", lambda sizes, *_: sizes)
+    on_gpu = [replace(stack._own_code(), device=torch.device("cuda")) for stack in (whole, frozen)]
+    monkeypatch.setattr(own_code.OwnCode, "_drawn", lambda self: {})
+    assert [own.why_no_kernel() for own in on_gpu] == [
+        "",
+        "it knows the networks of the configuration only",
+    ]
 
 
 SIZES = Sizes(0, 0, 64, 3, 2, 2, 1, 0, 256)

@@ -58,6 +58,8 @@ class OwnCode:
             return "it computes in fp32"
         if reason := why_no_kernel(self.config, self.recipe, *self.shapes):
             return reason
+        if not self._has_the_networks():
+            return "it knows the networks of the configuration only"
         try:
             if self._sizes() is None:
                 return "it needs a GPU with clusters of blocks, and more shared memory"
@@ -74,6 +76,15 @@ class OwnCode:
         sizes, own = self._sizes(), (self.config, self.recipe, self.state, self.traced)
         assert sizes is not None
         return Kernel(sizes, *own, self._drawn(), self.places)
+
+    def _has_the_networks(self) -> bool:
+        """Whether the critic and generator are those of the configuration: studies replace them."""
+        sizes = sizes_of(self.config, self.recipe, *self.shapes)
+        own = [
+            [tuple(p.shape[1:]) for p in network.values()]
+            for network in (self.state.critic, self.state.generator)
+        ]
+        return own == [sizes.critic, sizes.generator]
 
     def _sizes(self) -> Sizes | None:
         # Places of runs that are elsewhere count: a resumed stack divides its runs as before.

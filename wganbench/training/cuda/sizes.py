@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -51,13 +52,24 @@ class Sizes:
         return -(-self.batch // self.blocks)
 
     @property
+    def critic(self) -> list[tuple[int, ...]]:
+        """The shapes of the critic's weights and biases in turn."""
+        return self._shapes(self.point, 1)
+
+    @property
+    def generator(self) -> list[tuple[int, ...]]:
+        """The shapes of the generator's weights and biases in turn."""
+        return self._shapes(self.latent, self.point)
+
+    def _shapes(self, inputs: int, outputs: int) -> list[tuple[int, ...]]:
+        rows = [inputs, *[self.hidden] * self.layers, outputs]
+        layers = zip(rows, rows[1:], strict=False)
+        return [shape for a, b in layers for shape in ((b, a), (b,))]
+
+    @property
     def parameters(self) -> int:
         """Parameters of the larger network."""
-        return max(self._parameters(self.point, 1), self._parameters(self.latent, self.point))
-
-    def _parameters(self, inputs: int, outputs: int) -> int:
-        rows = [inputs, *[self.hidden] * self.layers, outputs]
-        return sum(b * (a + 1) for a, b in zip(rows, rows[1:], strict=False))
+        return max(sum(map(math.prod, shapes)) for shapes in (self.critic, self.generator))
 
     @property
     def _sums(self) -> int:
