@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -54,7 +53,9 @@ def image_grid(
     Grey images become RGB images with three equal channels. There is no frame around the grid.
     torchvision's ``make_grid`` draws it.
     """
-    from torchvision.utils import make_grid  # slow to import: it loads all of its models
+    # Slow to import: commands that only read runs of points do without.
+    import torch
+    from torchvision.utils import make_grid
 
     tensor = torch.from_numpy(np.ascontiguousarray(pictures))
     if len(tensor) == 1:  # make_grid adds no frame to one image, so none must be cut off

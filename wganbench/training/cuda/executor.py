@@ -18,6 +18,7 @@ from wganbench.losses.recipe import Pairs, Recipe, Wrapper
 from wganbench.networks import Parameters
 from wganbench.training.cuda import driver
 from wganbench.training.cuda.sizes import (
+    AT_ONCE,
     CLUSTERS,
     MOST_LAYERS,
     MOST_NUMBERS,
@@ -46,8 +47,6 @@ FOLDER = Path(__file__).parent
 SOURCE, PROBE = FOLDER / "iteration.cu", FOLDER / "probe.cu"
 PIECEWISE = ("relu", "leaky_relu")
 MOST_TENSORS = 2 * (MOST_LAYERS + 1)
-AT_ONCE = 8
-"""Critic steps whose fakes the kernel makes before them."""
 
 
 def headers() -> list[Path]:

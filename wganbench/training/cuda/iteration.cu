@@ -37,38 +37,54 @@ inline float rate_factor(const Arguments &a) {
   return 1.0f;
 }
 
-// Writes the gradient's norms into the row from index `at` on; records a first non-finite step.
-inline void note_norms(const Arguments &a, int run, const float *squares, float *row, int at) {
-  float all = 0;
-  for (int l = 0; l <= LAYERS; l++) {
-    all += squares[l];
-    row[at + 1 + l] = sqrtf(squares[l]);
-  }
-  row[at] = sqrtf(all);
-  bool finite = true;
-  for (int i = 0; i <= at + LAYERS + 1; i++) finite = finite && row[i] - row[i] == 0.0f;
-  if (!finite && a.diverged_at[run] < 0) a.diverged_at[run] = int64_t(*a.step) + 1;
-}
+// A row of scalars in registers: the loss and more, then the gradient's norms.
+template <int FIRST> struct Row {
+  float values[FIRST + LAYERS + 2];
 
-inline void note_critic(const Arguments &a, int run, const float *totals) {
+  void put_norms(const float *squares) {
+    float all = 0;
+    for (int l = 0; l <= LAYERS; l++) {
+      all += squares[l];
+      values[FIRST + 1 + l] = sqrtf(squares[l]);
+    }
+    values[FIRST] = sqrtf(all);
+  }
+  bool is_finite() const {
+    bool finite = true;
+    for (float value : values) finite = finite && value - value == 0.0f;
+    return finite;
+  }
+  void write(float *rows, int run) const {
+    constexpr int N = FIRST + LAYERS + 2;
+    for (int i = 0; i < N; i++) rows[int64_t(run) * N + i] = values[i];
+  }
+};
+
+// Notes whether a critic step was finite, and after the last one writes its row.
+inline void note_critic(const Arguments &a, int run, const float *totals, bool last, bool &finite) {
   const float n = float(BATCH);
-  float *row = a.critic_scalars + int64_t(run) * (5 + (PENALTIES > 0) + LAYERS + 1), cost = 0;
+  Row<4 + (PENALTIES > 0)> row;
+  float cost = 0;
   for (int p = 0; p < PENALTIES; p++) {
     const Penalty &penalty = a.settings.penalty[p];
     cost += penalty.coefficient[run] * penalty.scale * (totals[FIRST_PENALTY + p] / n);
   }
-  row[0] = totals[TERMS] / n + cost;
-  row[1] = (totals[REAL] - totals[FAKE]) / n;
-  row[2] = totals[REAL] / n;
-  row[3] = totals[FAKE] / n;
-  if (PENALTIES) row[4] = cost;
-  note_norms(a, run, totals + SUMS, row, 4 + (PENALTIES > 0));
+  row.values[0] = totals[TERMS] / n + cost;
+  row.values[1] = (totals[REAL] - totals[FAKE]) / n;
+  row.values[2] = totals[REAL] / n;
+  row.values[3] = totals[FAKE] / n;
+  if (PENALTIES) row.values[4 - (PENALTIES == 0)] = cost;
+  row.put_norms(totals + SUMS);
+  finite = finite && row.is_finite();
+  if (last) row.write(a.critic_scalars, run);
 }
 
-inline void note_generator(const Arguments &a, int run, const float *totals) {
-  float *row = a.generator_scalars + int64_t(run) * (2 + LAYERS + 1);
-  row[0] = totals[TERMS] / float(BATCH);
-  note_norms(a, run, totals + SUMS, row, 1);
+inline void note_generator(const Arguments &a, int run, const float *totals, bool &finite) {
+  Row<1> row;
+  row.values[0] = totals[TERMS] / float(BATCH);
+  row.put_norms(totals + SUMS);
+  finite = finite && row.is_finite();
+  row.write(a.generator_scalars, run);
 }
 
 // Makes the fakes of this block's points for some critic steps from `step` on.
@@ -98,32 +114,38 @@ inline void make_fakes(const Block &b, const Tensors &generator, int64_t step, i
 struct Iteration {
   const Arguments &a;
   const Block &b;
-  float *fakes, *exchanged, *totals;
-  Move *move;
+  float *exchanged, *totals;
+  Move *moves;  // of AT_ONCE critic steps, then of the generator's step
   float factor;
+  bool finite;
 
-  // One thread that has no points computes the settings of an update.
-  void prepare_move(double taken, float rate, const float *clip) const {
-    if (b.thread == THREADS - 1) *move = move_at(optimizer_of(a), taken, rate * factor, clip);
+  // Computes the settings of `steps` critic updates and of the generator's, each by one thread.
+  void prepare_moves(double taken, int steps) const {
+    const int i = THREADS - 1 - b.thread;
+    if (i < steps) {
+      const float *clip = a.clip_values ? a.clip_values + b.run : nullptr;
+      moves[i] = move_at(optimizer_of(a), taken + i, a.critic_rates[b.run] * factor, clip);
+    } else if (i == AT_ONCE) {
+      const float rate = a.generator_rates[b.run] * factor;
+      moves[i] = move_at(optimizer_of(a), double(*a.step), rate, nullptr);
+    }
   }
 
-  void critic(int64_t step, double taken, const float *made) const {
+  void critic(int64_t step, const Move &move, const float *made, bool last) {
     Gradients gradients = {};
     float sums[SUMS] = {};
-    prepare_move(taken, a.critic_rates[b.run], a.clip_values ? a.clip_values + b.run : nullptr);
     for (int first = 0; first < OWN; first += TILE) critic_tile(b, first, step, made, gradients, sums);
-    const Update with{a.critic, optimizer_of(a), *move, 0.0, exchanged};
+    const Update with{a.critic, optimizer_of(a), move, 0.0, exchanged};
     update<Critic>(b, with, gradients, sums, totals);
-    if (b.rank == 0 && b.thread == 0) note_critic(a, b.run, totals);
+    if (b.rank == 0 && b.thread == 0) note_critic(a, b.run, totals, last, finite);
     load<Critic>(b, a.critic);
   }
 
-  void generator(int64_t step) const {
+  void generator(int64_t step) {
     constexpr int MADE = PARTS - 1, SCORED = PAIRS ? 2 : 1;
     Gradients gradients = {};
     float sums[SUMS] = {};
     const Masks unused = {};
-    prepare_move(double(*a.step), a.generator_rates[b.run], nullptr);
     for (int first = 0; first < OWN; first += TILE) {
       load<Generator>(b, a.generator);
       place_latents(b, first, step, MADE);
@@ -138,9 +160,9 @@ struct Iteration {
       load<Generator>(b, a.generator);
       backward<Generator, 1, false>(b, MADE, unused, gradients);
     }
-    const Update with{a.generator, optimizer_of(a), *move, a.average_decay, exchanged};
+    const Update with{a.generator, optimizer_of(a), moves[AT_ONCE], a.average_decay, exchanged};
     update<Generator>(b, with, gradients, sums, totals);
-    if (b.rank == 0 && b.thread == 0) note_generator(a, b.run, totals);
+    if (b.rank == 0 && b.thread == 0) note_generator(a, b.run, totals, finite);
   }
 };
 
@@ -150,22 +172,25 @@ KERNEL void OF_RUNS iterate(const Arguments a, int64_t critic_step, int64_t n_cr
   SHARED_ROOM(room);
   const int slot = blockIdx.x / BLOCKS;
   const Block b(a.settings, threadIdx.x, blockIdx.x % BLOCKS, int(a.places[slot]), room);
-  float *end = b.hidden + HIDDEN_ROOM;
   const Kept kept(b.hidden);
   float *exchanged = a.exchanged + int64_t(slot) * BLOCKS * EXCHANGED;
   float *fakes = a.fakes + int64_t(slot) * AT_ONCE * BATCH * POINT;
-  const Iteration iteration{a, b, fakes, exchanged, kept.sums, reinterpret_cast<Move *>(end),
-                            rate_factor(a)};
+  Move *moves = reinterpret_cast<Move *>(b.hidden + HIDDEN_ROOM);
+  Iteration iteration{a, b, exchanged, kept.sums, moves, rate_factor(a), true};
   const double taken = double(*a.critic_step);
-  for (int64_t done = 0; done < n_critic; done += AT_ONCE) {
+  for (int64_t done = 0; done < n_critic || done == 0; done += AT_ONCE) {
     const int steps = int(n_critic - done < AT_ONCE ? n_critic - done : AT_ONCE);
+    iteration.prepare_moves(taken + double(done), steps);
+    if (steps == 0) break;
     make_fakes(b, a.generator, critic_step + done, steps, fakes);
     load<Critic>(b, a.critic);
     for (int i = 0; i < steps; i++)
-      iteration.critic(critic_step + done + i, taken + double(done + i),
-                       fakes + int64_t(i) * BATCH * POINT);
+      iteration.critic(critic_step + done + i, moves[i], fakes + int64_t(i) * BATCH * POINT,
+                       done + i + 1 == n_critic);
   }
   if (step >= 0) iteration.generator(step);
+  const bool first = b.rank == 0 && b.thread == 0 && a.diverged_at[b.run] < 0;
+  if (first && !iteration.finite) a.diverged_at[b.run] = int64_t(*a.step) + 1;
 }
 
 // Counts the steps that all runs have taken.

@@ -63,7 +63,7 @@ constexpr int POINTS_ROOM = INPUTS * LD, OUT_ROOM = POINT * LD;
 constexpr int REDUCED = ALL_SUMS * (THREADS + 16);
 constexpr int HIDDEN_ROOM = most(
     LAYERS * HIDDEN * LD, MATRICES * SHARES * MATRIX + LINES_KEPT * THREADS + REDUCED);
-constexpr int ROOM = (WEIGHTS + 3) / 4 * 4 + POINTS_ROOM + OUT_ROOM + HIDDEN_ROOM + 4;  // 4: a Move
+constexpr int ROOM = (WEIGHTS + 3) / 4 * 4 + POINTS_ROOM + OUT_ROOM + HIDDEN_ROOM + 4 * (AT_ONCE + 1);  // 4: a Move
 
 // Numbers of the global memory in which the blocks of a run exchange gradients and sums.
 constexpr int EXCHANGED = most(Critic::total, Generator::total) + ALL_SUMS;

@@ -16,6 +16,9 @@ MOST_NUMBERS = 8
 MOST_BLOCKS = 8
 """Blocks of a cluster that every GPU with clusters has."""
 
+AT_ONCE = 8
+"""Critic steps whose fakes and rates the kernel computes before them."""
+
 CLUSTERS = (9, 0)
 """The compute capability from which GPUs have clusters of blocks."""
 
@@ -91,7 +94,9 @@ class Sizes:
         lines = (layers + inputs + 2 * self.point) * THREADS
         kept = shares + lines + self._sums * (THREADS + 16)
         activations = max(layers * hidden * columns, kept)
-        return -(-weights // 4) * 4 + (inputs + self.point) * columns + activations + 4
+        return (
+            -(-weights // 4) * 4 + (inputs + self.point) * columns + activations + 4 * (AT_ONCE + 1)
+        )
 
     def divided(
         self, runs: int, shared_bytes: int, at_once: Callable[[Sizes], int]

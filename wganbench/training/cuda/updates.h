@@ -10,23 +10,57 @@ struct Tensors {
   float *average[MOST_TENSORS];
 };
 
-// Loads a network of a run into shared memory.
-template <class Net> inline void load(const Block &b, const Tensors &tensors) {
-#pragma unroll 1
-  for (int l = 0; l <= LAYERS; l++) {
-    const float *weight = tensors.parameters[2 * l] + int64_t(Net::numbers(2 * l)) * b.run;
-    const float *bias = tensors.parameters[2 * l + 1] + int64_t(Net::rows(l)) * b.run;
-    if (l > 0 && l < LAYERS) {
-      float *to = b.weights.matrices + (l - 1) * MATRIX;
-#pragma unroll 4
-      for (int i = 4 * b.thread; i < MATRIX; i += 4 * THREADS)
-        *reinterpret_cast<Four *>(to + place(i / HIDDEN, i % HIDDEN)) = fresh_four(weight + i);
-    } else {
-      float *to = l ? b.weights.last : b.weights.first;
-      for (int i = b.thread; i < Net::numbers(2 * l); i += THREADS) to[i] = fresh(weight + i);
+// The place of number i of a tensor in shared memory.
+template <class Net> inline float *placed(const Weights &weights, int tensor, int i) {
+  const int l = tensor / 2;
+  if (tensor % 2) return weights.biases + l * HIDDEN + i;
+  if (l > 0 && l < LAYERS)
+    return weights.matrices + (l - 1) * MATRIX + place(i / HIDDEN, i % HIDDEN);
+  return (l ? weights.last : weights.first) + i;
+}
+
+// A number of a network: its tensor, and its index there.
+template <class Net> struct Number {
+  int tensor = 0, i;
+
+  explicit Number(int number) : i(number) {
+    int start = 0;
+    UNROLL
+    for (int t = 0; t < 2 * (LAYERS + 1); t++) {
+      if (number >= start) tensor = t, i = number - start;
+      start += Net::numbers(t);
     }
-    for (int i = b.thread; i < Net::rows(l); i += THREADS)
-      b.weights.biases[l * HIDDEN + i] = fresh(bias + i);
+  }
+  // Its address in the tensors of all runs, null when there are none.
+  float *in(float *const *tensors, int run) const {
+    float *all = tensors[tensor];
+    return all ? all + int64_t(Net::numbers(tensor)) * run + i : nullptr;
+  }
+};
+
+// Numbers that a thread loads before it uses the first.
+constexpr int IN_FLIGHT = 4;
+
+// Loads a network of a run into shared memory. All matrices are read at once, and all else.
+template <class Net> inline void load(const Block &b, const Tensors &tensors) {
+#pragma unroll 8
+  for (int at = 4 * b.thread; at < MATRICES * MATRIX; at += 4 * THREADS) {
+    const int t = 2 * (at / MATRIX + 1), i = at % MATRIX;
+    const float *from = tensors.parameters[t] + int64_t(MATRIX) * b.run + i;
+    *reinterpret_cast<Four *>(placed<Net>(b.weights, t, i)) = fresh_four(from);
+  }
+  constexpr int FIRST = HIDDEN * Net::in, LAST = Net::out * HIDDEN;
+  constexpr int THIN = FIRST + LAST + LAYERS * HIDDEN + Net::out;
+#pragma unroll 4
+  for (int at = b.thread; at < THIN; at += THREADS) {
+    int t = 0, i = at;
+    if (at >= FIRST) t = 2 * LAYERS, i = at - FIRST;
+    if (at >= FIRST + LAST) {
+      const int bias = at - FIRST - LAST, l = bias / HIDDEN < LAYERS ? bias / HIDDEN : LAYERS;
+      t = 2 * l + 1, i = bias - l * HIDDEN;
+    }
+    const float *from = tensors.parameters[t] + int64_t(Net::numbers(t)) * b.run + i;
+    *placed<Net>(b.weights, t, i) = fresh(from);
   }
   __syncthreads();
 }
@@ -103,6 +137,40 @@ struct Update {
   float *exchanged;  // EXCHANGED numbers of each block of the run
 };
 
+// Updates numbers `first`, first + BLOCKS * THREADS, ... of a network, IN_FLIGHT of them.
+template <class Net>
+inline void update_some(const Block &b, const Update &u, const Kept &kept, int first,
+                        float (&values)[ALL_SUMS]) {
+  float g[IN_FLIGHT], p[IN_FLIGHT], m[IN_FLIGHT], v[IN_FLIGHT], average[IN_FLIGHT];
+  UNROLL
+  for (int q = 0; q < IN_FLIGHT; q++) {
+    const int e = first + q * BLOCKS * THREADS;
+    g[q] = p[q] = m[q] = v[q] = average[q] = 0.0f;
+    if (e >= Net::total) continue;
+    const Number<Net> number(e);
+    if (BLOCKS == 1) g[q] = kept.template gradient<Net>(number.tensor, number.i);
+    for (int r = 0; r < BLOCKS && BLOCKS > 1; r++) g[q] += fresh(u.exchanged + r * EXCHANGED + e);
+    p[q] = *number.in(u.tensors.parameters, b.run);
+    if (const float *at = number.in(u.tensors.first, b.run)) m[q] = *at;
+    if (const float *at = number.in(u.tensors.second, b.run)) v[q] = *at;
+    if (const float *at = number.in(u.tensors.average, b.run)) average[q] = *at;
+    for (int l = 0; l <= LAYERS; l++)
+      if (l == number.tensor / 2) values[SUMS + l] += g[q] * g[q];
+  }
+  moved(u.optimizer, u.move, IN_FLIGHT, p, g, m, v);
+  averaged(IN_FLIGHT, u.average_decay, p, average);
+  UNROLL
+  for (int q = 0; q < IN_FLIGHT; q++) {
+    const int e = first + q * BLOCKS * THREADS;
+    if (e >= Net::total) continue;
+    const Number<Net> number(e);
+    *number.in(u.tensors.parameters, b.run) = p[q];
+    if (float *at = number.in(u.tensors.first, b.run)) *at = m[q];
+    if (float *at = number.in(u.tensors.second, b.run)) *at = v[q];
+    if (float *at = number.in(u.tensors.average, b.run)) *at = average[q];
+  }
+}
+
 // Updates this block's share of the parameters from the gradients of all blocks, and writes the
 // sums of the batch and of the squares of each layer's gradient to `totals`.
 template <class Net>
@@ -112,33 +180,19 @@ inline void update(const Block &b, const Update &u, const Gradients &gradients,
   kept.template put<Net>(b, gradients);
   float *own = u.exchanged + b.rank * EXCHANGED;
   if (BLOCKS > 1) {
-#pragma unroll 1
-    for (int t = 0, start = 0; t < 2 * (LAYERS + 1); start += Net::numbers(t++))
 #pragma unroll 4
-      for (int i = b.thread; i < Net::numbers(t); i += THREADS)
-        publish(own + start + i, kept.template gradient<Net>(t, i));
+    for (int e = b.thread; e < Net::total; e += THREADS) {
+      const Number<Net> number(e);
+      publish(own + e, kept.template gradient<Net>(number.tensor, number.i));
+    }
     cluster_sync();
   }
   float values[ALL_SUMS];
   for (int v = 0; v < ALL_SUMS; v++) values[v] = v < SUMS ? sums[v] : 0.0f;
 #pragma unroll 1
-  for (int t = 0, start = 0; t < 2 * (LAYERS + 1); start += Net::numbers(t++)) {
-    const int64_t first = int64_t(Net::numbers(t)) * b.run;
-    auto at = [&](float *const *all) { return all[t] ? all[t] + first : nullptr; };
-    float *p = at(u.tensors.parameters), *m = at(u.tensors.first), *v = at(u.tensors.second);
-    float *average = at(u.tensors.average), square = 0;
-#pragma unroll 4
-    for (int i = b.rank * THREADS + b.thread; i < Net::numbers(t); i += BLOCKS * THREADS) {
-      float g = BLOCKS > 1 ? 0.0f : kept.template gradient<Net>(t, i);
-      for (int r = 0; r < BLOCKS && BLOCKS > 1; r++)
-        g += fresh(u.exchanged + r * EXCHANGED + start + i);
-      square += g * g;
-      moved(u.optimizer, u.move, 1, p + i, &g, m + i, v + i);
-      if (average) averaged(1, u.average_decay, p + i, average + i);
-    }
-    for (int l = 0; l <= LAYERS; l++)
-      if (l == t / 2) values[SUMS + l] += square;
-  }
+  for (int first = b.rank * THREADS + b.thread; first < Net::total;
+       first += IN_FLIGHT * BLOCKS * THREADS)
+    update_some<Net>(b, u, kept, first, values);
   const float sum = kept.all(b, values);
   if (BLOCKS == 1) {
     if (b.thread < ALL_SUMS) totals[b.thread] = sum;
