@@ -183,6 +183,24 @@ def test_pacgans_rows_differ_in_packs_alone(data: str, packing: int) -> None:
     assert row == base
 
 
+def test_mescheders_methods_differ_in_the_loss_alone() -> None:
+    """Five methods on his 2-D examples: a penalty at 10, or none; WGAN-GP with 1 and 5 steps."""
+    methods = {m: compose([f"experiment=mescheder_{m}"]) for m in ("gan", "r1", "r2", "gp1", "gp5")}
+    found = {m: (c.loss.n_critic, c.loss.coefficients) for m, c in methods.items()}
+    assert found == {
+        "gan": (1, {}),
+        "r1": (1, {"r1_gamma": 10.0}),
+        "r2": (1, {"r2_gamma": 10.0}),
+        "gp1": (1, {"gp_lambda": 10.0}),
+        "gp5": (5, {"gp_lambda": 10.0}),
+    }
+    names = [c.loss.name for c in methods.values()]
+    assert names == ["bce", "bce_r1", "bce", "gp", "gp"]
+    for config in methods.values():
+        assert config.train == methods["gan"].train and config.train.optimizer == "rmsprop"
+        assert config.network == methods["gan"].network and config.data == methods["gan"].data
+
+
 def test_an_experiment_on_another_has_its_choices() -> None:
     grid, ring = compose(["experiment=unrolled_grid25"]), compose(["experiment=unrolled_ring8"])
     assert (grid.data.name, ring.data.name) == ("grid25_pacgan", "ring8_veegan")
