@@ -61,14 +61,17 @@ class Objective:
 
     Both take (score_real, score_fake). The generator's gets None for the first, unless the
     objective is ``paired``: then it gets as many reals' scores as fakes', and those of fresh
-    reals in training. ``terms`` describes the same functions, if they have that form. Our C++
-    needs it to train with this objective. ``formulas`` are those of critic and generator.
+    reals in training. The objective is ``zero_sum`` if the generator maximises what the critic
+    minimises; the reals' term, which does not depend on the generator, is not in its own.
+    ``terms`` describes the same functions, if they have that form. Our C++ needs it to train with
+    this objective. ``formulas`` are those of critic and generator.
     """
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
     bce: bool
     paired: bool = False
+    zero_sum: bool = False
     terms: Terms | Pairs | None = None
     formulas: tuple[str, str] = ("", "")
 
