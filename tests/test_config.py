@@ -172,6 +172,21 @@ def test_the_papers_toy_protocols() -> None:
     assert ring.network.options["critic_pieces"] == 5
 
 
+def test_r3gan_in_small_begins_where_the_schedules_of_its_code_do() -> None:
+    """Its schedules last 20 million images; a decay per step is 0.5 ** (batch / half life)."""
+    config = compose(["experiment=cifar10_r3gan_small"])
+    train, loss = config.train, config.loss
+    assert (train.batch_size, train.critic_lr, train.generator_lr) == (512, 2e-4, 2e-4)
+    assert (train.optimizer, train.betas, train.decay) == ("adam", [0.0, 0.9], "cosine")
+    assert (loss.name, loss.n_critic) == ("rpgan_r1r2", 1)
+    assert loss.coefficients == {"r1_gamma": 0.05, "r2_gamma": 0.05}
+    assert config.network.options["latent_dim"] == 64
+    assert config.network.options["latent"] == "normal"
+    assert train.steps * train.batch_size == pytest.approx(2e7, rel=0.01)
+    half_life = train.batch_size * math.log(0.5) / math.log(train.average_decay)
+    assert half_life == pytest.approx(0.35e6, rel=0.02)
+
+
 @pytest.mark.parametrize("data", ["ring8", "grid25"])
 @pytest.mark.parametrize("packing", [2, 3, 4])
 def test_pacgans_rows_differ_in_packs_alone(data: str, packing: int) -> None:
