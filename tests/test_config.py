@@ -174,7 +174,7 @@ def test_the_papers_toy_protocols() -> None:
 
 def test_r3gan_in_small_begins_where_the_schedules_of_its_code_do() -> None:
     """Its schedules last 20 million images; a decay per step is 0.5 ** (batch / half life)."""
-    config = compose(["experiment=cifar10_r3gan_small"])
+    config = validate(compose_values(["experiment=cifar10_r3gan_small"]))
     train, loss = config.train, config.loss
     assert (train.batch_size, train.critic_lr, train.generator_lr) == (512, 2e-4, 2e-4)
     assert (train.optimizer, train.betas, train.decay) == ("adam", [0.0, 0.9], "cosine")
