@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from wganbench.config import compose
 from wganbench.runs.folder import RunFolder
 from wganbench.sweeps.cost import footprint
+from wganbench.training import own_code
 from wganbench.training.compiling import GPU_OPTIONS
 from wganbench.training.device import pick_device, prepare
 from wganbench.training.loop import Clock, save_all
@@ -167,16 +168,19 @@ def make_stack(setting: Setting, words: Words, runs: int) -> Stack:
     return Stack([dataclasses.replace(config, seed=seed) for seed in range(runs)], device)
 
 
-OWN = ("R", "profile", "only", "options")
+OWN = ("R", "profile", "only", "options", "kernel")
 
 
 def bench(setting: Setting, words: Words) -> Iterator[Row]:
     """One stack: ``R=64 profile=1``, and words of the configuration; ``only=compile`` times no
     step, and leaves what was compiled in torch's folder. ``options=combo_kernels,...`` compiles
-    with these switched on, or off with a ``-`` before their name."""
+    with these switched on, or off with a ``-`` before their name. ``kernel=false`` leaves the
+    steps to torch."""
     own = dict(word.split("=", 1) for word in words if word.split("=")[0] in OWN)
     rest = [word for word in words if word.split("=")[0] not in OWN]
     runs = int(own["R"])
+    if own.get("kernel") == "false":
+        own_code.why_no_kernel = lambda *_: "it was not asked"
     for option in filter(None, own.get("options", "").split(",")):
         GPU_OPTIONS[option.removeprefix("-")] = not option.startswith("-")
     row: Row = {"what": "bench", "spec": " ".join(words), "R": runs}
@@ -190,7 +194,7 @@ def bench(setting: Setting, words: Words) -> Iterator[Row]:
     if setting.cuda:
         row["peak_MB"] = round(torch.cuda.max_memory_allocated() / 1e6)
         row["reserved_MB"] = round(torch.cuda.memory_reserved() / 1e6)
-    yield row
+    yield row | {"executor": stack.executor}
     if own.get("profile"):
         yield {"what": "profile", "spec": row["spec"]} | profiled(setting, stack.iterate)
 

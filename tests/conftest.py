@@ -111,6 +111,7 @@ def global_randomness_untouched() -> Iterator[None]:
 
 @pytest.fixture
 def left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our C++ takes no runs: what is tested is torch.compile."""
-    stack = importlib.import_module("wganbench.training.stack")
-    monkeypatch.setattr(stack, "why_not_native", lambda *_: "the test leaves them to torch")
+    """Our C++ and kernel take no runs: what is tested is torch.compile."""
+    own_code = importlib.import_module("wganbench.training.own_code")
+    for name in ("why_not_native", "why_no_kernel"):
+        monkeypatch.setattr(own_code, name, lambda *_: "the test leaves them to torch")

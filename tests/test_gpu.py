@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_configs import tiny
+from stepwise import PLAIN, assert_a_step_is_the_same
+from training_configs import alike, tiny
 
 from wganbench.config import compose, to_dict
 from wganbench.training.measuring import measure_stack
+from wganbench.training.precision import products
 from wganbench.training.run import sample_run
 from wganbench.training.runs import train_run
 from wganbench.training.stack import Stack
@@ -102,6 +104,26 @@ def test_compiled_with_cuda_graphs_is_close_to_eager(trained):
 def test_scalars_belong_to_the_step_they_are_read_at(trained):
     losses = [row["loss/critic"] for row in trained["compiled"][0]["rows"]]
     assert len(set(losses)) == len(losses) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("loss", "width", "depth", "batch", "runs"),
+    [
+        ("gp", 64, 3, 256, 1), ("gp", 64, 3, 256, 64), ("gp", 64, 3, 250, 200),
+        ("gp", 16, 2, 100, 3), ("bce", 32, 1, 256, 2), ("rpgan_r1r2", 64, 2, 64, 2),
+        ("clip", 64, 4, 256, 5),
+    ],
+)  # fmt: skip
+def test_our_kernel_steps_as_the_definition_does(loss, width, depth, batch, runs):
+    sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
+    eager, kernel = (
+        Stack(alike(loss, runs, compile=word, device="cuda", **PLAIN, **sizes), CUDA)
+        for word in ("false", "true")
+    )
+    assert (eager.executor, kernel.executor) == ("eager", "kernel"), kernel.why_no_kernel()
+    with products(CUDA):
+        for _ in range(2):
+            assert_a_step_is_the_same(eager, kernel, 3e-5)
 
 
 def test_measuring_on_the_gpu_gives_finite_numbers():

@@ -1,4 +1,4 @@
-"""The executor of a stack's steps: our C++, CUDA graphs, compiled programs, or eager ones.
+"""The executor of a stack's steps: our own code, CUDA graphs, compiled or eager programs.
 
 All compute what `step.py` defines. It is chosen here, once for each stack; `name` names it.
 """
@@ -17,6 +17,8 @@ from torch import Tensor
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.nativecode import NoCompiler
 from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
+from wganbench.training.cuda.driver import NoKernel
+from wganbench.training.cuda.executor import Kernel
 from wganbench.training.graphs import Graphs, Noted, Program, StepStreams
 from wganbench.training.native.executor import Native
 from wganbench.training.optimizers import State
@@ -60,18 +62,23 @@ class Work:
 
 
 class Execution:
-    """The executor of a stack's steps. ``native`` is our C++, None when it cannot train them."""
+    """The executor of a stack's steps.
 
-    def __init__(self, work: Work, native: Native | None) -> None:
-        self.work, self.native = work, native
+    ``native`` is our C++ and ``kernel`` our kernel, None when it cannot train them.
+    """
+
+    def __init__(self, work: Work, native: Native | None, kernel: Kernel | None = None) -> None:
+        self.work, self.native, self.kernel = work, native, kernel
         self.critic, self.generator = self._programs()
         self.graphs = self._graphs()
 
     @property
     def name(self) -> str:
-        """``native``, ``graph``, ``compiled`` or ``eager``."""
+        """``native``, ``kernel``, ``graph``, ``compiled`` or ``eager``."""
         if self.native is not None:
             return "native"
+        if self.kernel is not None:
+            return "kernel"
         if self.graphs is not None and self.graphs.usable:
             return "graph"
         programs = (self.critic, self.generator)
@@ -81,14 +88,14 @@ class Execution:
     @property
     def preparation(self) -> str:
         """The slow part of `prepare` in words; empty when there is none."""
-        if self.native is not None:
-            return self.native.preparation
+        if own := self.native or self.kernel:
+            return own.preparation
         return "compiling (about 15 s, once)" if wants_compilation(self.work.config) else ""
 
     def _programs(self) -> tuple[Program, Program]:
-        """Return the critic's and generator's updates, compiled unless our C++ replaces them."""
+        """Return the critic's and generator's updates, compiled unless our code replaces them."""
         work = self.work
-        if self.native is not None:
+        if self.native is not None or self.kernel is not None:
             return work.critic, work.generator
         critic, generator = (
             compiled(update, work.config, work.device, work.pictures, first=update == work.critic)
@@ -99,7 +106,12 @@ class Execution:
     def _graphs(self) -> Graphs | None:
         """Return the CUDA graphs of a stack; None on a CPU and for runs that are not compiled."""
         work = self.work
-        if not work.recordable or work.device.type != "cuda" or not wants_compilation(work.config):
+        if (
+            self.kernel is not None
+            or not work.recordable
+            or work.device.type != "cuda"
+            or not wants_compilation(work.config)
+        ):
             return None
         return Graphs(
             self.critic,
@@ -126,6 +138,20 @@ class Execution:
                 self.critic, self.generator = self._programs()
         return self.native
 
+    def _built_kernel(self) -> Kernel | None:
+        """Build our kernel and return it; None when it does not train these runs.
+
+        When it cannot be built it warns, and the stack trains without it."""
+        if self.kernel is not None:
+            try:
+                self.kernel.prepare()
+            except NoKernel as error:
+                warnings.warn(f"{error}: training without our kernel", stacklevel=4)
+                self.kernel = None
+                self.critic, self.generator = self._programs()
+                self.graphs = self._graphs()
+        return self.kernel
+
     def prepare(self, step: int, check: Callable[[], None]) -> None:
         """Build everything that is needed from generator step ``step`` on.
 
@@ -133,7 +159,7 @@ class Execution:
         `compile_once`). ``check`` is called between them and may raise to stop the build.
         """
         work = self.work
-        if self.built() or not wants_compilation(work.config):
+        if self.built() or self._built_kernel() or not wants_compilation(work.config):
             return
         state = copy.deepcopy(work.state)
         batch = work.critic_batch(critic_steps_before(step, work.config))
@@ -162,6 +188,8 @@ class Execution:
         work, latest = self.work, dict[str, Noted]()
         if native := self.built():
             return native.advance(critic_step, n_critic, step, work.batch)
+        if kernel := self._built_kernel():
+            return kernel.advance(critic_step, n_critic, step)
         with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):
             if self.graphs is not None and self.graphs.advance(critic_step, n_critic, step):
                 return self.graphs.latest

@@ -33,8 +33,9 @@ from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
 from wganbench.training.execution import Execution, Work
 from wganbench.training.graphs import PAIRED_REALS, PERTURBATION, Noted, step_streams
-from wganbench.training.native.executor import Native, Traced, native_samplers, why_not_native
+from wganbench.training.native.executor import Traced
 from wganbench.training.optimizers import State, directions, initial_moments
+from wganbench.training.own_code import OwnCode
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.precision import products
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
@@ -243,16 +244,25 @@ class Stack:
     # Training.
     def why_not_native(self) -> str:
         """Return in a few words why our C++ cannot train these runs; empty when it can."""
-        if self.double:
-            return "it computes in fp32"
-        return why_not_native(self.config, self.device, self.algorithm.recipe)
+        return self._own_code().why_not_native()
 
-    def _in_cpp(self) -> Native:
-        recipe = self.algorithm.recipe
-        traced = Traced(self.coefficients, self.critic_lr, self.generator_lr)
-        shapes = self.target.shape, self.algorithm.pair.latent.shape
-        samplers = native_samplers(recipe, self.samplers, self.streams.seeds, *shapes)
-        return Native(self.config, recipe, self.state, traced, samplers, self.places.own)
+    def why_no_kernel(self) -> str:
+        """Return in a few words why our kernel cannot train these runs; empty when it can."""
+        return self._own_code().why_no_kernel()
+
+    def _own_code(self) -> OwnCode:
+        return OwnCode(
+            self.config,
+            self.algorithm.recipe,
+            self.state,
+            Traced(self.coefficients, self.critic_lr, self.generator_lr),
+            self.samplers,
+            self.streams.seeds,
+            self.places.own,
+            (self.target.shape, self.algorithm.pair.latent.shape),
+            self.device,
+            self.double,
+        )
 
     def _execution(self) -> Execution:
         work = Work(
@@ -269,11 +279,12 @@ class Stack:
             # The SVD of a spectral norm waits for the host.
             recordable=self.algorithm.recipe.wrapper is not Wrapper.SPECTRAL,
         )
-        return Execution(work, None if self.why_not_native() else self._in_cpp())
+        own = self._own_code()
+        return Execution(work, own.native(), own.kernel())
 
     @property
     def executor(self) -> str:
-        """The executor of the steps: ``native``, ``graph``, ``compiled`` or ``eager``."""
+        """The name of the executor of the steps, see `Execution.name`."""
         return self.execution.name
 
     def compile(self, check: Callable[[], None] = lambda: None) -> None:

@@ -1,24 +1,24 @@
 // The activation of this library, and its derivatives as functions of the activation's value.
 #pragma once
 
-#include "vectors.h"
+#include "numbers.h"
 
-#define RELU 0
-#define LEAKY_RELU 1
-#define TANH 2
-#define SOFTPLUS 3
+#define ACTIVATION_RELU 0
+#define ACTIVATION_LEAKY_RELU 1
+#define ACTIVATION_TANH 2
+#define ACTIVATION_SOFTPLUS 3
 
 #ifndef ACTIVATION
 #error "say which activation: -DACTIVATION=0 to 3"
 #endif
 
 // Whether the second derivative is 0 and needs no separate pass.
-constexpr bool PIECEWISE = ACTIVATION == RELU || ACTIVATION == LEAKY_RELU;
+constexpr bool PIECEWISE = ACTIVATION == ACTIVATION_RELU || ACTIVATION == ACTIVATION_LEAKY_RELU;
 
 inline V activate(V x) {
-#if ACTIVATION == RELU || ACTIVATION == LEAKY_RELU
-  return x * (x > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == RELU ? 0.0f : 0.2f));
-#elif ACTIVATION == TANH
+#if ACTIVATION == ACTIVATION_RELU || ACTIVATION == ACTIVATION_LEAKY_RELU
+  return x * (x > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == ACTIVATION_RELU ? 0.0f : 0.2f));
+#elif ACTIVATION == ACTIVATION_TANH
   return hyperbolic_tangent(x);
 #else
   return splat(0.5f) * softplus(x + x + splat(2.0f)) - splat(1.0f);
@@ -27,9 +27,9 @@ inline V activate(V x) {
 
 // The derivative at the point where the activation has the value `a`.
 inline V slope_at(V a) {
-#if ACTIVATION == RELU || ACTIVATION == LEAKY_RELU
-  return a > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == RELU ? 0.0f : 0.2f);
-#elif ACTIVATION == TANH
+#if ACTIVATION == ACTIVATION_RELU || ACTIVATION == ACTIVATION_LEAKY_RELU
+  return a > splat(0.0f) ? splat(1.0f) : splat(ACTIVATION == ACTIVATION_RELU ? 0.0f : 0.2f);
+#elif ACTIVATION == ACTIVATION_TANH
   return splat(1.0f) - a * a;
 #else
   return splat(1.0f) - exponential(splat(-2.0f) * a - splat(2.0f));
@@ -38,9 +38,9 @@ inline V slope_at(V a) {
 
 // The second derivative divided by the first, at the same point.
 inline V bend_at(V a) {
-#if ACTIVATION == TANH
+#if ACTIVATION == ACTIVATION_TANH
   return splat(-2.0f) * a;
-#elif ACTIVATION == SOFTPLUS
+#elif ACTIVATION == ACTIVATION_SOFTPLUS
   return splat(2.0f) * exponential(splat(-2.0f) * a - splat(2.0f));
 #else
   return splat(0.0f) * a;

@@ -2,22 +2,8 @@
 // wganbench/draws.py, and samplers that use them.
 #pragma once
 
+#include "samplers.h"
 #include "vectors.h"
-
-enum SamplerKind : int32_t { GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE };
-
-// The sampler of one stream. GIVEN: the caller passes the values. UNIFORM: from 0 to 1.
-// SYMMETRIC: from -1 to 1. ROWS: rows of `table` with replacement. MIXTURE: a row of `table` plus
-// normal noise of standard deviation sigma; `steps` is the distribution function of the rows,
-// which are equally likely without it.
-struct Sampler {
-  int32_t kind, dimension;
-  int64_t rows;
-  const float *table, *steps;
-  const uint64_t *keys;
-  float sigma;
-  int32_t unused;
-};
 
 constexpr int COUNTERS = 64;  // counters turned into words in one call
 
@@ -70,12 +56,6 @@ struct Words {
   Words after(int64_t words) const { return {key, step, counter + uint32_t((words + 3) / 4)}; }
 };
 
-inline float fraction(uint32_t word) { return float(word >> 8) * 5.9604644775390625e-8f; }
-
-inline uint32_t below(uint32_t word, int64_t m) {
-  return uint32_t((uint64_t(word) * uint64_t(m)) >> 32);
-}
-
 // Writes normal numbers from ... from + n - 1 of a draw; `from` is a multiple of 4. `out` has room
 // for n rounded up to 4 * COUNTERS.
 inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
@@ -103,20 +83,6 @@ inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
 // Size of the working memory for drawing m points, in numbers.
 inline size_t drawing_room(int m, int dimension) {
   return size_t(m) * dimension + 8 * COUNTERS;
-}
-
-inline int mode_of(const Sampler &sampler, uint32_t word) {
-  if (!sampler.steps) return int(below(word, sampler.rows));
-  float u = fraction(word);
-  int64_t low = 0, high = sampler.rows;  // bounds of the number of steps <= u
-  while (low < high) {
-    int64_t middle = (low + high) / 2;
-    if (sampler.steps[middle] <= u)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return int(low < sampler.rows ? low : sampler.rows - 1);
 }
 
 // Draws points p0 ... p0 + m - 1 of the n points of run r at a step into out[k * ld + point].

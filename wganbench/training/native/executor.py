@@ -93,13 +93,14 @@ def native_samplers(
     seeds: Sequence[int],
     points: Sequence[int],
     latents: Sequence[int],
+    device: torch.device = layout.CPU,
 ) -> dict[str, NativeSampler]:
     """Return the native samplers of a loss's streams, given the shapes of points and latents."""
     sizes = {"real": math.prod(points), PAIRED_REALS: math.prod(points), "mixing": 1}
     streams = step_streams(recipe)
     return {
         stream: native_sampler(
-            samplers[stream], stream, seeds, sizes.get(stream, math.prod(latents))
+            samplers[stream], stream, seeds, sizes.get(stream, math.prod(latents)), device
         )
         for stream in (*streams.critic, *streams.generator)
     }
@@ -137,8 +138,8 @@ class Native:
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
-            "critic": _critic_tags(bool(recipe.penalties), layers[0]),
-            "generator": _generator_tags(layers[1]),
+            "critic": critic_tags(bool(recipe.penalties), layers[0]),
+            "generator": generator_tags(layers[1]),
         }
         runs = len(state.diverged_at)
         self._tables = {name: torch.zeros(runs, len(tags)) for name, tags in self._tags.items()}
@@ -219,10 +220,8 @@ class Native:
         return layout.Spec(
             critic=self._network(state.critic, state.critic_moments, {}),
             generator=self._network(state.generator, state.generator_moments, state.average),
-            settings=self._settings(train.batch_size, recipe, traced.coefficients),
-            optimizer=layout.Optimizer(
-                rule=RULES[train.optimizer], betas=(ctypes.c_double * 2)(*train.betas)
-            ),
+            settings=settings_of(train.batch_size, recipe, traced.coefficients, self._laws),
+            optimizer=optimizer_of(config),
             places=self._numbers(self._places),
             trained=len(self._places),
             threads=self._threads,
@@ -255,25 +254,6 @@ class Native:
             average=self._addresses(average, parameters),
         )
 
-    def _settings(
-        self, batch: int, recipe: Recipe, coefficients: Mapping[str, Tensor]
-    ) -> layout.Settings:
-        terms = recipe.objective.terms
-        assert terms is not None
-        samplers = [
-            self._laws[stream].layout
-            for stream in (*self._streams.critic, *self._streams.generator)
-        ]
-        penalties = [_penalty(penalty, coefficients) for penalty in recipe.penalties]
-        return layout.Settings(
-            batch=batch,
-            pairs=isinstance(terms, Pairs),
-            penalties=len(penalties),
-            **_terms(terms),
-            penalty=(layout.Penalty * layout.MOST_PENALTIES)(*penalties),
-            samplers=(layout.Sampler * layout.MOST_STREAMS)(*samplers),
-        )
-
     def _numbers(self, numbers: Sequence[int]) -> int:
         array = (ctypes.c_int64 * max(1, len(numbers)))(*numbers)
         self._kept.append(array)
@@ -285,6 +265,34 @@ class Native:
         array = (ctypes.c_void_p * len(names))(*(tensors[name].data_ptr() for name in names))
         self._kept.append(array)
         return ctypes.addressof(array)
+
+
+def optimizer_of(config: RunConfig) -> layout.Optimizer:
+    """Return a run's update rule."""
+    train = config.train
+    betas = (ctypes.c_double * 2)(*train.betas)
+    return layout.Optimizer(rule=RULES[train.optimizer], betas=betas)
+
+
+def settings_of(
+    batch: int,
+    recipe: Recipe,
+    coefficients: Mapping[str, Tensor],
+    samplers: Mapping[str, NativeSampler],
+) -> layout.Settings:
+    """Return a loss with the coefficients (R,) and the samplers of its streams."""
+    terms, streams = recipe.objective.terms, step_streams(recipe)
+    assert terms is not None
+    layouts = [samplers[stream].layout for stream in (*streams.critic, *streams.generator)]
+    penalties = [_penalty(penalty, coefficients) for penalty in recipe.penalties]
+    return layout.Settings(
+        batch=batch,
+        pairs=isinstance(terms, Pairs),
+        penalties=len(penalties),
+        **_terms(terms),
+        penalty=(layout.Penalty * layout.MOST_PENALTIES)(*penalties),
+        samplers=(layout.Sampler * layout.MOST_STREAMS)(*layouts),
+    )
 
 
 def _terms(terms: Terms | Pairs) -> dict[str, layout.Term]:
@@ -315,13 +323,13 @@ def _penalty(penalty: Penalty, coefficients: Mapping[str, Tensor]) -> layout.Pen
     )
 
 
-def _critic_tags(penalised: bool, layers: int) -> list[str]:
+def critic_tags(penalised: bool, layers: int) -> list[str]:
     scores = ["wasserstein/estimate", "critic/score_real", "critic/score_fake"]
     penalty = ["loss/penalty"] if penalised else []
     return ["loss/critic", *scores, *penalty, *_norm_tags("critic", layers)]
 
 
-def _generator_tags(layers: int) -> list[str]:
+def generator_tags(layers: int) -> list[str]:
     return ["loss/generator", *_norm_tags("generator", layers)]
 
 

@@ -113,6 +113,8 @@ class Spec(ctypes.Structure):
     ]
 
 
+CPU = torch.device("cpu")
+
 # The samplers of our C++. They use the same words as torch's, or get their values passed.
 GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE = range(6)
 
@@ -131,10 +133,17 @@ class NativeSampler:
 
 
 def native_sampler(
-    sampler: StreamSampler, stream: str, seeds: Sequence[int], dimension: int
+    sampler: StreamSampler,
+    stream: str,
+    seeds: Sequence[int],
+    dimension: int,
+    device: torch.device = CPU,
 ) -> NativeSampler:
-    """Return the native sampler of a stream, for runs with these seeds and this point size."""
-    keys = torch.tensor([_signed(stream_key(seed, stream)) for seed in seeds])
+    """Return the native sampler of a stream, for runs with these seeds and this point size.
+
+    Its tensors are on the ``device``.
+    """
+    keys = torch.tensor([_signed(stream_key(seed, stream)) for seed in seeds], device=device)
     owner, function = _owner(sampler)
     if sampler is mixing:
         return _drawn(UNIFORM, keys, 1)
@@ -168,6 +177,8 @@ def _drawn(
     steps: Tensor | None = None,
     sigma: float = 0.0,
 ) -> NativeSampler:
+    table = None if table is None else table.to(keys.device)
+    steps = None if steps is None else steps.to(keys.device)
     fields = layout.Sampler(
         kind=kind,
         dimension=dimension,

@@ -2,7 +2,7 @@
 // slopes.
 #pragma once
 
-#include "vectors.h"
+#include "numbers.h"
 
 enum Form : int32_t { IDENTITY = 0, SOFTPLUS = 1, HINGE = 2, SQUARE = 3 };
 
@@ -62,12 +62,8 @@ inline V slope_term(const Penalty &penalty, int run, V square, V &factor) {
   V slope = root(square);
   if (penalty.cost == POWER) {
     float p = penalty.power[run];
-    V term = slope;
-    for (int i = 0; i < LANES; i++) {
-      term[i] = __builtin_powf(slope[i], p);
-      factor[i] = slope[i] == 0.0f ? 0.0f : p * __builtin_powf(slope[i], p - 2.0f);
-    }
-    return term;
+    factor = slope == splat(0.0f) ? splat(0.0f) : splat(p) * power(slope, p - 2.0f);
+    return power(slope, p);
   }
   V excess = slope - splat(1.0f);
   if (penalty.cost == ABOVE_ONE) excess = excess < splat(0.0f) ? splat(0.0f) : excess;

@@ -1,9 +1,8 @@
-// The update rules of torch.optim on a piece of a parameter, without weight decay.
+// The update rules of torch.optim on a piece of a parameter, without weight decay. CPUs and GPUs
+// share them.
 #pragma once
 
-#include <cmath>
-
-#include "vectors.h"
+#include "numbers.h"
 
 enum Rule : int32_t { ADAM = 0, RMSPROP = 1, SGD = 2 };
 
@@ -23,8 +22,8 @@ inline Move move_at(const Optimizer &optimizer, double taken, float rate, const 
   Move move{rate, 1.0f, clip ? *clip : 0.0f, clip != nullptr};
   if (optimizer.rule == ADAM) {
     double t = taken + 1;
-    move.rate = float(rate / (1 - std::pow(optimizer.betas[0], t)));
-    move.shrink = float(1 / std::sqrt(1 - std::pow(optimizer.betas[1], t)));
+    move.rate = float(rate / (1 - pow(optimizer.betas[0], t)));
+    move.shrink = float(1 / sqrt(1 - pow(optimizer.betas[1], t)));
   }
   return move;
 }
@@ -38,17 +37,17 @@ inline void moved(const Optimizer &optimizer, const Move &move, int n, float *__
     for (int i = 0; i < n; i++) {
       a[i] = own < 0.5f ? a[i] + own * (g[i] - a[i]) : g[i] - (g[i] - a[i]) * beta;
       b[i] = decay * b[i] + rest * g[i] * g[i];
-      p[i] -= rate * a[i] / (__builtin_sqrtf(b[i]) * shrink + 1e-8f);
+      p[i] -= rate * a[i] / (sqrtf(b[i]) * shrink + 1e-8f);
     }
   } else if (optimizer.rule == RMSPROP) {
     for (int i = 0; i < n; i++) a[i] = decay * a[i] + rest * g[i] * g[i];
     if (beta > 0)
       for (int i = 0; i < n; i++) {
-        b[i] = beta * b[i] + g[i] / (__builtin_sqrtf(a[i]) + 1e-8f);
+        b[i] = beta * b[i] + g[i] / (sqrtf(a[i]) + 1e-8f);
         p[i] -= rate * b[i];
       }
     else
-      for (int i = 0; i < n; i++) p[i] -= rate * g[i] / (__builtin_sqrtf(a[i]) + 1e-8f);
+      for (int i = 0; i < n; i++) p[i] -= rate * g[i] / (sqrtf(a[i]) + 1e-8f);
   } else if (beta != 0) {
     for (int i = 0; i < n; i++) {
       a[i] = beta * a[i] + g[i];
@@ -71,18 +70,4 @@ inline void averaged(int n, double decay, const float *__restrict p, float *__re
     for (int i = 0; i < n; i++) average[i] += weight * (p[i] - average[i]);
   else
     for (int i = 0; i < n; i++) average[i] = p[i] - (p[i] - average[i]) * kept;
-}
-
-// Sum of squares, with a partial sum in each of LANES lanes.
-inline double squares(const float *g, int n) {
-  V total = {};
-  int i = 0;
-  for (; i + LANES <= n; i += LANES) {
-    V x = load_any(g + i);
-    total += x * x;
-  }
-  double found = 0;
-  for (int k = 0; k < LANES; k++) found += total[k];
-  for (; i < n; i++) found += double(g[i]) * g[i];
-  return found;
 }

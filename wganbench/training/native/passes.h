@@ -9,18 +9,8 @@
 #include <memory>
 
 #include "draws.h"
-#include "losses.h"
 #include "network.h"
-
-struct Settings {
-  int32_t batch, pairs, penalties;
-  // With pairs, `real` is of the differences of reals' and fakes' scores, `generator` of fakes' and
-  // reals', and `fake` is not used.
-  Term real, fake, generator;
-  Penalty penalty[MOST_PENALTIES];
-  // Reals, the critic's latents, mixing weights, the generator's latents and, with pairs, its reals.
-  Sampler samplers[5];
-};
+#include "settings.h"
 
 // Number of parts of a tile.
 inline int parts_of(const Settings &settings) {

@@ -43,6 +43,13 @@ inline V root(V x) {
   return r;
 }
 
+// x^p of each lane.
+inline V power(V x, float p) {
+  V r;
+  for (int i = 0; i < LANES; i++) r[i] = __builtin_powf(x[i], p);
+  return r;
+}
+
 // The lanes whose bit H is 0 come from a, the others from b: the lower or the upper half of each
 // pair of groups of H lanes.
 template <int H, bool UPPER, int... L>
@@ -192,4 +199,18 @@ inline V hyperbolic_tangent(V x) {
   far = x < splat(0.0f) ? -far : far;
   V result = size < splat(0.625f) ? near : far;
   return x == x ? result : x;
+}
+
+// Sum of squares, with a partial sum in each of LANES lanes.
+inline double squares(const float *g, int n) {
+  V total = {};
+  int i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    V x = load_any(g + i);
+    total += x * x;
+  }
+  double found = 0;
+  for (int k = 0; k < LANES; k++) found += total[k];
+  for (; i < n; i++) found += double(g[i]) * g[i];
+  return found;
 }

@@ -1,0 +1,52 @@
+"""One iteration of two stacks from the same state: for tests of the executors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from wganbench.training.stack import Stack
+
+PLAIN: dict[str, Any] = {"train.optimizer": "sgd", "train.betas": [0.0, 0.9]}
+"""Adam's first steps depend on signs alone, and a gradient of nothing has any."""
+
+
+def parts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A run's tensors, each network's and each of its moments in one: a bias may be nothing."""
+    joined: dict[str, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        joined.setdefault(name.rpartition("/")[0] or name, []).append(tensor.flatten().double())
+    return {name: torch.cat(values) for name, values in joined.items()}
+
+
+def far(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm().clamp(min=1e-30))
+
+
+def assert_a_step_is_the_same(eager: Stack, native: Stack, bound: float = 1e-5) -> None:
+    """One iteration of both from the eager one's state."""
+    runs = range(len(eager.configs))
+    for run in runs:
+        native.load_run_state(run, eager.steps_done, eager.run_state(run))
+    before = [parts(eager.run_state(run)) for run in runs]
+    eager.iterate()
+    native.iterate()
+    for run in runs:
+        wanted, found = parts(eager.run_state(run)), parts(native.run_state(run))
+        assert wanted.keys() == found.keys()
+        for name in wanted:
+            if "moments" in name or "average" in name:
+                assert far(found[name], wanted[name]) < bound, name
+            elif name != "diverged_at":
+                # What was moved, not where to: a step is small.
+                old, rounding = before[run][name], 3e-7 * float(before[run][name].norm())
+                moved = (wanted[name] - old).norm()
+                assert (found[name] - wanted[name]).norm() <= bound * moved + rounding, name
+        assert wanted["diverged_at"] == found["diverged_at"]
+        rows = eager.scalars()[run], native.scalars()[run]
+        assert list(rows[0]) == list(rows[1])
+        scale = max(abs(rows[0][tag]) for tag in rows[0] if tag.startswith("critic/score"))
+        assert rows[1] == pytest.approx(rows[0], rel=bound, abs=bound * scale)
