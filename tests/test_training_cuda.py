@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from stepwise import PLAIN, assert_a_step_is_the_same
-from training_configs import CPU, alike
+from training_configs import CPU, alike, tiny
 
 from wganbench.nativecode import build
 from wganbench.training.compiling import lacking
@@ -96,3 +96,12 @@ def test_every_size_and_division_steps_as_the_definition_does(
     stacks = both(loss, 2, blocks, wide, **PLAIN, **sizes)
     for _ in range(2):
         assert_a_step_is_the_same(*stacks, 2e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "reason"), [("ragan", "means of scores"), ("dragan", "perturbed")]
+)
+def test_what_needs_the_whole_batch_is_left_to_torch(loss: str, reason: str) -> None:
+    stack = Stack([tiny(loss, compile="auto", **{"network.width": 16})], CPU)
+    assert stack.executor == "native"
+    assert reason in why_no_kernel(stack.config, stack.algorithm.recipe, (2,), (2,))

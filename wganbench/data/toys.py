@@ -117,8 +117,9 @@ class Segments(DrawnTarget):
         """Return ``n`` independent points."""
         table, place = self._table.on(draws.device), self.length * draws.uniform(n)
         segment = torch.searchsorted(table[1:, 4].contiguous(), place, right=True)
-        start, way, begin, length = table[segment].split((2, 2, 1, 1), dim=-1)
-        return start + (place[..., None] - begin) / length * way
+        start, way, begin, length = torch.split(table[segment], (2, 2, 1, 1), dim=-1)
+        points: Tensor = start + (place[..., None] - begin) / length * way
+        return points
 
 
 # Shapes in the plane.

@@ -56,6 +56,17 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class Averages:
+    """The term of an objective that compares scores with means, for executors without autograd.
+
+    The critic's objective is E term(r - E f) + E term(E r - f), the generator's the same with
+    reals and fakes in exchanged roles.
+    """
+
+    term: Term
+
+
+@dataclass(frozen=True)
 class Objective:
     """The functions of scores that critic and generator minimise.
 
@@ -72,7 +83,7 @@ class Objective:
     bce: bool
     paired: bool = False
     zero_sum: bool = False
-    terms: Terms | Pairs | None = None
+    terms: Terms | Pairs | Averages | None = None
     formulas: tuple[str, str] = ("", "")
 
 

@@ -27,7 +27,7 @@ from wganbench.losses.objectives import (
     wasserstein_generator_loss,
 )
 from wganbench.losses.penalties import RANGES, TERMS
-from wganbench.losses.recipe import Form, Objective, Pairs, Recipe, Term, Terms, Wrapper
+from wganbench.losses.recipe import Averages, Form, Objective, Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.registry import Registry, unknown
 
 # Objectives.
@@ -74,6 +74,7 @@ PAIRING = Objective(
     formulas=("E softplus(-(r - f)), pairs i-i", "E softplus(-(f - r)), pairs i-i"))
 AVERAGE = Objective(
     average_loss, roles_swapped(average_loss), bce=False, paired=True,
+    terms=Averages(REAL_IS_HIGH),
     formulas=("E softplus(-(r - E f)) + E softplus(f - E r)",
               "E softplus(-(f - E r)) + E softplus(r - E f)"))
 # fmt: on
