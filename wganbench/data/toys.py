@@ -117,7 +117,7 @@ class Segments(DrawnTarget):
         """Return ``n`` independent points."""
         table, place = self._table.on(draws.device), self.length * draws.uniform(n)
         segment = torch.searchsorted(table[1:, 4].contiguous(), place, right=True)
-        start, way, begin, length = torch.split(table[segment], (2, 2, 1, 1), dim=-1)
+        start, way, begin, length = torch.split(table[segment], [2, 2, 1, 1], dim=-1)
         points: Tensor = start + (place[..., None] - begin) / length * way
         return points
 
