@@ -9,7 +9,9 @@ import torch
 
 from wganbench.config.schema import RunConfig
 from wganbench.losses.recipe import Recipe
+from wganbench.training.cuda.driver import NoKernel
 from wganbench.training.cuda.executor import Kernel, divided_for, sizes_of, why_no_kernel
+from wganbench.training.cuda.sizes import Sizes
 from wganbench.training.native.executor import Native, Traced, native_samplers, why_not_native
 from wganbench.training.native.layout import NativeSampler
 from wganbench.training.optimizers import State
@@ -56,9 +58,11 @@ class OwnCode:
             return "it computes in fp32"
         if reason := why_no_kernel(self.config, self.recipe, *self.shapes):
             return reason
-        sizes = sizes_of(self.config, self.recipe, *self.shapes)
-        if divided_for(sizes, len(self.places), self.device) is None:
-            return "it needs a GPU with clusters of blocks, and more shared memory"
+        try:
+            if self._sizes() is None:
+                return "it needs a GPU with clusters of blocks, and more shared memory"
+        except NoKernel as error:
+            return str(error)
         return next(
             (f"it does not draw {s}" for s, each in self._drawn().items() if each.given), ""
         )
@@ -67,11 +71,13 @@ class OwnCode:
         """Return our kernel for these runs, None when it cannot train them."""
         if self.why_no_kernel():
             return None
+        sizes, own = self._sizes(), (self.config, self.recipe, self.state, self.traced)
+        assert sizes is not None
+        return Kernel(sizes, *own, self._drawn(), self.places)
+
+    def _sizes(self) -> Sizes | None:
         sizes = sizes_of(self.config, self.recipe, *self.shapes)
-        divided = divided_for(sizes, len(self.places), self.device)
-        assert divided is not None
-        own = self.config, self.recipe, self.state, self.traced
-        return Kernel(divided, *own, self._drawn(), self.places)
+        return divided_for(sizes, len(self.places), self.device)
 
     def _drawn(self) -> dict[str, NativeSampler]:
         return native_samplers(

@@ -21,9 +21,9 @@ from wganbench.errors import printable, shortened
 from wganbench.files import cache_folder, write_atomic
 from wganbench.leftovers import remove_leftovers_once
 
-MOST_SHARED_MEMORY, MOST_SHARED_BYTES = 8, 97
-"""The driver's numbers: a function's attribute that allows it more shared memory, and a device's
-attribute that says how much a block can have."""
+MOST_SHARED_MEMORY, MOST_SHARED_BYTES, CLUSTER_DIMENSION = 8, 97, 4
+"""The driver's numbers: a function's attribute that allows it more shared memory, a device's
+attribute that says how much a block can have, and a launch's attribute."""
 
 
 class NoKernel(RuntimeError):
@@ -163,6 +163,16 @@ class Module:
                 )
             )
 
+    def clusters(self, name: str, launch: ctypes.Structure) -> int:
+        """Return the driver's number of clusters that run at a time."""
+        found, number = self.function(name, launch.shared_bytes), ctypes.c_int()
+        self._check(
+            self._driver.cuOccupancyMaxActiveClusters(
+                ctypes.byref(number), found, ctypes.byref(launch)
+            )
+        )
+        return number.value
+
     def _check(self, code: int) -> None:
         if code:
             text = ctypes.c_char_p()
@@ -188,6 +198,39 @@ def shared_bytes_of(device: torch.device) -> int:
     return found.value
 
 
-def processors_of(device: torch.device) -> int:
-    """Return the number of multiprocessors of a device."""
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+class _Attribute(ctypes.Structure):
+    """The driver's attribute of a launch: here the number of blocks of a cluster."""
+
+    _fields_ = [
+        ("id", ctypes.c_int),
+        ("unused", ctypes.c_int),
+        ("blocks", ctypes.c_uint * 3),
+        ("rest", ctypes.c_ubyte * 52),
+    ]
+
+
+class _Launch(ctypes.Structure):
+    """The driver's description of a launch."""
+
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared_bytes", ctypes.c_uint),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.c_void_p),
+        ("count", ctypes.c_uint),
+    ]
+
+
+def clusters_at_once(
+    module: Module, function: str, blocks: int, threads: int, shared_bytes: int
+) -> int:
+    """Return how many clusters of so many blocks a GPU can run at a time. Raises NoKernel.
+
+    A cluster lies within a group of processors, so that some of them may stay free.
+    """
+    attribute = _Attribute(CLUSTER_DIMENSION, 0, (blocks, 1, 1))
+    launch = _Launch(
+        (blocks, 1, 1), (threads, 1, 1), shared_bytes, None, ctypes.addressof(attribute), 1
+    )
+    return module.clusters(function, launch)

@@ -43,7 +43,7 @@ from wganbench.training.native.layout import NativeSampler
 from wganbench.training.optimizers import State
 
 FOLDER = Path(__file__).parent
-SOURCE = FOLDER / "iteration.cu"
+SOURCE, PROBE = FOLDER / "iteration.cu", FOLDER / "probe.cu"
 PIECEWISE = ("relu", "leaky_relu")
 MOST_TENSORS = 2 * (MOST_LAYERS + 1)
 AT_ONCE = 8
@@ -178,18 +178,28 @@ class OnGpu:
 
 def options(sizes: Sizes, device: torch.device) -> list[str]:
     """Return NVRTC's options for some sizes on a device."""
+    return [architecture(device), "-DONE_LANE", *sizes.macros]
+
+
+def architecture(device: torch.device) -> str:
+    """Return NVRTC's option for a device's kind."""
     major, minor = torch.cuda.get_device_capability(device)
-    return [f"--gpu-architecture=sm_{major}{minor}", "-DONE_LANE", *sizes.macros]
+    return f"--gpu-architecture=sm_{major}{minor}"
 
 
 def divided_for(sizes: Sizes, runs: int, device: torch.device) -> Sizes | None:
     """Return how a GPU divides so many runs; None when the kernel does not suit it.
 
-    GPUs without clusters train few runs faster by CUDA graphs.
+    GPUs without clusters train few runs faster by CUDA graphs. Raises NoKernel.
     """
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < CLUSTERS:
         return None
-    return sizes.divided(runs, driver.processors_of(device), driver.shared_bytes_of(device))
+    probe = driver.Module(driver.compiled(PROBE, [], [architecture(device)]), device)
+
+    def at_once(each: Sizes) -> int:
+        return driver.clusters_at_once(probe, "probe", each.blocks, THREADS, 4 * each.room)
+
+    return sizes.divided(runs, driver.shared_bytes_of(device), at_once)
 
 
 class Kernel:

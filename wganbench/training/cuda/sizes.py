@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 
 THREADS = 256
 TALL = 8
@@ -81,22 +81,25 @@ class Sizes:
         activations = max(layers * hidden * columns, kept)
         return -(-weights // 4) * 4 + (inputs + self.point) * columns + activations + 4
 
-    def divided(self, runs: int, processors: int, shared_bytes: int) -> Sizes | None:
+    def divided(
+        self, runs: int, shared_bytes: int, at_once: Callable[[Sizes], int]
+    ) -> Sizes | None:
         """Return the sizes with the blocks of a run and columns of a thread for a GPU.
 
-        A run has as many blocks as leave none of them without a tile of points, and as there are
-        processors for ``runs`` runs. None when the shared memory is too small.
+        A run has as many blocks as leave none of them without a tile of points, and as let all
+        ``runs`` train at the same time: ``at_once`` says how many a GPU trains of some sizes. None
+        when the shared memory is too small.
         """
         for each in self._divisions():
-            enough = each.blocks == 1 or runs * each.blocks <= processors
-            if enough and each.own >= each.tile and 4 * each.room <= shared_bytes:
+            fits = each.own >= each.tile and 4 * each.room <= shared_bytes
+            if fits and (each.blocks == 1 or runs <= at_once(each)):
                 return each
-        smallest = Sizes(**vars(self) | {"blocks": 1, "wide": 1})
+        smallest = replace(self, blocks=1, wide=1)
         return smallest if 4 * smallest.room <= shared_bytes else None
 
     def _divisions(self) -> Iterator[Sizes]:
         blocks = MOST_BLOCKS
         while blocks:
             for wide in (2, 1):
-                yield Sizes(**vars(self) | {"blocks": blocks, "wide": wide})
+                yield replace(self, blocks=blocks, wide=wide)
             blocks //= 2

@@ -140,11 +140,12 @@ inline void update(const Block &b, const Update &u, const Gradients &gradients,
       if (l == t / 2) values[SUMS + l] += square;
   }
   const float sum = kept.all(b, values);
-  if (b.thread < ALL_SUMS) publish((BLOCKS > 1 ? own + EXCHANGED - ALL_SUMS : totals) + b.thread, sum);
   if (BLOCKS == 1) {
+    if (b.thread < ALL_SUMS) totals[b.thread] = sum;
     __syncthreads();
     return;
   }
+  if (b.thread < ALL_SUMS) publish(own + EXCHANGED - ALL_SUMS + b.thread, sum);
   cluster_sync();
   if (b.rank == 0 && b.thread < ALL_SUMS) {
     float all = 0;
