@@ -118,6 +118,7 @@ def test_every_size_does(runs: int, width: int, depth: int, batch: int) -> None:
 
 WHOLE = {
     "ragan": {}, "dragan": {}, "ragan and gp": {"loss.penalties": ["gp"]},
+    "dragan and r1": {"loss.penalties": ["r1"]},
     "ragan and dragan": {"loss.penalties": ["dragan"], "network.activation": "tanh"},
 }  # fmt: skip
 """Losses whose derivatives need a mean over the whole batch, by name and further settings."""
@@ -133,8 +134,8 @@ def test_losses_of_the_whole_batch_do_in_one_tile_and_in_several(name: str, batc
     }
     for members in configs.values():
         for r, config in enumerate(members):
-            if config.loss.penalties:
-                config.loss.coefficients["gp_lambda"] = 1.5 + r
+            for i, key in enumerate(composed(config.loss.name, config.loss.penalties).coefficients):
+                config.loss.coefficients[key] = 1.5 + r + i
     eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
     assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
     for _ in range(2):
