@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,18 @@ def test_where_nothing_is_to_be_saved_a_signal_ends_with_130(
         "wganbench.cli.listing.print_listing", lambda *_: signal.raise_signal(number)
     )
     assert main(["list"]) == 130
+
+
+def test_an_interrupt_that_a_finalizer_drops_is_raised_again(hangup: None) -> None:
+    class Subject:
+        pass
+
+    with pytest.raises(KeyboardInterrupt), signals_interrupt():
+        subject = Subject()
+        weakref.finalize(subject, signal.raise_signal, signal.SIGTERM)
+        del subject  # Python drops the interrupt here
+        threading.Event().wait(PATIENCE)
+        pytest.fail("it was lost")
 
 
 # Runs.

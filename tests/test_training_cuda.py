@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stepwise import PLAIN, assert_a_step_is_the_same
-from training_configs import CPU, alike, tiny
+from stepwise import PLAIN, assert_a_step_is_the_same, far, parts
+from training_configs import CPU, alike, same, tiny
 
+from wganbench.config import compose
+from wganbench.losses import RECIPES
+from wganbench.losses.penalties import SlopePenalty
+from wganbench.losses.recipe import Pairs, Terms, Wrapper
 from wganbench.nativecode import build
 from wganbench.training.compiling import lacking
+from wganbench.training.cuda import driver
 from wganbench.training.cuda.executor import (
     FOLDER,
     SOURCE,
@@ -26,10 +33,19 @@ from wganbench.training.cuda.executor import (
     why_no_kernel,
 )
 from wganbench.training.cuda.sizes import Sizes
-from wganbench.training.native.executor import Traced, native_samplers
+from wganbench.training.native.executor import WHERE, Traced, native_samplers
 from wganbench.training.stack import Stack
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
+
+KNOWN = [
+    loss
+    for loss, recipe in RECIPES.items()
+    if isinstance(recipe.objective.terms, Terms | Pairs)
+    and recipe.wrapper is Wrapper.NONE
+    and not recipe.perturbs
+    and all(isinstance(p, SlopePenalty) and p.points in WHERE for p in recipe.penalties)
+]
 
 EMULATOR = Path(__file__).parent / "cuda_on_cpu.cpp"
 
@@ -56,13 +72,15 @@ def emulated(stack: Stack, blocks: int, wide: int) -> Sizes:
     shapes = stack.target.shape, stack.algorithm.pair.latent.shape
     assert not why_no_kernel(config, recipe, *shapes)
     sizes = Sizes(**vars(sizes_of(config, recipe, *shapes)) | {"blocks": blocks, "wide": wide})
+    drawn = native_samplers(recipe, stack.samplers, stack.streams.seeds, *shapes)
+    assert not any(sampler.given for sampler in drawn.values())
     kernel = Kernel(
         sizes,
         config,
         recipe,
         stack.state,
         Traced(stack.coefficients, stack.critic_lr, stack.generator_lr),
-        native_samplers(recipe, stack.samplers, stack.streams.seeds, *shapes),
+        drawn,
         stack.places.own,
         OnCpu(sizes),
     )
@@ -78,30 +96,195 @@ def both(loss: str, runs: int, blocks: int, wide: int, **settings: Any) -> tuple
     return eager, other
 
 
+SMALL = {"network.width": 16, "network.depth": 2, "train.batch_size": 37}
+
+
+def compared(stacks: tuple[Stack, Stack], steps: int = 2, bound: float = 2e-5) -> None:
+    for _ in range(steps):
+        assert_a_step_is_the_same(*stacks, bound)
+
+
+# The definition's numbers.
 @pytest.mark.parametrize(
     ("loss", "width", "depth", "batch", "blocks", "wide"),
     [
-        ("gp", 64, 3, 256, 1, 2),
-        ("gp", 64, 3, 100, 8, 1),
-        ("gp", 16, 2, 300, 2, 1),
-        ("gp", 32, 1, 64, 1, 2),
-        ("rpgan", 32, 2, 70, 2, 1),
-        ("rpgan_r1r2", 64, 2, 64, 2, 1),
+        ("gp", 16, 2, 37, 1, 1),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                ("gp", 64, 3, 256, 1, 2),
+                ("gp", 64, 3, 100, 8, 1),
+                ("gp", 16, 2, 300, 2, 1),
+                ("gp", 32, 1, 64, 1, 2),
+                ("rpgan", 32, 2, 70, 2, 1),
+                ("rpgan_r1r2", 64, 2, 64, 2, 1),
+                ("clip", 16, 4, 64, 1, 1),
+            ]
+        ),
     ],
 )
 def test_every_size_and_division_steps_as_the_definition_does(
     loss: str, width: int, depth: int, batch: int, blocks: int, wide: int
 ) -> None:
     sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
-    stacks = both(loss, 2, blocks, wide, **PLAIN, **sizes)
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks, 2e-5)
+    compared(both(loss, 2, blocks, wide, **PLAIN, **sizes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", KNOWN)
+def test_every_loss_steps_as_the_definition_does(loss: str) -> None:
+    compared(both(loss, 2, 1, 1, **PLAIN, **SMALL, **{"network.activation": "leaky_relu"}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "beta", "decay"),
+    [("adam", 0.7, "cosine"), ("rmsprop", 0.0, "linear"), ("rmsprop", 0.7, "none"),
+     ("sgd", 0.7, "linear")],
+)  # fmt: skip
+def test_every_optimizer_decay_and_average_does(optimizer: str, beta: float, decay: str) -> None:
+    settings = {
+        "train.optimizer": optimizer, "train.betas": [beta, 0.99], "train.decay": decay,
+        "train.average_decay": 0.3 if beta else 0.9,
+    }  # fmt: skip
+    eager, kernel = both("bce", 2, 1, 1, **SMALL, **settings)
+    for _ in range(3):
+        eager.iterate()
+    for moments in (eager.state.critic_moments, eager.state.generator_moments):
+        for tensor in (t for tensors in moments.values() for t in tensors.values()):
+            tensor.fill_(0.01)  # else Adam makes much of gradients that are nothing
+    compared((eager, kernel))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("latent", ["normal", "uniform"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "data=two_gaussians data.dimension=5 evaluate.protocol=chi2",
+        "data=ring8 data.train_points=5000",
+        "data=decades",
+    ],
+)
+def test_other_points_and_latents_do(words: str, latent: str) -> None:
+    common = [*words.split(), "loss=gp", "tuned=none", "train.optimizer=sgd", "device=cpu"]
+    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "train.betas=[0,0]"]
+    common += [f"network.latent={latent}", "network.latent_dim=3", "network.width=16"]
+    eager, kernel = (
+        Stack([compose([*common, f"compile={word}"])], CPU) for word in ("false", "auto")
+    )
+    emulated(kernel, 1, 1)
+    compared((eager, kernel))
+
+
+@pytest.mark.slow
+def test_bursts_and_a_step_that_is_not_finite_do() -> None:
+    bursts = {"train.burst_n_critic": 11, "train.burst_first_steps": 1, "loss.n_critic": 1}
+    eager, kernel = both("gp", 3, 1, 1, **SMALL, **PLAIN, **bursts)
+    for step in range(3):
+        for stack in (eager, kernel):
+            if step == 1:
+                stack.state.critic["hidden.0.0.weight"][1, 0, 0] = math.nan
+            stack.iterate()
+    assert kernel.diverged_at() == eager.diverged_at() == [-1, 2, -1]
+    assert kernel.state.critic_step == eager.state.critic_step == 13
+    assert kernel.state.step == eager.state.step == 3
+    wanted, found = parts(eager.run_state(0)), parts(kernel.run_state(0))
+    assert all(far(found[name], wanted[name]) < 1e-3 for name in wanted if "moments" not in name)
+
+
+def test_the_sizes_agree_with_the_kernel() -> None:
+    _, kernel = both("gp", 1, 1, 1, **PLAIN, **SMALL)
+    sizes = emulated(kernel, 1, 1)
+    library = OnCpu(sizes).library
+    library.numbers_of.restype = ctypes.c_int64
+    assert [library.numbers_of(what) for what in (0, 1)] == [sizes.room, sizes.exchanged]
+
+
+# What it trains, and how it is divided.
+@pytest.mark.parametrize(
+    ("loss", "settings", "reason"),
+    [
+        ("gp", {"precision": "tf32"}, "fp32"),
+        ("gp", {"compile": "false"}, "compile=false"),
+        ("gp", {"network.width": 48}, "widths"),
+        ("gp", {"network.depth": 5}, "hidden layers"),
+        ("gp", {"network.activation": "tanh"}, "activations"),
+        ("gp", {"network.latent_dim": 9}, "latents"),
+        ("gp", {"network.generator_normalization": "layer"}, "normalization"),
+        ("bce", {"loss.packing": 37}, "packing"),
+        ("bce", {"loss.unrolled": 1}, "unrolled"),
+        ("hinge_sn", {}, "wrapper"),
+        ("ragan", {}, "means of scores"),
+        ("dragan", {}, "perturbed reals"),
+        ("gp", {"train.optimizer": "optimistic_adam"}, "optimizer"),
+        ("gp", {}, ""),
+    ],
+)
+def test_what_it_does_not_train_it_names(loss: str, settings: dict[str, Any], reason: str) -> None:
+    stack = Stack([tiny(loss, **{"compile": "auto"} | SMALL | settings)], CPU)
+    shapes = stack.target.shape, stack.algorithm.pair.latent.shape
+    found = why_no_kernel(stack.config, stack.algorithm.recipe, *shapes)
+    assert reason in found and bool(reason) == bool(found)
+
+
+SIZES = Sizes(0, 0, 64, 3, 2, 2, 1, 0, 256)
 
 
 @pytest.mark.parametrize(
-    ("loss", "reason"), [("ragan", "means of scores"), ("dragan", "perturbed")]
-)
-def test_what_needs_the_whole_batch_is_left_to_torch(loss: str, reason: str) -> None:
-    stack = Stack([tiny(loss, compile="auto", **{"network.width": 16})], CPU)
-    assert stack.executor == "native"
-    assert reason in why_no_kernel(stack.config, stack.algorithm.recipe, (2,), (2,))
+    ("runs", "hidden", "blocks", "wide"),
+    [(1, 64, 8, 1), (15, 64, 8, 1), (16, 64, 4, 2), (64, 64, 2, 2), (67, 64, 1, 2),
+     (9999, 64, 1, 2), (1, 16, 2, 1), (100, 16, 1, 2)],
+)  # fmt: skip
+def test_a_run_has_as_many_blocks_as_let_all_train_at_once(
+    runs: int, hidden: int, blocks: int, wide: int
+) -> None:
+    clusters = {1: 132, 2: 66, 4: 30, 8: 15}  # of an H200
+    sizes = replace(SIZES, hidden=hidden).divided(runs, 232448, lambda s: clusters[s.blocks])
+    assert sizes is not None and (sizes.blocks, sizes.wide) == (blocks, wide)
+    assert 4 * sizes.room <= 232448 and sizes.own * sizes.blocks >= 256
+
+
+def test_what_does_not_fit_the_shared_memory_is_left_to_others() -> None:
+    assert SIZES.divided(1, 100_000, lambda sizes: 132) is None
+
+
+@pytest.mark.slow
+def test_nvrtc_compiles_it_for_an_h100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = ["--gpu-architecture=sm_90", "-DONE_LANE", *SIZES.macros]
+    try:
+        code = driver.compiled(SOURCE, headers(), flags)
+    except driver.NoKernel as error:
+        pytest.skip(str(error))
+    assert code.startswith(b"\x7fELF") and driver.is_compiled(SOURCE, headers(), flags)
+    monkeypatch.setattr(driver, "_compile", lambda *_: pytest.fail("it was built before"))
+    assert driver.compiled(SOURCE, headers(), flags) == code
+
+
+def test_a_kernel_that_does_not_compile_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tmp_path / "wrong.cu"
+    source.write_text("int wrong = nothing;")
+    with pytest.raises(driver.NoKernel, match=r"NVRTC") as caught:
+        driver.compiled(source, [], ["--gpu-architecture=sm_90"])
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_kernel_a_stack_trains_by_torch_and_says_so() -> None:
+    eager, stack = (Stack([tiny("gp", **SMALL)], CPU) for _ in range(2))
+
+    class Broken:
+        preparation = ""
+
+        def prepare(self) -> None:
+            raise driver.NoKernel("no driver")
+
+    stack.execution.kernel = Broken()  # type: ignore[assignment]
+    assert stack.executor == "kernel"
+    with pytest.warns(UserWarning, match="no driver: training without our kernel"):
+        stack.iterate()
+    eager.iterate()
+    assert stack.executor == "eager" and same(stack.run_state(0), eager.run_state(0))

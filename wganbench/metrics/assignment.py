@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,12 @@ class Assignment:
     partners: Int[np.ndarray, " n"]
     u: Float64[np.ndarray, " n"]
     v: Float64[np.ndarray, " n"]
+
+
+def prepare() -> None:
+    """Build the C++ before it is needed; a machine without a compiler goes on without it."""
+    with suppress(NoCompiler):
+        build([SOURCE], FLAGS)
 
 
 def assign(

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from wganbench.config.schema import RunConfig
 from wganbench.data import build
 from wganbench.networks import NETWORKS
+from wganbench.training.cuda.executor import why_no_kernel
 from wganbench.training.parts import PROBED_AT_ONCE
 from wganbench.training.stack import Stack, pair_of
 
@@ -53,13 +54,22 @@ From a ratio of 1 on (60 runs at width 64), the time of a run is that of its byt
 costs that are paid once: compiling, and measuring at its end."""
 
 
+KERNEL_PROCESSORS = 132
+"""Processors of an H100 or H200, each of which trains a run in our kernel."""
+
+KERNEL_ROUNDS = 4
+"""The length of a stack that our kernel trains, in times that all processors are taken.
+
+The time of a run falls up to one; 256 and 1 024 runs took an H200 equally long by run."""
+
+
 @dataclass(frozen=True)
 class Footprint:
     """Bytes of a stack, ``fixed + runs * per_run``, and operations of a run's iteration.
 
     ``rest_bytes`` counts what a run keeps between steps and the points drawn to measure it.
     ``probe_bytes`` counts what measuring a run takes on top; a GPU measures ``probed_runs`` at
-    a time, a CPU all of them.
+    a time, a CPU all of them. ``kernel`` says whether our kernel trains them on a GPU.
     """
 
     fixed_bytes: int
@@ -68,6 +78,7 @@ class Footprint:
     rest_bytes: int = 0
     probe_bytes: int = 0
     probed_runs: int = 1
+    kernel: bool = False
 
     def training_bytes(self, runs: int) -> int:
         return self.fixed_bytes + runs * self.run_bytes
@@ -96,8 +107,10 @@ class Footprint:
         """The number of runs in a stack on a GPU above which the time per run falls no further.
 
         The bytes that a step of these runs moves take `WORTH_OF_LAUNCHES` times as long as the
-        launches.
+        launches. Our kernel trains runs `KERNEL_PROCESSORS` at a time.
         """
+        if self.kernel:
+            return KERNEL_ROUNDS * KERNEL_PROCESSORS
         seconds = PASSES * self.run_bytes / BYTES_PER_SECOND
         return max(1, round(WORTH_OF_LAUNCHES * LAUNCH_SECONDS / seconds))
 
@@ -118,6 +131,7 @@ def footprint(config: RunConfig, gpu: bool = False) -> Footprint:
     # On a GPU convolutions are products of patches, without a library of their own.
     library = CONVOLUTION_BYTES if NETWORKS[config.network.kind].convolves and not gpu else 0
     stack = one.stack
+    recipe, pair = stack.algorithm.recipe, stack.algorithm.pair
     n = max(config.evaluate.n, config.evaluate.final_n)
     at_once = min(n, stack.probed_points)
     return Footprint(
@@ -127,6 +141,7 @@ def footprint(config: RunConfig, gpu: bool = False) -> Footprint:
         two.rest - one.rest + n * drawn_bytes(stack),
         at_once * _probed_bytes(one),
         max(1, PROBED_AT_ONCE // at_once),
+        gpu and not why_no_kernel(config, recipe, stack.target.shape, pair.latent.shape),
     )
 
 

@@ -76,8 +76,9 @@ class OwnCode:
         return Kernel(sizes, *own, self._drawn(), self.places)
 
     def _sizes(self) -> Sizes | None:
-        sizes = sizes_of(self.config, self.recipe, *self.shapes)
-        return divided_for(sizes, len(self.places), self.device)
+        # Places of runs that are elsewhere count: a resumed stack divides its runs as before.
+        runs = len(self.state.diverged_at)
+        return divided_for(sizes_of(self.config, self.recipe, *self.shapes), runs, self.device)
 
     def _drawn(self) -> dict[str, NativeSampler]:
         return native_samplers(

@@ -23,7 +23,14 @@ import torch
 from wganbench.config.schema import RunConfig
 from wganbench.data import DATASETS, build
 from wganbench.losses.recipes import RECIPES
-from wganbench.metrics import METRICS, ImageReference, Judge, allow_features, load_features
+from wganbench.metrics import (
+    METRICS,
+    ImageReference,
+    Judge,
+    allow_features,
+    assignment,
+    load_features,
+)
 from wganbench.plugin_files import load_plugin_files
 from wganbench.training import jobs  # noqa: F401  (what all jobs need is imported before the split)
 from wganbench.training.measuring import RebuiltSubject, Subject
@@ -79,6 +86,7 @@ def main(words: Sequence[str]) -> None:
     with contextlib.suppress(ImportError):
         importlib.import_module("ot")
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    assignment.prepare()  # while the process that trains compiles
     first, *others = descriptors
     for descriptor in others:
         if os.fork() == 0:

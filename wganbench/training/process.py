@@ -57,6 +57,9 @@ SAVING = "stopping: saving; Ctrl-C again ends at once without saving"
 ANSWER_SECONDS = 1.0
 """Longest wait at the end for an answer that is still being written."""
 
+AGAIN_SECONDS = 0.05
+"""Seconds until an interrupt that a finalizer dropped is raised again."""
+
 
 class Stopped(Exception):
     """The work was stopped by a request before it was done."""
@@ -144,7 +147,10 @@ class _Answering:
 
 @contextlib.contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP act like Ctrl-C in the block, unless a `StopRequest` takes them."""
+    """Make SIGTERM and SIGHUP act like Ctrl-C in the block, unless a `StopRequest` takes them.
+
+    Python drops a KeyboardInterrupt that is raised in a finalizer; it is raised again soon after.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -152,9 +158,21 @@ def signals_interrupt() -> Iterator[None]:
         number: signal.signal(number, _interrupt)
         for number in _heeded((signal.SIGTERM, signal.SIGHUP))
     }
+    hook = sys.unraisablehook
+
+    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            hook(unraisable)
+            return
+        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -195,11 +195,13 @@ def divided_for(sizes: Sizes, runs: int, device: torch.device) -> Sizes | None:
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < CLUSTERS:
         return None
     probe = driver.Module(driver.compiled(PROBE, [], [architecture(device)]), device)
+    most = driver.shared_bytes_of(device)
 
     def at_once(each: Sizes) -> int:
-        return driver.clusters_at_once(probe, "probe", each.blocks, THREADS, 4 * each.room)
+        # A block takes all registers of a processor; in the probe it takes all shared memory.
+        return driver.clusters_at_once(probe, "probe", each.blocks, THREADS, most)
 
-    return sizes.divided(runs, driver.shared_bytes_of(device), at_once)
+    return sizes.divided(runs, most, at_once)
 
 
 class Kernel:
