@@ -16,7 +16,7 @@ NAMES = [
     "ring8", "ring8_veegan", "ring8_selfcond", "ring8_unequal", "grid25", "grid25_pacgan",
     "random10", "mixture", "two_gaussians", "swiss_roll", "funnels",
     "lines", "two_point_masses", "gaussian_pair", "moons", "checkerboard", "spirals", "decades",
-    "grid100",
+    "grid100", "gaussian", "line_segment", "circle", "four_segments",
 ]  # fmt: skip
 """All that are clouds of points and need no file."""
 

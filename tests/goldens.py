@@ -176,7 +176,7 @@ def data_sets(cloud: Path) -> list[tuple[str, dict[str, Any]]]:
         "ring8", "ring8_veegan", "ring8_selfcond", "ring8_unequal", "grid25", "grid25_pacgan",
         "random10", "mixture", "two_gaussians", "swiss_roll", "digits", "stacked_digits", "funnels",
         "lines", "two_point_masses", "gaussian_pair", "moons", "checkerboard", "spirals",
-        "decades", "grid100",
+        "decades", "grid100", "line_segment", "circle", "four_segments",
     ]  # fmt: skip
     finite: dict[str, Any] = {"train_points": 10}
     more = [("points", {"path": str(cloud)}), ("ring8", finite), ("digits", finite)]

@@ -172,6 +172,21 @@ def test_the_papers_toy_protocols() -> None:
     assert ring.network.options["critic_pieces"] == 5
 
 
+def test_r3gan_in_small_begins_where_the_schedules_of_its_code_do() -> None:
+    """Its schedules last 20 million images; a decay per step is 0.5 ** (batch / half life)."""
+    config = validate(compose_values(["experiment=cifar10_r3gan_small"]))
+    train, loss = config.train, config.loss
+    assert (train.batch_size, train.critic_lr, train.generator_lr) == (512, 2e-4, 2e-4)
+    assert (train.optimizer, train.betas, train.decay) == ("adam", [0.0, 0.9], "cosine")
+    assert (loss.name, loss.n_critic) == ("rpgan_r1r2", 1)
+    assert loss.coefficients == {"r1_gamma": 0.05, "r2_gamma": 0.05}
+    assert config.network.options["latent_dim"] == 64
+    assert config.network.options["latent"] == "normal"
+    assert train.steps * train.batch_size == pytest.approx(2e7, rel=0.01)
+    half_life = train.batch_size * math.log(0.5) / math.log(train.average_decay)
+    assert half_life == pytest.approx(0.35e6, rel=0.02)
+
+
 @pytest.mark.parametrize("data", ["ring8", "grid25"])
 @pytest.mark.parametrize("packing", [2, 3, 4])
 def test_pacgans_rows_differ_in_packs_alone(data: str, packing: int) -> None:
@@ -181,6 +196,24 @@ def test_pacgans_rows_differ_in_packs_alone(data: str, packing: int) -> None:
     assert (row["loss"].pop("packing"), row["train"].pop("batch_size")) == (packing, 100 * packing)
     assert (base["loss"].pop("packing"), base["train"].pop("batch_size")) == (1, 100)
     assert row == base
+
+
+def test_mescheders_methods_differ_in_the_loss_alone() -> None:
+    """Five methods on his 2-D examples: a penalty at 10, or none; WGAN-GP with 1 and 5 steps."""
+    methods = {m: compose([f"experiment=mescheder_{m}"]) for m in ("gan", "r1", "r2", "gp1", "gp5")}
+    found = {m: (c.loss.n_critic, c.loss.coefficients) for m, c in methods.items()}
+    assert found == {
+        "gan": (1, {}),
+        "r1": (1, {"r1_gamma": 10.0}),
+        "r2": (1, {"r2_gamma": 10.0}),
+        "gp1": (1, {"gp_lambda": 10.0}),
+        "gp5": (5, {"gp_lambda": 10.0}),
+    }
+    names = [c.loss.name for c in methods.values()]
+    assert names == ["bce", "bce_r1", "bce", "gp", "gp"]
+    for config in methods.values():
+        assert config.train == methods["gan"].train and config.train.optimizer == "rmsprop"
+        assert config.network == methods["gan"].network and config.data == methods["gan"].data
 
 
 def test_an_experiment_on_another_has_its_choices() -> None:

@@ -43,7 +43,8 @@ def pair_of_gaussians(**options: Any) -> GaussianPair:
 
 
 @pytest.mark.parametrize("name", ["lines", "two_point_masses", "gaussian_pair", "moons",
-                                  "checkerboard", "spirals", "decades", "funnels"])  # fmt: skip
+                                  "checkerboard", "spirals", "decades", "funnels", "circle",
+                                  "four_segments"])  # fmt: skip
 def test_runs_drawn_in_one_call_have_the_draws_of_each_alone(name: str) -> None:
     target = load(name)
     assert isinstance(target, DrawnTarget)
@@ -166,6 +167,48 @@ def test_w1_of_projections_that_differ_in_one_thing() -> None:
     assert sliced == pytest.approx(float(target.projected_wasserstein_1(lines).mean()), rel=0.1)
 
 
+# Curves in the plane.
+def test_the_circle_is_even_in_its_angle_and_a_coordinate_follows_the_arcsine_law() -> None:
+    points = drawn("circle", radius=2.5)
+    np.testing.assert_allclose(np.hypot(*points.T), 2.5, rtol=1e-6)
+    turns = np.arctan2(points[:, 1], points[:, 0]) / (2 * math.pi) % 1
+    assert stats.kstest(turns, UNIFORM).pvalue > 1e-3
+    arcsine = stats.arcsine(loc=-2.5, scale=5).cdf
+    assert all(stats.kstest(points[:, k], arcsine).pvalue > 1e-3 for k in range(2))
+
+
+def test_w1_of_circles_about_one_point_is_the_difference_of_their_radii() -> None:
+    """Each point moves along its ray, and |x| is a potential."""
+    inner, outer = (load("circle", radius=r).sample(400, seeded()) for r in (1.0, 1.75))
+    assert wasserstein_exact(inner, outer) == pytest.approx(0.75, rel=1e-5)
+
+
+def test_segments_have_points_in_proportion_to_their_lengths() -> None:
+    """Three segments of lengths 3, 1 and 2: the length from their beginning is U[0, 6]."""
+    ends = [[0.0, 0.0, 3.0, 0.0], [5.0, 1.0, 5.0, 2.0], [-1.0, -2.0, -1.0, -4.0]]
+    x, y = drawn("line_segment", ends=ends).T
+    first, second, third = y == 0, x == 5, x == -1
+    assert (first.astype(int) + second + third == 1).all()
+    along = np.where(first, x, np.where(second, 3 + (y - 1), 4 - (y + 2)))
+    assert along.min() >= 0 and along.max() <= 6 + 1e-5
+    assert stats.kstest(along / 6, UNIFORM).pvalue > 1e-3
+
+
+def test_the_presets_of_the_2_d_examples() -> None:
+    """One segment: (U[-1, 1], 0). Four: the sides' middles, E x^2 = E y^2 = (1 + 1/12) / 2."""
+    line, four = drawn("line_segment"), drawn("four_segments")
+    assert (line[:, 1] == 0).all()
+    assert stats.kstest((line[:, 0] + 1) / 2, UNIFORM).pvalue > 1e-3
+    on, other = np.abs(four).max(axis=1), np.abs(four).min(axis=1)
+    assert (on == 1).all() and (other <= 0.5).all()
+    assert stats.kstest(2 * other, UNIFORM).pvalue > 1e-3
+    squares = four**2
+    assert squares.mean(axis=0) == pytest.approx([13 / 24] * 2, abs=4 * squares.std() / 77)
+    np.testing.assert_allclose(four.mean(axis=0), 0, atol=4 * four.std() / 77)
+    normal = drawn("gaussian")
+    assert all(stats.kstest(normal[:, k], stats.norm.cdf).pvalue > 1e-3 for k in range(2))
+
+
 # Shapes in the plane.
 VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "x": lambda p: p[:, 0],
@@ -268,6 +311,14 @@ ERRORS: list[tuple[str, dict[str, Any], str]] = [
     ("checkerboard", {"squares": 3}, r"data\.squares must be even, got 3"),
     ("checkerboard", {"edge": 0}, r"data\.edge"),
     ("spirals", {"turns": 0}, r"data\.turns"),
+    ("circle", {"radius": 0}, r"data\.radius"),
+    ("line_segment", {"ends": []}, r"data\.ends must hold four numbers"),
+    ("line_segment", {"ends": [[0, 0, 1]]}, r"data\.ends must hold four numbers"),
+    (
+        "line_segment",
+        {"ends": [[1, 2, 1, 2]]},
+        r"data\.ends: the two ends of a segment must differ",
+    ),
     ("moons", {"noise": -1}, r"data\.noise"),
     ("decades", {"decades": 31}, r"data\.decades"),
     ("gaussian_pair", {"mean": [1.0]}, r"data\.mean and data\.source_mean .* got 1 and 2"),

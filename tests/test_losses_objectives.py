@@ -150,6 +150,20 @@ def test_critic_and_generator_pull_the_fakes_scores_apart(
     assert (gradient(partial(recipe.objective.generator, None), fake) < 0).all()
 
 
+@each_recipe
+def test_a_zero_sum_generator_pulls_against_the_critic_as_hard_and_no_other(recipe: Recipe) -> None:
+    """dL_G/df = -dL_D/df at every score, or the game is not zero-sum."""
+    real, fake = torch.tensor([0.5, 2.0, -3.0]), torch.tensor([-0.5, 1.0, -4.0])
+    fake.requires_grad_()
+    reals = real if recipe.objective.paired else None
+    by_generator = gradient(partial(recipe.objective.generator, reals), fake)
+    by_critic = gradient(partial(recipe.objective.critic, real), fake)
+    # Beyond the margin -1 the critic of hinge does not pull.
+    opposite = torch.allclose(by_generator, -by_critic, atol=1e-6)
+    assert recipe.objective.zero_sum == opposite
+    assert opposite == (recipe.objective in (BCE_SATURATING, WASSERSTEIN))
+
+
 @monotone_recipe
 def test_critics_and_generators_gradients_at_the_fakes_are_opposite(recipe: Recipe) -> None:
     rng = torch.Generator().manual_seed(0)

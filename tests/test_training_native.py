@@ -13,12 +13,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from stepwise import PLAIN, assert_a_step_is_the_same
+from stepwise import PLAIN, assert_a_step_is_the_same, far, parts
 from torch import Tensor
 from training_configs import CPU, alike, same, tiny, trained
 
@@ -26,7 +27,7 @@ from wganbench.config import RunConfig, compose, to_dict
 from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.losses.recipe import Form, Pairs
+from wganbench.losses.recipe import Averages, Form, Pairs
 from wganbench.losses.recipes import composed
 from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
@@ -35,18 +36,20 @@ from wganbench.runs.stored import Places
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.compiling import lacking
 from wganbench.training.native import layout
-from wganbench.training.native.executor import COSTS, NUMBERS, WHERE
+from wganbench.training.native.executor import AGAINST, COSTS, NUMBERS, WHERE
 from wganbench.training.native.layout import NativeSampler, native_library, native_sampler
 from wganbench.training.stack import Stack
-from wganbench.training.streams import mixing
+from wganbench.training.streams import mixing, perturbation
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 
 FOREIGN = {
-    "ragan": "terms", "dragan": "points",
     "hinge_sn": "wrapper", "hinge_gn": "wrapper", "wasserstein_sn": "wrapper",
 }  # fmt: skip
 """The losses that our C++ leaves to torch, with a word of the reason."""
+
+EXECUTED = ("false", "auto")
+"""What ``compile`` says for the eager stack and for that of our C++."""
 
 KNOWN = [loss for loss in RECIPES if loss not in FOREIGN]
 
@@ -113,6 +116,54 @@ def test_every_size_does(runs: int, width: int, depth: int, batch: int) -> None:
     assert_a_step_is_the_same(*both("bce_gp", runs, **PLAIN, **sizes), 2e-5)
 
 
+WHOLE = {
+    "ragan": {}, "dragan": {}, "ragan and gp": {"loss.penalties": ["gp"]},
+    "dragan and r1": {"loss.penalties": ["r1"]},
+    "ragan and dragan": {"loss.penalties": ["dragan"], "network.activation": "tanh"},
+}  # fmt: skip
+"""Losses whose derivatives need a mean over the whole batch, by name and further settings."""
+
+
+@pytest.mark.parametrize("batch", [7, 513])
+@pytest.mark.parametrize("name", list(WHOLE))
+def test_losses_of_the_whole_batch_do_in_one_tile_and_in_several(name: str, batch: int) -> None:
+    sizes = {"network.width": 33, "network.depth": 2, "train.batch_size": batch}
+    configs = {
+        word: alike(name.split()[0], 2, compile=word, **PLAIN, **sizes, **WHOLE[name])
+        for word in EXECUTED
+    }
+    for members in configs.values():
+        for r, config in enumerate(members):
+            for i, key in enumerate(composed(config.loss.name, config.loss.penalties).coefficients):
+                config.loss.coefficients[key] = 1.5 + r + i
+    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    for _ in range(2):
+        assert_a_step_is_the_same(eager, native, 2e-5)
+
+
+@pytest.mark.parametrize("loss", ["ragan", "dragan"])
+def test_they_do_on_points_that_are_passed_to_it(loss: str) -> None:
+    """A Swiss roll is drawn by torch; the noise of dragan is not."""
+    common = [f"loss={loss}", "data=swiss_roll", "tuned=none", "train.optimizer=sgd", "device=cpu"]
+    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
+    stacks = [Stack([compose([*common, f"compile={word}"])], CPU) for word in EXECUTED]
+    assert stacks[1].executor == "native"
+    for _ in range(2):
+        assert_a_step_is_the_same(*stacks, 2e-5)
+
+
+@pytest.mark.parametrize("loss", ["ragan", "dragan"])
+def test_their_bits_depend_on_neither_stack_nor_threads(loss: str) -> None:
+    sizes = {"network.width": 96, "train.batch_size": 256}
+    configs = alike(loss, 3, compile="auto", **sizes)
+    together = after(configs, 2)
+    for threads in (1, 4):
+        alone = after([configs[2]], threads)
+        assert same(alone.run_state(0), together.run_state(2)), threads
+        assert alone.scalars()[0] == together.scalars()[2]
+
+
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
 @pytest.mark.parametrize(
     "words", ["data=two_gaussians data.dimension=5 evaluate.protocol=chi2", "data=swiss_roll"]
@@ -168,7 +219,7 @@ def test_critics_of_a_frozen_generator_do() -> None:
     assert FrozenStack(configs[1], CPU, [fakes, fakes], double=True).executor != "native"
 
 
-@pytest.mark.parametrize("loss", ["gp", "bce", "bce_saturating", "rpgan_r1r2"])
+@pytest.mark.parametrize("loss", ["gp", "bce", "bce_saturating", "rpgan_r1r2", "ragan"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
     settings = {"network.activation": activation, "train.average_decay": 0.5}
@@ -209,7 +260,7 @@ def test_two_hundred_steps_end_alike(loss: str) -> None:
 def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
     recipe = RECIPES[loss]
     terms = recipe.objective.terms
-    assert terms is not None and recipe.objective.paired == isinstance(terms, Pairs)
+    assert terms is not None and recipe.objective.paired == isinstance(terms, Pairs | Averages)
     real, fake = torch.linspace(-3, 2, 9), torch.linspace(-1, 4, 9)
     functions: dict[Form, Any] = {
         Form.IDENTITY: lambda s: s,
@@ -222,6 +273,15 @@ def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
         value = functions[term.form](term.sign * scores + term.shift)
         return (term.weight * value + term.slope * scores).mean()
 
+    if isinstance(terms, Averages):
+        for loss, higher, lower in (
+            (recipe.objective.critic(real, fake), real, fake),
+            (recipe.objective.generator(real, fake), fake, real),
+        ):
+            declared = mean(terms.term, higher - lower.mean())
+            declared += mean(terms.term, higher.mean() - lower)
+            torch.testing.assert_close(loss, declared)
+        return
     if isinstance(terms, Pairs):
         # Unlike orders: pairs are i-i.
         fake = fake.flip(0)
@@ -311,6 +371,7 @@ def test_draws_are_those_of_the_same_words(step: int, n: int) -> None:
         "mixing": (mixing, 1),
         "normal": (Latent("normal", (5,)).draw, 5),
         "uniform": (Latent("uniform", (3,)).draw, 3),
+        "perturbation": (partial(perturbation, (5,)), 5),
         "even": (even.draw, 3),
         "uneven": (uneven.draw, 3),
     }
@@ -319,7 +380,7 @@ def test_draws_are_those_of_the_same_words(step: int, n: int) -> None:
         assert not native.given
         wanted = sampler(keyed(4, stream, step), n).reshape(n, dimension)
         found = drawn(native, 1, step, n)
-        if stream in ("mixing", "uniform"):
+        if stream in ("mixing", "uniform", "perturbation"):
             assert torch.equal(found, wanted), stream
         else:
             torch.testing.assert_close(found, wanted, rtol=1e-6, atol=2e-6)
@@ -408,9 +469,10 @@ def test_every_form_point_and_cost_has_its_number() -> None:
     text = (layout.SOURCES / "losses.h").read_text(encoding="utf-8")
     for numbers in ({form: form.value for form in Form}, WHERE, COSTS):
         assert all(f"{each.name} = {number}" in text for each, number in numbers.items())
-
-
-EXECUTED = ("false", "auto")
+    settings = (layout.SOURCES / "settings.h").read_text(encoding="utf-8")
+    assert f"STREAMS = {layout.MOST_STREAMS};" in settings
+    names = zip(("NOTHING", "PARTNER", "MEAN"), AGAINST.values(), strict=True)
+    assert all(f"{name} = {number}" in settings for name, number in names)
 
 
 def test_every_activation_has_its_number() -> None:
@@ -543,7 +605,7 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path: Path)
         for width, depth, batch, runs in sizes
         for loss, activation in (
             ("gp", "relu"), ("bce_r1", "tanh"), ("clip", "relu"), ("rpgan_r1r2", "relu"),
-            ("rpgan_r1r2", "tanh"),
+            ("rpgan_r1r2", "tanh"), ("ragan", "relu"), ("dragan", "tanh"),
         )
     ]  # fmt: skip
     done = subprocess.run(

@@ -35,8 +35,14 @@ def test_the_passes_are_those_that_a_step_executes(loss: str) -> None:
     assert run_passes(RECIPES[loss], 10, 2) == 10 * critic_passes(RECIPES[loss]) + 10
 
 
-@pytest.mark.parametrize("unrolled", [1, 3])
-def test_the_passes_of_unrolled_steps_are_those_executed(unrolled: int) -> None:
-    found = executed("bce", 1, unrolled)
-    assert found == pytest.approx(run_passes(RECIPES["bce"], 1, 1, unrolled), rel=0.02)
-    assert generator_passes(unrolled) == {1: 20, 3: 56}[unrolled] and generator_passes() == 5
+@pytest.mark.parametrize(
+    ("loss", "unrolled", "passes"),
+    [("bce", 1, 20), ("bce", 3, 56), ("bce_saturating", 1, 23), ("bce_saturating", 3, 59)],
+)
+def test_the_passes_of_unrolled_steps_are_those_executed(
+    loss: str, unrolled: int, passes: int
+) -> None:
+    found = executed(loss, 1, unrolled)
+    assert found == pytest.approx(run_passes(RECIPES[loss], 1, 1, unrolled), rel=0.02)
+    assert generator_passes(RECIPES[loss], unrolled) == passes
+    assert generator_passes(RECIPES[loss]) == 5

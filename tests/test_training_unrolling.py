@@ -41,8 +41,10 @@ class Place(nn.Module):
         return self.theta + 0 * z
 
 
-def dirac(loss: str, steps: int, theta: float = 1.0, psi: float = -1.0, **more: Any) -> float:
-    """dL_G / dtheta with ``steps`` steps of plain gradient descent ahead."""
+def dirac(
+    loss: str, steps: int, theta: float = 1.0, psi: float = -1.0, real: float = 0.0, **more: Any
+) -> float:
+    """dL_G / dtheta with ``steps`` steps of plain gradient descent ahead; reals at ``real``."""
     pair = Pair(Slope(), Place(), Latent("normal", (1,)), "pytorch", critic_is_pointwise=True)
     unrolled = Unrolled(Algorithm(pair, RECIPES[loss]), steps, "sgd", [0.0, 0.0])
     at = {name: torch.tensor(value, dtype=torch.float64) for name, value in
@@ -54,7 +56,8 @@ def dirac(loss: str, steps: int, theta: float = 1.0, psi: float = -1.0, **more: 
         rate = torch.tensor(ETA, dtype=torch.float64)
         critic = {"psi": at["psi"]}
         taken = torch.zeros(())
-        return unrolled.generator_loss(generator, critic, zero, zero, moments, taken, rate, more)[0]
+        x = zero + real
+        return unrolled.generator_loss(generator, critic, zero, x, moments, taken, rate, more)[0]
 
     return torch.func.grad(loss_of)({"theta": at["theta"]})["theta"].item()
 
@@ -69,6 +72,37 @@ def test_wasserstein_on_dirac_has_a_closed_form(steps: int, theta: float, psi: f
     """
     expected = -psi + 2 * steps * ETA * theta
     assert dirac("wasserstein", steps, theta, psi) == pytest.approx(expected, rel=1e-12)
+
+
+# Reals at a point that is not 0, so that their term moves with the critic.
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize(("theta", "psi", "real"), [(1.0, -1.0, 0.6), (-0.7, 0.4, -2.0)])
+def test_the_saddle_of_the_wasserstein_game_counts_the_reals(
+    steps: int, theta: float, psi: float, real: float
+) -> None:
+    """f = psi_K (real - theta) with psi_K = psi - K eta (theta - real): without the reals' term
+    the derivative -psi + 2 K eta (theta - real) would be -psi + K eta (2 theta - real)."""
+    expected = -psi + 2 * steps * ETA * (theta - real)
+    assert dirac("wasserstein", steps, theta, psi, real) == pytest.approx(expected, rel=1e-12)
+
+
+def saddle(steps: int, theta: float, psi: float, real: float) -> float:
+    """f(theta, psi_K(theta)) = -L_D of cross-entropy, by hand; log sigmoid is concave in psi."""
+    for _ in range(steps):
+        psi += ETA * (real * sigmoid(-psi * real) - theta * sigmoid(psi * theta))
+    return math.log(sigmoid(psi * real)) + math.log(sigmoid(-psi * theta))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+@pytest.mark.parametrize(("theta", "psi", "real"), [(1.0, -1.0, 0.6), (-0.7, 0.4, -2.0)])
+def test_the_saddle_of_cross_entropy_is_the_whole_f(
+    steps: int, theta: float, psi: float, real: float
+) -> None:
+    """By central differences of f; the part of fakes alone has another derivative."""
+    h = 1e-5
+    ahead, behind = (saddle(steps, theta + e, psi, real) for e in (h, -h))
+    expected = (ahead - behind) / (2 * h)
+    assert dirac("bce_saturating", steps, theta, psi, real) == pytest.approx(expected, rel=1e-7)
 
 
 def sigmoid(t: float) -> float:
@@ -153,24 +187,31 @@ def test_the_rules_have_derivatives(optimizer: str) -> None:
 
 # In a stack.
 def surrogate(stack: Stack, steps: int) -> float:
-    """L_G of a stack's only run after ``steps`` ordinary critic steps on one batch."""
+    """L_G of a stack's only run after ``steps`` ordinary critic steps on one batch.
+
+    It is minus the critic's loss in the two zero-sum games here.
+    """
     (z, x), algorithm = stack.execution.work.generator_batch(0), stack.algorithm
     train, critic = stack.config.train, stack.run_parameters(0, "critic")
     generator = stack.run_parameters(0, "generator")
     moments = {k: {n: m[0].clone() for n, m in of.items()}
                for k, of in stack.state.critic_moments.items()}  # fmt: skip
+
+    def critic_loss(c: Parameters) -> Tensor:
+        return algorithm.critic_loss(c, generator, x[0], z[0], torch.zeros(16), {})[0]
+
     for number in range(steps):
-        gradients = torch.func.grad(
-            lambda c: algorithm.critic_loss(c, generator, x[0], z[0], torch.zeros(16), {})[0]
-        )(critic)
+        gradients = torch.func.grad(critic_loss)(critic)
         taken = stack.state.critic_step + number
         moves = directions(train.optimizer, critic, gradients, moments, taken, train.betas)
         critic = {name: w + train.critic_lr * moves[name] for name, w in critic.items()}
+    if stack.config.loss.name in ("bce_saturating", "wasserstein"):
+        return -critic_loss(critic).item()
     reals = x[0] if algorithm.recipe.objective.paired else None
     return algorithm.generator_loss(generator, critic, z[0], reals)[0].item()
 
 
-@pytest.mark.parametrize("loss", ["bce", "hinge", "rpgan", "wasserstein"])
+@pytest.mark.parametrize("loss", ["bce", "bce_saturating", "hinge", "rpgan", "wasserstein"])
 def test_the_loss_is_that_of_a_critic_some_steps_ahead(loss: str) -> None:
     """The run's own rule from its own moments; the critic's own state does not change by it."""
     stack = trained([tiny(loss, **{"loss.unrolled": 3})], 1)

@@ -134,6 +134,24 @@ class GaussianPairOptions(Options):
 
 
 @dataclass(kw_only=True)
+class CircleOptions(Options):
+    radius: float = length()
+
+
+@dataclass(kw_only=True)
+class SegmentsOptions(Options):
+    """``ends``: x, y, x', y' of each segment, the coordinates of its two ends."""
+
+    ends: list[list[float]] = coordinate()
+
+    def __post_init__(self) -> None:
+        if not self.ends or any(len(each) != 4 for each in self.ends):
+            raise ValueError("data.ends must hold four numbers for each segment: x, y, x', y'")
+        if any(each[:2] == each[2:] for each in self.ends):
+            raise ValueError("data.ends: the two ends of a segment must differ")
+
+
+@dataclass(kw_only=True)
 class MoonsOptions(Options):
     noise: float = share()
 

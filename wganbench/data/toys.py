@@ -1,8 +1,9 @@
-"""Toy targets of papers that are no mixtures: lines, point masses, moons, squares, spirals."""
+"""Toy targets of papers that are no mixtures: lines, points, circles, moons, squares, spirals."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Generator, Tensor
 
 from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Distance, KnownPair
-from wganbench.draws import Draws
+from wganbench.draws import Draws, Resident
 
 
 # Laws beside a copy of themselves.
@@ -75,6 +76,50 @@ class PointMasses(Shifted):
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
         """Return ``n`` times the origin."""
         return torch.zeros(*draws.lead, n, *self.shape, device=draws.device)
+
+
+# Curves in the plane.
+class Circle(DrawnTarget):
+    """Uniform on the circle of radius ``radius`` about the origin.
+
+    Source: a 2-D example of arXiv:1801.04406, section 5.1; its radius is ours.
+    """
+
+    shape: tuple[int, ...] = (2,)
+
+    def __init__(self, radius: float) -> None:
+        self.radius = radius
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 2"]:
+        """Return ``n`` independent points."""
+        angle = 2 * math.pi * draws.uniform(n)
+        return self.radius * torch.stack((angle.cos(), angle.sin()), dim=-1)
+
+
+class Segments(DrawnTarget):
+    """Uniform along straight segments: each has points in proportion to its length.
+
+    ``ends`` holds [x, y, x', y'] of each segment, its two ends. Source: two of the 2-D examples
+    of arXiv:1801.04406, section 5.1, have one segment and four; their places are ours.
+    """
+
+    shape: tuple[int, ...] = (2,)
+
+    def __init__(self, ends: Sequence[Sequence[float]]) -> None:
+        first, last = torch.tensor(ends, dtype=torch.float64).reshape(-1, 2, 2).unbind(1)
+        # Laid end to end, the segments begin at these lengths.
+        lengths = torch.linalg.vector_norm(last - first, dim=1)
+        self.length = float(lengths.sum())
+        columns = (first, last - first, (lengths.cumsum(0) - lengths)[:, None], lengths[:, None])
+        self._table = Resident(torch.cat(columns, dim=1).float())
+
+    def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n 2"]:
+        """Return ``n`` independent points."""
+        table, place = self._table.on(draws.device), self.length * draws.uniform(n)
+        segment = torch.searchsorted(table[1:, 4].contiguous(), place, right=True)
+        start, way, begin, length = torch.split(table[segment], [2, 2, 1, 1], dim=-1)
+        points: Tensor = start + (place[..., None] - begin) / length * way
+        return points
 
 
 # Shapes in the plane.

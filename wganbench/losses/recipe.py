@@ -56,20 +56,34 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class Averages:
+    """The term of an objective that compares scores with means, for executors without autograd.
+
+    The critic's objective is E term(r - E f) + E term(E r - f), the generator's the same with
+    reals and fakes in exchanged roles.
+    """
+
+    term: Term
+
+
+@dataclass(frozen=True)
 class Objective:
     """The functions of scores that critic and generator minimise.
 
     Both take (score_real, score_fake). The generator's gets None for the first, unless the
     objective is ``paired``: then it gets as many reals' scores as fakes', and those of fresh
-    reals in training. ``terms`` describes the same functions, if they have that form. Our C++
-    needs it to train with this objective. ``formulas`` are those of critic and generator.
+    reals in training. The objective is ``zero_sum`` if the generator maximises what the critic
+    minimises; the reals' term, which does not depend on the generator, is not in its own.
+    ``terms`` describes the same functions, if they have that form. Our C++ needs it to train with
+    this objective. ``formulas`` are those of critic and generator.
     """
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
     bce: bool
     paired: bool = False
-    terms: Terms | Pairs | None = None
+    zero_sum: bool = False
+    terms: Terms | Pairs | Averages | None = None
     formulas: tuple[str, str] = ("", "")
 
 

@@ -27,7 +27,7 @@ from wganbench.losses.objectives import (
     wasserstein_generator_loss,
 )
 from wganbench.losses.penalties import RANGES, TERMS
-from wganbench.losses.recipe import Form, Objective, Pairs, Recipe, Term, Terms, Wrapper
+from wganbench.losses.recipe import Averages, Form, Objective, Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.registry import Registry, unknown
 
 # Objectives.
@@ -41,6 +41,7 @@ BCE = Objective(
     formulas=(ON_BCE, "E softplus(-f)"))
 BCE_SATURATING = Objective(
     bce_critic_loss, of_fakes(partial(bce_generator_loss, saturating=True)), bce=True,
+    zero_sum=True,
     terms=Terms(REAL_IS_HIGH, FAKE_IS_LOW, generator=Term(-1, 1, Form.SOFTPLUS)),
     formulas=(ON_BCE, "-E softplus(f)"))
 SMOOTHED = Objective(
@@ -48,7 +49,7 @@ SMOOTHED = Objective(
     terms=Terms(Term(1, -1, Form.SOFTPLUS, slope=0.1), FAKE_IS_LOW, generator=REAL_IS_HIGH),
     formulas=("E [0.9 softplus(-r) + 0.1 softplus(r)] + E softplus(f)", "E softplus(-f)"))
 WASSERSTEIN = Objective(
-    wasserstein_critic_loss, of_fakes(wasserstein_generator_loss), bce=False,
+    wasserstein_critic_loss, of_fakes(wasserstein_generator_loss), bce=False, zero_sum=True,
     terms=Terms(real=MINUS, fake=PLUS, generator=MINUS),
     formulas=("E f - E r", "-E f"))
 HINGE = Objective(
@@ -73,6 +74,7 @@ PAIRING = Objective(
     formulas=("E softplus(-(r - f)), pairs i-i", "E softplus(-(f - r)), pairs i-i"))
 AVERAGE = Objective(
     average_loss, roles_swapped(average_loss), bce=False, paired=True,
+    terms=Averages(REAL_IS_HIGH),
     formulas=("E softplus(-(r - E f)) + E softplus(f - E r)",
               "E softplus(-(f - E r)) + E softplus(r - E f)"))
 # fmt: on

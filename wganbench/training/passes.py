@@ -19,6 +19,9 @@ UNROLLED, NOT_FIRST = 18, 3
 fakes), backward 4, and twice that for the derivative of both. The first has no derivative with
 respect to the critic before it; an objective that is linear in scores has 4 passes less there."""
 
+REALS = 3
+"""What the reals' term of a zero-sum generator adds, at the critic ahead: forward 1, backward 2."""
+
 
 def critic_passes(recipe: Recipe) -> int:
     """Return the passes of a critic step; networks of equal size are assumed.
@@ -28,13 +31,17 @@ def critic_passes(recipe: Recipe) -> int:
     return PLAIN + PENALTY * len(recipe.penalties)
 
 
-def generator_passes(unrolled: int = 0) -> int:
+def generator_passes(recipe: Recipe, unrolled: int = 0) -> int:
     """Return the passes of a generator step whose gradient passes through so many critic steps."""
-    return GENERATOR + (UNROLLED * unrolled - NOT_FIRST if unrolled else 0)
+    if not unrolled:
+        return GENERATOR
+    reals = REALS if recipe.objective.zero_sum else 0
+    return GENERATOR + UNROLLED * unrolled - NOT_FIRST + reals
 
 
 def run_passes(
     recipe: Recipe, critic_steps: float, generator_steps: float, unrolled: int = 0
 ) -> float:
     """Return the passes of so many steps of both kinds."""
-    return critic_passes(recipe) * critic_steps + generator_passes(unrolled) * generator_steps
+    of_generator = generator_passes(recipe, unrolled)
+    return critic_passes(recipe) * critic_steps + of_generator * generator_steps

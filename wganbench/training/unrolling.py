@@ -4,6 +4,8 @@ The generator's gradient passes through these steps: dL_G(theta, phi_K(theta)) /
 phi_0 are the critic's parameters and phi_(k+1) = phi_k + rate direction(dL_D(theta, phi_k) / dphi).
 The batch is one for all K steps. The steps follow the run's own rule from its own moments, as the
 paper does ("we unroll Adam"), and are forgotten: training changes the critic by its own steps.
+In a zero-sum game L_G is the paper's f(theta, phi_K(theta)) = -L_D, with the term of reals: phi_K
+depends on theta. The paper knows this game alone; in others the generator keeps its own loss.
 Source: Metz et al., arXiv:1611.02163, eqs. 3 to 8, and their code for the single batch.
 """
 
@@ -114,6 +116,9 @@ class Unrolled:
             critic, moments = self._moved(critic, gradients, moments, taken + number, rate)
             if algorithm.recipe.clips:
                 critic = clipped(critic, coefficients["clip_value"])
+        if algorithm.recipe.objective.zero_sum:
+            loss = -self._critic_loss(critic, x, fakes)
+            return loss, {"loss/generator": loss}
         reals = x if algorithm.recipe.objective.paired else None
         return algorithm.loss_of_fakes(fakes, critic, reals)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wganbench.config.schema import RunConfig
 from wganbench.losses.penalties import SlopePenalty
-from wganbench.losses.recipe import Pairs, Recipe, Wrapper
+from wganbench.losses.recipe import Averages, Pairs, Recipe, Wrapper
 from wganbench.networks import Parameters
 from wganbench.training.cuda import driver
 from wganbench.training.cuda.sizes import (
@@ -82,6 +82,8 @@ def why_no_kernel(
         "it knows no packing": config.loss.packing > 1,
         "it knows no unrolled critic": config.loss.unrolled > 0,
         "the objective does not declare its terms": recipe.objective.terms is None,
+        "it knows no means of scores": isinstance(recipe.objective.terms, Averages),
+        "it knows no perturbed reals": recipe.perturbs,
         f"it knows {layout.MOST_PENALTIES} penalties, not more": len(penalties)
         > layout.MOST_PENALTIES,
         "it does not know the points or the cost of the penalty": not all(

@@ -15,11 +15,18 @@ from torch import Tensor
 from wganbench.config.schema import RunConfig
 from wganbench.losses.constraints import Cost
 from wganbench.losses.penalties import Penalty, Points, SlopePenalty
-from wganbench.losses.recipe import Pairs, Recipe, Term, Terms, Wrapper
+from wganbench.losses.recipe import Averages, Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.nativecode import find_compiler
 from wganbench.networks import Parameters
 from wganbench.networks.layers import ACTIVATIONS
-from wganbench.training.graphs import PAIRED_REALS, Noted, step_streams
+from wganbench.training.graphs import (
+    CRITIC_STREAMS,
+    GENERATOR_STREAM,
+    PAIRED_REALS,
+    PERTURBATION,
+    Noted,
+    step_streams,
+)
 from wganbench.training.native import layout
 from wganbench.training.native.layout import (
     NativeSampler,
@@ -49,9 +56,12 @@ PROBED = (
 NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
 DECAYS = {"none": 0, "linear": 1, "cosine": 2}
-WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3}
+WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
+AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
+CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
+"""What scores are compared with, and the order of the streams, as settings.h has them."""
 
 
 def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> str:
@@ -96,7 +106,8 @@ def native_samplers(
     device: torch.device = layout.CPU,
 ) -> dict[str, NativeSampler]:
     """Return the native samplers of a loss's streams, given the shapes of points and latents."""
-    sizes = {"real": math.prod(points), PAIRED_REALS: math.prod(points), "mixing": 1}
+    of_points = dict.fromkeys(("real", PAIRED_REALS, PERTURBATION), math.prod(points))
+    sizes = {**of_points, "mixing": 1}
     streams = step_streams(recipe)
     return {
         stream: native_sampler(
@@ -134,7 +145,6 @@ class Native:
         self._activation = NUMBERS[config.network.options["activation"]]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
         self._laws, self._places, self._threads = samplers, places, torch.get_num_threads()
-        self._streams = step_streams(recipe)
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
@@ -184,9 +194,8 @@ class Native:
         self, critic_step: int, n_critic: int, step: int | None, batch: Batch
     ) -> list[Tensor | None]:
         """Return critic steps' batches by stream, then the generator's; None if drawn in C++."""
-        streams = self._streams
-        wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in streams.critic]
-        wanted += [] if step is None else [(stream, step) for stream in streams.generator]
+        wanted = [(stream, critic_step + i) for i in range(n_critic) for stream in CRITIC_SLOTS]
+        wanted += [] if step is None else [(stream, step) for stream in GENERATOR_SLOTS]
         return [
             batch(stream, number).contiguous() if stream in self._given else None
             for stream, number in wanted
@@ -281,13 +290,16 @@ def settings_of(
     samplers: Mapping[str, NativeSampler],
 ) -> layout.Settings:
     """Return a loss with the coefficients (R,) and the samplers of its streams."""
-    terms, streams = recipe.objective.terms, step_streams(recipe)
+    terms = recipe.objective.terms
     assert terms is not None
-    layouts = [samplers[stream].layout for stream in (*streams.critic, *streams.generator)]
+    layouts = [
+        samplers[stream].layout if stream in samplers else layout.Sampler()
+        for stream in (*CRITIC_STREAMS, *GENERATOR_SLOTS, PERTURBATION)
+    ]
     penalties = [_penalty(penalty, coefficients) for penalty in recipe.penalties]
     return layout.Settings(
         batch=batch,
-        pairs=isinstance(terms, Pairs),
+        against=AGAINST[type(terms)],
         penalties=len(penalties),
         **_terms(terms),
         penalty=(layout.Penalty * layout.MOST_PENALTIES)(*penalties),
@@ -295,8 +307,8 @@ def settings_of(
     )
 
 
-def _terms(terms: Terms | Pairs) -> dict[str, layout.Term]:
-    if isinstance(terms, Pairs):
+def _terms(terms: Terms | Pairs | Averages) -> dict[str, layout.Term]:
+    if isinstance(terms, Pairs | Averages):
         return {"real": _term(terms.term), "generator": _term(terms.term)}
     parts = {"real": terms.real, "fake": terms.fake, "generator": terms.generator}
     return {name: _term(term) for name, term in parts.items()}

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from ctypes import c_double, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MethodType
 
@@ -20,7 +20,7 @@ from wganbench.draws import stream_key
 from wganbench.nativecode import build, is_built
 from wganbench.networks import Latent
 from wganbench.training.native import layout
-from wganbench.training.streams import StreamSampler, mixing
+from wganbench.training.streams import StreamSampler, mixing, perturbation
 
 
 class NetworkSpec(ctypes.Structure):
@@ -69,13 +69,13 @@ class Sampler(ctypes.Structure):
 
 
 MOST_PENALTIES = 2
-MOST_STREAMS = 5
+MOST_STREAMS = 6
 
 
 class Settings(ctypes.Structure):
     _fields_ = [
         ("batch", c_int32),
-        ("pairs", c_int32),
+        ("against", c_int32),
         ("penalties", c_int32),
         ("real", Term),
         ("fake", Term),
@@ -147,6 +147,8 @@ def native_sampler(
     owner, function = _owner(sampler)
     if sampler is mixing:
         return _drawn(UNIFORM, keys, 1)
+    if isinstance(sampler, partial) and sampler.func is perturbation:
+        return _drawn(UNIFORM, keys, dimension)
     if function is Latent.draw and type(owner) is Latent:
         kind = NORMAL if owner.distribution == "normal" else SYMMETRIC
         return _drawn(kind, keys, dimension)

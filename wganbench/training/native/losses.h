@@ -39,7 +39,7 @@ inline V value(const Term &term, V score) {
   return splat(term.weight) * of * of;
 }
 
-enum Where : int32_t { INTERPOLATES = 1, REALS = 2, FAKES = 3 };
+enum Where : int32_t { INTERPOLATES = 1, REALS = 2, FAKES = 3, PERTURBED = 4 };
 enum Cost : int32_t { SQUARED = 0, FROM_ONE = 1, ABOVE_ONE = 2, POWER = 3 };
 
 // The penalty: coefficient[run] * scale * mean of slope^2, (slope - 1)^2, max(0, slope - 1)^2 or

@@ -40,6 +40,7 @@ struct Team {
   std::vector<std::unique_ptr<Room>> rooms;
   PackedNetwork critic, generator;
   Memory packed, partial;
+  Memory scores;  // of both sides, if they are compared with means
   std::vector<Sums> sums;
   std::vector<double> squares;
   std::unique_ptr<Barrier> barrier;
@@ -81,7 +82,8 @@ struct Plan {
     made->gradient = critic.gradient_size > generator.gradient_size ? critic.gradient_size
                                                                     : generator.gradient_size;
     made->partial = memory(made->gradient * (size > 1 ? tiles : 1));
-    if (!made->packed || !made->partial) throw std::bad_alloc();
+    made->scores = memory(spec.settings.against == MEAN ? 2 * size_t(tiles) * points : 0);
+    if (!made->packed || !made->partial || !made->scores) throw std::bad_alloc();
     made->critic.place(critic, made->packed.get());
     made->generator.place(generator, made->packed.get() + first);
     made->sums.resize(tiles);
@@ -102,15 +104,15 @@ class Worker {
     team_.critic.fill(plan_.critic, run_, member_, team_.size());
     team_.generator.fill(plan_.generator, run_, member_, team_.size());
     team_.barrier->wait();
-    const float *const nothing[5] = {};
     for (int64_t i = 0; i < n_critic; i++) {
-      critic(critic_step + i, double(*spec_.critic_step) + double(i), given ? given : nothing);
-      if (given) given += 3;
+      const float *own[STREAMS] = {};
+      if (given) own[0] = given[0], own[1] = given[1], own[2] = given[2], own[5] = given[3];
+      critic(critic_step + i, double(*spec_.critic_step) + double(i), own);
+      if (given) given += 4;
     }
     if (step < 0) return;
-    const bool pairs = given && spec_.settings.pairs;
-    const float *const own[5] = {nullptr, nullptr, nullptr, given ? given[0] : nullptr,
-                                 pairs ? given[1] : nullptr};
+    const float *own[STREAMS] = {};
+    if (given) own[3] = given[0], own[4] = given[1];
     generator(step, own);
   }
 
@@ -122,7 +124,7 @@ class Worker {
   const float factor_;
 
   void critic(int64_t step, double taken, const float *const *given) {
-    tiles(critic_tile, step, given, plan_.critic);
+    tiles(critic_tile, pass(step, given, whole(true, step, given)), plan_.critic);
     team_.barrier->wait();
     const float *clip = spec_.clip_values ? spec_.clip_values + run_ : nullptr;
     update(plan_.critic, move_at(spec_.optimizer, taken, spec_.critic_rates[run_] * factor_, clip));
@@ -133,7 +135,7 @@ class Worker {
   }
 
   void generator(int64_t step, const float *const *given) {
-    tiles(generator_tile, step, given, plan_.generator);
+    tiles(generator_tile, pass(step, given, whole(false, step, given)), plan_.generator);
     team_.barrier->wait();
     float rate = spec_.generator_rates[run_] * factor_;
     update(plan_.generator, move_at(spec_.optimizer, double(*spec_.step), rate, nullptr));
@@ -142,10 +144,33 @@ class Worker {
     team_.barrier->wait();
   }
 
+  Pass pass(int64_t step, const float *const *given, const Whole &whole) const {
+    return {plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator, run_, step,
+            given, whole, team_.scores.get(), size_t(plan_.tiles) * plan_.points};
+  }
+
+  // Returns what the step's derivatives need of the whole batch; most losses need nothing.
+  Whole whole(bool of_critic, int64_t step, const float *const *given) {
+    const Settings &s = spec_.settings;
+    const Pass first = pass(step, given, Whole());
+    Whole found;
+    if (s.against == MEAN) {
+      auto scores = [&](const Pass &pass, Room &room, int from, int m, float *, bool) {
+        return scores_tile(pass, room, of_critic, from, m);
+      };
+      tiles(scores, first, plan_.critic);
+      team_.barrier->wait();
+      const float *const sides[2] = {first.scores, first.scores + first.wide};
+      found = whole_of(of_critic ? s.real : s.generator, sides, s.batch);
+    }
+    bool perturbs = false;
+    for (int p = 0; p < s.penalties; p++) perturbs = perturbs || s.penalty[p].where == PERTURBED;
+    if (of_critic && perturbs) found.spread = spread_of(first, *team_.rooms[member_]);
+    return found;
+  }
+
   template <class Tile>
-  void tiles(Tile tile, int64_t step, const float *const *given, const Network &net) {
-    Pass pass{plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator,
-              run_, step, given};
+  void tiles(Tile tile, const Pass &pass, const Network &net) {
     const int batch = spec_.settings.batch;
     const bool alone = team_.size() == 1;
     for (int t = member_; t < plan_.tiles; t += team_.size()) {
@@ -258,8 +283,8 @@ void wgan_close(void *plan) { delete static_cast<Plan *>(plan); }
 int64_t wgan_threads(const void *plan) { return static_cast<const Plan *>(plan)->threads(); }
 
 // Takes `n_critic` critic steps from `critic_step` on, then generator step `step` unless it is
-// negative. `given`: three batches for each critic step, then the generator's latents and, with
-// pairs, its reals; null when the caller passes none. Returns 0 on success.
+// negative. `given`: four batches for each critic step, then the generator's latents and reals; null
+// for those that are drawn here. Returns 0 on success.
 int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t step,
                  const float *const *given) {
   Plan &plan = *static_cast<Plan *>(opened);
@@ -320,13 +345,16 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
         maker.fill(generator, run, 0, 1);
         filled = run;
       }
-      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given};
+      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0};
       const int left = int(n) - first;
       probe_tile(pass, room, first, left < points ? left : points, *to);
     }
   };
   try {
     crew(plan.threads()).all(work);
+    if (settings.against == MEAN && !failed.load())
+      for (int64_t run : plan.places)
+        if (!pull_by_means(settings, int(run), plan.critic.sizes[0], *to)) failed.store(1);
   } catch (...) {
     return 1;
   }

@@ -11,6 +11,7 @@
 #include "draws.h"
 #include "network.h"
 #include "settings.h"
+#include "whole.h"
 
 // Number of parts of a tile.
 inline int parts_of(const Settings &settings) {
@@ -100,13 +101,10 @@ struct Pass {
   int run;
   int64_t step;
   const float *const *given;  // batches of this step by stream, if the caller passes them
+  Whole whole;
+  float *scores;  // of the whole batch, `wide` numbers a side
+  size_t wide;
 };
-
-inline I lane_numbers() {
-  I lanes;
-  for (int i = 0; i < LANES; i++) lanes[i] = i;
-  return lanes;
-}
 
 // Sums the scores and loss terms of m points, and replaces the scores by the loss's derivatives.
 inline void scored(const Term &term, float *scores, int points, int m, float share, double &mean,
@@ -140,12 +138,28 @@ inline void paired(const Term &term, float *higher, float *lower, int points, in
   sums.terms += sum(values);
 }
 
-// The sum of the scores of m points.
-inline double total(const float *scores, int points, int m) {
-  V all = {};
+// The same for a side whose scores are compared with the other side's mean.
+inline void centred(const Term &term, const Whole &whole, int side, float *scores, int points, int m,
+                    float share, Sums &sums) {
+  V values = {};
   const I lanes = lane_numbers();
-  for (int c = 0; c < points; c += LANES) all += lanes + c < m ? load(scores + c) : splat(0.0f);
-  return sum(all);
+  for (int c = 0; c < points; c += LANES) {
+    I live = lanes + c < m;
+    V score = load(scores + c);
+    values += live ? value(term, lead(whole, side, score)) : splat(0.0f);
+    store(scores + c, live ? pull(term, whole, side, score) * splat(share) : splat(0.0f));
+  }
+  sums.terms += sum(values);
+}
+
+// Draws reals of a stream to `to`; columns beyond the m points are 0.
+inline void drawn_reals(const Pass &pass, Room &room, int stream, int first, int m, int points,
+                        float *to, size_t ld) {
+  const Settings &s = pass.settings;
+  for (int k = 0; m < points && k < pass.critic.sizes[0]; k++)
+    for (int c = m; c < points; c++) to[k * ld + c] = 0.0f;
+  draw(s.samplers[stream], pass.given[stream], pass.run, pass.step, s.batch, first, m, to, ld,
+       room.drawn);
 }
 
 // Writes G(z) of the points' latents to `to`.
@@ -163,7 +177,8 @@ inline void generated(const Pass &pass, Room &room, int stream, int first, int m
   forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
 }
 
-// Writes the points where a penalty takes slopes: between reals and fakes, at reals or at fakes.
+// Writes the points where a penalty takes slopes: between reals and fakes, at reals, at fakes or at
+// reals that are perturbed.
 inline void asked_points(const Pass &pass, Room &room, Where where, int part, int first, int m,
                          int points, size_t ld) {
   const Settings &s = pass.settings;
@@ -172,6 +187,16 @@ inline void asked_points(const Pass &pass, Room &room, Where where, int part, in
     for (int c = 0; c < points; c++) room.eps[c] = 0.0f;
     draw(s.samplers[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
          room.drawn);
+  }
+  if (where == PERTURBED) {
+    // The slopes are not computed yet: their place holds the noise.
+    drawn_reals(pass, room, 5, first, m, points, room.slopes, size_t(points));
+    for (int k = 0; k < pass.critic.sizes[0]; k++)
+      for (int c = 0; c < points; c += LANES) {
+        V noise = splat(pass.whole.spread / 2.0f) * load(room.slopes + k * points + c);
+        store(room.x + k * ld + size_t(part) * points + c, load(room.x + k * ld + c) + noise);
+      }
+    return;
   }
   for (int k = 0; k < pass.critic.sizes[0]; k++) {
     float *row = room.x + k * ld;
@@ -245,14 +270,24 @@ inline void tangents(const Pass &pass, Room &room, int first, int asked, size_t 
             Through<true>{room.deltas[l - 1] + first, room.hidden[l - 1] + first, ld});
 }
 
+// Writes the derivatives of a compared loss by the scores of both sides over them; the side that it
+// wants higher comes first.
+inline void compared(const Pass &pass, const Term &term, float *out, int points, int m, Sums &sums) {
+  const float share = 1.0f / float(pass.settings.batch);
+  if (pass.settings.against == PARTNER)
+    return paired(term, out, out + points, points, m, share, sums);
+  for (int side = 0; side < 2; side++)
+    centred(term, pass.whole, side, out + side * points, points, m, share, sums);
+}
+
 // Writes the derivatives of the critic's loss by its scores over the scores in `out`.
-inline void critic_scored(const Settings &s, float *out, int points, int m, Sums &sums) {
+inline void critic_scored(const Pass &pass, float *out, int points, int m, Sums &sums) {
+  const Settings &s = pass.settings;
   const float share = 1.0f / float(s.batch);
-  if (s.pairs) {
+  if (s.against != NOTHING) {
     sums.real += total(out, points, m);
     sums.fake += total(out + points, points, m);
-    paired(s.real, out, out + points, points, m, share, sums);
-    return;
+    return compared(pass, s.real, out, points, m, sums);
   }
   scored(s.real, out, points, m, share, sums.real, sums.terms);
   scored(s.fake, out + points, points, m, share, sums.fake, sums.terms);
@@ -265,17 +300,14 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
   const Settings &s = pass.settings;
   const int points = rounded_up(m, LANES), scores = 2 * points, asked = s.penalties * points;
   const size_t ld = size_t(points) * parts_of(s);
-  const int inputs = pass.critic.sizes[0];
   Sums sums;
-  for (int k = 0; m < points && k < inputs; k++)
-    for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
-  draw(s.samplers[0], pass.given[0], pass.run, pass.step, s.batch, first, m, room.x, ld, room.drawn);
+  drawn_reals(pass, room, 0, first, m, points, room.x, ld);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
   for (int p = 0; p < s.penalties; p++)
     asked_points(pass, room, Where(s.penalty[p].where), 2 + p, first, m, points, ld);
   float *out = room.out;
   forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, scores + asked, Put{out, ld});
-  critic_scored(s, out, points, m, sums);
+  critic_scored(pass, out, points, m, sums);
   for (size_t c = scores; c < ld; c++)
     out[c] = PIECEWISE || c >= size_t(scores + asked) ? 1.0f : 0.0f;
   if (asked && !PIECEWISE) {
@@ -302,26 +334,20 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
 }
 
 // Returns the sums of the generator's loss on points first ... first + m - 1, with gradients.
-// With pairs, the columns of the reals follow those of the fakes.
+// If scores are compared, the columns of the reals follow those of the fakes.
 inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
                            bool adds) {
   const Settings &s = pass.settings;
-  const int points = rounded_up(m, LANES), columns = s.pairs ? 2 * points : points;
+  const int points = rounded_up(m, LANES), columns = s.against ? 2 * points : points;
   const size_t ld = size_t(columns);
   const float share = 1.0f / float(s.batch);
   Sums sums;
   generated(pass, room, 3, first, m, points, room.x, ld);
-  if (s.pairs) {
-    float *reals = room.x + points;
-    for (int k = 0; m < points && k < pass.critic.sizes[0]; k++)
-      for (int c = m; c < points; c++) reals[k * ld + c] = 0.0f;
-    draw(s.samplers[4], pass.given[4], pass.run, pass.step, s.batch, first, m, reals, ld,
-         room.drawn);
-  }
+  if (s.against) drawn_reals(pass, room, 4, first, m, points, room.x + points, ld);
   float *out = room.out;
   forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, columns, Put{out, ld});
-  if (s.pairs)
-    paired(s.generator, out, out + points, points, m, share, sums);
+  if (s.against)
+    compared(pass, s.generator, out, points, m, sums);
   else
     scored(s.generator, out, points, m, share, sums.fake, sums.terms);
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, points);
@@ -333,4 +359,37 @@ inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float
   gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, own, points,
             points, gradient, adds, room.turning);
   return sums;
+}
+
+// Writes the scores of points first ... first + m - 1 to the pass's, those that the loss of the
+// critic or of the generator wants higher first.
+inline Sums scores_tile(const Pass &pass, Room &room, bool of_critic, int first, int m) {
+  const int points = rounded_up(m, LANES);
+  const size_t ld = 2 * size_t(points);
+  drawn_reals(pass, room, of_critic ? 0 : 4, first, m, points, room.x + (of_critic ? 0 : points), ld);
+  generated(pass, room, of_critic ? 1 : 3, first, m, points, room.x + (of_critic ? points : 0), ld);
+  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, int(ld), Put{room.out, ld});
+  for (int side = 0; side < 2; side++)
+    for (int c = 0; c < points; c++)
+      pass.scores[side * pass.wide + first + c] = room.out[side * points + c];
+  return Sums();
+}
+
+// Returns the standard deviation of all coordinates of the batch's reals.
+inline float spread_of(const Pass &pass, Room &room) {
+  const int batch = pass.settings.batch, inputs = pass.critic.sizes[0];
+  double sum = 0, squares = 0;
+  for (int first = 0; first < batch; first += room.points) {
+    const int m = batch - first < room.points ? batch - first : room.points;
+    const int points = rounded_up(m, LANES);
+    drawn_reals(pass, room, 0, first, m, points, room.x, size_t(points));
+    for (int k = 0; k < inputs; k++)
+      for (int c = 0; c < m; c++) {
+        const double value = room.x[k * points + c];
+        sum += value;
+        squares += value * value;
+      }
+  }
+  const double n = double(batch) * inputs, variance = squares / n - (sum / n) * (sum / n);
+  return variance > 0 ? float(__builtin_sqrt(variance)) : 0.0f;
 }

@@ -13,6 +13,27 @@ inline float *of_point(float *at, const Pass &pass, int point, int numbers) {
   return at + (size_t(pass.run) * pass.settings.batch + point) * numbers;
 }
 
+// With means, the derivatives follow when all points of a run are measured: until then `feedback` is
+// 1, and `fake_gradients` are those of the scores. Returns false when memory is short.
+inline bool pull_by_means(const Settings &s, int run, int inputs, const Probed &to) {
+  const int n = s.batch, wide = rounded_up(n, LANES);
+  const Memory scores = memory(2 * size_t(wide));
+  if (!scores) return false;
+  const float *const sides[2] = {scores.get(), scores.get() + wide};
+  std::memcpy(scores.get(), to.score_fake + size_t(run) * n, n * sizeof(float));
+  std::memcpy(scores.get() + wide, to.score_real + size_t(run) * n, n * sizeof(float));
+  const Whole whole = whole_of(s.generator, sides, n);
+  for (int c = 0; c < n; c += LANES) {
+    V slope = pull(s.generator, whole, 0, load(sides[0] + c));
+    for (int i = 0; i < LANES && c + i < n; i++) {
+      const size_t at = size_t(run) * n + c + i;
+      to.feedback[at] = __builtin_fabsf(slope[i]);
+      for (int k = 0; k < inputs; k++) to.fake_gradients[at * inputs + k] *= slope[i];
+    }
+  }
+  return true;
+}
+
 // Measures points first ... first + m - 1 of a pass. The settings of the pass have the number of
 // points as `batch`, and batches that the caller passes.
 inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Probed &to) {
@@ -33,7 +54,8 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
   float *moves = room.eps;  // derivative of the generator's loss by a fake's score, times n
   for (int c = 0; c < points; c += LANES) {
     V score = load(out + points + c);
-    store(moves + c, derivative(s.generator, s.pairs ? score - load(out + c) : score));
+    V lead = s.against == PARTNER ? score - load(out + c) : score;
+    store(moves + c, s.against == MEAN ? splat(1.0f) : derivative(s.generator, lead));
   }
   for (size_t c = 0; c < ld; c++) out[c] = 1.0f;
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, int(ld));
