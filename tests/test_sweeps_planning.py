@@ -287,6 +287,20 @@ def test_a_stack_on_a_gpu_is_as_long_as_makes_it_faster() -> None:
     assert seconds(256) == pytest.approx(4 * seconds(64), rel=0.05)
 
 
+def test_what_our_kernel_trains_is_planned_by_what_it_was_measured_to_take() -> None:
+    words = ["loss=gp", "tuned=none", "loss.n_critic=5"]
+    config, narrow = (compose([*words, f"network.width={width}"]) for width in (64, 16))
+    needed = footprint(config, gpu=True)
+    assert needed.kernel and not footprint(config).kernel
+    assert not footprint(compose([*words, "precision=tf32"]), gpu=True).kernel
+    # All processors are taken several times: then one run costs as much as another.
+    assert needed.runs_worth == 4 * 132
+    found = {r: gpu_step_seconds(config, needed, r, BYTES_PER_SECOND) for r in (1, 64, 1024)}
+    assert found == pytest.approx({1: 0.336e-3, 64: 0.798e-3, 1024: 12.0e-3}, rel=0.15)
+    seconds = gpu_step_seconds(narrow, footprint(narrow, gpu=True), 64, BYTES_PER_SECOND)
+    assert seconds == pytest.approx(0.184e-3, rel=0.15)
+
+
 @pytest.mark.slow
 def test_the_time_of_images_on_a_gpu_is_what_was_measured() -> None:
     config = compose(["data=digits", "loss=gp", "tuned=none"])
