@@ -141,16 +141,17 @@ def test_weights_start_equal_on_both_devices():
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("data", ["ring8", "digits"])
-def test_a_whole_run_with_its_records_pictures_and_resume(data, tmp_path):
+@pytest.mark.parametrize(("data", "width"), [("ring8", 4), ("ring8", 16), ("digits", 4)])
+def test_a_whole_run_with_its_records_pictures_and_resume(data, width, tmp_path):
     small = [
         *["tuned=none", "device=cuda", "train.steps=6", "train.batch_size=16", "loss.n_critic=1"],
         *["log.every_n_steps=2", "log.picture_every_n_steps=2", "evaluate.every_n_steps=2"],
         *["evaluate.n=20", "evaluate.final_n=30", "checkpoint.every_n_steps=2"],
-        *["network.width=4", f"data={data}"],
+        *[f"network.width={width}", f"data={data}"],
     ]
     outcome = train_run(compose(small), tmp_path / "run")
     assert outcome.status == "completed" and (tmp_path / "run" / "figure.png").is_file()
+    assert (outcome.executor == "kernel") == (width == 16)
     assert train_run(compose(small), tmp_path / "run").metrics == outcome.metrics
     sample_run(tmp_path / "run", 5, str(tmp_path / "five.npy"))
     assert len(np.load(tmp_path / "five.npy")) == 5
