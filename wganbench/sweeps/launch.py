@@ -202,9 +202,7 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Train the unfinished runs of the sweep in a folder, on this machine. Raises ConfigError."""
-    jobs = [
-        replace(without_overwrite(job), config=with_data(without_overwrite(job).config, job.folder))
-        for job in read_jobs(folder)
-    ]
+    stored = [without_overwrite(job) for job in read_jobs(folder)]
+    jobs = [replace(job, config=with_data(job.config, job.folder)) for job in stored]
     wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_backend()))
