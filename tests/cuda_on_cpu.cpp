@@ -52,11 +52,15 @@ static void begin() {
   swapcontext(&current->context, &scheduler);
 }
 
-static void run_cluster(int first_block) {
+constexpr int GUARD = 4096;  // numbers beyond the shared memory of a block, which none may write
+
+// Returns whether a cluster wrote nothing beyond its shared memory.
+static bool run_cluster(int first_block) {
   std::vector<Fiber> fibers(BLOCKS * THREADS);
   std::vector<std::vector<Four>> rooms(BLOCKS);
   constexpr size_t STACK = 256 << 10;
-  for (auto &room : rooms) room.resize(ROOM / 4 + 1, Four{NAN, NAN, NAN, NAN});
+  // What is read before it is written gives nan.
+  for (auto &room : rooms) room.resize((ROOM + GUARD) / 4 + 1, Four{NAN, NAN, NAN, NAN});
   for (int i = 0; i < BLOCKS * THREADS; i++) {
     Fiber &fiber = fibers[i];
     fiber.thread.x = i % THREADS;
@@ -77,13 +81,21 @@ static void run_cluster(int first_block) {
       going = going || !fiber.ended;
     }
   }
+  bool sound = true;
+  for (auto &room : rooms)
+    for (int i = ROOM; i < ROOM + GUARD; i++)
+      sound = sound && std::isnan(reinterpret_cast<float *>(room.data())[i]);
+  return sound;
 }
 
-extern "C" void emulate(const Arguments *arguments, int64_t trained, int64_t critic_step,
-                        int64_t n_critic, int64_t step) {
+// Returns 0 when every block stayed within its shared memory.
+extern "C" int emulate(const Arguments *arguments, int64_t trained, int64_t critic_step,
+                       int64_t n_critic, int64_t step) {
+  int unsound = 0;
   kernel = [=] { iterate(*arguments, critic_step, n_critic, step); };
-  for (int64_t run = 0; run < trained; run++) run_cluster(int(run) * BLOCKS);
+  for (int64_t run = 0; run < trained; run++) unsound += !run_cluster(int(run) * BLOCKS);
   count(*arguments, n_critic, step >= 0);
+  return unsound;
 }
 
 extern "C" int64_t numbers_of(int what) { return what ? EXCHANGED : ROOM; }
