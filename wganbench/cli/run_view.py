@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from wganbench.cli.console import PlainConsole
+from wganbench.plugin_files import WORD, plugin_files
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
 from wganbench.training.process import SAVING
@@ -143,18 +144,25 @@ def next_commands(outcome: RunOutcome) -> list[str]:
     """Return the next useful commands, one per line, each with its purpose."""
     path = from_here(outcome.path)
     run, experiment = shlex.quote(str(path)), shlex.quote(str(path.parent))
+    again = plugins_again()
     look = f"wganbench tensorboard {experiment}"
     if outcome.status == "interrupted":
-        return [f"go on:       wganbench resume {run}"]
+        return [f"go on:       wganbench resume {run}{again}"]
     if outcome.status != "completed":
         return [f"look at it:  {look}", f"figures:     {run}/metrics.csv"]
     figure = outcome.path / "figure.png"
     return [
         *([f"figure:      {path / figure.name}"] if figure.is_file() else []),
         f"look at it:  {look}",
-        f"draw more:   wganbench sample {run} -n 1000",
-        f"measure:     wganbench evaluate {run}",
+        f"draw more:   wganbench sample {run} -n 1000{again}",
+        f"measure:     wganbench evaluate {run}{again}",
     ]
+
+
+def plugins_again() -> str:
+    """Return `` plugins=FILE`` for a further command on the same runs; empty without plugins."""
+    files = ",".join(str(from_here(file)) for file in plugin_files())
+    return f" {shlex.quote(WORD + files)}" if files else ""
 
 
 def from_here(path: Path) -> Path:

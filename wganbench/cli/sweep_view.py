@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
-from wganbench.cli.run_view import from_here
+from wganbench.cli.run_view import from_here, plugins_again
 from wganbench.config.schema import WHERE_DATA_LIES
 from wganbench.errors import printable
 from wganbench.output import numbered
@@ -255,7 +255,7 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     if others:
         console.print(f"{numbered(others, 'run')} in this folder: trained by another process")
     if any(outcome.status == "interrupted" for outcome in outcomes):
-        console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
+        console.print(f"go on:       wganbench resume {path}{plugins_again()}", soft_wrap=True)
     if any(outcome.finished for outcome in outcomes):
         console.print(f"compare:     wganbench compare {path}", soft_wrap=True)
     console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)

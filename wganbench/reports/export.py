@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wganbench.drawing.canvas import optional
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import write_atomic
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import draw_animation, draw_figures
@@ -137,7 +137,7 @@ def write_all(comparison: Comparison, folder: Path, animate: bool = False) -> Wr
                 found |= animated(comparison, folder)
     except OSError as error:
         raise ConfigError(
-            f"the comparison cannot be written: {error}; give another --out"
+            f"the comparison cannot be written: {of_the_system(error)}; give another --out"
         ) from error
     places = {"figures": folder / "figures", "tables": folder / "comparison.csv"}
     return Written(found | places, notes)

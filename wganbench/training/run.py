@@ -22,7 +22,7 @@ from wganbench.data.points import as_given, units_from
 from wganbench.data.target import KnownShape, Target
 from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_grid, to_bytes
 from wganbench.draws import keyed
-from wganbench.errors import ConfigError, printable
+from wganbench.errors import ConfigError, of_the_system, printable
 from wganbench.files import UnusableFile, read_regular, replacing
 from wganbench.metrics import allow_features
 from wganbench.runs.folder import RunFolder
@@ -196,7 +196,7 @@ def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
         else:
             writers[kind](target, points)
     except OSError as error:
-        raise ConfigError(f"--out: {error}") from error
+        raise ConfigError(f"--out: {of_the_system(error)}") from error
     return f"{n} {'images' if writers is PICTURE_WRITERS else 'points'} in {target}"
 
 
@@ -310,5 +310,5 @@ def export_network(path: Path, name: str, out: Path) -> str:
         with replacing(out) as file:
             torch.export.save(program, file)
     except OSError as error:
-        raise ConfigError(f"--out: {error}") from error
+        raise ConfigError(f"--out: {of_the_system(error)}") from error
     return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32"
