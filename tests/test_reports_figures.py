@@ -419,7 +419,7 @@ def test_samples_say_which_modes_were_missed(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [axes.get_ylabel() for axes in figure.axes] == ["bce", "", "gp", ""]
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert texts == [[], ["no run"], ["4 of 64 outside"], ["diverged"]]
+    assert texts == [[], ["no run"], ["4/64 outside"], ["diverged"]]
     modes = read_modes(find_runs([tmp_path])[0].path)
     assert modes is not None
     (missed,) = lines(figure.axes[2], "missed")
@@ -451,7 +451,7 @@ def test_samples_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     np.savez(file, reals=np.zeros((3, 2)), fakes=np.full((4, 2), np.nan))
     (axes,) = drawn(draw_samples_figure(compare([record]))).axes
     assert axes.get_title() == "seed 0, 0/8 modes"
-    assert [text.get_text() for text in axes.texts] == ["4 of 4 outside"]
+    assert [text.get_text() for text in axes.texts] == ["4/4 outside"]
 
 
 # The knob.

@@ -19,6 +19,7 @@ from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.origin import settings_line
 from wganbench.presets import directories
+from wganbench.reports.answer import answer
 from wganbench.reports.comparison import compare
 from wganbench.reports.plain_tables import _escaped, as_text
 from wganbench.reports.report import write_handout
@@ -201,6 +202,8 @@ def test_a_handout_has_a_line_for_each_group_and_escapes(place: Path, tmp_path: 
     comparison = compare(runs, metrics=["modes/covered"])
     page = write_handout(comparison, tmp_path / "hand").read_text()
     assert page.count('<th scope="row">') == 2 and "lambda = 0.5" in page and "<img" not in page
+    first, *others = answer(comparison)
+    assert f"<p><b>{first}</b></p>" in page and all(f"<p>{text}</p>" in page for text in others)
     noted = dataclasses.replace(comparison, notes=("<script>alert(1)</script>",))
     assert "<script>alert" not in write_handout(noted, tmp_path / "hand").read_text()
 

@@ -32,6 +32,11 @@ class PlainConsole(Console):
         self.quiet = True
 
 
+def print_sentence(console: Console, text: str) -> None:
+    """Print a text, wrapped at words in a terminal, on one line elsewhere."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
 # One-line messages for arguments that no command accepts and for errors that end a command.
 NAMES = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from wganbench.cli.console import PlainConsole
+from wganbench.cli.console import PlainConsole, print_sentence
 from wganbench.plugin_files import WORD, plugin_files
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
@@ -81,7 +81,7 @@ class RunView:
 
     def say(self, line: str) -> None:
         """Print one line for the user, above the bar."""
-        self.console.print(line, soft_wrap=True)
+        print_sentence(self.console, line)
 
     def stopping(self) -> None:
         """Show that a signal has requested to save and end."""
@@ -122,8 +122,6 @@ def print_result(outcome: RunOutcome) -> None:
     """Print status, a small table, the verdict in words and the next commands."""
     from rich.table import Table
 
-    from wganbench.cli.console import PlainConsole
-
     console = PlainConsole()
     how = f" ({outcome.executor})" if outcome.executor else ""
     seconds = f"{outcome.seconds:.0f} s of training{how}"
@@ -136,7 +134,9 @@ def print_result(outcome: RunOutcome) -> None:
             table.add_row(tag.title, f"{value:.4g}")
     if table.row_count:
         console.print(table)
-    for line in [*outcome.verdict, "", *next_commands(outcome)]:
+    for line in outcome.verdict:
+        print_sentence(console, line)
+    for line in ["", *next_commands(outcome)]:
         console.print(line, soft_wrap=True)
 
 

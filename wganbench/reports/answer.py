@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from wganbench.output import numbered
-from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import FIRST, Group, key_word, text
 from wganbench.reports.pairwise import Contrast
 from wganbench.reports.rows import COVERED, Row
 from wganbench.reports.statistics import FEW_SEEDS, Estimate
 from wganbench.reports.wording import estimate_text, listed, named
 from wganbench.tags.lookup import label_of, tag_for
+
+if TYPE_CHECKING:
+    from wganbench.reports.comparison import Comparison
 
 MANY = 6
 """The most groups that a sentence lists; more are counted."""

@@ -56,7 +56,9 @@ class Comparison:
         return pandas().DataFrame(records(self.rows, self.metrics)).set_index(["group", "metric"])
 
     def _repr_html_(self) -> str:
-        return groups_html(self.rows, self.metrics)
+        from wganbench.reports.answer import answer
+
+        return groups_html(self.rows, self.metrics, answer(self))
 
     @property
     def primary(self) -> str | None:
@@ -164,7 +166,7 @@ def make_notes(
         notes.append(f"{going} of {len(runs) + missing} runs have not finished: not in the figures")
     fewest = min(len(row.group.finished) for row in rows)
     if fewest < 5:
-        notes.append("weak: fewer than 5 seeds in a group; its intervals are wide or cannot be had")
+        notes.append("weak: fewer than 5 seeds in a group; too few for useful intervals")
     if mixed:
         notes.append(f"pooled, although they differ: {', '.join(mixed)}")
     broken = sum(row.broken for row in rows)

@@ -21,7 +21,7 @@ from wganbench.tags.lookup import tag_for
 
 LEVEL = 0.05
 """A contrast shows a difference only if its adjusted p-value is below this level."""
-NAMED_CONTRASTS = 3
+NAMED_CONTRASTS = 2
 """The most pairs of groups that a sentence names; more are only counted."""
 
 

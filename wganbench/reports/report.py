@@ -168,14 +168,16 @@ MOST_METRICS = 3
 def write_handout(comparison: Comparison, folder: Path) -> Path:
     """Write folder/handout.html atomically; raises OSError.
 
-    It shows the samples of all groups, their means with intervals, and what each metric means.
-    The figure is that of the report, which must have been written to ``folder`` before.
+    It shows the answer, the samples of all groups, their means with intervals, and what each
+    metric means. The figure is that of the report, which must have been written to ``folder``
+    before.
     """
     metrics = comparison.metrics[:MOST_METRICS]
     figure = folder / "figures" / "samples.png"
     page = render(
         "handout.html.j2",
         title=title_of(comparison),
+        answer=answer(comparison),
         figure=embedded(figure) if figure.is_file() else "",
         heads=[tag_for(metric).title for metric in metrics],
         rows=[

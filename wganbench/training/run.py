@@ -29,7 +29,7 @@ from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, pandas, read_table
-from wganbench.tags.lookup import shown_in
+from wganbench.tags.headline import shown_of
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
@@ -93,7 +93,7 @@ class Run:
     def frame(self) -> pd.DataFrame:
         """Return `table` as a pandas frame, by step. Raises ConfigError without pandas."""
         table = dict(self.table)
-        return pandas().DataFrame(table).set_index("step")
+        return pandas().DataFrame(table).set_index("step").astype(float)
 
     def _repr_html_(self) -> str:
         return run_html(self.path)
@@ -252,11 +252,11 @@ def run_html(path: Path) -> str:
 
 
 def _rows(record: RunRecord) -> str:
-    values = [(tag.title, record.final.get(tag.name)) for tag in shown_in("result")]
+    values = record.final
     return "".join(
-        f"<tr><td>{_text(title)}</td><td>{value:.4g}</td></tr>"
-        for title, value in values
-        if value is not None and math.isfinite(value)
+        f"<tr><td>{_text(tag.title)}</td><td>{values[tag.name]:.4g}</td></tr>"
+        for tag in shown_of("result", record.shape, values)
+        if math.isfinite(values[tag.name])
     )
 
 
