@@ -173,7 +173,7 @@ def make_notes(
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
     for metric in metrics:
-        without = [row.group.title for row in rows if row.cells[metric].mean.n == 0]
+        without = [row.group.phrase for row in rows if row.cells[metric].mean.n == 0]
         if without:
             notes.append(f"{metric}: no value in {', '.join(without)}")
         notes += undefined_text(rows, metric)
@@ -184,7 +184,7 @@ def make_notes(
 
 def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
     """Return a line on completed runs without a value: their number and their treatment."""
-    cells = [(row.group.title, row.cells[metric]) for row in rows]
+    cells = [(row.group.phrase, row.cells[metric]) for row in rows]
     parts = [
         f"{cell.undefined} of {len(cell.values)} runs of {label or '(no name)'}"
         for label, cell in cells

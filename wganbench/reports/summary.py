@@ -121,7 +121,7 @@ def topic_of(comparison: Comparison, metric: str) -> str:
 
 
 def name(row: Row) -> str:
-    return named(row.group.title)
+    return named(row.group.phrase)
 
 
 # Metrics.
