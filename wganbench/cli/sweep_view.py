@@ -264,8 +264,8 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
 def group_name(job: Job) -> str:
     """Return the name of a summary line: the data, loss and coefficients that its runs share."""
     loss = job.config.loss
-    knobs = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
-    return f"{job.config.data.name} {loss.name}{knobs}"
+    coefficients = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
+    return f"{job.config.data.name} {loss.name}{coefficients}"
 
 
 def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str]:

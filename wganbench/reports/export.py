@@ -130,8 +130,8 @@ def write_all(comparison: Comparison, folder: Path, animate: bool = False) -> Wr
     """
     try:
         write_files(comparison, folder)
-        pictures, notes = draw_figures(comparison, folder)
-        found = {"report": write_report(comparison, pictures, folder, notes)}
+        drawn, notes = draw_figures(comparison, folder)
+        found = {"report": write_report(comparison, drawn, folder, notes)}
         if animate:
             with optional("The animation", notes.append):
                 found |= animated(comparison, folder)
@@ -147,4 +147,4 @@ def animated(comparison: Comparison, folder: Path) -> dict[str, Path]:
     moving = draw_animation(comparison, folder)
     if moving is None:
         raise ConfigError("--animate: no run has frames; train with log.animation=true")
-    return {"animation": moving.file(folder, "gif")}
+    return {"animation": moving.path(folder, "gif")}
