@@ -518,6 +518,19 @@ def test_a_browser_shows_sorts_and_asks_for_nothing(tmp_path: Path, browser: Any
     assert order() == ["wasserstein", "gp", "clip", "bce"]
     header.locator("button").click()
     assert order() == ["gp", "clip", "bce", "wasserstein"], "what is absent goes last"
+    page.locator("summary").first.click()  # the sentences are folded
     page.locator(".claim a", has_text="[table]").first.click()
+    assert page.url.endswith("#group-2") and page.locator("#group-2").is_visible()
+    figure = page.locator("figure").first
+
+    def width() -> float:
+        return float(figure.locator("img").bounding_box()["width"])
+
+    fitted = width()
+    figure.get_by_text("full size").click()
+    assert width() >= 1600 > 380 > fitted, "in a frame that scrolls"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    figure.get_by_text("fit to the page").click()
+    assert width() == fitted
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
