@@ -490,11 +490,40 @@ def test_a_finished_run_is_told_without_torch_and_another_is_not(tmp_path: Path)
              "log.figure=false"]  # fmt: skip
     modules, first = modules_after(words, tmp_path)
     assert "torch" in modules and "completed at step 2" in first
+    assert first.startswith("loading torch ...\n")
     modules, again = modules_after(words, tmp_path)
     assert "torch" not in modules and "completed at step 2" in again
     assert set(again.splitlines()[1:]) <= set(first.splitlines()), "the same values"
     modules, other = modules_after([*words, "seed=1"], tmp_path)
     assert "torch" in modules and "completed at step 2" in other
+
+
+def test_loading_is_said_before_torch_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+
+    def check(config: object) -> None:
+        said.append("checked")
+        raise ConfigError("enough")
+
+    monkeypatch.setattr("wganbench.cli.run_view.say_loading", lambda: said.append("loading"))
+    monkeypatch.setattr("wganbench.config.check.check_options", check)
+    assert main(["train", "name=none"]) == 2
+    assert said == ["loading", "checked"], "the check of the options imports torch"
+
+
+def test_no_summary_of_a_command_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2]
+    assert "compare " in listed and "..." not in listed
+
+
+def test_a_missing_argument_leads_to_the_help_of_its_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["diff", "outputs"]) == 2
+    assert capsys.readouterr().err.endswith("(wganbench diff --help)\n")
+    assert main(["dif", "outputs"]) == 2
+    assert capsys.readouterr().err.endswith("(wganbench --help)\n")
 
 
 def test_python_m(tmp_path: Path) -> None:

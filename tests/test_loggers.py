@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from training_configs import tiny
 
 from wganbench.errors import ConfigError
+from wganbench.files import RunLock
 from wganbench.runs import loggers
 from wganbench.runs.loggers import LOGGERS, LoggedRun, Loggers, register_logger
 from wganbench.training.runs import train_run
@@ -132,3 +135,29 @@ def test_without_loggers_nothing_is_made_of_a_run(monkeypatch: pytest.MonkeyPatc
     Loggers(never, notes.append).close("completed", {})
     assert notes == ["No logger was opened: wganbench.loggers fails"]
     assert loggers.LOGGERS.kind == "loggers"
+
+
+def test_runs_open_their_loggers_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a lock on a file, so that it holds between processes as it does between threads."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(LOGGERS, "_rows", {})
+    inside, most = [0], [0]
+
+    def open_logger(run: LoggedRun) -> Kept:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.05)
+        inside[0] -= 1
+        return Kept(run)
+
+    register_logger("slow", open_logger)
+    run = LoggedRun("a", tmp_path, "e", {}, 0)
+    notes: list[str] = []
+    with ThreadPoolExecutor(4) as pool:
+        every = list(pool.map(lambda _: Loggers(lambda: run, notes.append), range(4)))
+    assert most == [1] and [len(one.opened) for one in every] == [1] * 4 and not notes
+    monkeypatch.setattr(loggers, "OPENING_SECONDS", 0.1)
+    with RunLock(tmp_path / "wganbench" / "loggers.lock"):
+        assert Loggers(lambda: run, notes.append).opened, "it goes on without the lock"

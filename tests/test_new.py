@@ -40,6 +40,24 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["loss", "gp"], "there is a loss gp already"),
+        (["data", "ring8"], "there is a data ring8 already"),
+        (["network", "mlp"], "there is a network mlp already"),
+        (["metric", "modes"], "there is a metric modes already"),
+        (["loss", "torch"], "would hide the installed module torch"),
+        (["data", "random"], "would hide the installed module random"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(
+    words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", *words, "--into", str(tmp_path)]) == 2
+    assert why in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_it_writes_trains_and_passes_its_test(kind: str, tmp_path: Path) -> None:

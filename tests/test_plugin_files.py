@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from wganbench import plugin_files
+from wganbench.cli.app import main
+from wganbench.cli.run_view import next_commands
 from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
+from wganbench.runs.folder import RunOutcome
 
 LOSS = """
 from wganbench.losses import RECIPES
@@ -61,6 +64,8 @@ def test_a_loss_in_one_file_trains_is_kept_and_is_found_again(place: Path) -> No
     assert stored["plugins"] == {str(place / "mine.py"): digest}
     drawn = wganbench(place, "sample", str(run), "-n", "5", plugins="mine.py")
     assert drawn.returncode == 0 and "the file was run" in drawn.stdout
+    drawn = wganbench(place, "sample", str(run), "-n", "5", "plugins=mine.py")
+    assert drawn.returncode == 0 and "the file was run" in drawn.stdout
     unknown = wganbench(place, "sample", str(run), "-n", "5")
     assert unknown.returncode == 2 and "the file was run" not in unknown.stdout
     assert unknown.stderr.count("\n") == 1 and "'mine'" in unknown.stderr
@@ -82,7 +87,7 @@ def test_list_shows_it(place: Path) -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(plugin_files.VARIABLE, raising=False)
+    monkeypatch.setenv(plugin_files.VARIABLE, "")  # so that what a test sets is undone
     monkeypatch.setattr(plugin_files, "_loaded", {})
 
 
@@ -92,6 +97,11 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
 ) -> None:
     with pytest.raises(ConfigError, match=r"plugins=.*none.py.* no such file"):
         parse_overrides([f"plugins={tmp_path / 'none.py'}"])
+    with pytest.raises(ConfigError, match="plugins= names no file"):
+        parse_overrides(["plugins="])
+    monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "none.py"))
+    with pytest.raises(ConfigError, match=r"none.py fails: /.*none.py: No such file"):
+        plugin_files.load_plugin_files()
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0")
     monkeypatch.setenv(plugin_files.VARIABLE, str(broken))
@@ -111,4 +121,22 @@ def test_a_file_is_run_once_and_several_are_kept_apart(
     for _ in range(2):
         plugin_files.load_plugin_files()
     assert (tmp_path / "log").read_text() == "ab"
-    monkeypatch.delenv(plugin_files.VARIABLE)
+    monkeypatch.setenv(plugin_files.VARIABLE, "")
+
+
+@pytest.mark.usefixtures("alone")
+def test_every_command_takes_it_and_offers_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my loss.py").write_text("raise ValueError('it was run')")
+    file = "plugins=my loss.py"
+    for words in (["list", "losses"], ["evaluate", "."], ["compare", ".", "--by", "seed"]):
+        monkeypatch.setenv(plugin_files.VARIABLE, "")
+        assert main([*words, file]) == 2
+        assert "unexpected" not in capsys.readouterr().err
+        assert plugin_files.plugin_files() == [tmp_path / "my loss.py"]
+    outcome = RunOutcome(tmp_path / "run", "interrupted", 3, {}, [], 1.0)
+    assert next_commands(outcome) == ["go on:       wganbench resume run 'plugins=my loss.py'"]
+    monkeypatch.setenv(plugin_files.VARIABLE, "")
+    assert next_commands(outcome) == ["go on:       wganbench resume run"]

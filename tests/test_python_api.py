@@ -18,7 +18,9 @@ import wganbench
 from wganbench.config import compose
 from wganbench.config.from_python import overrides_from
 from wganbench.config.jobs import compose_all
+from wganbench.reports.answer import answer
 from wganbench.reports.plain_tables import groups_html, records
+from wganbench.tags.headline import shown_of
 from wganbench.training.run import run_html
 
 QUICK = [
@@ -144,6 +146,8 @@ def test_a_run_is_a_frame_and_has_its_figure(run: wganbench.Run) -> None:
     assert frame["wasserstein/exact"].dropna().to_dict() == {
         step: value for step, value in zip(steps, values, strict=True) if value is not None
     }
+    assert set(frame.dtypes.astype(str)) == {"float64"}, "a column without a value, too"
+    assert len(repr(run.table)) < 200 and "step" in repr(run.table)
     assert run.figure is None, "it was trained with log.figure=false"
     (run.path / "figure.png").write_bytes(b"a figure")
     assert run.figure == run.path / "figure.png" and "data:image/png" in run._repr_html_()
@@ -161,6 +165,8 @@ def test_without_pandas_a_frame_says_what_to_install(
 def test_a_run_in_a_notebook_escapes_what_its_files_say(run: wganbench.Run, tmp_path: Path) -> None:
     html = run._repr_html_()
     assert "completed at step 4" in html and "<table>" in html
+    shown = shown_of("result", (2,), run.metrics)
+    assert html.count("<tr>") == len(shown) and "energy distance" not in html
     folder = tmp_path / "<b>run"
     folder.mkdir()
     content = (run.path / "run.json").read_text()
@@ -184,8 +190,9 @@ def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
         assert frame.loc[(loss, "wasserstein/exact"), "mean"] == pytest.approx(np.mean(own))
     assert [record["seeds"] for record in records(comparison.rows, comparison.metrics)] == [2, 2]
     html = comparison._repr_html_()
-    assert html == groups_html(comparison.rows, comparison.metrics)
-    assert html.count("<tr>") == 3
+    told = answer(comparison)
+    assert html == groups_html(comparison.rows, comparison.metrics, told)
+    assert html.count("<tr>") == 3 and f"<b>{told[0]}</b>" in html
 
 
 # A notebook.

@@ -20,6 +20,8 @@ from wganbench.runs.found import find_runs
 
 Seeds = Mapping[float, Sequence[float]]
 COVERED, EXACT = "modes/covered", "wasserstein/exact"
+SETTINGS = ((0.1, 300), (10, 300), (10, 900))
+"""Lambda and steps."""
 SWEEP: Seeds = {0.1: [8] * 8, 1: [8] * 8, 10: [8] * 8, 100: [1, 2, 1, 0, 2, 1, 1, 2]}
 
 
@@ -141,3 +143,12 @@ def test_one_group_and_metrics_that_do_not_rank(tmp_path: Path) -> None:
     slopes = compare(find_runs([tmp_path]), metrics=["critic/slope_mean"])
     assert answer(slopes) == ["These metrics describe the groups and rank none of them."]
     assert draw_answer(slopes) is None and matrices(slopes) == []
+
+
+def test_groups_of_several_settings_are_listed_without_ambiguity(tmp_path: Path) -> None:
+    for size, steps in SETTINGS:
+        settings = {"loss.gp_lambda": float(size), "train.steps": steps}
+        leave_run(tmp_path, "gp", 0, {COVERED: 8.0}, **settings)
+    headline = answer(compare(find_runs([tmp_path]), metrics=[COVERED]))[0]
+    names = [f"lambda = {size} (steps = {steps})" for size, steps in SETTINGS]
+    assert headline.startswith(f"{names[0]}, {names[1]} and {names[2]} cover all"), headline

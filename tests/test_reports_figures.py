@@ -33,7 +33,6 @@ from wganbench.reports.drawing import (
 )
 from wganbench.reports.figures import CELL, FIGURES, STRIP, draw_animation, draw_figures
 from wganbench.reports.groups import At
-from wganbench.reports.knob_figure import draw_knob, knob_of
 from wganbench.reports.modes import read_modes
 from wganbench.reports.samples_figure import draw_samples_figure, read_samples
 from wganbench.reports.seed_figures import (
@@ -43,6 +42,7 @@ from wganbench.reports.seed_figures import (
     profile,
     short,
 )
+from wganbench.reports.setting_figure import draw_setting, varied_setting
 from wganbench.reports.statistics import mean_interval, spearman
 from wganbench.runs.found import find_runs
 
@@ -158,9 +158,9 @@ def test_all_figures_are_on_disk_as_png_and_svg_and_nothing_else(tmp_path: Path)
     names = [picture.name for picture in pictures]
     assert names == ["answer", "curves", "samples", "estimate", "profile"] and notes == []
     for picture in pictures:
-        with Image.open(picture.file(tmp_path / "out", "png")) as image:
+        with Image.open(picture.path(tmp_path / "out", "png")) as image:
             assert min(image.size) > 300
-        svg = picture.file(tmp_path / "out", "svg").read_text()
+        svg = picture.path(tmp_path / "out", "svg").read_text()
         assert svg.startswith("<?xml") and svg.rstrip().endswith("</svg>")
         assert "n = " in picture.caption and "\n" not in picture.caption
     assert len(list((tmp_path / "out" / "figures").iterdir())) == 2 * len(names)
@@ -172,7 +172,7 @@ def test_a_figure_that_fails_to_be_written_leaves_the_old_one(
     comparison = three_losses(tmp_path / "runs", 1)
     monkeypatch.setattr("wganbench.reports.figures.FIGURES", {"answer": draw_answer})
     (ranking,), _ = draw_figures(comparison, tmp_path)
-    before = {kind: ranking.file(tmp_path, kind).read_bytes() for kind in ("png", "svg")}
+    before = {kind: ranking.path(tmp_path, kind).read_bytes() for kind in ("png", "svg")}
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -180,7 +180,7 @@ def test_a_figure_that_fails_to_be_written_leaves_the_old_one(
     monkeypatch.setattr("wganbench.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         draw_figures(comparison, tmp_path)
-    assert before == {kind: ranking.file(tmp_path, kind).read_bytes() for kind in before}
+    assert before == {kind: ranking.path(tmp_path, kind).read_bytes() for kind in before}
     assert not list((tmp_path / "figures").glob(".tmp-*"))
 
 
@@ -196,7 +196,7 @@ def test_one_run_draws_without_band_or_interval(tmp_path: Path) -> None:
     leave_samples(leave(tmp_path, "gp", 0), range(8))
     comparison = compare(find_runs([tmp_path]))
     figures = written(comparison, tmp_path / "out")
-    assert figures.keys() == FIGURES.keys() - {"knob"}
+    assert figures.keys() == FIGURES.keys() - {"setting"}
     for axes in figures["curves"].axes:
         assert len(lines(axes, "mean")) == 1
         assert not any(np.isfinite(p.vertices).all(1).any() and len(p.vertices) > 0
@@ -419,7 +419,7 @@ def test_samples_say_which_modes_were_missed(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [axes.get_ylabel() for axes in figure.axes] == ["bce", "", "gp", ""]
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert texts == [[], ["no run"], ["4 of 64 outside"], ["diverged"]]
+    assert texts == [[], ["no run"], ["4/64 outside"], ["diverged"]]
     modes = read_modes(find_runs([tmp_path])[0].path)
     assert modes is not None
     (missed,) = lines(figure.axes[2], "missed")
@@ -451,10 +451,10 @@ def test_samples_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     np.savez(file, reals=np.zeros((3, 2)), fakes=np.full((4, 2), np.nan))
     (axes,) = drawn(draw_samples_figure(compare([record]))).axes
     assert axes.get_title() == "seed 0, 0/8 modes"
-    assert [text.get_text() for text in axes.texts] == ["4 of 4 outside"]
+    assert [text.get_text() for text in axes.texts] == ["4/4 outside"]
 
 
-# The knob.
+# The varied setting.
 def knob_runs(folder: Path) -> Comparison:
     for size in (0.1, 1.0, 10.0):
         for seed in range(3):
@@ -467,7 +467,7 @@ def knob_runs(folder: Path) -> Comparison:
 
 def test_the_knob_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path: Path) -> None:
     comparison = knob_runs(tmp_path)
-    figure = drawn(draw_knob(comparison))
+    figure = drawn(draw_setting(comparison))
     assert [axes.get_ylabel() for axes in figure.axes] == [
         axis_label("wasserstein/exact"), "modes covered"
     ]  # fmt: skip
@@ -487,18 +487,18 @@ def test_the_knob_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path: P
 def test_there_is_a_knob_only_where_one_number_varies(tmp_path: Path) -> None:
     leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 1.0})
     leave(tmp_path, "clip", 0)
-    assert knob_of(compare(find_runs([tmp_path]))) is None, "one value each"
+    assert varied_setting(compare(find_runs([tmp_path]))) is None, "one value each"
     leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 10.0})
-    assert knob_of(compare(find_runs([tmp_path]))) == "loss.gp_lambda"
+    assert varied_setting(compare(find_runs([tmp_path]))) == "loss.gp_lambda"
     leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 10.0, "network.width": 16})
     two = compare(find_runs([tmp_path]))
-    assert knob_of(two) is None and draw_knob(two) is None
+    assert varied_setting(two) is None and draw_setting(two) is None
 
 
 def test_a_knob_may_be_zero(tmp_path: Path) -> None:
     for size in (0.0, 1.0, 10.0):
         leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
-    figure = drawn(draw_knob(compare(find_runs([tmp_path]))))
+    figure = drawn(draw_setting(compare(find_runs([tmp_path]))))
     assert figure.axes[0].get_xscale() == "symlog"
 
 
@@ -614,7 +614,7 @@ def test_of_many_groups_the_best_are_drawn_and_that_is_said(tmp_path: Path) -> N
     drawing = draw_curves(comparison)
     assert drawing is not None and "12 of 14 groups are drawn" in drawing.caption
     drawn(drawing)
-    drawn(draw_knob(comparison))
+    drawn(draw_setting(comparison))
 
 
 # The animation.
@@ -634,7 +634,7 @@ def test_the_animation_shows_all_groups_at_the_same_step(tmp_path: Path) -> None
     leave(tmp_path / "runs", "clip", 2)
     picture = draw_animation(compare(find_runs([tmp_path / "runs"])), tmp_path)
     assert picture is not None and "seed 2" in picture.caption
-    with Image.open(picture.file(tmp_path, "gif")) as gif:
+    with Image.open(picture.path(tmp_path, "gif")) as gif:
         assert gif.n_frames == 4 and gif.size == (2 * CELL[0], CELL[1] + STRIP)
         found = []
         for i in range(4):

@@ -18,7 +18,7 @@ from reported_runs import leave_run
 
 import wganbench
 from wganbench.reports.comparison import Comparison, compare
-from wganbench.reports.figures import Picture
+from wganbench.reports.figures import FigureFile
 from wganbench.reports.groups import At
 from wganbench.reports.page import SCRIPT, STYLE, TEMPLATES, Column, Entry, Line, Table
 from wganbench.reports.report import title_of, write_report
@@ -83,18 +83,18 @@ def compared(folder: Path, **options: Any) -> Comparison:
     return compare(runs, metrics=METRICS, paths=[str(folder)], **options)
 
 
-def drawn(folder: Path, *names: str) -> list[Picture]:
+def drawn(folder: Path, *names: str) -> list[FigureFile]:
     """Stand-in figures on disk."""
-    pictures = [Picture(name, f"Title of {name}", f"Caption of {name}") for name in names]
-    for picture in pictures:
-        file = picture.file(folder, "png")
+    files = [FigureFile(name, f"Title of {name}", f"Caption of {name}") for name in names]
+    for picture in files:
+        file = picture.path(folder, "png")
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (1600, 700), "#d0e0f0").save(file)
-    return pictures
+    return files
 
 
-def told(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[str]:
-    return [sentence.text for sentence in summarise(comparison, pictures)]
+def told(comparison: Comparison, files: Sequence[FigureFile] = ()) -> list[str]:
+    return [sentence.text for sentence in summarise(comparison, files)]
 
 
 # What the summary says in planted cases, all of it.
@@ -212,10 +212,10 @@ def test_one_group_and_metrics_that_do_not_rank_name_no_winner(tmp_path: Path) -
 
 
 def test_many_groups_are_counted(tmp_path: Path) -> None:
-    for knob in range(14):
+    for place in range(14):
         for seed in range(2):
-            leave_run(tmp_path, "gp", seed, spread(GOOD, seed), **{"loss.gp_lambda": 1.0 + knob})
-            if knob == 3:
+            leave_run(tmp_path, "gp", seed, spread(GOOD, seed), **{"loss.gp_lambda": 1.0 + place})
+            if place == 3:
                 leave_run(tmp_path, "gp", 9, {}, status="diverged", **{"loss.gp_lambda": 4.0})
     comparison = compared(tmp_path)
     assert len(comparison.contrasts) == 2 * 91
@@ -228,8 +228,8 @@ def test_many_groups_are_counted(tmp_path: Path) -> None:
 
 def test_claims_point_at_the_figure_about_them(tmp_path: Path) -> None:
     two_losses(tmp_path / "runs")
-    pictures = drawn(tmp_path, "curves-wasserstein-exact", "every-mode")
-    found = {s.text: s.anchors for s in summarise(compared(tmp_path / "runs"), pictures)}
+    files = drawn(tmp_path, "curves-wasserstein-exact", "every-mode")
+    found = {s.text: s.anchors for s in summarise(compared(tmp_path / "runs"), files)}
 
     def figures(beginning: str) -> list[str]:
         (anchors,) = (a for text, a in found.items() if text.startswith(beginning))
@@ -264,8 +264,8 @@ def test_the_title_says_the_loss_and_names_a_key_once(
 def test_every_figure_is_in_the_page_and_every_link_leads_somewhere(tmp_path: Path) -> None:
     two_losses(tmp_path / "runs")
     names = ("intervals-modes-covered", "curves-wasserstein-exact", "odd name/<b>")
-    pictures = [*drawn(tmp_path / "out", *names), Picture("missing", "Missing", "Not drawn")]
-    file = write_report(compared(tmp_path / "runs"), pictures, tmp_path / "out")
+    files = [*drawn(tmp_path / "out", *names), FigureFile("missing", "Missing", "Not drawn")]
+    file = write_report(compared(tmp_path / "runs"), files, tmp_path / "out")
     assert file == tmp_path / "out" / "report.html"
     page = Page(file.read_text())
     ids = page.attributes("id")
@@ -487,8 +487,8 @@ def test_a_browser_shows_sorts_and_asks_for_nothing(tmp_path: Path, browser: Any
             leave_run(tmp_path / "runs", loss, seed, spread({"wasserstein/exact": exact}, seed))
         leave_run(tmp_path / "runs", "wasserstein", seed, {}, status="diverged")
     comparison = compare(find_runs([tmp_path / "runs"]), paths=["outputs/" + "long" * 40])
-    pictures = drawn(tmp_path / "out", "one", "two")
-    file = write_report(comparison, pictures, tmp_path / "out")
+    files = drawn(tmp_path / "out", "one", "two")
+    file = write_report(comparison, files, tmp_path / "out")
     page = browser.new_page(viewport={"width": 380, "height": 800})
     said: list[str] = []
     asked: list[str] = []
@@ -518,6 +518,19 @@ def test_a_browser_shows_sorts_and_asks_for_nothing(tmp_path: Path, browser: Any
     assert order() == ["wasserstein", "gp", "clip", "bce"]
     header.locator("button").click()
     assert order() == ["gp", "clip", "bce", "wasserstein"], "what is absent goes last"
+    page.locator("summary").first.click()  # the sentences are folded
     page.locator(".claim a", has_text="[table]").first.click()
+    assert page.url.endswith("#group-2") and page.locator("#group-2").is_visible()
+    figure = page.locator("figure").first
+
+    def width() -> float:
+        return float(figure.locator("img").bounding_box()["width"])
+
+    fitted = width()
+    figure.get_by_text("full size").click()
+    assert width() >= 1600 > 380 > fitted, "in a frame that scrolls"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    figure.get_by_text("fit to the page").click()
+    assert width() == fitted
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]

@@ -51,3 +51,9 @@ def test_pairs_of_seeds_and_empty_groups() -> None:
         compare_scores({"a": [1.0], "b": []})
     with pytest.raises(ValueError, match="scores is empty"):
         compare_scores({})
+
+
+def test_a_notebook_shows_rows_and_pairs_and_escapes_names() -> None:
+    html = compare_scores({"<b>": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})._repr_html_()
+    assert "<td>&lt;b&gt;</td><td>2.0 [-0.5, 4.5]</td>" in html, "2 -+ 4.303 / sqrt(3)"
+    assert "<td>high | &lt;b&gt;</td><td>1.00 [" in html and "<b>" not in html

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.origin import settings_line
 from wganbench.presets import directories
+from wganbench.reports.answer import answer
 from wganbench.reports.comparison import compare
 from wganbench.reports.plain_tables import _escaped, as_text
 from wganbench.reports.report import write_handout
 from wganbench.runs.found import find_runs
-from wganbench.runs.long_table import write_long_table
+from wganbench.runs.long_table import LongTable, write_csv
 from wganbench.training.runs import train_run
 
 
@@ -70,16 +72,37 @@ def test_the_command_prints_the_table_alone(
 # One long table.
 def test_the_long_table_holds_every_value_once(place: Path, tmp_path: Path) -> None:
     runs, out = find_runs([place]), tmp_path / "long.csv"
-    assert write_long_table(runs, ["loss.gp_lambda"], out) == 12
+    assert write_csv(LongTable(runs, ["loss.gp_lambda"], tmp_path), out) == 12
     with out.open() as file:
         rows = list(csv.DictReader(file))
     found = {(row["run"], int(row["step"]), row["tag"]): float(row["value"]) for row in rows}
     assert len(found) == 12
     for run in runs:
-        assert found[str(run.path), 1, "loss/critic"] == run.seed / 3, "to the last digit"
-        assert found[str(run.path), 2, "loss/critic"] == run.settings["loss.gp_lambda"]
-        own = [row for row in rows if row["run"] == str(run.path)]
+        name = str(run.path.relative_to(tmp_path))
+        assert found[name, 1, "loss/critic"] == run.seed / 3, "to the last digit"
+        assert found[name, 2, "loss/critic"] == run.settings["loss.gp_lambda"]
+        own = [row for row in rows if row["run"] == name]
         assert {float(row["loss.gp_lambda"]) for row in own} == {run.settings["loss.gp_lambda"]}
+
+
+def test_parquet_holds_what_csv_does(place: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+    runs = find_runs([place])
+    table = LongTable(runs, ["loss.gp_lambda"], tmp_path)
+    assert main(["export", str(place), "--to", "parquet", "--out", str(tmp_path / "long.pq")]) == 0
+    rows = [list(row.values()) for row in parquet.read_table(tmp_path / "long.pq").to_pylist()]
+    assert [[str(cell) for cell in row][1:] for row in rows] == [
+        [str(cell) for cell in line][1:] for line in table.lines()
+    ]
+
+
+def test_without_pyarrow_parquet_says_what_to_install(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["export", str(place), "--to", "parquet"]) == 2
+    assert "pip install pyarrow" in capsys.readouterr().err
+    assert not (place / "scalars.parquet").exists()
 
 
 # Trained networks.
@@ -101,7 +124,7 @@ def test_an_exported_network_computes_what_the_run_does(loss: str, tmp_path: Pat
 
 def test_export_names_what_it_cannot_do(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(place), "--to", "onnx"]) == 2
-    assert "give csv, generator or critic" in capsys.readouterr().err
+    assert "give csv, parquet, generator or critic" in capsys.readouterr().err
     assert main(["export", str(place), str(place), "--to", "critic"]) == 2
     assert "give one PATH" in capsys.readouterr().err
 
@@ -123,6 +146,13 @@ def test_another_seed_draws_other_points_and_the_same_seed_the_same(
     for seed in (0, 1):
         assert main(["evaluate", str(run), "-n", "20", "--seed", str(seed), "--json"]) == 0
         values.append(json.loads(capsys.readouterr().out))
+    again = tmp_path / "values.json"
+    assert main(["evaluate", str(run), "-n", "20", "--seed", "1", "--out", str(again)]) == 0
+    assert json.loads(again.read_text()) == values[1]
+    capsys.readouterr()
+    assert main(["sample", str(run), "-n", "5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["n"] == 5 and len(np.load(told["file"])) == 5
     assert values[0].keys() == values[1].keys()
     assert values[0]["wasserstein/exact"] != values[1]["wasserstein/exact"]
 
@@ -172,6 +202,8 @@ def test_a_handout_has_a_line_for_each_group_and_escapes(place: Path, tmp_path: 
     comparison = compare(runs, metrics=["modes/covered"])
     page = write_handout(comparison, tmp_path / "hand").read_text()
     assert page.count('<th scope="row">') == 2 and "lambda = 0.5" in page and "<img" not in page
+    first, *others = answer(comparison)
+    assert f"<p><b>{first}</b></p>" in page and all(f"<p>{text}</p>" in page for text in others)
     noted = dataclasses.replace(comparison, notes=("<script>alert(1)</script>",))
     assert "<script>alert" not in write_handout(noted, tmp_path / "hand").read_text()
 

@@ -55,7 +55,7 @@ def test_rm_lists_first_and_removes_what_was_chosen_only(
     assert "--status failed" in capsys.readouterr().err
     assert main(["rm", str(place), "--status", "sick"]) == 2
     assert main(["rm", str(place), "--status", "failed"]) == 0
-    assert "1 runs would be removed" in capsys.readouterr().out
+    assert "1 run would be removed" in capsys.readouterr().out
     assert (place / "c").is_dir()
     assert main(["rm", str(place), "--status", "failed", "--yes"]) == 0
     assert sorted(path.name for path in place.iterdir()) == ["a", "b"]
@@ -94,6 +94,36 @@ def test_a_whole_folder_goes_with_frames_and_hydras_files(place: Path) -> None:
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("x")
     assert remove_run(run) and not run.exists()
+
+
+def test_ls_calls_runs_by_what_differs_in_their_folder_and_counts_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (10, 2):
+        run = leave_run(tmp_path / "one", "gp", seed, {}, **{"train.steps": 50})
+        run.rename(run.with_name(f"run-seed={seed}"))
+    leave_run(tmp_path / "two", "gp", 0, {}, "interrupted", **{"train.steps": 900})
+    leave_run(tmp_path / "two", "clip", 0, {}, **{"train.steps": 900})
+    assert main(["ls", str(tmp_path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    runs = [words for words in lines if words[0] in ("gp", "clip")]
+    assert [(words[0], words[1]) for words in runs] == [
+        ("gp", "2"), ("gp", "10"), ("clip", "0"), ("gp", "0"),
+    ]  # fmt: skip
+    assert runs[-1][3].endswith("/900"), "how far an unfinished run came"
+    assert all("/" not in words[3] for words in runs[:-1])
+    assert main(["ls", str(tmp_path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["differs"]["train.steps"] for row in rows} == {50, 900}
+
+
+def test_diff_prints_a_dash_for_what_a_run_has_not(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", str(place / "a"), str(place / "c")]) == 0
+    told = capsys.readouterr().out
+    assert "None" not in told and str(place / "c") in told
+    assert ["modes/covered", "8", "-"] in [line.split() for line in told.splitlines()]
 
 
 def test_diff_names_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,7 +166,7 @@ def test_a_knob_that_decides_is_told_from_one_that_does_not() -> None:
     drawn = random.uniform(size=(64, 2)).tolist()
     trials = [{"a": a, "b": b} for a, b in drawn]
     scores = [float(trial["a"] > 0.5) for trial in trials]
-    found = {one.knob: one for one in sensitivities(trials, scores, ["a", "b"])}
+    found = {one.key: one for one in sensitivities(trials, scores, ["a", "b"])}
     assert found["a"].share > 0.8 and found["a"].p_value == 1 / 1000
     assert found["b"].share < 0.15 and found["b"].p_value > 0.05
     constant = sensitivities(trials, [0.5] * 64, ["a"])[0]

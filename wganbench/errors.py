@@ -19,6 +19,16 @@ class UnwritableFolder(ConfigError):
     """A folder of runs cannot be made or written: no permission, disk full, or not a folder."""
 
 
+def of_the_system(error: OSError) -> str:
+    """Return the message for a system error, with the file and without its number.
+
+    >>> of_the_system(FileNotFoundError(2, "No such file or directory", "/proc/x"))
+    '/proc/x: No such file or directory'
+    """
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}"
+
+
 ALLOCATORS = (
     "can't allocate memory", "out of memory", "cannot allocate memory", "status_alloc_failed",
 )  # fmt: skip

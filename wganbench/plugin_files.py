@@ -1,6 +1,6 @@
 """Plugins in single files: Python files of the user that add losses, data, networks or metrics.
 
-The user names them, by ``plugins=FILE`` on a command line or by the environment variable
+The user names them, by ``plugins=FILE`` on the line of any command or by the environment variable
 WGANBENCH_PLUGINS (several are separated as in PATH). They are never taken from a run's folder,
 which may come from a stranger. The variable reaches the processes that a command starts.
 """
@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wganbench.errors import ConfigError, short_repr
+from wganbench.errors import ConfigError, of_the_system, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
@@ -36,9 +36,12 @@ def plugin_files() -> list[Path]:
 def use_plugins(words: Sequence[str]) -> list[str]:
     """Take ``plugins=FILE,FILE`` out of the words of a command line, and return the others.
 
-    Raises ConfigError for a file that does not exist.
+    Raises ConfigError for a file that does not exist, and for a word that names none.
     """
-    names = [name for word in words if word.startswith(WORD) for name in _names(word)]
+    given = [_names(word) for word in words if word.startswith(WORD)]
+    if not all(given):
+        raise ConfigError("plugins= names no file: give plugins=mine.py, several with a comma")
+    names = [name for own in given for name in own]
     files = [Path(name).expanduser().absolute() for name in names]
     for file in files:
         if not file.is_file():
@@ -50,7 +53,8 @@ def use_plugins(words: Sequence[str]) -> list[str]:
 
 
 def _names(word: str) -> list[str]:
-    return [name.strip("'\" ") for name in word.removeprefix(WORD).strip("[]").split(",") if name]
+    names = word.removeprefix(WORD).strip("[]").split(",")
+    return [name for name in (part.strip("'\" ") for part in names) if name]
 
 
 def load_plugin_files() -> None:
@@ -73,6 +77,8 @@ def _load(file: Path) -> str:
         register = getattr(module, "register", None)
         if register is not None:
             register()
+    except OSError as error:
+        raise ConfigError(f"plugins={file} fails: {of_the_system(error)}") from error
     except (Exception, SystemExit) as error:
         raise ConfigError(f"plugins={file} fails: {type(error).__name__}: {error}") from error
     return digest

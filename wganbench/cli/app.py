@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -38,6 +37,7 @@ from wganbench.cli.new import new
 from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
 from wganbench.errors import ConfigError, shortened
 from wganbench.output import result_is_on_disk, unbreakable
+from wganbench.plugin_files import use_plugins
 from wganbench.training.process import signals_interrupt
 
 app = typer.Typer(
@@ -85,12 +85,14 @@ def train(
     from wganbench.config.composition import run
     from wganbench.config.schema import RunConfig
 
-    def accept(config: RunConfig) -> None:
+    def look(config: RunConfig) -> None:
         from wganbench.cli.run_view import say_loading
-        from wganbench.runs.stored import check_folder
 
+        end_if_finished(config)
         say_loading()
-        from wganbench.runs.stored import stored_config
+
+    def accept(config: RunConfig) -> None:
+        from wganbench.runs.stored import check_folder, stored_config
         from wganbench.training.device import pick_device
 
         pick_device(config.device)
@@ -109,7 +111,7 @@ def train(
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     try:
-        return run(typed(arguments), task, accept, end_if_finished) or 0
+        return run(typed(arguments), task, accept, look) or 0
     except Finished as finished:
         return report(finished.outcome)
 
@@ -125,7 +127,7 @@ def sweep(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Allow more than 10 000 runs.")] = False,
 ) -> int:
-    """Train many runs side by side: every combination of the values given.
+    """Train every combination of the values given, side by side.
 
     \b
     wganbench sweep loss=bce,clip,gp 'seed=range(0,5)'
@@ -158,9 +160,10 @@ def sweep(
 
 @app.command()
 def resume(path: Resumed, features: Features = None) -> int:
-    """Finish a run or a sweep that was interrupted; what is finished is left as it is.
+    """Finish runs and sweeps that were interrupted.
 
-    Of a folder above runs and sweeps, such as outputs, all that is unfinished below it.
+    What is finished is left as it is. Of a folder above runs and sweeps, such as outputs, all that
+    is unfinished below it.
     """
     from wganbench.cli.run_view import say_loading
 
@@ -197,7 +200,9 @@ def compare(
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
 ) -> None:
-    """Which settings are better, and how sure that is: figures with intervals over seeds.
+    """Say which settings are better, and how sure that is.
+
+    Prints tables with intervals over seeds, and writes figures and a report.
 
     \b
     wganbench compare outputs/ring8                      groups found by what differs
@@ -217,14 +222,9 @@ def compare(
     if form is not None and form not in FORMATS:
         raise ConfigError(f"--format {shortened(form, 80)}: give one of {', '.join(FORMATS)}")
     runs = find_runs(paths)
+    budget, named = parse_at(at, runs) if at else None, [str(path) for path in paths]
     comparison = compare_runs(
-        runs,
-        by or (),
-        metric or (),
-        parse_at(at, runs) if at else None,
-        not_begun(paths, runs),
-        [str(path) for path in paths],
-        baseline,
+        runs, by or (), metric or (), budget, not_begun(paths, runs), named, baseline
     )
     if form is not None:
         print(as_text(comparison, form))
@@ -264,13 +264,13 @@ def tensorboard(
         bool, typer.Option("--open", help="Open it in a browser, at Custom scalars.")
     ] = False,
 ) -> None:
-    """Show runs in TensorBoard, while they train and after; Ctrl-C ends it.
+    """Show runs in TensorBoard, while they train and after.
 
     \b
     wganbench tensorboard                   everything in outputs
     wganbench tensorboard outputs/ring8     one sweep
 
-    It listens on this machine only (127.0.0.1), and answers to its names alone.
+    Ctrl-C ends it. It listens on this machine only (127.0.0.1), and answers to its names alone.
     """
     from wganbench.cli.board import serve
 
@@ -298,7 +298,7 @@ def list_(
         typer.Option("--config-dir", help="List the YAML files of this folder as well."),
     ] = None,
 ) -> None:
-    """What there is to choose from, where it comes from, and what can be set.
+    """List what there is to choose from, and what can be set.
 
     \b
     wganbench list                  everything but the two below
@@ -330,9 +330,12 @@ def main(arguments: list[str] | None = None) -> int:
     0: done, even if the reader of the output left. 2: wrong use or configuration, reported in one
     line. 3: a run diverged or failed, or the result could not be printed. 130: interrupted.
     """
+
+    def command(words: list[str]) -> object:
+        return app(use_plugins(words), standalone_mode=False)
+
     with unbreakable() as output, signals_interrupt():
-        words = sys.argv[1:] if arguments is None else arguments
-        code = exit_code(partial(app, standalone_mode=False), words)
+        code = exit_code(command, sys.argv[1:] if arguments is None else arguments)
         output.out.flush()
         if output.lost and not code:
             return fail(f"the output could not be written: {output.lost}", FAILED)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.cli.console import PlainConsole
+from wganbench.cli.console import PlainConsole, print_sentence
 from wganbench.reports.wording import estimate_text, p_text, share_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     print_contrasts([contrast for contrast in comparison.contrasts if contrast.primary], console)
     console.print()
     for note in comparison.notes:
-        console.print(note, soft_wrap=True)
+        print_sentence(console, note)
 
 
 def print_contrasts(contrasts: list[Contrast], console: Console) -> None:
@@ -55,7 +55,7 @@ def print_contrasts(contrasts: list[Contrast], console: Console) -> None:
         heading(console, f"how probable it is that the first is better in {contrasts[0].metric}")
         console.print(contrast_table(contrasts))
     for text, _ in out_of_reach(contrasts):
-        console.print(f"{text}.", soft_wrap=True)
+        print_sentence(console, f"{text}.")
 
 
 def metric_table(comparison: Comparison, metric: str) -> Table:
@@ -134,6 +134,6 @@ def print_files(
 
     console = console or PlainConsole()
     for note in notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        print_sentence(console, f"note: {note}")
     for name, path in files.items():
         console.print(f"{name + ':':12} {from_here(path)}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +32,11 @@ class PlainConsole(Console):
         self.quiet = True
 
 
+def print_sentence(console: Console, text: str) -> None:
+    """Print a text, wrapped at words in a terminal, on one line elsewhere."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
 # One-line messages for arguments that no command accepts and for errors that end a command.
 NAMES = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
@@ -55,12 +61,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
             check_short(word)
 
 
-def of_the_system(error: OSError) -> str:
-    """Return the message for a system error, with the file."""
-    name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}"
-
-
 MEMORY_RAN_OUT = (
     "memory ran out: ask for less (train.batch_size, network.width, evaluate.n and "
     "evaluate.final_n, or -n)"
@@ -80,7 +80,10 @@ def in_one_line(message: str, arguments: Sequence[str]) -> str:
         return (
             f"{arguments[0]!r} is no command; did you mean: wganbench train {' '.join(arguments)}"
         )
-    return " ".join(message.split()) + " (wganbench --help)"
+    command = f"{arguments[0]} " if arguments and re.fullmatch(r"[a-z]+", arguments[0]) else ""
+    if message.startswith("No such command"):
+        command = ""
+    return " ".join(message.split()) + f" (wganbench {command}--help)"
 
 
 def typed(overrides: list[str], several: bool = False) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from wganbench.cli.compare_view import print_comparison, print_files
 from wganbench.cli.console import PlainConsole
 from wganbench.cli.sweep_view import SweepView, print_sweep
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, of_the_system
 from wganbench.reports.comparison import compare
 from wganbench.reports.export import write_all
 from wganbench.reports.report import write_handout
@@ -40,5 +40,5 @@ def _conclude(folder: Path, console: PlainConsole) -> None:
     try:
         handout = write_handout(comparison, place)
     except OSError as error:
-        raise ConfigError(f"the handout cannot be written: {error}") from error
+        raise ConfigError(f"the handout cannot be written: {of_the_system(error)}") from error
     print_files({**files, "handout": handout}, notes, console)

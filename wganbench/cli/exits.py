@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_arguments, in_one_line, of_the_system
-from wganbench.errors import ConfigError, printable, ran_out, shortened
+from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_arguments, in_one_line
+from wganbench.errors import ConfigError, of_the_system, printable, ran_out, shortened
 
 if TYPE_CHECKING:
     from wganbench.config.schema import RunConfig

@@ -11,7 +11,6 @@ from wganbench.cli.arguments import Overrides, complete_study
 from wganbench.cli.console import typed
 from wganbench.cli.exits import worst
 from wganbench.output import result_is_on_disk
-from wganbench.plugin_files import use_plugins
 
 
 def study(
@@ -27,7 +26,7 @@ def study(
     ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
 ) -> int:
-    """Measure what the literature claims about these losses: figure, table, verdict.
+    """Measure what the literature claims about these losses.
 
     \b
     wganbench study --list budget=full      the questions, and how long they take
@@ -35,7 +34,8 @@ def study(
     wganbench study all                     all of them, and a scoreboard
     wganbench study mode_collapse seeds=20 budget=full
 
-    The same command goes on where it was stopped. Files: outputs/studies/NAME.
+    Prints a verdict on each claim; figures and tables are in outputs/studies/NAME. The same
+    command goes on where it was stopped.
     """
     from wganbench.cli.study_view import print_studies, run_all_and_print, run_and_print
 
@@ -45,7 +45,7 @@ def study(
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
-    given = use_plugins(overrides or [])
+    given = overrides or []
     run = run_all_and_print if name == "all" else run_and_print
     with workers_in_use():  # shared by all sweeps of a study
         return run(name, given)
@@ -63,7 +63,7 @@ def tune(
         Path | None, typer.Option("--into", help="The folder whose tuned/ takes the winners.")
     ] = None,
 ) -> int:
-    """Search for each loss's settings: the same trials and the same compute for all.
+    """Search for each loss's settings, at the same compute for all.
 
     \b
     wganbench tune loss=bce,clip,gp data=ring8 trials=64
@@ -76,7 +76,7 @@ def tune(
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
-    given = use_plugins(overrides or [])
+    given = overrides or []
     with workers_in_use():  # shared by all rungs
         from wganbench.cli.tune_view import tune_and_print
 
@@ -92,18 +92,19 @@ def speedrun(
         Path | None, typer.Option("--config-dir", help="A folder with YAML files of your own.")
     ] = None,
 ) -> int:
-    """How much training each loss needs until its samples are good, failures included.
+    """Measure how long each loss trains until its samples are good.
 
     \b
     wganbench speedrun loss=bce,clip,gp data=ring8 seeds=20
 
     Good: all modes, 95 % of high quality, W1 at most 1.5 floors, at two evaluations in a
-    row. Seconds and passes of the network: medians with intervals, and which losses differ.
+    row. Seconds and passes of the network: medians with intervals, failures included, and which
+    losses differ.
     """
     from wganbench.sweeps.workers import workers_in_use
 
     result_is_on_disk()
-    given = use_plugins(overrides or [])
+    given = overrides or []
     with workers_in_use():
         from wganbench.cli.tune_view import speedrun_and_print
 
@@ -111,9 +112,10 @@ def speedrun(
 
 
 def demo(overrides: Overrides = None) -> int:
-    """For a lecture: three losses, three seeds, an animation and a page to print.
+    """Compare three losses for a lecture, in minutes.
 
-    It says first how many minutes it takes. The same command goes on where it stopped.
+    Trains three seeds each, and writes a report, an animation and a page to print. It says first
+    how many minutes it takes. The same command goes on where it stopped.
     """
     from wganbench.cli.run_view import say_loading
     from wganbench.sweeps.workers import early_workers

@@ -20,7 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from wganbench.cli.console import PlainConsole
+from wganbench.cli.console import PlainConsole, print_sentence
+from wganbench.plugin_files import WORD, plugin_files
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
 from wganbench.training.process import SAVING
@@ -80,7 +81,7 @@ class RunView:
 
     def say(self, line: str) -> None:
         """Print one line for the user, above the bar."""
-        self.console.print(line, soft_wrap=True)
+        print_sentence(self.console, line)
 
     def stopping(self) -> None:
         """Show that a signal has requested to save and end."""
@@ -121,8 +122,6 @@ def print_result(outcome: RunOutcome) -> None:
     """Print status, a small table, the verdict in words and the next commands."""
     from rich.table import Table
 
-    from wganbench.cli.console import PlainConsole
-
     console = PlainConsole()
     how = f" ({outcome.executor})" if outcome.executor else ""
     seconds = f"{outcome.seconds:.0f} s of training{how}"
@@ -135,7 +134,9 @@ def print_result(outcome: RunOutcome) -> None:
             table.add_row(tag.title, f"{value:.4g}")
     if table.row_count:
         console.print(table)
-    for line in [*outcome.verdict, "", *next_commands(outcome)]:
+    for line in outcome.verdict:
+        print_sentence(console, line)
+    for line in ["", *next_commands(outcome)]:
         console.print(line, soft_wrap=True)
 
 
@@ -143,18 +144,25 @@ def next_commands(outcome: RunOutcome) -> list[str]:
     """Return the next useful commands, one per line, each with its purpose."""
     path = from_here(outcome.path)
     run, experiment = shlex.quote(str(path)), shlex.quote(str(path.parent))
+    again = plugins_again()
     look = f"wganbench tensorboard {experiment}"
     if outcome.status == "interrupted":
-        return [f"go on:       wganbench resume {run}"]
+        return [f"go on:       wganbench resume {run}{again}"]
     if outcome.status != "completed":
         return [f"look at it:  {look}", f"figures:     {run}/metrics.csv"]
     figure = outcome.path / "figure.png"
     return [
         *([f"figure:      {path / figure.name}"] if figure.is_file() else []),
         f"look at it:  {look}",
-        f"draw more:   wganbench sample {run} -n 1000",
-        f"measure:     wganbench evaluate {run}",
+        f"draw more:   wganbench sample {run} -n 1000{again}",
+        f"measure:     wganbench evaluate {run}{again}",
     ]
+
+
+def plugins_again() -> str:
+    """Return `` plugins=FILE`` for a further command on the same runs; empty without plugins."""
+    files = ",".join(str(from_here(file)) for file in plugin_files())
+    return f" {shlex.quote(WORD + files)}" if files else ""
 
 
 def from_here(path: Path) -> Path:

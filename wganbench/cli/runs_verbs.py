@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 from wganbench import bounds
 from wganbench.cli.arguments import AsJson, Features, RunPath
 from wganbench.cli.exits import FAILED
-from wganbench.errors import ConfigError, printable, shortened
+from wganbench.errors import ConfigError, of_the_system, printable, shortened
 
 
 def sample(
@@ -20,19 +22,23 @@ def sample(
     ] = None,
     out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds: equal points.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
-    """Draw points or images from a trained generator, by the suffix of --out.
+    """Draw points or images from a trained generator.
 
-    .npy: as made (n, d), images (n, c, h, w) in [-1, 1]; .csv: a line a point; .npz: under
-    "fakes", images as bytes (n, h, w, c). Images only: .png, one grid; without a suffix,
-    a folder of 00000.png, 00001.png, ... for torch-fidelity or clean-fid.
+    The suffix of --out says as what. .npy: as made (n, d), images (n, c, h, w) in [-1, 1];
+    .csv: a line a point; .npz: under "fakes", images as bytes (n, h, w, c). Images only: .png,
+    one grid; without a suffix, a folder of 00000.png, ... for torch-fidelity or clean-fid.
     """
     from wganbench.files import inside
     from wganbench.runs.stored import stored_config
     from wganbench.training.run import sample_run
 
     count = n or stored_config(run).evaluate.final_n
-    print(printable(sample_run(run, count, out or str(inside(run, "generated.npy")), seed)))
+    target = out or str(inside(run, "generated.npy"))
+    told = sample_run(run, count, target, seed)
+    written = {"run": str(run), "n": count, "seed": seed, "file": target}
+    print(json.dumps(written, indent=1) if as_json else printable(told))
 
 
 def evaluate(
@@ -42,6 +48,9 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another number: other points.")] = 0,
     as_json: AsJson = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the values to this file, as JSON.")
+    ] = None,
     features: Features = None,
 ) -> None:
     """Measure a trained run again, on fresh points."""
@@ -54,9 +63,21 @@ def evaluate(
     allow_features(*(features or []))
     count = n or stored_config(run).evaluate.final_n
     values = evaluate_run(run, count, seed)
+    if out is not None:
+        _write_values(values, out)
     print_metrics(values, as_json)
     for line in () if as_json else on_fewer_points(values, count):
         print(line)
+
+
+def _write_values(values: Mapping[str, float], out: Path) -> None:
+    from wganbench.files import write_atomic
+    from wganbench.runs.folder import strict_json
+
+    try:
+        write_atomic(out, f"{json.dumps(strict_json(values), indent=1)}\n".encode())
+    except OSError as error:
+        raise ConfigError(f"--out: {of_the_system(error)}") from error
 
 
 def list_runs(
@@ -66,7 +87,7 @@ def list_runs(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Runs on disk: what differs, status, modes, distance, seconds and size."""
+    """List runs: what differs, status, main values, seconds, size."""
     from wganbench.cli.runs_view import print_runs
     from wganbench.runs.found import find_runs
 
@@ -111,7 +132,7 @@ def remove(
 
 
 def diff(one: RunPath, other: RunPath, as_json: AsJson = False) -> None:
-    """In which settings and final values two runs differ."""
+    """Print in which settings and final values two runs differ."""
     from wganbench.cli.runs_view import print_differences
 
     print_differences(one, other, as_json)
@@ -119,29 +140,30 @@ def diff(one: RunPath, other: RunPath, as_json: AsJson = False) -> None:
 
 def export(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="A run's folder; for csv any folders.")
+        list[Path], typer.Argument(metavar="PATH", help="A run's folder; for tables any folders.")
     ],
     to: Annotated[
-        str, typer.Option("--to", metavar="FORM", help="csv, generator or critic.")
+        str, typer.Option("--to", metavar="FORM", help="csv, parquet, generator or critic.")
     ] = "csv",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to; else PATH/scalars.csv or PATH/NET.pt2.")
+        Path | None, typer.Option("--out", help="Where to; else PATH/scalars.FORM or PATH/NET.pt2.")
     ] = None,
 ) -> None:
-    """Write what others read: all logged values as one table, or a trained network.
+    """Write all logged values as one table, or a trained network.
 
     \b
     wganbench export outputs/ring8 --to csv          a line for each run, step and tag
+    wganbench export outputs/ring8 --to parquet      the same (needs pip install pyarrow)
     wganbench export RUN --to generator              a program for torch.export.load
     """
-    from wganbench.cli.runs_view import export_table
+    from wganbench.cli.runs_view import TABLES, export_table
     from wganbench.files import inside
 
-    if to == "csv":
-        export_table(paths, out or inside(paths[0], "scalars.csv"))
+    if to in TABLES:
+        export_table(paths, out or inside(paths[0], f"scalars.{to}"), to)
         return
     if to not in ("generator", "critic"):
-        raise ConfigError(f"--to {shortened(to, 80)}: give csv, generator or critic")
+        raise ConfigError(f"--to {shortened(to, 80)}: give csv, parquet, generator or critic")
     if len(paths) > 1:
         raise ConfigError(f"--to {to} is of one run: give one PATH")
     from wganbench.training.run import export_network

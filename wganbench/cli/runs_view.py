@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from rich.table import Table
 
 from wganbench.cli.console import PlainConsole
 from wganbench.cli.run_view import from_here
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import RunBusy
+from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.found import Runs, find_runs
-from wganbench.runs.long_table import write_long_table
+from wganbench.runs.long_table import LongTable, write_csv, write_parquet
 from wganbench.runs.record import RunRecord, read_record
 from wganbench.runs.remove import remove_run, size_of
 from wganbench.tags.headline import shown_of
@@ -44,6 +46,7 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
         "path": str(from_here(run.path)),
         "status": run.status,
         "step": run.step,
+        "steps": run.settings.get("train.steps"),
         "seed": run.seed,
         "differs": {key: run.settings.get(key) for key in keys},
         "metrics": finite,
@@ -55,22 +58,40 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
 
 def print_runs(runs: Runs, as_json: bool) -> None:
     """Print a line for each run: what differs, status, main values, seconds, size."""
-    keys = separating(runs, differing(runs)) or ["loss.name"]
-    rows = [run_row(run, keys) for run in runs]
+    ordered = sorted(runs, key=lambda run: (run.path.parent, *by_numbers(run.name)))
     if as_json:
-        print(json.dumps(rows, indent=1, allow_nan=False))
+        keys = telling(runs)
+        print(json.dumps([run_row(run, keys) for run in ordered], indent=1, allow_nan=False))
         return
     console = PlainConsole()
-    folders: dict[Path, list[dict[str, Any]]] = {}
-    for run, row in zip(runs, rows, strict=True):
-        folders.setdefault(from_here(run.path.parent), []).append(row)
+    folders: dict[Path, list[RunRecord]] = {}
+    for run in ordered:
+        folders.setdefault(from_here(run.path.parent), []).append(run)
+    total = 0
     for folder, own in folders.items():
+        keys = [key for key in telling(own) if key != "train.steps"]  # a column of its own
+        rows = [run_row(run, keys or ["loss.name"]) for run in own]
         console.print(f"{folder}/", soft_wrap=True)
-        console.print(_table(own))
+        console.print(_table(rows))
+        total += sum(row["bytes"] for row in rows)
     for reason in runs.unreadable:
         console.print(f"left out: {reason}", soft_wrap=True)
-    total = sum(row["bytes"] for row in rows)
-    console.print(f"{len(rows)} runs, {total / MEGABYTE:.1f} MB", soft_wrap=True)
+    console.print(f"{numbered(len(runs), 'run')}, {total / MEGABYTE:.1f} MB", soft_wrap=True)
+
+
+def telling(runs: Sequence[RunRecord]) -> list[str]:
+    """Return the settings that tell runs apart, but for the seed; the loss where none does."""
+    return separating(runs, differing(runs)) or ["loss.name"]
+
+
+def by_numbers(name: str) -> list[tuple[float, str]]:
+    """Return a key for sorting names by the numbers in them, such as ``seed=2`` before 10.
+
+    >>> sorted(["seed=10", "seed=2"], key=by_numbers)
+    ['seed=2', 'seed=10']
+    """
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [(float(part), "") if i % 2 else (math.inf, part) for i, part in enumerate(parts)]
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -83,7 +104,9 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_column(title, justify="left" if title == "status" else "right")
     for row in rows:
         figures = [_short(row["metrics"].get(tag.name)) for tag in tags]
-        cells = [str(row["seed"]), row["status"], str(row["step"]), *figures]
+        done = row["status"] == "completed" or row["steps"] is None
+        step = str(row["step"]) if done else f"{row['step']}/{row['steps']}"
+        cells = [str(row["seed"]), row["status"], step, *figures]
         size = f"{row['bytes'] / MEGABYTE:.1f}"
         name = Group(tuple(row["differs"].items()), ()).label
         table.add_row(name, *cells, _short(row["seconds"]), size)
@@ -129,7 +152,7 @@ def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
             left += not _removed(run, line, console)
     if not sure:
         console.print(
-            f"{len(runs) - left} runs would be removed; nothing is, without --yes"
+            f"{numbered(len(runs) - left, 'run')} would be removed; nothing is, without --yes"
             if runs
             else "no run is chosen",
             soft_wrap=True,
@@ -171,21 +194,26 @@ def print_differences(one: Path, other: Path, as_json: bool) -> None:
     if not rows:
         console.print("they do not differ")
         return
+    console.print(f"one:    {one}\nother:  {other}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for title in ("", one.name, other.name):
+    for title in ("", "one", "other"):
         table.add_column(title, overflow="fold")
-    for key, a, b in rows:
-        table.add_row(key, text(a), text(b))
+    for key, *pair in rows:
+        table.add_row(key, *("-" if value is None else text(value) for value in pair))
     console.print(table)
 
 
 # export
-def export_table(paths: Sequence[Path], out: Path) -> None:
+TABLES = {"csv": write_csv, "parquet": write_parquet}
+
+
+def export_table(paths: Sequence[Path], out: Path, form: str = "csv") -> None:
     """Write all logged values of the runs below some folders; print how many."""
     runs = find_runs(paths)
-    keys = separating(runs, differing(runs))
+    table = LongTable(runs, separating(runs, differing(runs)), Path.cwd())
     try:
-        count = write_long_table(runs, keys, out)
+        count = TABLES[form](table, out)
     except OSError as error:
-        raise ConfigError(f"--out: {error}") from error
-    PlainConsole().print(f"{count} values of {len(runs)} runs in {out}", soft_wrap=True)
+        raise ConfigError(f"--out: {of_the_system(error)}") from error
+    told = f"{numbered(count, 'value')} of {numbered(len(runs), 'run')} in {out}"
+    PlainConsole().print(told, soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
-from wganbench.cli.run_view import from_here
+from wganbench.cli.run_view import from_here, plugins_again
 from wganbench.errors import ConfigError
 from wganbench.output import numbered
 from wganbench.registry import unknown
@@ -92,7 +92,7 @@ def run_and_print(name: str, overrides: Sequence[str]) -> int:
         folder, verdicts = run_study(name, overrides, SweepView())
     except (Interrupted, KeyboardInterrupt):
         words = " ".join([f"wganbench study {name}", *map(shlex.quote, overrides)])
-        print(f"\ninterrupted; go on: {words}")
+        print(f"\ninterrupted; go on: {words}{plugins_again()}")
         return INTERRUPTED
     print_verdicts(folder, verdicts)
     return 0

@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.cli.console import PlainConsole
-from wganbench.cli.run_view import from_here
+from wganbench.cli.console import PlainConsole, print_sentence
+from wganbench.cli.run_view import from_here, plugins_again
 from wganbench.config.schema import WHERE_DATA_LIES
 from wganbench.errors import printable
 from wganbench.output import numbered
@@ -114,7 +114,7 @@ class SweepView:
             self.say(self._line())
 
     def say(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True)
+        print_sentence(self.console, line)
 
     def _counts(self) -> str:
         done = self._finished + sum(self._ended.values())
@@ -212,7 +212,7 @@ def print_plan(plan: SweepPlan, seconds: float | None) -> None:
     for row, count in counted.items():
         table.add_row(str(count), *row)
     for line in plan.notes:
-        console.print(line, soft_wrap=True)
+        print_sentence(console, line)
     console.print(f"{numbered(len(plan.jobs), 'run')} to train on {places(plan.slots)}")
     if plan.stacks:
         console.print(table)
@@ -245,17 +245,17 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
         table.add_row(Text(printable(name)), *summary(members, distances))
     console.print(table)
     for line in sorted({fallback_text(o.shape, o.metrics) for o in outcomes} - {""}):
-        console.print(line, soft_wrap=True)
+        print_sentence(console, line)
     for outcome in outcomes:
         if outcome.status == "failed":
             why = f"failed: {outcome.path.name}: {' '.join(outcome.verdict)}"
-            console.print(why, soft_wrap=True)
+            print_sentence(console, why)
     path = shlex.quote(str(from_here(folder)))
     others = sum(outcome.status == "running" for outcome in outcomes)
     if others:
         console.print(f"{numbered(others, 'run')} in this folder: trained by another process")
     if any(outcome.status == "interrupted" for outcome in outcomes):
-        console.print(f"go on:       wganbench resume {path}", soft_wrap=True)
+        console.print(f"go on:       wganbench resume {path}{plugins_again()}", soft_wrap=True)
     if any(outcome.finished for outcome in outcomes):
         console.print(f"compare:     wganbench compare {path}", soft_wrap=True)
     console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)
@@ -264,8 +264,8 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
 def group_name(job: Job) -> str:
     """Return the name of a summary line: the data, loss and coefficients that its runs share."""
     loss = job.config.loss
-    knobs = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
-    return f"{job.config.data.name} {loss.name}{knobs}"
+    coefficients = "".join(f" {name}={value:g}" for name, value in loss.coefficients.items())
+    return f"{job.config.data.name} {loss.name}{coefficients}"
 
 
 def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
-from wganbench.cli.run_view import from_here
+from wganbench.cli.run_view import from_here, plugins_again
 from wganbench.cli.sweep_view import SweepView
 from wganbench.sweeps.launch import Interrupted
 from wganbench.tuning.command import Tuned, speedrun, tune
@@ -28,7 +28,7 @@ def tune_and_print(
         tuned = tune(arguments, SweepView(), config_dir, into)
     except (Interrupted, KeyboardInterrupt):
         command = " ".join(["wganbench tune", *map(shlex.quote, arguments)])
-        print(f"\ninterrupted; go on: {command}")
+        print(f"\ninterrupted; go on: {command}{plugins_again()}")
         return INTERRUPTED
     print_tuned(tuned)
     return 0
@@ -53,7 +53,7 @@ def print_tuned(tuned: Tuned) -> None:
     (loss, data) = next(iter(tuned.files))
     console.print(
         f"use them: wganbench train loss={loss} data={data} --config-dir "
-        f"{from_here(folder.resolve())}",
+        f"{from_here(folder.resolve())}{plugins_again()}",
         soft_wrap=True,
     )
 
@@ -64,7 +64,7 @@ def speedrun_and_print(arguments: Sequence[str], config_dir: Path | None = None)
         found, files = speedrun(arguments, SweepView(), config_dir)
     except (Interrupted, KeyboardInterrupt):
         command = " ".join(["wganbench speedrun", *map(shlex.quote, arguments)])
-        print(f"\ninterrupted; go on: {command}")
+        print(f"\ninterrupted; go on: {command}{plugins_again()}")
         return INTERRUPTED
     console = PlainConsole()
     table = Table(*HEADS, title=f"speedrun on {found.data}", title_justify="left")

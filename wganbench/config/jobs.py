@@ -177,7 +177,7 @@ def for_a_sweep(error: ConfigError) -> ConfigError:
         return error
     return ConfigError(
         f"{error}. Unlike losses are swept together as experiments, each with its own "
-        "knobs: 'experiment=glob(arm_*)'"
+        "settings: 'experiment=glob(arm_*)'"
     )
 
 

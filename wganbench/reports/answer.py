@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from wganbench.output import numbered
-from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import FIRST, Group, key_word, text
 from wganbench.reports.pairwise import Contrast
 from wganbench.reports.rows import COVERED, Row
 from wganbench.reports.statistics import FEW_SEEDS, Estimate
 from wganbench.reports.wording import estimate_text, listed, named
 from wganbench.tags.lookup import label_of, tag_for
+
+if TYPE_CHECKING:
+    from wganbench.reports.comparison import Comparison
 
 MANY = 6
 """The most groups that a sentence lists; more are counted."""
@@ -42,7 +45,7 @@ def headline(comparison: Comparison, metric: str) -> str:
         return f"No group has a value of {label_of(metric)}"
     if len(rows) == 1:
         mean = estimate_text(rows[0].cells[metric].mean)
-        return f"{named(rows[0].group.title)}: {label_of(metric)} {mean}; nothing to compare with"
+        return f"{named(rows[0].group.phrase)}: {label_of(metric)} {mean}; nothing to compare with"
     return best_headline(rows, metric)
 
 
@@ -112,14 +115,16 @@ def best_headline(rows: Sequence[Row], metric: str) -> str:
 
     leader = max(known, key=goodness)
     mean: Estimate = leader.cells[metric].mean
-    summary = f"{named(leader.group.title)} has the {'highest' if up else 'lowest'} mean of {label}"
+    summary = (
+        f"{named(leader.group.phrase)} has the {'highest' if up else 'lowest'} mean of {label}"
+    )
     summary = f"{summary}, {estimate_text(mean)}"
     if metric in leader.best:
         return f"{summary}, and its interval lies beyond all others'"
     second = max((row for row in known if row is not leader), key=goodness, default=None)
     if second is None:
         return summary
-    other = f"{named(second.group.title)} with {estimate_text(second.cells[metric].mean)}"
+    other = f"{named(second.group.phrase)} with {estimate_text(second.cells[metric].mean)}"
     return f"{summary}, but it is not best beyond doubt; next is {other}"
 
 
@@ -197,7 +202,7 @@ def caveats(rows: Sequence[Row]) -> str:
     unfinished = sum(row.unfinished for row in rows)
     parts = []
     if lost:
-        counts = [f"{row.diverged} of {named(row.group.title)}" for row in lost[:MANY]]
+        counts = [f"{row.diverged} of {named(row.group.phrase)}" for row in lost[:MANY]]
         diverged = sum(row.diverged for row in lost)
         which = listed(counts) if len(lost) <= MANY else f"in {len(lost)} groups"
         parts.append(f"{diverged} of {numbered(finished, 'finished run')} diverged ({which})")
@@ -218,7 +223,7 @@ def of_groups(comparison: Comparison, rows: Sequence[Row]) -> str:
         return f"{len(rows)} groups"
     key = only_key([row.group for row in comparison.rows])
     if key is None:
-        return listed([named(row.group.title) for row in rows])
+        return listed([named(row.group.phrase) for row in rows])
     values = [text(dict(row.group.values)[key]) for row in rows]
     return listed(values) if key in FIRST else f"{key_word(key)} = {listed(values)}"
 

@@ -26,11 +26,11 @@ from wganbench.reports.drawing import (
     sensible_limits,
     style_axes,
 )
-from wganbench.reports.knob_figure import knob_of
 from wganbench.reports.matrix import letters_of
 from wganbench.reports.reproduce import seeds_text
 from wganbench.reports.rows import Cell, Row
 from wganbench.reports.samples_figure import Stored, common_seeds, draw_place, read_stored
+from wganbench.reports.setting_figure import varied_setting
 from wganbench.tags.lookup import tag_for
 
 MOST, WITH_SAMPLES, SEEDS = 40, 8, 3
@@ -70,7 +70,7 @@ def draw_answer(comparison: Comparison) -> Drawing | None:
 def ordered(comparison: Comparison, metric: str) -> list[Row]:
     """Return the rows of finished runs: by a varied number, else from best to worst."""
     best = [row for row in by_rank(comparison, metric) if row.group.finished][:MOST]
-    if knob_of(comparison) is None:
+    if varied_setting(comparison) is None:
         return best
     return [row for row in comparison.rows if row in best]
 
@@ -110,7 +110,9 @@ def draw_samples(
 
 def caption(comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Sequence[int]) -> str:
     better = "higher" if tag_for(metric).direction == "up" else "lower"
-    order = "in the order of the varied setting" if knob_of(comparison) else "from best to worst"
+    order = (
+        "in the order of the varied setting" if varied_setting(comparison) else "from best to worst"
+    )
     groups = [row.group for row in rows]
     numbers = f"{'seed' if len(seeds) == 1 else 'seeds'} {seeds_text(seeds)}"
     return (

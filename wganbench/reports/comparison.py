@@ -56,7 +56,9 @@ class Comparison:
         return pandas().DataFrame(records(self.rows, self.metrics)).set_index(["group", "metric"])
 
     def _repr_html_(self) -> str:
-        return groups_html(self.rows, self.metrics)
+        from wganbench.reports.answer import answer
+
+        return groups_html(self.rows, self.metrics, answer(self))
 
     @property
     def primary(self) -> str | None:
@@ -164,14 +166,14 @@ def make_notes(
         notes.append(f"{going} of {len(runs) + missing} runs have not finished: not in the figures")
     fewest = min(len(row.group.finished) for row in rows)
     if fewest < 5:
-        notes.append("weak: fewer than 5 seeds in a group; its intervals are wide or cannot be had")
+        notes.append("weak: fewer than 5 seeds in a group; too few for useful intervals")
     if mixed:
         notes.append(f"pooled, although they differ: {', '.join(mixed)}")
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
     for metric in metrics:
-        without = [row.group.title for row in rows if row.cells[metric].mean.n == 0]
+        without = [row.group.phrase for row in rows if row.cells[metric].mean.n == 0]
         if without:
             notes.append(f"{metric}: no value in {', '.join(without)}")
         notes += undefined_text(rows, metric)
@@ -182,7 +184,7 @@ def make_notes(
 
 def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
     """Return a line on completed runs without a value: their number and their treatment."""
-    cells = [(row.group.title, row.cells[metric]) for row in rows]
+    cells = [(row.group.phrase, row.cells[metric]) for row in rows]
     parts = [
         f"{cell.undefined} of {len(cell.values)} runs of {label or '(no name)'}"
         for label, cell in cells

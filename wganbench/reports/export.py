@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wganbench.drawing.canvas import optional
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import write_atomic
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import draw_animation, draw_figures
@@ -130,14 +130,14 @@ def write_all(comparison: Comparison, folder: Path, animate: bool = False) -> Wr
     """
     try:
         write_files(comparison, folder)
-        pictures, notes = draw_figures(comparison, folder)
-        found = {"report": write_report(comparison, pictures, folder, notes)}
+        drawn, notes = draw_figures(comparison, folder)
+        found = {"report": write_report(comparison, drawn, folder, notes)}
         if animate:
             with optional("The animation", notes.append):
                 found |= animated(comparison, folder)
     except OSError as error:
         raise ConfigError(
-            f"the comparison cannot be written: {error}; give another --out"
+            f"the comparison cannot be written: {of_the_system(error)}; give another --out"
         ) from error
     places = {"figures": folder / "figures", "tables": folder / "comparison.csv"}
     return Written(found | places, notes)
@@ -147,4 +147,4 @@ def animated(comparison: Comparison, folder: Path) -> dict[str, Path]:
     moving = draw_animation(comparison, folder)
     if moving is None:
         raise ConfigError("--animate: no run has frames; train with log.animation=true")
-    return {"animation": moving.file(folder, "gif")}
+    return {"animation": moving.path(folder, "gif")}

@@ -18,23 +18,23 @@ from wganbench.reports.comparison import Comparison
 from wganbench.reports.curve_figures import draw_curves, thinned
 from wganbench.reports.drawing import Drawing, GroupStyle, group_styles, left_out_text, shown_groups
 from wganbench.reports.groups import Group
-from wganbench.reports.knob_figure import draw_knob
 from wganbench.reports.samples_figure import draw_samples_figure
 from wganbench.reports.seed_figures import draw_estimate, draw_profile
+from wganbench.reports.setting_figure import draw_setting
 from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import find_frames, read_frame
 
 
 # A saved figure with its title and caption.
 @dataclass(frozen=True)
-class Picture:
+class FigureFile:
     """A saved figure: ``figures/<name>.png`` and ``.svg`` in the comparison's folder."""
 
     name: str
     title: str
     caption: str
 
-    def file(self, folder: Path, kind: str) -> Path:
+    def path(self, folder: Path, kind: str) -> Path:
         return inside(folder, f"figures/{self.name}.{kind}")
 
 
@@ -42,21 +42,21 @@ FIGURES: dict[str, Callable[[Comparison], Drawing | None]] = {
     "answer": draw_answer,
     "curves": draw_curves,
     "samples": draw_samples_figure,
-    "knob": draw_knob,
+    "setting": draw_setting,
     "estimate": draw_estimate,
     "profile": draw_profile,
 }
 """By name, in the order of the report; a function returns None if its data are missing."""
 
 
-def draw_figures(comparison: Comparison, folder: Path) -> tuple[list[Picture], list[str]]:
+def draw_figures(comparison: Comparison, folder: Path) -> tuple[list[FigureFile], list[str]]:
     """Draw all possible figures into ``folder/figures``; return them, and notes on failures.
 
     A figure that cannot be drawn is left out, and a note gives the reason. An old figure that
     is not drawn again is removed. Raises OSError if the folder cannot be written.
     """
     inside(folder, "figures").mkdir(parents=True, exist_ok=True)
-    pictures: list[Picture] = []
+    drawn: list[FigureFile] = []
     notes: list[str] = []
     for name, draw in FIGURES.items():
         # Sums of values near the largest float overflow to inf, which is drawn without a warning.
@@ -65,20 +65,20 @@ def draw_figures(comparison: Comparison, folder: Path) -> tuple[list[Picture], l
             drawing = draw(comparison)
             if drawing is not None:
                 save(drawing, folder)
-                pictures.append(Picture(name, drawing.title, drawing.caption))
-        if name not in [picture.name for picture in pictures]:
+                drawn.append(FigureFile(name, drawing.title, drawing.caption))
+        if name not in [file.name for file in drawn]:
             for kind in ("png", "svg"):
-                Picture(name, "", "").file(folder, kind).unlink(missing_ok=True)
-    return pictures, notes
+                FigureFile(name, "", "").path(folder, kind).unlink(missing_ok=True)
+    return drawn, notes
 
 
 def save(drawing: Drawing, folder: Path) -> None:
     """Write a figure as PNG and SVG. Raises OSError."""
-    picture = Picture(drawing.name, drawing.title, drawing.caption)
-    save_png(drawing.figure, picture.file(folder, "png"))
+    one = FigureFile(drawing.name, drawing.title, drawing.caption)
+    save_png(drawing.figure, one.path(folder, "png"))
     # The layout is final now; solving it again for the SVG would take as long as drawing.
     drawing.figure.set_layout_engine("none")
-    save_svg(drawing.figure, picture.file(folder, "svg"))
+    save_svg(drawing.figure, one.path(folder, "svg"))
 
 
 # The animation: all groups side by side during training, as one GIF.
@@ -91,7 +91,7 @@ SECONDS_PER_FRAME = 0.2
 MOST_FRAMES = 100
 
 
-def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
+def draw_animation(comparison: Comparison, folder: Path) -> FigureFile | None:
     """Write ``figures/learning.gif``: one run per group, all at the same generator step.
 
     It uses the frames of runs with log.animation=true: those of the seed for which most groups
@@ -100,8 +100,8 @@ def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
     """
     chosen = choose_runs(shown_groups(comparison, MOST))
     found = {group.label: frames for group, run in chosen if (frames := read_frames(run))}
-    picture = Picture(NAME, "Learning side by side", caption(comparison, chosen))
-    target = picture.file(folder, "gif")
+    one = FigureFile(NAME, "Learning side by side", caption(comparison, chosen))
+    target = one.path(folder, "gif")
     if not found:
         target.unlink(missing_ok=True)
         return None
@@ -114,9 +114,9 @@ def draw_animation(comparison: Comparison, folder: Path) -> Picture | None:
         label: strip(f"{titles[label]}, seed {seeds[label]}", styles[label]) for label in found
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    pictures = [side_by_side([(strips[g], at(f, step)) for g, f in found.items()]) for step in kept]
-    animation(pictures, target, SECONDS_PER_FRAME)
-    return picture
+    images = [side_by_side([(strips[g], at(f, step)) for g, f in found.items()]) for step in kept]
+    animation(images, target, SECONDS_PER_FRAME)
+    return one
 
 
 def choose_runs(groups: Sequence[Group]) -> list[tuple[Group, RunRecord]]:

@@ -40,15 +40,24 @@ class Group:
         """The values for a reader, such as ``gp, lambda = 10``."""
         return self._named(key_word, " = ", ", ")
 
+    @property
+    def phrase(self) -> str:
+        """The title inside a list of a sentence, such as ``gp (lambda = 10, steps = 500)``."""
+        first, *rest = self._parts(key_word, " = ") or [self.title]
+        return f"{first} ({', '.join(rest)})" if rest else first
+
     def _named(self, word: Callable[[str], str], equals: str, between: str) -> str:
         """Return the known values; of runs that have none of the keys, that they lack them."""
-        known = between.join(
+        keys = ", ".join(word(key) for key, _ in self.values)
+        return between.join(self._parts(word, equals)) or (f"without {keys}" if keys else "")
+
+    def _parts(self, word: Callable[[str], str], equals: str) -> list[str]:
+        """Return the known values, each with its key unless that says nothing."""
+        return [
             text(value) if key in FIRST else f"{word(key)}{equals}{text(value)}"
             for key, value in self.values
             if value is not None
-        )
-        keys = ", ".join(word(key) for key, _ in self.values)
-        return known or (f"without {keys}" if keys else "")
+        ]
 
     @property
     def loss(self) -> str:

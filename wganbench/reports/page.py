@@ -53,9 +53,9 @@ def render(template: str, **view: object) -> str:
     return TEMPLATES.get_template(template).render(view)
 
 
-def embedded(picture: Path) -> str:
+def embedded(image: Path) -> str:
     """Return a PNG file as a data URL. Raises OSError."""
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode("ascii")
 
 
 # The data that the templates show.

@@ -21,7 +21,7 @@ from wganbench.tags.lookup import tag_for
 
 LEVEL = 0.05
 """A contrast shows a difference only if its adjusted p-value is below this level."""
-NAMED_CONTRASTS = 3
+NAMED_CONTRASTS = 2
 """The most pairs of groups that a sentence names; more are only counted."""
 
 
@@ -51,7 +51,7 @@ class Contrast:
     least_p: float = 1.0
     enough: int | None = None
     names: tuple[str, str] = ("", "")
-    """The titles of the two groups."""
+    """The two groups as in a sentence."""
 
     @property
     def paired(self) -> bool:
@@ -106,7 +106,7 @@ def make_contrast(first: Row, second: Row, metric: str, higher: bool) -> Contras
     """
     ours, theirs = first.cells[metric], second.cells[metric]
     seeds = [[run.seed for run in row.group.runs] for row in (first, second)]
-    names = named(first.group.title), named(second.group.title)
+    names = named(first.group.phrase), named(second.group.phrase)
     unpaired = why_unpaired(names, seeds)
     if unpaired:
         a, b = ours.values, theirs.values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -81,23 +80,17 @@ def records(rows: Sequence[Row], metrics: Sequence[str]) -> list[dict[str, objec
     ]
 
 
-def groups_html(rows: Sequence[Row], metrics: Sequence[str]) -> str:
-    """Return a table of groups with the mean and interval of each metric; texts are escaped."""
+def groups_html(rows: Sequence[Row], metrics: Sequence[str], answer: Sequence[str] = ()) -> str:
+    """Return sentences and a table of groups with each metric's mean and interval, all escaped."""
     return render(
         "groups.html.j2",
+        answer=list(map(printable, answer)),
         heads=[tag_for(metric).title for metric in metrics],
         rows=[
-            (printable(row.group.title or "-"), [_interval(row, metric) for metric in metrics])
+            (
+                printable(row.group.title or "-"),
+                [estimate_text(row.cells[metric].mean) for metric in metrics],
+            )
             for row in rows
         ],
     )
-
-
-def _interval(row: Row, metric: str) -> str:
-    cell = row.cells.get(metric)
-    if cell is None or not cell.values:
-        return ""
-    mean = cell.mean
-    if math.isnan(mean.low):
-        return f"{mean.value:.4g}"
-    return f"{mean.value:.4g} [{mean.low:.4g}, {mean.high:.4g}]"

@@ -11,7 +11,7 @@ from wganbench.errors import printable
 from wganbench.files import write_atomic
 from wganbench.reports.answer import answer
 from wganbench.reports.comparison import Comparison
-from wganbench.reports.figures import Picture
+from wganbench.reports.figures import FigureFile
 from wganbench.reports.groups import Group, key_word, text
 from wganbench.reports.matrix import matrices
 from wganbench.reports.page import embedded, render
@@ -33,7 +33,7 @@ SHOWN_COMMANDS, SHOWN_GROUPS = 3, 6
 
 
 def write_report(
-    comparison: Comparison, pictures: Sequence[Picture], folder: Path, notes: Sequence[str] = ()
+    comparison: Comparison, files: Sequence[FigureFile], folder: Path, notes: Sequence[str] = ()
 ) -> Path:
     """Write folder/report.html atomically, with the images in ``folder/figures``.
 
@@ -42,20 +42,20 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "report.html"
     moment = datetime.now(timezone.utc)
-    write_atomic(file, report(comparison, pictures, folder, moment, notes).encode())
+    write_atomic(file, report(comparison, files, folder, moment, notes).encode())
     return file
 
 
 def report(
     comparison: Comparison,
-    pictures: Sequence[Picture],
+    files: Sequence[FigureFile],
     folder: Path,
     moment: datetime,
     notes: Sequence[str] = (),
 ) -> str:
     """Return the whole HTML file; an image that is not on disk is left out."""
-    drawn = [picture for picture in pictures if picture.file(folder, "png").is_file()]
-    figures = [figure(picture, folder) for picture in drawn]
+    drawn = [one for one in files if one.path(folder, "png").is_file()]
+    figures = [figure(one, folder) for one in drawn]
     unlike, alike = settings_tables([row.group for row in comparison.rows])
     sweeps = sweep_commands(comparison.runs, comparison.paths)
     return render(
@@ -95,13 +95,13 @@ def title_of(comparison: Comparison) -> str:
         parts.setdefault(row.group.loss, []).append(row.group)
     groups_text = f"{len(comparison.rows)} groups of runs"
     if len(comparison.rows) <= SHOWN_GROUPS:
-        groups_text = listed([loss_and_knobs(loss, groups) for loss, groups in parts.items()])
+        groups_text = listed([loss_and_settings(loss, groups) for loss, groups in parts.items()])
     elif len(parts) == 1 and (loss := next(iter(parts))):
         groups_text = f"{loss}, {groups_text}"
     return f"{groups_text} on {listed(data)}" if data else groups_text
 
 
-def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
+def loss_and_settings(loss: str, groups: Sequence[Group]) -> str:
     """Return a loss with its groups; a single key is named once: ``gp (lambda 1 and 10)``."""
     rest = [
         [(key, value) for key, value in group.values if key != "loss.name" and value is not None]
@@ -112,8 +112,8 @@ def loss_and_knobs(loss: str, groups: Sequence[Group]) -> str:
         return loss or listed([named(group.title) for group in groups])
     if len(keys) == 1 and all(rest) and not keys & {"data.name"}:
         (key,) = keys
-        knobs = f"{key_word(key)} {listed([text(pairs[0][1]) for pairs in rest])}"
-        return f"{loss} ({knobs})" if loss else knobs
+        settings = f"{key_word(key)} {listed([text(pairs[0][1]) for pairs in rest])}"
+        return f"{loss} ({settings})" if loss else settings
     labels = listed([named(group.title) for group in groups])
     inside = any(key == "loss.name" for group in groups for key, _ in group.values)
     return labels if inside or not loss else f"{loss} ({labels})"
@@ -139,13 +139,13 @@ class Figure:
     source: str
 
 
-def figure(picture: Picture, folder: Path) -> Figure:
+def figure(one: FigureFile, folder: Path) -> Figure:
     return Figure(
-        figure_id(picture),
-        picture.title,
-        f"{picture.title.rstrip('.')}.",
-        picture.caption,
-        embedded(picture.file(folder, "png")),
+        figure_id(one),
+        one.title,
+        f"{one.title.rstrip('.')}.",
+        one.caption,
+        embedded(one.path(folder, "png")),
     )
 
 
@@ -168,14 +168,16 @@ MOST_METRICS = 3
 def write_handout(comparison: Comparison, folder: Path) -> Path:
     """Write folder/handout.html atomically; raises OSError.
 
-    It shows the samples of all groups, their means with intervals, and what each metric means.
-    The figure is that of the report, which must have been written to ``folder`` before.
+    It shows the answer, the samples of all groups, their means with intervals, and what each
+    metric means. The figure is that of the report, which must have been written to ``folder``
+    before.
     """
     metrics = comparison.metrics[:MOST_METRICS]
     figure = folder / "figures" / "samples.png"
     page = render(
         "handout.html.j2",
         title=title_of(comparison),
+        answer=answer(comparison),
         figure=embedded(figure) if figure.is_file() else "",
         heads=[tag_for(metric).title for metric in metrics],
         rows=[

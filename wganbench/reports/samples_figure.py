@@ -288,8 +288,8 @@ def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, style: GroupStyle) -
               zorder=2, gid="fakes")  # fmt: skip
     lost = len(fakes) - int(inside.sum())
     if lost:
-        axes.text(0.03, 0.03, f"{lost} of {len(fakes)} outside", transform=axes.transAxes,
-                  fontsize=8, zorder=6, bbox={"facecolor": "white", "edgecolor": "none",
+        axes.text(0.03, 0.03, f"{lost}/{len(fakes)} outside", transform=axes.transAxes,
+                  fontsize=7, zorder=6, bbox={"facecolor": "white", "edgecolor": "none",
                                               "alpha": 0.85, "pad": 1.5})  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
+from wganbench.errors import printable
+from wganbench.reports.page import render
 from wganbench.reports.significance import compact_letters, holm, improvement_p_value
 from wganbench.reports.statistics import (
     Estimate,
@@ -14,6 +16,7 @@ from wganbench.reports.statistics import (
     iqm_interval,
     mean_interval,
 )
+from wganbench.reports.wording import estimate_text, p_text
 
 LEVEL = 0.05
 
@@ -50,6 +53,23 @@ class ScoreComparison:
 
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
+
+    def _repr_html_(self) -> str:
+        return render(
+            "scores.html.j2",
+            rows=[
+                (printable(row.name), estimate_text(row.mean), estimate_text(row.iqm), row.letters)
+                for row in self.rows
+            ],
+            pairs=[
+                (
+                    printable(f"{pair.better} | {pair.other}"),
+                    estimate_text(pair.probability),
+                    p_text(pair.p_value),
+                )
+                for pair in self.pairs
+            ],
+        )
 
 
 def compare_scores(

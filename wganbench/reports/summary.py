@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from wganbench.output import numbered
 from wganbench.reports.comparison import Comparison
-from wganbench.reports.figures import Picture
+from wganbench.reports.figures import FigureFile
 from wganbench.reports.pairwise import LEVEL, Contrast, out_of_reach, seeds_text
 from wganbench.reports.rows import Row, loses_more
 from wganbench.reports.statistics import FEW_SEEDS, Estimate, share_interval
@@ -45,8 +45,8 @@ def contrast_id(position: int) -> str:
     return f"contrast-{position}" if position < SHOWN_CONTRASTS else CONTRASTS
 
 
-def figure_id(picture: Picture) -> str:
-    return "figure-" + re.sub(r"[^A-Za-z0-9_.-]", "-", picture.name)
+def figure_id(file: FigureFile) -> str:
+    return "figure-" + re.sub(r"[^A-Za-z0-9_.-]", "-", file.name)
 
 
 def to_groups(*positions: int) -> tuple[Anchor, ...]:
@@ -55,17 +55,17 @@ def to_groups(*positions: int) -> tuple[Anchor, ...]:
     return (Anchor("table", target),)
 
 
-def to_figure(pictures: Sequence[Picture], *topics: str) -> tuple[Anchor, ...]:
+def to_figure(drawn: Sequence[FigureFile], *topics: str) -> tuple[Anchor, ...]:
     """Return a link to a figure about the first topic that has one; empty without a figure.
 
     A figure is about a topic if its name contains it, or else its title or caption.
     """
     for topic in topics:
         wanted = plain(topic)
-        named = [picture for picture in pictures if wanted in plain(picture.name)]
-        mentioned = [p for p in pictures if wanted in plain(p.title) or wanted in plain(p.caption)]
-        for picture in (*named, *mentioned):
-            return (Anchor("figure", figure_id(picture)),)
+        named = [file for file in drawn if wanted in plain(file.name)]
+        mentioned = [p for p in drawn if wanted in plain(p.title) or wanted in plain(p.caption)]
+        for file in (*named, *mentioned):
+            return (Anchor("figure", figure_id(file)),)
     return ()
 
 
@@ -93,7 +93,7 @@ class Sentence:
     topic: str = ""
 
 
-def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[Sentence]:
+def summarise(comparison: Comparison, drawn: Sequence[FigureFile] = ()) -> list[Sentence]:
     """Return the sentences: results by metric, then runs, then the notes for the reader."""
     rows = comparison.rows
     collected: list[Sentence] = []
@@ -101,12 +101,12 @@ def summarise(comparison: Comparison, pictures: Sequence[Picture] = ()) -> list[
         text = f"There is one group, {name(rows[0])}: nothing to compare it with."
         collected.append(Sentence(text, to_groups(0)))
     for metric in comparison.metrics:
-        sentences = metric_sentences(comparison, metric, pictures)
+        sentences = metric_sentences(comparison, metric, drawn)
         collected += [
             replace(sentence, topic=topic_of(comparison, metric)) for sentence in sentences
         ]
-    runs = list(every_mode(rows, pictures))
-    runs += divergence(rows, pictures)
+    runs = list(every_mode(rows, drawn))
+    runs += divergence(rows, drawn)
     notes = [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
     collected += [replace(sentence, topic="runs") for sentence in runs]
     return [*collected, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
@@ -121,15 +121,15 @@ def topic_of(comparison: Comparison, metric: str) -> str:
 
 
 def name(row: Row) -> str:
-    return named(row.group.title)
+    return named(row.group.phrase)
 
 
 # Metrics.
 def metric_sentences(
-    comparison: Comparison, metric: str, pictures: Sequence[Picture]
+    comparison: Comparison, metric: str, drawn: Sequence[FigureFile]
 ) -> Iterator[Sentence]:
     """Yield which group is best, if any, and which pairs of groups differ."""
-    rows, figure = comparison.rows, to_figure(pictures, metric)
+    rows, figure = comparison.rows, to_figure(drawn, metric)
     if len(rows) == 1:
         mean = rows[0].cells[metric].mean
         if mean.n:
@@ -141,7 +141,7 @@ def metric_sentences(
     else:
         positions, text = best_text(rows, metric)
         yield Sentence(text, (*to_groups(*positions), *figure))
-        yield from contrast_sentences(comparison, metric, pictures)
+        yield from contrast_sentences(comparison, metric, drawn)
 
 
 def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
@@ -205,7 +205,7 @@ def names_of(rows: Sequence[Row]) -> str:
 
 # Pairs of groups.
 def contrast_sentences(
-    comparison: Comparison, metric: str, pictures: Sequence[Picture]
+    comparison: Comparison, metric: str, drawn: Sequence[FigureFile]
 ) -> Iterator[Sentence]:
     """Yield the pairs that differ in a metric, those that do not, and those with too few seeds."""
     contrasts = [
@@ -213,9 +213,7 @@ def contrast_sentences(
         for i, contrast in enumerate(comparison.contrasts)
         if contrast.metric == metric
     ]
-    figure = to_figure(
-        pictures, f"contrasts {metric}", f"improvement {metric}", metric, "improvement"
-    )
+    figure = to_figure(drawn, f"contrasts {metric}", f"improvement {metric}", metric, "improvement")
     if not contrasts:
         return
     shown = [(i, contrast) for i, contrast in contrasts if contrast.differs]
@@ -274,9 +272,9 @@ def p_phrase(p: float) -> str:
 
 
 # Runs.
-def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sentence]:
+def every_mode(rows: Sequence[Row], drawn: Sequence[FigureFile]) -> Iterator[Sentence]:
     """Yield the number of finished runs, by group, that cover every mode of the data."""
-    figure = to_figure(pictures, "every mode", "all modes", "modes/covered")
+    figure = to_figure(drawn, "every mode", "all modes", "modes/covered")
     shares = [(i, row, row.all_modes) for i, row in enumerate(rows) if row.all_modes is not None]
     if len(shares) > MANY:
         whole = sum(share.value == 1 for _, _, share in shares)
@@ -289,9 +287,9 @@ def every_mode(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sen
         yield Sentence(f"{text} ({bounds_text(share)}).", (*to_groups(position), *figure))
 
 
-def divergence(rows: Sequence[Row], pictures: Sequence[Picture]) -> Iterator[Sentence]:
+def divergence(rows: Sequence[Row], drawn: Sequence[FigureFile]) -> Iterator[Sentence]:
     """Yield the groups with diverged runs, and which runs their means contain."""
-    figure = to_figure(pictures, "diverged", "divergence")
+    figure = to_figure(drawn, "diverged", "divergence")
     finished = sum(len(row.group.finished) for row in rows)
     lossy = [(position, row) for position, row in enumerate(rows) if row.diverged]
     if not lossy:

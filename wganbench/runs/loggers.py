@@ -7,12 +7,15 @@ leaves a note in the run's verdict; it never ends the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from wganbench.errors import ConfigError, printable, shortened
+from wganbench.files import RunBusy, RunLock, UnusableFile, cache_folder
 from wganbench.registry import Registry
 from wganbench.runs.record import Status
 from wganbench.typed import flatten
@@ -69,8 +72,9 @@ class Loggers:
             note(f"No logger was opened: {error}")
             return
         known = run() if openers else None
-        for name, open_logger in openers.items():
-            self._try(name, self._open, name, open_logger, known)
+        with one_at_a_time() if openers else nullcontext():
+            for name, open_logger in openers.items():
+                self._try(name, self._open, name, open_logger, known)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name, logger in list(self.opened.items()):
@@ -96,6 +100,34 @@ class Loggers:
             words = " ".join(f"{type(error).__name__}: {error}".split())
             reason = shortened(printable(words), 200)
             self.note(f"The logger {name!r} failed and got nothing more of this run ({reason}).")
+
+
+OPENING_SECONDS = 60.0
+"""Longest wait until another run has opened its loggers."""
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold a lock of this user and machine, so that one run at a time opens its loggers.
+
+    Two processes that made a tracker's database at once would break it. Where the lock cannot be
+    had in time, the block runs without it.
+    """
+    lock, end = None, time.monotonic() + OPENING_SECONDS
+    above = cache_folder()
+    while above is not None and lock is None and time.monotonic() < end:
+        try:
+            above.mkdir(parents=True, exist_ok=True)
+            lock = RunLock(above / "loggers.lock")
+        except RunBusy:
+            time.sleep(0.02)
+        except (OSError, UnusableFile):
+            break
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def logged_run(folder: Path, experiment: str, settings: Mapping[str, Any], step: int) -> LoggedRun:

@@ -5,38 +5,86 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from wganbench.errors import ConfigError
 from wganbench.files import replacing
 from wganbench.runs.record import RunRecord
 from wganbench.runs.table import STEP, plain_cell
 
+LINES_AT_ONCE = 100_000
+"""Lines of a Parquet file that are held in memory."""
 
-def write_long_table(runs: Sequence[RunRecord], keys: Sequence[str], out: Path) -> int:
-    """Write metrics.csv of all runs to one CSV file; return the number of lines.
 
-    Its columns are the run's folder, its seed, the settings ``keys``, step, tag and value.
-    Raises OSError.
-    """
+@dataclass(frozen=True)
+class LongTable:
+    """The logged values of runs; a run is called by its path from the folder ``here``."""
+
+    runs: Sequence[RunRecord]
+    keys: Sequence[str]
+    """The settings that are columns."""
+    here: Path
+
+    @property
+    def head(self) -> list[str]:
+        """The columns: the run, its seed, the settings, step, tag and value."""
+        return ["run", "seed", *self.keys, STEP, "tag", "value"]
+
+    def lines(self) -> Iterator[list[object]]:
+        """Yield a line for each run, step and tag with a value."""
+        for run in self.runs:
+            inside = run.path.is_relative_to(self.here)
+            path = run.path.relative_to(self.here) if inside else run.path
+            first = [str(path), run.seed, *(run.settings.get(key, "") for key in self.keys)]
+            table = run.table
+            for tag, column in table.items():
+                if tag == STEP:
+                    continue
+                for step, value in zip(table[STEP], column, strict=True):
+                    if value is not None:
+                        yield [*first, step, tag, value]
+
+
+def write_csv(table: LongTable, out: Path) -> int:
+    """Write the table as a CSV file; return the number of lines. Raises OSError."""
     count = 0
     with replacing(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["run", "seed", *keys, STEP, "tag", "value"])
-        for run in runs:
-            for line in _lines(run, keys):
-                writer.writerow(map(plain_cell, line))
-                count += 1
+        writer.writerow(table.head)
+        for line in table.lines():
+            writer.writerow(map(plain_cell, line))
+            count += 1
         text.detach()
     return count
 
 
-def _lines(run: RunRecord, keys: Sequence[str]) -> Iterator[list[object]]:
-    head = [str(run.path), run.seed, *(run.settings.get(key, "") for key in keys)]
-    table = run.table
-    for tag, column in table.items():
-        if tag == STEP:
-            continue
-        for step, value in zip(table[STEP], column, strict=True):
-            if value is not None:
-                yield [*head, step, tag, value]
+def write_parquet(table: LongTable, out: Path) -> int:
+    """Write the table as a Parquet file, settings as text; return the number of lines.
+
+    Raises OSError, and ConfigError without pyarrow.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError("--to parquet needs pyarrow: pip install pyarrow") from None
+    kinds = {"seed": pa.int64(), STEP: pa.int64(), "value": pa.float64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in table.head])
+    count = 0
+    with replacing(out) as file, parquet.ParquetWriter(file, schema) as writer:
+        for lines in _batches(table.lines()):
+            columns = [
+                pa.array([v if n in kinds else str(v) for v in column], schema.field(n).type)
+                for n, column in zip(table.head, zip(*lines, strict=True), strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            count += len(lines)
+    return count
+
+
+def _batches(lines: Iterator[list[object]]) -> Iterator[list[list[object]]]:
+    while batch := list(islice(lines, LINES_AT_ONCE)):
+        yield batch

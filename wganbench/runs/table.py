@@ -10,12 +10,15 @@ from typing import Any, SupportsFloat
 
 from wganbench.errors import ConfigError
 from wganbench.files import UnusableFile, explained, open_own, read_regular, write_atomic
+from wganbench.output import numbered
 from wganbench.registry import unknown
 
 STEP = "step"
 LARGEST_STEP = 2**53
 """No run reaches this step; a row with a later one is a broken row."""
 Cell = int | float | None
+SHOWN = 5
+"""Columns that the text of a table names."""
 
 
 class Table(dict[str, list[Cell]]):
@@ -25,6 +28,16 @@ class Table(dict[str, list[Cell]]):
     """
 
     dropped: int = 0
+
+    def __repr__(self) -> str:
+        """The size and the first columns: the values of a run would fill many screens.
+
+        >>> Table(step=[1, 2], a=[0.5, None])
+        Table of 2 rows and 2 columns: step, a
+        """
+        first = ", ".join(list(self)[:SHOWN]) + (", ..." if len(self) > SHOWN else "")
+        rows = len(next(iter(self.values()), ()))
+        return f"Table of {numbered(rows, 'row')} and {numbered(len(self), 'column')}: {first}"
 
 
 class MetricsTable:

@@ -22,14 +22,14 @@ from wganbench.data.points import as_given, units_from
 from wganbench.data.target import KnownShape, Target
 from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_grid, to_bytes
 from wganbench.draws import keyed
-from wganbench.errors import ConfigError, printable
+from wganbench.errors import ConfigError, of_the_system, printable
 from wganbench.files import UnusableFile, read_regular, replacing
 from wganbench.metrics import allow_features
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, pandas, read_table
-from wganbench.tags.lookup import shown_in
+from wganbench.tags.headline import shown_of
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack
@@ -93,7 +93,7 @@ class Run:
     def frame(self) -> pd.DataFrame:
         """Return `table` as a pandas frame, by step. Raises ConfigError without pandas."""
         table = dict(self.table)
-        return pandas().DataFrame(table).set_index("step")
+        return pandas().DataFrame(table).set_index("step").astype(float)
 
     def _repr_html_(self) -> str:
         return run_html(self.path)
@@ -196,7 +196,7 @@ def sample_run(path: Path, n: int, out: str | Path, seed: int = 0) -> str:
         else:
             writers[kind](target, points)
     except OSError as error:
-        raise ConfigError(f"--out: {error}") from error
+        raise ConfigError(f"--out: {of_the_system(error)}") from error
     return f"{n} {'images' if writers is PICTURE_WRITERS else 'points'} in {target}"
 
 
@@ -252,11 +252,11 @@ def run_html(path: Path) -> str:
 
 
 def _rows(record: RunRecord) -> str:
-    values = [(tag.title, record.final.get(tag.name)) for tag in shown_in("result")]
+    values = record.final
     return "".join(
-        f"<tr><td>{_text(title)}</td><td>{value:.4g}</td></tr>"
-        for title, value in values
-        if value is not None and math.isfinite(value)
+        f"<tr><td>{_text(tag.title)}</td><td>{values[tag.name]:.4g}</td></tr>"
+        for tag in shown_of("result", record.shape, values)
+        if math.isfinite(values[tag.name])
     )
 
 
@@ -310,5 +310,5 @@ def export_network(path: Path, name: str, out: Path) -> str:
         with replacing(out) as file:
             torch.export.save(program, file)
     except OSError as error:
-        raise ConfigError(f"--out: {error}") from error
+        raise ConfigError(f"--out: {of_the_system(error)}") from error
     return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32"

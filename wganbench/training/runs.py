@@ -235,7 +235,7 @@ def check_installed(config: RunConfig) -> None:
         if name not in registry:
             raise ConfigError(
                 f"this run needs {what} {name!r}, which no installed package and no plugin file "
-                f"registers: name it by {VARIABLE}=FILE"
+                f"registers: name it by plugins=FILE, in Python by {VARIABLE}"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a search says about a loss: expected best of n trials, profile, sensitivity to each knob."""
+"""What a search says about a loss: expected best of n trials, profile, sensitivity by setting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Scores = Float64[np.ndarray, " n"]
 RESAMPLES = 1000
 LEVEL = 0.95
 BINS = 4
-"""Groups of equal size into which a knob's values are divided."""
+"""Groups of equal size into which a setting's values are divided."""
 PERMUTATIONS = 999
 
 
@@ -77,33 +77,33 @@ def success_profile(scores: Sequence[float], points: int = 101) -> Curve:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How much of the scores' variance one knob explains, and how often chance explains more."""
+    """How much of the scores' variance one setting explains, and how often chance explains more."""
 
-    knob: str
+    key: str
     share: float
     p_value: float
 
 
 def sensitivities(
-    trials: Sequence[Mapping[str, Any]], scores: Sequence[float], knobs: Sequence[str]
+    trials: Sequence[Mapping[str, Any]], scores: Sequence[float], keys: Sequence[str]
 ) -> list[Sensitivity]:
-    """Return the sensitivity to each knob, the largest first.
+    """Return the sensitivity to each setting, the largest first.
 
-    The share is the correlation ratio: the variance between the means of the knob's groups over
+    The share is the correlation ratio: the variance between the means of the setting's groups over
     the whole variance, minus what chance gives on average (omega squared in spirit; never below
     0). Numbers fall into `BINS` groups of equal size, choices into one a value. The p-value is
     of a permutation test.
     """
     ranked = np.asarray(scores, dtype=np.float64)
-    found = [sensitivity(knob, [trial[knob] for trial in trials], ranked) for knob in knobs]
+    found = [sensitivity(key, [trial[key] for trial in trials], ranked) for key in keys]
     return sorted(found, key=lambda one: -one.share)
 
 
-def sensitivity(knob: str, values: Sequence[Any], scores: Scores) -> Sensitivity:
-    """Return the sensitivity of the scores to one knob's values; see `sensitivities`."""
+def sensitivity(key: str, values: Sequence[Any], scores: Scores) -> Sensitivity:
+    """Return the sensitivity of the scores to one setting's values; see `sensitivities`."""
     groups = grouped(values)
     if len(set(groups.tolist())) < 2 or float(scores.std()) == 0:
-        return Sensitivity(knob, 0.0, 1.0)
+        return Sensitivity(key, 0.0, 1.0)
     explained = correlation_ratio(groups, scores)
     random = np.random.default_rng(0)
     chance = np.array(
@@ -113,7 +113,7 @@ def sensitivity(knob: str, values: Sequence[Any], scores: Scores) -> Sensitivity
     expected = float(chance.mean())
     left = 1 - expected  # 0 where every group holds one trial: then nothing can be told
     share = max(0.0, (explained - expected) / left) if left > 1e-9 else 0.0
-    return Sensitivity(knob, share, p_value)
+    return Sensitivity(key, share, p_value)
 
 
 def grouped(values: Sequence[Any]) -> Int[np.ndarray, " n"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Choice
-from wganbench.errors import ConfigError, short_repr
+from wganbench.errors import ConfigError, of_the_system, short_repr
 from wganbench.losses import RECIPES
 from wganbench.presets import choices, directories, read_values
 from wganbench.registry import unknown
@@ -66,7 +66,7 @@ def tune(
         files = write_winners(search, winners, place, command)
         report = write_report(search, arms, fresh, command)
     except OSError as error:
-        raise ConfigError(f"the results cannot be written: {error}") from error
+        raise ConfigError(f"the results cannot be written: {of_the_system(error)}") from error
     return Tuned(search, arms, files, report, fresh)
 
 
@@ -101,7 +101,7 @@ def speedrun(
     try:
         return found, write_speedrun(found, folder, command)
     except OSError as error:
-        raise ConfigError(f"the results cannot be written: {error}") from error
+        raise ConfigError(f"the results cannot be written: {of_the_system(error)}") from error
 
 
 def final(folder: Path) -> dict[str, float]:

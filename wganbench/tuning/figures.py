@@ -1,4 +1,4 @@
-"""The figures of a search: expected best, success profile, sensitivity to each knob."""
+"""The figures of a search: expected best, success profile, sensitivity to each setting."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def curves_figure(
 
 
 def sensitivity_figure(found: Mapping[str, Sequence[Sensitivity]]) -> Figure:
-    """Return a table of colours: losses by knobs, the share of variance that a knob explains.
+    """Return a table of colours: losses by settings, the share of variance that a setting explains.
 
     An asterisk marks shares that chance exceeds in fewer than one of twenty permutations; an
-    empty cell is a knob that the loss does not have.
+    empty cell is a setting that the loss does not have.
     """
-    knobs = list(dict.fromkeys(one.knob for own in found.values() for one in own))
-    shares = np.full((len(found), len(knobs)), np.nan)
-    figure = Figure(figsize=(2.2 + 1.0 * len(knobs), 2.4 + 0.35 * len(found)), layout="constrained")
+    keys = list(dict.fromkeys(one.key for own in found.values() for one in own))
+    shares = np.full((len(found), len(keys)), np.nan)
+    figure = Figure(figsize=(2.2 + 1.0 * len(keys), 2.4 + 0.35 * len(found)), layout="constrained")
     axes = figure.add_subplot()
     for i, own in enumerate(found.values()):
         for one in own:
-            j = knobs.index(one.knob)
+            j = keys.index(one.key)
             shares[i, j] = one.share
             mark = "*" if one.p_value < SIGNIFICANT else ""
             colour = "white" if one.share > 0.4 else "black"
             axes.text(j, i, f"{one.share:.2f}{mark}", ha="center", va="center", color=colour,
                       fontsize=8)  # fmt: skip
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=0.6, aspect="auto")
-    axes.set_xticks(range(len(knobs)), [knob.partition(".")[2] for knob in knobs], rotation=30,
+    axes.set_xticks(range(len(keys)), [key.partition(".")[2] for key in keys], rotation=30,
                     ha="right")  # fmt: skip
     axes.set_yticks(range(len(found)), list(found))
     figure.colorbar(image, ax=axes, label="share of variance")

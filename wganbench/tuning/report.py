@@ -48,15 +48,15 @@ class Analysis:
 
     expected: Curve
     profile: Curve
-    knobs: list[Sensitivity]
+    sensitivities: list[Sensitivity]
 
 
 def analysis_of(search: Search, loss: str, trials: Sequence[Trial]) -> Analysis:
     """Return the analysis of an arm's drawn trials."""
     scores = drawn_scores(trials)
     settings = [trial.settings for trial in trials if not trial.known]
-    knobs = sensitivities(settings, scores, search.space.knobs(loss))
-    return Analysis(expected_best_curve(scores), success_profile(scores), knobs)
+    found = sensitivities(settings, scores, search.space.keys_of(loss))
+    return Analysis(expected_best_curve(scores), success_profile(scores), found)
 
 
 def write_report(
@@ -112,11 +112,11 @@ def section(
     found = {loss: analyses[loss, data] for loss in search.losses}
     expected = {loss: one.expected for loss, one in found.items()}
     profile = {loss: one.profile for loss, one in found.items()}
-    knobs = {loss: one.knobs for loss, one in found.items()}
+    sensitive = {loss: one.sensitivities for loss, one in found.items()}
     figures = {
         "expected": curves_figure(expected, "trials", "expected best score", logarithmic=True),
         "profile": curves_figure(profile, "score of at least", "share of the trials"),
-        "sensitivity": sensitivity_figure(knobs),
+        "sensitivity": sensitivity_figure(sensitive),
     }
     view: dict[str, Any] = {"name": data, "answer": answer(expected)}
     for name, figure in figures.items():
@@ -171,7 +171,7 @@ def value_entry(values: Sequence[float]) -> Entry:
 
 def settings_text(search: Search, loss: str, trial: Trial) -> str:
     """Return a trial's drawn settings as text."""
-    own = [key for key in search.space.knobs(loss) if key in trial.settings]
+    own = [key for key in search.space.keys_of(loss) if key in trial.settings]
     return " ".join(f"{key.partition('.')[2]}={trial.settings[key]}" for key in own)
 
 
@@ -245,8 +245,8 @@ def plain(
                 "score": trials[0].last,
                 "expected_best": analyses[loss, data].expected.value.tolist(),
                 "sensitivity": {
-                    one.knob: {"share": one.share, "p_value": one.p_value}
-                    for one in analyses[loss, data].knobs
+                    one.key: {"share": one.share, "p_value": one.p_value}
+                    for one in analyses[loss, data].sensitivities
                 },
                 "fresh": [dict(run) for run in fresh.get((loss, data), ())],
             }

@@ -108,7 +108,7 @@ class Space:
         own = own_keys(loss)
         return {**self.fixed, **{k: value for k, value in point.items() if belongs(k, own)}}
 
-    def knobs(self, loss: str) -> list[str]:
+    def keys_of(self, loss: str) -> list[str]:
         """Return the keys that are drawn for a loss."""
         own = own_keys(loss)
         return [key for key in self.draw if belongs(key, own)]

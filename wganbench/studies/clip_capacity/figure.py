@@ -1,4 +1,4 @@
-"""The figure of the clipping study: quality, coverage and gradients against the knob."""
+"""The figure of the clipping study: quality, coverage and gradients against the setting."""
 
 from __future__ import annotations
 

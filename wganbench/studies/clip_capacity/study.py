@@ -129,7 +129,7 @@ def flat(values: Float64[np.ndarray, "n k r"]) -> Float64[np.ndarray, "n s"]:
 
 
 def arms(
-    context: Context, loss: str, knob: str, values: Sequence[float], rates: Sequence[Rates]
+    context: Context, loss: str, setting: str, values: Sequence[float], rates: Sequence[Rates]
 ) -> dict[str, list[str]]:
     """Return one arm per value and pair of rates; all arms of a loss share a stack."""
     every = min(context["evaluate_every_n_steps"], context["steps"])
@@ -143,7 +143,7 @@ def arms(
         "log.tensorboard=false", f"compile={'auto' if context['compiled'] else 'false'}",
     ]  # fmt: skip
     return {
-        arm(loss, value, pair): [*shared, f"loss.{knob}={value}", f"train.critic_lr={pair[0]}",
+        arm(loss, value, pair): [*shared, f"loss.{setting}={value}", f"train.critic_lr={pair[0]}",
                                  f"train.generator_lr={pair[1]}"]
         for value in values
         for pair in rates
@@ -159,15 +159,15 @@ def measure(context: Context) -> Findings:
     if len(context["critic_lrs"]) != len(context["generator_lrs"]):
         raise ConfigError("critic_lrs and generator_lrs are pairs: give equally many of both")
     rates = list(zip(context["critic_lrs"], context["generator_lrs"], strict=True))
-    knobs = {"clip": ("clip_value", sorted(context["clip_values"])),
+    settings = {"clip": ("clip_value", sorted(context["clip_values"])),
              "gp": ("gp_lambda", sorted(context["gp_lambdas"]))}  # fmt: skip
     planned: dict[str, list[str]] = {}
-    for loss, (knob, values) in knobs.items():
-        planned |= arms(context, loss, knob, values, rates)
+    for loss, (setting, values) in settings.items():
+        planned |= arms(context, loss, setting, values, rates)
     runs = context.train(planned)
     clip, gp = (
         search(loss, values, rates, [[runs[arm(loss, v, pair)] for pair in rates] for v in values])
-        for loss, (_, values) in knobs.items()
+        for loss, (_, values) in settings.items()
     )
     return findings(clip, gp)
 

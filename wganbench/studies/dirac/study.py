@@ -96,12 +96,12 @@ def measure(context: Context) -> Findings:
 def run_notes(context: Context) -> dict[str, str]:
     """Return by loss a note on the coefficient and the number of steps."""
     steps = f"{context['steps']} steps of {context['learning_rate']:g}"
-    knobs = {
+    settings = {
         "clip": f"c = {context['clip_value']:g}, ",
         "gp": f"lambda = {context['gp_lambda']:g}, ",
         "r1": f"gamma = {context['r1_gamma']:g}, ",
     }
-    return {name: f"{knobs.get(name, '')}{steps}" for name in ("plain", *knobs)}
+    return {name: f"{settings.get(name, '')}{steps}" for name in ("plain", *settings)}
 
 
 def all_paths(context: Context, chosen: list[Method]) -> Paths:

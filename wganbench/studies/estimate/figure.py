@@ -84,9 +84,9 @@ def draw_known(axes: Axes, rows: Sequence[Row]) -> None:
                        and (r["loss"], r["coefficient"]) == (loss, value) and r[key] is not None]
                       for one in shown]  # fmt: skip
             middle = [np.mean(group) if group else np.nan for group in groups]
-            knob = r"$\lambda$" if loss == "gp" else "$c$"
+            setting = r"$\lambda$" if loss == "gp" else "$c$"
             places = np.arange(len(shown)) + 0.16 * (i - (len(kinds) - 1) / 2)
-            label = f"{loss}, {knob} = {value:g}" if key == "raw" else None
+            label = f"{loss}, {setting} = {value:g}" if key == "raw" else None
             axes.plot(places, middle, linestyle="", marker=("o", "P", "s", "X")[i % 4],
                       color=color, markerfacecolor=face, markersize=6.5, label=label)  # fmt: skip
     axes.axhline(1, **REFERENCE)

@@ -76,7 +76,7 @@ def funnels_target(context: Context) -> Target:
     )
 
 
-def trained_on_known(context: Context, loss: str, knob: str, value: float) -> list[Row]:
+def trained_on_known(context: Context, loss: str, setting: str, value: float) -> list[Row]:
     """Train a critic per distribution and seed to rest; return estimates and distances.
 
     Each family of distributions is a stack of its own, which stops when its critics are at rest.
@@ -84,7 +84,7 @@ def trained_on_known(context: Context, loss: str, knob: str, value: float) -> li
     base = compose(settings(context, loss))
     rows = []
     for group in known_distributions(context, base).values():
-        cases = [(known, configuration(context, base, seed, knob, value))
+        cases = [(known, configuration(context, base, seed, setting, value))
                  for known in group for seed in context.seeds]  # fmt: skip
         stack = FrozenStack(
             [config for _, config in cases],
@@ -125,13 +125,13 @@ def settings(context: Context, loss: str) -> list[str]:
 
 
 def configuration(
-    context: Context, base: RunConfig, seed: int, knob: str, value: float
+    context: Context, base: RunConfig, seed: int, setting: str, value: float
 ) -> RunConfig:
     config = copy.deepcopy(base)
     config.seed = seed
-    if knob:
-        config.loss.coefficients[knob] = value
-    if knob == "clip_value":
+    if setting:
+        config.loss.coefficients[setting] = value
+    if setting == "clip_value":
         config.train.critic_lr = min(context["critic_lr"], SMALL_STEP * value)
     return config
 

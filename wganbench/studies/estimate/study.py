@@ -182,7 +182,7 @@ def measure(context: Context) -> Findings:
     rows: list[Row] = []
     for name, group in context.train(arms).items():
         rows += [row for run in group for row in training_rows(name.split()[0], run)]
-    for loss, knob, values in (
+    for loss, setting, values in (
         ("gp", "gp_lambda", sorted({*context["lambdas"], 0.1, 10.0})),
         ("clip", "clip_value", sorted({*context["clip_values"], 0.01})),
         ("bce", "", [0.0]),
@@ -191,7 +191,7 @@ def measure(context: Context) -> Findings:
             context.say(f"critics with {loss} {value:g} against known distances, until at rest")
             about = {"loss": loss, "value": value, "seeds": context.seeds,
                      "settings": dict(context.settings.values)}  # fmt: skip
-            compute = partial(trained_on_known, context, loss, knob, value)
+            compute = partial(trained_on_known, context, loss, setting, value)
             rows += context.remember(loss, about, compute)
     return Findings(evidence(rows), rows, {"figure": draw(rows)}, paragraphs(rows))
 
@@ -281,11 +281,11 @@ def mean_of_all(values: Sequence[float | None]) -> float | None:
 
 def overrides(context: Context, loss: str, rate: float) -> list[str]:
     """Return an arm's overrides: equal for all losses except the generator's rate."""
-    knobs = {"gp": ["gp_lambda"], "clip": ["clip_value"]}.get(loss, [])
+    settings = {"gp": ["gp_lambda"], "clip": ["clip_value"]}.get(loss, [])
     return [
         f"loss={loss}", "data=ring8", "tuned=none", "train.decay=none",
         "train.optimizer=adam", "train.betas=[0.5,0.9]", f"train.generator_lr={rate!r}",
-        *(f"loss.{knob}={context[knob]!r}" for knob in knobs),
+        *(f"loss.{setting}={context[setting]!r}" for setting in settings),
         *(f"train.{key}={context[key]!r}" for key in ("steps", "batch_size", "critic_lr")),
         *(f"network.{key}={context[key]}" for key in ("width", "depth")),
         f"loss.n_critic={context['n_critic']}", "log.tensorboard=false",

@@ -87,10 +87,10 @@ def pacgan_arms(context: Context) -> dict[str, list[str]]:
     steps = context["pacgan_steps"]
     if not steps:
         return {}
-    knobs = {"clip": ["loss.clip_value=0.1"], "bce": []}
+    settings = {"clip": ["loss.clip_value=0.1"], "bce": []}
     return {
         loss: ["experiment=pacgan_ring8", f"loss={loss}", "loss.n_critic=1",
-               f"train.steps={steps}", *knobs.get(loss, ["loss.gp_lambda=0.1"]),
+               f"train.steps={steps}", *settings.get(loss, ["loss.gp_lambda=0.1"]),
                "evaluate.every_n_steps=0", f"evaluate.final_n={context['final_n']}",
                "evaluate.protocol=box", "log.tensorboard=false"]
         for loss in PACGAN

@@ -1,4 +1,4 @@
-"""The figure of the metrics against the one number that was varied, the knob."""
+"""The figure of the metrics against the one number that was varied."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST_TICKS = 9
 
 @dataclass(frozen=True)
 class Series:
-    """The groups that differ only in the knob, in the order of its values."""
+    """The groups that differ only in the setting, in the order of its values."""
 
     label: str
     style: GroupStyle
@@ -44,7 +44,7 @@ class Series:
     rows: tuple[Row, ...]
 
 
-def knob_of(comparison: Comparison) -> str | None:
+def varied_setting(comparison: Comparison) -> str | None:
     """Return the only key that varies besides loss and data, if it is a number, else None."""
     values: dict[str, set[object]] = {}
     for row in comparison.rows:
@@ -59,9 +59,9 @@ def knob_of(comparison: Comparison) -> str | None:
     return key if numbers else None
 
 
-def draw_knob(comparison: Comparison) -> Drawing | None:
-    """Draw each metric against the knob, on a log axis: mean, interval, seeds, diverged."""
-    key = knob_of(comparison)
+def draw_setting(comparison: Comparison) -> Drawing | None:
+    """Draw each metric against the setting, on a log axis: mean, interval, seeds, diverged."""
+    key = varied_setting(comparison)
     metrics = [m for m in comparison.metrics if any(r.cells[m].mean.n for r in comparison.rows)]
     if key is None or not metrics:
         return None
@@ -91,11 +91,11 @@ def draw_knob(comparison: Comparison) -> Drawing | None:
         + ("; the share of runs that diverged stands on top" if any_lost(lines) else "")
         + "."
     )
-    return Drawing("knob", title, caption, figure)
+    return Drawing("setting", title, caption, figure)
 
 
 def without_text(line: Series, name: str) -> str:
-    """Return the legend label of a group without the knob."""
+    """Return the legend label of a group without the setting."""
     lost, runs = line.rows[0].diverged, len(line.rows[0].group.finished)
     return (
         f"{literal(line.label)} (has no {literal(name)}"
@@ -109,7 +109,7 @@ def any_lost(lines: Sequence[Series]) -> bool:
 
 
 def series_of(comparison: Comparison, key: str) -> tuple[list[Series], list[Series]]:
-    """Return one series per loss and data with the knob, then the groups without the knob."""
+    """Return one series per loss and data with the setting, then the groups without the setting."""
     styles, colors = group_styles(comparison), hues(comparison)
     members: dict[str, list[tuple[float | None, Row]]] = {}
     for row in comparison.rows:
@@ -194,7 +194,7 @@ def draw_line(axes: Axes, metric: str, line: Series, factor: float) -> None:
 
 
 def lost_text(lines: Sequence[Series], values: Sequence[float]) -> dict[float, str]:
-    """Return, by value of the knob, the share of runs that diverged, if any did."""
+    """Return, by value of the setting, the share of runs that diverged, if any did."""
     found: dict[float, list[str]] = {value: [] for value in values}
     for line in lines:
         for value, row in zip(line.values, line.rows, strict=True):
