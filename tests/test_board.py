@@ -128,6 +128,11 @@ def test_a_port_that_is_none(capsys: pytest.CaptureFixture[str], port: str) -> N
     assert "--port" in one_line(capsys, "--port", port)
 
 
+@pytest.mark.parametrize("name", ["a/b", "lab:80", "http://lab", ""])
+def test_a_host_that_is_no_name(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert "--host" in one_line(capsys, "--host", name)
+
+
 # What it serves.
 @pytest.mark.slow
 def test_it_shows_what_is_added_and_ends_with_ctrl_c(tmp_path: Path) -> None:
@@ -141,8 +146,9 @@ def test_it_shows_what_is_added_and_ends_with_ctrl_c(tmp_path: Path) -> None:
         assert becomes(["first", "second"], address, "runs")
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 130
-        assert process.stdout.read() == "Ctrl-C ends it.\n"
-        assert process.stderr.read() == ""
+        begin, end = process.stdout.read().splitlines()
+        assert begin.startswith(f"Begin with {address}?") and "#custom_scalars" in begin
+        assert end == "Ctrl-C ends it." and process.stderr.read() == ""
 
 
 @pytest.mark.slow

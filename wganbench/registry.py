@@ -51,6 +51,13 @@ def load(entry_point: EntryPoint, kind: str) -> None:
         ) from error
 
 
+ONE = {
+    "losses": "loss", "networks": "network", "metrics": "metric", "studies": "study",
+    "loggers": "logger", "tags": "tag",
+}  # fmt: skip
+"""The word for one row of a kind."""
+
+
 class Registry(Mapping[str, Row], Generic[Row]):
     """Rows by name, in the order of registration.
 
@@ -77,7 +84,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         if name not in self._rows:
             load_entry_points(self.group)
         if name not in self._rows:
-            raise UnknownName(unknown(self.kind, name, self._rows))
+            raise UnknownName(unknown(ONE.get(self.kind, self.kind), name, self._rows))
         return self._rows[name]
 
     def __contains__(self, name: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import socket
 import threading
 from collections import Counter
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wganbench.errors import ConfigError, printable
+from wganbench.errors import ConfigError, printable, short_repr
 from wganbench.output import numbered
 from wganbench.runs.record import read_record
 from wganbench.tags.lookup import shown_in
@@ -45,8 +46,11 @@ def serve(
     ``show`` is called with the address of the page of custom scalars.
 
     ``names`` are further host names that requests may use, such as that of a tunnel. Raises
-    ConfigError without runs, or if the port is not available.
+    ConfigError without runs, for what is no name, or if the port is not available.
     """
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", name):
+            raise ConfigError(f"--host {short_repr(name)}: give a name such as lab.example.org")
     count = count_runs(path)
     check_port(port)
     address = start(path, port, names)

@@ -109,7 +109,7 @@ def summarise(comparison: Comparison, drawn: Sequence[FigureFile] = ()) -> list[
     runs += divergence(rows, drawn)
     notes = [Sentence(f"{note[:1].upper()}{note[1:]}.", to_groups()) for note in comparison.notes]
     collected += [replace(sentence, topic="runs") for sentence in runs]
-    return [*collected, *(replace(sentence, topic="what to know beside it") for sentence in notes)]
+    return [*collected, *(replace(sentence, topic="caveats") for sentence in notes)]
 
 
 def topic_of(comparison: Comparison, metric: str) -> str:
