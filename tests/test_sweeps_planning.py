@@ -392,7 +392,7 @@ def test_our_cpp_is_expected_to_be_faster_and_to_compile_nothing(
     assert compiled - 1000 * 9e8 / (estimate.REACHED * 1e11) > estimate.COMPILING_SECONDS
 
 
-def test_the_estimate_counts_exact_distances_by_their_squares(
+def test_the_estimate_counts_evaluations_by_their_squares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(estimate, "find_compiler", lambda: "g++")
@@ -400,7 +400,7 @@ def test_the_estimate_counts_exact_distances_by_their_squares(
     def distances(steps: int, **settings: object) -> float:
         asked = {"evaluate.n": 1000, "evaluate.final_n": 2000} | settings
         seconds = estimate.measuring_seconds(tiny("gp", **asked), steps)
-        return (seconds - estimate.DRAWING_SECONDS) / estimate.DISTANCE_SECONDS
+        return (seconds - estimate.DRAWING_SECONDS) / estimate.EVALUATION_SECONDS
 
     assert distances(1000, **{"evaluate.every_n_steps": 0}) == pytest.approx(4)
     # At steps 0, 500 and 1000, and four times as long at the end.

@@ -39,10 +39,13 @@ at width 16 it took 0.18 for 64."""
 KERNEL_BUILDING_SECONDS = 6.0
 SIZE = 256
 COPIED_BYTES = 2**28
-DISTANCE_SECONDS, WITHOUT_COMPILER = 0.02, 5.0
-"""Seconds for one exact W1 on n = 1 000, which scale with n^2, and how much longer POT takes."""
-DRAWING_SECONDS = 0.35
-"""Seconds to draw the last images of a run."""
+EVALUATION_SECONDS, WITHOUT_COMPILER = 0.1, 2.5
+"""Seconds for all metrics of n = 1 000 points, which scale with n^2, and the factor with POT.
+
+One thread took 0.10 to 0.13 s, and 0.52 to 0.69 s for 2 500 points. Two fifths are exact W1, for
+which POT takes five times as long."""
+DRAWING_SECONDS = 1.0
+"""Seconds to draw a run's figure and its last images, with their tables."""
 
 
 def estimate_seconds(plan: SweepPlan) -> float | None:
@@ -90,7 +93,7 @@ def measuring_seconds(config: RunConfig, steps: int) -> float:
     on_the_way = steps // asked.every_n_steps + 1 if asked.every_n_steps else 0
     squares = on_the_way * asked.n**2 + asked.final_draws * asked.final_n**2
     slower = 1.0 if find_compiler() else WITHOUT_COMPILER
-    return DRAWING_SECONDS + slower * DISTANCE_SECONDS * squares / 1000**2
+    return DRAWING_SECONDS + slower * EVALUATION_SECONDS * squares / 1000**2
 
 
 def gpu_step_seconds(config: RunConfig, needed: Footprint, runs: int, rate: float) -> float:
