@@ -455,7 +455,7 @@ def test_samples_that_cannot_be_read_are_none(tmp_path: Path) -> None:
 
 
 # The varied setting.
-def knob_runs(folder: Path) -> Comparison:
+def setting_runs(folder: Path) -> Comparison:
     for size in (0.1, 1.0, 10.0):
         for seed in range(3):
             lost = "diverged" if size == 10 and seed == 0 else "completed"
@@ -465,8 +465,8 @@ def knob_runs(folder: Path) -> Comparison:
     return compare(find_runs([folder]), metrics=["wasserstein/exact", "modes/covered"])
 
 
-def test_the_knob_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path: Path) -> None:
-    comparison = knob_runs(tmp_path)
+def test_the_setting_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path: Path) -> None:
+    comparison = setting_runs(tmp_path)
     figure = drawn(draw_setting(comparison))
     assert [axes.get_ylabel() for axes in figure.axes] == [
         axis_label("wasserstein/exact"), "modes covered"
@@ -484,7 +484,7 @@ def test_the_knob_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path: P
     assert legend_texts(figure) == ["gp", "bce (has no gp_lambda)"]
 
 
-def test_there_is_a_knob_only_where_one_number_varies(tmp_path: Path) -> None:
+def test_there_is_a_setting_only_where_one_number_varies(tmp_path: Path) -> None:
     leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 1.0})
     leave(tmp_path, "clip", 0)
     assert varied_setting(compare(find_runs([tmp_path]))) is None, "one value each"
@@ -495,7 +495,7 @@ def test_there_is_a_knob_only_where_one_number_varies(tmp_path: Path) -> None:
     assert varied_setting(two) is None and draw_setting(two) is None
 
 
-def test_a_knob_may_be_zero(tmp_path: Path) -> None:
+def test_a_setting_may_be_zero(tmp_path: Path) -> None:
     for size in (0.0, 1.0, 10.0):
         leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": size})
     figure = drawn(draw_setting(compare(find_runs([tmp_path]))))

@@ -231,14 +231,14 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
     for name in given:
         if name not in known:
             users = [loss for loss, other in recipes.items() if name in other.coefficients]
-            raise ConfigError(unused_knob(f"loss.{name}", "loss", config.loss.name, users, known))
+            raise ConfigError(unused_key(f"loss.{name}", "loss", config.loss.name, users, known))
     for name in known:
         if name not in given:
             raise ConfigError(f"loss.{name} is missing: loss={config.loss.name} needs it")
         check_range(given[name], recipe.ranges.get(name, FINITE), f"loss.{name}")
 
 
-def unused_knob(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
+def unused_key(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
     """Return the message for an option that the chosen loss, data set or network lacks."""
     hint = nearest_key(key, [f"{group}.{name}" for name in known])
     if not users:
