@@ -25,19 +25,30 @@ def executed(loss: str, n_critic: int, unrolled: int = 0) -> float:
     return meter.flops / (2 * BATCH * weights)
 
 
-@pytest.mark.parametrize("loss", ["bce", "clip", "gp", "lp", "bce_r1", "bce_r1r2"])
+@pytest.mark.parametrize(
+    "loss", ["bce", "clip", "gp", "lp", "bce_r1", "bce_r1r2", "rpgan", "ragan", "rpgan_r1r2"]
+)
 def test_the_passes_are_those_that_a_step_executes(loss: str) -> None:
     """The first layer needs no derivative with respect to the data: 2 in 96 of a layer."""
     once, twice = executed(loss, 1), executed(loss, 2)
     assert twice - once == pytest.approx(critic_passes(RECIPES[loss]), rel=0.02)
     assert once == pytest.approx(run_passes(RECIPES[loss], 1, 1), rel=0.02)
-    assert critic_passes(RECIPES[loss]) == {"bce": 7, "clip": 7, "bce_r1r2": 15}.get(loss, 11)
-    assert run_passes(RECIPES[loss], 10, 2) == 10 * critic_passes(RECIPES[loss]) + 10
+    plain = dict.fromkeys(("bce", "clip", "rpgan", "ragan"), 7)
+    known = plain | {"bce_r1r2": 15, "rpgan_r1r2": 15}
+    assert critic_passes(RECIPES[loss]) == known.get(loss, 11)
+    of_generator = 7 if loss in ("rpgan", "ragan", "rpgan_r1r2") else 5
+    assert run_passes(RECIPES[loss], 10, 2) == 10 * critic_passes(RECIPES[loss]) + 2 * of_generator
 
 
 @pytest.mark.parametrize(
     ("loss", "unrolled", "passes"),
-    [("bce", 1, 20), ("bce", 3, 56), ("bce_saturating", 1, 23), ("bce_saturating", 3, 59)],
+    [
+        ("bce", 1, 20),
+        ("bce", 3, 56),
+        ("bce_saturating", 1, 23),
+        ("bce_saturating", 3, 59),
+        ("rpgan", 1, 23),
+    ],
 )
 def test_the_passes_of_unrolled_steps_are_those_executed(
     loss: str, unrolled: int, passes: int
@@ -45,4 +56,4 @@ def test_the_passes_of_unrolled_steps_are_those_executed(
     found = executed(loss, 1, unrolled)
     assert found == pytest.approx(run_passes(RECIPES[loss], 1, 1, unrolled), rel=0.02)
     assert generator_passes(RECIPES[loss], unrolled) == passes
-    assert generator_passes(RECIPES[loss]) == 5
+    assert generator_passes(RECIPES[loss]) == (7 if loss == "rpgan" else 5)

@@ -14,13 +14,18 @@ PENALTY = 4
 GENERATOR = 5
 """Passes of a generator step: forward 2, backward through the critic 1 and the generator 2."""
 
+PAIRED = 2
+"""What the reals of a paired objective add to a generator step: they pass the critic with the
+fakes, forward and backward. Our C++ saves the way back."""
+
 UNROLLED, NOT_FIRST = 18, 3
 """What a critic step adds through which the generator's gradient passes: forward 2 (reals and
 fakes), backward 4, and twice that for the derivative of both. The first has no derivative with
 respect to the critic before it; an objective that is linear in scores has 4 passes less there."""
 
 REALS = 3
-"""What the reals' term of a zero-sum generator adds, at the critic ahead: forward 1, backward 2."""
+"""What the reals in the generator's loss add at the critic ahead, of a zero-sum or a paired
+objective: forward 1, backward 2."""
 
 
 def critic_passes(recipe: Recipe) -> int:
@@ -33,9 +38,10 @@ def critic_passes(recipe: Recipe) -> int:
 
 def generator_passes(recipe: Recipe, unrolled: int = 0) -> int:
     """Return the passes of a generator step whose gradient passes through so many critic steps."""
+    objective = recipe.objective
     if not unrolled:
-        return GENERATOR
-    reals = REALS if recipe.objective.zero_sum else 0
+        return GENERATOR + (PAIRED if objective.paired else 0)
+    reals = REALS if objective.zero_sum or objective.paired else 0
     return GENERATOR + UNROLLED * unrolled - NOT_FIRST + reals
 
 
