@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,8 +47,7 @@ class Assignment:
 
 def prepare() -> None:
     """Build the C++ before it is needed; a machine without a compiler goes on without it."""
-    with suppress(NoCompiler):
-        build([SOURCE], FLAGS)
+    _library()
 
 
 def assign(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -48,7 +49,7 @@ class OwnCode:
         if self.why_not_native():
             return None
         own = self.config, self.recipe, self.state, self.traced
-        return Native(*own, self._drawn(), self.places)
+        return Native(*own, self._drawn, self.places)
 
     def why_no_kernel(self) -> str:
         """Return in a few words why our kernel cannot train these runs; empty when it can."""
@@ -61,21 +62,19 @@ class OwnCode:
         if not self._has_the_networks():
             return "it knows the networks of the configuration only"
         try:
-            if self._sizes() is None:
+            if self._sizes is None:
                 return "it needs a GPU with clusters of blocks, and more shared memory"
         except NoKernel as error:
             return str(error)
-        return next(
-            (f"it does not draw {s}" for s, each in self._drawn().items() if each.given), ""
-        )
+        return next((f"it does not draw {s}" for s, each in self._drawn.items() if each.given), "")
 
     def kernel(self) -> Kernel | None:
         """Return our kernel for these runs, None when it cannot train them."""
         if self.why_no_kernel():
             return None
-        sizes, own = self._sizes(), (self.config, self.recipe, self.state, self.traced)
+        sizes, own = self._sizes, (self.config, self.recipe, self.state, self.traced)
         assert sizes is not None
-        return Kernel(sizes, *own, self._drawn(), self.places)
+        return Kernel(sizes, *own, self._drawn, self.places)
 
     def _has_the_networks(self) -> bool:
         """Whether the critic and generator are those of the configuration: studies replace them."""
@@ -86,11 +85,13 @@ class OwnCode:
         ]
         return own == [sizes.critic, sizes.generator]
 
+    @cached_property
     def _sizes(self) -> Sizes | None:
         # Places of runs that are elsewhere count: a resumed stack divides its runs as before.
         runs = len(self.state.diverged_at)
         return divided_for(sizes_of(self.config, self.recipe, *self.shapes), runs, self.device)
 
+    @cached_property
     def _drawn(self) -> dict[str, NativeSampler]:
         return native_samplers(
             self.recipe, self.samplers, self.seeds, *self.shapes, device=self.device

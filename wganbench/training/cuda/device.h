@@ -17,9 +17,9 @@ struct alignas(8) Two {
   float *name = reinterpret_cast<float *>(shared_)
 #define KERNEL extern "C" __global__
 #if BLOCKS > 1
-#define OF_RUNS __launch_bounds__(256, 1) __cluster_dims__(BLOCKS, 1, 1)
+#define OF_RUNS __launch_bounds__(THREADS, 1) __cluster_dims__(BLOCKS, 1, 1)
 #else
-#define OF_RUNS __launch_bounds__(256)
+#define OF_RUNS __launch_bounds__(THREADS)
 #endif
 
 // Numbers that another block may have written.

@@ -49,6 +49,17 @@ struct Block {
 
 inline float slope(bool active) { return active ? 1.0f : ACTIVATION == ACTIVATION_RELU ? 0.0f : 0.2f; }
 
+// Adds the first weights * points or latents.
+template <class Net, int COUNT>
+inline void add_inputs(const Block &b, Totals<COUNT> &totals, int at) {
+  for (int k = 0; k < Net::in; k++) {
+    float x[COUNT][WIDE];
+    read_parts(b.x + k * LD + at, b.lane, x);
+    UNROLL
+    for (int r = 0; r < TALL; r++) totals.add(r, b.weights.first[b.lane.row(r) * Net::in + k], x);
+  }
+}
+
 // Computes the hidden layers of COUNT parts from the points of part `part` on.
 template <class Net, int COUNT> inline void forward(const Block &b, int part) {
   const int at = part * TILE;
@@ -57,13 +68,7 @@ template <class Net, int COUNT> inline void forward(const Block &b, int part) {
     Totals<COUNT> totals;
     totals.start(b.lane, b.weights.bias(l));
     if (l == 0) {
-      for (int k = 0; k < Net::in; k++) {
-        float x[COUNT][WIDE];
-        read_parts(b.x + k * LD + at, b.lane, x);
-        UNROLL
-        for (int r = 0; r < TALL; r++)
-          totals.add(r, b.weights.first[b.lane.row(r) * Net::in + k], x);
-      }
+      add_inputs<Net>(b, totals, at);
     } else {
       add_product(totals, b.lane, b.weights.matrices + (l - 1) * MATRIX, b.layer(l - 1) + at);
     }
@@ -186,13 +191,7 @@ inline void tangents(const Block &b, const Masks &masks) {
     Totals<ASKED> totals;
     totals.start(b.lane, nullptr);
     if (l == 0) {
-      for (int k = 0; k < POINT; k++) {
-        float x[ASKED][WIDE];
-        read_parts(b.x + k * LD + at, b.lane, x);
-        UNROLL
-        for (int r = 0; r < TALL; r++)
-          totals.add(r, b.weights.first[b.lane.row(r) * POINT + k], x);
-      }
+      add_inputs<Critic>(b, totals, at);
     } else {
       add_product(totals, b.lane, b.weights.matrices + (l - 1) * MATRIX, b.layer(l - 1) + at);
     }

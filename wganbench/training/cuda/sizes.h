@@ -4,6 +4,9 @@
 // LATENT: numbers of a point and of a latent. PENALTIES, PAIRS: as in settings.h. BATCH: points of
 // a batch. BLOCKS: blocks of threads that train a run. WIDE: columns of each part that a thread
 // computes, 1 or 2.
+//
+// THREADS: threads of a block. TALL: rows of a product that a thread computes. AT_ONCE: critic steps
+// whose fakes and rates are made before them. MOST_LAYERS: the largest LAYERS.
 #pragma once
 
 #include "device.h"
@@ -13,8 +16,6 @@
 
 static_assert(PIECEWISE, "the activation is piecewise linear");
 
-constexpr int THREADS = 256;
-constexpr int TALL = 8;                    // rows of a product that a thread computes
 constexpr int GROUPS = HIDDEN / TALL;      // groups of rows
 constexpr int ACROSS = THREADS / GROUPS;   // threads that divide the columns
 constexpr int TILE = WIDE * ACROSS;        // points of a tile
@@ -22,7 +23,6 @@ constexpr int LOSSES = 2 + PENALTIES;      // parts of a critic's tile: reals, f
 constexpr int PARTS = PAIRS && LOSSES < 3 ? 3 : LOSSES;
 constexpr int LD = PARTS * TILE + 2;       // a row of columns; the 2 spread the rows over the banks
 constexpr int OWN = (BATCH + BLOCKS - 1) / BLOCKS;  // points of a block
-constexpr int AT_ONCE = 8;                 // critic steps whose fakes are made before them
 
 constexpr int most(int a, int b) { return a > b ? a : b; }
 constexpr int INPUTS = most(POINT, LATENT);
@@ -54,8 +54,8 @@ constexpr int LINES_KEPT = LAYERS + INPUTS + 2 * POINT;  // sums of a thread bes
 enum Sum { REAL, FAKE, TERMS, FIRST_PENALTY, SUMS = FIRST_PENALTY + MOST_PENALTIES };
 constexpr int ALL_SUMS = SUMS + LAYERS + 1;
 
-constexpr int MOST_TENSORS = 10;
-static_assert(2 * (LAYERS + 1) <= MOST_TENSORS, "at most 4 hidden layers");
+constexpr int MOST_TENSORS = 2 * (MOST_LAYERS + 1);
+static_assert(LAYERS <= MOST_LAYERS, "there is room for so many hidden layers");
 
 // The shared memory of a block, in numbers.
 constexpr int WEIGHTS = MATRICES * MATRIX + HIDDEN * INPUTS + POINT * HIDDEN + LAYERS * HIDDEN + POINT;

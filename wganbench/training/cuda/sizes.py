@@ -42,7 +42,14 @@ class Sizes:
     @property
     def macros(self) -> list[str]:
         """The compiler's flags that name the sizes."""
-        return [f"-D{each.name.upper()}={getattr(self, each.name)}" for each in fields(self)]
+        own = {each.name.upper(): getattr(self, each.name) for each in fields(self)}
+        fixed = {
+            "THREADS": THREADS,
+            "TALL": TALL,
+            "AT_ONCE": AT_ONCE,
+            "MOST_LAYERS": MOST_LAYERS,
+        }
+        return [f"-D{name}={value}" for name, value in (own | fixed).items()]
 
     @property
     def tile(self) -> int:
