@@ -117,7 +117,7 @@ def table(data: str, seeds: range, arguments: argparse.Namespace) -> None:
     """Train and print the rows of one data set."""
     first = compose([f"data={data}"])
     n, pairs = first.evaluate.final_n, first.evaluate.floor_pairs
-    floor = cached_floor(floor_key(first), load(data), n, pairs).mean
+    floor = cached_floor(floor_key(first), load(data), n, pairs)
     rows = {
         (loss, which): configs(data, loss, which, seeds, arguments)
         for loss in arguments.loss
@@ -128,19 +128,22 @@ def table(data: str, seeds: range, arguments: argparse.Namespace) -> None:
         for key, own in rows.items()
     }
     train_all(arguments.out / data, [job for own in jobs.values() for job in own], SweepView())
-    print(f"\n{data}, exact W1 of a perfect generator (floor): {floor:.4f}\n")
+    print(
+        f"\n{data}, exact W1 of a perfect generator (floor): "
+        f"{floor.mean:.4f} +- {floor.standard_error:.4f}\n"
+    )
     print(
         "| loss, settings | modes covered, by seed | high quality %, by seed | median % "
         "| median W1 / floor | diverged |"
     )
     print("|---|---|---|---|---|---|")
-    print(reference_row("chance: Gaussian with the reals' moments", data, n, floor, chance=True))
+    print(reference_row("chance: Gaussian with the reals' moments", data, n, floor.mean, chance=True))
     for (loss, which), own in jobs.items():
         records = [read_record(job.folder) for job in own]
         finished = [record.final for record in records if not record.diverged]
         diverged = sum(record.diverged for record in records)
-        print(row(f"{loss}, {NAMES.get(which, which)}", finished, floor, diverged), flush=True)
-    print(reference_row("perfect sampler: fresh reals", data, n, floor, chance=False))
+        print(row(f"{loss}, {NAMES.get(which, which)}", finished, floor.mean, diverged), flush=True)
+    print(reference_row("perfect sampler: fresh reals", data, n, floor.mean, chance=False))
 
 
 def main() -> None:

@@ -45,7 +45,8 @@ def test_the_floor_of_a_built_in_data_set_at_its_defaults_is_shipped(
     for n in (config.evaluate.n, config.evaluate.final_n):
         pairs = config.evaluate.floor_pairs
         floor = cache.cached_floor(floor_key(config), load(name), n, pairs)
-        assert (floor.n, floor.pairs) == (n, pairs)
+        assert (floor.n, floor.pairs) == (n, 200)
+        assert floor.standard_error == pytest.approx(floor.sd / 200**0.5)
         if name == "two_point_masses":  # all reals are one point
             assert floor.sd == floor.mean == 0
             continue

@@ -28,24 +28,31 @@ FLOOR_SEED = 20170401
 SHIPPED = Path(__file__).with_name("floors.json")
 """Floors of the built-in data sets at the default sizes, written by scripts/floors.py."""
 
+SHIPPED_PAIRS = 200
+"""Pairs behind each shipped floor: they serve whoever asks for as many or fewer."""
+
 
 def cached_floor(
     key: str, target: Sampled, n: int, pairs: int, check: Callable[[], None] = lambda: None
 ) -> Floor:
     """Return `transport_floor`, cached in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
 
-    ``key`` holds all that the target depends on, such as its name and options; equal keys must
+    A shipped floor is taken first; its ``pairs`` may be more than were asked for. ``key`` holds all that the target depends on, such as its name and options; equal keys must
     mean equal distributions. A cache that is corrupt or cannot be read or written is ignored.
     """
-    identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
-    entry = hashlib.sha256(identity.encode()).hexdigest()
-    for entries in (_read_entries(SHIPPED), _read_entries(floors_file())):
-        known = _parse_floor(entries.get(entry), n, pairs)
+    for file, count in ((SHIPPED, max(pairs, SHIPPED_PAIRS)), (floors_file(), pairs)):
+        known = _parse_floor(_read_entries(file).get(floor_entry(key, n, count)), n, count)
         if known is not None:
             return known
     floor = transport_floor(target, n, pairs, FLOOR_SEED, check)
-    _write_entry(entry, floor)
+    _write_entry(floor_entry(key, n, pairs), floor)
     return floor
+
+
+def floor_entry(key: str, n: int, pairs: int) -> str:
+    """Return the SHA-256 under which a floor is kept: of all that it depends on."""
+    identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def floors_file() -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -46,6 +47,11 @@ class Floor:
     n: int
     symmetric: Spread | None = None
     energy: Spread | None = None
+
+    @property
+    def standard_error(self) -> float:
+        """Of ``mean``, over the pairs."""
+        return self.sd / math.sqrt(self.pairs)
 
 
 def transport_floor(
