@@ -40,8 +40,9 @@ def cached_floor(
     A shipped floor is taken first; its ``pairs`` may be more than were asked for. ``key`` holds all that the target depends on, such as its name and options; equal keys must
     mean equal distributions. A cache that is corrupt or cannot be read or written is ignored.
     """
-    for file, count in ((SHIPPED, max(pairs, SHIPPED_PAIRS)), (floors_file(), pairs)):
-        known = _parse_floor(_read_entries(file).get(floor_entry(key, n, count)), n, count)
+    shipped, own = _read_entries(SHIPPED), _read_entries(floors_file())
+    for entries, count in ((shipped, max(pairs, SHIPPED_PAIRS)), (shipped, pairs), (own, pairs)):
+        known = _parse_floor(entries.get(floor_entry(key, n, count)), n, count)
         if known is not None:
             return known
     floor = transport_floor(target, n, pairs, FLOOR_SEED, check)
