@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from wganbench.training.native.layout import (
     native_library,
     native_sampler,
 )
+from wganbench.training.native.threads import Threads
 from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import StreamSampler
 
@@ -130,8 +132,8 @@ class Native:
     """Iterations of the runs at some places of a stack, written into the stack's state.
 
     ``samplers`` draw the streams of critic and generator. When the C++ has no such sampler, the
-    stream's batches are passed to it. It uses as many threads as torch has at the start, or
-    fewer while some of the cores are needed; the results do not depend on their number.
+    stream's batches are passed to it. It uses at most as many threads as torch has at
+    the start, see `Threads`; the results do not depend on their number.
     """
 
     def __init__(
@@ -145,7 +147,8 @@ class Native:
     ) -> None:
         self._activation = NUMBERS[config.network.options["activation"]]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
-        self._laws, self._places, self._threads = samplers, places, torch.get_num_threads()
+        self._laws, self._places = samplers, places
+        self._threads = Threads(torch.get_num_threads())
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
@@ -169,7 +172,7 @@ class Native:
         """Build the library and allocate memory, once. Raises NoCompiler, MemoryError."""
         if self._library is None:
             self._library = native_library(self._activation)
-            self._plan(self._threads)
+            self._plan(self._threads.most)
 
     def _plan(self, threads: int) -> int:
         """Return the plan for a number of threads, made once. Raises MemoryError."""
@@ -195,9 +198,11 @@ class Native:
         addresses = [None if values is None else values.data_ptr() for values in batches]
         pointers = (ctypes.c_void_p * len(addresses))(*addresses) if addresses else None
         number = -1 if step is None else step
-        plan = self._plan(max(1, self._threads - spared))
+        threads = self._threads.now(spared)
+        plan, began = self._plan(threads), time.perf_counter()
         if self._library.wgan_advance(plan, critic_step, n_critic, number, pointers):
             raise MemoryError("no memory for threads")
+        self._threads.took(threads, time.perf_counter() - began)
         done = {"critic": n_critic > 0, "generator": step is not None}
         return {name: (self._tags[name], self._tables[name]) for name in done if done[name]}
 
@@ -228,7 +233,7 @@ class Native:
         given = [values.contiguous() for values in (reals, z, eps)]
         pointers = (ctypes.c_void_p * 4)(*(values.data_ptr() for values in given))
         to = (ctypes.c_void_p * len(PROBED))(*(values.data_ptr() for values in found.values()))
-        plan = self._plan(self._threads)
+        plan = self._plan(self._threads.most)
         if self._library.wgan_probe(plan, averaged, n, pointers, to):
             raise MemoryError("no memory to measure in")
         return found
