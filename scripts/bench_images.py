@@ -16,6 +16,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -96,13 +97,56 @@ def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> floa
 
 def drawing(stack: Stack, clock: Callable[[], float]) -> float:
     """Milliseconds a run in which an iteration's batches for the critic are drawn."""
-    steps, n = range(AT_ONCE_STEPS), stack.config.train.batch_size
+    steps, n, laws = range(AT_ONCE_STEPS), stack.config.train.batch_size, stack.samplers
 
     def ahead() -> None:
         for stream in CRITIC_STREAMS:
-            stack.streams.draw(stack.laws[stream], stream, steps, n)
+            stack.streams.draw(laws[stream], stream, steps, n)
 
     return milliseconds(ahead, clock) * N_CRITIC / AT_ONCE_STEPS / len(stack.configs)
+
+
+def convolutions_alone(loop: TextbookGAN, clock: Callable[[], float]) -> float:
+    """Milliseconds of the convolutions that an iteration cannot do without, each as oneDNN does it.
+
+    A critic step takes each of its layers forward for reals, fakes and interpolates and for the
+    penalty's tangent, three times to the weights, and three times to the inputs, but once where
+    the inputs are images. A generator step takes each layer forward, to inputs, and the
+    generator's to weights.
+    """
+    total = 0.0
+    pixels = torch.randn(BATCH, 1, SIZE, SIZE)
+    latents = torch.randn(BATCH, LATENT)
+    for network, given, of_critic in (
+        (loop.critic, pixels, True),
+        (loop.generator, latents, False),
+    ):
+        x = given
+        for layer in network:
+            y = layer(x).detach()
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                forward, back, weights = (N_CRITIC + 1, 1, 1)
+                if of_critic:
+                    forward = 4 * N_CRITIC + 1
+                    back, weights = (1 if x is given else 3) * N_CRITIC + 1, 3 * N_CRITIC
+                for times, work in zip(
+                    (forward, back, weights), parts_of(layer, x, y), strict=True
+                ):
+                    total += times * statistics.median(milliseconds(work, clock) for _ in range(7))
+            x = y
+    return total
+
+
+def parts_of(layer: nn.Module, x: Tensor, y: Tensor) -> list[Callable[[], object]]:
+    """A convolution forward, to its inputs and to its weights."""
+    transposed, weight = isinstance(layer, nn.ConvTranspose2d), layer.weight.detach()
+    how = ([2, 2], [1, 1], [1, 1], transposed, [0, 0], 1)
+
+    def backward(*wanted: bool) -> Callable[[], object]:
+        return lambda: torch.ops.aten.convolution_backward(y, x, weight, None, *how, wanted)
+
+    forward = partial(torch.ops.aten.convolution, x, weight, None, *how)
+    return [forward, backward(True, False, False), backward(False, True, False)]
 
 
 def bench(
@@ -124,7 +168,9 @@ def bench(
         for side, stack in stacks.items():
             with fitting_cpu(stack):
                 times[side].append(milliseconds(stack.iterate, clock) / side[0])
-    print(f"width {width}: textbook loop {statistics.median(base):.1f} ms an iteration")
+    whole, least = statistics.median(base), convolutions_alone(loop, clock)
+    print(f"width {width}: textbook loop {whole:.1f} ms an iteration")
+    print(f"  fp32 convolutions alone: {least:.1f} ms, {whole / least:.2f}x")
     for (runs, precision, compile_), measured in times.items():
         ratio = statistics.median(t / o for t, o in zip(base, measured, strict=True))
         data = drawing(stacks[runs, precision, compile_], clock) / statistics.median(measured)
