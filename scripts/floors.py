@@ -51,7 +51,9 @@ def main() -> None:
                 answers[entry] = name, pool.apply_async(shipped_floor, (name, n))
         for entry, (name, answer) in answers.items():
             floor = answer.get()
-            print(f"{name}, n = {floor.n}: {floor.mean:.5f} +- {floor.standard_error:.5f}", flush=True)
+            print(
+                f"{name}, n = {floor.n}: {floor.mean:.5f} +- {floor.standard_error:.5f}", flush=True
+            )
             entries[entry] = dataclasses.asdict(floor)
             text = json.dumps(entries, indent=1, sort_keys=True) + "\n"
             write_atomic(SHIPPED, text.encode())

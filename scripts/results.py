@@ -137,7 +137,9 @@ def table(data: str, seeds: range, arguments: argparse.Namespace) -> None:
         "| median W1 / floor | diverged |"
     )
     print("|---|---|---|---|---|---|")
-    print(reference_row("chance: Gaussian with the reals' moments", data, n, floor.mean, chance=True))
+    print(
+        reference_row("chance: Gaussian with the reals' moments", data, n, floor.mean, chance=True)
+    )
     for (loss, which), own in jobs.items():
         records = [read_record(job.folder) for job in own]
         finished = [record.final for record in records if not record.diverged]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,8 +47,8 @@ def test_the_floor_of_a_built_in_data_set_at_its_defaults_is_shipped(
     for n in (config.evaluate.n, config.evaluate.final_n):
         pairs = config.evaluate.floor_pairs
         floor = cache.cached_floor(floor_key(config), load(name), n, pairs)
-        assert (floor.n, floor.pairs) == (n, 200)
-        assert floor.standard_error == pytest.approx(floor.sd / 200**0.5)
+        assert floor.n == n and floor.pairs in (pairs, cache.SHIPPED_PAIRS)
+        assert floor.standard_error == pytest.approx(floor.sd / floor.pairs**0.5)
         if name == "two_point_masses":  # all reals are one point
             assert floor.sd == floor.mean == 0
             continue
@@ -57,6 +59,23 @@ def test_the_floor_of_a_built_in_data_set_at_its_defaults_is_shipped(
         nearer = float(torch.cdist(reals, reals).mean()) / n
         for zero in (floor.symmetric, floor.energy):
             assert zero is not None and abs(zero.mean) < 3 * zero.sd + nearer
+
+
+def test_a_shipped_floor_of_more_pairs_serves_whoever_asks_for_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "SHIPPED", tmp_path / "shipped.json")
+    monkeypatch.setattr(cache, "floors_file", lambda: tmp_path / "own.json")
+    spread = cache.Spread(0.0, 0.1)
+    many, few = (cache.Floor(0.5, 0.2, pairs, 9, spread, spread) for pairs in (200, 20))
+    monkeypatch.setattr(cache, "transport_floor", lambda *_: few)
+    assert cache.cached_floor("key", load("ring8"), 9, 20) == few
+    entries = {cache.floor_entry("key", 9, 200): asdict(many)}
+    cache.SHIPPED.write_text(json.dumps(entries))
+    assert cache.cached_floor("key", load("ring8"), 9, 20) == many
+    assert cache.cached_floor("key", load("ring8"), 9, 200) == many
+    assert cache.cached_floor("key", load("ring8"), 9, 201) == few, "of fewer pairs than asked"
+    assert cache.cached_floor("other", load("ring8"), 9, 20) == few
 
 
 # The sliced distance.
