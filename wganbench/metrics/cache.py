@@ -37,8 +37,9 @@ def cached_floor(
 ) -> Floor:
     """Return `transport_floor`, cached in ``$XDG_CACHE_HOME/wganbench/floors.json`` (~/.cache).
 
-    A shipped floor is taken first; its ``pairs`` may be more than were asked for. ``key`` holds all that the target depends on, such as its name and options; equal keys must
-    mean equal distributions. A cache that is corrupt or cannot be read or written is ignored.
+    A shipped floor is taken first; its ``pairs`` may be more than were asked for. ``key`` holds
+    all that the target depends on, such as its name and options; equal keys must mean equal
+    distributions. A cache that is corrupt or cannot be read or written is ignored.
     """
     shipped, own = _read_entries(SHIPPED), _read_entries(floors_file())
     for entries, count in ((shipped, max(pairs, SHIPPED_PAIRS)), (shipped, pairs), (own, pairs)):
