@@ -59,6 +59,8 @@ DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
+WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: 1}
+"""Those of native.cpp."""
 AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
 CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
 """What scores are compared with, and the order of the streams, as settings.h has them."""
@@ -76,7 +78,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
-        "it knows no wrapper of the critic": recipe.wrapper is not Wrapper.NONE,
+        "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
         "it knows no packing": config.loss.packing > 1,
         "it knows no unrolled critic": config.loss.unrolled > 0,
         "the objective does not declare its terms": recipe.objective.terms is None,
@@ -239,6 +241,7 @@ class Native:
             clip_values=None if clip is None else clip.data_ptr(),
             steps=train.steps,
             decay=DECAYS[train.decay],
+            wrapper=WRAPPERS[recipe.wrapper],
             average_decay=train.average_decay,
             step=state.step.data_ptr(),
             critic_step=state.critic_step.data_ptr(),
