@@ -12,7 +12,7 @@ from stepwise import PLAIN, assert_a_step_is_the_same
 from torch import Tensor
 from training_configs import CPU, alike, resumed, same, tiny, trained
 
-from wganbench.config import RunConfig
+from wganbench.config import RunConfig, compose
 from wganbench.losses import RECIPES
 from wganbench.losses.recipe import Wrapper
 from wganbench.networks.wrappers import TINY
@@ -176,6 +176,46 @@ def test_bursts_do() -> None:
         assert_a_step_is_the_same(*stacks)
 
 
+# Packs.
+@pytest.mark.parametrize("loss", [n for n, r in RECIPES.items() if r.wrapper in WRAPPERS])
+def test_every_loss_packs_as_the_definition_does(loss: str) -> None:
+    sizes = {"network.width": 13, "network.depth": 2, "train.batch_size": 39, "loss.packing": 3}
+    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"})
+    for _ in range(2):
+        assert_a_step_is_the_same(*stacks)
+
+
+@pytest.mark.parametrize(
+    ("runs", "packing", "width", "batch"),
+    [(1, 2, 64, 256), (3, 5, 19, 35), (1, 2, 96, 1200), (3, 16, 8, 16), (2, 33, 5, 99)],
+)
+@pytest.mark.parametrize("loss", ["dragan", "rpgan_r1r2"])
+def test_packs_of_every_size_do(loss: str, runs: int, packing: int, width: int, batch: int) -> None:
+    """A pack, a batch of one, of several tiles, and of a part of a vector."""
+    sizes = {"network.width": width, "train.batch_size": batch, "loss.packing": packing}
+    assert_a_step_is_the_same(*both(loss, runs, **PLAIN, **sizes), 2e-5)
+
+
+@pytest.mark.parametrize("words", ["data=swiss_roll", "data=grid25", "data=ring8"])
+def test_packs_of_points_that_are_passed_or_drawn_do(words: str) -> None:
+    common = [words, "loss=ragan", "loss.packing=2", "tuned=none", "train.optimizer=sgd"]
+    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
+    common += ["device=cpu", "train.batch_size=38"]
+    stacks = [Stack([compose([*common, f"compile={w}"])], CPU) for w in ("false", "auto")]
+    assert stacks[1].executor == "native"
+    for _ in range(2):
+        assert_a_step_is_the_same(stacks[0], stacks[1], 2e-5)
+
+
+def test_packs_are_measured_as_the_definition_does() -> None:
+    """With the packs that the points do not fill; the state stays what it is."""
+    eager, native = both("gp", 2, **{"loss.packing": 4})
+    before = native.run_state(1)
+    wanted, found = (stack.probe(30, 2) for stack in (eager, native))
+    assert all(same(wanted[run], found[run]) for run in range(2))
+    assert same(native.run_state(1), before)
+
+
 # The same bits, however the work is shared.
 def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
     before = torch.get_num_threads()
@@ -186,11 +226,11 @@ def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("packing", [1, 2])
 @pytest.mark.parametrize("width", [8, 96])
-def test_bits_depend_on_neither_stack_nor_threads(width: int) -> None:
-    configs = alike(
-        "hinge_sn", 3, compile="auto", **{"network.width": width, "train.batch_size": 256}
-    )
+def test_bits_depend_on_neither_stack_nor_threads(width: int, packing: int) -> None:
+    sizes = {"network.width": width, "train.batch_size": 256, "loss.packing": packing}
+    configs = alike("hinge_sn", 3, compile="auto", **sizes)
     together = after(configs, 2)
     for threads in (1, 4):
         alone = after([configs[2]], threads)
@@ -198,8 +238,9 @@ def test_bits_depend_on_neither_stack_nor_threads(width: int) -> None:
         assert alone.scalars()[0] == together.scalars()[2]
 
 
-def test_a_resumed_run_goes_on_bit_for_bit() -> None:
-    configs = alike("hinge_sn", 2, compile="auto")
+@pytest.mark.parametrize("packing", [1, 4])
+def test_a_resumed_run_goes_on_bit_for_bit(packing: int) -> None:
+    configs = alike("hinge_sn", 2, compile="auto", **{"loss.packing": packing})
     whole, stack = trained(configs, 4), resumed(configs, 2, 2)
     for run in range(2):
         assert same(stack.run_state(run), whole.run_state(run))

@@ -355,7 +355,8 @@ class Stack:
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
         drawn = {"reals": to_host(reals), "eps": to_host(eps)}
-        if native := self.execution.built():
+        native = self.execution.built()
+        if native is not None and native.measures:
             points = native.probe(reals, z, eps, averaged) | drawn
         else:
             probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)

@@ -79,7 +79,6 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         f"it does not know activation {network.get('activation')}": network.get("activation")
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
         "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
-        "it knows no packing": config.loss.packing > 1,
         "it knows no unrolled critic": config.loss.unrolled > 0,
         "the objective does not declare its terms": recipe.objective.terms is None,
         "the penalty is not one of slopes": not all(
@@ -160,6 +159,11 @@ class Native:
         self._kept: list[object] = []
 
     @property
+    def measures(self) -> bool:
+        """Whether `probe` measures these runs: packs are left to torch."""
+        return self._config.loss.packing == 1
+
+    @property
     def preparation(self) -> str:
         """The slow part of `prepare` in words; empty when there is none."""
         if self._plan is not None or has_library(self._activation):
@@ -208,7 +212,7 @@ class Native:
     ) -> dict[str, Float[Tensor, ...]]:
         """Return `Algorithm.probe` of the runs' points (R, n, ...); zeros for runs elsewhere.
 
-        ``averaged`` uses the generator's average. Needs `prepare` first.
+        ``averaged`` uses the generator's average. Needs `prepare` first, and `measures`.
         """
         assert self._library is not None
         runs, n, dimension = reals.shape
@@ -226,12 +230,12 @@ class Native:
     # The specification.
     def _spec(self) -> layout.Spec:
         state, traced, recipe, config = self._state, self._traced, self._recipe, self._config
-        train = config.train
+        train, packs = config.train, config.train.batch_size // config.loss.packing
         clip = traced.coefficients["clip_value"] if recipe.clips else None
         return layout.Spec(
             critic=self._network(state.critic, state.critic_moments, {}),
             generator=self._network(state.generator, state.generator_moments, state.average),
-            settings=settings_of(train.batch_size, recipe, traced.coefficients, self._laws),
+            settings=settings_of(packs, recipe, traced.coefficients, self._laws),
             optimizer=optimizer_of(config),
             places=self._numbers(self._places),
             trained=len(self._places),
@@ -240,6 +244,7 @@ class Native:
             generator_rates=traced.generator_lr.data_ptr(),
             clip_values=None if clip is None else clip.data_ptr(),
             steps=train.steps,
+            pack=config.loss.packing,
             decay=DECAYS[train.decay],
             wrapper=WRAPPERS[recipe.wrapper],
             average_decay=train.average_decay,

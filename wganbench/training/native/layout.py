@@ -102,6 +102,7 @@ class Spec(ctypes.Structure):
         ("generator_rates", c_void_p),
         ("clip_values", c_void_p),
         ("steps", c_int64),
+        ("pack", c_int64),
         ("decay", c_int32),
         ("wrapper", c_int32),
         ("average_decay", c_double),

@@ -70,7 +70,7 @@ class Worker {
 
   Pass pass(int64_t step, const float *const *given, const Whole &whole) const {
     return {plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator, run_, step,
-            given, whole, team_.scores.get(), size_t(plan_.tiles) * plan_.points};
+            given, whole, team_.scores.get(), size_t(plan_.tiles) * plan_.points, int(spec_.pack)};
   }
 
   // Returns what the step's derivatives need of the whole batch; most losses need nothing.
@@ -247,7 +247,7 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   return 0;
 }
 
-// Measures n points of each run, given reals (R, n, d), latents (R, n, latents) and mixing
+// Measures n points of each run, without packs, given reals (R, n, d), latents (R, n, latents) and mixing
 // weights (R, n). `averaged` uses the generator's average. Returns 0 on success.
 int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
                const Probed *to) {
@@ -266,7 +266,7 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   const bool divides = plan.spec.wrapper == SPECTRAL;
   std::vector<Spectral> spectral;
   auto work = [&](int thread) {
-    Room room(plan.critic, generator, points, 3, 1);
+    Room room(plan.critic, generator, points, 3, 1, 1);
     PackedNetwork critic, maker;
     const size_t own = PackedNetwork::numbers(plan.critic);
     Memory packed = memory(own + PackedNetwork::numbers(generator));
@@ -285,7 +285,8 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
         maker.fill(generator, run, 0, 1);
         filled = run;
       }
-      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0};
+      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0,
+                1};
       const int left = int(n) - first;
       probe_tile(pass, room, first, left < points ? left : points, *to);
     }

@@ -15,7 +15,7 @@ struct Spec {
   const int64_t *places;  // places of the trained runs
   int64_t trained, threads;
   const float *critic_rates, *generator_rates, *clip_values;
-  int64_t steps;
+  int64_t steps, pack;
   int32_t decay, wrapper;
   double average_decay;
   float *step, *critic_step;
@@ -58,7 +58,7 @@ struct Plan {
   explicit Plan(const Spec &s)
       : spec(s), places(s.places, s.places + s.trained), critic(s.critic), generator(s.generator) {
     const int parts = parts_of(s.settings);
-    points = tile_points(critic.hidden(), parts, s.settings.batch);
+    points = tile_points(critic.hidden(), int(s.pack) > parts ? int(s.pack) : parts, s.settings.batch);
     tiles = (s.settings.batch + points - 1) / points;
     int runs = int(s.trained), threads = int(s.threads) < 1 ? 1 : int(s.threads);
     int count = threads < runs ? threads : runs;
@@ -73,7 +73,7 @@ struct Plan {
     auto made = std::make_unique<Team>();
     for (int i = 0; i < size; i++) {
       made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts,
-                                                  spec.settings.penalties));
+                                                  spec.settings.penalties, int(spec.pack)));
       if (!made->rooms.back()->all) throw std::bad_alloc();
     }
     size_t first = PackedNetwork::numbers(critic), second = PackedNetwork::numbers(generator);
