@@ -169,15 +169,76 @@ def test_it_measures_the_wrapped_critic(loss: str, activation: str) -> None:
             )
 
 
-def test_bursts_do() -> None:
+@pytest.mark.parametrize("loss", ["wasserstein_sn", "hinge_gn"])
+def test_bursts_do(loss: str) -> None:
     bursts = {"train.burst_n_critic": 4, "train.burst_first_steps": 1, "loss.n_critic": 1}
-    stacks = both("wasserstein_sn", 2, **PLAIN, **bursts)
+    stacks = both(loss, 2, **PLAIN, **bursts)
     for _ in range(2):
         assert_a_step_is_the_same(*stacks)
 
 
+# Gradient normalisation.
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("size", SIZES)
+def test_gradient_normalisation_steps_as_the_definition_does(
+    size: tuple[int, ...], activation: str
+) -> None:
+    runs, width, depth, batch = size
+    sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
+    stacks = both("hinge_gn", runs, **PLAIN, **sizes, **{"network.activation": activation})
+    for _ in range(2):
+        assert_a_step_is_the_same(*stacks)
+
+
+BARE = [n for n, r in RECIPES.items() if not r.clips and not r.penalties]
+
+
+@pytest.mark.parametrize("loss", [n for n in BARE if n != "ragan"])
+def test_it_may_normalise_the_critic_of_a_loss_without_a_penalty(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second derivative by the point too, of which a piecewise linear critic has none."""
+    monkeypatch.setitem(RECIPES._rows, loss, replace(RECIPES[loss], wrapper=Wrapper.GRADIENT))
+    sizes = {"network.width": 13, "network.depth": 3, "train.batch_size": 38, "loss.packing": 2}
+    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"})
+    for _ in range(2):
+        assert_a_step_is_the_same(*stacks)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_critic_that_is_nothing_or_not_finite_is_normalised(activation: str) -> None:
+    """Where output and slope are 0, the score is the output divided by the least number."""
+    for value in (0.0, math.nan):
+        stacks = both("hinge_gn", 3, **PLAIN, **{"network.activation": activation})
+        for stack in stacks:
+            for weight in stack.state.critic.values():
+                weight[1] = value
+            stack.iterate()
+        eager, native = stacks
+        # Of a critic that is nothing, what pulls reals and fakes is as large and cancels.
+        first = 1 if math.isnan(value) else -1
+        assert native.diverged_at() == eager.diverged_at() == [-1, first, -1]
+        rows = [stack.scalars()[1]["critic/score_real"] for stack in stacks]
+        assert rows == pytest.approx([value, value], nan_ok=True)
+
+
+def test_a_normalised_critic_is_measured_as_the_definition_does() -> None:
+    eager, native = both("hinge_gn", 2)
+    wanted, found = (stack.probe(30, 2) for stack in (eager, native))
+    assert all(same(wanted[run], found[run]) for run in range(2))
+
+
+@pytest.mark.parametrize(("loss", "word"), [("ragan", "means"), ("gp", "penalty")])
+def test_what_it_cannot_normalise_is_left_to_torch(
+    loss: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES._rows, loss, replace(RECIPES[loss], wrapper=Wrapper.GRADIENT))
+    stack = Stack([tiny(loss, compile="auto")], CPU)
+    assert stack.executor == "eager" and word in stack.why_not_native()
+
+
 # Packs.
-@pytest.mark.parametrize("loss", [n for n, r in RECIPES.items() if r.wrapper in WRAPPERS])
+@pytest.mark.parametrize("loss", list(RECIPES))
 def test_every_loss_packs_as_the_definition_does(loss: str) -> None:
     sizes = {"network.width": 13, "network.depth": 2, "train.batch_size": 39, "loss.packing": 3}
     stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"})
@@ -226,11 +287,13 @@ def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("packing", [1, 2])
-@pytest.mark.parametrize("width", [8, 96])
-def test_bits_depend_on_neither_stack_nor_threads(width: int, packing: int) -> None:
+@pytest.mark.parametrize(
+    ("loss", "packing", "width"),
+    [("hinge_sn", 1, 8), ("hinge_sn", 2, 96), ("hinge_gn", 1, 96), ("dragan", 2, 8)],
+)
+def test_bits_depend_on_neither_stack_nor_threads(loss: str, packing: int, width: int) -> None:
     sizes = {"network.width": width, "train.batch_size": 256, "loss.packing": packing}
-    configs = alike("hinge_sn", 3, compile="auto", **sizes)
+    configs = alike(loss, 3, compile="auto", **sizes)
     together = after(configs, 2)
     for threads in (1, 4):
         alone = after([configs[2]], threads)
@@ -238,9 +301,9 @@ def test_bits_depend_on_neither_stack_nor_threads(width: int, packing: int) -> N
         assert alone.scalars()[0] == together.scalars()[2]
 
 
-@pytest.mark.parametrize("packing", [1, 4])
-def test_a_resumed_run_goes_on_bit_for_bit(packing: int) -> None:
-    configs = alike("hinge_sn", 2, compile="auto", **{"loss.packing": packing})
+@pytest.mark.parametrize(("loss", "packing"), [("hinge_sn", 1), ("hinge_sn", 4), ("hinge_gn", 1)])
+def test_a_resumed_run_goes_on_bit_for_bit(loss: str, packing: int) -> None:
+    configs = alike(loss, 2, compile="auto", **{"loss.packing": packing})
     whole, stack = trained(configs, 4), resumed(configs, 2, 2)
     for run in range(2):
         assert same(stack.run_state(run), whole.run_state(run))
@@ -263,8 +326,3 @@ def test_every_wrapper_has_its_number() -> None:
     text = (SOURCES / "plan.h").read_text(encoding="utf-8")
     names = {Wrapper.NONE: "BARE"} | {wrapper: wrapper.name for wrapper in Wrapper if wrapper.value}
     assert all(f"{names[wrapper]} = {number}" in text for wrapper, number in WRAPPERS.items())
-
-
-def test_a_wrapper_that_it_does_not_know_is_left_to_torch() -> None:
-    stack = Stack([tiny("hinge_gn", compile="auto")], CPU)
-    assert stack.executor == "eager" and "wrapper" in stack.why_not_native()

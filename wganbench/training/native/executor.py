@@ -59,7 +59,7 @@ DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
-WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: 1}
+WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: 1, Wrapper.GRADIENT: 2}
 """Those of native.cpp."""
 AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
 CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
@@ -70,6 +70,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
     """Return in a few words why our C++ cannot train such runs; empty when it can."""
     network = config.network.options
     normalizations = [network.get(f"{each}_normalization") for each in ("critic", "generator")]
+    normalised = recipe.wrapper is Wrapper.GRADIENT
     reasons = {
         "it trains on CPUs": device.type != "cpu",
         "compile=false": config.compile == "false",
@@ -79,6 +80,9 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         f"it does not know activation {network.get('activation')}": network.get("activation")
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
         "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
+        "it knows no penalty of a normalised critic": normalised and bool(recipe.penalties),
+        "it knows no means of normalised scores": normalised
+        and isinstance(recipe.objective.terms, Averages),
         "it knows no unrolled critic": config.loss.unrolled > 0,
         "the objective does not declare its terms": recipe.objective.terms is None,
         "the penalty is not one of slopes": not all(
@@ -160,8 +164,8 @@ class Native:
 
     @property
     def measures(self) -> bool:
-        """Whether `probe` measures these runs: packs are left to torch."""
-        return self._config.loss.packing == 1
+        """Whether `probe` measures these runs: packs and normalised scores are left to torch."""
+        return self._config.loss.packing == 1 and self._recipe.wrapper is not Wrapper.GRADIENT
 
     @property
     def preparation(self) -> str:

@@ -4,6 +4,7 @@
 // A run's batch is cut into tiles, whose sums are added in order. Threads divide the runs; with
 // more threads than runs, they divide the tiles and parameters of a run. Results do not depend on
 // the number of threads.
+#include "normalised.h"
 #include "plan.h"
 #include "probe.h"
 
@@ -48,7 +49,8 @@ class Worker {
   }
 
   void critic(int64_t step, double taken, const float *const *given) {
-    tiles(critic_tile, pass(step, given, whole(true, step, given)), plan_.critic);
+    const bool normalised = spec_.wrapper == GRADIENT;
+    tiles(normalised ? normalised_critic_tile : critic_tile, pass(step, given, whole(true, step, given)), plan_.critic);
     team_.barrier->wait();
     const float *clip = spec_.clip_values ? spec_.clip_values + run_ : nullptr;
     update(plan_.critic, move_at(spec_.optimizer, taken, spec_.critic_rates[run_] * factor_, clip));
@@ -59,7 +61,8 @@ class Worker {
   }
 
   void generator(int64_t step, const float *const *given) {
-    tiles(generator_tile, pass(step, given, whole(false, step, given)), plan_.generator);
+    const bool normalised = spec_.wrapper == GRADIENT;
+    tiles(normalised ? normalised_generator_tile : generator_tile, pass(step, given, whole(false, step, given)), plan_.generator);
     team_.barrier->wait();
     float rate = spec_.generator_rates[run_] * factor_;
     update(plan_.generator, move_at(spec_.optimizer, double(*spec_.step), rate, nullptr));
@@ -247,7 +250,7 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   return 0;
 }
 
-// Measures n points of each run, without packs, given reals (R, n, d), latents (R, n, latents) and mixing
+// Measures n points of each run, without packs and gradient normalisation, given reals (R, n, d), latents (R, n, latents) and mixing
 // weights (R, n). `averaged` uses the generator's average. Returns 0 on success.
 int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
                const Probed *to) {

@@ -2,8 +2,8 @@
 //
 // A tile has a fixed number of points; a point is what the critic scores, perhaps a pack of points
 // joined. Its columns are the reals, the fakes and, for each penalty, the points where the critic's
-// slope is penalised. An activation with a second derivative adds
-// one more part for each penalty. Columns beyond the points of the last tile are not used.
+// slope is penalised. An activation with a second derivative adds one more part for each penalty.
+// Columns beyond the points of the last tile are not used.
 #pragma once
 
 #include "room.h"
@@ -240,7 +240,7 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
                         bool adds) {
   const Settings &s = pass.settings;
   const int points = rounded_up(m, LANES), scores = 2 * points, asked = s.penalties * points;
-  const size_t ld = size_t(points) * parts_of(s);
+  const size_t ld = size_t(points) * parts_of(s.penalties);
   Sums sums;
   drawn_reals(pass, room, 0, first, m, points, room.x, ld);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
@@ -274,6 +274,20 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
   return sums;
 }
 
+// Computes the generator's gradients from those of the loss by the fakes, which stand in `fakes`.
+inline void made_gradients(const Pass &pass, Room &room, int points, float *gradient, bool adds) {
+  float *fakes = room.fakes;
+  const int single = points * pass.pack;
+  const size_t ld = size_t(single);
+  if (pass.pack > 1) {
+    parted(pass, fakes, size_t(points), room.apart, ld, points, false);
+    fakes = room.apart;
+  }
+  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), ld, 0, 0, single);
+  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, ld, single,
+            single, gradient, adds, room.turning);
+}
+
 // Returns the sums of the generator's loss on points first ... first + m - 1, with gradients.
 // If scores are compared, the columns of the reals follow those of the fakes.
 inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
@@ -292,17 +306,9 @@ inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float
   else
     scored(s.generator, out, points, m, share, sums.fake, sums.terms);
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, points);
-  float *fakes = room.fakes;
-  product(pass.packed_critic.backward[0], room.deltas[0], ld, points, Put{fakes, size_t(points)});
-  const int single = points * pass.pack;
-  if (pass.pack > 1) {
-    parted(pass, fakes, size_t(points), room.apart, size_t(single), points, false);
-    fakes = room.apart;
-  }
-  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), size_t(single), 0,
-           0, single);
-  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, size_t(single),
-            single, single, gradient, adds, room.turning);
+  product(pass.packed_critic.backward[0], room.deltas[0], ld, points,
+          Put{room.fakes, size_t(points)});
+  made_gradients(pass, room, points, gradient, adds);
   return sums;
 }
 

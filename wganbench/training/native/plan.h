@@ -24,7 +24,7 @@ struct Spec {
 };
 
 enum Decay : int32_t { NONE = 0, LINEAR = 1, COSINE = 2 };
-enum Wrapper : int32_t { BARE = 0, SPECTRAL = 1 };
+enum Wrapper : int32_t { BARE = 0, SPECTRAL = 1, GRADIENT = 2 };
 
 inline float rate_factor(float step, int64_t steps, int decay) {
   float progress = step / float(steps);
@@ -57,7 +57,7 @@ struct Plan {
 
   explicit Plan(const Spec &s)
       : spec(s), places(s.places, s.places + s.trained), critic(s.critic), generator(s.generator) {
-    const int parts = parts_of(s.settings);
+    const int parts = parts_of(asked());
     points = tile_points(critic.hidden(), int(s.pack) > parts ? int(s.pack) : parts, s.settings.batch);
     tiles = (s.settings.batch + points - 1) / points;
     int runs = int(s.trained), threads = int(s.threads) < 1 ? 1 : int(s.threads);
@@ -66,6 +66,8 @@ struct Plan {
     for (int i = 0; i < count; i++) teams.push_back(team(size, parts));
   }
 
+  // Sets of points where slopes are asked for.
+  int asked() const { return spec.wrapper == GRADIENT ? 2 : spec.settings.penalties; }
   int threads() const { return int(teams.size()) * teams[0]->size(); }
 
  private:
@@ -73,7 +75,7 @@ struct Plan {
     auto made = std::make_unique<Team>();
     for (int i = 0; i < size; i++) {
       made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts,
-                                                  spec.settings.penalties, int(spec.pack)));
+                                                  asked(), int(spec.pack)));
       if (!made->rooms.back()->all) throw std::bad_alloc();
     }
     size_t first = PackedNetwork::numbers(critic), second = PackedNetwork::numbers(generator);

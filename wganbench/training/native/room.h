@@ -8,10 +8,8 @@
 #include "network.h"
 #include "settings.h"
 
-// Number of parts of a tile.
-inline int parts_of(const Settings &settings) {
-  return 2 + settings.penalties * (PIECEWISE ? 1 : 2);
-}
+// Number of parts of a tile whose slopes are asked for at so many sets of points.
+inline int parts_of(int asked) { return 2 + asked * (PIECEWISE ? 1 : 2); }
 
 struct Free {
   void operator()(float *at) const { std::free(at); }
@@ -43,7 +41,7 @@ struct Room {
   float *x, *out, *slopes, *z, *fakes, *apart, *drawn, *eps, *turning;
   Memory all;
 
-  Room(const Network &critic, const Network &generator, int points_, int parts, int penalties,
+  Room(const Network &critic, const Network &generator, int points_, int parts, int asked,
        int pack)
       : points(points_), columns(size_t(points_) * parts) {
     const size_t single = size_t(points_) * pack;  // points that the generator makes
@@ -73,7 +71,7 @@ struct Room {
       int inputs = critic.sizes[0], latents = generator.layers ? generator.sizes[0] : inputs;
       int widest = critic.widest() > generator.widest() ? critic.widest() : generator.widest();
       x = take(inputs, columns);
-      slopes = take(inputs, size_t(points) * (penalties ? penalties : 1));
+      slopes = take(inputs, size_t(points) * (asked ? asked : 1));
       fakes = take(inputs, size_t(points));
       apart = take(pack > 1 ? inputs / pack : 0, single);
       z = take(latents, single);
