@@ -39,6 +39,7 @@ def leave_run(
             metrics=dict(metrics or {}),
             format=FORMAT,
             seconds=1.0,
+            data_modes=8,
             config=to_dict(config),
         )
     return run.path

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from reported_runs import leave_run
 
+from wganbench.data import load
 from wganbench.drawing.canvas import BLUE, GREEN, ORANGE, figure_to_rgb
 from wganbench.drawing.images import image_grid
 from wganbench.reports.answer_figure import STACKED, draw_answer
@@ -33,7 +34,6 @@ from wganbench.reports.drawing import (
 )
 from wganbench.reports.figures import CELL, FIGURES, STRIP, draw_animation, draw_figures
 from wganbench.reports.groups import At
-from wganbench.reports.modes import read_modes
 from wganbench.reports.samples_figure import draw_samples_figure, read_samples
 from wganbench.reports.seed_figures import (
     correlation_text,
@@ -47,6 +47,7 @@ from wganbench.reports.statistics import mean_interval, spearman
 from wganbench.runs.found import find_runs
 
 STEPS = (10, 20, 30, 40)
+MODES = load("ring8").modes.numpy()
 QUALITY = {"bce": 3.0, "clip": 5.0, "gp": 7.0}
 Rows = list[tuple[int, dict[str, float]]]
 
@@ -90,12 +91,13 @@ def leave(
 
 def leave_samples(run: Path, hit: Sequence[int], d: int = 2, outside: int = 0) -> None:
     """Points on some of the modes, and a few far away."""
-    modes = read_modes(run)
-    assert modes is not None
-    centres = modes.centres if d == 2 else np.random.default_rng(0).normal(size=(8, d))
+    centres = MODES if d == 2 else np.random.default_rng(0).normal(size=(8, d))
     fakes = np.repeat(centres[list(hit)], 10, axis=0)
     far = np.full((outside, d), 50.0)
-    np.savez(run / "samples.npz", reals=np.repeat(centres, 10, axis=0), fakes=np.r_[fakes, far])
+    counts = np.bincount(list(hit), minlength=8) * 10
+    modes = {"modes": centres, "mode_counts": counts} if d == 2 else {}
+    reals = np.repeat(centres, 10, axis=0)
+    np.savez(run / "samples.npz", reals=reals, fakes=np.r_[fakes, far], **modes)
 
 
 def three_losses(folder: Path, seeds: int = 5) -> Comparison:
@@ -377,11 +379,11 @@ def test_a_value_that_exploded_does_not_flatten_the_rest(tmp_path: Path) -> None
     assert [text.get_text() for text in axes.texts] == ["cut: values reach 1e+300"]
 
 
-def test_without_known_modes_their_number_is_drawn_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wganbench.reports.groups.count_modes", lambda _: None)
-    leave_samples(leave(tmp_path, "gp", 0), range(8))
+def test_without_known_modes_their_number_is_drawn_itself(tmp_path: Path) -> None:
+    run = leave(tmp_path, "gp", 0)
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"data_modes": None}))
+    np.savez(run / "samples.npz", reals=MODES, fakes=MODES)
     comparison = compare(find_runs([tmp_path]))
     axes = panel(drawn(draw_curves(comparison)), "Modes covered")
     assert axes.get_title(loc="left") == "Modes covered" and axes.get_ylabel() == "modes"
@@ -420,12 +422,10 @@ def test_samples_say_which_modes_were_missed(tmp_path: Path) -> None:
     assert [axes.get_ylabel() for axes in figure.axes] == ["bce", "", "gp", ""]
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert texts == [[], ["no run"], ["4/64 outside"], ["diverged"]]
-    modes = read_modes(find_runs([tmp_path])[0].path)
-    assert modes is not None
     (missed,) = lines(figure.axes[2], "missed")
-    np.testing.assert_allclose(missed.get_xydata(), modes.centres[[3, 4]])
+    np.testing.assert_allclose(missed.get_xydata(), MODES[[3, 4]])
     (circles,) = lines(figure.axes[2], "modes")
-    np.testing.assert_allclose(circles.get_xydata(), modes.centres[[0, 1, 2, 5, 6, 7]])
+    np.testing.assert_allclose(circles.get_xydata(), MODES[[0, 1, 2, 5, 6, 7]])
 
 
 def test_samples_in_more_dimensions_are_shown_on_two_axes(tmp_path: Path) -> None:
@@ -448,10 +448,18 @@ def test_samples_that_cannot_be_read_are_none(tmp_path: Path) -> None:
     assert read_samples(record) is None, "nothing is unpickled"
     np.savez(file, reals=np.zeros((3, 2)))
     assert read_samples(record) is None
-    np.savez(file, reals=np.zeros((3, 2)), fakes=np.full((4, 2), np.nan))
+    points = {"reals": np.zeros((3, 2)), "fakes": np.full((4, 2), np.nan)}
+    np.savez(file, **points, modes=MODES, mode_counts=np.zeros(8))
     (axes,) = drawn(draw_samples_figure(compare([record]))).axes
     assert axes.get_title() == "seed 0, 0/8 modes"
     assert [text.get_text() for text in axes.texts] == ["4/4 outside"]
+    for wrong in ({"modes": MODES}, {"modes": MODES.T, "mode_counts": np.zeros(2)},
+                  {"modes": MODES, "mode_counts": np.zeros(7)},
+                  {"modes": MODES * np.nan, "mode_counts": np.zeros(8)},
+                  {"modes": np.zeros((0, 2)), "mode_counts": np.zeros(0)}):  # fmt: skip
+        np.savez(file, **points, **wrong)
+        samples = read_samples(record)
+        assert samples is not None and samples.modes is None
 
 
 # The varied setting.

@@ -8,11 +8,12 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def trained(configs: list[RunConfig], folder: Path) -> list[Path]:
 def record(folder: Path) -> dict[str, Any]:
     """run.json but for times and places."""
     stored = json.loads((folder / "run.json").read_text())
-    for name in ("seconds", "steps_per_second", *TIMES):
+    for name in ("seconds", "steps_per_second", "compile_seconds", *TIMES):
         stored.pop(name, None)
         stored["metrics"].pop(name, None)
     return dict(stored)
@@ -326,6 +327,8 @@ class SlowPool:
     stack: Stack
     log: list[Any] = field(default_factory=list)
 
+    busy = 0
+
     def submit(self, job: Any) -> Any:
         self.log.append(("asked", job.reading.step))
         return Slow(job.reading.step, self.log)
@@ -384,6 +387,74 @@ def test_rows_between_evaluations_wait_for_those_before_them(tmp_path: Path) -> 
     assert [int(row["step"]) for row in rows(folder)] == list(range(9))
     assert [bool(row["wasserstein/exact"]) for row in rows(folder)] == [True, False] * 4 + [True]
     assert log.index(("waited", 0)) == log.index(("asked", 4)) + 1
+
+
+# A thread beside our C++.
+def test_a_thread_beside_our_code_leaves_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = alike("clip", 2, compile="auto", **RECORDED)
+    here = trained(configs, tmp_path / "here")
+    made, spared = [], []
+
+    class Watched(pool_module.Beside):
+        def __init__(self, subject: Any) -> None:
+            super().__init__(subject)
+            made.append(self)
+
+        @property
+        def busy(self) -> int:  # as if it began and ended jobs all the time
+            spared.append(len(spared) % 4)
+            return spared[-1]
+
+    monkeypatch.setattr(pool_module, "Beside", Watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        there = trained(configs, tmp_path / "there")
+    finally:
+        torch.set_num_threads(before)
+    assert len(made) == 1 and len(spared) == 8
+    for folder, other in zip(here, there, strict=True):
+        assert record(folder)["executor"] == "native"
+        assert_equal(folder, other)
+
+
+def test_a_thread_occupies_a_core_while_it_has_jobs() -> None:
+    started, released = threading.Event(), threading.Event()
+
+    class Waiting:
+        floors: ClassVar[dict[int, Any]] = {}
+
+        def __call__(self, subject: Any) -> str:
+            started.set()
+            assert released.wait(10)
+            return f"of {subject}"
+
+    class Failing(Waiting):
+        def __call__(self, subject: Any) -> str:
+            raise TimeoutError("its own")
+
+    interval, beside = sys.getswitchinterval(), pool_module.Beside("a stack")  # type: ignore[arg-type]
+    assert beside.busy == 0
+    first, second = beside.submit(Waiting()), beside.submit(Waiting())
+    assert started.wait(10) and beside.busy == 1
+    assert not first.ready and not second.ready
+
+    def stopped() -> None:
+        if started.is_set():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.get(stopped)
+    released.set()
+    assert first.get() == second.get() == "of a stack"
+    failed = beside.submit(Failing())
+    with pytest.raises(TimeoutError, match="its own"):
+        failed.get()
+    assert failed.ready and beside.busy == 0
+    beside.close()
+    assert sys.getswitchinterval() == interval
 
 
 # Who measures.

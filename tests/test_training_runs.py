@@ -145,11 +145,27 @@ def test_a_run_leaves_all_its_files(whole: Path) -> None:
 def test_no_figure_where_none_is_wanted(tmp_path: Path) -> None:
     config = tiny(**{"train.steps": 2, "log.figure": False})
     outcome = train_run(config, tmp_path / "run")
-    assert outcome.status == "completed" and (tmp_path / "run" / "samples.npz").is_file()
+    assert outcome.status == "completed"
     assert not (tmp_path / "run" / "figure.png").exists()
     assert not any(line.startswith("figure:") for line in next_commands(outcome))
     shown = train_run(tiny(**{"train.steps": 2}), tmp_path / "other")
     assert any(line.startswith("figure:") for line in next_commands(shown))
+
+
+def test_samples_say_which_modes_they_cover(tmp_path: Path) -> None:
+    config = tiny(**{"train.steps": 2, "log.figure": False, "data.sigma": 0.5})
+    outcome = train_run(config, tmp_path)
+    samples = np.load(tmp_path / "samples.npz")
+    eighths = np.arctan2(*samples["modes"].T) / (np.pi / 4)
+    assert np.allclose(eighths, np.rint(eighths), atol=1e-5)
+    assert {*np.rint(eighths) % 8} == {*range(8)}
+    gaps = np.linalg.norm(samples["fakes"][:, None] - samples["modes"], axis=2)
+    near = gaps.min(1) <= 3 * 0.5
+    assert near.any()
+    expected = np.bincount(gaps.argmin(1)[near], minlength=8)
+    assert samples["mode_counts"].tolist() == expected.tolist()
+    assert outcome.metrics["modes/covered"] == (expected > 0).sum()
+    assert json.loads((tmp_path / "run.json").read_text())["data_modes"] == 8
 
 
 def test_a_cloud_that_changed_is_not_taken_for_the_one_trained_on(tmp_path: Path) -> None:

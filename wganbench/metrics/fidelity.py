@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int, Int64, Num, UInt8
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
@@ -93,13 +94,9 @@ def _balls(
     points: Float64[np.ndarray, "n d"], k: int, noise: float
 ) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Return the radii of the points' closed balls, and the number of other points in each."""
-    from sklearn.neighbors import NearestNeighbors
-
     n = len(points)
-    # Without a query a point is not its own neighbour. One more neighbour shows ties.
-    distances, _ = NearestNeighbors(n_neighbors=min(k + 1, n - 1)).fit(points).kneighbors()
-    if points.shape[1] > DIRECT_DIMENSION:
-        distances[distances < noise] = 0
+    # One more neighbour shows ties.
+    distances = _to_neighbours(points, min(k + 1, n - 1), noise)
     radii = distances[:, k - 1] * (1 + EQUAL)
     held = np.full(n, k)
     tied = np.flatnonzero(distances[:, -1] <= radii) if n - 1 > k else np.empty(0, dtype=np.int64)
@@ -108,6 +105,20 @@ def _balls(
         near = _distances(points[rows], points, noise) <= radii[rows, None]
         held[rows] = near.sum(axis=1) - 1
     return radii, held
+
+
+def _to_neighbours(
+    points: Float64[np.ndarray, "n d"], k: int, noise: float
+) -> Float64[np.ndarray, "n k"]:
+    """Return the distances of each point to its k nearest other points, in order."""
+    if points.shape[1] <= DIRECT_DIMENSION:
+        # In the first place is the point, or one that equals it.
+        return np.asarray(KDTree(points).query(points, k=k + 1)[0][:, 1:])
+    from sklearn.neighbors import NearestNeighbors  # takes half a second to import
+
+    distances = np.asarray(NearestNeighbors(n_neighbors=k).fit(points).kneighbors()[0])
+    distances[distances < noise] = 0
+    return distances
 
 
 def _distances(

@@ -6,11 +6,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from scipy.spatial import KDTree
-from scipy.stats import rankdata
 from torch import Tensor
 
 from wganbench.metrics.evaluation import Evaluation, register_metric
 from wganbench.metrics.transport import as_values
+
+
+def ranks(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Return the ranks from 1 on; equal values share the mean of theirs.
+
+    It is `scipy.stats.rankdata`; to import scipy.stats takes half a second of every start.
+    """
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((counts.cumsum() - (counts - 1) / 2)[places])
 
 
 def rank_correlation(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"]) -> float | None:
@@ -23,7 +31,7 @@ def rank_correlation(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"])
     """
     if len(a) < 2 or np.isnan(a).any() or np.isnan(b).any():
         return None
-    x, y = (rankdata(values) - (len(a) + 1) / 2 for values in (a, b))
+    x, y = (ranks(values) - (len(a) + 1) / 2 for values in (a, b))
     scale = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / scale if scale else None
 

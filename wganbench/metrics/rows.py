@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from wganbench.bounds import ModeProtocol
 from wganbench.metrics.distances import energy_distance, symmetric_of
 from wganbench.metrics.evaluation import Evaluation, register_metric
 from wganbench.metrics.fidelity import (
@@ -13,7 +16,7 @@ from wganbench.metrics.fidelity import (
     precision_recall_density_coverage,
 )
 from wganbench.metrics.floors import Spread
-from wganbench.metrics.modes import class_coverage, mode_coverage
+from wganbench.metrics.modes import ModeCoverage, class_coverage, mode_coverage
 from wganbench.metrics.transport import wasserstein_sliced
 from wganbench.tags.headline import EXACT, right_distance
 
@@ -49,20 +52,18 @@ def measure_modes(evaluation: Evaluation) -> dict[str, float]:
     """Return `mode_coverage` of the fakes, or `class_coverage` of images, where defined."""
     if evaluation.images is not None:
         return _judged_modes(evaluation)
-    target = evaluation.target
-    result = mode_coverage(
-        evaluation.fakes,
-        target.modes,
-        float(target.sigma),
-        target.weights,
-        evaluation.protocol,
-    )
+    result = covered_modes(evaluation.target, evaluation.fakes, evaluation.protocol)
     values = {
         "modes/covered": float(result.covered),
         "modes/coverage": result.coverage,
         "modes/high_quality": result.high_quality,
     }
     return values if result.kl is None else values | {"modes/kl": result.kl}
+
+
+def covered_modes(target: Any, fakes: Any, protocol: ModeProtocol) -> ModeCoverage:
+    """Return `mode_coverage` of points over the modes of a mixture."""
+    return mode_coverage(fakes, target.modes, float(target.sigma), target.weights, protocol)
 
 
 def _judged_modes(evaluation: Evaluation) -> dict[str, float]:

@@ -87,8 +87,12 @@ def draw_curves(comparison: Comparison) -> Drawing | None:
 
 
 def with_curve(run: RunRecord) -> set[str]:
-    """Return the tags of the view that a run has values of."""
-    return {tag.name for tag in shown_in("curves") if run.curve(tag.name)[0]}
+    """Return the tags of the view that a run has finite values of."""
+    return {
+        tag.name
+        for tag in shown_in("curves")
+        if any(cell is not None and math.isfinite(cell) for cell in run.table.get(tag.name, ()))
+    }
 
 
 def caption(

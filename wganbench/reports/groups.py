@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from wganbench.errors import ConfigError, shortened
-from wganbench.reports.modes import count_modes
 from wganbench.runs.record import CONTENTS, RunRecord, Value
 from wganbench.runs.table import STEP, Table
 from wganbench.tags.lookup import TAGS, tag_for
@@ -67,11 +66,15 @@ class Group:
 
     @cached_property
     def mode_count(self) -> int | None:
-        """The number of modes of the data; None if the runs' data differ or it is unknown."""
+        """The number of modes of the data, or of classes of images; None if it is unknown.
+
+        So it is if the runs' data differ, and for runs of an older version.
+        """
         data = [
             {k: v for k, v in run.settings.items() if k.startswith("data.")} for run in self.runs
         ]
-        return count_modes(self.runs[0].path) if all(d == data[0] for d in data) else None
+        same = all(d == data[0] for d in data)
+        return self.runs[0].data_modes or None if same else None
 
     @property
     def finished(self) -> tuple[RunRecord, ...]:

@@ -12,10 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from wganbench.bounds import ModeProtocol
 from wganbench.drawing.canvas import BLACK, GREY, literal
 from wganbench.drawing.images import CHANNELS, draw_grid
-from wganbench.metrics.modes import mode_coverage
 from wganbench.output import numbered
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.drawing import (
@@ -28,7 +26,6 @@ from wganbench.reports.drawing import (
     shown_groups,
 )
 from wganbench.reports.groups import Group
-from wganbench.reports.modes import Modes, read_modes
 from wganbench.reports.reproduce import seeds_text
 from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import read_arrays
@@ -82,11 +79,19 @@ MISSED: dict[str, Any] = {"marker": "x", "linestyle": "", "color": BLACK, "marke
                           "markeredgewidth": 2.2}  # fmt: skip
 
 
+class Modes(NamedTuple):
+    """The modes of a run's data, and the high-quality stored points at each."""
+
+    centres: np.ndarray
+    counts: np.ndarray
+
+
 class Samples(NamedTuple):
-    """The stored points of a run, each flattened to a vector."""
+    """The stored points of a run, each flattened to a vector, and the modes of a mixture."""
 
     reals: np.ndarray
     fakes: np.ndarray
+    modes: Modes | None = None
 
 
 class Plane(NamedTuple):
@@ -114,7 +119,19 @@ def read_samples(run: RunRecord) -> Samples | None:
         return None
     if not len(reals) or not len(fakes) or reals.shape[1] != fakes.shape[1]:
         return None
-    return Samples(reals, fakes) if reals.shape[1] >= 2 and np.isfinite(reals).all() else None
+    if reals.shape[1] < 2 or not np.isfinite(reals).all():
+        return None
+    return Samples(reals, fakes, read_modes(run, reals.shape[1]))
+
+
+def read_modes(run: RunRecord, d: int) -> Modes | None:
+    """Return the modes in a run's samples.npz; None unless its data are a mixture."""
+    stored = read_arrays(run.path, "modes", "mode_counts")
+    if len(stored) < 2:
+        return None
+    centres, counts = stored["modes"], stored["mode_counts"]
+    fit = centres.ndim == 2 and centres.shape[1] == d and counts.shape == centres.shape[:1]
+    return Modes(centres, counts) if fit and len(centres) and np.isfinite(centres).all() else None
 
 
 class Stored(NamedTuple):
@@ -125,7 +142,6 @@ class Stored(NamedTuple):
     samples: dict[tuple[int, int], Samples]
     images: dict[tuple[int, int], UInt8[np.ndarray, "n c h w"]]
     planes: dict[int, Plane]
-    modes: Sequence[Modes | None]
 
     @property
     def any(self) -> bool:
@@ -148,12 +164,11 @@ def read_stored(groups: Sequence[Group], seeds: Sequence[int]) -> Stored:
         for place, run in runs.items()
         if place not in samples and (image := read_images(run)) is not None
     }
-    modes = [group_modes(group) for group in groups]
     planes: dict[int, Plane] = {}
     for (row, _), points in samples.items():
         if row not in planes:
-            planes[row] = plane_of(points.reals, modes[row])
-    return Stored(groups, runs, samples, images, planes, modes)
+            planes[row] = plane_of(points)
+    return Stored(groups, runs, samples, images, planes)
 
 
 def draw_place(axes: Axes, stored: Stored, row: int, column: int, style: GroupStyle) -> None:
@@ -163,8 +178,7 @@ def draw_place(axes: Axes, stored: Stored, row: int, column: int, style: GroupSt
     if run is not None and place in stored.images:
         draw_image_cell(axes, run, stored.images[place], style, stored.groups[row].mode_count)
         return
-    plane, modes = stored.planes.get(row), stored.modes[row]
-    draw_cell(axes, run, stored.samples.get(place), modes, plane, style)
+    draw_cell(axes, run, stored.samples.get(place), stored.planes.get(row), style)
 
 
 def draw_samples_figure(comparison: Comparison) -> Drawing | None:
@@ -186,7 +200,7 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
                 words = [literal(word, LONGEST_WORD).strip() for word in group.title.split(", ")]
                 axes.set_ylabel("\n".join(words[:MOST_WORDS]), fontsize=11)
     if stored.planes:
-        draw_key(figure, any(m is not None for m in stored.modes))
+        draw_key(figure, any(samples.modes for samples in stored.samples.values()))
     return Drawing("samples", title, caption(comparison, groups, seeds, stored.planes), figure)
 
 
@@ -212,12 +226,9 @@ def common_seeds(groups: Sequence[Group]) -> list[int]:
     return sorted(sorted(counts, key=lambda seed: (-counts[seed], seed))[:COLUMNS])
 
 
-def group_modes(group: Group) -> Modes | None:
-    return read_modes(group.runs[0].path) if group.mode_count else None
-
-
-def plane_of(reals: np.ndarray, modes: Modes | None) -> Plane:
+def plane_of(samples: Samples) -> Plane:
     """Return the plane of the figure: all of it for d = 2, else two principal axes of reals."""
+    reals, modes = samples.reals, samples.modes
     d = reals.shape[1]
     centre, axes, labels = np.zeros(d), np.eye(d)[:, :2], ("$x_1$", "$x_2$")
     if d > 2:
@@ -227,7 +238,7 @@ def plane_of(reals: np.ndarray, modes: Modes | None) -> Plane:
         if axes.shape[1] < 2:
             axes = np.concatenate([axes, np.zeros((d, 1))], axis=1)
     shown = (reals - centre) @ axes
-    if modes is not None and modes.centres.shape[1] == d:
+    if modes is not None:
         shown = np.concatenate([shown, (modes.centres - centre) @ axes])
     low, high = shown.min(0), shown.max(0)
     edge = MARGIN * max(float((high - low).max()), 1e-6)
@@ -239,7 +250,6 @@ def draw_cell(
     axes: Axes,
     run: RunRecord | None,
     samples: Samples | None,
-    modes: Modes | None,
     plane: Plane | None,
     style: GroupStyle,
 ) -> None:
@@ -258,25 +268,16 @@ def draw_cell(
         axes.set_title("" if run is None else f"seed {run.seed}", fontsize=9.5)
         return
     title = f"seed {run.seed}" + (", diverged" if run.diverged else "")
-    fits = modes is not None and samples.fakes.shape[1] == modes.centres.shape[1] == len(plane.axes)
-    if modes is None or not fits:
-        dots = DOT | {"color": GREY, "markersize": 2, "alpha": 0.4}
-        if len(plane.axes) == samples.reals.shape[1]:
-            axes.plot(*plane.of(samples.reals[:POINTS_DRAWN]).T, **dots, gid="reals")
     if len(plane.axes) == samples.fakes.shape[1]:
+        modes = samples.modes
+        if modes is None:
+            dots = DOT | {"color": GREY, "markersize": 2, "alpha": 0.4}
+            axes.plot(*plane.of(samples.reals[:POINTS_DRAWN]).T, **dots, gid="reals")
         draw_fakes(axes, samples.fakes, plane, style)
-    if modes is not None and fits:
-        counts = mode_counts(samples.fakes, modes)
-        title += f", {(counts > 0).sum()}/{len(counts)} modes"
-        draw_modes(axes, plane.of(modes.centres), counts)
+        if modes is not None:
+            title += f", {(modes.counts > 0).sum()}/{len(modes.counts)} modes"
+            draw_modes(axes, plane.of(modes.centres), modes.counts)
     axes.set_title(title, fontsize=9.5)
-
-
-def mode_counts(fakes: np.ndarray, modes: Modes) -> np.ndarray:
-    """Return the high-quality points at each mode, by the run's protocol if it fits the data."""
-    protocol: ModeProtocol = modes.protocol if modes.centres.shape[1] == 2 else "chi2"
-    found = mode_coverage(fakes, modes.centres, modes.sigma, modes.weights, protocol)
-    return np.array(found.counts)
 
 
 def draw_fakes(axes: Axes, fakes: np.ndarray, plane: Plane, style: GroupStyle) -> None:

@@ -46,6 +46,12 @@ class Estimate:
     note: str = ""
 
 
+@lru_cache(maxsize=1024)
+def _student_quantile(p: float, freedom: int) -> float:
+    """Return a quantile of Student's t; cached, as curves have the same n at every step."""
+    return float(stats.t.ppf(p, freedom))
+
+
 def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED) -> Estimate:
     """Return the mean and Student's t interval: mean +- t(n - 1) s / sqrt(n), cut at ``bounds``.
 
@@ -66,7 +72,7 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
     if not _has_spread(finite):
         return _without_interval(finite, method, note)
     n, mean = finite.size, float(finite.mean())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n))
+    half = _student_quantile((1 + level) / 2, n - 1) * float(finite.std(ddof=1)) / math.sqrt(n)
     # A mean outside the bounds, as from a stranger's file, still lies inside its interval.
     low = max(mean - half, min(bounds[0], mean))
     high = min(mean + half, max(bounds[1], mean))

@@ -87,6 +87,7 @@ class RunRecord:
     judge: Mapping[str, Any] | None = kind("mapping")
     data_sha256: str | None = kind("text")
     data_shape: list[int] | None = kind("shape")
+    data_modes: int | None = kind("count")
 
     @property
     def name(self) -> str:

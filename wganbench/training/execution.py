@@ -64,8 +64,11 @@ class Work:
 class Execution:
     """The executor of a stack's steps.
 
-    ``native`` is our C++ and ``kernel`` our kernel, None when it cannot train them.
+    ``native`` is our C++ and ``kernel`` our kernel, None when it cannot train them. ``spared`` is
+    the number of cores that others need now; our C++ does without them.
     """
+
+    spared = 0
 
     def __init__(self, work: Work, native: Native | None, kernel: Kernel | None = None) -> None:
         self.work, self.native, self.kernel = work, native, kernel
@@ -187,7 +190,7 @@ class Execution:
         """
         work, latest = self.work, dict[str, Noted]()
         if native := self.built():
-            return native.advance(critic_step, n_critic, step, work.batch)
+            return native.advance(critic_step, n_critic, step, work.batch, self.spared)
         if kernel := self._built_kernel():
             return kernel.advance(critic_step, n_critic, step)
         with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):

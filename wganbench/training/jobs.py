@@ -17,6 +17,7 @@ from wganbench.data.points import as_given
 from wganbench.drawing.canvas import figure_to_rgb, optional, png_bytes
 from wganbench.drawing.images import are_images, channels_last, to_bytes
 from wganbench.metrics import Floor
+from wganbench.metrics.rows import covered_modes
 from wganbench.runs.events import event_records, histogram_summaries, image_summary
 from wganbench.runs.table import Cell
 from wganbench.training.figures import progress_figure, summary_figure
@@ -135,14 +136,19 @@ class Conclude:
 def packed_samples(subject: Subject, reading: Reading) -> bytes:
     """Return an .npz of points in the data's units, or of images as bytes (n, h, w, c).
 
-    Images are compressed; as bytes they take a quarter of the size of fp32."""
-    points = {
-        name: as_given(reading.points[name], subject.target).numpy() for name in ("reals", "fakes")
-    }
+    Images are compressed; as bytes they take a quarter of the size of fp32. Of a mixture it has
+    the ``modes`` (K, d) too, and ``mode_counts`` (K,), the high-quality fakes at each of them.
+    """
+    target = subject.target
+    points = {name: as_given(reading.points[name], target).numpy() for name in ("reals", "fakes")}
     save: Callable[..., None] = np.savez
     if are_images(points["fakes"]):
         points = {name: channels_last(to_bytes(values)) for name, values in points.items()}
         save = np.savez_compressed
+    if target.modes is not None:
+        protocol = subject.config.evaluate.protocol
+        found = covered_modes(target, reading.points["fakes"], protocol)
+        points |= {"modes": target.modes.numpy(), "mode_counts": np.array(found.counts)}
     content = BytesIO()
     save(content, **points)
     return content.getvalue()

@@ -106,6 +106,7 @@ def train_loop(
         watch.record()
     stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
+        stack.execution.spared = pool.busy
         stack.iterate()
         step = stack.steps_done
         # Checked once a step: a later request is met at the next step, which is then saved.

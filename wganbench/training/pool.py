@@ -1,9 +1,9 @@
 """The pool that does measuring jobs: worker processes beside a GPU, else the training process.
 
 Measuring occupies a core, and a GPU would wait for it. For training on a GPU, worker processes
-without CUDA therefore do the jobs, and a thread writes rows and checkpoints. On a CPU training
-needs the cores, so the training process does all itself, at once. The code and the results are the
-same.
+without CUDA therefore do the jobs, and a thread writes rows and checkpoints. On a CPU the training
+process does all itself: in a thread beside our C++ when it has several cores, which then does
+without one of them, else at once. The code and the results are the same.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import pickle
 import queue
 import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from functools import partial
 from multiprocessing.connection import Connection, Pipe
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -55,6 +57,10 @@ class Answer(Protocol[Given]):
 class Pool(Protocol):
     """A pool that does jobs and writes files, at once or later."""
 
+    @property
+    def busy(self) -> int:
+        """The number of the training process's cores that jobs occupy now."""
+
     def submit(self, job: Job[Result]) -> Answer[Result]: ...
 
     def write_later(self, write: Callable[[], None]) -> None:
@@ -80,9 +86,17 @@ def measurers(device: torch.device, runs: int) -> int:
 
 
 @contextlib.contextmanager
-def pool_for(subject: Subject, count: int, say: Callable[[str], None]) -> Iterator[Pool]:
-    """Yield a pool of ``count`` workers, or this process for 0; ``say`` reports lost workers."""
-    pool = ProcessPool(subject, count, say) if count else InProcess(subject)
+def pool_for(
+    subject: Subject, count: int, say: Callable[[str], None], beside: bool = False
+) -> Iterator[Pool]:
+    """Yield a pool of ``count`` workers, or this process for 0; ``say`` reports lost workers.
+
+    ``beside`` lets this process measure while it trains.
+    """
+    if count:
+        pool: Pool = ProcessPool(subject, count, say)
+    else:
+        pool = Beside(subject) if beside else InProcess(subject)
     try:
         yield pool
     finally:
@@ -94,6 +108,10 @@ class InProcess:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
+
+    @property
+    def busy(self) -> int:
+        return 0
 
     def submit(self, job: Job[Result]) -> Answer[Result]:
         return _Immediate(job, self._subject)
@@ -117,12 +135,62 @@ class _Immediate(Generic[Result]):
         return self._job(self._subject)
 
 
+class Beside(InProcess):
+    """A thread of the training process that does the jobs, one after the other."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self._thread = ThreadPoolExecutor(1, "measuring", partial(torch.set_num_threads, 1))
+        self._last: Future[Any] | None = None
+        # The thread that trains needs Python for microseconds between two calls of our C++.
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
+
+    @property
+    def busy(self) -> int:
+        return int(self._last is not None and not self._last.done())
+
+    def submit(self, job: Job[Result]) -> Answer[Result]:
+        future = self._thread.submit(job, self._subject)
+        self._last = future
+        return _Beside(future)
+
+    def close(self) -> None:
+        sys.setswitchinterval(self._interval)
+        self._thread.shutdown(cancel_futures=True)
+
+
+SWITCH_SECONDS = 1e-4
+"""Seconds after which a thread that runs Python must let another one do so; usually 5e-3."""
+
+
+class _Beside(Generic[Result]):
+    def __init__(self, future: Future[Result]) -> None:
+        self._future = future
+
+    @property
+    def ready(self) -> bool:
+        return self._future.done()
+
+    def get(self, check: Callable[[], None] = unstopped) -> Result:
+        check()
+        while True:
+            try:
+                return self._future.result(ASK_SECONDS)
+            except NotYet:
+                if self._future.done():  # the job itself raised it
+                    raise
+                check()
+
+
 class WorkerLost(Exception):
     """A worker process has ended or cannot do these jobs; the message says why."""
 
 
 class ProcessPool:
     """Worker processes. A job that a worker cannot do is done in this process."""
+
+    busy = 0
 
     def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
         self.subject, self._say = subject, say

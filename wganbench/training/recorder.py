@@ -23,6 +23,7 @@ from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
+from wganbench.training.measuring import mode_count
 from wganbench.training.pool import Answer, Pool
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
@@ -86,13 +87,14 @@ class Recorder:
 
     def running(self, device: str, size: int, place: int, target: Target) -> None:
         """Write to run.json that the run is running, on which device and at which place of its
-        stack, and what `sample` needs to know of its data."""
+        stack, and what `sample` and reports need to know of its data."""
         units = target.units
         self.folder.write_status(
             status="running",
             device=device,
             stack={"size": size, "place": place},
             data_shape=list(target.shape),
+            data_modes=mode_count(target),
             error=None,
             **({"data_units": units.record()} if units else {}),
             **identifying(self.config),

@@ -169,10 +169,11 @@ def _train(
     clock = Clock(seconds, stack.steps_done)
     try:
         count = measurers(device, len(runs))
+        beside = stack.executor == "native" and torch.get_num_threads() > 1
         with (
             StopRequest(shown.stopping) as stop,
             fitting_cpu(stack),
-            pool_for(stack, count, shown.say) as pool,
+            pool_for(stack, count, shown.say, beside) as pool,
         ):
             few = several and only_last_picture(config)
             train_loop(stack, recorders, clock, stop, shown.progress, shown.phase, pool, few)

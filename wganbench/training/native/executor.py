@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from wganbench.training.native.layout import (
     native_library,
     native_sampler,
 )
+from wganbench.training.native.threads import Threads
 from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import StreamSampler
 
@@ -135,7 +137,8 @@ class Native:
     """Iterations of the runs at some places of a stack, written into the stack's state.
 
     ``samplers`` draw the streams of critic and generator. When the C++ has no such sampler, the
-    stream's batches are passed to it. It uses as many threads as torch has at the start.
+    stream's batches are passed to it. It uses at most as many threads as torch has at
+    the start, see `Threads`; the results do not depend on their number.
     """
 
     def __init__(
@@ -149,7 +152,8 @@ class Native:
     ) -> None:
         self._activation = NUMBERS[config.network.options["activation"]]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
-        self._laws, self._places, self._threads = samplers, places, torch.get_num_threads()
+        self._laws, self._places = samplers, places
+        self._threads = Threads(torch.get_num_threads())
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
         self._tags = {
@@ -159,7 +163,7 @@ class Native:
         runs = len(state.diverged_at)
         self._tables = {name: torch.zeros(runs, len(tags)) for name, tags in self._tags.items()}
         self._library: ctypes.CDLL | None = None
-        self._plan: int | None = None
+        self._plans: dict[int, int] = {}
         self._kept: list[object] = []
 
     @property
@@ -170,33 +174,45 @@ class Native:
     @property
     def preparation(self) -> str:
         """The slow part of `prepare` in words; empty when there is none."""
-        if self._plan is not None or has_library(self._activation):
+        if self._plans or has_library(self._activation):
             return ""
         return "building the C++ of its steps (about 4 s, once a machine)"
 
     def prepare(self) -> None:
         """Build the library and allocate memory, once. Raises NoCompiler, MemoryError."""
-        if self._plan is None:
+        if self._library is None:
             self._library = native_library(self._activation)
-            self._plan = self._library.wgan_open(ctypes.byref(self._spec()))
-            if not self._plan:
+            self._plan(self._threads.most)
+
+    def _plan(self, threads: int) -> int:
+        """Return the plan for a number of threads, made once. Raises MemoryError."""
+        assert self._library is not None
+        if threads not in self._plans:
+            plan = self._library.wgan_open(ctypes.byref(self._spec(threads)))
+            if not plan:
                 raise MemoryError("no memory for the activations of a batch")
-            weakref.finalize(self, self._library.wgan_close, self._plan)
+            weakref.finalize(self, self._library.wgan_close, plan)
+            self._plans[threads] = plan
+        return self._plans[threads]
 
     def advance(
-        self, critic_step: int, n_critic: int, step: int | None, batch: Batch
+        self, critic_step: int, n_critic: int, step: int | None, batch: Batch, spared: int = 0
     ) -> dict[str, Noted]:
         """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``.
 
-        ``batch`` gives the batches that the C++ does not draw. Needs `prepare` first.
+        ``batch`` gives the batches that the C++ does not draw, ``spared`` is the number of threads
+        to do without. Needs `prepare` first.
         """
         assert self._library is not None
         batches = self._batches(critic_step, n_critic, step, batch) if self._given else []
         addresses = [None if values is None else values.data_ptr() for values in batches]
         pointers = (ctypes.c_void_p * len(addresses))(*addresses) if addresses else None
         number = -1 if step is None else step
-        if self._library.wgan_advance(self._plan, critic_step, n_critic, number, pointers):
+        threads = self._threads.now(spared)
+        plan, began = self._plan(threads), time.perf_counter()
+        if self._library.wgan_advance(plan, critic_step, n_critic, number, pointers):
             raise MemoryError("no memory for threads")
+        self._threads.took(threads, time.perf_counter() - began)
         done = {"critic": n_critic > 0, "generator": step is not None}
         return {name: (self._tags[name], self._tables[name]) for name in done if done[name]}
 
@@ -227,12 +243,13 @@ class Native:
         given = [values.contiguous() for values in (reals, z, eps)]
         pointers = (ctypes.c_void_p * 4)(*(values.data_ptr() for values in given))
         to = (ctypes.c_void_p * len(PROBED))(*(values.data_ptr() for values in found.values()))
-        if self._library.wgan_probe(self._plan, averaged, n, pointers, to):
+        plan = self._plan(self._threads.most)
+        if self._library.wgan_probe(plan, averaged, n, pointers, to):
             raise MemoryError("no memory to measure in")
         return found
 
     # The specification.
-    def _spec(self) -> layout.Spec:
+    def _spec(self, threads: int) -> layout.Spec:
         state, traced, recipe, config = self._state, self._traced, self._recipe, self._config
         train, packs = config.train, config.train.batch_size // config.loss.packing
         clip = traced.coefficients["clip_value"] if recipe.clips else None
@@ -243,7 +260,7 @@ class Native:
             optimizer=optimizer_of(config),
             places=self._numbers(self._places),
             trained=len(self._places),
-            threads=self._threads,
+            threads=threads,
             critic_rates=traced.critic_lr.data_ptr(),
             generator_rates=traced.generator_lr.data_ptr(),
             clip_values=None if clip is None else clip.data_ptr(),

@@ -200,7 +200,7 @@ class Worker {
 static Crew &crew(int size) {
   static Crew *kept = nullptr;
   // The old crew is not deleted: its threads may belong to another process.
-  if (!kept || !kept->is_whole(size)) kept = new Crew(size);
+  if (!kept || !kept->has(size)) kept = new Crew(size);
   return *kept;
 }
 
@@ -241,7 +241,7 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
     }
   };
   try {
-    crew(plan.threads()).all(work);
+    crew(plan.threads()).let(plan.threads(), work);
   } catch (...) {
     return 1;
   }
@@ -296,7 +296,7 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   };
   try {
     for (int i = 0; divides && i < plan.threads(); i++) spectral.emplace_back(plan.critic, 1);
-    crew(plan.threads()).all(work);
+    crew(plan.threads()).let(plan.threads(), work);
     if (settings.against == MEAN && !failed.load())
       for (int64_t run : plan.places)
         if (!pull_by_means(settings, int(run), plan.critic.sizes[0], *to)) failed.store(1);

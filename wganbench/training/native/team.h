@@ -44,7 +44,7 @@ class Barrier {
   std::atomic<int> arrived_{0}, round_{0};
 };
 
-// Threads that each do the given work once for every call; the caller is number 0.
+// Threads of which a call lets the first few do the given work once; the caller is number 0.
 class Crew {
  public:
   explicit Crew(int size) : size_(size), process_(getpid()) {
@@ -52,14 +52,15 @@ class Crew {
   }
 
   // A forked process does not have its parent's threads.
-  bool is_whole(int size) const { return size == size_ && process_ == getpid(); }
+  bool has(int size) const { return size <= size_ && process_ == getpid(); }
 
-  void all(const std::function<void(int)> &work) {
-    if (size_ > 1) {
-      left_.store(size_ - 1, std::memory_order_relaxed);
+  void let(int count, const std::function<void(int)> &work) {
+    if (count > 1) {
+      left_.store(count - 1, std::memory_order_relaxed);
       {
         std::lock_guard<std::mutex> lock(mutex_);
         work_ = &work;
+        count_ = count;
         called_.fetch_add(1, std::memory_order_release);
       }
       woken_.notify_all();
@@ -74,13 +75,18 @@ class Crew {
 
  private:
   void serve(int number) {
-    for (unsigned seen = 0;; seen++) {
-      for (int spins = 0; spins < SPINS && called_.load(std::memory_order_acquire) == seen; spins++)
+    unsigned seen = 0;
+    for (bool working = true;;) {
+      const int patience = working ? SPINS : 0;  // who is not needed leaves the core to others
+      for (int i = 0; i < patience && called_.load(std::memory_order_acquire) == seen; i++)
         pause_a_moment();
       {
         std::unique_lock<std::mutex> lock(mutex_);
         woken_.wait(lock, [&] { return called_.load(std::memory_order_acquire) != seen; });
+        seen = called_.load(std::memory_order_relaxed);  // it may have slept through several calls
+        working = number < count_;
       }
+      if (!working) continue;
       (*work_)(number);
       left_.fetch_sub(1, std::memory_order_acq_rel);
     }
@@ -91,6 +97,7 @@ class Crew {
   std::mutex mutex_;
   std::condition_variable woken_;
   const std::function<void(int)> *work_ = nullptr;
+  int count_ = 0;
   std::atomic<unsigned> called_{0};
   std::atomic<int> left_{0};
 };
