@@ -355,8 +355,7 @@ class Stack:
         z = draws("evaluate_latent", "latent_critic")
         eps = draws("evaluate_mixing", "mixing")
         drawn = {"reals": to_host(reals), "eps": to_host(eps)}
-        native = self.execution.built()
-        if native is not None and native.measures:
+        if native := self.execution.built():
             points = native.probe(reals, z, eps, averaged) | drawn
         else:
             probe, networks = vmap(self.exact_algorithm.probe), (self.state.critic, generator)

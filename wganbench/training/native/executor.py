@@ -35,6 +35,7 @@ from wganbench.training.native.layout import (
     native_library,
     native_sampler,
 )
+from wganbench.training.native.packs import filled, of_points, packs_of
 from wganbench.training.native.threads import Threads
 from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import StreamSampler
@@ -167,11 +168,6 @@ class Native:
         self._kept: list[object] = []
 
     @property
-    def measures(self) -> bool:
-        """Whether `probe` measures these runs: packs and normalised scores are left to torch."""
-        return self._config.loss.packing == 1 and self._recipe.wrapper is not Wrapper.GRADIENT
-
-    @property
     def preparation(self) -> str:
         """The slow part of `prepare` in words; empty when there is none."""
         if self._plans or has_library(self._activation):
@@ -232,21 +228,25 @@ class Native:
     ) -> dict[str, Float[Tensor, ...]]:
         """Return `Algorithm.probe` of the runs' points (R, n, ...); zeros for runs elsewhere.
 
-        ``averaged`` uses the generator's average. Needs `prepare` first, and `measures`.
+        ``averaged`` uses the generator's average. Needs `prepare` first.
         """
         assert self._library is not None
-        runs, n, dimension = reals.shape
+        (runs, n, dimension), size = reals.shape, self._config.loss.packing
+        packs = packs_of(n, size)
         found = {
-            name: torch.zeros((runs, n, dimension) if name in VECTORS else (runs, n))
+            name: torch.zeros((runs, packs, size * dimension) if name in VECTORS else (runs, packs))
             for name in PROBED
         }
-        given = [values.contiguous() for values in (reals, z, eps)]
+        given = [filled(values, size) for values in (reals, z, eps)]
         pointers = (ctypes.c_void_p * 4)(*(values.data_ptr() for values in given))
         to = (ctypes.c_void_p * len(PROBED))(*(values.data_ptr() for values in found.values()))
         plan = self._plan(self._threads.most)
-        if self._library.wgan_probe(plan, averaged, n, pointers, to):
+        if self._library.wgan_probe(plan, averaged, packs, pointers, to):
             raise MemoryError("no memory to measure in")
-        return found
+        return {
+            name: of_points(values, n, size, sums=name == "fake_gradients")
+            for name, values in found.items()
+        }
 
     # The specification.
     def _spec(self, threads: int) -> layout.Spec:

@@ -4,7 +4,6 @@
 // A run's batch is cut into tiles, whose sums are added in order. Threads divide the runs; with
 // more threads than runs, they divide the tiles and parameters of a run. Results do not depend on
 // the number of threads.
-#include "normalised.h"
 #include "plan.h"
 #include "probe.h"
 
@@ -250,8 +249,9 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   return 0;
 }
 
-// Measures n points of each run, without packs and gradient normalisation, given reals (R, n, d), latents (R, n, latents) and mixing
-// weights (R, n). `averaged` uses the generator's average. Returns 0 on success.
+// Measures n points of each run, given reals (R, n, d), latents (R, n, latents) and mixing weights
+// (R, n). With packs, n is their number, and so many points and weights as they have are given.
+// `averaged` uses the generator's average. Returns 0 on success.
 int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
                const Probed *to) {
   Plan &plan = *static_cast<Plan *>(opened);
@@ -262,14 +262,17 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   settings.batch = int(n);
   for (Sampler &sampler : settings.samplers) sampler.kind = GIVEN;
   settings.samplers[2].dimension = 1;
-  const int points = tile_points(plan.critic.hidden(), 3, int(n));
+  const int pack = int(plan.spec.pack);
+  const bool normalised = plan.spec.wrapper == GRADIENT;
+  const int parts = normalised && !PIECEWISE ? 6 : 3;
+  const int points = tile_points(plan.critic.hidden(), pack > parts ? pack : parts, int(n));
   const size_t tiles = size_t(n + points - 1) / points, jobs = tiles * plan.places.size();
   std::atomic<size_t> next{0};
   std::atomic<int> failed{0};
   const bool divides = plan.spec.wrapper == SPECTRAL;
   std::vector<Spectral> spectral;
   auto work = [&](int thread) {
-    Room room(plan.critic, generator, points, 3, 1, 1);
+    Room room(plan.critic, generator, points, parts, 3, pack);
     PackedNetwork critic, maker;
     const size_t own = PackedNetwork::numbers(plan.critic);
     Memory packed = memory(own + PackedNetwork::numbers(generator));
@@ -289,9 +292,9 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
         filled = run;
       }
       Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0,
-                1};
+                pack};
       const int left = int(n) - first;
-      probe_tile(pass, room, first, left < points ? left : points, *to);
+      probe_tile(pass, room, normalised, first, left < points ? left : points, *to);
     }
   };
   try {

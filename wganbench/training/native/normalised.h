@@ -16,7 +16,7 @@ struct Normalised {
 };
 
 inline Normalised normalised_in(Room &room, int columns) {
-  return {room.turning, room.turning + columns, room.turning + 2 * columns};
+  return {room.found, room.found + columns, room.found + 2 * columns};
 }
 
 // Computes them from the outputs and the gradients of the output, `wide` numbers a row.
@@ -91,7 +91,7 @@ inline Sums normalised_generator_tile(const Pass &pass, Room &room, int first, i
     for (int c = 0; c < points; c += LANES) store(x + k * ld + c, load(x + k * ld + at + c));
   forward(net, x, hidden, ld, 0, columns, Put{out, ld});
   const Normalised found = normalised_in(room, asked);
-  float *outputs = room.turning + 3 * asked;
+  float *outputs = room.found + 3 * asked;
   for (int c = 0; c < columns; c++) {
     if (c >= at) outputs[c - at] = out[c];
     out[c] = 1.0f;
@@ -119,4 +119,39 @@ inline Sums normalised_generator_tile(const Pass &pass, Room &room, int first, i
     }
   made_gradients(pass, room, points, gradient, adds);
   return sums;
+}
+
+// Writes the scores of the points in the first columns of `x` to `out`, and their gradients to `to`.
+// The columns are overwritten.
+inline void normalised_scores(const Pass &pass, Room &room, int columns, float *out, float *to) {
+  const int inputs = pass.critic.sizes[0], at = PIECEWISE ? 0 : columns;
+  const size_t ld = size_t(at + columns), wide = size_t(columns);
+  const PackedNetwork &net = pass.packed_critic;
+  float *x = room.x, **hidden = room.hidden.data(), **deltas = room.deltas.data();
+  // Rows of `wide` numbers become rows of `ld`, from the last one on.
+  for (int k = inputs - 1; at && k >= 0; k--) {
+    std::memmove(x + k * ld, x + k * wide, wide * sizeof(float));
+    std::memmove(x + k * ld + at, x + k * ld, wide * sizeof(float));
+  }
+  forward(net, x, hidden, ld, 0, int(ld), Put{out, ld});
+  const Normalised found = normalised_in(room, columns);
+  float *outputs = room.found + 3 * columns;
+  std::memcpy(outputs, out + at, wide * sizeof(float));
+  for (size_t c = 0; c < ld; c++) out[c] = 1.0f;
+  backward(net, out, hidden, deltas, ld, at, 0, columns);
+  product(net.backward[0], deltas[0] + at, ld, columns, Put{room.slopes, wide});
+  normalise(found, outputs, room.slopes, wide, inputs, columns);
+  std::memcpy(out, found.score, wide * sizeof(float));
+  if (!PIECEWISE) {
+    for (int k = 0; k < inputs; k++)
+      for (int c = 0; c < columns; c += LANES)
+        store(x + k * ld + at + c, load(room.slopes + k * wide + c) * load(found.by_slope + c));
+    tangents(pass, room, 0, columns, ld);
+    product(net.backward[0], deltas[0], ld, columns, Put{to, wide});
+  }
+  for (int k = 0; k < inputs; k++)
+    for (int c = 0; c < columns; c += LANES) {
+      V own = load(room.slopes + k * wide + c) * load(found.by_output + c);
+      store(to + k * wide + c, PIECEWISE ? own : own + load(to + k * wide + c));
+    }
 }

@@ -38,7 +38,7 @@ struct Room {
   int points;
   size_t columns;
   std::vector<float *> hidden, deltas, made, made_deltas;  // of the critic, of the generator
-  float *x, *out, *slopes, *z, *fakes, *apart, *drawn, *eps, *turning;
+  float *x, *out, *slopes, *z, *fakes, *apart, *drawn, *eps, *turning, *found;
   Memory all;
 
   Room(const Network &critic, const Network &generator, int points_, int parts, int asked,
@@ -77,6 +77,7 @@ struct Room {
       z = take(latents, single);
       out = take_numbers(columns);
       eps = take_numbers(size_t(points));
+      found = take_numbers(4 * columns);
       drawn = take_numbers(drawing_room(int(single), latents > inputs ? latents : inputs));
       turning = take_numbers(size_t(rounded_up(widest, LANES)) *
                              (columns > single ? columns : single));

@@ -149,9 +149,10 @@ class Singular {
     const double size = dot(weight, weight, rows * depth);
     if (!std::isfinite(size)) return NAN;
     if (size == 0) return 0.0;
-    std::fill(matrix_.begin(), matrix_.begin() + size_t(in_groups(rows)) * wide_, 0.0f);
+    std::fill(matrix_.begin(), matrix_.begin() + size_t(in_groups(rows)) * wide_, 0.0);
     for (int i = 0; i < rows; i++)
-      std::memcpy(&matrix_[size_t(i) * wide_], weight + size_t(i) * depth, depth * sizeof(float));
+      for (int k = 0; k < depth; k++)
+        matrix_[size_t(i) * wide_ + k] = weight[size_t(i) * depth + k];
     direction();
     // The value is that of the vector, |W v|: its error is the square of the vector's.
     through(found_.data(), next_.data());
@@ -168,8 +169,8 @@ class Singular {
   static int in_groups(int rows) { return (rows + GROUP - 1) / GROUP * GROUP; }
 
   int rows_ = 0, depth_ = 0, wide_ = 0;
-  std::vector<float> matrix_;  // rows of `wide_` numbers, in whole groups
-  std::vector<double> basis_, long_, next_, weights_, found_;
+  // Rows of `wide_` numbers, those of the matrix in whole groups.
+  std::vector<double> matrix_, basis_, long_, next_, weights_, found_;
   Tridiagonal small_;
 
   double *basis(int k) { return basis_.data() + size_t(k) * wide_; }
@@ -178,8 +179,8 @@ class Singular {
   void through(const double *x, double *to) {
     for (int k = 0; k < wide_; k++) to[k] = 0.0;
     for (int i = 0; i < rows_; i += GROUP) {
-      const float *rows = &matrix_[size_t(i) * wide_];
-      auto at = [&](int q, int k) { return in_double(rows + size_t(q) * wide_ + k); };
+      const double *rows = &matrix_[size_t(i) * wide_];
+      auto at = [&](int q, int k) { return load(rows + size_t(q) * wide_ + k); };
       D total[GROUP] = {};
       for (int k = 0; k < wide_; k += PAIR)
 #pragma GCC unroll 4
