@@ -43,15 +43,8 @@ from wganbench.training.streams import mixing, perturbation
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 
-FOREIGN = {
-    "hinge_sn": "wrapper", "hinge_gn": "wrapper", "wasserstein_sn": "wrapper",
-}  # fmt: skip
-"""The losses that our C++ leaves to torch, with a word of the reason."""
-
 EXECUTED = ("false", "auto")
 """What ``compile`` says for the eager stack and for that of our C++."""
-
-KNOWN = [loss for loss in RECIPES if loss not in FOREIGN]
 
 
 def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
@@ -67,7 +60,7 @@ def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
     ("loss", "activation"),
     [
         pytest.param(loss, activation, marks=[pytest.mark.thorough] * (not quick))
-        for loss in KNOWN
+        for loss in RECIPES
         for a, activation in enumerate(ACTIVATIONS)
         for quick in [a == 0 or (loss, activation) == ("gp", "tanh")]
     ],
@@ -203,11 +196,13 @@ def test_a_coefficient_of_nan_harms_its_own_run(loss: str) -> None:
         assert [step > 0 for step in stack.diverged_at()] == [False, True]
 
 
-def test_critics_of_a_frozen_generator_do() -> None:
+@pytest.mark.parametrize("packing", [1, 2])
+def test_critics_of_a_frozen_generator_do(packing: int) -> None:
     def fakes(n: int, generator: torch.Generator) -> Tensor:
         return torch.randn(n, 2, generator=generator)
 
-    configs = [alike("gp", 2, compile=word, **PLAIN) for word in ("false", "auto")]
+    sizes = PLAIN | {"loss.packing": packing}
+    configs = [alike("gp", 2, compile=word, **sizes) for word in EXECUTED]
     eager, native = (FrozenStack(members, CPU, [fakes, fakes]) for members in configs)
     assert native.executor == "native"
     for stack in (eager, native):
@@ -419,17 +414,6 @@ def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.Monke
     assert "terms" in Stack([tiny("bce", compile="auto")], CPU).why_not_native()
 
 
-@pytest.mark.parametrize("loss", list(FOREIGN))
-def test_a_loss_without_a_native_form_says_why(loss: str) -> None:
-    stack = Stack([tiny(loss, compile="auto")], CPU)
-    assert stack.executor == "eager" and FOREIGN[loss] in stack.why_not_native()
-
-
-def test_packs_are_left_to_torch() -> None:
-    stack = Stack([tiny("gp", compile="auto", **{"loss.packing": 2})], CPU)
-    assert stack.executor == "eager" and "packing" in stack.why_not_native()
-
-
 def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
     """R2 alone: no row has it, `loss.penalties=[r2]` does."""
     settings = {"loss.penalties": ["r2"], "network.activation": "tanh"}
@@ -599,13 +583,16 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path: Path)
     sizes = [(19, 3, 37, 1), (96, 1, 200, 2), (5, 2, 16, 5)]
     configs = [
         tiny(loss, compile="auto", seed=runs, **{
-            "network.width": width, "network.depth": depth, "train.batch_size": batch,
-            "network.activation": activation,
+            "network.width": width, "network.depth": depth, "train.batch_size": pack * batch,
+            "network.activation": activation, "loss.packing": pack,
         })
         for width, depth, batch, runs in sizes
-        for loss, activation in (
-            ("gp", "relu"), ("bce_r1", "tanh"), ("clip", "relu"), ("rpgan_r1r2", "relu"),
-            ("rpgan_r1r2", "tanh"), ("ragan", "relu"), ("dragan", "tanh"),
+        for loss, activation, pack in (
+            ("gp", "relu", 1), ("bce_r1", "tanh", 1), ("clip", "relu", 1),
+            ("rpgan_r1r2", "relu", 1), ("rpgan_r1r2", "tanh", 1), ("ragan", "relu", 1),
+            ("dragan", "tanh", 1), ("hinge_sn", "relu", 1), ("wasserstein_sn", "tanh", 1),
+            ("gp", "relu", 3), ("dragan", "tanh", 2), ("ragan", "relu", 5),
+            ("hinge_gn", "relu", 1), ("hinge_gn", "tanh", 2),
         )
     ]  # fmt: skip
     done = subprocess.run(

@@ -85,16 +85,17 @@ inline size_t drawing_room(int m, int dimension) {
   return size_t(m) * dimension + 8 * COUNTERS;
 }
 
-// Draws points p0 ... p0 + m - 1 of the n points of run r at a step into out[k * ld + point].
-// p0 is a multiple of 4. `given` holds the values that the caller passes for that run,
-// (n, dimension).
+// Draws columns p0 ... p0 + m - 1 of the n columns of run r at a step into out[k * ld + column]. A
+// column is a point, or a pack of `size` points one below the other. p0 is a multiple of 4. `given`
+// holds the values that the caller passes, (n * size, dimension) for each run.
 inline void draw(const Sampler &sampler, const float *given, int r, int64_t step, int n, int p0, int m,
-                 float *out, size_t ld, float *room) {
-  int d = sampler.dimension;
+                 float *out, size_t ld, float *room, int size = 1) {
+  const int d = sampler.dimension, rows = d * size, columns = m;
+  n *= size, p0 *= size, m *= size;
   if (sampler.kind == GIVEN) {
     const float *at = given + (size_t(r) * n + p0) * d;
-    for (int c = 0; c < m; c++)
-      for (int k = 0; k < d; k++) out[k * ld + c] = at[size_t(c) * d + k];
+    for (int c = 0; c < columns; c++)
+      for (int k = 0; k < rows; k++) out[k * ld + c] = at[size_t(c) * rows + k];
     return;
   }
   Words words{sampler.keys[r], step, 0};
@@ -117,6 +118,6 @@ inline void draw(const Sampler &sampler, const float *given, int r, int64_t step
       for (int k = 0; k < d; k++) room[i * d + k] = mode[k] + sampler.sigma * room[i * d + k];
     });
   }
-  for (int k = 0; k < d; k++)
-    for (int c = 0; c < m; c++) out[k * ld + c] = room[size_t(c) * d + k];
+  for (int k = 0; k < rows; k++)
+    for (int c = 0; c < columns; c++) out[k * ld + c] = room[size_t(c) * rows + k];
 }

@@ -35,6 +35,7 @@ from wganbench.training.native.layout import (
     native_library,
     native_sampler,
 )
+from wganbench.training.native.packs import filled, of_points, packs_of
 from wganbench.training.native.threads import Threads
 from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import StreamSampler
@@ -61,6 +62,8 @@ DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
+WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: 1, Wrapper.GRADIENT: 2}
+"""Those of native.cpp."""
 AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
 CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
 """What scores are compared with, and the order of the streams, as settings.h has them."""
@@ -70,6 +73,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
     """Return in a few words why our C++ cannot train such runs; empty when it can."""
     network = config.network.options
     normalizations = [network.get(f"{each}_normalization") for each in ("critic", "generator")]
+    normalised = recipe.wrapper is Wrapper.GRADIENT
     reasons = {
         "it trains on CPUs": device.type != "cpu",
         "compile=false": config.compile == "false",
@@ -78,8 +82,10 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
         not in NUMBERS.keys() & ACTIVATIONS.keys(),
-        "it knows no wrapper of the critic": recipe.wrapper is not Wrapper.NONE,
-        "it knows no packing": config.loss.packing > 1,
+        "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
+        "it knows no penalty of a normalised critic": normalised and bool(recipe.penalties),
+        "it knows no means of normalised scores": normalised
+        and isinstance(recipe.objective.terms, Averages),
         "it knows no unrolled critic": config.loss.unrolled > 0,
         "the objective does not declare its terms": recipe.objective.terms is None,
         "the penalty is not one of slopes": not all(
@@ -225,28 +231,32 @@ class Native:
         ``averaged`` uses the generator's average. Needs `prepare` first.
         """
         assert self._library is not None
-        runs, n, dimension = reals.shape
+        (runs, n, dimension), size = reals.shape, self._config.loss.packing
+        packs = packs_of(n, size)
         found = {
-            name: torch.zeros((runs, n, dimension) if name in VECTORS else (runs, n))
+            name: torch.zeros((runs, packs, size * dimension) if name in VECTORS else (runs, packs))
             for name in PROBED
         }
-        given = [values.contiguous() for values in (reals, z, eps)]
+        given = [filled(values, size) for values in (reals, z, eps)]
         pointers = (ctypes.c_void_p * 4)(*(values.data_ptr() for values in given))
         to = (ctypes.c_void_p * len(PROBED))(*(values.data_ptr() for values in found.values()))
         plan = self._plan(self._threads.most)
-        if self._library.wgan_probe(plan, averaged, n, pointers, to):
+        if self._library.wgan_probe(plan, averaged, packs, pointers, to):
             raise MemoryError("no memory to measure in")
-        return found
+        return {
+            name: of_points(values, n, size, sums=name == "fake_gradients")
+            for name, values in found.items()
+        }
 
     # The specification.
     def _spec(self, threads: int) -> layout.Spec:
         state, traced, recipe, config = self._state, self._traced, self._recipe, self._config
-        train = config.train
+        train, packs = config.train, config.train.batch_size // config.loss.packing
         clip = traced.coefficients["clip_value"] if recipe.clips else None
         return layout.Spec(
             critic=self._network(state.critic, state.critic_moments, {}),
             generator=self._network(state.generator, state.generator_moments, state.average),
-            settings=settings_of(train.batch_size, recipe, traced.coefficients, self._laws),
+            settings=settings_of(packs, recipe, traced.coefficients, self._laws),
             optimizer=optimizer_of(config),
             places=self._numbers(self._places),
             trained=len(self._places),
@@ -255,7 +265,9 @@ class Native:
             generator_rates=traced.generator_lr.data_ptr(),
             clip_values=None if clip is None else clip.data_ptr(),
             steps=train.steps,
+            pack=config.loss.packing,
             decay=DECAYS[train.decay],
+            wrapper=WRAPPERS[recipe.wrapper],
             average_decay=train.average_decay,
             step=state.step.data_ptr(),
             critic_step=state.critic_step.data_ptr(),

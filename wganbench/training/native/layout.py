@@ -102,8 +102,9 @@ class Spec(ctypes.Structure):
         ("generator_rates", c_void_p),
         ("clip_values", c_void_p),
         ("steps", c_int64),
+        ("pack", c_int64),
         ("decay", c_int32),
-        ("unused", c_int32),
+        ("wrapper", c_int32),
         ("average_decay", c_double),
         ("step", c_void_p),
         ("critic_step", c_void_p),
@@ -234,4 +235,6 @@ def declare(library: ctypes.CDLL) -> None:
     library.wgan_threads.argtypes, library.wgan_threads.restype = [address], whole
     library.wgan_advance.argtypes = [address, whole, whole, whole, address]
     library.wgan_probe.argtypes = [address, ctypes.c_int, whole, address, address]
+    library.wgan_singular.argtypes = [address, whole, whole, address, address]
+    library.wgan_singular.restype = ctypes.c_double
     library.wgan_draw.argtypes = [address, whole, whole, whole, address]

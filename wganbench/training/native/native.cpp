@@ -4,94 +4,8 @@
 // A run's batch is cut into tiles, whose sums are added in order. Threads divide the runs; with
 // more threads than runs, they divide the tiles and parameters of a run. Results do not depend on
 // the number of threads.
-#include <cmath>
-#include <new>
-
-#include "passes.h"
+#include "plan.h"
 #include "probe.h"
-#include "team.h"
-
-struct Spec {
-  NetworkSpec critic, generator;
-  Settings settings;
-  Optimizer optimizer;
-  const int64_t *places;  // places of the trained runs
-  int64_t trained, threads;
-  const float *critic_rates, *generator_rates, *clip_values;
-  int64_t steps;
-  int32_t decay, unused;
-  double average_decay;
-  float *step, *critic_step;
-  int64_t *diverged_at;
-  float *critic_scalars, *generator_scalars;
-};
-
-enum Decay : int32_t { NONE = 0, LINEAR = 1, COSINE = 2 };
-
-static float rate_factor(float step, int64_t steps, int decay) {
-  float progress = step / float(steps);
-  if (decay == LINEAR) return 1.0f - progress;
-  if (decay == COSINE) return (1.0f + cosf(3.14159274f * progress)) / 2.0f;
-  return 1.0f;
-}
-
-// A team of threads that work on one run at a time, and their shared data.
-struct Team {
-  std::vector<std::unique_ptr<Room>> rooms;
-  PackedNetwork critic, generator;
-  Memory packed, partial;
-  Memory scores;  // of both sides, if they are compared with means
-  std::vector<Sums> sums;
-  std::vector<double> squares;
-  std::unique_ptr<Barrier> barrier;
-  size_t gradient = 0;
-
-  int size() const { return int(rooms.size()); }
-};
-
-struct Plan {
-  Spec spec;
-  std::vector<int64_t> places;
-  Network critic, generator;
-  int points, tiles;
-  std::vector<std::unique_ptr<Team>> teams;
-
-  explicit Plan(const Spec &s)
-      : spec(s), places(s.places, s.places + s.trained), critic(s.critic), generator(s.generator) {
-    const int parts = parts_of(s.settings);
-    points = tile_points(critic.hidden(), parts, s.settings.batch);
-    tiles = (s.settings.batch + points - 1) / points;
-    int runs = int(s.trained), threads = int(s.threads) < 1 ? 1 : int(s.threads);
-    int count = threads < runs ? threads : runs;
-    int size = threads / count < tiles ? threads / count : tiles;
-    for (int i = 0; i < count; i++) teams.push_back(team(size, parts));
-  }
-
-  int threads() const { return int(teams.size()) * teams[0]->size(); }
-
- private:
-  std::unique_ptr<Team> team(int size, int parts) {
-    auto made = std::make_unique<Team>();
-    for (int i = 0; i < size; i++) {
-      made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts,
-                                                  spec.settings.penalties));
-      if (!made->rooms.back()->all) throw std::bad_alloc();
-    }
-    size_t first = PackedNetwork::numbers(critic), second = PackedNetwork::numbers(generator);
-    made->packed = memory(first + second);
-    made->gradient = critic.gradient_size > generator.gradient_size ? critic.gradient_size
-                                                                    : generator.gradient_size;
-    made->partial = memory(made->gradient * (size > 1 ? tiles : 1));
-    made->scores = memory(spec.settings.against == MEAN ? 2 * size_t(tiles) * points : 0);
-    if (!made->packed || !made->partial || !made->scores) throw std::bad_alloc();
-    made->critic.place(critic, made->packed.get());
-    made->generator.place(generator, made->packed.get() + first);
-    made->sums.resize(tiles);
-    made->squares.resize(critic.pieces.size() + generator.pieces.size());
-    made->barrier = std::make_unique<Barrier>(size);
-    return made;
-  }
-};
 
 // One thread's part of the work on one run.
 class Worker {
@@ -101,7 +15,7 @@ class Worker {
         factor_(rate_factor(*spec_.step, spec_.steps, spec_.decay)) {}
 
   void advance(int64_t critic_step, int64_t n_critic, int64_t step, const float *const *given) {
-    team_.critic.fill(plan_.critic, run_, member_, team_.size());
+    fill_critic();
     team_.generator.fill(plan_.generator, run_, member_, team_.size());
     team_.barrier->wait();
     for (int64_t i = 0; i < n_critic; i++) {
@@ -123,19 +37,31 @@ class Worker {
   const int member_, run_;
   const float factor_;
 
+  void fill_critic() {
+    Spectral *spectral = team_.spectral.get();
+    if (spectral) {
+      spectral->find(plan_.critic, run_, member_, team_.size());
+      team_.barrier->wait();
+    }
+    team_.critic.fill(plan_.critic, run_, member_, team_.size(),
+                      spectral ? spectral->weights() : nullptr);
+  }
+
   void critic(int64_t step, double taken, const float *const *given) {
-    tiles(critic_tile, pass(step, given, whole(true, step, given)), plan_.critic);
+    const bool normalised = spec_.wrapper == GRADIENT;
+    tiles(normalised ? normalised_critic_tile : critic_tile, pass(step, given, whole(true, step, given)), plan_.critic);
     team_.barrier->wait();
     const float *clip = spec_.clip_values ? spec_.clip_values + run_ : nullptr;
     update(plan_.critic, move_at(spec_.optimizer, taken, spec_.critic_rates[run_] * factor_, clip));
     team_.barrier->wait();
     if (member_ == 0) note_critic();
-    team_.critic.fill(plan_.critic, run_, member_, team_.size());
+    fill_critic();
     team_.barrier->wait();
   }
 
   void generator(int64_t step, const float *const *given) {
-    tiles(generator_tile, pass(step, given, whole(false, step, given)), plan_.generator);
+    const bool normalised = spec_.wrapper == GRADIENT;
+    tiles(normalised ? normalised_generator_tile : generator_tile, pass(step, given, whole(false, step, given)), plan_.generator);
     team_.barrier->wait();
     float rate = spec_.generator_rates[run_] * factor_;
     update(plan_.generator, move_at(spec_.optimizer, double(*spec_.step), rate, nullptr));
@@ -146,7 +72,7 @@ class Worker {
 
   Pass pass(int64_t step, const float *const *given, const Whole &whole) const {
     return {plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator, run_, step,
-            given, whole, team_.scores.get(), size_t(plan_.tiles) * plan_.points};
+            given, whole, team_.scores.get(), size_t(plan_.tiles) * plan_.points, int(spec_.pack)};
   }
 
   // Returns what the step's derivatives need of the whole batch; most losses need nothing.
@@ -181,17 +107,30 @@ class Worker {
     }
   }
 
+  float *gradient_of(const Piece &piece) const { return team_.partial.get() + piece.gradient; }
+
+  // Adds the tiles' gradients, in order.
+  void gather(const Network &net, const Piece &piece) const {
+    float *g = gradient_of(piece);
+    for (int t = 1; team_.size() > 1 && t < plan_.tiles; t++) {
+      const float *other = g + net.gradient_size * t;
+      for (int k = 0; k < piece.count; k++) g[k] += other[k];
+    }
+  }
+
   void update(const Network &net, const Move &move) {
     const int count = int(net.pieces.size());
     const bool averages = &net == &plan_.generator && spec_.average_decay > 0;
+    Spectral *spectral = &net == &plan_.critic ? team_.spectral.get() : nullptr;
+    for (int i = member_; i < count; i += team_.size()) {
+      gather(net, net.pieces[i]);
+      if (spectral) spectral->note(i, net.pieces[i], gradient_of(net.pieces[i]));
+    }
+    if (spectral) team_.barrier->wait();
     for (int i = member_; i < count; i += team_.size()) {
       const Piece &piece = net.pieces[i];
-      float *g = team_.partial.get() + piece.gradient;
-      if (team_.size() > 1)
-        for (int t = 1; t < plan_.tiles; t++) {
-          const float *other = g + net.gradient_size * t;
-          for (int k = 0; k < piece.count; k++) g[k] += other[k];
-        }
+      float *g = gradient_of(piece);
+      if (spectral) spectral->unwrap(net, piece, g);
       team_.squares[i] = squares(g, piece.count);
       size_t at = net.numbers[piece.tensor] * run_ + piece.start;
       auto of = [&](const std::vector<float *> &tensors) {
@@ -310,8 +249,9 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
   return 0;
 }
 
-// Measures n points of each run, given reals (R, n, d), latents (R, n, latents) and mixing
-// weights (R, n). `averaged` uses the generator's average. Returns 0 on success.
+// Measures n points of each run, given reals (R, n, d), latents (R, n, latents) and mixing weights
+// (R, n). With packs, n is their number, and so many points and weights as they have are given.
+// `averaged` uses the generator's average. Returns 0 on success.
 int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
                const Probed *to) {
   Plan &plan = *static_cast<Plan *>(opened);
@@ -322,12 +262,17 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   settings.batch = int(n);
   for (Sampler &sampler : settings.samplers) sampler.kind = GIVEN;
   settings.samplers[2].dimension = 1;
-  const int points = tile_points(plan.critic.hidden(), 3, int(n));
+  const int pack = int(plan.spec.pack);
+  const bool normalised = plan.spec.wrapper == GRADIENT;
+  const int parts = normalised && !PIECEWISE ? 6 : 3;
+  const int points = tile_points(plan.critic.hidden(), pack > parts ? pack : parts, int(n));
   const size_t tiles = size_t(n + points - 1) / points, jobs = tiles * plan.places.size();
   std::atomic<size_t> next{0};
   std::atomic<int> failed{0};
-  auto work = [&](int) {
-    Room room(plan.critic, generator, points, 3, 1);
+  const bool divides = plan.spec.wrapper == SPECTRAL;
+  std::vector<Spectral> spectral;
+  auto work = [&](int thread) {
+    Room room(plan.critic, generator, points, parts, 3, pack);
     PackedNetwork critic, maker;
     const size_t own = PackedNetwork::numbers(plan.critic);
     Memory packed = memory(own + PackedNetwork::numbers(generator));
@@ -341,16 +286,19 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
     for (size_t job = next.fetch_add(1); job < jobs; job = next.fetch_add(1)) {
       const int run = int(plan.places[job / tiles]), first = int(job % tiles) * points;
       if (filled != run) {
-        critic.fill(plan.critic, run, 0, 1);
+        if (divides) spectral[thread].find(plan.critic, run, 0, 1);
+        critic.fill(plan.critic, run, 0, 1, divides ? spectral[thread].weights() : nullptr);
         maker.fill(generator, run, 0, 1);
         filled = run;
       }
-      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0};
+      Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0,
+                pack};
       const int left = int(n) - first;
-      probe_tile(pass, room, first, left < points ? left : points, *to);
+      probe_tile(pass, room, normalised, first, left < points ? left : points, *to);
     }
   };
   try {
+    for (int i = 0; divides && i < plan.threads(); i++) spectral.emplace_back(plan.critic, 1);
     crew(plan.threads()).let(plan.threads(), work);
     if (settings.against == MEAN && !failed.load())
       for (int64_t run : plan.places)
@@ -359,6 +307,11 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
     return 1;
   }
   return failed.load();
+}
+
+// Returns the largest singular value of a weight (rows, depth), and writes its vectors, for tests.
+double wgan_singular(const float *weight, int64_t rows, int64_t depth, float *left, float *right) {
+  return Singular(int(rows), int(depth)).of(weight, int(rows), int(depth), left, right);
 }
 
 // Writes the values of one run at one step of a stream, (n, dimension), for tests.

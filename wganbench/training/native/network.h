@@ -85,11 +85,12 @@ struct PackedNetwork {
     }
   }
 
-  // Does part `member` of the work, which `members` threads share.
-  void fill(const Network &net, int run, int member, int members) {
+  // Does part `member` of the work, which `members` threads share. `instead` holds other weights, in
+  // the layout of a gradient.
+  void fill(const Network &net, int run, int member, int members, const float *instead = nullptr) {
     for (int unit = member; unit < 2 * net.layers; unit += members) {
       int l = unit / 2, in = net.sizes[l];
-      const float *weight = net.of_run(2 * l, run);
+      const float *weight = instead ? instead + net.gradients[2 * l] : net.of_run(2 * l, run);
       if (unit % 2)
         pack(backward[l], weight, nullptr, 1, in);
       else

@@ -1,96 +1,17 @@
 // One tile of a batch through both networks: scores, losses, and gradients of the parameters.
 //
-// A tile has a fixed number of points. Its columns are the reals, the fakes and, for each penalty,
-// the points where the critic's slope is penalised. An activation with a second derivative adds
-// one more part for each penalty. Columns beyond the points of the last tile are not used.
+// A tile has a fixed number of points; a point is what the critic scores, perhaps a pack of points
+// joined. Its columns are the reals, the fakes and, for each penalty, the points where the critic's
+// slope is penalised. An activation with a second derivative adds one more part for each penalty.
+// Columns beyond the points of the last tile are not used.
 #pragma once
 
-#include <cstdlib>
-#include <memory>
-
-#include "draws.h"
-#include "network.h"
-#include "settings.h"
+#include "room.h"
 #include "whole.h"
-
-// Number of parts of a tile.
-inline int parts_of(const Settings &settings) {
-  return 2 + settings.penalties * (PIECEWISE ? 1 : 2);
-}
 
 // Sums over the points of a tile.
 struct Sums {
   double real = 0, fake = 0, terms = 0, penalty[MOST_PENALTIES] = {};
-};
-
-struct Free {
-  void operator()(float *at) const { std::free(at); }
-};
-typedef std::unique_ptr<float, Free> Memory;
-
-// Returns zeroed memory, or null.
-inline Memory memory(size_t numbers) {
-  size_t bytes = (numbers * sizeof(float) + 63) / 64 * 64;
-  void *at = std::aligned_alloc(64, bytes ? bytes : 64);
-  if (at) std::memset(at, 0, bytes ? bytes : 64);
-  return Memory(static_cast<float *>(at));
-}
-
-// Number of points of a tile, such that the numbers of a tile stay in the core's cache.
-inline int tile_points(int hidden, int parts, int batch) {
-  size_t numbers = 163840 / (2 * size_t(parts) * (hidden > 0 ? hidden : 1));
-  int points = 32;
-  while (points < 256 && size_t(2 * points) <= numbers) points *= 2;
-  int all = rounded_up(batch, LANES);
-  return points < all ? points : all;
-}
-
-// The working memory of one thread.
-struct Room {
-  int points;
-  size_t columns;
-  std::vector<float *> hidden, deltas, made, made_deltas;  // of the critic, of the generator
-  float *x, *out, *slopes, *z, *fakes, *drawn, *eps, *turning;
-  Memory all;
-
-  Room(const Network &critic, const Network &generator, int points_, int parts, int penalties)
-      : points(points_), columns(size_t(points_) * parts) {
-    size_t total = 0;
-    for (int pass = 0; pass < 2; pass++) {
-      if (pass) all = memory(total);
-      if (pass && !all) return;
-      float *at = all.get();
-      size_t used = 0;
-      auto take_numbers = [&](size_t numbers) {
-        float *place = pass ? at + used : nullptr;
-        used += (numbers + 15) / 16 * 16;
-        return place;
-      };
-      auto take = [&](int rows, size_t wide) {
-        return take_numbers(size_t(rounded_up(rows, 16)) * wide);
-      };
-      hidden.clear(), deltas.clear(), made.clear(), made_deltas.clear();
-      for (int l = 1; l < critic.layers; l++) {
-        hidden.push_back(take(critic.sizes[l], columns));
-        deltas.push_back(take(critic.sizes[l], columns));
-      }
-      for (int l = 1; l < generator.layers; l++) {
-        made.push_back(take(generator.sizes[l], size_t(points)));
-        made_deltas.push_back(take(generator.sizes[l], size_t(points)));
-      }
-      int inputs = critic.sizes[0], latents = generator.layers ? generator.sizes[0] : inputs;
-      int widest = critic.widest() > generator.widest() ? critic.widest() : generator.widest();
-      x = take(inputs, columns);
-      slopes = take(inputs, size_t(points) * (penalties ? penalties : 1));
-      fakes = take(inputs, size_t(points));
-      z = take(latents, size_t(points));
-      out = take_numbers(columns);
-      eps = take_numbers(size_t(points));
-      drawn = take_numbers(drawing_room(points, latents > inputs ? latents : inputs));
-      turning = take_numbers(size_t(rounded_up(widest, LANES)) * columns);
-      total = used;
-    }
-  }
 };
 
 // The data that all passes of one run at one step share.
@@ -104,6 +25,7 @@ struct Pass {
   Whole whole;
   float *scores;  // of the whole batch, `wide` numbers a side
   size_t wide;
+  int pack;  // points of a pack, 1 without packs; the settings' batch is the number of packs
 };
 
 // Sums the scores and loss terms of m points, and replaces the scores by the loss's derivatives.
@@ -159,22 +81,41 @@ inline void drawn_reals(const Pass &pass, Room &room, int stream, int first, int
   for (int k = 0; m < points && k < pass.critic.sizes[0]; k++)
     for (int c = m; c < points; c++) to[k * ld + c] = 0.0f;
   draw(s.samplers[stream], pass.given[stream], pass.run, pass.step, s.batch, first, m, to, ld,
-       room.drawn);
+       room.drawn, pass.pack);
+}
+
+// Copies numbers of packs, whose points stand one below the other in rows of `ld` numbers, to single
+// points in rows of `wide`, or the other way.
+inline void parted(const Pass &pass, float *packs, size_t ld, float *single, size_t wide, int points,
+                   bool joins) {
+  const int size = pass.pack, d = pass.critic.sizes[0] / size;
+  for (int q = 0; q < size; q++)
+    for (int k = 0; k < d; k++)
+      for (int c = 0; c < points; c++) {
+        float &one = single[k * wide + size_t(c) * size + q], &joined = packs[(q * d + k) * ld + c];
+        if (joins)
+          joined = one;
+        else
+          one = joined;
+      }
 }
 
 // Writes G(z) of the points' latents to `to`.
 inline void generated(const Pass &pass, Room &room, int stream, int first, int m, int points,
                       float *to, size_t ld) {
   const Settings &s = pass.settings;
-  bool is_identity = pass.generator.layers == 0;
-  float *z = is_identity ? to : room.z;
-  size_t wide = is_identity ? ld : size_t(points);
+  if (pass.generator.layers == 0) return drawn_reals(pass, room, stream, first, m, points, to, ld);
   const Sampler &sampler = s.samplers[stream];
-  for (int k = 0; m < points && k < sampler.dimension; k++)
-    for (int c = m; c < points; c++) z[k * wide + c] = 0.0f;
-  draw(sampler, pass.given[stream], pass.run, pass.step, s.batch, first, m, z, wide, room.drawn);
-  if (is_identity) return;
-  forward(pass.packed_generator, z, room.made.data(), wide, 0, points, Put{to, ld});
+  const int size = pass.pack, own = m * size, single = points * size;
+  const size_t wide = size_t(single);
+  float *z = room.z;
+  for (int k = 0; own < single && k < sampler.dimension; k++)
+    for (int c = own; c < single; c++) z[k * wide + c] = 0.0f;
+  draw(sampler, pass.given[stream], pass.run, pass.step, s.batch * size, first * size, own, z, wide,
+       room.drawn);
+  const Put put = size > 1 ? Put{room.apart, wide} : Put{to, ld};
+  forward(pass.packed_generator, z, room.made.data(), wide, 0, single, put);
+  if (size > 1) parted(pass, to, ld, room.apart, wide, points, true);
 }
 
 // Writes the points where a penalty takes slopes: between reals and fakes, at reals, at fakes or at
@@ -185,8 +126,8 @@ inline void asked_points(const Pass &pass, Room &room, Where where, int part, in
   bool mixes = where == INTERPOLATES, at_fakes = where == FAKES;
   if (mixes) {
     for (int c = 0; c < points; c++) room.eps[c] = 0.0f;
-    draw(s.samplers[2], pass.given[2], pass.run, pass.step, s.batch, first, m, room.eps, points,
-         room.drawn);
+    draw(s.samplers[2], pass.given[2], pass.run, pass.step, s.batch * pass.pack, first, m, room.eps,
+         points, room.drawn);
   }
   if (where == PERTURBED) {
     // The slopes are not computed yet: their place holds the noise.
@@ -299,7 +240,7 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
                         bool adds) {
   const Settings &s = pass.settings;
   const int points = rounded_up(m, LANES), scores = 2 * points, asked = s.penalties * points;
-  const size_t ld = size_t(points) * parts_of(s);
+  const size_t ld = size_t(points) * parts_of(s.penalties);
   Sums sums;
   drawn_reals(pass, room, 0, first, m, points, room.x, ld);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
@@ -333,6 +274,20 @@ inline Sums critic_tile(const Pass &pass, Room &room, int first, int m, float *g
   return sums;
 }
 
+// Computes the generator's gradients from those of the loss by the fakes, which stand in `fakes`.
+inline void made_gradients(const Pass &pass, Room &room, int points, float *gradient, bool adds) {
+  float *fakes = room.fakes;
+  const int single = points * pass.pack;
+  const size_t ld = size_t(single);
+  if (pass.pack > 1) {
+    parted(pass, fakes, size_t(points), room.apart, ld, points, false);
+    fakes = room.apart;
+  }
+  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), ld, 0, 0, single);
+  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, ld, single,
+            single, gradient, adds, room.turning);
+}
+
 // Returns the sums of the generator's loss on points first ... first + m - 1, with gradients.
 // If scores are compared, the columns of the reals follow those of the fakes.
 inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
@@ -351,13 +306,9 @@ inline Sums generator_tile(const Pass &pass, Room &room, int first, int m, float
   else
     scored(s.generator, out, points, m, share, sums.fake, sums.terms);
   backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, points);
-  float *fakes = room.fakes;
-  const size_t own = size_t(points);
-  product(pass.packed_critic.backward[0], room.deltas[0], ld, points, Put{fakes, own});
-  backward(pass.packed_generator, fakes, room.made.data(), room.made_deltas.data(), own, 0, 0,
-           points);
-  gradients(pass.generator, room.z, room.made.data(), room.made_deltas.data(), fakes, own, points,
-            points, gradient, adds, room.turning);
+  product(pass.packed_critic.backward[0], room.deltas[0], ld, points,
+          Put{room.fakes, size_t(points)});
+  made_gradients(pass, room, points, gradient, adds);
   return sums;
 }
 

@@ -1,7 +1,7 @@
 // The networks' values that the metrics need, point by point.
 #pragma once
 
-#include "passes.h"
+#include "normalised.h"
 
 // Output arrays of all runs: (R, n) each, and (R, n, d) for fakes and their gradients.
 struct Probed {
@@ -34,19 +34,35 @@ inline bool pull_by_means(const Settings &s, int run, int inputs, const Probed &
   return true;
 }
 
+// Writes the scores of the points in the first columns of `x` to `out`, and their gradients to `to`.
+inline void bare_scores(const Pass &pass, Room &room, int columns, float *out, float *to) {
+  const size_t ld = size_t(columns);
+  const PackedNetwork &net = pass.packed_critic;
+  float **hidden = room.hidden.data(), **deltas = room.deltas.data();
+  forward(net, room.x, hidden, ld, 0, columns, Put{out, ld});
+  for (int c = 0; c < columns; c++) room.found[c] = 1.0f;
+  backward(net, room.found, hidden, deltas, ld, 0, 0, columns);
+  product(net.backward[0], deltas[0], ld, columns, Put{to, ld});
+}
+
 // Measures points first ... first + m - 1 of a pass. The settings of the pass have the number of
 // points as `batch`, and batches that the caller passes.
-inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Probed &to) {
+inline void probe_tile(const Pass &pass, Room &room, bool normalised, int first, int m,
+                       const Probed &to) {
   const int points = rounded_up(m, LANES), inputs = pass.critic.sizes[0];
   const size_t ld = size_t(points) * 3;
-  for (int k = 0; m < points && k < inputs; k++)
-    for (int c = m; c < points; c++) room.x[k * ld + c] = 0.0f;
   const Settings &s = pass.settings;
-  draw(s.samplers[0], pass.given[0], pass.run, 0, s.batch, first, m, room.x, ld, room.drawn);
+  drawn_reals(pass, room, 0, first, m, points, room.x, ld);
   generated(pass, room, 1, first, m, points, room.x + points, ld);
   asked_points(pass, room, INTERPOLATES, 2, first, m, points, ld);
   float *out = room.out, *slopes = room.turning;
-  forward(pass.packed_critic, room.x, room.hidden.data(), ld, 0, int(ld), Put{out, ld});
+  for (int c = 0; c < m; c++)
+    for (int k = 0; k < inputs; k++)
+      of_point(to.fakes, pass, first + c, inputs)[k] = room.x[k * ld + points + c];
+  if (normalised)
+    normalised_scores(pass, room, int(ld), out, slopes);
+  else
+    bare_scores(pass, room, int(ld), out, slopes);
   for (int c = 0; c < m; c++) {
     *of_point(to.score_real, pass, first + c, 1) = out[c];
     *of_point(to.score_fake, pass, first + c, 1) = out[points + c];
@@ -57,9 +73,6 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
     V lead = s.against == PARTNER ? score - load(out + c) : score;
     store(moves + c, s.against == MEAN ? splat(1.0f) : derivative(s.generator, lead));
   }
-  for (size_t c = 0; c < ld; c++) out[c] = 1.0f;
-  backward(pass.packed_critic, out, room.hidden.data(), room.deltas.data(), ld, 0, 0, int(ld));
-  product(pass.packed_critic.backward[0], room.deltas[0], ld, int(ld), Put{slopes, ld});
   float *norms[] = {to.slopes_real, to.slopes_fake, to.slopes_hat};
   for (int part = 0; part < 3; part++)
     for (int c = 0; c < m; c++) {
@@ -72,10 +85,8 @@ inline void probe_tile(const Pass &pass, Room &room, int first, int m, const Pro
     }
   for (int c = 0; c < m; c++) {
     *of_point(to.feedback, pass, first + c, 1) = __builtin_fabsf(moves[c]);
-    for (int k = 0; k < inputs; k++) {
-      of_point(to.fakes, pass, first + c, inputs)[k] = room.x[k * ld + points + c];
+    for (int k = 0; k < inputs; k++)
       of_point(to.fake_gradients, pass, first + c, inputs)[k] =
           moves[c] / float(s.batch) * slopes[k * ld + points + c];
-    }
   }
 }
