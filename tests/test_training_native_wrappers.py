@@ -39,7 +39,7 @@ def singular(weight: Tensor) -> tuple[float, Tensor, Tensor]:
     """What our C++ finds of a matrix: the value and both vectors."""
     left, right = (torch.full((n,), 7.0) for n in weight.shape)
     given = weight.float().contiguous()
-    value = native_library(0).wgan_singular(
+    value = native_library(0, 1).wgan_singular(
         given.data_ptr(), *weight.shape, left.data_ptr(), right.data_ptr()
     )
     return float(value), left, right

@@ -62,7 +62,7 @@ DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
-WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: 1, Wrapper.GRADIENT: 2}
+WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: layout.SPECTRAL, Wrapper.GRADIENT: 2}
 """Those of native.cpp."""
 AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
 CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
@@ -151,7 +151,7 @@ class Native:
         samplers: Mapping[str, NativeSampler],
         places: Sequence[int],
     ) -> None:
-        self._activation = NUMBERS[config.network.options["activation"]]
+        self._kind = NUMBERS[config.network.options["activation"]], WRAPPERS[recipe.wrapper]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
         self._laws, self._places = samplers, places
         self._threads = Threads(torch.get_num_threads())
@@ -170,14 +170,14 @@ class Native:
     @property
     def preparation(self) -> str:
         """The slow part of `prepare` in words; empty when there is none."""
-        if self._plans or has_library(self._activation):
+        if self._plans or has_library(*self._kind):
             return ""
         return "building the C++ of its steps (about 4 s, once a machine)"
 
     def prepare(self) -> None:
         """Build the library and allocate memory, once. Raises NoCompiler, MemoryError."""
         if self._library is None:
-            self._library = native_library(self._activation)
+            self._library = native_library(*self._kind)
             self._plan(self._threads.most)
 
     def _plan(self, threads: int) -> int:
@@ -267,7 +267,6 @@ class Native:
             steps=train.steps,
             pack=config.loss.packing,
             decay=DECAYS[train.decay],
-            wrapper=WRAPPERS[recipe.wrapper],
             average_decay=train.average_decay,
             step=state.step.data_ptr(),
             critic_step=state.critic_step.data_ptr(),

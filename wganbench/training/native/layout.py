@@ -104,7 +104,6 @@ class Spec(ctypes.Structure):
         ("steps", c_int64),
         ("pack", c_int64),
         ("decay", c_int32),
-        ("wrapper", c_int32),
         ("average_decay", c_double),
         ("step", c_void_p),
         ("critic_step", c_void_p),
@@ -194,7 +193,7 @@ def _drawn(
     return NativeSampler(fields, tuple(t for t in (keys, table, steps) if t is not None))
 
 
-# The library built from this folder's C++, for networks of one activation.
+# The libraries built from this folder's C++.
 SOURCES = Path(__file__).parent
 MAIN = "native.cpp"
 
@@ -208,26 +207,30 @@ FLAGS = (
 )
 
 
+SPECTRAL = 1
+"""The number of spectral norm among the wrappers."""
+
+
 @cache
-def native_library(activation: int) -> ctypes.CDLL:
-    """Return the library for networks of one activation. Raises NoCompiler."""
-    library = build([SOURCES / MAIN], all_flags(activation))
-    declare(library)
+def native_library(activation: int, wrapper: int = 0) -> ctypes.CDLL:
+    """Return the library for one activation and wrapper of the critic. Raises NoCompiler."""
+    library = build([SOURCES / MAIN], all_flags(activation, wrapper))
+    declare(library, wrapper)
     return library
 
 
-def has_library(activation: int) -> bool:
+def has_library(activation: int, wrapper: int) -> bool:
     """Return whether this machine has built that library."""
-    return is_built([SOURCES / MAIN], all_flags(activation))
+    return is_built([SOURCES / MAIN], all_flags(activation, wrapper))
 
 
-def all_flags(activation: int) -> list[str]:
+def all_flags(activation: int, wrapper: int) -> list[str]:
     """Return the compiler's flags besides those of all our C++."""
     wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
-    return [*FLAGS, *wide, f"-DACTIVATION={activation}"]
+    return [*FLAGS, *wide, f"-DACTIVATION={activation}", f"-DWRAPPER={wrapper}"]
 
 
-def declare(library: ctypes.CDLL) -> None:
+def declare(library: ctypes.CDLL, wrapper: int) -> None:
     """Declare the argument and result types of the library's functions."""
     address, whole = ctypes.c_void_p, ctypes.c_int64
     library.wgan_open.argtypes, library.wgan_open.restype = [address], address
@@ -235,6 +238,7 @@ def declare(library: ctypes.CDLL) -> None:
     library.wgan_threads.argtypes, library.wgan_threads.restype = [address], whole
     library.wgan_advance.argtypes = [address, whole, whole, whole, address]
     library.wgan_probe.argtypes = [address, ctypes.c_int, whole, address, address]
-    library.wgan_singular.argtypes = [address, whole, whole, address, address]
-    library.wgan_singular.restype = ctypes.c_double
+    if wrapper == SPECTRAL:
+        library.wgan_singular.argtypes = [address, whole, whole, address, address]
+        library.wgan_singular.restype = ctypes.c_double
     library.wgan_draw.argtypes = [address, whole, whole, whole, address]

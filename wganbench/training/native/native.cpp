@@ -38,7 +38,7 @@ class Worker {
   const float factor_;
 
   void fill_critic() {
-    Spectral *spectral = team_.spectral.get();
+    Spectral *spectral = team_.divisor();
     if (spectral) {
       spectral->find(plan_.critic, run_, member_, team_.size());
       team_.barrier->wait();
@@ -48,8 +48,8 @@ class Worker {
   }
 
   void critic(int64_t step, double taken, const float *const *given) {
-    const bool normalised = spec_.wrapper == GRADIENT;
-    tiles(normalised ? normalised_critic_tile : critic_tile, pass(step, given, whole(true, step, given)), plan_.critic);
+    constexpr auto tile = WRAPPER == GRADIENT ? normalised_critic_tile : critic_tile;
+    tiles(tile, pass(step, given, whole(true, step, given)), plan_.critic);
     team_.barrier->wait();
     const float *clip = spec_.clip_values ? spec_.clip_values + run_ : nullptr;
     update(plan_.critic, move_at(spec_.optimizer, taken, spec_.critic_rates[run_] * factor_, clip));
@@ -60,8 +60,8 @@ class Worker {
   }
 
   void generator(int64_t step, const float *const *given) {
-    const bool normalised = spec_.wrapper == GRADIENT;
-    tiles(normalised ? normalised_generator_tile : generator_tile, pass(step, given, whole(false, step, given)), plan_.generator);
+    constexpr auto tile = WRAPPER == GRADIENT ? normalised_generator_tile : generator_tile;
+    tiles(tile, pass(step, given, whole(false, step, given)), plan_.generator);
     team_.barrier->wait();
     float rate = spec_.generator_rates[run_] * factor_;
     update(plan_.generator, move_at(spec_.optimizer, double(*spec_.step), rate, nullptr));
@@ -121,7 +121,7 @@ class Worker {
   void update(const Network &net, const Move &move) {
     const int count = int(net.pieces.size());
     const bool averages = &net == &plan_.generator && spec_.average_decay > 0;
-    Spectral *spectral = &net == &plan_.critic ? team_.spectral.get() : nullptr;
+    Spectral *spectral = &net == &plan_.critic ? team_.divisor() : nullptr;
     for (int i = member_; i < count; i += team_.size()) {
       gather(net, net.pieces[i]);
       if (spectral) spectral->note(i, net.pieces[i], gradient_of(net.pieces[i]));
@@ -263,13 +263,13 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   for (Sampler &sampler : settings.samplers) sampler.kind = GIVEN;
   settings.samplers[2].dimension = 1;
   const int pack = int(plan.spec.pack);
-  const bool normalised = plan.spec.wrapper == GRADIENT;
+  constexpr bool normalised = WRAPPER == GRADIENT;
   const int parts = normalised && !PIECEWISE ? 6 : 3;
   const int points = tile_points(plan.critic.hidden(), pack > parts ? pack : parts, int(n));
   const size_t tiles = size_t(n + points - 1) / points, jobs = tiles * plan.places.size();
   std::atomic<size_t> next{0};
   std::atomic<int> failed{0};
-  const bool divides = plan.spec.wrapper == SPECTRAL;
+  constexpr bool divides = WRAPPER == SPECTRAL;
   std::vector<Spectral> spectral;
   auto work = [&](int thread) {
     Room room(plan.critic, generator, points, parts, 3, pack);
@@ -309,10 +309,12 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   return failed.load();
 }
 
+#if WRAPPER == 1
 // Returns the largest singular value of a weight (rows, depth), and writes its vectors, for tests.
 double wgan_singular(const float *weight, int64_t rows, int64_t depth, float *left, float *right) {
   return Singular(int(rows), int(depth)).of(weight, int(rows), int(depth), left, right);
 }
+#endif
 
 // Writes the values of one run at one step of a stream, (n, dimension), for tests.
 int wgan_draw(const Sampler *sampler, int64_t run, int64_t step, int64_t n, float *out) {

@@ -16,7 +16,7 @@ struct Spec {
   int64_t trained, threads;
   const float *critic_rates, *generator_rates, *clip_values;
   int64_t steps, pack;
-  int32_t decay, wrapper;
+  int32_t decay;
   double average_decay;
   float *step, *critic_step;
   int64_t *diverged_at;
@@ -24,7 +24,12 @@ struct Spec {
 };
 
 enum Decay : int32_t { NONE = 0, LINEAR = 1, COSINE = 2 };
-enum Wrapper : int32_t { BARE = 0, SPECTRAL = 1, GRADIENT = 2 };
+
+// The wrapper of this library's critics; the others' code is left out, which compiles sooner.
+enum Wrapper { BARE = 0, SPECTRAL = 1, GRADIENT = 2 };
+#ifndef WRAPPER
+#error "say which wrapper: -DWRAPPER=0 to 2"
+#endif
 
 inline float rate_factor(float step, int64_t steps, int decay) {
   float progress = step / float(steps);
@@ -46,6 +51,8 @@ struct Team {
   size_t gradient = 0;
 
   int size() const { return int(rooms.size()); }
+
+  Spectral *divisor() const { return WRAPPER == SPECTRAL ? spectral.get() : nullptr; }
 };
 
 struct Plan {
@@ -67,7 +74,7 @@ struct Plan {
   }
 
   // Sets of points where slopes are asked for.
-  int asked() const { return spec.wrapper == GRADIENT ? 2 : spec.settings.penalties; }
+  int asked() const { return WRAPPER == GRADIENT ? 2 : spec.settings.penalties; }
   int threads() const { return int(teams.size()) * teams[0]->size(); }
 
  private:
@@ -89,7 +96,7 @@ struct Plan {
     made->generator.place(generator, made->packed.get() + first);
     made->sums.resize(tiles);
     made->squares.resize(critic.pieces.size() + generator.pieces.size());
-    if (spec.wrapper == SPECTRAL) made->spectral = std::make_unique<Spectral>(critic, size);
+    if (WRAPPER == SPECTRAL) made->spectral = std::make_unique<Spectral>(critic, size);
     made->barrier = std::make_unique<Barrier>(size);
     return made;
   }
