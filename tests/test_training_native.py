@@ -315,10 +315,14 @@ def test_bits_depend_on_neither_stack_threads_nor_neighbours(width: int, batch: 
     assert not same(together.run_state(0), together.run_state(3))
 
 
-def test_a_poisoned_run_leaves_its_neighbours_alone() -> None:
-    configs = alike("gp", 3, compile="auto")
+@pytest.mark.parametrize(
+    ("loss", "network", "tensor"),
+    [("gp", "generator", "output.bias"), ("hinge_sn", "critic", "hidden.0.0.weight")],
+)
+def test_a_poisoned_run_leaves_its_neighbours_alone(loss: str, network: str, tensor: str) -> None:
+    configs = alike(loss, 3, compile="auto")
     clean, poisoned = trained(configs, 3), trained(configs, 1)
-    poisoned.state.generator["output.bias"][1] = math.nan
+    getattr(poisoned.state, network)[tensor][1] = math.nan
     for _ in range(2):
         poisoned.iterate()
     for r in (0, 2):

@@ -314,17 +314,6 @@ def test_a_resumed_run_goes_on_bit_for_bit(loss: str, packing: int) -> None:
         assert stack.scalars()[run] == whole.scalars()[run]
 
 
-def test_a_poisoned_run_leaves_its_neighbours_alone() -> None:
-    configs = alike("hinge_sn", 3, compile="auto")
-    clean, poisoned = trained(configs, 3), trained(configs, 1)
-    poisoned.state.critic["hidden.0.0.weight"][1] = math.nan
-    for _ in range(2):
-        poisoned.iterate()
-    for run in (0, 2):
-        assert same(clean.run_state(run), poisoned.run_state(run))
-    assert poisoned.diverged_at() == [-1, 2, -1]
-
-
 # What it knows.
 def test_every_wrapper_has_its_number() -> None:
     text = (SOURCES / "plan.h").read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
 from wganbench.training.measuring import stack_floor, unstopped
+from wganbench.training.native.executor import Native
 from wganbench.training.pool import ProcessPool, measurers
 from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest
@@ -407,6 +408,14 @@ def test_a_thread_beside_our_code_leaves_the_same_records(
             spared.append(len(spared) % 4)
             return spared[-1]
 
+    used: list[int] = []
+    plan = Native._plan
+
+    def noted(native: Native, threads: int) -> int:
+        used.append(threads)
+        return plan(native, threads)
+
+    monkeypatch.setattr(Native, "_plan", noted)
     monkeypatch.setattr(pool_module, "Beside", Watched)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -415,6 +424,7 @@ def test_a_thread_beside_our_code_leaves_the_same_records(
     finally:
         torch.set_num_threads(before)
     assert len(made) == 1 and len(spared) == 8
+    assert {*used} == {1, 2, 3}, "it does without the cores that are needed, but for one"
     for folder, other in zip(here, there, strict=True):
         assert record(folder)["executor"] == "native"
         assert_equal(folder, other)

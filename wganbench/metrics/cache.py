@@ -29,7 +29,7 @@ SHIPPED = Path(__file__).with_name("floors.json")
 """Floors of the built-in data sets at the default sizes, written by scripts/floors.py."""
 
 SHIPPED_PAIRS = 200
-"""Pairs behind each shipped floor: they serve whoever asks for as many or fewer."""
+"""Pairs behind the floors that scripts/floors.py writes; they serve whoever asks for fewer too."""
 
 
 def cached_floor(

@@ -18,8 +18,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from typing import Any, Generic, Protocol, TypeVar
@@ -173,14 +172,15 @@ class _Beside(Generic[Result]):
         return self._future.done()
 
     def get(self, check: Callable[[], None] = unstopped) -> Result:
+        wait_for(self._future, check)
+        return self._future.result()
+
+
+def wait_for(future: Future[Any], check: Callable[[], None]) -> None:
+    """Wait for a future's result or error; ``check`` is called before and meanwhile, and may raise."""
+    check()
+    while not wait([future], ASK_SECONDS).done:
         check()
-        while True:
-            try:
-                return self._future.result(ASK_SECONDS)
-            except NotYet:
-                if self._future.done():  # the job itself raised it
-                    raise
-                check()
 
 
 class WorkerLost(Exception):
@@ -326,22 +326,16 @@ class _Pending(Generic[Result]):
         return self._future.done()
 
     def get(self, check: Callable[[], None] = unstopped) -> Result:
-        check()
-        while True:
-            try:
-                return self._future.result(ASK_SECONDS)
-            except NotYet:
-                if self._future.done():
-                    return self._here()
-                check()
-            except WorkerLost as lost:
-                self._pool.report(
-                    f"a process that measured is gone ({lost}): its work is done by the one that "
-                    "trains"
-                )
-                return self._here()
-            except Exception:  # doing the job here raises its own error again
-                return self._here()
+        wait_for(self._future, check)
+        try:
+            return self._future.result()
+        except WorkerLost as lost:
+            self._pool.report(
+                f"a process that measured is gone ({lost}): its work is done by the one that trains"
+            )
+        except Exception:  # noqa: S110  (doing the job here raises its own error again)
+            pass
+        return self._here()
 
     def _here(self) -> Result:
         with one_thread():

@@ -172,7 +172,7 @@ class Native:
         """The slow part of `prepare` in words; empty when there is none."""
         if self._plans or has_library(*self._kind):
             return ""
-        return "building the C++ of its steps (about 4 s, once a machine)"
+        return "building the C++ of its steps (4 to 10 s, once a machine)"
 
     def prepare(self) -> None:
         """Build the library and allocate memory, once. Raises NoCompiler, MemoryError."""

@@ -20,7 +20,7 @@ class Threads:
 
     The threads of a run wait for each other several times in an iteration. One that shares its
     core with another program holds up all of them, so that fewer are then faster: on two cores,
-    one of which was busy, two threads took three times as long as one. ``most`` is the number
+    one of which was busy, two threads took four times as long as one. ``most`` is the number
     to begin with.
     """
 
