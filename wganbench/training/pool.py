@@ -177,7 +177,7 @@ class _Beside(Generic[Result]):
 
 
 def wait_for(future: Future[Any], check: Callable[[], None]) -> None:
-    """Wait for a future's result or error; ``check`` is called before and meanwhile, and may raise."""
+    """Wait for a future's end; ``check`` is called before and meanwhile, and may raise."""
     check()
     while not wait([future], ASK_SECONDS).done:
         check()
