@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,9 +23,9 @@ from training_configs import CPU, alike, same, saved, tiny
 
 from wganbench.config import RunConfig, compose, to_dict
 from wganbench.runs.folder import RunFolder
-from wganbench.training import jobs, loop, runs
+from wganbench.training import jobs, loop, pool_crew, runs
 from wganbench.training import pool as pool_module
-from wganbench.training.checkpoint import load_checkpoint, previous
+from wganbench.training.checkpoint import Checkpoint, load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
 from wganbench.training.measuring import stack_floor, unstopped
@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_costs_no_row(
 
     monkeypatch.setattr(pool_module, "ProcessPool", Doomed)
     monkeypatch.setattr(runs, "measurers", lambda *_: 1)
-    after_step(monkeypatch, 3, lambda: os.killpg(made[0]._process.pid, signal.SIGKILL))
+    after_step(monkeypatch, 3, lambda: os.killpg(made[0]._crew.pid, signal.SIGKILL))
     said: list[str] = []
 
     class View(runs.SilentView):
@@ -307,6 +307,92 @@ def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
         pool.close()
 
 
+# Processes that are forked early and kept.
+@pytest.fixture
+def kept() -> Iterator[pool_crew.Crew]:
+    """Two processes that this one has forked before it used a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool_crew, "_kept", [])
+        pool_crew.fork_early(2)
+        (crew,) = pool_crew._kept
+        yield crew
+        crew.end()
+
+
+def answered(pool: ProcessPool, stack: Stack) -> None:
+    """Let the pool's processes do four jobs, as this process does them."""
+    readings = read_runs(stack, 10) * 2
+    stack_floor(stack, 10)
+    pending = [pool.submit(Evaluate(reading, dict(stack.floors))) for reading in readings]
+    for answer, reading in zip(pending, readings, strict=True):
+        assert answer.get() == Evaluate(reading, dict(stack.floors))(stack)
+
+
+def test_pools_that_follow_each_other_share_the_processes_that_were_forked(
+    kept: pool_crew.Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_crew, "start", lambda count: pytest.fail("starts Python anew"))
+    said: list[str] = []
+    for loss in ("clip", "gp"):  # a later stack has other settings
+        stack = Stack(alike(loss, 2, **RECORDED), CPU)
+        pool = ProcessPool(stack, 2, said.append)
+        answered(pool, stack)
+        pool.close()
+        assert not kept.ended
+    assert said == []
+    assert os.getpgid(kept.pid) == kept.pid != os.getpgid(0), "out of reach of the terminal"
+
+
+def test_a_pool_that_leaves_work_undone_ends_its_processes(kept: pool_crew.Crew) -> None:
+    stack = Stack(alike("clip", 2, **RECORDED), CPU)
+    pool = ProcessPool(stack, 2, lambda _: None)
+    pool.submit(Asleep())
+    pool.close()
+    assert kept.ended
+    with pytest.raises(ProcessLookupError):
+        os.kill(kept.pid, 0)
+    later = pool_crew.crew_of(1)
+    assert later is not kept and not later.kept
+    later.end()
+
+
+def test_forked_processes_end_with_their_parent_and_hold_nothing_of_it() -> None:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        pool_crew.fork_early(2, [write])
+        (crew,) = pool_crew._kept
+        os.write(write, str(crew.pid).encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    first = int(os.read(read, 20))
+    assert os.read(read, 1) == b"", "the pipe ends with the process"
+    os.close(read)
+    end = time.monotonic() + 30
+    while alive_in_group(first):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive_in_group(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Asleep:
+    """A job without an end."""
+
+    floors: ClassVar[dict[int, Any]] = {}
+
+    def __call__(self, subject: Any) -> None:
+        time.sleep(600)
+
+
 # Order and bounds.
 @dataclass
 class Slow:
@@ -335,8 +421,6 @@ class SlowPool:
         return Slow(job.reading.step, self.log)
 
     def write_later(self, write: Callable[[], None]) -> None:
-        if not isinstance(write, partial):  # of a checkpoint, not of rows
-            self.log.append(("saves", self.stack.steps_done))
         write()
 
     def wait_for_writes(self) -> None: ...
@@ -347,8 +431,14 @@ class SlowPool:
 def slowly(folder: Path, **settings: Any) -> tuple[list[Any], Path]:
     stack = Stack([tiny(**(RECORDED | {"evaluate.every_n_steps": 1} | settings))], CPU)
     with RunFolder(folder).lock() as held:
-        recorder = Recorder(held, stack.config, columns(stack), 0)
         pool = SlowPool(stack)
+
+        class Watched(Recorder):
+            def save(self, checkpoint: Checkpoint) -> None:
+                pool.log.append(("saves", stack.steps_done))
+                super().save(checkpoint)
+
+        recorder = Watched(held, stack.config, columns(stack), 0)
         clock, stop = Clock(0.0, 0), StopRequest()
         train_loop(stack, [recorder], clock, stop, lambda *_: None, pool=pool)  # type: ignore[arg-type]
         recorder.close("interrupted", step=stack.steps_done)
@@ -379,6 +469,53 @@ def test_one_checkpoint_waits_and_no_second(tmp_path: Path) -> None:
     log, _ = slowly(tmp_path, **settings)
     assert log[:3] == [("asked", 0), ("waited", 0), ("saves", 2)]
     assert [step for what, step in log if what == "saves"] == [2, 2, 3, 4, 5, 6, 7]
+
+
+def test_what_is_written_late_is_written_together_and_in_order(tmp_path: Path) -> None:
+    settings = {"evaluate.every_n_steps": 2, "checkpoint.every_n_steps": 4}
+    stack = Stack(alike("clip", 2, **(RECORDED | settings)), CPU)
+    calls: list[tuple[str, int]] = []
+
+    class Watched(Recorder):
+        def log_rows(self, rows: Any) -> None:
+            calls.append(("rows", len(rows)))
+            super().log_rows(rows)
+
+        def save(self, checkpoint: Checkpoint) -> None:
+            calls.append(("save", checkpoint.step))
+            super().save(checkpoint)
+
+    class AtTheEnd(pool_module.InProcess):
+        """Writes when it is waited for."""
+
+        due: ClassVar[list[Callable[[], None]]] = []
+
+        def write_later(self, write: Callable[[], None]) -> None:
+            self.due.append(write)
+
+        def wait_for_writes(self) -> None:
+            for write in self.due:
+                write()
+            self.due.clear()
+
+    held = [RunFolder(tmp_path / str(run)).lock() for run in range(2)]
+    recorders: list[Recorder] = [
+        Watched(folder, config, columns(stack), 0)
+        for folder, config in zip(held, stack.configs, strict=True)
+    ]
+    train_loop(
+        stack, recorders, Clock(0.0, 0), StopRequest(), lambda *_: None, pool=AtTheEnd(stack)
+    )
+    # Rows 0 to 4 and a checkpoint, then 5 to 8 and the second: never two checkpoints at once.
+    assert calls == [*[("rows", 5)] * 2, *[("save", 4)] * 2, *[("rows", 4)] * 2, *[("save", 8)] * 2]
+    configs = alike("clip", 2, **(RECORDED | settings))
+    for late, at_once in zip(held, trained(configs, tmp_path / "at once"), strict=True):
+        assert rows(late.path) == rows(at_once)
+        late_points = [key for key in points(late.path) if key[1] != "hparams"]
+        assert late_points == [key for key in points(at_once) if key in points(late.path)]
+    for recorder, folder in zip(recorders, held, strict=True):
+        recorder.close("interrupted", step=8)
+        folder.release()
 
 
 def test_rows_between_evaluations_wait_for_those_before_them(tmp_path: Path) -> None:
@@ -474,7 +611,8 @@ def test_a_cpu_measures_itself_and_a_gpu_leaves_a_core_to_training(
     gpu = torch.device("cuda")
     assert measurers(CPU, 64) == 0
     for cores, gpus, count, expected in (
-        (16, 1, 64, 15), (16, 4, 64, 3), (16, 1, 2, 4), (1, 1, 64, 0), (2, 1, 64, 1), (2, 8, 1, 0),
+        (16, 1, 64, 15), (16, 4, 64, 3), (16, 1, 4, 8), (16, 1, 3, 0), (1, 1, 64, 0), (2, 1, 64, 1),
+        (2, 8, 64, 0),
     ):  # fmt: skip
         monkeypatch.setattr(pool_module, "available_cores", lambda cores=cores: cores)
         monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)

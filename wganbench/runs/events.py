@@ -180,22 +180,25 @@ class EventLog:
 
     def scalars(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Write one record with the values of a step, in fp32 as TensorBoard shows them."""
-        if not values:
-            return
-        with np.errstate(over="ignore"):
-            rounded = np.array([float(v) for v in values.values()]).astype(np.float32).tolist()
-        value = [
-            summary_pb2.Summary.Value(tag=tag, simple_value=number)
-            for tag, number in zip(values, rounded, strict=True)
-        ]
-        self._add(summary_pb2.Summary(value=value), step)
-        before = self._written[1] if self._written[0] == step else set()
-        self._written = (step, before | set(values))
+        self.rows([(step, values, ())])
+
+    def rows(
+        self, rows: Iterable[tuple[int, Mapping[str, SupportsFloat], Iterable[bytes]]]
+    ) -> None:
+        """Write steps, all at once: images and histograms as `event_records`, and values."""
+        records: list[bytes] = []
+        for step, values, images in rows:
+            records += images
+            if values:
+                records.append(_event_record(_scalar_summary(values), step))
+                before = self._written[1] if self._written[0] == step else set()
+                self._written = (step, before | set(values))
+        if records:
+            self._append(b"".join(records))
 
     def add(self, records: Iterable[bytes]) -> None:
         """Write images and histograms, given as `event_records`."""
-        for record in records:
-            self._append(record)
+        self._append(b"".join(records))
 
     def hparams(
         self,
@@ -242,10 +245,10 @@ class EventLog:
         self.close()
 
     def _add(self, summary: Any, step: int = 0) -> None:
-        self._append(_record(event_pb2.Event(wall_time=time.time(), step=step, summary=summary)))
+        self._append(_event_record(summary, step))
 
     def _append(self, record: bytes) -> None:
-        """Write a whole record, or nothing if that fails: later records stay readable."""
+        """Write whole records, or nothing if that fails: later records stay readable."""
         if self._file.closed:
             raise ValueError("these events are closed")
         length = os.fstat(self._file.fileno()).st_size
@@ -259,8 +262,23 @@ class EventLog:
             raise
 
 
+def _scalar_summary(values: Mapping[str, SupportsFloat]) -> Any:
+    with np.errstate(over="ignore"):
+        rounded = np.array([float(v) for v in values.values()]).astype(np.float32).tolist()
+    return summary_pb2.Summary(
+        value=[
+            summary_pb2.Summary.Value(tag=tag, simple_value=number)
+            for tag, number in zip(values, rounded, strict=True)
+        ]
+    )
+
+
+def _event_record(summary: Any, step: int) -> bytes:
+    return _record(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+
+
 def event_records(step: int, wall_time: float, summaries: Iterable[bytes]) -> list[bytes]:
-    """Return serialized summaries as records for `EventLog.add`, with their checksums.
+    """Return serialized summaries as records for an `EventLog`, with their checksums.
 
     TensorBoard computes a checksum at five million bytes a second, so it is not left to the
     process that trains.

@@ -63,16 +63,24 @@ class MetricsTable:
 
         Raises ValueError for a tag without a column, or a step that is not after the last one.
         """
-        for name in values:
-            if name not in self._tags:
-                raise ValueError(unknown("column", name, list(self.columns[1:])))
-        if step <= self._last_step:
-            raise ValueError(f"step {step} follows step {self._last_step} in {self.path}")
-        cells = [_cell(values[name]) if name in values else "" for name in self.columns[1:]]
+        self.extend([(step, values)])
+
+    def extend(self, rows: Iterable[tuple[int, Mapping[str, SupportsFloat]]]) -> None:
+        """Write rows as `append` does, all at once; none of them when it raises ValueError."""
+        lines, last = [], self._last_step
+        for step, values in rows:
+            for name in values:
+                if name not in self._tags:
+                    raise ValueError(unknown("column", name, list(self.columns[1:])))
+            if step <= last:
+                raise ValueError(f"step {step} follows step {last} in {self.path}")
+            cells = [_cell(values[name]) if name in values else "" for name in self.columns[1:]]
+            lines.append(",".join([str(int(step)), *cells]) + "\n")
+            last = int(step)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with explained(self.path), os.fdopen(open_own(self.path, flags), "ab") as file:
-            file.write((",".join([str(int(step)), *cells]) + "\n").encode())
-        self._last_step = int(step)
+            file.write("".join(lines).encode())
+        self._last_step = last
 
     def cut(self, step: int) -> None:
         """Drop the rows after ``step`` and every broken line, atomically."""

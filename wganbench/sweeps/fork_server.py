@@ -87,6 +87,8 @@ def _become_worker(handle: int, device: str, threads: int, parent: int, folder: 
     code = 1
     try:
         os.chdir(folder)
+        if device != "cpu":
+            measure_beside(handle)
         if not can_stay(device):
             os.set_inheritable(handle, True)
             words = map(str, (handle, device, threads, parent))
@@ -99,6 +101,14 @@ def _become_worker(handle: int, device: str, threads: int, parent: int, folder: 
             traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def measure_beside(handle: int) -> None:
+    """Fork the processes that measure beside a GPU, which need no import then."""
+    if sys.platform == "linux":
+        from wganbench.training import pool, pool_crew
+
+        pool_crew.fork_early(pool.cores_beside_a_gpu(), [handle])
 
 
 def can_stay(device: str) -> bool:

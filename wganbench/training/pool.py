@@ -1,26 +1,24 @@
 """The pool that does measuring jobs: worker processes beside a GPU, else the training process.
 
-Measuring occupies a core, and a GPU would wait for it. For training on a GPU, worker processes
-without CUDA therefore do the jobs, and a thread writes rows and checkpoints. On a CPU the training
-process does all itself: in a thread beside our C++ when it has several cores, which then does
-without one of them, else at once. The code and the results are the same.
+Measuring occupies a core, and a GPU would wait for it. For a stack on a GPU, worker processes
+without CUDA therefore do the jobs, and a thread writes rows and checkpoints. For few runs on a GPU
+a thread of the training process measures: processes would take longer to start than it does. On a
+CPU the training process does all itself: in a thread beside our C++ when it has several cores,
+which then does without one of them, else at once. The code and the results are the same.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import queue
-import signal
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -29,14 +27,18 @@ from wganbench.metrics import METRICS
 from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference, unstopped
+from wganbench.training.pool_crew import crew_of
 from wganbench.training.pool_worker import WorkerSetup, worker_setup
-from wganbench.training.process import available_cores, python_running
+from wganbench.training.process import available_cores
 
 Result = TypeVar("Result")
 Given = TypeVar("Given", covariant=True)
 
-UNWRITTEN = 4
+UNWRITTEN = 32
 """Most writes that may wait; each holds a row or a checkpoint of every run."""
+
+FEW_RUNS = 3
+"""Most runs on a GPU that a thread of the training process measures."""
 
 ASK_SECONDS = 0.2
 """Seconds between two checks for a stop request while waiting for an answer."""
@@ -75,13 +77,17 @@ class Pool(Protocol):
 def measurers(device: torch.device, runs: int) -> int:
     """Return the number of worker processes; 0: the training process measures.
 
-    0 for a CPU or a single core. For a GPU, its share of the cores minus one, at most two for
-    each run.
+    0 for a CPU, a single core and `FEW_RUNS`. For a GPU, its share of the cores minus one, at
+    most two for each run.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or runs <= FEW_RUNS:
         return 0
-    cores = available_cores() // max(1, torch.cuda.device_count())
-    return max(0, min(cores - 1, 2 * runs))
+    return min(cores_beside_a_gpu(), 2 * runs)
+
+
+def cores_beside_a_gpu() -> int:
+    """Return a GPU's share of the cores, minus the one that trains."""
+    return max(0, available_cores() // max(1, torch.cuda.device_count()) - 1)
 
 
 @contextlib.contextmanager
@@ -195,23 +201,12 @@ class ProcessPool:
     def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
         self.subject, self._say = subject, say
         self._reported: set[str] = set()
-        pairs = [Pipe() for _ in range(count)]
-        theirs = [pair[1].fileno() for pair in pairs]
-        words = [str(os.getpid()), *map(str, theirs)]
-        self._process = subprocess.Popen(
-            python_running("wganbench.training.pool_worker", *words),
-            pass_fds=theirs,
-            env=os.environ | ALONE,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._crew = crew_of(count)
         self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
-        for ours, other in pairs:
-            other.close()
-            self._idle.put(_Worker(ours))
-        self._left, self._counting = count, threading.Lock()
+        for connection in self._crew.connections[:count]:
+            self._idle.put(_Worker(connection))
+        self._count = self._left = count
+        self._counting = threading.Lock()
         self._setup: WorkerSetup | None = None
         self._asking = ThreadPoolExecutor(count)
         self._writing = ThreadPoolExecutor(1)
@@ -274,16 +269,10 @@ class ProcessPool:
 
     def close(self) -> None:
         self._asking.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._crew.leave(idle=self._idle.qsize() == self._left == self._count)
         self._idle.put(None)
         self._asking.shutdown()
         self._writing.shutdown(cancel_futures=True)
-
-
-ALONE = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""The environment of a worker process: no GPU, one thread."""
 
 
 class _Worker:

@@ -1,8 +1,8 @@
 """A worker process that measures: it has no device and neither reads nor writes a run's files.
 
-`pool.py` starts it with the arguments PARENT FD... It imports what all jobs need, then forks a
-process for each further connection. Workers ignore Ctrl-C and the signals that ask their parent
-to save. A worker ends when its connection or its parent has ended.
+`pool_crew.py` starts it with the arguments PARENT FD..., or forks it. It imports what all jobs
+need, then forks a process for each further connection. Workers ignore Ctrl-C and the signals that
+ask their parent to save. A worker ends when its connection or its parent has ended.
 """
 
 from __future__ import annotations
@@ -78,13 +78,20 @@ def worker_setup(subject: Subject) -> WorkerSetup:
 
 
 def main(words: Sequence[str]) -> None:
-    """Serve the first connection; fork a process for each of the others."""
+    """Serve the connections that the command line names."""
     parent, *descriptors = map(int, words)
+    serve_all(parent, descriptors)
+
+
+def serve_all(parent: int, descriptors: Sequence[int]) -> None:
+    """Serve the first connection; fork a process for each of the others."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)
     with contextlib.suppress(ImportError):
         importlib.import_module("ot")
+    torch.set_num_threads(1)
+    # In a copy of another process NumPy has read its number of threads long ago.
+    importlib.import_module("threadpoolctl").threadpool_limits(1)
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     assignment.prepare()  # while the process that trains compiles
     first, *others = descriptors

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from wganbench.config.schema import RunConfig, identity
@@ -43,6 +42,12 @@ def columns(stack: Stack) -> list[str]:
     if stack.state.average:
         ordered += [f"averaged/{tag}" for tag in ordered if tag_for(tag).of_generator]
     return ordered
+
+
+NOT_EVALUATED = Evaluated({})
+
+Row = tuple[int, Mapping[str, float], Evaluated | None]
+"""A step, its values, and its evaluation if it had one."""
 
 
 class Recorder:
@@ -104,25 +109,34 @@ class Recorder:
         self, step: int, values: Mapping[str, float], evaluated: Evaluated | None = None
     ) -> None:
         """Write one row, and the values and images of an evaluation. Raises OSError."""
-        if evaluated is not None:
-            values = {**values, **evaluated.values}
-            self._show(step, evaluated)
+        self.log_rows([(step, values, evaluated)])
+
+    def log_rows(self, rows: Sequence[Row]) -> None:
+        """Write the rows of some steps, in one access to each file. Raises OSError."""
+        whole = []
+        for step, values, evaluated in rows:
+            found = evaluated or NOT_EVALUATED
+            self._keep(step, found)
+            whole.append((step, {**values, **found.values}, found.records))
         # A new dictionary: another thread may be reading the old one.
-        self.latest = self.latest | {tag: v for tag, v in values.items() if math.isfinite(v)}
-        self.table.append(step, values)
+        self.latest = self.latest | {
+            tag: value for _, row, _ in whole for tag, value in row.items() if math.isfinite(value)
+        }
+        self.table.extend((step, values) for step, values, _ in whole)
+        step, values, _ = whole[-1]
         self._last_row = (step, set(values))
         if self.events:
-            self.events.scalars(step, dict(values))
-        self.loggers.scalars(step, values)
+            self.events.rows(whole)
+        for step, values, _ in whole:
+            self.loggers.scalars(step, values)
 
-    def _show(self, step: int, evaluated: Evaluated) -> None:
+    def _keep(self, step: int, evaluated: Evaluated) -> None:
+        """Keep the notes and the frame of an evaluation."""
         for sentence in evaluated.notes:
             self.note(sentence)
         if evaluated.frame is not None:
             with optional("An image of the samples", self.note):
                 save_frame(self.folder, step, evaluated.frame)
-        if self.events:
-            self.events.add(evaluated.records)
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the verdict, unless it is already there."""
@@ -208,19 +222,12 @@ class Logged:
     def evaluates(self) -> bool:
         return any(answer is not None for answer in self.answers)
 
-    def writes(self, recorders: Sequence[Recorder]) -> Callable[[], None]:
-        """Wait for the evaluation, and return a function that writes the rows."""
-        due = [
-            partial(recorder.log, self.step, values, answer.get() if answer else None)
-            for recorder, values, answer in zip(recorders, self.values, self.answers, strict=True)
-            if values is not None
+    def rows(self) -> list[Row | None]:
+        """Wait for the evaluation, and return the row of each run; None after it diverged."""
+        return [
+            None if values is None else (self.step, values, answer.get() if answer else None)
+            for values, answer in zip(self.values, self.answers, strict=True)
         ]
-        return partial(_call_all, due)
-
-
-def _call_all(functions: Sequence[Callable[[], None]]) -> None:
-    for function in functions:
-        function()
 
 
 @dataclass(frozen=True)
@@ -231,20 +238,19 @@ class Saved:
     ready = True
     evaluates = False
 
-    def writes(self, recorders: Sequence[Recorder]) -> Callable[[], None]:
-        return self.save
-
 
 @dataclass
 class Rows:
     """The queue of rows and checkpoints; nothing else writes a stack's rows.
 
-    What is due is handed to the pool, which writes it at once or in a thread of its own.
+    What is due is handed to the pool, which writes it at once or in a thread of its own. A thread
+    that is behind writes the rows of several steps together.
     """
 
     recorders: Sequence[Recorder]
     pool: Pool
     _waiting: deque[Logged | Saved] = field(default_factory=deque)
+    _due: deque[list[Row | None] | Saved] = field(default_factory=deque)
 
     def add(self, due: Logged | Saved) -> None:
         """Queue a step's rows or checkpoints, and hand on what is ready.
@@ -263,7 +269,32 @@ class Rows:
         self.pool.wait_for_writes()
 
     def _hand_on(self) -> None:
-        self.pool.write_later(self._waiting.popleft().writes(self.recorders))
+        due = self._waiting.popleft()
+        if isinstance(due, Saved):
+            if any(isinstance(other, Saved) for other in tuple(self._due)):
+                self.pool.wait_for_writes()
+            self._due.append(due)
+        else:
+            self._due.append(due.rows())
+        self.pool.write_later(self._write_due)
+
+    def _write_due(self) -> None:
+        """Write all that is due now, in its order."""
+        together: list[list[Row | None]] = []
+        while self._due:
+            due = self._due.popleft()
+            if isinstance(due, Saved):
+                self._write_rows(together)
+                together = []
+                due.save()
+            else:
+                together.append(due)
+        self._write_rows(together)
+
+    def _write_rows(self, together: Sequence[Sequence[Row | None]]) -> None:
+        for recorder, *rows in zip(self.recorders, *together, strict=True):
+            if there := [row for row in rows if row is not None]:
+                recorder.log_rows(there)
 
     def _too_far(self) -> bool:
         evaluations = sum(due.evaluates for due in self._waiting)

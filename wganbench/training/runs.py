@@ -169,7 +169,8 @@ def _train(
     clock = Clock(seconds, stack.steps_done)
     try:
         count = measurers(device, len(runs))
-        beside = stack.executor == "native" and torch.get_num_threads() > 1
+        ours = stack.executor == "native" and torch.get_num_threads() > 1
+        beside = ours or device.type == "cuda"
         with (
             StopRequest(shown.stopping) as stop,
             fitting_cpu(stack),
