@@ -60,7 +60,16 @@ def _trained(stack: StackPlan, device: str, view: ReportingView) -> Message:
         if not ran_out(error):
             traceback.print_exc()
             return Refused(f"{type(error).__name__}: {error}")
-        return OutOfMemory(next(iter(str(error).splitlines()), "memory ran out"))
+        return OutOfMemory(first_sentences(str(error)) or "memory ran out")
+
+
+def first_sentences(text: str) -> str:
+    """Return the first two sentences: torch goes on with a page of advice.
+
+    >>> first_sentences("CUDA out of memory. Tried to allocate 64.00 MiB. GPU 0 has a total ...")
+    'CUDA out of memory. Tried to allocate 64.00 MiB'
+    """
+    return ". ".join(" ".join(text.split()).split(". ")[:2])
 
 
 PARENT_CHECK_SECONDS = 0.25
