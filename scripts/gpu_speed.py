@@ -270,7 +270,7 @@ def costs_of_records(setting: Setting, stack: Stack) -> Iterator[Row]:
 
     def log() -> None:
         for recorder, row in zip(recorders, rows, strict=True):
-            recorder.log(1, row)
+            recorder.log([(1, row, None)])
 
     yield {"what": "log row ms a run", "value": each(setting, runs, log), "read_ms": read}
     copying = each(setting, runs, lambda: [stack.run_state(run) for run in range(runs)])

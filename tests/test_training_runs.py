@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from wganbench.runs.folder import KEYS, RunFolder
 from wganbench.training import figures, finish, jobs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
-from wganbench.training.recorder import Recorder, columns
+from wganbench.training.recorder import Recorder, Row, columns
 from wganbench.training.runs import resume_run, train_run, train_runs
 from wganbench.training.stack import Stack
 
@@ -305,9 +305,9 @@ def test_a_stop_while_it_logs_is_not_lost(
 ) -> None:
     config, log = tiny("gp", **RECORDED), Recorder.log
 
-    def log_and_stop(recorder: Recorder, step: int, *logged: Any) -> None:
-        log(recorder, step, *logged)
-        if step == 2:
+    def log_and_stop(recorder: Recorder, logged: Sequence[Row]) -> None:
+        log(recorder, logged)
+        if logged[-1][0] == 2:
             ask_to_stop()
 
     with monkeypatch.context() as patch:
@@ -658,8 +658,8 @@ def test_what_the_last_evaluation_cannot_tell_is_not_an_earlier_one_s(
     """A KL from step 4 is no figure of the last checkpoint, which has no good sample."""
     log, measure = Recorder.log, jobs.measure_reading
 
-    def with_kl(self: Recorder, step: int, values: Mapping[str, float], evaluated: Any) -> None:
-        log(self, step, dict(values) | {"modes/kl": 0.5}, evaluated)
+    def with_kl(self: Recorder, logged: Sequence[Row]) -> None:
+        log(self, [(step, {**row, "modes/kl": 0.5}, found) for step, row, found in logged])
 
     def without_kl(*asked: Any) -> dict[str, float]:
         return {tag: value for tag, value in measure(*asked).items() if tag != "modes/kl"}

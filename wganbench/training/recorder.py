@@ -105,14 +105,11 @@ class Recorder:
             **identifying(self.config),
         )
 
-    def log(
-        self, step: int, values: Mapping[str, float], evaluated: Evaluated | None = None
-    ) -> None:
-        """Write one row, and the values and images of an evaluation. Raises OSError."""
-        self.log_rows([(step, values, evaluated)])
+    def log(self, rows: Sequence[Row]) -> None:
+        """Write rows, and the values and images of their evaluations, in one access to each file.
 
-    def log_rows(self, rows: Sequence[Row]) -> None:
-        """Write the rows of some steps, in one access to each file. Raises OSError."""
+        Raises OSError.
+        """
         whole = []
         for step, values, evaluated in rows:
             found = evaluated or NOT_EVALUATED
@@ -294,7 +291,7 @@ class Rows:
     def _write_rows(self, together: Sequence[Sequence[Row | None]]) -> None:
         for recorder, *rows in zip(self.recorders, *together, strict=True):
             if there := [row for row in rows if row is not None]:
-                recorder.log_rows(there)
+                recorder.log(there)
 
     def _too_far(self) -> bool:
         evaluations = sum(due.evaluates for due in self._waiting)
