@@ -53,11 +53,12 @@ def train(
     from wganbench.training.runs import train_run
 
     config = compose(overrides_from(overrides, settings), config_dir)
-    view = None
-    if in_notebook() if progress is None else progress:
+    view: Any = None
+    if progress or (progress is None and in_notebook()):
+        from wganbench.cli.cell_view import RunCell
         from wganbench.cli.run_view import RunView
 
-        view = RunView()
+        view = RunCell() if in_notebook() else RunView()
     return Run(train_run(config, run_folder(config), view).path)
 
 
@@ -88,10 +89,11 @@ def sweep(
         from wganbench.training.run import Run
 
         view: Any = Silent()
-        if in_notebook() if progress is None else progress:
+        if progress or (progress is None and in_notebook()):
+            from wganbench.cli.cell_view import SweepCell
             from wganbench.cli.sweep_view import SweepView
 
-            view = SweepView()
+            view = SweepCell() if in_notebook() else SweepView()
         flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
         done = run_sweep([*arguments, *flags], view)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -48,12 +48,18 @@ class Row:
     busy: str = ""
 
 
+class LiveTable(Protocol):
+    """A table that is replaced while training goes on."""
+
+    def stop(self) -> None: ...
+
+
 class SweepView:
     """Shows stacks, devices, runs done, running and diverged, the best values, the time left."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or PlainConsole()
-        self._live: Live | None = None
+        self._live: LiveTable | None = None
         self._rows: dict[int, Row] = {}
         self._ended: dict[str, int] = {}
         self._told: set[str] = set()
@@ -74,9 +80,15 @@ class SweepView:
         self.say(
             f"{runs}{before}; {where}{places(slots)}" if stacks else f"{runs}, all finished before"
         )
-        if stacks and self.console.is_terminal:
-            self._live = Live(console=self.console, get_renderable=self._table, transient=True)
-            self._live.start()
+        if stacks:
+            self._begin_live()
+
+    def _begin_live(self) -> None:
+        """Show the table, where it can be replaced."""
+        if self.console.is_terminal:
+            live = Live(console=self.console, get_renderable=self._table, transient=True)
+            live.start()
+            self._live = live
 
     def end(self) -> None:
         """Remove the table."""
