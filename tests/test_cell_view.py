@@ -30,6 +30,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     ipython = SimpleNamespace(display=display, HTML=str)
     monkeypatch.setitem(sys.modules, "IPython.display", ipython)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a kernel's output passes for a terminal
     return pictures
 
 
@@ -93,7 +94,8 @@ def test_a_sweep_is_the_table_of_a_terminal(
     assert "measuring" in shown[-1]
     view.stack_ended(0, [])
     view.end()
-    assert "measuring" not in shown[-1]
+    assert "measuring" not in shown[-1] and "device" not in shown[-1]
+    assert "\x1b" not in "".join(shown)
     assert said.count("\n") == 1 and capsys.readouterr().out == "", "what runs is said once"
     assert all(picture.startswith("<pre>") for picture in shown[1:])
 

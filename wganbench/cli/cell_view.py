@@ -45,8 +45,8 @@ class RunCell(RunView):
     """Progress of one stack of runs: a bar with step, figures and time left."""
 
     def start(self, steps: int, done: int) -> None:
-        super().start(steps, done)
-        self._began, self._first, self._step = time.monotonic(), done, done
+        self._steps, self._first, self._step = steps, done, done
+        self._began = time.monotonic()
         self._words = "preparing"
         self._cell = Cell()
         self._cell.show(self._content, now=True)
@@ -112,7 +112,7 @@ class TableCell(Cell):
         self.show(self._html, now=True)
 
     def _html(self) -> str:
-        console = Console(width=TABLE_WIDTH, force_jupyter=False)
+        console = Console(width=TABLE_WIDTH, color_system=None, force_jupyter=False)
         with console.capture() as captured:
             console.print(self._rendered())
         return f"<pre>{escape(captured.get())}</pre>"

@@ -168,7 +168,7 @@ class SweepView:
             )
         several = any(len(row.stack.jobs) > 1 for row in rows) and len(figures) > 0
         of_which = "; shown is the worst run of a stack" if several else ""
-        return Group(Text(self._counts() + of_which), table)
+        return Group(Text(self._counts() + of_which), *([table] if rows else []))
 
 
 def describe(stack: StackPlan) -> str:
