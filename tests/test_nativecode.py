@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,34 @@ def test_processes_and_threads_that_build_at_once_compile_once(
         thread.join()
     assert [other.communicate()[0] for other in others] == ["42\n", "42\n"] and found == [42, 42]
     assert len(counted.read_text().splitlines()) == 1
+
+
+@needs_compiler
+def test_two_sources_are_compiled_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, run = threading.Barrier(2), nativecode._compile
+
+    def together(*words: Any) -> None:
+        both.wait(60)  # fails unless the other compiler begins too
+        run(*words)
+
+    monkeypatch.setattr(nativecode, "_compile", together)
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    files = [source(folder, f"{50 + i}") for i, folder in enumerate(folders)]
+    files = [file.rename(file.with_name(f"{file.parent.name}.cpp")) for file in files]
+    found: dict[Path, int] = {}
+    threads = [
+        threading.Thread(target=lambda file=file: found.update({file: build([file]).answer()}))
+        for file in files
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {files[0]: 50, files[1]: 51}
 
 
 @needs_compiler

@@ -57,11 +57,14 @@ def build(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
 
     ``flags`` follow those of every build. Calls into the library release Python's lock. The
     process keeps the first result for the same arguments, a failure too. Several threads and
-    processes may call it: one compiles, and the others wait.
+    processes may call it: one compiles a source, and the others wait. Two sources are compiled
+    beside each other.
     Raises NoCompiler when there is no compiler, it fails, or no folder can be written.
     """
     asked = (tuple(sources), tuple(flags), find_compiler())
     with _lock:
+        lock = _locks.setdefault(asked[0], threading.Lock())
+    with lock:
         if asked not in _built:
             try:
                 _built[asked] = _build(*asked)
@@ -90,6 +93,7 @@ def _name(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str) -> s
 
 
 _lock = threading.Lock()
+_locks: dict[tuple[Path, ...], threading.Lock] = {}
 _built: dict[tuple[object, ...], ctypes.CDLL | NoCompiler] = {}
 
 
@@ -113,7 +117,7 @@ def _load(library: Path, sources: list[str], flags: tuple[str, ...], compiler: s
     """Return the library at this path; compile it first if it is missing or does not load."""
     with suppress(OSError):
         return ctypes.CDLL(str(library))
-    with _one_at_a_time(library.parent):
+    with _one_at_a_time(library):
         with suppress(OSError):
             return ctypes.CDLL(str(library))
         remove_leftovers_once(library.parent)
@@ -217,9 +221,10 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder between processes, if its file system has locks."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _one_at_a_time(library: Path) -> Iterator[None]:
+    """Hold a lock on all libraries of a source between processes, if the file system has locks."""
+    lock = library.with_name(f".lock-{library.name.partition('-')[0]}")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -11,7 +11,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.tags.headline import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
-from wganbench.training.measuring import stack_floor
+from wganbench.training.measuring import prepare_beside, stack_floor
 from wganbench.training.passes import run_passes
 from wganbench.training.pool import Answer, InProcess, Pool
 from wganbench.training.probing import read_runs, with_figure_data
@@ -95,6 +95,7 @@ def train_loop(
     preparation = stack.execution.preparation if left else ""
     if preparation and not stop.requested:
         phase(preparation)
+        prepare_beside(stack.target)
         with contextlib.suppress(Stopped), clock.paused():
             stack.compile(stop.check)
         phase("")

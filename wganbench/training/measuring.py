@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +24,22 @@ from wganbench.metrics import (
     Floor,
     ImageReference,
     Judge,
+    assignment,
     cached_floor,
     image_reference,
     measure,
 )
 from wganbench.tags.lookup import tag_for
 from wganbench.training.probing import read_runs
+from wganbench.training.process import available_cores
 from wganbench.training.reading import Reading
 from wganbench.training.stack import Stack
+
+
+def prepare_beside(target: Target) -> None:
+    """Build the C++ of exact W1 in a thread, unless this machine has it or there is one core."""
+    if len(target.shape) == 1 and available_cores() > 1:
+        threading.Thread(target=assignment.prepare, daemon=True).start()
 
 
 class Subject(Protocol):
