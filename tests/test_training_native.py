@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,9 +36,10 @@ from wganbench.networks.layers import ACTIVATIONS
 from wganbench.runs.stored import Places
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.compiling import lacking
-from wganbench.training.native import layout
-from wganbench.training.native.executor import AGAINST, COSTS, NUMBERS, WHERE
-from wganbench.training.native.layout import NativeSampler, native_library, native_sampler
+from wganbench.training.native import layout, library
+from wganbench.training.native.executor import AGAINST, COSTS, WHERE
+from wganbench.training.native.layout import NativeSampler, native_sampler
+from wganbench.training.native.library import NUMBERS, native_library
 from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing, perturbation
 
@@ -454,10 +456,10 @@ def test_three_penalties_are_left_to_torch() -> None:
 
 
 def test_every_form_point_and_cost_has_its_number() -> None:
-    text = (layout.SOURCES / "losses.h").read_text(encoding="utf-8")
+    text = (library.SOURCES / "losses.h").read_text(encoding="utf-8")
     for numbers in ({form: form.value for form in Form}, WHERE, COSTS):
         assert all(f"{each.name} = {number}" in text for each, number in numbers.items())
-    settings = (layout.SOURCES / "settings.h").read_text(encoding="utf-8")
+    settings = (library.SOURCES / "settings.h").read_text(encoding="utf-8")
     assert f"STREAMS = {layout.MOST_STREAMS};" in settings
     names = zip(("NOTHING", "PARTNER", "MEAN"), AGAINST.values(), strict=True)
     assert all(f"{name} = {number}" in settings for name, number in names)
@@ -465,7 +467,7 @@ def test_every_form_point_and_cost_has_its_number() -> None:
 
 def test_every_activation_has_its_number() -> None:
     assert NUMBERS.keys() == ACTIVATIONS.keys()
-    text = (layout.SOURCES / "activations.h").read_text(encoding="utf-8")
+    text = (library.SOURCES / "activations.h").read_text(encoding="utf-8")
     for name, number in NUMBERS.items():
         assert f"#define ACTIVATION_{name.upper()} {number}\n" in text
 
@@ -557,11 +559,11 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g",
 SANITIZED = """
 import ctypes, json, sys, torch
 from wganbench.config import from_dict
-from wganbench.training.native import executor, layout
+from wganbench.training.native import executor, library
 from wganbench.training.stack import Stack
 
 # Their own file, built with checks.
-layout.FLAGS = (*layout.FLAGS, *json.loads(sys.argv[1]))
+library.FLAGS = (*library.FLAGS, *json.loads(sys.argv[1]))
 for values in json.loads(sys.argv[2]):
     torch.set_num_threads(3)
     configs = [from_dict(values)] * values["seed"]
@@ -610,3 +612,48 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path: Path)
         capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and "clean" in done.stdout, done.stderr[-2000:]
+
+
+# A build that begins before torch is imported.
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        ([], [0]),
+        (["network.activation=tanh", "loss=bce"], [2]),
+        (["device=cpu"], [0]),
+        (["device=cuda"], []),
+        (["data=digits"], []),
+        (["compile=false"], []),
+        (["compile=true"], []),
+        (["precision=bf16"], []),
+    ],
+)
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_build_begins_early_where_our_code_will_train(
+    words: list[str], begins: list[int], gpu: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[list[str]] = []
+    ended = threading.Event()
+
+    def build(sources: list[Path], flags: list[str]) -> None:
+        asked.append(flags)
+        ended.set()
+        raise NoCompiler("none here")  # which is told when the library is needed
+
+    monkeypatch.setattr(library, "GPU", tmp_path if gpu else tmp_path / "none")
+    monkeypatch.setattr(library, "build", build)
+    monkeypatch.setattr(library, "is_built", lambda *_: False)
+    library.build_early(compose(words))
+    if gpu and "device=cpu" not in words:
+        begins = []
+    assert not begins or ended.wait(10)
+    assert asked == [library.all_flags(activation, 0) for activation in begins]
+    monkeypatch.setattr(library, "is_built", lambda *_: True)
+    library.build_early(compose(words))
+    assert len(asked) == len(begins)
+
+
+def test_what_begins_a_build_does_not_import_torch() -> None:
+    code = "import sys, wganbench.training.native.library; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "False\n", found.stderr

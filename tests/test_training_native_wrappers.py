@@ -18,7 +18,7 @@ from wganbench.losses.recipe import Wrapper
 from wganbench.networks.wrappers import TINY
 from wganbench.training.compiling import lacking
 from wganbench.training.native.executor import WRAPPERS
-from wganbench.training.native.layout import SOURCES, native_library
+from wganbench.training.native.library import SOURCES, native_library
 from wganbench.training.stack import Stack
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")

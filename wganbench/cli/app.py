@@ -87,9 +87,11 @@ def train(
 
     def look(config: RunConfig) -> None:
         from wganbench.cli.run_view import say_loading
+        from wganbench.training.native.library import build_early
 
         end_if_finished(config)
         say_loading()
+        build_early(config)
 
     def accept(config: RunConfig) -> None:
         from wganbench.runs.stored import check_folder, stored_config

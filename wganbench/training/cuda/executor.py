@@ -31,7 +31,6 @@ from wganbench.training.native import layout
 from wganbench.training.native.executor import (
     COSTS,
     DECAYS,
-    NUMBERS,
     RULES,
     WHERE,
     Traced,
@@ -41,6 +40,7 @@ from wganbench.training.native.executor import (
     settings_of,
 )
 from wganbench.training.native.layout import NativeSampler
+from wganbench.training.native.library import NUMBERS
 from wganbench.training.optimizers import State
 
 FOLDER = Path(__file__).parent

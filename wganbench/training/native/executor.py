@@ -28,13 +28,9 @@ from wganbench.training.graphs import (
     Noted,
     step_streams,
 )
-from wganbench.training.native import layout
-from wganbench.training.native.layout import (
-    NativeSampler,
-    has_library,
-    native_library,
-    native_sampler,
-)
+from wganbench.training.native import layout, library
+from wganbench.training.native.layout import NativeSampler, native_sampler
+from wganbench.training.native.library import has_library, native_library
 from wganbench.training.native.packs import filled, of_points, packs_of
 from wganbench.training.native.threads import Threads
 from wganbench.training.optimizers import OPTIMIZERS, State
@@ -56,13 +52,12 @@ PROBED = (
 )
 """The names that `Algorithm.probe` returns, in the order of native.cpp."""
 
-NUMBERS = {"relu": 0, "leaky_relu": 1, "tanh": 2, "softplus": 3}
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
 DECAYS = {"none": 0, "linear": 1, "cosine": 2}
 WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
-WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: layout.SPECTRAL, Wrapper.GRADIENT: 2}
+WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: library.SPECTRAL, Wrapper.GRADIENT: 2}
 """Those of native.cpp."""
 AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
 CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
@@ -81,7 +76,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it knows MLPs": config.network.kind != "mlp",
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
-        not in NUMBERS.keys() & ACTIVATIONS.keys(),
+        not in library.NUMBERS.keys() & ACTIVATIONS.keys(),
         "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
         "it knows no penalty of a normalised critic": normalised and bool(recipe.penalties),
         "it knows no means of normalised scores": normalised
@@ -151,7 +146,7 @@ class Native:
         samplers: Mapping[str, NativeSampler],
         places: Sequence[int],
     ) -> None:
-        self._kind = NUMBERS[config.network.options["activation"]], WRAPPERS[recipe.wrapper]
+        self._kind = library.NUMBERS[config.network.options["activation"]], WRAPPERS[recipe.wrapper]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
         self._laws, self._places = samplers, places
         self._threads = Threads(torch.get_num_threads())

@@ -1,14 +1,12 @@
-"""The structures of native.cpp for ctypes, its samplers, and the build of its library."""
+"""The structures of native.cpp for ctypes, and its samplers."""
 
 from __future__ import annotations
 
 import ctypes
-import platform
 from collections.abc import Sequence
 from ctypes import c_double, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from types import MethodType
 
 import torch
@@ -17,7 +15,6 @@ from torch import Tensor
 from wganbench.data.mixtures import Finite, FiniteMixture, Mixture
 from wganbench.data.points import Points
 from wganbench.draws import stream_key
-from wganbench.nativecode import build, is_built
 from wganbench.networks import Latent
 from wganbench.training.native import layout
 from wganbench.training.streams import StreamSampler, mixing, perturbation
@@ -191,54 +188,3 @@ def _drawn(
         sigma=sigma,
     )
     return NativeSampler(fields, tuple(t for t in (keys, table, steps) if t is not None))
-
-
-# The libraries built from this folder's C++.
-SOURCES = Path(__file__).parent
-MAIN = "native.cpp"
-
-FLAGS = (
-    "-std=gnu++17",
-    "-O3",
-    "-ffp-contract=fast",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-pthread",
-)
-
-
-SPECTRAL = 1
-"""The number of spectral norm among the wrappers."""
-
-
-@cache
-def native_library(activation: int, wrapper: int = 0) -> ctypes.CDLL:
-    """Return the library for one activation and wrapper of the critic. Raises NoCompiler."""
-    library = build([SOURCES / MAIN], all_flags(activation, wrapper))
-    declare(library, wrapper)
-    return library
-
-
-def has_library(activation: int, wrapper: int) -> bool:
-    """Return whether this machine has built that library."""
-    return is_built([SOURCES / MAIN], all_flags(activation, wrapper))
-
-
-def all_flags(activation: int, wrapper: int) -> list[str]:
-    """Return the compiler's flags besides those of all our C++."""
-    wide = ["-mprefer-vector-width=512"] if platform.machine() in ("x86_64", "AMD64") else []
-    return [*FLAGS, *wide, f"-DACTIVATION={activation}", f"-DWRAPPER={wrapper}"]
-
-
-def declare(library: ctypes.CDLL, wrapper: int) -> None:
-    """Declare the argument and result types of the library's functions."""
-    address, whole = ctypes.c_void_p, ctypes.c_int64
-    library.wgan_open.argtypes, library.wgan_open.restype = [address], address
-    library.wgan_close.argtypes, library.wgan_close.restype = [address], None
-    library.wgan_threads.argtypes, library.wgan_threads.restype = [address], whole
-    library.wgan_advance.argtypes = [address, whole, whole, whole, address]
-    library.wgan_probe.argtypes = [address, ctypes.c_int, whole, address, address]
-    if wrapper == SPECTRAL:
-        library.wgan_singular.argtypes = [address, whole, whole, address, address]
-        library.wgan_singular.restype = ctypes.c_double
-    library.wgan_draw.argtypes = [address, whole, whole, whole, address]
