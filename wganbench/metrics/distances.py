@@ -20,7 +20,7 @@ from wganbench.metrics.transport import (
 SPLIT_SEED = 20170510
 """Seed of the order in which a cloud is halved, which is the same at all evaluations."""
 
-ROWS_AT_ONCE = 1000
+ROWS_AT_ONCE = 256
 """Number of points whose distances to all others are in memory at once."""
 
 MOST_BY_DIFFERENCES = 8

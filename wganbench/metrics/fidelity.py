@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wganbench.metrics.transport import as_finite_points
 
-ROWS = 1024
+ROWS = 256
 """Number of reals whose distances to all fakes are in memory at once."""
 
 DIRECT_DIMENSION = 16
