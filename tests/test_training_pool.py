@@ -23,7 +23,7 @@ from training_configs import CPU, alike, same, saved, tiny
 
 from wganbench.config import RunConfig, compose, to_dict
 from wganbench.runs.folder import RunFolder
-from wganbench.training import jobs, loop, pool_crew, runs
+from wganbench.training import jobs, loop, pool_processes, runs
 from wganbench.training import pool as pool_module
 from wganbench.training.checkpoint import Checkpoint, load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_costs_no_row(
 
     monkeypatch.setattr(pool_module, "ProcessPool", Doomed)
     monkeypatch.setattr(runs, "measurers", lambda *_: 1)
-    after_step(monkeypatch, 3, lambda: os.killpg(made[0]._crew.pid, signal.SIGKILL))
+    after_step(monkeypatch, 3, lambda: os.killpg(made[0]._processes.pid, signal.SIGKILL))
     said: list[str] = []
 
     class View(runs.SilentView):
@@ -309,14 +309,14 @@ def test_what_a_process_cannot_do_is_done_here_and_raises_here() -> None:
 
 # Processes that are forked early and kept.
 @pytest.fixture
-def kept() -> Iterator[pool_crew.Crew]:
+def kept() -> Iterator[pool_processes.Processes]:
     """Two processes that this one has forked before it used a GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool_crew, "_kept", [])
-        pool_crew.fork_early(2)
-        (crew,) = pool_crew._kept
-        yield crew
-        crew.end()
+        patch.setattr(pool_processes, "_kept", [])
+        pool_processes.fork_early(2)
+        (made,) = pool_processes._kept
+        yield made
+        made.end()
 
 
 def answered(pool: ProcessPool, stack: Stack) -> None:
@@ -329,9 +329,9 @@ def answered(pool: ProcessPool, stack: Stack) -> None:
 
 
 def test_pools_that_follow_each_other_share_the_processes_that_were_forked(
-    kept: pool_crew.Crew, monkeypatch: pytest.MonkeyPatch
+    kept: pool_processes.Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_crew, "start", lambda count: pytest.fail("starts Python anew"))
+    monkeypatch.setattr(pool_processes, "start", lambda count: pytest.fail("starts Python anew"))
     said: list[str] = []
     for loss in ("clip", "gp"):  # a later stack has other settings
         stack = Stack(alike(loss, 2, **RECORDED), CPU)
@@ -343,7 +343,7 @@ def test_pools_that_follow_each_other_share_the_processes_that_were_forked(
     assert os.getpgid(kept.pid) == kept.pid != os.getpgid(0), "out of reach of the terminal"
 
 
-def test_a_pool_that_leaves_work_undone_ends_its_processes(kept: pool_crew.Crew) -> None:
+def test_a_pool_that_leaves_work_undone_ends_its_processes(kept: pool_processes.Processes) -> None:
     stack = Stack(alike("clip", 2, **RECORDED), CPU)
     pool = ProcessPool(stack, 2, lambda _: None)
     pool.submit(Asleep())
@@ -351,7 +351,7 @@ def test_a_pool_that_leaves_work_undone_ends_its_processes(kept: pool_crew.Crew)
     assert kept.ended
     with pytest.raises(ProcessLookupError):
         os.kill(kept.pid, 0)
-    later = pool_crew.crew_of(1)
+    later = pool_processes.processes_of(1)
     assert later is not kept and not later.kept
     later.end()
 
@@ -360,9 +360,9 @@ def test_forked_processes_end_with_their_parent_and_hold_nothing_of_it() -> None
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        pool_crew.fork_early(2, [write])
-        (crew,) = pool_crew._kept
-        os.write(write, str(crew.pid).encode())
+        pool_processes.fork_early(2, [write])
+        (made,) = pool_processes._kept
+        os.write(write, str(made.pid).encode())
         os._exit(0)
     os.close(write)
     os.waitpid(pid, 0)

@@ -106,9 +106,9 @@ def _become_worker(handle: int, device: str, threads: int, parent: int, folder: 
 def measure_beside(handle: int) -> None:
     """Fork the processes that measure beside a GPU, which need no import then."""
     if sys.platform == "linux":
-        from wganbench.training import pool, pool_crew
+        from wganbench.training import pool, pool_processes
 
-        pool_crew.fork_early(pool.cores_beside_a_gpu(), [handle])
+        pool_processes.fork_early(pool.cores_beside_a_gpu(), [handle])
 
 
 def can_stay(device: str) -> bool:

@@ -27,7 +27,7 @@ from wganbench.metrics import METRICS
 from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference, unstopped
-from wganbench.training.pool_crew import crew_of
+from wganbench.training.pool_processes import processes_of
 from wganbench.training.pool_worker import WorkerSetup, worker_setup
 from wganbench.training.process import available_cores
 
@@ -201,9 +201,9 @@ class ProcessPool:
     def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
         self.subject, self._say = subject, say
         self._reported: set[str] = set()
-        self._crew = crew_of(count)
+        self._processes = processes_of(count)
         self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
-        for connection in self._crew.connections[:count]:
+        for connection in self._processes.connections[:count]:
             self._idle.put(_Worker(connection))
         self._count = self._left = count
         self._counting = threading.Lock()
@@ -269,7 +269,7 @@ class ProcessPool:
 
     def close(self) -> None:
         self._asking.shutdown(wait=False, cancel_futures=True)
-        self._crew.leave(idle=self._idle.qsize() == self._left == self._count)
+        self._processes.leave(idle=self._idle.qsize() == self._left == self._count)
         self._idle.put(None)
         self._asking.shutdown()
         self._writing.shutdown(cancel_futures=True)

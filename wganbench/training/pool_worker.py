@@ -1,6 +1,6 @@
 """A worker process that measures: it has no device and neither reads nor writes a run's files.
 
-`pool_crew.py` starts it with the arguments PARENT FD..., or forks it. It imports what all jobs
+`pool_processes.py` starts it with the arguments PARENT FD..., or forks it. It imports what all jobs
 need, then forks a process for each further connection. Workers ignore Ctrl-C and the signals that
 ask their parent to save. A worker ends when its connection or its parent has ended.
 """

@@ -29,7 +29,7 @@ ALONE = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREA
 
 
 @dataclass
-class Crew:
+class Processes:
     """Worker processes: the first one's id, which is also their group's, and their connections.
 
     ``wait`` waits for the first one's end. ``kept``: they outlive a pool that leaves them idle.
@@ -59,19 +59,19 @@ class Crew:
             connection.close()
 
 
-_kept: list[Crew] = []
-"""The crew that this process keeps, if it has forked one."""
+_kept: list[Processes] = []
+"""The processes that this one has forked early, if it has."""
 
 
-def crew_of(count: int) -> Crew:
-    """Return the kept crew if it has ``count`` processes, else a new one."""
-    for crew in _kept:
-        if not crew.ended and len(crew.connections) >= count:
-            return crew
+def processes_of(count: int) -> Processes:
+    """Return ``count`` processes or more: the kept ones if they suffice, else new ones."""
+    for kept in _kept:
+        if not kept.ended and len(kept.connections) >= count:
+            return kept
     return start(count)
 
 
-def start(count: int) -> Crew:
+def start(count: int) -> Processes:
     """Start ``count`` processes in a new Python."""
     pairs = [Pipe() for _ in range(count)]
     theirs = [other.fileno() for _, other in pairs]
@@ -86,7 +86,7 @@ def start(count: int) -> Crew:
     )
     for _, other in pairs:
         other.close()
-    return Crew(process.pid, [ours for ours, _ in pairs], process.wait)
+    return Processes(process.pid, [ours for ours, _ in pairs], process.wait)
 
 
 def fork_early(count: int, not_theirs: Sequence[int] = ()) -> None:
@@ -99,13 +99,13 @@ def fork_early(count: int, not_theirs: Sequence[int] = ()) -> None:
     parent, pairs = os.getpid(), [Pipe() for _ in range(count)]
     pid = os.fork()
     if pid == 0:
-        _become_crew(parent, pairs, not_theirs)
+        _become_workers(parent, pairs, not_theirs)
     for _, other in pairs:
         other.close()
-    _kept.append(Crew(pid, [ours for ours, _ in pairs], lambda: os.waitpid(pid, 0), kept=True))
+    _kept.append(Processes(pid, [ours for ours, _ in pairs], lambda: os.waitpid(pid, 0), kept=True))
 
 
-def _become_crew(
+def _become_workers(
     parent: int, pairs: Sequence[tuple[Connection, Connection]], not_theirs: Sequence[int]
 ) -> NoReturn:
     """Serve in the forked process, then exit; never return to the caller's code."""
