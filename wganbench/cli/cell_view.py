@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
+from wganbench.cli.console import PlainConsole
 from wganbench.cli.run_view import RunView, summary
 from wganbench.cli.sweep_view import SweepView, in_words
 from wganbench.errors import printable
@@ -112,7 +113,7 @@ class TableCell(Cell):
         self.show(self._html, now=True)
 
     def _html(self) -> str:
-        console = Console(width=TABLE_WIDTH, color_system=None, force_jupyter=False)
+        console = PlainConsole(width=TABLE_WIDTH, color_system=None, force_jupyter=False)
         with console.capture() as captured:
             console.print(self._rendered())
         return f"<pre>{escape(captured.get())}</pre>"
