@@ -249,7 +249,8 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
         "high quality",
         *map(in_floors, distances),
     ):
-        table.add_column(name, justify="left" if name == "loss" else "right")
+        # A long name goes on in the next line: it tells the groups apart.
+        table.add_column(name, justify="left" if name == "loss" else "right", overflow="fold")
     groups: dict[str, list[RunOutcome]] = {}
     for job, outcome, data in zip(jobs, outcomes, unlike_data(jobs, outcomes), strict=True):
         groups.setdefault(group_name(job) + data, []).append(outcome)

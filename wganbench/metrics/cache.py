@@ -42,7 +42,7 @@ def cached_floor(
     distributions. A cache that is corrupt or cannot be read or written is ignored.
     """
     shipped, own = _read_entries(SHIPPED), _read_entries(floors_file())
-    for entries, count in ((shipped, max(pairs, SHIPPED_PAIRS)), (shipped, pairs), (own, pairs)):
+    for entries, count in ((shipped, max(pairs, SHIPPED_PAIRS)), (own, pairs)):
         known = _parse_floor(entries.get(floor_entry(key, n, count)), n, count)
         if known is not None:
             return known
