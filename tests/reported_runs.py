@@ -31,7 +31,7 @@ def leave_run(
         run.metrics_csv, list(dict.fromkeys(tag for _, row in rows for tag in row))
     )
     for at, row in rows:
-        table.append(at, row)
+        table.extend([(at, row)])
     with run.lock() as held:
         held.write_status(
             status=status,

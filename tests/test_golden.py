@@ -21,7 +21,7 @@ RELATIVE, ABSOLUTE = 3e-5, 1e-6
 MKL's COMPATIBLE path differed after three steps by up to 9e-6 of a value, or 1e-7 where the value
 is smaller than 0.01; a critic's rate that is wrong by a thousandth moves half of them by 3e-4."""
 
-OF_RANKS, OF_RANKS_ABSOLUTE = "_rank ", 3e-4
+OF_RANKS, OF_RANKS_ABSOLUTE = "_rank ", 1e-4
 """In these lines two points whose order rounding decides move a number by a step of 7e-5."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +20,15 @@ def written(folder: Path, steps: range = range(0, 50, 10)) -> Path:
     path = folder / "metrics.csv"
     table = MetricsTable(path, TAGS)
     for step in steps:
-        table.append(step, {"loss/critic": step / 7})
+        table.extend([(step, {"loss/critic": step / 7})])
     return path
 
 
 def test_a_row_is_text_a_person_can_read(tmp_path: Path) -> None:
     table = MetricsTable(tmp_path / "metrics.csv", TAGS)
-    table.append(5, {"modes/kl": 0.1})
-    table.append(10, {"loss/critic": math.nan, "modes/kl": -math.inf})
-    table.append(15, {"loss/critic": np.float32(0.5), "modes/kl": np.int64(8)})
+    table.extend([(5, {"modes/kl": 0.1})])
+    table.extend([(10, {"loss/critic": math.nan, "modes/kl": -math.inf})])
+    table.extend([(15, {"loss/critic": np.float32(0.5), "modes/kl": np.int64(8)})])
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert lines == ["step,loss/critic,modes/kl", "5,,0.1", "10,nan,-inf", "15,0.5,8"]
 
@@ -40,7 +41,7 @@ def test_values_come_back_bit_for_bit(
     path = tmp_path_factory.mktemp("table") / "metrics.csv"
     table = MetricsTable(path, ["loss/critic"])
     for step, value in enumerate(values):
-        table.append(step, {} if value is None else {"loss/critic": value})
+        table.extend([(step, {} if value is None else {"loss/critic": value})])
     back = read_table(path)
     assert back["step"] == list(range(len(values))) and back.dropped == 0
     for value, cell in zip(values, back["loss/critic"], strict=True):
@@ -50,8 +51,18 @@ def test_values_come_back_bit_for_bit(
 def test_every_row_is_on_the_disk_at_once(tmp_path: Path) -> None:
     table = MetricsTable(tmp_path / "metrics.csv", TAGS)
     for step in range(3):
-        table.append(step, {})
+        table.extend([(step, {})])
         assert read_table(table.path)["step"][-1] == step
+
+
+@pytest.mark.parametrize("wrong", [(1, {}), (3, {"no/column": 0.0})])
+def test_of_rows_of_which_one_is_wrong_none_is_written(tmp_path: Path, wrong: Any) -> None:
+    table = MetricsTable(tmp_path / "metrics.csv", TAGS)
+    with pytest.raises(ValueError, match="follows step|column"):
+        table.extend([(1, {}), (2, {}), wrong])
+    assert read_table(table.path)["step"] == []
+    table.extend([(1, {}), (2, {})])
+    assert read_table(table.path)["step"] == [1, 2]
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
@@ -68,7 +79,7 @@ def test_a_truncated_last_line_is_left_out_and_counted(tmp_path: Path, cut: int)
 def test_going_on_after_a_truncated_line_does_not_glue_rows(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_bytes(path.read_bytes()[:-6])
-    MetricsTable(path, TAGS).append(40, {"loss/critic": 1.0})
+    MetricsTable(path, TAGS).extend([(40, {"loss/critic": 1.0})])
     table = read_table(path)
     assert table["step"] == [0, 10, 20, 30, 40] and table["loss/critic"][-1] == 1.0
     assert table.dropped == 0
@@ -91,7 +102,7 @@ def test_cut_keeps_rows_up_to_the_step(tmp_path: Path, step: int) -> None:
     table.cut(step)
     kept = [line for line in lines[1:] if int(line.split(",")[0]) <= step]
     assert path.read_text().splitlines() == [lines[0], *kept]
-    table.append(max(step, 40) + 1, {"modes/kl": 0.0})
+    table.extend([(max(step, 40) + 1, {"modes/kl": 0.0})])
     assert len(read_table(path)["step"]) == len(kept) + 1
 
 
@@ -100,9 +111,9 @@ def test_after_a_cut_the_same_steps_may_come_again_but_not_without(tmp_path: Pat
     table = MetricsTable(path, TAGS)
     for step in (30, 40):
         with pytest.raises(ValueError, match="follows step 40"):
-            table.append(step, {})
+            table.extend([(step, {})])
     table.cut(20)
-    table.append(30, {})
+    table.extend([(30, {})])
     assert read_table(path)["step"] == [0, 10, 20, 30]
 
 
@@ -129,7 +140,7 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another order"):
         MetricsTable(path, TAGS[::-1])
     with pytest.raises(ValueError, match="did you mean 'modes/kl'"):
-        MetricsTable(path, TAGS).append(99, {"modes/kll": 1.0})
+        MetricsTable(path, TAGS).extend([(99, {"modes/kll": 1.0})])
 
 
 @pytest.mark.parametrize("columns", [["a,b"], ["a\nb"], ["step"], ["a", "a"]])

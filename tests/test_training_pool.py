@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import threadpoolctl
 import torch
 from matplotlib.figure import Figure
 from test_training_runs import TIMES, after_step, ask_to_stop, points, rows
@@ -343,6 +344,33 @@ def test_pools_that_follow_each_other_share_the_processes_that_were_forked(
     assert os.getpgid(kept.pid) == kept.pid != os.getpgid(0), "out of reach of the terminal"
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """A job that tells which threads and GPUs its process has."""
+
+    floors: ClassVar[dict[int, Any]] = {}
+
+    def __call__(self, subject: Any) -> tuple[set[int], str]:
+        threads = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+        return threads | {torch.get_num_threads()}, os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_forked_processes_have_one_thread_and_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_processes, "_kept", [])
+    before = torch.get_num_threads()
+    with threadpoolctl.threadpool_limits(2):
+        torch.set_num_threads(2)
+        pool_processes.fork_early(1)
+    torch.set_num_threads(before)
+    (made,) = pool_processes._kept
+    pool = ProcessPool(Stack([tiny(**RECORDED)], CPU), 1, lambda _: None)
+    try:
+        assert pool.submit(Surroundings()).get() == ({1}, "")
+    finally:
+        pool.close()
+        made.end()
+
+
 def test_a_pool_that_leaves_work_undone_ends_its_processes(kept: pool_processes.Processes) -> None:
     stack = Stack(alike("clip", 2, **RECORDED), CPU)
     pool = ProcessPool(stack, 2, lambda _: None)
@@ -472,18 +500,18 @@ def test_one_checkpoint_waits_and_no_second(tmp_path: Path) -> None:
 
 
 def test_what_is_written_late_is_written_together_and_in_order(tmp_path: Path) -> None:
-    settings = RECORDED | {"evaluate.every_n_steps": 2, "log.figure": False,
-                           "log.picture_every_n_steps": 1000}  # fmt: skip
+    settings = RECORDED | {"evaluate.every_n_steps": 2, "checkpoint.every_n_steps": 2,
+                           "log.figure": False, "log.picture_every_n_steps": 1000}  # fmt: skip
     stack = Stack(alike("clip", 2, **settings), CPU)
-    calls: list[tuple[str, int]] = []
+    calls: list[tuple[str, int, int]] = []
 
     class Watched(Recorder):
         def log(self, rows: Any) -> None:
-            calls.append(("rows", len(rows)))
+            calls.append(("rows", len(rows), stack.steps_done))
             super().log(rows)
 
         def save(self, checkpoint: Checkpoint) -> None:
-            calls.append(("save", checkpoint.step))
+            calls.append(("save", checkpoint.step, stack.steps_done))
             super().save(checkpoint)
 
     class AtTheEnd(pool_module.InProcess):
@@ -507,8 +535,15 @@ def test_what_is_written_late_is_written_together_and_in_order(tmp_path: Path) -
     train_loop(
         stack, recorders, Clock(0.0, 0), StopRequest(), lambda *_: None, pool=AtTheEnd(stack)
     )
-    # Rows 0 to 4 and a checkpoint, then 5 to 8 and the second: never two checkpoints at once.
-    assert calls == [*[("rows", 5)] * 2, *[("save", 4)] * 2, *[("rows", 4)] * 2, *[("save", 8)] * 2]
+    # A checkpoint waits until there is a second, which waits for it: never two of them.
+    assert calls == [
+        (what, count, at)
+        for what, count, at in (
+            ("rows", 3, 4), ("save", 2, 4), ("rows", 2, 4), ("save", 4, 6),
+            ("rows", 2, 6), ("save", 6, 8), ("rows", 2, 8), ("save", 8, 8),
+        )
+        for _ in held
+    ]  # fmt: skip
     for late, at_once in zip(held, trained(stack.configs, tmp_path / "at once"), strict=True):
         assert rows(late.path) == rows(at_once)
         found, wanted = points(late.path), points(at_once)  # at the end it has more

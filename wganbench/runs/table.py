@@ -58,15 +58,12 @@ class MetricsTable:
         self._last_step = -1
         self._rewrite(float("inf"))
 
-    def append(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
-        """Write one row and flush it; tags without a value become empty cells.
-
-        Raises ValueError for a tag without a column, or a step that is not after the last one.
-        """
-        self.extend([(step, values)])
-
     def extend(self, rows: Iterable[tuple[int, Mapping[str, SupportsFloat]]]) -> None:
-        """Write rows as `append` does, all at once; none of them when it raises ValueError."""
+        """Write rows, all at once, and flush them; tags without a value become empty cells.
+
+        Raises ValueError for a tag without a column, or a step that is not after the last one;
+        then none of the rows is written.
+        """
         lines, last = [], self._last_step
         for step, values in rows:
             for name in values:

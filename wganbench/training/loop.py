@@ -93,9 +93,10 @@ def train_loop(
     if stack.steps_done == 0 and not measures:
         watch.record()
     preparation = stack.execution.preparation if left else ""
+    if left and not stop.requested:
+        prepare_beside(stack.target)
     if preparation and not stop.requested:
         phase(preparation)
-        prepare_beside(stack.target)
         with contextlib.suppress(Stopped), clock.paused():
             stack.compile(stop.check)
         phase("")

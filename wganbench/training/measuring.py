@@ -37,7 +37,7 @@ from wganbench.training.stack import Stack
 
 
 def prepare_beside(target: Target) -> None:
-    """Build the C++ of exact W1 in a thread, unless this machine has it or there is one core."""
+    """Build and load the C++ of exact W1 in a thread; with a single core it waits until needed."""
     if len(target.shape) == 1 and available_cores() > 1:
         threading.Thread(target=assignment.prepare, daemon=True).start()
 
