@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: a step takes no pages from the system."""
+"""Freed memory stays with the process or is returned to the system, as is asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 STEPS = """
 import resource
-from wganbench.training.device import keep_freed_memory
+from wganbench.training.device import KEPT, RETURNED, set_malloc
 
 def faults(steps):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -21,13 +21,15 @@ def faults(steps):
 
 faults(4)
 given_back = faults(4)
-kept = keep_freed_memory()
+kept = set_malloc(KEPT)
 faults(40)  # until the heap has grown to what it needs
-print(kept, given_back, faults(4))
+after = faults(4)
+set_malloc(RETURNED)
+print(kept, given_back, after, faults(4))
 """
 
 
-def page_faults(environment: dict[str, str]) -> tuple[str, int, int]:
+def page_faults(environment: dict[str, str]) -> tuple[str, int, int, int]:
     done = subprocess.run(
         [sys.executable, "-c", STEPS],
         capture_output=True,
@@ -35,8 +37,9 @@ def page_faults(environment: dict[str, str]) -> tuple[str, int, int]:
         check=True,
         env={"PATH": "", "OMP_NUM_THREADS": "1"} | environment,
     )
-    kept, before, after = done.stdout.split()
-    return kept, int(before), int(after)
+    kept, *faults = done.stdout.split()
+    before, after, returned = map(int, faults)
+    return kept, before, after, returned
 
 
 needs_glibc = pytest.mark.skipif(
@@ -45,12 +48,13 @@ needs_glibc = pytest.mark.skipif(
 
 
 @needs_glibc
-def test_pages_are_faulted_in_once_only():
-    kept, before, after = page_faults({})
+def test_kept_pages_are_faulted_in_once_only_and_returned_ones_again():
+    kept, before, after, returned = page_faults({})
     # 4 steps of 40 MiB: 40 000 pages of 4 KiB, or 80 where the system makes pages of 2 MiB.
     assert kept == "True"
     assert before >= 80
     assert after < before / 10
+    assert returned >= 80
 
 
 @pytest.mark.slow
@@ -62,9 +66,7 @@ def test_the_users_own_setting_of_malloc_is_left_alone():
 def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
     import ctypes
 
-    from wganbench.training.device import keep_freed_memory
+    from wganbench.training.device import KEPT, set_malloc
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    keep_freed_memory.cache_clear()
-    assert keep_freed_memory() is False
-    keep_freed_memory.cache_clear()
+    assert set_malloc(KEPT) is False

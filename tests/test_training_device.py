@@ -12,7 +12,14 @@ from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
 from wganbench.config.schema import static_settings
 from wganbench.sweeps.launch import precision_notes_of
-from wganbench.training.device import fitting_cpu, pick_device, precision_notes, prepare
+from wganbench.training.device import (
+    KEPT,
+    RETURNED,
+    fitting_cpu,
+    pick_device,
+    precision_notes,
+    prepare,
+)
 from wganbench.training.precision import products, set_products
 from wganbench.training.stack import Stack
 from wganbench.training.step import Algorithm
@@ -43,16 +50,23 @@ def test_small_stacks_train_on_one_thread_and_large_ones_on_all(two_threads, mon
     assert threads_inside(small) == 2
 
 
-def test_only_a_cpu_is_asked_to_keep_freed_memory(two_threads, monkeypatch):
-    asked: list[bool] = []
-    monkeypatch.setattr("wganbench.training.device.keep_freed_memory", lambda: asked.append(True))
-    stack = Stack([tiny()], CPU)
+def test_torch_keeps_freed_memory_our_code_returns_it_and_a_gpu_asks_for_nothing(
+    two_threads, monkeypatch
+):
+    asked: list[object] = []
+    monkeypatch.setattr("wganbench.training.device.set_malloc", asked.append)
+    stack = Stack([tiny(compile="false")], CPU)
+    assert stack.executor == "eager"
     with fitting_cpu(stack):
-        assert asked == [True]
+        assert asked == [KEPT]
+    ours = Stack([tiny(compile="true")], CPU)
+    assert ours.executor == "native"
+    with fitting_cpu(ours):
+        assert asked == [KEPT, RETURNED]
     stack.device = torch.device("meta")
     with fitting_cpu(stack):
         assert torch.get_num_threads() == 2
-    assert asked == [True]
+    assert len(asked) == 2
 
 
 def test_the_number_of_threads_changes_no_bit(two_threads):
