@@ -270,6 +270,17 @@ def test_layers_are_counted_without_memory() -> None:
     assert memory.activations(pair.critic, (2,)) in (3 * 7 + 1, 6 * 7 + 1)
 
 
+def test_the_estimate_counts_the_layers_of_a_critic_of_packs() -> None:
+    """With packs of two a critic of images has as many inputs more as an image has numbers."""
+    needed = {}
+    for packing in (1, 2):
+        config = compose(["data=digits", "network=dcgan8", f"loss.packing={packing}"])
+        network, shape = config.network, (1, 8, 8)
+        pair = build_pair(network.kind, network.options, shape, "fp32", packing)
+        needed[packing] = memory.bytes_needed(config, shape, pair)
+    assert 1 < needed[2] / needed[1] < 1.2
+
+
 def test_memory_is_measured_within_the_limits_of_the_process() -> None:
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < memory.machine_bytes() <= whole

@@ -429,6 +429,27 @@ def test_completion_in_bash(shell: Callable[[str], list[str]]) -> None:
     assert {"train.steps=", "train.decay="} <= set(shell("wganbench train train."))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["tune", "-batch=3"], "'-batch=3' is no flag"),
+        (["loss=gp", "seed=range(0,3)"], "wganbench train loss=gp 'seed=range(0,3)'"),
+        (["list", "data", "foo"], "take a second word; got 'foo'"),
+        (["sweep", "hydra/launcher=ray", "hydra.launcher.adress=x"], "hydra.launcher.address"),
+    ],
+)
+def test_wrong_words_name_what_would_be_right(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_a_key_that_the_schema_lacks_has_no_completions() -> None:
+    assert complete_override("hydra.launcher.partition=") == []
+
+
 def test_completion_in_shells_that_keep_words_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "wganbench train loss=c")
     assert complete_override("loss=c") == ["loss=clip"]

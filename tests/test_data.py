@@ -503,6 +503,15 @@ def test_a_target_of_any_class_gets_the_members_that_it_lacks() -> None:
     assert adapted(ours) is ours
 
 
+def test_modes_of_a_plain_class_are_counted_with_its_sigma() -> None:
+    plain = Plain()
+    plain.modes = torch.zeros(3, 2)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="sigma"):
+        adapted(plain)
+    plain.sigma = 0.5  # type: ignore[attr-defined]
+    assert adapted(plain).sigma == 0.5 and Plain not in type(adapted(plain)).__mro__
+
+
 def test_another_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     row = DATASETS["swiss_roll"]
     monkeypatch.setattr(DATASETS, "_rows", dict(DATASETS._rows))

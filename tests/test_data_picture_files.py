@@ -90,7 +90,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert r"caf\xe9 4" in find_images(folder).notes[0]
     (folder / "plain" / f"{odd}.gif").write_bytes(b"none")
     with pytest.raises(ValueError, match=r"caf\\xe9\.gif \(no image\)") as caught:
-        load_folder.__wrapped__(str(folder), None, 3, 0.5, 0)
+        load_folder(str(folder), None, 3, 0.5, 0)
     str(caught.value).encode()
 
 
@@ -104,6 +104,15 @@ def test_what_pillow_reads_is_read(tmp_path: Path, ending: str) -> None:
         pytest.skip("this Pillow cannot write it")
     target = images(folder)
     assert len(target.images) + len(target.held_out_images) == 4
+
+
+def test_images_that_are_added_are_read(tmp_path: Path) -> None:
+    folder = classes(tmp_path, "a", n=4)
+    before = load_folder(str(folder), None, 3, 0.5, 0)
+    assert load_folder(str(folder), None, 3, 0.5, 0) is before
+    Image.new("RGB", (4, 4), "red").save(folder / "a" / "one-more.png")
+    after = load_folder(str(folder), None, 3, 0.5, 0)
+    assert len(after.images) + len(after.held_out_images) == 5
 
 
 def test_every_ending_is_known_to_pillow() -> None:

@@ -314,6 +314,9 @@ def test_further_penalties_are_those_of_the_rows() -> None:
     assert composed("rpgan", ["r1", "r2"]).penalties == RECIPES["rpgan_r1r2"].penalties
     assert composed("bce", ["r1", "r2"]).coefficients == RECIPES["bce_r1r2"].coefficients
     assert composed("bce", ["gp"]).slope_target == "1"
+    assert composed("bce", ["r1"]).slope_target == RECIPES["bce_r1"].slope_target == "0"
+    assert composed("rpgan", ["r1", "r2"]).slope_target == "0"
+    assert composed("gp", ["r1"]).slope_target == "several"
     assert composed("hinge", ()) is RECIPES["hinge"]
 
 

@@ -97,6 +97,9 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
 ) -> None:
     with pytest.raises(ConfigError, match=r"plugins=.*none.py.* no such file"):
         parse_overrides([f"plugins={tmp_path / 'none.py'}"])
+    (tmp_path / "a:b.py").touch()
+    with pytest.raises(ConfigError, match="the path holds ':'"):
+        parse_overrides([f"plugins={tmp_path / 'a:b.py'}"])
     with pytest.raises(ConfigError, match="plugins= names no file"):
         parse_overrides(["plugins="])
     monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "none.py"))

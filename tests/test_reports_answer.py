@@ -58,7 +58,7 @@ def test_the_sweep_of_the_review_is_answered_in_three_sentences(swept: Compariso
         "lambda = 0.1, 1 and 10 cover all 8 modes on every seed; lambda = 100 loses most of the "
         "modes on every seed.",
         "In modes covered, run by run, lambda = 0.1, 1 and 10 are better than lambda = 100; "
-        "8 seeds cannot tell lambda = 0.1, 1 and 10 apart.",
+        "with 8 seeds no difference between lambda = 0.1, 1 and 10 is significant.",
         "The same holds for exact W1.",
     ]
 
@@ -101,8 +101,8 @@ def test_too_few_seeds_are_not_called_no_difference(tmp_path: Path) -> None:
     assert answer(comparison) == [
         "lambda = 0.1 covers all 8 modes on every seed; lambda = 100 loses most of the modes on "
         "every seed.",
-        "In modes covered, run by run, 3 seeds cannot tell lambda = 0.1 and 100 apart, however "
-        "different they are (6 would do).",
+        "In modes covered, run by run, with 3 seeds no difference between lambda = 0.1 and 100 can "
+        "be significant (6 would suffice).",
         "Fewer than 5 seeds in a group are weak evidence.",
     ]
     (found,) = matrices(comparison)
@@ -128,10 +128,10 @@ def test_another_metric_names_the_best_mean_and_the_next(tmp_path: Path) -> None
         leave_run(tmp_path, "bce", seed, {EXACT: 0.053 + seed / 1000})
     first, second = answer(compare(find_runs([tmp_path]), metrics=[EXACT]))[:2]
     assert first.startswith("gp has the lowest mean of exact W1, 0.0525 [")
-    assert "but it is not best beyond doubt; next is bce with 0.0555 [" in first
+    assert "but it is not best by the intervals; next is bce with 0.0555 [" in first
     assert second == (
-        "In exact W1, run by run, 6 seeds cannot tell any two groups apart, however different "
-        "they are (7 would do)."
+        "In exact W1, run by run, with 6 seeds no difference between any two groups can be "
+        "significant (7 would suffice)."
     ), "3 tests x 2 / 2^7 = 0.047"
 
 

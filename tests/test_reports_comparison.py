@@ -306,6 +306,7 @@ def test_figures_show_what_their_interval_leaves_certain() -> None:
     assert estimate_text(Estimate(0.123456, 0.1, 0.15, 5, "t")) == "0.123 [0.100, 0.150]"
     assert estimate_text(Estimate(math.nan, math.nan, math.nan, 0, "t")) == "-"
     assert decimals(0) == 4
+    assert estimate_text(Estimate(1.3e-8, 1.1e-8, 1.5e-8, 5, "t")) == "1.3e-08 [1.1e-08, 1.5e-08]"
     assert "[" in estimate_text(mean_interval([1.0, 2.0, 3.0]))
 
 

@@ -139,8 +139,8 @@ def test_nobody_is_best_where_intervals_overlap(tmp_path: Path) -> None:
     mean = estimate_text(comparison.by_label["gp"].cells["wasserstein/exact"].mean)
     (p,) = (contrast.p for contrast in comparison.contrasts)
     assert told(comparison)[:2] == [
-        f"No group is best beyond doubt in wasserstein/exact: the lowest mean, {mean}, is that of "
-        "gp, whose interval overlaps that of bce.",
+        f"No group is best by the intervals in wasserstein/exact: the lowest mean, {mean}, is "
+        "that of gp, whose interval overlaps that of bce.",
         f"Run by run, no difference in wasserstein/exact was shown between bce and gp (Holm's p = "
         f"{p:.3f}).",
     ]
@@ -175,8 +175,8 @@ def test_one_seed_shows_nothing_and_says_so(tmp_path: Path) -> None:
     two_losses(tmp_path, 1)
     lines = told(compared(tmp_path))
     assert lines[0] == (
-        "No group is best beyond doubt in modes/covered: the highest mean, 7.84 (no interval), is "
-        "that of gp."
+        "No group is best by the intervals in modes/covered: the highest mean, 7.84 (no interval), "
+        "is that of gp."
     )
     assert lines[1] == (
         "A difference in modes/covered between bce and gp could not be shown with 1 paired seed: "
@@ -192,7 +192,7 @@ def test_ties_are_shared_and_not_called_equal(tmp_path: Path) -> None:
         leave_run(tmp_path, "bce", seed, GOOD)
     comparison = compare(find_runs([tmp_path]), metrics=["modes/covered"])
     assert told(comparison)[:4] == [
-        "No group is best beyond doubt in modes/covered: bce and gp share the highest mean, 8.",
+        "No group is best by the intervals in modes/covered: bce and gp share the highest mean, 8.",
         "Run by run, no difference in modes/covered was shown between bce and gp (Holm's p = "
         "1.000).",
         "bce covers every mode in 6 of 6 finished runs (95 % interval 0.54 to 1.00).",

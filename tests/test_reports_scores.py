@@ -57,3 +57,10 @@ def test_a_notebook_shows_rows_and_pairs_and_escapes_names() -> None:
     html = compare_scores({"<b>": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})._repr_html_()
     assert "<td>&lt;b&gt;</td><td>2.0 [-0.5, 4.5]</td>" in html, "2 -+ 4.303 / sqrt(3)"
     assert "<td>high | &lt;b&gt;</td><td>1.00 [" in html and "<b>" not in html
+
+
+def test_a_group_that_diverged_on_every_seed_comes_last() -> None:
+    scores = {"a": [1.0, 2.0], "lost": [math.nan, math.nan], "b": [3.0, 4.0]}
+    for up, names in ((True, ["b", "a", "lost"]), (False, ["a", "b", "lost"])):
+        found = compare_scores(scores, higher_is_better=up)
+        assert [row.name for row in found.rows] == names

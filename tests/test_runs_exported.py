@@ -108,7 +108,7 @@ def test_without_pyarrow_parquet_says_what_to_install(
 # Trained networks.
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_shape_checks")
-@pytest.mark.parametrize("loss", ["gp"])
+@pytest.mark.parametrize("loss", ["gp", "hinge_sn"])
 def test_an_exported_network_computes_what_the_run_does(loss: str, tmp_path: Path) -> None:
     train_run(tiny(loss, **{"log.figure": False}), tmp_path / "run")
     run = wganbench.load_run(tmp_path / "run")
@@ -120,6 +120,30 @@ def test_an_exported_network_computes_what_the_run_does(loss: str, tmp_path: Pat
         points = torch.randn(5, *shape)
         with torch.no_grad():
             torch.testing.assert_close(network(points), getattr(run, name)(points))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_critic_of_packs_scores_points_and_is_exported_for_packs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_run(tiny("bce", **{"log.figure": False, "loss.packing": 2}), tmp_path / "run")
+    run, out = wganbench.load_run(tmp_path / "run"), tmp_path / "critic.pt2"
+    assert main(["export", str(tmp_path / "run"), "--to", "critic", "--out", str(out)]) == 0
+    assert "takes (n, 4) in fp32, packs of 2 points" in capsys.readouterr().out
+    points = torch.randn(5, 2)
+    with torch.no_grad():
+        scores = torch.export.load(out).module()(torch.cat([points, points], dim=1))
+        torch.testing.assert_close(scores, run.critic(points))
+
+
+@pytest.mark.slow
+def test_a_critic_divided_by_its_gradient_is_not_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_run(tiny("hinge_gn", **{"log.figure": False}), tmp_path / "run")
+    assert main(["export", str(tmp_path / "run"), "--to", "critic"]) == 2
+    assert "divided by its own gradient" in capsys.readouterr().err
 
 
 def test_export_names_what_it_cannot_do(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +207,12 @@ def test_doctor_as_json_names_the_optional_packages(capsys: pytest.CaptureFixtur
 )
 def test_a_line_says_whose_settings_they_are(words: list[str], expected: str) -> None:
     assert f"{settings_line(compose(words), directories())}|".startswith(f"settings: {expected}")
+
+
+def test_the_line_names_the_file_that_was_chosen() -> None:
+    config = compose(["data=digits", "tuned=gp-ring8"])
+    line = settings_line(config, directories(), "gp-ring8")
+    assert line.startswith("settings: tuned/gp-ring8 (") and "but for" not in line
 
 
 def test_the_line_on_settings_knows_the_users_files(tmp_path: Path) -> None:

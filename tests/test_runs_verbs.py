@@ -126,6 +126,15 @@ def test_diff_prints_a_dash_for_what_a_run_has_not(
     assert ["modes/covered", "8", "-"] in [line.split() for line in told.splitlines()]
 
 
+def test_a_folder_without_a_run_is_wrong_use(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diff", str(place / "a"), str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert main(["rm", str(place), "--status", "running", "--yes"]) == 0
+    assert capsys.readouterr().out == "no run is chosen\n"
+
+
 def test_diff_names_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", str(place / "a"), str(place / "b"), "--json"]) == 0
     rows = {row["key"]: (row["one"], row["other"]) for row in json.loads(capsys.readouterr().out)}

@@ -64,7 +64,13 @@ def test_coverage_by_one_hit_and_by_fair_share_are_told_apart():
 
 @pytest.mark.parametrize(
     ("loss", "words"),
-    [("gp", "asks for 1."), ("lp", "at most 1"), ("clip", "some bound"), ("bce", "nothing holds")],
+    [
+        ("gp", "asks for 1."),
+        ("lp", "at most 1"),
+        ("clip", "some bound"),
+        ("bce", "unconstrained"),
+        ("bce_r1", "asks for 0"),
+    ],
 )
 def test_the_slope_is_read_against_what_the_loss_asks_for(loss, words):
     assert words in verdict(FINAL, course([1.0], [1.0]), RECIPES[loss], 8)[-1]
@@ -73,7 +79,7 @@ def test_the_slope_is_read_against_what_the_loss_asks_for(loss, words):
 def test_converged_and_vanished_read_differently():
     arrived = verdict(FINAL, course([1.0, 0.001], [1.4, 0.05]), RECIPES["gp"], 8)[2]
     stuck = verdict(FINAL, course([1.0, 0.0001], [1.4, 1.4]), RECIPES["gp"], 8)[2]
-    assert "have arrived" in arrived and "vanished" not in arrived
+    assert "this is not vanishing" in arrived and "vanished" not in arrived
     assert "vanished: under 0.1 %" in stuck
 
 

@@ -16,6 +16,8 @@ from wganbench.config import compose
 from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
 from wganbench.runs.record import RunRecord
+from wganbench.sweeps.backend import make_backend
+from wganbench.sweeps.slurm import SlurmBackend
 from wganbench.training.passes import run_passes
 from wganbench.tuning import search as searching
 from wganbench.tuning.analysis import (
@@ -37,6 +39,7 @@ from wganbench.tuning.speedrun import (
     check_modes,
     loss_result,
     pair_tests,
+    settings_of,
 )
 from wganbench.tuning.winner import winner_yaml, write_winners
 
@@ -99,6 +102,12 @@ def test_published_settings_are_trials_of_every_loss() -> None:
         ({"rungs": [{"trials": 1.0, "seeds": 0, "compute": 1.0}]}, "at least one seed"),
         ({"compute": {"ring8": 1.0}}, "one for default"),
         ({"seed": None}, "seed"),
+        ({"fixed": {"network.width": 128, "loss.n_critic": 1}}, "network.width is no key of loss"),
+        (
+            {"draw": {"train.critic_lr": {"low": 1, "high": 2, "times": "train.critic_rate"}}},
+            "train.critic_lr.times needs a key that is drawn before it; got train.critic_rate",
+        ),
+        ({"draw": {"train.critic_lr": {"low": 1, "high": 2}}}, "loss.n_critic is missing"),
     ],
 )
 def test_a_wrong_space_is_refused_in_one_line(
@@ -111,6 +120,12 @@ def test_a_wrong_space_is_refused_in_one_line(
     with pytest.raises(ConfigError) as caught:
         read_space(str(file))
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_space(str(tmp_path / "mine.yaml"))
 
 
 def test_an_unknown_space_names_those_that_exist() -> None:
@@ -267,6 +282,8 @@ def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
         (["gp"], "KEY=VALUE"),
         (["hydra/launcher=rai"], "ray"),
         (["hydra/launcher=ray", "hydra.launcher.adress=x"], "address"),
+        (["hydra.run.dir=x"], "hydra.run.dir"),
+        (["hydra/launcher=slurm", "hydra.launcher.setup=[a"], "hydra.launcher.setup"),
         (["seeds=1000"], "seeds="),
     ],
 )
@@ -278,9 +295,16 @@ def test_wrong_words_are_refused_in_one_line(words: list[str], message: str) -> 
 
 def test_every_launcher_can_be_chosen() -> None:
     for name in ("stack", "ray", "slurm"):
-        assert parse([f"hydra/launcher={name}"]).choice[0] == name
+        choice = parse([f"hydra/launcher={name}"]).choice
+        assert choice[0] == name
+        make_backend(*choice, planning=True)
     chosen, settings = parse(["hydra/launcher=ray", "hydra.launcher.cpus_per_stack=2"]).choice
     assert chosen == "ray" and settings["cpus_per_stack"] == 2
+    words = ["hydra/launcher=slurm", "hydra.launcher.mem_gb=7.5", "hydra.launcher.slurm.qos=long"]
+    choice = parse([*words, "hydra.launcher.setup=[module load cuda]"]).choice
+    backend = make_backend(*choice, planning=True)
+    assert isinstance(backend, SlurmBackend) and backend.mem_gb == 7.5
+    assert backend.slurm["qos"] == "long" and backend.setup == ["module load cuda"]
 
 
 @pytest.mark.slow
@@ -352,6 +376,13 @@ def test_a_run_arrives_at_the_second_good_evaluation_in_a_row() -> None:
     assert arrival_steps(table({}, {"wasserstein/exact": math.nan}, {}, {})) == 200
 
 
+def test_the_table_says_whose_settings_a_loss_had() -> None:
+    assert settings_of("gp", "ring8", (), None) == "tuned"
+    assert settings_of("gp", "ring8", ("tuned=none",), None) == "paper's"
+    assert settings_of("gp", "ring8", ("tuned=gp-grid25",), None) == "gp-grid25"
+    assert settings_of("gp", "swiss_roll", (), None) == "paper's"
+
+
 def test_a_speedrun_needs_modes() -> None:
     check_modes("ring8", compose(["data=ring8"]))
     with pytest.raises(ConfigError, match="data=swiss_roll has no modes"):
@@ -365,7 +396,7 @@ def test_a_speedrun_leaves_a_table_with_its_machine(
     from wganbench.cli.app import main
 
     monkeypatch.chdir(tmp_path)
-    words = ["loss=bce,gp", "seeds=2", "network.width=8", "train.steps=200"]
+    words = ["loss=bce,gp", "seeds=2", "network.width=8", "train.steps=200", "loss.n_critic=5"]
     assert main(["speedrun", *words]) == 0
     folder = tmp_path / "outputs" / "speedrun-ring8"
     text = (folder / "speedrun.md").read_text()

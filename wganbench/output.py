@@ -154,7 +154,7 @@ class _Guarded:
             self._told = True
             reason = shortened(printable(f"{type(error).__name__}: {error}"), 200)
             with contextlib.suppress(Exception):
-                print(f"what shows the training failed ({reason}): it goes on", file=sys.stderr)
+                print(f"the display failed ({reason}); training continues", file=sys.stderr)
 
 
 def guarded(view: V) -> V:

@@ -44,6 +44,11 @@ def use_plugins(words: Sequence[str]) -> list[str]:
     names = [name for own in given for name in own]
     files = [Path(name).expanduser().absolute() for name in names]
     for file in files:
+        if os.pathsep in str(file):
+            raise ConfigError(
+                f"plugins={short_repr(str(file))}: the path holds {os.pathsep!r}, which separates "
+                f"the files in {VARIABLE}"
+            )
         if not file.is_file():
             raise ConfigError(f"plugins={short_repr(str(file))}: there is no such file")
     if files:

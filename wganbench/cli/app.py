@@ -19,7 +19,7 @@ from wganbench.cli.arguments import (
     Resumed,
     complete_listing,
 )
-from wganbench.cli.console import open_in_browser, typed
+from wganbench.cli.console import open_in_browser, translated
 from wganbench.cli.exits import (
     EXIT_CODES,
     FAILED,
@@ -94,11 +94,11 @@ def train(
         build_early(config)
 
     def accept(config: RunConfig) -> None:
-        from wganbench.runs.stored import check_folder, stored_config
+        from wganbench.runs.stored import check_folder
         from wganbench.training.device import pick_device
 
         pick_device(config.device)
-        check_folder(config, stored_config)
+        check_folder(config)
 
     def task(config: RunConfig, folder: Path) -> int:
         from wganbench.cli.run_view import RunView
@@ -108,12 +108,13 @@ def train(
 
         result_is_on_disk()
         view = RunView()
-        view.say(settings_line(config, searched_folders()))
+        view.say(settings_line(config, searched_folders(), given.chosen.get("tuned")))
         return report(train_run(config, folder, view))
 
     arguments = [*(overrides or []), *(["overwrite=true"] if overwrite else [])]
     try:
-        return run(typed(arguments), task, accept, look) or 0
+        given = translated(arguments)
+        return run(given.command, task, accept, look) or 0
     except Finished as finished:
         return report(finished.outcome)
 
@@ -150,7 +151,7 @@ def sweep(
         from wganbench.cli.sweep_view import SweepView, print_plan, print_sweep
         from wganbench.sweeps.command import plan_only, run_sweep
 
-        command = typed(arguments, several=True)
+        command = translated(arguments, several=True).command
         if plan:
             print_plan(*plan_only(command, limited=not yes))
             return 0
@@ -164,8 +165,8 @@ def sweep(
 def resume(path: Resumed, features: Features = None) -> int:
     """Finish runs and sweeps that were interrupted.
 
-    What is finished is left as it is. Of a folder above runs and sweeps, such as outputs, all that
-    is unfinished below it.
+    Finished runs are left as they are. In a folder that holds several sweeps, such as outputs,
+    everything unfinished is finished.
     """
     from wganbench.cli.run_view import say_loading
 
@@ -259,7 +260,9 @@ def tensorboard(
     host: Annotated[
         list[str] | None,
         typer.Option(
-            "--host", metavar="NAME", help="Answer to this name too, a tunnel's say; repeatable."
+            "--host",
+            metavar="NAME",
+            help="Answer to this host name too, such as a tunnel's; repeatable.",
         ),
     ] = None,
     show: Annotated[
@@ -272,7 +275,7 @@ def tensorboard(
     wganbench tensorboard                   everything in outputs
     wganbench tensorboard outputs/ring8     one sweep
 
-    Ctrl-C ends it. It listens on this machine only (127.0.0.1), and answers to its names alone.
+    Ctrl-C ends it. It listens on 127.0.0.1 and refuses requests for other host names.
     """
     from wganbench.cli.board import serve
 
@@ -303,7 +306,7 @@ def list_(
     """List what there is to choose from, and what can be set.
 
     \b
-    wganbench list                  everything but the two below
+    wganbench list                  everything but tuned and settings
     wganbench list tuned            settings that were searched for
     wganbench list settings train   keys with meaning, default and range
     wganbench list losses hinge     the page of one loss
@@ -320,7 +323,7 @@ app.command(context_settings=LOOSE)(demo)
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine can do, and what is missing."""
+    """Show what this machine can do, and what is missing."""
     from wganbench.cli.listing import print_report
 
     print_report(as_json)

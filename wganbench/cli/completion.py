@@ -92,8 +92,8 @@ def field_choices(key: str) -> list[str]:
     *sections, name = key.split(".")
     for section in sections:
         cls = typing.get_type_hints(cls).get(section)
-    if not dataclasses.is_dataclass(cls):
-        return []
+        if not dataclasses.is_dataclass(cls):
+            return []
     field = next((field for field in dataclasses.fields(cls) if field.name == name), None)
     if field is None:
         return []

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from wganbench.errors import ConfigError, printable, shortened
+from wganbench.plugin_files import WORD
+
+if TYPE_CHECKING:
+    from wganbench.config.overrides import Arguments
 
 
 class PlainConsole(Console):
@@ -38,13 +43,14 @@ def print_sentence(console: Console, text: str) -> None:
 
 
 # One-line messages for arguments that no command accepts and for errors that end a command.
-NAMES = (
+ERRORS_OF_A_NAME = (
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM,
     errno.EROFS, errno.ELOOP, errno.EEXIST, errno.EINVAL, errno.ENXIO,
 )  # fmt: skip
 """System errors that another name or folder would avoid."""
 
-WITH_OVERRIDES = ("train", "sweep", "study", "demo")
+WITH_OVERRIDES = ("train", "sweep", "study", "tune", "speedrun", "demo")
+"""The commands that take overrides."""
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -76,21 +82,20 @@ def open_in_browser(address: str) -> None:
 
 
 def in_one_line(message: str, arguments: Sequence[str]) -> str:
-    if arguments and "=" in arguments[0]:
-        return (
-            f"{arguments[0]!r} is no command; did you mean: wganbench train {' '.join(arguments)}"
-        )
-    command = f"{arguments[0]} " if arguments and re.fullmatch(r"[a-z]+", arguments[0]) else ""
+    first = next((word for word in arguments if not word.startswith(WORD)), "")
+    if "=" in first:
+        return f"{first!r} is no command; did you mean: wganbench train {shlex.join(arguments)}"
+    command = f"{first} " if re.fullmatch(r"[a-z]+", first) else ""
     if message.startswith("No such command"):
         command = ""
     return " ".join(message.split()) + f" (wganbench {command}--help)"
 
 
-def typed(overrides: list[str], several: bool = False) -> list[str]:
-    """Return the converted overrides; print a line on each common name that was replaced."""
+def translated(overrides: list[str], several: bool = False) -> Arguments:
+    """Return the parsed overrides; print a line on each common name that was replaced."""
     from wganbench.config.overrides import parse_arguments
 
     arguments = parse_arguments(overrides, several)
     for note in arguments.notes:
         print(f"wganbench: {shortened(printable(note))}", file=sys.stderr)
-    return arguments.command
+    return arguments

@@ -28,7 +28,8 @@ def run_demo(overrides: list[str]) -> list[RunOutcome]:
     done = run_sweep(words, SweepView())
     for folder, (jobs, outcomes) in done.folders.items():
         print_sweep(folder, jobs, outcomes)
-        _conclude(folder, console)
+        if any(outcome.finished for outcome in outcomes):
+            _conclude(folder, console)
     return done.outcomes()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from wganbench.cli.console import MEMORY_RAN_OUT, NAMES, check_arguments, in_one_line
+from wganbench.cli.console import ERRORS_OF_A_NAME, MEMORY_RAN_OUT, check_arguments, in_one_line
 from wganbench.errors import ConfigError, of_the_system, printable, ran_out, shortened
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def exit_code(command: Callable[[list[str]], object], arguments: list[str]) -> i
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:
-        return fail(of_the_system(error), WRONG_USE if error.errno in NAMES else FAILED)
+        return fail(of_the_system(error), WRONG_USE if error.errno in ERRORS_OF_A_NAME else FAILED)
     except Exception as error:
         if ran_out(error):
             return fail(MEMORY_RAN_OUT, FAILED)

@@ -55,7 +55,9 @@ def print_listing(
     if what is not None and what not in LISTINGS:
         raise ConfigError(unknown("listing", what, list(LISTINGS)))
     if group is not None and what not in ("settings", "losses"):
-        raise ConfigError(f"only settings have groups: wganbench list settings {group}")
+        raise ConfigError(
+            f"only `list settings GROUP` and `list losses NAME` take a second word; got {group!r}"
+        )
     if config_dir is not None and not config_dir.is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder")
     if what == "settings":

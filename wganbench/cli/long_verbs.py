@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wganbench.cli.arguments import Overrides, complete_study
-from wganbench.cli.console import typed
+from wganbench.cli.console import translated
 from wganbench.cli.exits import worst
 from wganbench.output import result_is_on_disk
 
@@ -126,4 +126,4 @@ def demo(overrides: Overrides = None) -> int:
     with early_workers(given):
         from wganbench.cli.demo import run_demo
 
-        return worst(run_demo(typed(given, several=True)))
+        return worst(run_demo(translated(given, several=True).command))

@@ -149,7 +149,8 @@ def next_commands(outcome: RunOutcome) -> list[str]:
     if outcome.status == "interrupted":
         return [f"go on:       wganbench resume {run}{again}"]
     if outcome.status != "completed":
-        return [f"look at it:  {look}", f"figures:     {run}/metrics.csv"]
+        values = shlex.quote(str(path / "metrics.csv"))
+        return [f"look at it:  {look}", f"values:      {values}"]
     figure = outcome.path / "figure.png"
     return [
         *([f"figure:      {path / figure.name}"] if figure.is_file() else []),

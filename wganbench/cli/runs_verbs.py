@@ -18,17 +18,22 @@ from wganbench.errors import ConfigError, of_the_system, printable, shortened
 def sample(
     run: RunPath,
     n: Annotated[
-        int | None, typer.Option("-n", min=1, max=bounds.DRAWN, help="How many points.")
+        int | None,
+        typer.Option(
+            "-n", min=1, max=bounds.DRAWN, help="How many points; default: evaluate.final_n."
+        ),
     ] = None,
     out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds: equal points.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="The same seed draws the same points.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Draw points or images from a trained generator.
 
-    The suffix of --out says as what. .npy: as made (n, d), images (n, c, h, w) in [-1, 1];
-    .csv: a line a point; .npz: under "fakes", images as bytes (n, h, w, c). Images only: .png,
-    one grid; without a suffix, a folder of 00000.png, ... for torch-fidelity or clean-fid.
+    The suffix of --out chooses the format. .npy: (n, d), or images (n, c, h, w) in [-1, 1];
+    .csv: a line for each point; .npz: under "fakes", images as bytes (n, h, w, c). Images only:
+    .png, one grid; without a suffix, a folder of 00000.png, ... for torch-fidelity or clean-fid.
     """
     from wganbench.files import inside
     from wganbench.runs.stored import stored_config
@@ -44,9 +49,14 @@ def sample(
 def evaluate(
     run: RunPath,
     n: Annotated[
-        int | None, typer.Option("-n", min=10, max=bounds.SAMPLES, help="On how many points.")
+        int | None,
+        typer.Option(
+            "-n", min=10, max=bounds.SAMPLES, help="On how many points; default: evaluate.final_n."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number: other points.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Another seed draws other points.")
+    ] = 0,
     as_json: AsJson = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the values to this file, as JSON.")
@@ -118,7 +128,7 @@ def remove(
     wganbench rm outputs --status failed --status diverged
     wganbench rm outputs/old --older 30 --yes
 
-    Only files that a run writes are removed, and no run that a process holds.
+    Only files that a run writes are removed, and no run that is still training.
     """
     from wganbench.cli.runs_view import chosen, remove_runs
     from wganbench.runs.found import find_runs

@@ -150,13 +150,11 @@ def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
             console.print(line, soft_wrap=True)
         else:
             left += not _removed(run, line, console)
-    if not sure:
-        console.print(
-            f"{numbered(len(runs) - left, 'run')} would be removed; nothing is, without --yes"
-            if runs
-            else "no run is chosen",
-            soft_wrap=True,
-        )
+    if not runs:
+        console.print("no run is chosen")
+    elif not sure:
+        chosen = numbered(len(runs) - left, "run")
+        console.print(f"{chosen} would be removed; nothing is, without --yes", soft_wrap=True)
     return left
 
 
@@ -174,7 +172,10 @@ def _removed(run: RunRecord, line: str, console: PlainConsole) -> bool:
 # diff
 def differences_of(one: Path, other: Path) -> list[tuple[str, Any, Any]]:
     """Return the settings and final values in which two runs differ: key, one's, the other's."""
-    a, b = read_record(one), read_record(other)
+    try:
+        a, b = read_record(one), read_record(other)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
     settings = [
         (key, a.settings.get(key), b.settings.get(key))
         for key in dict.fromkeys([*a.settings, *b.settings])

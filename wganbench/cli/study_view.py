@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
+from wganbench.cli.exits import FAILED, INTERRUPTED
 from wganbench.cli.run_view import from_here, plugins_again
 from wganbench.errors import ConfigError
 from wganbench.output import numbered
@@ -20,7 +21,6 @@ from wganbench.registry import unknown
 if TYPE_CHECKING:
     from wganbench.studies.verdicts import Claim, Verdict
 
-FAILED, INTERRUPTED = 3, 130
 MORE = "more than there are"
 COMMON = ("budget", "seeds", "device", "output_dir")
 """The settings that every study has."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
+from wganbench.cli.exits import INTERRUPTED
 from wganbench.cli.run_view import from_here, plugins_again
 from wganbench.cli.sweep_view import SweepView
 from wganbench.sweeps.launch import Interrupted
@@ -17,7 +18,12 @@ from wganbench.tuning.command import Tuned, speedrun, tune
 from wganbench.tuning.report import settings_text, value_entry
 from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
 
-INTERRUPTED = 130
+
+def print_again(verb: str, arguments: Sequence[str], options: Mapping[str, Path | None]) -> None:
+    """Print the command that goes on with an interrupted one."""
+    given = [word for name, path in options.items() if path for word in (name, str(path))]
+    command = shlex.join(["wganbench", verb, *arguments, *given])
+    print(f"\ninterrupted; go on: {command}{plugins_again()}")
 
 
 def tune_and_print(
@@ -27,8 +33,7 @@ def tune_and_print(
     try:
         tuned = tune(arguments, SweepView(), config_dir, into)
     except (Interrupted, KeyboardInterrupt):
-        command = " ".join(["wganbench tune", *map(shlex.quote, arguments)])
-        print(f"\ninterrupted; go on: {command}{plugins_again()}")
+        print_again("tune", arguments, {"--config-dir": config_dir, "--into": into})
         return INTERRUPTED
     print_tuned(tuned)
     return 0
@@ -47,13 +52,13 @@ def print_tuned(tuned: Tuned) -> None:
         console.print(table)
     console.print("score: modes/coverage x modes/high_quality x min(1, floor / distance)")
     files = list(tuned.files.values())
-    folder = files[0].parent.parent
-    console.print(f"settings: {from_here(folder.resolve())}/tuned/*.yaml", soft_wrap=True)
+    folder = from_here(files[0].parent.parent.resolve())
+    console.print(f"settings: {folder}/tuned/*.yaml", soft_wrap=True)
     console.print(f"report:   {from_here(tuned.report.resolve())}", soft_wrap=True)
     (loss, data) = next(iter(tuned.files))
     console.print(
         f"use them: wganbench train loss={loss} data={data} --config-dir "
-        f"{from_here(folder.resolve())}{plugins_again()}",
+        f"{shlex.quote(str(folder))}{plugins_again()}",
         soft_wrap=True,
     )
 
@@ -63,8 +68,7 @@ def speedrun_and_print(arguments: Sequence[str], config_dir: Path | None = None)
     try:
         found, files = speedrun(arguments, SweepView(), config_dir)
     except (Interrupted, KeyboardInterrupt):
-        command = " ".join(["wganbench speedrun", *map(shlex.quote, arguments)])
-        print(f"\ninterrupted; go on: {command}{plugins_again()}")
+        print_again("speedrun", arguments, {"--config-dir": config_dir})
         return INTERRUPTED
     console = PlainConsole()
     table = Table(*HEADS, title=f"speedrun on {found.data}", title_justify="left")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wganbench.config.check import validate
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
@@ -17,10 +17,12 @@ from wganbench.config.schema import RunConfig, run_id
 from wganbench.errors import ConfigError
 from wganbench.presets import (
     all_keys,
+    choices,
     chosen_keys,
     conf_directory,
     default_choice,
     owners,
+    preset_values,
     user_files_first,
 )
 from wganbench.registry import unknown
@@ -59,6 +61,8 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
                 return ConfigError(f"{group}={name} needs a package: pip install {package}")
             return ConfigError(unknown(group, name, list(cause.options or [])))
     if isinstance(error, OSError) and error.filename:
+        if any(Path(error.filename).is_relative_to(folder) for folder in arguments.where):
+            return ConfigError(f"cannot read {error.filename}: {error.strerror}")
         return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
     message = of_a_reference(error)
     if message:
@@ -120,6 +124,8 @@ def unknown_key(key: str, arguments: Arguments) -> str:
     It suggests a similar key. For a key of other choices than the user's (``loss.clip_value``
     under ``loss=gp``) it names the choices that have it.
     """
+    if key.startswith("hydra.launcher."):
+        return unknown("key", key, launcher_keys(arguments.where))
     valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
     if key in everything:
         return f"{key} is {not_used(key, arguments)}"
@@ -130,6 +136,14 @@ def unknown_key(key: str, arguments: Arguments) -> str:
     if meant not in valid and " and " not in meant:
         line += f" It is {not_used(meant, arguments)}"
     return line
+
+
+def launcher_keys(where: Sequence[Path]) -> list[str]:
+    """Return the settings of all launchers as keys."""
+    group = "hydra/launcher"
+    names = choices(group, where)
+    keys = dict.fromkeys(key for name in names for key in preset_values(group, name, where))
+    return [key.replace("/", ".") for key in keys if not key.endswith("_target_")]
 
 
 def not_used(key: str, arguments: Arguments) -> str:
@@ -162,6 +176,25 @@ def compose_values(
     overrides: Sequence[str] = (), config_dir: str | Path | None = None
 ) -> dict[str, Any]:
     """Return the composed values, groups flat as in the YAML files; only keys are checked."""
+    return plain(composed(overrides, config_dir))
+
+
+def compose_launcher(
+    overrides: Sequence[str] = (), config_dir: str | Path | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the name and the settings of the launcher that the overrides choose."""
+    from omegaconf import OmegaConf
+
+    hydra = composed(overrides, config_dir, with_hydra=True).hydra
+    settings = cast("dict[str, Any]", OmegaConf.to_container(hydra.launcher, resolve=True))
+    settings.pop("_target_", None)
+    return str(hydra.runtime.choices["hydra/launcher"]), settings
+
+
+def composed(
+    overrides: Sequence[str], config_dir: str | Path | None, with_hydra: bool = False
+) -> DictConfig:
+    """Return the composed node, with Hydra's own part if it is wanted. Raises ConfigError."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -177,7 +210,7 @@ def compose_values(
             user_files_first(arguments.where),
             hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"),
         ):
-            return plain(hydra.compose("config", arguments.overrides))
+            return hydra.compose("config", arguments.overrides, return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error, arguments) from error
 

@@ -109,12 +109,13 @@ def at_least(needed: int, room: int) -> str:
 def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
     """Return the bytes of a run: weights, gradients, moments + max(critic step, evaluation)."""
     from wganbench.metrics import EXACT_POINTS
+    from wganbench.networks.wrappers import packed_shape
 
     train, evaluate = config.train, config.evaluate
     point, latent = math.prod(shape), math.prod(pair.latent.shape)
     weights = sum(p.numel() for net in (pair.critic, pair.generator) for p in net.parameters())
     state = weights * (2 + MOMENTS.get(train.optimizer, 0))
-    seen = activations(pair.critic, shape)
+    seen = activations(pair.critic, packed_shape(shape, config.loss.packing))
     streams = [train.batch_size * size for size in (point, latent, latent, 1)]
     ahead = sum(max(one, min(AHEAD_STEPS * one, AHEAD_NUMBERS)) for one in streams)
     step = ahead + 2 * train.batch_size * seen
@@ -178,8 +179,8 @@ def with_value(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) 
     other = dataclasses.replace(config, **{group: changed})
     shape = (value,) if key == "data.dimension" else shape
     try:
-        network = other.network
-        pair = build_pair(network.kind, network.options, shape, config.precision)
+        network, packing = other.network, config.loss.packing
+        pair = build_pair(network.kind, network.options, shape, config.precision, packing)
     except (ValueError, TypeError, RuntimeError):
         return math.inf
     return bytes_needed(other, shape, pair)

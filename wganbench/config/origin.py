@@ -11,12 +11,14 @@ from wganbench.presets import preset_values
 from wganbench.typed import flatten
 
 
-def settings_line(config: RunConfig, where: Sequence[Path]) -> str:
+def settings_line(config: RunConfig, where: Sequence[Path], chosen: str | None = None) -> str:
     """Return one line: tuned settings, with what the paper has instead, or the paper's own.
 
-    Settings that are neither are named. ``where`` are the searched folders of YAML files.
+    Settings that are neither are named. ``where`` are the searched folders of YAML files, and
+    ``chosen`` is the NAME of ``tuned=NAME`` if it was given.
     """
-    name = f"{config.loss.name}-{config.data.name}"
+    own_name = f"{config.loss.name}-{config.data.name}"
+    name = own_name if chosen in (None, "none") else str(chosen)
     tuned = preset_values("tuned", name, where)
     of_loss = preset_values("loss", config.loss.name, where)
     paper = preset_values("train", "default", where) | of_loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,15 @@ from wganbench.files import open_regular
 
 PART = 2**24
 """Number of bytes of a file that are read at once."""
+
+FileState = tuple[Path, int, int]
+"""A file, when it changed in nanoseconds, and its size in bytes."""
+
+
+def states_of(files: Iterable[Path]) -> tuple[FileState, ...]:
+    """Return the states of the files that exist: equal ones mean equal contents."""
+    found = [(file, file.stat()) for file in files if file.is_file()]
+    return tuple((file, state.st_mtime_ns, state.st_size) for file, state in found)
 
 
 def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> str | None:
@@ -33,14 +42,13 @@ def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> s
             found = find_files(path)
             others = () if kind == "image_folder" else found.others
             files = sorted([*found.pictures, *others])
-        states = [(file, file.stat()) for file in files if file.is_file()]
-        return _digest_of(path, tuple((file, s.st_mtime_ns, s.st_size) for file, s in states))
+        return _digest_of(path, states_of(files))
     except (OSError, ValueError):
         return None
 
 
 @lru_cache(maxsize=4)
-def _digest_of(path: Path, states: tuple[tuple[Path, int, int], ...]) -> str:
+def _digest_of(path: Path, states: tuple[FileState, ...]) -> str:
     """Return the digest of files; read once in a process unless a file changes."""
     digest = hashlib.sha256()
     for file, _, size in states:

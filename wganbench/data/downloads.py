@@ -114,7 +114,6 @@ def read_part(
     return pictures.unsqueeze(1), classes
 
 
-@lru_cache(maxsize=1)
 def load_mnist(root: str, download: bool) -> Images:
     """Return MNIST, see `load_idx_set`."""
     return load_idx_set(MNIST, root, download)
@@ -125,6 +124,7 @@ def load_fashion_mnist(root: str, download: bool) -> Images:
     return load_idx_set(FASHION_MNIST, root, download)
 
 
+@lru_cache(maxsize=1)
 def load_cifar10(root: str, download: bool) -> Images:
     """Return CIFAR-10, 32x32 in colour, from ``root/cifar-10-batches-py``, checked by MD5.
 

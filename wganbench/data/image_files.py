@@ -15,28 +15,43 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from wganbench.data.image_list import find_images, shown
+from wganbench.data.contents import FileState, states_of
+from wganbench.data.image_list import ImageFiles, find_images, shown
 from wganbench.data.images import Images, hold_out
 
 NAMED = 3
 """Number of unreadable files that an error names."""
 
 
-@lru_cache(maxsize=2)
 def load_folder(
     path: str, size: int | None, channels: int, held_out_share: float, seed: int
 ) -> Images:
-    """Return the images in a folder, in the order of `find_images`; read once in a process.
+    """Return the images in a folder, in the order of `find_images`.
 
     Each subfolder is a class; a folder without subfolders has no classes.
     ``size``: the shorter side is resized to that many pixels, and the middle square is kept.
     Raises ValueError, naming ``data.path``, for a folder without images, for files that
-    cannot be read and, naming ``data.size``, for images of unequal size.
+    cannot be read and, naming ``data.size``, for images of unequal size. The files are read once
+    in a process unless one changes.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"data.path: there is no folder {path!r}")
     found = find_images(folder)
+    return _load(folder, found, states_of(found.files), size, channels, held_out_share, seed)
+
+
+@lru_cache(maxsize=2)
+def _load(
+    folder: Path,
+    found: ImageFiles,
+    states: tuple[FileState, ...],
+    size: int | None,
+    channels: int,
+    held_out_share: float,
+    seed: int,
+) -> Images:
+    """Return the images found in a folder; ``states`` are those of their files."""
     names = sorted(set(found.classes))
     pictures = read_images(folder, list(found.files), size, channels)
     if len(names) < 2:

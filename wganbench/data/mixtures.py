@@ -32,6 +32,7 @@ class Mixture(DrawnTarget, Density):
 
     modes: Float[Tensor, "K d"]
     weights: Float[Tensor, " K"]
+    sigma: float
     density: Density
 
     def __init__(

@@ -65,8 +65,8 @@ class Target(Protocol):
     all runs of a stack in one call, any other class for each run in turn.
 
     A user's class defines ``shape``, ``sample`` and ``held_out``, and other members if they
-    apply. ``modes`` and ``weights`` describe a mixture. ``points`` is a fixed training set.
-    ``held_out_points`` are the rows that ``held_out`` returns, each once before one occurs
+    apply. ``modes``, ``weights`` and ``sigma`` describe a mixture. ``points`` is a fixed training
+    set. ``held_out_points`` are the rows that ``held_out`` returns, each once before one occurs
     twice. ``base`` holds the single images of a target of images, and ``class_count`` is its
     number of classes. ``notes`` are lines to show before training. ``units`` belong to data that
     were centred and scaled. ``pair`` is a source law at a known distance from the target.
@@ -75,6 +75,7 @@ class Target(Protocol):
 
     modes: Float[Tensor, "k d"] | None = None
     weights: Float[Tensor, " k"] | None = None
+    sigma: float | None = None
     points: Tensor | None = None
     held_out_points: Tensor | None = None
     base: Images | None = None
@@ -115,10 +116,8 @@ class KnownShape(Target):
     held_out = sample
 
 
-OPTIONAL = (
-    "modes", "weights", "points", "held_out_points", "base", "class_count", "notes", "units",
-    "pair", "density",
-)  # fmt: skip
+OPTIONAL = tuple(Target.__annotations__)
+"""The members that a user's class may lack."""
 
 
 class Adapted(Target):
@@ -144,5 +143,11 @@ class Adapted(Target):
 
 
 def adapted(target: Any) -> Target:
-    """Return the target itself if its class derives from `Target`, else an `Adapted` one."""
-    return target if Target in type(target).__mro__ else Adapted(target)
+    """Return the target itself if its class derives from `Target`, else an `Adapted` one.
+
+    Raises ValueError for modes without their standard deviation.
+    """
+    own: Target = target if Target in type(target).__mro__ else Adapted(target)
+    if own.modes is not None and own.sigma is None:
+        raise ValueError("modes are counted with sigma, their standard deviation: give it as well")
+    return own

@@ -104,7 +104,8 @@ class Recipe:
     after each critic step; ``wrapper`` changes the critic itself. ``coefficients`` names the
     coefficients that the user may set and sweep. ``ranges`` limits the values of some of them, see
     `typed.check_range`; others accept any finite number. ``slope_target`` is the constraint on
-    the slope: "1", "at most 1", "0", "some K" or "none". ``known_for`` is a sentence for readers.
+    the slope: "1", "at most 1", "0", "some K", "several" that differ, or "none". ``known_for`` is
+    a sentence for readers.
     """
 
     summary: str

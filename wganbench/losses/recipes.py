@@ -178,7 +178,7 @@ RECIPES.register("bce_gp", Recipe(
     known_for="A control: on the ring it covers what gp covers, so the penalty does the work."))
 RECIPES.register("bce_r1", Recipe(
     "control: BCE with R1 on reals", "arXiv:1801.04406, eq. 9",
-    BCE, **held_by("r1"),
+    BCE, **held_by("r1"), slope_target="0",
     known_for="It converges on Dirac, linearly; gamma 10 is for images."))
 RECIPES.register("wasserstein", Recipe(
     "control: the W-loss without any constraint", "arXiv:1701.07875 without line 7",
@@ -210,9 +210,14 @@ def composed(name: str, penalties: Sequence[str] = ()) -> Recipe:
             penalties=(*recipe.penalties, term),
             coefficients=(*recipe.coefficients, *term.names),
             ranges={**recipe.ranges, **{each: RANGES[each] for each in term.names}},
-            slope_target=TARGETS[term.cost],
+            slope_target=_both(recipe.slope_target, TARGETS[term.cost]),
         )
     return recipe
+
+
+def _both(target: str, added: str) -> str:
+    """Return the constraint on the slope of a recipe to which a penalty is added."""
+    return added if target in ("none", added) else "several"
 
 
 TARGETS = {Cost.FROM_ONE: "1", Cost.ABOVE_ONE: "at most 1", Cost.SQUARED: "0", Cost.POWER: "0"}

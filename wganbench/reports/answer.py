@@ -125,7 +125,7 @@ def best_headline(rows: Sequence[Row], metric: str) -> str:
     if second is None:
         return summary
     other = f"{named(second.group.phrase)} with {estimate_text(second.cells[metric].mean)}"
-    return f"{summary}, but it is not best beyond doubt; next is {other}"
+    return f"{summary}, but it is not best by the intervals; next is {other}"
 
 
 # The tests.
@@ -136,7 +136,7 @@ def shown_pairs(contrasts: Sequence[Contrast]) -> Pairs:
 
 
 def tests_text(comparison: Comparison, metric: str) -> str:
-    """Return which groups are better than which, and which the seeds cannot tell apart."""
+    """Return which groups are better than which, and between which no difference was shown."""
     contrasts = comparison.contrasts_of(metric)
     if not contrasts:
         return ""
@@ -161,11 +161,10 @@ def winner_clauses(comparison: Comparison, pairs: Pairs) -> Iterator[str]:
 
 
 def doubt_text(comparison: Comparison, hidden: Sequence[Contrast]) -> str:
-    """Return which groups could not be told apart, by how many seeds, and how many would do."""
+    """Return between which groups no difference was shown, and how many seeds would suffice."""
     met = {contrast.met for contrast in hidden}
     seeds = numbered(max(met), "seed") if len(met) == 1 else f"{min(met)} to {max(met)} seeds"
     enough = [contrast.enough for contrast in hidden if contrast.enough is not None]
-    unable = f"{seeds} cannot"
     pairs = {frozenset((contrast.first, contrast.second)) for contrast in hidden}
     inside = frozenset().union(*pairs)
     rows = [row for row in comparison.rows if row.group.label in inside]
@@ -175,12 +174,13 @@ def doubt_text(comparison: Comparison, hidden: Sequence[Contrast]) -> str:
     elif whole:
         which = of_groups(comparison, rows)
     elif len(pairs) == 1:
-        which = "the other pair"
+        which = "the groups of the other pair"
     else:
         which = f"the groups of {len(pairs)} other pairs"
+    found = f"with {seeds} no difference between {which}"
     if len(enough) == len(hidden):
-        return f"{unable} tell {which} apart, however different they are ({max(enough)} would do)"
-    return f"{unable} tell {which} apart"
+        return f"{found} can be significant ({max(enough)} would suffice)"
+    return f"{found} is significant"
 
 
 def others_text(comparison: Comparison, metric: str) -> str:

@@ -111,12 +111,7 @@ def shade(color: str, shift: float) -> str:
 def by_rank(comparison: Comparison, metric: str) -> list[Row]:
     """Return the rows from best to worst mean; groups without any value come last."""
     sign = -1 if tag_for(metric).direction == "up" else 1
-
-    def key(row: Row) -> tuple[bool, float]:
-        mean = row.cells[metric].mean
-        return mean.n == 0, sign * mean.value if mean.n else 0.0
-
-    return sorted(comparison.rows, key=key)
+    return sorted(comparison.rows, key=lambda row: row.cells[metric].mean.place(sign))
 
 
 def shown_groups(comparison: Comparison, most: int = MOST_GROUPS) -> list[Group]:

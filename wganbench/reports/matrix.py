@@ -110,11 +110,9 @@ def letters_of(comparison: Comparison, metric: str) -> dict[str, str]:
     if silent or comparison.baseline is not None or not every:
         return {}
     sign = -1 if tag_for(metric).direction == "up" else 1
-
-    def key(label: str) -> tuple[bool, float]:
-        mean = comparison.by_label[label].cells[metric].mean
-        return mean.n == 0, sign * mean.value if mean.n else 0.0
-
-    ranked = sorted((label for label in comparison.by_label if label in inside), key=key)
+    ranked = sorted(
+        (label for label in comparison.by_label if label in inside),
+        key=lambda label: comparison.by_label[label].cells[metric].mean.place(sign),
+    )
     differing = [frozenset((c.first, c.second)) for c in contrasts if c.differs]
     return compact_letters(ranked, differing) or {}

@@ -86,7 +86,7 @@ def compare_scores(
         raise ValueError(f"{empty[0] if empty else 'scores'} is empty: give at least one score")
     sign = -1 if higher_is_better else 1
     means = {name: mean_interval(own) for name, own in scores.items()}
-    ranked = sorted(scores, key=lambda name: sign * means[name].value)
+    ranked = sorted(scores, key=lambda name: means[name].place(sign))
     pairs = list(combinations(ranked, 2))
     p_values = holm(
         [

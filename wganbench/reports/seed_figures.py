@@ -74,13 +74,15 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
         values = cells[group.label].values
         lost = sum(map(math.isnan, values))
         labels.append(
-            f"{literal(group.title)} (n = {len(values)}" + f", {lost} diverged" * bool(lost) + ")"
+            f"{literal(group.title)} (n = {len(values)}"
+            + f", {lost} diverged or without a value" * bool(lost)
+            + ")"
         )
     key_below(figure, [sample_of(styles[group.label]) for group in groups], labels)
     caption = (
         f"For each value of {figure_label(metric)} the share of a group's runs that come to "
         f"{word} it "
-        f"({runs_text(groups)}, one a seed; diverged ones never do): the higher line is "
+        f"({runs_text(groups)}, one a seed; those without a value never do): the higher line is "
         "better, and no band is drawn because every run is in the line"
         + left_out_text(comparison, groups)
         + "."

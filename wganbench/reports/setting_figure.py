@@ -86,12 +86,28 @@ def draw_setting(comparison: Comparison) -> Drawing | None:
     key_below(figure, handles, labels)
     groups = [row.group for line in [*lines, *without] for row in line.rows]
     caption = (
-        f"Each metric against {key} on a logarithmic axis: the mean over the runs that did not "
+        f"Each metric against {key}{axis_words(lines)}: the mean over the runs that did not "
         f"diverge with its 95 % Student-t interval, a small dot a seed ({runs_text(groups)})"
         + ("; the share of runs that diverged stands on top" if any_lost(lines) else "")
         + "."
     )
     return Drawing("setting", title, caption, figure)
+
+
+def axis_words(lines: Sequence[Series]) -> str:
+    """Return in words how the settings are spaced."""
+    scale = scale_of([value for line in lines for value in line.values])
+    return {"log": " on a logarithmic axis", "symlog": " on a logarithmic axis with 0"}.get(
+        scale, ""
+    )
+
+
+def scale_of(values: Sequence[float]) -> str:
+    """Return matplotlib's name of the axis for these settings."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return "linear"
+    return "log" if len(positive) == len(values) else "symlog"
 
 
 def without_text(line: Series, name: str) -> str:
@@ -149,11 +165,11 @@ def draw_metric(
             axes.axhline(mean.value, color=style.color, linestyle=style.line, linewidth=1.6,
                          gid="without")  # fmt: skip
     style_axes(axes, "", literal(key), axis_label(metric))
-    positive = [value for value in values if value > 0]
-    if len(positive) == len(values):
+    scale = scale_of(values)
+    if scale == "log":
         axes.set_xscale("log")
-    elif positive:
-        axes.set_xscale("symlog", linthresh=min(positive))
+    elif scale == "symlog":
+        axes.set_xscale("symlog", linthresh=min(value for value in values if value > 0))
     if len(values) <= MOST_TICKS:
         axes.set_xticks(values, [f"{value:g}" for value in values])
         axes.xaxis.set_minor_locator(NullLocator())

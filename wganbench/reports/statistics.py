@@ -45,6 +45,10 @@ class Estimate:
     method: str
     note: str = ""
 
+    def place(self, sign: float) -> tuple[bool, float]:
+        """Return the key that sorts by ``sign`` times the value; without a value comes last."""
+        return self.n == 0, sign * self.value if self.n else 0.0
+
 
 @lru_cache(maxsize=1024)
 def _student_quantile(p: float, freedom: int) -> float:

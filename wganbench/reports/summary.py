@@ -156,7 +156,7 @@ def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
             f"{name(rows[best[0]])} has the best mean of {metric} ({BETTER[direction]} is better): "
             f"its interval, {estimate_text(mean)}, lies beyond all others'{weak}."
         )
-    nobody = f"No group is best beyond doubt in {metric}"
+    nobody = f"No group is best by the intervals in {metric}"
     known = [p for p, row in enumerate(rows) if row.cells[metric].mean.n]
     if not known:
         return [], f"{nobody}: none has a value of it."

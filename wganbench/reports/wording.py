@@ -20,9 +20,8 @@ def estimate_text(estimate: Estimate) -> str:
         return "-"
     if not has_interval(estimate):
         return f"{estimate.value:.4g} (no interval)"
-    digits = decimals(estimate.high - estimate.low)
-    low, high = (f"{bound:.{digits}f}" for bound in (estimate.low, estimate.high))
-    return f"{estimate.value:.{digits}f} [{low}, {high}]"
+    value, low, high = fixed_or_small(estimate)
+    return f"{value} [{low}, {high}]"
 
 
 def has_interval(estimate: Estimate) -> bool:
@@ -33,8 +32,16 @@ def bounds_text(estimate: Estimate) -> str:
     """Return the interval alone, as part of a sentence."""
     if not has_interval(estimate):
         return "no interval"
-    digits = decimals(estimate.high - estimate.low)
-    return f"95 % interval {estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
+    _, low, high = fixed_or_small(estimate)
+    return f"95 % interval {low} to {high}"
+
+
+def fixed_or_small(estimate: Estimate) -> list[str]:
+    """Return value and ends of an interval as text; very small numbers in powers of ten."""
+    width = estimate.high - estimate.low
+    small = 0 < width < 1e-5
+    form = ".3g" if small else f".{decimals(width)}f"
+    return [f"{number:{form}}" for number in (estimate.value, estimate.low, estimate.high)]
 
 
 def decimals(width: float) -> int:

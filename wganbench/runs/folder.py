@@ -38,9 +38,13 @@ PACKAGES = ("wganbench", "torch", "hydra-core", "numpy")
 
 OWN = re.compile(
     r"run\.json|metrics\.csv|checkpoint(\.previous|\.spare)?\.pt|samples\.(npz|gif)|generated\.npy"
+    r"|scalars\.(csv|parquet)|(generator|critic)\.pt2"
     r"|(figure|interpolation|classes|neighbours)\.png|events\.out\.tfevents\..*|\.tmp-[0-9a-f]{32}"
 )
-"""Names of the files that a run writes into its folder; all other files belong to the user."""
+"""Names of the files that a run and the commands on it write into its folder by themselves.
+
+All other files belong to the user.
+"""
 
 
 class RunFolder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,11 @@ def stored_config(path: Path) -> RunConfig:
     return replace(stored_values(stored.config), overwrite=False)
 
 
-def check_folder(
-    config: RunConfig,
-    read: Callable[[Path], RunConfig],
-    say: Callable[[str], object] = print,
-    may_be_busy: bool = False,
-) -> None:
+def check_folder(config: RunConfig, may_be_busy: bool = False) -> None:
     """Check that a run's folder is writable, not locked, and holds this run or none.
 
-    ``read`` returns the configuration of the run in a folder. If a process is saving the run
-    before it ends, wait for it and pass a line to ``say``. With ``may_be_busy`` a locked folder is
-    accepted. Writes nothing. Raises ConfigError.
+    If a process is saving the run before it ends, print a line and wait for it. With
+    ``may_be_busy`` a locked folder is accepted. Writes nothing. Raises ConfigError.
     """
     folder = run_folder(config)
     check_writable(folder)
@@ -82,14 +76,14 @@ def check_folder(
     run = RunFolder(folder)
     try:
         if not may_be_busy:
-            wait_while_ending([run], say)
+            wait_while_ending([run], print)
         if not may_be_busy and (busy := run.holder()):
             raise ConfigError(str(busy))
     except (UnusableFile, OSError) as error:
         raise ConfigError(str(error)) from error
     if config.overwrite:
         return
-    stored = read(folder)
+    stored = stored_config(folder)
     different = [
         f"{key} is {theirs!r} there and {ours!r} here"
         for key, theirs, ours in differences(identity(stored), identity(config))

@@ -12,7 +12,7 @@ from typing import Any
 
 from wganbench.drawing.canvas import optional, save_png, save_svg
 from wganbench.errors import ConfigError, UnwritableFolder
-from wganbench.files import RunLock, write_atomic
+from wganbench.files import RunLock, read_regular, write_atomic
 from wganbench.output import guarded
 from wganbench.studies.settings import QUICK, Settings, read_settings
 from wganbench.studies.study import STUDIES, Context, Findings, Study
@@ -108,12 +108,14 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """Return verdict.json of a study; None if it is missing. Raises ConfigError."""
     file = folder / VERDICTS
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(read_regular(file))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
-    return dict(found)
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file} cannot be read: expected an object at the top")
+    return found
 
 
 def is_current(folder: Path, study: Study) -> bool:

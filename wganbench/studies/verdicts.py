@@ -183,7 +183,7 @@ def withheld(verdict: Verdict, reason: str) -> Verdict:
 
 
 def missing_note(missing: int) -> str:
-    return f"{missing} of the seeds gave no value (diverged)" if missing else ""
+    return f"{missing} of the seeds gave no value" if missing else ""
 
 
 def judge_universal(claim: Claim, values: Sequence[float]) -> Verdict:

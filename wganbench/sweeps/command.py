@@ -12,7 +12,7 @@ from wganbench.config.overrides import parse_arguments
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
-from wganbench.runs.stored import check_folder, stored_config
+from wganbench.runs.stored import check_folder
 from wganbench.sweeps.backend import Watcher, make_backend, outcome_on_disk
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
@@ -194,4 +194,4 @@ class _Session:
 def accept_run(config: RunConfig) -> None:
     """Check that a job can be trained here, or is trained already. Raises ConfigError."""
     pick_device(config.device)
-    check_folder(config, stored_config, may_be_busy=not config.overwrite)
+    check_folder(config, may_be_busy=not config.overwrite)

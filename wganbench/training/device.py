@@ -104,8 +104,9 @@ def fitting_cpu(stack: Stack) -> Iterator[None]:
 
     Freed memory is kept from then on, or returned if our C++ trains. Small stacks train on one
     thread, larger ones on torch's own number of threads: dividing a product of two million
-    operations gains little on an idle machine and loses much on a busy one. OMP_NUM_THREADS overrides this choice. The
-    results do not depend on threads or memory, except by rounding for compiled image runs.
+    operations gains little on an idle machine and loses much on a busy one. OMP_NUM_THREADS
+    overrides this choice. The results do not depend on threads or memory, except by rounding
+    for compiled image runs.
     """
     if stack.device.type != "cpu":
         yield

@@ -24,7 +24,9 @@ from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_g
 from wganbench.draws import keyed
 from wganbench.errors import ConfigError, of_the_system, printable
 from wganbench.files import UnusableFile, read_regular, replacing
+from wganbench.losses.recipe import Wrapper
 from wganbench.metrics import allow_features
+from wganbench.networks.wrappers import packed_shape, spectrally_normalised
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
@@ -119,10 +121,14 @@ class Run:
             return self.networks.exact_algorithm.generator(parameters)(z)
 
     def critic(self, x: Tensor) -> Tensor:
-        """Return the trained critic's scores (n,) of points (n, *shape)."""
+        """Return the trained critic's scores (n,) of points (n, *shape).
+
+        A critic of packs scores packs that hold one point again and again.
+        """
         parameters = self.networks.run_parameters(0, "critic")
+        algorithm = self.networks.exact_algorithm
         with products(x.device):
-            return self.networks.exact_algorithm.critic(parameters)(x)
+            return algorithm.critic(parameters)(algorithm.alone(x))
 
     @cached_property
     def stack(self) -> Stack:
@@ -278,13 +284,16 @@ EXAMPLES = 3
 
 
 class Network(nn.Module):
-    """A network of a run in fp32, with its trained weights."""
+    """A network of a run in fp32, with its trained weights; those of a spectral norm divided."""
 
     def __init__(self, run: Run, name: str) -> None:
         super().__init__()
+        algorithm = run.networks.exact_algorithm
         # The pair has shapes only; its weights are those of the stack.
-        self.network: nn.Module = copy.deepcopy(getattr(run.networks.exact_algorithm.pair, name))
+        self.network: nn.Module = copy.deepcopy(getattr(algorithm.pair, name))
         weights = run.networks.run_parameters(0, name)
+        if name == "critic" and algorithm.recipe.wrapper is Wrapper.SPECTRAL:
+            weights = spectrally_normalised(weights)
         own = {key: value.cpu() for key, value in weights.items()}
         self.network.load_state_dict(own, assign=True)
 
@@ -297,11 +306,20 @@ def export_network(path: Path, name: str, out: Path) -> str:
     """Write a network of the run in a folder to ``out``; return a line that says what it takes.
 
     ``torch.export.load(out).module()`` maps latents (n, *latent) to points (n, *shape), or points
-    to scores (n,), in fp32. Raises ConfigError.
+    to scores (n,), in fp32. A critic of packs takes packs, their points joined along the first
+    axis. Raises ConfigError, also for a critic that is divided by its own gradient.
     """
     run = Run(path)
     stack = run.networks
-    shape = stack.algorithm.pair.latent.shape if name == "generator" else stack.target.shape
+    algorithm = stack.exact_algorithm
+    shape = algorithm.pair.latent.shape
+    if name == "critic":
+        if algorithm.recipe.wrapper is Wrapper.GRADIENT:
+            raise ConfigError(
+                f"--to critic: a critic of loss={run.config.loss.name} is divided by its own "
+                "gradient, which an exported program cannot be"
+            )
+        shape = packed_shape(stack.target.shape, algorithm.packing)
     network = Network(run, name).eval()
     example = torch.zeros(EXAMPLES, *shape)
     n = torch.export.Dim("n", min=2)
@@ -311,4 +329,6 @@ def export_network(path: Path, name: str, out: Path) -> str:
             torch.export.save(program, file)
     except OSError as error:
         raise ConfigError(f"--out: {of_the_system(error)}") from error
-    return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32"
+    packs = f", packs of {algorithm.packing} points" if shape != stack.target.shape else ""
+    packs = packs if name == "critic" else ""
+    return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32{packs}"

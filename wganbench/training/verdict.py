@@ -202,7 +202,10 @@ def _gradient(table: Mapping[str, Sequence[Cell]], distance: str) -> str:
                 f"The generator's gradient is small ({share}), and the energy distance cannot tell "
                 "the samples from the data."
             )
-        return f"The generator's gradient is small ({share}) because the samples have arrived."
+        return (
+            f"The generator's gradient is small ({share}) while the samples are near the data: "
+            "this is not vanishing."
+        )
     return f"The generator's gradient did not vanish: {share}."
 
 
@@ -216,7 +219,8 @@ def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
         "at most 1": "the penalty asks for at most 1",
         "0": "the penalty asks for 0",
         "some K": "clipping asks only for some bound",
-        "none": "nothing holds it",
+        "several": "its terms ask for different slopes",
+        "none": "unconstrained",
     }[recipe.slope_target]
     if recipe.wrapper is not Wrapper.NONE:
         wanted = "the normalised critic has at most 1"

@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from wganbench.config.composition import compose_launcher
 from wganbench.config.jobs import Choice
 from wganbench.errors import ConfigError, of_the_system, short_repr
 from wganbench.losses import RECIPES
-from wganbench.presets import choices, directories, read_values
+from wganbench.presets import choices, directories
 from wganbench.registry import unknown
 from wganbench.runs.record import read_record
 from wganbench.sweeps.backend import Watcher
@@ -196,30 +196,12 @@ def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
 
 def launcher_choice(arguments: Sequence[str], config_dir: str | Path | None) -> Choice:
     """Return the launcher of ``hydra/launcher=ray`` with its settings. Raises ConfigError."""
-    given = dict(word.partition("=")[::2] for word in arguments)
-    name = given.pop(LAUNCHER, "stack")
+    name = dict(word.partition("=")[::2] for word in arguments).get(LAUNCHER, "stack")
+    for word in arguments:
+        key = word.partition("=")[0]
+        if key != LAUNCHER and not key.startswith("hydra.launcher."):
+            raise ConfigError(f"{key}: of Hydra's keys {LAUNCHER} and hydra.launcher.* can be set")
     known = choices(LAUNCHER, directories())
     if name not in known:
         raise ConfigError(unknown(LAUNCHER, name, known))
-    settings: dict[str, Any] = {}
-    for folder in directories(config_dir):
-        path = folder / LAUNCHER / f"{name}.yaml"
-        if path.is_file():
-            settings = dict(read_values(path, "")) | settings
-    settings.pop("_target_", None)
-    for key, text in given.items():
-        option = key.removeprefix("hydra.launcher.")
-        if option == key or option not in settings:
-            raise ConfigError(unknown(key, key, [f"hydra.launcher.{one}" for one in settings]))
-        settings[option] = typed_like_default(key, text, settings[option])
-    return name, settings
-
-
-def typed_like_default(key: str, text: str, default: Any) -> Any:
-    """Return a launcher's setting, read as Hydra reads it. Raises ConfigError."""
-    import yaml
-
-    from wganbench.typed import convert
-
-    value = yaml.safe_load(text)
-    return value if default is None else convert(value, type(default), key)
+    return compose_launcher(arguments, config_dir)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from wganbench.files import write_atomic
 from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
 from wganbench.reports.statistics import mean_interval
+from wganbench.reports.wording import estimate_text
 from wganbench.tuning.analysis import (
     Curve,
     Sensitivity,
@@ -163,10 +163,7 @@ def value_entry(values: Sequence[float]) -> Entry:
     if not values:
         return Entry("-")
     found = mean_interval(values)
-    if not math.isfinite(found.low):
-        return Entry(f"{found.value:.3g}", found.value)
-    low, high = f"{found.low:.3g}", f"{found.high:.3g}"
-    return Entry(f"{found.value:.3g} [{low}, {high}]", found.value)
+    return Entry(estimate_text(found), found.value)
 
 
 def settings_text(search: Search, loss: str, trial: Trial) -> str:

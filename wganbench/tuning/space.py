@@ -153,23 +153,45 @@ def read_space(name: str = DEFAULT) -> Space:
             values = read_preset("tune", name)
         else:
             raise ConfigError(unknown("space", name, preset_names("tune")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         reason = first_line(error)
         raise ConfigError(f"space={short_repr(name)} cannot be read: {reason}") from error
     try:
-        return Space(
-            name=str(values.get("name", path.stem)),
-            seed=int(values["seed"]),
-            draw={str(key): as_draw(str(key), value) for key, value in values["draw"].items()},
-            fixed=dict(values.get("fixed") or {}),
-            known=tuple(dict(point) for point in values.get("known") or ()),
-            rungs=as_rungs(values["rungs"]),
-            compute=as_compute(values["compute"]),
+        return checked(
+            Space(
+                name=str(values.get("name", path.stem)),
+                seed=int(values["seed"]),
+                draw={str(key): as_draw(str(key), value) for key, value in values["draw"].items()},
+                fixed=dict(values.get("fixed") or {}),
+                known=tuple(dict(point) for point in values.get("known") or ()),
+                rungs=as_rungs(values["rungs"]),
+                compute=as_compute(values["compute"]),
+            )
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"space={short_repr(name)}: {described(error)}; conf/tune/space.yaml shows the form"
         ) from error
+
+
+GROUPS = ("loss", "train")
+"""Groups of keys that a file of tuned settings holds."""
+
+
+def checked(space: Space) -> Space:
+    """Return the space itself; raises ValueError for keys that cannot stand where they do."""
+    known = [key for point in space.known for key in point]
+    for key in (*space.draw, *space.fixed, *known):
+        if key.partition(".")[0] not in GROUPS and not key.startswith("evaluate."):
+            raise ValueError(f"{key} is no key of loss or train: give it as an override of tune")
+    before: set[str] = set()
+    for key, draw in space.draw.items():
+        if isinstance(draw, Interval) and draw.times and draw.times not in before:
+            raise ValueError(f"{key}.times needs a key that is drawn before it; got {draw.times}")
+        before.add(key)
+    if "loss.n_critic" not in {*space.draw, *space.fixed}:
+        raise ValueError("loss.n_critic is missing in draw and in fixed")
+    return space
 
 
 def as_draw(key: str, given: Any) -> Draw:

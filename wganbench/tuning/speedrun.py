@@ -106,7 +106,9 @@ def run_speedrun(
     check_modes(data, jobs[losses[0]][0].config)
     train_all(folder / "runs", [job for own in jobs.values() for job in own], watcher, choice)
     results = tuple(
-        loss_result(loss, settings_of(loss, data, config_dir), [arrival(job) for job in own])
+        loss_result(
+            loss, settings_of(loss, data, overrides, config_dir), [arrival(job) for job in own]
+        )
         for loss, own in jobs.items()
     )
     return Speedrun(data, results, pair_tests(results))
@@ -141,8 +143,11 @@ def jobs_of(
     return [Job(one, folder / one.name / run_id(one)) for one in configs]
 
 
-def settings_of(loss: str, data: str, config_dir: Path | None) -> str:
-    """Return whose settings a loss has by default: ``tuned``, or its paper's."""
+def settings_of(loss: str, data: str, overrides: Sequence[str], config_dir: Path | None) -> str:
+    """Return whose settings a loss has: ``tuned``, its paper's, or those of ``tuned=NAME``."""
+    chosen = dict(word.partition("=")[::2] for word in overrides).get("tuned")
+    if chosen is not None:
+        return "paper's" if chosen == "none" else chosen
     tuned = f"{loss}-{data}" in choices("tuned", directories(config_dir))
     return "tuned" if tuned else "paper's"
 

@@ -14,9 +14,7 @@ from wganbench.files import write_atomic
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
 from wganbench.tuning.search import Arm, Search, Trial, base_of, steps_of
-
-GROUPS = ("loss", "train")
-"""Groups of keys that a file of tuned settings holds."""
+from wganbench.tuning.space import GROUPS
 
 
 def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:

@@ -75,7 +75,7 @@ def build_early(config: RunConfig) -> None:
     A wrong guess occupies a core for some seconds, once.
     """
     activation = NUMBERS.get(config.network.options.get("activation", ""))
-    ours = config.compile == "auto" and config.precision != "bf16"
+    ours = config.compile != "false" and config.precision != "bf16"
     on_cpu = config.device == "cpu" or (config.device == "auto" and not GPU.exists())
     if activation is None or not (ours and on_cpu):
         return
