@@ -90,7 +90,7 @@ def test_a_loss_has_a_page_made_from_its_row(
     # (5 - 1)^2 times lambda 10.
     assert "at the paper's settings 160" in page
     assert "loss.n_critic=5 loss.gp_lambda=10" in page and "tuned=gp-ring8  |  loss." in page
-    assert "what holds the critic  |  nothing" in listed(capsys, "losses", "hinge")
+    assert "constraint on the critic  |  none" in listed(capsys, "losses", "hinge")
     assert "r1_gamma/2 E |grad D(x)|^2" in listed(capsys, "losses", "rpgan_r1r2")
     assert "E |grad D(x_hat)|^div_p" in listed(capsys, "losses", "wgan_div")
     assert "is divided by its largest" in listed(capsys, "losses", "hinge_sn")

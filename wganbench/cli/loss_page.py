@@ -34,7 +34,7 @@ def loss_page(name: str, config_dir: Path | None = None) -> list[Row]:
         ("what it is", recipe.summary),
         ("critic minimises", " + ".join([text for text in (critic, *penalties) if text])),
         ("generator minimises", generator),
-        ("what holds the critic", "; ".join(holding(recipe)) or "nothing"),
+        ("constraint on the critic", "; ".join(holding(recipe)) or "none"),
         ("golden values", golden_values(name, recipe, where)),
         ("known for", recipe.known_for),
         ("paper's settings", settings(preset_values("loss", name, where))),

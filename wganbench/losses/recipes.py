@@ -98,7 +98,7 @@ RECIPES: Registry[Recipe] = Registry("losses")
 RECIPES.register("bce", Recipe(
     "binary cross-entropy, non-saturating: the GAN that everybody trains", "arXiv:1406.2661",
     BCE,
-    known_for="Its generator learns while the critic wins; it cycles on Dirac and loses modes."))
+    known_for="Its generator learns while the critic wins; slow on Dirac; it loses modes."))
 RECIPES.register("bce_saturating", Recipe(
     "binary cross-entropy, minimax generator: the one whose gradient vanishes", "arXiv:1406.2661",
     BCE_SATURATING,
@@ -155,7 +155,7 @@ RECIPES.register("lsgan_pearson", Recipe(
 RECIPES.register("rpgan", Recipe(
     "relativistic pairs: is this real more real than that fake?", "arXiv:1807.00734",
     PAIRING,
-    known_for="It drops fewer modes; without a penalty it does not converge."))
+    known_for="Said to drop fewer modes (not seen on our ring); it need not converge."))
 RECIPES.register("ragan", Recipe(
     "relativistic average: against the mean of the others", "arXiv:1807.00734",
     AVERAGE,
@@ -175,7 +175,7 @@ RECIPES.register("bce_r1r2", Recipe(
 RECIPES.register("bce_gp", Recipe(
     "control: the penalty without the W-loss", "arXiv:1710.08446",
     BCE, **held_by("gp"), slope_target="1",
-    known_for="A control: on the ring it covers what gp covers, so the penalty does the work."))
+    known_for="A control: tuned, it covers on the ring what gp covers."))
 RECIPES.register("bce_r1", Recipe(
     "control: BCE with R1 on reals", "arXiv:1801.04406, eq. 9",
     BCE, **held_by("r1"), slope_target="0",
@@ -183,7 +183,7 @@ RECIPES.register("bce_r1", Recipe(
 RECIPES.register("wasserstein", Recipe(
     "control: the W-loss without any constraint", "arXiv:1701.07875 without line 7",
     WASSERSTEIN,
-    known_for="A control: nothing bounds the scores, and training diverges."))
+    known_for="A control: nothing bounds the scores; it fails at WGAN-GP's rates only."))
 # fmt: on
 
 

@@ -66,7 +66,7 @@ class Rung:
 class Space:
     """What a search draws, what it keeps fixed, and its rungs.
 
-    ``known`` are published settings. They are further trials of every loss; a key that one of
+    ``known`` are settings from elsewhere. They are further trials of every loss; a key that one of
     them lacks is drawn.
 
     ``compute`` is the compute of the last rung's runs in passes of a network over a batch, by

@@ -90,9 +90,10 @@ def markdown(found: Speedrun, command: str) -> str:
             "",
             *lines,
             "",
-            f"Until all modes of {found.data} are covered, {100 * HIGH_QUALITY:g} % of the samples "
-            f"are of high quality and exact W1 is at most {FLOORS} floors, at two evaluations in "
-            "a row. Kaplan-Meier medians with 95 % intervals; runs that never get there count. "
+            f"A run has arrived when all modes of {found.data} are covered, "
+            f"{100 * HIGH_QUALITY:g} % of the samples are of high quality and exact W1 is at most "
+            f"{FLOORS} floors, at two evaluations in a row. The table gives Kaplan-Meier medians "
+            "with 95 % intervals; runs that never arrive count. "
             "A pass is one network over one batch; seconds are of training alone, one run at a "
             "time in each process.",
             "",

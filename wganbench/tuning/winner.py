@@ -24,7 +24,7 @@ def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
     head = [
         "# @package _global_",
         f"# {loss} on {data}: the best of {search.trials} drawn and {len(search.space.known)} "
-        f"published trials of the neutral space, on tuning seeds 100-{99 + last.seeds}.",
+        f"known trials of the neutral space, on tuning seeds 100-{99 + last.seeds}.",
         f"# {command}",
     ]
     values = {**trial.settings, "train.steps": winner_steps(search, arm, trial)}
