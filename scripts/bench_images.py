@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from textbook import TextbookGAN, dcgan_critic, dcgan_generator, same_loss
 from torch import Tensor, nn
 
+from wganbench.bounds import AHEAD_STEPS
 from wganbench.config import RunConfig, compose
 from wganbench.data import image_files, images
 from wganbench.networks import initial_parameters
 from wganbench.training.device import fitting_cpu
 from wganbench.training.graphs import CRITIC_STREAMS
 from wganbench.training.stack import Stack
-from wganbench.training.streams import AT_ONCE_STEPS
 
 BATCH, N_CRITIC, LATENT, RATE, BETAS = 64, 5, 100, 1e-4, (0.0, 0.9)
 SIZE = 28
@@ -97,13 +97,13 @@ def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> floa
 
 def drawing(stack: Stack, clock: Callable[[], float]) -> float:
     """Milliseconds a run in which an iteration's batches for the critic are drawn."""
-    steps, n, laws = range(AT_ONCE_STEPS), stack.config.train.batch_size, stack.samplers
+    steps, n, laws = range(AHEAD_STEPS), stack.config.train.batch_size, stack.samplers
 
     def ahead() -> None:
         for stream in CRITIC_STREAMS:
             stack.streams.draw(laws[stream], stream, steps, n)
 
-    return milliseconds(ahead, clock) * N_CRITIC / AT_ONCE_STEPS / len(stack.configs)
+    return milliseconds(ahead, clock) * N_CRITIC / AHEAD_STEPS / len(stack.configs)
 
 
 def convolutions_alone(loop: TextbookGAN, clock: Callable[[], float]) -> float:

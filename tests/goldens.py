@@ -317,7 +317,10 @@ def settings_of(study: str) -> Context:
 def known_distances() -> Iterator[str]:
     """Distances that are known by a formula, against which estimates are held."""
     from wganbench.config import compose
-    from wganbench.studies.estimate.measure import known_distributions, optimal_gp_estimate
+    from wganbench.studies.estimate_vs_distance.measure import (
+        known_distributions,
+        optimal_gp_estimate,
+    )
     from wganbench.studies.two_gaussians import exact
 
     context = settings_of("estimate_vs_distance")

@@ -488,6 +488,8 @@ def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
             "batch norm makes",
         ),
         ("loss=hinge_gn network.critic_normalization=batch", "batch norm makes"),
+        ("loss=hinge_sn network.critic_normalization=layer", "its spectral norm bounds"),
+        ("loss=hinge_sn network.critic_normalization=batch", "its spectral norm bounds"),
     ],
 )
 def test_a_nonsensical_loss_is_refused_in_one_line(words: str, told: str) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 from wganbench.config import compose
 from wganbench.data import Mixture, Target, load, mixtures
 from wganbench.data.target import Density, adapted
-from wganbench.drawing.samples import DENSITY_SHARES, CriticGrid
-from wganbench.training.figures import with_density
+from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid
+from wganbench.training.figures import with_density, with_rising
 from wganbench.training.measuring import RebuiltSubject
 
 TILTED = {
@@ -155,6 +155,10 @@ def test_contours_in_a_figure_hold_their_share_of_the_data() -> None:
     expected = [top + math.log(1 - share) for share in DENSITY_SHARES]
     np.testing.assert_allclose(levels, expected, atol=0.25)
     assert with_density(None, subject, reals) is None
+    arrows = Arrows(reals[:3].numpy(), reals[:3].numpy())
+    rising = with_rising(arrows, subject).rising
+    assert rising is not None
+    np.testing.assert_array_equal(rising, density.log_density_gradient(reals[:3].double()))
     subject = RebuiltSubject(compose(["data=swiss_roll"]), load("swiss_roll"))
     plain = with_density(grid, subject, reals)
-    assert plain is grid
+    assert plain is grid and with_rising(arrows, subject) is arrows

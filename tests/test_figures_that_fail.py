@@ -26,7 +26,7 @@ from wganbench.reports.comparison import compare
 from wganbench.reports.figures import FIGURES, draw_figures
 from wganbench.reports.report import write_report
 from wganbench.reports.seed_figures import draw_estimate, widen, window
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import find_runs
 from wganbench.training import finish, image_figures, jobs
 from wganbench.training.runs import train_run
 

@@ -18,6 +18,7 @@ from wganbench.files import (
     LARGEST_INTEGER,
     RunLock,
     UnusableFile,
+    from_here,
     holder_of,
     inside,
     open_own,
@@ -58,13 +59,26 @@ def test_links_below_the_folder_are_refused_and_the_way_to_it_is_not(tmp_path: P
             inside(way, name)
 
 
+def test_a_path_is_told_from_a_folder_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "outputs" / "run"
+    assert from_here(run, tmp_path) == Path("outputs/run")
+    assert from_here(run, tmp_path / "elsewhere") == run
+    monkeypatch.chdir(tmp_path)
+    assert from_here(run) == Path("outputs/run")
+    assert from_here(tmp_path.parent) == tmp_path.parent
+
+
 # Reading.
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     file, link, fifo = tmp_path / "file", tmp_path / "link", tmp_path / "fifo"
     file.write_bytes(b"12345")
     link.symlink_to(file)
     os.mkfifo(fifo)
-    assert read_regular(file) == read_regular(link, follow=True) == b"12345"
+    assert read_regular(file) == b"12345"
+    with open_regular(link, follow=True) as opened:
+        assert opened.read() == b"12345"
     with pytest.raises(UnusableFile, match="is a link"):
         open_regular(link)
     for path in (fifo, tmp_path, Path("/dev/zero")):

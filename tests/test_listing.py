@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wganbench.cli.app import main
-from wganbench.config.settings import GROUPS, comments, settings
+from wganbench.config.settings import SECTIONS, comments, settings
 from wganbench.presets import GROUPS as CHOICES
 from wganbench.presets import all_keys, directories, preset_names
 
@@ -19,11 +19,11 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_every_setting_is_listed_once_and_explained() -> None:
-    rows = {group: settings(group) for group in GROUPS if group != "launcher"}
+    rows = {group: settings(group) for group in SECTIONS if group != "launcher"}
     keys = [row.key for own in rows.values() for row in own]
     names = {f"{group}.{word}" for group in CHOICES for word in ("name", "kind")}
     assert sorted(keys) == sorted(set(all_keys(directories())) - names - set(CHOICES))
-    every = [row for group in GROUPS for row in settings(group)]
+    every = [row for group in SECTIONS for row in settings(group)]
     assert [row for row in every if not (row.meaning and row.default and row.range)] == []
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from wganbench.losses import RECIPES
 from wganbench.losses.constraints import perturbed
 from wganbench.losses.objectives import pairing_loss
 from wganbench.losses.penalties import TERMS, Points
+from wganbench.losses.recipe import Wrapper
 from wganbench.losses.recipes import composed
 
 R, F = (0.5, 2.0), (-0.5, 1.0)
@@ -261,22 +263,29 @@ def test_dirac_gan_ends_where_it_should(loss: str, simultaneous: float, alternat
 
 
 # Two points at a distance L and a linear critic: the slope where the loss is least.
-def best_slope(loss: str, distance: float, coefficients: dict[str, float], centre: float) -> float:
-    """By bisection on the derivative; the critic is slope x + centre, points at -+ L/2."""
+def loss_at(
+    slope: Tensor, loss: str, distance: float, coefficients: dict[str, float], centre: float
+) -> Tensor:
+    """The critic's loss for the critic slope x + centre, and points at -+ L/2."""
     recipe = RECIPES[loss]
     real = torch.full((1, 1), distance / 2, dtype=torch.float64)
     eps = torch.full((1,), 0.5, dtype=torch.float64)
 
+    def critic(x: Tensor) -> Tensor:
+        return slope * x[:, 0] + centre
+
+    value = recipe.objective.critic(critic(real), critic(-real))
+    if recipe.penalties:
+        value = value + recipe.penalty(critic, real, -real, eps, coefficients)
+    return value
+
+
+def best_slope(loss: str, distance: float, coefficients: dict[str, float], centre: float) -> float:
+    """By bisection on the derivative."""
+
     def derivative(slope: float) -> float:
         s = torch.tensor(slope, dtype=torch.float64, requires_grad=True)
-
-        def critic(x: Tensor) -> Tensor:
-            return s * x[:, 0] + centre
-
-        value = recipe.objective.critic(critic(real), critic(-real))
-        if recipe.penalties:
-            value = value + recipe.penalty(critic, real, -real, eps, coefficients)
-        return torch.autograd.grad(value, s)[0].item()
+        return torch.autograd.grad(loss_at(s, loss, distance, coefficients, centre), s)[0].item()
 
     low, high = 1e-9, 100.0
     for _ in range(200):
@@ -293,6 +302,8 @@ def test_optimal_slopes_between_two_points(distance: float) -> None:
     power = (distance / 12) ** (1 / 5)
     assert best_slope("wgan_div", distance, ROW, 0.0) == pytest.approx(power, rel=1e-9)
     assert power == pytest.approx({1.0: 0.608364, 4.0: 0.802742}[distance], abs=1e-6)
+    least = loss_at(torch.tensor(power).double(), "wgan_div", distance, ROW, 0.0)
+    assert least.item() == pytest.approx({1.0: -0.506970, 4.0: -2.675805}[distance], abs=1e-6)
     pairs = best_slope("rpgan_r1r2", distance, ROW, 0.0)
     alone = best_slope("bce_r1", distance, ROW, 0.0)
     assert pairs == pytest.approx({1.0: 0.222323, 4.0: 0.370387}[distance], abs=1e-6)
@@ -317,6 +328,12 @@ def test_further_penalties_are_those_of_the_rows() -> None:
     assert composed("bce", ["r1"]).slope_target == RECIPES["bce_r1"].slope_target == "0"
     assert composed("rpgan", ["r1", "r2"]).slope_target == "0"
     assert composed("gp", ["r1"]).slope_target == "several"
+
+
+def test_clipping_excludes_every_other_constraint() -> None:
+    for more in ({"wrapper": Wrapper.SPECTRAL}, {"penalties": RECIPES["gp"].penalties}):
+        with pytest.raises(ValueError, match="clipping excludes"):
+            replace(RECIPES["clip"], **more)  # type: ignore[arg-type]
     assert composed("hinge", ()) is RECIPES["hinge"]
 
 

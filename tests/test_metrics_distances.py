@@ -16,6 +16,7 @@ from wganbench.metrics import energy_distance, transport_floor, wasserstein_exac
 from wganbench.metrics import wasserstein_symmetric as symmetric
 from wganbench.metrics.distances import MOST_BY_DIFFERENCES
 from wganbench.metrics.floors import distinct
+from wganbench.tags.headline import BIASED_FROM, right_distance
 
 
 def cloud(n, d, seed=0, shift=0.0):
@@ -171,6 +172,21 @@ def test_a_perfect_generator_is_never_beaten_and_the_order_is_right(distance, d)
         assert found["shrunk"] > 2 * found["mode"], "truly 4.0 and 5.7 against 1.85"
     if d == 2:
         assert found["mode"] > 2 * found["shrunk"], "truly 1.85 against 0.6"
+
+
+@pytest.mark.parametrize("d", [2, BIASED_FROM, 7])
+def test_the_distance_that_decides_does_not_prefer_too_little_spread(d):
+    """Draws of 0.95 times the spread: exact W1 prefers them from the dimension on where the
+    energy distance decides; that one never does."""
+    draws = torch.Generator().manual_seed(d)
+    exact, energy = [], []
+    for _ in range(8):
+        x, y, z = (torch.randn(1000, d, generator=draws) for _ in range(3))
+        exact.append(wasserstein_exact(0.95 * x, y) - wasserstein_exact(z, y))
+        energy.append(energy_distance(0.9 * x, y) - energy_distance(z, y))
+    prefers = sum(exact) < 0
+    assert prefers is (right_distance((d,)) == "energy/distance")
+    assert sum(energy) > 0
 
 
 @pytest.mark.parametrize("d", DIMENSIONS)

@@ -14,7 +14,7 @@ from test_metrics_gradients import N, make
 
 from wganbench.data import load
 from wganbench.metrics import EXACT_POINTS, METRICS, measure, wasserstein_exact
-from wganbench.metrics.dual import c_transform_dual
+from wganbench.metrics.distances import c_transform_dual
 
 TAG = "wasserstein/c_transform"
 

@@ -206,7 +206,7 @@ def test_critics_against_the_source_law_are_measured_against_its_potential(data:
 
 
 def test_a_frozen_stack_needs_fakes_or_a_pair() -> None:
-    with pytest.raises(ValueError, match="data=ring8 has no source law"):
+    with pytest.raises(ValueError, match="data=ring8 has no source distribution"):
         FrozenStack([compose(["data=ring8", *SMALL])], torch.device("cpu"))
 
 

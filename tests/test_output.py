@@ -168,7 +168,7 @@ def test_a_view_that_fails_ends_no_run(
     assert outcome.status == "completed" and outcome.verdict
     assert {"start", "progress", "stop"} <= set(view.asked)
     (told,) = capsys.readouterr().err.splitlines()
-    assert type(error).__name__ in told and "goes on" in told and "\x1b" not in told
+    assert type(error).__name__ in told and "training continues" in told and "\x1b" not in told
 
 
 def test_ctrl_c_goes_through_a_guarded_view() -> None:

@@ -121,6 +121,20 @@ def test_arrows_that_are_chance_are_faint_and_say_so() -> None:
     assert any("chance: W1 < 2 floors" in label for label in legend_of(axes))
 
 
+def test_thin_arrows_show_where_the_density_rises_unless_that_is_chance() -> None:
+    points, rising = cloud(2, 5), np.array([[3.0, 4.0], [0.0, -1e9], [0.0, 0.0]])
+    for by_chance in (False, True):
+        arrows = Arrows(points[:3], points[:3], by_chance, rising)
+        figure = sample_figure(cloud(2), cloud(2), title="", critic_grid=grid(), arrows=arrows)
+        figure_to_rgb(figure)
+        (axes,) = figure.axes
+        quivers = [item for item in axes.collections if type(item).__name__ == "Quiver"]
+        assert ("rising density" in legend_of(axes)) is (len(quivers) == 2) is not by_chance
+        if not by_chance:  # of one length, 0.06 of the width of 8; none where it does not rise
+            drawn = np.c_[quivers[0].U, quivers[0].V]
+            np.testing.assert_allclose(drawn, 0.48 * np.array([[0.6, 0.8], [0.0, -1.0]]))
+
+
 def test_a_mode_has_one_arrow_the_mean_of_its_points() -> None:
     modes = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     points = np.array([[1.0, 0.0], [-1.0, 2.0], [9.0, 1.0], [math.nan, 0.0]])
@@ -147,7 +161,7 @@ def test_contours_of_a_known_density_stand_where_the_grid_can_show_them(
     figure = sample_figure(cloud(2), cloud(2), title="", critic_grid=around)
     figure_to_rgb(figure)
     (axes,) = figure.axes
-    assert ("0.99, 0.9, 0.5 of the data" in legend_of(axes)) == drawn
+    assert ("0.99, 0.9, 0.5\nof the data" in legend_of(axes)) == drawn
     contours = [item for item in axes.collections if type(item).__name__ == "QuadContourSet"]
     assert len(contours) == 2 + drawn
     if drawn:
@@ -319,12 +333,13 @@ def test_all_that_is_written_stays_inside_the_figure_and_off_its_neighbours(
         name: [value if value is None or name == "step" else scale * float(value) for value in own]
         for name, own in TABLE.items()
     }
-    x, y = np.linspace(-5 * stretch, 5 * stretch, 9), np.linspace(-5, 5, 11)
-    around = CriticGrid(x, y, scale * np.add.outer(y, x))
+    x, y = np.linspace(-5 * stretch, 5 * stretch, 39), np.linspace(-5, 5, 41)
+    density = -np.add.outer(y**2, (x / stretch) ** 2), np.array([-16.0, -9.0, -4.0])
+    around = CriticGrid(x, y, scale * np.add.outer(y, x), density)
     reals = cloud(2) * [stretch, 1]
     figure = final_figure(
         table, reals, reals, title="a title", modes=reals[:2], critic_grid=around,
-        arrows=Arrows(reals[:5], reals[:5]),
+        arrows=Arrows(reals[:5], 9 * reals[:5]),
     )  # fmt: skip
     figure_to_rgb(figure)
     left, right = (part.get_tightbbox() for part in figure.subfigs)
@@ -334,6 +349,7 @@ def test_all_that_is_written_stays_inside_the_figure_and_off_its_neighbours(
         assert part.x1 <= figure.bbox.x1 and part.y1 <= figure.bbox.y1
     (samples,) = [axes for axes in figure.subfigs[0].axes if "Samples" in titles_of(axes)]
     assert samples.get_legend().get_window_extent().y1 <= samples.xaxis.label.get_window_extent().y0
+    assert len(legend_of(samples)) == 5
 
 
 def test_the_judge_s_confidence_is_grey_where_fid_is_far() -> None:

@@ -16,7 +16,7 @@ from wganbench.reports.answer import answer
 from wganbench.reports.answer_figure import draw_answer
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.matrix import letters_of, matrices
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import find_runs
 
 Seeds = Mapping[float, Sequence[float]]
 COVERED, EXACT = "modes/covered", "wasserstein/exact"

@@ -24,12 +24,12 @@ from wganbench.reports.groups import (
     differing,
     group_runs,
     parse_at,
-    value_at,
+    values_at,
 )
 from wganbench.reports.statistics import Estimate, mean_interval
 from wganbench.reports.wording import decimals, estimate_text
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import RunRecord, find_runs
 from wganbench.sweeps.manifest import add_jobs, not_begun
 
 GOOD = {"modes/covered": 8.0, "modes/high_quality": 0.95, "wasserstein/exact": 0.05}
@@ -232,11 +232,15 @@ def test_at_an_equal_budget_the_last_evaluation_within_it_counts(tmp_path: Path)
     bce, gp = runs if runs[0].settings["loss.name"] == "bce" else runs[::-1]
     at = parse_at("critic_steps", runs)
     assert at == At("critic_steps", 40.0), "the most that all completed runs have spent"
-    assert value_at(bce, "wasserstein/exact", at) == pytest.approx(1 / 40)
-    assert value_at(gp, "wasserstein/exact", at) is None, "its first row is at 50"
-    assert value_at(gp, "wasserstein/exact", At("critic_steps", 100.0)) == pytest.approx(1 / 20)
-    assert value_at(bce, "wasserstein/exact", At("critic_steps", 100.0)) is None, "never so far"
-    assert value_at(gp, "wasserstein/exact", None) == 0.01
+
+    def exact(run: RunRecord, at: At | None) -> float | None:
+        return values_at(run, ("wasserstein/exact",), at)[0]["wasserstein/exact"]
+
+    assert exact(bce, at) == pytest.approx(1 / 40)
+    assert exact(gp, at) is None, "its first row is at 50"
+    assert exact(gp, At("critic_steps", 100.0)) == pytest.approx(1 / 20)
+    assert exact(bce, At("critic_steps", 100.0)) is None, "never so far"
+    assert exact(gp, None) == 0.01
 
 
 def test_the_share_that_covers_all_is_that_at_the_budget(tmp_path: Path) -> None:

@@ -27,8 +27,7 @@ from wganbench.reports.significance import (
 )
 from wganbench.reports.statistics import probability_of_improvement
 from wganbench.reports.summary import summarise
-from wganbench.runs.found import find_runs
-from wganbench.runs.record import RunRecord
+from wganbench.runs.record import RunRecord, find_runs
 
 LAMBDAS = (0.1, 1.0, 10.0, 100.0)
 METRICS = ["modes/covered", "modes/high_quality", "wasserstein/exact", "modes/kl"]

@@ -44,7 +44,7 @@ from wganbench.reports.seed_figures import (
 )
 from wganbench.reports.setting_figure import draw_setting, varied_setting
 from wganbench.reports.statistics import mean_interval, spearman
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import find_runs
 
 STEPS = (10, 20, 30, 40)
 MODES = load("ring8").modes.numpy()

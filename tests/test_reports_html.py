@@ -26,7 +26,7 @@ from wganbench.reports.reproduce import compare_command, sweep_command, train_co
 from wganbench.reports.summary import summarise
 from wganbench.reports.wording import estimate_text
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import find_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
 METRICS = ["modes/covered", "wasserstein/exact"]

@@ -9,7 +9,7 @@ import pytest
 from reported_runs import leave_run
 
 from wganbench.reports.comparison import compare
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import find_runs
 
 
 def contrast_is_paired(folder: Path, ours: Sequence[int], theirs: Sequence[int]) -> bool:

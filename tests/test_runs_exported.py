@@ -23,8 +23,8 @@ from wganbench.reports.answer import answer
 from wganbench.reports.comparison import compare
 from wganbench.reports.plain_tables import _escaped, as_text
 from wganbench.reports.report import write_handout
-from wganbench.runs.found import find_runs
 from wganbench.runs.long_table import LongTable, write_csv
+from wganbench.runs.record import find_runs
 from wganbench.training.runs import train_run
 
 

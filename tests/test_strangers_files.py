@@ -32,8 +32,7 @@ from wganbench.reports.export import as_csv
 from wganbench.reports.reproduce import read_yaml
 from wganbench.runs.events import PREFIX, cut_events
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.found import find_runs
-from wganbench.runs.record import MOST_ITEMS, read_record, shown
+from wganbench.runs.record import MOST_ITEMS, find_runs, read_record, shown
 from wganbench.runs.samples import find_frames, frame_name, read_arrays, read_frame
 from wganbench.runs.stored import stored_config, stored_values
 from wganbench.runs.table import MetricsTable, read_table

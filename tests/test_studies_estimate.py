@@ -14,7 +14,7 @@ from wganbench.data import load
 from wganbench.losses import clip_weights, gradient_penalty, wasserstein_critic_loss
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
-from wganbench.studies.estimate.measure import (
+from wganbench.studies.estimate_vs_distance.measure import (
     NOT_KNOWN,
     Points,
     change_correlation,
@@ -23,7 +23,7 @@ from wganbench.studies.estimate.measure import (
     read_critic,
     step_correlation,
 )
-from wganbench.studies.estimate.study import CLAIMS, KEYS, evidence
+from wganbench.studies.estimate_vs_distance.study import CLAIMS, KEYS, evidence
 from wganbench.studies.frozen import gaussian, noisy
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent

@@ -17,7 +17,7 @@ from wganbench.studies import STUDIES, judge
 from wganbench.studies.evidence import (
     Outcome,
     bounded_evidence,
-    bounded_interval,
+    effect_interval,
     largest_kl,
     outcomes,
 )
@@ -256,7 +256,7 @@ def test_the_twins_go_on_from_the_same_weights_and_batches() -> None:
 
 # Numbers with bounds.
 def test_equal_values_still_have_an_interval_and_it_is_wide() -> None:
-    found = bounded_interval([1.0] * 10, -1.0, 1.0)
+    found = effect_interval([1.0] * 10, (-1.0, 1.0))
     again = 0.025 ** (1 / 10)  # Clopper and Pearson, 10 of 10
     assert found.low == pytest.approx(2 * again - 1) and found.high == 1.0
     supported = bounded_evidence([1.0] * 10, -1.0, 1.0, 0.25)
@@ -265,7 +265,7 @@ def test_equal_values_still_have_an_interval_and_it_is_wide() -> None:
     assert refuted.p_value == pytest.approx(2 * 0.5**20), "(1 - 0.25) / (1 + 0.5) of the seeds"
     assert bounded_evidence([0.0] * 10, -1.0, 1.0, 0.25).p_value == 1.0
     assert bounded_evidence([0.1, 0.2, 0.3], 0.0, 1.0, 0.25).interval is None, "Student's t"
-    assert math.isnan(bounded_interval([1.0], -1.0, 1.0).low)
+    assert math.isnan(effect_interval([1.0], (-1.0, 1.0)).low)
 
 
 def test_the_p_value_is_that_of_what_the_verdict_denies() -> None:

@@ -32,7 +32,7 @@ from wganbench.studies.stability.study import CLAIMS, COMPARED, LOSSES, arms, fi
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import Claim
 from wganbench.sweeps.backend import Silent
-from wganbench.training.passes import run_passes
+from wganbench.training.passes import StepCost
 
 
 def context(tmp_path: Path, *overrides: str) -> Context:
@@ -163,7 +163,7 @@ def test_all_losses_see_the_same_setting_and_equal_compute(tmp_path: Path) -> No
         assert config.loss.n_critic == configs["gp"].loss.n_critic
         assert config.network.options["depth"] == setting.depth
         assert config.data.options["sigma"] == own["sigma"]
-        step = run_passes(RECIPES[loss], config.loss.n_critic, 1)
+        step = StepCost(RECIPES[loss]).of_run(config.loss.n_critic, 1)
         assert own["passes"] - step < config.train.steps * step <= own["passes"]
     assert configs["gp"].loss.coefficients == configs["bce_gp"].loss.coefficients
 

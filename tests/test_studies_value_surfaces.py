@@ -11,9 +11,11 @@ from torch import Tensor
 
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
+from wganbench.studies.frozen import noisy
 from wganbench.studies.value_surfaces import study
 from wganbench.studies.value_surfaces.measure import (
     GRID,
+    NOISE,
     Arm,
     Clouds,
     Critic,
@@ -21,7 +23,6 @@ from wganbench.studies.value_surfaces.measure import (
     configure,
     measured,
     moment_matched,
-    noisy,
     statistics,
     surface_points,
     target_of,
@@ -109,7 +110,7 @@ def test_the_surface_is_the_papers_grid_row_by_row() -> None:
 
 def test_the_fakes_are_the_data_plus_unit_noise() -> None:
     target = target_of("grid25")
-    fakes = noisy(target)(20000, source(1)).double()
+    fakes = noisy(target.sample, NOISE)(20000, source(1)).double()
     reals = target.sample(20000, source(2)).double()
     extra = torch.cov(fakes.T) - torch.cov(reals.T)
     torch.testing.assert_close(extra, torch.eye(2, dtype=torch.float64), rtol=0, atol=0.06)

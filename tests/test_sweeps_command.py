@@ -18,7 +18,7 @@ from training_configs import TINY, tiny
 
 import wganbench
 from wganbench.cli.app import main
-from wganbench.cli.sweep_view import SweepView, print_sweep
+from wganbench.cli.sweep_view import SweepView, print_sweep, unlike_settings
 from wganbench.config import compose, run_folder, run_id, to_dict
 from wganbench.config.jobs import Job, SweepTask
 from wganbench.runs.folder import RunFolder, RunOutcome
@@ -473,3 +473,31 @@ def test_the_summary_tells_data_of_one_name_by_their_settings(
     print_sweep(tmp_path, jobs, outcomes)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[3:5] for line in lines[1:3]] == [["sigma=0.1", "1/1"], ["sigma=0.2", "1/1"]]
+
+
+def test_the_summary_pools_nothing_but_seeds(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packs of one and of two, two seeds each: two lines; the loss alone does not name them."""
+    monkeypatch.setenv("COLUMNS", "120")
+    configs = [
+        tiny("hinge", seed=seed, **{"loss.packing": size, "train.critic_lr": 0.01 * size})
+        for size in (1, 2)
+        for seed in (0, 1)
+    ]
+    jobs = [Job(config, tmp_path / run_id(config)) for config in configs]
+    outcomes = [RunOutcome(job.folder, "completed", 4, {}, [], 1.0) for job in jobs]
+    print_sweep(tmp_path, jobs, outcomes)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert sorted(lines[1][2:5]) == ["2/2", "critic_lr=0.01", "packing=1"]
+    assert sorted(lines[2][2:5]) == ["2/2", "critic_lr=0.02", "packing=2"]
+
+
+def test_the_summary_tells_penalties_apart(tmp_path: Path) -> None:
+    configs = [
+        compose(["loss=hinge", f"loss.penalties=[{name}]", "loss.gp_lambda=1"])
+        for name in ("gp", "lp")
+    ]
+    jobs = [Job(config, tmp_path / run_id(config)) for config in configs]
+    assert unlike_settings(jobs, ["a", "a"]) == [" penalties=[gp]", " penalties=[lp]"]
+    assert unlike_settings(jobs, ["a", "b"]) == ["", ""]

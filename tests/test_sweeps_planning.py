@@ -357,7 +357,7 @@ def test_a_plan_is_cut_to_the_memory_of_the_device(
 def test_the_estimate_follows_the_work_and_the_slots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "product_rate", lambda device: 1e11)
+    monkeypatch.setattr(estimate, "product_rate", lambda: 1e11)
 
     def seconds(steps: int, slots: int) -> float:
         stacks = plan_stacks(
@@ -374,7 +374,7 @@ def test_the_estimate_follows_the_work_and_the_slots(
 def test_our_cpp_is_expected_to_be_faster_and_to_compile_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "product_rate", lambda device: 1e11)
+    monkeypatch.setattr(estimate, "product_rate", lambda: 1e11)
     monkeypatch.setattr(estimate, "measuring_seconds", lambda config, steps: 0.0)
 
     def seconds(steps: int, reason: str) -> float:

@@ -22,8 +22,7 @@ from wganbench.losses import RECIPES
 from wganbench.reports.comparison import compare
 from wganbench.reports.curve_figures import draw_curves
 from wganbench.runs.folder import RunFolder, RunOutcome, outcome_of
-from wganbench.runs.found import find_runs
-from wganbench.runs.record import read_content, read_record
+from wganbench.runs.record import find_runs, read_content, read_record
 from wganbench.runs.table import read_table
 from wganbench.sweeps.launch import objective
 from wganbench.tags.headline import (
@@ -51,11 +50,11 @@ OLD = {EXACT: 13.0, "wasserstein/floor": 12.5}
 # The one rule.
 @pytest.mark.parametrize(
     ("shape", "tag"),
-    [(None, EXACT), ((1,), EXACT), ((2,), EXACT), ((7,), EXACT), ((8,), ENERGY), ((128,), ENERGY),
+    [(None, EXACT), ((1,), EXACT), ((2,), EXACT), ((3,), EXACT), ((4,), ENERGY), ((128,), ENERGY),
      ((1, 28, 28), FID), ((3, 2, 2), FID)],
 )  # fmt: skip
 def test_the_dimension_names_the_distance(shape: Any, tag: str) -> None:
-    assert right_distance(shape) == tag and BIASED_FROM == 8
+    assert right_distance(shape) == tag and BIASED_FROM == 4
     found = headline_distance(shape, {EXACT, ENERGY, FID})
     assert found is TAGS[tag] and fallback_text(shape, {EXACT, ENERGY, FID}) == ""
 
@@ -86,7 +85,7 @@ def test_an_optimiser_minimises_what_is_right_for_the_dimension(tmp_path: Path) 
     job = Job(tiny(), tmp_path)
     ended = RunOutcome(tmp_path, "completed", 1, BOTH, [], 1.0)
     assert [objective(job, dataclasses.replace(ended, shape=shape)) for shape in
-            (None, (2,), (7,), (8,), (64,))] == [13.0, 13.0, 13.0, 0.25, 0.25]  # fmt: skip
+            (None, (2,), (3,), (4,), (64,))] == [13.0, 13.0, 13.0, 0.25, 0.25]  # fmt: skip
     old = dataclasses.replace(ended, metrics=OLD, shape=(64,))
     assert objective(job, old) == 13.0
     assert objective(job, dataclasses.replace(old, metrics={})) == math.inf
@@ -198,11 +197,11 @@ def test_in_many_dimensions_nothing_is_told_in_floors_and_nothing_arrives() -> N
     assert "vanished" in verdict(BOTH, far, RECIPES["gp"], 0, shape=(64,))[1]
     plane = verdict(BOTH, near, RECIPES["gp"], 0, shape=(2,))
     assert "1.0 times the 12.5" in plane[0] and plane == verdict(BOTH, near, RECIPES["gp"], 0)
-    assert "arrived" in plane[1]
+    assert "not vanishing" in plane[1]
 
 
 # A whole run.
-def test_a_run_in_eight_dimensions_is_led_by_its_energy_distance(tmp_path: Path) -> None:
+def test_a_run_in_four_dimensions_is_led_by_its_energy_distance(tmp_path: Path) -> None:
     centres = np.zeros((2, BIASED_FROM))
     centres[:, 0] = -1, 1
     config = tiny(**{

@@ -41,7 +41,7 @@ def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
         stack.samplers,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
         stack.execution.work.drawn,
-        record=record, rehearse=lambda work: work() and None,
+        record=record, warm_up=lambda work: work() and None,
     )  # fmt: skip
     return stack
 

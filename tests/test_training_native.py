@@ -624,7 +624,7 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(tmp_path: Path)
         (["device=cuda"], []),
         (["data=digits"], []),
         (["compile=false"], []),
-        (["compile=true"], []),
+        (["compile=true"], [0]),
         (["precision=bf16"], []),
     ],
 )

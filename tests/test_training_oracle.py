@@ -442,18 +442,25 @@ def test_every_optimizer_equals_torchs_own(
     assert_equals_oracle(alike("gp", 2, **settings), steps=3)
 
 
-@pytest.mark.parametrize(("rule", "radius"), [("sgd", 25636.0), ("optimistic_sgd", 3.47074e-5)])
-def test_optimistic_steps_converge_where_plain_ones_diverge(rule: str, radius: float) -> None:
+@pytest.mark.parametrize(
+    ("rule", "saturating", "radius"),
+    [("sgd", False, 25636.0), ("optimistic_sgd", False, 3.47074e-5),
+     ("optimistic_sgd", True, 0.117029)],
+)  # fmt: skip
+def test_optimistic_steps_converge_where_plain_ones_diverge(
+    rule: str, saturating: bool, radius: float
+) -> None:
     """W without a constraint on the Dirac-GAN, from (1, -1), h = 0.2, 500 simultaneous steps.
 
     The critic minimises psi theta, the generator -psi theta; a plain step multiplies the radius
-    by sqrt(1 + h^2).
+    by sqrt(1 + h^2). With the saturating loss both slopes have the factor sigmoid(psi theta).
     """
     h, point = 0.2, {"psi": torch.tensor(1.0, dtype=torch.float64)}
     point["theta"] = -point["psi"]
     moments = initial_moments(rule, point)
     for step in range(500):
-        slopes = {"psi": point["theta"], "theta": -point["psi"]}
+        share = torch.sigmoid(point["psi"] * point["theta"]) if saturating else 1.0
+        slopes = {"psi": share * point["theta"], "theta": -share * point["psi"]}
         taken = torch.tensor(float(step))
         moved = directions(rule, point, slopes, moments, taken, [0.0, 0.0])
         point = {name: value + h * moved[name] for name, value in point.items()}

@@ -29,11 +29,11 @@ from wganbench.training import pool as pool_module
 from wganbench.training.checkpoint import Checkpoint, load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, train_loop
-from wganbench.training.measuring import stack_floor, unstopped
+from wganbench.training.measuring import stack_floor
 from wganbench.training.native.executor import Native
 from wganbench.training.pool import ProcessPool, measurers
 from wganbench.training.probing import GRID, read_runs, with_figure_data
-from wganbench.training.process import StopRequest
+from wganbench.training.process import StopRequest, unstopped
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
@@ -570,7 +570,7 @@ def test_a_thread_beside_our_code_leaves_the_same_records(
     here = trained(configs, tmp_path / "here")
     made, spared = [], []
 
-    class Watched(pool_module.Beside):
+    class Watched(pool_module.MeasuringThread):
         def __init__(self, subject: Any) -> None:
             super().__init__(subject)
             made.append(self)
@@ -588,7 +588,7 @@ def test_a_thread_beside_our_code_leaves_the_same_records(
         return plan(native, threads)
 
     monkeypatch.setattr(Native, "_plan", noted)
-    monkeypatch.setattr(pool_module, "Beside", Watched)
+    monkeypatch.setattr(pool_module, "MeasuringThread", Watched)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -617,7 +617,7 @@ def test_a_thread_occupies_a_core_while_it_has_jobs() -> None:
         def __call__(self, subject: Any) -> str:
             raise TimeoutError("its own")
 
-    interval, beside = sys.getswitchinterval(), pool_module.Beside("a stack")  # type: ignore[arg-type]
+    interval, beside = sys.getswitchinterval(), pool_module.MeasuringThread("a stack")  # type: ignore[arg-type]
     assert beside.busy == 0
     first, second = beside.submit(Waiting()), beside.submit(Waiting())
     assert started.wait(10) and beside.busy == 1

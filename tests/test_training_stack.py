@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_configs import CPU, alike, same, tiny, trained
 
+from wganbench.bounds import AHEAD_STEPS
 from wganbench.config import RunConfig, to_dict
 from wganbench.config.schema import static_settings
 from wganbench.data.drawn import DrawnTarget
@@ -28,7 +29,6 @@ from wganbench.training.optimizers import State
 from wganbench.training.parts import runs_at_once
 from wganbench.training.stack import Stack
 from wganbench.training.streams import (
-    AT_ONCE_STEPS,
     Streams,
     critic_steps_before,
     n_critic_at,
@@ -271,7 +271,7 @@ def test_a_batch_is_a_function_of_seed_stream_and_step() -> None:
     for stream in STREAMS:
         sampler = samplers.get(stream, latent)
         # Forwards, over what is drawn ahead, far on, and back, as after a resume.
-        for step in (*range(2 * AT_ONCE_STEPS + 9), 5 * AT_ONCE_STEPS, 2**33 + 1, 2):
+        for step in (*range(2 * AHEAD_STEPS + 9), 5 * AHEAD_STEPS, 2**33 + 1, 2):
             batch = stack.execution.work.batch(stream, step)
             assert batch.shape[:2] == (3, 16)
             if step > 9 and step % 7:

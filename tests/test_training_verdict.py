@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from wganbench.cli.run_view import summary
+from wganbench.config import compose
 from wganbench.losses import RECIPES
-from wganbench.training.verdict import Seen, gradient_vanished, seen, verdict
+from wganbench.training.verdict import Seen, bounds_slope, gradient_vanished, seen, verdict
 
 FINAL = {
     "modes/covered": 8.0,
@@ -74,6 +75,30 @@ def test_coverage_by_one_hit_and_by_fair_share_are_told_apart():
 )
 def test_the_slope_is_read_against_what_the_loss_asks_for(loss, words):
     assert words in verdict(FINAL, course([1.0], [1.0]), RECIPES[loss], 8)[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "bounded"),
+    [
+        ("loss=hinge_sn", True),
+        ("loss=wasserstein_sn data=digits", False),
+        ("loss=hinge_gn", True),
+        ("loss=hinge_gn network.activation=softplus", False),
+        ("loss=hinge_gn network.critic_normalization=layer", False),
+    ],
+)
+def test_a_bound_on_the_slope_is_claimed_only_where_it_holds(words, bounded):
+    config = compose(words.split())
+    recipe = RECIPES[config.loss.name]
+    assert bounds_slope(config, recipe) is bounded
+    last = verdict(FINAL, course([1.0], [1.0]), recipe, 8, bounded=bounded)[-1]
+    assert ("at most 1" in last) is bounded
+
+
+def test_a_distance_without_a_floor_is_told_as_it_is():
+    found = FINAL | {"wasserstein/exact": 0.111, "wasserstein/floor": 0.0}
+    sentences = verdict(found, course([1.0], [1.0]), RECIPES["gp"], 8)
+    assert "Exact W1 0.111; a perfect generator scores 0." in sentences
 
 
 def test_converged_and_vanished_read_differently():

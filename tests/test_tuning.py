@@ -18,7 +18,7 @@ from wganbench.losses import RECIPES
 from wganbench.runs.record import RunRecord
 from wganbench.sweeps.backend import make_backend
 from wganbench.sweeps.slurm import SlurmBackend
-from wganbench.training.passes import run_passes
+from wganbench.training.passes import StepCost
 from wganbench.tuning import search as searching
 from wganbench.tuning.analysis import (
     correlation_ratio,
@@ -31,7 +31,7 @@ from wganbench.tuning.analysis import (
 from wganbench.tuning.command import parse
 from wganbench.tuning.score import score, score_of
 from wganbench.tuning.search import base_of, count_at, jobs_of, run_search, steps_of
-from wganbench.tuning.space import neutral_trials, read_space
+from wganbench.tuning.space import read_space
 from wganbench.tuning.speedrun import (
     Arrival,
     LossResult,
@@ -41,7 +41,7 @@ from wganbench.tuning.speedrun import (
     pair_tests,
     settings_of,
 )
-from wganbench.tuning.winner import winner_yaml, write_winners
+from wganbench.tuning.winner import elsewhere, winner_yaml, write_winners
 
 SPACE = read_space()
 
@@ -69,8 +69,8 @@ def test_every_coefficient_of_every_loss_is_drawn() -> None:
 
 
 def test_draws_are_log_uniform_and_do_not_depend_on_how_many_there_are() -> None:
-    trials = neutral_trials("gp", 1000)
-    assert trials[5:9] == list(neutral_trials("gp", 4, first=5))
+    trials = SPACE.trials("gp", 1000)[:1000]
+    assert trials[5:9] == [SPACE.trial("gp", number) for number in range(5, 9)]
     rates = np.log10([trial["train.critic_lr"] for trial in trials])
     # A uniform on [-5, -1] has mean -3 and standard deviation 4 / sqrt(12) = 1.155.
     assert -5 <= rates.min() < -4.95 and -1.05 < rates.max() <= -1
@@ -209,7 +209,7 @@ def test_every_loss_gets_the_same_compute(tmp_path: Path) -> None:
         base = base_of(search, (loss, "ring8"))
         for n_critic in (1, 2, 5):
             steps = steps_of(search, base, "ring8", {"loss.n_critic": n_critic}, 1.0)
-            each = run_passes(RECIPES[loss], n_critic, 1)
+            each = StepCost(RECIPES[loss]).of_run(n_critic, 1)
             assert abs(steps * each - 480_000) <= 50 * each
 
 
@@ -231,7 +231,7 @@ def test_halving_keeps_the_best_and_raises_the_compute(
         assert seeds == {100 + seed for seed in range(rung.seeds)}
         compute = {
             job.config.train.steps
-            * run_passes(RECIPES[job.config.loss.name], job.config.loss.n_critic, 1)
+            * StepCost(RECIPES[job.config.loss.name]).of_run(job.config.loss.n_critic, 1)
             for job in jobs
         }
         assert min(compute) > 0.95 * 480_000 * rung.compute
@@ -249,6 +249,26 @@ class Silent:
 
     def say(self, line: str) -> None:
         assert line
+
+
+def test_a_search_tunes_a_loss_with_further_penalties(tmp_path: Path) -> None:
+    search = a_search(tmp_path, "loss=hinge,bce", "trials=4", "loss.penalties=[r1]",
+                      "loss.packing=2", "network.width=32")  # fmt: skip
+    for loss in ("hinge", "bce"):
+        trial = searching.trials_of(search, loss)[1]
+        assert trial.settings["loss.r1_gamma"] == SPACE.trial("bce_r1", 1)["loss.r1_gamma"]
+        base = base_of(search, (loss, "ring8"))
+        (job, *_) = jobs_of(search, base, (loss, "ring8"), trial.settings, SPACE.rungs[0])
+        assert job.config.loss.penalties == ["r1"]
+        assert job.config.loss.coefficients["r1_gamma"] == trial.settings["loss.r1_gamma"]
+    file = write_winners(search, {("hinge", "ring8"): trial}, tmp_path, "tune")["hinge", "ring8"]
+    written = yaml.safe_load(file.read_text())["loss"]
+    assert written["penalties"] == ["r1"] and written["packing"] == 2
+    assert elsewhere(search) == ["network.width=32", "network.width=8"]
+    config = compose(["loss=hinge", "data=ring8"], tmp_path)
+    assert config.loss.penalties == ["r1"] and config.loss.packing == 2
+    with pytest.raises(ConfigError, match=r"loss.penalties: loss=gp has the penalty gp already"):
+        parse(["loss=gp", "loss.penalties=[gp]"])
 
 
 def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
@@ -373,6 +393,12 @@ def test_a_run_arrives_at_the_second_good_evaluation_in_a_row() -> None:
     assert arrival_steps(table({}, {"modes/coverage": 0.875}, {}, {})) == 200
     assert arrival_steps(table({}, {"modes/high_quality": 0.949}, {})) is None
     assert arrival_steps(table({"wasserstein/exact": 0.151}, {})) is None
+    # In many dimensions the energy distance decides, and lies within two spreads of its floor.
+    energy = {"energy/distance": 0.019, "energy/floor": 0.0, "energy/spread": 0.01}
+    good |= energy
+    assert arrival_steps(table({}, {}), (64,)) == 100
+    assert arrival_steps(table({"wasserstein/exact": 9.0}, {}), (64,)) == 100
+    assert arrival_steps(table({"energy/distance": 0.021}, {}), (64,)) is None
     assert arrival_steps(table({}, {"wasserstein/exact": math.nan}, {}, {})) == 200
 
 

@@ -84,6 +84,7 @@ def sweep(
 
     arguments = overrides_from(overrides, settings, several=True)
     with early_workers(arguments):
+        from wganbench.runs.record import RUN_JSON
         from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import run_sweep
         from wganbench.training.run import Run
@@ -97,7 +98,7 @@ def sweep(
         flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
         done = run_sweep([*arguments, *flags], view)
     folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
-    return [Run(folder) for folder in folders if (folder / "run.json").is_file()]
+    return [Run(folder) for folder in folders if (folder / RUN_JSON).is_file()]
 
 
 def tune(
@@ -184,7 +185,7 @@ def compare(
     from pathlib import Path
 
     from wganbench.reports.comparison import compare as compare_runs
-    from wganbench.runs.found import find_runs
+    from wganbench.runs.record import find_runs
     from wganbench.sweeps.manifest import not_begun
 
     folders = [paths] if isinstance(paths, str | Path) else list(paths)

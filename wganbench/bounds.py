@@ -43,6 +43,9 @@ REPEATS = 10_000
 LINES = 100_000
 """Directions of a sliced distance."""
 
+AHEAD_STEPS, AHEAD_NUMBERS = 64, 2**21
+"""Steps whose batches are drawn in one call, and the most numbers in these batches."""
+
 RUNS = 10**6
 """Runs of one sweep, even with ``--yes``."""
 
@@ -82,8 +85,8 @@ def network_most(option: str) -> int | None:
 
 RANGES: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "above": ("above", operator.gt),
-    "below": ("below", operator.lt),
     "least": ("at least", operator.ge),
+    "below": ("below", operator.lt),
     "most": ("at most", operator.le),
 }
 """The words of each bound, and its check."""

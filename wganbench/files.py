@@ -299,12 +299,12 @@ def open_regular(path: Path, follow: bool = False) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: Path, limit: int = RECORD_BYTES, follow: bool = False) -> bytes:
+def read_regular(path: Path, limit: int = RECORD_BYTES) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
 
     Raises UnusableFile for a larger file, and what `open_regular` raises.
     """
-    with open_regular(path, follow) as file:
+    with open_regular(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise UnusableFile(f"{path} is larger than the {limit:,} bytes that are read of it")
@@ -382,6 +382,13 @@ def _check_depth(value: Any, depth: int = 0) -> None:
     elif isinstance(value, list):
         for item in value:
             _check_depth(item, depth + 1)
+
+
+# Paths that users read.
+def from_here(path: Path, here: Path | None = None) -> Path:
+    """Return the path relative to ``here``, by default the current folder, if it lies inside."""
+    here = here or Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 # The folder of files that can be made again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def conf_directory() -> Path:
 
 def preset_names(group: str) -> list[str]:
     """Return the sorted names of the YAML files of a group, such as ``"data"``."""
-    return sorted(path.stem for path in (conf_directory() / group).glob("*.yaml"))
+    return choices(group, [conf_directory()])
 
 
 def read_preset(group: str, name: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def read_preset(group: str, name: str) -> dict[str, Any]:
     path = conf_directory() / group / f"{name}.yaml"
     if not path.is_file():
         raise ValueError(unknown(group, name, preset_names(group)))
-    values = dict(yaml.safe_load(path.read_text()) or {})
+    values = deepcopy(read(path))
     values.pop("defaults", None)
     return values
 
@@ -141,6 +142,7 @@ def owners(key: str, where: Sequence[Path]) -> list[str]:
 
 @cache
 def read(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file; they are shared and must not be changed."""
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
 
 

@@ -51,7 +51,7 @@ def load(entry_point: EntryPoint, kind: str) -> None:
         ) from error
 
 
-ONE = {
+SINGULAR = {
     "losses": "loss", "networks": "network", "metrics": "metric", "studies": "study",
     "loggers": "logger", "tags": "tag",
 }  # fmt: skip
@@ -84,7 +84,7 @@ class Registry(Mapping[str, Row], Generic[Row]):
         if name not in self._rows:
             load_entry_points(self.group)
         if name not in self._rows:
-            raise UnknownName(unknown(ONE.get(self.kind, self.kind), name, self._rows))
+            raise UnknownName(unknown(SINGULAR.get(self.kind, self.kind), name, self._rows))
         return self._rows[name]
 
     def __contains__(self, name: object) -> bool:

@@ -56,6 +56,11 @@ ALIASES = {
     "layers": "network.depth",
     "z_dim": "network.latent_dim",
     "nz": "network.latent_dim",
+    "data.d": "data.dimension",
+    "data.dim": "data.dimension",
+    "data.k": "data.clusters",
+    "data.seed": "data.centre_seed",
+    "data.theta": "data.offset",
     "dataset": "data",
     "model": "network",
     "arch": "network",
@@ -97,7 +102,8 @@ def nearest(key: str, valid: Iterable[str]) -> str | None:
 
 def alias(key: str, valid: Iterable[str]) -> str | None:
     """Return our key, or keys, for the common name ``key``, if they are valid."""
-    ours, keys = ALIASES.get(last_word(key).lower()), set(valid)
+    name, keys = key.lower(), set(valid)
+    ours = ALIASES.get(name) or ALIASES.get(last_word(name))
     return ours if ours is not None and keys.issuperset(ours.split(" and ")) else None
 
 
@@ -282,6 +288,21 @@ def check_value(value: Any, metadata: Mapping[str, Any], key: str) -> None:
         endless = isinstance(value, float) and not math.isfinite(value)
         right = "finite" if endless else broken
         raise ConfigError(f"{key} must be {right}; got {short_repr(value)}")
+
+
+def as_override(value: Any, form: str = "") -> str:
+    """Return a YAML value as an override holds it; ``form`` is the format of its numbers.
+
+    >>> as_override([0.5, True, None]), as_override(1.0), as_override([1.0, 5e-5], ".4g")
+    ('[0.5,true,null]', '1.0', '[1,5e-05]')
+    """
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(as_override(item, form) for item in value) + "]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return format(value, form) if isinstance(value, float) else str(value)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -219,7 +219,7 @@ def compare(
     from wganbench.reports.export import write_all
     from wganbench.reports.groups import parse_at
     from wganbench.reports.plain_tables import FORMATS, as_text
-    from wganbench.runs.found import find_runs
+    from wganbench.runs.record import find_runs
     from wganbench.sweeps.manifest import not_begun
 
     if form is not None and form not in FORMATS:

@@ -43,10 +43,9 @@ def serve(
 ) -> None:
     """Serve the runs below ``path`` until interrupted; port 0 means any free port.
 
-    ``show`` is called with the address of the page of custom scalars.
-
-    ``names`` are further host names that requests may use, such as that of a tunnel. Raises
-    ConfigError without runs, for what is no name, or if the port is not available.
+    ``names`` are further host names that requests may use, such as that of a tunnel. ``show`` is
+    called with the address of the page of custom scalars. Raises ConfigError without runs, for a
+    malformed host name, or if the port is not available.
     """
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]", name):
@@ -236,9 +235,9 @@ def trial_names(runs: Mapping[str, Settings]) -> dict[str, str]:
     ranked = sorted(keys - {"seed"}, key=lambda key: (place(key, SWEPT), key))
     chosen: list[str] = []
     for key in [*ranked, "seed"]:
-        if len(parts(runs, [*chosen, key])) > len(parts(runs, chosen)):
+        if len(runs_by_values(runs, [*chosen, key])) > len(runs_by_values(runs, chosen)):
             chosen.append(key)
-    counts = parts(runs, chosen)
+    counts = runs_by_values(runs, chosen)
     return {
         run: " ".join(trial_words(settings, chosen))
         if chosen and counts[tuple(settings.get(key) for key in chosen)] == 1
@@ -247,7 +246,7 @@ def trial_names(runs: Mapping[str, Settings]) -> dict[str, str]:
     }
 
 
-def parts(runs: Mapping[str, Settings], keys: Sequence[str]) -> Counter[tuple[Any, ...]]:
+def runs_by_values(runs: Mapping[str, Settings], keys: Sequence[str]) -> Counter[tuple[Any, ...]]:
     """Return how many runs have the same values of the keys."""
     return Counter(tuple(settings.get(key) for key in keys) for settings in runs.values())
 

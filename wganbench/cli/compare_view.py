@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole, print_sentence
+from wganbench.files import from_here
 from wganbench.reports.wording import estimate_text, p_text, share_text
 
 if TYPE_CHECKING:
@@ -130,8 +131,6 @@ def print_files(
     files: Mapping[str, Path], notes: Sequence[str] = (), console: Console | None = None
 ) -> None:
     """Print the paths of the comparison's files, and which are missing."""
-    from wganbench.cli.run_view import from_here
-
     console = console or PlainConsole()
     for note in notes:
         print_sentence(console, f"note: {note}")

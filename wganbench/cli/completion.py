@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from wganbench.config.schema import RunConfig
@@ -19,7 +19,7 @@ from wganbench.presets import (
     directories,
     preset_values,
 )
-from wganbench.typed import choices_of
+from wganbench.typed import as_override, choices_of
 
 
 def complete_override(incomplete: str) -> list[str]:
@@ -83,7 +83,7 @@ def values_of(key: str, chosen: dict[str, str]) -> list[str]:
     values = base_values()
     for group in ("train", "data", "network", "loss"):
         values |= preset_values(group, chosen.get(group) or default_choice(group) or "", where)
-    return [] if values.get(key) is None else [shown(values[key])]
+    return [] if values.get(key) is None else [as_override(values[key])]
 
 
 def field_choices(key: str) -> list[str]:
@@ -99,14 +99,3 @@ def field_choices(key: str) -> list[str]:
         return []
     hint = typing.get_type_hints(cls)[name]
     return ["true", "false"] if hint is bool else list(choices_of(hint, field.metadata))
-
-
-def shown(value: Any) -> str:
-    """Return a YAML value as an override holds it.
-
-    >>> shown([0.5, 0.9])
-    '[0.5,0.9]'
-    """
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(shown(item) for item in value) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)

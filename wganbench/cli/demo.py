@@ -12,7 +12,7 @@ from wganbench.reports.comparison import compare
 from wganbench.reports.export import write_all
 from wganbench.reports.report import write_handout
 from wganbench.runs.folder import RunOutcome
-from wganbench.runs.found import find_runs
+from wganbench.runs.record import find_runs
 from wganbench.sweeps.command import plan_only, run_sweep
 
 

@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from wganbench.errors import ConfigError
@@ -17,7 +17,8 @@ from wganbench.files import cache_folder
 from wganbench.plugin_files import plugin_files
 from wganbench.presets import head_lines
 from wganbench.registry import unknown
-from wganbench.runs.folder import strict_json
+from wganbench.runs.folder import NOT_INSTALLED, installed, strict_json
+from wganbench.typed import as_override
 
 LISTINGS = {
     "losses": "loss",
@@ -32,10 +33,10 @@ LISTINGS = {
 """The listings, and the folder of conf/ behind each."""
 
 WHEN_ASKED = ("tuned", "settings")
-COMMANDS = ("wganbench ", "By the forerunner ")
-"""How the lines on the command that found tuned settings begin; lists leave them out."""
-
 """Long listings, which ``wganbench list`` without a name leaves out."""
+
+COMMANDS = ("wganbench ", "By an earlier version ")
+"""How the lines on the command that found tuned settings begin; lists leave them out."""
 
 ARROWS = {"up": "higher is better", "down": "lower is better", "target": "best at its target"}
 
@@ -102,13 +103,12 @@ def preset_files(group: str, config_dir: Path | None) -> list[Path]:
 
 def tuned_rows(config_dir: Path | None) -> list[Row]:
     """Return ``(name, how it was found, settings)`` of every file of tuned settings."""
-    from wganbench.cli.completion import shown
     from wganbench.presets import read_values
 
     rows: list[Row] = []
     for path in preset_files("tuned", config_dir):
         text = " ".join(line for line in head_lines(path) if not line.startswith(COMMANDS))
-        values = " ".join(f"{key}={shown(value)}" for key, value in read_values(path, ""))
+        values = " ".join(f"{key}={as_override(value)}" for key, value in read_values(path, ""))
         rows.append((f"tuned={path.stem}", text, values))
     return rows
 
@@ -160,9 +160,9 @@ def metric_rows() -> list[Row]:
 
 def print_settings(group: str | None) -> None:
     """Print every key of a run's configuration, or those of a group; raises ConfigError."""
-    from wganbench.config.settings import GROUPS, settings
+    from wganbench.config.settings import SECTIONS, settings
 
-    for name in GROUPS if group is None else [group]:
+    for name in SECTIONS if group is None else [group]:
         rows = [
             (row.key, row.meaning, f"default: {row.default}", f"accepts: {row.range}")
             for row in settings(name)
@@ -272,14 +272,7 @@ def cache() -> str:
 def optional_package(package: str) -> str:
     """Return the version of an optional package, or what it is for and how to install it."""
     found = installed(package)
-    return found if found != "not installed" else f"not installed; {OPTIONAL[package]}"
-
-
-def installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    return found if found != NOT_INSTALLED else f"{NOT_INSTALLED}; {OPTIONAL[package]}"
 
 
 def devices() -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wganbench.presets import choices, directories, preset_values
+from wganbench.typed import as_override
 
 if TYPE_CHECKING:
     from wganbench.losses import Recipe
@@ -89,10 +90,8 @@ def golden_values(name: str, recipe: Recipe, where: Sequence[Path]) -> str:
 
 def settings(values: dict[str, object]) -> str:
     """Return the values of a YAML file as overrides."""
-    from wganbench.cli.completion import shown
-
     kept = {key: value for key, value in values.items() if key != "loss.name"}
-    return " ".join(f"{key}={shown(value)}" for key, value in kept.items())
+    return " ".join(f"{key}={as_override(value)}" for key, value in kept.items())
 
 
 def pages_markdown() -> str:

@@ -16,9 +16,10 @@ def resume_path(path: Path) -> list[str]:
 
     Raises ConfigError if there are none, or if the only run or sweep is refused.
     """
+    from wganbench.runs.record import RUN_JSON
     from wganbench.sweeps.manifest import FILE
 
-    if not path.is_dir() or (path / FILE).is_file() or (path / "run.json").exists():
+    if not path.is_dir() or (path / FILE).is_file() or (path / RUN_JSON).exists():
         return resume_one(path)
     from wganbench.sweeps.plan import resumable
 

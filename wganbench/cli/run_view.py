@@ -7,7 +7,6 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,7 +20,9 @@ from rich.progress import (
 )
 
 from wganbench.cli.console import PlainConsole, print_sentence
+from wganbench.files import from_here
 from wganbench.plugin_files import WORD, plugin_files
+from wganbench.runs.record import METRICS_CSV
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
 from wganbench.training.process import SAVING
@@ -149,7 +150,7 @@ def next_commands(outcome: RunOutcome) -> list[str]:
     if outcome.status == "interrupted":
         return [f"go on:       wganbench resume {run}{again}"]
     if outcome.status != "completed":
-        values = shlex.quote(str(path / "metrics.csv"))
+        values = shlex.quote(str(path / METRICS_CSV))
         return [f"look at it:  {look}", f"values:      {values}"]
     figure = outcome.path / "figure.png"
     return [
@@ -164,9 +165,3 @@ def plugins_again() -> str:
     """Return `` plugins=FILE`` for a further command on the same runs; empty without plugins."""
     files = ",".join(str(from_here(file)) for file in plugin_files())
     return f" {shlex.quote(WORD + files)}" if files else ""
-
-
-def from_here(path: Path) -> Path:
-    """Return the path relative to the current folder if it lies inside it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -99,7 +99,7 @@ def list_runs(
 ) -> None:
     """List runs: what differs, status, main values, seconds, size."""
     from wganbench.cli.runs_view import print_runs
-    from wganbench.runs.found import find_runs
+    from wganbench.runs.record import find_runs
 
     print_runs(find_runs(paths or [Path("outputs")]), as_json)
 
@@ -131,8 +131,7 @@ def remove(
     Only files that a run writes are removed, and no run that is still training.
     """
     from wganbench.cli.runs_view import chosen, remove_runs
-    from wganbench.runs.found import find_runs
-    from wganbench.runs.record import STATUSES
+    from wganbench.runs.record import STATUSES, find_runs
 
     for name in status or []:
         if name not in STATUSES:

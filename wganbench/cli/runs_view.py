@@ -13,15 +13,13 @@ from typing import Any
 from rich.table import Table
 
 from wganbench.cli.console import PlainConsole
-from wganbench.cli.run_view import from_here
 from wganbench.errors import ConfigError, of_the_system
-from wganbench.files import RunBusy
+from wganbench.files import RunBusy, from_here
 from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.found import Runs, find_runs
 from wganbench.runs.long_table import LongTable, write_csv, write_parquet
-from wganbench.runs.record import RunRecord, read_record
+from wganbench.runs.record import RUN_JSON, RunRecord, Runs, find_runs, read_record
 from wganbench.runs.remove import remove_run, size_of
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
@@ -52,7 +50,7 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
         "metrics": finite,
         "seconds": run.seconds,
         "bytes": size_of(run.path),
-        "ended": run.path.joinpath("run.json").stat().st_mtime,
+        "ended": run.path.joinpath(RUN_JSON).stat().st_mtime,
     }
 
 
@@ -133,7 +131,7 @@ def chosen(runs: Runs, statuses: Sequence[str], older_days: float | None) -> lis
         run
         for run in runs
         if (not statuses or run.status in statuses)
-        and run.path.joinpath("run.json").stat().st_mtime <= latest
+        and run.path.joinpath(RUN_JSON).stat().st_mtime <= latest
     ]
 
 

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
 from wganbench.cli.exits import FAILED, INTERRUPTED
-from wganbench.cli.run_view import from_here, plugins_again
+from wganbench.cli.run_view import plugins_again
 from wganbench.errors import ConfigError
+from wganbench.files import from_here
 from wganbench.output import numbered
 from wganbench.registry import unknown
 

@@ -18,13 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole, print_sentence
-from wganbench.cli.run_view import from_here, plugins_again
-from wganbench.config.schema import WHERE_DATA_LIES
+from wganbench.cli.run_view import plugins_again
+from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES, to_dict
 from wganbench.errors import printable
+from wganbench.files import from_here
 from wganbench.output import numbered
+from wganbench.runs.record import DIGITS, read_record
 from wganbench.tags import Tag
 from wganbench.tags.headline import ENERGY, fallback_text, headline_distance, right_distance
 from wganbench.tags.lookup import TAGS, shown_in
+from wganbench.typed import as_override, flatten
 
 if TYPE_CHECKING:
     from wganbench.config.jobs import Job
@@ -251,9 +254,12 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     ):
         # A long name goes on in the next line: it tells the groups apart.
         table.add_column(name, justify="left" if name == "loss" else "right", overflow="fold")
+    names = [
+        group_name(job) + data for job, data in zip(jobs, unlike_data(jobs, outcomes), strict=True)
+    ]
     groups: dict[str, list[RunOutcome]] = {}
-    for job, outcome, data in zip(jobs, outcomes, unlike_data(jobs, outcomes), strict=True):
-        groups.setdefault(group_name(job) + data, []).append(outcome)
+    for name, rest, outcome in zip(names, unlike_settings(jobs, names), outcomes, strict=True):
+        groups.setdefault(name + rest, []).append(outcome)
     for name, members in groups.items():
         table.add_row(Text(printable(name)), *summary(members, distances))
     console.print(table)
@@ -281,6 +287,27 @@ def group_name(job: Job) -> str:
     return f"{job.config.data.name} {loss.name}{coefficients}"
 
 
+def unlike_settings(jobs: Sequence[Job], names: Sequence[str]) -> list[str]:
+    """Return for each job, as text, the settings but the seed in which jobs of its name differ."""
+    rows = [
+        {key: as_override(value) for key, value in flatten(to_dict(job.config)) if named(key)}
+        for job in jobs
+    ]
+    members: dict[str, list[dict[str, str]]] = {}
+    for name, row in zip(names, rows, strict=True):
+        members.setdefault(name, []).append(row)
+    differing = {name: differing_keys(own) for name, own in members.items()}
+    return [
+        "".join(f" {key.rpartition('.')[2]}={row[key]}" for key in differing[name] if key in row)
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def named(key: str) -> bool:
+    """Return whether a setting, if it differs, names a line of the closing table."""
+    return key != "seed" and key.partition(".")[0] not in ("data", *OUTSIDE_IDENTITY)
+
+
 def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str]:
     """Return for each job, as text, the settings in which data of the same name differ.
 
@@ -300,7 +327,7 @@ def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str
     }
     for row, digest in zip(rows, digests, strict=True):
         if digest:
-            row |= {"path": paths[digest], "sha256": digest[:12]}
+            row |= {"path": paths[digest], "sha256": digest[:DIGITS]}
     members: dict[str, list[dict[str, object]]] = {}
     for job, row in zip(jobs, rows, strict=True):
         members.setdefault(job.config.data.name, []).append(row)
@@ -322,8 +349,6 @@ def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 def contents(outcome: RunOutcome) -> str:
     """Return the digest of a run's own data from its run.json; empty without one."""
-    from wganbench.runs.record import read_record
-
     try:
         return read_record(outcome.path).data_sha256 or ""
     except (OSError, ValueError):

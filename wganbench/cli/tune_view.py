@@ -11,12 +11,14 @@ from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
 from wganbench.cli.exits import INTERRUPTED
-from wganbench.cli.run_view import from_here, plugins_again
+from wganbench.cli.run_view import plugins_again
 from wganbench.cli.sweep_view import SweepView
+from wganbench.files import from_here
 from wganbench.sweeps.launch import Interrupted
 from wganbench.tuning.command import Tuned, speedrun, tune
 from wganbench.tuning.report import settings_text, value_entry
 from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
+from wganbench.tuning.winner import elsewhere
 
 
 def print_again(verb: str, arguments: Sequence[str], options: Mapping[str, Path | None]) -> None:
@@ -57,8 +59,8 @@ def print_tuned(tuned: Tuned) -> None:
     console.print(f"report:   {from_here(tuned.report.resolve())}", soft_wrap=True)
     (loss, data) = next(iter(tuned.files))
     console.print(
-        f"use them: wganbench train loss={loss} data={data} --config-dir "
-        f"{shlex.quote(str(folder))}{plugins_again()}",
+        f"use them: wganbench train loss={loss} data={data} "
+        f"{shlex.join([*elsewhere(tuned.search), '--config-dir', str(folder)])}{plugins_again()}",
         soft_wrap=True,
     )
 

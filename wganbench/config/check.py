@@ -121,11 +121,11 @@ def check_options(config: RunConfig) -> RunConfig:
 
     Raises ConfigError for an option that is not in its row or has a wrong value, and for
     combinations that cannot be trained: a batch larger than a fixed training set, batch norm in
-    a penalised critic, a protocol for another dimension, features that cannot be imported, a
-    user's metric without a row for its tag.
+    a penalised critic, a norm beside a spectral one, a protocol for another dimension, features
+    that cannot be imported, a user's metric without a row for its tag.
     """
     typed = typed_rows(config)
-    check_batch_norm(typed, recipe_of(typed))
+    check_normalization(typed, recipe_of(typed))
     check_data(typed)
     check_features(typed)
     return typed
@@ -227,10 +227,19 @@ def as_config_error() -> Iterator[None]:
 
 def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
     """Check that exactly the coefficients of the loss are given, each within its range."""
+    from wganbench.losses.penalties import TERMS
+
     given, known = config.loss.coefficients, recipe.coefficients
     for name in given:
         if name not in known:
             users = [loss for loss, other in recipes.items() if name in other.coefficients]
+            terms = [term for term, penalty in TERMS.items() if name in penalty.names]
+            if terms and config.loss.penalties:
+                raise ConfigError(
+                    f"loss.{name} belongs to the penalty {terms[0]}, which loss.penalties="
+                    f"[{','.join(config.loss.penalties)}] lacks: add it, or remove the key with "
+                    f"~loss.{name}"
+                )
             raise ConfigError(unused_key(f"loss.{name}", "loss", config.loss.name, users, known))
     for name in known:
         if name not in given:
@@ -283,8 +292,20 @@ def check_features(config: RunConfig) -> None:
             load_features(config.evaluate.features)
 
 
-def check_batch_norm(config: RunConfig, recipe: Any) -> None:
-    """Refuse batch norm with a gradient penalty: a score must depend on its own point only."""
+def check_normalization(config: RunConfig, recipe: Any) -> None:
+    """Refuse batch norm where each score has a slope, and any norm beside a spectral one.
+
+    With batch norm a score depends on other points; a norm's factor on its output, which has no
+    spectral norm, may have any size.
+    """
+    from wganbench.losses.recipe import Wrapper
+
+    norm = config.network.options.get("critic_normalization", "none")
+    if recipe.wrapper is Wrapper.SPECTRAL and norm != "none":
+        raise ConfigError(
+            f"network.critic_normalization={norm} cannot be used with loss={config.loss.name}: its "
+            "spectral norm bounds the critic's slope, and this norm does not; use none"
+        )
     if recipe.needs_pointwise_critic and (
         config.network.options.get("critic_normalization") == "batch"
     ):

@@ -26,7 +26,7 @@ from wganbench.presets import (
     user_files_first,
 )
 from wganbench.registry import unknown
-from wganbench.typed import alias, nearest
+from wganbench.typed import alias, nearest, nearest_key
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -125,7 +125,8 @@ def unknown_key(key: str, arguments: Arguments) -> str:
     under ``loss=gp``) it names the choices that have it.
     """
     if key.startswith("hydra.launcher."):
-        return unknown("key", key, launcher_keys(arguments.where))
+        near = nearest_key(key, launcher_keys(arguments.where))
+        return f"unknown key {key}{near or '; conf/hydra/launcher lists them'}"
     valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
     if key in everything:
         return f"{key} is {not_used(key, arguments)}"
@@ -149,9 +150,16 @@ def launcher_keys(where: Sequence[Path]) -> list[str]:
 def not_used(key: str, arguments: Arguments) -> str:
     group = key.partition(".")[0]
     chosen = arguments.chosen.get(group) or default_choice(group)
-    return f"not used by {group}={chosen}; those that have it: " + ", ".join(
-        owners(key, arguments.where)
-    )
+    have = ", ".join(owners(key, arguments.where))
+    return f"not used by {group}={chosen}; {penalty_hint(key)}those that have it: {have}"
+
+
+def penalty_hint(key: str) -> str:
+    """Return which penalty would bring a coefficient; empty for another key."""
+    from wganbench.losses.penalties import TERMS
+
+    names = [name for name, term in TERMS.items() if key in [f"loss.{own}" for own in term.names]]
+    return f"loss.penalties=[{names[0]}] adds its penalty; " if names else ""
 
 
 Outcome = TypeVar("Outcome")

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wganbench.bounds import AHEAD_NUMBERS, AHEAD_STEPS
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from wganbench.networks import Pair
 
 FLOAT = 4
-AHEAD_STEPS, AHEAD_NUMBERS = 64, 2**21
-"""Steps whose batches are drawn at once, and the most numbers in them (training/streams.py)."""
-
 EXACT_BYTES = 16
 """Bytes per pair of points in an exact transport plan: cost and mass, in float64."""
 

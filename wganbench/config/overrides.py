@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from wganbench.config.flags import split_flags
+from wganbench.config.schema import LossConfig
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, short_repr, shortened
 from wganbench.plugin_files import use_plugins
@@ -52,7 +53,11 @@ def translate(overrides: Sequence[str], several: bool, where: Sequence[Path]) ->
     notes: list[str] = []
     for text in overrides:
         check_word(text)
-        for one in seeds(removed(text, where), several):
+        kept = removed(text, where)
+        if kept.startswith("~loss."):
+            words.append(kept)
+            continue
+        for one in seeds(kept, several):
             named, note = renamed(one, where)
             notes += [note] if note else []
             words.append(quoted(named, several, where))
@@ -95,6 +100,10 @@ def check_word(text: str) -> None:
         raise ConfigError(f"{short_repr(text)} holds a NUL character")
 
 
+EVERY_LOSS = tuple(f"loss.{one.name}" for one in fields(LossConfig))
+"""Keys that every loss has; its others are coefficients."""
+
+
 def removed(text: str, where: Sequence[Path]) -> str:
     """Return ``~tuned`` as ``tuned=none``. Raises ConfigError for a key that cannot be removed."""
     key = text.lstrip("~").partition("=")[0]
@@ -103,6 +112,8 @@ def removed(text: str, where: Sequence[Path]) -> str:
     if key in WITHOUT:
         return f"{key}={WITHOUT[key]}"
     known = all_keys(where)
+    if key in known and key.startswith("loss.") and key not in EVERY_LOSS:
+        return text  # a coefficient, perhaps of a penalty that an experiment adds
     if key in known:
         raise ConfigError(f"~{key}: {key} cannot be removed, every run has it; {key}=... sets it")
     raise ConfigError(f"~{short_repr(key)}: unknown key{suggestion(key, known)}")
@@ -122,7 +133,7 @@ def seeds(text: str, several: bool) -> Iterator[str]:
     key, _, value = text.partition("=")
     value = value.strip()
     through = re.fullmatch(r"(\d+)\s*\.\.\s*(\d+)", value)
-    if key == "seed" and through or key == "seeds" and through:
+    if key in ("seed", "seeds") and through:
         meant = f"seed=range({through[1]},{int(through[2]) + 1})"
     elif key != "seeds":
         yield text

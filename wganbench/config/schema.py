@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from wganbench import bounds
 from wganbench.data.options import ADDED_LATER
+from wganbench.typed import INFINITE
 
 OUTSIDE_IDENTITY = ("device", "output_dir", "name", "compile", "overwrite", "sweep", "hydra")
 """Keys for where and how a run is computed; they are not part of its identity."""
@@ -189,7 +190,7 @@ def storable(value: Any) -> Any:
         return {key: storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
-    return "inf" if value == math.inf else value
+    return INFINITE if value == math.inf else value
 
 
 def from_dict(values: dict[str, Any]) -> RunConfig:

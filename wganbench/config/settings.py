@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wganbench.bounds import RANGES
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.presets import (
@@ -26,10 +27,10 @@ from wganbench.presets import (
     read_values,
 )
 from wganbench.registry import unknown
-from wganbench.typed import choices_of, last_word
+from wganbench.typed import as_override, choices_of, last_word
 
 RUN = "run"
-GROUPS = (
+SECTIONS = (
     RUN, "loss", "train", "data", "network", "evaluate", "log", "checkpoint", "sweep", "launcher",
 )  # fmt: skip
 """The groups of settings; keys of config.yaml without a group belong to ``run``."""
@@ -40,6 +41,9 @@ CHOSEN = ("loss", "data", "network")
 LAUNCHER = "hydra/launcher"
 NAMES = ("name", "kind")
 """Keys by which the file of a choice names itself; users do not set them."""
+
+MANY = 5
+"""From this many numbers on a list is counted and not written out."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,12 @@ class Setting:
 
 
 def settings(group: str) -> list[Setting]:
-    """Return the settings of one of `GROUPS`; raises ConfigError for another name.
+    """Return the settings of one of `SECTIONS`; raises ConfigError for another name.
 
     Imports torch for ``network``, whose options are defined beside the modules.
     """
-    if group not in GROUPS:
-        raise ConfigError(unknown("group of settings", group, list(GROUPS)))
+    if group not in SECTIONS:
+        raise ConfigError(unknown("group of settings", group, list(SECTIONS)))
     if group in CHOSEN:
         return [*chosen_settings(group), *base_settings(group)]
     if group == "train":
@@ -184,14 +188,9 @@ def shown(value: Any) -> str:
     """
     if isinstance(value, list) and value and isinstance(value[0], list):
         return f"{len(value)} lists of {len(value[0])}"
-    if isinstance(value, list):
-        texts = [shown(item) for item in value]
-        return "[" + ",".join(texts) + "]" if len(texts) < 5 else f"{len(texts)} numbers"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, list) and len(value) >= MANY:
+        return f"{len(value)} numbers"
+    return as_override(value, ".4g")
 
 
 # Ranges: the types and the metadata of the dataclasses.
@@ -236,7 +235,6 @@ KINDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool
 LIKE = {int: KINDS[int], str: KINDS[str], list: "list", dict: "mapping", type(None): "text or null"}
 """The accepted type, by the type of the default, for keys without a dataclass."""
 
-BOUNDS = {"above": "above", "least": "at least", "below": "below", "most": "at most"}
 PLAIN = 1e5
 """The largest whole bound that is written without an exponent."""
 
@@ -262,10 +260,10 @@ def bounds_in_words(metadata: Mapping[str, Any]) -> list[str]:
     >>> bounds_in_words({"least": 1, "most": 10**9}), bounds_in_words({"above": 0, "most": 1e6})
     (['1 to 1e9'], ['above 0', 'at most 1e6'])
     """
-    own = {name: number(metadata[name]) for name in BOUNDS if name in metadata}
+    own = {name: number(metadata[name]) for name in RANGES if name in metadata}
     if "least" in own and "most" in own:
         return [f"{own['least']} to {own['most']}"]
-    return [f"{BOUNDS[name]} {bound}" for name, bound in own.items()]
+    return [f"{RANGES[name][0]} {bound}" for name, bound in own.items()]
 
 
 def number(bound: float) -> str:
@@ -294,7 +292,7 @@ def or_null(hint: Any) -> list[str]:
 # Settings and choices as Markdown.
 def settings_markdown() -> str:
     """Return all settings as Markdown: a section with a table for each group."""
-    return "\n".join(_section(group) for group in GROUPS)
+    return "\n".join(_section(group) for group in SECTIONS)
 
 
 def _section(group: str) -> str:

@@ -27,6 +27,10 @@ def share() -> Any:
     return field(metadata={"least": 0, "most": bounds.LARGEST})
 
 
+def seed() -> Any:
+    return field(metadata={"least": 0, "most": bounds.SEEDS})
+
+
 def coordinate() -> Any:
     return field(metadata={"least": -bounds.LARGEST, "most": bounds.LARGEST})
 
@@ -36,7 +40,7 @@ class Options:
     """The options of all kinds: a fixed training set of ``train_points`` (null: none)."""
 
     train_points: int | None = count(bounds.TRAINING_POINTS)
-    train_seed: int = field(metadata={"least": 0, "below": 2**63})
+    train_seed: int = seed()
 
 
 @dataclass(kw_only=True)
@@ -181,7 +185,7 @@ class FunnelsOptions(Options):
 
     dimension: int = count(bounds.SOBOL)
     clusters: int = count(bounds.FUNNELS)
-    centre_seed: int = field(metadata={"least": 0, "below": 2**63})
+    centre_seed: int = seed()
 
 
 @dataclass(kw_only=True)
@@ -192,22 +196,28 @@ class HeldOutOptions(Options):
 
 
 @dataclass(kw_only=True)
-class PointsOptions(HeldOutOptions):
-    """``columns``: names, or numbers from 0 (null: all); ``standardize``: mean 0, spread 1.
+class OwnFileOptions(HeldOutOptions):
+    """A file or a folder of the user's own at ``path``.
 
     ``found_at`` is the absolute place of ``path`` when it was given, because a run may be used
     from another folder later.
     """
 
     path: str
-    columns: list[str] | None
-    standardize: bool
     found_at: str | None
 
     @property
     def place(self) -> str:
-        """The path from which the file is read."""
+        """The path from which the data are read."""
         return self.found_at or self.path
+
+
+@dataclass(kw_only=True)
+class PointsOptions(OwnFileOptions):
+    """``columns``: names, or numbers from 0 (null: all); ``standardize``: mean 0, spread 1."""
+
+    columns: list[str] | None
+    standardize: bool
 
 
 @dataclass(kw_only=True)
@@ -219,18 +229,11 @@ class DownloadOptions(Options):
 
 
 @dataclass(kw_only=True)
-class ImageFolderOptions(HeldOutOptions):
+class ImageFolderOptions(OwnFileOptions):
     """``size``: pixels a side (null: unchanged); ``channels``: 1 (grey) or 3 (colour)."""
 
-    path: str
     size: int | None = count(bounds.PIXELS)
     channels: int
-    found_at: str | None
-
-    @property
-    def place(self) -> str:
-        """The path from which the folder is read."""
-        return self.found_at or self.path
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):

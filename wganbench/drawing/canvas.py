@@ -21,6 +21,9 @@ from PIL import Image
 from wganbench.errors import ConfigError, printable, shortened
 from wganbench.files import replacing, write_atomic
 
+DPI = 110
+"""Pixels of a figure per inch."""
+
 
 @contextmanager
 def optional(

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from wganbench.drawing.canvas import GREY, heading, literal
+from wganbench.drawing.canvas import DPI, GREY, heading, literal
 from wganbench.files import replacing_folder
 
 CHANNELS = (1, 3)
@@ -125,7 +125,6 @@ def draw_images(
 
 
 # Final figures of an image run: interpolations, classes, nearest training images.
-DPI = 110
 CELL_INCHES = 0.5
 """Side of an image in inches."""
 EMPTY = 235
@@ -200,7 +199,7 @@ def neighbours_figure(
         left, right = blocks[2 * block], blocks[2 * block + 1]
         draw_grid(left, to_bytes(fakes[rows]), 1)
         draw_grid(right, nearest[rows].reshape(-1, *nearest.shape[2:]), k)
-        left.set_title("made", fontsize=10)
+        left.set_title("generated", fontsize=10)
         right.set_title("nearest in the training set", fontsize=10)
         pitch = fakes.shape[2] + 1
         for row, distance in enumerate(distances[rows, 0]):

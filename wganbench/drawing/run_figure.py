@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from wganbench.drawing.canvas import (
     CURVES,
+    DPI,
     GREY,
     ORANGE,
     REFERENCE,
@@ -197,9 +198,6 @@ def _finish(axes: Axes, title: str) -> None:
                 fontsize=9, handlelength=1.9, columnspacing=1.2, handletextpad=0.5)  # fmt: skip
 
 
-DPI = 110
-
-
 class Margins(NamedTuple):
     """The margins around the axes of a figure, in inches."""
 
@@ -256,8 +254,7 @@ def final_figure(
 ) -> Figure:
     """Return a figure with samples on the left and measurements over training on the right.
 
-    Panels: modes covered and high quality, exact W1 with its floor, FID, the critic's
-    slope with its target, gradient norms. A panel without values is left out.
+    The panels on the right are those of `PANELS`. A panel without values is left out.
     """
     notes = notes or CurveNotes(mode_count=None if modes is None else len(modes))
     drawn = [draw for tags, draw in PANELS if has_values(table, tags)]

@@ -27,6 +27,9 @@ ARROW_SHARE, MOST_SHARE = 0.12, 0.24
 """Lengths of an arrow for a gradient of 1 and of the longest one, as shares of the panel's width.
 
 The scale is the same in all figures, so that arrows of two steps or two runs can be compared."""
+RISING_SHARE = 0.06
+"""Length of an arrow towards rising density, as a share of the panel's width."""
+
 FADED = 0.25
 """Opacity of arrows whose direction is chance."""
 
@@ -55,12 +58,14 @@ class Arrows(NamedTuple):
     """Generated points, and the directions in which the generator's loss moves them.
 
     ``by_chance`` says that the points lie on the data already (W1 below two floors): their
-    directions are then chance, and the arrows are drawn faintly.
+    directions are then chance, and the arrows are drawn faintly. ``rising`` holds the gradients of
+    the data's log density at the points; None where it is not known.
     """
 
     points: Float[np.ndarray, "k 2"]
     directions: Float[np.ndarray, "k 2"]
     by_chance: bool = False
+    rising: Float[np.ndarray, "k 2"] | None = None
 
 
 ALONE = 16
@@ -113,6 +118,7 @@ def draw_samples(
             _density(axes, critic_grid)
         outside = _cloud(axes, real, fake, centres, low, high)
         if arrows is not None:
+            _rising(axes, arrows, float(high[0] - low[0]))
             _arrows(axes, arrows, float(high[0] - low[0]))
         axes.set(xlabel="$x_1$", ylabel="$x_2$")
     else:
@@ -165,7 +171,7 @@ def _density(axes: Axes, grid: CriticGrid) -> None:
     axes.contour(grid.x, grid.y, values, levels, colors=MODE, linewidths=1, linestyles="--",
                  zorder=3.5)  # fmt: skip
     shares = ", ".join(f"{share:g}" for share in DENSITY_SHARES)
-    axes.plot([], [], color=MODE, linewidth=1, linestyle="--", label=f"{shares} of the data")
+    axes.plot([], [], color=MODE, linewidth=1, linestyle="--", label=f"{shares}\nof the data")
 
 
 def _cloud(
@@ -190,6 +196,24 @@ def _cloud(
     return int(((fake < low) | (fake > high)).any(1).sum())
 
 
+def _rising(axes: Axes, arrows: Arrows, width: float) -> None:
+    """Draw where the data's density rises from the points, in arrows of one length.
+
+    Points that lie on the data have no such direction but by chance.
+    """
+    if arrows.rising is None or arrows.by_chance:
+        return
+    lengths = np.linalg.norm(arrows.rising, axis=1, keepdims=True)
+    sound = (np.isfinite(lengths) & (lengths > 0))[:, 0]
+    if not sound.any():
+        return
+    moves = arrows.rising[sound] / lengths[sound] * (RISING_SHARE * width)
+    axes.quiver(*arrows.points[sound].T, *moves.T, angles="xy", scale_units="xy", scale=1,
+                color=MODE, width=0.003, zorder=4.5)  # fmt: skip
+    axes.plot([], [], color=MODE, linestyle="", marker=r"$\rightarrow$", markersize=13,
+              label="rising density")  # fmt: skip
+
+
 def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
     """Draw arrows on the common scale; longer ones are cut, and the legend says so."""
     points, directions = (np.asarray(part, dtype=float) for part in arrows[:2])
@@ -207,7 +231,7 @@ def _arrows(axes: Axes, arrows: Arrows, width: float) -> None:
     meaning = "(chance: W1 < 2 floors)" if arrows.by_chance else meaning
     axes.plot([], [], color=BLACK, linestyle="", marker=r"$\rightarrow$", markersize=13,
               alpha=FADED if arrows.by_chance else 1,
-              label=f"critic's pull\n{meaning}")  # fmt: skip
+              label=f"direction of the generator's loss\n{meaning}")  # fmt: skip
 
 
 def _histogram(axes: Axes, real: np.ndarray, fake: np.ndarray, centres: np.ndarray | None) -> int:
@@ -245,5 +269,5 @@ def _notes(axes: Axes, total: int, outside: int, broken: int) -> None:
         axes.text(0.02, 0.02, "\n".join(notes), transform=axes.transAxes, fontsize=9,
                   zorder=6, bbox={"facecolor": "white", "edgecolor": GREY, "alpha": 0.9,
                                   "boxstyle": "round,pad=0.3"})  # fmt: skip
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.4, ncols=4,
-                frameon=False, fontsize=9.5, columnspacing=1, handletextpad=0.3)  # fmt: skip
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.6, ncols=5,
+                frameon=False, fontsize=9, columnspacing=0.8, handletextpad=0.3)  # fmt: skip

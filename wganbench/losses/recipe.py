@@ -119,6 +119,11 @@ class Recipe:
     slope_target: str = "none"
     known_for: str = ""
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for clipping beside another constraint."""
+        if self.clips and (self.penalties or self.wrapper is not Wrapper.NONE):
+            raise ValueError("clipping excludes penalties, spectral and gradient normalisation")
+
     @property
     def needs_pointwise_critic(self) -> bool:
         """Whether D(x)[i] must not depend on x[j]: a slope at each point excludes batch norm."""

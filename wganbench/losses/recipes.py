@@ -131,7 +131,7 @@ RECIPES.register("wgan_div", Recipe(
 RECIPES.register("wasserstein_sn", Recipe(
     "Wasserstein critic, spectral norm", "arXiv:1802.05957",
     WASSERSTEIN, wrapper=Wrapper.SPECTRAL, slope_target="at most 1",
-    known_for="The slope is at most 1 and mostly far below: its estimate is far below W1."))
+    known_for="An MLP's slope is at most 1 and mostly far below: its estimate is far below W1."))
 RECIPES.register("hinge", Recipe(
     "hinge: scores beyond the margins 1 and -1 count no more", "arXiv:1705.02894",
     HINGE,

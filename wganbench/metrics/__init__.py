@@ -44,7 +44,6 @@ from wganbench.metrics.reference import (
 )
 from wganbench.metrics.transport import (
     EXACT_POINTS,
-    transport_partners,
     wasserstein_exact,
     wasserstein_sliced,
 )
@@ -84,7 +83,6 @@ __all__ = [
     "register_metric",
     "slopes",
     "transport_floor",
-    "transport_partners",
     "wasserstein_exact",
     "wasserstein_sliced",
     "wasserstein_symmetric",

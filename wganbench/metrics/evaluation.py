@@ -40,8 +40,8 @@ class Evaluation:
     floor: the distance of a perfect generator at ``exact_n``; None when it is not known.
     images: the reference for images; None for other points.
     final: whether costly metrics are computed too.
-    source_gradients: grad_x D at the fakes where they are draws of the target's ``pair``'s source
-    law, else None.
+    source_gradients: grad_x D at the fakes, where these are draws from the source distribution of
+    the target's ``pair``; else None.
     unit: the data's scale when they were scaled; distances are reported in the data's own unit.
 
     Transport uses ``exact_n`` points of each side: with more than `EXACT_POINTS` points the

@@ -26,7 +26,7 @@ SURE_OF = 0.95
 """Share of held-out images that a judge is sure of; it determines the threshold."""
 
 BATCH = 500
-"""Number of images judged at once."""
+"""Number of images that the judge, or a user's features, read at once."""
 
 
 @runtime_checkable

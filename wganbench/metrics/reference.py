@@ -16,14 +16,11 @@ from torch import Tensor
 from wganbench.errors import ConfigError
 from wganbench.metrics.cache import judge_for
 from wganbench.metrics.fidelity import nearest_training_distance
-from wganbench.metrics.judge import Judge
+from wganbench.metrics.judge import BATCH, Judge
 
 # Features of images, by a user's callable, whose output is checked.
 Features = Callable[[Tensor], Tensor]
 """A function from CPU images (n, c, h, w) in [-1, 1] to features (n, f)."""
-
-BATCH = 500
-"""Number of images passed to a user's features at once."""
 
 
 _typed: set[str] = set()

@@ -92,7 +92,7 @@ def _judged_modes(evaluation: Evaluation) -> dict[str, float]:
     applies=lambda evaluation: evaluation.clouds,
 )
 def measure_transport(evaluation: Evaluation) -> dict[str, float]:
-    """Return exact W1 between fakes and reals, its floor, and below dimension 8 the difference."""
+    """Return exact W1 between fakes and reals, its floor, and below dimension 4 the difference."""
     exact = evaluation.unit * evaluation.transport.distance
     if evaluation.floor is None:
         return {"wasserstein/exact": exact}

@@ -169,14 +169,6 @@ def wasserstein_exact(
     return exact_transport(x, y, check).distance
 
 
-def transport_partners(
-    x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
-    y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],
-) -> Float64[np.ndarray, "n d"]:
-    """Return for every x_i its partner in y in the exact plan, see `exact_transport`."""
-    return exact_transport(x, y).partners
-
-
 def wasserstein_sliced(
     x: Num[np.ndarray, "n d"] | Num[Tensor, "n d"],
     y: Num[np.ndarray, "m d"] | Num[Tensor, "m d"],

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from wganbench.networks.conv_layers import Conv, Grid, UpConv, picture_normalization
-from wganbench.networks.layers import Activation, Linear
-from wganbench.networks.pair import Latent, Pair, size
+from wganbench.networks.layers import ACTIVATIONS, NORMALIZATIONS, Activation, Linear
+from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, size
 
 HALVINGS = {8: 2, 28: 2, 32: 3}
 """Number of halvings for each size of image, which give a grid of side 2, 7 or 4."""
@@ -21,14 +21,12 @@ class DCGANOptions:
     """Size, activations, normalisation, initialisation and latent of a pair of DCGANs."""
 
     width: int = size("width")
-    critic_activation: str = field(metadata={"choices": ("leaky_relu", "relu", "tanh", "softplus")})
-    generator_activation: str = field(
-        metadata={"choices": ("relu", "leaky_relu", "tanh", "softplus")}
-    )
-    critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
-    generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
-    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
-    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    critic_activation: str = one_of(ACTIVATIONS)
+    generator_activation: str = one_of(ACTIVATIONS)
+    critic_normalization: str = one_of(NORMALIZATIONS)
+    generator_normalization: str = one_of(NORMALIZATIONS)
+    initialization: str = one_of(INITIALIZATIONS)
+    latent: str = one_of(LATENTS)
     latent_dim: int = size("latent_dim")
 
 

@@ -32,7 +32,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "softplus": smooth_softplus,
 }
+SMOOTH = ("tanh", "softplus")
+"""Activations that are not piecewise linear: the second derivative of a critic passes them."""
 
+NORMALIZATIONS = ("none", "layer", "batch")
+"""The layers between a linear map and its activation, see `normalization`."""
 
 NARROW = 4
 """Largest number of inputs for another form of a layer's product, six times as fast on a CPU."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wganbench.networks.layers import Activation, Linear, Maxout, normalization
-from wganbench.networks.pair import Latent, Pair, size
+from wganbench.networks.layers import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    Activation,
+    Linear,
+    Maxout,
+    normalization,
+)
+from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, size
 
 
 @dataclass(kw_only=True)
@@ -19,11 +26,11 @@ class MLPOptions:
 
     width: int = size("width")
     depth: int = size("depth")
-    activation: str = field(metadata={"choices": ("relu", "leaky_relu", "tanh", "softplus")})
-    critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
-    generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
-    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
-    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    activation: str = one_of(ACTIVATIONS)
+    critic_normalization: str = one_of(NORMALIZATIONS)
+    generator_normalization: str = one_of(NORMALIZATIONS)
+    initialization: str = one_of(INITIALIZATIONS)
+    latent: str = one_of(LATENTS)
     latent_dim: int = size("latent_dim")
 
 
@@ -36,8 +43,8 @@ class PacGANOptions:
     critic_width: int = size("critic_width")
     critic_depth: int = size("critic_depth")
     critic_pieces: int = size("critic_pieces", least=2)
-    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
-    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    initialization: str = one_of(INITIALIZATIONS)
+    latent: str = one_of(LATENTS)
     latent_dim: int = size("latent_dim")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +16,21 @@ from wganbench.draws import Draws, Generated
 
 Parameters = dict[str, Tensor]
 
+INITIALIZATIONS = ("pytorch", "he", "normal")
+"""The distributions of initial weights, see `initial_parameters`."""
+
+LATENTS = ("normal", "uniform")
+"""The distributions of z, see `Latent`."""
+
 
 def size(name: str, least: int = 1) -> Any:
     """Return a field for a size from ``least`` to the bound for its name."""
     return field(metadata={"least": least, "most": network_most(name)})
+
+
+def one_of(names: Iterable[str]) -> Any:
+    """Return a field for one of these names."""
+    return field(metadata={"choices": tuple(names)})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from wganbench.networks.conv_layers import Conv, Grid, exact, picture_normalization
 from wganbench.networks.dcgan import HALVINGS
-from wganbench.networks.layers import Activation, Linear
-from wganbench.networks.pair import Latent, Pair, size
+from wganbench.networks.layers import NORMALIZATIONS, Activation, Linear
+from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, size
 
 PLAIN_BLOCKS = 2
 """Number of the critic's blocks that keep the size, after two that halve it."""
@@ -22,10 +22,10 @@ class ResNetOptions:
     """Size, normalisation, initialisation and latent of a pair of residual networks."""
 
     width: int = size("width")
-    critic_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
-    generator_normalization: str = field(metadata={"choices": ("none", "layer", "batch")})
-    initialization: str = field(metadata={"choices": ("pytorch", "he", "normal")})
-    latent: str = field(metadata={"choices": ("normal", "uniform")})
+    critic_normalization: str = one_of(NORMALIZATIONS)
+    generator_normalization: str = one_of(NORMALIZATIONS)
+    initialization: str = one_of(INITIALIZATIONS)
+    latent: str = one_of(LATENTS)
     latent_dim: int = size("latent_dim")
 
 

@@ -11,7 +11,7 @@ from wganbench.reports.groups import FIRST, Group, key_word, text
 from wganbench.reports.pairwise import Contrast
 from wganbench.reports.rows import COVERED, Row
 from wganbench.reports.statistics import FEW_SEEDS, Estimate
-from wganbench.reports.wording import estimate_text, listed, named
+from wganbench.reports.wording import BEST_END, estimate_text, listed, named
 from wganbench.tags.lookup import label_of, tag_for
 
 if TYPE_CHECKING:
@@ -105,19 +105,17 @@ def in_number(clause: str, count: int) -> str:
 
 def best_headline(rows: Sequence[Row], metric: str) -> str:
     """Return the group with the best mean, and whether the intervals make it best."""
-    up, label = tag_for(metric).direction == "up", label_of(metric)
+    direction, label = tag_for(metric).direction, label_of(metric)
     known = [row for row in rows if row.cells[metric].mean.n]
     if not known:
         return f"No run ended with a value of {label}"
 
     def goodness(row: Row) -> float:
-        return row.cells[metric].mean.value * (1 if up else -1)
+        return row.cells[metric].mean.value * (1 if direction == "up" else -1)
 
     leader = max(known, key=goodness)
     mean: Estimate = leader.cells[metric].mean
-    summary = (
-        f"{named(leader.group.phrase)} has the {'highest' if up else 'lowest'} mean of {label}"
-    )
+    summary = f"{named(leader.group.phrase)} has the {BEST_END[direction]} mean of {label}"
     summary = f"{summary}, {estimate_text(mean)}"
     if metric in leader.best:
         return f"{summary}, and its interval lies beyond all others'"

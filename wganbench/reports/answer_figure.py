@@ -31,7 +31,7 @@ from wganbench.reports.reproduce import seeds_text
 from wganbench.reports.rows import Cell, Row
 from wganbench.reports.samples_figure import Stored, common_seeds, draw_place, read_stored
 from wganbench.reports.setting_figure import varied_setting
-from wganbench.tags.lookup import tag_for
+from wganbench.tags.lookup import BETTER, tag_for
 
 MOST, WITH_SAMPLES, SEEDS = 40, 8, 3
 """The most groups; the most with samples beside them; the seeds whose samples are shown."""
@@ -109,7 +109,7 @@ def draw_samples(
 
 
 def caption(comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Sequence[int]) -> str:
-    better = "higher" if tag_for(metric).direction == "up" else "lower"
+    better = BETTER[tag_for(metric).direction]
     order = (
         "in the order of the varied setting" if varied_setting(comparison) else "from best to worst"
     )

@@ -17,8 +17,8 @@ from wganbench.reports.groups import At, Group, budget_reached, group_runs
 from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, unpaired_text
 from wganbench.reports.plain_tables import groups_html, records
 from wganbench.reports.rows import Row, make_row, mark_best
-from wganbench.runs.found import Runs
-from wganbench.runs.record import RunRecord
+from wganbench.reports.statistics import FEW_SEEDS
+from wganbench.runs.record import RunRecord, Runs
 from wganbench.runs.table import pandas
 from wganbench.tags.headline import fallback_text, first_of
 from wganbench.tags.lookup import tag_for
@@ -165,8 +165,9 @@ def make_notes(
     if going:
         notes.append(f"{going} of {len(runs) + missing} runs have not finished: not in the figures")
     fewest = min(len(row.group.finished) for row in rows)
-    if fewest < 5:
-        notes.append("weak: fewer than 5 seeds in a group; too few for useful intervals")
+    if fewest < FEW_SEEDS:
+        weak = f"weak: fewer than {FEW_SEEDS} seeds in a group; too few for useful intervals"
+        notes.append(weak)
     if mixed:
         notes.append(f"pooled, although they differ: {', '.join(mixed)}")
     broken = sum(row.broken for row in rows)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from wganbench.drawing.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
+from wganbench.drawing.canvas import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.groups import Group
 from wganbench.reports.rows import Row, bounds_of
@@ -23,7 +23,6 @@ from wganbench.reports.statistics import Bounds
 from wganbench.tags import Tag
 from wganbench.tags.lookup import label_of, tag_for
 
-DPI = 110
 CHARACTERS, LINE_HEIGHT = 12.5, 0.2
 """Size of a legend: characters per inch, and the height of a line in inches."""
 LOSS_COLOURS = {
@@ -71,11 +70,15 @@ class GroupStyle:
     marker: str
 
 
-def hues(comparison: Comparison) -> dict[str, str]:
-    """Return the colour of every loss."""
-    losses = {row.group.loss for row in comparison.rows}
-    foreign = sorted(losses - LOSS_COLOURS.keys())
+def colours_of(losses: Iterable[str]) -> dict[str, str]:
+    """Return the colour of every loss: its own, or one of `OTHERS` in the order of their names."""
+    foreign = sorted(set(losses) - LOSS_COLOURS.keys())
     return LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
+
+
+def hues(comparison: Comparison) -> dict[str, str]:
+    """Return the colour of every loss of a comparison."""
+    return colours_of(row.group.loss for row in comparison.rows)
 
 
 def group_styles(comparison: Comparison) -> dict[str, GroupStyle]:
@@ -219,10 +222,9 @@ def key_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> 
                   fontsize=9.5, handlelength=3.2)  # fmt: skip
 
 
-def sample_of(style: GroupStyle, line: bool = True) -> Line2D:
+def sample_of(style: GroupStyle) -> Line2D:
     """Return the legend handle of a group."""
-    linestyle: Any = style.line if line else ""
-    return Line2D([], [], color=style.color, linestyle=linestyle, marker=style.marker,
+    return Line2D([], [], color=style.color, linestyle=style.line, marker=style.marker,
                   markersize=5.5, linewidth=1.8)  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def key_word(key: str) -> str:
     >>> key_word("loss.gp_lambda"), key_word("train.critic_lr")
     ('lambda', 'critic_lr')
     """
-    last = key.rpartition(".")[2]
+    last = last_part(key)
     return KEY_WORDS.get(last, last)
 
 
@@ -284,21 +284,14 @@ def budget_reached(run: RunRecord, budget: str) -> float | None:
     return run.final.get(BUDGETS[budget])
 
 
-def value_at(run: RunRecord, metric: str, at: At | None) -> float | None:
-    """Return a metric at the run's end, or at its last evaluation within a budget.
-
-    Returns None if the run has no such value, or ended before it had spent the budget. Returns
-    nan if the value is undefined: the tag beside it was measured, but this one had no value.
-    """
-    return values_at(run, (metric,), at)[0][metric]
-
-
 def values_at(
     run: RunRecord, metrics: Sequence[str], at: At | None
 ) -> tuple[dict[str, float | None], bool]:
-    """Return several metrics as in `value_at`, and whether lines of metrics.csv were left out.
+    """Return metrics at the run's end, or at its last evaluation within a budget.
 
-    For a budget the file is read once and not cached.
+    A value is None if the run has none, or ended before it had spent the budget. It is nan if it
+    is undefined: the tag beside it was measured, but this one had no value. Also returns whether
+    lines of metrics.csv were left out. For a budget the file is read once and not cached.
     """
     beside = {metric: tag_for(metric).beside for metric in metrics}
     if at is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from wganbench.reports.rows import Row
 from wganbench.reports.significance import (
+    SIGNIFICANT,
     enough_seeds,
     holm,
     improvement_p_value,
@@ -19,8 +20,6 @@ from wganbench.reports.statistics import Estimate, improvement_interval
 from wganbench.reports.wording import listed, named
 from wganbench.tags.lookup import tag_for
 
-LEVEL = 0.05
-"""A contrast shows a difference only if its adjusted p-value is below this level."""
 NAMED_CONTRASTS = 2
 """The most pairs of groups that a sentence names; more are only counted."""
 
@@ -33,8 +32,8 @@ class Contrast:
     family (Holm). The first metric with a direction is ``primary``, the others are secondary.
     ``met`` of ``seeds`` seeds were compared in pairs. If ``unpaired`` gives a reason against
     pairs, ``met`` is the size of the smaller group. ``least_p`` is the smallest p after Holm that
-    this number of seeds allows. If it is not below `LEVEL`, ``enough`` is the number of seeds per
-    group that would suffice.
+    this number of seeds allows. If it is not below `SIGNIFICANT`, ``enough`` is the number of seeds
+    per group that would suffice.
     """
 
     metric: str
@@ -65,7 +64,7 @@ class Contrast:
     @property
     def differs(self) -> bool:
         """Whether both the adjusted p-value and the interval show a difference."""
-        return self.p < LEVEL and (self.estimate.low > 0.5 or self.estimate.high < 0.5)
+        return self.p < SIGNIFICANT and (self.estimate.low > 0.5 or self.estimate.high < 0.5)
 
 
 def make_contrasts(
@@ -154,7 +153,11 @@ def adjusted(family: Sequence[Contrast], primary: bool) -> list[Contrast]:
             tests=len(family),
             primary=primary,
             least_p=least[i],
-            enough=enough_seeds(len(family), contrast.paired, LEVEL) if least[i] >= LEVEL else None,
+            enough=(
+                enough_seeds(len(family), contrast.paired, SIGNIFICANT)
+                if least[i] >= SIGNIFICANT
+                else None
+            ),
         )
         for i, contrast in enumerate(family)
     ]

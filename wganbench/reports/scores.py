@@ -9,7 +9,12 @@ from itertools import combinations
 
 from wganbench.errors import printable
 from wganbench.reports.page import render
-from wganbench.reports.significance import compact_letters, holm, improvement_p_value
+from wganbench.reports.significance import (
+    SIGNIFICANT,
+    compact_letters,
+    holm,
+    improvement_p_value,
+)
 from wganbench.reports.statistics import (
     Estimate,
     improvement_interval,
@@ -17,8 +22,6 @@ from wganbench.reports.statistics import (
     mean_interval,
 )
 from wganbench.reports.wording import estimate_text, p_text
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def compare_scores(
             for a, b in pairs
         ]
     )
-    differing = [frozenset(pair) for pair, p in zip(pairs, p_values, strict=True) if p < LEVEL]
+    tested = zip(pairs, p_values, strict=True)
+    differing = [frozenset(pair) for pair, p in tested if p < SIGNIFICANT]
     letters = compact_letters(ranked, differing)
     rows = tuple(
         Row(name, means[name], iqm_interval(scores[name]), letters[name] if letters else None)

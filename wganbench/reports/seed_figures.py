@@ -31,8 +31,10 @@ from wganbench.reports.drawing import (
     with_some_runs,
 )
 from wganbench.reports.groups import Group
+from wganbench.reports.rows import Row
 from wganbench.reports.statistics import spearman
 from wganbench.runs.record import RunRecord
+from wganbench.tags.headline import EXACT
 from wganbench.tags.lookup import tag_for
 
 
@@ -69,15 +71,7 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
     word = "at least" if up else "at most"
     style_axes(axes, "", f"threshold: {axis_label(metric)}", f"share of runs with {word} this")
     axes.set(xlim=window, ylim=(-0.03, 1.05))
-    labels = []
-    for group in groups:
-        values = cells[group.label].values
-        lost = sum(map(math.isnan, values))
-        labels.append(
-            f"{literal(group.title)} (n = {len(values)}"
-            + f", {lost} diverged or without a value" * bool(lost)
-            + ")"
-        )
+    labels = [f"{literal(row.group.title)} (n = {runs_of(row, metric)})" for row in shown]
     key_below(figure, [sample_of(styles[group.label]) for group in groups], labels)
     caption = (
         f"For each value of {figure_label(metric)} the share of a group's runs that come to "
@@ -88,6 +82,13 @@ def draw_profile(comparison: Comparison) -> Drawing | None:
         + "."
     )
     return Drawing("profile", title, caption, figure)
+
+
+def runs_of(row: Row, metric: str) -> str:
+    """Return the number of a group's runs, and of those without a value by cause."""
+    cell = row.cells[metric]
+    lost = [(row.diverged, "diverged"), (cell.undefined, "without a value")]
+    return ", ".join([str(len(cell.values)), *(f"{n} {cause}" for n, cause in lost if n)])
 
 
 def profile(
@@ -108,7 +109,6 @@ def profile(
 
 
 # The critic's estimate of W1 against the exact one.
-EXACT = "wasserstein/exact"
 FEW = 20
 """With fewer values no value counts as an outlier."""
 LARGEST = 1e100

@@ -25,7 +25,7 @@ from wganbench.reports.drawing import (
     runs_text,
     style_axes,
 )
-from wganbench.reports.groups import FIRST
+from wganbench.reports.groups import FIRST, last_part
 from wganbench.reports.rows import Row
 
 ASIDE = 0.015
@@ -68,7 +68,7 @@ def draw_setting(comparison: Comparison) -> Drawing | None:
     lines, without = series_of(comparison, key)
     columns = min(2, len(metrics))
     rows = math.ceil(len(metrics) / columns)
-    name = key.rpartition(".")[2]
+    name = last_part(key)
     title = f"What {literal(name)} does"
     width = max(4.6 * columns, 6.0)
     figure = new_figure(width, 3.6 * rows + 0.9, title)

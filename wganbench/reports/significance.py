@@ -13,6 +13,9 @@ from scipy import stats
 
 from wganbench.reports.statistics import Values, goodness, pair_outcomes
 
+SIGNIFICANT = 0.05
+"""A difference is shown only by a p-value below this level, after any correction."""
+
 EXACT_SMALLER, EXACT_TOTAL = 8, 400
 """The Mann-Whitney test is exact up to these numbers of values: smaller group, both groups."""
 

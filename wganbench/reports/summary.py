@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from wganbench.output import numbered
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import FigureFile
-from wganbench.reports.pairwise import LEVEL, Contrast, out_of_reach, seeds_text
+from wganbench.reports.pairwise import Contrast, out_of_reach, seeds_text
 from wganbench.reports.rows import Row, loses_more
+from wganbench.reports.significance import SIGNIFICANT
 from wganbench.reports.statistics import FEW_SEEDS, Estimate, share_interval
 from wganbench.reports.wording import (
+    BEST_END,
     bounds_text,
     estimate_text,
     has_interval,
@@ -163,7 +165,7 @@ def best_text(rows: Sequence[Row], metric: str) -> tuple[list[int], str]:
     sign = 1 if direction == "up" else -1
     top = max(sign * rows[p].cells[metric].mean.value for p in known)
     first = [p for p in known if sign * rows[p].cells[metric].mean.value == top]
-    end = {"up": "highest", "down": "lowest"}[direction]
+    end = BEST_END[direction]
     if len(first) > 1:
         names = listed([name(rows[p]) for p in first])
         return first, f"{nobody}: {names} share the {end} mean, {sign * top:.4g}."
@@ -213,7 +215,7 @@ def contrast_sentences(
         for i, contrast in enumerate(comparison.contrasts)
         if contrast.metric == metric
     ]
-    figure = to_figure(drawn, f"contrasts {metric}", f"improvement {metric}", metric, "improvement")
+    figure = to_figure(drawn, metric)
     if not contrasts:
         return
     shown = [(i, contrast) for i, contrast in contrasts if contrast.differs]
@@ -227,7 +229,7 @@ def contrast_sentences(
         counted = f"{len(shown)} of {len(contrasts)} pairs of groups"
         text = f"Run by run, a difference in {metric} was shown between {counted}"
         here = (Anchor("table", contrast_id(contrasts[0][0])), *figure)
-        yield Sentence(f"{text} (Holm's p below {LEVEL:g}).", here)
+        yield Sentence(f"{text} (Holm's p below {SIGNIFICANT:g}).", here)
     else:
         for winner in dict.fromkeys(winner_of(contrast) for _, contrast in shown):
             won = [(i, contrast) for i, contrast in shown if winner_of(contrast) == winner]
@@ -247,7 +249,7 @@ def hidden_text(contrasts: Sequence[Contrast]) -> str:
     least = min(contrast.p for contrast in contrasts)
     p = f" (Holm's {'p' if len(contrasts) == 1 else 'smallest p'} {p_phrase(least)})"
     text = f"Run by run, no difference in {contrasts[0].metric} was shown between "
-    return text + ", or between ".join(pairs) + (p if least >= LEVEL else "") + "."
+    return text + ", or between ".join(pairs) + (p if least >= SIGNIFICANT else "") + "."
 
 
 def winner_of(contrast: Contrast) -> str:

@@ -45,8 +45,8 @@ def groups_table(comparison: Comparison) -> Table:
 
 
 def metric_title(metric: str) -> str:
-    better = {"up": ", higher is better", "down": ", lower is better"}
-    return metric + better.get(tag_for(metric).direction, "")
+    direction = tag_for(metric).direction
+    return f"{metric}, {BETTER[direction]} is better" if direction in ("up", "down") else metric
 
 
 def group_line(

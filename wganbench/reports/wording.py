@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from wganbench.reports.rows import Cell
     from wganbench.reports.statistics import Estimate
 
+BEST_END = {"up": "highest", "down": "lowest"}
+"""The end at which the best values of a metric are, by the direction of its tag."""
+
 
 def estimate_text(estimate: Estimate) -> str:
     """Return a value with its interval, or with a remark that it has none.

@@ -163,7 +163,6 @@ class EventLog:
     """
 
     def __init__(self, path: str | Path, purge_step: int | None = None) -> None:
-        self._written: tuple[int, set[str]] = (0, set())
         self._session_started = False
         folder = Path(path)
         wait_for_a_later_name(folder)
@@ -191,8 +190,6 @@ class EventLog:
             records += images
             if values:
                 records.append(_event_record(_scalar_summary(values), step))
-                before = self._written[1] if self._written[0] == step else set()
-                self._written = (step, before | set(values))
         if records:
             self._append(b"".join(records))
 
@@ -200,22 +197,14 @@ class EventLog:
         """Write images and histograms, given as `event_records`."""
         self._append(b"".join(records))
 
-    def hparams(
-        self,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, SupportsFloat],
-        status: Status = "completed",
-    ) -> None:
+    def hparams(self, params: Mapping[str, Any], status: Status = "completed") -> None:
         """Write this run's session for TensorBoard's HParams page.
 
-        ``params`` may be nested; keys are joined by dots. ``metrics`` are final values. The page
-        reads them from the scalars, so they are written at the last logged step unless the tag
-        has a value there. With status running or interrupted the session stays open, and a later
-        call closes it. No experiment summary is written, on purpose: TensorBoard would use the
-        first run's for all runs and lose the columns of the others.
+        ``params`` may be nested; keys are joined by dots. With status running or interrupted the
+        session stays open, and a later call closes it. No experiment summary is written, on
+        purpose: TensorBoard would use the first run's for all runs and lose the columns of the
+        others.
         """
-        last, there = self._written
-        self.scalars(last, {tag: value for tag, value in metrics.items() if tag not in there})
         if not self._session_started:
             summaries: Any = torch_summary.hparams
             _, start, _ = summaries(shown_parameters(params), {})
@@ -244,8 +233,9 @@ class EventLog:
     ) -> None:
         self.close()
 
-    def _add(self, summary: Any, step: int = 0) -> None:
-        self._append(_event_record(summary, step))
+    def _add(self, summary: Any) -> None:
+        """Write a summary that belongs to no step."""
+        self._append(_event_record(summary, 0))
 
     def _append(self, record: bytes) -> None:
         """Write whole records, or nothing if that fails: later records stay readable."""

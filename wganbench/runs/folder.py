@@ -24,7 +24,18 @@ from wganbench.files import (
     write_atomic,
 )
 from wganbench.leftovers import remove_leftovers
-from wganbench.runs.record import FINISHED, STATUSES, RunRecord, Status, read_content, read_record
+from wganbench.runs.record import (
+    FINISHED,
+    FRAMES,
+    METRICS_CSV,
+    RUN_JSON,
+    SAMPLES_NPZ,
+    STATUSES,
+    RunRecord,
+    Status,
+    read_content,
+    read_record,
+)
 
 KEYS = (
     "status", "step", "metrics", "seconds", "steps_per_second", "compile_seconds", "executor",
@@ -34,6 +45,7 @@ LOCK = ".lock"
 PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
 PACKAGES = ("wganbench", "torch", "hydra-core", "numpy")
+NOT_INSTALLED = "not installed"
 
 
 OWN = re.compile(
@@ -60,12 +72,12 @@ class RunFolder:
     @property
     def run_json(self) -> Path:
         """Status, final metrics and configuration."""
-        return inside(self.path, "run.json")
+        return inside(self.path, RUN_JSON)
 
     @property
     def metrics_csv(self) -> Path:
         """One row per logged step."""
-        return inside(self.path, "metrics.csv")
+        return inside(self.path, METRICS_CSV)
 
     @property
     def checkpoint(self) -> Path:
@@ -75,7 +87,7 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         """Real and generated points of the final evaluation."""
-        return inside(self.path, "samples.npz")
+        return inside(self.path, SAMPLES_NPZ)
 
     @property
     def figure(self) -> Path:
@@ -90,7 +102,7 @@ class RunFolder:
     @property
     def frames(self) -> Path:
         """The folder of the animation's frames."""
-        return inside(self.path, "frames")
+        return inside(self.path, FRAMES)
 
     def picture(self, name: str) -> Path:
         """Return the path of an image run's figure: interpolation, classes or neighbours."""
@@ -206,7 +218,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
     Its fields have the types of `RunRecord`. Raises FileNotFoundError for a missing file,
     UnusableFile for a malformed one.
     """
-    folder = Path(path).parent if Path(path).name == "run.json" else Path(path)
+    folder = Path(path).parent if Path(path).name == RUN_JSON else Path(path)
     return dict.fromkeys(KEYS) | read_content(folder)
 
 
@@ -238,16 +250,23 @@ def strict_json(value: Any) -> Any:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a run's numbers depend on.
 
-    They are read from the packages' metadata, without an import. The value is "not installed"
-    without metadata, as for wganbench run from its source tree.
+    They are read from the packages' metadata, without an import.
     """
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
+        found[package] = installed(package)
     return found
+
+
+def installed(package: str) -> str:
+    """Return the version in a package's metadata, or "not installed".
+
+    wganbench has no metadata when it runs from its source tree.
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return NOT_INSTALLED
 
 
 # The outcome of a run. It stands here so that callers that only pass it on need not import torch.

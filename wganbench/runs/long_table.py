@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from wganbench.errors import ConfigError
-from wganbench.files import replacing
+from wganbench.files import from_here, replacing
 from wganbench.runs.record import RunRecord
 from wganbench.runs.table import STEP, plain_cell
 
@@ -35,9 +35,8 @@ class LongTable:
     def lines(self) -> Iterator[list[object]]:
         """Yield a line for each run, step and tag with a value."""
         for run in self.runs:
-            inside = run.path.is_relative_to(self.here)
-            path = run.path.relative_to(self.here) if inside else run.path
-            first = [str(path), run.seed, *(run.settings.get(key, "") for key in self.keys)]
+            path = str(from_here(run.path, self.here))
+            first = [path, run.seed, *(run.settings.get(key, "") for key in self.keys)]
             table = run.table
             for tag, column in table.items():
                 if tag == STEP:

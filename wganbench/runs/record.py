@@ -1,4 +1,4 @@
-"""Reading the record of a run, run.json and metrics.csv, which may come from a stranger.
+"""Reading the records of runs, run.json and metrics.csv, which may come from a stranger.
 
 Every field has a checked type and size. Nothing that a file names is executed, and names lose
 the control characters that a terminal would execute.
@@ -9,17 +9,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
-from wganbench.errors import printable, short_repr, shortened
+from wganbench.errors import ConfigError, printable, short_repr, shortened
 from wganbench.files import UnusableFile, inside, read_json
-from wganbench.runs.table import Table, read_table, series
+from wganbench.runs.table import LARGEST_STEP, Table, read_table, series
 from wganbench.typed import flatten
+
+RUN_JSON, METRICS_CSV, SAMPLES_NPZ, FRAMES = "run.json", "metrics.csv", "samples.npz", "frames"
+"""The names of a run's files and of the folder of its frames."""
 
 Status = Literal["running", "completed", "diverged", "failed", "interrupted"]
 STATUSES = get_args(Status)
@@ -43,8 +47,6 @@ LONGEST_TEXT = 20_000
 """Characters of a text in a record; a path has at most 4 096."""
 LARGEST_SIZE = 2**20
 """Largest size of a point along one axis."""
-LARGEST_STEP = 2**53
-"""No run reaches this step; up to it every step is exact as a float too."""
 
 KINDS = {
     "status": f"one of {', '.join(STATUSES)}",
@@ -120,7 +122,7 @@ class RunRecord:
         """The run's seed. Raises UnusableFile if it is not a whole number."""
         seed = (self.config or {}).get("seed")
         if type(seed) is not int:
-            file = self.path / "run.json"
+            file = self.path / RUN_JSON
             raise UnusableFile(f"{file}: config.seed is no whole number: {short_repr(seed)}")
         return seed
 
@@ -134,7 +136,7 @@ class RunRecord:
         if self.data_sha256:
             found[CONTENTS] = self.data_sha256[:DIGITS]
         if len(found) > MOST_SETTINGS:
-            file = self.path / "run.json"
+            file = self.path / RUN_JSON
             raise UnusableFile(f"{file}: config has {len(found)} keys, not some dozens")
         return found
 
@@ -142,7 +144,7 @@ class RunRecord:
     def table(self) -> Table:
         """metrics.csv without its broken lines; empty if the file is missing or unreadable."""
         try:
-            return read_table(inside(self.path, "metrics.csv"))
+            return read_table(inside(self.path, METRICS_CSV))
         except FileNotFoundError:
             return Table()
         except (OSError, ValueError):
@@ -152,7 +154,7 @@ class RunRecord:
 
     def read(self, columns: Sequence[str]) -> Table:
         """Read some columns of metrics.csv; not cached, as many runs would fill the memory."""
-        file = self.path / "metrics.csv"
+        file = inside(self.path, METRICS_CSV)
         return read_table(file, columns) if file.is_file() else Table()
 
     def curve(self, tag: str) -> tuple[list[int], list[float]]:
@@ -174,16 +176,16 @@ def read_content(folder: Path) -> dict[str, Any]:
     missing file, UnusableFile, in a line that names the key, for a malformed one.
     """
     try:
-        content = read_json(inside(folder, "run.json"))
+        content = read_json(inside(folder, RUN_JSON))
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"no run at {folder}: there is no run.json") from None
+        raise FileNotFoundError(f"no run at {folder}: there is no {RUN_JSON}") from None
     except OSError as error:
-        raise UnusableFile(f"{folder}/run.json cannot be read: {error.strerror}") from error
+        raise UnusableFile(f"{folder / RUN_JSON} cannot be read: {error.strerror}") from error
     for name, expected in FIELDS.items():
         value = content.get(name)
         if value is not None and not _is(expected, value):
             raise UnusableFile(
-                f"{folder / 'run.json'}: {name} must be {KINDS[expected]}; "
+                f"{folder / RUN_JSON}: {name} must be {KINDS[expected]}; "
                 f"got {shortened(repr(value), 80)}"
             )
     return content
@@ -258,3 +260,51 @@ def _is_short(value: Any, kind: type[dict[str, Any]] | type[list[Any]]) -> bool:
     if not isinstance(value, kind) or len(value) > MOST_ITEMS:
         return False
     return all(map(_is_text, value)) if isinstance(value, dict) else True
+
+
+# The runs in and below folders.
+class Runs(list[RunRecord]):
+    """The runs that were found; ``unreadable`` has a line on each folder that was left out."""
+
+    unreadable: tuple[str, ...] = ()
+
+
+def find_runs(paths: Iterable[str | Path]) -> Runs:
+    """Return all runs in and below the folders, each once, by path, without unreadable ones.
+
+    Raises ConfigError for a path without runs, and if no run can be read.
+    """
+    folders: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if not os.path.lexists(path):
+            raise ConfigError(f"{path} does not exist")
+        found = sorted(folders_with(path, RUN_JSON))
+        if not found:
+            raise ConfigError(
+                f"there is no run in {path}: give the folder of a run, of a sweep, or outputs"
+            )
+        folders |= dict.fromkeys(folder.resolve() for folder in found)
+    runs, unreadable = Runs(), []
+    for folder in folders:
+        try:
+            record = read_record(folder)
+            if record.config is not None and record.status is not None:
+                _ = record.seed, record.settings  # raise if they are malformed
+                runs.append(record)
+        except (ConfigError, OSError) as error:
+            unreadable.append(str(error))
+    if unreadable and not runs:
+        raise ConfigError(f"no run can be read here: {unreadable[0]}")
+    runs.unreadable = tuple(unreadable)
+    return runs
+
+
+def folders_with(path: Path, name: str) -> Iterator[Path]:
+    """Yield the folders at and below a path that hold an entry of this name.
+
+    Links are not followed. Folders that cannot be read, or vanish meanwhile, are skipped.
+    """
+    for folder, below, files in os.walk(path):
+        below.sort()
+        if name in files or name in below:
+            yield Path(folder)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from wganbench.files import is_plain_file
 from wganbench.runs.folder import LOCK, RunFolder
+from wganbench.runs.record import FRAMES
 from wganbench.runs.stored import HYDRAS_FILES
-
-FRAMES = "frames"
 
 
 def size_of(path: Path) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from wganbench.files import UnusableFile, inside, is_plain_file, open_regular
+from wganbench.runs.record import FRAMES, SAMPLES_NPZ
 
 LARGEST = 2**28
 """The largest array, in bytes: 10 000 colour images of 64 x 64 pixels take half of it."""
@@ -22,7 +23,7 @@ def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:
     """Return the named arrays of a run's samples.npz; empty if one of them cannot be read."""
     found = {}
     try:
-        with open_regular(inside(run, "samples.npz")) as file, zipfile.ZipFile(file) as archive:
+        with open_regular(inside(run, SAMPLES_NPZ)) as file, zipfile.ZipFile(file) as archive:
             for name in names:
                 with archive.open(f"{name}.npy") as member:
                     found[name] = read_array(member)
@@ -75,7 +76,7 @@ def frame_name(step: int) -> str:
 def find_frames(run: Path) -> dict[int, Path]:
     """Return the frames in a run's folder by step, in order; other files are ignored."""
     try:
-        folder = inside(run, "frames")
+        folder = inside(run, FRAMES)
     except UnusableFile:
         return {}
     paths = [path for path in folder.glob("*.png") if FRAME.fullmatch(path.name)]

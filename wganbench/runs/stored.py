@@ -20,7 +20,7 @@ from wganbench.runs.folder import (
     versions,
     wait_while_ending,
 )
-from wganbench.runs.record import read_record
+from wganbench.runs.record import RUN_JSON, read_record
 
 FORMAT = 3
 """To be raised when run folders of older versions can no longer be read."""
@@ -71,7 +71,7 @@ def check_folder(config: RunConfig, may_be_busy: bool = False) -> None:
     check_writable(folder)
     for name in HYDRAS_FILES:
         inside(folder, name)
-    if not (folder / "run.json").exists():
+    if not (folder / RUN_JSON).exists():
         return
     run = RunFolder(folder)
     try:
@@ -154,7 +154,7 @@ def with_data(config: RunConfig, folder: Path) -> RunConfig:
     if here == options["found_at"]:
         return config
     trained_on = None
-    if (folder / "run.json").is_file():
+    if (folder / RUN_JSON).is_file():
         trained_on = read_record(folder).data_sha256
     places = [place for place in (here, options["found_at"]) if Path(place).exists()]
     found = [

@@ -15,7 +15,7 @@ from wganbench.registry import unknown
 
 STEP = "step"
 LARGEST_STEP = 2**53
-"""No run reaches this step; a row with a later one is a broken row."""
+"""No run reaches this step; up to it every step is exact as a float too."""
 Cell = int | float | None
 SHOWN = 5
 """Columns that the text of a table names."""

@@ -4,8 +4,8 @@ import wganbench.studies.clip_capacity.study  # noqa: F401
 import wganbench.studies.critic_strength.study  # noqa: F401
 import wganbench.studies.digit_classes  # noqa: F401
 import wganbench.studies.dirac.study  # noqa: F401
-import wganbench.studies.estimate.study  # noqa: F401
 import wganbench.studies.estimate_quality  # noqa: F401
+import wganbench.studies.estimate_vs_distance.study  # noqa: F401
 import wganbench.studies.layer_gradients.study  # noqa: F401
 import wganbench.studies.lipschitz.study  # noqa: F401
 import wganbench.studies.mode_collapse.study  # noqa: F401

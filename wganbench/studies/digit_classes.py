@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -176,19 +175,6 @@ register_study(
 
 
 # The figure.
-class Known(Protocol):
-    """A run by its judge."""
-
-    @property
-    def coverage(self) -> float: ...
-
-    @property
-    def kl(self) -> float: ...
-
-    @property
-    def sure(self) -> float: ...
-
-
 PANELS = {
     "coverage": ("Classes with a fair share", "share of ten classes"),
     "kl": ("KL of the classes' shares", "nats"),
@@ -196,7 +182,7 @@ PANELS = {
 }
 
 
-def draw(found: Mapping[str, Sequence[Known]]) -> Figure:
+def draw(found: Mapping[str, Sequence[Judged]]) -> Figure:
     """Draw a dot per seed and the mean of each arm."""
     figure = new_figure(12, 4.4, "Do classes of digits collapse?")
     panels = figure.subplots(1, 3)

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,6 +30,7 @@ from wganbench.runs.table import Cell, series
 from wganbench.studies.evidence import rank_evidence
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
+from wganbench.tags.headline import FAR_FROM_FLOOR
 from wganbench.training.run import Run
 
 LOSSES = {"gp": ("gp_lambda", "lambdas"), "clip": ("clip_value", "clip_values")}
@@ -38,8 +38,6 @@ LOSSES = {"gp": ("gp_lambda", "lambdas"), "clip": ("clip_value", "clip_values")}
 ESTIMATE, EXACT, FLOOR = (
     "wasserstein/estimate_normalized", "wasserstein/exact", "wasserstein/floor",
 )  # fmt: skip
-FLOORS = 2.0
-"""An evaluation counts while W1 exceeds so many floors; below, W1 is mostly chance."""
 FEWEST = 5
 """The fewest settings of a seed for a rank correlation."""
 SMALLEST = 0.3
@@ -125,7 +123,7 @@ def attainment(table: Mapping[str, Sequence[Cell]], floor: float, last: int) -> 
     shares = [
         estimates[step] / exact[step]
         for step in sorted(estimates.keys() & exact.keys())
-        if 0 < step < last and exact[step] > FLOORS * floor
+        if 0 < step < last and exact[step] > FAR_FROM_FLOOR * floor
     ]
     return float(np.mean(shares)) if shares else None
 
@@ -229,19 +227,7 @@ register_study(
 
 
 # The figure.
-class Known(Protocol):
-    """A run: attainment and final W1, None where it has none."""
-
-    @property
-    def attainment(self) -> float | None: ...
-
-    @property
-    def w1(self) -> float | None: ...
-
-
-def draw(
-    points: Mapping[str, Sequence[Known]], correlations: Mapping[str, Sequence[float | None]]
-) -> Figure:
+def draw(points: Points, correlations: Mapping[str, Sequence[float | None]]) -> Figure:
     """Draw the runs of each loss, with a marker for each n_critic, and the correlations."""
     figure = new_figure(13, 4.6, "Does a better estimate give a better generator?")
     panels = figure.subplots(1, 3)
@@ -251,7 +237,7 @@ def draw(
     return figure
 
 
-def draw_runs(axes: Axes, loss: str, points: Mapping[str, Sequence[Known]]) -> None:
+def draw_runs(axes: Axes, loss: str, points: Points) -> None:
     """Draw a dot per run: darker for larger coefficients, the marker by n_critic."""
     coefficients = sorted({float(name.split("/")[1]) for name in points})
     n_critics = sorted({int(name.split("/")[2]) for name in points})

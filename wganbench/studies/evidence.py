@@ -82,23 +82,25 @@ def largest_w1(runs: Sequence[Run]) -> float:
     return max(finished, default=math.nan)
 
 
-def bounded_interval(values: Sequence[float], low: float, high: float) -> Estimate:
-    """Return the mean over seeds of numbers in [low, high], with an interval of positive width.
+def effect_interval(
+    values: Sequence[float], bounds: tuple[float, float], level: float = LEVEL
+) -> Estimate:
+    """Return the mean over seeds of numbers within bounds, with an interval of positive width.
 
     Different values: Student's t. If all n values equal v, at least a share p of new seeds gives
     v again (Clopper-Pearson, n of n), and the other seeds give at worst a bound:
-    [p v + (1 - p) low, p v + (1 - p) high].
+    [p v + (1 - p) low, p v + (1 - p) high]. A single value has no interval.
 
-    >>> answer = bounded_interval([1.0] * 10, -1.0, 1.0)
+    >>> answer = effect_interval([1.0] * 10, (-1.0, 1.0))
     >>> round(answer.low, 3), answer.high
     (0.383, 1.0)
     """
     n = len(values)
     if n < 2 or float(np.ptp(values)) > NO_SPREAD:
-        return mean_interval(values)
-    value, again = float(np.mean(values)), share_interval(n, n).low
-    ends = (again * value + (1 - again) * low, again * value + (1 - again) * high)
-    return Estimate(value, *ends, n, "Clopper-Pearson on equal values", "all values are equal")
+        return mean_interval(values, level, bounds)
+    value, again = float(np.mean(values)), share_interval(n, n, level).low
+    low, high = (again * value + (1 - again) * bound for bound in bounds)
+    return Estimate(value, low, high, n, "Clopper-Pearson on equal values", "all values are equal")
 
 
 def bounded_evidence(
@@ -106,11 +108,11 @@ def bounded_evidence(
 ) -> Evidence:
     """Return evidence for a comparative claim from numbers in [low, high].
 
-    The interval is that of `bounded_interval`. If all n values are equal, p is chosen so that the
+    The interval is that of `effect_interval`. If all n values are equal, p is chosen so that the
     interval of level 1 - p ends at the value that the verdict denies (``smallest`` or 0):
     p = 2 q^n, where q is the share of equal seeds that gives this end.
     """
-    found = bounded_interval(values, low, high)
+    found = effect_interval(values, (low, high))
     if not found.method.startswith("Clopper"):
         return Evidence(list(values), note=note)
     if found.high < smallest:
@@ -169,18 +171,6 @@ def smallest_effect(
     )
 
 
-def effect_interval(
-    values: Sequence[float], bounds: tuple[float, float], level: float = LEVEL
-) -> Estimate:
-    """Return the mean with Student's interval, or for equal values as `bounded_interval` does."""
-    if float(np.ptp(values)) > NO_SPREAD:
-        return mean_interval(values, level, bounds)
-    n, value = len(values), float(np.mean(values))
-    again = share_interval(n, n, level).low
-    low, high = (again * value + (1 - again) * bound for bound in bounds)
-    return Estimate(value, low, high, n, "Clopper-Pearson on equal values", "all values are equal")
-
-
 def p_above(values: Sequence[float], bounds: tuple[float, float]) -> float:
     """Return the two-sided p of "the mean is at most 0"; 1 for a mean that is not above 0."""
     mean = float(np.mean(values))
@@ -207,9 +197,7 @@ LARGEST = 0.999
 """A correlation nearer to 1 or -1 counts as this one: Fisher's z of 1 is infinite."""
 
 
-def rank_evidence(
-    correlations: Sequence[float | None], smallest: float, note: str = ""
-) -> Evidence:
+def rank_evidence(correlations: Sequence[float | None], smallest: float) -> Evidence:
     """Return evidence that a rank correlation is above 0, from Fisher's z = atanh(r) by seed.
 
     Value and interval are tanh of the mean of z and of its Student's interval. z is nearer to a
@@ -222,7 +210,7 @@ def rank_evidence(
     """
     known = [fisher(value) for value in correlations if value is not None]
     if len(known) < 2 or not np.ptp(known) > 0:
-        return Evidence(list(correlations), note=note)
+        return Evidence(list(correlations))
     found = mean_interval(known, LEVEL)
     value, low, high = (float(np.tanh(z)) for z in (found.value, found.low, found.high))
     return Evidence(
@@ -231,7 +219,6 @@ def rank_evidence(
         interval=(low, high),
         p_value=t_test(known, fisher(smallest) if high < smallest else 0.0),
         method="Student's t over seeds, of Fisher's z",
-        note=note,
     )
 
 

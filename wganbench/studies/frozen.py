@@ -32,8 +32,8 @@ class Fakes(Latent):
 class FrozenStack(Stack):
     """R critics with equal static settings; run r is trained against the sampler ``fakes[r]``.
 
-    Without ``fakes`` all critics are trained against the source law of the data's ``pair``, and
-    are measured against its potential too.
+    Without ``fakes`` all critics are trained against the source distribution of the data's
+    ``pair``, and are measured against its potential too.
 
     The generator is the identity, so its latents are the fakes. ``reals[r]`` replaces the samples
     of the configuration's data, in training and in evaluation. Rates, coefficients and seeds may
@@ -56,7 +56,8 @@ class FrozenStack(Stack):
         self.of_source = fakes is None
         if fakes is None:
             if target.pair is None:
-                raise ValueError(f"data={configs[0].data.name} has no source law at a known W1")
+                name = configs[0].data.name
+                raise ValueError(f"data={name} has no source distribution at a known W1")
             fakes = [target.pair.source] * len(configs)
         if len(fakes) != len(configs) or (reals is not None and len(reals) != len(configs)):
             raise ValueError(
@@ -75,7 +76,7 @@ class FrozenStack(Stack):
         )
 
     def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
-        """Return `Stack.probe`, with the critics' gradients at points of the source law."""
+        """Return `Stack.probe`; at points of the source distribution the critics' gradients too."""
         found = super().probe(n, draw, averaged)
         if self.of_source:
             for run, points in enumerate(found):

@@ -9,7 +9,7 @@ from typing import Any
 
 from wganbench.losses import Recipe
 from wganbench.losses.recipes import composed
-from wganbench.training.passes import run_passes
+from wganbench.training.passes import StepCost
 from wganbench.tuning.space import Space, read_space
 
 
@@ -68,4 +68,4 @@ def overrides(arm: Arm, trial: int, passes: float) -> list[str]:
 
 def generator_steps(arm: Arm, n_critic: int, passes: float) -> int:
     """Return the number of generator steps that costs at most ``passes``, at least 1."""
-    return max(1, int(passes / run_passes(arm.recipe, n_critic, 1)))
+    return max(1, int(passes / StepCost(arm.recipe).of_run(n_critic, 1)))

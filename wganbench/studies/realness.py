@@ -95,7 +95,7 @@ def late(run: Run, tag: str) -> float | None:
     return late_mean(*course(run.table, tag), run.config.train.steps)
 
 
-def course(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], list[float]]:
+def course(table: Mapping[str, Sequence[Cell]], tag: str) -> Course:
     """Return a correlation at each evaluation, 0 where a flat critic has none."""
     known = dict(zip(*series(table, tag), strict=True))
     steps = sorted(series(table, "wasserstein/exact")[0])
@@ -112,7 +112,11 @@ def late_mean(steps: Sequence[int], values: Sequence[float], last: int) -> float
     return round(float(np.mean(found)), 12) if found else None
 
 
-Courses = Mapping[str, Mapping[str, Sequence[tuple[list[int], list[float]]]]]
+Course = tuple[list[int], list[float]]
+"""Steps, and a correlation at each."""
+
+Courses = Mapping[str, Mapping[str, Sequence[Course]]]
+"""By loss and kind: one course per seed."""
 
 
 def findings(values: Values, courses: Courses, seeds: Sequence[int]) -> Findings:
@@ -175,12 +179,7 @@ register_study(
 
 
 # The figure.
-Course = tuple[list[int], list[float]]
-
-
-def draw(
-    courses: Mapping[str, Mapping[str, Sequence[Course]]], kinds: Mapping[str, tuple[str, str]]
-) -> Figure:
+def draw(courses: Courses, kinds: Mapping[str, tuple[str, str]]) -> Figure:
     """Draw a panel for each kind of realness: correlation against the share of training."""
     figure = new_figure(11, 4.8, "Is the score the realness of a single sample?")
     panels = figure.subplots(1, 2, sharey=True)
@@ -192,7 +191,7 @@ def draw(
             means = mean_course(own[kind])
             axes.plot(*means, color=color, linestyle=LINES[place], linewidth=2.3, label=loss)
         axes.axhline(0, color="#444444", linewidth=0.9)
-        axes.axhline(0.5, color="#444444", linestyle=":", linewidth=1)
+        axes.axhline(SMALLEST, color="#444444", linestyle=":", linewidth=1)
         axes.set_ylim(-1.05, 1.05)
         style_axes(axes, f"D(x) against {words}", "share of training", "Spearman")
     panels[0].legend(frameon=False, fontsize=9, loc="lower left")

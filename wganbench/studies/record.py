@@ -23,10 +23,9 @@ VERDICTS, TABLE, TEXT = "verdict.json", "table.csv", "summary.md"
 FOLDER = "studies"
 
 
-def study_folder(study: str, settings: Settings) -> Path:
-    """Return ``output_dir/studies/<name>``, with ``-<budget>`` unless the budget is quick."""
-    name = study if settings.budget == QUICK else f"{study}-{settings.budget}"
-    return settings.output_dir / FOLDER / name
+def study_folder(output_dir: Path, study: str, budget: str) -> Path:
+    """Return ``output_dir/studies/<study>``, with ``-<budget>`` unless the budget is quick."""
+    return output_dir / FOLDER / (study if budget == QUICK else f"{study}-{budget}")
 
 
 def write_findings(
@@ -165,7 +164,7 @@ def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Pa
     """
     study = STUDIES[name]
     settings = read_settings(name, study.protects, overrides)
-    folder = study_folder(name, settings)
+    folder = study_folder(settings.output_dir, name, settings.budget)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with RunLock(folder / ".lock"):

@@ -23,6 +23,8 @@ LOOKS = 8
 """Readings over the last quarter of T whose mean is the statistic at T."""
 NOT_TRAINED = "critic not trained"
 """The beginning of the reason that a claim is undecided for."""
+RIGHT = 0.99
+"""A discriminator with this accuracy counts as trained, even if its logits still grow."""
 
 
 class Trained(Protocol):
@@ -51,9 +53,9 @@ class Rest:
     values: Mapping[str, float]
     moved: Mapping[str, float]
 
-    def at_rest(self, *names: str) -> bool:
-        """Return whether the named statistics are at rest; without names all of them."""
-        return all(self.moved[name] < 1 for name in names or self.moved)
+    def at_rest(self) -> bool:
+        """Return whether all statistics are at rest."""
+        return all(moved < 1 for moved in self.moved.values())
 
     def row(self) -> dict[str, float | int | bool]:
         """Return the cells of a table's row; a movement is given in units of what is allowed."""
@@ -154,27 +156,18 @@ def movements(
     return found
 
 
-def untrained(rests: Sequence[Rest], *names: str) -> str:
-    """Return why a claim on these critics is undecided; empty if all of them are at rest."""
-    moving = [rest for rest in rests if not rest.at_rest(*names)]
-    if not moving:
-        return ""
-    worst = max(max(rest.moved[n] for n in names or rest.moved) for rest in moving)
-    return not_at_rest(len(moving), len(rests), worst, max(rest.steps for rest in moving))
-
-
 def untrained_rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the same from rows that hold the cells of `Rest.row`."""
+    """Return why a claim on these critics is undecided; empty if all of them are at rest.
+
+    The rows hold the cells of `Rest.row`.
+    """
     moving = [row for row in rows if not row["at_rest"]]
     if not moving:
         return ""
     worst = max(float(row["moved"] or 0.0) for row in moving)
-    return not_at_rest(len(moving), len(rows), worst, max(int(row["steps"] or 0) for row in moving))
-
-
-def not_at_rest(moving: int, critics: int, worst: float, steps: int) -> str:
+    steps = max(int(row["steps"] or 0) for row in moving)
     size = f"up to {MOVED * worst:.0%}" if worst < 1e3 else "without end"
     return (
-        f"{NOT_TRAINED}: {moving} of {critics} critics still moved, {size} between "
+        f"{NOT_TRAINED}: {len(moving)} of {len(rows)} critics still moved, {size} between "
         f"{steps // 2} and {steps} steps"
     )

@@ -10,7 +10,7 @@ from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
 from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
-from wganbench.studies.record import FOLDER, is_current, read_record, read_verdicts
+from wganbench.studies.record import FOLDER, is_current, read_record, read_verdicts, study_folder
 from wganbench.studies.rest import NOT_TRAINED
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
@@ -49,8 +49,7 @@ def read_scoreboard(output_dir: Path, budget: str = QUICK) -> list[Verdict]:
 
 def study_folders(output_dir: Path, budget: str) -> dict[str, Path]:
     """Return the folder of each study, in the registry's order."""
-    ending = "" if budget == QUICK else f"-{budget}"
-    return {name: output_dir / FOLDER / f"{name}{ending}" for name in STUDIES}
+    return {name: study_folder(output_dir, name, budget) for name in STUDIES}
 
 
 def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:

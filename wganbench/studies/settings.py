@@ -10,14 +10,13 @@ from typing import Any
 
 import yaml
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, short_repr
 from wganbench.presets import read_preset
 from wganbench.registry import unknown
+from wganbench.tuning.space import FIRST_TUNING_SEED as FIRST_TUNING_SEED
 from wganbench.typed import check_range, convert
 
 QUICK = "quick"
-FIRST_TUNING_SEED = 100
-"""Seeds from here on were used to tune settings; they never decide a claim."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,10 @@ def read_seeds(value: Any, seen: Sequence[int] = ()) -> tuple[int, ...]:
     else:
         seeds = list(value)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds must be some different seeds; got {value!r}")
+        raise ConfigError(
+            f"seeds={short_repr(value).replace(' ', '')}: give at least one seed, and none twice, "
+            "such as seeds=5 or seeds=[0,1]"
+        )
     wrong = [s for s in seeds if not isinstance(s, int) or not 0 <= s < FIRST_TUNING_SEED]
     if wrong:
         raise ConfigError(

@@ -161,3 +161,16 @@ def register_study(study: Study) -> Study:
 def finite(value: float) -> float | None:
     """Return a number that JSON can hold; None if it is not finite."""
     return float(value) if math.isfinite(value) else None
+
+
+LEAST_SIZE = 1e-300
+"""Stands for a gradient of zero, which has no logarithm."""
+
+
+def log10(size: float) -> float:
+    """Return the decimal logarithm of a size; 0 counts as `LEAST_SIZE`.
+
+    >>> log10(100.0), round(log10(0.0))
+    (2.0, -300)
+    """
+    return math.log10(max(size, LEAST_SIZE))

@@ -26,6 +26,9 @@ from wganbench.sweeps.plan import (
 from wganbench.tags.lookup import live_values
 from wganbench.training.locked_runs import fail
 
+LISTEN_SECONDS = 0.5
+"""Seconds between two checks for messages from the tasks of a cluster."""
+
 
 # Messages from a worker to the process that started it.
 @dataclass(frozen=True)

@@ -65,7 +65,10 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
     """Check that the jobs can be a sweep in a folder; write nothing. Raises ConfigError."""
     ((folder_of_most, count),) = Counter(job.folder for job in jobs).most_common(1)
     if count > 1:
-        raise ConfigError(f"two jobs of the sweep are the same run: {folder_of_most.name}")
+        raise ConfigError(
+            f"two jobs of the sweep are the same run: {folder_of_most.name}; give each value once "
+            "(for example seed=0,1, not seed=0,0)"
+        )
     check_alike(folder, read_jobs(folder), jobs)
 
 
@@ -189,7 +192,7 @@ def train_alone(job: Job) -> float:
 def objective(job: Job, outcome: RunOutcome) -> float:
     """Return the value that an optimiser minimises: the final value of ``sweep.objective``.
 
-    ``auto`` means the run's headline distance: exact W1, from dimension 8 on the energy distance,
+    ``auto`` means the run's headline distance: exact W1, from dimension 4 on the energy distance,
     for images FID, or another one that was measured in its place. Returns inf if the run has no
     such value.
     """

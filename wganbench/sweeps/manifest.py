@@ -13,8 +13,7 @@ from wganbench.config.jobs import Job
 from wganbench.config.schema import identity, to_dict
 from wganbench.errors import ConfigError
 from wganbench.files import SWEEP_BYTES, RunBusy, RunLock, inside, read_json, write_atomic
-from wganbench.runs.found import folders_with
-from wganbench.runs.record import RunRecord
+from wganbench.runs.record import RunRecord, folders_with
 from wganbench.runs.stored import stored_values
 from wganbench.typed import flatten
 

@@ -19,6 +19,7 @@ from wganbench.errors import ConfigError
 from wganbench.files import RunBusy
 from wganbench.runs.folder import ELSEWHERE, RunFolder, RunOutcome
 from wganbench.sweeps.backend import (
+    LISTEN_SECONDS,
     SAVING_ELSEWHERE,
     UNKNOWN_ROOM,
     Collector,
@@ -72,9 +73,6 @@ def unreachable(address: str, reason: str) -> ConfigError:
 
 
 # The tasks of a sweep on Ray, in the process that starts them.
-LISTEN_SECONDS = 0.5
-
-
 @dataclass
 class Task:
     """A stack submitted to Ray; ``started`` once its first messages have arrived."""

@@ -16,6 +16,7 @@ from wganbench.errors import ConfigError
 from wganbench.files import inside
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import (
+    LISTEN_SECONDS,
     SAVING_ELSEWHERE,
     UNKNOWN_ROOM,
     Collector,
@@ -26,7 +27,6 @@ from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.training.process import StopRequest
 
-LISTEN_SECONDS = 0.5
 FOLDER = ".submitit"
 """Subfolder of a sweep with submitit's scripts and logs and the messages of the jobs."""
 

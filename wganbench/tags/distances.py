@@ -40,7 +40,7 @@ WASSERSTEIN = (
         "min over plans of E|x - G(z)|_2, solved exactly on n against n points, 5 000 at most",
         "down", "evaluate", f"{WGAN}, eq. 1",
         "Exact between the samples, biased upwards between the distributions: read it beside the "
-        "floor, at the same n. From dimension 8 on the bias dominates and it is no true distance.",
+        "floor, at the same n. From dimension 4 on the bias decides, and it is no true distance.",
         bounds=AT_LEAST_0,
         label="exact W1", chart="Estimate against exact W1: Distances", rank=5,
         views=EVERYWHERE, live="W1 {:.3g}",
@@ -53,7 +53,7 @@ WASSERSTEIN = (
         "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0,
         label="floor of W1", chart="Estimate against exact W1: Distances", rank=11,
         views=("result", "hparams")),
-    Tag("wasserstein/excess", "exact distance above the floor; below dimension 8 only",
+    Tag("wasserstein/excess", "exact distance above the floor; below dimension 4 only",
         "data unit",
         "wasserstein/exact - wasserstein/floor", "down", "evaluate", OURS,
         "Slightly negative values are noise, not a generator better than the data.",
@@ -64,7 +64,7 @@ WASSERSTEIN = (
         "pairings averaged", "down", "final", f"{OURS}; in the form of arXiv:1706.00292",
         "0 in expectation for a perfect generator in any dimension, so slightly negative values "
         "are noise: read it against its floor and spread. It orders generators rightly where "
-        "exact W1 in floors does not, but from dimension 8 on it is far smaller than W1.",
+        "exact W1 in floors does not, but in many dimensions it is far smaller than W1.",
         label="symmetric W1", rank=10, views=("result", "hparams"),
         floor="wasserstein/symmetric_floor", of_generator=True),
     Tag("wasserstein/symmetric_floor", "what a perfect generator would score on average in the "
@@ -138,7 +138,7 @@ KNOWN = (
     Tag("critic/density_rank", "whether the critic orders single samples as their density does; "
         "data with a known density only, else empty", "rank correlation, -1 to 1",
         "Spearman's correlation of D(x) with log p(x) over held-out reals and fakes together",
-        "none", "evaluate", "wganbench; cf. arXiv:1810.06758",
+        "none", "evaluate", f"{OURS}; cf. arXiv:1810.06758",
         "Not the critic's quality: a perfect BCE critic is log p - log q, which is flat where the "
         "generator q is right, and a perfect Wasserstein critic follows distances, not densities. "
         "A critic that only tells reals from fakes already orders the two groups. Near 0 it can "
@@ -149,7 +149,7 @@ KNOWN = (
         "the data; data with a known density only, else empty", "rank correlation, -1 to 1",
         "Spearman's correlation of D(x) with -(distance to the nearest mode, or without modes to "
         "the nearest other held-out real) over held-out reals and fakes together",
-        "none", "evaluate", "wganbench",
+        "none", "evaluate", OURS,
         "Blind to weights: it credits a score that sends all samples to one mode. A high value "
         "says that D can tell a bad sample from a good one, not that its gradient leads there, "
         "nor that a D(x) compares between critics.",

@@ -1,8 +1,8 @@
 """The headline distance of a run: the one that is right for the dimension of its data.
 
-Exact W1 between two samples is biased upwards. From dimension 8 on the bias dominates, and in
-floors a collapsed generator may look better than a perfect one. There the energy distance
-decides, which has no bias. Images have FID.
+Exact W1 between two samples is biased upwards. In many dimensions the bias dominates, and in
+floors a generator with too little spread looks better than a perfect one. There the energy
+distance decides, which has no bias. Images have FID.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from wganbench.tags.lookup import TAGS, shown_in
 from wganbench.tags.tag import Tag, View
 
-BIASED_FROM = 8
-"""From this dimension of the data on exact W1 decides nothing."""
+BIASED_FROM = 4
+"""From this dimension of the data on exact W1 decides nothing.
+
+With 1 000 points of N(0, I) a generator that draws 0.95 times as widely scores lower than a
+perfect one in dimension 4 (by 0.0076 +- 0.0016), equal in 3, and higher in 2.
+"""
 
 FAR_FROM_FLOOR = 2.0
 """Samples are still bad when exact W1 exceeds this many floors; below it the direction to the
 partners is mostly chance."""
+
+SPREADS_FROM_FLOOR = 2.0
+"""Samples can be told from the data when the energy distance exceeds its floor, which is about 0,
+by so many of its spreads; a perfect generator lies below."""
 
 EXACT, ENERGY, FID = "wasserstein/exact", "energy/distance", "fidelity/fid"
 

@@ -22,7 +22,7 @@ BETTER = {"up": "higher", "down": "lower", "target": "at its target", "none": "n
 WHEN = {"log": "every logged step", "evaluate": "every evaluation", "final": "at the end"}
 
 TAGS: Registry[Tag] = Registry("tags", group="metrics")
-"""What metrics of a user's own bring is registered with them, see `metrics.register_metric`."""
+"""A user's metrics register their own tags; see `metrics.register_metric`."""
 
 for _tag in ROWS:
     TAGS.register(_tag.name, _tag)

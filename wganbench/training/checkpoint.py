@@ -24,11 +24,10 @@ from torch import Tensor
 
 from wganbench.errors import ConfigError, short_repr
 from wganbench.files import open_regular, replacing
+from wganbench.runs.table import LARGEST_STEP
 from wganbench.training.streams import STREAM_FORMAT
 
 FORMAT = 1
-LARGEST_STEP = 2**53
-"""Above the steps of any run; whole numbers up to it are exact in float64."""
 
 
 class CheckpointError(ConfigError):

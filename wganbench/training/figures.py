@@ -23,12 +23,9 @@ from wganbench.losses.recipes import composed
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.samples import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
-from wganbench.tags.headline import other_distances
+from wganbench.tags.headline import FAR_FROM_FLOOR, other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.reading import Reading
-
-NEAR = 2
-"""Below this many floors the moves of fakes are chance."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def slope_target(recipe: Recipe) -> tuple[float | None, str]:
 def arrived(values: Mapping[str, float]) -> bool:
     """Return whether exact W1 lies below two floors, so that moves of fakes are chance."""
     exact, floor = (values.get(f"wasserstein/{name}", math.nan) for name in ("exact", "floor"))
-    return exact < NEAR * floor
+    return exact < FAR_FROM_FLOOR * floor
 
 
 def surroundings(subject: Subject, reading: Reading, by_chance: bool) -> Surroundings:
@@ -128,7 +125,17 @@ def surroundings(subject: Subject, reading: Reading, by_chance: bool) -> Surroun
     # n dL_G/dx_i is the gradient at one sample; it does not depend on the number of samples.
     moves = -len(fakes) * reading.points["fake_gradients"]
     arrows = mean_arrows(as_given(fakes, subject.target).numpy(), moves.numpy(), centres, by_chance)
-    return Surroundings(centres, with_density(reading.figure_data.grid, subject, reals), arrows)
+    grid = with_density(reading.figure_data.grid, subject, reals)
+    return Surroundings(centres, grid, with_rising(arrows, subject))
+
+
+def with_rising(arrows: Arrows, subject: Subject) -> Arrows:
+    """Return the arrows with the gradients of the data's log density, where that is known."""
+    density = subject.target.density
+    if density is None or not len(arrows.points):
+        return arrows
+    gradients = density.log_density_gradient(torch.from_numpy(arrows.points).double())
+    return arrows._replace(rising=gradients.numpy())
 
 
 def with_density(

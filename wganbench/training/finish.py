@@ -22,7 +22,7 @@ from wganbench.training.process import Stopped
 from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
-from wganbench.training.verdict import on_fewer_points, seen, verdict
+from wganbench.training.verdict import bounds_slope, on_fewer_points, seen, verdict
 
 
 def finish_runs(
@@ -134,7 +134,7 @@ def finish_run(
         table = read_table(folder.metrics_csv)
         modes, how = mode_count(stack.target), seen(stack.images)
         recipe, shape = stack.algorithm.recipe, stack.target.shape
-        sentences = verdict(metrics, table, recipe, modes, how, shape)
+        sentences = verdict(metrics, table, recipe, modes, how, shape, bounds_slope(config, recipe))
         sentences += on_fewer_points(metrics, config.evaluate.final_n)
         _save_samples(folder, concluded.samples)
         _save_figures(recorder, concluded)

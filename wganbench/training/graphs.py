@@ -21,6 +21,7 @@ from wganbench.draws import GivenWords, Keyed
 from wganbench.errors import ran_out
 from wganbench.losses.recipe import Recipe
 from wganbench.training.optimizers import State
+from wganbench.training.process import unstopped
 from wganbench.training.streams import Streams, StreamSampler
 
 Noted = tuple[list[str], Tensor]
@@ -88,7 +89,7 @@ class CudaRecording:
         self._graph.replay()
 
 
-def aside(work: Work) -> None:
+def on_side_stream(work: Work) -> None:
     """Do some work on a separate CUDA stream, as recording will, and wait for it."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -118,7 +119,7 @@ class Graphs:
     """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
 
     ``compile_program`` compiles the programs that draw; ``drawn`` are the streams of the steps.
-    ``record`` records work and ``rehearse`` does it once without recording; by default both use
+    ``record`` records work and ``warm_up`` does it once without recording; by default both use
     CUDA.
     """
 
@@ -134,12 +135,12 @@ class Graphs:
         compile_program: Callable[[Callable[..., Any]], Callable[..., Any]],
         drawn: StepStreams,
         record: Callable[[Work], Recording] = CudaRecording,
-        rehearse: Callable[[Work], None] = aside,
+        warm_up: Callable[[Work], None] = on_side_stream,
     ) -> None:
         self._programs = {"critic": critic, "generator": generator}
-        self._state, self._streams, self._laws = state, streams, samplers
+        self._state, self._streams, self._samplers = state, streams, samplers
         self._batch_size, self._usual = batch_size, Steps(n_critic, True)
-        self._compile, self._record, self._rehearse = compile_program, record, rehearse
+        self._compile, self._record, self._warm_up = compile_program, record, warm_up
         self._drawn = drawn
         zero = torch.zeros((), dtype=torch.int64, device=streams.device)
         self._counters = Counters(zero, zero.clone())
@@ -171,14 +172,14 @@ class Graphs:
         self._at = at
         return True
 
-    def prepare(self, check: Callable[[], None] = lambda: None) -> None:
+    def prepare(self, check: Callable[[], None] = unstopped) -> None:
         """Record ordinary iterations before they are needed, on a copy of the state.
 
         ``check`` is called between the parts and may raise to stop the recording.
         """
         self._recorded({self._usual}, check)
 
-    def _recorded(self, parts: set[Steps], check: Callable[[], None] = lambda: None) -> bool:
+    def _recorded(self, parts: set[Steps], check: Callable[[], None] = unstopped) -> bool:
         """Record what is missing; return whether graphs can be used. Warns once when not."""
         for steps in parts - self._recordings.keys() if self.usable else ():
             try:
@@ -199,14 +200,14 @@ class Graphs:
         self.latest |= recording.result
 
     def _host_batch(self, stream: str, step: int) -> Tensor:
-        return self._streams.batch(self._laws[stream], stream, step, self._batch_size)
+        return self._streams.batch(self._samplers[stream], stream, step, self._batch_size)
 
     def _recording(self, steps: Steps, check: Callable[[], None]) -> Recording:
         # The first calls compile the programs and set up libraries. They train a copy.
         state, counters = copy.deepcopy(self._state), copy.deepcopy(self._counters)
         for _ in range(2):
             check()
-            self._rehearse(lambda: self._work(steps, state, counters))
+            self._warm_up(lambda: self._work(steps, state, counters))
         check()
         try:
             return self._record(lambda: self._work(steps, self._state, self._counters))
@@ -246,7 +247,7 @@ class Graphs:
         self, steps: Steps, streams: tuple[str, ...], counter: Tensor, first: int, count: int
     ) -> list[Tensor]:
         """Return (count, R, n, ...) values of each stream for steps ``counter + first`` on."""
-        drawn = tuple(stream for stream in streams if not isinstance(self._laws[stream], list))
+        drawn = tuple(stream for stream in streams if not isinstance(self._samplers[stream], list))
         if (drawn, count) not in self._draws:
             self._draws[drawn, count] = self._drawing(drawn, count)
         values = dict(zip(drawn, self._draws[drawn, count](counter + first), strict=True))
@@ -268,7 +269,7 @@ class Graphs:
         """
         n, device = self._batch_size, self._streams.device
         samplers = [
-            sampler for stream in drawn if not isinstance(sampler := self._laws[stream], list)
+            sampler for stream in drawn if not isinstance(sampler := self._samplers[stream], list)
         ]
         if not samplers:
             return lambda counter: []

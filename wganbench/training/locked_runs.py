@@ -30,7 +30,7 @@ class Ready:
         return self.checkpoint.step if self.checkpoint else 0
 
 
-Look = Callable[[RunConfig, HeldRun], RunOutcome | None]
+Prepare = Callable[[RunConfig, HeldRun], RunOutcome | None]
 """A function that prepares a locked folder; returns the run's outcome if it has ended."""
 
 
@@ -43,7 +43,7 @@ class LockedRuns:
     _held: list[HeldRun] = field(default_factory=list)
 
     def take(
-        self, configs: Sequence[RunConfig], folders: Sequence[Path], look: Look, several: bool
+        self, configs: Sequence[RunConfig], folders: Sequence[Path], prepare: Prepare, several: bool
     ) -> list[str]:
         """Take all runs that can be taken; return lines about those in use.
 
@@ -59,7 +59,7 @@ class LockedRuns:
                 if not several:
                     raise
                 lines.append(f"{path.name} is in use by {error.holder}: left to it")
-                self.ended[number] = left(path)
+                self.ended[number] = trained_elsewhere(path)
                 continue
             except (UnusableFile, OSError) as error:
                 if not several:
@@ -67,7 +67,7 @@ class LockedRuns:
                 self.ended[number] = RunOutcome(path, "failed", 0, {}, [f"{error}."], 0.0)
                 continue
             try:
-                self._look_at(number, configs[number], self._held[-1], look)
+                self._add(number, configs[number], self._held[-1], prepare)
             except ConfigError as error:
                 if not several:
                     raise
@@ -75,8 +75,8 @@ class LockedRuns:
         self._keep_one_step(several)
         return lines
 
-    def _look_at(self, number: int, config: RunConfig, folder: HeldRun, look: Look) -> None:
-        outcome = look(config, folder)
+    def _add(self, number: int, config: RunConfig, folder: HeldRun, prepare: Prepare) -> None:
+        outcome = prepare(config, folder)
         if outcome is not None:
             self.ended[number] = outcome
         else:
@@ -92,7 +92,7 @@ class LockedRuns:
         ((step, _),) = steps.most_common(1)
         for run in self.ready:
             if run.step != step:
-                self.ended[run.number] = left(run.folder.path)
+                self.ended[run.number] = trained_elsewhere(run.folder.path)
         self.ready = [run for run in self.ready if run.step == step]
 
     def release(self) -> None:
@@ -100,7 +100,7 @@ class LockedRuns:
             folder.release()
 
 
-def left(path: Path) -> RunOutcome:
+def trained_elsewhere(path: Path) -> RunOutcome:
     """Return the outcome of a run that another process has."""
     return RunOutcome(path, ELSEWHERE, 0, {}, [], 0.0)
 

@@ -12,10 +12,10 @@ from wganbench.tags.headline import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import prepare_beside, stack_floor
-from wganbench.training.passes import run_passes
+from wganbench.training.passes import step_cost
 from wganbench.training.pool import Answer, InProcess, Pool
 from wganbench.training.probing import read_runs, with_figure_data
-from wganbench.training.process import Stopped, StopRequest
+from wganbench.training.process import Stopped, StopRequest, unshown
 from wganbench.training.reading import Reading
 from wganbench.training.recorder import Logged, Recorder, Rows, Saved
 from wganbench.training.stack import Stack
@@ -27,10 +27,6 @@ distances the one that decides."""
 
 Phase = Callable[[str], None]
 """A function that is called with a name for long work, and with "" when the work has ended."""
-
-
-def nobody(words: str) -> None:
-    """Ignore a phase."""
 
 
 class Clock:
@@ -73,7 +69,7 @@ def train_loop(
     clock: Clock,
     stop: StopRequest,
     progress: Progress,
-    phase: Phase = nobody,
+    phase: Phase = unshown,
     pool: Pool | None = None,
     last_picture_only: bool = False,
 ) -> None:
@@ -225,12 +221,12 @@ def _budget(stack: Stack, clock: Clock) -> dict[str, float]:
     config, step = stack.config, stack.steps_done
     critic_steps = critic_steps_before(step, config)
     per_critic_step = 1 + 2 * len(stack.algorithm.recipe.penalties)
-    per_generator_step, unrolled = 1 + 2 * config.loss.unrolled, config.loss.unrolled
+    per_generator_step = 1 + 2 * config.loss.unrolled
     values: dict[str, float] = {
         "budget/critic_steps": critic_steps,
         "budget/examples": critic_steps * config.train.batch_size,
         "budget/gradient_evaluations": critic_steps * per_critic_step + per_generator_step * step,
-        "budget/passes": run_passes(stack.algorithm.recipe, critic_steps, step, unrolled),
+        "budget/passes": step_cost(config).of_run(critic_steps, step),
         "budget/seconds": clock.seconds,
     }
     if step:

@@ -31,7 +31,7 @@ from wganbench.metrics import (
 )
 from wganbench.tags.lookup import tag_for
 from wganbench.training.probing import read_runs
-from wganbench.training.process import available_cores
+from wganbench.training.process import available_cores, unstopped
 from wganbench.training.reading import Reading
 from wganbench.training.stack import Stack
 
@@ -67,10 +67,6 @@ class Measurement:
 
     values: dict[str, float]
     points: dict[str, Tensor]
-
-
-def unstopped() -> None:
-    """Do nothing: the default ``check``, which never stops the work."""
 
 
 def measure_stack(

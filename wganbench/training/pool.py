@@ -26,10 +26,10 @@ import torch
 from wganbench.metrics import METRICS
 from wganbench.training.device import one_thread
 from wganbench.training.jobs import Job
-from wganbench.training.measuring import Subject, stack_reference, unstopped
+from wganbench.training.measuring import Subject, stack_reference
 from wganbench.training.pool_processes import processes_of
 from wganbench.training.pool_worker import WorkerSetup, worker_setup
-from wganbench.training.process import available_cores
+from wganbench.training.process import available_cores, unstopped
 
 Result = TypeVar("Result")
 Given = TypeVar("Given", covariant=True)
@@ -40,7 +40,7 @@ UNWRITTEN = 32
 FEW_RUNS = 3
 """Most runs on a GPU that a thread of the training process measures."""
 
-ASK_SECONDS = 0.2
+STOP_CHECK_SECONDS = 0.2
 """Seconds between two checks for a stop request while waiting for an answer."""
 
 
@@ -101,7 +101,7 @@ def pool_for(
     if count:
         pool: Pool = ProcessPool(subject, count, say)
     else:
-        pool = Beside(subject) if beside else InProcess(subject)
+        pool = MeasuringThread(subject) if beside else InProcess(subject)
     try:
         yield pool
     finally:
@@ -140,7 +140,7 @@ class _Immediate(Generic[Result]):
         return self._job(self._subject)
 
 
-class Beside(InProcess):
+class MeasuringThread(InProcess):
     """A thread of the training process that does the jobs, one after the other."""
 
     def __init__(self, subject: Subject) -> None:
@@ -158,7 +158,7 @@ class Beside(InProcess):
     def submit(self, job: Job[Result]) -> Answer[Result]:
         future = self._thread.submit(job, self._subject)
         self._last = future
-        return _Beside(future)
+        return _Measured(future)
 
     def close(self) -> None:
         sys.setswitchinterval(self._interval)
@@ -169,7 +169,7 @@ SWITCH_SECONDS = 1e-4
 """Seconds after which a thread that runs Python must let another one do so; usually 5e-3."""
 
 
-class _Beside(Generic[Result]):
+class _Measured(Generic[Result]):
     def __init__(self, future: Future[Result]) -> None:
         self._future = future
 
@@ -185,7 +185,7 @@ class _Beside(Generic[Result]):
 def wait_for(future: Future[Any], check: Callable[[], None]) -> None:
     """Wait for a future's end; ``check`` is called before and meanwhile, and may raise."""
     check()
-    while not wait([future], ASK_SECONDS).done:
+    while not wait([future], STOP_CHECK_SECONDS).done:
         check()
 
 

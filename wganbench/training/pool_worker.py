@@ -35,7 +35,7 @@ from wganbench.plugin_files import load_plugin_files
 from wganbench.training import jobs  # noqa: F401  (what all jobs need is imported before the split)
 from wganbench.training.measuring import RebuiltSubject, Subject
 
-ASK_SECONDS = 1.0
+PARENT_CHECK_SECONDS = 1.0
 """Seconds between an idle worker's checks that its parent is alive."""
 
 
@@ -111,7 +111,7 @@ def serve(connection: Connection, parent: int) -> None:
     subject: RebuiltSubject | None = None
     while True:
         try:
-            while not connection.poll(ASK_SECONDS):
+            while not connection.poll(PARENT_CHECK_SECONDS):
                 os.kill(parent, 0)  # raises when the parent has ended
             question = pickle.loads(connection.recv_bytes())
             reply: tuple[bool, object]

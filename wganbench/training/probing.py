@@ -110,20 +110,21 @@ def critic_grid(stack: Stack, run: int, reals: Tensor) -> CriticGrid:
     return CriticGrid(np.asarray(x), np.asarray(y), np.asarray(scores))
 
 
-def watched_fakes(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
-    """Return a run's fakes of ``n`` latents that are the same at every step, on the CPU.
+def watched_fakes(stack: Stack, run: int) -> Float[Tensor, "n ..."]:
+    """Return a run's fakes of `WATCHED` latents that are the same at every step, on the CPU.
 
     The latents come from a separate stream, so training does not change. Equal latents show
     how each image forms.
     """
-    z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), n)
+    z = stack.algorithm.pair.latent.draw(_draws(stack, run, "picture_latent"), WATCHED)
     return generate(stack, run, z)
 
 
-def watched_reals(stack: Stack, run: int, n: int = WATCHED) -> Float[Tensor, "n ..."]:
+def watched_reals(stack: Stack, run: int) -> Float[Tensor, "n ..."]:
     """Return held-out reals to show beside the watched fakes, the same at every step."""
     streams = Streams([stack.configs[run].seed], stack.device)
-    return streams.draw(held_out_sampler(stack.target, 1), "picture_real", [0], n)[0, 0].cpu()
+    sampler = held_out_sampler(stack.target, 1)
+    return streams.draw(sampler, "picture_real", [0], WATCHED)[0, 0].cpu()
 
 
 def between_latents(stack: Stack, run: int) -> tuple[np.ndarray, bool]:

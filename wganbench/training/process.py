@@ -65,6 +65,14 @@ class Stopped(Exception):
     """The work was stopped by a request before it was done."""
 
 
+def unstopped() -> None:
+    """Do nothing: the default ``check``, which never stops the work."""
+
+
+def unshown(text: str) -> None:
+    """Do nothing: the default for what shows a line or the name of long work."""
+
+
 class StopRequest:
     """Context manager that turns the first signal into a request, and a later Ctrl-C into an end.
 

@@ -74,7 +74,7 @@ class Recorder:
         self.executor = before.executor
         if not step and self.events:
             self.events.layout()
-            self.events.hparams(hyperparameters(config), {}, "running")
+            self.events.hparams(hyperparameters(config), "running")
         self.loggers = Loggers(
             lambda: logged_run(folder.path, config.name, hyperparameters(config), step), self.note
         )
@@ -178,7 +178,7 @@ class Recorder:
             step, there = self._last_row
             final = (fields.get("metrics") or {}) if status in FINISHED else {}
             self.events.scalars(step, {tag: v for tag, v in final.items() if tag not in there})
-            self.events.hparams(hyperparameters(self.config), {}, status)
+            self.events.hparams(hyperparameters(self.config), status)
             self.events.close()
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 REPEAT_DRAW = 1000
 """The draw number of later measurements, so that they differ from those of training."""
 
-PICTURES_AT_ONCE = 1000
+SAMPLED_AT_ONCE = 1000
 """Most images made in one pass, limited by the memory for a large convolution's activations."""
 
 
@@ -108,7 +108,7 @@ class Run:
         its statistics over such a batch.
         """
         stack = self.networks
-        parts = -(-n // PICTURES_AT_ONCE) if len(stack.target.shape) == 3 else 1
+        parts = -(-n // SAMPLED_AT_ONCE) if len(stack.target.shape) == 3 else 1
         with torch.no_grad():
             z = stack.algorithm.pair.latent.draw(keyed(seed, "sample", 0, stack.device), n)
             made = [self.generator(part).cpu() for part in z.tensor_split(parts)]

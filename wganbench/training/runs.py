@@ -35,7 +35,7 @@ from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.locked_runs import LockedRuns, Ready
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.pool import measurers, pool_for
-from wganbench.training.process import SAVING, StopRequest, allow_open_files
+from wganbench.training.process import SAVING, StopRequest, allow_open_files, unshown
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
 
@@ -95,12 +95,12 @@ def train_runs(
     allow_open_files(len(folders))
     try:
         if not several:
-            wait_while_ending(map(RunFolder, folders), view.say if view else _discard)
+            wait_while_ending(map(RunFolder, folders), view.say if view else unshown)
         configs = [
             config if config.overwrite else with_data(config, folder)
             for config, folder in zip(configs, folders, strict=True)
         ]
-        for line in taken.take(configs, folders, _look, several):
+        for line in taken.take(configs, folders, _prepare_folder, several):
             if view:
                 view.say(line)
         outcomes = taken.ended
@@ -118,7 +118,7 @@ def train_runs(
         taken.release()
 
 
-def _look(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
+def _prepare_folder(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
     """Prepare a locked folder; return the outcome of its run, None when it has not ended.
 
     With ``overwrite`` the folder is emptied; else it must hold the same run or none.
@@ -196,10 +196,6 @@ def _train(
         raise
     finally:
         shown.stop()
-
-
-def _discard(line: str) -> None:
-    """Discard a line."""
 
 
 class SilentView:

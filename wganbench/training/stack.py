@@ -38,6 +38,7 @@ from wganbench.training.optimizers import State, directions, initial_moments
 from wganbench.training.own_code import OwnCode
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.precision import products
+from wganbench.training.process import unstopped
 from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
 from wganbench.training.streams import (
     Streams,
@@ -102,8 +103,8 @@ class Stack:
         self.algorithm = Algorithm(make(config.precision), recipe, packing)
         self.exact_algorithm = Algorithm(make("fp32"), recipe, packing)
         steps, train = config.loss.unrolled, config.train
-        look = Unrolled(self.algorithm, steps, train.optimizer, train.betas)
-        self.unrolled = look if steps else None
+        unrolled = Unrolled(self.algorithm, steps, train.optimizer, train.betas)
+        self.unrolled = unrolled if steps else None
         networks = self.algorithm.pair
         self._layers = {n: layers(getattr(networks, n)) for n in ("critic", "generator")}
         if recipe.needs_pointwise_critic and not networks.critic_is_pointwise:
@@ -123,7 +124,7 @@ class Stack:
         self.images: ImageReference | None = None
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
-        self.samplers = self._laws() | dict(samplers or {})
+        self.samplers = self._samplers() | dict(samplers or {})
         if double:
             self.samplers = {name: in_double(sampler) for name, sampler in self.samplers.items()}
         self.execution = self._execution()
@@ -287,7 +288,7 @@ class Stack:
         """The name of the executor of the steps, see `Execution.name`."""
         return self.execution.name
 
-    def compile(self, check: Callable[[], None] = lambda: None) -> None:
+    def compile(self, check: Callable[[], None] = unstopped) -> None:
         """Build the executor before it is needed; the state of training does not change.
 
         ``check`` is called between the parts and may raise to stop the build.
@@ -305,7 +306,7 @@ class Stack:
         """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``."""
         self._latest |= self.execution.advance(critic_step, n_critic, step)
 
-    def _laws(self) -> dict[str, StreamSampler]:
+    def _samplers(self) -> dict[str, StreamSampler]:
         """Return the sampler of each stream."""
         latent, runs = self.algorithm.pair.latent, self.places.size
         real = training_sampler(self.target, runs)

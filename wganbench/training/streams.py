@@ -17,6 +17,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from wganbench.bounds import AHEAD_NUMBERS, AHEAD_STEPS
 from wganbench.config.schema import RunConfig
 from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Target
@@ -26,9 +27,6 @@ STREAM_FORMAT = 2
 """To be raised when equal (seed, stream, step) give other draws, because the hash, the generator
 or the order of its parts changed. A checkpoint of another format is refused, because its run
 would continue with other data."""
-
-AT_ONCE_STEPS, AT_ONCE_NUMBERS = 64, 2**21
-"""Most steps that are drawn ahead in one call, and most numbers in them."""
 
 Sampler = Callable[[Draws, int], Tensor]
 """A function from random words to (*lead, n, ...) values, for all runs and steps in one call."""
@@ -133,8 +131,8 @@ class Streams:
             count = len(ahead.values) if ahead else 1
             if ahead and step == ahead.first + count:
                 # Steps are in sequence: draw as many at once as are cheap to keep.
-                most = AT_ONCE_NUMBERS // max(1, math.prod(ahead.values.shape[1:]))
-                count = max(1, min(AT_ONCE_STEPS, 8 * count, most))
+                most = AHEAD_NUMBERS // max(1, math.prod(ahead.values.shape[1:]))
+                count = max(1, min(AHEAD_STEPS, 8 * count, most))
             ahead = Ahead(step, self.draw(sampler, stream, range(step, step + count), n))
             self._ahead[stream] = ahead
         return ahead.values[step - ahead.first]

@@ -6,13 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from wganbench.config.schema import RunConfig
 from wganbench.losses import Recipe
 from wganbench.losses.recipe import Wrapper
 from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import ImageReference
+from wganbench.networks.layers import SMOOTH
 from wganbench.runs.table import Cell, series
-from wganbench.tags.headline import ENERGY, EXACT, FAR_FROM_FLOOR, Shape, right_distance
+from wganbench.tags.headline import (
+    ENERGY,
+    EXACT,
+    FAR_FROM_FLOOR,
+    SPREADS_FROM_FLOOR,
+    Shape,
+    right_distance,
+)
 
 # Sentences on a run on images: classes, FID, the nearest training image.
 REPEATS = 0.5
@@ -90,10 +99,6 @@ def _nearest(metrics: Mapping[str, float]) -> str:
 VANISHED_SHARE = 0.01
 """A gradient under this share of the run's own maximum is small."""
 
-SPREADS = 2.0
-"""Samples can be told from the data when the energy distance exceeds its floor, which is about
-0, by this many of its spreads."""
-
 
 def gradient_vanished(table: Mapping[str, Sequence[Cell]], distance: str = EXACT) -> bool | None:
     """Return whether the generator's gradient vanished at the last evaluation.
@@ -113,7 +118,8 @@ def gradient_vanished(table: Mapping[str, Sequence[Cell]], distance: str = EXACT
         return None
     last, largest = steps[-1], max(norms[s] for s in steps)
     floor = [values[last] for values in floors]
-    far = floor[0] + SPREADS * floor[1] if distance == ENERGY else FAR_FROM_FLOOR * floor[0]
+    by_energy = distance == ENERGY
+    far = floor[0] + SPREADS_FROM_FLOOR * floor[1] if by_energy else FAR_FROM_FLOOR * floor[0]
     return norms[last] < VANISHED_SHARE * largest and distances[last] > far
 
 
@@ -124,19 +130,21 @@ def verdict(
     modes: int,
     how: Seen | None = None,
     shape: Shape = None,
+    bounded: bool = True,
 ) -> list[str]:
     """Return sentences on coverage, distance, gradient and slope, as far as measured.
 
     ``metrics`` holds the final values by tag, ``table`` the course of training, ``modes``
     the number of modes of the target (0 when it has none), ``how`` the measuring of images,
-    ``shape`` that of a point of the data: from dimension 8 on the energy distance decides.
+    ``shape`` that of a point of the data: from dimension 4 on the energy distance decides.
+    ``bounded``: whether the recipe's wrapper bounds the slope of this network by 1.
     """
     many = right_distance(shape) == ENERGY
     lines = [
         *(image_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
         _energy(metrics) if many else _distance(metrics),
         _gradient(table, ENERGY if many else EXACT),
-        _slope(metrics, recipe),
+        _slope(metrics, recipe, bounded),
     ]
     return [line for line in lines if line]
 
@@ -163,9 +171,11 @@ def _coverage(metrics: Mapping[str, float], modes: int) -> str:
 
 
 def _distance(metrics: Mapping[str, float]) -> str:
-    if "wasserstein/exact" not in metrics or not metrics.get("wasserstein/floor"):
+    if not {"wasserstein/exact", "wasserstein/floor"} <= metrics.keys():
         return ""
     exact, floor = metrics["wasserstein/exact"], metrics["wasserstein/floor"]
+    if floor == 0:
+        return f"Exact W1 {exact:.3g}; a perfect generator scores 0."
     return (
         f"Exact W1 {exact:.3g}, {_times(exact / floor)} times the {floor:.3g} "
         "that a perfect generator scores."
@@ -209,7 +219,20 @@ def _gradient(table: Mapping[str, Sequence[Cell]], distance: str) -> str:
     return f"The generator's gradient did not vanish: {share}."
 
 
-def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
+def bounds_slope(config: RunConfig, recipe: Recipe) -> bool:
+    """Return whether the recipe's wrapper bounds this network's slope by 1.
+
+    A spectral norm bounds that of an MLP: a convolution is larger than the matrix of its weight,
+    and a norm's factor has any size. A division by the gradient bounds that of a piecewise linear
+    network, which has the same gradient nearby.
+    """
+    options = config.network.options
+    if config.network.kind != "mlp" or options.get("critic_normalization", "none") != "none":
+        return False
+    return recipe.wrapper is Wrapper.SPECTRAL or options.get("activation") not in SMOOTH
+
+
+def _slope(metrics: Mapping[str, float], recipe: Recipe, bounded: bool) -> str:
     if "critic/slope_mean" not in metrics:
         return ""
     mean, deviation = metrics["critic/slope_mean"], metrics["critic/slope_std"]
@@ -223,7 +246,11 @@ def _slope(metrics: Mapping[str, float], recipe: Recipe) -> str:
         "none": "unconstrained",
     }[recipe.slope_target]
     if recipe.wrapper is not Wrapper.NONE:
-        wanted = "the normalised critic has at most 1"
+        wanted = (
+            "the normalised critic has at most 1"
+            if bounded
+            else "normalised, which does not bound this network's slope by 1"
+        )
     return (
         f"Critic's slope at interpolates {mean:.2g} ± {deviation:.2g}, "
         f"largest seen {largest:.3g}: {wanted}."

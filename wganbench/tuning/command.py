@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wganbench.config.composition import compose_launcher
 from wganbench.config.jobs import Choice
 from wganbench.errors import ConfigError, of_the_system, short_repr
 from wganbench.losses import RECIPES
+from wganbench.losses.recipes import composed
 from wganbench.presets import choices, directories
 from wganbench.registry import unknown
 from wganbench.runs.record import read_record
@@ -115,10 +116,15 @@ def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Sea
     own, launcher, rest = split(arguments, OWN)
     space = read_space(own.get("space", "space"))
     refuse_drawn(space, rest)
+    space = replace(space, penalties=penalties_of(rest))
     losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
     for loss in losses:
         if loss not in RECIPES:
             raise ConfigError(f"loss={loss}: a search needs a YAML file of the loss's own name")
+        try:
+            composed(loss, space.penalties)
+        except ValueError as error:
+            raise ConfigError(f"loss.penalties: {error}") from error
     data = named("data", own.get("data", "ring8"), config_dir)
     name = own.get("name", f"tune-{'-'.join(data)}")
     return Search(
@@ -192,6 +198,12 @@ def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
             raise ConfigError(
                 f"{key} is set by the search; change it in a space of your own (space=FILE.yaml)"
             )
+
+
+def penalties_of(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in ``loss.penalties=[r1,r2]``, which every loss of a search gets."""
+    given = dict(word.partition("=")[::2] for word in overrides).get("loss.penalties", "")
+    return tuple(name for name in (part.strip("[]'\" ") for part in given.split(",")) if name)
 
 
 def launcher_choice(arguments: Sequence[str], config_dir: str | Path | None) -> Choice:

@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, colours_of
+from wganbench.reports.significance import SIGNIFICANT
 from wganbench.tuning.analysis import Curve, Sensitivity
-
-SIGNIFICANT = 0.05
-
-
-def colours(losses: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each loss, the same as in every figure of a comparison."""
-    others = [loss for loss in losses if loss not in LOSS_COLOURS]
-    own = {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(sorted(others))}
-    return {loss: LOSS_COLOURS.get(loss, own.get(loss, "")) for loss in losses}
 
 
 def curves_figure(
@@ -26,7 +18,7 @@ def curves_figure(
     """Return one line for each loss, with its interval as a band."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    colour = colours(list(curves))
+    colour = colours_of(curves)
     for i, (loss, curve) in enumerate(curves.items()):
         line = LINES[i // len(OTHERS) % len(LINES)] if loss not in LOSS_COLOURS else "-"
         axes.plot(curve.x, curve.value, color=colour[loss], linestyle=line, label=loss)

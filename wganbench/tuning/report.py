@@ -25,6 +25,7 @@ from wganbench.tuning.analysis import (
 )
 from wganbench.tuning.figures import curves_figure, sensitivity_figure
 from wganbench.tuning.search import Arm, Search, Trial, mean
+from wganbench.tuning.space import FIRST_TUNING_SEED
 
 MOST_TRIALS = 40
 """Rows of trials in the report; trials.csv has all of them."""
@@ -95,8 +96,9 @@ def summary(search: Search) -> str:
     return (
         f"{search.trials} trials drawn from one neutral space ({search.space.name}.yaml) and "
         f"{len(search.space.known)} published ones, the same for every loss where they share a "
-        f"key, at equal compute. Successive halving: {rungs}. Tuning seeds are 100 and up; the "
-        f"winners were trained anew on {numbered(search.fresh, 'fresh seed')}."
+        f"key, at equal compute. Successive halving: {rungs}. Tuning seeds are "
+        f"{FIRST_TUNING_SEED} and up; the winners were trained anew on "
+        f"{numbered(search.fresh, 'fresh seed')}."
     )
 
 

@@ -6,10 +6,7 @@ import math
 from collections.abc import Mapping
 
 from wganbench.runs.record import RunRecord
-from wganbench.tags.headline import ENERGY, headline_distance
-
-SPREADS = 2.0
-"""A perfect generator's energy distance lies below its floor and so many of its spreads."""
+from wganbench.tags.headline import ENERGY, SPREADS_FROM_FLOOR, headline_distance
 
 
 def score_of(record: RunRecord) -> float:
@@ -43,5 +40,5 @@ def nearness(metrics: Mapping[str, float], shape: tuple[int, ...] | None) -> flo
         return 0.0
     distance, floor = metrics[tag.name], metrics.get(tag.floor or "", 0.0)
     if tag.name == ENERGY:
-        floor += SPREADS * metrics.get("energy/spread", 0.0)
+        floor += SPREADS_FROM_FLOOR * metrics.get("energy/spread", 0.0)
     return 1.0 if distance <= floor else max(floor, 0.0) / distance

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config import compose, run_id
-from wganbench.config.check import check_options, recipe_of
+from wganbench.config.check import check_options
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.schema import RunConfig, from_dict, to_dict
+from wganbench.losses import RECIPES
 from wganbench.runs.record import read_record
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
-from wganbench.training.passes import run_passes
+from wganbench.training.passes import step_cost
 from wganbench.tuning.score import score_of
-from wganbench.tuning.space import Rung, Space
-
-FIRST_SEED = 100
-"""Tuning seeds begin here; no reported figure uses them."""
+from wganbench.tuning.space import FIRST_TUNING_SEED, Rung, Space
 
 ROUND_TO = 100
 """A run's steps are a multiple of this, and at least twice as many."""
@@ -129,6 +127,10 @@ def base_of(search: Search, arm: Arm) -> RunConfig:
     """Return the configuration that an arm's trials share. Raises ConfigError."""
     loss, data = arm
     words = [f"data={data}", f"loss={loss}", "tuned=none", *QUIET, *search.overrides]
+    # A coefficient that only a further penalty has stands in no YAML file.
+    added = search.space.own_keys(loss) - {f"loss.{name}" for name in RECIPES[loss].coefficients}
+    point = {**search.space.point(0), **search.space.fixed}
+    words += [f"{key}={point[key]}" for key in sorted(added & point.keys())]
     place = [f"output_dir={search.folder}", "name=trials"]
     return compose([*words, *place], search.config_dir)
 
@@ -139,7 +141,7 @@ def jobs_of(
     """Return the jobs of a trial at a rung, one for each tuning seed. Raises ConfigError."""
     steps = steps_of(search, base, arm[1], settings, rung.compute)
     config = with_values(base, {**settings, "train.steps": steps})
-    own = [replace(config, seed=FIRST_SEED + seed) for seed in range(rung.seeds)]
+    own = [replace(config, seed=FIRST_TUNING_SEED + seed) for seed in range(rung.seeds)]
     return [Job(one, search.folder / one.name / run_id(one)) for one in own]
 
 
@@ -156,7 +158,7 @@ def steps_for(base: RunConfig, n_critic: int, passes: float) -> int:
 
     A loss with cheaper steps takes more of them; see training/passes.py.
     """
-    steps = passes / run_passes(recipe_of(base), n_critic, 1, base.loss.unrolled)
+    steps = passes / step_cost(base).of_run(n_critic, 1)
     return max(2 * ROUND_TO, round(steps / ROUND_TO) * ROUND_TO)
 
 

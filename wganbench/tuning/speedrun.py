@@ -1,9 +1,10 @@
 """Speedrun: how much training each loss needs until its samples are good, runs that fail included.
 
 A run has arrived when, at two evaluations in a row, every mode is covered, at least 95 % of the
-samples are of high quality, and exact W1 is at most 1.5 floors. The time of its arrival is that
-of the second one. A run that never arrives is censored at its last step; so is a diverged one,
-which stays among those that have not arrived.
+samples are of high quality, and exact W1 is at most 1.5 floors (where the energy distance decides,
+it is within two spreads of its floor). The time of its arrival is that of the second one. A run
+that never arrives is censored at its last step; so is a diverged one, which stays among those that
+have not arrived.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import numpy as np
 from scipy.stats import CensoredData, ecdf, logrank
 
 from wganbench.config import compose, run_id
-from wganbench.config.check import recipe_of
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
@@ -29,7 +29,8 @@ from wganbench.runs.record import read_record
 from wganbench.runs.table import Cell, read_table, series
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
-from wganbench.training.passes import run_passes
+from wganbench.tags.headline import ENERGY, SPREADS_FROM_FLOOR, right_distance
+from wganbench.training.passes import step_cost
 from wganbench.training.streams import critic_steps_before
 
 COVERAGE, HIGH_QUALITY, FLOORS, IN_A_ROW = 1.0, 0.95, 1.5, 2
@@ -37,6 +38,9 @@ COVERAGE, HIGH_QUALITY, FLOORS, IN_A_ROW = 1.0, 0.95, 1.5, 2
 
 EVALUATIONS = 64
 """Evaluations of a run; they are no part of its seconds."""
+
+EXACT_TAGS = ("wasserstein/exact", "wasserstein/floor")
+ENERGY_TAGS = ("energy/distance", "energy/floor", "energy/spread")
 
 EVERY = 50
 """An evaluation falls on a multiple of so many steps, at which rows are written."""
@@ -85,6 +89,14 @@ class Speedrun:
     data: str
     results: tuple[LossResult, ...]
     pairs: Mapping[tuple[str, str], float]
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def near(self) -> str:
+        """The condition on the distance, in words."""
+        if right_distance(self.shape) == ENERGY:
+            return f"the energy distance is at most {SPREADS_FROM_FLOOR:g} spreads above its floor"
+        return f"exact W1 is at most {FLOORS} floors"
 
 
 def run_speedrun(
@@ -111,7 +123,8 @@ def run_speedrun(
         )
         for loss, own in jobs.items()
     )
-    return Speedrun(data, results, pair_tests(results))
+    shape = read_record(jobs[losses[0]][0].folder).shape
+    return Speedrun(data, results, pair_tests(results), shape)
 
 
 def check_modes(data: str, config: RunConfig) -> None:
@@ -154,13 +167,14 @@ def settings_of(loss: str, data: str, overrides: Sequence[str], config_dir: Path
 
 def arrival(job: Job) -> Arrival:
     """Return where a finished run arrived, or where it ended."""
-    config, final = job.config, read_record(job.folder).final
+    config, record = job.config, read_record(job.folder)
+    final = record.final
     table = read_table(job.folder / "metrics.csv")
-    step = arrival_steps(table)
+    step = arrival_steps(table, record.shape)
     if step is None:
         steps = config.train.steps
         critic_steps = critic_steps_before(steps, config)
-        passes = run_passes(recipe_of(config), critic_steps, steps, config.loss.unrolled)
+        passes = step_cost(config).of_run(critic_steps, steps)
         return Arrival(config.seed, False, passes, final.get("budget/seconds", 0.0))
     passes_at, seconds_at = (
         dict(zip(*series(table, f"budget/{name}"), strict=True)) for name in ("passes", "seconds")
@@ -168,8 +182,13 @@ def arrival(job: Job) -> Arrival:
     return Arrival(config.seed, True, passes_at[step], seconds_at[step])
 
 
-def arrival_steps(table: Mapping[str, Sequence[Cell]]) -> int | None:
+def arrival_steps(
+    table: Mapping[str, Sequence[Cell]], shape: tuple[int, ...] | None = None
+) -> int | None:
     """Return the step of the evaluation at which a run arrived, from its table; None if never.
+
+    The distance is the one that decides on points of a shape: exact W1 within `FLOORS` floors, or
+    the energy distance within two spreads of its floor.
 
     >>> arrival_steps({"step": [1, 2, 3], "modes/coverage": [1.0, 1.0, 1.0],
     ...                "modes/high_quality": [0.9, 0.96, 0.97],
@@ -177,12 +196,14 @@ def arrival_steps(table: Mapping[str, Sequence[Cell]]) -> int | None:
     3
     """
     steps, coverage = series(table, "modes/coverage")
-    others = ("modes/high_quality", "wasserstein/exact", "wasserstein/floor")
+    by_energy = right_distance(shape) == ENERGY
+    others = ("modes/high_quality", *(ENERGY_TAGS if by_energy else EXACT_TAGS))
     columns = [dict(zip(*series(table, tag), strict=True)) for tag in others]
     run = 0
     for step, covered in zip(steps, coverage, strict=True):
-        quality, exact, floor = (column.get(step, np.nan) for column in columns)
-        good = covered >= COVERAGE - 1e-9 and quality >= HIGH_QUALITY and exact <= FLOORS * floor
+        quality, distance, floor, *spread = (column.get(step, np.nan) for column in columns)
+        most = floor + SPREADS_FROM_FLOOR * spread[0] if by_energy else FLOORS * floor
+        good = covered >= COVERAGE - 1e-9 and quality >= HIGH_QUALITY and distance <= most
         run = run + 1 if good else 0
         if run == IN_A_ROW:
             return step

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from wganbench.drawing.canvas import save_png
 from wganbench.files import write_atomic
 from wganbench.presets import conf_directory
+from wganbench.reports.drawing import colours_of
+from wganbench.reports.significance import SIGNIFICANT
 from wganbench.reports.wording import p_text
-from wganbench.tuning.figures import colours
-from wganbench.tuning.speedrun import FLOORS, HIGH_QUALITY, LossResult, Median, Speedrun
+from wganbench.tuning.speedrun import HIGH_QUALITY, LossResult, Median, Speedrun
 
 THOUSAND = 1e3
-SIGNIFICANT = 0.05
 HEADS = ("loss", "settings", "arrived", "thousand passes", "seconds")
 
 
@@ -91,8 +91,8 @@ def markdown(found: Speedrun, command: str) -> str:
             *lines,
             "",
             f"A run has arrived when all modes of {found.data} are covered, "
-            f"{100 * HIGH_QUALITY:g} % of the samples are of high quality and exact W1 is at most "
-            f"{FLOORS} floors, at two evaluations in a row. The table gives Kaplan-Meier medians "
+            f"{100 * HIGH_QUALITY:g} % of the samples are of high quality and {found.near}, at "
+            "two evaluations in a row. The table gives Kaplan-Meier medians "
             "with 95 % intervals; runs that never arrive count. "
             "A pass is one network over one batch; seconds are of training alone, one run at a "
             "time in each process.",
@@ -149,7 +149,7 @@ def curves(found: Speedrun) -> Figure:
     """Return the share of runs that have arrived, against passes, one line a loss."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    colour = colours([one.loss for one in found.results])
+    colour = colours_of(one.loss for one in found.results)
     end = max(arrival.passes for one in found.results for arrival in one.arrivals) / THOUSAND
     for one in found.results:
         times, share = steps_of(one)

@@ -14,25 +14,35 @@ from wganbench.files import write_atomic
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
 from wganbench.tuning.search import Arm, Search, Trial, base_of, steps_of
-from wganbench.tuning.space import GROUPS
+from wganbench.tuning.space import FIRST_TUNING_SEED, GROUPS
 
 
 def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
     """Return the text of ``tuned/<loss>-<data>.yaml``, with the command that found it."""
     loss, data = arm
-    last = search.space.rungs[-1]
+    first, seeds = FIRST_TUNING_SEED, search.space.rungs[-1].seeds
     head = [
         "# @package _global_",
         f"# {loss} on {data}: the best of {search.trials} drawn and {len(search.space.known)} "
-        f"known trials of the neutral space, on tuning seeds 100-{99 + last.seeds}.",
+        f"known trials of the neutral space, on tuning seeds {first}-{first + seeds - 1}.",
         f"# {command}",
     ]
-    values = {**trial.settings, "train.steps": winner_steps(search, arm, trial)}
+    given = dict(word.partition("=")[::2] for word in search.overrides)
+    values = {
+        **given,
+        **{key: shown(value) for key, value in trial.settings.items()},
+        "train.steps": shown(winner_steps(search, arm, trial)),
+    }
     body: list[str] = []
     for group in GROUPS:
         own = {k.split(".")[1]: v for k, v in values.items() if k.startswith(f"{group}.")}
-        body += [f"{group}:", *(f"  {name}: {shown(value)}" for name, value in own.items())]
+        body += [f"{group}:", *(f"  {name}: {value}" for name, value in own.items())]
     return "\n".join([*head, *body]) + "\n"
+
+
+def elsewhere(search: Search) -> list[str]:
+    """Return the search's overrides that a file of tuned settings does not hold."""
+    return [word for word in search.overrides if word.partition(".")[0] not in GROUPS]
 
 
 def shown(value: Any) -> str:

@@ -36,6 +36,7 @@ from wganbench.studies.clip_capacity.figure import capacity_figure
 from wganbench.studies.evidence import Outcome, bounded_evidence, outcomes
 from wganbench.studies.study import Cell, Context, Findings, Study, finite, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
+from wganbench.tags.headline import FAR_FROM_FLOOR
 from wganbench.training.run import Run
 
 
@@ -191,8 +192,6 @@ def search(
     return Search(loss, tuple(values), tuple(rates), ended, gradients, fallen, eps)
 
 
-FLOORS = 2.0
-"""Samples are bad while their W1 exceeds so many floors."""
 ADAM_EPS = 1e-8
 
 
@@ -201,7 +200,7 @@ def decades_fallen(run: Run) -> float:
     if run.status == "diverged":
         return math.nan
     final = run.metrics
-    if final["wasserstein/exact"] <= FLOORS * final["wasserstein/floor"]:
+    if final["wasserstein/exact"] <= FAR_FROM_FLOOR * final["wasserstein/floor"]:
         return math.nan
     return fall([v for v in series(run.table, "grad_norm/sample")[1] if math.isfinite(v)])
 

@@ -23,8 +23,9 @@ import numpy as np
 
 from wganbench.studies.critic_strength.figure import draw
 from wganbench.studies.evidence import mean_of_known
-from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.study import Cell, Context, Findings, Study, log10, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
+from wganbench.tags.headline import FAR_FROM_FLOOR
 from wganbench.training.run import Run
 
 LOSSES = ("bce_saturating", "bce", "clip", "gp")
@@ -52,13 +53,8 @@ LEAST_COSINE = 0.05
 LEAST_DISTANCE = 0.04
 """A smaller change of the exact W1 is not of interest: 0.19 in all, twice its floor here."""
 
-FAR = 2.0
-"""The direction is read while the exact W1 exceeds so many floors."""
 ABOVE_CHANCE = 0.25
 """An accuracy less far above one half does not count as outperforming."""
-
-SMALLEST = 1e-300
-"""Stands for a strength of zero, which has no logarithm."""
 
 GAN = "arXiv:1701.04862, introduction"
 WGAN = "arXiv:1701.07875, section 3"
@@ -217,11 +213,7 @@ def learnt(distances: Sequence[float]) -> float | None:
 def is_far(table: Mapping[str, Sequence[float | None]], i: int) -> bool:
     """Return whether an evaluation's exact W1 exceeds two floors."""
     distance, floor = table[DISTANCE][i], table[FLOOR][i]
-    return distance is not None and floor is not None and distance > FAR * floor
-
-
-def log10(value: float) -> float:
-    return math.log10(max(value, SMALLEST))
+    return distance is not None and floor is not None and distance > FAR_FROM_FLOOR * floor
 
 
 def all_slopes(values: Values, seeds: int) -> dict[tuple[str, str], list[float | None]]:

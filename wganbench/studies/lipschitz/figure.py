@@ -33,7 +33,10 @@ COURSES = (("clip", math.inf, "no constraint", "-"), ("clip", 0.1, "clip, c = 0.
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Draw slopes by coefficient in three panels with a shared axis, and courses in the fourth."""
+    """Draw slopes by coefficient in three panels, and courses in the fourth.
+
+    The panel of lp has the vertical axis of gp's.
+    """
     figure = new_figure(
         13.4, 5.2, "How steep critics are, where the constraint looks and elsewhere"
     )

@@ -118,7 +118,7 @@ def at(found: Sequence[Branch], before: str, after: str) -> Branch:
 
 
 def drop_at_swap(found: Sequence[Branch], before: str) -> float:
-    """Return by how many decades the saturating gradient at the samples is the smaller one.
+    """Return by how many decades the saturating loss's gradient at the samples is smaller.
 
     It is measured at the swap, with the same weights under both losses, and averaged over seeds.
     """
@@ -130,8 +130,9 @@ def drop_at_swap(found: Sequence[Branch], before: str) -> float:
 def modes_kept(found: Sequence[Branch], before: str, quantity: str, modes: int) -> list[float]:
     """Return by seed how many modes the non-saturating twin ends with beyond the other's.
 
-    By coverage it is K times the difference of the covered shares; by KL it is K times that of
-    exp(-KL), the share of equal modes that as uneven samples would have kept.
+    By coverage it is K times the difference of the covered shares; by KL, K times the difference
+    of exp(-KL), the share of equal modes that samples of this KL would cover if they covered them
+    evenly.
     """
 
     def kept(branch: Branch) -> list[float]:

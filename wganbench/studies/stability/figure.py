@@ -9,19 +9,12 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, style_axes
+from wganbench.reports.drawing import LINES, LOSS_COLOURS, colours_of, new_figure, style_axes
 from wganbench.studies.evidence import effect_interval
 from wganbench.studies.stability.measure import Measured, Setting, band
 
 Ended = Mapping[str, Sequence[Measured]]
 Compared = Mapping[str, Sequence[tuple[str, str]]]
-
-
-def colors_of(losses: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each loss: its own, or one of the others in turn."""
-    foreign = [loss for loss in losses if loss not in LOSS_COLOURS]
-    others = {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
-    return {loss: LOSS_COLOURS.get(loss) or others[loss] for loss in losses}
 
 
 def stability_figure(settings: Sequence[Setting], ended: Ended, compared: Compared) -> Figure:
@@ -38,7 +31,7 @@ def stability_figure(settings: Sequence[Setting], ended: Ended, compared: Compar
 
 def draw_profiles(axes: Axes, ended: Ended) -> None:
     """Draw the share of settings that reach a score, for each loss, and the width of the band."""
-    colors = colors_of(list(ended))
+    colors = colours_of(ended)
     for i, (loss, own) in enumerate(ended.items()):
         scores, share = shares_at_least([each.score for each in own])
         axes.step(scores, share, where="post", color=colors[loss], linestyle=LINES[i % len(LINES)],
@@ -70,7 +63,7 @@ def shares_at_least(
 
 def draw_areas(axes: Axes, ended: Ended) -> None:
     """Draw the area under each profile with its interval."""
-    colors = colors_of(list(ended))
+    colors = colours_of(ended)
     for y, (loss, own) in enumerate(reversed(list(ended.items()))):
         draw_interval(axes, y, [each.score for each in own], (0.0, 1.0), colors[loss])
     axes.set_yticks(range(len(ended)), list(ended)[::-1], fontsize=9)

@@ -133,16 +133,16 @@ def profile(scores: Sequence[float], thresholds: Sequence[float]) -> list[float]
     return [float(np.mean(values >= threshold)) for threshold in thresholds]
 
 
-def band(n: int, level: float = LEVEL) -> float:
-    """Return the half width of a band that holds a whole profile of n settings at this level.
+def band(n: int) -> float:
+    """Return the half width of a band that holds a whole profile of n settings at 95 %.
 
-    It is sqrt(ln(2 / (1 - level)) / (2 n)): the inequality of Dvoretzky, Kiefer and Wolfowitz
+    It is sqrt(ln(2 / (1 - 0.95)) / (2 n)): the inequality of Dvoretzky, Kiefer and Wolfowitz
     with the constant of Massart, Annals of Probability 18 (1990) 1269-1283.
 
     >>> round(band(24), 4)
     0.2772
     """
-    return math.sqrt(math.log(2 / (1 - level)) / (2 * n))
+    return math.sqrt(math.log(2 / (1 - LEVEL)) / (2 * n))
 
 
 def slope_evidence(

@@ -92,10 +92,14 @@ GRADIENTS = {
 """ln of the gradient that the fakes' mean receives, by the generator's objective."""
 
 
-def vanishing_point(objective: str, largest_mu: float, spacing: float = 0.01) -> float | None:
+SPACING = 0.01
+"""The distance between two mus at which a vanishing gradient is sought."""
+
+
+def vanishing_point(objective: str, largest_mu: float) -> float | None:
     """Return the first mu after the largest gradient with less than 1 % of it, else None."""
     gradient = GRADIENTS[objective]
-    grid = np.arange(spacing, largest_mu + spacing / 2, spacing)
+    grid = np.arange(SPACING, largest_mu + SPACING / 2, SPACING)
     logs = np.array([gradient(float(mu)) for mu in grid])
     top = int(logs.argmax())
     below = np.flatnonzero(logs[top:] < logs[top] + VANISHED)

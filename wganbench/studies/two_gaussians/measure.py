@@ -19,11 +19,10 @@ from torch.nn.functional import softplus
 from wganbench.config import compose
 from wganbench.losses import RECIPES, Objective
 from wganbench.losses.constraints import input_gradients
-from wganbench.studies.frozen import FrozenStack, critic_in_double
-from wganbench.studies.rest import Reading, train_to_rest
-from wganbench.studies.study import finite
+from wganbench.studies.frozen import FrozenStack, critic_in_double, gaussian
+from wganbench.studies.rest import RIGHT, Reading, train_to_rest
+from wganbench.studies.study import finite, log10
 from wganbench.training.device import fitting_cpu, pick_device
-from wganbench.training.streams import Draw
 
 OBJECTIVES = {
     "bce": ("saturating", "non_saturating"),
@@ -33,12 +32,8 @@ OBJECTIVES = {
 }
 """Objectives read from a loss's critic; both generators of BCE share one discriminator."""
 RECIPE_OF = {"saturating": "bce_saturating", "non_saturating": "bce"}
-RIGHT = 0.99
-"""A discriminator with this accuracy counts as trained, even if its logits still grow."""
 DECADES = 0.02
 """The movement of a gradient that counts as none, in decades: 2 % of the smallest effect."""
-SMALLEST = 1e-300
-"""Stands for a gradient of zero, which has no logarithm."""
 NODES = torch.linspace(-9.0, 9.0, 3601, dtype=torch.float64)
 WEIGHTS = torch.exp(-(NODES**2) / 2) / math.sqrt(2 * math.pi) * float(NODES[1] - NODES[0])
 """E f(z) over a standard normal is sum WEIGHTS f(NODES)."""
@@ -104,7 +99,7 @@ def train_at(
 
     def read() -> Reading:
         own = [critic_in_double(stack, run) for run in range(len(seeds))]
-        found = {f"log {name}": [decades(gradient_of(name, critic, mu)) for critic in own]
+        found = {f"log {name}": [log10(gradient_of(name, critic, mu)) for critic in own]
                  for name in names}  # fmt: skip
         return found if loss == "bce" else found | {"estimate": [estimate(c, mu) for c in own]}
 
@@ -133,10 +128,6 @@ def gradient_of(name: str, critic: Critic, mu: float) -> float:
     return mean_gradient(RECIPES[RECIPE_OF.get(name, name)].objective, critic, mu)
 
 
-def decades(value: float) -> float:
-    return math.log10(max(value, SMALLEST))
-
-
 def critics(
     loss: str, pairs: Sequence[tuple[float, int]], settings: dict[str, Any], device: torch.device
 ) -> FrozenStack:
@@ -155,19 +146,10 @@ def critics(
     for _, seed in pairs:
         configs.append(copy.deepcopy(config))
         configs[-1].seed = seed
-    fakes = [normal(mu) for mu, _ in pairs]
-    return FrozenStack(configs, device, fakes, [normal(0.0) for _ in pairs])
+    fakes = [gaussian(mu, 1.0, 1) for mu, _ in pairs]
+    return FrozenStack(configs, device, fakes, [gaussian(0.0, 1.0, 1) for _ in pairs])
 
 
 def rate_of(loss: str) -> str:
     """Return the setting with a loss's learning rate."""
     return f"{'gp' if loss == 'lp' else loss}_lr"
-
-
-def normal(mu: float) -> Draw:
-    """N(mu, 1) on a line."""
-
-    def draw(n: int, generator: torch.Generator) -> Tensor:
-        return mu + torch.randn(n, 1, generator=generator, device=generator.device)
-
-    return draw

@@ -41,7 +41,7 @@ UNITS = {
 
 
 def arm_label(name: str) -> str:
-    """``clip .01`` in words."""
+    """Return an arm's name in words: ``clip 0.01`` is "clipping, c = 0.01"."""
     loss, number = name.split(" ")
     return f"clipping, c = {number}" if loss == "clip" else f"GP, λ = {number}"
 

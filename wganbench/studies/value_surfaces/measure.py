@@ -16,15 +16,17 @@ from wganbench.config import RunConfig, compose
 from wganbench.data import Target, build
 from wganbench.losses.constraints import input_slopes, interpolate
 from wganbench.metrics import wasserstein_exact
-from wganbench.studies.frozen import FrozenStack, critic_in_double
+from wganbench.studies.frozen import FrozenStack, critic_in_double, noisy
 from wganbench.studies.rest import Reading, train_to_rest
 from wganbench.studies.study import finite
 from wganbench.training.device import fitting_cpu, pick_device
-from wganbench.training.streams import Draw, stream_generator
+from wganbench.training.streams import stream_generator
 
 DATA = ("ring8", "grid25", "swiss_roll")
 GRID, REACH = 128, 3.0
 """The paper's surfaces: 128 x 128 points over [-3, 3]^2."""
+NOISE = 1.0
+"""The fixed generator of the paper: samples of the data plus N(0, I)."""
 DIGITS = 4
 """Decimals of a surface that is kept for the figure, in standard deviations of D."""
 
@@ -41,16 +43,6 @@ class Arm:
     @property
     def name(self) -> str:
         return f"{self.loss} {self.value:g}"
-
-
-def noisy(target: Target) -> Draw:
-    """The fixed generator of the paper: samples of the data plus N(0, I)."""
-
-    def draw(n: int, generator: torch.Generator) -> Tensor:
-        points = target.sample(n, generator)
-        return points + torch.randn(points.shape, generator=generator, device=points.device)
-
-    return draw
 
 
 def target_of(data: str) -> Target:
@@ -71,7 +63,7 @@ def train_arms(
     stack = FrozenStack(
         [configure(arm, seed, settings) for arm, _, seed in runs],
         pick_device(device),
-        [noisy(targets[data]) for _, data, _ in runs],
+        [noisy(targets[data].sample, NOISE) for _, data, _ in runs],
         [targets[data].sample for _, data, _ in runs],
     )
     clouds = {(d, s): Clouds.draw(targets[d], s, settings["points"]) for d in DATA for s in seeds}
@@ -147,7 +139,7 @@ class Clouds:
         """Return points that training has not seen, the same for all arms of a seed."""
         source = stream_generator(seed, "value_surfaces", 0)
         reals = target.held_out(n, source).double()
-        fakes = noisy(target)(n, source).double()
+        fakes = noisy(target.sample, NOISE)(n, source).double()
         eps = torch.rand(n, generator=source, dtype=torch.float64)
         between = interpolate(reals, fakes, eps)
         normals = torch.randn(n, 2, generator=source, dtype=torch.float64)

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from wganbench.config import RunConfig, compose
 from wganbench.losses.recipes import RECIPES
-from wganbench.metrics.gradients import SATURATED_SCORE
+from wganbench.metrics.gradients import SATURATED_SCORE, js_estimate
 from wganbench.networks import Latent, Parameters
 from wganbench.studies.frozen import FrozenStack
 from wganbench.studies.rest import Reading, train_to_rest
+from wganbench.studies.study import log10
 from wganbench.training.device import fitting_cpu
 from wganbench.training.stack import Stack
 from wganbench.training.streams import Draw, stream_generator
@@ -31,9 +32,6 @@ value per mark, and under ``rest`` the cells of `Rest.row`."""
 
 READ = {"bce": ("bce_saturating", "bce")}
 """Generator objectives read from one critic; both of BCE share the discriminator's loss."""
-
-SMALLEST = 1e-300
-"""Stands for a norm of zero, which has no logarithm."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def follow(
         if bce:
             return {"js": [divergence(critic(r), frozen[r], *fixed[r]) for r in every]}
         norms = [measured(names[0], critic(r), frozen[r], *fixed[r])["norm"] for r in every]
-        return {"norm": [math.log10(max(norm, SMALLEST)) for norm in norms]}
+        return {"norm": [log10(norm) for norm in norms]}
 
     with fitting_cpu(stack):
         rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, TOLERANCES, mark)
@@ -169,8 +167,7 @@ def divergence(critic: Callable[[Tensor], Tensor], frozen: Frozen, z: Tensor, x:
     """Return the discriminator's estimate of the Jensen-Shannon divergence in nats."""
     with torch.no_grad():
         real, fake = critic(x), critic(frozen.generator(widened(frozen.parameters), z))
-        softplus = torch.nn.functional.softplus
-        return math.log(2) - float(softplus(-real).mean() + softplus(fake).mean()) / 2
+        return js_estimate(real, fake)
 
 
 def fixed_points(
@@ -227,5 +224,4 @@ def decades_fallen(norms: Sequence[float]) -> float | None:
     """
     if not all(math.isfinite(norm) for norm in norms):
         return None
-    last, largest = max(norms[-1], SMALLEST), max(*norms[:-1], SMALLEST)
-    return math.log10(largest) - math.log10(last)
+    return log10(max(norms[:-1])) - log10(norms[-1])

@@ -13,7 +13,6 @@ discriminator's own loss and rate's kind, both generator objectives. Different: 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -23,13 +22,12 @@ from typing import Any
 import torch
 
 from wganbench.metrics import wasserstein_exact
-from wganbench.studies.evidence import bounded_evidence
-from wganbench.studies.rest import untrained_rows
-from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.evidence import bounded_evidence, mean_of_known
+from wganbench.studies.rest import RIGHT, untrained_rows
+from wganbench.studies.study import Cell, Context, Findings, Study, log10, register_study
 from wganbench.studies.vanishing_gradient.figure import draw
 from wganbench.studies.vanishing_gradient.measure import (
     READ,
-    SMALLEST,
     Frozen,
     Record,
     decades_fallen,
@@ -41,6 +39,7 @@ from wganbench.studies.vanishing_gradient.measure import (
     trained_generators,
 )
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
+from wganbench.tags.headline import FAR_FROM_FLOOR
 from wganbench.training.device import pick_device
 from wganbench.training.streams import stream_generator
 
@@ -201,10 +200,6 @@ def distance(generators: Sequence[Frozen], n: int = 1000, floor: bool = False) -
     return sum(values) / len(values)
 
 
-RIGHT = 0.99
-"""A discriminator with this accuracy counts as trained, even if its logits still grow."""
-
-
 def fallen(
     records: Sequence[Record], loss: str, case: str, distances: Mapping[str, float]
 ) -> Evidence:
@@ -218,7 +213,7 @@ def fallen(
     if case != LINE:
         far, floor = distances[case], distances[FLOOR]
         said = f"exact W1 of these generators {far:.2f}, floor {floor:.2f}"
-        arrived = "" if far > 2 * floor else f"the samples are not bad: {said}"
+        arrived = "" if far > FAR_FROM_FLOOR * floor else f"the samples are not bad: {said}"
     if loss in READ["bce"]:
         said = f"the discriminator ends with accuracy {final_accuracy(records):.3f}; {said}"
     steps = records[0]["rest"]["steps"]
@@ -235,7 +230,7 @@ def not_trained(records: Sequence[Record], loss: str) -> str:
 
 
 def final_accuracy(records: Sequence[Record]) -> float:
-    return mean([record["accuracy"][-1] for record in records])
+    return mean_of_known([record["accuracy"][-1] for record in records])
 
 
 def early_error(records: Sequence[Record]) -> Evidence:
@@ -284,8 +279,8 @@ def text(context: Context, records: Records, distances: Mapping[str, float]) -> 
     for case in (*CASES, *SECOND):
         losses = dict.fromkeys(loss for loss, _ in records)
         parts = [in_words(loss, records[loss, case]) for loss in losses]
-        accuracy = mean([r["accuracy"][-1] for r in records["bce", case]])
-        saturated = mean([r["saturation"][-1] for r in records["bce", case]])
+        accuracy = mean_of_known([r["accuracy"][-1] for r in records["bce", case]])
+        saturated = mean_of_known([r["saturation"][-1] for r in records["bce", case]])
         far = "" if case == LINE else f" (exact W1 {distances[case]:.2f})"
         lines.append(
             f"{WORDS[case]}{far}: {', '.join(parts)}. The discriminator ends with accuracy "
@@ -317,15 +312,11 @@ def in_words(loss: str, records: Sequence[Record]) -> str:
     """Return as text the decades below the maximum, the final norm (geometric mean), its rise."""
     fallen = [decades_fallen(record["norm"]) for record in records]
     rises = [decades_fallen([record["norm"][-1], record["norm"][0]]) for record in records]
-    norms = [math.log10(max(record["norm"][-1], SMALLEST)) for record in records]
+    norms = [log10(record["norm"][-1]) for record in records]
     return (
-        f"{loss} {mean([f for f in fallen if f is not None]):.2f} (norm {10 ** mean(norms):.2g}, "
-        f"{mean([r for r in rises if r is not None]):+.2f})"
+        f"{loss} {mean_of_known(fallen):.2f} (norm {10 ** mean_of_known(norms):.2g}, "
+        f"{mean_of_known(rises):+.2f})"
     )
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
 
 
 DIFFERS = (

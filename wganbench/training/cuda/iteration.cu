@@ -28,15 +28,6 @@ inline Optimizer optimizer_of(const Arguments &a) {
   return optimizer;
 }
 
-enum Decay : int32_t { NO_DECAY = 0, LINEAR = 1, COSINE = 2 };
-
-inline float rate_factor(const Arguments &a) {
-  const float progress = *a.step / float(a.steps);
-  if (a.decay == LINEAR) return 1.0f - progress;
-  if (a.decay == COSINE) return (1.0f + cosf(3.14159274f * progress)) / 2.0f;
-  return 1.0f;
-}
-
 // A row of scalars in registers: the loss and more, then the gradient's norms.
 template <int FIRST> struct Row {
   float values[FIRST + LAYERS + 2];
@@ -176,7 +167,8 @@ KERNEL void OF_RUNS iterate(const Arguments a, int64_t critic_step, int64_t n_cr
   float *exchanged = a.exchanged + int64_t(slot) * BLOCKS * EXCHANGED;
   float *fakes = a.fakes + int64_t(slot) * AT_ONCE * BATCH * POINT;
   Move *moves = reinterpret_cast<Move *>(b.hidden + HIDDEN_ROOM);
-  Iteration iteration{a, b, exchanged, kept.sums, moves, rate_factor(a), true};
+  const float factor = rate_factor(*a.step, a.steps, a.decay);
+  Iteration iteration{a, b, exchanged, kept.sums, moves, factor, true};
   const double taken = double(*a.critic_step);
   for (int64_t done = 0; done < n_critic || done == 0; done += AT_ONCE) {
     const int steps = int(n_critic - done < AT_ONCE ? n_critic - done : AT_ONCE);

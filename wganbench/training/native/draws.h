@@ -56,7 +56,7 @@ struct Words {
   Words after(int64_t words) const { return {key, step, counter + uint32_t((words + 3) / 4)}; }
 };
 
-// Writes normal numbers from ... from + n - 1 of a draw; `from` is a multiple of 4. `out` has room
+// Writes normal numbers from ... from + n - 1 of a draw; `from` is a multiple of 4. `out` has scratch
 // for n rounded up to 4 * COUNTERS.
 inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
   alignas(64) uint32_t words[4 * COUNTERS];
@@ -81,7 +81,7 @@ inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
 }
 
 // Size of the working memory for drawing m points, in numbers.
-inline size_t drawing_room(int m, int dimension) {
+inline size_t numbers_to_draw(int m, int dimension) {
   return size_t(m) * dimension + 8 * COUNTERS;
 }
 
@@ -89,7 +89,7 @@ inline size_t drawing_room(int m, int dimension) {
 // column is a point, or a pack of `size` points one below the other. p0 is a multiple of 4. `given`
 // holds the values that the caller passes, (n * size, dimension) for each run.
 inline void draw(const Sampler &sampler, const float *given, int r, int64_t step, int n, int p0, int m,
-                 float *out, size_t ld, float *room, int size = 1) {
+                 float *out, size_t ld, float *scratch, int size = 1) {
   const int d = sampler.dimension, rows = d * size, columns = m;
   n *= size, p0 *= size, m *= size;
   if (sampler.kind == GIVEN) {
@@ -101,23 +101,23 @@ inline void draw(const Sampler &sampler, const float *given, int r, int64_t step
   Words words{sampler.keys[r], step, 0};
   int64_t from = int64_t(p0) * d, count = int64_t(m) * d;
   if (sampler.kind == UNIFORM) {
-    words.each(from, count, [&](int64_t i, uint32_t word) { room[i] = fraction(word); });
+    words.each(from, count, [&](int64_t i, uint32_t word) { scratch[i] = fraction(word); });
   } else if (sampler.kind == SYMMETRIC) {
-    words.each(from, count, [&](int64_t i, uint32_t word) { room[i] = fraction(word) * 2 - 1; });
+    words.each(from, count, [&](int64_t i, uint32_t word) { scratch[i] = fraction(word) * 2 - 1; });
   } else if (sampler.kind == NORMAL) {
-    normals(words, from, count, room);
+    normals(words, from, count, scratch);
   } else if (sampler.kind == ROWS) {
     words.each(p0, m, [&](int64_t i, uint32_t word) {
       const float *row = sampler.table + size_t(below(word, sampler.rows)) * d;
-      for (int k = 0; k < d; k++) room[i * d + k] = row[k];
+      for (int k = 0; k < d; k++) scratch[i * d + k] = row[k];
     });
   } else {
-    normals(words.after(n), from, count, room);
+    normals(words.after(n), from, count, scratch);
     words.each(p0, m, [&](int64_t i, uint32_t word) {
       const float *mode = sampler.table + size_t(mode_of(sampler, word)) * d;
-      for (int k = 0; k < d; k++) room[i * d + k] = mode[k] + sampler.sigma * room[i * d + k];
+      for (int k = 0; k < d; k++) scratch[i * d + k] = mode[k] + sampler.sigma * scratch[i * d + k];
     });
   }
   for (int k = 0; k < rows; k++)
-    for (int c = 0; c < columns; c++) out[k * ld + c] = room[size_t(c) * rows + k];
+    for (int c = 0; c < columns; c++) out[k * ld + c] = scratch[size_t(c) * rows + k];
 }

@@ -59,7 +59,6 @@ def declare(library: ctypes.CDLL, wrapper: int) -> None:
     address, whole = ctypes.c_void_p, ctypes.c_int64
     library.wgan_open.argtypes, library.wgan_open.restype = [address], address
     library.wgan_close.argtypes, library.wgan_close.restype = [address], None
-    library.wgan_threads.argtypes, library.wgan_threads.restype = [address], whole
     library.wgan_advance.argtypes = [address, whole, whole, whole, address]
     library.wgan_probe.argtypes = [address, ctypes.c_int, whole, address, address]
     if wrapper == SPECTRAL:

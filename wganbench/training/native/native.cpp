@@ -49,7 +49,7 @@ class Worker {
 
   void critic(int64_t step, double taken, const float *const *given) {
     constexpr auto tile = WRAPPER == GRADIENT ? normalised_critic_tile : critic_tile;
-    tiles(tile, pass(step, given, whole(true, step, given)), plan_.critic);
+    tiles(tile, pass(step, given, batch_means(true, step, given)), plan_.critic);
     team_.barrier->wait();
     const float *clip = spec_.clip_values ? spec_.clip_values + run_ : nullptr;
     update(plan_.critic, move_at(spec_.optimizer, taken, spec_.critic_rates[run_] * factor_, clip));
@@ -61,7 +61,7 @@ class Worker {
 
   void generator(int64_t step, const float *const *given) {
     constexpr auto tile = WRAPPER == GRADIENT ? normalised_generator_tile : generator_tile;
-    tiles(tile, pass(step, given, whole(false, step, given)), plan_.generator);
+    tiles(tile, pass(step, given, batch_means(false, step, given)), plan_.generator);
     team_.barrier->wait();
     float rate = spec_.generator_rates[run_] * factor_;
     update(plan_.generator, move_at(spec_.optimizer, double(*spec_.step), rate, nullptr));
@@ -70,28 +70,28 @@ class Worker {
     team_.barrier->wait();
   }
 
-  Pass pass(int64_t step, const float *const *given, const Whole &whole) const {
+  Pass pass(int64_t step, const float *const *given, const BatchMeans &batch_means) const {
     return {plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator, run_, step,
-            given, whole, team_.scores.get(), size_t(plan_.tiles) * plan_.points, int(spec_.pack)};
+            given, batch_means, team_.scores.get(), size_t(plan_.tiles) * plan_.points, int(spec_.pack)};
   }
 
   // Returns what the step's derivatives need of the whole batch; most losses need nothing.
-  Whole whole(bool of_critic, int64_t step, const float *const *given) {
+  BatchMeans batch_means(bool of_critic, int64_t step, const float *const *given) {
     const Settings &s = spec_.settings;
-    const Pass first = pass(step, given, Whole());
-    Whole found;
+    const Pass first = pass(step, given, BatchMeans());
+    BatchMeans found;
     if (s.against == MEAN) {
-      auto scores = [&](const Pass &pass, Room &room, int from, int m, float *, bool) {
-        return scores_tile(pass, room, of_critic, from, m);
+      auto scores = [&](const Pass &pass, Buffers &buffers, int from, int m, float *, bool) {
+        return scores_tile(pass, buffers, of_critic, from, m);
       };
       tiles(scores, first, plan_.critic);
       team_.barrier->wait();
       const float *const sides[2] = {first.scores, first.scores + first.wide};
-      found = whole_of(of_critic ? s.real : s.generator, sides, s.batch);
+      found = batch_means_of(of_critic ? s.real : s.generator, sides, s.batch);
     }
     bool perturbs = false;
     for (int p = 0; p < s.penalties; p++) perturbs = perturbs || s.penalty[p].where == PERTURBED;
-    if (of_critic && perturbs) found.spread = spread_of(first, *team_.rooms[member_]);
+    if (of_critic && perturbs) found.spread = spread_of(first, *team_.buffers[member_]);
     return found;
   }
 
@@ -102,7 +102,7 @@ class Worker {
     for (int t = member_; t < plan_.tiles; t += team_.size()) {
       int first = t * plan_.points, left = batch - first;
       float *gradient = team_.partial.get() + (alone ? 0 : net.gradient_size * t);
-      team_.sums[t] = tile(pass, *team_.rooms[member_], first,
+      team_.sums[t] = tile(pass, *team_.buffers[member_], first,
                            left < plan_.points ? left : plan_.points, gradient, alone && t > 0);
     }
   }
@@ -196,14 +196,14 @@ class Worker {
   }
 };
 
-static Crew &crew(int size) {
-  static Crew *kept = nullptr;
-  // The old crew is not deleted: its threads may belong to another process.
-  if (!kept || !kept->has(size)) kept = new Crew(size);
+static ThreadPool &thread_pool(int size) {
+  static ThreadPool *kept = nullptr;
+  // The old pool is not deleted: its threads may belong to another process.
+  if (!kept || !kept->has(size)) kept = new ThreadPool(size);
   return *kept;
 }
 
-static std::mutex one_at_a_time;  // the crew works for one caller at a time
+static std::mutex one_at_a_time;  // the pool works for one caller at a time
 
 extern "C" {
 
@@ -218,8 +218,6 @@ void *wgan_open(const Spec *spec) {
 }
 
 void wgan_close(void *plan) { delete static_cast<Plan *>(plan); }
-
-int64_t wgan_threads(const void *plan) { return static_cast<const Plan *>(plan)->threads(); }
 
 // Takes `n_critic` critic steps from `critic_step` on, then generator step `step` unless it is
 // negative. `given`: four batches for each critic step, then the generator's latents and reals; null
@@ -240,7 +238,7 @@ int wgan_advance(void *opened, int64_t critic_step, int64_t n_critic, int64_t st
     }
   };
   try {
-    crew(plan.threads()).let(plan.threads(), work);
+    thread_pool(plan.threads()).run(plan.threads(), work);
   } catch (...) {
     return 1;
   }
@@ -272,11 +270,11 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
   constexpr bool divides = WRAPPER == SPECTRAL;
   std::vector<Spectral> spectral;
   auto work = [&](int thread) {
-    Room room(plan.critic, generator, points, parts, 3, pack);
+    Buffers buffers(plan.critic, generator, points, parts, 3, pack);
     PackedNetwork critic, maker;
     const size_t own = PackedNetwork::numbers(plan.critic);
     Memory packed = memory(own + PackedNetwork::numbers(generator));
-    if (!room.all || !packed) {
+    if (!buffers.all || !packed) {
       failed.store(1);
       return;
     }
@@ -294,15 +292,15 @@ int wgan_probe(void *opened, int averaged, int64_t n, const float *const *given,
       Pass pass{plan.critic, generator, settings, critic, maker, run, 0, given, {}, nullptr, 0,
                 pack};
       const int left = int(n) - first;
-      probe_tile(pass, room, normalised, first, left < points ? left : points, *to);
+      probe_tile(pass, buffers, normalised, first, left < points ? left : points, *to);
     }
   };
   try {
     for (int i = 0; divides && i < plan.threads(); i++) spectral.emplace_back(plan.critic, 1);
-    crew(plan.threads()).let(plan.threads(), work);
+    thread_pool(plan.threads()).run(plan.threads(), work);
     if (settings.against == MEAN && !failed.load())
       for (int64_t run : plan.places)
-        if (!pull_by_means(settings, int(run), plan.critic.sizes[0], *to)) failed.store(1);
+        if (!derivatives_by_means(settings, int(run), plan.critic.sizes[0], *to)) failed.store(1);
   } catch (...) {
     return 1;
   }
@@ -318,13 +316,13 @@ double wgan_singular(const float *weight, int64_t rows, int64_t depth, float *le
 
 // Writes the values of one run at one step of a stream, (n, dimension), for tests.
 int wgan_draw(const Sampler *sampler, int64_t run, int64_t step, int64_t n, float *out) {
-  Memory turned = memory(size_t(n + LANES) * sampler->dimension);
-  Memory room = memory(drawing_room(int(n), sampler->dimension));
-  if (!turned || !room) return 1;
-  draw(*sampler, nullptr, int(run), step, int(n), 0, int(n), turned.get(), size_t(n), room.get());
+  Memory transposed = memory(size_t(n + LANES) * sampler->dimension);
+  Memory scratch = memory(numbers_to_draw(int(n), sampler->dimension));
+  if (!transposed || !scratch) return 1;
+  draw(*sampler, nullptr, int(run), step, int(n), 0, int(n), transposed.get(), size_t(n), scratch.get());
   for (int64_t c = 0; c < n; c++)
     for (int k = 0; k < sampler->dimension; k++)
-      out[c * sampler->dimension + k] = turned.get()[size_t(k) * n + c];
+      out[c * sampler->dimension + k] = transposed.get()[size_t(k) * n + c];
   return 0;
 }
 }

@@ -72,7 +72,7 @@ struct PackedNetwork {
     size_t total = 0;
     for (int l = 0; l < net.layers; l++) {
       int in = net.sizes[l], out = net.sizes[l + 1];
-      total += room_of(Packed::numbers(out, in)) + room_of(Packed::numbers(in, out));
+      total += vectors_of(Packed::numbers(out, in)) + vectors_of(Packed::numbers(in, out));
     }
     return total;
   }
@@ -99,10 +99,10 @@ struct PackedNetwork {
   }
 
  private:
-  static size_t room_of(size_t numbers) { return (numbers + LANES - 1) / LANES * LANES; }
+  static size_t vectors_of(size_t numbers) { return (numbers + LANES - 1) / LANES * LANES; }
   static Packed placed(int rows, int depth, float *&at) {
     Packed packed{rows, depth, at, at + size_t(rounded_up(rows, BLOCK)) * depth};
-    at += room_of(Packed::numbers(rows, depth));
+    at += vectors_of(Packed::numbers(rows, depth));
     return packed;
   }
 };
@@ -163,13 +163,13 @@ inline void backward(const PackedNetwork &net, const float *out, float *const *h
 // columns only.
 inline void gradients(const Network &net, const float *in, float *const *hidden,
                       float *const *deltas, const float *out, size_t ld, int columns,
-                      int of_biases, float *to, bool adds, float *room) {
+                      int of_biases, float *to, bool adds, float *buffers) {
   for (int l = 0; l < net.layers; l++) {
     const float *delta = l + 1 < net.layers ? deltas[l] : out;
     const float *seen = l ? hidden[l - 1] : in;
     int rows = net.sizes[l + 1], depth = net.sizes[l];
     Gradient weight{to + net.gradients[2 * l], depth, adds};
-    weight_gradient(delta, rows, seen, depth, ld, columns, weight, room);
+    weight_gradient(delta, rows, seen, depth, ld, columns, weight, buffers);
     Gradient bias{to + net.gradients[2 * l + 1], rows, adds};
     bias_gradient(delta, rows, ld, of_biases, bias);
   }

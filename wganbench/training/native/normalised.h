@@ -15,8 +15,8 @@ struct Normalised {
   float *score, *by_output, *by_slope;
 };
 
-inline Normalised normalised_in(Room &room, int columns) {
-  return {room.found, room.found + columns, room.found + 2 * columns};
+inline Normalised normalised_in(Buffers &buffers, int columns) {
+  return {buffers.found, buffers.found + columns, buffers.found + 2 * columns};
 }
 
 // Computes them from the outputs and the gradients of the output, `wide` numbers a row.
@@ -31,50 +31,53 @@ inline void normalise(const Normalised &to, const float *output, const float *gr
     const V s = root(square), none = splat(0.0f), one = splat(1.0f);
     const V sum = s + (f < none ? -f : f);
     const I clamped = sum < splat(LEAST_SUM);
-    const V whole = clamped ? splat(LEAST_SUM) : sum, score = f / whole;
+    const V batch_means = clamped ? splat(LEAST_SUM) : sum, score = f / batch_means;
     store(to.score + c, score);
-    store(to.by_output + c, clamped ? one / whole : s / whole / whole);
-    store(to.by_slope + c, (clamped | (s == none)) != 0 ? none : -score / whole / s);
+    store(to.by_output + c, clamped ? one / batch_means : s / batch_means / batch_means);
+    store(to.by_slope + c, (clamped | (s == none)) != 0 ? none : -score / batch_means / s);
   }
 }
 
 // Returns the sums of the critic's loss on points first ... first + m - 1, and writes or adds its
 // gradients. The columns of reals and fakes stand twice: for scores and for slopes.
-inline Sums normalised_critic_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
+inline Sums normalised_critic_tile(const Pass &pass, Buffers &buffers, int first, int m,
+                                   float *gradient,
                                    bool adds) {
   const int points = rounded_up(m, LANES), scores = 2 * points, inputs = pass.critic.sizes[0];
   const size_t ld = size_t(points) * parts_of(2), last = ld - scores;
   const PackedNetwork &net = pass.packed_critic;
-  float *x = room.x, *out = room.out, **hidden = room.hidden.data(), **deltas = room.deltas.data();
+  float *x = buffers.x, *out = buffers.out;
+  float **hidden = buffers.hidden.data(), **deltas = buffers.deltas.data();
   Sums sums;
-  drawn_reals(pass, room, 0, first, m, points, x, ld);
-  generated(pass, room, 1, first, m, points, x + points, ld);
+  drawn_reals(pass, buffers, 0, first, m, points, x, ld);
+  generated(pass, buffers, 1, first, m, points, x + points, ld);
   for (int k = 0; k < inputs; k++)
     std::memcpy(x + k * ld + scores, x + k * ld, scores * sizeof(float));
   forward(net, x, hidden, ld, 0, 2 * scores, Put{out, ld});
   for (size_t c = scores; c < ld; c++) out[c] = c >= last ? 1.0f : 0.0f;
   backward(net, out, hidden, deltas, ld, scores, int(last) - scores, scores);
-  product(net.backward[0], deltas[0] + last, ld, scores, Put{room.slopes, size_t(scores)});
-  const Normalised found = normalised_in(room, scores);
-  normalise(found, out, room.slopes, size_t(scores), inputs, scores);
+  product(net.backward[0], deltas[0] + last, ld, scores, Put{buffers.slopes, size_t(scores)});
+  const Normalised found = normalised_in(buffers, scores);
+  normalise(found, out, buffers.slopes, size_t(scores), inputs, scores);
   critic_scored(pass, found.score, points, m, sums);
   for (int c = 0; c < scores; c += LANES) {
-    const V pull = load(found.score + c);
-    store(out + c, pull * load(found.by_output + c));
+    const V by_score = load(found.score + c);
+    store(out + c, by_score * load(found.by_output + c));
     for (int k = 0; k < inputs; k++)
       store(x + k * ld + last + c,
-            load(room.slopes + k * scores + c) * pull * load(found.by_slope + c));
+            load(buffers.slopes + k * scores + c) * by_score * load(found.by_slope + c));
   }
   backward(net, out, hidden, deltas, ld, 0, 0, scores);
-  tangents(pass, room, scores, scores, ld);
+  tangents(pass, buffers, scores, scores, ld);
   gradients(pass.critic, x, hidden, deltas, out, ld, int(ld), PIECEWISE ? scores : 2 * scores, gradient,
-            adds, room.turning);
+            adds, buffers.transposed);
   return sums;
 }
 
 // Returns the sums of the generator's loss on points first ... first + m - 1, with gradients. The
 // columns are the fakes, again the fakes for the second derivative, and the reals of compared scores.
-inline Sums normalised_generator_tile(const Pass &pass, Room &room, int first, int m, float *gradient,
+inline Sums normalised_generator_tile(const Pass &pass, Buffers &buffers, int first, int m,
+                                      float *gradient,
                                       bool adds) {
   const Settings &s = pass.settings;
   const int points = rounded_up(m, LANES), inputs = pass.critic.sizes[0];
@@ -83,75 +86,76 @@ inline Sums normalised_generator_tile(const Pass &pass, Room &room, int first, i
   const int asked = columns - at;
   const size_t ld = size_t(columns);
   const PackedNetwork &net = pass.packed_critic;
-  float *x = room.x, *out = room.out, **hidden = room.hidden.data(), **deltas = room.deltas.data();
+  float *x = buffers.x, *out = buffers.out;
+  float **hidden = buffers.hidden.data(), **deltas = buffers.deltas.data();
   Sums sums;
-  generated(pass, room, 3, first, m, points, x + at, ld);
-  if (s.against) drawn_reals(pass, room, 4, first, m, points, x + reals, ld);
+  generated(pass, buffers, 3, first, m, points, x + at, ld);
+  if (s.against) drawn_reals(pass, buffers, 4, first, m, points, x + reals, ld);
   for (int k = 0; !PIECEWISE && k < inputs; k++)
     for (int c = 0; c < points; c += LANES) store(x + k * ld + c, load(x + k * ld + at + c));
   forward(net, x, hidden, ld, 0, columns, Put{out, ld});
-  const Normalised found = normalised_in(room, asked);
-  float *outputs = room.found + 3 * asked;
+  const Normalised found = normalised_in(buffers, asked);
+  float *outputs = buffers.found + 3 * asked;
   for (int c = 0; c < columns; c++) {
     if (c >= at) outputs[c - at] = out[c];
     out[c] = 1.0f;
   }
   backward(net, out, hidden, deltas, ld, at, 0, asked);
-  product(net.backward[0], deltas[0] + at, ld, asked, Put{room.slopes, size_t(asked)});
-  normalise(found, outputs, room.slopes, size_t(asked), inputs, asked);
+  product(net.backward[0], deltas[0] + at, ld, asked, Put{buffers.slopes, size_t(asked)});
+  normalise(found, outputs, buffers.slopes, size_t(asked), inputs, asked);
   if (s.against)
     compared(pass, s.generator, found.score, points, m, sums);
   else
     scored(s.generator, found.score, points, m, 1.0f / float(s.batch), sums.fake, sums.terms);
-  float *fakes = room.fakes;
+  float *fakes = buffers.fakes;
   if (!PIECEWISE) {
     for (int k = 0; k < inputs; k++)
       for (int c = 0; c < points; c += LANES)
-        store(x + k * ld + at + c, load(room.slopes + k * asked + c) * load(found.score + c) *
+        store(x + k * ld + at + c, load(buffers.slopes + k * asked + c) * load(found.score + c) *
                                        load(found.by_slope + c));
-    tangents(pass, room, 0, points, ld);
+    tangents(pass, buffers, 0, points, ld);
     product(net.backward[0], deltas[0], ld, points, Put{fakes, size_t(points)});
   }
   for (int k = 0; k < inputs; k++)
     for (int c = 0; c < points; c += LANES) {
-      V own = load(room.slopes + k * asked + c) * load(found.score + c) * load(found.by_output + c);
+      V own = load(buffers.slopes + k * asked + c) * load(found.score + c) * load(found.by_output + c);
       store(fakes + k * points + c, PIECEWISE ? own : own + load(fakes + k * points + c));
     }
-  made_gradients(pass, room, points, gradient, adds);
+  made_gradients(pass, buffers, points, gradient, adds);
   return sums;
 }
 
 // Writes the scores of the points in the first columns of `x` to `out`, and their gradients to `to`.
 // The columns are overwritten.
-inline void normalised_scores(const Pass &pass, Room &room, int columns, float *out, float *to) {
+inline void normalised_scores(const Pass &pass, Buffers &buffers, int columns, float *out, float *to) {
   const int inputs = pass.critic.sizes[0], at = PIECEWISE ? 0 : columns;
   const size_t ld = size_t(at + columns), wide = size_t(columns);
   const PackedNetwork &net = pass.packed_critic;
-  float *x = room.x, **hidden = room.hidden.data(), **deltas = room.deltas.data();
+  float *x = buffers.x, **hidden = buffers.hidden.data(), **deltas = buffers.deltas.data();
   // Rows of `wide` numbers become rows of `ld`, from the last one on.
   for (int k = inputs - 1; at && k >= 0; k--) {
     std::memmove(x + k * ld, x + k * wide, wide * sizeof(float));
     std::memmove(x + k * ld + at, x + k * ld, wide * sizeof(float));
   }
   forward(net, x, hidden, ld, 0, int(ld), Put{out, ld});
-  const Normalised found = normalised_in(room, columns);
-  float *outputs = room.found + 3 * columns;
+  const Normalised found = normalised_in(buffers, columns);
+  float *outputs = buffers.found + 3 * columns;
   std::memcpy(outputs, out + at, wide * sizeof(float));
   for (size_t c = 0; c < ld; c++) out[c] = 1.0f;
   backward(net, out, hidden, deltas, ld, at, 0, columns);
-  product(net.backward[0], deltas[0] + at, ld, columns, Put{room.slopes, wide});
-  normalise(found, outputs, room.slopes, wide, inputs, columns);
+  product(net.backward[0], deltas[0] + at, ld, columns, Put{buffers.slopes, wide});
+  normalise(found, outputs, buffers.slopes, wide, inputs, columns);
   std::memcpy(out, found.score, wide * sizeof(float));
   if (!PIECEWISE) {
     for (int k = 0; k < inputs; k++)
       for (int c = 0; c < columns; c += LANES)
-        store(x + k * ld + at + c, load(room.slopes + k * wide + c) * load(found.by_slope + c));
-    tangents(pass, room, 0, columns, ld);
+        store(x + k * ld + at + c, load(buffers.slopes + k * wide + c) * load(found.by_slope + c));
+    tangents(pass, buffers, 0, columns, ld);
     product(net.backward[0], deltas[0], ld, columns, Put{to, wide});
   }
   for (int k = 0; k < inputs; k++)
     for (int c = 0; c < columns; c += LANES) {
-      V own = load(room.slopes + k * wide + c) * load(found.by_output + c);
+      V own = load(buffers.slopes + k * wide + c) * load(found.by_output + c);
       store(to + k * wide + c, PIECEWISE ? own : own + load(to + k * wide + c));
     }
 }

@@ -5,6 +5,15 @@
 #include "numbers.h"
 
 enum Rule : int32_t { ADAM = 0, RMSPROP = 1, SGD = 2 };
+enum Decay : int32_t { NO_DECAY = 0, LINEAR = 1, COSINE = 2 };
+
+// Returns the factor on the rates at a generator step.
+inline float rate_factor(float step, int64_t steps, int decay) {
+  const float progress = step / float(steps);
+  if (decay == LINEAR) return 1.0f - progress;
+  if (decay == COSINE) return (1.0f + cosf(3.14159274f * progress)) / 2.0f;
+  return 1.0f;
+}
 
 struct Optimizer {
   int32_t rule, unused;

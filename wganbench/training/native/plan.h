@@ -23,24 +23,15 @@ struct Spec {
   float *critic_scalars, *generator_scalars;
 };
 
-enum Decay : int32_t { NONE = 0, LINEAR = 1, COSINE = 2 };
-
 // The wrapper of this library's critics; the others' code is left out, which compiles sooner.
 enum Wrapper { BARE = 0, SPECTRAL = 1, GRADIENT = 2 };
 #ifndef WRAPPER
 #error "say which wrapper: -DWRAPPER=0 to 2"
 #endif
 
-inline float rate_factor(float step, int64_t steps, int decay) {
-  float progress = step / float(steps);
-  if (decay == LINEAR) return 1.0f - progress;
-  if (decay == COSINE) return (1.0f + cosf(3.14159274f * progress)) / 2.0f;
-  return 1.0f;
-}
-
 // A team of threads that work on one run at a time, and their shared data.
 struct Team {
-  std::vector<std::unique_ptr<Room>> rooms;
+  std::vector<std::unique_ptr<Buffers>> buffers;
   PackedNetwork critic, generator;
   Memory packed, partial;
   Memory scores;  // of both sides, if they are compared with means
@@ -48,9 +39,8 @@ struct Team {
   std::vector<double> squares;
   std::unique_ptr<Spectral> spectral;  // null without spectral norm
   std::unique_ptr<Barrier> barrier;
-  size_t gradient = 0;
 
-  int size() const { return int(rooms.size()); }
+  int size() const { return int(buffers.size()); }
 
   Spectral *divisor() const { return WRAPPER == SPECTRAL ? spectral.get() : nullptr; }
 };
@@ -81,15 +71,15 @@ struct Plan {
   std::unique_ptr<Team> team(int size, int parts) {
     auto made = std::make_unique<Team>();
     for (int i = 0; i < size; i++) {
-      made->rooms.push_back(std::make_unique<Room>(critic, generator, points, parts,
-                                                  asked(), int(spec.pack)));
-      if (!made->rooms.back()->all) throw std::bad_alloc();
+      made->buffers.push_back(std::make_unique<Buffers>(critic, generator, points, parts,
+                                                        asked(), int(spec.pack)));
+      if (!made->buffers.back()->all) throw std::bad_alloc();
     }
     size_t first = PackedNetwork::numbers(critic), second = PackedNetwork::numbers(generator);
     made->packed = memory(first + second);
-    made->gradient = critic.gradient_size > generator.gradient_size ? critic.gradient_size
-                                                                    : generator.gradient_size;
-    made->partial = memory(made->gradient * (size > 1 ? tiles : 1));
+    const size_t larger = critic.gradient_size > generator.gradient_size ? critic.gradient_size
+                                                                         : generator.gradient_size;
+    made->partial = memory(larger * (size > 1 ? tiles : 1));
     made->scores = memory(spec.settings.against == MEAN ? 2 * size_t(tiles) * points : 0);
     if (!made->packed || !made->partial || !made->scores) throw std::bad_alloc();
     made->critic.place(critic, made->packed.get());

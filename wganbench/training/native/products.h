@@ -161,7 +161,7 @@ inline void gradient_by_dots(const float *d, int rows, const float *x, int depth
 }
 
 // Transposes x (depth, columns) into (columns, depth rounded up); x has rows up to that depth.
-inline void turned(const float *x, int depth, size_t ld, int columns, float *to) {
+inline void transpose(const float *x, int depth, size_t ld, int columns, float *to) {
   int wide = rounded_up(depth, LANES);
   for (int k = 0; k < wide; k += LANES)
     for (int c = 0; c < columns; c += LANES) {
@@ -198,23 +198,23 @@ inline void outer_rows(const float *d, size_t ld, const float *x, int columns, i
   }
 }
 
-// Computes the same from the transpose of x, written to `room`; each element has one lane.
+// Computes the same from the transpose of x, written to `scratch`; each element has one lane.
 inline void gradient_by_outer(const float *d, int rows, const float *x, int depth, size_t ld,
-                              int columns, const Gradient &to, float *room) {
-  turned(x, depth, ld, columns, room);
+                              int columns, const Gradient &to, float *scratch) {
+  transpose(x, depth, ld, columns, scratch);
   int wide = rounded_up(depth, LANES), row = 0;
   for (; row + BLOCK <= rows; row += BLOCK)
-    outer_rows<BLOCK>(d, ld, room, columns, wide, row, to);
-  for (; row < rows; row++) outer_rows<1>(d, ld, room, columns, wide, row, to);
+    outer_rows<BLOCK>(d, ld, scratch, columns, wide, row, to);
+  for (; row < rows; row++) outer_rows<1>(d, ld, scratch, columns, wide, row, to);
 }
 
 // Gradient of a weight: sum over columns of d (rows, columns) times x (depth, columns). The
 // transpose is faster when many rows use it; sums over lanes are faster with many columns.
 inline void weight_gradient(const float *d, int rows, const float *x, int depth, size_t ld,
-                            int columns, const Gradient &to, float *room) {
-  bool turning = depth >= LANES / 2 && 90 * rows > 8 * columns;
-  if (turning)
-    gradient_by_outer(d, rows, x, depth, ld, columns, to, room);
+                            int columns, const Gradient &to, float *scratch) {
+  bool by_outer = depth >= LANES / 2 && 90 * rows > 8 * columns;
+  if (by_outer)
+    gradient_by_outer(d, rows, x, depth, ld, columns, to, scratch);
   else
     gradient_by_dots(d, rows, x, depth, ld, columns, to);
 }

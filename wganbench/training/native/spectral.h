@@ -20,7 +20,7 @@ class Spectral {
       widest = net.sizes[l] > widest ? net.sizes[l] : widest;
       widest = net.sizes[l + 1] > widest ? net.sizes[l + 1] : widest;
     }
-    for (int i = 0; i < members; i++) rooms_.push_back(std::make_unique<Singular>(widest, widest));
+    for (int i = 0; i < members; i++) divisors_.push_back(std::make_unique<Singular>(widest, widest));
     dots_.resize(net.pieces.size());
   }
 
@@ -32,7 +32,7 @@ class Spectral {
       const float *from = net.of_run(2 * l, run);
       float *to = weights_.data() + net.gradients[2 * l];
       Layer &layer = layers_[l];
-      const float norm = float(rooms_[member]->of(from, net.sizes[l + 1], net.sizes[l],
+      const float norm = float(divisors_[member]->of(from, net.sizes[l + 1], net.sizes[l],
                                                   layer.left.data(), layer.right.data()));
       layer.clamped = norm < LEAST_NORM;
       layer.norm = layer.clamped ? LEAST_NORM : norm;
@@ -74,6 +74,6 @@ class Spectral {
   };
   std::vector<float> weights_;
   std::vector<Layer> layers_;
-  std::vector<std::unique_ptr<Singular>> rooms_;
+  std::vector<std::unique_ptr<Singular>> divisors_;
   std::vector<double> dots_;
 };

@@ -45,16 +45,16 @@ class Barrier {
 };
 
 // Threads of which a call lets the first few do the given work once; the caller is number 0.
-class Crew {
+class ThreadPool {
  public:
-  explicit Crew(int size) : size_(size), process_(getpid()) {
+  explicit ThreadPool(int size) : size_(size), process_(getpid()) {
     for (int i = 1; i < size; i++) std::thread([this, i] { serve(i); }).detach();
   }
 
   // A forked process does not have its parent's threads.
   bool has(int size) const { return size <= size_ && process_ == getpid(); }
 
-  void let(int count, const std::function<void(int)> &work) {
+  void run(int count, const std::function<void(int)> &work) {
     if (count > 1) {
       left_.store(count - 1, std::memory_order_relaxed);
       {

@@ -17,7 +17,7 @@ from wganbench.data import Target
 from wganbench.data.target import KnownPair
 from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import wasserstein_exact
-from wganbench.metrics.gradients import slopes
+from wganbench.metrics.gradients import js_estimate, slopes
 from wganbench.reports.statistics import spearman
 from wganbench.studies.frozen import FrozenStack, critic_of, gaussian, noisy, target_of
 from wganbench.studies.rest import Reading, Rest, train_to_rest
@@ -70,7 +70,7 @@ def known_distributions(context: Context, config: RunConfig) -> dict[str, list[K
 
 
 def funnels_target(context: Context) -> Target:
-    """Return the pair of laws with a known potential, in two dimensions."""
+    """Return the pair of distributions with a known potential, in two dimensions."""
     return target_of(
         compose(["data=funnels", "data.dimension=2", f"data.clusters={context['funnels']}"])
     )
@@ -144,9 +144,9 @@ TOLERANCES = {"js": 0.005, "cosine": 0.01}
 
 @dataclass(frozen=True)
 class Points:
-    """The fixed points on which a critic is read, and the exact W1 of the two laws.
+    """The fixed points on which a critic is read, and the exact W1 of the two distributions.
 
-    Where the W1 of the laws is not known, it is that of the points.
+    Where the W1 of the distributions is not known, it is that of the points.
     """
 
     reals: Tensor
@@ -156,8 +156,8 @@ class Points:
 
     @classmethod
     def draw(cls, known: Known, seed: int, n: int) -> Points:
-        x, y = (law(n, stream_generator(seed, f"known_{name}", 0))
-                for name, law in (("real", known.reals), ("fake", known.fakes)))  # fmt: skip
+        x, y = (draw(n, stream_generator(seed, f"known_{name}", 0))
+                for name, draw in (("real", known.reals), ("fake", known.fakes)))  # fmt: skip
         share = torch.rand(n, 1, generator=stream_generator(seed, "known_mixing", 0))
         distance = wasserstein_exact(x, y) if known.distance is None else known.distance
         return cls(x, y, x + share * (y - x), distance)
@@ -171,8 +171,7 @@ def read_critic(
     with torch.no_grad():
         real, fake = critic(points.reals).double(), critic(points.fakes).double()
     if loss == "bce":
-        softplus = torch.nn.functional.softplus
-        return {"js": math.log(2) - float(softplus(-real).mean() + softplus(fake).mean()) / 2}
+        return {"js": js_estimate(real, fake)}
     raw = float(real.mean() - fake.mean())
     places = torch.cat([points.reals, points.fakes, points.between])
     slope = float(slopes(critic, places).max())

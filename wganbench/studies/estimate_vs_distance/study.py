@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from wganbench.studies.estimate.figure import draw
-from wganbench.studies.estimate.measure import (
+from wganbench.studies.estimate_vs_distance.figure import draw
+from wganbench.studies.estimate_vs_distance.measure import (
     FUNNELS,
     NOT_KNOWN,
     POINTS,
@@ -29,7 +29,7 @@ from wganbench.studies.estimate.measure import (
     step_correlation,
     trained_on_known,
 )
-from wganbench.studies.evidence import paired_differences
+from wganbench.studies.evidence import mean_of_known, paired_differences
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
@@ -52,12 +52,10 @@ def paragraphs(rows: Sequence[Row]) -> list[str]:
             [row for row in own if (row["seed"], row["generator_lr"]) == which]
             for which in dict.fromkeys((row["seed"], row["generator_lr"]) for row in own)
         ]
-        ends = level_correlation([run[-1] for run in runs], key)
-        lines.append(
-            f"- {loss}, {key} estimate: {mean([change_correlation(r, key) for r in runs]):+.2f}, "
-            f"{mean([level_correlation(r, key) for r in runs]):+.2f}, "
-            f"{float('nan') if ends is None else ends:+.2f}."
-        )
+        changes = mean_of_known([change_correlation(run, key) for run in runs])
+        levels = mean_of_known([level_correlation(run, key) for run in runs])
+        ends = mean_of_known([level_correlation([run[-1] for run in runs], key)])
+        lines.append(f"- {loss}, {key} estimate: {changes:+.2f}, {levels:+.2f}, {ends:+.2f}.")
     lines.append("Against known distances, means over seeds: exact W1, then each critic's raw "
                  "estimate and, in brackets, that divided by the largest slope seen.")  # fmt: skip
     lines += known_lines([row for row in rows if row["part"] == "known"])
@@ -73,28 +71,26 @@ def known_lines(rows: Sequence[Row]) -> list[str]:
     lines = []
     for distribution, size in dict.fromkeys((row["distribution"], row["size"]) for row in rows):
         own = [row for row in rows if (row["distribution"], row["size"]) == (distribution, size)]
-        exact = mean([row["exact"] for row in own])
+        exact = mean_of_known([row["exact"] for row in own])
         line = f"- {distribution} {size:g}: {exact:.3g}"
         for loss, value in dict.fromkeys((row["loss"], row["coefficient"]) for row in own):
             group = [r for r in own if (r["loss"], r["coefficient"]) == (loss, value)]
+            js, raw, normal, cosine = (
+                mean_of_known([row[key] for row in group])
+                for key in ("js", "raw", "normalised", "cosine")
+            )
             if loss == "bce":
-                line += f"; bce JS {mean([row['js'] for row in group]):.3g} of at most 0.693"
+                line += f"; bce JS {js:.3g} of at most 0.693"
                 continue
-            raw, normal = (mean([row[key] for row in group]) for key in ("raw", "normalised"))
             line += f"; {loss} {value:g}: {raw:.3g} ({normal:.3g})"
             if distribution == FUNNELS:
-                line += f", cosine {mean([row['cosine'] for row in group]):.2f}"
+                line += f", cosine {cosine:.2f}"
             if not all(row["at_rest"] for row in group):
                 line += f", not at rest after {group[0]['step']} steps"
             if distribution == "points" and loss == "gp":
                 line += f", optimum {optimal_gp_estimate(exact, value):.3g}"
         lines.append(line + ".")
     return lines
-
-
-def mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else float("nan")
 
 
 FIGURES = "arXiv:1701.07875, Figures 3 and 4"

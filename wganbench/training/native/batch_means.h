@@ -2,12 +2,13 @@
 #pragma once
 
 #include "losses.h"
+#include "products.h"
 #include "vectors.h"
 
-// Side 0 is the one that the loss wants higher. `means` are of its scores and the other side's,
+// Side 0 is the one that the loss wants higher. `scores` are means of its scores and the other side's,
 // `slopes` those of the term's derivatives; `spread` is the deviation of all coordinates of reals.
-struct Whole {
-  float means[2] = {}, slopes[2] = {}, spread = 0;
+struct BatchMeans {
+  float scores[2] = {}, slopes[2] = {}, spread = 0;
 };
 
 inline I lane_numbers() {
@@ -25,30 +26,32 @@ inline double total(const float *scores, int points, int m) {
 }
 
 // How much higher scores of a side are than the other side's mean, or lower for side 1.
-inline V lead(const Whole &whole, int side, V score) {
-  return side == 0 ? score - splat(whole.means[1]) : splat(whole.means[0]) - score;
+inline V above_other_mean(const BatchMeans &batch_means, int side, V score) {
+  return side == 0 ? score - splat(batch_means.scores[1]) : splat(batch_means.scores[0]) - score;
 }
 
 // The means of n scores of each side, which stand in whole vectors.
-inline Whole whole_of(const Term &term, const float *const sides[2], int n) {
-  Whole whole;
+inline BatchMeans batch_means_of(const Term &term, const float *const sides[2], int n) {
+  BatchMeans batch_means;
   const I lanes = lane_numbers();
   const int points = rounded_up(n, LANES);
   for (int side = 0; side < 2; side++)
-    whole.means[side] = float(total(sides[side], points, n) / n);
+    batch_means.scores[side] = float(total(sides[side], points, n) / n);
   for (int side = 0; side < 2; side++) {
     V slopes = {};
     for (int c = 0; c < points; c += LANES) {
-      V slope = derivative(term, lead(whole, side, load(sides[side] + c)));
+      V slope = derivative(term, above_other_mean(batch_means, side, load(sides[side] + c)));
       slopes += lanes + c < n ? slope : splat(0.0f);
     }
-    whole.slopes[side] = float(sum(slopes) / n);
+    batch_means.slopes[side] = float(sum(slopes) / n);
   }
-  return whole;
+  return batch_means;
 }
 
-// The derivative by a score of a side, times n: its own lead, and its share of the side's mean.
-inline V pull(const Term &term, const Whole &whole, int side, V score) {
-  V slope = derivative(term, lead(whole, side, score)) + splat(whole.slopes[1 - side]);
+// The derivative by a score of a side, times n: by the score itself, and by its share of the
+// side's mean.
+inline V score_derivative(const Term &term, const BatchMeans &batch_means, int side, V score) {
+  V slope = derivative(term, above_other_mean(batch_means, side, score)) +
+            splat(batch_means.slopes[1 - side]);
   return side == 0 ? slope : -slope;
 }

@@ -34,14 +34,14 @@ inline int tile_points(int hidden, int parts, int batch) {
 }
 
 // The working memory of one thread.
-struct Room {
+struct Buffers {
   int points;
   size_t columns;
   std::vector<float *> hidden, deltas, made, made_deltas;  // of the critic, of the generator
-  float *x, *out, *slopes, *z, *fakes, *apart, *drawn, *eps, *turning, *found;
+  float *x, *out, *slopes, *z, *fakes, *apart, *drawn, *eps, *transposed, *found;
   Memory all;
 
-  Room(const Network &critic, const Network &generator, int points_, int parts, int asked,
+  Buffers(const Network &critic, const Network &generator, int points_, int parts, int asked,
        int pack)
       : points(points_), columns(size_t(points_) * parts) {
     const size_t single = size_t(points_) * pack;  // points that the generator makes
@@ -78,8 +78,8 @@ struct Room {
       out = take_numbers(columns);
       eps = take_numbers(size_t(points));
       found = take_numbers(4 * columns);
-      drawn = take_numbers(drawing_room(int(single), latents > inputs ? latents : inputs));
-      turning = take_numbers(size_t(rounded_up(widest, LANES)) *
+      drawn = take_numbers(numbers_to_draw(int(single), latents > inputs ? latents : inputs));
+      transposed = take_numbers(size_t(rounded_up(widest, LANES)) *
                              (columns > single ? columns : single));
       total = used;
     }

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import REFERENCE
 from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, shade, style_axes
-from wganbench.studies.estimate.measure import Row
+from wganbench.studies.estimate_vs_distance.measure import Row
 
 LOSSES: dict[str, tuple[str, str, str, Any]] = {"gp": ("GP, E D(x) - E D(G(z))", "raw", "o", "-"),
           "clip": ("clip, E D(x) - E D(G(z))", "raw", "s", (0, (5, 1.5))),
