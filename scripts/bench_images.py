@@ -97,11 +97,11 @@ def milliseconds(work: Callable[[], object], clock: Callable[[], float]) -> floa
 
 def drawing(stack: Stack, clock: Callable[[], float]) -> float:
     """Milliseconds a run in which an iteration's batches for the critic are drawn."""
-    steps, n, laws = range(AHEAD_STEPS), stack.config.train.batch_size, stack.samplers
+    steps, n, samplers = range(AHEAD_STEPS), stack.config.train.batch_size, stack.samplers
 
     def ahead() -> None:
         for stream in CRITIC_STREAMS:
-            stack.streams.draw(laws[stream], stream, steps, n)
+            stack.streams.draw(samplers[stream], stream, steps, n)
 
     return milliseconds(ahead, clock) * N_CRITIC / AHEAD_STEPS / len(stack.configs)
 

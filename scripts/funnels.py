@@ -3,10 +3,10 @@
     python scripts/funnels.py                                      a few minutes
     python scripts/funnels.py --steps 60000 --batch 1024 --d 2 4 16 64 128   at its budget
 
-Critics are trained between the funnels and their source law, whose W1, potential and gradient are
-known (``data=funnels``), with each loss's settings of its paper. A row gives the mean over seeds
-and the standard deviation. The benchmark (arXiv:2206.07767) has other centres, so that its
-estimates stand as shares of its own W1; its clipping is c = 0.04, on the weights alone.
+Critics are trained between the funnels and their source distribution, whose W1, potential and
+gradient are known (``data=funnels``), with each loss's settings of its paper. A row gives the mean
+over seeds and the standard deviation. The benchmark (arXiv:2206.07767) has other centres, so that
+its estimates stand as shares of its own W1; its clipping is c = 0.04, on the weights alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PUBLISHED = {
 """Estimates as shares of the true W1, by dimension, number of funnels and loss."""
 
 POINTS = 20_000
-"""Reals, and points of the source law, on which critics are measured."""
+"""Reals, and points of the source distribution, on which critics are measured."""
 
 HEADS = ["d", "funnels", "W1", "loss", "estimate / W1", "published", "cosine", "L2-UVP (%)"]
 

@@ -14,7 +14,7 @@ from wganbench.data.target import Distance, KnownPair
 from wganbench.draws import Draws, Generated, Resident, keyed
 
 HALF_WIDTH = 2.5
-"""The box of the source law is [-2.5, 2.5]^d."""
+"""The box of the source distribution is [-2.5, 2.5]^d."""
 
 DEGREE = 8
 """A point at the share t of its ray moves to the share t^8."""
@@ -27,7 +27,7 @@ SHIFTS, POINTS, POINTS_ABOVE_1000 = 16, 4096, 256
 
 
 class Funnels(DrawnTarget, KnownPair):
-    """The target law of a pair (reals x, source y) whose W1 distance and potential are known.
+    """The reals x of a pair (x, source y) whose W1 distance and potential are known.
 
     u(y) = min_k ||y - a_k|| + b_k, with a_k uniform in the box [-2.5, 2.5]^d and b_k from
     0.1 N(0, 1). The source y is uniform in the box; k is the index of its minimum. On the ray
@@ -54,11 +54,11 @@ class Funnels(DrawnTarget, KnownPair):
         return tuple(self.centres.shape[1:])
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """Return ``n`` independent points of the target law: moved points of the source."""
+        """Return ``n`` independent reals: moved points of the source."""
         return self.moved(self._draw_source(draws, n))
 
     def source(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """Return ``n`` points y of the source law, uniform in the box."""
+        """Return ``n`` points y of the source distribution, uniform in the box."""
         return self._draw_source(Generated(generator), n)
 
     def _draw_source(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:

@@ -15,7 +15,7 @@ from wganbench.draws import Draws, Generated, Resident
 
 
 class Gaussian(DrawnTarget, Density):
-    """The law N(mean, covariance), drawn as mean + L N(0, I) with the Cholesky factor L."""
+    """N(mean, covariance), drawn as mean + L N(0, I) with the Cholesky factor L."""
 
     density: Density
 
@@ -61,7 +61,13 @@ class GaussianPair(DrawnTarget):
     """The reals, N(m, S), beside a source N(m_0, S_0); both in R^d.
 
     W2 and the W1 of every projection are known in closed form; W1 itself is not, unless the
-    covariances are equal: then it is ||m - m_0||.
+    covariances are equal: then it is ||m - m_0||. A distance of your own can be held against them:
+    see ``sample`` and ``source``.
+
+    >>> narrow, wide = [[1.0, 0.0], [0.0, 1.0]], [[4.0, 0.0], [0.0, 1.0]]
+    >>> pair = GaussianPair([1.0, 0.5], narrow, [-1.0, 0.5], wide)
+    >>> round(pair.wasserstein_2() ** 2, 9), pair.projected_wasserstein_1(torch.eye(2)).tolist()[1]
+    (5.0, 0.0)
     """
 
     density: Density
@@ -74,28 +80,28 @@ class GaussianPair(DrawnTarget):
         source_covariance: Sequence[Sequence[float]],
     ) -> None:
         """Raise ValueError, naming the key, for a covariance that is none."""
-        self.law = _law(mean, covariance, "covariance")
-        self.source_law = _law(source_mean, source_covariance, "source_covariance")
-        self.density = self.law
+        self.gaussian = _gaussian(mean, covariance, "covariance")
+        self.source_gaussian = _gaussian(source_mean, source_covariance, "source_covariance")
+        self.density = self.gaussian
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.law.shape
+        return self.gaussian.shape
 
     def draw(self, draws: Draws, n: int) -> Float[Tensor, "*lead n d"]:
-        """Return ``n`` independent points of the reals' law."""
-        return self.law.draw(draws, n)
+        """Return ``n`` independent points of the reals' distribution."""
+        return self.gaussian.draw(draws, n)
 
     def source(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """Return ``n`` independent points of the source law."""
-        return self.source_law.draw(Generated(generator), n)
+        """Return ``n`` independent points of the source distribution."""
+        return self.source_gaussian.draw(Generated(generator), n)
 
     def wasserstein_2(self) -> float:
         """Return W2: W2^2 = ||m - m_0||^2 + tr(S + S_0 - 2 (S^1/2 S_0 S^1/2)^1/2).
 
         Source: Dowson & Landau 1982; Olkin & Pukelsheim 1982.
         """
-        real, other = self.law, self.source_law
+        real, other = self.gaussian, self.source_gaussian
         root = square_root(real.covariance)
         cross = square_root(root @ other.covariance @ root)
         spread = torch.trace(real.covariance + other.covariance - 2 * cross)
@@ -108,7 +114,7 @@ class GaussianPair(DrawnTarget):
         t = |(v'S v)^1/2 - (v'S_0 v)^1/2|. E|e + t Z| = 2 t phi(e/t) + e (2 Phi(e/t) - 1), |e| where
         t = 0. Over uniform unit directions its mean is the sliced W1.
         """
-        v, real, other = directions.double(), self.law, self.source_law
+        v, real, other = directions.double(), self.gaussian, self.source_gaussian
         e = v @ (real.mean - other.mean)
         t = (deviations(v, real.covariance) - deviations(v, other.covariance)).abs()
         z = e / t.clamp(min=1e-300)
@@ -116,7 +122,7 @@ class GaussianPair(DrawnTarget):
         return 2 * t * density + e * torch.erf(z / math.sqrt(2))
 
 
-def _law(mean: Sequence[float], covariance: Sequence[Sequence[float]], key: str) -> Gaussian:
+def _gaussian(mean: Sequence[float], covariance: Sequence[Sequence[float]], key: str) -> Gaussian:
     try:
         return Gaussian(
             torch.tensor(mean, dtype=torch.float64), torch.tensor(covariance, dtype=torch.float64)

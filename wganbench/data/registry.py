@@ -280,14 +280,14 @@ for row in (
         "circle",
         CircleOptions,
         cloud("Circle", "radius", module="toys"),
-        "the uniform law on a circle",
+        "the uniform distribution on a circle",
         "arXiv:1801.04406, Sec. 5.1",
     ),
     Dataset(
         "segments",
         SegmentsOptions,
         cloud("Segments", "ends", module="toys"),
-        "the uniform law on straight segments in the plane",
+        "the uniform distribution on straight segments in the plane",
         "arXiv:1801.04406, Sec. 5.1",
     ),
     Dataset(
@@ -322,7 +322,7 @@ for row in (
         "funnels",
         FunnelsOptions,
         cloud("Funnels", "dimension", "clusters", "centre_seed", module="funnels"),
-        "points in funnels, at a known W1 from the uniform law, in any dimension",
+        "points in funnels, at a known W1 from the uniform distribution, in any dimension",
         "after arXiv:2206.07767, Sec. 4",
     ),
     Dataset(

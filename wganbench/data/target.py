@@ -20,11 +20,11 @@ class Distance(NamedTuple):
 
 
 class KnownPair(Protocol):
-    """A source law whose W1 distance to the target law is known, and a potential of the two.
+    """A source distribution at a known W1 distance from the target, and a potential of the two.
 
     The potential has our sign: it is high on the reals, it is 1-Lipschitz, and
     E potential(reals) - E potential(source) is the distance. A perfect critic against fakes of
-    the source law equals it up to a constant.
+    the source distribution equals it up to a constant.
     """
 
     @property
@@ -33,7 +33,7 @@ class KnownPair(Protocol):
         ...
 
     def source(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """Return ``n`` independent points of the source law."""
+        """Return ``n`` independent points of the source distribution."""
         ...
 
     def potential(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
@@ -46,7 +46,7 @@ class KnownPair(Protocol):
 
 
 class Density(Protocol):
-    """The exact density p of a target law, in nats per unit of the data."""
+    """The exact density p of a target distribution, in nats per unit of the data."""
 
     def log_density(self, x: Float[Tensor, "*lead n d"]) -> Float[Tensor, "*lead n"]:
         """Return log p(x)."""
@@ -69,8 +69,8 @@ class Target(Protocol):
     set. ``held_out_points`` are the rows that ``held_out`` returns, each once before one occurs
     twice. ``base`` holds the single images of a target of images, and ``class_count`` is its
     number of classes. ``notes`` are lines to show before training. ``units`` belong to data that
-    were centred and scaled. ``pair`` is a source law at a known distance from the target.
-    ``density`` is the density of the law that ``held_out`` draws from.
+    were centred and scaled. ``pair`` is a source distribution at a known distance from the target.
+    ``density`` is the density of the distribution that ``held_out`` draws from.
     """
 
     modes: Float[Tensor, "k d"] | None = None

@@ -14,11 +14,12 @@ from wganbench.data.target import Distance, KnownPair
 from wganbench.draws import Draws, Resident
 
 
-# Laws beside a copy of themselves.
+# Distributions beside a copy of themselves.
 class Shifted(DrawnTarget, KnownPair):
-    """A law whose source is the same law, moved by ``offset`` along the first axis.
+    """A distribution whose source is itself, moved by ``offset`` along the first axis.
 
-    W1 is the offset, whatever the law, and -x_1 is a potential. Subclasses define ``draw``.
+    W1 is the offset, whatever the distribution, and -x_1 is a potential. Subclasses define
+    ``draw``.
     """
 
     pair: KnownPair
@@ -36,7 +37,7 @@ class Shifted(DrawnTarget, KnownPair):
         return Distance(self.offset)
 
     def source(self, n: int, generator: Generator) -> Float[Tensor, "n d"]:
-        """Return ``n`` independent points of the moved law."""
+        """Return ``n`` independent points of the moved distribution."""
         points = self.sample(n, generator)
         points[:, 0] += self.offset
         return points

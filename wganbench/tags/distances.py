@@ -156,9 +156,9 @@ KNOWN = (
         bounds=CORRELATION,
         label="order by distance", chart="Critic: Order of single samples"),
     Tag("critic/potential_cosine", "how far the critic's gradient points along that of the known "
-        "potential; only where the fakes are draws of a source law at a known distance, else "
+        "potential; only where the fakes are draws of a source at a known distance, else "
         "empty", "cosine, -1 to 1",
-        "E<grad D, grad D*> / (E|grad D|^2 E|grad D*|^2)^1/2 over the source law, D* the potential",
+        "E<grad D, grad D*> / (E|grad D|^2 E|grad D*|^2)^1/2 over the source, D* the potential",
         "up", "evaluate", BENCHMARK,
         "Blind to the length of the gradient: 1 does not say that D measures W1, nor that D is "
         "1-Lipschitz. Not a mean of single cosines: steep points weigh more. Of a generator that "
@@ -166,8 +166,8 @@ KNOWN = (
         bounds=CORRELATION,
         label="agreement with the potential", chart="Critic: Against the known potential"),
     Tag("critic/l2_uvp", "how far the critic's gradient is from that of the known potential; only "
-        "where the fakes are draws of a source law at a known distance, else empty", "per cent",
-        "100 E|grad D - grad D*|^2 / E|grad D*|^2 over the source law, D* the potential",
+        "where the fakes are draws of a source at a known distance, else empty", "per cent",
+        "100 E|grad D - grad D*|^2 / E|grad D*|^2 over the source, D* the potential",
         "down", "evaluate", f"{BENCHMARK}; the name is that of arXiv:2106.01954",
         "A critic of slope 0 has 100, so 100 is bad and not half right. It blames the length of "
         "the gradient, which a penalty of a small coefficient leaves wrong, as much as its "
