@@ -68,6 +68,7 @@ PRESETS = [(group, name) for group in GROUPS for name in preset_names(group)]
 
 PICTURE_EXPERIMENTS = {
     "stacked_mnist": "stacked_mnist",
+    "cifar10_optimistic": "cifar10",
     "cifar10_wgan_gp": "cifar10",
     "cifar10_dcgan": "cifar10",
     "cifar10_r3gan_small": "cifar10",
