@@ -355,8 +355,8 @@ def test_measuring_changes_nothing() -> None:
 
 # Draws.
 def drawn(sampler: NativeSampler, run: int, step: int, n: int) -> Tensor:
-    out = torch.empty(n, sampler.layout.dimension)
-    layout_of = layout.Sampler.from_buffer_copy(sampler.layout)
+    out = torch.empty(n, sampler.fields.dimension)
+    layout_of = layout.Sampler.from_buffer_copy(sampler.fields)
     found = native_library(0).wgan_draw(ctypes.byref(layout_of), run, step, n, out.data_ptr())
     assert found == 0
     return out

@@ -54,14 +54,16 @@ PROBED = (
 
 RULES = {"adam": 0, "rmsprop": 1, "sgd": 2}
 DECAYS = {"none": 0, "linear": 1, "cosine": 2}
+"""The enumerations of optimizers.h."""
 WHERE = {Points.INTERPOLATES: 1, Points.REALS: 2, Points.FAKES: 3, Points.PERTURBED: 4}
 COSTS = {Cost.SQUARED: 0, Cost.FROM_ONE: 1, Cost.ABOVE_ONE: 2, Cost.POWER: 3}
 """The enumerations of losses.h."""
 WRAPPERS = {Wrapper.NONE: 0, Wrapper.SPECTRAL: library.SPECTRAL, Wrapper.GRADIENT: 2}
-"""Those of native.cpp."""
+"""The wrappers of plan.h."""
 AGAINST: dict[type, int] = {Terms: 0, Pairs: 1, Averages: 2}
+"""What the scores of an objective are compared with, as settings.h has it."""
 CRITIC_SLOTS, GENERATOR_SLOTS = (*CRITIC_STREAMS, PERTURBATION), (GENERATOR_STREAM, PAIRED_REALS)
-"""What scores are compared with, and the order of the streams, as settings.h has them."""
+"""The order of the streams in settings.h."""
 
 
 def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> str:
@@ -109,8 +111,7 @@ def native_samplers(
     device: torch.device = layout.CPU,
 ) -> dict[str, NativeSampler]:
     """Return the native samplers of a loss's streams, given the shapes of points and latents."""
-    of_points = dict.fromkeys(("real", PAIRED_REALS, PERTURBATION), math.prod(points))
-    sizes = {**of_points, "mixing": 1}
+    sizes = {"mixing": 1} | dict.fromkeys(("real", PAIRED_REALS, PERTURBATION), math.prod(points))
     streams = step_streams(recipe)
     return {
         stream: native_sampler(
@@ -316,7 +317,7 @@ def settings_of(
     terms = recipe.objective.terms
     assert terms is not None
     layouts = [
-        samplers[stream].layout if stream in samplers else layout.Sampler()
+        samplers[stream].fields if stream in samplers else layout.Sampler()
         for stream in (*CRITIC_STREAMS, *GENERATOR_SLOTS, PERTURBATION)
     ]
     penalties = [_penalty(penalty, coefficients) for penalty in recipe.penalties]

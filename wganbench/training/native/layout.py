@@ -16,7 +16,6 @@ from wganbench.data.mixtures import Finite, FiniteMixture, Mixture
 from wganbench.data.points import Points
 from wganbench.draws import stream_key
 from wganbench.networks import Latent
-from wganbench.training.native import layout
 from wganbench.training.streams import StreamSampler, mixing, perturbation
 
 
@@ -120,13 +119,13 @@ GIVEN, NORMAL, UNIFORM, SYMMETRIC, ROWS, MIXTURE = range(6)
 class NativeSampler:
     """A sampler of native.cpp, and the tensors that it points to."""
 
-    layout: layout.Sampler
+    fields: Sampler
     kept: tuple[Tensor, ...] = ()
 
     @property
     def given(self) -> bool:
         """Whether the values are passed to it instead of drawn."""
-        return bool(self.layout.kind == GIVEN)
+        return bool(self.fields.kind == GIVEN)
 
 
 def native_sampler(
@@ -155,7 +154,7 @@ def native_sampler(
     draws = {each.draw for each in (Finite, FiniteMixture, Points)}
     if isinstance(owner, Finite | FiniteMixture | Points) and function in draws:
         return _drawn(ROWS, keys, dimension, owner.points.float().contiguous())
-    return NativeSampler(layout.Sampler(kind=GIVEN, dimension=dimension))
+    return NativeSampler(Sampler(kind=GIVEN, dimension=dimension))
 
 
 def _owner(sampler: StreamSampler) -> tuple[object, object]:
@@ -178,7 +177,7 @@ def _drawn(
 ) -> NativeSampler:
     table = None if table is None else table.to(keys.device)
     steps = None if steps is None else steps.to(keys.device)
-    fields = layout.Sampler(
+    fields = Sampler(
         kind=kind,
         dimension=dimension,
         rows=0 if table is None else len(table),
