@@ -52,7 +52,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "studies": ("wganbench study all", "wganbench study all budget=full"),
     "funnels": (
         "python scripts/funnels.py --d 2 --clusters 4 64 --steps 3000",
-        "python scripts/funnels.py --d 16 128 --steps 3000",
+        "python scripts/funnels.py --d 4 16 64 128 --steps 3000",
     ),
     "speed": (
         "python scripts/bench_training.py --repeats 7 --steps 40",

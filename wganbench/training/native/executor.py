@@ -149,7 +149,7 @@ class Native:
     ) -> None:
         self._kind = library.NUMBERS[config.network.options["activation"]], WRAPPERS[recipe.wrapper]
         self._config, self._recipe, self._state, self._traced = config, recipe, state, traced
-        self._laws, self._places = samplers, places
+        self._samplers, self._places = samplers, places
         self._threads = Threads(torch.get_num_threads())
         self._given = [stream for stream, sampler in samplers.items() if sampler.given]
         layers = len(state.critic) // 2, len(state.generator) // 2
@@ -168,7 +168,7 @@ class Native:
         """The slow part of `prepare` in words; empty when there is none."""
         if self._plans or has_library(*self._kind):
             return ""
-        return "building the C++ of its steps (4 to 10 s, once a machine)"
+        return "building the C++ of its steps (2 to 10 s, once a machine)"
 
     def prepare(self) -> None:
         """Build the library and allocate memory, once. Raises NoCompiler, MemoryError."""
@@ -252,7 +252,7 @@ class Native:
         return layout.Spec(
             critic=self._network(state.critic, state.critic_moments, {}),
             generator=self._network(state.generator, state.generator_moments, state.average),
-            settings=settings_of(packs, recipe, traced.coefficients, self._laws),
+            settings=settings_of(packs, recipe, traced.coefficients, self._samplers),
             optimizer=optimizer_of(config),
             places=self._numbers(self._places),
             trained=len(self._places),
