@@ -63,7 +63,7 @@ def median_trial(folder: Path | None, data: str, loss: str) -> dict[str, Any]:
     if not file.exists():
         raise SystemExit(f"{file} is missing; wganbench tune loss={loss} data={data} makes it")
     every = csv.DictReader(file.read_text().splitlines())
-    trials = [trial for trial in every if trial["loss"] == loss and trial["published"] == "False"]
+    trials = [trial for trial in every if trial["loss"] == loss and trial["known"] == "False"]
     ranked = sorted(trials, key=lambda trial: float(trial["rung_1"]))
     middle = ranked[len(ranked) // 2]
     kept = {key: value for key, value in middle.items() if key.startswith(("loss.", "train."))}

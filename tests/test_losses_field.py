@@ -328,13 +328,13 @@ def test_further_penalties_are_those_of_the_rows() -> None:
     assert composed("bce", ["r1"]).slope_target == RECIPES["bce_r1"].slope_target == "0"
     assert composed("rpgan", ["r1", "r2"]).slope_target == "0"
     assert composed("gp", ["r1"]).slope_target == "several"
+    assert composed("hinge", ()) is RECIPES["hinge"]
 
 
 def test_clipping_excludes_every_other_constraint() -> None:
     for more in ({"wrapper": Wrapper.SPECTRAL}, {"penalties": RECIPES["gp"].penalties}):
         with pytest.raises(ValueError, match="clipping excludes"):
             replace(RECIPES["clip"], **more)  # type: ignore[arg-type]
-    assert composed("hinge", ()) is RECIPES["hinge"]
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_a_perfect_generator_is_never_beaten_and_the_order_is_right(distance, d)
 @pytest.mark.parametrize("d", [2, BIASED_FROM, 7])
 def test_the_distance_that_decides_does_not_prefer_too_little_spread(d):
     """Draws of 0.95 times the spread: exact W1 prefers them from the dimension on where the
-    energy distance decides; that one never does."""
+    energy distance decides; that one does not prefer even those of 0.9 times."""
     draws = torch.Generator().manual_seed(d)
     exact, energy = [], []
     for _ in range(8):

@@ -310,6 +310,8 @@ def test_figures_show_what_their_interval_leaves_certain() -> None:
     assert estimate_text(Estimate(0.123456, 0.1, 0.15, 5, "t")) == "0.123 [0.100, 0.150]"
     assert estimate_text(Estimate(math.nan, math.nan, math.nan, 0, "t")) == "-"
     assert decimals(0) == 4
+    near = Estimate(1000.0000012, 1000.0, 1000.0000024, 5, "t")
+    assert estimate_text(near) == "1000.000001 [1000.000000, 1000.000002]"
     assert estimate_text(Estimate(1.3e-8, 1.1e-8, 1.5e-8, 5, "t")) == "1.3e-08 [1.1e-08, 1.5e-08]"
     assert "[" in estimate_text(mean_interval([1.0, 2.0, 3.0]))
 

@@ -90,7 +90,8 @@ def test_files_of_the_user_and_targets_of_links_stay(place: Path, tmp_path: Path
 
 def test_a_whole_folder_goes_with_frames_and_hydras_files(place: Path) -> None:
     run = place / "a"
-    for name in ("frames/000000.png", ".hydra/config.yaml", ".hydra/hydra.yaml"):
+    exported = "scalars.csv", "scalars.parquet", "generator.pt2", "critic.pt2"
+    for name in ("frames/000000.png", ".hydra/config.yaml", ".hydra/hydra.yaml", *exported):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("x")
     assert remove_run(run) and not run.exists()

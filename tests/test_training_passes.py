@@ -126,3 +126,5 @@ def test_a_runs_cost_follows_from_its_configuration() -> None:
     config = compose(["loss=bce", "loss.packing=2", "loss.unrolled=2", "network.activation=tanh"])
     assert step_cost(config) == cost("bce", packing=2, unrolled=2, smooth=True)
     assert step_cost(compose(["loss=gp"])) == cost("gp")
+    images = compose(["loss=gp", "data=digits", "network.critic_activation=tanh"])
+    assert step_cost(images) == cost("gp", smooth=True)

@@ -83,7 +83,7 @@ def test_draws_are_log_uniform_and_do_not_depend_on_how_many_there_are() -> None
     assert min(counts) > 1000 / 3 - 4 * 15 and sum(counts) == 1000
 
 
-def test_published_settings_are_trials_of_every_loss() -> None:
+def test_known_settings_are_trials_of_every_loss() -> None:
     for loss in ("bce", "clip", "gp"):
         known = SPACE.trials(loss, 4)[4:]
         assert len(known) == len(SPACE.known) >= 3
@@ -305,6 +305,7 @@ def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
         (["hydra.run.dir=x"], "hydra.run.dir"),
         (["hydra/launcher=slurm", "hydra.launcher.setup=[a"], "hydra.launcher.setup"),
         (["seeds=1000"], "seeds="),
+        (["hydra/launcher=slurm", "hydra.launcher.mem_gb=${nowhere}"], "nowhere"),
     ],
 )
 def test_wrong_words_are_refused_in_one_line(words: list[str], message: str) -> None:
@@ -407,6 +408,8 @@ def test_the_table_says_whose_settings_a_loss_had() -> None:
     assert settings_of("gp", "ring8", ("tuned=none",), None) == "paper's"
     assert settings_of("gp", "ring8", ("tuned=gp-grid25",), None) == "gp-grid25"
     assert settings_of("gp", "swiss_roll", (), None) == "paper's"
+    for word in ("~tuned", "tuned=null", "tuned=paper"):
+        assert settings_of("gp", "ring8", (word,), None) == "paper's"
 
 
 def test_a_speedrun_needs_modes() -> None:

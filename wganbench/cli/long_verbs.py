@@ -97,9 +97,9 @@ def speedrun(
     \b
     wganbench speedrun loss=bce,clip,gp data=ring8 seeds=20
 
-    Good: all modes, 95 % of high quality, W1 at most 1.5 floors, at two evaluations in a
-    row. Seconds and passes of the network: medians with intervals, failures included, and which
-    losses differ.
+    Good: all modes, 95 % of high quality, W1 at most 1.5 floors (in many dimensions the energy
+    distance within two spreads of its floor), at two evaluations in a row. Seconds and passes of
+    the network: medians with intervals, failures included, and which losses differ.
     """
     from wganbench.sweeps.workers import workers_in_use
 

@@ -34,9 +34,9 @@ def print_studies(arguments: Sequence[str] = ()) -> None:
     Settings among the arguments apply as in a run of the study. Raises ConfigError.
     """
     from wganbench.studies import STUDIES
-    from wganbench.studies.settings import FIRST_TUNING_SEED as most
     from wganbench.studies.settings import budgets, read_settings
     from wganbench.studies.verdicts import planned_alpha, seeds_needed, underpowered
+    from wganbench.tuning.space import FIRST_TUNING_SEED as most
 
     primaries = [claim for study in STUDIES.values() for claim in study.claims if claim.primary]
     overrides = [word for word in arguments if "=" in word]

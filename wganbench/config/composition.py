@@ -130,7 +130,7 @@ def unknown_key(key: str, arguments: Arguments) -> str:
     valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
     if key in everything:
         return f"{key} is {not_used(key, arguments)}"
-    meant = alias(key, everything) or nearest(key, valid) or nearest(key, everything)
+    meant = alias(key, valid) or nearest(key, valid) or nearest(key, everything)
     if meant is None:
         return f"unknown key {key}; wganbench train --cfg job prints all there are"
     line = f"unknown key {key}; did you mean {meant}?"
@@ -184,7 +184,7 @@ def compose_values(
     overrides: Sequence[str] = (), config_dir: str | Path | None = None
 ) -> dict[str, Any]:
     """Return the composed values, groups flat as in the YAML files; only keys are checked."""
-    return plain(composed(overrides, config_dir))
+    return composed(overrides, config_dir, plain)
 
 
 def compose_launcher(
@@ -193,16 +193,24 @@ def compose_launcher(
     """Return the name and the settings of the launcher that the overrides choose."""
     from omegaconf import OmegaConf
 
-    hydra = composed(overrides, config_dir, with_hydra=True).hydra
-    settings = cast("dict[str, Any]", OmegaConf.to_container(hydra.launcher, resolve=True))
-    settings.pop("_target_", None)
-    return str(hydra.runtime.choices["hydra/launcher"]), settings
+    def launcher(node: DictConfig) -> tuple[str, dict[str, Any]]:
+        found = OmegaConf.to_container(node.hydra.launcher, resolve=True)
+        settings = cast("dict[str, Any]", found)
+        settings.pop("_target_", None)
+        return str(node.hydra.runtime.choices["hydra/launcher"]), settings
+
+    return composed(overrides, config_dir, launcher)
 
 
 def composed(
-    overrides: Sequence[str], config_dir: str | Path | None, with_hydra: bool = False
-) -> DictConfig:
-    """Return the composed node, with Hydra's own part if it is wanted. Raises ConfigError."""
+    overrides: Sequence[str],
+    config_dir: str | Path | None,
+    read: Callable[[DictConfig], Outcome],
+) -> Outcome:
+    """Return what ``read`` makes of the composed node, Hydra's part included.
+
+    Raises ConfigError, also for a reference in a value that leads nowhere.
+    """
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -218,7 +226,7 @@ def composed(
             user_files_first(arguments.where),
             hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"),
         ):
-            return hydra.compose("config", arguments.overrides, return_hydra_config=with_hydra)
+            return read(hydra.compose("config", arguments.overrides, return_hydra_config=True))
     except (HydraException, OmegaConfBaseException) as error:
         raise readable(error, arguments) from error
 

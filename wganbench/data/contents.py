@@ -20,7 +20,7 @@ FileState = tuple[Path, int, int]
 
 
 def states_of(files: Iterable[Path]) -> tuple[FileState, ...]:
-    """Return the states of the files that exist: equal ones mean equal contents."""
+    """Return the states of the files that exist; a file with an equal one did not change."""
     found = [(file, file.stat()) for file in files if file.is_file()]
     return tuple((file, state.st_mtime_ns, state.st_size) for file, state in found)
 

@@ -149,5 +149,8 @@ def adapted(target: Any) -> Target:
     """
     own: Target = target if Target in type(target).__mro__ else Adapted(target)
     if own.modes is not None and own.sigma is None:
-        raise ValueError("modes are counted with sigma, their standard deviation: give it as well")
+        raise ValueError(
+            f"{type(target).__name__}: modes are counted with sigma, their standard deviation; "
+            "give it as well"
+        )
     return own

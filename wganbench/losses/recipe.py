@@ -122,7 +122,9 @@ class Recipe:
     def __post_init__(self) -> None:
         """Raise ValueError for clipping beside another constraint."""
         if self.clips and (self.penalties or self.wrapper is not Wrapper.NONE):
-            raise ValueError("clipping excludes penalties, spectral and gradient normalisation")
+            raise ValueError(
+                f"{self.summary}: clipping excludes penalties, spectral and gradient normalisation"
+            )
 
     @property
     def needs_pointwise_critic(self) -> bool:

@@ -60,7 +60,7 @@ def varied_setting(comparison: Comparison) -> str | None:
 
 
 def draw_setting(comparison: Comparison) -> Drawing | None:
-    """Draw each metric against the setting, on a log axis: mean, interval, seeds, diverged."""
+    """Draw each metric against the setting: mean, interval, seeds, diverged."""
     key = varied_setting(comparison)
     metrics = [m for m in comparison.metrics if any(r.cells[m].mean.n for r in comparison.rows)]
     if key is None or not metrics:

@@ -42,7 +42,7 @@ def bounds_text(estimate: Estimate) -> str:
 def fixed_or_small(estimate: Estimate) -> list[str]:
     """Return value and ends of an interval as text; very small numbers in powers of ten."""
     width = estimate.high - estimate.low
-    small = 0 < width < 1e-5
+    small = 0 < width < 1e-5 and max(abs(estimate.low), abs(estimate.high)) < 1e-3
     form = ".3g" if small else f".{decimals(width)}f"
     return [f"{number:{form}}" for number in (estimate.value, estimate.low, estimate.high)]
 

@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, style_axes
+from wganbench.reports.wording import estimate_text
 from wganbench.runs.table import Cell
 from wganbench.studies.evidence import effect_interval, smallest_effect
 from wganbench.studies.study import Context, Findings, Study, register_study
@@ -147,8 +148,7 @@ def text(found: Mapping[str, Sequence[Judged]]) -> list[str]:
         lost = effect_interval([each.lost(COVERAGE) for each in own], (0.0, CLASSES))
         kl, sure = (float(np.mean([getattr(e, name) for e in own])) for name in ("kl", "sure"))
         parts.append(
-            f"{arm} {lost.value:.1f} [{lost.low:.1f}, {lost.high:.1f}], KL {kl:.2f}, "
-            f"share that the judge is sure of {sure:.2f}"
+            f"{arm} {estimate_text(lost)}, KL {kl:.2f}, share that the judge is sure of {sure:.2f}"
         )
     return [
         "Classes lost of ten, by coverage: " + "; ".join(parts) + ".",

@@ -13,7 +13,7 @@ import yaml
 from wganbench.errors import ConfigError, short_repr
 from wganbench.presets import read_preset
 from wganbench.registry import unknown
-from wganbench.tuning.space import FIRST_TUNING_SEED as FIRST_TUNING_SEED
+from wganbench.tuning.space import FIRST_TUNING_SEED
 from wganbench.typed import check_range, convert
 
 QUICK = "quick"

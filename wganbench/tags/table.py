@@ -313,8 +313,9 @@ BUDGET = (
         label="gradient evaluations"),
     Tag("budget/passes", "passes of one network over one batch so far, forward or backward: the "
         "compute by which searches and speedruns are equal", "passes",
-        "(7 + 4 a penalty) x critic steps + 5 x generator steps; + 18 unrolled - 3 for each of "
-        "these with loss.unrolled, without - 3 in a zero-sum game", "none", "log", OURS,
+        "(7 + 4 a penalty) x critic steps + 5 x generator steps, of a piecewise linear critic of "
+        "single points; training/passes.py has packs, smooth activations, critics divided by "
+        "their gradient, compared scores and unrolled steps", "none", "log", OURS,
         "Counted from the products that a step executes, for networks of equal size.",
         bounds=AT_LEAST_0,
         label="passes of a network"),

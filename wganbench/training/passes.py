@@ -99,5 +99,6 @@ class StepCost:
 
 def step_cost(config: RunConfig) -> StepCost:
     """Return the cost of a run's steps."""
-    loss, smooth = config.loss, config.network.options.get("activation") in SMOOTH
+    loss, options = config.loss, config.network.options
+    smooth = options.get("critic_activation", options.get("activation")) in SMOOTH
     return StepCost(recipe_of(config), loss.unrolled, loss.packing, smooth)

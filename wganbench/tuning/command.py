@@ -202,7 +202,8 @@ def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
 
 def penalties_of(overrides: Sequence[str]) -> tuple[str, ...]:
     """Return the names in ``loss.penalties=[r1,r2]``, which every loss of a search gets."""
-    given = dict(word.partition("=")[::2] for word in overrides).get("loss.penalties", "")
+    words = (word.lstrip("+").partition("=") for word in overrides)
+    given = {key: value for key, _, value in words}.get("loss.penalties", "")
     return tuple(name for name in (part.strip("[]'\" ") for part in given.split(",")) if name)
 
 

@@ -95,7 +95,7 @@ def summary(search: Search) -> str:
     )
     return (
         f"{search.trials} trials drawn from one neutral space ({search.space.name}.yaml) and "
-        f"{len(search.space.known)} published ones, the same for every loss where they share a "
+        f"{len(search.space.known)} known ones, the same for every loss where they share a "
         f"key, at equal compute. Successive halving: {rungs}. Tuning seeds are "
         f"{FIRST_TUNING_SEED} and up; the winners were trained anew on "
         f"{numbered(search.fresh, 'fresh seed')}."
@@ -182,7 +182,7 @@ def trials_table(data: str, own: Mapping[str, Sequence[Trial]]) -> Table:
             loss,
             (
                 count(trial.number),
-                Entry("published" if trial.known else "drawn"),
+                Entry("known" if trial.known else "drawn"),
                 *(rung_entry(trial, rung) for rung in range(rungs)),
                 Entry(" ".join(f"{k.partition('.')[2]}={v}" for k, v in trial.settings.items())),
             ),
@@ -210,7 +210,7 @@ def trials_csv(search: Search, arms: Mapping[Arm, Sequence[Trial]]) -> str:
     keys = [*search.space.fixed, *search.space.draw]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["data", "loss", "trial", "published", *(f"rung_{i + 1}" for i in range(rungs)),
+    writer.writerow(["data", "loss", "trial", "known", *(f"rung_{i + 1}" for i in range(rungs)),
                      *keys])  # fmt: skip
     for (loss, data), trials in arms.items():
         for trial in sorted(trials, key=lambda one: one.number):

@@ -21,6 +21,7 @@ from scipy.stats import CensoredData, ecdf, logrank
 
 from wganbench.config import compose, run_id
 from wganbench.config.jobs import Choice, Job
+from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.presets import choices, directories
@@ -29,7 +30,7 @@ from wganbench.runs.record import read_record
 from wganbench.runs.table import Cell, read_table, series
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
-from wganbench.tags.headline import ENERGY, SPREADS_FROM_FLOOR, right_distance
+from wganbench.tags.headline import BESIDE, ENERGY, EXACT, SPREADS_FROM_FLOOR, right_distance
 from wganbench.training.passes import step_cost
 from wganbench.training.streams import critic_steps_before
 
@@ -38,9 +39,6 @@ COVERAGE, HIGH_QUALITY, FLOORS, IN_A_ROW = 1.0, 0.95, 1.5, 2
 
 EVALUATIONS = 64
 """Evaluations of a run; they are no part of its seconds."""
-
-EXACT_TAGS = ("wasserstein/exact", "wasserstein/floor")
-ENERGY_TAGS = ("energy/distance", "energy/floor", "energy/spread")
 
 EVERY = 50
 """An evaluation falls on a multiple of so many steps, at which rows are written."""
@@ -158,7 +156,8 @@ def jobs_of(
 
 def settings_of(loss: str, data: str, overrides: Sequence[str], config_dir: Path | None) -> str:
     """Return whose settings a loss has: ``tuned``, its paper's, or those of ``tuned=NAME``."""
-    chosen = dict(word.partition("=")[::2] for word in overrides).get("tuned")
+    own = None if config_dir is None else str(config_dir)
+    chosen = parse_overrides(overrides, own).chosen.get("tuned")
     if chosen is not None:
         return "paper's" if chosen == "none" else chosen
     tuned = f"{loss}-{data}" in choices("tuned", directories(config_dir))
@@ -197,7 +196,10 @@ def arrival_steps(
     """
     steps, coverage = series(table, "modes/coverage")
     by_energy = right_distance(shape) == ENERGY
-    others = ("modes/high_quality", *(ENERGY_TAGS if by_energy else EXACT_TAGS))
+    others = (
+        "modes/high_quality",
+        *((ENERGY, *BESIDE[ENERGY][:2]) if by_energy else (EXACT, BESIDE[EXACT][0])),
+    )
     columns = [dict(zip(*series(table, tag), strict=True)) for tag in others]
     run = 0
     for step, covered in zip(steps, coverage, strict=True):

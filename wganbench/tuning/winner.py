@@ -27,7 +27,7 @@ def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
         f"known trials of the neutral space, on tuning seeds {first}-{first + seeds - 1}.",
         f"# {command}",
     ]
-    given = dict(word.partition("=")[::2] for word in search.overrides)
+    given = dict(word.lstrip("+").partition("=")[::2] for word in search.overrides)
     values = {
         **given,
         **{key: shown(value) for key, value in trial.settings.items()},
@@ -42,7 +42,7 @@ def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
 
 def elsewhere(search: Search) -> list[str]:
     """Return the search's overrides that a file of tuned settings does not hold."""
-    return [word for word in search.overrides if word.partition(".")[0] not in GROUPS]
+    return [word for word in search.overrides if word.lstrip("+").partition(".")[0] not in GROUPS]
 
 
 def shown(value: Any) -> str:

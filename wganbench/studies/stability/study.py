@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from wganbench.reports.wording import estimate_text
 from wganbench.studies.evidence import effect_interval, smallest_effect
 from wganbench.studies.neutral import arms_of, overrides
 from wganbench.studies.stability.figure import stability_figure
@@ -228,7 +229,7 @@ def text(
     for loss, own in ended.items():
         area, failed = effect_interval(scores(own), (0.0, 1.0)), sum(e.diverged for e in own)
         areas.append(
-            f"{loss} {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]"
+            f"{loss} {estimate_text(area)}"
             + (f", {failed} of {len(own)} diverged" if failed else "")
         )
         shown = ", ".join(f"{share:.2f}" for share in profile(scores(own), thresholds))

@@ -42,7 +42,7 @@ struct Buffers {
   Memory all;
 
   Buffers(const Network &critic, const Network &generator, int points_, int parts, int asked,
-       int pack)
+          int pack)
       : points(points_), columns(size_t(points_) * parts) {
     const size_t single = size_t(points_) * pack;  // points that the generator makes
     size_t total = 0;
@@ -80,7 +80,7 @@ struct Buffers {
       found = take_numbers(4 * columns);
       drawn = take_numbers(numbers_to_draw(int(single), latents > inputs ? latents : inputs));
       transposed = take_numbers(size_t(rounded_up(widest, LANES)) *
-                             (columns > single ? columns : single));
+                                (columns > single ? columns : single));
       total = used;
     }
   }

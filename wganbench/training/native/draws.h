@@ -56,7 +56,7 @@ struct Words {
   Words after(int64_t words) const { return {key, step, counter + uint32_t((words + 3) / 4)}; }
 };
 
-// Writes normal numbers from ... from + n - 1 of a draw; `from` is a multiple of 4. `out` has scratch
+// Writes normal numbers from ... from + n - 1 of a draw; `from` is a multiple of 4. `out` has room
 // for n rounded up to 4 * COUNTERS.
 inline void normals(const Words &source, int64_t from, int64_t n, float *out) {
   alignas(64) uint32_t words[4 * COUNTERS];

@@ -72,7 +72,8 @@ class Worker {
 
   Pass pass(int64_t step, const float *const *given, const BatchMeans &batch_means) const {
     return {plan_.critic, plan_.generator, spec_.settings, team_.critic, team_.generator, run_, step,
-            given, batch_means, team_.scores.get(), size_t(plan_.tiles) * plan_.points, int(spec_.pack)};
+            given, batch_means, team_.scores.get(), size_t(plan_.tiles) * plan_.points,
+            int(spec_.pack)};
   }
 
   // Returns what the step's derivatives need of the whole batch; most losses need nothing.
@@ -319,7 +320,8 @@ int wgan_draw(const Sampler *sampler, int64_t run, int64_t step, int64_t n, floa
   Memory transposed = memory(size_t(n + LANES) * sampler->dimension);
   Memory scratch = memory(numbers_to_draw(int(n), sampler->dimension));
   if (!transposed || !scratch) return 1;
-  draw(*sampler, nullptr, int(run), step, int(n), 0, int(n), transposed.get(), size_t(n), scratch.get());
+  draw(*sampler, nullptr, int(run), step, int(n), 0, int(n), transposed.get(), size_t(n),
+       scratch.get());
   for (int64_t c = 0; c < n; c++)
     for (int k = 0; k < sampler->dimension; k++)
       out[c * sampler->dimension + k] = transposed.get()[size_t(k) * n + c];

@@ -163,13 +163,13 @@ inline void backward(const PackedNetwork &net, const float *out, float *const *h
 // columns only.
 inline void gradients(const Network &net, const float *in, float *const *hidden,
                       float *const *deltas, const float *out, size_t ld, int columns,
-                      int of_biases, float *to, bool adds, float *buffers) {
+                      int of_biases, float *to, bool adds, float *scratch) {
   for (int l = 0; l < net.layers; l++) {
     const float *delta = l + 1 < net.layers ? deltas[l] : out;
     const float *seen = l ? hidden[l - 1] : in;
     int rows = net.sizes[l + 1], depth = net.sizes[l];
     Gradient weight{to + net.gradients[2 * l], depth, adds};
-    weight_gradient(delta, rows, seen, depth, ld, columns, weight, buffers);
+    weight_gradient(delta, rows, seen, depth, ld, columns, weight, scratch);
     Gradient bias{to + net.gradients[2 * l + 1], rows, adds};
     bias_gradient(delta, rows, ld, of_biases, bias);
   }

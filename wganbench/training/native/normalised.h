@@ -31,18 +31,17 @@ inline void normalise(const Normalised &to, const float *output, const float *gr
     const V s = root(square), none = splat(0.0f), one = splat(1.0f);
     const V sum = s + (f < none ? -f : f);
     const I clamped = sum < splat(LEAST_SUM);
-    const V batch_means = clamped ? splat(LEAST_SUM) : sum, score = f / batch_means;
+    const V divisor = clamped ? splat(LEAST_SUM) : sum, score = f / divisor;
     store(to.score + c, score);
-    store(to.by_output + c, clamped ? one / batch_means : s / batch_means / batch_means);
-    store(to.by_slope + c, (clamped | (s == none)) != 0 ? none : -score / batch_means / s);
+    store(to.by_output + c, clamped ? one / divisor : s / divisor / divisor);
+    store(to.by_slope + c, (clamped | (s == none)) != 0 ? none : -score / divisor / s);
   }
 }
 
 // Returns the sums of the critic's loss on points first ... first + m - 1, and writes or adds its
 // gradients. The columns of reals and fakes stand twice: for scores and for slopes.
 inline Sums normalised_critic_tile(const Pass &pass, Buffers &buffers, int first, int m,
-                                   float *gradient,
-                                   bool adds) {
+                                   float *gradient, bool adds) {
   const int points = rounded_up(m, LANES), scores = 2 * points, inputs = pass.critic.sizes[0];
   const size_t ld = size_t(points) * parts_of(2), last = ld - scores;
   const PackedNetwork &net = pass.packed_critic;
@@ -77,8 +76,7 @@ inline Sums normalised_critic_tile(const Pass &pass, Buffers &buffers, int first
 // Returns the sums of the generator's loss on points first ... first + m - 1, with gradients. The
 // columns are the fakes, again the fakes for the second derivative, and the reals of compared scores.
 inline Sums normalised_generator_tile(const Pass &pass, Buffers &buffers, int first, int m,
-                                      float *gradient,
-                                      bool adds) {
+                                      float *gradient, bool adds) {
   const Settings &s = pass.settings;
   const int points = rounded_up(m, LANES), inputs = pass.critic.sizes[0];
   const int at = PIECEWISE ? 0 : points;  // where the slopes of the fakes are computed

@@ -62,8 +62,7 @@ inline void paired(const Term &term, float *higher, float *lower, int points, in
 
 // The same for a side whose scores are compared with the other side's mean.
 inline void centred(const Term &term, const BatchMeans &batch_means, int side, float *scores,
-                    int points, int m,
-                    float share, Sums &sums) {
+                    int points, int m, float share, Sums &sums) {
   V values = {};
   const I lanes = lane_numbers();
   for (int c = 0; c < points; c += LANES) {

@@ -29,7 +29,7 @@ inline double sum(D a) {
   return s;
 }
 
-// The dot product of n numbers; n is a batch_means number of vectors.
+// The dot product of n numbers; n is a whole number of vectors.
 inline double dot(const double *a, const double *b, int n) {
   D total = {};
   for (int i = 0; i < n; i += PAIR) total += load(a + i) * load(b + i);
@@ -56,7 +56,7 @@ inline void combined(const double *rows, int count, int ld, const double *x, dou
   for (int p = 0; p < WIDE; p++) store(to + p * PAIR, total[p]);
 }
 
-// Writes the sum of x[k] times row k; rows have `ld` numbers, a batch_means number of vectors.
+// Writes the sum of x[k] times row k; rows have `ld` numbers, a whole number of vectors.
 inline void combination(const double *rows, int count, int ld, const double *x, double *to) {
   int at = 0;
   for (; at + 8 * PAIR <= ld; at += 8 * PAIR) combined<8>(rows + at, count, ld, x, to + at);
@@ -169,7 +169,7 @@ class Singular {
   static int in_groups(int rows) { return (rows + GROUP - 1) / GROUP * GROUP; }
 
   int rows_ = 0, depth_ = 0, wide_ = 0;
-  // Rows of `wide_` numbers, those of the matrix in batch_means groups.
+  // Rows of `wide_` numbers, those of the matrix in whole groups.
   std::vector<double> matrix_, basis_, long_, next_, weights_, found_;
   Tridiagonal small_;
 

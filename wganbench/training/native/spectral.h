@@ -33,7 +33,7 @@ class Spectral {
       float *to = weights_.data() + net.gradients[2 * l];
       Layer &layer = layers_[l];
       const float norm = float(divisors_[member]->of(from, net.sizes[l + 1], net.sizes[l],
-                                                  layer.left.data(), layer.right.data()));
+                                                     layer.left.data(), layer.right.data()));
       layer.clamped = norm < LEAST_NORM;
       layer.norm = layer.clamped ? LEAST_NORM : norm;
       for (size_t i = 0; i < net.numbers[2 * l]; i++) to[i] = from[i] / layer.norm;

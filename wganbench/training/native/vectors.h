@@ -98,7 +98,7 @@ template <int H> inline void swap_groups(V *a) {
 // exp(x), relative error 2e-7; 0 below -87.3, inf above 88.7, nan for nan.
 inline V exponential(V x) {
   V clamped = x < splat(-87.33f) ? splat(-87.33f) : x > splat(88.72f) ? splat(88.72f) : x;
-  const V magic = splat(12582912.0f);  // adding 1.5 2^23 rounds to a batch_means number
+  const V magic = splat(12582912.0f);  // adding 1.5 2^23 rounds to a whole number
   V k = (clamped * splat(1.44269504f) + magic) - magic;
   V r = clamped - k * splat(0.693359375f);
   r = r + k * splat(2.12194440e-4f);
@@ -110,9 +110,9 @@ inline V exponential(V x) {
   p = p * r + splat(5.0000001201e-1f);
   p = p * r * r + r + splat(1.0f);
   // Two factors are needed, because 2^128 is not a float.
-  I batch_means = __builtin_convertvector(k == k ? k : splat(0.0f), I);
-  I half = batch_means >> 1;
-  V result = p * as_floats((half + 127) << 23) * as_floats((batch_means - half + 127) << 23);
+  I whole = __builtin_convertvector(k == k ? k : splat(0.0f), I);
+  I half = whole >> 1;
+  V result = p * as_floats((half + 127) << 23) * as_floats((whole - half + 127) << 23);
   result = x > splat(88.7228f) ? splat(__builtin_inff()) : result;
   result = x < splat(-87.33f) ? splat(0.0f) : result;
   return x == x ? result : x;
