@@ -293,7 +293,12 @@ def unlike_settings(jobs: Sequence[Job], names: Sequence[str]) -> list[str]:
         {key: as_override(value) for key, value in flatten(to_dict(job.config)) if named(key)}
         for job in jobs
     ]
-    members: dict[str, list[dict[str, str]]] = {}
+    return differing_texts(rows, names)
+
+
+def differing_texts(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> list[str]:
+    """Return for each row, as text, the keys in which rows of its name differ."""
+    members: dict[str, list[Mapping[str, object]]] = {}
     for name, row in zip(names, rows, strict=True):
         members.setdefault(name, []).append(row)
     differing = {name: differing_keys(own) for name, own in members.items()}
@@ -328,14 +333,7 @@ def unlike_data(jobs: Sequence[Job], outcomes: Sequence[RunOutcome]) -> list[str
     for row, digest in zip(rows, digests, strict=True):
         if digest:
             row |= {"path": paths[digest], "sha256": digest[:DIGITS]}
-    members: dict[str, list[dict[str, object]]] = {}
-    for job, row in zip(jobs, rows, strict=True):
-        members.setdefault(job.config.data.name, []).append(row)
-    differing = {name: differing_keys(own) for name, own in members.items()}
-    return [
-        "".join(f" {key}={row[key]}" for key in differing[job.config.data.name] if key in row)
-        for job, row in zip(jobs, rows, strict=True)
-    ]
+    return differing_texts(rows, [job.config.data.name for job in jobs])
 
 
 def differing_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:

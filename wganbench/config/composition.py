@@ -3,163 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wganbench.config.check import validate
+from wganbench.config.hydra_errors import chain, from_configuration, readable
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
 from wganbench.errors import ConfigError
-from wganbench.presets import (
-    all_keys,
-    choices,
-    chosen_keys,
-    conf_directory,
-    default_choice,
-    owners,
-    preset_values,
-    user_files_first,
-)
-from wganbench.registry import unknown
-from wganbench.typed import alias, nearest, nearest_key
+from wganbench.presets import conf_directory, user_files_first
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from wganbench.config.jobs import SweepTask
-
-
-HYDRA_PLUGINS = {
-    "hydra/launcher=joblib": "hydra-joblib-launcher",
-    "hydra/launcher=rq": "hydra-rq-launcher",
-    "hydra/launcher=submitit_local": "hydra-submitit-launcher",
-    "hydra/launcher=submitit_slurm": "hydra-submitit-launcher",
-    "hydra/sweeper=ax": "hydra-ax-sweeper",
-    "hydra/sweeper=nevergrad": "hydra-nevergrad-sweeper",
-    "hydra/sweeper=optuna": "hydra-optuna-sweeper",
-}
-"""The packages of other launchers and sweepers of Hydra, by what is typed."""
-
-
-# Conversion of Hydra's and OmegaConf's errors to one line that helps the user.
-def readable(error: BaseException, arguments: Arguments) -> ConfigError:
-    """Return the ConfigError for an error from Hydra; a ConfigError in its chain comes first."""
-    from hydra.errors import MissingConfigException
-
-    for cause in chain(error):
-        if isinstance(cause, ConfigError):
-            return cause
-        if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
-            group, _, name = str(cause.missing_cfg_file).rpartition("/")
-            package = HYDRA_PLUGINS.get(f"{group}={name}")
-            if package is not None:
-                return ConfigError(f"{group}={name} needs a package: pip install {package}")
-            return ConfigError(unknown(group, name, list(cause.options or [])))
-    if isinstance(error, OSError) and error.filename:
-        if any(Path(error.filename).is_relative_to(folder) for folder in arguments.where):
-            return ConfigError(f"cannot read {error.filename}: {error.strerror}")
-        return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
-    message = of_a_reference(error)
-    if message:
-        return ConfigError(message)
-    found = re.search(r"In '(experiment/[^']+)': Could not override '[^']+@experiment", str(error))
-    if found:
-        return ConfigError(f"{found[1]}.yaml: its first line must be '# @package _global_'")
-    found = re.search(r"Could not \w+ '([^']+)'", str(error))
-    if found and not re.search(r"multiple|already", str(error)):
-        return ConfigError(unknown_key(found[1].partition("@")[0], arguments))
-    key = getattr(error, "full_key", None)
-    message = next((line for line in str(error).splitlines() if line.strip()), repr(error))
-    return ConfigError(f"{key}: {message}" if key and str(key) not in message else message)
-
-
-def of_a_reference(error: BaseException) -> str | None:
-    """Return the message for a reference such as ``${seed}`` to a missing value, else None."""
-    from omegaconf.errors import (
-        GrammarParseError,
-        InterpolationResolutionError,
-        MissingMandatoryValue,
-        UnsupportedInterpolationType,
-    )
-
-    causes = list(chain(error))
-    key = next((k for k in (getattr(c, "full_key", None) for c in causes) if k), None)
-    of_a_key = f"{key}: " if key and not str(key).startswith("hydra") else ""
-    for cause in causes:
-        if isinstance(cause, MissingMandatoryValue) or "Missing mandatory value" in str(cause):
-            found = re.search(r"value: (\S+)", str(cause))
-            missing = f"{found[1]}: " if found else of_a_key
-            return f"{missing}'???' stands for a value that must be given"
-        if isinstance(cause, GrammarParseError):
-            return (
-                f"{of_a_key}'${{' begins a reference to another key, such as ${{seed}}, "
-                "and has no end"
-            )
-        variable = re.search(r"Environment variable '([^']*)'", str(cause))
-        if variable:
-            return f"{of_a_key}there is no environment variable {variable[1]!r}"
-        if isinstance(cause, InterpolationResolutionError | UnsupportedInterpolationType):
-            key_of = re.search(r"'([^']*)'", str(cause).partition("nterpolation")[2])
-            name = f"${{{key_of[1]}}}" if key_of else "a reference in ${...}"
-            return f"{of_a_key}{name} stands for another key's value, and there is none"
-    return None
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and then its causes."""
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def unknown_key(key: str, arguments: Arguments) -> str:
-    """Return the message for a key that the composed configuration does not have.
-
-    It suggests a similar key. For a key of other choices than the user's (``loss.clip_value``
-    under ``loss=gp``) it names the choices that have it.
-    """
-    if key.startswith("hydra.launcher."):
-        near = nearest_key(key, launcher_keys(arguments.where))
-        return f"unknown key {key}{near or '; conf/hydra/launcher lists them'}"
-    valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
-    if key in everything:
-        return f"{key} is {not_used(key, arguments)}"
-    meant = alias(key, valid) or nearest(key, valid) or nearest(key, everything)
-    if meant is None:
-        return f"unknown key {key}; wganbench train --cfg job prints all there are"
-    line = f"unknown key {key}; did you mean {meant}?"
-    if meant not in valid and " and " not in meant:
-        line += f" It is {not_used(meant, arguments)}"
-    return line
-
-
-def launcher_keys(where: Sequence[Path]) -> list[str]:
-    """Return the settings of all launchers as keys."""
-    group = "hydra/launcher"
-    names = choices(group, where)
-    keys = dict.fromkeys(key for name in names for key in preset_values(group, name, where))
-    return [key.replace("/", ".") for key in keys if not key.endswith("_target_")]
-
-
-def not_used(key: str, arguments: Arguments) -> str:
-    group = key.partition(".")[0]
-    chosen = arguments.chosen.get(group) or default_choice(group)
-    have = ", ".join(owners(key, arguments.where))
-    return f"not used by {group}={chosen}; {penalty_hint(key)}those that have it: {have}"
-
-
-def penalty_hint(key: str) -> str:
-    """Return which penalty would bring a coefficient; empty for another key."""
-    from wganbench.losses.penalties import TERMS
-
-    names = [name for name, term in TERMS.items() if key in [f"loss.{own}" for own in term.names]]
-    return f"loss.penalties=[{names[0]}] adds its penalty; " if names else ""
 
 
 Outcome = TypeVar("Outcome")
@@ -368,22 +228,6 @@ def show_plugins() -> None:
     plugins = str(Path(__file__).parent.parent / "plugins")
     if plugins not in sys.path:
         sys.path.append(plugins)
-
-
-def from_configuration(error: Exception) -> bool:
-    """Return whether an error from Hydra is about flags, configuration, YAML files or folders.
-
-    Hydra and its parser raise errors of any class for unexpected input.
-    """
-    import yaml
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    kinds = (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError)
-    last = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)][-1:]
-    return isinstance(error, kinds) or any(
-        name.partition(".")[0] in ("hydra", "omegaconf", "antlr4") for name in last
-    )
 
 
 @contextmanager

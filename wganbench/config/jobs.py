@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
-from wganbench.config.composition import plain, readable, show_plugins
+from wganbench.config.composition import plain, show_plugins
+from wganbench.config.hydra_errors import readable
 from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError, short_repr

@@ -312,7 +312,7 @@ def export_network(path: Path, name: str, out: Path) -> str:
     run = Run(path)
     stack = run.networks
     algorithm = stack.exact_algorithm
-    shape = algorithm.pair.latent.shape
+    shape, packs = algorithm.pair.latent.shape, ""
     if name == "critic":
         if algorithm.recipe.wrapper is Wrapper.GRADIENT:
             raise ConfigError(
@@ -320,6 +320,7 @@ def export_network(path: Path, name: str, out: Path) -> str:
                 "gradient, which an exported program cannot be"
             )
         shape = packed_shape(stack.target.shape, algorithm.packing)
+        packs = f", packs of {algorithm.packing} points" if algorithm.packing > 1 else ""
     network = Network(run, name).eval()
     example = torch.zeros(EXAMPLES, *shape)
     n = torch.export.Dim("n", min=2)
@@ -329,6 +330,4 @@ def export_network(path: Path, name: str, out: Path) -> str:
             torch.export.save(program, file)
     except OSError as error:
         raise ConfigError(f"--out: {of_the_system(error)}") from error
-    packs = f", packs of {algorithm.packing} points" if shape != stack.target.shape else ""
-    packs = packs if name == "critic" else ""
     return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32{packs}"
