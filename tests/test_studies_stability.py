@@ -11,7 +11,7 @@ from scipy import stats
 
 from wganbench.cli.app import main
 from wganbench.config import compose
-from wganbench.losses import RECIPES
+from wganbench.networks.layers import SMOOTH
 from wganbench.studies import judge
 from wganbench.studies.evidence import effect_interval, smallest_effect
 from wganbench.studies.neutral import Arm, generator_steps, overrides, settings_of
@@ -32,7 +32,7 @@ from wganbench.studies.stability.study import CLAIMS, COMPARED, LOSSES, arms, fi
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import Claim
 from wganbench.sweeps.backend import Silent
-from wganbench.training.passes import StepCost
+from wganbench.training.passes import step_cost
 
 
 def context(tmp_path: Path, *overrides: str) -> Context:
@@ -151,19 +151,22 @@ def test_no_search_uses_the_trials_of_the_study(tmp_path: Path) -> None:
     assert first == 27_000
 
 
-def test_all_losses_see_the_same_setting_and_equal_compute(tmp_path: Path) -> None:
+@pytest.mark.parametrize("smooth", [False, True])
+def test_all_losses_see_the_same_setting_and_equal_compute(smooth: bool, tmp_path: Path) -> None:
+    """Also where the activations are smooth, and a step under a penalty costs more."""
     own = context(tmp_path, "budget=full")
-    setting = draw(own, 5)
-    planned = arms(own, {5: setting})
-    assert set(planned) == {f"{loss}/5" for loss in LOSSES}
-    configs = {loss: compose(planned[f"{loss}/5"]) for loss in LOSSES}
+    number = next(k for k in range(99) if (draw(own, k).activation in SMOOTH) is smooth)
+    setting = draw(own, number)
+    planned = arms(own, {number: setting})
+    assert set(planned) == {f"{loss}/{number}" for loss in LOSSES}
+    configs = {loss: compose(planned[f"{loss}/{number}"]) for loss in LOSSES}
     for loss, config in configs.items():
         assert config.loss.name == loss and config.train.critic_lr == setting.critic_lr
         assert config.train.betas == configs["gp"].train.betas
         assert config.loss.n_critic == configs["gp"].loss.n_critic
         assert config.network.options["depth"] == setting.depth
         assert config.data.options["sigma"] == own["sigma"]
-        step = StepCost(RECIPES[loss]).of_run(config.loss.n_critic, 1)
+        step = step_cost(config).of_run(config.loss.n_critic, 1)
         assert own["passes"] - step < config.train.steps * step <= own["passes"]
     assert configs["gp"].loss.coefficients == configs["bce_gp"].loss.coefficients
 

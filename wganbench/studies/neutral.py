@@ -58,14 +58,17 @@ def settings_of(arm: Arm, trial: int) -> dict[str, Any]:
     return {**space().fixed, **drawn}
 
 
-def overrides(arm: Arm, trial: int, passes: float) -> list[str]:
-    """Return the overrides of an arm at a trial, for about so many passes of training."""
+def overrides(arm: Arm, trial: int, passes: float, smooth: bool = False) -> list[str]:
+    """Return the overrides of an arm at a trial, for about so many passes of training.
+
+    ``smooth``: the networks' activations are not piecewise linear, see `StepCost`.
+    """
     values = settings_of(arm, trial)
-    steps = generator_steps(arm, values["loss.n_critic"], passes)
+    steps = generator_steps(arm, values["loss.n_critic"], passes, smooth)
     pairs = [f"{key}={str(value).replace(' ', '')}" for key, value in values.items()]
     return [*arm.words(), "tuned=none", *pairs, f"train.steps={steps}"]
 
 
-def generator_steps(arm: Arm, n_critic: int, passes: float) -> int:
+def generator_steps(arm: Arm, n_critic: int, passes: float, smooth: bool = False) -> int:
     """Return the number of generator steps that costs at most ``passes``, at least 1."""
-    return max(1, int(passes / StepCost(arm.recipe).of_run(n_critic, 1)))
+    return max(1, int(passes / StepCost(arm.recipe, smooth=smooth).of_run(n_critic, 1)))
