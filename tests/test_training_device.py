@@ -50,9 +50,7 @@ def test_small_stacks_train_on_one_thread_and_large_ones_on_all(two_threads, mon
     assert threads_inside(small) == 2
 
 
-def test_torch_keeps_freed_memory_our_code_returns_it_and_a_gpu_asks_for_nothing(
-    two_threads, monkeypatch
-):
+def test_freed_memory_is_returned_by_a_run_that_our_code_trains_alone(two_threads, monkeypatch):
     asked: list[object] = []
     monkeypatch.setattr("wganbench.training.device.set_malloc", asked.append)
     stack = Stack([tiny(compile="false")], CPU)
@@ -63,10 +61,14 @@ def test_torch_keeps_freed_memory_our_code_returns_it_and_a_gpu_asks_for_nothing
     assert ours.executor == "native"
     with fitting_cpu(ours):
         assert asked == [KEPT, RETURNED]
+    several = Stack(alike("gp", 2, compile="true"), CPU)
+    assert several.executor == "native"
+    with fitting_cpu(several):
+        assert asked == [KEPT, RETURNED, KEPT]
     stack.device = torch.device("meta")
     with fitting_cpu(stack):
         assert torch.get_num_threads() == 2
-    assert len(asked) == 2
+    assert len(asked) == 3
 
 
 def test_the_number_of_threads_changes_no_bit(two_threads):

@@ -22,8 +22,10 @@ from wganbench.training.stack import Stack
 # and 14.3 and 14.8 ms with memory kept. With 16 runs of width 64 in bf16 it took 4.4 ms by
 # default and 2.7 ms with memory kept.
 #
-# The steps of our C++ allocate nothing. Only evaluations do, and there memory is returned: the
-# default run reached 0.76 to 0.80 GB with memory kept or by default, and 0.71 GB with it returned.
+# The steps of our C++ keep their own memory. A single run allocates for evaluations alone, and
+# returns it: the default run reached 0.76 to 0.82 GB with memory kept or by default, and 0.72 GB
+# with it returned, and took 10.2 s instead of 9.8. A sweep of 32 runs with five evaluations each
+# took 25.7 s with it returned and 23.3 s with it kept (medians of 3), so stacks keep it.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters in glibc's malloc.h: free bytes that are returned to the system, and the size from
 which a block gets its own mapping."""
@@ -102,16 +104,17 @@ def one_thread() -> Iterator[None]:
 def fitting_cpu(stack: Stack) -> Iterator[None]:
     """Set memory and threads of the process for training on a CPU.
 
-    Freed memory is kept from then on, or returned if our C++ trains. Small stacks train on one
-    thread, larger ones on torch's own number of threads: dividing a product of two million
-    operations gains little on an idle machine and loses much on a busy one. OMP_NUM_THREADS
-    overrides this choice. The results do not depend on threads or memory, except by rounding
-    for compiled image runs.
+    Freed memory is kept from then on, or returned if our C++ trains a single run. Small stacks
+    train on one thread, larger ones on torch's own number of threads: dividing a product of two
+    million operations gains little on an idle machine and loses much on a busy one.
+    OMP_NUM_THREADS overrides this choice. The results do not depend on threads or memory, except
+    by rounding for compiled image runs.
     """
     if stack.device.type != "cpu":
         yield
         return
-    set_malloc(RETURNED if stack.executor == "native" else KEPT)
+    alone = stack.executor == "native" and stack.places.size == 1
+    set_malloc(RETURNED if alone else KEPT)
     largest = max(p[0].numel() for p in stack.state.critic.values())
     product = 2 * stack.places.size * stack.config.train.batch_size * largest
     if product >= SMALL_PRODUCT or "OMP_NUM_THREADS" in os.environ:
