@@ -28,10 +28,10 @@ from wganbench.training import jobs, loop, pool_processes, runs
 from wganbench.training import pool as pool_module
 from wganbench.training.checkpoint import Checkpoint, load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
-from wganbench.training.loop import Clock, train_loop
+from wganbench.training.loop import Clock, saving, train_loop
 from wganbench.training.measuring import stack_floor
 from wganbench.training.native.executor import Native
-from wganbench.training.pool import ProcessPool, measurers
+from wganbench.training.pool import AHEAD, AHEAD_OF_PROCESSES, ProcessPool, measurers
 from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest, unstopped
 from wganbench.training.recorder import Recorder, columns
@@ -441,6 +441,7 @@ class SlowPool:
 
     stack: Stack
     log: list[Any] = field(default_factory=list)
+    ahead: int = AHEAD
 
     busy = 0
 
@@ -456,10 +457,10 @@ class SlowPool:
     def close(self) -> None: ...
 
 
-def slowly(folder: Path, **settings: Any) -> tuple[list[Any], Path]:
+def slowly(folder: Path, ahead: int = AHEAD, **settings: Any) -> tuple[list[Any], Path]:
     stack = Stack([tiny(**(RECORDED | {"evaluate.every_n_steps": 1} | settings))], CPU)
     with RunFolder(folder).lock() as held:
-        pool = SlowPool(stack)
+        pool = SlowPool(stack, ahead=ahead)
 
         class Watched(Recorder):
             def save(self, checkpoint: Checkpoint) -> None:
@@ -478,6 +479,36 @@ def test_training_waits_when_it_is_two_evaluations_ahead_and_no_sooner(tmp_path:
     assert log[:5] == [("asked", 0), ("asked", 1), ("asked", 2), ("waited", 0), ("asked", 3)]
     assert log[5:8] == [("waited", 1), ("asked", 4), ("waited", 2)]
     assert [row["wasserstein/exact"] for row in rows(folder)] == [f"{step}.0" for step in range(6)]
+
+
+def test_training_may_be_further_ahead_of_processes_while_little_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"checkpoint.every_n_steps": 2, "train.steps": 9}
+    log, folder = slowly(tmp_path / "small", AHEAD_OF_PROCESSES, **settings)
+    assert log[:10] == [("asked", step) for step in range(10)]  # and then each is waited for
+    assert [what for what, _ in log[10:]].count("saves") == 5
+    assert len(rows(folder)) == 10
+    log, _ = slowly(tmp_path / "four", 4, **settings)
+    assert log[:6] == [*(("asked", step) for step in range(5)), ("waited", 0)]
+    sparse = {"evaluate.every_n_steps": 8, "checkpoint.every_n_steps": 1, "train.steps": 7}
+    log, _ = slowly(tmp_path / "checkpoints", 4, **sparse)
+    assert log[:3] == [("asked", 0), ("waited", 0), ("saves", 4)]
+    # A reading of 8 points and a checkpoint are some kilobytes: three evaluations are too many.
+    monkeypatch.setattr("wganbench.training.recorder.HELD_BYTES", 4)
+    log, _ = slowly(tmp_path / "large", AHEAD_OF_PROCESSES, **settings)
+    assert log[:4] == [*(("asked", step) for step in range(3)), ("waited", 0)]
+
+
+def test_held_bytes_are_those_of_the_arrays_that_wait(tmp_path: Path) -> None:
+    stack = Stack([tiny(**{"log.animation": True})], CPU)
+    reading = with_figure_data(stack, 0, read_runs(stack, 50)[0])
+    points = sum(4 * array.numel() for array in reading.points.values())
+    assert reading.figure_data.grid is not None
+    drawn = 4 * (2 * GRID + GRID**2)
+    assert reading.nbytes == points + 4 * reading.weights.numel() + drawn
+    saved = saving(stack, [], Clock(0.0, 0))
+    assert saved.held == sum(t.nbytes for t in stack.run_states()[0].values())
 
 
 def test_a_checkpoint_waits_for_its_rows_and_training_does_not(tmp_path: Path) -> None:

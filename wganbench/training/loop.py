@@ -76,7 +76,7 @@ def train_loop(
     """Train to ``train.steps``, or until a stop request, or until all runs have diverged.
 
     The device is read only at logging points. The ``pool`` (by default this process) measures
-    the readings while training goes on, at most `AHEAD` evaluations behind it. A checkpoint is
+    the readings while training goes on, and may be behind it, see `Rows.add`. A checkpoint is
     written after all earlier rows. Raises OSError when records cannot be written; what was
     saved before stays.
     """
@@ -145,15 +145,18 @@ class Watch:
         rows, self._diverged_at = stack.scalars(), stack.diverged_at()
         budget = _budget(stack, self.clock)
         answers: list[Answer[Evaluated] | None] = [None] * len(rows)
+        held = 0
         if _evaluates(stack.steps_done, config):
             stack_floor(stack, config.evaluate.n)  # computed first, because it takes longest
             for run, reading in enumerate(read_runs(stack, config.evaluate.n)):
                 if alive[run]:
-                    answers[run] = self.pool.submit(self._evaluation(run, reading))
+                    job = self._evaluation(run, reading)
+                    answers[run] = self.pool.submit(job)
+                    held += job.reading.nbytes
         values = [
             row | budget if goes_on else None for row, goes_on in zip(rows, alive, strict=True)
         ]
-        self.rows.add(Logged(stack.steps_done, values, answers))
+        self.rows.add(Logged(stack.steps_done, values, answers, held))
         shape = stack.target.shape
         latest = [without_others(recorder.latest, shape) for recorder in self.recorders]
         self.progress(stack.steps_done, latest)
@@ -178,7 +181,7 @@ class Watch:
 
     def save(self) -> None:
         """Checkpoint each run in its present state, after all its rows are written."""
-        self.rows.add(Saved(saving(self.stack, self.recorders, self.clock)))
+        self.rows.add(saving(self.stack, self.recorders, self.clock))
 
     def end(self) -> None:
         """Wait until everything is written."""
@@ -187,13 +190,8 @@ class Watch:
             recorder.diverged_at = step
 
 
-def save_all(stack: Stack, recorders: list[Recorder], clock: Clock) -> None:
-    """Checkpoint every run of the stack."""
-    saving(stack, recorders, clock)()
-
-
-def saving(stack: Stack, recorders: list[Recorder], clock: Clock) -> Callable[[], None]:
-    """Return a function that writes checkpoints of the runs' present state."""
+def saving(stack: Stack, recorders: list[Recorder], clock: Clock) -> Saved:
+    """Return checkpoints of the runs' present state, yet to be written."""
     seconds, diverged_at = clock.seconds, stack.diverged_at()
     kept = [Checkpoint(stack.steps_done, seconds, state) for state in stack.run_states()]
 
@@ -202,7 +200,7 @@ def saving(stack: Stack, recorders: list[Recorder], clock: Clock) -> Callable[[]
             recorder.diverged_at = step
             recorder.save(checkpoint)
 
-    return write
+    return Saved(write, sum(t.nbytes for own in kept for t in own.tensors.values()))
 
 
 def _evaluates(step: int, config: RunConfig) -> bool:

@@ -37,6 +37,12 @@ Given = TypeVar("Given", covariant=True)
 UNWRITTEN = 32
 """Most writes that may wait; each holds a row or a checkpoint of every run."""
 
+AHEAD = 2
+"""Most evaluations of a stack, of any size, that may be unmeasured while training goes on."""
+
+AHEAD_OF_PROCESSES = 16
+"""The same for worker processes, while the readings are small: a GPU should not wait for them."""
+
 FEW_RUNS = 3
 """Most runs on a GPU that a thread of the training process measures."""
 
@@ -56,7 +62,12 @@ class Answer(Protocol[Given]):
 
 
 class Pool(Protocol):
-    """A pool that does jobs and writes files, at once or later."""
+    """A pool that does jobs and writes files, at once or later.
+
+    ``ahead``: most evaluations of a stack that may be unmeasured while training goes on.
+    """
+
+    ahead: int
 
     @property
     def busy(self) -> int:
@@ -110,6 +121,8 @@ def pool_for(
 
 class InProcess:
     """The training process as a pool: `get` does the job, and files are written at once."""
+
+    ahead = AHEAD
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -197,6 +210,7 @@ class ProcessPool:
     """Worker processes. A job that a worker cannot do is done in this process."""
 
     busy = 0
+    ahead = AHEAD_OF_PROCESSES
 
     def __init__(self, subject: Subject, count: int, say: Callable[[str], None]) -> None:
         self.subject, self._say = subject, say

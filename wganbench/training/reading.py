@@ -74,6 +74,15 @@ class Reading(_Sent):
     figure_data: FigureData = FigureData()
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of all its arrays."""
+        grid = self.figure_data.grid
+        tensors = [*self.points.values(), *self.averaged.values(), self.weights]
+        pictures = [self.figure_data.reals, self.figure_data.fakes, self.figure_data.between]
+        arrays = [*tensors, *pictures, *((grid.x, grid.y, grid.score) if grid else ())]
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    @property
     def finite(self) -> bool:
         """Whether all fakes are finite."""
         return bool(self.points["fakes"].isfinite().all())

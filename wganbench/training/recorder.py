@@ -23,7 +23,7 @@ from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
 from wganbench.training.measuring import mode_count
-from wganbench.training.pool import Answer, Pool
+from wganbench.training.pool import AHEAD, Answer, Pool
 from wganbench.training.stack import Stack
 from wganbench.training.step import layers
 
@@ -198,18 +198,19 @@ def hyperparameters(config: RunConfig) -> dict[str, Any]:
 
 # Rows and checkpoints of a stack's runs. They are written in the order of steps, even when an
 # evaluation is measured late.
-AHEAD = 2
-"""Most evaluations whose rows may still be unwritten while training goes on."""
+HELD_BYTES = 2**28
+"""Bytes of readings and checkpoints that may wait for processes that measure."""
 
 
 @dataclass(frozen=True)
 class Logged:
     """The rows of one step: values of each run (None after it diverged), and the answer of its
-    evaluation (None when none is due)."""
+    evaluation (None when none is due). Its readings have ``held`` bytes."""
 
     step: int
     values: Sequence[Mapping[str, float] | None]
     answers: Sequence[Answer[Evaluated] | None]
+    held: int = 0
 
     @property
     def ready(self) -> bool:
@@ -229,9 +230,10 @@ class Logged:
 
 @dataclass(frozen=True)
 class Saved:
-    """Checkpoints, which are written after all earlier rows."""
+    """Checkpoints of ``held`` bytes, which are written after all earlier rows."""
 
     save: Callable[[], None]
+    held: int = 0
     ready = True
     evaluates = False
 
@@ -252,8 +254,9 @@ class Rows:
     def add(self, due: Logged | Saved) -> None:
         """Queue a step's rows or checkpoints, and hand on what is ready.
 
-        Waits while more than `AHEAD` evaluations are unmeasured, or two checkpoints (each as
-        large as the stack) are unwritten. Raises OSError.
+        Waits while more evaluations are unmeasured than the pool's ``ahead``, or as many
+        checkpoints wait for them; the limit is `AHEAD` when they hold more than `HELD_BYTES`.
+        While a checkpoint is being written, the next waits for it. Raises OSError.
         """
         self._waiting.append(due)
         while self._waiting and (self._waiting[0].ready or self._too_far()):
@@ -296,4 +299,6 @@ class Rows:
     def _too_far(self) -> bool:
         evaluations = sum(due.evaluates for due in self._waiting)
         saves = sum(isinstance(due, Saved) for due in self._waiting)
-        return evaluations > AHEAD or saves > 1
+        held = sum(due.held for due in self._waiting)
+        ahead = self.pool.ahead if held <= HELD_BYTES else AHEAD
+        return evaluations > ahead or saves >= ahead
