@@ -370,7 +370,7 @@ def test_what_is_missing_is_a_configuration_error(stored: dict[str, Any], tmp_pa
         ("cifar10", {"root": here}, "data.download=true"),
         ("image_folder", {"path": here}, "data.path: there is no image"),
         ("image_folder", {}, "data.path must be given"),
-        ("mnist", {"download": 1}, "data.download is true or false"),
+        ("mnist", {"download": 1}, "data.download must be true or false"),
         ("image_folder", {"path": here, "channels": 2}, "data.channels must be 1"),
         ("digits", {"train_points": 2000}, "more than the 1437 images"),
         ("digits", {"train_points": 9}, "larger than the training set of 9"),
@@ -380,7 +380,7 @@ def test_what_is_missing_is_a_configuration_error(stored: dict[str, Any], tmp_pa
             check_options(configured(stored, name, **options))
         assert "\n" not in str(caught.value)
     # The library's own check of options says the same of what is not true or false.
-    with pytest.raises(ValueError, match="data.download is true or false"):
+    with pytest.raises(ValueError, match="data.download must be true or false"):
         load("mnist", download=1)
 
 

@@ -52,9 +52,9 @@ def test_a_list_is_one_value_in_a_run_and_several_in_a_sweep() -> None:
 
 
 def test_what_no_setting_can_be_is_refused_by_its_key() -> None:
-    with pytest.raises(wganbench.ConfigError, match="seed=.* is a object; give a number"):
+    with pytest.raises(wganbench.ConfigError, match="seed=.* is of the type object; give a number"):
         overrides_from([], {"seed": object()})
-    with pytest.raises(wganbench.ConfigError, match=r"seed=.* is a Tensor"):
+    with pytest.raises(wganbench.ConfigError, match=r"seed=.* is of the type Tensor"):
         overrides_from([], {"seed": torch.zeros(3)})
 
 

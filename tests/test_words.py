@@ -202,7 +202,7 @@ def test_what_is_quoted_or_a_number_stays(here: Path) -> None:
         (f"train seed={'9' * 4000}", "seed must be at most"),
         (f"train seed={'[' * 5000}", "nested too deeply"),
         (f"train name={'a' * 99_000}", "20000 are the most"),
-        (f"train seed={'a' * 4000}", "seed is a whole number"),
+        (f"train seed={'a' * 4000}", "seed must be a whole number"),
         (f"train loss={'a' * 4000}", "unknown loss"),
         (f"resume {'a' * 300}", "too long"),
         (f"compare {'a' * 300}", "aaa"),

@@ -169,7 +169,7 @@ def convert(value: Any, hint: Any, key: str) -> Any:
         raise ConfigError(f"{key} must be given")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{key} is a group of keys; got {short_repr(value)}")
+            raise ConfigError(f"{key} must be a group of keys; got {short_repr(value)}")
         return hint(**convert_fields(hint, value, f"{key}."))
     if origin in (typing.Union, types.UnionType):
         return convert_union(value, typing.get_args(hint), key)
@@ -199,11 +199,11 @@ def convert_union(value: Any, hints: tuple[Any, ...], key: str) -> Any:
 
 def convert_items(value: Any, hint: Any, key: str) -> Any:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{key} is a list such as [0,1]; got {short_repr(value)}")
+        raise ConfigError(f"{key} must be a list such as [0,1]; got {short_repr(value)}")
     origin, hints = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and hints[-1] is not Ellipsis:
         if len(value) != len(hints):
-            raise ConfigError(f"{key} holds {len(hints)} values; got {short_repr(value)}")
+            raise ConfigError(f"{key} must hold {len(hints)} values; got {short_repr(value)}")
         pairs = list(zip(value, hints, strict=True))
     else:
         pairs = [(item, hints[0]) for item in value]
@@ -234,7 +234,7 @@ def choices_of(hint: Any, metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 def convert_mapping(value: Any, hints: tuple[Any, ...], key: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} is a mapping; got {short_repr(value)}")
+        raise ConfigError(f"{key} must be a mapping; got {short_repr(value)}")
     return {name: convert(item, hints[1], f"{key}.{name}") for name, item in value.items()}
 
 
@@ -260,7 +260,7 @@ def convert_scalar(value: Any, hint: type, key: str) -> Any:
             return float(value)
         if hint is int and (isinstance(value, int) or value.is_integer()):
             return int(value)
-    raise ConfigError(f"{key} is {SCALARS[hint]}; got {short_repr(value)}")
+    raise ConfigError(f"{key} must be {SCALARS[hint]}; got {short_repr(value)}")
 
 
 def endless(value: Any) -> bool:
@@ -271,7 +271,7 @@ def endless(value: Any) -> bool:
 def check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
     """Raise ConfigError unless a field's metadata allows ``value``."""
     if "length" in metadata and len(value) != metadata["length"]:
-        raise ConfigError(f"{key} holds {metadata['length']} values; got {short_repr(value)}")
+        raise ConfigError(f"{key} must hold {metadata['length']} values; got {short_repr(value)}")
     if isinstance(value, list | tuple):
         bounds = {name: bound for name, bound in metadata.items() if name != "length"}
         for i, item in enumerate(value):

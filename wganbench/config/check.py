@@ -111,7 +111,7 @@ def check_names(config: RunConfig) -> None:
         raise ConfigError("output_dir is empty; the current folder is output_dir=.")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
         raise ConfigError(
-            f"device is auto, cpu, cuda or cuda:1 and so on; got {short_repr(config.device)}"
+            f"device must be auto, cpu, cuda or cuda:1 and so on; got {short_repr(config.device)}"
         )
 
 

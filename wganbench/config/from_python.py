@@ -65,7 +65,7 @@ def _text(key: str, value: object) -> str:
         return _text(key, value.item())  # type: ignore[attr-defined]
     except (AttributeError, ValueError, RuntimeError):
         raise ConfigError(
-            f"{key}={short_repr(value)} is a {type(value).__name__}; "
+            f"{key}={short_repr(value)} is of the type {type(value).__name__}; "
             "give a number, a text, a list of these, True, False or None"
         ) from None
 

@@ -62,9 +62,9 @@ def _job(folder: Path, row: Any) -> Job:
     if not isinstance(name, str) or "/" in name or "\\" in name:
         raise ConfigError(f"folder is one plain name; got {name!r}")
     if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
-        raise ConfigError(f"overrides is a list of texts; got {overrides!r}")
+        raise ConfigError(f"overrides must be a list of texts; got {overrides!r}")
     if not isinstance(config, dict):
-        raise ConfigError(f"config is a configuration; got {config!r}")
+        raise ConfigError(f"config must be a configuration; got {config!r}")
     return Job(stored_values(config), inside(folder, name), tuple(overrides))
 
 

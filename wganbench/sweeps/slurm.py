@@ -61,8 +61,8 @@ class SlurmBackend:
         """Return one slot for each of the ``stacks`` jobs; submit nothing. Raises ConfigError."""
         if config.device not in ("auto", "cpu", "cuda") or config.sweep.devices != "auto":
             raise ConfigError(
-                "Slurm gives the devices: with hydra/launcher=slurm, device is auto, cpu or "
-                "cuda, and sweep.devices is auto"
+                "Slurm gives the devices: with hydra/launcher=slurm, device must be auto, cpu or "
+                "cuda, and sweep.devices must be auto"
             )
         if config.sweep.stacks_per_device != 1:
             raise ConfigError(
