@@ -129,7 +129,7 @@ def stages(setting: Setting) -> list[Stage]:
         Stage("commands", 3, tuple(dict.fromkeys(commands))),
         # Nearly all of the card's memory is held there.
         Stage("memory", 1, tuple(Job("oom", (f"compile={c}",), 75.0) for c in halved)),
-        Stage("tests", 1, (Job("pytest", (), 120.0),)),
+        Stage("tests", 1, (Job("pytest", (), 240.0),)),
     ]
 
 

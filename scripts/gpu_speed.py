@@ -23,7 +23,7 @@ from wganbench.sweeps.cost import footprint
 from wganbench.training import own_code
 from wganbench.training.compiling import GPU_OPTIONS
 from wganbench.training.device import pick_device, prepare
-from wganbench.training.loop import Clock, save_all
+from wganbench.training.loop import Clock, saving
 from wganbench.training.measuring import measure_stack, stack_floor
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
@@ -275,8 +275,8 @@ def costs_of_records(setting: Setting, stack: Stack) -> Iterator[Row]:
     yield {"what": "log row ms a run", "value": each(setting, runs, log), "read_ms": read}
     copying = each(setting, runs, lambda: [stack.run_state(run) for run in range(runs)])
     yield {"what": "run_state ms a run", "value": copying}
-    saving = each(setting, runs, lambda: save_all(stack, recorders, Clock(0.0, 1)))
-    yield {"what": "save ms a run", "value": saving}
+    saved = each(setting, runs, lambda: saving(stack, recorders, Clock(0.0, 1)).save())
+    yield {"what": "save ms a run", "value": saved}
     for recorder, folder in zip(recorders, held, strict=True):
         recorder.close("interrupted", step=1)
         folder.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -107,6 +108,14 @@ def test_no_part_takes_the_time_of_others_and_no_more_run_than_may(
     assert [row["FAILED"] for row in check_.results if "FAILED" in row] == ["timeout"]
     assert all(each.poll() is not None for each in live), "what took too long is gone"
     assert max(most) == 2
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if "jax" not in path.stem)
+)
+def test_every_script_finds_what_it_imports(scripts: Any, name: str) -> None:
+    """Scripts are run seldom, on machines that are lent: a name that is gone would cost a turn."""
+    assert importlib.import_module(name).__doc__
 
 
 def test_every_part_is_run_in_both_kinds_of_check(scripts: Any, tmp_path: Path) -> None:

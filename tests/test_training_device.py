@@ -147,6 +147,14 @@ def test_a_process_that_trains_on_a_gpu_is_in_true_fp32_with_a_fixed_workspace(
     assert torch.are_deterministic_algorithms_enabled() is deterministic
 
 
+def test_a_device_with_a_number_becomes_the_current_one(before, monkeypatch):
+    chosen: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for device in (CPU, CUDA, torch.device("cuda:1")):
+        prepare(tiny(), device)
+    assert chosen == [torch.device("cuda:1")]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_steps_alone_are_in_tf32_and_what_is_measured_never(precision, before, monkeypatch):
     stack = Stack([tiny("gp", precision=precision)], CPU)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,14 @@ from torch import Tensor
 from training_configs import CPU, alike, same, tiny
 
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.graphs import Graphs, Noted, NotRecorded, Work
+from wganbench.training.graphs import (
+    CudaRecording,
+    Graphs,
+    Noted,
+    NotRecorded,
+    Work,
+    on_side_stream,
+)
 from wganbench.training.stack import Stack
 
 
@@ -20,7 +29,7 @@ class Played:
 
     made = 0
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, device: torch.device) -> None:
         type(self).made += 1
         self._work = work
         self.result: dict[str, Noted] = {}
@@ -33,7 +42,7 @@ class Played:
                 self.result[name] = (tags, table.clone())
 
 
-def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
+def with_graphs(stack: Stack, record: Callable[[Work, torch.device], Any] = Played) -> Stack:
     """The stack as it is on a GPU: all its steps are recorded ones."""
     config = stack.config
     stack.execution.graphs = Graphs(
@@ -41,7 +50,7 @@ def with_graphs(stack: Stack, record: Callable[[Work], Any] = Played) -> Stack:
         stack.samplers,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
         stack.execution.work.drawn,
-        record=record, warm_up=lambda work: work() and None,
+        record=record, warm_up=lambda work, device: work() and None,
     )  # fmt: skip
     return stack
 
@@ -124,7 +133,7 @@ def test_preparing_trains_nothing() -> None:
 
 
 def test_what_cannot_be_recorded_trains_without_in_one_line() -> None:
-    def refusing(work: Work) -> Any:
+    def refusing(work: Work, device: torch.device) -> Any:
         raise RuntimeError("operation not permitted\nand more")
 
     configs = [tiny("gp", **SETTINGS)]
@@ -138,10 +147,59 @@ def test_what_cannot_be_recorded_trains_without_in_one_line() -> None:
 
 
 def test_memory_that_runs_out_while_recording_is_told_as_such() -> None:
-    def too_large(work: Work) -> Any:
+    def too_large(work: Work, device: torch.device) -> Any:
         raise RuntimeError("CUDA error: out of memory")
 
     stack = with_graphs(Stack([tiny("gp", **SETTINGS)], CPU), too_large)
     with pytest.raises(RuntimeError, match="out of memory") as raised:
         stack.iterate()
     assert not isinstance(raised.value, NotRecorded)
+
+
+class OfDevices:
+    """torch.cuda's streams and graphs, which note the device that each of them is asked on."""
+
+    def __init__(self) -> None:
+        self.current = 0
+        self.asked: list[tuple[str, int]] = []
+
+    def note(self, what: str, device: Any = None) -> Any:
+        index = self.current if device is None else torch.device(device).index
+        self.asked.append((what, index))
+        return SimpleNamespace(wait_stream=lambda other: None, index=index)
+
+    @contextlib.contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        before, self.current = self.current, device.index
+        yield
+        self.current = before
+
+    @contextlib.contextmanager
+    def on(self, what: str, stream: Any) -> Iterator[None]:
+        self.asked.append((what, stream.index))
+        yield
+
+
+def test_a_second_gpu_is_recorded_on_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = OfDevices()
+    for name, fake in {
+        "device": cuda.device,
+        "Stream": lambda device=None: cuda.note("Stream", device),
+        "current_stream": lambda device=None: cuda.note("current_stream", device),
+        "synchronize": lambda device=None: cuda.note("synchronize", device),
+        "CUDAGraph": lambda: cuda.note("CUDAGraph"),
+        "stream": lambda stream: cuda.on("stream", stream),
+        "graph": lambda graph, stream, capture_error_mode: cuda.on("graph", stream),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    second = torch.device("cuda:1")
+    seen: list[int] = []
+
+    def work() -> dict[str, Noted]:
+        seen.append(cuda.current)
+        return {}
+
+    on_side_stream(work, second)
+    assert CudaRecording(work, second).result == {}
+    assert seen == [1, 1] and {index for _, index in cuda.asked} == {1}
+    assert {"Stream", "stream", "graph", "CUDAGraph", "synchronize"} <= {w for w, _ in cuda.asked}

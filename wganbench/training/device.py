@@ -69,12 +69,17 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare(config: RunConfig, device: torch.device) -> None:
-    """Set up the process for training on a GPU; fp32 is true fp32 except in steps with TF32."""
+    """Set up the process for training on a GPU; fp32 is true fp32 except in steps with TF32.
+
+    A device with a number becomes the process's current one.
+    """
     if device.type == "cuda":
         # cuBLAS is deterministic only with a fixed workspace, which it reads at the first product
         # of the process. It is always set: a later run in this process may be deterministic.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         set_products("highest", convolutions=False)
+        if device.index is not None:
+            torch.cuda.set_device(device)
         torch.use_deterministic_algorithms(config.deterministic)
 
 

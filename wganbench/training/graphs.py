@@ -77,26 +77,33 @@ Work = Callable[[], dict[str, Noted]]
 
 
 class CudaRecording:
-    """A CUDA graph of some work. Recording does not do the work. Raises RuntimeError."""
+    """A CUDA graph of some work on a device. Recording does not do the work.
 
-    def __init__(self, work: Work) -> None:
-        self._graph = torch.cuda.CUDAGraph()
-        # Other threads may use the device while this one records.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self.result = work()
+    Raises RuntimeError.
+    """
+
+    def __init__(self, work: Work, device: torch.device) -> None:
+        with torch.cuda.device(device):
+            self._graph = torch.cuda.CUDAGraph()
+            # torch keeps one stream for recording, on the device that recorded first.
+            stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            # Other threads may use the device while this one records.
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+                self.result = work()
 
     def replay(self) -> None:
         self._graph.replay()
 
 
-def on_side_stream(work: Work) -> None:
-    """Do some work on a separate CUDA stream, as recording will, and wait for it."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        work()
-    torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
+def on_side_stream(work: Work, device: torch.device) -> None:
+    """Do some work on a separate stream of a CUDA device, as recording will, and wait for it."""
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            work()
+        torch.cuda.current_stream(device).wait_stream(stream)
+        torch.cuda.synchronize(device)
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,8 @@ class Graphs:
     """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
 
     ``compile_program`` compiles the programs that draw; ``drawn`` are the streams of the steps.
-    ``record`` records work and ``warm_up`` does it once without recording; by default both use
-    CUDA.
+    ``record`` records work on a device and ``warm_up`` does it once without recording; by default
+    both use CUDA.
     """
 
     def __init__(
@@ -134,8 +141,8 @@ class Graphs:
         n_critic: int,
         compile_program: Callable[[Callable[..., Any]], Callable[..., Any]],
         drawn: StepStreams,
-        record: Callable[[Work], Recording] = CudaRecording,
-        warm_up: Callable[[Work], None] = on_side_stream,
+        record: Callable[[Work, torch.device], Recording] = CudaRecording,
+        warm_up: Callable[[Work, torch.device], None] = on_side_stream,
     ) -> None:
         self._programs = {"critic": critic, "generator": generator}
         self._state, self._streams, self._samplers = state, streams, samplers
@@ -205,12 +212,13 @@ class Graphs:
     def _recording(self, steps: Steps, check: Callable[[], None]) -> Recording:
         # The first calls compile the programs and set up libraries. They train a copy.
         state, counters = copy.deepcopy(self._state), copy.deepcopy(self._counters)
+        device = self._streams.device
         for _ in range(2):
             check()
-            self._warm_up(lambda: self._work(steps, state, counters))
+            self._warm_up(lambda: self._work(steps, state, counters), device)
         check()
         try:
-            return self._record(lambda: self._work(steps, self._state, self._counters))
+            return self._record(lambda: self._work(steps, self._state, self._counters), device)
         except RuntimeError as error:
             if ran_out(error):
                 raise

@@ -40,8 +40,9 @@ UNWRITTEN = 32
 AHEAD = 2
 """Most evaluations of a stack, of any size, that may be unmeasured while training goes on."""
 
-AHEAD_OF_PROCESSES = 16
-"""The same for worker processes, while the readings are small: a GPU should not wait for them."""
+AHEAD_OF_PROCESSES = 8
+"""The same for worker processes, while the readings are small: a GPU should not wait for them.
+A stop waits for all of them before it saves."""
 
 FEW_RUNS = 3
 """Most runs on a GPU that a thread of the training process measures."""

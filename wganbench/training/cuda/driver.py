@@ -136,12 +136,13 @@ class Module:
 
     def function(self, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
         """Return a function of the module, allowed so much shared memory."""
-        found = ctypes.c_void_p()
-        self._check(
-            self._driver.cuModuleGetFunction(ctypes.byref(found), self._module, name.encode())
-        )
-        if shared_bytes:
-            self._check(self._driver.cuFuncSetAttribute(found, MOST_SHARED_MEMORY, shared_bytes))
+        found, driver = ctypes.c_void_p(), self._driver
+        with torch.cuda.device(self._device):
+            self._check(
+                driver.cuModuleGetFunction(ctypes.byref(found), self._module, name.encode())
+            )
+            if shared_bytes:
+                self._check(driver.cuFuncSetAttribute(found, MOST_SHARED_MEMORY, shared_bytes))
         return found
 
     def launch(
@@ -166,11 +167,12 @@ class Module:
     def clusters(self, name: str, launch: ctypes.Structure) -> int:
         """Return the driver's number of clusters that run at a time."""
         found, number = self.function(name, launch.shared_bytes), ctypes.c_int()
-        self._check(
-            self._driver.cuOccupancyMaxActiveClusters(
-                ctypes.byref(number), found, ctypes.byref(launch)
+        with torch.cuda.device(self._device):
+            self._check(
+                self._driver.cuOccupancyMaxActiveClusters(
+                    ctypes.byref(number), found, ctypes.byref(launch)
+                )
             )
-        )
         return number.value
 
     def _check(self, code: int) -> None:
