@@ -91,7 +91,8 @@ def test_a_loss_has_a_page_made_from_its_row(
     assert "at the paper's settings 160" in page
     assert "loss.n_critic=5 loss.gp_lambda=10" in page and "tuned=gp-ring8  |  loss." in page
     assert "constraint on the critic  |  none" in listed(capsys, "losses", "hinge")
-    assert "r1_gamma/2 E |grad D(x)|^2" in listed(capsys, "losses", "rpgan_r1r2")
+    paired = listed(capsys, "losses", "rpgan_r1r2")
+    assert "E softplus(-(r - f)) [pairs i-i] + r1_gamma/2 E |grad D(x)|^2 + r2_gamma/2" in paired
     assert "E |grad D(x_hat)|^div_p" in listed(capsys, "losses", "wgan_div")
     assert "is divided by its largest" in listed(capsys, "losses", "hinge_sn")
     assert "clipped to [-clip_value" in listed(capsys, "losses", "clip")

@@ -71,7 +71,7 @@ def squares(real: float, fake: float, generator: float) -> Objective:
 
 PAIRING = Objective(
     pairing_loss, roles_swapped(pairing_loss), bce=False, paired=True, terms=Pairs(REAL_IS_HIGH),
-    formulas=("E softplus(-(r - f)), pairs i-i", "E softplus(-(f - r)), pairs i-i"))
+    formulas=("E softplus(-(r - f)) [pairs i-i]", "E softplus(-(f - r)) [pairs i-i]"))
 AVERAGE = Objective(
     average_loss, roles_swapped(average_loss), bce=False, paired=True,
     terms=Averages(REAL_IS_HIGH),
