@@ -42,7 +42,11 @@ def planted(**slopes: float) -> Values:
     return {
         (loss, n): [
             {tag: 0.5 + (slope + 0.001 * seed) * math.log2(n) for tag, slope in by_tag.items()}
-            | {ACCURACY: 0.9 + 0.001 * seed, LEARNT: 0.05 + 0.001 * seed, CEILING: None}
+            | {
+                ACCURACY: 0.9 + 0.001 * seed,
+                LEARNT: 0.05 + 0.4 * (n == 1) + 0.001 * seed,
+                CEILING: None,
+            }
             for seed in range(5)
         ]
         for loss in LOSSES
@@ -97,6 +101,9 @@ def test_a_strong_discriminator_and_a_generator_that_learns_nothing() -> None:
     found = words(values)
     assert found["outperforms_bce"] == found["outperforms_bce_saturating"] == "supported"
     assert {found[f"stops_{loss}"] for loss in LOSSES} == {"supported"}
+    for entry in values["clip", 1]:
+        entry[LEARNT] -= 0.35  # type: ignore[operator]
+    assert words(values)["stops_clip"] == "undecided", "it learns with no critic at all"
     for entry in values["gp", 25]:
         entry[LEARNT] += 0.7  # type: ignore[operator]
     for entry in values["bce", 1]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wganbench.networks import build_pair, initial_parameters
 from wganbench.presets import read_preset
-from wganbench.studies import STUDIES
+from wganbench.studies import STUDIES, judge
 from wganbench.studies.layer_gradients.measure import (
     activation_gradients,
     expected_slope,
@@ -22,6 +22,7 @@ from wganbench.studies.layer_gradients.measure import (
     slope_per_layer,
     steepest_slope,
 )
+from wganbench.studies.layer_gradients.study import CLIP_VALUES, Depth, evidence
 from wganbench.studies.record import judge_all
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
@@ -122,6 +123,35 @@ def test_shares_and_histogram_of_weights() -> None:
     assert share_at(weights, 0.02) == 1.0 and share_at(weights, 0.03) == 0.0
     shares = histogram(weights, 0.02, 5)
     assert shares[1:4] == [0.0, 0.0, 0.0] and sum(shares) == pytest.approx(1.0)
+
+
+def planted(slope: float, seed: int, drift: float | None, gain: float = 1.0) -> Depth:
+    norms = [10.0 ** (-(slope + 0.001 * seed) * layer) for layer in range(DEPTH)]
+    return Depth(norms, norms, norms, 0.9, 0.1, drift, [1.0], gain)
+
+
+def judged(drift: float = 0.01, gain: float = 1.0) -> dict[str, str]:
+    """Verdicts on slopes of -0.8 under clipping and 0 under GP; weights went from 10 to 90 %."""
+    arms: dict[str, list[Depth | None]] = {
+        f"c={c:g}": [planted(-0.8, seed, drift) for seed in range(5)] for c in CLIP_VALUES
+    }
+    arms["gp"] = [planted(0.0, seed, None, gain) for seed in range(5)]
+    found = evidence(arms)
+    claims = STUDIES["layer_gradients"].claims
+    return {claim.name: judge("s", claim, found[claim.name]).word for claim in claims}
+
+
+def test_critics_that_were_not_trained_decide_nothing() -> None:
+    trained = judged()
+    assert (
+        trained["steeper_c=0.01"] == trained["slope_gp"] == trained["slope_c=0.01"] == "supported"
+    )
+    moving = judged(drift=0.03)
+    assert moving["slope_gp"] == "supported"
+    assert {moving[name] for name in ("steeper_c=0.01", "slope_c=0.01", "piles")} == {"undecided"}
+    blind = judged(gain=-0.1)
+    assert blind["slope_gp"] == blind["steeper_c=0.01"] == "undecided"
+    assert blind["slope_c=0.01"] == "supported", "this claim is on clipping alone"
 
 
 @pytest.mark.slow

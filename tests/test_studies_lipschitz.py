@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,14 @@ from wganbench.losses import gradient_penalty
 from wganbench.studies import STUDIES, run_study
 from wganbench.studies.frozen import clip_bound, spectral_product, steepest
 from wganbench.studies.lipschitz.measure import agreement, roughness
-from wganbench.studies.lipschitz.study import CLAIMS, evidence, growth, late_over_early, over_bound
+from wganbench.studies.lipschitz.study import (
+    CLAIMS,
+    evidence,
+    growth,
+    late_over_early,
+    not_granted,
+    over_bound,
+)
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent
 
@@ -69,7 +77,7 @@ def planted(loss: str, coefficient: float, seed: int, slope: float | None) -> di
         "loss": loss, "coefficient": coefficient, "seed": seed, "largest": slope,
         "interpolates": slope, "clip_bound": 50 * coefficient**2,
         "course": [(2**k, 0.1 * 2**k) for k in range(11)],
-        "steps": 1024, "moved": 0.5, "at_rest": True,
+        "steps": 1024, "moved": 0.5, "at_rest": True, "reach": 4.0,
         "roughness": (20.0 if loss == "bce" else 2.0) * (1 + 0.01 * seed) ** (loss == "gp"),
         "directions": [[1.0, 0.0]] * 4 if loss == "gp" else
                       [[math.cos(seed), math.sin(seed)]] * 4,
@@ -134,14 +142,17 @@ def test_a_critic_that_still_moves_decides_nothing() -> None:
     assert words["lp_1_lipschitz"] == "refuted" and words["smoother_bce"] == "undecided"
 
 
-def test_the_tolerance_is_what_the_objective_grants() -> None:
+def test_what_the_objective_grants_is_no_violation() -> None:
     """GP's and LP's loss of a linear critic of slope s: -s L + lambda (s - 1)^2, least at s."""
-    claims = {claim.name: claim for claim in CLAIMS}
     steps = torch.linspace(0, 3, 300001, dtype=torch.float64)
-    for name in ("gp_1_lipschitz", "lp_1_lipschitz"):
-        above = (steps - 1).clamp(min=0.0 if name.startswith("lp") else -1.0)
-        loss = -steps * 4 + 10 * above.square()
-        assert float(steps[loss.argmin()]) - 1 == pytest.approx(claims[name].smallest, abs=1e-4)
+    for reach, weight, one_sided in itertools.product((2.0, 5.0), (10.0, 4.0), (False, True)):
+        above = (steps - 1).clamp(min=0.0 if one_sided else -1.0)
+        optimum = float(steps[(-steps * reach + weight * above.square()).argmin()])
+        row = planted("gp", weight, 0, optimum) | {"reach": reach}
+        assert optimum > 1.09 and not_granted(row) == pytest.approx(0, abs=1e-4)
+        row["largest"] = optimum + 0.25
+        assert not_granted(row) == pytest.approx(0.25, abs=1e-4)
+    assert not_granted(planted("gp", 10.0, 0, None)) is None
 
 
 def test_roughness_by_hand() -> None:

@@ -12,7 +12,7 @@ import torch
 from training_configs import CPU, tiny
 
 from wganbench.studies.frozen import FrozenStack, gaussian
-from wganbench.studies.rest import LOOKS, MOVED, Rest, train_to_rest, untrained_rows
+from wganbench.studies.rest import LOOKS, MOVED, SINGLE, Rest, train_to_rest, untrained_rows
 
 
 class Clock:
@@ -83,6 +83,35 @@ def test_seeds_of_a_group_are_judged_by_their_mean_and_groups_apart() -> None:
     assert [rest.at_rest() for rest in apart] == [True, True, False] and apart[0].steps == 400
     rows = [rest.row() for rest in apart]
     assert untrained_rows(rows[:2]) == "" and "1 of 3" in untrained_rows(rows)
+
+
+def test_critics_that_move_apart_are_not_at_rest_though_their_mean_is() -> None:
+    def apart(step: float) -> Callable[[int], dict[str, list[float]]]:
+        return lambda t: {"s": [10 + step * math.log2(t), 10 - step * math.log2(t)]}
+
+    single = SINGLE * MOVED * 10
+    assert rested(apart(0.9 * single), ["a", "a"], most=100)[0].at_rest()
+    (first, second) = rested(apart(1.1 * single), ["a", "a"], most=100)
+    assert not first.at_rest() and not second.at_rest()
+    assert first.moved["s"] == pytest.approx(1.1, rel=0.02)
+
+
+def test_a_logarithm_has_an_absolute_tolerance_whatever_its_size() -> None:
+    """-9 to -8.9 is a quarter more of what the logarithm is of, and one in ninety of -9."""
+
+    def course(t: int) -> dict[str, list[float]]:
+        return {"log s": [-9.0 + 0.1 * math.log2(t / 100)]}
+
+    (rest,) = rested(course, ["g"], most=100, tolerances={"log s": 0.04})
+    assert not rest.at_rest() and rest.moved["log s"] == pytest.approx(2.5, rel=0.02)
+    assert rested(course, ["g"], most=100, tolerances={"log s": 0.11})[0].at_rest()
+    assert not rested(course, ["g"], most=100)[0].at_rest(), "a tolerance is needed"
+
+
+def test_a_part_of_the_statistics_may_be_asked() -> None:
+    (rest,) = rested(lambda t: {"still": [1.0], "moves": [float(t)]}, ["g"], most=200)
+    assert rest.of("still").at_rest() and not rest.of("moves").at_rest()
+    assert rest.of("still").values == {"still": 1.0} and rest.of("still").steps == rest.steps
 
 
 def test_near_zero_an_absolute_tolerance_decides() -> None:

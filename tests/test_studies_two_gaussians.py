@@ -196,6 +196,17 @@ def test_points_that_did_not_converge_do_not_count() -> None:
     assert evidence.undecided.startswith("critic not trained: 1 of 1"), "the farthest is missing"
 
 
+def test_a_mean_over_all_distances_needs_every_one_of_them() -> None:
+    rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.5, 10.0: 0.4})
+    rows[1] |= {"converged": False, "at_rest": False, "moved": 3.0}
+    found = study.trained_evidence(rows, [0], {})
+    assert found["stays_gp"].undecided == ""
+    for name in ("estimate_gp", "proportional_gp"):
+        assert found[name].undecided.startswith("critic not trained: 1 of 1")
+    whole = study.trained_evidence(planted({1.0: 0.1, 10.0: 0.4}), [0], {})
+    assert whole["estimate_gp"].undecided == "" and len(whole["estimate_gp"].values) == 1
+
+
 def settings(**changes: Any) -> dict[str, Any]:
     return {
         "first": 4, "most": 8, "width": 8, "depth": 1, "batch_size": 16, "compile": False,

@@ -3,7 +3,9 @@
 The rates are constant. A statistic is read at T/2 and at T, each time as the mean of `LOOKS`
 readings over the last quarter of the steps. Critics that differ in their seed alone are a group. A
 group is at rest when its mean statistic moved by less than `MOVED` of its size, or by less than
-an absolute tolerance, between T/2 and T. T doubles until all groups are at rest, up to a bound.
+an absolute tolerance, between T/2 and T, and none of its critics by `SINGLE` times that: the mean
+of critics that move apart may stand still. The size of a logarithm means nothing, so it has a
+tolerance alone. T doubles until all groups are at rest, up to a bound.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from wganbench.config.schema import RunConfig
 
 MOVED = 0.02
 """The largest relative movement of a statistic at rest between T/2 and T."""
+SINGLE = 5.0
+"""How many times as far as the mean of its group a single critic may move."""
+LOG = "log "
+"""The beginning of the name of a statistic that is a logarithm."""
 LOOKS = 8
 """Readings over the last quarter of T whose mean is the statistic at T."""
 NOT_TRAINED = "critic not trained"
@@ -57,6 +63,11 @@ class Rest:
         """Return whether all statistics are at rest."""
         return all(moved < 1 for moved in self.moved.values())
 
+    def of(self, *names: str) -> Rest:
+        """Return the state as some of its statistics tell it."""
+        return Rest(self.steps, *({name: part[name] for name in names}
+                                  for part in (self.values, self.moved)))  # fmt: skip
+
     def row(self) -> dict[str, float | int | bool]:
         """Return the cells of a table's row; a movement is given in units of what is allowed."""
         moved = max(self.moved.values())
@@ -80,8 +91,8 @@ def train_to_rest(
 
     ``groups`` holds the group of each critic. ``first`` is the first T that is judged, and T
     doubles while 2 T <= ``most``. ``tolerances`` are absolute movements that count as none, by
-    statistic. ``mark`` is called at every power of two and at T. Raises ValueError for rates that
-    decay and for a ``most`` below ``first``.
+    statistic; one whose name begins with `LOG` needs one. ``mark`` is called at every power of two
+    and at T. Raises ValueError for rates that decay and for a ``most`` below ``first``.
     """
     if stack.config.train.decay != "none":
         decay = stack.config.train.decay
@@ -138,7 +149,7 @@ def movements(
     groups: Sequence[Hashable],
     tolerances: Mapping[str, float],
 ) -> dict[Hashable, dict[str, float]]:
-    """Return by group and statistic |now - before| of the means / what is allowed.
+    """Return by group and statistic the movement / what is allowed, see the module.
 
     >>> one = {"a": np.array([1.0, 3.0])}
     >>> movements(one, {"a": np.array([1.5, 3.5])}, ["g", "g"], {})["g"]["a"]
@@ -149,10 +160,12 @@ def movements(
         own = np.array([other == group for other in groups])
         found[group] = {}
         for name in now:
-            old, new = float(before[name][own].mean()), float(now[name][own].mean())
-            allowed = max(MOVED * abs(new), tolerances.get(name, 0.0))
-            moved = abs(new - old) / allowed if allowed > 0 else math.inf
-            found[group][name] = moved if math.isfinite(moved) else math.inf
+            old, new = before[name][own], now[name][own]
+            size = 0.0 if name.startswith(LOG) else abs(float(new.mean()))
+            allowed = max(MOVED * size, tolerances.get(name, 0.0))
+            moved = max(abs(float((new - old).mean())), float(np.abs(new - old).max()) / SINGLE)
+            known = allowed > 0 and math.isfinite(moved)
+            found[group][name] = moved / allowed if known else math.inf
     return found
 
 
@@ -166,8 +179,8 @@ def untrained_rows(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     worst = max(float(row["moved"] or 0.0) for row in moving)
     steps = max(int(row["steps"] or 0) for row in moving)
-    size = f"up to {MOVED * worst:.0%}" if worst < 1e3 else "without end"
+    size = f"up to {worst:.2g} times what is allowed" if worst < 1e3 else "without end"
     return (
-        f"{NOT_TRAINED}: {len(moving)} of {len(rows)} critics still moved, {size} between "
+        f"{NOT_TRAINED}: {len(moving)} of {len(rows)} critics still moved, {size}, between "
         f"{steps // 2} and {steps} steps"
     )

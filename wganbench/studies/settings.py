@@ -32,10 +32,29 @@ class Settings:
 
 
 def budgets(study: str) -> dict[str, dict[str, Any]]:
-    """Return a study's budgets by name: ``quick``, and others that replace some of its values."""
-    found = dict(read_preset("study", study)["budgets"])
+    """Return a study's budgets by name: ``quick``, and others that replace some of its values.
+
+    Raises ConfigError for a study without a YAML file, and for a file without them.
+    """
+    found = settings_file(study).get("budgets")
+    if not isinstance(found, dict) or not isinstance(found.get(QUICK), dict):
+        raise ConfigError(f"study/{study}.yaml has no settings: it needs budgets: {QUICK}: ...")
+    missing = {"seeds", "minutes"} - found[QUICK].keys()
+    if missing:
+        raise ConfigError(f"study/{study}.yaml: budgets.{QUICK} lacks {', '.join(sorted(missing))}")
     quick = dict(found[QUICK])
     return {name: quick | dict(values or {}) for name, values in found.items()}
+
+
+def settings_file(study: str) -> dict[str, Any]:
+    """Return the values of a study's YAML file, the user's folders first. Raises ConfigError."""
+    try:
+        return read_preset("study", study)
+    except ValueError as error:
+        raise ConfigError(
+            f"the study {study} has no settings: there is no study/{study}.yaml in conf, beside "
+            "a plugin file in conf, or in --config-dir"
+        ) from error
 
 
 def read_settings(study: str, protects: Mapping[str, str], overrides: Sequence[str]) -> Settings:
@@ -102,7 +121,7 @@ def typed_like(key: str, value: Any, pattern: Any) -> Any:
 
 def seen_seeds(study: str) -> tuple[int, ...]:
     """Return the seeds whose results were looked at while the study was made."""
-    return tuple(read_preset("study", study).get("seen", ()))
+    return tuple(settings_file(study).get("seen", ()))
 
 
 def read_seeds(value: Any, seen: Sequence[int] = ()) -> tuple[int, ...]:

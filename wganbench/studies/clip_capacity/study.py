@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -270,8 +270,11 @@ def evidence(clip: Search, gp: Search) -> dict[str, Evidence]:
     at_best, note = sample[:, middle, pair], f"best c {clip.values[middle]:g}"
     ends, top = f"smallest c {clip.values[0]:g}", f"largest c {clip.values[largest]:g}"
     return {
-        "limits": bounded_evidence([float(v) for v in gain], -1.0, 1.0, SMALLEST["limits"],
-                                   f"{note}, best lambda {gp.values[gp.best[0]]:g}"),
+        "limits": replace(
+            bounded_evidence([float(v) for v in gain], -1.0, 1.0, SMALLEST["limits"],
+                             f"{note}, best lambda {gp.values[gp.best[0]]:g}"),
+            undecided=nothing_learnt(clip, gp),
+        ),
         "scale_small": Evidence(known(at_best - sample[:, 0, pair]), note=f"{ends}, {note}"),
         "scale_large": Evidence(known(sample[:, largest, pair] - at_best), note=f"{top}, {note}"),
         "vanishing": Evidence(known(clip.fallen[:, 0, pair]), note=ends,
@@ -279,6 +282,18 @@ def evidence(clip: Search, gp: Search) -> dict[str, Evidence]:
         "eps": Evidence(known(clip.eps[:, 0, pair] - clip.eps[:, middle, pair]),
                         note=f"{ends}, {note}"),
     }  # fmt: skip
+
+
+LEARNT = 0.5
+"""The least mean score of the best setting of either loss for a comparison of their best."""
+
+
+def nothing_learnt(clip: Search, gp: Search) -> str:
+    """Return why the best settings are not compared: none has learnt; empty if one has."""
+    best = max(float(found.quantity("score").mean(axis=0).max()) for found in (clip, gp))
+    if best >= LEARNT:
+        return ""
+    return f"no setting has learnt the modes in these steps: the best scores {best:.3f}"
 
 
 def arrived(fallen: Float64[np.ndarray, " n"]) -> str:

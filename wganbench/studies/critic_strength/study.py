@@ -256,7 +256,9 @@ def evidence(
         found[f"distance_{loss}"] = Evidence(nearer(slopes[loss, DISTANCE]))
         strongest = max(n for _, n in values)
         learnt_by_all = [entry[LEARNT] for entry in values[loss, strongest]]
-        found[f"stops_{loss}"] = Evidence(learnt_by_all, note=f"n_critic {strongest}")
+        found[f"stops_{loss}"] = Evidence(
+            learnt_by_all, note=f"n_critic {strongest}", undecided=never_learnt(values, loss)
+        )
         if is_bce(loss):
             weakest = min(n for _, n in values)
             right = [entry[ACCURACY] for entry in values[loss, weakest]]
@@ -264,6 +266,20 @@ def evidence(
                 [None if a is None else a - 0.5 for a in right], note=f"n_critic {weakest}"
             )
     return found
+
+
+LEAST_LEARNT = 0.2
+"""A generator that stops learning with one critic has learnt so much with another, in the mean."""
+
+
+def never_learnt(values: Values, loss: str) -> str:
+    """Return why "it stops learning" is undecided: it learns with no critic in these steps."""
+    means = [mean_of_known([each[LEARNT] for each in own]) for (of, _), own in values.items()
+             if of == loss]  # fmt: skip
+    most = max((mean for mean in means if math.isfinite(mean)), default=0.0)
+    if most >= LEAST_LEARNT:
+        return ""
+    return f"with no n_critic does the exact W1 fall by more than {most:.2f} of its start"
 
 
 def arrived(values: Values, loss: str) -> str:

@@ -315,6 +315,6 @@ register_study(
             "data": "the claims are about ring8 and distributions whose distance is known",
             "train.decay": "rest is judged at constant rates",
         },
-        version=2,
+        version=3,
     )
 )

@@ -8,12 +8,14 @@ on the way back. For weights at +-c with random signs log10(c sqrt(width / 2)) i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from wganbench.studies.evidence import mean_of_known
 from wganbench.studies.layer_gradients.figure import BINS, GP_REACH, draw
@@ -28,6 +30,7 @@ from wganbench.studies.layer_gradients.measure import (
     slope_per_layer,
     steepest_slope,
 )
+from wganbench.studies.rest import NOT_TRAINED
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.training.run import Run
@@ -42,7 +45,8 @@ FIGURE_1B = "arXiv:1704.00028, Figure 1b"
 MARGIN = 0.15
 """Decades per layer; a factor of 45 over the 11 layers between the hidden ones."""
 STATIONARY = 0.02
-"""Weights are at rest if their share at +-c moved by at most this in the last fifth."""
+"""Weights are at rest if their share at +-c moved by at most this in the last fifth of training,
+in the median over seeds."""
 
 
 def arm(clip_value: float) -> str:
@@ -83,7 +87,10 @@ CLAIMS = with_primary("steeper_c=0.01", [
 
 @dataclass(frozen=True)
 class Depth:
-    """One run: norms by layer at the end and at the start, and its weights."""
+    """One run: norms by layer at the end and at the start, and its weights.
+
+    ``gain`` is E D(x) - E D(G(z)) on fresh points: above 0 for a critic that has learnt.
+    """
 
     norms: list[float]
     start: list[float]
@@ -92,6 +99,7 @@ class Depth:
     start_share: float | None
     drift: float | None
     histogram: list[float]
+    gain: float
 
 
 def measure(context: Context) -> Findings:
@@ -149,44 +157,82 @@ def look(context: Context, name: str, run: Run) -> Depth | None:
         start_share=share_at(first, reach) if clip_value else None,
         drift=abs(shares[-1] - shares[-1 - len(shares) // 5]) if shares else None,
         histogram=histogram(weights, reach, BINS),
+        gain=gain(context, stack, critic, run),
     )
 
 
 def gradients(context: Context, stack: Stack, critic: dict[str, Any], run: Run) -> list[float]:
     """Return norms by layer, on fresh reals and fakes of the trained generator."""
+    x, x_fake = fresh_points(context, stack, run)
+    return activation_gradients(stack.exact_algorithm.pair.critic, critic, x, x_fake)
+
+
+def gain(context: Context, stack: Stack, critic: dict[str, Any], run: Run) -> float:
+    """Return E D(x) - E D(G(z)) on fresh points."""
+    x, x_fake = fresh_points(context, stack, run)
+    scores = stack.exact_algorithm.critic(critic)
+    with torch.no_grad():
+        return float(scores(x).mean() - scores(x_fake).mean())
+
+
+def fresh_points(context: Context, stack: Stack, run: Run) -> tuple[Tensor, Tensor]:
+    """Return fresh reals and fakes of the trained generator."""
     n, seed, device = context["points"], run.config.seed, stack.device
     x = stack.target.sample(n, stream_generator(seed, "layer_real", 0, device))
-    pair = stack.exact_algorithm.pair
-    z = pair.latent.sample(n, stream_generator(seed, "layer_latent", 0, device))
+    z = stack.exact_algorithm.pair.latent.sample(
+        n, stream_generator(seed, "layer_latent", 0, device)
+    )
     with torch.no_grad():
-        x_fake = run.generator(z)
-    return activation_gradients(pair.critic, critic, x, x_fake)
+        return x, run.generator(z)
 
 
 def evidence(found: Mapping[str, Sequence[Depth | None]]) -> dict[str, Evidence]:
     slopes = {name: [slope_of(depth) for depth in group] for name, group in found.items()}
-    entries = {"slope_gp": Evidence(slopes[GP])}
+    untrained = not_learnt(found[GP])
+    entries = {"slope_gp": Evidence(slopes[GP], undecided=untrained)}
     for clip_value in CLIP_VALUES:
         name = arm(clip_value)
-        entries[f"slope_{name}"] = Evidence(slopes[name], note=stationarity(found[name]))
+        moves, note = moving(found[name]), stationarity(found[name])
+        entries[f"slope_{name}"] = Evidence(slopes[name], note=note, undecided=moves)
         entries[f"steeper_{name}"] = Evidence(
             [None if a is None or b is None else abs(a) - abs(b)
-             for a, b in zip(slopes[name], slopes[GP], strict=True)]
+             for a, b in zip(slopes[name], slopes[GP], strict=True)],
+            note=note, undecided=moves or untrained,
         )  # fmt: skip
     first = found[arm(CLIP_VALUES[0])]
     piled = [None if d is None else (d.share or 0.0) - (d.start_share or 0.0) for d in first]
-    return entries | {"piles": Evidence(piled)}
+    return entries | {"piles": Evidence(piled, note=stationarity(first), undecided=moving(first))}
 
 
 def slope_of(depth: Depth | None) -> float | None:
     return None if depth is None else slope_per_layer(depth.norms)
 
 
+def not_learnt(group: Sequence[Depth | None]) -> str:
+    """Return why GP's critics decide nothing: they do not tell the reals from the fakes."""
+    gains = [depth.gain for depth in group if depth is not None]
+    short = sum(gain <= 0 for gain in gains)
+    if not short:
+        return ""
+    return f"{NOT_TRAINED}: {short} of {len(gains)} of GP's critics score the fakes higher"
+
+
+def drifts(group: Sequence[Depth | None]) -> list[float]:
+    """Return by run how far the share of weights at +-c moved in the last fifth of training."""
+    return [depth.drift for depth in group if depth is not None and depth.drift is not None]
+
+
+def moving(group: Sequence[Depth | None]) -> str:
+    """Return why clipped critics decide nothing: their weights are still on the way to +-c."""
+    usual = median(drifts(group) or [math.inf])
+    return "" if usual <= STATIONARY else f"{NOT_TRAINED}: weights are on the way to +-c"
+
+
 def stationarity(group: Sequence[Depth | None]) -> str:
-    """Return a sentence on whether the weights at +-c were at rest."""
-    drifts = [depth.drift for depth in group if depth is not None and depth.drift is not None]
-    worst, usual = (f(drifts) if drifts else float("nan") for f in (max, median))
-    word = "stationary" if worst <= STATIONARY else "not stationary"
+    """Return a sentence on whether the weights at +-c were at rest, in the median."""
+    found = drifts(group)
+    worst, usual = (f(found) if found else float("nan") for f in (max, median))
+    word = "stationary" if usual <= STATIONARY else "not stationary"
     return (
         f"share of weights at +-c {word}: moved by {usual:.3f} in the last fifth of training "
         f"(median), at most {worst:.3f}"

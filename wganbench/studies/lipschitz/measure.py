@@ -156,6 +156,7 @@ def look(
             "spectral_product": spectral_product(parameters),
             "clip_bound": clip_bound(parameters, value) if loss == "clip" else math.nan,
             "estimate": estimate,
+            "reach": float(torch.cdist(places.reals, places.fakes).max()),
             "estimate_by_largest": estimate / steep if steep else math.nan,
             "roughness": roughness(critic, places.fakes, context["nearby"], config.seed),
         }.items()},

@@ -30,7 +30,7 @@ def drawn_arms(context: Context) -> dict[str, list[str]]:
     return {
         f"{data}/{arm.name}/{number}": [
             *overrides(arm, context["first_trial"] + number, context["passes"]),
-            f"data={data}", *measured(context),
+            f"data={data}", *measured(context, context["width"], context["batch_size"]),
         ]
         for data in context["data"]
         for arm in ARMS.values()
@@ -47,7 +47,8 @@ def tuned_arms(context: Context) -> dict[str, list[str]]:
     return {
         f"{data}/{arm.name}": [
             *arm.words(), f"data={data}", f"tuned={arm.loss}-{data}",
-            f"train.steps={tuned_steps(context, arm.loss, data)}", *measured(context),
+            f"train.steps={tuned_steps(context, arm.loss, data)}",
+            *measured(context, context["tuned_width"], context["tuned_batch_size"]),
         ]
         for data in context["tuned_data"]
         for arm in TUNED.values()
@@ -72,10 +73,10 @@ def tuned_steps(context: Context, loss: str, data: str) -> int:
     return max(1, round(float(context["tuned_share"]) * steps))
 
 
-def measured(context: Context) -> list[str]:
+def measured(context: Context, width: int, batch_size: int) -> list[str]:
     """Return the overrides for networks, batch, and what is measured at the end alone."""
     return [
-        f"network.width={context['width']}", f"train.batch_size={context['batch_size']}",
+        f"network.width={width}", f"train.batch_size={batch_size}",
         "evaluate.every_n_steps=0", f"evaluate.final_n={context['final_n']}",
         "evaluate.floor_pairs=2", "evaluate.protocol=box", "log.every_n_steps=1000000",
         "log.tensorboard=false",

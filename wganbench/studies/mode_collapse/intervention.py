@@ -32,7 +32,8 @@ class Branch:
     """Two losses, the one before the swap and the one after, with values by seed.
 
     ``coverage`` and ``kl`` hold a row per seed at the evaluations ``steps``, the first at the
-    swap. ``gradient`` holds log10 of the mean gradient at the samples in the same places.
+    swap; a run that diverged has the worst values from the first evaluation after that.
+    ``gradient`` holds log10 of the mean gradient at the samples in the same places.
     """
 
     before: str
@@ -93,13 +94,14 @@ def followed(twin: Stack, before: str, after: str, settings: Mapping[str, Any]) 
     for step in steps:
         advance(twin, step)
         tables.append([one.values for one in measure_stack(twin, settings["evaluate_n"])])
-    failed = [at >= 0 for at in twin.diverged_at()]
+    diverged = twin.diverged_at()
 
     def rows(tag: str, lacking: float) -> list[list[float]]:
         return [
-            [lacking if bad else finite(table[run].get(tag), lacking) for table in tables]
-            for run, bad in enumerate(failed)
-        ]
+            [lacking if 0 <= at <= step else finite(table[run].get(tag), lacking)
+             for step, table in zip(steps, tables, strict=True)]
+            for run, at in enumerate(diverged)
+        ]  # fmt: skip
 
     gradients = rows("grad_norm/sample", 0.0)
     return Branch(

@@ -30,6 +30,10 @@ class Ended:
     outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]]
     modes: Mapping[str, int]
 
+    def on(self, data: str) -> Ended:
+        """Return the outcomes on one data set."""
+        return Ended({data: self.outcomes[data]}, {data: self.modes[data]})
+
     def values(self, data: str, arm: str, quantity: str) -> list[float]:
         """Return a quantity by seed; more is better for coverage, less for the lost share."""
         own = self.outcomes[data][arm]

@@ -20,7 +20,7 @@ from wganbench.config import compose
 from wganbench.losses import RECIPES, Objective
 from wganbench.losses.constraints import input_gradients
 from wganbench.studies.frozen import FrozenStack, critic_in_double, gaussian
-from wganbench.studies.rest import RIGHT, Reading, train_to_rest
+from wganbench.studies.rest import LOG, RIGHT, Reading, train_to_rest
 from wganbench.studies.study import finite, log10
 from wganbench.training.device import fitting_cpu, pick_device
 
@@ -32,7 +32,7 @@ OBJECTIVES = {
 }
 """Objectives read from a loss's critic; both generators of BCE share one discriminator."""
 RECIPE_OF = {"saturating": "bce_saturating", "non_saturating": "bce"}
-DECADES = 0.02
+DECADES = 0.04
 """The movement of a gradient that counts as none, in decades: 2 % of the smallest effect."""
 NODES = torch.linspace(-9.0, 9.0, 3601, dtype=torch.float64)
 WEIGHTS = torch.exp(-(NODES**2) / 2) / math.sqrt(2 * math.pi) * float(NODES[1] - NODES[0])
@@ -99,11 +99,11 @@ def train_at(
 
     def read() -> Reading:
         own = [critic_in_double(stack, run) for run in range(len(seeds))]
-        found = {f"log {name}": [log10(gradient_of(name, critic, mu)) for critic in own]
+        found = {LOG + name: [log10(gradient_of(name, critic, mu)) for critic in own]
                  for name in names}  # fmt: skip
         return found if loss == "bce" else found | {"estimate": [estimate(c, mu) for c in own]}
 
-    tolerances = {f"log {name}": DECADES for name in names}
+    tolerances = {LOG + name: DECADES for name in names}
     with fitting_cpu(stack):
         rests = train_to_rest(
             stack, read, [mu] * len(seeds), settings["first"], settings["most"], tolerances

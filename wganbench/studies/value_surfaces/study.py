@@ -187,6 +187,6 @@ STUDY = register_study(
             "loss": "the study compares clipping with the gradient penalty",
             "train.decay": "rest is judged at constant rates",
         },
-        version=2,
+        version=3,
     )
 )

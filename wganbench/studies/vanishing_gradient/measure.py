@@ -20,7 +20,7 @@ from wganbench.losses.recipes import RECIPES
 from wganbench.metrics.gradients import SATURATED_SCORE, js_estimate
 from wganbench.networks import Latent, Parameters
 from wganbench.studies.frozen import FrozenStack
-from wganbench.studies.rest import Reading, train_to_rest
+from wganbench.studies.rest import LOG, Reading, train_to_rest
 from wganbench.studies.study import log10
 from wganbench.training.device import fitting_cpu
 from wganbench.training.stack import Stack
@@ -145,21 +145,28 @@ def follow(
                     found[r][name].setdefault(key, []).append(value)
 
     def read() -> Reading:
-        bce, every = RECIPES[names[0]].objective.bce, range(len(frozen))
-        if bce:
-            return {"js": [divergence(critic(r), frozen[r], *fixed[r]) for r in every]}
-        norms = [measured(names[0], critic(r), frozen[r], *fixed[r])["norm"] for r in every]
-        return {"norm": [log10(norm) for norm in norms]}
+        every = range(len(frozen))
+        norms = {
+            LOG + name: [log10(measured(name, critic(r), frozen[r], *fixed[r])["norm"])
+                         for r in every]
+            for name in names
+        }  # fmt: skip
+        if not RECIPES[names[0]].objective.bce:
+            return norms
+        return norms | {JS: [divergence(critic(r), frozen[r], *fixed[r]) for r in every]}
 
+    tolerances = {JS: NATS} | {LOG + name: DECADES for name in names}
     with fitting_cpu(stack):
-        rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, TOLERANCES, mark)
+        rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, tolerances, mark)
     for r, rest in enumerate(rests):
         for name in names:
-            found[r][name]["rest"] = rest.row()
+            read_of = [key for key in rest.moved if key in (JS, LOG + name)]
+            found[r][name]["rest"] = rest.of(*read_of).row()
     return found
 
 
-TOLERANCES = {"js": 0.005, "norm": 0.04}
+JS = "js"
+NATS, DECADES = 0.005, 0.04
 """Movements that count as none: nats of at most 0.69, and 2 % of the two decades that decide."""
 
 

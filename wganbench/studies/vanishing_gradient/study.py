@@ -219,7 +219,10 @@ def fallen(
     steps = records[0]["rest"]["steps"]
     values = [decades_fallen(record["norm"]) for record in records]
     note = f"{said}; {steps} critic steps"
-    return Evidence(values, note=note, undecided=not_trained(records, loss) or arrived)
+    untrained = not_trained(records, loss)
+    if not untrained and untrained_rows([record["rest"] for record in records]):
+        note += ", at which the norm still moves: D is right everywhere, and its logits grow"
+    return Evidence(values, note=note, undecided=untrained or arrived)
 
 
 def not_trained(records: Sequence[Record], loss: str) -> str:
@@ -240,14 +243,11 @@ def early_error(records: Sequence[Record]) -> Evidence:
 
 
 def pushed(records: Sequence[Record]) -> Evidence:
-    """Return by how much the share of points near 0 and 1 rose, of fakes or reals the smaller.
-
-    A rise is at least minus the share at the start, which bounds it where all seeds agree.
-    """
+    """Return by how much the share of points near 0 and 1 rose, of fakes or reals the smaller."""
     shares = [[min(pair) for pair in zip(r["saturation"], r["saturation_real"], strict=True)]
               for r in records]  # fmt: skip
-    rises, least = [share[-1] - share[0] for share in shares], -max(share[0] for share in shares)
-    found = bounded_evidence(rises, least, 1.0, PUSHED)
+    rises = [share[-1] - share[0] for share in shares]
+    found = bounded_evidence(rises, -1.0, 1.0, PUSHED)
     return replace(found, undecided=not_trained(records, "bce"))
 
 
@@ -344,6 +344,6 @@ register_study(
             "precision": "gradients are read in float64; smaller ones underflow",
             "train.decay": "rest is judged at constant rates",
         },
-        version=2,
+        version=3,
     )
 )
