@@ -113,6 +113,22 @@ def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFi
     assert "| 1.1 [" in row and row.count(" | ") == 3
 
 
+def test_a_scoreboard_names_studies_that_were_run_with_other_settings(
+    planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["study", "planted"]) == 0
+    assert "other settings" not in scoreboard_of(planted)
+    for word, key in (("seeds=4", "seeds"), ("steps=11", "steps")):
+        assert main(["study", "planted", word]) == 0
+        sentence = f"Run with other settings than this budget's: planted ({key})."
+        assert sentence in scoreboard_of(planted).replace("&#39;", "'")
+        assert sentence in (planted.parent / "scoreboard.md").read_text()
+    newer = dataclasses.replace(scoreboard.STUDIES["planted"], version=2)
+    monkeypatch.setitem(scoreboard.STUDIES._rows, "planted", newer)
+    with pytest.raises(ConfigError, match="of another version: planted"):
+        scoreboard.read_scoreboard(planted.parents[1])
+
+
 def test_no_scoreboard_is_made_of_a_part(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["study", "planted"]) == 0
     other = Study("absent", "is it there?", [CLAIM], measure, "Invented.")
@@ -176,6 +192,17 @@ def test_the_list_says_for_what_the_seeds_are_too_few(
     monkeypatch.setattr("wganbench.studies.verdicts.POWER", 1.1)
     assert main(["study", "--list"]) == 0
     assert "underpowered (seeds that it takes): grows (more than" in capsys.readouterr().out
+
+
+def test_a_claim_that_has_fewer_seeds_is_planned_with_those() -> None:
+    few = dataclasses.replace(CLAIM, seeds="some")
+    assert few.seeds_of((1, 2, 3), {"some": 2}) == 2 and few.seeds_of((1, 2), {"some": 5}) == 2
+    assert CLAIM.seeds_of((1, 2, 3), {"some": 2}) == 3
+    claims = {claim.name: claim for claim in STUDIES["mode_collapse"].claims}
+    quick = read_settings("mode_collapse", {}, [])
+    counts = {n: c.seeds_of(quick.seeds, quick.values) for n, c in claims.items()}
+    assert counts["penalty_coverage"] == len(quick.seeds) == 8
+    assert counts["tuned_penalty_lost"] == counts["gp_eliminates"] == 4
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from training_configs import CPU
 from wganbench.networks import Latent
 from wganbench.studies import STUDIES
 from wganbench.studies.record import judge_all
+from wganbench.studies.rest import Rest
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
-from wganbench.studies.rest import Rest
 from wganbench.studies.vanishing_gradient.measure import (
     Frozen,
     decades_fallen,

@@ -49,7 +49,7 @@ def print_studies(arguments: Sequence[str] = ()) -> None:
         weak = [
             f"{claim.name} ({seeds_needed(claim, most, alphas[claim.name]) or MORE})"
             for claim in study.claims
-            if underpowered(claim, len(own.seeds), alphas[claim.name])
+            if underpowered(claim, claim.seeds_of(own.seeds, own.values), alphas[claim.name])
         ]
         costs = {budget: f"{values['minutes']:g} min" for budget, values in budgets(name).items()}
         others = [f"budget={b}: {cost}" for b, cost in costs.items() if b != own.budget]

@@ -47,6 +47,7 @@ def write_findings(
         "study": study.name,
         "question": study.question,
         "budget": settings.budget,
+        "version": study.version,
         "seeds": list(settings.seeds),
         "settings": dict(settings.values),
         "figures": list(findings.figures),
@@ -118,10 +119,20 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def is_current(folder: Path, study: Study) -> bool:
-    """Return whether a folder holds verdicts on all of a study's claims as they are now."""
+    """Return whether a folder holds verdicts on all of a study's claims as they are now, by the
+    measurement as it is now."""
     stated = [dataclasses.asdict(claim) for claim in study.claims]
-    found = (read_record(folder) or {}).get("verdicts", [])
-    return bool(stated == [entry.get("claim") for entry in found])
+    record = read_record(folder) or {}
+    found = [entry.get("claim") for entry in record.get("verdicts", [])]
+    return bool(stated == found and record.get("version") == study.version)
+
+
+def departs(folder: Path, study: Study, budget: str) -> str:
+    """Return which settings of a folder's study are not those of its budget; empty if all are."""
+    record, planned = read_record(folder) or {}, read_settings(study.name, {}, [f"budget={budget}"])
+    values = {**planned.values, "seeds": list(planned.seeds)}
+    own = {**record.get("settings", {}), "seeds": record.get("seeds")}
+    return ", ".join(key for key in values if own.get(key) != values[key])
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:

@@ -10,7 +10,14 @@ from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
 from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
-from wganbench.studies.record import FOLDER, is_current, read_record, read_verdicts, study_folder
+from wganbench.studies.record import (
+    FOLDER,
+    departs,
+    is_current,
+    read_record,
+    read_verdicts,
+    study_folder,
+)
 from wganbench.studies.rest import NOT_TRAINED
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
@@ -41,7 +48,7 @@ def read_scoreboard(output_dir: Path, budget: str = QUICK) -> list[Verdict]:
     missing = [name for name, folder in folders.items() if not is_current(folder, STUDIES[name])]
     if missing:
         raise ConfigError(
-            f"a scoreboard needs all studies; missing, or with other claims: {', '.join(missing)}; "
+            f"a scoreboard needs all studies; missing or of another version: {', '.join(missing)}; "
             f"run {command('all', budget)}"
         )
     return corrected([verdict for folder in folders.values() for verdict in read_verdicts(folder)])
@@ -57,22 +64,33 @@ def write_scoreboard(output_dir: Path, budget: str = QUICK) -> Path:
 
     The table alone is written beside it as Markdown. Raises ConfigError as `read_scoreboard` does.
     """
-    verdicts = read_scoreboard(output_dir, budget)
+    verdicts, other = read_scoreboard(output_dir, budget), departures(output_dir, budget)
     page = render(
         "scoreboard.html.j2",
-        summary=f"Budget {budget}. {summary(verdicts)}",
+        summary=" ".join([f"Budget {budget}. {summary(verdicts)}", *other]),
         family=family(verdicts),
         claims=Table("All claims", COLUMNS, [line(verdict) for verdict in verdicts]),
         studies=[study_view(folder) for folder in study_folders(output_dir, budget).values()],
     )
     file = output_dir / FOLDER / (FILE if budget == QUICK else f"scoreboard-{budget}.html")
     write_atomic(file, page.encode())
-    write_atomic(file.with_suffix(".md"), markdown(verdicts).encode())
+    write_atomic(file.with_suffix(".md"), markdown(verdicts, other).encode())
     return file
 
 
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """Return all claims as a table in Markdown; the primary claim of each study is in bold."""
+def departures(output_dir: Path, budget: str) -> list[str]:
+    """Return a sentence on the studies that were run with other settings than the budget's."""
+    folders = study_folders(output_dir, budget)
+    found = {name: departs(folder, STUDIES[name], budget) for name, folder in folders.items()}
+    parts = [f"{name} ({keys})" for name, keys in found.items() if keys]
+    return [f"Run with other settings than this budget's: {'; '.join(parts)}."] if parts else []
+
+
+def markdown(verdicts: Sequence[Verdict], more: Sequence[str] = ()) -> str:
+    """Return all claims as a table in Markdown; the primary claim of each study is in bold.
+
+    ``more`` holds sentences that follow the summary.
+    """
     rows = ["| study | claim, and what it was measured by | value [95 %] | verdict |",
             "|---|---|---|---|"]  # fmt: skip
     for verdict in verdicts:
@@ -81,7 +99,8 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
         cells = (verdict.study, f"{text}: {claim.statistic}", value_text(verdict),
                  word_text(verdict))  # fmt: skip
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([summary(verdicts), "", family(verdicts), "", *rows, ""])
+    said = " ".join([summary(verdicts), *more])
+    return "\n".join([said, "", family(verdicts), "", *rows, ""])
 
 
 def word_text(verdict: Verdict) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -34,6 +34,8 @@ class Claim:
     of a comparative claim expects (from seeds 100 and up, which decide nothing). An ``exact``
     claim is computed from a formula, without seeds, so it has no spread and no uncertainty.
     One claim of a study is ``primary``: it answers the study's question. The others are secondary.
+    ``seeds`` names the setting that says how many of the study's seeds the claim has, where it
+    does not have all.
 
     Raises ValueError for another kind, an empty field, or numbers that do not fit the kind.
     """
@@ -49,6 +51,7 @@ class Claim:
     spread: float | None = None
     exact: bool = False
     primary: bool = False
+    seeds: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -66,6 +69,10 @@ class Claim:
     def tested(self) -> bool:
         """Whether the claim has a p-value; exact results and counterexamples have none."""
         return self.kind != "universal" and not self.exact
+
+    def seeds_of(self, seeds: Sequence[int], settings: Mapping[str, Any]) -> int:
+        """Return the number of seeds that the claim has in a study with these settings."""
+        return min(len(seeds), settings[self.seeds]) if self.seeds else len(seeds)
 
     @property
     def rank(self) -> str:

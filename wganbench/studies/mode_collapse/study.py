@@ -110,14 +110,14 @@ def effect_claim(name: str, quantity: str) -> Claim:
     return Claim(
         f"{name}_{quantity}", f"{question.text} ({BY[quantity]})", question.source, "comparative",
         f"{effects} at {where}, {BY[quantity]}, mean over the data sets", "of the modes", 0.1,
-        spread=0.1 if question.tuned else 0.25,
+        spread=0.1 if question.tuned else 0.25, seeds="tuned_seeds" if question.tuned else "",
     )  # fmt: skip
 
 
 def lost_claim(name: str, text: str, source: str, kind: Kind) -> Claim:
     return Claim(name, text, source, kind, "modes lost at best settings, K (1 - exp(-KL)), the "
                  "largest over the data sets", "modes", HALF,
-                 spread=None if kind == "universal" else 0.6)  # fmt: skip
+                 spread=None if kind == "universal" else 0.6, seeds="tuned_seeds")  # fmt: skip
 
 
 def swap_claim(name: str, text: str, quantity: str) -> Claim:
@@ -273,9 +273,9 @@ def rows(found: Measured) -> list[dict[str, Cell]]:
     for name, question in QUESTIONS.items():
         outcomes = found.tuned if question.tuned else found.drawn
         for quantity in BY:
-            parts = {"mean": outcomes} | {data: outcomes.on(data) for data in outcomes.outcomes}
-            for data, own in parts.items():
-                for pair, values in simple_effects(own, question.pairs, quantity).items():
+            of = {"mean": outcomes} | {data: outcomes.on(data) for data in outcomes.outcomes}
+            for data, found_there in of.items():
+                for pair, values in simple_effects(found_there, question.pairs, quantity).items():
                     table.append(row(name, data, pair, quantity, values, ""))
     for branch in found.branches:
         what = f"{branch.before}, then {branch.after}"
