@@ -28,27 +28,32 @@ REST = ("bce_smooth,bce_r1,bce_r1r2,wasserstein,wasserstein_sn,hinge_sn,hinge_gn
 """All others, with 10."""
 
 SEARCH = "wganbench tune seeds=0 --into conf"
-RESULTS = "python scripts/results.py --settings tuned paper median"
+RESULTS = "python scripts/results.py --settings"
+STACKED = "wganbench sweep experiment=stacked_digits 'seed=range(0,5)'"
 SPACED = {losses: losses.replace(",", " ") for losses in (MAIN, REST)}
 
 PARTS: dict[str, tuple[str, ...]] = {
     "floors": ("python scripts/floors.py",),
     "tune": (
         f"{SEARCH} trials=32 data=ring8 loss={MAIN},{REST}",
-        f"{SEARCH} trials=32 data=grid25 loss={MAIN},{REST}",
+        f"{SEARCH} trials=16 data=grid25 loss={MAIN},{REST}",
     ),
-    "tune-images": (
-        f"{SEARCH} trials=12 data=digits loss={MAIN}",
-        f"{SEARCH} trials=12 data=stacked_digits loss=bce,clip,gp,rpgan_r1r2",
+    "three-losses": (
+        "wganbench sweep loss=bce,clip,gp 'seed=range(0,20)' name=ring8_losses",
+        "wganbench compare outputs/ring8_losses",
     ),
     "results": (
-        f"{RESULTS} --data ring8 grid25 --seeds 20 --loss {SPACED[MAIN]}",
-        f"{RESULTS} --data ring8 grid25 --seeds 10 --loss {SPACED[REST]}",
+        f"{RESULTS} tuned --data ring8 grid25 --seeds 20 --loss {SPACED[MAIN]}",
+        f"{RESULTS} tuned --data ring8 grid25 --seeds 10 --loss {SPACED[REST]}",
+        f"{RESULTS} paper median --data ring8 grid25 --seeds 10 --loss {SPACED[MAIN]}",
     ),
-    "speedrun": (
-        f"wganbench speedrun data=ring8 seeds=20 loss={MAIN}",
-        f"wganbench speedrun data=grid25 seeds=20 loss={MAIN}",
+    "images": (
+        "wganbench sweep data=digits loss=gp 'seed=range(0,5)'",
+        f"{STACKED} loss=bce,clip,gp",
+        f"{STACKED} loss=rpgan_r1r2 train.steps=2450 train.batch_size=64",
+        f"{STACKED} loss=bce_r1r2 train.steps=2700 train.batch_size=64",
     ),
+    "speedrun": (f"wganbench speedrun data=ring8 seeds=20 loss={MAIN}",),
     "studies": ("wganbench study all", "wganbench study all budget=full"),
     "funnels": (
         "python scripts/funnels.py --d 2 --clusters 4 64 --steps 3000",
