@@ -33,6 +33,7 @@ from wganbench.config.check import validate
 from wganbench.config.composition import compose_values
 from wganbench.config.schema import static_settings
 from wganbench.data import image_files, images
+from wganbench.networks import Pair, build_pair
 from wganbench.presets import (
     GROUPS,
     all_keys,
@@ -469,12 +470,20 @@ def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("loss=hinge loss.penalties=[r1]", "loss.r1_gamma is missing"),
+        ("loss=hinge loss.penalties=[r1]", "r1_gamma is missing: loss.penalties=[r1] needs it"),
+        ("loss=bce_r1 ~loss.r1_gamma", "r1_gamma is missing: loss=bce_r1 needs it"),
+        ("loss=gp +loss.clip_value=1", "loss.clip_value is not used by loss=gp (clip has it)"),
+        ("loss=hinge +loss.r1_gamma=1", "(rpgan_r1r2, bce_r1r2, bce_r1 have it)"),
+        ("loss=hinge loss.gp_lambda=1", "loss=hinge; loss.penalties=[gp] adds its penalty; those"),
+        ("loss=clip loss.gp_lambda=1", "not used by loss=clip; those that have it: bce_gp"),
         ("loss=clip loss.penalties=[r1] loss.r1_gamma=1", "exclude each other"),
         ("loss=gp loss.penalties=[lp]", "lp takes loss.gp_lambda"),
         ("loss=bce_r1 loss.penalties=[r1]", "has the penalty r1 already"),
         ("loss=bce loss.penalties=[r3]", "loss.penalties: unknown penalty 'r3'"),
-        ("loss=bce loss.penalties=r1", "loss.penalties"),
+        ("loss=bce loss.penalties=r1", "loss.penalties must be a list such as [r1]; got 'r1'"),
+        ("loss=bce loss.penalties=null", "loss.penalties must be given"),
+        ("loss=bce loss.penalties=2", "loss.penalties must be a list such as [a,b]; got 2"),
+        ("loss=gp train.betas=0.5", "train.betas must be a list such as [0,1]"),
         ("loss=hinge loss.r1_gamma=1", "not used by loss=hinge"),
         ("loss=hinge loss.penalties=[r1] loss.r1_gamma=-1", "loss.r1_gamma must be at least 0"),
         ("loss=hinge loss.penalties=[r1] loss.r1_gamma=1 loss.gp_lambda=1", "loss.gp_lambda"),
@@ -483,7 +492,6 @@ def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
         ("loss=bce loss.packing=0", "loss.packing must be at least 1"),
         ("loss=bce loss.unrolled=11", "loss.unrolled must be at most 10"),
         ("loss=gp loss.unrolled=2", "loss.unrolled=2 needs a loss without penalties"),
-        ("loss=bce loss.unrolled=1 loss.penalties=[r1] loss.r1_gamma=1", "without penalties"),
         (
             "loss=bce loss.penalties=[r1] loss.r1_gamma=1 network.critic_normalization=batch",
             "batch norm makes",
@@ -497,3 +505,36 @@ def test_a_nonsensical_loss_is_refused_in_one_line(words: str, told: str) -> Non
     with pytest.raises(ConfigError) as refused:
         compose(words.split())
     assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        ("loss=gp", "choose bce or clip"),
+        ("loss=bce loss.penalties=[r1] loss.r1_gamma=1", "remove loss.penalties"),
+        ("loss=gp loss.penalties=[r1] loss.r1_gamma=1",
+         "remove loss.penalties and choose bce or clip"),
+    ],
+)  # fmt: skip
+def test_unrolled_steps_beside_a_penalty_say_what_to_change(words: str, way: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose([*words.split(), "loss.unrolled=2"])
+    assert str(refused.value).endswith(f": set loss.unrolled=0, or {way}")
+
+
+def test_a_critic_of_ones_own_that_mixes_points_is_refused_where_slopes_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a network has no key of ours that could say so."""
+
+    def mixing(*arguments: Any) -> Pair:
+        return dataclasses.replace(build_pair(*arguments), critic_is_pointwise=False)
+
+    monkeypatch.setattr("wganbench.networks.build_pair", mixing)
+    for loss in ("gp", "hinge_gn"):
+        with pytest.raises(ConfigError, match="this network's critic mixes points") as refused:
+            compose([f"loss={loss}"])
+        assert f"loss={loss}" in str(refused.value)
+        assert "critic_normalization" not in str(refused.value)
+    for loss in ("bce", "clip", "hinge_sn"):
+        assert compose([f"loss={loss}"]).loss.name == loss

@@ -199,7 +199,8 @@ def convert_union(value: Any, hints: tuple[Any, ...], key: str) -> Any:
 
 def convert_items(value: Any, hint: Any, key: str) -> Any:
     if not isinstance(value, list | tuple):
-        raise ConfigError(f"{key} must be a list such as [0,1]; got {short_repr(value)}")
+        such = example(value, typing.get_args(hint)[0])
+        raise ConfigError(f"{key} must be a list such as {such}; got {short_repr(value)}")
     origin, hints = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and hints[-1] is not Ellipsis:
         if len(value) != len(hints):
@@ -209,6 +210,18 @@ def convert_items(value: Any, hint: Any, key: str) -> Any:
         pairs = [(item, hints[0]) for item in value]
     items = [convert(item, item_hint, f"{key}[{i}]") for i, (item, item_hint) in enumerate(pairs)]
     return tuple(items) if origin is tuple else items
+
+
+def example(value: Any, hint: Any) -> str:
+    """Return a list of items of a type; of texts it holds the text ``value``, if that is a name.
+
+    >>> example("r1", str), example(None, str), example("r1", float)
+    ('[r1]', '[a,b]', '[0,1]')
+    """
+    if hint is not str and typing.get_origin(hint) is not typing.Literal:
+        return "[0,1]"
+    is_name = isinstance(value, str) and value.replace(",", "").isidentifier()
+    return f"[{value}]" if is_name and len(value) <= LONGEST_VALUE else "[a,b]"
 
 
 def convert_choice(value: Any, choices: Sequence[str], key: str) -> str:

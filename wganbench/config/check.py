@@ -22,6 +22,7 @@ from wganbench.typed import check_range, convert_fields, nearest_key
 
 if TYPE_CHECKING:
     from wganbench.losses import Recipe
+    from wganbench.networks import Pair
 
 FINITE = {"least": -bounds.COEFFICIENT, "most": bounds.COEFFICIENT}
 """The range of a coefficient for which its recipe states none."""
@@ -183,9 +184,12 @@ def check_packing(config: RunConfig) -> None:
 def check_unrolled(config: RunConfig, recipe: Recipe) -> None:
     """Refuse unrolled steps of a penalised critic: a penalty holds its points fixed."""
     if config.loss.unrolled and recipe.penalties:
+        added = len(config.loss.penalties)
+        own = len(recipe.penalties) > added
+        ways = [*(["remove loss.penalties"] if added else []), *(["choose bce or clip"] * own)]
         raise ConfigError(
             f"loss.unrolled={config.loss.unrolled} needs a loss without penalties; "
-            f"loss={config.loss.name} has one here: set loss.unrolled=0, or choose bce or clip"
+            f"loss={config.loss.name} has one here: set loss.unrolled=0, or {' and '.join(ways)}"
         )
 
 
@@ -243,7 +247,9 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
             raise ConfigError(unused_key(f"loss.{name}", "loss", config.loss.name, users, known))
     for name in known:
         if name not in given:
-            raise ConfigError(f"loss.{name} is missing: loss={config.loss.name} needs it")
+            added = [each for each in config.loss.penalties if name in TERMS[each].names]
+            needs = f"loss.penalties=[{added[0]}]" if added else f"loss={config.loss.name}"
+            raise ConfigError(f"loss.{name} is missing: {needs} needs it")
         check_range(given[name], recipe.ranges.get(name, FINITE), f"loss.{name}")
 
 
@@ -252,7 +258,8 @@ def unused_key(key: str, group: str, chosen: str, users: list[str], known: Itera
     hint = nearest_key(key, [f"{group}.{name}" for name in known])
     if not users:
         return f"unknown key {key}{hint}"
-    return f"{key} is not used by {group}={chosen}{hint} ({', '.join(users)} have it)"
+    have = "has" if len(users) == 1 else "have"
+    return f"{key} is not used by {group}={chosen}{hint} ({', '.join(users)} {have} it)"
 
 
 def check_data(config: RunConfig) -> None:
@@ -268,6 +275,7 @@ def check_data(config: RunConfig) -> None:
         pair = build_pair(
             network.kind, network.options, target.shape, config.precision, config.loss.packing
         )
+    check_pointwise(config, recipe_of(config), pair)
     check_memory(config, target.shape, pair)
     points = target.points
     batch = config.train.batch_size
@@ -290,6 +298,16 @@ def check_features(config: RunConfig) -> None:
         allow_features(config.evaluate.features)
         with as_config_error():
             load_features(config.evaluate.features)
+
+
+def check_pointwise(config: RunConfig, recipe: Recipe, pair: Pair) -> None:
+    """Refuse a critic that mixes points, such as a user's own, where each score has a slope."""
+    if recipe.needs_pointwise_critic and not pair.critic_is_pointwise:
+        raise ConfigError(
+            f"network.kind={config.network.kind} cannot be used with loss={config.loss.name} here: "
+            "this network's critic mixes points, as batch norm does (critic_is_pointwise is False),"
+            " and the loss takes the slope at each point"
+        )
 
 
 def check_normalization(config: RunConfig, recipe: Any) -> None:

@@ -136,15 +136,21 @@ def not_used(key: str, arguments: Arguments) -> str:
     group = key.partition(".")[0]
     chosen = arguments.chosen.get(group) or default_choice(group)
     have = ", ".join(owners(key, arguments.where))
-    return f"not used by {group}={chosen}; {penalty_hint(key)}those that have it: {have}"
+    hint = penalty_hint(key, str(chosen), arguments.where)
+    return f"not used by {group}={chosen}; {hint}those that have it: {have}"
 
 
-def penalty_hint(key: str) -> str:
-    """Return which penalty would bring a coefficient; empty for another key."""
+def penalty_hint(key: str, loss: str, where: Sequence[Path]) -> str:
+    """Return which penalty would bring a coefficient; empty for another key or with clipping."""
+    from wganbench.losses import RECIPES
     from wganbench.losses.penalties import TERMS
 
     names = [name for name, term in TERMS.items() if key in [f"loss.{own}" for own in term.names]]
-    return f"loss.penalties=[{names[0]}] adds its penalty; " if names else ""
+    if not names:
+        return ""
+    row = preset_values("loss", loss, where).get("loss.name", loss)
+    clips = row in RECIPES and RECIPES[row].clips
+    return "" if clips else f"loss.penalties=[{names[0]}] adds its penalty; "
 
 
 def from_configuration(error: Exception) -> bool:

@@ -26,6 +26,9 @@ VALUES: dict[str, dict[str, str]] = {
         "r1": "bce_r1",
         "ganr1": "bce_r1",
         "gangp": "bce_gp",
+        "r3gan": "rpgan_r1r2",
+        "sngan": "hinge_sn",
+        "gngan": "hinge_gn",
     },
     "data": {
         "8gaussians": "ring8",

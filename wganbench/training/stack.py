@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from wganbench.bounds import Precision
-from wganbench.config.check import typed_rows
+from wganbench.config.check import check_pointwise, typed_rows
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
@@ -74,7 +74,7 @@ class Stack:
     is the data; by default it is built from the configuration. ``pair(precision)`` makes the
     networks, by default those of the configuration. ``samplers`` replace the usual samplers of
     the streams that they name. With ``double`` the critics train in float64. Raises ValueError
-    when the static settings differ or a penalised critic has batch norm.
+    when the static settings differ or a penalised critic mixes points.
     """
 
     def __init__(
@@ -107,11 +107,7 @@ class Stack:
         self.unrolled = unrolled if steps else None
         networks = self.algorithm.pair
         self._layers = {n: layers(getattr(networks, n)) for n in ("critic", "generator")}
-        if recipe.needs_pointwise_critic and not networks.critic_is_pointwise:
-            raise ValueError(
-                f"loss={config.loss.name} penalises the critic's gradient point by point, and "
-                "batch norm mixes points: set network.critic_normalization to layer or none"
-            )
+        check_pointwise(config, recipe, networks)
         self.coefficients = {
             name: self._traced([c.loss.coefficients[name] for c in self._everywhere])
             for name in recipe.coefficients
