@@ -16,7 +16,9 @@ from wganbench.cli.app import main
 from wganbench.cli.run_view import next_commands
 from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
+from wganbench.presets import directories, read, user_files_first
 from wganbench.runs.folder import RunOutcome
+from wganbench.studies.settings import budgets
 
 LOSS = """
 from wganbench.losses import RECIPES
@@ -125,6 +127,29 @@ def test_a_file_is_run_once_and_several_are_kept_apart(
         plugin_files.load_plugin_files()
     assert (tmp_path / "log").read_text() == "ab"
     monkeypatch.setenv(plugin_files.VARIABLE, "")
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_studys_settings_are_beside_the_file_or_in_the_users_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "budgets:\n  quick: {seeds: 5, minutes: 0.1, few: 50}\n  full: {few: 60}\n"
+    (tmp_path / "mine.py").touch()
+    monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "mine.py"))
+    with pytest.raises(ConfigError, match="the study mine has no settings: .*study/mine.yaml"):
+        budgets("mine")
+    for folder, few in (("conf", 60), ("own", 61)):
+        (tmp_path / folder / "study").mkdir(parents=True)
+        (tmp_path / folder / "study" / "mine.yaml").write_text(text.replace("60", str(few)))
+    assert budgets("mine")["full"] == {"seeds": 5, "minutes": 0.1, "few": 60}
+    with user_files_first(directories(tmp_path / "own")):
+        assert budgets("mine")["full"]["few"] == 61
+        assert set(budgets("dirac")) == {"quick", "full", "paper"}
+    for wrong in ("name: mine\n", "budgets: 3\n", "budgets: {quick: {few: 1}}\n"):
+        (tmp_path / "conf" / "study" / "mine.yaml").write_text(wrong)
+        read.cache_clear()
+        with pytest.raises(ConfigError, match="study/mine.yaml"):
+            budgets("mine")
 
 
 @pytest.mark.usefixtures("alone")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,53 +182,86 @@ TINY = (
 )
 
 
+LISTED = {
+    "drift": ("losses", "loss=drift  |  WGAN-GP with a drift term"),
+    "heart": ("data", "data=heart  |  Points on a heart-shaped curve"),
+    "quadratic": ("networks", "network=quadratic  |  A quadratic critic"),
+    "spread": ("metrics", "mine/spread  |  how far the fakes lie from their own mean"),
+    "floor_falls": ("studies", "floor_falls  |  Does the floor of the exact distance fall"),
+}
+"""What `list` says of the row that each module adds."""
+TRAIN = f"train loss=drift data=heart network=quadratic {TINY} --config-dir my_conf"
+STUDY = "study floor_falls --config-dir my_conf"
+
+
+def write_examples(folder: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Write the YAML files; return the modules by file name, and what pyproject.toml says."""
+    files = dict(examples())
+    project = tomllib.loads(files.pop("pyproject.toml"))
+    for file in [file for file in files if file.endswith(".yaml")]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(files.pop(file))
+    modules = project["tool"]["setuptools"]["py-modules"]
+    assert sorted(files) == sorted(f"{module}.py" for module in modules)
+    return files, project["project"]
+
+
+def printed_by(folder: Path, lines: Sequence[str], *packages: Path) -> str:
+    """Run the commands in one new process; return what it printed. Each must end with code 0."""
+    path = os.pathsep.join([*map(str, packages), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS], cwd=folder, input="\n".join(lines), capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    for line in lines:
+        assert f"<{line}> 0\n" in done.stdout, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which the examples were installed and used, and what was printed."""
     folder = tmp_path_factory.mktemp("extended")
-    ignore = shutil.ignore_patterns("__pycache__")
-    for part in ("wganbench", "conf"):
-        shutil.copytree(ROOT / part, folder / "tree" / part, ignore=ignore)
-    files = dict(examples())
-    project = tomllib.loads(files.pop("pyproject.toml"))
-    for file in [file for file in files if file.endswith(".yaml")]:
-        place = folder / "tree" if file.startswith("conf/") else folder
-        (place / file).parent.mkdir(parents=True, exist_ok=True)
-        (place / file).write_text(files.pop(file))
-    modules = project["tool"]["setuptools"]["py-modules"]
-    assert sorted(files) == sorted(f"{module}.py" for module in modules)
-    if not metrics_bring_their_tags():
-        del project["project"]["entry-points"]["wganbench.metrics"]
-    install(folder / "site", project["project"], files)
-    lines = [
-        f"train loss=drift data=heart network=quadratic {TINY} --config-dir my_conf",
-        "list losses --config-dir my_conf",
-        "list networks",
-        "list metrics",
-        "study floor_falls",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", CALLS],
-        cwd=folder,
-        env=os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(folder / "tree"), str(folder / "site")]),
-            "OMP_NUM_THREADS": "1",
-        },
-        input="\n".join(lines),
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    for line in lines:
-        assert f"<{line}> 0\n" in done.stdout, done.stdout + done.stderr
-    return folder, done.stdout
+    files, project = write_examples(folder)
+    install(folder / "site", project, files)
+    lists = [f"list {what} --config-dir my_conf" for what, _ in LISTED.values()]
+    return folder, printed_by(folder, [TRAIN, *lists, "list networks", STUDY], folder / "site")
 
 
-def metrics_bring_their_tags() -> bool:
-    """Whether `register_metric(..., tags=[Tag(...)])` is there already."""
-    try:
-        return hasattr(importlib.import_module("wganbench.tags"), "Tag")
-    except ImportError:
-        return False
+@pytest.fixture(scope="module")
+def plugged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples as files, without a package."""
+    folder = tmp_path_factory.mktemp("plugged")
+    for file, text in write_examples(folder)[0].items():
+        (folder / file).write_text(text)
+    return folder
+
+
+def test_each_example_is_listed(extended: tuple[Path, str]) -> None:
+    for _, line in LISTED.values():
+        assert line in extended[1]
+
+
+def test_each_example_is_listed_as_a_plugin_file(plugged: Path) -> None:
+    others = {module: row for module, row in LISTED.items() if module != "floor_falls"}
+    words = f"--config-dir my_conf plugins={','.join(f'{module}.py' for module in others)}"
+    printed = printed_by(plugged, [f"list {what} {words}" for what, _ in others.values()])
+    assert [line for _, line in others.values() if line not in printed] == []
+
+
+@pytest.mark.slow
+def test_the_examples_train_as_plugin_files(plugged: Path) -> None:
+    files = ",".join(f"{module}.py" for module in LISTED if module != "floor_falls")
+    assert "completed at step 3" in printed_by(plugged, [f"{TRAIN} plugins={files}"])
+
+
+def test_the_study_runs_as_a_plugin_file(plugged: Path) -> None:
+    """In a process of its own, in which the file is run while our studies are imported."""
+    what, expected = LISTED["floor_falls"]
+    words = "--config-dir my_conf plugins=floor_falls.py"
+    lines = [f"study floor_falls {words} seeds=2", f"list {what} {words}"]
+    printed = printed_by(plugged, lines)
+    assert "n = 2" in printed and expected in printed
 
 
 def test_the_loss_of_the_first_readme_is_that_of_the_package() -> None:
@@ -243,7 +274,6 @@ def test_a_loss_a_data_set_and_a_network_of_the_readme_train(extended: tuple[Pat
     header, *rows = (run / "metrics.csv").read_text().splitlines()
     assert "loss/penalty" in header and len(rows) >= 3
     assert "completed at step 3" in printed
-    assert "loss=drift  |  WGAN-GP with a drift term" in printed
     assert "network.kind=quadratic  |  a quadratic critic" in printed
 
 
@@ -254,11 +284,8 @@ def test_a_study_of_the_readme_reaches_its_verdict(extended: tuple[Path, str]) -
     assert "supported   The distance between two samples" in printed
 
 
-@pytest.mark.skipif(not metrics_bring_their_tags(), reason="metrics do not bring their tags yet")
 def test_a_metric_of_the_readme_is_measured(extended: tuple[Path, str]) -> None:
-    folder, printed = extended
-    (run,) = (folder / "outputs" / "heart").iterdir()
+    (run,) = (extended[0] / "outputs" / "heart").iterdir()
     header, *rows = (run / "metrics.csv").read_text().splitlines()
     column = header.split(",").index("mine/spread")
     assert float(rows[-1].split(",")[column]) > 0
-    assert "mine/spread  |  how far the fakes lie from their own mean" in printed

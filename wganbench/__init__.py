@@ -128,7 +128,9 @@ def tune(
         return search(arguments, Silent(), config_dir, Path(into) if into else None)
 
 
-def study(name: str, *overrides: Given, **settings: object) -> list[Verdict]:
+def study(
+    name: str, *overrides: Given, config_dir: str | Path | None = None, **settings: object
+) -> list[Verdict]:
     """Measure a study as ``wganbench study NAME`` does, and return its verdicts.
 
     ``overrides`` and ``settings`` are those of the command::
@@ -136,9 +138,11 @@ def study(name: str, *overrides: Given, **settings: object) -> list[Verdict]:
         for verdict in study("dirac", seeds=10):
             print(verdict.word, verdict.claim.text)
 
-    Raises ConfigError for an unknown study or wrong settings.
+    ``config_dir`` is a folder of YAML files of your own. Raises ConfigError for an unknown study
+    or wrong settings.
     """
     from wganbench.config.from_python import overrides_from
+    from wganbench.presets import directories, user_files_first
     from wganbench.studies import STUDIES, run_study
     from wganbench.sweeps.backend import Silent
     from wganbench.sweeps.workers import workers_in_use
@@ -148,7 +152,7 @@ def study(name: str, *overrides: Given, **settings: object) -> list[Verdict]:
         from wganbench.registry import unknown
 
         raise ConfigError(unknown("study", name, list(STUDIES)))
-    with workers_in_use():
+    with user_files_first(directories(config_dir)), workers_in_use():
         return list(run_study(name, overrides_from(overrides, settings), Silent())[1])
 
 

@@ -27,25 +27,32 @@ def conf_directory() -> Path:
 
 
 def preset_names(group: str) -> list[str]:
-    """Return the sorted names of the YAML files of a group, such as ``"data"``."""
-    return choices(group, [conf_directory()])
+    """Return the sorted names of the YAML files of a group, such as ``"data"``, in all folders."""
+    return choices(group, searched_folders())
 
 
 def read_preset(group: str, name: str) -> dict[str, Any]:
-    """Return the values in ``conf/<group>/<name>.yaml``, without those for other groups.
+    """Return the values in ``<group>/<name>.yaml``, without those for other groups.
 
-    Raises ValueError for an unknown name.
+    The first of `searched_folders` that has the file decides. Raises ValueError for an unknown
+    name.
     """
-    path = conf_directory() / group / f"{name}.yaml"
-    if not path.is_file():
+    path = find_preset(group, name, searched_folders())
+    if path is None:
         raise ValueError(unknown(group, name, preset_names(group)))
     values = deepcopy(read(path))
     values.pop("defaults", None)
     return values
 
 
+def find_preset(group: str, name: str, where: Sequence[Path]) -> Path | None:
+    """Return the file ``<group>/<name>.yaml`` in the first folder that has it, else None."""
+    paths = (folder / group / f"{name}.yaml" for folder in where)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def describe_preset(group: str, name: str) -> str:
-    """Return the head comment of a YAML file: its description and source."""
+    """Return the head comment of a YAML file of ours: its description and source."""
     return " ".join(head_lines(conf_directory() / group / f"{name}.yaml"))
 
 
@@ -82,11 +89,10 @@ def choices(group: str, where: Sequence[Path]) -> list[str]:
 
 def preset_values(group: str, name: str, where: Sequence[Path]) -> dict[str, Any]:
     """Return the values that ``group=name`` sets, by dotted key; empty for an unknown name."""
-    for folder in where:
-        path = folder / group / f"{name}.yaml"
-        if path.is_file():
-            return dict(read_values(path, "" if is_global(path) else f"{group}."))
-    return {}
+    path = find_preset(group, name, where)
+    if path is None:
+        return {}
+    return dict(read_values(path, "" if is_global(path) else f"{group}."))
 
 
 def base_values() -> dict[str, Any]:
@@ -114,15 +120,11 @@ def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
 
 def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[str, str]:
     """Return the choice of a network by the chosen data, if there is one."""
-    data = chosen.get("data") or default_choice("data")
-    for folder in where:
-        path = folder / "data" / f"{data}.yaml"
-        if path.is_file():
-            entries = read(path).get("defaults", [])
-            pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-            networks = [str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)]
-            return {"network": networks[-1]} if networks else {}
-    return {}
+    path = find_preset("data", chosen.get("data") or default_choice("data") or "", where)
+    entries = [] if path is None else read(path).get("defaults", [])
+    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+    networks = [str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)]
+    return {"network": networks[-1]} if networks else {}
 
 
 def all_keys(where: Sequence[Path]) -> list[str]:
@@ -178,5 +180,8 @@ def user_files_first(where: Sequence[Path]) -> Iterator[None]:
 
 
 def searched_folders() -> tuple[Path, ...]:
-    """Return the folders of YAML files of the command that runs now, the user's first."""
-    return (*USER_FOLDERS, conf_directory())
+    """Return the folders of YAML files of the command that runs now, the user's first.
+
+    They are those of `user_files_first`, then those of plugin files, then ours.
+    """
+    return tuple(dict.fromkeys((*USER_FOLDERS, *directories())))

@@ -13,6 +13,7 @@ from wganbench.cli.arguments import (
     At,
     Baseline,
     By,
+    ConfigDir,
     Features,
     Metric,
     Overrides,
@@ -43,6 +44,8 @@ from wganbench.training.process import signals_interrupt
 app = typer.Typer(
     name="wganbench",
     help="Train BCE-GAN, WGAN-clip and WGAN-GP side by side, and measure what they claim.",
+    epilog="plugins=FILE, with any command, adds the losses, data, networks, metrics and studies "
+    "of a Python file.",
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -298,10 +301,7 @@ def list_(
             metavar="[GROUP]", help="Of settings: loss, train, data, network, ...; or a loss."
         ),
     ] = None,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option("--config-dir", help="List the YAML files of this folder as well."),
-    ] = None,
+    config_dir: ConfigDir = None,
 ) -> None:
     """List what there is to choose from, and what can be set.
 

@@ -30,7 +30,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Overrides, such as loss=clip seed=1 train.steps=2000, and Hydra's own flags.",
+        help="Overrides, such as loss=clip seed=1 train.steps=2000; plugins=FILE adds a Python "
+        "file of your own; Hydra's own flags.",
         autocompletion=complete_override,
         show_default=False,
     ),
@@ -46,6 +47,15 @@ Features = Annotated[
         "--features",
         metavar="MODULE:CALLABLE",
         help="Run this code, which the stored evaluate.features names; repeatable.",
+    ),
+]
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-dir",
+        exists=True,
+        file_okay=False,
+        help="A folder with YAML files of your own.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -59,8 +59,6 @@ def print_listing(
         raise ConfigError(
             f"only `list settings GROUP` and `list losses NAME` take a second word; got {group!r}"
         )
-    if config_dir is not None and not config_dir.is_dir():
-        raise ConfigError(f"--config-dir {config_dir} is not a folder")
     if what == "settings":
         print_settings(group)
         return

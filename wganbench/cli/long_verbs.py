@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from wganbench.cli.arguments import Overrides, complete_study
+from wganbench.cli.arguments import ConfigDir, Overrides, complete_study
 from wganbench.cli.console import translated
 from wganbench.cli.exits import worst
 from wganbench.output import result_is_on_disk
+from wganbench.presets import directories, user_files_first
 
 
 def study(
@@ -25,6 +26,7 @@ def study(
         ),
     ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+    config_dir: ConfigDir = None,
 ) -> int:
     """Measure what the literature claims about these losses.
 
@@ -39,16 +41,16 @@ def study(
     """
     from wganbench.cli.study_view import print_studies, run_all_and_print, run_and_print
 
-    if list_them or name is None:
-        print_studies([name, *(overrides or [])] if name else [])
-        return 0
-    from wganbench.sweeps.workers import workers_in_use
+    with user_files_first(directories(config_dir)):
+        if list_them or name is None:
+            print_studies([name, *(overrides or [])] if name else [])
+            return 0
+        from wganbench.sweeps.workers import workers_in_use
 
-    result_is_on_disk()
-    given = overrides or []
-    run = run_all_and_print if name == "all" else run_and_print
-    with workers_in_use():  # shared by all sweeps of a study
-        return run(name, given)
+        result_is_on_disk()
+        run = run_all_and_print if name == "all" else run_and_print
+        with workers_in_use():  # shared by all sweeps of a study
+            return run(name, overrides or [])
 
 
 def tune(
@@ -88,9 +90,7 @@ def speedrun(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="loss=, data=, seeds=, or a setting of a run."),
     ] = None,
-    config_dir: Annotated[
-        Path | None, typer.Option("--config-dir", help="A folder with YAML files of your own.")
-    ] = None,
+    config_dir: ConfigDir = None,
 ) -> int:
     """Measure how long each loss trains until its samples are good.
 

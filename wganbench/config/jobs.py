@@ -16,7 +16,7 @@ from wganbench.config.hydra_errors import readable
 from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError, short_repr
-from wganbench.presets import GROUPS, conf_directory, directories, user_files_first
+from wganbench.presets import GROUPS, conf_directory, searched_folders, user_files_first
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -111,7 +111,7 @@ def compose_jobs(
 def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     """Return what `compose` returns for each list of overrides; equal choices compose once.
 
-    Only the project's YAML files and those of plugin files are searched. Raises ConfigError.
+    The folders of the command that runs now are searched. Raises ConfigError.
     """
     import hydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -125,7 +125,7 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     configs = []
     show_plugins()
     with (
-        user_files_first(directories()),
+        user_files_first(searched_folders()),
         hydra.initialize_config_dir(str(conf_directory()), job_name="wganbench",
                                     version_base="1.3"),
     ):  # fmt: skip

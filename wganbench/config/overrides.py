@@ -18,7 +18,15 @@ from wganbench.config.schema import LossConfig
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, short_repr, shortened
 from wganbench.plugin_files import use_plugins
-from wganbench.presets import GROUPS, all_keys, choices, directories, read
+from wganbench.presets import (
+    GROUPS,
+    all_keys,
+    choices,
+    directories,
+    find_preset,
+    read,
+    searched_folders,
+)
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest
 
@@ -302,12 +310,14 @@ def parse_overrides(
 ) -> Arguments:
     """Return parsed overrides without flags; ``plugins=FILE`` takes effect here.
 
-    Raises ConfigError for a malformed override, and for a sweep unless ``several``.
+    ``config_dir`` is a folder of the user's YAML files; without it, those of the command that
+    runs now are searched. Raises ConfigError for a malformed override, and for a sweep unless
+    ``several``.
     """
     from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
 
     overrides = use_plugins(overrides)
-    where = directories(config_dir)
+    where = searched_folders() if config_dir is None else directories(config_dir)
     words = translate(overrides, several, where)
     chosen: dict[str, str] = {}
     for text in words.overrides:
@@ -353,8 +363,7 @@ def experiment_choices(chosen: dict[str, str], where: Sequence[Path]) -> dict[st
     names, seen, found = [chosen.get("experiment")], set[str | None](), dict[str, str]()
     while names:
         name = names.pop(0)
-        paths = [folder / "experiment" / f"{name}.yaml" for folder in where]
-        path = next((path for path in paths if path.is_file()), None)
+        path = find_preset("experiment", str(name), where)
         if path is None or name in seen:
             continue
         seen.add(name)

@@ -11,7 +11,8 @@ from functools import cached_property
 from wganbench.errors import ConfigError, shortened
 from wganbench.runs.record import CONTENTS, RunRecord, Value
 from wganbench.runs.table import STEP, Table
-from wganbench.tags.lookup import TAGS, tag_for
+from wganbench.tags.lookup import tag_for
+from wganbench.tags.table import ROWS
 
 FIRST = ("data.name", "loss.name")
 """Choices that decide other settings; they come first in the name of a group."""
@@ -230,9 +231,13 @@ def order(value: Value | None) -> tuple[int, float, str]:
 
 # Comparison at an equal budget: the metrics of a run when it had spent that amount.
 BUDGETS = {"generator_steps": STEP} | {
-    name.removeprefix("budget/"): name for name in TAGS if name.startswith("budget/")
+    tag.name.removeprefix("budget/"): tag.name for tag in ROWS if tag.name.startswith("budget/")
 }
-"""The budgets that can be equal, and the column that counts each."""
+"""The budgets that can be equal, and the column that counts each.
+
+They are read from the table and not from the registry, whose rows load the user's plugin files:
+these may import what is being imported here.
+"""
 WORDS = {
     "examples": "real examples shown to the critic",
     "gradient_evaluations": "gradient evaluations (a penalised critic step counts three)",

@@ -19,7 +19,7 @@ from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
 from wganbench.plugin_files import VARIABLE
-from wganbench.presets import read_preset
+from wganbench.presets import base_values
 from wganbench.runs.folder import (
     HeldRun,
     RunFolder,
@@ -219,8 +219,7 @@ def only_last_picture(config: RunConfig) -> bool:
     """Return whether a sweep's run sends TensorBoard its last samples only.
 
     It does while ``log.picture_every_n_steps`` has the value of config.yaml."""
-    usual: int = read_preset("", "config")["log"]["picture_every_n_steps"]
-    return config.log.picture_every_n_steps == usual
+    return bool(config.log.picture_every_n_steps == base_values()["log.picture_every_n_steps"])
 
 
 def check_installed(config: RunConfig) -> None:
