@@ -121,6 +121,16 @@ def test_a_critic_by_chance_has_no_order_and_a_flat_one_none() -> None:
     assert not {*RANKS} & (flat.keys() | broken.keys())
 
 
+def test_a_pack_s_points_have_no_order_of_their_own() -> None:
+    """Each point has the score of its pack: a perfect critic would rank below 1."""
+    target = load("ring8")
+    assert target.density is not None
+    fakes = blurred(target)
+    packs = evaluated(target, target.density.log_density, fakes, packing=2)
+    alone = evaluated(target, target.density.log_density, fakes, packing=1)
+    assert not {*RANKS} & packs.keys() and {*RANKS} <= alone.keys()
+
+
 def test_without_a_density_the_tags_are_absent() -> None:
     target = load("swiss_roll")
     assert not {*RANKS, *AGREEMENT} & evaluated(target, lambda x: x[:, 0], blurred(target)).keys()

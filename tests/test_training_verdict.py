@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from wganbench.cli.run_view import summary
 from wganbench.config import compose
 from wganbench.losses import RECIPES
+from wganbench.losses.recipes import composed
+from wganbench.training.figures import slope_target
 from wganbench.training.verdict import Seen, bounds_slope, gradient_vanished, seen, verdict
 
 FINAL = {
@@ -66,15 +70,52 @@ def test_coverage_by_one_hit_and_by_fair_share_are_told_apart():
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        ("gp", "asks for 1."),
-        ("lp", "at most 1"),
-        ("clip", "some bound"),
-        ("bce", "unconstrained"),
-        ("bce_r1", "asks for 0"),
+        ("gp", "the penalty asks for 1."),
+        ("lp", "the penalty asks for at most 1."),
+        ("clip", "clipping asks only for some bound."),
+        ("bce", "unconstrained."),
+        ("gp0", "the penalty asks for 0."),
+        ("bce_r1", "the penalty asks for 0 at reals."),
+        ("rpgan_r1r2", "the penalty asks for 0 at reals and at fakes."),
+        ("dragan", "the penalty asks for 1 around reals."),
     ],
 )
 def test_the_slope_is_read_against_what_the_loss_asks_for(loss, words):
-    assert words in verdict(FINAL, course([1.0], [1.0]), RECIPES[loss], 8)[-1]
+    last = verdict(FINAL, course([1.0], [1.0]), RECIPES[loss], 8)[-1]
+    assert last == f"Critic's slope at interpolates 0.9 ± 0.2, largest seen 2: {words}"
+
+
+def test_terms_of_different_slopes_and_a_function_of_ones_own_have_no_place():
+    def own(critic, x, x_fake, eps, coefficients):
+        return critic(x).mean()
+
+    for beside in ((), RECIPES["bce_r1"].penalties):
+        recipe = replace(RECIPES["bce_r1"], penalties=(own, *beside))
+        last = verdict(FINAL, course([1.0], [1.0]), recipe, 8)[-1]
+        assert last.endswith("the penalty asks for 0.")
+    assert composed("gp", ["div", "r1"]).slope_elsewhere == "at interpolates and at reals"
+    both = verdict(FINAL, course([1.0], [1.0]), composed("gp", ["r1"]), 8)[-1]
+    assert both.endswith(": its terms ask for different slopes.")
+
+
+@pytest.mark.parametrize(
+    ("words", "target", "label"),
+    [
+        ("loss=gp", 1, "target 1"),
+        ("loss=lp", 1, "target at most 1"),
+        ("loss=dragan", 1, "target 1 around reals"),
+        ("loss=bce_r1", None, "target"),
+        ("loss=clip", None, "target"),
+        ("loss=hinge_sn", 1, "target at most 1"),
+        ("loss=hinge_sn data=digits", None, "target"),
+        ("loss=gp data=digits", 1, "target 1"),
+        ("loss=hinge_gn network.activation=softplus", None, "target"),
+    ],
+)
+def test_the_figure_s_target_of_the_slope(words, target, label):
+    """A line at 1 only where 1 is asked for or ensured; convolutions have no such bound."""
+    config = compose(words.split())
+    assert slope_target(config, RECIPES[config.loss.name]) == (target, label)
 
 
 @pytest.mark.parametrize(

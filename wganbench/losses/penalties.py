@@ -25,6 +25,15 @@ class Points(Enum):
     PERTURBED = "x + delta"
 
 
+PLACES = {
+    Points.INTERPOLATES: "at interpolates",
+    Points.REALS: "at reals",
+    Points.FAKES: "at fakes",
+    Points.PERTURBED: "around reals",
+}
+"""These points in sentences."""
+
+
 @dataclass(frozen=True)
 class SlopePenalty:
     """The term scale c E cost(|grad D|) at some points, where ``coefficient`` names c.

@@ -9,7 +9,7 @@ from enum import Enum
 from torch import Tensor
 
 from wganbench.losses.constraints import Critic
-from wganbench.losses.penalties import Coefficients, Penalty, Points, SlopePenalty
+from wganbench.losses.penalties import PLACES, Coefficients, Penalty, Points, SlopePenalty
 
 
 class Form(Enum):
@@ -130,6 +130,17 @@ class Recipe:
     def needs_pointwise_critic(self) -> bool:
         """Whether D(x)[i] must not depend on x[j]: a slope at each point excludes batch norm."""
         return bool(self.penalties) or self.wrapper is Wrapper.GRADIENT
+
+    @property
+    def slope_elsewhere(self) -> str:
+        """Where the penalties take slopes, in words; empty if all do at interpolates.
+
+        It is also empty with a user's own function, whose points are not known.
+        """
+        at = [p.points if isinstance(p, SlopePenalty) else None for p in self.penalties]
+        if {*at} <= {Points.INTERPOLATES} or None in at:
+            return ""
+        return " and ".join(PLACES[points] for points in dict.fromkeys(at) if points)
 
     @property
     def perturbs(self) -> bool:

@@ -40,12 +40,15 @@ def rank_correlation(a: Float64[np.ndarray, " n"], b: Float64[np.ndarray, " n"])
     "realness",
     ("critic/density_rank", "critic/distance_rank"),
     "wganbench",
-    applies=lambda evaluation: evaluation.target.density is not None and evaluation.clouds,
+    applies=lambda evaluation: (
+        evaluation.target.density is not None and evaluation.clouds and evaluation.packing == 1
+    ),
 )
 def measure_realness(evaluation: Evaluation) -> dict[str, float]:
     """Return the rank correlations of D(x) with log p(x) and with minus the distance to the data.
 
-    They are over n held-out reals and n fakes together; one that is undefined is absent.
+    They are over n held-out reals and n fakes together; one that is undefined is absent. Both are
+    absent for packs, whose points have no scores of their own.
     """
     score = as_values(torch.cat((evaluation.score_real, evaluation.score_fake)))
     points = torch.cat((evaluation.reals, evaluation.fakes)).double()

@@ -136,7 +136,7 @@ CORRELATION = (-1.0, 1.0)
 # fmt: off
 KNOWN = (
     Tag("critic/density_rank", "whether the critic orders single samples as their density does; "
-        "data with a known density only, else empty", "rank correlation, -1 to 1",
+        "data with a known density only and no packs, else empty", "rank correlation, -1 to 1",
         "Spearman's correlation of D(x) with log p(x) over held-out reals and fakes together",
         "none", "evaluate", f"{OURS}; cf. arXiv:1810.06758",
         "Not the critic's quality: a perfect BCE critic is log p - log q, which is flat where the "
@@ -146,7 +146,8 @@ KNOWN = (
         bounds=CORRELATION,
         label="order by density", chart="Critic: Order of single samples"),
     Tag("critic/distance_rank", "whether the critic orders single samples by their nearness to "
-        "the data; data with a known density only, else empty", "rank correlation, -1 to 1",
+        "the data; data with a known density only and no packs, else empty",
+        "rank correlation, -1 to 1",
         "Spearman's correlation of D(x) with -(distance to the nearest mode, or without modes to "
         "the nearest other held-out real) over held-out reals and fakes together",
         "none", "evaluate", OURS,
@@ -162,7 +163,8 @@ KNOWN = (
         "up", "evaluate", BENCHMARK,
         "Blind to the length of the gradient: 1 does not say that D measures W1, nor that D is "
         "1-Lipschitz. Not a mean of single cosines: steep points weigh more. Of a generator that "
-        "is being trained the truth is not known, so it is empty there.",
+        "is being trained the truth is not known, so no training run has it: it is measured from "
+        "Python, as in scripts/funnels.py.",
         bounds=CORRELATION,
         label="agreement with the potential", chart="Critic: Against the known potential"),
     Tag("critic/l2_uvp", "how far the critic's gradient is from that of the known potential; only "
@@ -171,7 +173,8 @@ KNOWN = (
         "down", "evaluate", f"{BENCHMARK}; the name is that of arXiv:2106.01954",
         "A critic of slope 0 has 100, so 100 is bad and not half right. It blames the length of "
         "the gradient, which a penalty of a small coefficient leaves wrong, as much as its "
-        "direction. The benchmark's L2 is this by 100.", bounds=AT_LEAST_0,
+        "direction. The benchmark's L2 is this by 100. No training run has it: it is measured from "
+        "Python, as in scripts/funnels.py.", bounds=AT_LEAST_0,
         label="distance to the potential's gradient", chart="Critic: Against the known potential",
         log_scale=True),
 )

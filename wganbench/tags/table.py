@@ -23,10 +23,12 @@ from wganbench.tags.tag import (
 )
 
 SLOPE_CAVEAT = (
-    "Read it against its target: 1 for gp, at most 1 for lp and under spectral or gradient "
-    "normalisation, 0 for R1, R2 and gp0, some K for clip (clipping ensures some K, not 1; the "
-    "study `lipschitz` measured 4e-4 at c = 0.01 and up to 4.7 at c = 0.1), none for BCE. A packed "
-    "critic's is that of a whole pack."
+    "Read it against its target: 1 for gp and, around the reals, for dragan; at most 1 for lp; 0 "
+    "for gp0, for R1 at the reals and for R2 at the fakes; some K for clip (clipping ensures some "
+    "K, not 1; the study `lipschitz` measured 4e-4 at c = 0.01 and up to 4.7 at c = 0.1); none for "
+    "BCE. Spectral norm bounds it by 1 in an MLP without another norm, but not through "
+    "convolutions; gradient normalisation where the critic is piecewise linear. A packed critic's "
+    "is that of a whole pack."
 )
 
 # fmt: off
@@ -112,9 +114,10 @@ CRITIC = (
         "would", "cosine, -1 to 1",
         "mean cosine of -dL_G/dx_i and (partner of x_i in the exact transport plan) - x_i",
         "none", "evaluate", f"{OURS}; compare arXiv:2206.07767",
-        "Read it only where exact W1 exceeds two floors, and against its ceiling: nearer the "
-        "partners are chance, so it falls to about 0 when all is well, and a lower value ranks "
-        "nothing. A critic that is no W1 potential may still train a good generator.",
+        "Read it only where exact W1 exceeds two floors: nearer the partners are chance, so it "
+        "falls to about 0 when all is well, and a lower value ranks nothing. Even above them "
+        "compare it with its ceiling, which is measured at the end of a run only. A critic that is "
+        "no W1 potential may still train a good generator.",
         bounds=(-1.0, 1.0),
         label="agreement with transport", chart="Critic: Direction"),
     Tag("critic/direction_ceiling", "about what the exact potential would score in "
@@ -306,9 +309,11 @@ BUDGET = (
         label="real examples shown to the critic"),
     Tag("budget/gradient_evaluations", "gradients computed so far, so that losses can be compared "
         "at equal cost", "gradients",
-        "critic steps (times 3 with a penalty: slope at x_hat and its derivative) + "
+        "critic steps (times 1 + 2 for each penalty: slopes at its points and their derivative) + "
         "generator steps (times 1 + 2 unrolled)", "none", "log", OURS,
-        "A count, not a time: a penalised step costs more than two plain ones on some machines.",
+        "A count, not a time: a penalised step costs more than two plain ones on some machines. "
+        "The slopes by which gradient normalisation divides are not counted here; budget/passes "
+        "has them.",
         bounds=AT_LEAST_0,
         label="gradient evaluations"),
     Tag("budget/passes", "passes of one network over one batch so far, forward or backward: the "

@@ -13,12 +13,14 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from wganbench.config.schema import RunConfig
 from wganbench.data.points import as_given, unit_of
 from wganbench.drawing.canvas import animation
 from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
 from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid, mean_arrows
 from wganbench.files import explained, write_atomic
 from wganbench.losses import Recipe
+from wganbench.losses.recipe import Wrapper
 from wganbench.losses.recipes import composed
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.samples import find_frames, frame_name, read_frame
@@ -26,6 +28,7 @@ from wganbench.runs.table import Cell
 from wganbench.tags.headline import FAR_FROM_FLOOR, other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.reading import Reading
+from wganbench.training.verdict import bounds_slope
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ def summary_figure(
     ``values`` are those that were measured on the reading.
     """
     around = surroundings(subject, reading, arrived(values))
-    floor = stack_floor(subject, subject.config.evaluate.n)
-    target, label = slope_target(composed(subject.config.loss.name, subject.config.loss.penalties))
+    config = subject.config
+    floor = stack_floor(subject, config.evaluate.n)
+    target, label = slope_target(config, composed(config.loss.name, config.loss.penalties))
     reals, fakes = shown_points(subject, reading)
     notes = CurveNotes(
         mode_count=mode_count(subject.target) or None,
@@ -100,13 +104,19 @@ def shown_points(
     return figure_data.reals, figure_data.fakes
 
 
-def slope_target(recipe: Recipe) -> tuple[float | None, str]:
-    """Return the loss's target for the slope (or None), and its label in the figure."""
-    if recipe.slope_target == "1":
-        return 1.0, "target 1"
-    if recipe.slope_target == "at most 1":
-        return 1.0, "target at most 1"
-    return None, "target"
+def slope_target(config: RunConfig, recipe: Recipe) -> tuple[float | None, str]:
+    """Return the loss's target for the slope (or None), and its label in the figure.
+
+    The label says where a penalty asks for it, if not at interpolates. The bound of a wrapper is
+    a target only of a network for which it holds.
+    """
+    wrapped = recipe.wrapper is not Wrapper.NONE
+    if recipe.slope_target not in ("1", "at most 1"):
+        return None, "target"
+    if wrapped and not bounds_slope(config, recipe):
+        return None, "target"
+    where = f" {recipe.slope_elsewhere}" if recipe.slope_elsewhere else ""
+    return 1.0, f"target {recipe.slope_target}{where}"
 
 
 def arrived(values: Mapping[str, float]) -> bool:

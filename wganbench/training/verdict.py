@@ -237,14 +237,12 @@ def _slope(metrics: Mapping[str, float], recipe: Recipe, bounded: bool) -> str:
         return ""
     mean, deviation = metrics["critic/slope_mean"], metrics["critic/slope_std"]
     largest = metrics["critic/lipschitz"]
+    where = f" {recipe.slope_elsewhere}" if recipe.slope_elsewhere else ""
     wanted = {
-        "1": "the penalty asks for 1",
-        "at most 1": "the penalty asks for at most 1",
-        "0": "the penalty asks for 0",
         "some K": "clipping asks only for some bound",
         "several": "its terms ask for different slopes",
         "none": "unconstrained",
-    }[recipe.slope_target]
+    }.get(recipe.slope_target, f"the penalty asks for {recipe.slope_target}{where}")
     if recipe.wrapper is not Wrapper.NONE:
         wanted = (
             "the normalised critic has at most 1"
