@@ -205,7 +205,7 @@ def judge_universal(claim: Claim, values: Sequence[float]) -> Verdict:
         f"{needed} refute it"
     )
     method = "counterexamples"
-    return Verdict(claim, "", word, finite(worst), None, None, len(values), None, method, why)
+    return Verdict(claim, "", word, reported(worst), None, None, len(values), None, method, why)
 
 
 def judge_effect(claim: Claim, evidence: Evidence, values: Sequence[float]) -> Verdict:
@@ -225,7 +225,7 @@ def judge_effect(claim: Claim, evidence: Evidence, values: Sequence[float]) -> V
         why, p_value = f"no interval from {n} seeds", None
     method = "exact" if claim.exact else evidence.method
     return Verdict(
-        claim, "", word, finite(value), finite(low), finite(high), n, p_value, method, why
+        claim, "", word, reported(value), reported(low), reported(high), n, p_value, method, why
     )
 
 
@@ -366,8 +366,8 @@ def seeds_needed(claim: Claim, most: int, alpha: float = 1 - LEVEL) -> int | Non
     return next((n for n in range(1, most + 1) if not underpowered(claim, n, alpha)), None)
 
 
-def finite(value: float) -> float | None:
-    """Return a number that JSON can hold; None for nan."""
+def reported(value: float) -> float | None:
+    """Return a number that JSON can hold: None for nan, at most `MOST_COUNTED` for an infinity."""
     if math.isnan(value):
         return None
     return max(-MOST_COUNTED, min(MOST_COUNTED, float(value)))

@@ -340,7 +340,7 @@ def text(clip: Search, gp: Search) -> list[str]:
         "Quality is what is reached in these steps: a slow loss may not have arrived, and a best c "
         "among values that all score near 0 is hardly a best one. budget=full trains longer.",
         "Adam divides a gradient by its running size: a small gradient alone does not slow the "
-        "generator down, so sizes are told as a scale here. Decades of the update that Adam's eps "
+        "generator down, so sizes are a scale here. Decades of the update that Adam's eps "
         "takes, by c at those rates: "
         + ", ".join(
             f"{v:g}: {e:.2g}"

@@ -204,7 +204,7 @@ def judged_untrained(gp: Sequence[Row], other: Sequence[Row], name: str) -> str:
     """Return why a comparison with GP is undecided: a critic was not trained.
 
     A discriminator's slope has no bound and does not rest, so BCE's may be as long in training as
-    GP's was: its steps are told in the table.
+    GP's was: the table has its steps.
     """
     return untrained_rows(gp) if name == "bce" else untrained_rows([*gp, *other])
 
