@@ -142,7 +142,8 @@ def funnels_claim(loss: str, value: float, words: str) -> Claim:
     return Claim(
         f"funnels_{loss}_{value:g}",
         f"the critic's loss equals the known earth mover's distance of funnels ({words})",
-        FUNNELS_SOURCE, "quantitative", "estimate / W1 of the distributions", "ratio", 0.2, stated=1.0,
+        FUNNELS_SOURCE, "quantitative", "estimate / W1 of the distributions", "ratio",
+        0.2, stated=1.0,
     )  # fmt: skip
 
 
