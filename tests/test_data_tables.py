@@ -13,6 +13,7 @@ import torch
 
 from wganbench.data import load
 from wganbench.data.points import Points, Units, read_points, units_from
+from wganbench.data.table_files import read_table_file
 
 ROWS = np.random.default_rng(0).normal(size=(30, 2)).round(6)
 
@@ -66,6 +67,9 @@ READ = {
     "comment.csv": "# made by hand\n" + lines(),
     "packed.csv.gz": gzip.compress(lines().encode()),
     "spaced.csv": lines(", ", "x, y"),
+    "last comment.csv": lines(head=None).replace("\n", " # first\n", 1),
+    "aligned.txt": lines("   ", head=None).replace(".", ","),
+    "german names.txt": "x y\n" + GERMAN.replace(";", " ").partition("\n")[2],
 }  # fmt: skip
 
 
@@ -101,6 +105,28 @@ def test_numpys_own_files(tmp_path: Path) -> None:
         as_trained_on(tmp_path / "two.npz")
 
 
+def test_a_mark_inside_a_name_begins_no_comment(tmp_path: Path) -> None:
+    for head, names in {
+        "x #1,y #2": ("x #1", "y #2"),
+        "x,y # in metres": ("x", "y"),
+        "# x,y": ("x", "y"),
+        "1,2 # a point": ("x", "y"),
+    }.items():
+        table = read_table_file(str(write(tmp_path / "a.csv", lines(head=head))))
+        assert table.names == names
+        assert len(table.values) == len(ROWS) + head.startswith("1")
+
+
+def test_a_field_without_numbers_is_refused_or_left_out(tmp_path: Path) -> None:
+    dated = np.zeros(30, dtype=[("a", "f4"), ("b", "M8[D]"), ("c", "f8")])
+    dated["a"], dated["c"] = ROWS.T
+    np.save(tmp_path / "dated.npy", dated)
+    with pytest.raises(ValueError, match=r"data\.path.*field b holds datetime.*columns=\[a,c\]"):
+        as_trained_on(tmp_path / "dated.npy")
+    found = as_trained_on(tmp_path / "dated.npy", columns=("c", "a"))
+    np.testing.assert_array_equal(found, ROWS[:, ::-1].astype(np.float32))
+
+
 def test_a_table_on_its_side_gets_a_hint(tmp_path: Path) -> None:
     np.save(tmp_path / "side.npy", ROWS.T)
     with pytest.raises(ValueError, match=r"too few.*of 2.*shape \(2, 30\).*transposed"):
@@ -134,6 +160,11 @@ REFUSED = {
     "words": ("hello\nworld\n", r"no finite number|no numbers"),
     "zeros": (b"\0" * 50, r"no text"),
     "far": ("x,y\n" + "1e39,1\n" * 9, r"1e\+39 in x.*float32"),
+    "names alone": ("x,y\n", r"names and no numbers"),
+    "json": ('{"a": 1, "b": 2}\n', r"names and no numbers"),
+    "blanks or thousands": ("1 100,0\n1 101,1\n" * 9, r"line 1 \(1 100,0\) is one number .* or 2"),
+    "the same, named": ("x\n1 100,0\n2 101,1\n", r"line 2 \(1 100,0\) is one number .* or 2"),
+    "no row names": ("x\n12 1,5\n1 2,5\n", r"column 0 has no name"),
 }
 
 

@@ -80,14 +80,14 @@ def from_array(array: np.ndarray, columns: Sequence[str] | None) -> TableFile:
     names: list[str] | None = None
     if array.dtype.names and array.ndim == 1:
         names = list(array.dtype.names)
-        array = np.stack([array[name] for name in names], axis=1)
+        array = from_fields(array, names, choose(columns, names, len(names)))
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iuf":
         more = "; save it as array.reshape(-1, 1)" if array.ndim == 1 and array.size else ""
         raise ValueError(
             f"it must hold numbers of shape (n, d), one point a row; got {array.dtype} of shape "
             f"{array.shape}{more}"
         )
-    chosen = choose(columns, names, array.shape[1])
+    chosen = choose(columns if names is None else None, names, array.shape[1])
     values = array[:, chosen].astype(np.float64)
     shown = [names[i] if names else label(i, array.shape[1]) for i in chosen]
     broken = np.argwhere(~np.isfinite(values))
@@ -98,6 +98,22 @@ def from_array(array: np.ndarray, columns: Sequence[str] | None) -> TableFile:
             f"{values.size} values are not finite"
         )
     return TableFile(values, tuple(shown), transposed(values))
+
+
+def from_fields(array: np.ndarray, names: list[str], chosen: list[int]) -> np.ndarray:
+    """Return the chosen fields of a table (n,) as columns (n, d), and cut ``names`` to them.
+
+    Raises ValueError for a field that holds no numbers.
+    """
+    numbers = [name for name in names if array.dtype[name].kind in "iuf"]
+    for i in chosen:
+        if names[i] not in numbers:
+            remedy = f"; data.columns=[{','.join(numbers)}] takes the numbers" if numbers else ""
+            raise ValueError(
+                f"its field {names[i]} holds {array.dtype[names[i]]}, no number{remedy}"
+            )
+    names[:] = [names[i] for i in chosen]
+    return np.stack([array[name] for name in names], axis=1)
 
 
 # Text.

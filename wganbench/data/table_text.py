@@ -84,6 +84,8 @@ def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFil
     separators = [*(("\t",) if ending == ".tsv" else ()), *(s for s in "\t;," if s), " "]
     if named := re.fullmatch(r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""):
         separators, lines[first] = [named[1]], ""
+    if blanks_in_numbers(lines):
+        separators = [" "]
     error: ValueError | None = None
     for separator in separators:
         if separator != " " and not in_most_lines(separator, lines):
@@ -91,7 +93,7 @@ def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFil
         try:
             cells = cut(lines, separator)
             # With comma-separated cells, "1,5" is not one number.
-            if error is None or separator != " " or len(cells.rows[0]) > 1:
+            if error is None or separator != " " or (cells.rows and len(cells.rows[0]) > 1):
                 return to_table(cells, separator, columns)
         except ColumnsError:
             raise
@@ -99,6 +101,27 @@ def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFil
             # The error for the first common separator is the most useful one.
             error = error or problem
     raise error or ValueError("it holds no numbers")
+
+
+def blanks_in_numbers(lines: list[str]) -> bool:
+    """Return whether every line (``1 100,5``) may be one number or several with decimal commas.
+
+    Raises ValueError then, unless a first line names as many columns as there would be.
+    """
+    shown = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    one_number = re.compile(r"\s*[+-]?\d{1,3}([ \u00a0\u202f]\d{3})+,\d+\s*")
+    body = shown if shown and one_number.fullmatch(shown[0][1]) else shown[1:]
+    if not body or not all(one_number.fullmatch(line) for _, line in body):
+        return False
+    (number, line), head = body[0], shown[0][1]
+    count = len(line.split())
+    if len(body) < len(shown) and len(head.split()) == count:
+        return True
+    raise ValueError(
+        f"line {number} ({line.strip()}) is one number with a blank as mark of thousands, or "
+        f"{count} numbers with decimal commas: write numbers without marks of thousands, or a "
+        "semicolon between two"
+    )
 
 
 def in_most_lines(separator: str, lines: list[str]) -> bool:
@@ -113,14 +136,15 @@ def in_most_lines(separator: str, lines: list[str]) -> bool:
 def cut(lines: list[str], separator: str) -> Cells:
     """Return rows of cells, each with its last line; blank lines and comments are skipped."""
     header = ""
+    width = width_of(lines, separator)
 
     def content() -> Iterator[str]:
         nonlocal header
         for line in lines:
             if '"' not in line and "#" in line:
-                if not rows:
+                if not rows and line.lstrip().startswith("#"):
                     header = line.lstrip("# ")
-                line = line.partition("#")[0]
+                line = without_comment(line, separator, width)
             if separator == " ":
                 line = re.sub(r"\s+", " ", line.strip())
             yield line
@@ -138,6 +162,30 @@ def cut(lines: list[str], separator: str) -> Cells:
     drop_trailing(cells)
     take_names(cells, [name.strip() for name in header.split(separator)] if header else [])
     return cells
+
+
+def width_of(lines: list[str], separator: str) -> int:
+    """Return the most cells in front of a ``#`` in the first lines below the names."""
+    fronts = [line.partition("#")[0] for line in lines[:1000]]
+    return max((len(pieces(front, separator)) for front in fronts if front.strip()), default=0)
+
+
+def pieces(text: str, separator: str) -> list[str]:
+    return text.split(None if separator == " " else separator)
+
+
+def without_comment(line: str, separator: str, width: int) -> str:
+    """Return a line without its comment; a ``#`` inside a name (``x #1,y #2``) begins none.
+
+    A comment begins at the head of a line, or after as many cells as the other lines have: after
+    a number, or as a mark with a blank on both sides.
+    """
+    front, _, rest = line.partition("#")
+    cells = pieces(front, separator)
+    if not front.strip():
+        return ""
+    mark = front[-1:].isspace() and (separator == " " or rest[:1].isspace())
+    return front if len(cells) >= width and (is_number(cells[-1].strip()) or mark) else line
 
 
 def drop_trailing(cells: Cells) -> None:
@@ -193,7 +241,8 @@ def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> Tab
             raise ValueError(f"line {line} has {cells_here}, line {cells.lines[0]} {width}")
     if names is not None and len(names) != width:
         raise ValueError(
-            f"line {cells.lines[0]} has {width} cells, the line of names has {len(names)}"
+            f"line {cells.lines[0]} has {numbered(width, 'cell')}, the line of names has "
+            f"{len(names)}"
         )
     if columns is None and names is None:
         refuse_far_head(cells)
@@ -252,7 +301,7 @@ def without_row_numbers(
         # In a column without a name, any distinct labels are row labels (as in a shuffled table).
         if (
             numbers
-            or (nameless and not any(map(is_number, cells)))
+            or (nameless and not any(all(map(is_number, cell.split())) for cell in cells))
             or (nameless and whole and len(set(cells)) == len(cells))
         ):
             what = "row numbers" if whole else "row names"
