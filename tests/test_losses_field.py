@@ -5,6 +5,7 @@ Closed forms and loops in plain Python; nothing here is computed by the package'
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,8 @@ from wganbench.losses.objectives import pairing_loss
 from wganbench.losses.penalties import TERMS, Points
 from wganbench.losses.recipe import Wrapper
 from wganbench.losses.recipes import composed
+from wganbench.metrics.gradients import js_estimate
+from wganbench.networks.wrappers import packed, spectrally_normalised
 
 R, F = (0.5, 2.0), (-0.5, 1.0)
 """Test scores of reals and fakes."""
@@ -198,7 +201,8 @@ CLOSED: dict[str, Pulls] = {
            lambda psi: -0.7 * max(0.0, abs(psi) - 1) * math.copysign(1, psi)),
 }  # fmt: skip
 GAMMAS = {"rpgan_r1r2": {"r1_gamma": 0.15, "r2_gamma": 0.15}, "bce_r1": {"r1_gamma": 0.3},
-          "gp0": {"gp_lambda": 0.35}, "lp": {"gp_lambda": 0.35}}  # fmt: skip
+          "gp0": {"gp_lambda": 0.35}, "lp": {"gp_lambda": 0.35},
+          "wgan_div": {"div_k": 2.0, "div_p": 6.0}}  # fmt: skip
 
 
 def closed_radius(loss: str, alternating: bool) -> float:
@@ -212,13 +216,19 @@ def closed_radius(loss: str, alternating: bool) -> float:
     return math.hypot(theta, psi)
 
 
-def trained_radius(loss: str, alternating: bool) -> float:
+def trained(
+    loss: str, alternating: bool, psi_0: float = -1.0, rate: float = 0.2, steps: int = 500
+) -> tuple[float, float]:
+    """Return theta and psi after the steps from (1, psi_0)."""
     recipe, coefficients = RECIPES[loss], GAMMAS.get(loss, {})
-    theta, psi = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (1.0, -1.0))
+    theta, psi = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (1.0, psi_0))
     real, eps = torch.zeros(1, 1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64)
 
     def critic(x: Tensor) -> Tensor:
-        return psi * x[:, 0]
+        weights = {"weight": psi.reshape(1, 1)}
+        if recipe.wrapper is Wrapper.SPECTRAL:
+            weights = spectrally_normalised(weights)
+        return (x @ weights["weight"].T)[:, 0]
 
     def generator_pull() -> Tensor:
         loss = recipe.objective.generator(critic(real), critic(theta.reshape(1, 1)))
@@ -231,15 +241,15 @@ def trained_radius(loss: str, alternating: bool) -> float:
             loss = loss + recipe.penalty(critic, real, fake, eps, coefficients)
         return torch.autograd.grad(loss, psi)[0]
 
-    for _ in range(500):
+    for _ in range(steps):
         pull = generator_pull()
         other = None if alternating else critic_pull()
         with torch.no_grad():
-            theta.sub_(0.2 * pull)
+            theta.sub_(rate * pull)
         other = critic_pull() if other is None else other
         with torch.no_grad():
-            psi.sub_(0.2 * other)
-    return math.hypot(theta.item(), psi.item())
+            psi.sub_(rate * other)
+    return theta.item(), psi.item()
 
 
 @pytest.mark.parametrize(
@@ -257,9 +267,98 @@ def trained_radius(loss: str, alternating: bool) -> float:
 )
 def test_dirac_gan_ends_where_it_should(loss: str, simultaneous: float, alternating: float) -> None:
     for turns, radius in ((False, simultaneous), (True, alternating)):
-        found = trained_radius(loss, turns)
+        found = math.hypot(*trained(loss, turns))
         assert found == pytest.approx(closed_radius(loss, turns), rel=1e-6, abs=1e-16)
         assert found == pytest.approx(radius, rel=1e-3)
+
+
+@pytest.mark.parametrize("alternating", [False, True])
+def test_wgan_div_is_too_stiff_for_the_rate_of_the_others_on_dirac(alternating: bool) -> None:
+    """The pull 12 psi^5 overshoots: its slope 60 psi^4 times the rate exceeds 2 at psi = -1.
+
+    From there |psi| grows as its fifth power. At a rate of 0.01 the game is held.
+    """
+    found = trained("wgan_div", alternating, steps=20)
+    assert not all(math.isfinite(value) for value in found)
+    theta, psi = 1.0, -1.0
+    for _ in range(3):
+        before = theta
+        theta += 0.2 * psi
+        seen = theta if alternating else before
+        psi += 0.2 * (-seen - 12 * psi**5)
+    # 12 psi^5 at psi = -1 moves psi by 2.4, so that it is past 1; the fifth power does the rest.
+    assert abs(psi) > 1e3
+    assert trained("wgan_div", alternating, steps=3) == pytest.approx((theta, psi), rel=1e-9)
+    assert math.hypot(*trained("wgan_div", alternating, rate=0.01)) < math.sqrt(2)
+
+
+@pytest.mark.parametrize("psi_0", [-1.0, -3.7, 0.2])
+def test_under_spectral_norm_dirac_has_a_critic_of_slope_1_that_never_turns(psi_0: float) -> None:
+    """D(x) = psi / |psi| x, whose derivative in psi is 0: the fake leaves at a constant speed."""
+    side = math.copysign(1, psi_0)
+    (normal,) = spectrally_normalised({"weight": torch.tensor([[psi_0]])}).values()
+    assert normal.item() == side
+    for alternating in (False, True):
+        theta, psi = trained("wasserstein_sn", alternating, psi_0)
+        assert psi == pytest.approx(psi_0, abs=1e-12)
+        assert theta == pytest.approx(1 + side * 0.2 * 500, rel=1e-12)
+    free = trained("wasserstein", True, psi_0, steps=40)[1]
+    assert abs(free - psi_0) > 0.1, "without the norm the critic turns"
+
+
+# Packs of m: distances between the distributions of packs, by critics that are optimal for them.
+def packs_of(atoms: list[int], size: int) -> Tensor:
+    """Return all packs of ``size`` points of equally likely atoms, each as often as it is."""
+    points = [float(one) for pack in itertools.product(atoms, repeat=size) for one in pack]
+    return packed(torch.tensor(points, dtype=torch.float64).reshape(-1, 1), size)
+
+
+def total_variation(p: list[int], q: list[int], size: int) -> float:
+    """TV(P^m, Q^m) by the hinge loss: its least value is 2 - 2 TV, that of D = sign(p - q)."""
+
+    def score(packs: Tensor) -> Tensor:
+        p_shares = torch.tensor([p.count(k) / len(p) for k in range(max(*p, *q) + 1)])
+        q_shares = torch.tensor([q.count(k) / len(q) for k in range(max(*p, *q) + 1)])
+        at = packs.long()
+        return (p_shares.double()[at].prod(1) - q_shares.double()[at].prod(1)).sign()
+
+    loss = RECIPES["hinge"].objective.critic(score(packs_of(p, size)), score(packs_of(q, size)))
+    return 1 - loss.item() / 2
+
+
+@pytest.mark.parametrize(
+    ("size", "lost", "uneven"),
+    [(1, 0.2, 0.2), (2, 0.36, 0.24), (3, 0.488, 0.284), (4, 0.5904, 0.3392)],
+)
+def test_packs_tell_a_lost_part_from_an_uneven_one(size: int, lost: float, uneven: float) -> None:
+    """U[0, 1] against U[0.2, 1], and against the densities 0.6 and 1.4 on the halves.
+
+    Points alone are equally far from both, 0.2; packs see the lost part far better.
+    """
+    fifths = total_variation([0, 1, 2, 3, 4], [1, 2, 3, 4], size)
+    assert fifths == pytest.approx(1 - 0.8**size, abs=1e-12)
+    assert fifths == pytest.approx(lost, abs=1e-12)
+    halves = total_variation([0, 1], [0] * 3 + [1] * 7, size)
+    by_hand = sum(
+        math.comb(size, k) / 2**size * abs(1 - 0.6**k * 1.4 ** (size - k)) for k in range(size + 1)
+    )
+    assert halves == pytest.approx(by_hand / 2, abs=1e-12)
+    assert halves == pytest.approx(uneven, abs=1e-12)
+
+
+@pytest.mark.parametrize(("size", "golden"), [(1, 0.496929), (2, 0.652783), (4, 0.692010)])
+def test_packs_of_eight_modes_against_one_mode(size: int, golden: float) -> None:
+    """JS of packs by the optimal discriminator ln p/q: p is 8^-m and q is 1 on the one mode."""
+    share = 8.0**-size
+
+    def score(packs: Tensor) -> Tensor:
+        return torch.where((packs == 0).all(dim=1), math.log(share), 1000.0).double()
+
+    found = js_estimate(score(packs_of(list(range(8)), size)), score(packs_of([0], size)))
+    middle = (1 + share) / 2
+    by_hand = (share * math.log(share / middle) + (1 - share) * math.log(2) - math.log(middle)) / 2
+    assert found == pytest.approx(by_hand, abs=1e-12)
+    assert found == pytest.approx(golden, abs=1e-6)
 
 
 # Two points at a distance L and a linear critic: the slope where the loss is least.
