@@ -311,7 +311,7 @@ def test_bounds_are_exact() -> None:
         ({"train__critic_lr": 0}, "train.critic_lr must be above 0"),
         ({"train__generator_lr": math.inf}, "train.generator_lr must be finite"),
         ({"train__betas": [0.5]}, "train.betas must hold 2"),
-        ({"train__betas": [0.5, 1.0]}, "train.betas must be at least 0 and below 1"),
+        ({"train__betas": [0.5, 1.0]}, "train.betas[1] must be below 1"),
         ({"train__average_decay": 1}, "train.average_decay must be below 1"),
         ({"train__decay": "linea"}, "did you mean linear"),
         ({"train__burst_n_critic": 100}, "never used"),

@@ -11,6 +11,7 @@ from wganbench.cli.app import main
 from wganbench.config.settings import SECTIONS, comments, settings
 from wganbench.presets import GROUPS as CHOICES
 from wganbench.presets import all_keys, directories, preset_names
+from wganbench.tuning.command import parse
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -65,6 +66,41 @@ def test_the_users_own_files_are_listed(tmp_path: Path, capsys: pytest.CaptureFi
     for words in (["nothing"], ["settings", "nothing"], ["data", "train"], ["--config-dir=no"]):
         assert main(["list", *words]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_settings_of_the_users_own_files_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "# @package _global_\nloss:\n  name: mine\n  my_lambda: 3.0  # how much\n"
+    text += "train:\n  critic_lr: 0.125\n"
+    for folder in (tmp_path / "own", tmp_path / "conf"):
+        (folder / "loss").mkdir(parents=True)
+        (folder / "loss" / "mine.yaml").write_text(text)
+    assert "my_lambda" not in listed(capsys, "settings", "loss")
+    for words in (["--config-dir", str(tmp_path / "own")], [f"plugins={tmp_path / 'mine.py'}"]):
+        (tmp_path / "mine.py").touch()
+        monkeypatch.setenv("WGANBENCH_PLUGINS", "")
+        own = listed(capsys, "settings", "loss", *words)
+        assert "loss.my_lambda  |  how much  |  default: 3 (mine)" in own
+        assert "loss.gp_lambda" in own
+        assert "0.125 (mine)" in listed(capsys, "settings", "train", *words)
+
+
+def test_the_keys_of_searches_and_speedruns_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    tune = listed(capsys, "settings", "tune")
+    assert "trials  |  settings drawn for each loss  |  default: 64  |  accepts: whole" in tune
+    speedrun = listed(capsys, "settings", "speedrun")
+    assert "seeds  |  runs of each loss  |  default: 20" in speedrun and "trials" not in speedrun
+    assert (parse([]).trials, parse([]).fresh, parse([]).folder.name) == (64, 5, "tune-ring8")
+    assert parse(["name=DATA"]).folder.name == "DATA"
+    assert main(["list", "settings", "tun"]) == 2
+    assert "did you mean 'tune'" in capsys.readouterr().err
+
+
+def test_ranges_that_are_checked_elsewhere_are_named_too() -> None:
+    rows = {row.key: row for group in ("loss", "train") for row in settings(group)}
+    assert rows["loss.penalties"].range == "list of gp, lp, gp0, r1, r2, dragan or div"
+    assert rows["train.betas"].range == "2 numbers, at least 0, below 1"
 
 
 def test_a_terminal_of_80_columns_is_not_overrun(

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar, cast
 
@@ -169,3 +169,16 @@ def numbered(amount: int, thing: str) -> str:
     ('1 run', '0 runs', '2 stacks')
     """
     return f"{amount} {thing}{'' if amount == 1 else 's'}"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown; bars in cells are escaped.
+
+    >>> markdown_table(["a", "b"], [["1|2", "3"]])
+    ['| a | b |', '|---|---|', '| 1\\\\|2 | 3 |']
+    """
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return [
+        *(f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"),
+        *(f"| {' | '.join(row)} |" for row in escaped),
+    ]

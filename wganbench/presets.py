@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from wganbench.errors import ConfigError, of_the_system
 from wganbench.plugin_files import plugin_folders
 from wganbench.registry import unknown
 from wganbench.typed import flatten
@@ -59,7 +60,7 @@ def describe_preset(group: str, name: str) -> str:
 def head_lines(path: Path) -> list[str]:
     """Return the comment lines at the head of a YAML file, without marks and directives."""
     head: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("# ").strip()
@@ -85,6 +86,12 @@ def directories(config_dir: str | Path | None = None) -> tuple[Path, ...]:
 def choices(group: str, where: Sequence[Path]) -> list[str]:
     """Return the sorted names that ``group=...`` accepts."""
     return sorted({path.stem for folder in where for path in (folder / group).glob("*.yaml")})
+
+
+def preset_files(group: str, where: Sequence[Path]) -> list[Path]:
+    """Return the YAML files of a group by name; of equal names that in the first folder."""
+    files = [path for folder in reversed(where) for path in (folder / group).glob("*.yaml")]
+    return sorted({path.stem: path for path in files}.values(), key=lambda path: path.stem)
 
 
 def preset_values(group: str, name: str, where: Sequence[Path]) -> dict[str, Any]:
@@ -121,36 +128,86 @@ def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
 def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[str, str]:
     """Return the choice of a network by the chosen data, if there is one."""
     path = find_preset("data", chosen.get("data") or default_choice("data") or "", where)
-    entries = [] if path is None else read(path).get("defaults", [])
+    entries = [] if path is None else defaults_of(path)
     pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
     networks = [str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)]
     return {"network": networks[-1]} if networks else {}
 
 
 def all_keys(where: Sequence[Path]) -> list[str]:
-    """Return every key of any choice."""
+    """Return every key of any choice; files that cannot be read have none."""
     keys = [*base_values(), *GROUPS]
     for group in ("loss", "data", "network", "train"):
         for name in choices(group, where):
-            keys += preset_values(group, name, where)
+            with suppress(ConfigError):
+                keys += preset_values(group, name, where)
     return list(dict.fromkeys(keys))
 
 
 def owners(key: str, where: Sequence[Path]) -> list[str]:
     """Return the choices in a key's group with the key: losses for ``loss.gp_lambda``."""
-    group = key.partition(".")[0]
-    return [name for name in choices(group, where) if key in preset_values(group, name, where)]
+    group, found = key.partition(".")[0], list[str]()
+    for name in choices(group, where):
+        with suppress(ConfigError):
+            found += [name] if key in preset_values(group, name, where) else []
+    return found
 
 
 @cache
 def read(path: Path) -> dict[str, Any]:
-    """Return the values of a YAML file; they are shared and must not be changed."""
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    """Return the values of a YAML file; they are shared and must not be changed.
+
+    Raises ConfigError, one line with the file and the line number, for a file that holds no
+    values by key or cannot be read.
+    """
+    text = read_text(path)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(of_yaml(error, str(path), text)) from error
+    except (ValueError, RecursionError) as error:  # no such date; nested too deeply
+        raise ConfigError(f"{path}: {error}") from error
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold values by key (KEY: VALUE); it holds {values!r:.40}")
+    return {str(key): value for key, value in (values or {}).items()}
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a YAML file. Raises ConfigError."""
+    content = b""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot read {of_the_system(error)}") from error
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}, line {line}: this is no UTF-8; save the file as UTF-8"
+        ) from error
+
+
+def of_yaml(error: yaml.YAMLError, name: str, text: str = "") -> str:
+    """Return what is wrong with a YAML file in one line, with the file and the line number."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    return f"{name}, line {line}: {problem}"
+
+
+def defaults_of(path: Path) -> list[Any]:
+    """Return the entries of a YAML file's defaults list. Raises ConfigError if it is no list."""
+    entries = read(path).get("defaults")
+    if entries is not None and not isinstance(entries, list):
+        raise ConfigError(
+            f"{path}: defaults must be a list, such as [override /loss: gp]; got {entries!r:.40}"
+        )
+    return entries or []
 
 
 @cache
 def is_global(path: Path) -> bool:
-    first = path.read_text(encoding="utf-8").lstrip().partition("\n")[0]
+    first = read_text(path).lstrip().partition("\n")[0]
     return "@package" in first and "_global_" in first
 
 

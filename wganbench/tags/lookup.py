@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from wganbench.errors import short_repr
+from wganbench.output import markdown_table
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.table import ROWS
 from wganbench.tags.tag import Tag, View
@@ -85,16 +86,13 @@ def glossary_markdown() -> str:
 
 
 def _section(group: str, tags: list[Tag]) -> str:
-    lines = [
-        f"### {group}",
-        "",
-        "| tag | meaning | formula | unit | better | measured | source |",
-        "|---|---|---|---|---|---|---|",
+    head = ["tag", "meaning", "formula", "unit", "better", "measured", "source"]
+    rows = [
+        [f"`{tag.name}`", tag.meaning, f"`{tag.formula}`", tag.unit]
+        + [BETTER[tag.direction], WHEN[tag.cadence], tag.source]
+        for tag in tags
     ]
-    for tag in tags:
-        cells = [f"`{tag.name}`", tag.meaning, f"`{tag.formula}`", tag.unit]
-        cells += [BETTER[tag.direction], WHEN[tag.cadence], tag.source]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines = [f"### {group}", "", *markdown_table(head, rows)]
     caveats = [f"- `{tag.name}`: {tag.caveat}" for tag in tags if tag.caveat]
     if caveats:
         lines += ["", "How not to misread them:", "", *caveats]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wganbench.config.composition import compose_launcher
 from wganbench.config.jobs import Choice
+from wganbench.config.settings import Setting
 from wganbench.errors import ConfigError, of_the_system, short_repr
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import composed
@@ -25,11 +26,31 @@ from wganbench.tuning.speedrun import Speedrun, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
 from wganbench.tuning.winner import train_winners, write_winners
 
-OWN = ("loss", "data", "trials", "budget", "seeds", "space", "name", "output_dir")
-"""Keys of the command itself; all others are settings of every run."""
-
-TRIALS, SEEDS = 64, 5
 MOST_TRIALS, MOST_SEEDS = 4096, 100
+NAMES = "names with commas between them"
+TUNE = (
+    Setting("loss", "the losses to search for", "bce,clip,gp", NAMES),
+    Setting("data", "the data to search on", "ring8", NAMES),
+    Setting("trials", "settings drawn for each loss", "64", f"whole number, 2 to {MOST_TRIALS}"),
+    Setting("budget", "share of the space's compute that a run gets", "1", "number, above 0"),
+    Setting(
+        "seeds", "fresh seeds on which the winners train", "5", f"whole number, 0 to {MOST_SEEDS}"
+    ),
+    Setting("space", "what is drawn: a file in conf/tune, or a path", "space", "name or path"),
+    Setting("name", "folder in output_dir", "tune-DATA", "text"),
+    Setting("output_dir", "folder of all results", "outputs", "text"),
+)
+"""Keys of a search itself; all others are settings of every run."""
+
+SPEEDRUN = (
+    Setting("loss", "the losses to time", "bce,clip,gp", NAMES),
+    Setting("data", "the data to learn", "ring8", "one name"),
+    Setting("seeds", "runs of each loss", "20", f"whole number, 2 to {MOST_SEEDS}"),
+    Setting("name", "folder in output_dir", "speedrun-DATA", "text"),
+    Setting("output_dir", "folder of all results", "outputs", "text"),
+)
+"""Keys of a speedrun itself; all others are settings of every run."""
+
 LAUNCHER = "hydra/launcher"
 
 
@@ -71,12 +92,6 @@ def tune(
     return Tuned(search, arms, files, report, fresh)
 
 
-SPEEDRUN = ("loss", "data", "seeds", "name", "output_dir")
-"""Keys of a speedrun itself; all others are settings of every run."""
-
-RACE_SEEDS = 20
-
-
 def speedrun(
     arguments: Sequence[str], watcher: Watcher, config_dir: str | Path | None = None
 ) -> tuple[Speedrun, dict[str, Path]]:
@@ -85,16 +100,15 @@ def speedrun(
     Raises ConfigError, and `Interrupted` if a signal stopped it; the same arguments then go on.
     """
     own, launcher, rest = split(arguments, SPEEDRUN)
-    losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
-    data = named("data", own.get("data", "ring8"), config_dir)
+    losses = named("loss", own["loss"], config_dir)
+    data = named("data", own["data"], config_dir)
     if len(data) > 1:
         raise ConfigError("a speedrun takes place on one data set: give one, such as data=ring8")
     for word in rest:
         if word.partition("=")[0].lstrip("+~") == "seed":
             raise ConfigError("seed is set by the speedrun; seeds=20 trains seeds 0 to 19")
-    seeds = whole("seeds", own.get("seeds", str(RACE_SEEDS)), 2, MOST_SEEDS)
-    name = own.get("name", f"speedrun-{data[0]}")
-    folder = Path(own.get("output_dir", "outputs")) / name
+    seeds = whole("seeds", own["seeds"], 2, MOST_SEEDS)
+    folder = Path(own["output_dir"]) / own.get("name", f"speedrun-{data[0]}")
     place = Path(config_dir) if config_dir else None
     choice = launcher_choice(launcher, config_dir)
     found = run_speedrun(losses, data[0], seeds, rest, folder, watcher, choice, place)
@@ -113,11 +127,11 @@ def final(folder: Path) -> dict[str, float]:
 
 def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Search:
     """Return the search of a command line. Raises ConfigError, one line that names the key."""
-    own, launcher, rest = split(arguments, OWN)
-    space = read_space(own.get("space", "space"))
+    own, launcher, rest = split(arguments, TUNE)
+    space = read_space(own["space"])
     refuse_drawn(space, rest)
     space = replace(space, penalties=penalties_of(rest))
-    losses = named("loss", own.get("loss", "bce,clip,gp"), config_dir)
+    losses = named("loss", own["loss"], config_dir)
     for loss in losses:
         if loss not in RECIPES:
             raise ConfigError(f"loss={loss}: a search needs a YAML file of the loss's own name")
@@ -125,34 +139,36 @@ def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Sea
             composed(loss, space.penalties)
         except ValueError as error:
             raise ConfigError(f"loss.penalties: {error}") from error
-    data = named("data", own.get("data", "ring8"), config_dir)
-    name = own.get("name", f"tune-{'-'.join(data)}")
+    data = named("data", own["data"], config_dir)
     return Search(
         losses=losses,
         data=data,
-        trials=whole("trials", own.get("trials", str(TRIALS)), 2, MOST_TRIALS),
-        budget=positive("budget", own.get("budget", "1")),
-        fresh=whole("seeds", own.get("seeds", str(SEEDS)), 0, MOST_SEEDS),
+        trials=whole("trials", own["trials"], 2, MOST_TRIALS),
+        budget=positive("budget", own["budget"]),
+        fresh=whole("seeds", own["seeds"], 0, MOST_SEEDS),
         space=space,
         overrides=rest,
-        folder=Path(own.get("output_dir", "outputs")) / name,
+        folder=Path(own["output_dir"]) / own.get("name", f"tune-{'-'.join(data)}"),
         choice=launcher_choice(launcher, config_dir),
         config_dir=Path(config_dir) if config_dir else None,
     )
 
 
 def split(
-    arguments: Sequence[str], keys: Sequence[str]
+    arguments: Sequence[str], known: Sequence[Setting]
 ) -> tuple[dict[str, str], list[str], tuple[str, ...]]:
     """Return the values of the command's own keys, the arguments on the launcher, all others.
 
-    Raises ConfigError for a word without an equals sign.
+    A key that is not given has its default, but for the name. Raises ConfigError for a word
+    without an equals sign.
     """
     for word in arguments:
         if "=" not in word:
             form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
             raise ConfigError(f"{short_repr(word)}: {form}")
-    own = dict(word.partition("=")[::2] for word in arguments if word.partition("=")[0] in keys)
+    keys = [row.key for row in known]
+    given = dict(word.partition("=")[::2] for word in arguments if word.partition("=")[0] in keys)
+    own = {row.key: row.default for row in known if row.key != "name"} | given
     launcher = [word for word in arguments if word.startswith("hydra")]
     rest = tuple(w for w in arguments if w.partition("=")[0] not in keys and w not in launcher)
     return own, launcher, rest
