@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,37 @@ def test_every_readme_is_linked_and_no_number_lacks_its_zero() -> None:
     for name in READMES:
         text = without_code(read(name).split("<!-- glossary -->")[0])
         assert re.findall(r"(?<![\w./])\.\d+", text) == [], name
+
+
+# What must be named where.
+def test_every_script_every_part_and_every_folder_is_named() -> None:
+    scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
+    assert scripts - set(re.findall(r"`([\w.]+)`", read("scripts/README.md"))) == set()
+    arrows = read("wganbench/README.md").split("## Which part imports which")[1].split("\n## ")[0]
+    parts = {path.stem for path in (ROOT / "wganbench").iterdir() if path.name[0] not in "_."}
+    assert parts - {"README", "py"} - set(re.findall(r"`(\w+)`", arrows)) == set()
+    linked = {(ROOT / target).resolve() for target, _ in links("README.md")}
+    assert {name for name in READMES if (ROOT / name).resolve() not in linked} <= {"README.md"}
+
+
+@cache
+def members() -> dict[str, set[str]]:
+    """The names in the body of each class of the package, and those set on ``self``."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "wganbench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                text = ast.unparse(node)
+                own = set(re.findall(r"(?m)^    (?:def )?(\w+)", text))
+                found.setdefault(node.name, set()).update(own, re.findall(r"self\.(\w+)", text))
+    return found
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_members_named_in_a_readme_exist(name: str) -> None:
+    known = members()
+    spans = re.findall(r"`([A-Z]\w+)\.(\w+)`", without_code(read(name)))
+    assert [pair for pair in spans if pair[0] in known and pair[1] not in known[pair[0]]] == []
 
 
 # Examples.

@@ -50,6 +50,8 @@ def settings_file(study: str) -> dict[str, Any]:
     """Return the values of a study's YAML file, the user's folders first. Raises ConfigError."""
     try:
         return read_preset("study", study)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(
             f"the study {study} has no settings: there is no study/{study}.yaml in conf, beside "
