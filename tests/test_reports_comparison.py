@@ -162,6 +162,55 @@ def test_other_settings_of_the_data_are_other_data_but_for_the_training_set(
     assert len(compare(find_runs([tmp_path / "b"]), by=["data.sigma"]).rows) == 2
 
 
+# Which runs count.
+def test_a_run_in_several_folders_counts_once(tmp_path: Path) -> None:
+    for seed in range(4):
+        for name in ("a", "b"):
+            leave_run(tmp_path / name, "gp", seed, spread(GOOD, seed))
+            leave_run(tmp_path / name, "bce", seed, spread(POOR, seed), **{"log.every_n_steps": 7})
+    leave_run(tmp_path / "b", "gp", 4, GOOD)
+    twice, once = compare(find_runs([tmp_path])), compare(find_runs([tmp_path / "a"]))
+    assert [len(row.group.runs) for row in twice.rows] == [4, 5], "other seeds do count"
+    tag = "wasserstein/exact"
+    assert twice.by_label["bce"].cells[tag].mean == once.by_label["bce"].cells[tag].mean
+    (note,) = [note for note in twice.notes if "repeats" in note]
+    assert note.startswith("8 runs are left out, with the seed and settings of a run that counts: ")
+    assert str(tmp_path / "b") in note and note.endswith("and 6 more")
+    assert not any("repeats" in note or "differ" in note for note in once.notes)
+
+
+def test_of_a_repeated_run_the_one_that_ended_counts(tmp_path: Path) -> None:
+    leave_run(tmp_path / "a", "gp", 0, {}, status="interrupted")
+    leave_run(tmp_path / "b", "gp", 0, GOOD)
+    (row,) = compare(find_runs([tmp_path])).rows
+    assert [run.status for run in row.group.runs] == ["completed"]
+
+
+def test_one_training_measured_in_two_ways_is_one_sample(tmp_path: Path) -> None:
+    for seed in range(2):
+        leave_run(tmp_path, "gp", seed, GOOD)
+        leave_run(tmp_path, "gp", seed, POOR, **{"evaluate.final_n": 77})
+    found = compare(find_runs([tmp_path]))
+    assert [len(row.group.runs) for row in found.rows] == [2]
+    (note,) = [note for note in found.notes if "repeats" in note]
+    assert "measured with another evaluate.final_n: --by evaluate.final_n shows both" in note
+    both = compare(find_runs([tmp_path]), by=["evaluate.final_n"])
+    assert [len(row.group.runs) for row in both.rows] == [2, 2]
+    assert not any("repeats" in note or "other values of" in note for note in both.notes)
+
+
+def test_runs_that_were_measured_otherwise_are_pooled_with_a_note(tmp_path: Path) -> None:
+    leave_run(tmp_path, "gp", 0, GOOD)
+    leave_run(tmp_path, "gp", 1, GOOD, **{"evaluate.protocol": "box"})
+    notes = compare(find_runs([tmp_path])).notes
+    assert "pooled, although they differ: evaluate.protocol" in notes
+    leave_run(tmp_path / "x", "gp", 0, GOOD)
+    leave_run(tmp_path / "x", "bce", 0, GOOD, **{"evaluate.protocol": "box"})
+    notes = compare(find_runs([tmp_path / "x"])).notes
+    assert "the groups are measured with other values of evaluate.protocol" in notes
+    assert not any(note.startswith("pooled") for note in notes)
+
+
 # What they come to.
 def test_means_are_over_seeds_and_survivors_with_the_diverged_beside_them(tmp_path: Path) -> None:
     for seed, exact in enumerate([0.1, 0.2, 0.3]):

@@ -12,8 +12,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from wganbench.errors import ConfigError, shortened
-from wganbench.reports.groups import At, Group, budget_reached, group_runs
+from wganbench.errors import ConfigError, printable, shortened
+from wganbench.files import from_here
+from wganbench.reports.groups import (
+    At,
+    Group,
+    Repeated,
+    budget_reached,
+    counted_once,
+    group_runs,
+    measured_otherwise,
+)
 from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, unpaired_text
 from wganbench.reports.plain_tables import groups_html, records
 from wganbench.reports.rows import Row, make_row, mark_best
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 
 NAMED = 2
 """The number of folders that a note names; further ones are only counted."""
+LONGEST_LINE = 300
+"""Characters of a line within a note."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +107,20 @@ def compare(
             raise ConfigError(f"--metric: {error}") from error
     if not any(run.finished for run in runs):
         raise ConfigError(f"no run of {len(runs)} has finished yet: nothing to compare")
+    unreadable = left_out(runs)
+    runs, repeated = counted_once(runs, by)
     groups, mixed = group_runs(runs, by)
     chosen = tuple(metrics) or usual_metrics(runs)
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     base = None if baseline is None else find_label([row.group for row in rows], baseline)
     contrasts = make_contrasts(rows, chosen, base)
     replaced = () if metrics else sorted({fallback_text(*had) for had in _measured(runs)} - {""})
-    notes = (*left_out(runs), *replaced, *make_notes(rows, chosen, contrasts, mixed, missing, at))
+    notes = (
+        *unreadable,
+        *repeated_text(repeated),
+        *replaced,
+        *make_notes(rows, chosen, contrasts, mixed, missing, at),
+    )
     found = tuple(rows), chosen, tuple(contrasts), at, tuple(mixed), notes, tuple(paths)
     return Comparison(*found, baseline=base)
 
@@ -124,12 +142,34 @@ def _measured(
 def left_out(runs: Sequence[RunRecord]) -> list[str]:
     """Return at most one line, which counts and names the unreadable runs."""
     reasons = runs.unreadable if isinstance(runs, Runs) else ()
-    if not reasons:
+    return [f"{runs_are(reasons)} left out, unreadable: {few_of(reasons)}"] if reasons else []
+
+
+def repeated_text(repeated: Sequence[Repeated]) -> list[str]:
+    """Return at most one line, which counts and names the runs that repeat one that counts."""
+    if not repeated:
         return []
-    named = "; ".join(shortened(reason, 150) for reason in reasons[:NAMED])
-    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
-    count = f"{len(reasons)} runs are" if len(reasons) > 1 else "1 run is"
-    return [f"{count} left out, unreadable: {named}{more}"]
+    names = [f"{run_path(run)} repeats {run_path(first)}" for run, first in repeated]
+    ways = sorted({key for pair in repeated for key in measured_otherwise(pair)})
+    other = f" (measured with another {', '.join(ways)}: --by {ways[0]} shows both)" if ways else ""
+    return [
+        f"{runs_are(names)} left out, with the seed and settings of a run that counts{other}: "
+        f"{few_of(names)}"
+    ]
+
+
+def run_path(run: RunRecord) -> str:
+    return printable(str(from_here(run.path)))
+
+
+def runs_are(named: Sequence[str]) -> str:
+    return f"{len(named)} runs are" if len(named) > 1 else "1 run is"
+
+
+def few_of(lines: Sequence[str]) -> str:
+    """Return the first few lines as one, and how many there are more."""
+    more = f"; and {len(lines) - NAMED} more" if len(lines) > NAMED else ""
+    return "; ".join(shortened(line, LONGEST_LINE) for line in lines[:NAMED]) + more
 
 
 def find_label(groups: Sequence[Group], text: str) -> str:
@@ -170,6 +210,10 @@ def make_notes(
         notes.append(weak)
     if mixed:
         notes.append(f"pooled, although they differ: {', '.join(mixed)}")
+    apart = {key for key, _ in rows[0].group.values}
+    ways = [key for key in measured_otherwise(runs) if key not in apart and key not in mixed]
+    if ways:
+        notes.append(f"the groups are measured with other values of {', '.join(ways)}")
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")

@@ -147,7 +147,7 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
     In ``by``, a group of settings such as ``loss`` means its name. Raises ConfigError for a key
     that no run has, and for runs on different data unless ``by`` separates them.
     """
-    known = sorted({key for run in runs for key in run.settings})
+    known = sorted({key for run in runs for key in (*run.settings, *run.measured)})
     by = [f"{key}.name" if f"{key}.name" in known else key for key in by]
     for key in by:
         if key == "seed":
@@ -166,13 +166,49 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
     keys = list(by) or choose_keys(runs) or ["loss.name"]
     members: dict[tuple[Value | None, ...], list[RunRecord]] = {}
     for run in runs:
-        members.setdefault(tuple(run.settings.get(key) for key in keys), []).append(run)
+        members.setdefault(tuple(run.value(key) for key in keys), []).append(run)
     groups = [
         Group(tuple(zip(keys, values, strict=True)), tuple(sorted(own, key=lambda run: run.seed)))
         for values, own in sorted(members.items(), key=lambda item: [order(v) for v in item[0]])
     ]
-    mixed = {key for group in groups for key in differing(group.runs)}
-    return groups, [key for key in sorted(mixed, key=rank) if by]
+    mixed = {key for group in groups if by for key in differing(group.runs)}
+    otherwise = {key for group in groups for key in measured_otherwise(group.runs)}
+    return groups, [*sorted(mixed, key=rank), *sorted(otherwise)]
+
+
+def measured_otherwise(runs: Sequence[RunRecord]) -> list[str]:
+    """Return the keys of ``evaluate`` with more than one value; a missing one is no value."""
+    keys = dict.fromkeys(key for run in runs for key in run.measured)
+    values = {key: {run.measured[key] for run in runs if key in run.measured} for key in keys}
+    return [key for key in keys if len(values[key]) > 1]
+
+
+Repeated = tuple[RunRecord, RunRecord]
+"""A run that does not count, and the run that it repeats."""
+
+
+def counted_once(
+    runs: Sequence[RunRecord], by: Sequence[str] = ()
+) -> tuple[list[RunRecord], list[Repeated]]:
+    """Return the runs that count, and those that repeat one of them.
+
+    Runs with the same seed and settings are one training, in whatever folders they lie, and no
+    independent sample. The first that ended counts. A training that was measured in several ways
+    counts once, too, unless a key of ``by`` tells these ways apart.
+    """
+    same: dict[object, list[RunRecord]] = {}
+    for run in with_one_path(runs):
+        ways = tuple(run.measured.get(key) for key in by)
+        same.setdefault((run.seed, frozenset(run.settings.items()), ways), []).append(run)
+    counted = [max(own, key=lambda run: (run.status == "completed", run.finished))
+               for own in same.values()]  # fmt: skip
+    repeated = [
+        (run, first)
+        for first, own in zip(counted, same.values(), strict=True)
+        for run in own
+        if run is not first
+    ]
+    return counted, repeated
 
 
 def with_one_path(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -240,9 +276,9 @@ these may import what is being imported here.
 """
 WORDS = {
     "examples": "real examples shown to the critic",
-    "gradient_evaluations": "gradient evaluations (a penalised critic step counts three)",
-    "passes": "passes of a network over a batch (7 a critic step, 4 more a penalty, 5 a generator "
-    "step)",
+    "gradient_evaluations": "gradient evaluations (1 a step, 2 more for each penalty and each "
+    "unrolled step)",
+    "passes": "passes of a network over a batch",
     "seconds": "seconds of training (runs of one stack share them)",
 }
 

@@ -141,6 +141,15 @@ class RunRecord:
         return found
 
     @cached_property
+    def measured(self) -> Mapping[str, Value]:
+        """How the run was measured: the settings of ``evaluate``, by dotted key."""
+        return dict(flat_values({"evaluate": (self.config or {}).get("evaluate", {})}))
+
+    def value(self, key: str) -> Value | None:
+        """Return a setting, or one of ``evaluate``, by dotted key; None where it has none."""
+        return self.settings.get(key, self.measured.get(key))
+
+    @cached_property
     def table(self) -> Table:
         """metrics.csv without its broken lines; empty if the file is missing or unreadable."""
         try:
@@ -215,9 +224,13 @@ def flat_settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
     """Yield a run's settings by dotted key: numbers and booleans unchanged, others as text."""
     parts = {k: part for k, part in config.items() if k not in NOT_SETTINGS and k != "seed"}
     outside = {f"data.{key}" for key in WHERE_DATA_LIES}
+    return ((key, value) for key, value in flat_values(parts) if key not in outside)
+
+
+def flat_values(parts: Mapping[str, Any]) -> Iterable[tuple[str, Value]]:
+    """Yield values by dotted key: numbers and booleans unchanged, others as text."""
     for key, value in flatten(parts):
-        if key not in outside:
-            yield shown(key), value if isinstance(value, bool | int | float) else shown(str(value))
+        yield shown(key), value if isinstance(value, bool | int | float) else shown(str(value))
 
 
 def _is(expected: str, value: Any) -> bool:
