@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wganbench.cli.app import main
+from wganbench.cli.loss_page import loss_page, setting_of
+from wganbench.config import compose
 from wganbench.config.settings import SECTIONS, comments, settings
+from wganbench.losses import RECIPES, WASSERSTEIN, Recipe
+from wganbench.losses.penalties import TERMS
 from wganbench.presets import GROUPS as CHOICES
 from wganbench.presets import all_keys, directories, preset_names
 from wganbench.tuning.command import parse
@@ -135,3 +140,63 @@ def test_a_loss_has_a_page_made_from_its_row(
     assert main(["list", "losses", "hing"]) == 2
     told = capsys.readouterr().err
     assert "hinge" in told and told.count("\n") == 1
+
+
+def test_golden_values_are_those_of_the_wrapped_critic(capsys: pytest.CaptureFixture[str]) -> None:
+    """D = 3 x1 + 4 x2 has slope 5: scores s become s / 5, or s / (5 + |s|)."""
+
+    def hinge(real: list[float], fake: list[float]) -> str:
+        critic = sum(max(0, 1 - r) / 2 for r in real) + sum(max(0, 1 + f) / 2 for f in fake)
+        return f": critic {critic:.6g}, generator {-sum(fake) / 2:.6g}"
+
+    plain, spectral, gradient = (
+        next(line for line in listed(capsys, "losses", name).splitlines() if "golden" in line)
+        for name in ("hinge", "hinge_sn", "hinge_gn")
+    )
+    assert plain.endswith(hinge([0.5, 2.0], [-0.5, 1.0])) and "become" not in plain
+    assert spectral.endswith(
+        "become r = (0.1, 0.4), f = (-0.1, 0.2)" + hinge([0.1, 0.4], [-0.1, 0.2])
+    )
+    assert gradient.endswith(hinge([1 / 11, 2 / 7], [-1 / 11, 1 / 6]))
+    assert "become r = (0.0909091, 0.285714), f = (-0.0909091, 0.166667)" in gradient
+
+
+def test_a_function_of_ones_own_is_named_in_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def penalty(critic: Any, x: Any, x_fake: Any, eps: Any, coefficients: Any) -> Any:
+        return critic(x).square().mean()
+
+    own = Recipe(
+        "mine", "me", WASSERSTEIN, penalties=(penalty, TERMS["r1"]), coefficients=("r1_gamma",)
+    )
+    monkeypatch.setitem(RECIPES._rows, "packs", own)
+    page = dict(loss_page("packs"))
+    assert page["critic minimises"].startswith("E f - E r + penalty(...) + r1_gamma/2 E")
+    constraint = (
+        "a penalty by its own function, penalty(...); a penalty, r1_gamma/2 E |grad D(x)|^2"
+    )
+    assert page["constraint on the critic"] == constraint
+    assert setting_of("packs") is None, "a loss of this name is one"
+
+
+def test_names_that_are_no_loss_lead_to_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, key in (
+        ("packing", "loss.packing"), ("PacGAN", "loss.packing"), ("unrolled", "loss.unrolled"),
+        ("optimistic_adam", "train.optimizer"), ("ogda", "train.optimizer"),
+    ):  # fmt: skip
+        title, row = listed(capsys, "losses", name).splitlines()
+        assert title.endswith("with every loss") and row.startswith(f"  {key}  |  ")
+    everything = listed(capsys, "losses")
+    for words in ("loss.packing=2", "loss.unrolled=5", "train.optimizer=optimistic_adam"):
+        assert words in everything.splitlines()[-1]
+        compose(["loss=bce", words])
+    assert "with every loss" not in listed(capsys, "data")
+
+
+@pytest.mark.parametrize(
+    ("typed", "ours"), [("wgan-gp", "gp"), ("GP", "gp"), ("r1", "bce_r1"), ("R3GAN", "rpgan_r1r2")]
+)
+def test_common_names_lead_to_a_loss_s_page(
+    typed: str, ours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = listed(capsys, "losses", typed)
+    assert page == listed(capsys, "losses", ours) and page.startswith(f"loss={ours}\n")

@@ -274,6 +274,16 @@ def with_budget(folder: Path, loss: str, n_critic: int) -> Path:
     return leave_run(folder, loss, 0, final, rows=rows, step=40, **{"loss.n_critic": n_critic})
 
 
+def test_a_budget_is_described_without_costs_that_some_losses_do_not_have() -> None:
+    """A step's passes depend on loss, packs and activations; gradients are 1 + 2 per penalty."""
+    assert At("passes", 7.0).sentence() == (
+        "at 7 passes of a network over a batch, by the last evaluation until then"
+    )
+    assert "(1 a step, 2 more for each penalty and each unrolled step)" in (
+        At("gradient_evaluations", 9.0).sentence()
+    )
+
+
 def test_at_an_equal_budget_the_last_evaluation_within_it_counts(tmp_path: Path) -> None:
     with_budget(tmp_path, "bce", 1)
     with_budget(tmp_path, "gp", 5)

@@ -70,9 +70,7 @@ def print_listing(
         print_settings(group, directories(config_dir))
         return
     if group is not None:
-        from wganbench.cli.loss_page import loss_page
-
-        print_rows(f"loss={group}", loss_page(group, config_dir))
+        print_loss(group, config_dir)
         return
     for name in [one for one in LISTINGS if one not in WHEN_ASKED] if what is None else [what]:
         print_rows(name, rows_of(name, config_dir))
@@ -80,12 +78,31 @@ def print_listing(
         print("also: wganbench list tuned, wganbench list settings [GROUP]")
 
 
+def print_loss(name: str, config_dir: Path | None) -> None:
+    """Print the page of a loss, or the setting under a name such as packing that is no loss."""
+    from wganbench.cli.loss_page import loss_page, our_name, setting_of
+    from wganbench.config.settings import settings
+
+    key = setting_of(name)
+    if key is not None:
+        rows = [row for row in settings(key.partition(".")[0]) if row.key == key]
+        print_settings_of("with every loss", rows)
+        return
+    ours = our_name(name, config_dir)
+    print_rows(f"loss={ours}", loss_page(ours, config_dir))
+
+
 def rows_of(name: str, config_dir: Path | None) -> list[Row]:
     if name == "metrics":
         return metric_rows()
     if name == "tuned":
         return tuned_rows(config_dir)
-    return [*preset_rows(LISTINGS[name], config_dir), *plugin_rows(name, config_dir)]
+    rows = [*preset_rows(LISTINGS[name], config_dir), *plugin_rows(name, config_dir)]
+    if name == "losses":
+        from wganbench.cli.loss_page import WITH_EVERY_LOSS
+
+        rows.append(WITH_EVERY_LOSS)
+    return rows
 
 
 def preset_rows(group: str, config_dir: Path | None = None) -> list[Row]:

@@ -1,4 +1,7 @@
-"""The page of a loss, made from its row and its YAML files: formulas, golden values, settings."""
+"""The page of a loss, made from its row and its YAML files: formulas, golden values, settings.
+
+What goes with every loss, such as packs, is a setting and has no page; `SETTINGS` names it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wganbench.config.synonyms import canonical, plain
 from wganbench.presets import choices, directories, preset_values
 from wganbench.typed import as_override
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from wganbench.losses import Recipe
+    from wganbench.losses.constraints import Critic
 
 Row = tuple[str, str]
 
 REAL, FAKE, WEIGHT = (0.5, 2.0), (-0.5, 1.0), (3.0, 4.0)
 """The scores and the linear critic of the golden values; the critic's slope is 5 everywhere."""
+
+SETTINGS = {
+    "loss.packing": ("packing", "packs", "pacgan"),
+    "loss.unrolled": ("unrolled", "unrolling", "unrolledgan"),
+    "train.optimizer": ("optimistic", "optimisticadam", "optimisticsgd", "ogda", "oadam"),
+}
+"""Settings that go with every loss, and the names, in the form of `plain`, that lead to them."""
+
+WITH_EVERY_LOSS = (
+    "with every loss",
+    "loss.packing=2: packs of points (PacGAN); loss.unrolled=5: unrolled steps, without a penalty; "
+    "train.optimizer=optimistic_adam: optimistic Adam",
+)
+"""The row of a list of losses for what is none."""
+
+
+def setting_of(name: str) -> str | None:
+    """Return the setting that goes with every loss under this name; None for a loss."""
+    from wganbench.losses import RECIPES
+
+    found = (key for key, names in SETTINGS.items() if plain(name) in names)
+    return None if name in RECIPES else next(found, None)
+
+
+def our_name(name: str, config_dir: Path | None = None) -> str:
+    """Return the name of a loss for a common name of it, as ``loss=`` takes both."""
+    from wganbench.losses import RECIPES
+
+    return canonical("loss", name, [*{*RECIPES, *choices("loss", directories(config_dir))}])
 
 
 def loss_page(name: str, config_dir: Path | None = None) -> list[Row]:
@@ -46,46 +82,80 @@ def loss_page(name: str, config_dir: Path | None = None) -> list[Row]:
 
 
 def penalties_in_words(recipe: Recipe) -> list[str]:
-    """Return the formula of each penalty; of a user's own function its name."""
+    """Return the formula of each penalty; of a user's own function its name as a call."""
     from wganbench.losses.penalties import SlopePenalty
 
     return [
         penalty.formula
         if isinstance(penalty, SlopePenalty)
-        else getattr(penalty, "__name__", type(penalty).__name__)
+        else f"{getattr(penalty, '__name__', type(penalty).__name__)}(...)"
         for penalty in recipe.penalties
     ]
 
 
 def holding(recipe: Recipe) -> list[str]:
     """Return all that bounds the critic, in words."""
+    from wganbench.losses.penalties import SlopePenalty
+
     clip = ["every parameter is clipped to [-clip_value, clip_value] after each critic step"]
     wrapper = [recipe.wrapper.value] if recipe.wrapper.value else []
-    penalty = [f"a penalty, {text}" for text in penalties_in_words(recipe)]
+    penalty = [
+        f"a penalty{'' if isinstance(one, SlopePenalty) else ' by its own function'}, {text}"
+        for one, text in zip(recipe.penalties, penalties_in_words(recipe), strict=True)
+    ]
     return [*(clip if recipe.clips else []), *wrapper, *penalty]
 
 
 def golden_values(name: str, recipe: Recipe, where: Sequence[Path]) -> str:
-    """Return what the row's functions give for `REAL`, `FAKE` and the linear critic `WEIGHT`."""
+    """Return what the row's functions give for `REAL`, `FAKE` and the linear critic `WEIGHT`.
+
+    The scores are that critic's. Under a wrapper the losses are of the scores that become of them.
+    """
     import torch
 
-    real, fake = torch.tensor(REAL).double(), torch.tensor(FAKE).double()
+    from wganbench.losses.recipe import Wrapper
+
+    weight = torch.tensor(WEIGHT).double()
+    critic = wrapped(recipe, weight)
+    # The scores s are those at x = s w / |w|^2.
+    raw = [torch.tensor(scores).double() for scores in (REAL, FAKE)]
+    real, fake = (critic(torch.outer(s, weight / weight.square().sum())) for s in raw)
     objective = recipe.objective
     generator = objective.generator(real if objective.paired else None, fake)
+    scores = f"r = {REAL}, f = {FAKE}"
+    if recipe.wrapper is not Wrapper.NONE:
+        scores += f" of D(x) = 3 x1 + 4 x2 become r = {rounded(real)}, f = {rounded(fake)}"
     found = [
-        f"r = {REAL}, f = {FAKE}: critic {float(objective.critic(real, fake)):.6g}, "
+        f"{scores}: critic {float(objective.critic(real, fake)):.6g}, "
         f"generator {float(generator):.6g}"
     ]
     settings = preset_values("loss", name, where)
     coefficients = {key: settings.get(f"loss.{key}") for key in recipe.coefficients}
     if recipe.penalties and None not in coefficients.values():
-        weight, points = torch.tensor(WEIGHT), torch.ones(2, 2)
+        points, eps = torch.ones(2, 2), torch.full((2,), 0.5)
         given = {key: float(str(value)) for key, value in coefficients.items()}
-        penalty = recipe.penalty(
-            lambda x: x @ weight, points, 0 * points, torch.full((2,), 0.5), given, points
-        )
+        critic = wrapped(recipe, torch.tensor(WEIGHT))
+        penalty = recipe.penalty(critic, points, 0 * points, eps, given, points)
         found.append(f"penalty of D(x) = 3 x1 + 4 x2 at the paper's settings {float(penalty):.6g}")
     return "; ".join(found)
+
+
+def wrapped(recipe: Recipe, weight: Tensor) -> Critic:
+    """Return the linear critic x -> weight x as the recipe wraps it."""
+    from wganbench.losses.recipe import Wrapper
+    from wganbench.networks.wrappers import gradient_normalised, spectrally_normalised
+
+    if recipe.wrapper is Wrapper.SPECTRAL:
+        weight = spectrally_normalised({"weight": weight.unsqueeze(0)})["weight"].squeeze(0)
+
+    def linear(x: Tensor) -> Tensor:
+        return x @ weight
+
+    return gradient_normalised(linear) if recipe.wrapper is Wrapper.GRADIENT else linear
+
+
+def rounded(scores: Tensor) -> str:
+    return f"({', '.join(f'{float(score):.6g}' for score in scores)})"
 
 
 def settings(values: dict[str, object]) -> str:
