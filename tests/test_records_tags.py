@@ -225,6 +225,20 @@ def test_columns_have_one_order_whatever_the_input(tags: list[str]) -> None:
     assert column_order(tags) == expected
 
 
+def test_a_tag_of_the_generator_has_a_row_for_averaged_weights() -> None:
+    row = tag_for("averaged/modes/kl")
+    assert (
+        row.name == "averaged/modes/kl"
+        and row.title == f"{TAGS['modes/kl'].title}, averaged weights"
+    )
+    assert (row.direction, row.views, row.chart) == (TAGS["modes/kl"].direction, (), "")
+    assert TAGS["modes/kl"].beside and row.beside == f"averaged/{TAGS['modes/kl'].beside}"
+    for name in ("averaged/loss/critic", "averaged/modes", "averaged/x", "averaged/"):
+        with pytest.raises(ValueError, match="unknown tag 'averaged/"):
+            tag_for(name)
+    assert "`averaged/TAG`" in glossary_markdown()
+
+
 def test_unknown_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown tag"):
         column_order(["loss/critic", "loss/critics"])

@@ -75,6 +75,18 @@ def swept(lambda_sweep: list[RunRecord]) -> Comparison:
     return compare(lambda_sweep, metrics=METRICS)
 
 
+def test_averaged_weights_are_compared_like_the_others(tmp_path: Path) -> None:
+    for seed in range(3):
+        leave_run(tmp_path, "gp", seed, {"modes/covered": 3.0, "averaged/modes/covered": 7.0})
+        leave_run(tmp_path, "bce", seed, {"modes/covered": 3.0, "averaged/modes/covered": 6.0})
+    found = compare(find_runs([tmp_path]), metrics=["averaged/modes/covered"])
+    (contrast,) = found.contrasts
+    winner = (contrast.first, contrast.second)[contrast.winner]
+    assert contrast.metric == "averaged/modes/covered" and winner == "gp"
+    with pytest.raises(ConfigError, match="unknown tag 'averaged/critic/lipschitz'"):
+        compare(find_runs([tmp_path]), metrics=["averaged/critic/lipschitz"])
+
+
 def between(comparison: Comparison, metric: str, *labels: str) -> Contrast:
     (found,) = (
         d for d in comparison.contrasts if d.metric == metric and {d.first, d.second} == set(labels)

@@ -6,12 +6,13 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from wganbench.errors import short_repr
 from wganbench.output import markdown_table
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.table import ROWS
-from wganbench.tags.tag import Tag, View
+from wganbench.tags.tag import AVERAGED, Tag, View
 
 SECTIONS = (
     "Coverage", "Estimate against exact W1", "Images", "Gradient norms", "Critic", "Losses",
@@ -46,10 +47,14 @@ def tag_regex(name: str) -> str:
 def tag_for(name: str) -> Tag:
     """The row of a tag; ``grad_norm/critic_layer_3`` finds its pattern's row.
 
+    ``averaged/<tag>`` is the row of a tag of the generator, of which it has the averaged weights.
     Raises UnknownName (a ValueError) with the nearest name that exists.
     """
     if name in TAGS:
         return TAGS[name]
+    base = name.removeprefix(AVERAGED)
+    if base != name and base in TAGS and TAGS[base].of_generator:
+        return averaged(TAGS[base])
     for row in filter(is_pattern, TAGS):
         if re.fullmatch(tag_regex(row), name):
             return TAGS[row]
@@ -59,6 +64,22 @@ def tag_for(name: str) -> Tag:
     near = [first] if first else difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownName(f"unknown tag {short_repr(name)}{hint} (`wganbench list metrics` shows all)")
+
+
+def averaged(row: Tag) -> Tag:
+    """The row of a tag, measured on a generator with averaged weights; no view shows it."""
+    beside = row.beside and (averaged_name(row.beside) or row.beside)
+    label, name = f"{row.title}, averaged weights", f"{AVERAGED}{row.name}"
+    return replace(row, name=name, label=label, beside=beside, chart="", rank=0, views=())
+
+
+def averaged_name(tag: str) -> str | None:
+    """The column of a tag for averaged weights; None for a tag that is not of the generator.
+
+    >>> averaged_name("modes/covered"), averaged_name("critic/lipschitz")
+    ('averaged/modes/covered', None)
+    """
+    return f"{AVERAGED}{tag}" if tag_for(tag).of_generator else None
 
 
 def column_order(tags: Iterable[str]) -> list[str]:
@@ -82,7 +103,12 @@ def glossary_markdown() -> str:
     groups: dict[str, list[Tag]] = {}
     for tag in TAGS.values():
         groups.setdefault(tag.name.split("/")[0], []).append(tag)
-    return "\n".join(_section(group, tags) for group, tags in groups.items())
+    names = ", ".join(f"`{tag.name}`" for tag in TAGS.values() if tag.of_generator)
+    note = (
+        f"`{AVERAGED}TAG` is the same quantity of the generator with averaged weights, where "
+        f"`train.average_decay` is above 0. These tags have it: {names}.\n"
+    )
+    return "\n".join([*(_section(group, tags) for group, tags in groups.items()), note])
 
 
 def _section(group: str, tags: list[Tag]) -> str:

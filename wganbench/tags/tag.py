@@ -19,6 +19,10 @@ SHARE = (0.0, 1.0)
 """Bounds that many tags share."""
 
 
+AVERAGED = "averaged/"
+"""Begins the columns of a generator with averaged weights: ``averaged/modes/covered``."""
+
+
 @dataclass(frozen=True)
 class Tag:
     """One measured quantity, named alike in metrics.csv, TensorBoard and run.json.
@@ -72,7 +76,7 @@ class Tag:
                 f"tag {self.name!r}: direction is one of {', '.join(get_args(Direction))} and "
                 f"cadence one of {', '.join(get_args(Cadence))}"
             )
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+(_<i>)?", self.name):
+        if not re.fullmatch(rf"({AVERAGED})?[\w.-]+/[\w.-]+(_<i>)?", self.name):
             raise ValueError(
                 f"tag {self.name!r}: a name is group/quantity, of letters, digits and _-."
             )

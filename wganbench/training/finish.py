@@ -161,7 +161,7 @@ def finish_run(
 
 def evaluated(tag: str) -> bool:
     """Return whether a tag is measured at evaluations only, not at every logged step."""
-    return tag_for(tag.removeprefix("averaged/")).cadence != "log"
+    return tag_for(tag).cadence != "log"
 
 
 def fail_run(recorder: Recorder, step: int, seconds: float, error: OSError) -> RunOutcome:

@@ -29,7 +29,7 @@ from wganbench.metrics import (
     image_reference,
     measure,
 )
-from wganbench.tags.lookup import tag_for
+from wganbench.tags.lookup import averaged_name
 from wganbench.training.probing import read_runs
 from wganbench.training.process import available_cores, unstopped
 from wganbench.training.reading import Reading
@@ -96,7 +96,7 @@ def measure_reading(subject: Subject, reading: Reading, final: bool = True) -> d
     values = measure(_evaluation(subject, reading, reading.points, final))
     if reading.averaged:
         found = measure(_evaluation(subject, reading, reading.averaged, final))
-        values |= {f"averaged/{tag}": v for tag, v in found.items() if tag_for(tag).of_generator}
+        values |= {name: v for tag, v in found.items() if (name := averaged_name(tag))}
     return values
 
 

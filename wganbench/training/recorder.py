@@ -18,7 +18,7 @@ from wganbench.runs.loggers import Loggers, logged_run
 from wganbench.runs.record import FINISHED, RunRecord, Status
 from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
-from wganbench.tags.lookup import TAGS, column_order, is_pattern, tag_for
+from wganbench.tags.lookup import TAGS, averaged_name, column_order, is_pattern
 from wganbench.training.checkpoint import Checkpoint, save_checkpoint
 from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
@@ -40,7 +40,7 @@ def columns(stack: Stack) -> list[str]:
         tags += [f"grad_norm/{network}_layer_{i}" for i in range(count)]
     ordered = column_order(tags)
     if stack.state.average:
-        ordered += [f"averaged/{tag}" for tag in ordered if tag_for(tag).of_generator]
+        ordered += filter(None, map(averaged_name, list(ordered)))
     return ordered
 
 
