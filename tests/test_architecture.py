@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugin_files": {"errors"},
     "registry": {"errors", "plugin_files"},
     "typed": {"errors", "bounds"},
-    "presets": {"registry", "typed", "plugin_files"},
+    "presets": {"errors", "registry", "typed", "plugin_files"},
     "files": {"errors", "leftovers"},
     "output": {"errors"},
     "nativecode": {"errors", "leftovers", "files"},

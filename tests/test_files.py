@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from wganbench.errors import LONGEST_MESSAGE, ConfigError, printable, shortened
 from wganbench.files import (
     DEEPEST,
     LARGEST_INTEGER,
+    RunBusy,
     RunLock,
     UnusableFile,
     from_here,
@@ -28,8 +30,10 @@ from wganbench.files import (
     replacing,
     replacing_folder,
     tell_ending,
+    wait_for_lock,
     wait_until_free,
     write_atomic,
+    write_json,
 )
 from wganbench.leftovers import LEFTOVER, TEMPORARY, machine, remove_leftovers
 
@@ -239,3 +243,17 @@ def test_messages_hold_nothing_that_a_terminal_obeys_and_have_a_length() -> None
     assert str(ConfigError("größe   日本\n one line")) == "größe 日本 one line"
     assert shortened("x" * 20, 20) == "x" * 20 and len(shortened("x" * 21, 20)) == 20
     assert printable("line\nbreak") == "line?break"
+
+
+def test_a_lock_is_waited_for_and_records_are_strict(tmp_path: Path) -> None:
+    held = RunLock(tmp_path / ".lock")
+    with pytest.raises(RunBusy):
+        wait_for_lock(tmp_path / ".lock", patience=0.0)
+    threading.Timer(0.3, held.release).start()
+    with wait_for_lock(tmp_path / ".lock") as lock:
+        assert lock.held
+    write_json(tmp_path / "a.json", {"x": math.nan, "y": (1, math.inf)})
+    assert read_json(tmp_path / "a.json") == {"x": None, "y": [1, None]}
+    with pytest.raises(TypeError, match="JSON cannot hold a object"):
+        write_json(tmp_path / "a.json", {"x": object()})
+    assert read_json(tmp_path / "a.json")["y"] == [1, None]

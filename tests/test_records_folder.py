@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from wganbench.files import RunBusy, replacing, write_atomic
+from wganbench.files import RunBusy, replacing, strict_json, write_atomic
 from wganbench.leftovers import TEMPORARY
-from wganbench.runs.folder import KEYS, RunFolder, read_run, strict_json, versions
+from wganbench.runs.folder import KEYS, RunFolder, read_run, versions
 
 HOLD = """
 import sys, time

@@ -12,7 +12,7 @@ class ConfigError(ValueError):
     """A wrong configuration or use; the message is one readable line, safe for a terminal."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(printable(" ".join(message.split()))))
+        super().__init__(one_line(message))
 
 
 class UnwritableFolder(ConfigError):
@@ -74,6 +74,15 @@ def _visible(character: str) -> str:
     """Return an undecodable byte of a file's name in hex, any other match as a question mark."""
     byte = ord(character) - 0xDC00
     return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else "?"
+
+
+def one_line(message: str) -> str:
+    """Return a message as one line of at most `LONGEST_MESSAGE` characters, safe to print.
+
+    >>> one_line("no\\n  such\\x1bfile")
+    'no such?file'
+    """
+    return shortened(printable(" ".join(message.split())))
 
 
 def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:

@@ -189,6 +189,20 @@ class RunLock:
         self.release()
 
 
+def wait_for_lock(path: Path, patience: float = math.inf) -> RunLock:
+    """Return the lock on a file, which other processes and threads hold for a while only.
+
+    Raises RunBusy after ``patience`` seconds, and what `RunLock` raises.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return RunLock(path)  # it tries for `MOMENT_SECONDS`
+        except RunBusy:
+            if time.monotonic() > end:
+                raise
+
+
 def holder_of(path: Path) -> RunBusy | None:
     """Return the holder of the lock on a file as a RunBusy, else None; write nothing.
 
@@ -355,6 +369,37 @@ def read_json(path: Path, limit: int = RECORD_BYTES) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnusableFile(f"{path} holds no record: expected an object at the top")
     return content
+
+
+def strict_json(value: Any) -> Any:
+    """Return a value as strict JSON holds it: nan and inf become null, arrays lists, paths text.
+
+    Raises TypeError for a value without a plain form.
+
+    >>> strict_json({"loss": float("nan"), "betas": (0.5, 0.9)})
+    {'loss': None, 'betas': [0.5, 0.9]}
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): strict_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return strict_json(value.tolist())
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}: {value!r}")
+
+
+def write_json(path: Path, content: Mapping[str, Any], indent: int = 1) -> None:
+    """Write a record as strict JSON, atomically. Raises TypeError for other values, OSError."""
+    text = json.dumps(strict_json(content), indent=indent, allow_nan=False)
+    write_atomic(path, f"{text}\n".encode())
 
 
 def _refuse(constant: str) -> None:

@@ -8,7 +8,6 @@ possible, in a temporary folder that only the user can write.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import os
 import platform
@@ -18,12 +17,12 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from wganbench.errors import printable, shortened
-from wganbench.files import cache_folder
+from wganbench.errors import one_line
+from wganbench.files import cache_folder, wait_for_lock
 from wganbench.leftovers import remove_leftovers_once, temporary_name
 
 COMPILE_SECONDS = 300
@@ -43,7 +42,7 @@ class NoCompiler(RuntimeError):
     """C++ cannot be built or loaded here; the message gives the reason in one line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(shortened(printable(" ".join(reason.split()))))
+        super().__init__(one_line(reason))
 
 
 def find_compiler() -> str | None:
@@ -224,10 +223,7 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 def _one_at_a_time(library: Path) -> Iterator[None]:
     """Hold a lock on all libraries of a source between processes, if the file system has locks."""
     lock = library.with_name(f".lock-{library.name.partition('-')[0]}")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with ExitStack() as held:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held.enter_context(wait_for_lock(lock))
         yield
-    finally:
-        os.close(descriptor)

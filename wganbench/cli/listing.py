@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError
-from wganbench.files import cache_folder
+from wganbench.files import cache_folder, strict_json
 from wganbench.plugin_files import plugin_files
 from wganbench.presets import directories, head_lines, preset_files, read, read_values
 from wganbench.registry import unknown
-from wganbench.runs.folder import NOT_INSTALLED, installed, strict_json
+from wganbench.runs.folder import NOT_INSTALLED, installed
 from wganbench.typed import as_override
 
 if TYPE_CHECKING:

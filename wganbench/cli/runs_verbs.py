@@ -81,11 +81,10 @@ def evaluate(
 
 
 def _write_values(values: Mapping[str, float], out: Path) -> None:
-    from wganbench.files import write_atomic
-    from wganbench.runs.folder import strict_json
+    from wganbench.files import write_json
 
     try:
-        write_atomic(out, f"{json.dumps(strict_json(values), indent=1)}\n".encode())
+        write_json(out, values)
     except OSError as error:
         raise ConfigError(f"--out: {of_the_system(error)}") from error
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wganbench.files import cache_folder, replacing, write_atomic
+from wganbench.files import cache_folder, replacing, write_json
 from wganbench.metrics.floors import Floor, Sampled, Spread, transport_floor
 from wganbench.metrics.judge import Judge, JudgeNetwork, LabelledImages, calibrated, train_judge
 
@@ -96,7 +96,7 @@ def _write_entry(entry: str, floor: Floor) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         entries = _read_entries(file) | {entry: dataclasses.asdict(floor)}
-        write_atomic(file, json.dumps(entries, indent=1, sort_keys=True).encode())
+        write_json(file, dict(sorted(entries.items())))
     except OSError:
         return
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any, NamedTuple
 
 from wganbench.drawing.canvas import optional
 from wganbench.errors import ConfigError, of_the_system
-from wganbench.files import write_atomic
+from wganbench.files import write_atomic, write_json
 from wganbench.reports.comparison import Comparison
 from wganbench.reports.figures import draw_animation, draw_figures
 from wganbench.reports.pairwise import Contrast, seeds_text
 from wganbench.reports.report import write_report
 from wganbench.reports.statistics import Estimate
-from wganbench.runs.folder import strict_json
 from wganbench.runs.table import plain_cell
 
 COLUMNS = (
@@ -32,8 +30,7 @@ def write_files(comparison: Comparison, folder: Path) -> None:
     """Write both files, each atomically. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "comparison.csv", as_csv(comparison).encode())
-    content = json.dumps(strict_json(as_dict(comparison)), indent=1, allow_nan=False)
-    write_atomic(folder / "comparison.json", (content + "\n").encode())
+    write_json(folder / "comparison.json", as_dict(comparison))
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import platform
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +19,7 @@ from wganbench.files import (
     holder_of,
     inside,
     is_plain_file,
-    write_atomic,
+    write_json,
 )
 from wganbench.leftovers import remove_leftovers
 from wganbench.runs.record import (
@@ -190,8 +188,7 @@ class HeldRun(RunFolder):
                 raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
             fields["status"] = status
         known = read_run(self.path) if self.run_json.exists() else dict.fromkeys(KEYS)
-        content = json.dumps(strict_json(known | fields), indent=2, allow_nan=False)
-        write_atomic(self.run_json, (content + "\n").encode())
+        write_json(self.run_json, known | fields, indent=2)
 
 
 def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -> None:
@@ -220,31 +217,6 @@ def read_run(path: str | Path) -> dict[str, Any]:
     """
     folder = Path(path).parent if Path(path).name == RUN_JSON else Path(path)
     return dict.fromkeys(KEYS) | read_content(folder)
-
-
-def strict_json(value: Any) -> Any:
-    """Return a value as strict JSON holds it: nan and inf become null, arrays lists, paths text.
-
-    Raises TypeError for a value without a plain form.
-
-    >>> strict_json({"loss": float("nan"), "betas": (0.5, 0.9)})
-    {'loss': None, 'betas': [0.5, 0.9]}
-    """
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): strict_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict_json(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return strict_json(value.tolist())
-    raise TypeError(f"run.json cannot hold a {type(value).__name__}: {value!r}")
 
 
 def versions() -> dict[str, str]:

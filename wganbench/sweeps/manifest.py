@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,15 @@ from typing import Any
 from wganbench.config.jobs import Job
 from wganbench.config.schema import identity, to_dict
 from wganbench.errors import ConfigError
-from wganbench.files import SWEEP_BYTES, RunBusy, RunLock, inside, read_json, write_atomic
+from wganbench.files import (
+    SWEEP_BYTES,
+    RunBusy,
+    RunLock,
+    inside,
+    read_json,
+    wait_for_lock,
+    write_json,
+)
 from wganbench.runs.record import RunRecord, folders_with
 from wganbench.runs.stored import stored_values
 from wganbench.typed import flatten
@@ -20,7 +26,6 @@ from wganbench.typed import flatten
 FORMAT = 3
 FILE = "sweep.json"
 PATIENCE_SECONDS = 30.0
-PAUSE_SECONDS = 0.05
 ARMS = ("loss.name", "data.name")
 """Keys whose value decides the values of other keys."""
 
@@ -96,19 +101,15 @@ def add_jobs(folder: Path, jobs: Sequence[Job], stacks: Stacks | None = None) ->
         divided = {**before, **(stacks or {})}
         if new or divided != before:
             content = {"format": FORMAT, "jobs": [_row(job, divided) for job in every]}
-            write_atomic(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
+            write_json(folder / FILE, content)
 
 
 def _writing(path: Path) -> RunLock:
     """Wait for the lock of the file, which other processes hold only briefly, and return it."""
-    began = time.monotonic()
-    while True:
-        try:
-            return RunLock(path)
-        except RunBusy as error:
-            if time.monotonic() - began > PATIENCE_SECONDS:
-                raise ConfigError(str(error)) from error
-        time.sleep(PAUSE_SECONDS)
+    try:
+        return wait_for_lock(path, PATIENCE_SECONDS)
+    except RunBusy as error:
+        raise ConfigError(str(error)) from error
 
 
 def _row(job: Job, stacks: Stacks) -> dict[str, Any]:

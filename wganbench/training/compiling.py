@@ -238,8 +238,10 @@ GPU_OPTIONS: dict[str, Any] = {"loop_ordering_after_fusion": False}
 
 def _options(config: RunConfig, device: torch.device, pictures: bool) -> dict[str, Any]:
     if device.type == "cuda":
-        from wganbench.training.products_on_gpu import SmallProducts
-
+        try:
+            from wganbench.training.products_on_gpu import SmallProducts
+        except ImportError:  # a torch without the internal module that the pass is made of
+            return GPU_OPTIONS
         return GPU_OPTIONS | {"post_grad_custom_pre_pass": SmallProducts()}
     if pictures:
         # Otherwise convolutions copy every image to channels-last and back.

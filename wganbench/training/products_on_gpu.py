@@ -17,6 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
+# An internal module of torch, which may change; seen in torch 2.11 and 2.14, November 2026. Without
+# it `compiling` leaves the products as they are.
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wganbench.drawing.canvas import save_png
-from wganbench.files import write_atomic
+from wganbench.files import write_atomic, write_json
 from wganbench.output import numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
 from wganbench.reports.statistics import mean_interval
@@ -70,8 +69,7 @@ def write_report(
     search.folder.mkdir(parents=True, exist_ok=True)
     write_atomic(search.folder / "trials.csv", trials_csv(search, arms).encode())
     analyses = {arm: analysis_of(search, arm[0], trials) for arm, trials in arms.items()}
-    found = json.dumps(plain(search, arms, analyses, fresh, command), indent=1)
-    write_atomic(search.folder / "search.json", found.encode())
+    write_json(search.folder / "search.json", plain(search, arms, analyses, fresh, command))
     first = search.space.rungs[0]
     page = render(
         "tune.html.j2",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -15,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wganbench.drawing.canvas import save_png
-from wganbench.files import write_atomic
+from wganbench.files import write_atomic, write_json
 from wganbench.presets import conf_directory
 from wganbench.reports.drawing import colours_of
 from wganbench.reports.significance import SIGNIFICANT
@@ -31,7 +30,7 @@ def write_speedrun(found: Speedrun, folder: Path, command: str) -> dict[str, Pat
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"speedrun.{name}" for name in ("md", "json", "png")}
     write_atomic(files["md"], markdown(found, command).encode())
-    write_atomic(files["json"], json.dumps(plain(found, command), indent=1).encode())
+    write_json(files["json"], plain(found, command))
     save_png(curves(found), files["png"])
     return files
 

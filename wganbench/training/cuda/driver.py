@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from wganbench.errors import printable, shortened
+from wganbench.errors import one_line
 from wganbench.files import cache_folder, write_atomic
 from wganbench.leftovers import remove_leftovers_once
 
@@ -30,7 +30,7 @@ class NoKernel(RuntimeError):
     """A kernel cannot be built or started here; the message gives the reason in one line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(shortened(printable(" ".join(reason.split()))))
+        super().__init__(one_line(reason))
 
 
 def compiled(source: Path, headers: Sequence[Path], options: Sequence[str]) -> bytes:
