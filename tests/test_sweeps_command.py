@@ -151,6 +151,36 @@ def test_choices_are_composed_once_for_all_jobs_that_share_them(
     assert composed == [["loss=bce"], ["loss=gp"]]
 
 
+@pytest.mark.usefixtures("no_hydra_folders")
+def test_a_sweep_in_a_folder_of_the_user_s_is_judged_and_shown(
+    launched: Launched, tmp_path: Path, capsys: Any
+) -> None:
+    launched.status = "diverged"
+    words = ["seed=0,1", "train.steps=7", "hydra.sweep.dir=mine"]
+    assert main(["sweep", *words]) == 3
+    assert "wganbench compare mine" in capsys.readouterr().out
+    assert len(read_jobs(tmp_path / "mine")) == 2 and not (tmp_path / "outputs").exists()
+    found = wganbench.sweep(*words)
+    assert [run.path.parent.resolve() for run in found] == [tmp_path / "mine"] * 2
+
+
+def test_an_experiment_names_its_sweep_unless_it_sets_a_name(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    for file, text in {
+        "plain": "seed: 1\n",
+        "titled": "name: mine\n",
+        "above": "defaults:\n  - titled\n  - _self_\n",
+    }.items():
+        (tmp_path / "experiment" / f"{file}.yaml").write_text(f"# @package _global_\n{text}")
+    added = {
+        name: command.named([f"experiment={name}", "seed=0,1"], [tmp_path])[2:]
+        for name in ("plain", "titled", "above", "titled,plain")
+    }
+    assert added == {
+        "plain": ["name=plain"], "titled": [], "above": [], "titled,plain": ["name=sweep"],
+    }  # fmt: skip
+
+
 # What it refuses.
 @pytest.mark.parametrize(
     ("words", "parts"),
@@ -160,6 +190,8 @@ def test_choices_are_composed_once_for_all_jobs_that_share_them(
         ("seed=range(0,20000)", ["20000 runs", "--yes"]),
         ("loss=gp,gpp", ["gpp", "'gp'"]),
         ("seed=0,0", ["same run"]),
+        ("hydra.sweep.subdir=x seed=0,1", ["hydra.sweep.subdir", "2 runs the same folder"]),
+        ("hydra.sweep.dir=x/${seed} seed=0,1", ["side by side", "hydra.sweep.dir"]),
         ("sweep.devices=[cuda:7]", ["cuda:7"]),
         ("loss.gp_lamda=1,2", ["loss.gp_lamda", "loss.gp_lambda"]),
         ("train.steps=0,5", ["train.steps", "at least 1"]),

@@ -12,6 +12,7 @@ from wganbench.cli.run_view import summary
 from wganbench.cli.sweep_view import SweepView
 from wganbench.config import run_id
 from wganbench.config.jobs import Job
+from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import Advanced, Message, ReportingView
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.tags.lookup import TAGS, live_values, shown_in
@@ -72,3 +73,18 @@ def test_the_worst_run_is_shown_and_said_to_be(tmp_path: Path) -> None:
     assert TAGS["modes/covered"].worst([{}]) is TAGS["wasserstein/exact"].worst([]) is None
     _, text = live_table(tmp_path, heard(values))
     assert "shown is the worst run of a stack" in text
+
+
+def test_no_time_is_left_when_every_run_has_ended(tmp_path: Path) -> None:
+    """A run that diverges leaves steps undone, which nobody will take."""
+    console = Console(file=io.StringIO(), width=120)
+    view, config = SweepView(console), tiny()
+    stacks = [StackPlan((Job(config, tmp_path / name),), 0) for name in "ab"]
+    view.begin(stacks, [Slot("cpu", 1)], finished=0)
+    for number, stack in enumerate(stacks):
+        view.stack_started(number, stack, "cpu", 4, 0)
+        view.stack_advanced(number, 2, [{}])
+    view.stack_ended(0, [RunOutcome(tmp_path / "a", "diverged", 2, {}, [], 1.0)])
+    assert "1/2 runs done, 1 diverged, about" in view._line()
+    view.stack_ended(1, [RunOutcome(tmp_path / "b", "diverged", 2, {}, [], 1.0)])
+    assert view._line() == "2/2 runs done, 2 diverged"

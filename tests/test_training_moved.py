@@ -12,11 +12,22 @@ import numpy as np
 import pytest
 from training_configs import TINY
 
+from wganbench.cli import resume_view
 from wganbench.cli.app import main
 from wganbench.cli.resume_view import resume_path
-from wganbench.config import ConfigError, RunConfig, compose, identity, run_folder, run_id
+from wganbench.config import (
+    ConfigError,
+    RunConfig,
+    compose,
+    identity,
+    run_folder,
+    run_id,
+    to_dict,
+)
+from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunFolder
-from wganbench.runs.stored import stored_config, with_data
+from wganbench.runs.stored import FORMAT, stored_config, with_data
+from wganbench.sweeps.manifest import add_jobs
 from wganbench.training.run import evaluate_run, load_run
 from wganbench.training.runs import resume_run, train_run
 
@@ -246,3 +257,25 @@ def test_resume_of_a_folder_finishes_what_is_below_it(
     with pytest.raises(ConfigError, match="no run at"):
         resume_path(broken)
     assert resume_path(second) == ["completed"]
+
+
+def test_resume_finishes_a_sweep_and_the_single_runs_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "ring8"
+    for name, seed in (("swept", 0), ("alone", 1)):
+        with RunFolder(folder / name).lock() as held:
+            config = config_of("data=ring8", f"seed={seed}")
+            held.write_status(status="interrupted", format=FORMAT, config=to_dict(config))
+    add_jobs(folder, [Job(config_of("data=ring8", "seed=0"), folder / "swept")])
+    told: list[Path] = []
+
+    def one(path: Path) -> list[str]:
+        told.append(path)
+        return ["completed"]
+
+    monkeypatch.setattr(resume_view, "resume_one", one)
+    assert resume_path(folder) == ["completed"] * 2 and told == [folder, folder / "alone"]
+    with RunFolder(folder / "alone").lock() as held:
+        held.write_status(status="completed")
+    assert resume_path(folder) == ["completed"] and told[2:] == [folder]

@@ -19,11 +19,14 @@ def resume_path(path: Path) -> list[str]:
     from wganbench.runs.record import RUN_JSON
     from wganbench.sweeps.manifest import FILE
 
-    if not path.is_dir() or (path / FILE).is_file() or (path / RUN_JSON).exists():
+    is_sweep = (path / FILE).is_file()
+    if not path.is_dir() or (not is_sweep and (path / RUN_JSON).exists()):
         return resume_one(path)
     from wganbench.sweeps.plan import resumable
 
     left, finished = resumable(path)
+    if is_sweep and set(left) <= {path}:  # nothing is unfinished beside the sweep
+        return resume_one(path)
     print(f"{len(left)} to resume below {printable(str(path))}, {finished} finished")
     statuses: list[str] = []
     for folder in left:

@@ -143,7 +143,8 @@ class SweepView:
         return ", ".join(parts)
 
     def _seconds_left(self) -> float | None:
-        if not self._done or self._done >= self._work:
+        all_ended = self._finished + sum(self._ended.values()) >= self._runs
+        if all_ended or not self._done or self._done >= self._work:
             return None
         return (time.monotonic() - self._began) * (self._work / self._done - 1)
 

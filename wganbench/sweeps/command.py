@@ -8,9 +8,10 @@ from pathlib import Path
 
 from wganbench.config.composition import Check, sweep
 from wganbench.config.jobs import Choice, Job, SweepTask
-from wganbench.config.overrides import parse_arguments
+from wganbench.config.overrides import parse_arguments, read_override
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
+from wganbench.presets import find_preset, read
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import check_folder
 from wganbench.sweeps.backend import Watcher, make_backend, outcome_on_disk
@@ -28,12 +29,12 @@ from wganbench.training.device import pick_device
 
 
 # The default name of a sweep's folder.
-def named(arguments: Sequence[str]) -> list[str]:
+def named(arguments: Sequence[str], where: Sequence[Path] = ()) -> list[str]:
     """Return the arguments with ``name=`` added, if it is missing.
 
-    The name is the experiment's; without one it is left to be the data set's. A sweep over
-    several experiments or data sets is named ``sweep``. Raises ConfigError if ``name`` itself
-    is swept.
+    The name is the experiment's, whose file in one of the folders ``where`` may set another;
+    without an experiment it is left to be the data set's. A sweep over several experiments or
+    data sets is named ``sweep``. Raises ConfigError if ``name`` itself is swept.
 
     >>> named(["experiment=clip_sweep", "seed=0,1"])
     ['experiment=clip_sweep', 'seed=0,1', 'name=clip_sweep']
@@ -41,6 +42,7 @@ def named(arguments: Sequence[str]) -> list[str]:
     ['data=ring8,grid25', 'name=sweep']
     """
     choice: str | None = None
+    own = False
     for text in arguments:
         key, equals, value = text.partition("=")
         several = "," in value or value.endswith(")")
@@ -50,11 +52,29 @@ def named(arguments: Sequence[str]) -> list[str]:
             return list(arguments)
         if key == "experiment" or (key == "data" and several and choice is None):
             choice = "sweep" if several else value
-    return [*arguments, *([f"name={choice}"] if choice else [])]
+            own = key == "experiment" and not several and sets_name(value, where)
+    return [*arguments, *([f"name={choice}"] if choice and not own else [])]
+
+
+def sets_name(experiment: str, where: Sequence[Path]) -> bool:
+    """Return whether the file of an experiment, or one in its defaults list, sets ``name``."""
+    left, seen = [experiment], set[str]()
+    while left:
+        one = left.pop()
+        path = None if one in seen else find_preset("experiment", one, where)
+        seen.add(one)
+        if path is not None:
+            values = read(path)
+            if "name" in values:
+                return True
+            left += [entry for entry in values.get("defaults") or [] if isinstance(entry, str)]
+    return False
 
 
 SWEEPER = "grid"
 """Our sweeper, the only one that names all runs before it starts the first."""
+
+SWEEP_FOLDER = "hydra.sweep.dir"
 
 MANY_RUNS = 10_000
 """A sweep of more runs needs ``--yes``."""
@@ -94,7 +114,8 @@ def run_sweep(arguments: Sequence[str], watcher: Watcher, limited: bool = True) 
         raise
     # An optimiser chooses jobs during the sweep, and other launchers train in other processes:
     # the jobs are therefore read from the sweep's folder.
-    jobs = {folder: found for folder in folders if (found := read_jobs(folder))}
+    places = {folder.absolute(): folder for folder in [*session.folders, *folders]}
+    jobs = {folder: found for folder in places.values() if (found := read_jobs(folder))}
     ended = {folder: (own, [session.outcome(job) for job in own]) for folder, own in jobs.items()}
     return Swept(ended, frozenset(session.asked))
 
@@ -140,8 +161,11 @@ def _compose(
     def task(check: Check) -> SweepTask:
         return SweepTask(check, limit, accept, launch_jobs, train_alone)
 
-    command = parse_arguments(arguments, several=True).command
-    return sweep(named(command), task, accept_run)
+    parsed = parse_arguments(arguments, several=True)
+    folders = sweep(named(parsed.command, parsed.where), task, accept_run)
+    # A folder that the user types is known to none of our resolvers.
+    typed = [text for text in parsed.overrides if text.startswith(f"{SWEEP_FOLDER}=")]
+    return folders + [Path(str(read_override(text).value())) for text in typed[-1:]]
 
 
 class _Session:
@@ -150,6 +174,7 @@ class _Session:
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
         self.asked: set[Path] = set()
+        self.folders: list[Path] = []
         self.failure: Exception | None = None
         self._plan: SweepPlan | None = None
         self._ended: dict[Path, RunOutcome] = {}
@@ -166,6 +191,7 @@ class _Session:
         # Entered for every launcher, so that jobs lost with a process are known to be missing.
         add_jobs(jobs[0].folder.parent, jobs)
         self.asked |= {job.folder for job in jobs}
+        self.folders.append(jobs[0].folder.parent)
         return True
 
     def launch(self, jobs: list[Job], choice: Choice) -> list[float]:

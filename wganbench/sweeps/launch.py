@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.jobs import Choice, Job
+from wganbench.config.schema import run_id
 from wganbench.data import build
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
@@ -64,10 +65,23 @@ class SweepPlan:
 def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
     """Check that the jobs can be a sweep in a folder; write nothing. Raises ConfigError."""
     ((folder_of_most, count),) = Counter(job.folder for job in jobs).most_common(1)
+    runs = {run_id(job.config) for job in jobs if job.folder == folder_of_most}
+    if len(runs) > 1:
+        raise ConfigError(
+            f"hydra.sweep.subdir gives {len(runs)} runs the same folder {folder_of_most}: leave it "
+            "out, as each run then has a folder of its own"
+        )
     if count > 1:
         raise ConfigError(
             f"two jobs of the sweep are the same run: {folder_of_most.name}; give each value once "
             "(for example seed=0,1, not seed=0,0)"
+        )
+    elsewhere = next((job.folder for job in jobs if job.folder.parent != folder), None)
+    if elsewhere is not None:
+        raise ConfigError(
+            f"the runs of a sweep lie side by side in one folder, and {elsewhere} is not in "
+            f"{folder}: name, output_dir and hydra.sweep.dir must not depend on what is swept, "
+            "and hydra.sweep.subdir must be one plain name"
         )
     check_alike(folder, read_jobs(folder), jobs)
 
