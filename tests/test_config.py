@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from data_files import picture_options
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wganbench.cli.app import main
 from wganbench.config import (
     OUTSIDE_IDENTITY,
     ConfigError,
@@ -31,6 +33,7 @@ from wganbench.config import (
 )
 from wganbench.config.check import validate
 from wganbench.config.composition import compose_values
+from wganbench.config.origin import settings_line
 from wganbench.config.schema import static_settings
 from wganbench.data import image_files, images
 from wganbench.networks import Pair, build_pair
@@ -538,3 +541,54 @@ def test_a_critic_of_ones_own_that_mixes_points_is_refused_where_slopes_are_take
         assert "critic_normalization" not in str(refused.value)
     for loss in ("bce", "clip", "hinge_sn"):
         assert compose([f"loss={loss}"]).loss.name == loss
+
+
+BROKEN = {
+    "experiment/tab": ("# @package _global_\nseed: 3\n\tx: 1\n", r"tab\.yaml, line 3: found "),
+    "experiment/indent": ("# @package _global_\nseed: 1\n  x: 2\n", r"indent\.yaml, line 3: mapp"),
+    "experiment/top": ("- a\n", r"top\.yaml must hold values by key .*\['a'\]"),
+    "experiment/tag": ("# @package _global_\nseed: !foo 1\n", r"tag\.yaml, line 2: .*!foo"),
+    "experiment/three": ("# @package _global_\ndefaults: 3\n", r"three\.yaml: defaults must be a"),
+    "experiment/loop": ("# @package _global_\ndefaults: [loop]\n", r"loop\.yaml: .*leads to the f"),
+    "experiment/miss": ("defaults: [other]\n", r"miss\.yaml, defaults: unknown .*'other'.*arm_bce"),
+    "experiment/twice": ("# @package _global_\nseed: 1\nseed: 2\n", r"twice\.yaml, line 3: found"),
+    "loss/open": ("name: gp\nx: [\n", r"open\.yaml, line 3: expected"),
+    "loss/list": ("- a\n", r"list\.yaml must hold values"),
+    "loss/three": ("defaults: 3\nname: gp\n", r"three\.yaml: defaults must be a list"),
+    "data/latin": ("# Gr\xf6\xdfe\nkind: ring\n", r"latin\.yaml, line 1: this is no UTF-8"),
+    "tuned/open": ("# @package _global_\nseed: [1\n", r"open\.yaml, line 3: expected"),
+    "tuned/bce-ring8": ("- 1\n", r"bce-ring8\.yaml must hold values"),
+}  # fmt: skip
+"""Mistakes in the user's YAML files, and what is said of each when it is chosen."""
+
+
+def broken_folder(folder: Path, names: Iterable[str]) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.yaml").write_bytes(BROKEN[name][0].encode("latin-1"))
+    return folder
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_mistake_in_a_chosen_yaml_file_is_told_with_file_and_line(
+    tmp_path: Path, name: str
+) -> None:
+    group, _, choice = name.partition("/")
+    word = "loss=bce" if choice == "bce-ring8" else f"{group}={choice}"
+    with pytest.raises(ConfigError, match=BROKEN[name][1]) as caught:
+        compose([word], broken_folder(tmp_path, [name]))
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_files_that_are_not_chosen_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = broken_folder(tmp_path, BROKEN)
+    assert compose(["loss=bce", "tuned=none"], folder).loss.name == "bce"
+    with pytest.raises(ConfigError, match="did you mean loss.gp_lambda"):
+        compose(["loss.gp_lamda=1"], folder)
+    config = compose(["tuned=none", "loss=bce"], folder)
+    assert settings_line(config, directories(folder), "none").startswith("settings: the paper's")
+    for listing in ("settings", "tuned"):
+        assert main(["list", listing, "--config-dir", str(folder)]) == 0
+    assert re.search(r"tuned=open .*unusable: .*open\.yaml, line 3", capsys.readouterr().out)

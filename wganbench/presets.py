@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -102,6 +102,17 @@ def preset_values(group: str, name: str, where: Sequence[Path]) -> dict[str, Any
     return dict(read_values(path, "" if is_global(path) else f"{group}."))
 
 
+def readable_values(group: str, name: str, where: Sequence[Path]) -> dict[str, Any]:
+    """Return what `preset_values` does; empty for a file that cannot be read.
+
+    It is for files that nobody chose: a mistake in one of them stops no command.
+    """
+    try:
+        return preset_values(group, name, where)
+    except ConfigError:
+        return {}
+
+
 def base_values() -> dict[str, Any]:
     """Return the values in config.yaml itself, by dotted key."""
     return dict(read_values(conf_directory() / "config.yaml", ""))
@@ -121,7 +132,7 @@ def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
     chosen = suggested_choices(chosen, where) | dict(chosen)
     for group in ("loss", "data", "network", "train"):
         name = chosen.get(group) or default_choice(group) or ""
-        keys += preset_values(group, name, where)
+        keys += readable_values(group, name, where)
     return list(dict.fromkeys(keys))
 
 
@@ -130,7 +141,7 @@ def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[
     path = find_preset("data", chosen.get("data") or default_choice("data") or "", where)
     entries = [] if path is None else defaults_of(path)
     pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    networks = [str(name) for key, name in pairs if key.startswith(OVERRIDES_NETWORK)]
+    networks = [str(name) for key, name in pairs if str(key).startswith(OVERRIDES_NETWORK)]
     return {"network": networks[-1]} if networks else {}
 
 
@@ -139,23 +150,24 @@ def all_keys(where: Sequence[Path]) -> list[str]:
     keys = [*base_values(), *GROUPS]
     for group in ("loss", "data", "network", "train"):
         for name in choices(group, where):
-            with suppress(ConfigError):
-                keys += preset_values(group, name, where)
+            keys += readable_values(group, name, where)
     return list(dict.fromkeys(keys))
 
 
 def owners(key: str, where: Sequence[Path]) -> list[str]:
     """Return the choices in a key's group with the key: losses for ``loss.gp_lambda``."""
-    group, found = key.partition(".")[0], list[str]()
-    for name in choices(group, where):
-        with suppress(ConfigError):
-            found += [name] if key in preset_values(group, name, where) else []
-    return found
+    group = key.partition(".")[0]
+    return [name for name in choices(group, where) if key in readable_values(group, name, where)]
 
 
 @cache
 def read(path: Path) -> dict[str, Any]:
-    """Return the values of a YAML file; they are shared and must not be changed.
+    """Return what `read_again` does; the values are shared and must not be changed."""
+    return read_again(path)
+
+
+def read_again(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file.
 
     Raises ConfigError, one line with the file and the line number, for a file that holds no
     values by key or cannot be read.

@@ -17,7 +17,7 @@ from wganbench.presets import (
     chosen_keys,
     default_choice,
     directories,
-    preset_values,
+    readable_values,
 )
 from wganbench.typed import as_override, choices_of
 
@@ -82,7 +82,7 @@ def values_of(key: str, chosen: dict[str, str]) -> list[str]:
         return known
     values = base_values()
     for group in ("train", "data", "network", "loss"):
-        values |= preset_values(group, chosen.get(group) or default_choice(group) or "", where)
+        values |= readable_values(group, chosen.get(group) or default_choice(group) or "", where)
     return [] if values.get(key) is None else [as_override(values[key])]
 
 

@@ -120,7 +120,10 @@ def tuned_rows(config_dir: Path | None) -> list[Row]:
     rows: list[Row] = []
     for path in preset_files("tuned", directories(config_dir)):
         text = " ".join(line for line in head_lines(path) if not line.startswith(COMMANDS))
-        values = " ".join(f"{key}={as_override(value)}" for key, value in read_values(path, ""))
+        try:
+            values = " ".join(f"{key}={as_override(value)}" for key, value in read_values(path, ""))
+        except ConfigError as error:
+            values = f"unusable: {error}"
         rows.append((f"tuned={path.stem}", text, values))
     return rows
 
@@ -154,7 +157,10 @@ def plugin_rows(name: str, config_dir: Path | None) -> list[Row]:
 
 def kinds(path: Path) -> set[str]:
     """Return the names that a YAML file gives to itself or to its registry row."""
-    return {path.stem, str(read(path).get("kind", path.stem))}
+    try:
+        return {path.stem, str(read(path).get("kind", path.stem))}
+    except ConfigError:
+        return {path.stem}
 
 
 def metric_rows() -> list[Row]:

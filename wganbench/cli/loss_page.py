@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wganbench.config.synonyms import canonical, plain
-from wganbench.presets import choices, directories, preset_values
+from wganbench.presets import choices, directories, preset_values, readable_values
 from wganbench.typed import as_override
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def loss_page(name: str, config_dir: Path | None = None) -> list[Row]:
         ("golden values", golden_values(name, recipe, where)),
         ("known for", recipe.known_for),
         ("paper's settings", settings(preset_values("loss", name, where))),
-        *((f"tuned={one}", settings(preset_values("tuned", one, where))) for one in tuned),
+        *((f"tuned={one}", settings(readable_values("tuned", one, where))) for one in tuned),
         ("source", recipe.source),
     ]
     return [(label, text) for label, text in rows if text]

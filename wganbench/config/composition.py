@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wganbench.config.check import validate
-from wganbench.config.hydra_errors import chain, from_configuration, readable
+from wganbench.config.hydra_errors import chain, in_one_line
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
 from wganbench.errors import ConfigError
@@ -72,8 +72,6 @@ def composed(
     Raises ConfigError, also for a reference in a value that leads nowhere.
     """
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     own = None if config_dir is None else str(Path(config_dir).expanduser().resolve())
     if own is not None and not Path(own).is_dir():
@@ -81,14 +79,12 @@ def composed(
     arguments = parse_overrides(overrides, own)
     folder = str(conf_directory())
     show_plugins()
-    try:
-        with (
-            user_files_first(arguments.where),
-            hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"),
-        ):
-            return read(hydra.compose("config", arguments.overrides, return_hydra_config=True))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise readable(error, arguments) from error
+    with (
+        in_one_line(arguments),
+        user_files_first(arguments.where),
+        hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"),
+    ):
+        return read(hydra.compose("config", arguments.overrides, return_hydra_config=True))
 
 
 def run(
@@ -213,14 +209,13 @@ def hydra_main(entry: Callable[[DictConfig], Any]) -> None:
 @contextmanager
 def readable_errors(arguments: Arguments, check: Checking) -> Iterator[None]:
     """Turn exceptions from Hydra that are about the configuration into a ConfigError."""
-    try:
-        yield
-    except Exception as error:
-        if check.failure is not None and check.failure in chain(error):
-            raise check.failure from None
-        if not from_configuration(error):
+    with in_one_line(arguments):
+        try:
+            yield
+        except Exception as error:
+            if check.failure is not None and check.failure in chain(error):
+                raise check.failure from None
             raise
-        raise readable(error, arguments) from error
 
 
 def show_plugins() -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 
-from wganbench.config.overrides import Arguments
+from wganbench.config.overrides import Arguments, group_of
 from wganbench.errors import ConfigError
 from wganbench.presets import (
+    GROUPS,
     all_keys,
     choices,
     chosen_keys,
     default_choice,
+    defaults_of,
+    find_preset,
+    of_yaml,
     owners,
     preset_values,
+    readable_values,
 )
 from wganbench.registry import unknown
 from wganbench.typed import alias, nearest, nearest_key
@@ -32,13 +38,38 @@ HYDRA_PLUGINS = {
 """The packages of other launchers and sweepers of Hydra, by what is typed."""
 
 
+@contextmanager
+def in_one_line(arguments: Arguments) -> Iterator[None]:
+    """Turn an error of Hydra about the configuration into a ConfigError.
+
+    The chosen YAML files are checked before, because Hydra takes some mistakes for values.
+    """
+    check_files(arguments)
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        if not from_configuration(error):
+            raise
+        raise readable(error, arguments) from error
+
+
 def readable(error: BaseException, arguments: Arguments) -> ConfigError:
     """Return the ConfigError for an error from Hydra; a ConfigError in its chain comes first."""
+    import yaml
     from hydra.errors import MissingConfigException
 
     for cause in chain(error):
         if isinstance(cause, ConfigError):
             return cause
+        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark:
+            return ConfigError(of_yaml(cause, cause.problem_mark.name))
+    try:
+        check_files(arguments)
+    except ConfigError as wrong:
+        return wrong
+    for cause in chain(error):
         if isinstance(cause, MissingConfigException) and cause.missing_cfg_file:
             group, _, name = str(cause.missing_cfg_file).rpartition("/")
             package = HYDRA_PLUGINS.get(f"{group}={name}")
@@ -61,6 +92,38 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
     key = getattr(error, "full_key", None)
     message = next((line for line in str(error).splitlines() if line.strip()), repr(error))
     return ConfigError(f"{key}: {message}" if key and str(key) not in message else message)
+
+
+def check_files(arguments: Arguments) -> None:
+    """Raise ConfigError for what is wrong with a chosen YAML file or with its defaults list."""
+    chosen = {group: default_choice(group) for group in GROUPS} | arguments.chosen
+    chosen["tuned"] = arguments.chosen.get("tuned", f"{chosen['loss']}-{chosen['data']}")
+    for group, name in chosen.items():
+        if name is not None and find_preset(group, name, arguments.where):
+            check_file(group, name, arguments.where, ())
+
+
+def check_file(group: str, name: str, where: Sequence[Path], above: tuple[str, ...]) -> None:
+    """Check a YAML file and those that its defaults list names; ``above`` led to it.
+
+    Raises ConfigError for a file that cannot be read, is missing or names itself.
+    """
+    this = f"{group}/{name}"
+    path = find_preset(group, name, where)
+    if path is None:
+        message = unknown(group, name, choices(group, where))
+        raise ConfigError(f"{above[-1]}.yaml, defaults: {message}")
+    if this in above:
+        way = " -> ".join([*above[above.index(this) :], this])
+        raise ConfigError(f"{path}: its defaults list leads to the file itself: {way}")
+    for entry in defaults_of(path):
+        if isinstance(entry, str) and entry != "_self_" and "/" not in entry:
+            check_file(group, entry, where, (*above, this))
+        elif isinstance(entry, dict):
+            for key, value in entry.items():
+                other = group_of(str(key))
+                if other in GROUPS and isinstance(value, str) and "$" not in value:
+                    check_file(other, value, where, (*above, this))
 
 
 def of_a_reference(error: BaseException) -> str | None:
@@ -128,7 +191,7 @@ def launcher_keys(where: Sequence[Path]) -> list[str]:
     """Return the settings of all launchers as keys."""
     group = "hydra/launcher"
     names = choices(group, where)
-    keys = dict.fromkeys(key for name in names for key in preset_values(group, name, where))
+    keys = dict.fromkeys(key for name in names for key in readable_values(group, name, where))
     return [key.replace("/", ".") for key in keys if not key.endswith("_target_")]
 
 
@@ -162,7 +225,9 @@ def from_configuration(error: Exception) -> bool:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    kinds = (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError)
+    kinds = (
+        HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError, RecursionError,
+    )  # fmt: skip
     last = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)][-1:]
     return isinstance(error, kinds) or any(
         name.partition(".")[0] in ("hydra", "omegaconf", "antlr4") for name in last

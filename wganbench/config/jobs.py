@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
 from wganbench.config.composition import plain, show_plugins
-from wganbench.config.hydra_errors import readable
+from wganbench.config.hydra_errors import from_configuration, in_one_line, readable
 from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError, short_repr
@@ -91,9 +91,7 @@ def compose_jobs(
     same way as Hydra does it. Raises ConfigError.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
     from omegaconf import open_dict
-    from omegaconf.errors import OmegaConfBaseException
 
     parser = OverridesParser.create(config_loader=loader)
     composed: dict[tuple[str, ...], DictConfig] = {}
@@ -103,7 +101,9 @@ def compose_jobs(
             node = shared(composed, overrides, partial(loader.load_sweep_config, master))
             with open_dict(node):
                 node.hydra.overrides.task = list(job)
-        except (HydraException, OmegaConfBaseException) as error:
+        except Exception as error:
+            if not from_configuration(error):
+                raise
             raise for_a_sweep(readable(error, parse_overrides(own(job)))) from error
         yield node
 
@@ -115,8 +115,6 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     """
     import hydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from wganbench.config.check import check_options, validate
 
@@ -131,12 +129,10 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     ):  # fmt: skip
         for words in many:
             arguments = parse_overrides(words)
-            try:
+            with in_one_line(arguments):
                 overrides = parser.parse_overrides(arguments.overrides)
                 node = shared(composed, overrides, partial(hydra.compose, "config"))
                 configs.append(check_options(validate(plain(node))))
-            except (HydraException, OmegaConfBaseException) as error:
-                raise readable(error, arguments) from error
     return configs
 
 

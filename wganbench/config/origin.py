@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.schema import RunConfig, to_dict
-from wganbench.presets import preset_values
+from wganbench.presets import preset_values, readable_values
 from wganbench.typed import flatten
 
 
@@ -19,8 +19,8 @@ def settings_line(config: RunConfig, where: Sequence[Path], chosen: str | None =
     """
     own_name = f"{config.loss.name}-{config.data.name}"
     name = own_name if chosen in (None, "none") else str(chosen)
-    tuned = preset_values("tuned", name, where)
-    of_loss = preset_values("loss", config.loss.name, where)
+    tuned = readable_values("tuned", name, where)
+    of_loss = readable_values("loss", config.loss.name, where)
     paper = preset_values("train", "default", where) | of_loss
     own = dict(flatten(to_dict(config)))
     kept = {key for key, value in tuned.items() if own.get(key) == value}

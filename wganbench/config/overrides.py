@@ -22,9 +22,9 @@ from wganbench.presets import (
     GROUPS,
     all_keys,
     choices,
+    defaults_of,
     directories,
     find_preset,
-    read,
     searched_folders,
 )
 from wganbench.registry import unknown
@@ -367,13 +367,13 @@ def experiment_choices(chosen: dict[str, str], where: Sequence[Path]) -> dict[st
         if path is None or name in seen:
             continue
         seen.add(name)
-        entries: list[Any] = read(path).get("defaults") or []
+        entries = defaults_of(path)
         names += [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
         pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-        found = {_group(key): str(value) for key, value in pairs} | found
+        found = {group_of(str(key)): str(value) for key, value in pairs} | found
     return found
 
 
-def _group(key: str) -> str:
+def group_of(key: str) -> str:
     """Return the group of an entry of a defaults list, such as ``override /loss``."""
     return key.removeprefix("override ").lstrip("/")

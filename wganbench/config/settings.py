@@ -26,8 +26,8 @@ from wganbench.presets import (
     describe_preset,
     is_global,
     preset_files,
-    preset_values,
     read_values,
+    readable_values,
 )
 from wganbench.registry import unknown
 from wganbench.typed import as_override, choices_of, last_word
@@ -137,7 +137,8 @@ def launcher_settings(where: Sequence[Path]) -> list[Setting]:
     rows = []
     for path in preset_files(LAUNCHER, where):
         meanings = comments(path, "hydra.launcher.")
-        for key, value in read_values(path, "hydra.launcher."):
+        for name, value in readable_values(LAUNCHER, path.stem, where).items():
+            key = name.replace("/", ".")
             if last_word(key) != "_target_":
                 default, range_ = f"{shown(value)} ({path.stem})", LIKE.get(type(value), "")
                 rows.append(Setting(key, meanings.get(key, ""), default, range_))
@@ -148,7 +149,8 @@ def preset_tables(group: str, where: Sequence[Path]) -> dict[str, dict[str, Any]
     """Return the values of each choice of a group by dotted key, the default choice first."""
     first = default_choice(group)
     names = sorted(choices(group, where), key=lambda name: (name != first, name))
-    return {name: preset_values(group, name, where) for name in names}
+    tables = {name: readable_values(group, name, where) for name in names}
+    return {name: table for name, table in tables.items() if table}
 
 
 def by_choice(values: Mapping[str, Any], every: Collection[str]) -> str:
@@ -171,7 +173,7 @@ def comments(path: Path, prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
     last = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         more = re.fullmatch(r"\s+# (.*)", line)
         if more and last in found:
             found[last] += f" {more[1].strip()}"

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from wganbench.errors import ConfigError, short_repr
 from wganbench.losses.recipes import composed
-from wganbench.presets import preset_names, read_preset
+from wganbench.presets import preset_names, read_again, read_preset
 from wganbench.registry import unknown
 
 DEFAULT = "space"
@@ -152,14 +151,13 @@ def read_space(name: str = DEFAULT) -> Space:
     path = Path(name)
     try:
         if path.suffix in (".yaml", ".yml"):
-            values = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+            values = read_again(path)
         elif name in preset_names("tune"):
             values = read_preset("tune", name)
         else:
             raise ConfigError(unknown("space", name, preset_names("tune")))
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        reason = first_line(error)
-        raise ConfigError(f"space={short_repr(name)} cannot be read: {reason}") from error
+    except ValueError as error:
+        raise ConfigError(f"space={name}: {error}") from error
     try:
         return checked(
             Space(
