@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wganbench.errors import ConfigError
     from wganbench.reports.comparison import Comparison
     from wganbench.studies.verdicts import Verdict
-    from wganbench.training.run import Run
+    from wganbench.training.run import Run, load_run
     from wganbench.tuning.command import Tuned
 
 __all__ = ["ConfigError", "Run", "compare", "load_run", "study", "sweep", "train", "tune"]
@@ -164,16 +164,6 @@ def in_notebook() -> bool:
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
-def load_run(path: str | Path, features: str | None = None) -> Run:
-    """The run in a folder. Raises ConfigError when there is none that can be read.
-
-    ``features`` allows the code that the run's evaluate.features names, by the same name.
-    """
-    from wganbench.training.run import Run
-
-    return Run(path, features)
-
-
 def compare(
     paths: str | Path | Sequence[str | Path],
     by: Sequence[str] = (),
@@ -200,13 +190,13 @@ def compare(
 
 
 def __getattr__(name: str) -> Any:
-    """`Run` and `ConfigError` on first use: the first needs torch."""
+    """`Run`, `load_run` and `ConfigError` on first use: the first two need torch."""
     if name == "ConfigError":
         from wganbench.errors import ConfigError
 
         return ConfigError
-    if name == "Run":
-        from wganbench.training.run import Run
+    if name in ("Run", "load_run"):
+        from wganbench.training import run
 
-        return Run
+        return getattr(run, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

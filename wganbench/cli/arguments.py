@@ -60,7 +60,7 @@ ConfigDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-# Of compare.
+# Options of compare.
 BUDGET = "generator_steps, critic_steps, examples, gradient_evaluations, passes or seconds."
 By = Annotated[
     list[str] | None,

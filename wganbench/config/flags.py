@@ -63,8 +63,8 @@ def split_flags(words: Sequence[str], several: bool) -> Flags:
         wrong = next((name for name in names if name in ONE_RUN), None)
         if wrong:
             raise ConfigError(
-                f"{wrong} is about one run: wganbench train ... {wrong}; what a sweep would do "
-                "is told by --plan"
+                f"{wrong} is about one run: wganbench train ... {wrong}; --plan says what a sweep "
+                "would do"
             )
     flags: list[str] = []
     for action in given:

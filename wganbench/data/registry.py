@@ -112,7 +112,7 @@ def build_points(options: PointsOptions) -> Target:
 SPLIT = ("held_out_share", "train_seed")
 FILES = ("root", "download")
 FOLDER = ("place", "size", "channels", *SPLIT)
-LAWS = ("mean", "covariance", "source_mean", "source_covariance")
+MOMENTS = ("mean", "covariance", "source_mean", "source_covariance")
 STACKED = "arXiv:1611.02163; arXiv:1712.04086"
 
 IMAGE_KINDS = (
@@ -293,7 +293,7 @@ for row in (
     Dataset(
         "gaussian_pair",
         GaussianPairOptions,
-        cloud("GaussianPair", *LAWS, module="gaussians"),
+        cloud("GaussianPair", *MOMENTS, module="gaussians"),
         "a Gaussian of any covariance, at a known W2 from another one",
         "ours; W2 of Dowson & Landau 1982",
     ),

@@ -1,6 +1,5 @@
 """Metrics of samples and critics: modes, transport, gradients, fidelity."""
 
-from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes first there)
 
 # isort: split
@@ -10,15 +9,12 @@ from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import (
     METRICS,
     Evaluation,
-    Metric,
     check_tags,
     measure,
     register_metric,
 )
 from wganbench.metrics.fidelity import (
-    Fidelity,
     frechet_distance,
-    has_torchmetrics,
     kernel_distance,
     nearest_training_distance,
     nearest_training_images,
@@ -28,8 +24,6 @@ from wganbench.metrics.floors import Floor, Spread, transport_floor
 from wganbench.metrics.gradients import slopes
 from wganbench.metrics.judge import Judge
 from wganbench.metrics.modes import (
-    ClassCoverage,
-    ModeCoverage,
     check_protocol,
     class_coverage,
     gaussian_chance,
@@ -51,13 +45,9 @@ from wganbench.metrics.transport import (
 __all__ = [
     "EXACT_POINTS",
     "METRICS",
-    "ClassCoverage",
     "Evaluation",
-    "Fidelity",
     "Floor",
     "Judge",
-    "Metric",
-    "ModeCoverage",
     "ImageReference",
     "Spread",
     "allow_features",
@@ -69,8 +59,6 @@ __all__ = [
     "energy_distance",
     "frechet_distance",
     "gaussian_chance",
-    "has_torchmetrics",
-    "input_gradients",
     "judge_for",
     "kernel_distance",
     "load_features",

@@ -50,7 +50,7 @@ class Floor:
 
     @property
     def standard_error(self) -> float:
-        """Of ``mean``, over the pairs."""
+        """The standard error of ``mean`` over the pairs."""
         return self.sd / math.sqrt(self.pairs)
 
 

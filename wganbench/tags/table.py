@@ -110,7 +110,7 @@ CRITIC = (
         "The slope that the generator climbs; multiply by critic/feedback to compare losses. "
         + SLOPE_CAVEAT, bounds=AT_LEAST_0,
         label="slope at fakes", chart="Critic: Slope"),
-    Tag("critic/direction", "whether the generator is told to move the way optimal transport "
+    Tag("critic/direction", "whether the critic sends the generator the way optimal transport "
         "would", "cosine, -1 to 1",
         "mean cosine of -dL_G/dx_i and (partner of x_i in the exact transport plan) - x_i",
         "none", "evaluate", f"{OURS}; compare arXiv:2206.07767",
