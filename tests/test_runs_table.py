@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wganbench.files import UnusableFile
 from wganbench.runs.table import MetricsTable, Table, read_table, series
 
 TAGS = ["loss/critic", "modes/kl"]
@@ -92,6 +93,35 @@ def test_broken_lines_in_the_middle_are_counted(tmp_path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
     table = read_table(path)
     assert table["step"] == [0, 30, 40] and table.dropped == 2
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_spreadsheets_mark_and_line_ends_are_no_part_of_it(
+    tmp_path: Path, mark: str, end: str
+) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(f"{mark}step,a,b{end}1,0.5,{end}2,,3{end}".encode())
+    table = read_table(path)
+    assert table == {"step": [1, 2], "a": [0.5, None], "b": [None, 3.0]} and not table.dropped
+    MetricsTable(path, ["a", "b"]).extend([(3, {"a": 1.0})])
+    assert path.read_text() == "step,a,b\n1,0.5,\n2,,3\n3,1.0,\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("step,a,a", "the column 'a' occurs more than once"),
+        ("a,b", "its first column must be step; it is 'a'"),
+        ("a,step", "its first column must be step; it is 'a'"),
+    ],
+)
+def test_a_head_that_is_none_is_a_line(tmp_path: Path, head: str, told: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text(f"{head}\n1,2\n")
+    for only in (None, ["b"]):
+        with pytest.raises(UnusableFile, match=f"metrics.csv: {told}"):
+            read_table(path, only)
 
 
 @pytest.mark.parametrize("step", [-1, 0, 19, 20, 1000])

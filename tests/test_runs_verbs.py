@@ -11,8 +11,11 @@ import pytest
 from reported_runs import leave_run
 
 from wganbench.cli.app import main
+from wganbench.cli.resume_view import resume_one
+from wganbench.config import ConfigError
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.remove import remove_run
+from wganbench.sweeps.plan import resumable
 
 
 @pytest.fixture
@@ -142,3 +145,37 @@ def test_diff_names_what_differs(place: Path, capsys: pytest.CaptureFixture[str]
     assert rows == {"seed": (0, 1), "loss.gp_lambda": (0.1, 10.0), "modes/covered": (8.0, 7.0)}
     assert main(["diff", str(place / "a"), str(place / "a")]) == 0
     assert capsys.readouterr().out.strip() == "they do not differ"
+
+
+def test_what_cannot_be_read_is_named_by_every_verb(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, missing in (("b", "status"), ("c", "config")):
+        file = place / name / "run.json"
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {missing: None}))
+    lines = [f"{place}/{name}/run.json: {key} is missing" for name, key in
+             (("b", "status"), ("c", "config"))]  # fmt: skip
+    for words in (["ls"], ["rm", "--status", "failed"], ["export"]):
+        assert main([*words, str(place)]) == 0
+        told = capsys.readouterr().out
+        assert all(f"left out: {line}" in told for line in lines), words
+    assert "of 1 run in" in told
+    assert main(["ls", str(place), "--json"]) == 0
+    told, error = capsys.readouterr()
+    assert len(json.loads(told)) == 1 and error.count("left out: ") == 2
+    assert sorted(path.name for path in resumable(place)[0]) == ["b", "c"]
+    with pytest.raises(ConfigError, match="config is missing"):
+        resume_one(place / "c")
+
+
+def test_export_names_a_table_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = (leave_run(tmp_path, seed=s, rows=[(1, {"loss/critic": 2.0})]) for s in (0, 1))
+    (bad / "metrics.csv").write_text("step,a,a\n1,2,3\n")
+    assert main(["export", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert f"left out: {bad}/metrics.csv: the column 'a' occurs" in told
+    assert "1 value of 1 run in" in told
+    assert main(["export", str(good)]) == 0 and "left out" not in capsys.readouterr().out

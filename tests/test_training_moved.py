@@ -28,7 +28,7 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.stored import FORMAT, stored_config, with_data
 from wganbench.sweeps.manifest import add_jobs
-from wganbench.training.run import evaluate_run, load_run
+from wganbench.training.run import Run, evaluate_run, load_run
 from wganbench.training.runs import resume_run, train_run
 
 CENTRE = np.array([388097.459, 5820430.359])
@@ -232,6 +232,33 @@ def test_standardized_data_are_told_in_their_own_units(
     rows = {tuple(row) for row in np.load("far.npy").round(3)}
     assert {tuple(row) for row in samples["reals"].round(3)} <= rows
     assert "times the" in " ".join(outcomes["far"].verdict)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"centre": [1.0], "scale": 2.0}, {"centre": [1.0, 2.0], "scale": 0}, {"scale": 1}, 7]
+)
+def test_units_that_do_not_fit_the_points_are_a_line(trained: Path, wrong: Any) -> None:
+    def with_units(units: Any) -> Run:
+        content = json.loads((trained / "run.json").read_text())
+        (trained / "run.json").write_text(json.dumps(content | {"data_units": units}))
+        return load_run(trained)
+
+    plain = load_run(trained).sample(3)
+    scaled = with_units({"centre": [1.0, 2.0], "scale": 2.0}).sample(3)
+    np.testing.assert_allclose(scaled, 2.0 * plain.astype(float) + [1.0, 2.0])
+    with pytest.raises(ConfigError, match="data_units must hold centre, 2 finite numbers, and"):
+        with_units(wrong).sample(3)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_number_of_points_is_a_whole_one_and_large_enough(trained: Path) -> None:
+    run = load_run(trained)
+    assert run.sample(1).shape == (1, 2) and run.sample(np.int64(2)).shape == (2, 2)
+    for n in (0, -1, 1.5):
+        with pytest.raises(ConfigError, match="n must be a whole number, at least 1; got"):
+            run.sample(n)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="n must be a whole number, at least 10; got 9"):
+        evaluate_run(trained, 9)
 
 
 # A folder of runs.

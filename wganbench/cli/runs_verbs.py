@@ -129,13 +129,16 @@ def remove(
 
     Only files that a run writes are removed, and no run that is still training.
     """
-    from wganbench.cli.runs_view import chosen, remove_runs
+    from wganbench.cli.console import PlainConsole
+    from wganbench.cli.runs_view import chosen, print_left_out, remove_runs
     from wganbench.runs.record import STATUSES, find_runs
 
     for name in status or []:
         if name not in STATUSES:
             raise ConfigError(f"--status {name}: give one of {', '.join(STATUSES)}")
-    left = remove_runs(chosen(find_runs(paths), status or [], older), yes)
+    runs = find_runs(paths)
+    left = remove_runs(chosen(runs, status or [], older), yes)
+    print_left_out(runs.unreadable, PlainConsole())
     return FAILED if left and yes else 0
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
 from wganbench.errors import ConfigError, of_the_system
@@ -60,6 +63,8 @@ def print_runs(runs: Runs, as_json: bool) -> None:
     if as_json:
         keys = telling(runs)
         print(json.dumps([run_row(run, keys) for run in ordered], indent=1, allow_nan=False))
+        for reason in runs.unreadable:
+            print(f"wganbench: left out: {reason}", file=sys.stderr)
         return
     console = PlainConsole()
     folders: dict[Path, list[RunRecord]] = {}
@@ -72,9 +77,14 @@ def print_runs(runs: Runs, as_json: bool) -> None:
         console.print(f"{folder}/", soft_wrap=True)
         console.print(_table(rows))
         total += sum(row["bytes"] for row in rows)
-    for reason in runs.unreadable:
-        console.print(f"left out: {reason}", soft_wrap=True)
+    print_left_out(runs.unreadable, console)
     console.print(f"{numbered(len(runs), 'run')}, {total / MEGABYTE:.1f} MB", soft_wrap=True)
+
+
+def print_left_out(reasons: Sequence[str], console: Console) -> None:
+    """Print a line on each run that was left out, which says why."""
+    for reason in reasons:
+        console.print(Text(f"left out: {reason}"), soft_wrap=True)
 
 
 def telling(runs: Sequence[RunRecord]) -> list[str]:
@@ -214,5 +224,7 @@ def export_table(paths: Sequence[Path], out: Path, form: str = "csv") -> None:
         count = TABLES[form](table, out)
     except OSError as error:
         raise ConfigError(f"--out: {of_the_system(error)}") from error
-    told = f"{numbered(count, 'value')} of {numbered(len(runs), 'run')} in {out}"
-    PlainConsole().print(told, soft_wrap=True)
+    console, read = PlainConsole(), len(runs) - len(table.left_out)
+    print_left_out([*runs.unreadable, *table.left_out], console)
+    told = f"{numbered(count, 'value')} of {numbered(read, 'run')} in {out}"
+    console.print(told, soft_wrap=True)

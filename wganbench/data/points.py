@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +38,11 @@ class Units:
         """Return points in the data's own units, in float64: float32 might merge them."""
         values = torch.as_tensor(points).detach().cpu().double()
         return values * self.scale + torch.tensor(self.centre, dtype=torch.float64)
+
+    def fit(self, shape: Sequence[int]) -> bool:
+        """Return whether these are units of points of a shape, all numbers finite."""
+        finite = all(map(math.isfinite, (*self.centre, self.scale)))
+        return finite and self.scale > 0 and [len(self.centre)] == list(shape)
 
     def record(self) -> dict[str, Any]:
         """Return the entry of run.json for these units."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, printable
 from wganbench.files import from_here, replacing
 from wganbench.runs.record import RunRecord
 from wganbench.runs.table import STEP, plain_cell
@@ -26,6 +26,8 @@ class LongTable:
     keys: Sequence[str]
     """The settings that are columns."""
     here: Path
+    left_out: list[str] = field(default_factory=list)
+    """A line on each run whose metrics.csv could not be read by `lines`."""
 
     @property
     def head(self) -> list[str]:
@@ -34,10 +36,15 @@ class LongTable:
 
     def lines(self) -> Iterator[list[object]]:
         """Yield a line for each run, step and tag with a value."""
+        self.left_out.clear()
         for run in self.runs:
+            try:
+                table = run.read()
+            except (OSError, ValueError) as error:
+                self.left_out.append(printable(str(error)))
+                continue
             path = str(from_here(run.path, self.here))
             first = [path, run.seed, *(run.settings.get(key, "") for key in self.keys)]
-            table = run.table
             for tag, column in table.items():
                 if tag == STEP:
                     continue

@@ -161,8 +161,11 @@ class RunRecord:
             nothing.dropped = 1
             return nothing
 
-    def read(self, columns: Sequence[str]) -> Table:
-        """Read some columns of metrics.csv; not cached, as many runs would fill the memory."""
+    def read(self, columns: Sequence[str] | None = None) -> Table:
+        """Read some or all columns of metrics.csv; empty if there is no such file.
+
+        It is not cached, as many runs would fill the memory. Raises UnusableFile, OSError.
+        """
         file = inside(self.path, METRICS_CSV)
         return read_table(file, columns) if file.is_file() else Table()
 
@@ -205,6 +208,13 @@ def read_record(folder: Path) -> RunRecord:
     content = read_content(folder)
     known = {name: content[name] for name in FIELDS if content.get(name) is not None}
     return RunRecord(folder, **known)
+
+
+def check_whole(record: RunRecord) -> None:
+    """Raise UnusableFile for a record without a status or a configuration."""
+    for name in ("status", "config"):
+        if getattr(record, name) is None:
+            raise UnusableFile(f"{record.path / RUN_JSON}: {name} is missing")
 
 
 def shown(text: str) -> str:
@@ -301,9 +311,9 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
     for folder in folders:
         try:
             record = read_record(folder)
-            if record.config is not None and record.status is not None:
-                _ = record.seed, record.settings  # raise if they are malformed
-                runs.append(record)
+            check_whole(record)
+            _ = record.seed, record.settings  # raise if they are malformed
+            runs.append(record)
         except (ConfigError, OSError) as error:
             unreadable.append(str(error))
     if unreadable and not runs:

@@ -52,6 +52,8 @@ def stored_config(path: Path) -> RunConfig:
         stored = RunFolder(path).record()
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
+    if stored.format == FORMAT and stored.config is None:
+        raise UnusableFile(f"{path / RUN_JSON}: config is missing: the run cannot be read")
     if stored.format != FORMAT or stored.config is None:
         writer = (stored.versions or {}).get("wganbench", "unknown")
         raise ConfigError(

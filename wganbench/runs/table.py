@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, printable, short_repr
 from wganbench.files import UnusableFile, explained, open_own, read_regular, write_atomic
 from wganbench.output import numbered
 from wganbench.registry import unknown
@@ -105,7 +106,8 @@ def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
 
     ``only`` restricts the columns that are read, which saves most of the time for many files. A
     line that is broken in another column then counts as complete. Raises FileNotFoundError;
-    UnusableFile for a link, for anything but a plain file, and for one that is too large.
+    UnusableFile for a link, for anything but a plain file, for one that is too large, and for a
+    head that does not begin with ``step`` or repeats a column.
     """
     content = read_regular(Path(path))
     lines = _lines(content)
@@ -114,6 +116,7 @@ def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
     if not lines:
         return table
     names = lines[0].split(",")
+    check_columns(names, path)
     kept = [i for i, name in enumerate(names) if only is None or name in only]
     columns: list[list[Cell]] = [table.setdefault(names[i], []) for i in kept]
     for line in lines[1:]:
@@ -122,6 +125,19 @@ def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
         for column, cell in zip(columns, row or [], strict=False):
             column.append(cell)
     return table
+
+
+def check_columns(names: Sequence[str], path: str | Path) -> None:
+    """Raise UnusableFile unless the columns begin with ``step`` and each occurs once."""
+    if names[0] != STEP:
+        raise UnusableFile(
+            f"{path}: its first column must be {STEP}; it is {short_repr(printable(names[0]))}"
+        )
+    ((twice, count),) = Counter(names).most_common(1)
+    if count > 1:
+        raise UnusableFile(
+            f"{path}: the column {short_repr(printable(twice))} occurs more than once"
+        )
 
 
 FORMULA = tuple("=+-@\t\r")
@@ -159,8 +175,12 @@ def series(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], li
 
 
 def _lines(content: bytes) -> list[str]:
-    """Return the complete lines, without an unfinished one after the last line break."""
-    return content.decode(errors="replace").split("\n")[:-1]
+    """Return the complete lines, without an unfinished one after the last line break.
+
+    A spreadsheet or an editor may have added a byte order mark, or ended the lines by CRLF.
+    """
+    text = content.decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").split("\n")[:-1]
 
 
 def _row(line: str, width: int, kept: Iterable[int] | None = None) -> list[Cell] | None:

@@ -316,6 +316,7 @@ def sweep_is_finished(folder: Path) -> tuple[bool, set[Path]]:
 
 def run_is_finished(folder: Path) -> bool:
     try:
-        return RunFolder(folder).ended() is not None
+        record = RunFolder(folder).ended()
+        return record is not None and record.config is not None
     except (ValueError, OSError):
         return False

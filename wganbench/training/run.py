@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,12 @@ from wganbench.data.points import as_given, units_from
 from wganbench.data.target import KnownShape, Target
 from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_grid, to_bytes
 from wganbench.draws import keyed
-from wganbench.errors import ConfigError, of_the_system, printable
+from wganbench.errors import ConfigError, of_the_system, printable, short_repr
 from wganbench.files import UnusableFile, read_regular, replacing
 from wganbench.losses.recipe import Wrapper
 from wganbench.metrics import allow_features
 from wganbench.networks.wrappers import packed_shape, spectrally_normalised
+from wganbench.output import numbered
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 
 REPEAT_DRAW = 1000
 """The draw number of later measurements, so that they differ from those of training."""
+
+FEWEST_MEASURED = 10
+"""The fewest points on which a run is measured, as for evaluate.n."""
 
 SAMPLED_AT_ONCE = 1000
 """Most images made in one pass, limited by the memory for a large convolution's activations."""
@@ -105,8 +110,9 @@ class Run:
 
         The points are float32. For data that were centred and scaled they are float64 in the
         data's own units. Images are made in equal batches of at most 1 000; batch norm takes
-        its statistics over such a batch.
+        its statistics over such a batch. Raises ConfigError for ``n`` below 1.
         """
+        check_least("n", n, 1)
         stack = self.networks
         parts = -(-n // SAMPLED_AT_ONCE) if len(stack.target.shape) == 3 else 1
         with torch.no_grad():
@@ -147,7 +153,14 @@ class Run:
         shape = self.record.get("data_shape")
         if "stack" in self.__dict__ or shape is None:
             return self.stack
-        units = units_from(self.record.get("data_units"))
+        given = self.record.get("data_units")
+        units = units_from(given)
+        if given is not None and (units is None or not units.fit(shape)):
+            raise UnusableFile(
+                f"{RunFolder(self.path).run_json}: data_units must hold centre, "
+                f"{numbered(shape[0], 'finite number')}, and scale, a number above 0; "
+                f"got {short_repr(given)}"
+            )
         return self._trained(self.config, KnownShape(tuple(shape), units))
 
     def _trained(self, config: RunConfig, target: Target | None) -> Stack:
@@ -172,9 +185,18 @@ def load_run(path: str | Path, features: str | None = None) -> Run:
 def evaluate_run(path: Path, n: int, seed: int = 0) -> dict[str, float]:
     """Measure a trained run again on ``n`` fresh fakes and held-out reals: values by tag.
 
-    Another ``seed`` draws other points.
+    Another ``seed`` draws other points. Raises ConfigError for ``n`` below `FEWEST_MEASURED`.
     """
+    check_least("n", n, FEWEST_MEASURED)
     return measure_stack(load_run(path).stack, n, REPEAT_DRAW + seed)[0].values
+
+
+def check_least(name: str, value: object, least: int) -> None:
+    """Raise ConfigError unless a value is a whole number from ``least`` on."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(
+            f"{name} must be a whole number, at least {least}; got {short_repr(value)}"
+        )
 
 
 # Samples of a trained generator, in a file whose suffix gives the format.
