@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from wganbench.config import compose
 from wganbench.runs.folder import RunFolder
 from wganbench.sweeps.cost import footprint
-from wganbench.training import own_code
+from wganbench.training import execution
 from wganbench.training.compiling import GPU_OPTIONS
 from wganbench.training.device import pick_device, prepare
 from wganbench.training.loop import Clock, saving
@@ -180,7 +180,7 @@ def bench(setting: Setting, words: Words) -> Iterator[Row]:
     rest = [word for word in words if word.split("=")[0] not in OWN]
     runs = int(own["R"])
     if own.get("kernel") == "false":
-        own_code.why_no_kernel = lambda *_: "it was not asked"
+        execution.why_no_kernel = lambda *_: "it was not asked"
     for option in filter(None, own.get("options", "").split(",")):
         GPU_OPTIONS[option.removeprefix("-")] = not option.startswith("-")
     row: Row = {"what": "bench", "spec": " ".join(words), "R": runs}

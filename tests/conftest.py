@@ -112,6 +112,6 @@ def global_randomness_untouched() -> Iterator[None]:
 @pytest.fixture
 def left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our C++ and kernel take no runs: what is tested is torch.compile."""
-    own_code = importlib.import_module("wganbench.training.own_code")
+    execution = importlib.import_module("wganbench.training.execution")
     for name in ("why_not_native", "why_no_kernel"):
-        monkeypatch.setattr(own_code, name, lambda *_: "the test leaves them to torch")
+        monkeypatch.setattr(execution, name, lambda *_: "the test leaves them to torch")

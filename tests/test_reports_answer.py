@@ -13,8 +13,8 @@ import pytest
 from reported_runs import leave_run
 
 from wganbench.reports.answer import answer
-from wganbench.reports.answer_figure import draw_answer
 from wganbench.reports.comparison import Comparison, compare
+from wganbench.reports.figures import draw_answer
 from wganbench.reports.matrix import letters_of, matrices
 from wganbench.runs.record import find_runs
 

@@ -19,7 +19,6 @@ from reported_runs import leave_run
 from wganbench.data import load
 from wganbench.drawing.canvas import BLUE, GREEN, ORANGE, figure_to_rgb
 from wganbench.drawing.images import image_grid
-from wganbench.reports.answer_figure import STACKED, draw_answer
 from wganbench.reports.comparison import Comparison, compare
 from wganbench.reports.curve_figures import POINTS, draw_curves, mean_curve, thinned
 from wganbench.reports.drawing import (
@@ -32,7 +31,15 @@ from wganbench.reports.drawing import (
     shade,
     shown_groups,
 )
-from wganbench.reports.figures import CELL, FIGURES, STRIP, draw_animation, draw_figures
+from wganbench.reports.figures import (
+    CELL,
+    FIGURES,
+    STACKED,
+    STRIP,
+    draw_animation,
+    draw_answer,
+    draw_figures,
+)
 from wganbench.reports.groups import At
 from wganbench.reports.samples_figure import draw_samples_figure, read_samples
 from wganbench.reports.seed_figures import (

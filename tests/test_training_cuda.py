@@ -24,7 +24,7 @@ from wganbench.losses.penalties import SlopePenalty
 from wganbench.losses.recipe import Pairs, Terms, Wrapper
 from wganbench.nativecode import build
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training import own_code
+from wganbench.training import execution
 from wganbench.training.compiling import lacking
 from wganbench.training.cuda import driver
 from wganbench.training.cuda.executor import (
@@ -251,9 +251,9 @@ def test_a_stack_without_a_generator_is_left_to_others(monkeypatch: pytest.Monke
         return torch.randn(n, 2, generator=generator)
 
     whole, frozen = Stack([config], CPU), FrozenStack([config], CPU, [fakes])
-    monkeypatch.setattr(own_code, "divided_for", lambda sizes, *_: sizes)
+    monkeypatch.setattr(execution, "divided_for", lambda sizes, *_: sizes)
     on_gpu = [replace(stack._own_code(), device=torch.device("cuda")) for stack in (whole, frozen)]
-    monkeypatch.setattr(own_code.OwnCode, "_drawn", {})
+    monkeypatch.setattr(execution.OwnCode, "_drawn", {})
     assert [own.why_no_kernel() for own in on_gpu] == [
         "",
         "it knows the networks of the configuration only",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from wganbench.training.native.threads import LONGEST, WINDOW, Threads
+from wganbench.training.native.library import LONGEST, WINDOW, Threads
 
 
 def quiet(threads: int) -> float:

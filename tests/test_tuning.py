@@ -29,8 +29,15 @@ from wganbench.tuning.analysis import (
     success_profile,
 )
 from wganbench.tuning.command import parse
-from wganbench.tuning.score import score, score_of
-from wganbench.tuning.search import base_of, count_at, jobs_of, run_search, steps_of
+from wganbench.tuning.search import (
+    base_of,
+    count_at,
+    jobs_of,
+    run_search,
+    score,
+    score_of,
+    steps_of,
+)
 from wganbench.tuning.space import read_space
 from wganbench.tuning.speedrun import (
     Arrival,

@@ -27,7 +27,7 @@ from wganbench.runs.samples import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
 from wganbench.tags.headline import FAR_FROM_FLOOR, other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
-from wganbench.training.reading import Reading
+from wganbench.training.probing import Reading
 from wganbench.training.verdict import bounds_slope
 
 

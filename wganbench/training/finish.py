@@ -17,9 +17,8 @@ from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
 from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
 from wganbench.training.pool import Pool
-from wganbench.training.probing import read_runs, with_figure_data
+from wganbench.training.probing import Reading, read_runs, with_figure_data
 from wganbench.training.process import Stopped
-from wganbench.training.reading import Reading
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
 from wganbench.training.verdict import bounds_slope, on_fewer_points, seen, verdict

@@ -20,7 +20,7 @@ from wganbench.drawing.images import (
 )
 from wganbench.metrics.fidelity import Neighbours, nearest_training_images
 from wganbench.training.measuring import Subject, stack_judge
-from wganbench.training.reading import Reading
+from wganbench.training.probing import Reading
 
 NEIGHBOURS_OF, NEAREST = 12, 5
 """Number of fakes shown with their neighbours, and of neighbours for each."""

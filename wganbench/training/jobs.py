@@ -23,7 +23,7 @@ from wganbench.runs.table import Cell
 from wganbench.training.figures import progress_figure, summary_figure
 from wganbench.training.image_figures import image_figures
 from wganbench.training.measuring import Subject, measure_reading
-from wganbench.training.reading import Reading
+from wganbench.training.probing import Reading
 
 Result = TypeVar("Result", covariant=True)
 

@@ -14,9 +14,8 @@ from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import prepare_beside, stack_floor
 from wganbench.training.passes import step_cost
 from wganbench.training.pool import Answer, InProcess, Pool
-from wganbench.training.probing import read_runs, with_figure_data
+from wganbench.training.probing import Reading, read_runs, with_figure_data
 from wganbench.training.process import Stopped, StopRequest, unshown
-from wganbench.training.reading import Reading
 from wganbench.training.recorder import Logged, Recorder, Rows, Saved
 from wganbench.training.stack import Stack
 from wganbench.training.streams import critic_steps_before

@@ -30,9 +30,8 @@ from wganbench.metrics import (
     measure,
 )
 from wganbench.tags.lookup import averaged_name
-from wganbench.training.probing import read_runs
+from wganbench.training.probing import Reading, read_runs
 from wganbench.training.process import available_cores, unstopped
-from wganbench.training.reading import Reading
 from wganbench.training.stack import Stack
 
 

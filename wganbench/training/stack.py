@@ -31,11 +31,10 @@ from wganbench.losses.recipes import composed
 from wganbench.metrics import Floor, ImageReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
-from wganbench.training.execution import Execution, Work
+from wganbench.training.execution import Execution, OwnCode, Work
 from wganbench.training.graphs import PAIRED_REALS, PERTURBATION, Noted, step_streams
 from wganbench.training.native.executor import Traced
 from wganbench.training.optimizers import State, directions, initial_moments
-from wganbench.training.own_code import OwnCode
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.precision import products
 from wganbench.training.process import unstopped

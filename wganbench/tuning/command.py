@@ -19,8 +19,7 @@ from wganbench.registry import unknown
 from wganbench.runs.record import read_record
 from wganbench.sweeps.backend import Watcher
 from wganbench.tuning.report import write_report
-from wganbench.tuning.score import score_of
-from wganbench.tuning.search import Arm, Search, Trial, run_search
+from wganbench.tuning.search import Arm, Search, Trial, run_search, score_of
 from wganbench.tuning.space import Space, read_space
 from wganbench.tuning.speedrun import Speedrun, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun

@@ -1,8 +1,9 @@
-"""Successive halving: the trials of every loss, trained in stacks, on any launcher."""
+"""Successive halving: the trials of every loss, trained in stacks, and their scores."""
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from wganbench.config.check import check_options
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.schema import RunConfig, from_dict, to_dict
 from wganbench.losses import RECIPES
-from wganbench.runs.record import read_record
+from wganbench.runs.record import RunRecord, read_record
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
+from wganbench.tags.headline import ENERGY, SPREADS_FROM_FLOOR, headline_distance
 from wganbench.training.passes import step_cost
-from wganbench.tuning.score import score_of
 from wganbench.tuning.space import FIRST_TUNING_SEED, Rung, Space
 
 ROUND_TO = 100
@@ -177,3 +178,39 @@ def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 def scored(job: Job) -> float:
     """Return the score of a job's finished run."""
     return score_of(read_record(job.folder))
+
+
+# The score of a run.
+def score_of(record: RunRecord) -> float:
+    """Return the score of a finished run; 0 for a diverged one.
+
+    score = modes/coverage x modes/high_quality x min(1, f / d), without the first two for data
+    that has no modes. d is the headline distance (exact W1, the energy distance or FID), f what
+    a perfect generator scores. Each factor sees what the others do not: uneven modes, stray
+    samples, samples in the wrong place.
+    """
+    if record.diverged:
+        return 0.0
+    return score(record.final, record.shape)
+
+
+def score(metrics: Mapping[str, float], shape: tuple[int, ...] | None) -> float:
+    """Return the score of final metrics by tag, for data of a shape; see `score_of`.
+
+    >>> score({"modes/coverage": 1.0, "modes/high_quality": 0.9,
+    ...        "wasserstein/exact": 0.2, "wasserstein/floor": 0.1}, (2,))
+    0.45
+    """
+    good = metrics.get("modes/coverage", 1.0) * metrics.get("modes/high_quality", 1.0)
+    return good * nearness(metrics, shape)
+
+
+def nearness(metrics: Mapping[str, float], shape: tuple[int, ...] | None) -> float:
+    """Return min(1, f / d) for the headline distance d; 0 where it is missing or not finite."""
+    tag = headline_distance(shape, metrics)
+    if tag is None or not math.isfinite(metrics[tag.name]):
+        return 0.0
+    distance, floor = metrics[tag.name], metrics.get(tag.floor or "", 0.0)
+    if tag.name == ENERGY:
+        floor += SPREADS_FROM_FLOOR * metrics.get("energy/spread", 0.0)
+    return 1.0 if distance <= floor else max(floor, 0.0) / distance

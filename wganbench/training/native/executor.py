@@ -29,10 +29,14 @@ from wganbench.training.graphs import (
     step_streams,
 )
 from wganbench.training.native import layout, library
-from wganbench.training.native.layout import NativeSampler, native_sampler
-from wganbench.training.native.library import has_library, native_library
-from wganbench.training.native.packs import filled, of_points, packs_of
-from wganbench.training.native.threads import Threads
+from wganbench.training.native.layout import (
+    NativeSampler,
+    filled,
+    native_sampler,
+    of_points,
+    packs_of,
+)
+from wganbench.training.native.library import Threads, has_library, native_library
 from wganbench.training.optimizers import OPTIMIZERS, State
 from wganbench.training.streams import StreamSampler
 
