@@ -216,7 +216,14 @@ def test_a_claim_that_has_fewer_seeds_is_planned_with_those() -> None:
         ("seeds=0", "seeds=0: give at least one seed"),
         ("steps=many", "a whole number"),
         ("steps=1.5", "a whole number"),
-        ("steps=-1", "at least 0"),
+        ("steps=-1", "at least 1"),
+        ("steps=0", "at least 1"),
+        ("steps=1e20", "at most 1000000000"),
+        ("rates=1e308", "at most 1e+18"),
+        ("output_dir=", "output_dir is empty"),
+        ("output_dir=~nobody_at_all/x", "output_dir="),
+        ("device=foo", "device must be auto, cpu"),
+        ("steps=2026-13-45", "is no value"),
         ("rates=[]", "empty"),
         ("rule=3", "it is law"),
         ("loss.gp_lambda=3", "belongs to a run"),
@@ -241,6 +248,24 @@ def test_a_single_value_is_a_list_of_one(planted: Path) -> None:
     found = read_settings("planted", {}, ["rates=2", "seeds=[4,7]"])
     assert found.values["rates"] == [2.0] and found.seeds == (4, 7)
     assert read_seeds(3) == (0, 1, 2)
+
+
+def test_the_folder_of_a_study_may_begin_at_home(
+    planted: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_settings("planted", {}, ["output_dir=~/x"]).output_dir == tmp_path / "x"
+
+
+def test_numbers_that_fail_under_ones_own_settings_are_one_line() -> None:
+    failing = settings.numbers_that_fail
+    with (
+        pytest.raises(ConfigError, match="study dirac cannot be measured with steps=1: no"),
+        failing("dirac", ["steps=1", "device=cpu"]),
+    ):
+        raise ArithmeticError("no")
+    with pytest.raises(ArithmeticError), failing("dirac", ["device=cpu"]):
+        raise ArithmeticError("no")
 
 
 def test_evidence_must_match_the_claims(planted: Path) -> None:

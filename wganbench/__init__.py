@@ -144,6 +144,7 @@ def study(
     from wganbench.config.from_python import overrides_from
     from wganbench.presets import directories, user_files_first
     from wganbench.studies import STUDIES, run_study
+    from wganbench.studies.settings import numbers_that_fail
     from wganbench.sweeps.backend import Silent
     from wganbench.sweeps.workers import workers_in_use
 
@@ -153,7 +154,9 @@ def study(
 
         raise ConfigError(unknown("study", name, list(STUDIES)))
     with user_files_first(directories(config_dir)), workers_in_use():
-        return list(run_study(name, overrides_from(overrides, settings), Silent())[1])
+        words = overrides_from(overrides, settings)
+        with numbers_that_fail(name, words):
+            return list(run_study(name, words, Silent())[1])
 
 
 def in_notebook() -> bool:
@@ -166,14 +169,15 @@ def in_notebook() -> bool:
 
 def compare(
     paths: str | Path | Sequence[str | Path],
-    by: Sequence[str] = (),
-    metrics: Sequence[str] = (),
+    by: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
     """Compare runs as ``wganbench compare`` does: ``rows`` of groups, ``contrasts``, ``notes``.
 
     ``paths`` are folders of runs, of sweeps or above them; ``by`` are the keys that make the
-    groups, ``metrics`` tags, and ``baseline`` the group that the others are compared with.
+    groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the others
+    are compared with.
     Nothing is written. Raises ConfigError.
     """
     from pathlib import Path
@@ -186,6 +190,7 @@ def compare(
     runs = find_runs(folders)
     names = [str(path) for path in folders]
     missing = not_begun(folders, runs)
+    by, metrics = ([text] if isinstance(text, str) else text for text in (by, metrics))
     return compare_runs(runs, by, metrics, missing=missing, paths=names, baseline=baseline)
 
 

@@ -86,11 +86,13 @@ def run_and_print(name: str, overrides: Sequence[str]) -> int:
     """Run one study, print its verdicts and return the exit code. Raises ConfigError."""
     from wganbench.cli.sweep_view import SweepView
     from wganbench.studies import run_study
+    from wganbench.studies.settings import numbers_that_fail
     from wganbench.sweeps.launch import Interrupted
 
     known(name)
     try:
-        folder, verdicts = run_study(name, overrides, SweepView())
+        with numbers_that_fail(name, overrides):
+            folder, verdicts = run_study(name, overrides, SweepView())
     except (Interrupted, KeyboardInterrupt):
         words = " ".join([f"wganbench study {name}", *map(shlex.quote, overrides)])
         print(f"\ninterrupted; go on: {words}{plugins_again()}")

@@ -103,17 +103,38 @@ def check_names(config: RunConfig) -> None:
         ("data.name", config.data.name),
         ("loss.name", config.loss.name),
     ):
-        if not re.fullmatch(r"[\w+=,@-][\w+=,@. -]*", name):
-            raise ConfigError(
-                f"{key} names a folder: letters, digits, spaces and _-+=,@. without a space or a "
-                f"dot at the beginning; got {short_repr(name)}"
-            )
-    if not config.output_dir.strip():
-        raise ConfigError("output_dir is empty; the current folder is output_dir=.")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.device):
+        check_name(key, name)
+    check_output_dir(config.output_dir)
+    check_device(config.device)
+
+
+def check_name(key: str, name: str) -> str:
+    """Return the name of a folder itself; raises ConfigError if it could lead elsewhere."""
+    if not re.fullmatch(r"[\w+=,@-][\w+=,@. -]*", name):
         raise ConfigError(
-            f"device must be auto, cpu, cuda or cuda:1 and so on; got {short_repr(config.device)}"
+            f"{key} names a folder: letters, digits, spaces and _-+=,@. without a space or a "
+            f"dot at the beginning; got {short_repr(name)}"
         )
+    return name
+
+
+def check_output_dir(folder: str) -> Path:
+    """Return the folder of all results, ``~`` expanded; raises ConfigError for an empty text."""
+    if not folder.strip():
+        raise ConfigError("output_dir is empty; the current folder is output_dir=.")
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:  # ~ of a user whom the system does not know
+        raise ConfigError(f"output_dir={short_repr(folder)}: {error}") from error
+
+
+def check_device(device: str) -> str:
+    """Return the device itself; raises ConfigError for a wrong spelling."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ConfigError(
+            f"device must be auto, cpu, cuda or cuda:1 and so on; got {short_repr(device)}"
+        )
+    return device
 
 
 # Checks of the options of loss, data and network by their registries; this imports torch.

@@ -75,6 +75,19 @@ def _pairs(key: str, value: Mapping[object, object]) -> Iterator[str]:
         yield f"{_quoted(str(name))}:{_text(key, item)}"
 
 
+def unquoted(text: str) -> str:
+    """Return a text without the quotes that Hydra's grammar would take off, for other readers.
+
+    >>> unquoted("'my runs'"), unquoted("a b"), unquoted(_quoted("it's")), unquoted('"007"')
+    ('my runs', 'a b', "it's", '007')
+    """
+    mark = text[:1]
+    if len(text) < 2 or mark not in ("'", '"') or not text.endswith(mark):
+        return text
+    inside = text[1:-1]
+    return re.sub(rf"(\\*)({mark}|$)", lambda m: m[1][: len(m[1]) // 2] + m[2], inside)
+
+
 def _quoted(text: str) -> str:
     """Return a text as Hydra reads it back; words such as ``true`` and ``1e3`` get quotes."""
     if PLAIN.fullmatch(text) and text.lower() not in ("true", "false", "null", "nan", "inf"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from wganbench import bounds
+from wganbench.config.check import check_device, check_output_dir
+from wganbench.config.from_python import unquoted
 from wganbench.errors import ConfigError, short_repr
 from wganbench.presets import read_preset
 from wganbench.registry import unknown
@@ -31,6 +34,26 @@ class Settings:
     values: Mapping[str, Any]
 
 
+@contextlib.contextmanager
+def numbers_that_fail(study: str, overrides: Sequence[str]) -> Iterator[None]:
+    """Turn a failure of the arithmetic under settings of the user's own into a ConfigError.
+
+    Under the study's own settings it is a fault of the study, and passes.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (ValueError, ArithmeticError) as error:
+        places = ("budget", "device", "output_dir")
+        own = [word for word in overrides if word.partition("=")[0] not in places]
+        if not own:
+            raise
+        raise ConfigError(
+            f"study {study} cannot be measured with {' '.join(own)}: {error}"
+        ) from error
+
+
 def budgets(study: str) -> dict[str, dict[str, Any]]:
     """Return a study's budgets by name: ``quick``, and others that replace some of its values.
 
@@ -42,6 +65,9 @@ def budgets(study: str) -> dict[str, dict[str, Any]]:
     missing = {"seeds", "minutes"} - found[QUICK].keys()
     if missing:
         raise ConfigError(f"study/{study}.yaml: budgets.{QUICK} lacks {', '.join(sorted(missing))}")
+    wrong = next((name for name, own in found.items() if not isinstance(own, dict | None)), None)
+    if wrong is not None:
+        raise ConfigError(f"study/{study}.yaml: budgets.{wrong} must hold settings by key")
     quick = dict(found[QUICK])
     return {name: quick | dict(values or {}) for name, values in found.items()}
 
@@ -67,13 +93,18 @@ def read_settings(study: str, protects: Mapping[str, str], overrides: Sequence[s
     if budget not in known:
         raise ConfigError(unknown("budget", budget, list(known)))
     values = dict(known[budget])
-    output_dir = Path(str(given.pop("output_dir", "outputs")))
-    device = str(given.pop("device", "auto"))
-    minutes = float(values.pop("minutes"))
+    output_dir = check_output_dir(as_text(given.pop("output_dir", "outputs")))
+    device = check_device(as_text(given.pop("device", "auto")))
+    minutes = convert(values.pop("minutes"), float, f"study/{study}.yaml: minutes")
     for key, value in given.items():
         values[key] = replaced(study, key, value, values, protects)
     seeds = read_seeds(values.pop("seeds"), seen_seeds(study))
     return Settings(budget, seeds, minutes, output_dir, device, values)
+
+
+def as_text(value: Any) -> str:
+    """Return a value as typed; an empty one is empty and not ``None``."""
+    return "" if value is None else str(value)
 
 
 def split(override: str) -> tuple[str, Any]:
@@ -81,9 +112,9 @@ def split(override: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"{override!r}: write KEY=VALUE, such as seeds=5 or budget=full")
     try:
-        return key.strip(), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{key}: {text!r} is no value: {error}") from error
+        return key.strip(), unquoted(text) if text[:1] == "'" else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{key}: {short_repr(text)} is no value: {error}") from error
 
 
 def replaced(
@@ -104,7 +135,10 @@ def replaced(
 
 
 def typed_like(key: str, value: Any, pattern: Any) -> Any:
-    """Return ``value`` in the type of ``pattern``; a single value becomes a list of one."""
+    """Return ``value`` in the type of ``pattern``; a single value becomes a list of one.
+
+    A number at least 0 stays so, and a count at least 1. Raises ConfigError.
+    """
     if key == "seeds" and isinstance(value, list | int) and not isinstance(value, bool):
         return value
     if isinstance(pattern, list):
@@ -117,8 +151,16 @@ def typed_like(key: str, value: Any, pattern: Any) -> Any:
         with contextlib.suppress(ValueError):
             value = float(value)
     value = convert(value, type(pattern), key)
-    check_range(value, {"least": 0} if number and pattern >= 0 else {}, key)
+    if number:
+        check_range(value, bounds_like(pattern), key)
     return value
+
+
+def bounds_like(pattern: float) -> dict[str, float]:
+    """Return the bounds of a number in the place of ``pattern``."""
+    if isinstance(pattern, int):
+        return {"least": min(pattern, 1), "most": bounds.STEPS}
+    return {"least": 0 if pattern >= 0 else -bounds.LARGEST, "most": bounds.LARGEST}
 
 
 def seen_seeds(study: str) -> tuple[int, ...]:
