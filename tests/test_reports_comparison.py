@@ -60,6 +60,8 @@ def test_python_compares_as_the_command_does_and_writes_nothing(tmp_path: Path) 
     theirs = compare(find_runs([tmp_path]), metrics=["modes/covered"], baseline="bce")
     assert [row.group.label for row in ours.rows] == ["bce", "gp"]
     assert [c.p for c in ours.contrasts] == [c.p for c in theirs.contrasts] and ours.contrasts
+    one = wganbench.compare(tmp_path, by="loss.name", metrics="modes/covered")
+    assert one.metrics == ("modes/covered",) and list(one.by_label) == ["bce", "gp"]
     assert sorted(tmp_path.rglob("*")) == before
     with pytest.raises(wganbench.ConfigError, match="does not exist"):
         wganbench.compare([tmp_path / "nowhere"])

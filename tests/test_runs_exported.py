@@ -69,6 +69,31 @@ def test_the_command_prints_the_table_alone(
     assert "give one of markdown, latex" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("form", "mark"), [("markdown", "- "), ("latex", "% ")])
+def test_the_notes_stand_below_the_table(
+    place: Path, capsys: pytest.CaptureFixture[str], form: str, mark: str
+) -> None:
+    (place / "broken").mkdir()
+    (place / "broken" / "run.json").write_text("{")
+    words = ["compare", str(place), "--format", form, "--metric", "modes/covered"]
+    assert main([*words, "--at", "generator_steps=1"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    notes = [line.removeprefix(mark) for line in told if line.startswith(mark)]
+    assert any(note.startswith("1 run is left out, unreadable: ") for note in notes)
+    assert any(note.startswith("at 1 generator steps") for note in notes)
+
+
+@pytest.mark.parametrize("flag", ["--out=zz", "--animate", "--open"])
+def test_a_table_to_paste_writes_no_files(
+    place: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    before = sorted(place.rglob("*"))
+    assert main(["compare", str(place), "--format", "markdown", flag]) == 2
+    told, error = capsys.readouterr()
+    assert f"leave out {flag.partition('=')[0]}" in error and not told
+    assert sorted(place.rglob("*")) == before
+
+
 # One long table.
 def test_the_long_table_holds_every_value_once(place: Path, tmp_path: Path) -> None:
     runs, out = find_runs([place]), tmp_path / "long.csv"

@@ -124,6 +124,10 @@ def test_seeds_of_a_sweep(typed: str, meant: str) -> None:
 def test_seeds_are_for_sweeps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "wganbench sweep 'seed=range(0,5)'" in told(capsys, "train seeds=5")
     assert "seeds=3,7" in told(capsys, "sweep seeds=many")
+    for verb in ("train", "sweep"):
+        assert "seed=3..5 is 3 to 5" in (error := told(capsys, f"{verb} seed=5..3"))
+        assert "range(" not in error
+        assert "seeds=0 is no seed" in told(capsys, f"{verb} seeds=0")
 
 
 # Names of files.

@@ -36,7 +36,6 @@ from wganbench.cli.exits import (
 from wganbench.cli.long_verbs import demo, speedrun, study, tune
 from wganbench.cli.new import new
 from wganbench.cli.runs_verbs import diff, evaluate, export, list_runs, remove, sample
-from wganbench.errors import ConfigError, shortened
 from wganbench.output import result_is_on_disk, unbreakable
 from wganbench.plugin_files import use_plugins
 from wganbench.training.process import signals_interrupt
@@ -216,24 +215,22 @@ def compare(
     wganbench compare outputs/ring8 --at critic_steps    at an equal budget
     wganbench compare outputs/ring8 --baseline bce       every group with this one only
     """
-    from wganbench.cli.compare_view import print_comparison, print_files
+    from wganbench.cli.compare_view import check_form, print_as, print_comparison, print_files
     from wganbench.files import inside
     from wganbench.reports.comparison import compare as compare_runs
     from wganbench.reports.export import write_all
     from wganbench.reports.groups import parse_at
-    from wganbench.reports.plain_tables import FORMATS, as_text
     from wganbench.runs.record import find_runs
     from wganbench.sweeps.manifest import not_begun
 
-    if form is not None and form not in FORMATS:
-        raise ConfigError(f"--format {shortened(form, 80)}: give one of {', '.join(FORMATS)}")
+    check_form(form, {"--out": out, "--animate": animate, "--open": show})
     runs = find_runs(paths)
     budget, named = parse_at(at, runs) if at else None, [str(path) for path in paths]
     comparison = compare_runs(
         runs, by or (), metric or (), budget, not_begun(paths, runs), named, baseline
     )
     if form is not None:
-        print(as_text(comparison, form))
+        print_as(form, comparison)
         return
     folder = out or inside(paths[0], "comparison")
     print_comparison(comparison)

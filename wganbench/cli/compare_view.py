@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wganbench.cli.console import PlainConsole, print_sentence
+from wganbench.errors import ConfigError, shortened
 from wganbench.files import from_here
 from wganbench.reports.wording import estimate_text, p_text, share_text
 
@@ -125,6 +126,29 @@ def plain_table(first: str, *others: str) -> Table:
 def heading(console: Console, text: str) -> None:
     console.print()
     console.print(text, style="bold")
+
+
+def check_form(form: str | None, files: Mapping[str, object]) -> None:
+    """Raise ConfigError for an unknown form, or one with options of the files that are set."""
+    from wganbench.reports.plain_tables import FORMATS
+
+    if form is None:
+        return
+    if form not in FORMATS:
+        raise ConfigError(f"--format {shortened(form, 80)}: give one of {', '.join(FORMATS)}")
+    given = [name for name, value in files.items() if value]
+    if given:
+        raise ConfigError(
+            f"--format {form} prints a table and writes no files: leave out {given[0]}, or --format"
+        )
+
+
+def print_as(form: str, comparison: Comparison) -> None:
+    """Print the table of a comparison as Markdown or LaTeX, with the notes below it."""
+    from wganbench.reports.plain_tables import as_text, notes_text
+
+    print(as_text(comparison, form))
+    print(notes_text(comparison.notes, form))
 
 
 def print_files(

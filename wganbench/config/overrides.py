@@ -142,10 +142,17 @@ def seeds(text: str, several: bool) -> Iterator[str]:
     value = value.strip()
     through = re.fullmatch(r"(\d+)\s*\.\.\s*(\d+)", value)
     if key in ("seed", "seeds") and through:
+        first, last = sorted(through.groups(), key=int)
+        if first != through[1]:
+            raise ConfigError(
+                f"{shortened(text, 80)} holds no seed: {key}={first}..{last} is {first} to {last}"
+            )
         meant = f"seed=range({through[1]},{int(through[2]) + 1})"
     elif key != "seeds":
         yield text
         return
+    elif re.fullmatch(r"0+", value):
+        raise ConfigError(f"{text} is no seed at all; seeds=1 is the seed 0")
     elif re.fullmatch(r"\d+", value):
         meant = f"seed=range(0,{value})"
     elif re.fullmatch(r"\[?\s*\d+(\s*,\s*\d+)*\s*\]?", value):

@@ -30,6 +30,12 @@ def as_text(comparison: Comparison, form: str) -> str:
     return _markdown(head, body) if form == "markdown" else _latex(head, body)
 
 
+def notes_text(notes: Sequence[str], form: str) -> str:
+    """Return the notes below a table of `as_text`: a list in Markdown, comments in LaTeX."""
+    before, mark = ("\n", "- ") if form == "markdown" else ("", "% ")
+    return before + "\n".join(f"{mark}{printable(note)}" for note in notes)
+
+
 def _title(metric: str) -> str:
     direction = tag_for(metric).direction
     return f"{metric} ({BETTER[direction]} is better)" if direction in ("up", "down") else metric
