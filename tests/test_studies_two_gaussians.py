@@ -185,6 +185,21 @@ def test_the_statistics_on_planted_points() -> None:
     assert study.bend(points) == pytest.approx(1.5 / 1.05 - 1)
 
 
+def test_a_critic_whose_units_died_is_a_counterexample() -> None:
+    rows = planted({1.0: 0.1, 10.0: 0.0}, slope=1.0)
+    rows[1]["estimate"] = 0.0
+    points = study.converged(rows, "gp", 0)
+    assert study.fall_anywhere(points) == study.fall_at_the_end(points) == pytest.approx(299.0)
+    assert study.bend(points) == math.inf
+    found = study.trained_evidence([row | {"seed": s} for row in rows for s in range(3)],
+                                   [0, 1, 2], {})  # fmt: skip
+    claims = {claim.name: claim for claim in study.CLAIMS}
+    for name in ("stays_gp", "proportional_gp"):
+        verdict = judge("s", claims[name], found[name])
+        assert verdict.word == "refuted" and verdict.value is not None
+        assert math.isfinite(verdict.value)
+
+
 def test_points_that_did_not_converge_do_not_count() -> None:
     rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.5, 10.0: 1e-9})
     whole = study.trained_evidence(rows, [0], {})["stays_gp"]

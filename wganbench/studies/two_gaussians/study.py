@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from wganbench.studies.rest import untrained_rows
-from wganbench.studies.study import Cell, Context, Findings, Study, register_study
+from wganbench.studies.study import Cell, Context, Findings, Study, log10, register_study
 from wganbench.studies.two_gaussians import exact
 from wganbench.studies.two_gaussians.figure import two_gaussians_figure
 from wganbench.studies.two_gaussians.measure import OBJECTIVES, train_loss
@@ -207,15 +207,15 @@ def converged(rows: Rows, method: str, seed: int) -> list[Mapping[str, Any]]:
 
 
 def fall_at_the_end(points: Rows) -> float:
-    """log10 of the largest gradient over that at the largest mu."""
+    """log10 of the largest gradient over that at the largest mu; 0 counts as `LEAST_SIZE`."""
     gradients = [point["gradient"] for point in points]
-    return math.log10(max(gradients) / gradients[-1])
+    return log10(max(gradients)) - log10(gradients[-1])
 
 
 def fall_anywhere(points: Rows) -> float:
-    """log10 of the largest gradient over the smallest."""
+    """log10 of the largest gradient over the smallest, which is 0 for a critic whose units died."""
     gradients = [point["gradient"] for point in points]
-    return math.log10(max(gradients) / min(gradients))
+    return log10(max(gradients)) - log10(min(gradients))
 
 
 def ratios(points: Rows) -> list[float]:
@@ -228,8 +228,9 @@ def mean_ratio(points: Rows) -> float:
 
 
 def bend(points: Rows) -> float:
-    """0 when the estimate is proportional to the distance."""
-    return max(ratios(points)) / min(ratios(points)) - 1
+    """0 when the estimate is proportional to the distance, inf when one is not above 0."""
+    found = ratios(points)
+    return max(found) / min(found) - 1 if min(found) > 0 else math.inf
 
 
 # In words.
