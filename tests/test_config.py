@@ -592,3 +592,15 @@ def test_broken_files_that_are_not_chosen_stop_nothing(
     for listing in ("settings", "tuned"):
         assert main(["list", listing, "--config-dir", str(folder)]) == 0
     assert re.search(r"tuned=open .*unusable: .*open\.yaml, line 3", capsys.readouterr().out)
+
+
+def test_the_folder_of_all_results_may_begin_at_home(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = validate(changed(values, output_dir="~/x"))
+    assert run_folder(config).parent == tmp_path / "x" / "ring8"
+    tiny = "train.steps=4 evaluate.n=20 evaluate.final_n=20 network.width=4 log.figure=false"
+    words = ["tuned=none", *tiny.split(), "log.tensorboard=false", "output_dir='~/x'"]
+    assert main(["train", *words]) == 0
+    assert [path.name for path in (tmp_path / "x" / "ring8").iterdir()]

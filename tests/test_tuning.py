@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from wganbench.config import compose
+from wganbench.config.from_python import overrides_from
 from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
+from wganbench.presets import conf_directory
 from wganbench.runs.record import RunRecord
 from wganbench.sweeps.backend import make_backend
 from wganbench.sweeps.slurm import SlurmBackend
@@ -28,7 +30,7 @@ from wganbench.tuning.analysis import (
     sensitivities,
     success_profile,
 )
-from wganbench.tuning.command import parse
+from wganbench.tuning.command import parse, speedrun
 from wganbench.tuning.search import (
     base_of,
     count_at,
@@ -109,6 +111,10 @@ def test_known_settings_are_trials_of_every_loss() -> None:
         ({"rungs": [{"trials": 1.0, "seeds": 0, "compute": 1.0}]}, "at least one seed"),
         ({"compute": {"ring8": 1.0}}, "one for default"),
         ({"seed": None}, "seed"),
+        ({"seed": -1}, "seed must be a whole number from 0 on"),
+        ({"seed": math.inf}, "infinity"),
+        ({"compute": {"default": math.inf}}, "compute needs finite numbers above 0"),
+        ({"draw": {"train.critic_lr": {"low": 1e-308, "high": 1e300}}}, "both finite"),
         ({"fixed": {"network.width": 128, "loss.n_critic": 1}}, "network.width is no key of loss"),
         (
             {"draw": {"train.critic_lr": {"low": 1, "high": 2, "times": "train.critic_rate"}}},
@@ -307,6 +313,9 @@ def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
         (["loss=gp", "train.critic_lr=1e-3"], "train.critic_lr is set by the search"),
         (["seed=3"], "seed is set by the search"),
         (["gp"], "KEY=VALUE"),
+        (["name=../../esc"], "name names a folder"),
+        (["name='../x'"], "name names a folder"),
+        (["output_dir="], "output_dir is empty"),
         (["hydra/launcher=rai"], "ray"),
         (["hydra/launcher=ray", "hydra.launcher.adress=x"], "address"),
         (["hydra.run.dir=x"], "hydra.run.dir"),
@@ -319,6 +328,35 @@ def test_wrong_words_are_refused_in_one_line(words: list[str], message: str) -> 
     with pytest.raises(ConfigError) as caught:
         parse(words)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_budget_beyond_all_steps_is_refused() -> None:
+    search = parse(["budget=1e308", "loss=gp"])
+    base = base_of(search, ("gp", "ring8"))
+    with pytest.raises(ConfigError, match=r"a run of gp on ring8 would have .* lower budget="):
+        jobs_of(search, base, ("gp", "ring8"), SPACE.trial("gp", 0), SPACE.rungs[0])
+
+
+def test_quotes_are_those_of_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my space.yaml").write_bytes((conf_directory() / "tune/space.yaml").read_bytes())
+    given = {"output_dir": "my runs", "name": "007", "space": f"{tmp_path}/my space.yaml"}
+    words = overrides_from([], {**given, "loss": ["bce", "gp"]}, several=True)
+    search = parse(words)
+    assert search.folder == Path("my runs/007") and search.losses == ("bce", "gp")
+    assert parse(["loss='bce','gp'", "output_dir='~/a b'"]).losses == ("bce", "gp")
+    assert parse(["output_dir='~/a b'", "name=x"]).folder == tmp_path / "a b" / "x"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["seed=1", "evaluate.every_n_steps=7", "++log.figure=true", "sweep.max_stack=2", "name=../x"],
+)
+def test_a_speedrun_refuses_what_it_sets_itself(word: str) -> None:
+    with pytest.raises(ConfigError, match="is set by the speedrun|names a folder"):
+        speedrun(["loss=gp", word], Silent())
 
 
 def test_every_launcher_can_be_chosen() -> None:

@@ -39,6 +39,7 @@ def validate(values: Mapping[str, Any]) -> RunConfig:
     config = RunConfig(**convert_fields(RunConfig, values))
     for name, value in config.loss.coefficients.items():
         check_range(value, {} if math.isinf(value) else FINITE, f"loss.{name}")
+    config.output_dir = str(check_output_dir(config.output_dir))
     check_sizes(config)
     check_train(config.train, config.loss.n_critic)
     check_names(config)
@@ -104,7 +105,6 @@ def check_names(config: RunConfig) -> None:
         ("loss.name", config.loss.name),
     ):
         check_name(key, name)
-    check_output_dir(config.output_dir)
     check_device(config.device)
 
 

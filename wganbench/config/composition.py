@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from wganbench.config.check import validate
+from wganbench.config.check import check_output_dir, validate
 from wganbench.config.hydra_errors import chain, in_one_line
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
@@ -119,10 +119,30 @@ def run(
         resolvers(check, []),
         user_files_first(parsed.where),
     ):
+        check_early(parsed, check)
         hydra_main(entry)
     if failures:
         raise failures[0]
     return outcomes[0] if outcomes else None
+
+
+PRINTING = ("--cfg", "--info", "--hydra-help")
+"""Flags with which Hydra only prints."""
+
+
+def check_early(parsed: Arguments, check: Check) -> None:
+    """Check a run whose ``hydra.run.dir`` is typed, before Hydra makes this folder.
+
+    Without it, the name of the folder makes Hydra call the check in time.
+    """
+    import hydra
+
+    typed = any(text.startswith("hydra.run.dir=") for text in parsed.overrides)
+    if typed and not set(parsed.flags) & set(PRINTING):
+        show_plugins()
+        folder = str(conf_directory())
+        with hydra.initialize_config_dir(folder, job_name="wganbench", version_base="1.3"):
+            check(hydra.compose("config", parsed.overrides))
 
 
 def sweep(
@@ -234,15 +254,16 @@ def resolvers(check: Check, sweep_folders: list[Path]) -> Iterator[None]:
     try:
         yield
     finally:
-        OmegaConf.clear_resolver("run_id")
-        OmegaConf.clear_resolver("sweep_folder")
+        for name in ("run_id", "home", "sweep_folder"):
+            OmegaConf.clear_resolver(name)
 
 
 def register_resolvers(check: Check, sweep_folders: list[Path]) -> None:
-    """Register ``${run_id:}`` and ``${sweep_folder:output_dir,name}``.
+    """Register ``${run_id:}``, ``${home:output_dir}`` and ``${sweep_folder:output_dir,name}``.
 
     The first is resolved before Hydra makes a folder, so that a refused configuration leaves no
-    files. The second also appends its path to ``sweep_folders``.
+    files. The second expands ``~``. The third does so too, and appends its path to
+    ``sweep_folders``.
     """
     from omegaconf import OmegaConf
 
@@ -250,10 +271,14 @@ def register_resolvers(check: Check, sweep_folders: list[Path]) -> None:
         return run_id(check(_root_))
 
     def folder_of_sweep(output_dir: str, name: str) -> str:
-        sweep_folders.append(Path(str(output_dir)) / str(name))
+        sweep_folders.append(check_output_dir(str(output_dir)) / str(name))
         return str(sweep_folders[-1])
 
+    def home(output_dir: str) -> str:
+        return str(check_output_dir(str(output_dir)))
+
     OmegaConf.register_new_resolver("run_id", name_of_run, replace=True)
+    OmegaConf.register_new_resolver("home", home, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", folder_of_sweep, replace=True)
 
 

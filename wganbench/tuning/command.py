@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wganbench.config.check import check_name, check_output_dir
 from wganbench.config.composition import compose_launcher
+from wganbench.config.from_python import unquoted
 from wganbench.config.jobs import Choice
 from wganbench.config.settings import Setting
 from wganbench.errors import ConfigError, of_the_system, short_repr
@@ -21,12 +23,15 @@ from wganbench.sweeps.backend import Watcher
 from wganbench.tuning.report import write_report
 from wganbench.tuning.search import Arm, Search, Trial, run_search, score_of
 from wganbench.tuning.space import Space, read_space
-from wganbench.tuning.speedrun import Speedrun, run_speedrun
+from wganbench.tuning.speedrun import Speedrun, refuse_set, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
 from wganbench.tuning.winner import train_winners, write_winners
 
 MOST_TRIALS, MOST_SEEDS = 4096, 100
 NAMES = "names with commas between them"
+LISTS = ("loss", "data")
+"""Keys that hold such names; each may be in quotes."""
+
 TUNE = (
     Setting("loss", "the losses to search for", "bce,clip,gp", NAMES),
     Setting("data", "the data to search on", "ring8", NAMES),
@@ -103,11 +108,9 @@ def speedrun(
     data = named("data", own["data"], config_dir)
     if len(data) > 1:
         raise ConfigError("a speedrun takes place on one data set: give one, such as data=ring8")
-    for word in rest:
-        if word.partition("=")[0].lstrip("+~") == "seed":
-            raise ConfigError("seed is set by the speedrun; seeds=20 trains seeds 0 to 19")
+    refuse_set(rest)
     seeds = whole("seeds", own["seeds"], 2, MOST_SEEDS)
-    folder = Path(own["output_dir"]) / own.get("name", f"speedrun-{data[0]}")
+    folder = folder_of(own, f"speedrun-{data[0]}")
     place = Path(config_dir) if config_dir else None
     choice = launcher_choice(launcher, config_dir)
     found = run_speedrun(losses, data[0], seeds, rest, folder, watcher, choice, place)
@@ -147,7 +150,7 @@ def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Sea
         fresh=whole("seeds", own["seeds"], 0, MOST_SEEDS),
         space=space,
         overrides=rest,
-        folder=Path(own["output_dir"]) / own.get("name", f"tune-{'-'.join(data)}"),
+        folder=folder_of(own, f"tune-{'-'.join(data)}"),
         choice=launcher_choice(launcher, config_dir),
         config_dir=Path(config_dir) if config_dir else None,
     )
@@ -166,17 +169,24 @@ def split(
             form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
             raise ConfigError(f"{short_repr(word)}: {form}")
     keys = [row.key for row in known]
-    given = dict(word.partition("=")[::2] for word in arguments if word.partition("=")[0] in keys)
+    pairs = [word.partition("=")[::2] for word in arguments]
+    given = {key: value if key in LISTS else unquoted(value) for key, value in pairs if key in keys}
     own = {row.key: row.default for row in known if row.key != "name"} | given
     launcher = [word for word in arguments if word.startswith("hydra")]
     rest = tuple(w for w in arguments if w.partition("=")[0] not in keys and w not in launcher)
     return own, launcher, rest
 
 
+def folder_of(own: Mapping[str, str], default: str) -> Path:
+    """Return the folder of the results, ``output_dir/name``. Raises ConfigError."""
+    return check_output_dir(own["output_dir"]) / check_name("name", own.get("name", default))
+
+
 def named(group: str, text: str, config_dir: str | Path | None) -> tuple[str, ...]:
     """Return the names in ``loss=bce,gp``, each once. Raises ConfigError for an unknown one."""
     known = choices(group, directories(config_dir))
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    parts = (unquoted(part.strip()) for part in text.split(","))
+    names = tuple(dict.fromkeys(part for part in parts if part))
     if not names:
         raise ConfigError(f"{group} is empty; give names such as {group}={','.join(known[:2])}")
     for name in names:

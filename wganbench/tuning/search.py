@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from wganbench import bounds
 from wganbench.config import compose, run_id
 from wganbench.config.check import check_options
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.schema import RunConfig, from_dict, to_dict
+from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
 from wganbench.runs.record import RunRecord, read_record
 from wganbench.sweeps.backend import Watcher
@@ -157,9 +159,15 @@ def steps_of(
 def steps_for(base: RunConfig, n_critic: int, passes: float) -> int:
     """Return the generator steps that cost so many passes, a multiple of `ROUND_TO`.
 
-    A loss with cheaper steps takes more of them; see training/passes.py.
+    A loss with cheaper steps takes more of them; see training/passes.py. Raises ConfigError for
+    more steps than a run may have.
     """
     steps = passes / step_cost(base).of_run(n_critic, 1)
+    if not steps <= bounds.STEPS:
+        raise ConfigError(
+            f"a run of {base.loss.name} on {base.data.name} would have {steps:.2g} steps, more "
+            f"than {bounds.STEPS:g}: lower budget=, or compute in the space"
+        )
     return max(2 * ROUND_TO, round(steps / ROUND_TO) * ROUND_TO)
 
 

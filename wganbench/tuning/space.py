@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wganbench import bounds
 from wganbench.errors import ConfigError, short_repr
 from wganbench.losses.recipes import composed
 from wganbench.presets import preset_names, read_again, read_preset
@@ -162,7 +163,7 @@ def read_space(name: str = DEFAULT) -> Space:
         return checked(
             Space(
                 name=str(values.get("name", path.stem)),
-                seed=int(values["seed"]),
+                seed=as_seed(values["seed"]),
                 draw={str(key): as_draw(str(key), value) for key, value in values["draw"].items()},
                 fixed=dict(values.get("fixed") or {}),
                 known=tuple(dict(point) for point in values.get("known") or ()),
@@ -170,7 +171,7 @@ def read_space(name: str = DEFAULT) -> Space:
                 compute=as_compute(values["compute"]),
             )
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ConfigError(
             f"space={short_repr(name)}: {described(error)}; conf/tune/space.yaml shows the form"
         ) from error
@@ -196,6 +197,13 @@ def checked(space: Space) -> Space:
     return space
 
 
+def as_seed(given: Any) -> int:
+    """Return the seed of the draws; raises ValueError unless it is a whole number from 0 on."""
+    if isinstance(given, bool) or int(given) != given or not 0 <= given <= bounds.SEEDS:
+        raise ValueError(f"seed must be a whole number from 0 on; got {given!r:.40}")
+    return int(given)
+
+
 def as_draw(key: str, given: Any) -> Draw:
     """Return the draw of a key; raises ValueError."""
     if isinstance(given, Mapping) and set(given) == {"among"}:
@@ -207,8 +215,8 @@ def as_draw(key: str, given: Any) -> Draw:
     }:  # fmt: skip
         raise ValueError(f"{key} needs low and high, or among")
     low, high = float(given["low"]), float(given["high"])
-    if not (0 < low < high < math.inf):
-        raise ValueError(f"{key} needs 0 < low < high")
+    if not (0 < low < high and high / low < math.inf):
+        raise ValueError(f"{key} needs 0 < low < high, both finite")
     return Interval(low, high, str(given.get("times", "")))
 
 
@@ -221,7 +229,7 @@ def as_rungs(given: Any) -> tuple[Rung, ...]:
         raise ValueError("rungs need trials from 1.0 downwards")
     if sorted(compute) != compute or not all(0 < c <= 1 for c in compute) or compute[-1] != 1:
         raise ValueError("rungs need compute that rises to 1.0")
-    if any(rung.seeds < 1 or rung.trials <= 0 for rung in rungs):
+    if any(rung.seeds < 1 or not rung.trials > 0 for rung in rungs):
         raise ValueError("rungs need at least one seed and a share of the trials above 0")
     return rungs
 
@@ -229,8 +237,8 @@ def as_rungs(given: Any) -> tuple[Rung, ...]:
 def as_compute(given: Mapping[str, Any]) -> dict[str, float]:
     """Return the passes by the data's name, from millions of them."""
     found = {str(name): 1e6 * float(value) for name, value in given.items()}
-    if "default" not in found or any(not value > 0 for value in found.values()):
-        raise ValueError("compute needs positive numbers and one for default")
+    if "default" not in found or any(not 0 < value < math.inf for value in found.values()):
+        raise ValueError("compute needs finite numbers above 0 and one for default")
     return found
 
 

@@ -43,6 +43,9 @@ EVALUATIONS = 64
 EVERY = 50
 """An evaluation falls on a multiple of so many steps, at which rows are written."""
 
+FIXED = ("log.figure=false", "log.tensorboard=false", "sweep.max_stack=1")
+"""What every run of a speedrun has, so that its seconds are those of training alone."""
+
 LEVEL = 0.95
 
 
@@ -133,6 +136,20 @@ def check_modes(data: str, config: RunConfig) -> None:
         raise ConfigError(f"data={data} has no modes; a speedrun needs some, such as data=ring8")
 
 
+def refuse_set(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override of a key that the speedrun itself sets."""
+    fixed = {word.partition("=")[0] for word in FIXED}
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("+~")
+        if key == "seed":
+            raise ConfigError("seed is set by the speedrun; seeds=20 trains seeds 0 to 19")
+        if key in {"evaluate.every_n_steps", "log.every_n_steps", *fixed}:
+            raise ConfigError(
+                f"{key} is set by the speedrun: every run trains alone, writes a row each {EVERY} "
+                f"steps, is evaluated {EVALUATIONS} times and draws nothing"
+            )
+
+
 def jobs_of(
     loss: str,
     data: str,
@@ -146,8 +163,8 @@ def jobs_of(
     steps = compose(words, config_dir).train.steps
     every = max(1, round(steps / EVALUATIONS / EVERY)) * EVERY
     fixed = [
-        f"evaluate.every_n_steps={every}", f"log.every_n_steps={EVERY}", "log.figure=false",
-        "log.tensorboard=false", "sweep.max_stack=1", f"output_dir={folder}", "name=runs",
+        f"evaluate.every_n_steps={every}", f"log.every_n_steps={EVERY}", *FIXED,
+        f"output_dir={folder}", "name=runs",
     ]  # fmt: skip
     base = compose([*words, *fixed], config_dir)
     configs = [replace(base, seed=seed) for seed in range(seeds)]
