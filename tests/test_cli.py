@@ -17,7 +17,7 @@ import pytest
 from wganbench.cli import exits
 from wganbench.cli.app import main
 from wganbench.cli.completion import complete_override
-from wganbench.config import ConfigError, RunConfig, run_folder, to_dict
+from wganbench.config import ConfigError, RunConfig, compose, run_folder, to_dict
 from wganbench.losses import RECIPES
 from wganbench.runs.folder import RunFolder, RunOutcome
 from wganbench.runs.stored import FORMAT
@@ -562,3 +562,17 @@ def test_the_exit_codes_cover_every_status() -> None:
     from wganbench.runs.record import STATUSES
 
     assert set(exits.EXIT_CODES) == set(STATUSES)
+
+
+def test_a_folder_of_the_user_s_is_made_only_for_a_run_that_trains(
+    trained: Trained, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "train.steps=7", "hydra.run.dir=mine"]
+    assert main([*words, "seed=-1"]) == 2 and not (here / "mine").exists()
+    with RunFolder(run_folder(config := compose(["train.steps=7"]))).lock() as held:
+        held.write_status(status="completed", step=7, format=FORMAT, config=to_dict(config))
+    assert main(words) == 0 and not trained.configs and not (here / "mine").exists()
+    assert "completed at step 7" in capsys.readouterr().out
+    assert main([*words, "seed=1"]) == 0
+    assert [folder.resolve() for folder in trained.folders] == [here / "mine"]
+    assert (here / "mine" / ".hydra").is_dir()
