@@ -79,7 +79,7 @@ def test_it_loads_with_weights_only(tmp_path: Path) -> None:
     save_checkpoint(path, Checkpoint(1, 2.0, trained(alike("clip", 2), 1).run_state(0)))
     content = torch.load(path, weights_only=True)
     assert content["step"] == 1
-    assert set(content) == {"format", "streams", "step", "seconds", "tensors", "sha256"}
+    assert set(content) == {"format", "streams", "step", "seconds", "run", "tensors", "sha256"}
 
 
 def test_a_flipped_bit_is_told_though_torch_loads_it(tmp_path: Path) -> None:
@@ -91,7 +91,8 @@ def test_a_flipped_bit_is_told_though_torch_loads_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("step", 8), ("seconds", 99.0), ("sha256", "0" * 64), ("tensors", {})]
+    ("field", "value"),
+    [("step", 8), ("seconds", 99.0), ("run", "f00"), ("sha256", "0" * 64), ("tensors", {})],
 )
 def test_every_field_is_under_the_checksum(tmp_path: Path, field: str, value: Any) -> None:
     path = tmp_path / "checkpoint.pt"
@@ -102,6 +103,15 @@ def test_every_field_is_under_the_checksum(tmp_path: Path, field: str, value: An
         load_checkpoint(path)
     torch.save(content, path)
     assert load_checkpoint(path).step == 7
+
+
+def test_a_file_from_before_runs_were_named_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, some())
+    content = torch.load(path, weights_only=True)
+    del content["run"]
+    torch.save(content, path)
+    assert load_checkpoint(path).run == ""
 
 
 def test_names_and_shapes_are_too(tmp_path: Path) -> None:

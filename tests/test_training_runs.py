@@ -29,6 +29,7 @@ from wganbench.training import figures, finish, jobs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
 from wganbench.training.recorder import Recorder, Row, columns
+from wganbench.training.run import load_run
 from wganbench.training.runs import resume_run, train_run, train_runs
 from wganbench.training.stack import Stack
 
@@ -520,6 +521,26 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     assert said[0] == "from 4" and "damaged" in said[1] and "step 4" in said[1]
     assert_same_run(tmp_path, whole)
     assert load_checkpoint(previous(file)).step == 4, "the damaged one is not kept"
+
+
+def test_the_checkpoint_of_another_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_step(monkeypatch, 4, ask_to_stop)
+    configs = [tiny("gp", **RECORDED, seed=seed) for seed in (0, 1)]
+    folders = [tmp_path / str(config.seed) for config in configs]
+    for config, folder in zip(configs, folders, strict=True):
+        train_run(config, folder)
+    monkeypatch.undo()
+    own = (folders[1] / "checkpoint.pt").read_bytes()
+    (folders[1] / "checkpoint.pt").write_bytes((folders[0] / "checkpoint.pt").read_bytes())
+    with pytest.raises(ConfigError, match="is that of another run.*--overwrite"):
+        train_run(configs[1], folders[1])
+    with pytest.raises(ConfigError, match="is that of another run"):
+        load_run(folders[1]).sample(3)
+    (folders[1] / "checkpoint.pt").write_bytes(own)
+    moved = folders[1].rename(tmp_path / "moved")
+    assert resume_run(moved).status == "completed"
 
 
 def test_both_damaged_is_a_readable_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,11 +40,15 @@ class DamagedCheckpoint(CheckpointError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a run after ``step`` generator steps and ``seconds`` of training."""
+    """The state of a run after ``step`` generator steps and ``seconds`` of training.
+
+    ``run`` is the digest of the run's settings; empty in a file from before it was written.
+    """
 
     step: int
     seconds: float
     tensors: dict[str, Tensor]
+    run: str = ""
 
 
 def previous(path: Path) -> Path:
@@ -59,6 +63,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "streams": STREAM_FORMAT,
         "step": checkpoint.step,
         "seconds": checkpoint.seconds,
+        "run": checkpoint.run,
         "tensors": checkpoint.tensors,
         "sha256": digest(checkpoint),
     }
@@ -140,15 +145,18 @@ def _typed(path: Path, content: Any) -> tuple[Checkpoint, str]:
     step: Any = content.get("step")
     seconds: Any = content.get("seconds")
     tensors, sha256 = content.get("tensors"), content.get("sha256")
+    run: Any = content.get("run", "")
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
         raise CheckpointError(f"{path}: step is a number of steps from 0 on; got {step!r}")
     if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise CheckpointError(f"{path}: seconds is a time from 0 on; got {seconds!r}")
     if not isinstance(tensors, dict) or not all(map(_plain, tensors, tensors.values())):
         raise CheckpointError(f"{path}: tensors holds more than plain tensors by name")
+    if not isinstance(run, str):
+        raise CheckpointError(f"{path}: run is not the text of a digest")
     if not isinstance(sha256, str):
         raise CheckpointError(f"{path}: sha256 is not the text of a checksum")
-    return Checkpoint(step, float(seconds), tensors), sha256
+    return Checkpoint(step, float(seconds), tensors, run), sha256
 
 
 def check_streams(path: Path, content: dict[str, Any]) -> None:
@@ -206,8 +214,9 @@ def newest_checkpoint(path: Path) -> tuple[Checkpoint | None, str | None]:
 
 
 def digest(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 of step, seconds and the name, type, shape and bytes of all tensors."""
-    sha = hashlib.sha256(f"{checkpoint.step} {checkpoint.seconds!r}".encode())
+    """Return the SHA-256 of step, seconds, run and the name, type, shape and bytes of tensors."""
+    run = f" {checkpoint.run}" if checkpoint.run else ""
+    sha = hashlib.sha256(f"{checkpoint.step} {checkpoint.seconds!r}{run}".encode())
     for name in sorted(checkpoint.tensors):
         tensor = checkpoint.tensors[name].contiguous()
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

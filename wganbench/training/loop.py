@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from wganbench.config.schema import RunConfig
+from wganbench.config.schema import RunConfig, digest
 from wganbench.tags.headline import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
@@ -192,7 +192,10 @@ class Watch:
 def saving(stack: Stack, recorders: list[Recorder], clock: Clock) -> Saved:
     """Return checkpoints of the runs' present state, yet to be written."""
     seconds, diverged_at = clock.seconds, stack.diverged_at()
-    kept = [Checkpoint(stack.steps_done, seconds, state) for state in stack.run_states()]
+    kept = [
+        Checkpoint(stack.steps_done, seconds, state, digest(config))
+        for config, state in zip(stack.configs, stack.run_states(), strict=True)
+    ]
 
     def write() -> None:
         for recorder, step, checkpoint in zip(recorders, diverged_at, kept, strict=True):

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from wganbench.config import ConfigError
-from wganbench.config.schema import RunConfig, identity
+from wganbench.config.schema import DIGEST_DIGITS, RunConfig, digest, identity
 from wganbench.data import DATASETS
 from wganbench.errors import UnwritableFolder
 from wganbench.losses import RECIPES
@@ -285,10 +285,20 @@ def _restore(stack: Stack, runs: list[Ready]) -> float:
 
 
 def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoint) -> None:
-    """Load the checkpoint of a folder into a run of a stack. Raises ConfigError."""
+    """Load the checkpoint of a folder into a run of a stack.
+
+    Raises ConfigError for one that does not fit or was saved by a run with other settings.
+    """
     try:
         stack.load_run_state(run, checkpoint.step, checkpoint.tensors)
     except ConfigError as error:
         raise ConfigError(
             f"the checkpoint in {folder.path} does not fit its run.json: {error}"
         ) from error
+    own = digest(stack.configs[run])
+    if checkpoint.run not in ("", own):
+        raise ConfigError(
+            f"the checkpoint in {folder.path} is that of another run, with the digest "
+            f"{checkpoint.run[:DIGEST_DIGITS]} instead of {own[:DIGEST_DIGITS]}: put back the one "
+            "of this run, or start it afresh with --overwrite"
+        )
