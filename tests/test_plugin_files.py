@@ -115,6 +115,26 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
 
 
 @pytest.mark.usefixtures("alone")
+def test_commas_and_brackets_may_be_part_of_a_files_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a,b/mine.py", "[c]/x.py", "y.py"]
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    found = {
+        "a,b/mine.py": names[:1],
+        "'a,b/mine.py'": names[:1],
+        "[c]/x.py": names[1:2],
+        "y.py,a,b/mine.py": [names[2], names[0]],
+        "[y.py,[c]/x.py]": [names[2], names[1]],
+        "a,b": ["a", "b"],
+    }
+    for text, own in found.items():
+        assert plugin_files._names(f"plugins={text}") == own
+
+
 def test_a_file_is_run_once_and_several_are_kept_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

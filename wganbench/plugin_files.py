@@ -58,8 +58,27 @@ def use_plugins(words: Sequence[str]) -> list[str]:
 
 
 def _names(word: str) -> list[str]:
-    names = word.removeprefix(WORD).strip("[]").split(",")
-    return [name for name in (part.strip("'\" ") for part in names) if name]
+    """Return the names in ``plugins=A,B`` or ``plugins=[A,B]``.
+
+    Where a file of that name exists, commas, brackets and quotes are part of it.
+    """
+    text = word.removeprefix(WORD)
+    if _is_file(text):
+        return [text]
+    parts, names = text.strip("[]").split(","), list[str]()
+    while parts:
+        joined = (",".join(parts[:count]).strip("'\" ") for count in range(len(parts), 1, -1))
+        name = next(filter(_is_file, joined), parts[0].strip("'\" "))
+        names += [name] if name else []
+        del parts[: name.count(",") + 1]
+    return names
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def load_plugin_files() -> None:
