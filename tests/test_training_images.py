@@ -74,5 +74,7 @@ def test_points_have_no_judge():
 
 
 def test_features_that_cannot_be_imported_are_one_line():
+    with pytest.raises(ConfigError, match=r"evaluate\.features is not used by data=ring8"):
+        compose(["evaluate.features=os:system"])
     with pytest.raises(ConfigError, match="evaluate.features=nowhere:f cannot be imported"):
         config("evaluate.features=nowhere:f")

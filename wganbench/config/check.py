@@ -298,6 +298,10 @@ def check_data(config: RunConfig) -> None:
         )
     check_pointwise(config, recipe_of(config), pair)
     check_memory(config, target.shape, pair)
+    if config.evaluate.features is not None and len(target.shape) != 3:
+        raise ConfigError(
+            f"evaluate.features is not used by data={config.data.name}: it measures images alone"
+        )
     points = target.points
     batch = config.train.batch_size
     if points is not None and batch > len(points):
