@@ -179,7 +179,7 @@ def untrained_rows(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     worst = max(float(row["moved"] or 0.0) for row in moving)
     steps = max(int(row["steps"] or 0) for row in moving)
-    size = f"up to {worst:.2g} times what is allowed" if worst < 1e3 else "without end"
+    size = f"up to {worst:.3g} times what is allowed" if worst < 1e3 else "without end"
     return (
         f"{NOT_TRAINED}: {len(moving)} of {len(rows)} critics still moved, {size}, between "
         f"{steps // 2} and {steps} steps"
