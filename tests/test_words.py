@@ -294,3 +294,13 @@ def test_a_plugin_that_fails_is_named_at_every_look_up(monkeypatch: pytest.Monke
             list(things)
     monkeypatch.setattr(EntryPoint, "load", lambda self: lambda: things.register("two", 2))
     assert things["two"] == 2 and list(things) == ["one", "two"]
+
+
+def test_the_sweep_of_an_experiment_is_not_left_out_silently() -> None:
+    (note,) = parse_arguments(["experiment=clip_sweep"]).notes
+    assert "sweeps over loss.clip_value, seed, train does one run" in note
+    assert not parse_arguments(["experiment=clip_sweep"], several=True).notes
+    assert not parse_arguments(["experiment=arm_gp"]).notes
+    with pytest.raises(ConfigError, match="experiment=clip_sweep has a sweep of its own"):
+        parse_arguments(["experiment=arm_gp,clip_sweep"], several=True)
+    assert parse_arguments(["experiment=arm_gp,arm_clip"], several=True).overrides

@@ -25,6 +25,7 @@ from wganbench.presets import (
     defaults_of,
     directories,
     find_preset,
+    read,
     searched_folders,
 )
 from wganbench.registry import unknown
@@ -309,7 +310,33 @@ def parse_arguments(arguments: Sequence[str], several: bool = False) -> Argument
         refuse_sweep("-m", found.overrides)
     parsed = parse_overrides(found.overrides, found.config_dir, several)
     flags = [flag for flag in found.flags if flag != "--multirun"]
-    return replace(parsed, flags=tuple(flags))
+    note = unused_sweep(parsed, several)
+    notes = (*parsed.notes, *([note] if note else []))
+    return replace(parsed, flags=tuple(flags), notes=notes)
+
+
+def unused_sweep(parsed: Arguments, several: bool) -> str | None:
+    """Return a line on an experiment's own sweep, which `train` does not run.
+
+    Raises ConfigError for one among several experiments: Hydra would leave its sweep out.
+    """
+    words = [word for word in parsed.overrides if word.startswith("experiment=")]
+    for name in words[-1].partition("=")[2].split(",") if words else ():
+        path = find_preset("experiment", name, parsed.where)
+        hydra = read(path).get("hydra") if path else None
+        sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
+        swept = sweeper.get("params") if isinstance(sweeper, dict) else None
+        if not isinstance(swept, dict):
+            continue
+        keys = ", ".join(map(str, swept))
+        if not several:
+            return f"experiment={name} sweeps over {keys}, train does one run; sweep does all"
+        if "," in words[-1]:
+            raise ConfigError(
+                f"experiment={name} has a sweep of its own, over {keys}, which is left out among "
+                "several experiments: sweep over it alone"
+            )
+    return None
 
 
 def parse_overrides(
