@@ -353,6 +353,16 @@ def test_a_recipe_says_what_its_coefficients_accept(override: str, said: str) ->
         compose(["loss=gp", *override.split()])
 
 
+@pytest.mark.parametrize("objective", ["wasserstein/exact", "wasserstein/excess"])
+def test_exact_w1_is_no_objective_where_it_is_mostly_bias(objective: str) -> None:
+    words = ["loss=gp", "data=funnels", f"sweep.objective={objective}"]
+    said = f"sweep.objective={objective} is mostly bias from 4 dimensions on, and these data have 4"
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        compose([*words, "data.dimension=4"])
+    compose([*words, "data.dimension=2"])
+    compose(["loss=gp", "data=funnels", "data.dimension=4", "sweep.objective=energy/distance"])
+
+
 def test_bursts_as_in_the_wgan_authors_code(values: dict[str, Any]) -> None:
     train = validate(
         changed(

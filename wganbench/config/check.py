@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
 from wganbench.errors import ConfigError, short_repr
 from wganbench.registry import Registry, UnknownName
+from wganbench.tags.headline import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance
 from wganbench.tags.lookup import tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
 
@@ -296,6 +297,7 @@ def check_data(config: RunConfig) -> None:
         pair = build_pair(
             network.kind, network.options, target.shape, config.precision, config.loss.packing
         )
+    check_objective(config, target.shape)
     check_pointwise(config, recipe_of(config), pair)
     check_memory(config, target.shape, pair)
     if config.evaluate.features is not None and len(target.shape) != 3:
@@ -313,6 +315,16 @@ def check_data(config: RunConfig) -> None:
             check_protocol(config.evaluate.protocol, math.prod(target.shape))
         except ValueError as error:
             raise ConfigError(f"evaluate.protocol: {error}") from error
+
+
+def check_objective(config: RunConfig, shape: Sequence[int]) -> None:
+    """Refuse exact W1 as a sweep's objective where it is mostly bias, see `BIASED_FROM`."""
+    objective, right = config.sweep.objective, right_distance(shape)
+    if objective in (EXACT, *BESIDE[EXACT]) and right == ENERGY:
+        raise ConfigError(
+            f"sweep.objective={objective} is mostly bias from {BIASED_FROM} dimensions on, and "
+            f"these data have {shape[0]}: take {right}, which auto does too"
+        )
 
 
 def check_features(config: RunConfig) -> None:
