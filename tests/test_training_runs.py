@@ -24,6 +24,7 @@ from training_configs import CPU, alike, same, saved, tiny, trained
 
 from wganbench.cli.run_view import next_commands
 from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
+from wganbench.config.schema import digest_of_training
 from wganbench.runs.folder import KEYS, RunFolder
 from wganbench.training import figures, finish, jobs
 from wganbench.training.checkpoint import load_checkpoint, previous
@@ -521,6 +522,14 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     assert said[0] == "from 4" and "damaged" in said[1] and "step 4" in said[1]
     assert_same_run(tmp_path, whole)
     assert load_checkpoint(previous(file)).step == 4, "the damaged one is not kept"
+
+
+def test_what_decides_the_weights_has_a_digest_of_its_own() -> None:
+    own = digest_of_training(tiny())
+    for alike_in in ({"evaluate.n": 77}, {"log.every_n_steps": 3}, {"checkpoint.every_n_steps": 9}):
+        assert digest_of_training(tiny(**alike_in)) == own
+    for other in ({"seed": 5}, {"train.critic_lr": 0.02}, {"network.width": 12}):
+        assert digest_of_training(tiny(**other)) != own
 
 
 def test_the_checkpoint_of_another_run_is_refused(

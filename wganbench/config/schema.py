@@ -23,6 +23,9 @@ from wganbench.typed import INFINITE
 OUTSIDE_IDENTITY = ("device", "output_dir", "name", "compile", "overwrite", "sweep", "hydra")
 """Keys for where and how a run is computed; they are not part of its identity."""
 
+RECORDING = ("evaluate", "log", "checkpoint")
+"""Keys for what is measured and recorded of a run."""
+
 WHERE_DATA_LIES = ("root", "download", "found_at")
 """Options of ``data`` for the place and download of its files; also outside the identity."""
 
@@ -226,7 +229,16 @@ def without_later(loss: dict[str, Any]) -> dict[str, Any]:
 
 def digest(config: RunConfig) -> str:
     """Return the SHA-256, in hex, of the identity as JSON with sorted keys and no spaces."""
-    canonical = json.dumps(identity(config), sort_keys=True, separators=(",", ":"))
+    return sha256(identity(config))
+
+
+def digest_of_training(config: RunConfig) -> str:
+    """Return the digest of what decides a run's weights: its identity without `RECORDING`."""
+    return sha256({k: value for k, value in identity(config).items() if k not in RECORDING})
+
+
+def sha256(values: dict[str, Any]) -> str:
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
