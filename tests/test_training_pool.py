@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -371,17 +372,29 @@ def test_forked_processes_have_one_thread_and_no_gpu(monkeypatch: pytest.MonkeyP
         made.end()
 
 
-def test_a_pool_that_leaves_work_undone_ends_its_processes(kept: pool_processes.Processes) -> None:
+def test_a_pool_that_leaves_work_undone_ends_its_processes(
+    kept: pool_processes.Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stack = Stack(alike("clip", 2, **RECORDED), CPU)
     pool = ProcessPool(stack, 2, lambda _: None)
     pool.submit(Asleep())
+    closed: list[str] = []
+    for connection in kept.connections:
+        monkeypatch.setattr(connection, "close", partial(told, closed, connection.close))
     pool.close()
-    assert kept.ended
+    assert kept.ended and closed == [""] * 2, "each once, when no thread uses it any more"
     with pytest.raises(ProcessLookupError):
         os.kill(kept.pid, 0)
     later = pool_processes.processes_of(1)
     assert later is not kept and not later.kept
     later.end()
+
+
+def told(closed: list[str], close: Callable[[], None]) -> None:
+    """Note which threads still ask worker processes when a connection is closed."""
+    asking = [one.name for one in threading.enumerate() if one.name.startswith("asking")]
+    closed.append(" ".join(asking))
+    close()
 
 
 def test_forked_processes_end_with_their_parent_and_hold_nothing_of_it() -> None:

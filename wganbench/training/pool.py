@@ -223,7 +223,7 @@ class ProcessPool:
         self._count = self._left = count
         self._counting = threading.Lock()
         self._setup: WorkerSetup | None = None
-        self._asking = ThreadPoolExecutor(count)
+        self._asking = ThreadPoolExecutor(count, "asking")
         self._writing = ThreadPoolExecutor(1)
         self._files: deque[Future[None]] = deque()
         self._spoiled = False
@@ -247,7 +247,6 @@ class ProcessPool:
         try:
             result: Result = worker.ask(job, self._setup)
         except WorkerLost:
-            worker.close()
             with self._counting:
                 self._left -= 1
                 last = not self._left
@@ -284,10 +283,15 @@ class ProcessPool:
 
     def close(self) -> None:
         self._asking.shutdown(wait=False, cancel_futures=True)
-        self._processes.leave(idle=self._idle.qsize() == self._left == self._count)
+        idle = self._idle.qsize() == self._left == self._count
+        stay = self._processes.kept and idle  # none is dead or at work
+        if not stay:
+            self._processes.kill()
         self._idle.put(None)
         self._asking.shutdown()
         self._writing.shutdown(cancel_futures=True)
+        if not stay:  # closed last: two threads must not close a connection, or one that waits
+            self._processes.end()
 
 
 class _Worker:
@@ -307,9 +311,6 @@ class _Worker:
         except (EOFError, OSError) as error:
             raise WorkerLost("it was killed") from error
         return result
-
-    def close(self) -> None:
-        self._connection.close()
 
     def _exchange(self, question: object) -> object:
         self._connection.send_bytes(pickle.dumps(question, protocol=5))

@@ -41,13 +41,8 @@ class Processes:
     kept: bool = False
     ended: bool = field(default=False, init=False)
 
-    def leave(self, idle: bool) -> None:
-        """End the processes, unless they are kept and ``idle``: none is dead or at work."""
-        if not (self.kept and idle):
-            self.end()
-
-    def end(self) -> None:
-        """Kill the processes; a second call does nothing."""
+    def kill(self) -> None:
+        """Kill the processes, which ends every wait on a connection; a second call does nothing."""
         if self.ended:
             return
         self.ended = True
@@ -55,6 +50,10 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 kill(self.pid, signal.SIGKILL)
         self.wait()
+
+    def end(self) -> None:
+        """Kill the processes and close the connections, which nobody may use any more."""
+        self.kill()
         for connection in self.connections:
             connection.close()
 
