@@ -113,6 +113,22 @@ def test_all_of_them_end_in_a_scoreboard(planted: Path, capsys: pytest.CaptureFi
     assert "| 1.1 [" in row and row.count(" | ") == 3
 
 
+def test_a_study_with_a_fault_does_not_stop_the_others(
+    planted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(context: Context) -> Findings:
+        raise AttributeError("no such part")
+
+    faulty = Study("faulty", "does it divide?", [CLAIM], broken, "Invented.")
+    rows = scoreboard.STUDIES._rows
+    rows.update({"faulty": faulty, "planted": rows.pop("planted")})  # the faulty one first
+    assert main(["study", "all", "seeds=3"]) == 3
+    shown = capsys.readouterr()
+    assert "failed: faulty: AttributeError: no such part" in shown.out
+    assert "Traceback" in shown.err and "no scoreboard: it needs all studies" in shown.out
+    assert CALLS == ["planted"] and (planted / "verdict.json").is_file()
+
+
 def test_a_scoreboard_names_studies_that_were_run_with_other_settings(
     planted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from rich.text import Text
 from wganbench.cli.console import PlainConsole
 from wganbench.cli.exits import FAILED, INTERRUPTED
 from wganbench.cli.run_view import plugins_again
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, one_line
 from wganbench.files import from_here
 from wganbench.output import numbered
 from wganbench.registry import unknown
@@ -104,7 +105,8 @@ def run_and_print(name: str, overrides: Sequence[str]) -> int:
 def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
     """Run all studies one after the other, print the scoreboard and return the exit code.
 
-    A study that fails is reported at the end and does not stop the others. Raises ConfigError.
+    A study that fails, also by a fault of ours, is reported at the end and does not stop the
+    others. Raises ConfigError.
     """
     from wganbench.studies import STUDIES
     from wganbench.studies.scoreboard import read_scoreboard, write_scoreboard
@@ -122,6 +124,9 @@ def run_all_and_print(_: str, overrides: Sequence[str]) -> int:
                 return INTERRUPTED
         except ConfigError as error:
             failed[name] = str(error)
+        except Exception as error:
+            traceback.print_exc()
+            failed[name] = one_line(f"{type(error).__name__}: {error}")
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}")
     if failed:
