@@ -81,9 +81,7 @@ def is_number(value: Any) -> bool:
 
 
 def check_train(train: TrainConfig, n_critic: int) -> None:
-    """Check that betas are in [0, 1) and that bursts are complete or absent."""
-    if not all(0 <= beta < 1 for beta in train.betas):
-        raise ConfigError(f"train.betas must be at least 0 and below 1; got {train.betas}")
+    """Check that bursts are complete or absent."""
     has_bursts = train.burst_first_steps > 0 or train.burst_every_n_steps > 0
     if has_bursts and train.burst_n_critic < n_critic:
         raise ConfigError(
