@@ -236,11 +236,14 @@ def test_a_planted_cause_is_found_and_a_swap_that_changes_nothing_decides_nothin
     assert found(planted_branches(3.0, 0.1))["weaker_loses_coverage"] == "undecided"
 
 
+SMALL = budgets("mode_collapse")["quick"] | {
+    "swap_steps": 8, "swap_at": 4, "width": 16, "batch_size": 16, "evaluate_n": 50,
+}  # fmt: skip
+"""The intervention in eight steps."""
+
+
 def test_a_twin_that_diverges_keeps_what_was_measured_at_the_swap() -> None:
-    small = budgets("mode_collapse")["quick"] | {
-        "swap_steps": 8, "swap_at": 4, "width": 16, "batch_size": 16, "swap_evaluations": 2,
-        "evaluate_n": 50,
-    }  # fmt: skip
+    small = SMALL | {"swap_evaluations": 2}
     twin = stack(small, "bce", [1, 2], "cpu")
     advance(twin, 4)
     whole = stack(small, "bce", [1, 2], "cpu")
@@ -263,10 +266,7 @@ def test_a_twin_that_diverges_keeps_what_was_measured_at_the_swap() -> None:
 
 def test_the_twins_go_on_from_the_same_weights_and_batches() -> None:
     """The twin that does not swap is the run that was never stopped, bit for bit."""
-    small = budgets("mode_collapse")["quick"] | {
-        "swap_steps": 8, "swap_at": 4, "width": 16, "batch_size": 16, "swap_evaluations": 1,
-        "evaluate_n": 50,
-    }  # fmt: skip
+    small = SMALL | {"swap_evaluations": 1}
     whole = stack(small, "bce", [1, 2], "cpu")
     advance(whole, 4)
     middle = whole.run_states()

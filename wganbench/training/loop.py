@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from wganbench.config.schema import RunConfig, digest_of_training
+from wganbench.config.schema import RunConfig
 from wganbench.tags.headline import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
@@ -193,8 +193,8 @@ def saving(stack: Stack, recorders: list[Recorder], clock: Clock) -> Saved:
     """Return checkpoints of the runs' present state, yet to be written."""
     seconds, diverged_at = clock.seconds, stack.diverged_at()
     kept = [
-        Checkpoint(stack.steps_done, seconds, state, digest_of_training(config))
-        for config, state in zip(stack.configs, stack.run_states(), strict=True)
+        Checkpoint(stack.steps_done, seconds, state, digest)
+        for digest, state in zip(stack.digests, stack.run_states(), strict=True)
     ]
 
     def write() -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from wganbench.config import ConfigError
-from wganbench.config.schema import DIGEST_DIGITS, RunConfig, digest_of_training, identity
+from wganbench.config.schema import DIGEST_DIGITS, RunConfig, identity
 from wganbench.data import DATASETS
 from wganbench.errors import UnwritableFolder
 from wganbench.losses import RECIPES
@@ -295,7 +295,7 @@ def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoin
         raise ConfigError(
             f"the checkpoint in {folder.path} does not fit its run.json: {error}"
         ) from error
-    own = digest_of_training(stack.configs[run])
+    own = stack.digests[run]
     if checkpoint.run not in ("", own):
         raise ConfigError(
             f"the checkpoint in {folder.path} is that of another run, with the digest "

@@ -14,7 +14,7 @@ visible outside this module.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch.func import grad_and_value, vmap
 
 from wganbench.bounds import Precision
 from wganbench.config.check import check_pointwise, typed_rows
-from wganbench.config.schema import RunConfig, static_settings
+from wganbench.config.schema import RunConfig, digest_of_training, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
 from wganbench.losses.recipe import Wrapper
@@ -370,6 +370,11 @@ class Stack:
         return weights.cpu()[list(self.places.own)]
 
     # Saving and restoring.
+    @cached_property
+    def digests(self) -> list[str]:
+        """The digest of each run's training, which its checkpoints hold."""
+        return [digest_of_training(config) for config in self.configs]
+
     def run_state(self, run: int) -> dict[str, Tensor]:
         """Return one run's tensors on the CPU: the content of its checkpoint."""
         place = self.places.own[run]
