@@ -189,6 +189,18 @@ def test_seeds_that_were_looked_at_are_passed_over_and_refused() -> None:
     assert read_settings("layer_gradients", {}, []).seeds[0] not in range(5)
 
 
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_larger_budgets_have_seeds_of_their_own(name: str) -> None:
+    """Those budgets were sized with the quick results in sight."""
+    quick = set(read_settings(name, {}, []).seeds)
+    for budget in ("full", "paper"):
+        seeds = read_settings(name, {}, [f"budget={budget}"]).seeds
+        assert not quick & set(seeds), f"{budget} repeats seeds of quick"
+        values = budgets(name)[budget]["seeds"]
+        assert len(seeds) == (values if isinstance(values, int) else len(values))
+    assert read_seeds(3, (0,), (1, 3)) == (2, 4, 5), "the first that are left"
+
+
 def test_the_list_says_what_it_costs(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "--list"]) == 0
     shown = capsys.readouterr().out

@@ -98,7 +98,9 @@ def read_settings(study: str, protects: Mapping[str, str], overrides: Sequence[s
     minutes = convert(values.pop("minutes"), float, f"study/{study}.yaml: minutes")
     for key, value in given.items():
         values[key] = replaced(study, key, value, values, protects)
-    seeds = read_seeds(values.pop("seeds"), seen_seeds(study))
+    seen = seen_seeds(study)
+    quick = () if budget == QUICK else read_seeds(known[QUICK]["seeds"], seen)
+    seeds = read_seeds(values.pop("seeds"), seen, quick)
     return Settings(budget, seeds, minutes, output_dir, device, values)
 
 
@@ -168,14 +170,16 @@ def seen_seeds(study: str) -> tuple[int, ...]:
     return tuple(settings_file(study).get("seen", ()))
 
 
-def read_seeds(value: Any, seen: Sequence[int] = ()) -> tuple[int, ...]:
+def read_seeds(value: Any, seen: Sequence[int] = (), quick: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the seeds: ``5`` means the first five that were not ``seen``; a list names them.
 
-    Raises ConfigError, also for a named seed that was seen.
+    The first five pass over those of the ``quick`` budget too: its results were known when the
+    larger budgets were sized. Raises ConfigError, also for a named seed that was seen.
     """
     seeds: list[Any]
     if isinstance(value, int):
-        seeds = [seed for seed in range(value + len(seen)) if seed not in seen][:value]
+        known = {*seen, *quick}
+        seeds = [seed for seed in range(value + len(known)) if seed not in known][:value]
     else:
         seeds = list(value)
     if not seeds or len(set(seeds)) < len(seeds):
@@ -189,10 +193,10 @@ def read_seeds(value: Any, seen: Sequence[int] = ()) -> tuple[int, ...]:
             f"seeds run from 0 to {FIRST_TUNING_SEED - 1}, those above have tuned the settings "
             f"and decide nothing; got {wrong[0]!r}"
         )
-    known = [seed for seed in seeds if seed in seen]
-    if known:
+    refused = [seed for seed in seeds if seed in seen]
+    if refused:
         raise ConfigError(
-            f"seeds: {known[0]} was looked at while the study was made and decides nothing; "
+            f"seeds: {refused[0]} was looked at while the study was made and decides nothing; "
             f"take seeds from {max(seen) + 1} on"
         )
     return tuple(seeds)
