@@ -41,18 +41,18 @@ def drawn_arms(context: Context) -> dict[str, list[str]]:
 def tuned_arms(context: Context) -> dict[str, list[str]]:
     """Return each arm at the best settings of its search, by ``data/arm``, for its full length.
 
-    The file is conf/tuned/<loss>-<data>.yaml; an arm without one is left out.
+    The file is conf/tuned/<arm>-<data>.yaml; an arm without one is left out.
     """
     known = preset_names("tuned")
     return {
         f"{data}/{arm.name}": [
-            *arm.words(), f"data={data}", f"tuned={arm.loss}-{data}",
-            f"train.steps={tuned_steps(context, arm.loss, data)}",
+            *arm.words(), f"data={data}", f"tuned={arm.name}-{data}",
+            f"train.steps={tuned_steps(context, arm.name, data)}",
             *measured(context, context["tuned_width"], context["tuned_batch_size"]),
         ]
         for data in context["tuned_data"]
         for arm in TUNED.values()
-        if not arm.penalties and f"{arm.loss}-{data}" in known
+        if f"{arm.name}-{data}" in known
     }  # fmt: skip
 
 
@@ -67,9 +67,9 @@ def untuned(context: Context) -> list[str]:
     ]
 
 
-def tuned_steps(context: Context, loss: str, data: str) -> int:
+def tuned_steps(context: Context, arm: str, data: str) -> int:
     """Return the generator steps of a file of best settings, or a share of them."""
-    steps = float(read_preset("tuned", f"{loss}-{data}")["train"]["steps"])
+    steps = float(read_preset("tuned", f"{arm}-{data}")["train"]["steps"])
     return max(1, round(float(context["tuned_share"]) * steps))
 
 

@@ -124,7 +124,7 @@ def swap_claim(name: str, text: str, quantity: str) -> Claim:
     return Claim(
         f"{name}_{quantity}", f"{text} ({BY[quantity]})", TAUGHT, "comparative",
         "modes that the non-saturating twin ends with beyond the saturating one, "
-        f"{BY[quantity]}, from the same weights", "modes", HALF, spread=0.7,
+        f"{BY[quantity]}, from the same weights", "modes", HALF, spread=0.7, seeds="swap_seeds",
     )  # fmt: skip
 
 
@@ -176,11 +176,12 @@ def measure(context: Context) -> Findings:
     words |= {f"pacgan/{name}": own for name, own in pacgan.items()}
     runs = context.train(words, seeds)
     settings = dict(context.settings.values)
-    own = {key: settings[key] for key in settings if key.startswith(("swap", "evaluate"))}
+    own = {key: settings[key] for key in settings if key.startswith(("swap_", "evaluate"))}
     own |= {key: settings[key] for key in ("width", "batch_size")}
+    swapped = few(context.seeds, own.pop("swap_seeds"))
     followed = context.remember(
-        "intervention", {"settings": own, "seeds": context.seeds},
-        lambda: [asdict(b) for b in branches(own, context.seeds, context.settings.device)],
+        "intervention", {"settings": own, "seeds": swapped},
+        lambda: [asdict(b) for b in branches(own, swapped, context.settings.device)],
     )  # fmt: skip
     found = Measured(
         ended(by_data(runs, "drawn", list(context["data"]))),
