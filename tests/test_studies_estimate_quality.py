@@ -20,8 +20,9 @@ from wganbench.studies.estimate_quality import (
     Point,
     arms,
     attainment,
-    correlation,
+    beyond_exchange,
     findings,
+    known_steps,
 )
 from wganbench.studies.evidence import rank_evidence
 from wganbench.studies.settings import read_settings
@@ -36,13 +37,22 @@ def test_attainment_is_the_mean_share_while_w1_is_large() -> None:
         EXACT: [1.0, 1.0, 0.5, 0.15, 0.5],
     }
     # Step 0 is before training, 300 is below two floors, 400 is the end.
-    assert attainment(table, floor=0.1, last=400) == pytest.approx((0.4 + 0.6) / 2)
-    assert attainment(table, floor=1.0, last=400) is None
+    found = known_steps(table, floor=0.1, last=400)
+    assert found == ({100: 0.4, 200: 0.3}, {100: 1.0, 200: 0.5})
+    assert attainment(*found) == pytest.approx((0.4 + 0.6) / 2)
+    assert known_steps(table, floor=1.0, last=400) == ({}, {}) and attainment({}, {}) is None
 
 
-def grid(attained: list[float], w1: list[float], loss: str) -> dict[str, list[Point]]:
+STEP = 100
+
+
+def grid(
+    attained: list[float], w1: list[float], loss: str, now: list[float] | None = None
+) -> dict[str, list[Point]]:
+    """Runs with a given attainment and final W1; ``now`` is their W1 at the one evaluation."""
     names = [f"{loss}/{c}/{n}" for c, n in product((1, 2, 3, 4), (1, 2))]
-    return {name: [Point(a, w)] for name, a, w in zip(names, attained, w1, strict=True)}
+    own = zip(names, attained, w1, now or [1.0] * len(names), strict=True)
+    return {name: [Point({STEP: a * d}, {STEP: d}, w)] for name, a, w, d in own}
 
 
 UP = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
@@ -50,16 +60,34 @@ UP = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
 
 def test_a_seeds_correlation_is_spearmans_and_diverged_runs_are_worst() -> None:
     w1 = [0.9, 0.7, 0.8, 0.3, 0.5, 0.2, 0.1, 0.4]
-    found = correlation(grid(UP, w1, "gp"), 0)
-    assert found == pytest.approx(-stats.spearmanr(UP, w1).statistic)
-    assert found is not None and found > 0.7
+    found = beyond_exchange(grid(UP, w1, "gp"), 0)
+    assert found is not None
+    assert found[0] == pytest.approx(-stats.spearmanr(UP, w1).statistic) and found[0] > 0.7
+    assert abs(found[1]) < 0.1, "at one W1 exchanged estimates say nothing"
     failed = grid(UP, w1, "gp")
-    failed["gp/4/2"] = [Point(None, None)]
-    assert correlation(failed, 0) == pytest.approx(
+    failed["gp/4/2"] = [Point({}, {}, None)]
+    found = beyond_exchange(failed, 0)
+    assert found is not None and found[0] == pytest.approx(
         -stats.spearmanr([*UP[:-1], 0.0], [*w1[:-1], 9.0]).statistic
     )
-    arrived = {name: [Point(None, 0.1)] for name in failed}
-    assert correlation(arrived, 0) is None, "no setting was above two floors"
+    arrived = {name: [Point({}, {}, 0.1)] for name in failed}
+    assert beyond_exchange(arrived, 0) is None, "no setting was above two floors"
+
+
+def test_the_w1_that_both_numbers_share_is_no_evidence() -> None:
+    """Estimates of any size, divided by the W1 of a run that then ends near it."""
+    random = np.random.default_rng(3)
+    columns = []
+    for _ in range(10):
+        now = random.uniform(0.2, 2.0, 8)
+        estimates = random.uniform(0.2, 0.3, 8)
+        w1 = list(now * random.uniform(0.9, 1.1, 8))
+        columns.append(grid(list(estimates / now), w1, "gp", list(now)))
+    found = findings(seeds_of(columns), range(10))
+    evidence = found.evidence["gp"]
+    assert evidence.note == "correlation 0.86, with the estimates exchanged 0.92"
+    claim = next(claim for claim in CLAIMS if claim.name == "gp")
+    assert judge("s", claim, evidence).word == "refuted"
 
 
 def seeds_of(columns: list[dict[str, list[Point]]]) -> dict[str, list[Point]]:

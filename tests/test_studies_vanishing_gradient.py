@@ -132,8 +132,10 @@ def test_each_objective_rests_by_its_own_gradient(monkeypatch: pytest.MonkeyPatc
         stack.advance(first - stack.steps_done)
         mark()
         reads.append(read())
-        assert tolerances == {"js": 0.005, "log bce": 0.04, "log bce_saturating": 0.04}
-        moved = {"js": 0.5, "log bce": 0.5, "log bce_saturating": 2.5}
+        assert tolerances == {
+            "js": 0.005, "pushed": 0.02, "log bce": 0.04, "log bce_saturating": 0.04
+        }  # fmt: skip
+        moved = {"js": 0.5, "pushed": 1.5, "log bce": 0.5, "log bce_saturating": 2.5}
         return [Rest(first, dict.fromkeys(moved, 0.0), moved) for _ in groups]
 
     monkeypatch.setattr("wganbench.studies.vanishing_gradient.measure.train_to_rest", rested)
@@ -143,6 +145,9 @@ def test_each_objective_rests_by_its_own_gradient(monkeypatch: pytest.MonkeyPatc
     (found,) = follow(config, generators, [5], (2, 2), 32, CPU)
     assert found["bce"]["rest"]["at_rest"] and not found["bce_saturating"]["rest"]["at_rest"]
     assert found["bce_saturating"]["rest"]["moved"] == 2.5
+    assert found["bce"]["pushed_rest"] == {"steps": 2, "moved": 1.5, "at_rest": False}
+    last = found["bce"]["saturation"][-1], found["bce"]["saturation_real"][-1]
+    assert reads[0]["pushed"] == [min(last)]
     for name in ("bce", "bce_saturating"):
         assert reads[0][f"log {name}"] == pytest.approx([math.log10(found[name]["norm"][-1])])
 
@@ -153,6 +158,7 @@ def planted(**cells: Any) -> list[dict[str, Any]]:
     whole = {
         "step": [1, 32, 400], "norm": [1.0, 0.1, 1e-3], "accuracy": [0.5, 0.995, 1.0],
         "saturation": [0.0, 0.5, 0.9], "saturation_real": [0.1, 0.6, 0.8], "rest": rest,
+        "pushed_rest": rest,
     }  # fmt: skip
     return [whole | cells for _ in range(3)]
 
@@ -166,7 +172,8 @@ def test_what_is_neither_right_nor_at_rest_says_nothing_of_an_optimal_critic() -
         records = planted(rest=moving, accuracy=[0.5, 0.9, accuracy])
         found = fallen(records, loss, "bce_much", FAR)
         assert bool(found.undecided) == gated and found.values == [pytest.approx(3.0)] * 3
-        assert bool(pushed(records).undecided) == (accuracy < 0.99)
+        assert pushed(records).undecided == "", "the share of outputs rests"
+        assert "8 times" in pushed(planted(pushed_rest=moving)).undecided
     assert fallen(planted(accuracy=[0.5, 0.8, 0.9]), "bce", "bce_much", FAR).undecided == ""
     assert "still moves" in fallen(planted(rest=moving), "bce", "bce_much", FAR).note
     assert "still moves" not in fallen(planted(), "bce", "bce_much", FAR).note

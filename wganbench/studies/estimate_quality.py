@@ -5,8 +5,12 @@ with a number of critic steps. Everything else is equal, the number of generator
 run has two numbers. Its attainment is the share of the exact W1 that its critic reaches on held-out
 points: the estimate divided by the critic's largest slope, over the exact W1 between the same
 points, averaged over the evaluations before the end at which W1 exceeds twice its floor. Its
-quality is minus the exact W1 at the end. The statistic of a seed is the rank correlation of the
-two over all settings.
+quality is minus the exact W1 at the end.
+
+The W1 under the attainment and the W1 at the end belong to the same run, so the two numbers
+correlate even where the estimate says nothing. The statistic of a seed is therefore a difference:
+the rank correlation of the two over all settings, less the mean of what it is when the estimates
+are exchanged between settings at random and everything else stays.
 
 A positive correlation does not show a cause: the settings also change the size and the direction of
 the gradient. A correlation near 0 shows that the estimate is not what matters. arXiv:1701.07875
@@ -16,7 +20,7 @@ WGANs work although, and even because, their critics estimate W1 badly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -27,7 +31,7 @@ from matplotlib.figure import Figure
 from wganbench.metrics.ground_truth import rank_correlation
 from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, style_axes
 from wganbench.runs.table import Cell, series
-from wganbench.studies.evidence import rank_evidence
+from wganbench.studies.evidence import bounded_evidence
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.tags.headline import FAR_FROM_FLOOR
@@ -41,13 +45,16 @@ ESTIMATE, EXACT, FLOOR = (
 FEWEST = 5
 """The fewest settings of a seed for a rank correlation."""
 SMALLEST = 0.3
+EXCHANGES = 100
+"""Random exchanges of the estimates between settings, for each seed."""
 WGAN, AGAINST = "arXiv:1701.07875, Section 3", "arXiv:2103.01678, against it"
 
 
 def claim(name: str, text: str, source: str) -> Claim:
     return Claim(name, text, source, "comparative",
                  "rank correlation over settings of the critic's attainment with minus the final "
-                 "W1", "of a correlation", SMALLEST, spread=0.35)  # fmt: skip
+                 "W1, less that with the estimates exchanged between settings",
+                 "of a correlation", SMALLEST, spread=0.35)  # fmt: skip
 
 
 CLAIMS = (
@@ -62,13 +69,21 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Point:
-    """A run: attainment of its critic, exact W1 of its samples at the end in data units.
+    """A run: the estimates of its critic, its distances, and the exact W1 at the end.
 
-    ``attainment`` is None if W1 never exceeded two floors, and ``w1`` if the run diverged.
+    All are in data units. ``estimates`` (divided by the largest slope) and ``distances`` (exact)
+    are by step, before the last one and while W1 exceeds two floors; they are empty if it never
+    does. ``w1`` is None for a run that diverged.
     """
 
-    attainment: float | None
+    estimates: Mapping[int, float]
+    distances: Mapping[int, float]
     w1: float | None
+
+    @property
+    def attainment(self) -> float | None:
+        """The mean of estimate / exact W1; None without an evaluation that counts."""
+        return attainment(self.estimates, self.distances)
 
 
 Points = Mapping[str, Sequence[Point]]
@@ -109,61 +124,97 @@ def shared(context: Context) -> list[str]:
 
 
 def point(run: Run) -> Point:
-    """Return the two numbers of a run."""
+    """Return the numbers of a run."""
     if run.status != "completed":
-        return Point(None, None)
-    values = run.metrics
-    return Point(attainment(run.table, values[FLOOR], run.config.train.steps), values[EXACT])
+        return Point({}, {}, None)
+    floor, last = run.metrics[FLOOR], run.config.train.steps
+    return Point(*known_steps(run.table, floor, last), run.metrics[EXACT])
 
 
-def attainment(table: Mapping[str, Sequence[Cell]], floor: float, last: int) -> float | None:
-    """Return the mean of estimate / exact W1 before the last step, while W1 exceeds two floors."""
+def known_steps(
+    table: Mapping[str, Sequence[Cell]], floor: float, last: int
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Return estimates and exact W1 by step, after 0, before ``last``, while W1 is large."""
     estimates = dict(zip(*series(table, ESTIMATE), strict=True))
     exact = dict(zip(*series(table, EXACT), strict=True))
-    shares = [
-        estimates[step] / exact[step]
+    steps = [
+        step
         for step in sorted(estimates.keys() & exact.keys())
         if 0 < step < last and exact[step] > FAR_FROM_FLOOR * floor
     ]
+    return {step: estimates[step] for step in steps}, {step: exact[step] for step in steps}
+
+
+def attainment(estimates: Mapping[int, float], distances: Mapping[int, float]) -> float | None:
+    """Return the mean of estimate / distance over the steps that both have; None without one.
+
+    >>> attainment({100: 0.5, 200: 0.3}, {100: 1.0, 200: 0.5})
+    0.55
+    """
+    shares = [estimates[step] / distances[step] for step in distances if step in estimates]
     return float(np.mean(shares)) if shares else None
 
 
-def correlation(points: Points, seed: int) -> float | None:
-    """Return a seed's rank correlation of attainment with minus W1; None for too few settings.
+def beyond_exchange(points: Points, seed: int) -> tuple[float, float] | None:
+    """Return a seed's rank correlation of attainment with minus W1, and the same by exchange.
 
-    A run that diverged is the worst: it ends behind all others, with attainment 0.
+    The second is the mean over `EXCHANGES` in which each setting has the estimates of another. A
+    run that diverged is the worst: it ends behind all others, with attainment 0. Returns None for
+    too few settings.
     """
     own = [each[seed] for each in points.values()]
     worst = max((each.w1 for each in own if each.w1 is not None), default=1.0) + 1.0
-    pairs = [
-        (0.0, worst) if each.w1 is None else (each.attainment, each.w1)
-        for each in own
-        if each.w1 is None or each.attainment is not None
-    ]
-    if len(pairs) < FEWEST:
+    known = [each for each in own if each.w1 is not None and each.distances]
+    failed = sum(each.w1 is None for each in own)
+    if len(known) + failed < FEWEST:
         return None
-    reached, w1 = (np.asarray(column, dtype=np.float64) for column in zip(*pairs, strict=True))
-    return rank_correlation(reached, -w1)
+    final = [-worst] * failed + [-(each.w1 or 0.0) for each in known]
+
+    def correlation(order: Iterable[int]) -> float:
+        pairs = zip(order, known, strict=True)
+        reached = [attainment(known[other].estimates, each.distances) for other, each in pairs]
+        both = [(a, w) for a, w in zip([0.0] * failed + reached, final, strict=True)
+                if a is not None]  # fmt: skip
+        first, second = (np.asarray(column, dtype=np.float64) for column in zip(*both, strict=True))
+        return rank_correlation(first, second) or 0.0
+
+    random = np.random.default_rng(seed)
+    exchanged = [correlation(random.permutation(len(known))) for _ in range(EXCHANGES)]
+    return correlation(range(len(known))), float(np.mean(exchanged))
 
 
 def findings(points: Points, seeds: Sequence[int]) -> Findings:
     """Return the findings from the points of all runs."""
     found = correlations(points, len(seeds))
-    evidence: dict[str, Evidence] = {
-        name: rank_evidence(values, SMALLEST) for name, values in found.items()
-    }
-    return Findings(evidence, rows(points, seeds), {"figure": draw(points, found)},
+    return Findings({name: evidence(pairs) for name, pairs in found.items()},
+                    rows(points, seeds), {"figure": draw(points, found)},
                     text(points, found))  # fmt: skip
 
 
-def correlations(points: Points, seeds: int) -> dict[str, list[float | None]]:
-    """Return the correlations by claim, one per seed."""
+Correlations = Mapping[str, Sequence[tuple[float, float] | None]]
+"""By claim: one pair of `beyond_exchange` per seed."""
+
+
+def correlations(points: Points, seeds: int) -> Correlations:
+    """Return the correlations by claim, one pair per seed."""
     chosen = {"both": points}
     chosen |= {
         loss: {name: own for name, own in points.items() if name.startswith(f"{loss}/")}
         for loss in LOSSES
     }
-    return {name: [correlation(own, seed) for seed in range(seeds)] for name, own in chosen.items()}
+    return {
+        name: [beyond_exchange(own, seed) for seed in range(seeds)] for name, own in chosen.items()
+    }
+
+
+def evidence(pairs: Sequence[tuple[float, float] | None]) -> Evidence:
+    """Return the evidence of the differences; a seed without one leaves the claim undecided."""
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(pairs):
+        return Evidence([None if pair is None else pair[0] - pair[1] for pair in pairs])
+    plain, exchanged = (float(np.mean(column)) for column in zip(*known, strict=True))
+    note = f"correlation {plain:.2f}, with the estimates exchanged {exchanged:.2f}"
+    return bounded_evidence([first - second for first, second in known], -2.0, 2.0, SMALLEST, note)
 
 
 def rows(points: Points, seeds: Sequence[int]) -> list[dict[str, str | float | int | None]]:
@@ -178,13 +229,14 @@ def rows(points: Points, seeds: Sequence[int]) -> list[dict[str, str | float | i
     return table
 
 
-def text(points: Points, found: Mapping[str, Sequence[float | None]]) -> list[str]:
+def text(points: Points, found: Correlations) -> list[str]:
     """Return the results in sentences."""
     lines = []
-    for name, values in found.items():
-        known = [value for value in values if value is not None]
-        shown = ", ".join(f"{value:.2f}" for value in known) or "none"
-        lines.append(f"Rank correlation of attainment with quality, {name}, by seed: {shown}.")
+    for name, pairs in found.items():
+        known = [pair for pair in pairs if pair is not None]
+        shown = ", ".join(f"{plain:.2f} ({exchanged:.2f})" for plain, exchanged in known) or "none"
+        lines.append(f"Rank correlation of attainment with quality, {name}, by seed, and in "
+                     f"brackets with the estimates exchanged: {shown}.")  # fmt: skip
     for loss in LOSSES:
         own = [(name, mean_of(each)) for name, each in points.items() if name.startswith(loss)]
         known_w1 = [(name, *values) for name, values in own if values[1] is not None]
@@ -214,6 +266,7 @@ register_study(
         question="does a better estimate of W1 give a better generator?",
         claims=with_primary("both", CLAIMS),
         measure=measure,
+        version=2,
         differs="arXiv:1701.07875 states it in words; arXiv:2103.01678 compares estimates and "
         "samples of a few methods on images. Here it is a correlation over settings of the same "
         "method on ring8, where the exact W1 is known.",
@@ -227,7 +280,7 @@ register_study(
 
 
 # The figure.
-def draw(points: Points, correlations: Mapping[str, Sequence[float | None]]) -> Figure:
+def draw(points: Points, correlations: Correlations) -> Figure:
     """Draw the runs of each loss, with a marker for each n_critic, and the correlations."""
     figure = new_figure(13, 4.6, "Does a better estimate give a better generator?")
     panels = figure.subplots(1, 3)
@@ -261,15 +314,18 @@ def draw_runs(axes: Axes, loss: str, points: Points) -> None:
           "exact $W_1$ at the end (data units)")  # fmt: skip
 
 
-def draw_correlations(axes: Axes, correlations: Mapping[str, Sequence[float | None]]) -> None:
-    """Draw a dot per seed and the mean, for each claim."""
-    for x, values in enumerate(correlations.values()):
-        known = [value for value in values if value is not None]
-        axes.plot(x + np.linspace(-0.15, 0.15, len(known)), known, "o", color="#0072B2",
-                  alpha=0.6, markersize=5)  # fmt: skip
-        if known:
-            axes.plot(x, np.mean(known), "D", color="#222222", markersize=8)
+def draw_correlations(axes: Axes, correlations: Correlations) -> None:
+    """Draw a dot per seed and the mean, for each claim; in grey with the estimates exchanged."""
+    for x, pairs in enumerate(correlations.values()):
+        known = np.array([pair for pair in pairs if pair is not None]).reshape(-1, 2)
+        for column, shift, colour, mean in ((0, -0.12, "#0072B2", "#222222"),
+                                            (1, 0.22, "#999999", "#777777")):  # fmt: skip
+            values = known[:, column]
+            places = x + shift + np.linspace(-0.1, 0.1, len(values))
+            axes.plot(places, values, "o", color=colour, alpha=0.6, markersize=5)
+            if len(values):
+                axes.plot(x + shift, values.mean(), "D", color=mean, markersize=8)
     axes.set_xticks(range(len(correlations)), list(correlations))
     axes.axhline(0, color="#444444", linewidth=0.9)
     axes.set_ylim(-1.05, 1.05)
-    style_axes(axes, "Rank correlation with minus $W_1$, a dot per seed", "", "Spearman")
+    style_axes(axes, "With minus $W_1$, a dot per seed; grey: exchanged", "", "Spearman")

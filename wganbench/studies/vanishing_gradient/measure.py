@@ -28,7 +28,8 @@ from wganbench.training.streams import Draw, stream_generator
 
 Record = dict[str, Any]
 """One critic's training against one generator, for one objective: a list by statistic, with one
-value per mark, and under ``rest`` the cells of `Rest.row`."""
+value per mark, and under ``rest`` and ``pushed_rest`` the cells of `Rest.row`: as the gradient
+tells it, and as the share of outputs near 0 and 1 does."""
 
 READ = {"bce": ("bce_saturating", "bce")}
 """Generator objectives read from one critic; both of BCE share the discriminator's loss."""
@@ -153,28 +154,44 @@ def follow(
         }  # fmt: skip
         if not RECIPES[names[0]].objective.bce:
             return norms
-        return norms | {JS: [divergence(critic(r), frozen[r], *fixed[r]) for r in every]}
+        scores = [scored(critic(r), frozen[r], *fixed[r]) for r in every]
+        return norms | {
+            JS: [js_estimate(real, fake) for real, fake in scores],
+            PUSHED: [min(saturated(real, fake).values()) for real, fake in scores],
+        }
 
-    tolerances = {JS: NATS} | {LOG + name: DECADES for name in names}
+    tolerances = {JS: NATS, PUSHED: SHARE} | {LOG + name: DECADES for name in names}
     with fitting_cpu(stack):
         rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, tolerances, mark)
     for r, rest in enumerate(rests):
         for name in names:
             read_of = [key for key in rest.moved if key in (JS, LOG + name)]
             found[r][name]["rest"] = rest.of(*read_of).row()
+            if PUSHED in rest.moved:
+                found[r][name]["pushed_rest"] = rest.of(PUSHED).row()
     return found
 
 
-JS = "js"
-NATS, DECADES = 0.005, 0.04
-"""Movements that count as none: nats of at most 0.69, and 2 % of the two decades that decide."""
+JS, PUSHED = "js", "pushed"
+NATS, DECADES, SHARE = 0.005, 0.04, 0.02
+"""Movements that count as none: nats of at most 0.69, 2 % of the two decades that decide, and a
+share of the points."""
 
 
-def divergence(critic: Callable[[Tensor], Tensor], frozen: Frozen, z: Tensor, x: Tensor) -> float:
-    """Return the discriminator's estimate of the Jensen-Shannon divergence in nats."""
+def scored(
+    critic: Callable[[Tensor], Tensor], frozen: Frozen, z: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of the reals and of the fakes, (n,) each."""
     with torch.no_grad():
-        real, fake = critic(x), critic(frozen.generator(widened(frozen.parameters), z))
-        return js_estimate(real, fake)
+        return critic(x), critic(frozen.generator(widened(frozen.parameters), z))
+
+
+def saturated(real: Tensor, fake: Tensor) -> dict[str, float]:
+    """Return the shares of fakes with a probability under 1 % and of reals with one over 99 %."""
+    return {
+        "saturation": float((fake < SATURATED_SCORE).double().mean()),
+        "saturation_real": float((real > -SATURATED_SCORE).double().mean()),
+    }
 
 
 def fixed_points(
@@ -215,8 +232,7 @@ def measured(
     return {
         "norm": float(squares.sum().sqrt()),
         "accuracy": float(right) / 2,
-        "saturation": float((score < SATURATED_SCORE).double().mean()),
-        "saturation_real": float((real > -SATURATED_SCORE).double().mean()),
+        **saturated(real, score),
         "feedback": float(feedback),
     }
 

@@ -248,7 +248,7 @@ def pushed(records: Sequence[Record]) -> Evidence:
               for r in records]  # fmt: skip
     rises = [share[-1] - share[0] for share in shares]
     found = bounded_evidence(rises, -1.0, 1.0, PUSHED)
-    return replace(found, undecided=not_trained(records, "bce"))
+    return replace(found, undecided=untrained_rows([r["pushed_rest"] for r in records]))
 
 
 def table(context: Context, records: Records) -> Any:
@@ -344,6 +344,6 @@ register_study(
             "precision": "gradients are read in float64; smaller ones underflow",
             "train.decay": "rest is judged at constant rates",
         },
-        version=3,
+        version=4,
     )
 )
