@@ -44,6 +44,8 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     except BeartypeDecorHintPep3119Exception:
         # A Protocol that is not runtime_checkable cannot be checked.
         return function
+    if not any("random" in name or "getrandbits" in name for name in check.__kwdefaults__ or ()):
+        return check
 
     @functools.wraps(check)
     def without_a_trace(*args: Any, **kwargs: Any) -> Any:

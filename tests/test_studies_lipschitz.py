@@ -13,7 +13,16 @@ import torch
 from wganbench.losses import gradient_penalty
 from wganbench.studies import STUDIES, run_study
 from wganbench.studies.frozen import clip_bound, spectral_product, steepest
-from wganbench.studies.lipschitz.measure import agreement, roughness
+from wganbench.studies.lipschitz.measure import (
+    ESTIMATE,
+    LARGEST,
+    LOG_LARGEST,
+    LOG_ROUGHNESS,
+    STATISTICS,
+    agreement,
+    moved,
+    roughness,
+)
 from wganbench.studies.lipschitz.study import (
     CLAIMS,
     evidence,
@@ -21,6 +30,7 @@ from wganbench.studies.lipschitz.study import (
     late_over_early,
     not_granted,
     over_bound,
+    rest_words,
 )
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent
@@ -78,6 +88,7 @@ def planted(loss: str, coefficient: float, seed: int, slope: float | None) -> di
         "interpolates": slope, "clip_bound": 50 * coefficient**2,
         "course": [(2**k, 0.1 * 2**k) for k in range(11)],
         "steps": 1024, "moved": 0.5, "at_rest": True, "reach": 4.0,
+        **{moved(name): 0.5 for name in STATISTICS},
         "roughness": (20.0 if loss == "bce" else 2.0) * (1 + 0.01 * seed) ** (loss == "gp"),
         "directions": [[1.0, 0.0]] * 4 if loss == "gp" else
                       [[math.cos(seed), math.sin(seed)]] * 4,
@@ -136,10 +147,31 @@ def test_a_critic_that_still_moves_decides_nothing() -> None:
     rows = planted_rows(gp=1.3, lp=1.3)
     for row in rows:
         if (row["loss"], row["coefficient"]) == ("gp", 10.0):
-            row |= {"at_rest": False, "moved": 9.0}
+            row[moved(ESTIMATE)] = 9.0
     words = verdicts(rows)
     assert words["gp_1_lipschitz"] == words["gp_interpolates_10"] == "undecided"
     assert words["lp_1_lipschitz"] == "refuted" and words["smoother_bce"] == "undecided"
+
+
+def test_each_claim_waits_for_its_own_statistic() -> None:
+    """The largest of many slopes is noisy where their mean is not."""
+    rows = planted_rows(gp=1.0, lp=1.0)
+    for row in rows:
+        row[moved(LARGEST)] = 3.0
+    words = verdicts(rows)
+    assert words["gp_1_lipschitz"] == words["lp_1_lipschitz"] == "undecided"
+    assert words["gp_interpolates_10"] == "supported" and words["clip_slope_1"] == "refuted"
+    assert words["smoother_bce"] == "supported"
+    arm = [row for row in rows if (row["loss"], row["coefficient"]) == ("gp", 10.0)]
+    assert rest_words(arm) == (
+        "after 1024 steps these still move: largest by 3 times what is allowed"
+    )
+    for row in rows:
+        row[moved(LOG_LARGEST)] = row[moved(LOG_ROUGHNESS)] = 3.0
+    words = verdicts(rows)
+    assert {words[name] for name in ("clip_slope_1", "clip_limits", "smoother_bce",
+                                     "smoother_clip", "steadier_bce")} == {"undecided"}  # fmt: skip
+    assert words["clip_1_lipschitz_1"] == "refuted", "said of any weights"
 
 
 def test_what_the_objective_grants_is_no_violation() -> None:

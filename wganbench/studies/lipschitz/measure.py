@@ -24,8 +24,8 @@ from wganbench.studies.frozen import (
     steepest,
     target_of,
 )
-from wganbench.studies.rest import Reading, Rest, train_to_rest
-from wganbench.studies.study import Context, finite
+from wganbench.studies.rest import LOG, Reading, Rest, train_to_rest
+from wganbench.studies.study import Context, finite, log10
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.streams import Draw, stream_generator
 
@@ -38,6 +38,15 @@ Course = list[tuple[int, float | None]]
 """Pairs of critic step and largest slope at the fixed points."""
 
 Critic = Callable[[Tensor], Tensor]
+
+INTERPOLATES, LARGEST, ESTIMATE = "interpolates", "largest", "estimate"
+LOG_LARGEST, LOG_ROUGHNESS = f"{LOG}largest", f"{LOG}roughness"
+"""The mean slope at interpolates, the largest slope, the estimate, and in decades the largest slope
+and the roughness. Slopes of a penalised critic rest long before its estimate."""
+STATISTICS = (INTERPOLATES, LARGEST, LOG_LARGEST, LOG_ROUGHNESS, ESTIMATE)
+"""What is watched for rest; a claim waits for its own."""
+TOLERANCES = {LOG_LARGEST: 0.05, LOG_ROUGHNESS: 0.02}
+"""Decades that count as no movement, for claims on half a decade or more, and on a tenth."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +83,27 @@ def critics(context: Context, loss: str, value: float) -> list[Row]:
     courses: list[Course] = [[] for _ in configs]
 
     def read() -> Reading:
-        found = [place.slopes(critic_of(stack, r)) for r, place in enumerate(places)]
+        own = [critic_of(stack, r) for r in range(len(configs))]
+        found = [place.slopes(critic) for place, critic in zip(places, own, strict=True)]
+        steepest_found = [largest(slope) for slope in found]
+        rough = [roughness(critic, place.fakes, context["nearby"], config.seed)
+                 for critic, place, config in zip(own, places, configs, strict=True)]  # fmt: skip
         return {
-            "interpolates": [mean(slope["interpolates"]) for slope in found],
-            "largest": [largest(slope) for slope in found],
-            # Slopes rest long before the critic does.
-            "estimate": [estimated(critic_of(stack, r), place) for r, place in enumerate(places)],
+            INTERPOLATES: [mean(slope["interpolates"]) for slope in found],
+            LARGEST: steepest_found,
+            LOG_LARGEST: [log10(slope) for slope in steepest_found],
+            LOG_ROUGHNESS: [log10(value) for value in rough],
+            ESTIMATE: [estimated(critic, at) for critic, at in zip(own, places, strict=True)],
         }
 
     def mark() -> None:
-        for course, slope in zip(courses, read()["largest"], strict=True):
+        for course, r in zip(courses, range(len(configs)), strict=True):
+            slope = largest(places[r].slopes(critic_of(stack, r)))
             course.append((stack.steps_done, finite(slope)))
 
     bounds = context["first"], context["most"]
     with fitting_cpu(stack):
-        rests = train_to_rest(stack, read, [loss] * len(configs), *bounds, mark=mark)
+        rests = train_to_rest(stack, read, [loss] * len(configs), *bounds, TOLERANCES, mark)
     common = places[0].fakes
     return [
         look(context, stack, r, places[r], courses[r], rests[r], common)
@@ -160,8 +175,21 @@ def look(
             "estimate_by_largest": estimate / steep if steep else math.nan,
             "roughness": roughness(critic, places.fakes, context["nearby"], config.seed),
         }.items()},
-        **rest.row(), "course": course, "directions": gradients_at(critic, common),
+        **rest.row(), **{moved(name): rest.of(name).row()["moved"] for name in STATISTICS},
+        "course": course, "directions": gradients_at(critic, common),
     }  # fmt: skip
+
+
+def moved(name: str) -> str:
+    """Return the column that holds the movement of a statistic, in units of what is allowed."""
+    return f"moved_{name.replace(' ', '_')}"
+
+
+def resting(group: Sequence[Row], *names: str) -> list[dict[str, Any]]:
+    """Return the cells of `Rest.row` as some of the statistics of critics tell them."""
+    most = [max(row[moved(name)] for name in names) for row in group]
+    return [{"steps": row["steps"], "moved": largest, "at_rest": largest < 1}
+            for row, largest in zip(group, most, strict=True)]  # fmt: skip
 
 
 def mean(values: Tensor) -> float:

@@ -18,7 +18,19 @@ import numpy as np
 
 from wganbench.studies.evidence import paired_differences
 from wganbench.studies.lipschitz.figure import draw
-from wganbench.studies.lipschitz.measure import Row, agreement, critics
+from wganbench.studies.lipschitz.measure import (
+    ESTIMATE,
+    INTERPOLATES,
+    LARGEST,
+    LOG_LARGEST,
+    LOG_ROUGHNESS,
+    STATISTICS,
+    Row,
+    agreement,
+    critics,
+    moved,
+    resting,
+)
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
@@ -38,8 +50,7 @@ def paragraphs(rows: Sequence[Row]) -> list[str]:
         own = [row for row in rows if row["loss"] == loss]
         for value in dict.fromkeys(row["coefficient"] for row in own):
             group = [row for row in own if row["coefficient"] == value]
-            rest = untrained_rows(group) or f"at rest after {group[0]['steps']} steps"
-            lines.append(f"- {name} = {value:g}: {medians(group)}; {rest}.")
+            lines.append(f"- {name} = {value:g}: {medians(group)}; {rest_words(group)}.")
     lines.append(
         "c = inf is no constraint. Estimate / largest slope is in the table: roughly a lower bound "
         "of the distance. What this does not show: critics that race with a generator, and wider "
@@ -47,6 +58,16 @@ def paragraphs(rows: Sequence[Row]) -> list[str]:
         "proof."
     )
     return lines
+
+
+def rest_words(group: Sequence[Row]) -> str:
+    """Return whether the critics of an arm are at rest, and which statistics still move."""
+    found = {name: max(row[moved(name)] for row in group) for name in STATISTICS}
+    moving = [f"{name} by {times:.3g} times" for name, times in found.items() if times >= 1]
+    steps = group[0]["steps"]
+    if not moving:
+        return f"at rest after {steps} steps"
+    return f"after {steps} steps these still move: {', '.join(moving)} what is allowed"
 
 
 def medians(group: Sequence[Row]) -> str:
@@ -164,16 +185,17 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
     every = [row for group in clipped for row in group]
     others = {"clip": groups["clip", PAPER_CLIP], "bce": groups["bce", 0.0]}
     return {
-        "gp_1_lipschitz": over(gp, not_granted, granted_words(gp)),
-        "lp_1_lipschitz": over(lp, not_granted, granted_words(lp)),
-        "gp_interpolates_10": over(gp, lambda row: row["interpolates"]),
-        "gp_interpolates_0.1": over(toy, lambda row: row["interpolates"]),
+        "gp_1_lipschitz": over(gp, not_granted, LARGEST, ESTIMATE, note=granted_words(gp)),
+        "lp_1_lipschitz": over(lp, not_granted, LARGEST, ESTIMATE, note=granted_words(lp)),
+        "gp_interpolates_10": over(gp, at_interpolates, INTERPOLATES, ESTIMATE),
+        "gp_interpolates_0.1": over(toy, at_interpolates, INTERPOLATES, ESTIMATE),
         # Clipping is said to ensure these of any weights, so any critic can refute them.
         **{f"clip_1_lipschitz_{c:g}": ensured(groups["clip", c]) for c in CLIPS},
         "clip_k_lipschitz": Evidence([worst(group, over_bound) for group in clipped]),
-        "clip_slope_1": over(groups["clip", PAPER_CLIP], lambda row: logarithm(row["largest"])),
+        "clip_slope_1": over(groups["clip", PAPER_CLIP], lambda row: logarithm(row["largest"]),
+                             LOG_LARGEST),
         "clip_limits": Evidence([growth(group) for group in clipped],
-                                undecided=untrained_rows(every)),
+                                undecided=untrained_rows(resting(every, LOG_LARGEST))),
         # A critic without a constraint does not come to rest; that is the claim.
         "unbounded": Evidence([late_over_early(row) for row in groups[FREE]],
                               note="a growth that lasts, not a proof that no bound exists"),
@@ -189,10 +211,16 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
 
 
 def over(
-    group: Sequence[Row], statistic: Callable[[Row], float | None], note: str = ""
+    group: Sequence[Row], statistic: Callable[[Row], float | None], *rests: str, note: str = ""
 ) -> Evidence:
-    """Return the evidence of critics that differ in their seed."""
-    return Evidence([statistic(row) for row in group], note=note, undecided=untrained_rows(group))
+    """Return the evidence of critics that differ in their seed; ``rests`` names what must rest."""
+    untrained = untrained_rows(resting(group, *rests))
+    return Evidence([statistic(row) for row in group], note=note, undecided=untrained)
+
+
+def at_interpolates(row: Row) -> float | None:
+    slope: float | None = row["interpolates"]
+    return slope
 
 
 def ensured(group: Sequence[Row]) -> Evidence:
@@ -206,7 +234,8 @@ def judged_untrained(gp: Sequence[Row], other: Sequence[Row], name: str) -> str:
     A discriminator's slope has no bound and does not rest, so BCE's may be as long in training as
     GP's was: the table has its steps.
     """
-    return untrained_rows(gp) if name == "bce" else untrained_rows([*gp, *other])
+    own = resting(gp, LOG_ROUGHNESS, ESTIMATE)
+    return untrained_rows(own if name == "bce" else [*own, *resting(other, LOG_ROUGHNESS)])
 
 
 def steadiness(group: Sequence[Row]) -> list[float | None]:
@@ -299,6 +328,6 @@ register_study(
             "n_critic": "the generator does not move",
             "train.decay": "rest is judged at constant rates",
         },
-        version=3,
+        version=4,
     )
 )
