@@ -16,6 +16,7 @@ from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
 from wganbench.studies.estimate_vs_distance.measure import (
     NOT_KNOWN,
+    STATISTICS,
     Points,
     change_correlation,
     level_correlation,
@@ -25,6 +26,7 @@ from wganbench.studies.estimate_vs_distance.measure import (
 )
 from wganbench.studies.estimate_vs_distance.study import CLAIMS, KEYS, evidence
 from wganbench.studies.frozen import gaussian, noisy
+from wganbench.studies.rest import column
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent
 
@@ -117,7 +119,8 @@ def planted_rows(follows: bool) -> list[dict[str, Any]]:
                              "size": 2.0, "seed": seed, "exact": 2.0, "raw": raw,
                              "normalised": raw / factor, "js": None, "step": 800, "steps": 800,
                              "cosine": 0.97 - 0.001 * seed - (loss == "clip"),
-                             "moved": 0.5, "at_rest": True})  # fmt: skip
+                             "moved": 0.5, "at_rest": True,
+                             **{column(name): 0.5 for name in STATISTICS}})  # fmt: skip
     return rows
 
 
@@ -144,13 +147,17 @@ def test_a_critic_that_still_moves_decides_nothing_of_its_own_and_leaves_the_oth
     rows = planted_rows(follows=True)
     mine = [r for r in rows if (r["distribution"], r["loss"], r["coefficient"], r["part"]) ==
             ("ring8", "gp", 0.1, "known")]  # fmt: skip
-    mine[0] |= {"at_rest": False, "moved": 6.0, "step": 1600, "steps": 1600}
+    mine[0] |= {"at_rest": False, "moved": 6.0, "step": 1600, "steps": 1600, column("raw"): 6.0}
     found = evidence(rows)
     judged = {c.name: judge("e", c, found[c.name]) for c in CLAIMS}
-    for key in ("raw", "normalised"):
-        assert judged[f"{key}_gp_0.1"].word == "undecided"
-        assert "critic not trained: 1 of 6" in judged[f"{key}_gp_0.1"].why
+    assert judged["raw_gp_0.1"].word == "undecided"
+    assert "critic not trained: 1 of 6" in judged["raw_gp_0.1"].why
+    assert judged["normalised_gp_0.1"].word == "supported", "its own number is at rest"
     assert judged["raw_gp_10"].word == "supported" and judged["funnels_gp_0.1"].word == "refuted"
+    for row in rows:
+        if row["distribution"] == "funnels":
+            row[column("raw")] = 6.0
+    assert words(rows)["cosine_gp_10"] == "undecided", "the critic's estimate moves"
 
 
 def test_what_is_read_of_a_known_critic() -> None:

@@ -20,7 +20,6 @@ from wganbench.studies.lipschitz.measure import (
     LOG_ROUGHNESS,
     STATISTICS,
     agreement,
-    moved,
     roughness,
 )
 from wganbench.studies.lipschitz.study import (
@@ -32,6 +31,7 @@ from wganbench.studies.lipschitz.study import (
     over_bound,
     rest_words,
 )
+from wganbench.studies.rest import column
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent
 
@@ -88,7 +88,7 @@ def planted(loss: str, coefficient: float, seed: int, slope: float | None) -> di
         "interpolates": slope, "clip_bound": 50 * coefficient**2,
         "course": [(2**k, 0.1 * 2**k) for k in range(11)],
         "steps": 1024, "moved": 0.5, "at_rest": True, "reach": 4.0,
-        **{moved(name): 0.5 for name in STATISTICS},
+        **{column(name): 0.5 for name in STATISTICS},
         "roughness": (20.0 if loss == "bce" else 2.0) * (1 + 0.01 * seed) ** (loss == "gp"),
         "directions": [[1.0, 0.0]] * 4 if loss == "gp" else
                       [[math.cos(seed), math.sin(seed)]] * 4,
@@ -147,7 +147,7 @@ def test_a_critic_that_still_moves_decides_nothing() -> None:
     rows = planted_rows(gp=1.3, lp=1.3)
     for row in rows:
         if (row["loss"], row["coefficient"]) == ("gp", 10.0):
-            row[moved(ESTIMATE)] = 9.0
+            row[column(ESTIMATE)] = 9.0
     words = verdicts(rows)
     assert words["gp_1_lipschitz"] == words["gp_interpolates_10"] == "undecided"
     assert words["lp_1_lipschitz"] == "refuted" and words["smoother_bce"] == "undecided"
@@ -157,7 +157,7 @@ def test_each_claim_waits_for_its_own_statistic() -> None:
     """The largest of many slopes is noisy where their mean is not."""
     rows = planted_rows(gp=1.0, lp=1.0)
     for row in rows:
-        row[moved(LARGEST)] = 3.0
+        row[column(LARGEST)] = 3.0
     words = verdicts(rows)
     assert words["gp_1_lipschitz"] == words["lp_1_lipschitz"] == "undecided"
     assert words["gp_interpolates_10"] == "supported" and words["clip_slope_1"] == "refuted"
@@ -167,7 +167,7 @@ def test_each_claim_waits_for_its_own_statistic() -> None:
         "after 1024 steps these still move: largest by 3 times what is allowed"
     )
     for row in rows:
-        row[moved(LOG_LARGEST)] = row[moved(LOG_ROUGHNESS)] = 3.0
+        row[column(LOG_LARGEST)] = row[column(LOG_ROUGHNESS)] = 3.0
     words = verdicts(rows)
     assert {words[name] for name in ("clip_slope_1", "clip_limits", "smoother_bce",
                                      "smoother_clip", "steadier_bce")} == {"undecided"}  # fmt: skip

@@ -127,6 +127,17 @@ def test_one_statistic_that_moves_is_enough() -> None:
     assert rest.moved["still"] < 1 < rest.moved["moves"] and not rest.at_rest()
 
 
+def test_a_claim_waits_for_its_own_statistic_alone() -> None:
+    rest = Rest(800, {"a": 1.0, "log b": 1.0}, {"a": 0.5, "log b": 2.5})
+    rows = [rest.row() | rest.by_statistic()]
+    assert rows[0] == {
+        "steps": 800, "moved": 2.5, "at_rest": False, "moved_a": 0.5, "moved_log_b": 2.5
+    }  # fmt: skip
+    assert untrained_rows(rows, "a") == ""
+    for names in ((), ("log b",), ("a", "log b")):
+        assert "up to 2.5 times" in untrained_rows(rows, *names)
+
+
 def test_a_critic_without_a_value_is_not_at_rest() -> None:
     (rest,) = rested(lambda t: {"s": [math.nan]}, ["g"], most=100)
     assert not rest.at_rest() and "without end" in untrained_rows([rest.row()])

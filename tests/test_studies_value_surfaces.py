@@ -12,6 +12,7 @@ from torch import Tensor
 from wganbench.metrics import wasserstein_exact
 from wganbench.studies import run_study
 from wganbench.studies.frozen import noisy
+from wganbench.studies.rest import column
 from wganbench.studies.value_surfaces import study
 from wganbench.studies.value_surfaces.measure import (
     GRID,
@@ -144,7 +145,14 @@ def test_arms_of_one_stack_stay_apart() -> None:
 
 def test_the_effect_is_gp_minus_clip_seed_by_seed() -> None:
     def row(arm: str, data: str, seed: int, value: float | None) -> dict[str, Any]:
-        rest = {"at_rest": (data, arm) != ("swiss_roll", "clip 1"), "moved": 2.0, "steps": 100}
+        moved = 2.0 if (data, arm) == ("swiss_roll", "clip 1") else 0.5
+        names = ("estimate", *study.STATISTICS)
+        rest = {
+            "at_rest": False,
+            "moved": 2.0,
+            "steps": 100,
+            **dict.fromkeys(map(column, names), moved),
+        }
         cells = {"arm": arm, "data": data, "seed": seed, **rest}
         return cells | dict.fromkeys(study.STATISTICS, value)
 
@@ -159,6 +167,10 @@ def test_the_effect_is_gp_minus_clip_seed_by_seed() -> None:
     assert list(found["clip_ignores_ring8"].values) == [0.25, None, 2.25]
     gated = {name for name, evidence in found.items() if evidence.undecided}
     assert gated == {name for name in found if name.endswith("swiss_roll")}
+    for one in rows:
+        one[column("attainment")] = 3.0
+    found = study.evidence(rows, "clip 1", "gp 1", [0, 1, 2])
+    assert found["attainment_ring8"].undecided and not found["higher_moments_ring8"].undecided
 
 
 @pytest.mark.slow

@@ -70,12 +70,28 @@ class Rest:
 
     def row(self) -> dict[str, float | int | bool]:
         """Return the cells of a table's row; a movement is given in units of what is allowed."""
-        moved = max(self.moved.values())
         return {
             "steps": self.steps,
-            "moved": moved if math.isfinite(moved) else 1e9,
+            "moved": shown(max(self.moved.values())),
             "at_rest": self.at_rest(),
         }
+
+    def by_statistic(self) -> dict[str, float]:
+        """Return further cells of the row: the movement of each statistic, see `column`."""
+        return {column(name): shown(moved) for name, moved in self.moved.items()}
+
+
+def shown(moved: float) -> float:
+    return moved if math.isfinite(moved) else 1e9
+
+
+def column(name: str) -> str:
+    """Return the column that holds the movement of a statistic.
+
+    >>> column("log norm")
+    'moved_log_norm'
+    """
+    return f"moved_{name.replace(' ', '_')}"
 
 
 def train_to_rest(
@@ -169,18 +185,22 @@ def movements(
     return found
 
 
-def untrained_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+def untrained_rows(rows: Sequence[Mapping[str, Any]], *names: str) -> str:
     """Return why a claim on these critics is undecided; empty if all of them are at rest.
 
-    The rows hold the cells of `Rest.row`.
+    The rows hold the cells of `Rest.row`. With the ``names`` of statistics, those of
+    `Rest.by_statistic` too: then these alone must rest.
     """
-    moving = [row for row in rows if not row["at_rest"]]
-    if not moving:
+    moves = [max(float(row[column(n)] or 0.0) for n in names) if names else
+             float(row["moved"] or 0.0) for row in rows]  # fmt: skip
+    still = [moved < 1 if names else bool(row["at_rest"])
+             for row, moved in zip(rows, moves, strict=True)]  # fmt: skip
+    if all(still):
         return ""
-    worst = max(float(row["moved"] or 0.0) for row in moving)
-    steps = max(int(row["steps"] or 0) for row in moving)
+    worst = max(moved for moved, rests in zip(moves, still, strict=True) if not rests)
+    steps = max(int(row["steps"] or 0) for row in rows)
     size = f"up to {worst:.3g} times what is allowed" if worst < 1e3 else "without end"
     return (
-        f"{NOT_TRAINED}: {len(moving)} of {len(rows)} critics still moved, {size}, between "
+        f"{NOT_TRAINED}: {still.count(False)} of {len(rows)} critics still moved, {size}, between "
         f"{steps // 2} and {steps} steps"
     )

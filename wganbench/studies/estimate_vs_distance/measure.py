@@ -20,7 +20,7 @@ from wganbench.metrics import wasserstein_exact
 from wganbench.metrics.gradients import js_estimate, slopes
 from wganbench.reports.statistics import spearman
 from wganbench.studies.frozen import FrozenStack, critic_of, gaussian, noisy, target_of
-from wganbench.studies.rest import Reading, Rest, train_to_rest
+from wganbench.studies.rest import Reading, Rest, column, train_to_rest
 from wganbench.studies.study import Context
 from wganbench.training.device import fitting_cpu, pick_device
 from wganbench.training.run import Run
@@ -136,7 +136,12 @@ def configuration(
     return config
 
 
-NOT_KNOWN: Row = {"cosine": None, "steps": None, "moved": None, "at_rest": None}
+STATISTICS = ("raw", "normalised", "js", "cosine")
+"""What must come to rest, as far as a critic has it."""
+NOT_KNOWN: Row = {
+    "cosine": None, "steps": None, "moved": None, "at_rest": None,
+    **dict.fromkeys(map(column, STATISTICS)),
+}  # fmt: skip
 """The cells of a row on known distances that an evaluation of an ordinary run does not have."""
 TOLERANCES = {"js": 0.005, "cosine": 0.01}
 """Movements that count as none: nats of a divergence of at most 0.69, and of a cosine."""
@@ -187,9 +192,9 @@ def entry(
     loss: str, value: float, known: Known, seed: int, rest: Rest, distance: float, lost: bool
 ) -> Row:
     """Return the row of one critic; estimates are None for one that diverged."""
-    numbers = {key: rest.values.get(key) for key in ("raw", "normalised", "js", "cosine")}
+    numbers = {key: rest.values.get(key) for key in STATISTICS}
     bad = lost or any(v is not None and not math.isfinite(v) for v in numbers.values())
-    cells = rest.row()
+    cells = rest.row() | dict.fromkeys(map(column, STATISTICS)) | rest.by_statistic()
     return {
         "part": "known", "loss": loss, "coefficient": value, "distribution": known.family,
         "size": known.size, "generator_lr": None, "seed": seed, "step": rest.steps,

@@ -238,7 +238,8 @@ def from_known(
     """Return one number per seed from critics against a known distribution.
 
     It is the cosine, or the estimate / distance (``optimal``: / GP's optimum), as a mean over
-    sizes. Critics that are not at rest decide nothing.
+    sizes. Critics whose number is not at rest decide nothing; of a cosine the estimate must rest
+    too.
     """
     own = [
         r
@@ -253,7 +254,8 @@ def from_known(
     steps = sorted({row["step"] for row in own})
     note = f"{' to '.join(map(str, dict.fromkeys((steps[0], steps[-1]))))} critic steps"
     values = [mean_of_all(group) for group in found.values()]
-    return Evidence(values, note=note, undecided=untrained_rows(own))
+    rests = ("raw", key) if key == "cosine" else (key,)
+    return Evidence(values, note=note, undecided=untrained_rows(own, *rests))
 
 
 def by_seed(rows: Sequence[Row]) -> dict[int, list[list[Row]]]:
@@ -316,6 +318,6 @@ register_study(
             "data": "the claims are about ring8 and distributions whose distance is known",
             "train.decay": "rest is judged at constant rates",
         },
-        version=3,
+        version=4,
     )
 )

@@ -175,21 +175,9 @@ def look(
             "estimate_by_largest": estimate / steep if steep else math.nan,
             "roughness": roughness(critic, places.fakes, context["nearby"], config.seed),
         }.items()},
-        **rest.row(), **{moved(name): rest.of(name).row()["moved"] for name in STATISTICS},
-        "course": course, "directions": gradients_at(critic, common),
+        **rest.row(), **rest.by_statistic(), "course": course,
+        "directions": gradients_at(critic, common),
     }  # fmt: skip
-
-
-def moved(name: str) -> str:
-    """Return the column that holds the movement of a statistic, in units of what is allowed."""
-    return f"moved_{name.replace(' ', '_')}"
-
-
-def resting(group: Sequence[Row], *names: str) -> list[dict[str, Any]]:
-    """Return the cells of `Rest.row` as some of the statistics of critics tell them."""
-    most = [max(row[moved(name)] for name in names) for row in group]
-    return [{"steps": row["steps"], "moved": largest, "at_rest": largest < 1}
-            for row, largest in zip(group, most, strict=True)]  # fmt: skip
 
 
 def mean(values: Tensor) -> float:

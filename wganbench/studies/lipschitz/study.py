@@ -28,10 +28,8 @@ from wganbench.studies.lipschitz.measure import (
     Row,
     agreement,
     critics,
-    moved,
-    resting,
 )
-from wganbench.studies.rest import untrained_rows
+from wganbench.studies.rest import column, untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 
@@ -62,7 +60,7 @@ def paragraphs(rows: Sequence[Row]) -> list[str]:
 
 def rest_words(group: Sequence[Row]) -> str:
     """Return whether the critics of an arm are at rest, and which statistics still move."""
-    found = {name: max(row[moved(name)] for row in group) for name in STATISTICS}
+    found = {name: max(row[column(name)] for row in group) for name in STATISTICS}
     moving = [f"{name} by {times:.3g} times" for name, times in found.items() if times >= 1]
     steps = group[0]["steps"]
     if not moving:
@@ -195,7 +193,7 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
         "clip_slope_1": over(groups["clip", PAPER_CLIP], lambda row: logarithm(row["largest"]),
                              LOG_LARGEST),
         "clip_limits": Evidence([growth(group) for group in clipped],
-                                undecided=untrained_rows(resting(every, LOG_LARGEST))),
+                                undecided=untrained_rows(every, LOG_LARGEST)),
         # A critic without a constraint does not come to rest; that is the claim.
         "unbounded": Evidence([late_over_early(row) for row in groups[FREE]],
                               note="a growth that lasts, not a proof that no bound exists"),
@@ -214,7 +212,7 @@ def over(
     group: Sequence[Row], statistic: Callable[[Row], float | None], *rests: str, note: str = ""
 ) -> Evidence:
     """Return the evidence of critics that differ in their seed; ``rests`` names what must rest."""
-    untrained = untrained_rows(resting(group, *rests))
+    untrained = untrained_rows(group, *rests)
     return Evidence([statistic(row) for row in group], note=note, undecided=untrained)
 
 
@@ -234,8 +232,8 @@ def judged_untrained(gp: Sequence[Row], other: Sequence[Row], name: str) -> str:
     A discriminator's slope has no bound and does not rest, so BCE's may be as long in training as
     GP's was: the table has its steps.
     """
-    own = resting(gp, LOG_ROUGHNESS, ESTIMATE)
-    return untrained_rows(own if name == "bce" else [*own, *resting(other, LOG_ROUGHNESS)])
+    own = untrained_rows(gp, LOG_ROUGHNESS, ESTIMATE)
+    return own if own or name == "bce" else untrained_rows(other, LOG_ROUGHNESS)
 
 
 def steadiness(group: Sequence[Row]) -> list[float | None]:

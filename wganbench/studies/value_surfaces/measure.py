@@ -81,24 +81,27 @@ def train_arms(
         critic, cloud = critic_in_double(stack, run), clouds[data, seed]
         lost = diverged[run] >= 0
         row = {"arm": arm.name, "data": data, "seed": seed, "diverged": lost}
-        rows.append(row | measured(critic, cloud, seed == seeds[0], lost) | rests[run].row())
+        rows.append(row | measured(critic, cloud, seed == seeds[0], lost) | rests[run].row()
+                    | rests[run].by_statistic())  # fmt: skip
     return rows
 
 
-TOLERANCES = {"beyond_gaussian": 0.01, "attainment": 0.01}
+SHARES = ("higher_moments", "beyond_gaussian", "attainment")
+TOLERANCES = dict.fromkeys(SHARES, 0.01)
 """Movements of the shares that count as none: a tenth of the smallest effect of interest."""
 
 
 def statistics(critic: Critic, cloud: Clouds) -> dict[str, float]:
-    """Return what must come to rest: the estimate, and the two shares of it.
+    """Return what must come to rest: the estimate, and the three shares of the claims.
 
     The slope in the attainment is the largest at the points, without the grid.
     """
     estimate = cloud.estimate(critic)
-    points = torch.cat([cloud.reals, cloud.fakes, cloud.between])
-    slope = float(input_slopes(critic, points).max())
+    shown = torch.cat([cloud.reals, cloud.fakes])
+    slope = float(input_slopes(critic, torch.cat([shown, cloud.between])).max())
     return {
         "estimate": estimate,
+        "higher_moments": unexplained(shown, critic(shown)) if slope else math.nan,
         "beyond_gaussian": beyond_gaussian(critic, cloud) if estimate else math.nan,
         "attainment": estimate / (slope * cloud.distance) if slope else math.nan,
     }

@@ -116,11 +116,13 @@ def evidence(rows: Rows, clip: str, gp: str, seeds: Sequence[int]) -> dict[str, 
             found[f"{statistic}_{data}"] = Evidence(
                 [None if a is None or b is None else a - b for a, b in pairs],
                 note=f"{gp} minus {clip}",
-                undecided=untrained_rows(of(rows, data, gp, clip)),
+                undecided=untrained_rows(of(rows, data, gp, clip), "estimate", statistic),
             )
         own = [value(rows, clip, data, seed, "beyond_gaussian") for seed in seeds]
         found[f"clip_ignores_{data}"] = Evidence(
-            own, note=clip, undecided=untrained_rows(of(rows, data, clip))
+            own,
+            note=clip,
+            undecided=untrained_rows(of(rows, data, clip), "estimate", "beyond_gaussian"),
         )
     return found
 
@@ -187,6 +189,6 @@ STUDY = register_study(
             "loss": "the study compares clipping with the gradient penalty",
             "train.decay": "rest is judged at constant rates",
         },
-        version=3,
+        version=4,
     )
 )
