@@ -141,6 +141,16 @@ def test_a_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
         read_space(str(tmp_path / "mine.yaml"))
 
 
+def test_a_space_of_ones_own_is_found_by_its_name(tmp_path: Path) -> None:
+    own = tmp_path / "tune" / "narrow.yaml"
+    own.parent.mkdir()
+    text = (conf_directory() / "tune" / "space.yaml").read_text()
+    own.write_text(text.replace("name: space", "name: narrow"))
+    assert parse(["loss=gp", "space=narrow"], tmp_path).space.name == "narrow"
+    with pytest.raises(ConfigError, match="space"):
+        parse(["loss=gp", "space=narrow"])
+
+
 def test_an_unknown_space_names_those_that_exist() -> None:
     with pytest.raises(ConfigError, match="space"):
         read_space("spice")

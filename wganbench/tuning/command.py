@@ -16,7 +16,7 @@ from wganbench.config.settings import Setting
 from wganbench.errors import ConfigError, of_the_system, short_repr
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import composed
-from wganbench.presets import choices, directories
+from wganbench.presets import choices, directories, user_files_first
 from wganbench.registry import unknown
 from wganbench.runs.record import read_record
 from wganbench.sweeps.backend import Watcher
@@ -130,7 +130,8 @@ def final(folder: Path) -> dict[str, float]:
 def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Search:
     """Return the search of a command line. Raises ConfigError, one line that names the key."""
     own, launcher, rest = split(arguments, TUNE)
-    space = read_space(own["space"])
+    with user_files_first(directories(config_dir)):
+        space = read_space(own["space"])
     refuse_drawn(space, rest)
     space = replace(space, penalties=penalties_of(rest))
     losses = named("loss", own["loss"], config_dir)
