@@ -562,6 +562,7 @@ BROKEN = {
     "experiment/loop": ("# @package _global_\ndefaults: [loop]\n", r"loop\.yaml: .*leads to the f"),
     "experiment/miss": ("defaults: [other]\n", r"miss\.yaml, defaults: unknown .*'other'.*arm_bce"),
     "experiment/twice": ("# @package _global_\nseed: 1\nseed: 2\n", r"twice\.yaml, line 3: found"),
+    "experiment/date": ("# @package _global_\nseed: 2026-13-45\n", r"date\.yaml, line 2: month"),
     "loss/open": ("name: gp\nx: [\n", r"open\.yaml, line 3: expected"),
     "loss/list": ("- a\n", r"list\.yaml must hold values"),
     "loss/three": ("defaults: 3\nname: gp\n", r"three\.yaml: defaults must be a list"),

@@ -174,14 +174,26 @@ def read_again(path: Path) -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, WithPlaces)
     except yaml.YAMLError as error:
         raise ConfigError(of_yaml(error, str(path), text)) from error
-    except (ValueError, RecursionError) as error:  # no such date; nested too deeply
+    except RecursionError as error:  # nested too deeply
         raise ConfigError(f"{path}: {error}") from error
     if values is not None and not isinstance(values, dict):
         raise ConfigError(f"{path} must hold values by key (KEY: VALUE); it holds {values!r:.40}")
     return {str(key): value for key, value in (values or {}).items()}
+
+
+class WithPlaces(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML's safe loader, whose errors about a value, such as an impossible date, have a line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, str(error), node.start_mark
+            ) from error
 
 
 def read_text(path: Path) -> str:
