@@ -18,16 +18,8 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from wganbench.config import (
-    ConfigError,
-    RunConfig,
-    compose,
-    from_dict,
-    identity,
-    run_id,
-    to_dict,
-)
-from wganbench.config.check import check_options
+from wganbench.config import ConfigError, RunConfig, compose, identity, run_id, to_dict
+from wganbench.config.check import check_options, from_dict
 from wganbench.config.schema import static_settings
 from wganbench.data import build, image_files, load
 from wganbench.data.images import Images, StackedImages, hold_out, thinned

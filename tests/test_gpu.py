@@ -34,7 +34,7 @@ CUDA = torch.device("cuda")
 CHILD = """
 import json, sys, warnings
 import torch
-from wganbench.config import from_dict
+from wganbench.config.check import from_dict
 from wganbench.training.device import prepare
 from wganbench.training.stack import Stack
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 from training_configs import CPU, alike, trained
 
-from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
+from wganbench.config import ConfigError, RunConfig, compose, to_dict
+from wganbench.config.check import from_dict
 from wganbench.losses import gradient_penalty
 from wganbench.networks import NETWORKS, Pair, build_pair, initial_parameters
 from wganbench.networks.conv_layers import Conv, PictureLayerNorm, UpConv, use_patches

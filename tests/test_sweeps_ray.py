@@ -19,8 +19,7 @@ from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome, read_run
 from wganbench.runs.table import read_table
-from wganbench.sweeps.backend import make_backend
-from wganbench.sweeps.launch import launch, plan_sweep
+from wganbench.sweeps.launch import launch, make_backend, plan_sweep
 from wganbench.sweeps.ray_task import Changes, put
 from wganbench.training.runs import train_runs
 

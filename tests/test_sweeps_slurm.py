@@ -18,8 +18,8 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm_task
-from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory, make_backend
-from wganbench.sweeps.launch import launch, plan_sweep
+from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory
+from wganbench.sweeps.launch import launch, make_backend, plan_sweep
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, SlurmTask
 from wganbench.training.runs import train_runs

@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 CHILD = """
 import json, sys, warnings
 import torch
-from wganbench.config import from_dict
+from wganbench.config.check import from_dict
 from wganbench.training.stack import Stack
 
 warnings.filterwarnings("error", category=UserWarning, module="wganbench")

@@ -558,7 +558,7 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g",
 
 SANITIZED = """
 import ctypes, json, sys, torch
-from wganbench.config import from_dict
+from wganbench.config.check import from_dict
 from wganbench.training.native import executor, library
 from wganbench.training.stack import Stack
 

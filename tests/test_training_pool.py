@@ -145,7 +145,7 @@ import json, os, signal, sys, threading
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from wganbench.config import from_dict
+from wganbench.config.check import from_dict
 from wganbench.training import pool, runs
 
 class Late(pool.InProcess):

@@ -23,7 +23,8 @@ from tensorboard.compat.proto import event_pb2
 from training_configs import CPU, alike, same, saved, tiny, trained
 
 from wganbench.cli.run_view import next_commands
-from wganbench.config import ConfigError, RunConfig, compose, from_dict, to_dict
+from wganbench.config import ConfigError, RunConfig, compose, to_dict
+from wganbench.config.check import from_dict
 from wganbench.config.schema import digest_of_training
 from wganbench.runs.folder import KEYS, RunFolder
 from wganbench.training import figures, finish, jobs
@@ -382,7 +383,7 @@ CHILD = """
 import json, os, signal, sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from wganbench.config import from_dict
+from wganbench.config.check import from_dict
 from wganbench.training import checkpoint
 from wganbench.training.runs import train_run
 
@@ -708,7 +709,7 @@ import json, os, resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from wganbench.config import from_dict
+from wganbench.config.check import from_dict
 from wganbench.training.runs import train_runs
 used = len(os.listdir("/proc/self/fd"))
 resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, 4096))

@@ -18,7 +18,7 @@ from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
 from wganbench.presets import conf_directory
 from wganbench.runs.record import RunRecord
-from wganbench.sweeps.backend import make_backend
+from wganbench.sweeps.launch import make_backend
 from wganbench.sweeps.slurm import SlurmBackend
 from wganbench.training.passes import StepCost
 from wganbench.tuning import search as searching

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wganbench.config import RunConfig, compose, from_dict, to_dict
+from wganbench.config import RunConfig, compose, to_dict
+from wganbench.config.check import from_dict
 from wganbench.training.stack import Stack
 
 CPU = torch.device("cpu")

@@ -184,7 +184,7 @@ def read_again(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in (values or {}).items()}
 
 
-class WithPlaces(yaml.SafeLoader):  # type: ignore[misc]
+class WithPlaces(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
     """YAML's safe loader, whose errors about a value, such as an impossible date, have a line."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:

@@ -29,8 +29,8 @@ FINITE = {"least": -bounds.COEFFICIENT, "most": bounds.COEFFICIENT}
 """The range of a coefficient for which its recipe states none."""
 
 
-def validate(values: Mapping[str, Any]) -> RunConfig:
-    """Return the typed configuration of plain values, composed or stored.
+def from_dict(values: Mapping[str, Any]) -> RunConfig:
+    """Return the typed configuration of plain values, composed or stored: the inverse of `to_dict`.
 
     Checks types, ranges and rules across fields. `check_options`, which imports torch, checks
     the options of loss, data and network. Raises ConfigError, one line that names the key.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from wganbench.config.check import check_output_dir, validate
+from wganbench.config.check import check_output_dir, from_dict
 from wganbench.config.hydra_errors import chain, in_one_line
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
@@ -37,7 +37,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     """
     from wganbench.config.check import check_options
 
-    return check_options(validate(compose_values(overrides, config_dir)))
+    return check_options(from_dict(compose_values(overrides, config_dir)))
 
 
 def compose_values(
@@ -192,7 +192,7 @@ class Checking:
     def check(self, values: dict[str, Any]) -> RunConfig:
         from wganbench.config.check import check_options
 
-        config = validate(values)
+        config = from_dict(values)
         if self.look is not None:
             self.look(config)
         config = check_options(config)

@@ -116,7 +116,7 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
     import hydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from wganbench.config.check import check_options, validate
+    from wganbench.config.check import check_options, from_dict
 
     parser = OverridesParser.create()
     composed: dict[tuple[str, ...], DictConfig] = {}
@@ -132,7 +132,7 @@ def compose_all(many: Sequence[Sequence[str]]) -> list[RunConfig]:
             with in_one_line(arguments):
                 overrides = parser.parse_overrides(arguments.overrides)
                 node = shared(composed, overrides, partial(hydra.compose, "config"))
-                configs.append(check_options(validate(plain(node))))
+                configs.append(check_options(from_dict(plain(node))))
     return configs
 
 

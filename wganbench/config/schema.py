@@ -196,13 +196,6 @@ def storable(value: Any) -> Any:
     return INFINITE if value == math.inf else value
 
 
-def from_dict(values: dict[str, Any]) -> RunConfig:
-    """Return the typed and checked configuration, the inverse of `to_dict`; raises ConfigError."""
-    from wganbench.config.check import validate
-
-    return validate(values)
-
-
 # The identity of a run: its settings, their digest and the name of its folder.
 DIGEST_DIGITS = 8
 

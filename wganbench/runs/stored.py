@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wganbench.config.schema import RunConfig, from_dict, identity, run_folder, to_dict
+from wganbench.config.check import from_dict
+from wganbench.config.schema import RunConfig, identity, run_folder, to_dict
 from wganbench.data.contents import contents_digest
 from wganbench.errors import ConfigError, UnwritableFolder, short_repr
 from wganbench.files import UnusableFile, inside

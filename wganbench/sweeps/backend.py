@@ -313,24 +313,3 @@ def check_numbers(settings: Any, whole: Mapping[str, int], above: Sequence[str] 
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise ConfigError(f"hydra.launcher.{name}={value}: give a number above 0")
-
-
-def make_backend(
-    name: str = "stack", settings: Mapping[str, Any] | None = None, planning: bool = False
-) -> Backend:
-    """Return the backend of a launcher (``stack``, ``ray`` or ``slurm``) with its settings.
-
-    With ``planning`` it is only asked for its slots and its room, and needs neither its package
-    nor the cluster where the settings say enough. Raises ConfigError for invalid settings.
-    """
-    if name == "ray":
-        from wganbench.sweeps.ray import RayBackend
-
-        return RayBackend(**(settings or {}), planning=planning)
-    if name == "slurm":
-        from wganbench.sweeps.slurm import SlurmBackend
-
-        return SlurmBackend(**(settings or {}), planning=planning)
-    from wganbench.sweeps.local import LocalBackend
-
-    return LocalBackend()

@@ -14,12 +14,13 @@ from wganbench.errors import ConfigError
 from wganbench.presets import find_preset, read
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import check_folder
-from wganbench.sweeps.backend import Watcher, make_backend, outcome_on_disk
+from wganbench.sweeps.backend import Watcher, outcome_on_disk
 from wganbench.sweeps.estimate import estimate_seconds
 from wganbench.sweeps.launch import (
     SweepPlan,
     check_sweep,
     launch,
+    make_backend,
     objective,
     plan_sweep,
     train_alone,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from wganbench.metrics import check_allowed
 from wganbench.output import guarded
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
-from wganbench.sweeps.backend import Backend, Watcher, make_backend, outcome_on_disk
+from wganbench.sweeps.backend import Backend, Watcher, outcome_on_disk
 from wganbench.sweeps.cost import Footprint, footprint
 from wganbench.sweeps.manifest import add_jobs, check_alike, read_jobs
 from wganbench.sweeps.plan import (
@@ -60,6 +60,27 @@ class SweepPlan:
 
     def footprint_of(self, stack: StackPlan) -> Footprint:
         return self.footprints[stack.group]
+
+
+def make_backend(
+    name: str = "stack", settings: Mapping[str, Any] | None = None, planning: bool = False
+) -> Backend:
+    """Return the backend of a launcher (``stack``, ``ray`` or ``slurm``) with its settings.
+
+    With ``planning`` it is only asked for its slots and its room, and needs neither its package
+    nor the cluster where the settings say enough. Raises ConfigError for invalid settings.
+    """
+    if name == "ray":
+        from wganbench.sweeps.ray import RayBackend
+
+        return RayBackend(**(settings or {}), planning=planning)
+    if name == "slurm":
+        from wganbench.sweeps.slurm import SlurmBackend
+
+        return SlurmBackend(**(settings or {}), planning=planning)
+    from wganbench.sweeps.local import LocalBackend
+
+    return LocalBackend()
 
 
 def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:

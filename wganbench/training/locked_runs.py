@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wganbench.config.schema import RunConfig, from_dict, identity
+from wganbench.config.check import from_dict
+from wganbench.config.schema import RunConfig, identity
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome

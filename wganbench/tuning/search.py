@@ -11,9 +11,9 @@ from typing import Any
 
 from wganbench import bounds
 from wganbench.config import compose, run_id
-from wganbench.config.check import check_options
+from wganbench.config.check import check_options, from_dict
 from wganbench.config.jobs import Choice, Job
-from wganbench.config.schema import RunConfig, from_dict, to_dict
+from wganbench.config.schema import RunConfig, to_dict
 from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
 from wganbench.runs.record import RunRecord, read_record
