@@ -54,7 +54,11 @@ PARTS: dict[str, tuple[str, ...]] = {
         f"{STACKED} loss=bce_r1r2 train.steps=2700 train.batch_size=64",
     ),
     "speedrun": (f"wganbench speedrun data=ring8 seeds=20 loss={MAIN}",),
-    "studies": ("wganbench study all", "wganbench study all budget=full"),
+    "studies": (
+        "wganbench study all",
+        "wganbench study all budget=full",
+        "python scripts/scoreboard.py",
+    ),
     "funnels": (
         "python scripts/funnels.py --d 2 --clusters 4 64 --steps 3000",
         "python scripts/funnels.py --d 4 16 64 128 --steps 3000",

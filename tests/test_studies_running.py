@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from wganbench.studies.settings import budgets, read_seeds, read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent
 
+ROOT = Path(__file__).parents[1]
 YAML = {"budgets": {"quick": {"seeds": 5, "minutes": 1, "steps": 10, "rates": [0.1, 1.0]},
                     "full": {"seeds": 10}}}  # fmt: skip
 CLAIM = Claim("grows", "it grows", "nobody", "comparative", "growth", "m", 0.5, spread=0.1)
@@ -127,6 +129,31 @@ def test_a_study_with_a_fault_does_not_stop_the_others(
     assert "failed: faulty: AttributeError: no such part" in shown.out
     assert "Traceback" in shown.err and "no scoreboard: it needs all studies" in shown.out
     assert CALLS == ["planted"] and (planted / "verdict.json").is_file()
+
+
+def test_the_scoreboards_of_both_budgets_stand_side_by_side(
+    planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = importlib.import_module("scoreboard")
+    for budget in ("quick", "full"):
+        assert main(["study", "planted", f"budget={budget}"]) == 0
+    ((quick, full),) = found = script.pairs(planted.parents[1])
+    assert quick.word == full.word == "supported" and script.change(found[0]) == "alike"
+    for one, other, kind in (
+        ("supported", "refuted", "against"), ("not refuted", "refuted", "against"),
+        ("not refuted", "supported", "alike"), ("undecided", "refuted", "full"),
+        ("supported", "undecided", "quick"), ("undecided", "undecided", "neither"),
+    ):  # fmt: skip
+        pair = dataclasses.replace(quick, word=one), dataclasses.replace(full, word=other)
+        assert script.change(pair) == kind
+    row = script.primaries(found).splitlines()[2]
+    assert row.startswith("| `planted` | ") and row.count("| supported |") == 2
+    assert script.value_text(quick) in row and script.value_text(full) in row
+    assert "nowhere" in script.opposed(found)
+    against = [(quick, dataclasses.replace(full, word="refuted"))]
+    assert len(script.opposed(against).splitlines()) == 3
+    assert "against each other: 1" in script.summaries(against)
 
 
 def test_a_scoreboard_names_studies_that_were_run_with_other_settings(
