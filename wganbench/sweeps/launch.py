@@ -38,13 +38,13 @@ from wganbench.training.device import precision_notes
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """The plan of a sweep: its jobs, stacks and slots, and a footprint for each group of runs."""
+    """The plan of a sweep: its jobs, stacks and slots, and what gives a stack's footprint."""
 
     backend: Backend
     jobs: tuple[Job, ...]
     stacks: tuple[StackPlan, ...]
     slots: tuple[Slot, ...]
-    footprints: dict[str, Footprint]
+    footprint_of: Callable[[StackPlan], Footprint]
     notes: tuple[str, ...] = ()
     """Lines about how the data were read, shown to the user before training."""
 
@@ -57,9 +57,6 @@ class SweepPlan:
             for places in [stack.places or Places.all_of(len(stack.jobs))]
             for job, place in zip(stack.jobs, places.own, strict=True)
         }
-
-    def footprint_of(self, stack: StackPlan) -> Footprint:
-        return self.footprints[stack.group]
 
 
 def make_backend(
@@ -118,19 +115,30 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
         check_allowed(job.config.evaluate.features)
     slots = backend.slots(jobs[0].config)
     kind = kind_of(slots)
+    read = what_was_read(left)
     groups = group_jobs(left, steps, kind)
-    footprints = {}
-    for group in groups:
-        if group.group not in footprints:
+    footprint_of, room = footprints(kind == "cuda"), cache(lambda: backend.room(slots))
+    # To measure a run takes a third of a second: what trains alone is not measured.
+    limits = [1 if len(group.jobs) == 1 else runs_at_once(group, footprint_of(group), room, slots)
+              for group in groups]  # fmt: skip
+    stacks = plan_stacks(left, steps, slots, limits)
+    notes = (*read, *precision_notes_of(left, kind))
+    return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprint_of, notes)
+
+
+def footprints(gpu: bool) -> Callable[[StackPlan], Footprint]:
+    """Return what measures the footprint of a stack's runs, once for each group."""
+    found: dict[str, Footprint] = {}
+
+    def footprint_of(stack: StackPlan) -> Footprint:
+        if stack.group not in found:
             try:
-                footprints[group.group] = footprint(group.jobs[0].config, kind == "cuda")
+                found[stack.group] = footprint(stack.jobs[0].config, gpu)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
-    room = cache(lambda: backend.room(slots))
-    limits = [runs_at_once(group, footprints[group.group], room, slots) for group in groups]
-    stacks = plan_stacks(left, steps, slots, limits)
-    notes = (*what_was_read(left), *precision_notes_of(left, kind))
-    return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprints, notes)
+        return found[stack.group]
+
+    return footprint_of
 
 
 def what_was_read(jobs: Sequence[Job]) -> tuple[str, ...]:
