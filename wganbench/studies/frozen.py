@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +18,7 @@ from wganbench.draws import Draws
 from wganbench.losses.constraints import input_gradients
 from wganbench.metrics.gradients import slopes
 from wganbench.networks import Latent, Pair
-from wganbench.training.device import one_thread
+from wganbench.training.device import fitting_cpu, one_thread
 from wganbench.training.stack import Stack, pair_of
 from wganbench.training.streams import Draw, StreamSampler
 
@@ -88,16 +88,23 @@ class FrozenStack(Stack):
         return found
 
     def advance(self, steps: int = 1) -> None:
-        """Take ``steps`` critic steps in all runs.
+        """Take ``steps`` critic steps in all runs."""
+        for _ in range(steps):
+            self.advance_by(self.steps_done, 1, None)
+            self.state.step.add_(1)
+            self.steps_done += 1
 
-        Beside our C++, which has threads of its own, torch makes the fakes alone: small products,
-        whose threads wait for each other at each step and without end on a busy machine.
-        """
-        with one_thread() if self.executor == "native" else nullcontext():
-            for _ in range(steps):
-                self.advance_by(self.steps_done, 1, None)
-                self.state.step.add_(1)
-                self.steps_done += 1
+
+@contextmanager
+def fitting_threads(stack: FrozenStack) -> Iterator[None]:
+    """Set memory and threads for training critics, as `fitting_cpu` does for runs.
+
+    Beside our C++, which has threads of its own, torch has one. It makes the fakes and reads the
+    critics: small products, whose threads would wait for each other at each of them, and for long
+    on a busy machine.
+    """
+    with fitting_cpu(stack), one_thread() if stack.executor == "native" else nullcontext():
+        yield
 
 
 # Samplers of fixed fakes, and of reals at a known distance.

@@ -19,10 +19,17 @@ from wganbench.losses.constraints import input_gradients
 from wganbench.metrics import wasserstein_exact
 from wganbench.metrics.gradients import js_estimate, slopes
 from wganbench.reports.statistics import spearman
-from wganbench.studies.frozen import FrozenStack, critic_of, gaussian, noisy, target_of
+from wganbench.studies.frozen import (
+    FrozenStack,
+    critic_of,
+    fitting_threads,
+    gaussian,
+    noisy,
+    target_of,
+)
 from wganbench.studies.rest import Reading, Rest, column, train_to_rest
 from wganbench.studies.study import Context
-from wganbench.training.device import fitting_cpu, pick_device
+from wganbench.training.device import pick_device
 from wganbench.training.run import Run
 from wganbench.training.streams import Draw, stream_generator
 
@@ -104,7 +111,7 @@ def trained_on_known(context: Context, loss: str, setting: str, value: float) ->
             found = [read_critic(critic_of(stack, r), p, loss, pair) for r, p in enumerate(points)]
             return {name: [one[name] for one in found] for name in found[0]}
 
-        with fitting_cpu(stack):
+        with fitting_threads(stack):
             rests = train_to_rest(stack, read, groups, context["known_first"],
                                   context["known_most"], TOLERANCES)  # fmt: skip
         diverged = stack.diverged_at()

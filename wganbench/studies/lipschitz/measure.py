@@ -19,6 +19,7 @@ from wganbench.studies.frozen import (
     FrozenStack,
     clip_bound,
     critic_of,
+    fitting_threads,
     noisy,
     spectral_product,
     steepest,
@@ -26,7 +27,7 @@ from wganbench.studies.frozen import (
 )
 from wganbench.studies.rest import LOG, Reading, Rest, train_to_rest
 from wganbench.studies.study import Context, finite, log10
-from wganbench.training.device import fitting_cpu, pick_device
+from wganbench.training.device import pick_device
 from wganbench.training.streams import Draw, stream_generator
 
 COEFFICIENT = {"gp": "gp_lambda", "lp": "gp_lambda", "clip": "clip_value", "bce": ""}
@@ -102,7 +103,7 @@ def critics(context: Context, loss: str, value: float) -> list[Row]:
             course.append((stack.steps_done, finite(slope)))
 
     bounds = context["first"], context["most"]
-    with fitting_cpu(stack):
+    with fitting_threads(stack):
         rests = train_to_rest(stack, read, [loss] * len(configs), *bounds, TOLERANCES, mark)
     common = places[0].fakes
     return [

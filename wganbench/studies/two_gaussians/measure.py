@@ -19,10 +19,10 @@ from torch.nn.functional import softplus
 from wganbench.config import compose
 from wganbench.losses import RECIPES, Objective
 from wganbench.losses.constraints import input_gradients
-from wganbench.studies.frozen import FrozenStack, critic_in_double, gaussian
+from wganbench.studies.frozen import FrozenStack, critic_in_double, fitting_threads, gaussian
 from wganbench.studies.rest import LOG, RIGHT, Reading, train_to_rest
 from wganbench.studies.study import finite, log10
-from wganbench.training.device import fitting_cpu, pick_device
+from wganbench.training.device import pick_device
 
 OBJECTIVES = {
     "bce": ("saturating", "non_saturating"),
@@ -104,7 +104,7 @@ def train_at(
         return found if loss == "bce" else found | {"estimate": [estimate(c, mu) for c in own]}
 
     tolerances = {LOG + name: DECADES for name in names}
-    with fitting_cpu(stack):
+    with fitting_threads(stack):
         rests = train_to_rest(
             stack, read, [mu] * len(seeds), settings["first"], settings["most"], tolerances
         )

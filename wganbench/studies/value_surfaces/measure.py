@@ -16,10 +16,10 @@ from wganbench.config import RunConfig, compose
 from wganbench.data import Target, build
 from wganbench.losses.constraints import input_slopes, interpolate
 from wganbench.metrics import wasserstein_exact
-from wganbench.studies.frozen import FrozenStack, critic_in_double, noisy
+from wganbench.studies.frozen import FrozenStack, critic_in_double, fitting_threads, noisy
 from wganbench.studies.rest import Reading, train_to_rest
 from wganbench.studies.study import finite
-from wganbench.training.device import fitting_cpu, pick_device
+from wganbench.training.device import pick_device
 from wganbench.training.streams import stream_generator
 
 DATA = ("ring8", "grid25", "swiss_roll")
@@ -74,7 +74,7 @@ def train_arms(
         return {name: [one[name] for one in found] for name in found[0]}
 
     groups = [(arm.name, data) for arm, data, _ in runs]
-    with fitting_cpu(stack):
+    with fitting_threads(stack):
         rests = train_to_rest(stack, read, groups, settings["first"], settings["most"], TOLERANCES)
     diverged, rows = stack.diverged_at(), []
     for run, (arm, data, seed) in enumerate(runs):

@@ -19,7 +19,7 @@ from wganbench.config import RunConfig, compose
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics.gradients import SATURATED_SCORE, js_estimate
 from wganbench.networks import Latent, Parameters
-from wganbench.studies.frozen import FrozenStack
+from wganbench.studies.frozen import FrozenStack, fitting_threads
 from wganbench.studies.rest import LOG, Reading, train_to_rest
 from wganbench.studies.study import log10
 from wganbench.training.device import fitting_cpu
@@ -161,7 +161,7 @@ def follow(
         }
 
     tolerances = {JS: NATS, PUSHED: SHARE} | {LOG + name: DECADES for name in names}
-    with fitting_cpu(stack):
+    with fitting_threads(stack):
         rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, tolerances, mark)
     for r, rest in enumerate(rests):
         for name in names:
