@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "tune": (
         f"{SEARCH} trials=32 data=ring8 loss={MAIN},{REST}",
         f"{SEARCH} trials=16 data=grid25 loss={MAIN},{REST}",
+        f"{SEARCH} trials=32 data=ring8 loss=bce_saturating 'loss.penalties=[gp]' name=penalised",
     ),
     "three-losses": (
         "wganbench sweep loss=bce,clip,gp 'seed=range(0,20)' name=ring8_losses",

@@ -288,8 +288,10 @@ def test_a_search_tunes_a_loss_with_further_penalties(tmp_path: Path) -> None:
     written = yaml.safe_load(file.read_text())["loss"]
     assert written["penalties"] == ["r1"] and written["packing"] == 2
     assert elsewhere(search) == ["network.width=32", "network.width=8"]
-    config = compose(["loss=hinge", "data=ring8"], tmp_path)
+    assert file.name == "hinge+r1-ring8.yaml"
+    config = compose(["loss=hinge", "data=ring8", "tuned=hinge+r1-ring8"], tmp_path)
     assert config.loss.penalties == ["r1"] and config.loss.packing == 2
+    assert compose(["loss=hinge", "data=ring8"], tmp_path).loss.penalties == []
     with pytest.raises(ConfigError, match=r"loss.penalties: loss=gp has the penalty gp already"):
         parse(["loss=gp", "loss.penalties=[gp]"])
 

@@ -57,10 +57,11 @@ def print_tuned(tuned: Tuned) -> None:
     folder = from_here(files[0].parent.parent.resolve())
     console.print(f"settings: {folder}/tuned/*.yaml", soft_wrap=True)
     console.print(f"report:   {from_here(tuned.report.resolve())}", soft_wrap=True)
-    (loss, data) = next(iter(tuned.files))
+    (loss, data), file = next(iter(tuned.files.items()))
+    named = [f"tuned={file.stem}"] if tuned.search.space.penalties else []
+    words = shlex.join([*named, *elsewhere(tuned.search), "--config-dir", str(folder)])
     console.print(
-        f"use them: wganbench train loss={loss} data={data} "
-        f"{shlex.join([*elsewhere(tuned.search), '--config-dir', str(folder)])}{plugins_again()}",
+        f"use them: wganbench train loss={loss} data={data} {words}{plugins_again()}",
         soft_wrap=True,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,17 @@ def read_space(name: str = DEFAULT) -> Space:
         raise ConfigError(
             f"space={short_repr(name)}: {described(error)}; conf/tune/space.yaml shows the form"
         ) from error
+
+
+def composed_name(loss: str, penalties: Sequence[str]) -> str:
+    """Return the name under which settings of a loss with further penalties are kept.
+
+    It is no loss's own name: who trains the loss alone gets no penalty unasked.
+
+    >>> composed_name("hinge", ["r1"]), composed_name("gp", [])
+    ('hinge+r1', 'gp')
+    """
+    return "+".join([loss, *penalties])
 
 
 GROUPS = ("loss", "train")

@@ -14,17 +14,18 @@ from wganbench.files import write_atomic
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
 from wganbench.tuning.search import Arm, Search, Trial, base_of, steps_of
-from wganbench.tuning.space import FIRST_TUNING_SEED, GROUPS
+from wganbench.tuning.space import FIRST_TUNING_SEED, GROUPS, composed_name
 
 
 def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
-    """Return the text of ``tuned/<loss>-<data>.yaml``, with the command that found it."""
+    """Return the text of the winner's YAML file, with the command that found it."""
     loss, data = arm
     first, seeds = FIRST_TUNING_SEED, search.space.rungs[-1].seeds
     head = [
         "# @package _global_",
-        f"# {loss} on {data}: the best of {search.trials} drawn and {len(search.space.known)} "
-        f"known trials of the neutral space, on tuning seeds {first}-{first + seeds - 1}.",
+        f"# {composed_name(loss, search.space.penalties)} on {data}: the best of {search.trials} "
+        f"drawn and {len(search.space.known)} known trials of the neutral space, on tuning seeds "
+        f"{first}-{first + seeds - 1}.",
         f"# {command}",
     ]
     given = dict(word.lstrip("+").partition("=")[::2] for word in search.overrides)
@@ -64,7 +65,7 @@ def write_winners(
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     for (loss, data), trial in winners.items():
-        files[loss, data] = folder / f"{loss}-{data}.yaml"
+        files[loss, data] = folder / f"{composed_name(loss, search.space.penalties)}-{data}.yaml"
         text = winner_yaml(search, (loss, data), trial, command)
         write_atomic(files[loss, data], text.encode())
     return files

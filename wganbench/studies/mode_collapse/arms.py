@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wganbench.presets import preset_names, read_preset
 from wganbench.studies.neutral import Arm, arms_of, overrides
 from wganbench.studies.study import Context
+from wganbench.tuning.space import composed_name
 
 SATURATING, SATURATING_GP = "bce_saturating", "bce_saturating_gp"
 ARMS = {
@@ -41,18 +42,18 @@ def drawn_arms(context: Context) -> dict[str, list[str]]:
 def tuned_arms(context: Context) -> dict[str, list[str]]:
     """Return each arm at the best settings of its search, by ``data/arm``, for its full length.
 
-    The file is conf/tuned/<arm>-<data>.yaml; an arm without one is left out.
+    An arm without a file in conf/tuned is left out.
     """
     known = preset_names("tuned")
     return {
         f"{data}/{arm.name}": [
-            *arm.words(), f"data={data}", f"tuned={arm.name}-{data}",
-            f"train.steps={tuned_steps(context, arm.name, data)}",
+            *arm.words(), f"data={data}", f"tuned={tuned_name(arm, data)}",
+            f"train.steps={tuned_steps(context, arm, data)}",
             *measured(context, context["tuned_width"], context["tuned_batch_size"]),
         ]
         for data in context["tuned_data"]
         for arm in TUNED.values()
-        if f"{arm.name}-{data}" in known
+        if tuned_name(arm, data) in known
     }  # fmt: skip
 
 
@@ -67,9 +68,14 @@ def untuned(context: Context) -> list[str]:
     ]
 
 
-def tuned_steps(context: Context, arm: str, data: str) -> int:
+def tuned_name(arm: Arm, data: str) -> str:
+    """Return the name of the file of an arm's best settings, as `wganbench tune` gives it."""
+    return f"{composed_name(arm.loss, arm.penalties)}-{data}"
+
+
+def tuned_steps(context: Context, arm: Arm, data: str) -> int:
     """Return the generator steps of a file of best settings, or a share of them."""
-    steps = float(read_preset("tuned", f"{arm}-{data}")["train"]["steps"])
+    steps = float(read_preset("tuned", tuned_name(arm, data))["train"]["steps"])
     return max(1, round(float(context["tuned_share"]) * steps))
 
 
