@@ -355,6 +355,10 @@ def test_every_study_has_its_budgets_and_its_source(name: str) -> None:
     assert {"seeds", "minutes"} <= set(known["quick"])
 
 
+def test_the_full_budgets_take_two_hours_in_all() -> None:
+    assert sum(budgets(name)["full"]["minutes"] for name in STUDIES) <= 120
+
+
 def test_every_yaml_is_a_study() -> None:
     assert set(preset_names("study")) == set(STUDIES)
     for name in STUDIES:
