@@ -47,8 +47,6 @@ LOSSES = (
     "bce_r1r2", "rpgan_r1r2",
 )  # fmt: skip
 ARMS = arms_of(LOSSES)
-EAGER = ("bce_r1r2", "rpgan_r1r2")
-"""Losses whose compilation, at each setting anew, takes longer than their steps."""
 
 TABLE_2 = "arXiv:1704.00028, Table 2"
 AREA = "difference of the areas under the profiles of success, over settings of the neutral space"
@@ -125,7 +123,6 @@ def run_words(context: Context, loss: str, setting: Setting) -> list[str]:
     return [
         *own, *setting.network(), "data=ring8", f"data.sigma={context['sigma']}",
         f"train.batch_size={context['batch_size']}",
-        *(["compile=false"] if loss in EAGER else []),
         "evaluate.every_n_steps=0", f"evaluate.final_n={context['final_n']}",
         "evaluate.floor_pairs=2", f"log.every_n_steps={max(1, steps // 20)}",
         "log.tensorboard=false", f"checkpoint.every_n_steps={steps}",
