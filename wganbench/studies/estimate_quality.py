@@ -328,4 +328,4 @@ def draw_correlations(axes: Axes, correlations: Correlations) -> None:
     axes.set_xticks(range(len(correlations)), list(correlations))
     axes.axhline(0, color="#444444", linewidth=0.9)
     axes.set_ylim(-1.05, 1.05)
-    style_axes(axes, "With minus $W_1$, a dot per seed; grey: exchanged", "", "Spearman")
+    style_axes(axes, "Rank correlation; grey: exchanged", "", "Spearman")
