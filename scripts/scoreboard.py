@@ -17,7 +17,7 @@ from pathlib import Path
 
 from readmes import filled
 
-from wganbench.output import numbered
+from wganbench.output import markdown_table, numbered
 from wganbench.studies.scoreboard import family, read_scoreboard, summary, value_text, word_text
 from wganbench.studies.verdicts import Verdict
 
@@ -38,10 +38,7 @@ def pairs(output_dir: Path) -> list[Pair]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
+    return "\n".join(markdown_table(head, rows))
 
 
 def cells(found: Pair) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from wganbench.draws import (
     philox,
     stream_key,
 )
+from wganbench.reports.significance import holm
 
 PI = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0)
 
@@ -160,3 +162,12 @@ def test_a_resident_tensor_is_copied_once() -> None:
     resident = Resident(tensor)
     assert resident.on(tensor.device) is tensor
     assert resident.on(meta) is resident.on(meta) and resident.on(meta).device == meta
+
+
+def test_the_checks_of_shapes_leave_the_global_random_state_alone() -> None:
+    """Of a list they look at one item, which they draw."""
+    random.seed(3)
+    before = random.getstate()
+    for _ in range(5):
+        assert holm([0.01, 0.02, 0.04]) == pytest.approx([0.03, 0.04, 0.04])
+    assert random.getstate() == before

@@ -8,7 +8,7 @@ from typing import Any
 
 from wganbench.errors import ConfigError
 from wganbench.files import write_atomic
-from wganbench.output import numbered
+from wganbench.output import markdown_table, numbered
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
 from wganbench.studies.record import (
     FOLDER,
@@ -91,14 +91,14 @@ def markdown(verdicts: Sequence[Verdict], more: Sequence[str] = ()) -> str:
 
     ``more`` holds sentences that follow the summary.
     """
-    rows = ["| study | claim, and what it was measured by | value [95 %] | verdict |",
-            "|---|---|---|---|"]  # fmt: skip
+    head = ("study", "claim, and what it was measured by", "value [95 %]", "verdict")
+    cells = []
     for verdict in verdicts:
         claim = verdict.claim
         text = f"**{claim.text}**" if claim.primary else claim.text
-        cells = (verdict.study, f"{text}: {claim.statistic}", value_text(verdict),
-                 word_text(verdict))  # fmt: skip
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        cells.append((verdict.study, f"{text}: {claim.statistic}", value_text(verdict),
+                      word_text(verdict)))  # fmt: skip
+    rows = markdown_table(head, cells)
     said = " ".join([summary(verdicts), *more])
     return "\n".join([said, "", family(verdicts), "", *rows, ""])
 
