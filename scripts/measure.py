@@ -61,8 +61,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         "python scripts/scoreboard.py",
     ),
     "funnels": (
-        "python scripts/funnels.py --d 2 --clusters 4 64 --steps 3000",
-        "python scripts/funnels.py --d 4 16 64 128 --steps 3000",
+        "python scripts/funnels.py --d 2 --clusters 4 64",
+        "python scripts/funnels.py --d 4 16 64 128",
     ),
     "speed": (
         "python scripts/bench_training.py --repeats 7 --steps 40",

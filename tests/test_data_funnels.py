@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from wganbench.config import compose
+from wganbench.config.schema import digest, identity
 from wganbench.data import load
 from wganbench.data.funnels import HALF_WIDTH, Funnels
 from wganbench.data.target import adapted
@@ -164,6 +168,21 @@ def test_the_pair_belongs_to_every_form_of_the_target() -> None:
     assert torch.equal(target.held_out(8, seeded(6)), target.moved(y))
 
 
+def test_centres_and_offsets_of_ones_own() -> None:
+    """One funnel on a line, at 1 with any offset: W1 = 7/9 E|y - 1| = 7/9 (2.5^2 + 1) / 5."""
+    line = load("funnels", dimension=1, clusters=1, centres=[[1]], offsets=[3])
+    assert line.pair is not None
+    assert line.pair.distance.value == pytest.approx(7 / 9 * 7.25 / 5, rel=1e-3)
+    ours = funnels(2, 4)
+    again = load("funnels", centres=ours.centres.tolist(), offsets=ours.offsets.tolist())
+    assert isinstance(again, Funnels) and again.distance == ours.distance
+    # Without the new keys a run has the identity that it had before there were any.
+    plain, given = (compose(["loss=gp", "data=funnels", *words]) for words in
+                    ([], [f"data.centres={ours.centres.tolist()}"]))  # fmt: skip
+    assert not {"centres", "offsets"} & identity(plain)["data"].keys()
+    assert digest(plain) != digest(given)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -172,8 +191,14 @@ def test_the_pair_belongs_to_every_form_of_the_target() -> None:
         ({"clusters": 0}, r"data\.clusters"),
         ({"clusters": 1001}, r"data\.clusters"),
         ({"centre_seed": -1}, r"data\.centre_seed"),
+        ({"centres": [[0, 0]]}, r"data\.centres must hold 4 lists .* of 2 numbers"),
+        ({"centres": [[0, 0, 0]] * 4}, r"data\.centres must hold 4 lists .* of 2 numbers"),
+        ({"centres": []}, r"data\.centres must hold 4 lists"),
+        ({"centres": [[0, 2.6]] * 4}, r"data\.centres\[0\]\[1\] must be at most 2\.5"),
+        ({"offsets": [1, 2]}, r"data\.offsets must hold 4 numbers .*, got 2"),
+        ({"offsets": [1, 2, 3, 101]}, r"data\.offsets\[3\] must be at most 100"),
     ],
 )
-def test_errors_name_the_key(options: dict[str, int], message: str) -> None:
+def test_errors_name_the_key(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load("funnels", **options)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from wganbench.config import compose
 from wganbench.data import Target, load
+from wganbench.data.funnels import Funnels
 from wganbench.metrics import Evaluation, measure
 from wganbench.metrics.ground_truth import gradient_agreement, rank_correlation
 from wganbench.studies.frozen import FrozenStack
@@ -220,22 +223,56 @@ def test_a_frozen_stack_needs_fakes_or_a_pair() -> None:
         FrozenStack([compose(["data=ring8", *SMALL])], torch.device("cpu"))
 
 
-def test_the_script_prints_the_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = "funnels.py --d 2 --loss gp clip --steps 3 --seeds 2 --batch 16 --width 8 "
-    words += "--set compile=false device=cpu"
-    monkeypatch.setattr("sys.argv", words.split())
+def script_of_funnels(monkeypatch: pytest.MonkeyPatch, words: str) -> ModuleType:
+    """scripts/funnels.py with a command line of tiny runs."""
+    small = "funnels.py --d 2 --steps 3 --set compile=false device=cpu network.depth=1"
+    small += " network.width=8 train.batch_size=16 "
+    monkeypatch.setattr("sys.argv", (small + words).split())
     path = Path(__file__).parents[1] / "scripts" / "funnels.py"
     spec = importlib.util.spec_from_file_location("funnels_table", path)
     assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "funnels_table", script)
     spec.loader.exec_module(script)
     monkeypatch.setattr(script, "POINTS", 100)
-    script.main()
+    return script
+
+
+def test_the_script_prints_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script_of_funnels(monkeypatch, "--loss gp clip --seeds 2").main()
     head, rule, gp, clip = capsys.readouterr().out.splitlines()
     assert head.startswith("| d | funnels | W1 |") and set(rule) == {"|", "-"}
     known = load("funnels").pair
     assert known is not None
-    assert gp.startswith(f"| 2 | 4 | {known.distance.value:.3f} | gp |") and "| 1.049 |" in gp
-    assert "| clip |" in clip and "| 0.038 |" in clip
+    assert gp.startswith(f"| 2 | 4 | {known.distance.value:.3f} | gp | 3 |") and "±" in gp
+    assert "| clip |" in clip and "published" not in head
+
+
+def test_the_script_reads_the_published_pairs_and_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A clone with one pair, whose centres are those of our first seed: the same known W1."""
+    ours = load("funnels")
+    assert isinstance(ours, Funnels)
+    pair = tmp_path / "benchmarks/nd/dim_2/width_4"
+    pair.mkdir(parents=True)
+    state = {"net.centers": ours.centres, "net.bias": ours.offsets}
+    torch.save(state, pair / "deg_8_seed_987.pt")
+    results = tmp_path / "metrics/metrics_nd/dim_2/width_4"
+    results.mkdir(parents=True)
+    table = ",cos,l2,cost\nwgan-gp,0.75,0.125,0.6\ntrue,1.0,0.0,0.8\n"
+    (results / "metrics_deg_8_seed_2.csv").write_text(table)
+    script = script_of_funnels(monkeypatch, f"--loss gp --seeds 1 --pairs {tmp_path}")
+    script.main()
+    head, _, gp = capsys.readouterr().out.splitlines()
+    assert head.count("published") == 3
+    assert gp.startswith(f"| 2 | 4 | {ours.distance.value:.3f} | gp | 3 |")
+    cells = [cell.strip() for cell in gp.strip("|").split("|")]
+    assert cells[6::2] == ["0.750", "0.750", "12.5"]
+    # A critic that is the potential itself agrees with it at every point.
+    reals = ours.sample(50, torch.Generator().manual_seed(0))
+    truth = ours.potential_gradient(reals.double())
+    assert script.agreement(ours, reals, truth) == pytest.approx((1.0, 0.0))
+    assert script.agreement(ours, reals, -3 * truth) == pytest.approx((-1.0, 1600.0))

@@ -59,6 +59,9 @@ DECADES, TURNS = 30, 1000
 SOBOL, FUNNELS = 20_000, 1000
 """Dimension and number of funnels: a Sobol set has 21 201 dimensions at most."""
 
+FUNNELS_BOX, FUNNELS_OFFSET = 2.5, 100.0
+"""Largest coordinate of a funnel's centre (half the width of the source's box), largest offset."""
+
 SMALLEST, LARGEST = 1e-18, 1e18
 """Numbers of the data's geometry; their squares fit float32 too."""
 

@@ -9,11 +9,12 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
+from wganbench.bounds import FUNNELS_BOX
 from wganbench.data.drawn import DrawnTarget
 from wganbench.data.target import Distance, KnownPair
 from wganbench.draws import Draws, Generated, Resident, keyed
 
-HALF_WIDTH = 2.5
+HALF_WIDTH = FUNNELS_BOX
 """The box of the source distribution is [-2.5, 2.5]^d."""
 
 DEGREE = 8
@@ -37,16 +38,28 @@ class Funnels(DrawnTarget, KnownPair):
         W1 = E||x - y|| = E u(y) - E u(x).
 
     The potential here is -u, because critics are high on the reals. Source: arXiv:2206.07767,
-    Sec. 4. Differs: the centres are our own, a function of (d, K, seed).
+    Sec. 4. Differs: the centres are our own, a function of (d, K, seed), unless ``centres`` (K
+    lists of d numbers) and ``offsets`` (K numbers) are given.
     """
 
     pair: KnownPair
 
-    def __init__(self, dimension: int, clusters: int, centre_seed: int) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        clusters: int,
+        centre_seed: int,
+        centres: list[list[float]] | None = None,
+        offsets: list[float] | None = None,
+    ) -> None:
         self.pair = self
         draws = keyed(centre_seed, "funnel_centres")
         self.centres = HALF_WIDTH * (2 * draws.uniform(clusters, dimension) - 1)
         self.offsets = OFFSET * draws.normal(clusters)
+        if centres is not None:
+            self.centres = torch.tensor(centres, dtype=torch.float32)
+        if offsets is not None:
+            self.offsets = torch.tensor(offsets, dtype=torch.float32)
         self._centres, self._offsets = Resident(self.centres), Resident(self.offsets)
 
     @property

@@ -31,8 +31,12 @@ def seed() -> Any:
     return field(metadata={"least": 0, "most": bounds.SEEDS})
 
 
+def within(most: float) -> Any:
+    return field(metadata={"least": -most, "most": most})
+
+
 def coordinate() -> Any:
-    return field(metadata={"least": -bounds.LARGEST, "most": bounds.LARGEST})
+    return within(bounds.LARGEST)
 
 
 @dataclass(kw_only=True)
@@ -181,11 +185,31 @@ class SpiralsOptions(Options):
 
 @dataclass(kw_only=True)
 class FunnelsOptions(Options):
-    """``clusters``: number of funnels; ``centre_seed``: where they lie."""
+    """``clusters``: number of funnels; ``centre_seed``: where they lie and how high.
+
+    ``centres`` (one list of coordinates a funnel) and ``offsets`` (one number a funnel) take the
+    place of the seed's.
+    """
 
     dimension: int = count(bounds.SOBOL)
     clusters: int = count(bounds.FUNNELS)
     centre_seed: int = seed()
+    centres: list[list[float]] | None = within(bounds.FUNNELS_BOX)
+    offsets: list[float] | None = within(bounds.FUNNELS_OFFSET)
+
+    def __post_init__(self) -> None:
+        if self.centres is not None:
+            sizes = {len(centre) for centre in self.centres}
+            if len(self.centres) != self.clusters or sizes != {self.dimension}:
+                raise ValueError(
+                    f"data.centres must hold {self.clusters} lists (data.clusters) of "
+                    f"{self.dimension} numbers (data.dimension)"
+                )
+        if self.offsets is not None and len(self.offsets) != self.clusters:
+            raise ValueError(
+                f"data.offsets must hold {self.clusters} numbers (data.clusters), "
+                f"got {len(self.offsets)}"
+            )
 
 
 @dataclass(kw_only=True)
@@ -243,6 +267,7 @@ class ImageFolderOptions(OwnFileOptions):
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "points": {"columns": None, "standardize": False, "found_at": None},
     "image_folder": {"found_at": None},
+    "funnels": {"centres": None, "offsets": None},
 }
 """Options that were added to a kind later, with their values in older configurations.
 

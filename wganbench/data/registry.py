@@ -112,6 +112,7 @@ def build_points(options: PointsOptions) -> Target:
 SPLIT = ("held_out_share", "train_seed")
 FILES = ("root", "download")
 FOLDER = ("place", "size", "channels", *SPLIT)
+FUNNELS = ("dimension", "clusters", "centre_seed", "centres", "offsets")
 MOMENTS = ("mean", "covariance", "source_mean", "source_covariance")
 STACKED = "arXiv:1611.02163; arXiv:1712.04086"
 
@@ -321,7 +322,7 @@ for row in (
     Dataset(
         "funnels",
         FunnelsOptions,
-        cloud("Funnels", "dimension", "clusters", "centre_seed", module="funnels"),
+        cloud("Funnels", *FUNNELS, module="funnels"),
         "points in funnels, at a known W1 from the uniform distribution, in any dimension",
         "after arXiv:2206.07767, Sec. 4",
     ),
