@@ -24,7 +24,7 @@ from wganbench.training.passes import step_cost
 from wganbench.tuning.space import FIRST_TUNING_SEED, Rung, Space
 
 ROUND_TO = 100
-"""A run's steps are a multiple of this, and at least twice as many."""
+"""A run's steps are a multiple of this, or of a smaller power of ten; see `rounded`."""
 
 FEWEST = 2
 """Trials that reach a rung at least."""
@@ -157,7 +157,7 @@ def steps_of(
 
 
 def steps_for(base: RunConfig, n_critic: int, passes: float) -> int:
-    """Return the generator steps that cost so many passes, a multiple of `ROUND_TO`.
+    """Return the generator steps that cost so many passes, `rounded`.
 
     A loss with cheaper steps takes more of them; see training/passes.py. Raises ConfigError for
     more steps than a run may have.
@@ -168,7 +168,19 @@ def steps_for(base: RunConfig, n_critic: int, passes: float) -> int:
             f"a run of {base.loss.name} on {base.data.name} would have {steps:.2g} steps, more "
             f"than {bounds.STEPS:g}: lower budget=, or compute in the space"
         )
-    return max(2 * ROUND_TO, round(steps / ROUND_TO) * ROUND_TO)
+    return rounded(steps)
+
+
+def rounded(steps: float) -> int:
+    """Return steps within 2 percent, in hundreds if possible; below 25 to the nearest, from 1.
+
+    >>> rounded(17142.9), rounded(2222.2), rounded(125.4), rounded(0.1)
+    (17100, 2220, 125, 1)
+    """
+    unit = ROUND_TO
+    while unit > 1 and steps < 25 * unit:
+        unit //= 10
+    return max(1, round(steps / unit) * unit)
 
 
 def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
