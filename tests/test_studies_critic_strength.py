@@ -15,6 +15,7 @@ from wganbench.studies.critic_strength.study import (
     DIRECTION,
     DISTANCE,
     FEEDBACK,
+    FLOOR,
     LEARNT,
     LOSSES,
     SAMPLE,
@@ -45,7 +46,8 @@ def planted(**slopes: float) -> Values:
             | {
                 ACCURACY: 0.9 + 0.001 * seed,
                 LEARNT: 0.05 + 0.4 * (n == 1) + 0.001 * seed,
-                CEILING: None,
+                FLOOR: 0.05,
+                CEILING: 1.0,
             }
             for seed in range(5)
         ]
@@ -89,7 +91,7 @@ def test_signs_speak_for_the_claims() -> None:
 
 def test_a_diverged_run_leaves_its_seed_open() -> None:
     values = planted(feedback=-0.4)
-    values["bce", 5][2] = dict.fromkeys((*TAGS, ACCURACY, LEARNT, CEILING))
+    values["bce", 5][2] = dict.fromkeys((*TAGS, ACCURACY, FLOOR, LEARNT, CEILING))
     found = evidence(all_slopes(values, 5), values)
     assert list(found["feedback_bce"].values)[2] is None
     assert words(values)["feedback_bce"] == "undecided"
@@ -111,6 +113,37 @@ def test_a_strong_discriminator_and_a_generator_that_learns_nothing() -> None:
     found = words(values)
     assert found["stops_gp"] == found["outperforms_bce"] == "refuted"
     assert found["outperforms_bce_saturating"] == "supported"
+
+
+def test_a_generator_that_ends_farther_away_has_stopped_learning() -> None:
+    values = planted()
+    for place, entry in enumerate(values["bce", 25]):
+        entry[LEARNT] = -0.25 - 0.01 * place
+    found = evidence(all_slopes(values, 5), values)["stops_bce"]
+    assert found.value == 0 and found.interval == (0, 0)
+    assert found.p_value is not None and found.p_value < 1e-4, "of a mean of 0.1"
+    assert words(values)["stops_bce"] == "supported"
+    values["bce", 25][0][LEARNT] = None
+    assert words(values)["stops_bce"] == "undecided"
+
+
+@pytest.mark.parametrize(("best", "word"), [(0.35, "undecided"), (0.05, "supported")])
+def test_a_fall_below_the_floor_is_out_of_reach(best: float, word: str) -> None:
+    """From 0.5 by 0.04 with each of 4.6 doublings is 0.19, and 0.35 is the floor."""
+    values = planted(exact=-0.05)
+    for entry in values["gp", 1]:
+        entry[FLOOR] = best
+    assert words(values)["distance_gp"] == word
+    assert words(values)["distance_clip"] == "supported"
+
+
+@pytest.mark.parametrize(("best", "word"), [(0.7, "undecided"), (1.0, "supported")])
+def test_a_cosine_above_the_ceiling_is_out_of_reach(best: float, word: str) -> None:
+    values = planted(direction=0.06)
+    for entry in values["clip", 1]:
+        entry[CEILING] = best
+    assert words(values)["direction_clip"] == word
+    assert words(values)["direction_gp"] == "supported"
 
 
 def test_the_direction_of_samples_that_have_arrived_says_nothing() -> None:

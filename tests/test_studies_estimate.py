@@ -101,7 +101,7 @@ def planted_rows(follows: bool) -> list[dict[str, Any]]:
         for seed in range(6):
             for rate in (0.1, 0.2):
                 for step in range(12):
-                    exact = float(rng.random())
+                    exact = float(rng.random()) / (1 + step)  # it falls, with noise
                     value = exact if follows and key == "raw" else float(rng.random())
                     rows.append({
                         "part": "training", "loss": loss, "coefficient": 1.0,
@@ -141,6 +141,14 @@ def test_a_planted_correlation_is_found_and_its_absence_too() -> None:
     assert found["funnels_gp_10"] == found["cosine_gp_10"] == "supported"
     assert found["funnels_gp_0.1"] == found["cosine_clip_0.01"] == "refuted"
     assert words(planted_rows(follows=False))["changes_gp_bce"] != "supported"
+    # A control whose generator learns nothing has no changes to follow.
+    rows = planted_rows(follows=True)
+    for row in rows:
+        if row["loss"] == "bce":
+            row["exact"] = 1.0 + 0.01 * (row["step"] % 3)
+    still = words(rows)
+    assert still["changes_gp_bce"] == still["changes_clip_bce"] == "undecided"
+    assert still["changes_gp_bce_saturating"] == "supported"
 
 
 def test_a_critic_that_still_moves_decides_nothing_of_its_own_and_leaves_the_others() -> None:

@@ -130,10 +130,10 @@ def planted(slope: float, seed: int, drift: float | None, gain: float = 1.0) -> 
     return Depth(norms, norms, norms, 0.9, 0.1, drift, [1.0], gain)
 
 
-def judged(drift: float = 0.01, gain: float = 1.0) -> dict[str, str]:
+def judged(drift: float = 0.01, gain: float = 1.0, of_clip: float = 1.0) -> dict[str, str]:
     """Verdicts on slopes of -0.8 under clipping and 0 under GP; weights went from 10 to 90 %."""
     arms: dict[str, list[Depth | None]] = {
-        f"c={c:g}": [planted(-0.8, seed, drift) for seed in range(5)] for c in CLIP_VALUES
+        f"c={c:g}": [planted(-0.8, seed, drift, of_clip) for seed in range(5)] for c in CLIP_VALUES
     }
     arms["gp"] = [planted(0.0, seed, None, gain) for seed in range(5)]
     found = evidence(arms)
@@ -152,6 +152,9 @@ def test_critics_that_were_not_trained_decide_nothing() -> None:
     blind = judged(gain=-0.1)
     assert blind["slope_gp"] == blind["steeper_c=0.01"] == "undecided"
     assert blind["slope_c=0.01"] == "supported", "this claim is on clipping alone"
+    blind = judged(of_clip=0.0)
+    assert blind["steeper_c=0.01"] == "undecided" and blind["slope_gp"] == "supported"
+    assert blind["slope_c=0.01"] == "supported", "weights at +-c do so whether they learn or not"
 
 
 @pytest.mark.slow

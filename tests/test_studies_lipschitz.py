@@ -174,6 +174,16 @@ def test_each_claim_waits_for_its_own_statistic() -> None:
     assert words["clip_1_lipschitz_1"] == "refuted", "said of any weights"
 
 
+def test_a_discriminator_that_still_moves_is_no_measure_of_roughness() -> None:
+    rows = planted_rows(gp=1.0, lp=None)
+    for row in rows:
+        if row["loss"] == "bce":
+            row |= {"at_rest": False, "moved": 2.0, column("log roughness"): 2.0}
+    words = verdicts(rows)
+    assert words["smoother_bce"] == words["steadier_bce"] == "undecided"
+    assert words["smoother_clip"] == "refuted"
+
+
 def test_what_the_objective_grants_is_no_violation() -> None:
     """GP's and LP's loss of a linear critic of slope s: -s L + lambda (s - 1)^2, least at s."""
     steps = torch.linspace(0, 3, 300001, dtype=torch.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,11 @@ def test_the_loss_is_that_of_training(loss: str) -> None:
 
 
 # Statistics.
+def nothing(mu: float) -> float:
+    """Nothing is granted."""
+    return 1.0
+
+
 def planted(gradients: dict[float, float], slope: float = 1.0) -> list[dict[str, Any]]:
     return [
         {"method": "gp", "mu": mu, "seed": 0, "converged": True, "gradient": gradient,
@@ -181,8 +187,12 @@ def test_the_statistics_on_planted_points() -> None:
     points = study.converged(rows, "gp", 0)
     assert study.fall_at_the_end(points) == pytest.approx(math.log10(50))
     assert study.fall_anywhere(points) == pytest.approx(2)
-    assert study.mean_ratio(points) == pytest.approx(0.5 * np.mean([1.05, 1.1, 1.2, 1.5]))
-    assert study.bend(points) == pytest.approx(1.5 / 1.05 - 1)
+    assert study.mean_ratio(nothing, points) == pytest.approx(0.5 * np.mean([1.05, 1.1, 1.2, 1.5]))
+    assert study.bend(nothing, points) == pytest.approx(1.5 / 1.05 - 1)
+    # The optimum of a penalty with lambda 10 lies 1 + mu / 20 above the distance.
+    grants = partial(study.granted, 10.0)
+    assert study.mean_ratio(grants, points) == pytest.approx(0.5)
+    assert study.bend(grants, points) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_critic_whose_units_died_is_a_counterexample() -> None:
@@ -190,9 +200,9 @@ def test_a_critic_whose_units_died_is_a_counterexample() -> None:
     rows[1]["estimate"] = 0.0
     points = study.converged(rows, "gp", 0)
     assert study.fall_anywhere(points) == study.fall_at_the_end(points) == pytest.approx(299.0)
-    assert study.bend(points) == math.inf
+    assert study.bend(nothing, points) == math.inf
     found = study.trained_evidence([row | {"seed": s} for row in rows for s in range(3)],
-                                   [0, 1, 2], {})  # fmt: skip
+                                   [0, 1, 2], {}, 10.0)  # fmt: skip
     claims = {claim.name: claim for claim in study.CLAIMS}
     for name in ("stays_gp", "proportional_gp"):
         verdict = judge("s", claims[name], found[name])
@@ -202,10 +212,10 @@ def test_a_critic_whose_units_died_is_a_counterexample() -> None:
 
 def test_points_that_did_not_converge_do_not_count() -> None:
     rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.5, 10.0: 1e-9})
-    whole = study.trained_evidence(rows, [0], {})["stays_gp"]
+    whole = study.trained_evidence(rows, [0], {}, 10.0)["stays_gp"]
     assert whole.undecided == "" and whole.values == [pytest.approx(9.0)]
     rows[-1] |= {"converged": False, "at_rest": False, "moved": 3.0}
-    evidence = study.trained_evidence(rows, [0, 1], {"gp": "lambda 10"})["stays_gp"]
+    evidence = study.trained_evidence(rows, [0, 1], {"gp": "lambda 10"}, 10.0)["stays_gp"]
     assert evidence.values == [pytest.approx(1.0), None]
     assert evidence.note == "lambda 10; converged at mu = 1, 2, 4"
     assert evidence.undecided.startswith("critic not trained: 1 of 1"), "the farthest is missing"
@@ -214,11 +224,11 @@ def test_points_that_did_not_converge_do_not_count() -> None:
 def test_a_mean_over_all_distances_needs_every_one_of_them() -> None:
     rows = planted({1.0: 0.1, 2.0: 1.0, 4.0: 0.5, 10.0: 0.4})
     rows[1] |= {"converged": False, "at_rest": False, "moved": 3.0}
-    found = study.trained_evidence(rows, [0], {})
+    found = study.trained_evidence(rows, [0], {}, 10.0)
     assert found["stays_gp"].undecided == ""
     for name in ("estimate_gp", "proportional_gp"):
         assert found[name].undecided.startswith("critic not trained: 1 of 1")
-    whole = study.trained_evidence(planted({1.0: 0.1, 10.0: 0.4}), [0], {})
+    whole = study.trained_evidence(planted({1.0: 0.1, 10.0: 0.4}), [0], {}, 10.0)
     assert whole["estimate_gp"].undecided == "" and len(whole["estimate_gp"].values) == 1
 
 

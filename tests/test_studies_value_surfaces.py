@@ -167,6 +167,12 @@ def test_the_effect_is_gp_minus_clip_seed_by_seed() -> None:
     assert list(found["clip_ignores_ring8"].values) == [0.25, None, 2.25]
     gated = {name for name, evidence in found.items() if evidence.undecided}
     assert gated == {name for name in found if name.endswith("swiss_roll")}
+    # A share below 0 is a response too: 0.5 and -0.25 are 0.25 apart in size.
+    for one in rows:
+        if one["arm"] == "clip 1":
+            one["beyond_gaussian"] = -0.25
+    found_sizes = study.evidence(rows, "clip 1", "gp 1", [0, 1, 2])["beyond_gaussian_ring8"].values
+    assert list(found_sizes) == [0.25, 1.25, 2.25]
     for one in rows:
         one[column("attainment")] = 3.0
     found = study.evidence(rows, "clip 1", "gp 1", [0, 1, 2])

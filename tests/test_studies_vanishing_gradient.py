@@ -152,6 +152,26 @@ def test_each_objective_rests_by_its_own_gradient(monkeypatch: pytest.MonkeyPatc
         assert reads[0][f"log {name}"] == pytest.approx([math.log10(found[name]["norm"][-1])])
 
 
+def test_a_wasserstein_critic_rests_by_its_estimate_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[dict[str, list[float]]] = []
+
+    def rested(stack: Any, read: Any, groups: Any, first: int, most: int, tolerances: Any,
+               mark: Any) -> list[Rest]:  # fmt: skip
+        stack.advance(first - stack.steps_done)
+        mark()
+        reads.append(read())
+        moved = {"log gp": 0.5, "estimate": 3.0}
+        return [Rest(first, dict.fromkeys(moved, 0.0), moved) for _ in groups]
+
+    monkeypatch.setattr("wganbench.studies.vanishing_gradient.measure.train_to_rest", rested)
+    config = settings("gp", 16, "tuned=none", "compile=false", "network.width=8",
+                      "network.depth=2")  # fmt: skip
+    generators = trained_generators(config, [1], [5], CPU)[0]
+    (found,) = follow(config, generators, [5], (2, 2), 32, CPU)
+    assert set(reads[0]) == {"log gp", "estimate"}
+    assert found["gp"]["rest"] == {"steps": 2, "moved": 3.0, "at_rest": False}
+
+
 def planted(**cells: Any) -> list[dict[str, Any]]:
     """Three seeds whose gradient falls by three decades, with a discriminator that is at rest."""
     rest = {"steps": 400, "moved": 0.5, "at_rest": True}

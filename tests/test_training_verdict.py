@@ -50,6 +50,19 @@ def test_vanished_means_small_while_the_samples_are_still_bad(norms, distances, 
     assert gradient_vanished(course(norms, distances)) is vanished
 
 
+def test_the_start_of_a_clipped_critic_does_not_count():
+    """Nothing has been clipped at step 0: the gradient falls there without training."""
+    steady = course([1.0, 1e-6, 2e-6, 2e-6], [1.4, 1.4, 1.4, 1.4])
+    assert gradient_vanished(steady) is True
+    assert gradient_vanished(steady, clips=True) is False
+    falling = course([1.0, 1e-2, 1e-3, 1e-5], [1.4, 1.4, 1.4, 1.4])
+    assert gradient_vanished(falling, clips=True) is True
+    assert gradient_vanished(course([1.0], [1.4]), clips=True) is None
+    for loss, vanished in (("clip", False), ("gp", True)):
+        said = " ".join(verdict(FINAL, steady, RECIPES[loss], 8))
+        assert ("vanished" in said) is vanished
+
+
 def test_nothing_measured_says_nothing():
     assert gradient_vanished({"step": []}) is None
     assert verdict({}, {"step": []}, RECIPES["gp"], 8) == []

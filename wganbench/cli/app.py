@@ -295,7 +295,7 @@ def list_(
     group: Annotated[
         str | None,
         typer.Argument(
-            metavar="[GROUP]", help="Of settings: loss, train, data, tune, ...; or a loss."
+            metavar="[GROUP]", help="Of settings: loss, train, data, tune, ...; a loss; a tag."
         ),
     ] = None,
     config_dir: ConfigDir = None,
@@ -307,6 +307,7 @@ def list_(
     wganbench list tuned            settings that were searched for
     wganbench list settings train   keys with meaning, default and range
     wganbench list losses hinge     the page of one loss
+    wganbench list metrics modes/kl a tag: formula, unit, caveat
 
     WHAT: losses, data, networks, metrics, experiments, studies, tuned or settings.
     """

@@ -56,21 +56,22 @@ def print_listing(
 ) -> None:
     """Print one listing, or all except the long ones.
 
-    ``group`` is a group of settings, or a loss whose page is printed; ``config_dir`` adds a folder
-    of the user's own YAML files.
+    ``group`` is a group of settings or of tags, or a loss or a tag whose page is printed;
+    ``config_dir`` adds a folder of the user's own YAML files.
     Raises ConfigError for an unknown name.
     """
     if what is not None and what not in LISTINGS:
         raise ConfigError(unknown("listing", what, list(LISTINGS)))
-    if group is not None and what not in ("settings", "losses"):
+    if group is not None and what not in ("settings", "losses", "metrics"):
         raise ConfigError(
-            f"only `list settings GROUP` and `list losses NAME` take a second word; got {group!r}"
+            "only `list settings GROUP`, `list losses NAME` and `list metrics NAME` take a second "
+            f"word; got {group!r}"
         )
     if what == "settings":
         print_settings(group, directories(config_dir))
         return
     if group is not None:
-        print_loss(group, config_dir)
+        print_tags(group) if what == "metrics" else print_loss(group, config_dir)
         return
     for name in [one for one in LISTINGS if one not in WHEN_ASKED] if what is None else [what]:
         print_rows(name, rows_of(name, config_dir))
@@ -90,6 +91,18 @@ def print_loss(name: str, config_dir: Path | None) -> None:
         return
     ours = our_name(name, config_dir)
     print_rows(f"loss={ours}", loss_page(ours, config_dir))
+
+
+def print_tags(name: str) -> None:
+    """Print all that the table says of a tag, or the rows of a group such as modes."""
+    from wganbench.config.check import as_config_error
+    from wganbench.tags.lookup import page_of, tag_for
+
+    group = [row for row in metric_rows() if row[0].startswith(f"{name}/")]
+    if not group:
+        with as_config_error():
+            group = page_of(tag_for(name))
+    print_rows(name, group)
 
 
 def rows_of(name: str, config_dir: Path | None) -> list[Row]:
@@ -164,7 +177,7 @@ def kinds(path: Path) -> set[str]:
 
 
 def metric_rows() -> list[Row]:
-    """Return ``(tag, meaning with unit, direction and formula, source)`` of every tag."""
+    """Return ``(tag, meaning with unit and direction, source)`` of every tag."""
     from wganbench.tags.lookup import TAGS
 
     rows: list[Row] = []

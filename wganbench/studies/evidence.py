@@ -19,6 +19,9 @@ from wganbench.training.run import Run
 NO_SPREAD = 1e-9
 """Values that differ by less count as equal."""
 
+LEAST_LEARNT = 0.2
+"""A generator has learnt when its exact W1 falls by so much of that at the start, in the mean."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -171,6 +174,34 @@ def smallest_effect(
     )
 
 
+def count_evidence(
+    values: Sequence[float], most: float, smallest: float, note: str = ""
+) -> Evidence:
+    """Return evidence that a number in [0, most], such as lost modes, reaches ``smallest``.
+
+    Such a number never lies below 0, so an interval above 0 shows nothing. The claim is undecided
+    while the interval holds ``smallest``, and p is that of "the mean is ``smallest``". With fewer
+    than 2 seeds the evidence is empty.
+    """
+    if len(values) < 2:
+        return Evidence([], note=note)
+    found = effect_interval(values, (0.0, most))
+    if found.value < smallest:
+        p_value = p_below(values, (0.0, most), smallest)
+    else:
+        p_value = p_above([v - smallest for v in values], (-smallest, most - smallest))
+    within = found.low <= smallest <= found.high
+    reason = f"the interval holds {smallest:g}, the least that counts" if within else ""
+    return Evidence(
+        list(values),
+        value=found.value,
+        interval=(found.low, found.high),
+        p_value=p_value,
+        note=note,
+        undecided=reason,
+    )
+
+
 def p_above(values: Sequence[float], bounds: tuple[float, float]) -> float:
     """Return the two-sided p of "the mean is at most 0"; 1 for a mean that is not above 0."""
     mean = float(np.mean(values))
@@ -190,6 +221,40 @@ def p_below(values: Sequence[float], bounds: tuple[float, float], smallest: floa
     if float(np.ptp(values)) > NO_SPREAD:
         return t_test(values, smallest)
     return min(1.0, 2 * ((high - smallest) / (high - mean)) ** len(values))
+
+
+# What a generator has learnt.
+def learnt(distances: Sequence[float]) -> float | None:
+    """Return the fall from the first to the last distance, as a share of the first.
+
+    >>> learnt([2.0, 1.0, 0.5])
+    0.75
+    """
+    return 1 - distances[-1] / distances[0] if distances and distances[0] > 0 else None
+
+
+def stopped_evidence(
+    falls: Sequence[float | None], most: float, note: str, undecided: str
+) -> Evidence:
+    """Return evidence that a generator learns nothing: `learnt` is at most ``most``, by seed.
+
+    One that ends farther away than it began has learnt nothing, so the mean and its Student's
+    interval are cut off at 0. p is that of "the mean is ``most``".
+    """
+    known = [value for value in falls if value is not None]
+    if len(known) < 2:
+        return Evidence(list(falls), note=note, undecided=undecided)
+    found = mean_interval(known, LEVEL)
+    value, low, high = (max(0.0, end) for end in (found.value, found.low, found.high))
+    return Evidence(
+        list(falls),
+        value=value,
+        interval=(low, high),
+        p_value=t_test(known, most),
+        method="Student's t over seeds, cut off at 0",
+        note=note,
+        undecided=undecided,
+    )
 
 
 # Evidence from one rank correlation for each seed.

@@ -21,7 +21,7 @@ WASSERSTEIN = (
     Tag("wasserstein/estimate_normalized", "the estimate with the critic rescaled to slope 1; "
         "empty for BCE and for packs", "data unit",
         "(E D(x) - E D(G(z))) / critic/lipschitz, on held-out reals and fresh fakes",
-        "down", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
+        "none", "evaluate", "arXiv:2103.01678; arXiv:2206.07767",
         "Roughly a lower bound on W1, never W1 itself: the critic is not optimal, and the largest "
         "slope seen is smaller than the true one. Any function rescaled to slope 1 gives such a "
         "bound, so a critic of another loss has one too; a poor bound says nothing of its samples.",
@@ -47,10 +47,11 @@ WASSERSTEIN = (
         floor="wasserstein/floor", of_generator=True),
     Tag("wasserstein/floor", "what a perfect generator would score: the distance between two "
         "samples of reals", "data unit",
-        "mean exact W1 of independent real-real pairs at the same n",
+        "mean exact W1 of pairs of a held-out and a fresh sample of reals at the same n",
         "none", "evaluate", OURS,
         "A property of the data and n, not of the run. On mixtures it is the imbalance of mode "
-        "counts: a few per cent of stray samples hide in it.", bounds=AT_LEAST_0,
+        "counts: a few per cent of stray samples hide in it. Held-out samples of mixtures have "
+        "the modes' exact proportions.", bounds=AT_LEAST_0,
         label="floor of W1", chart="Estimate against exact W1: Distances", rank=11,
         views=("result", "hparams")),
     Tag("wasserstein/excess", "exact distance above the floor; below dimension 4 only",
@@ -69,7 +70,8 @@ WASSERSTEIN = (
         floor="wasserstein/symmetric_floor", of_generator=True),
     Tag("wasserstein/symmetric_floor", "what a perfect generator would score on average in the "
         "symmetric distance", "data unit",
-        "mean wasserstein/symmetric of independent real-real pairs at the same n",
+        "mean wasserstein/symmetric of pairs of a held-out and a fresh sample of reals at the "
+        "same n",
         "none", "final", OURS,
         "A property of the data and n, not of the run. 0 but for noise, and somewhat below 0 on "
         "mixtures, whose held-out modes have exact proportions.",
@@ -100,7 +102,7 @@ ENERGY = (
         views=EVERYWHERE, live="energy {:.3g}", floor="energy/floor", of_generator=True),
     Tag("energy/floor", "what a perfect generator would score on average in the energy distance",
         "data unit",
-        "mean energy/distance of independent real-real pairs at the same n",
+        "mean energy/distance of pairs of a held-out and a fresh sample of reals at the same n",
         "none", "evaluate", OURS,
         "A property of the data and n, not of the run. 0 but for noise: what matters is the "
         "spread beside it.",

@@ -111,6 +111,21 @@ def glossary_markdown() -> str:
     return "\n".join([*(_section(group, tags) for group, tags in groups.items()), note])
 
 
+def page_of(tag: Tag) -> list[tuple[str, ...]]:
+    """Return the rows (label, text) that say all of a tag; those without a text are left out."""
+    rows: list[tuple[str, ...]] = [
+        ("meaning", tag.meaning),
+        ("formula", tag.formula),
+        ("unit", tag.unit),
+        ("better", BETTER[tag.direction]),
+        ("measured", WHEN[tag.cadence]),
+        ("beside it", tag.floor or ""),
+        ("caveat", tag.caveat),
+        ("source", tag.source),
+    ]
+    return [row for row in rows if row[1]]
+
+
 def _section(group: str, tags: list[Tag]) -> str:
     head = ["tag", "meaning", "formula", "unit", "better", "measured", "source"]
     rows = [

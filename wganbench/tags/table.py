@@ -25,7 +25,7 @@ from wganbench.tags.tag import (
 SLOPE_CAVEAT = (
     "Read it against its target: 1 for gp and, around the reals, for dragan; at most 1 for lp; 0 "
     "for gp0, for R1 at the reals and for R2 at the fakes; some K for clip (clipping ensures some "
-    "K, not 1; the study `lipschitz` measured 4e-4 at c = 0.01 and up to 4.7 at c = 0.1); none for "
+    "K, not 1; the study `lipschitz` measured 4e-4 at c = 0.01 and up to 6 at c = 0.1); none for "
     "BCE. Spectral norm bounds it by 1 in an MLP without another norm, but not through "
     "convolutions; gradient normalisation where the critic is piecewise linear. A packed critic's "
     "is that of a whole pack."
@@ -81,12 +81,13 @@ CRITIC = (
         "Saturation silences the saturating generator alone; the non-saturating one then gets its "
         "strongest feedback.", bounds=SHARE,
         label="saturation", chart="Critic: Saturation and feedback"),
-    Tag("critic/feedback", "how much of the critic's score reaches the generator",
+    Tag("critic/feedback", "how strongly the generator's loss reacts to the score of one fake",
         "loss per score",
         "mean over fakes of n |dL_G/dD(G(z))|: saturating sigmoid(s), non-saturating sigmoid(-s), "
         "W 1", "none", "evaluate", f"{GAN}; {PRINCIPLED}",
-        "Always 1 for a Wasserstein loss, whatever the critic's quality. Times the slope at fakes "
-        "it bounds what the generator feels.", bounds=AT_LEAST_0,
+        "Always 1 for a Wasserstein loss, whatever the critic's quality. For each fake, feedback "
+        "times slope is the gradient that reaches it; the mean of these products is "
+        "grad_norm/sample.", bounds=AT_LEAST_0,
         label="feedback", chart="Critic: Saturation and feedback"),
     Tag("critic/lipschitz", "largest slope of the critic that was seen", "score per data unit",
         "max |grad D|_2 over equal numbers of interpolates, reals and fakes",
@@ -107,7 +108,8 @@ CRITIC = (
     Tag("critic/slope_fake", "mean slope of the critic where the generator stands",
         "score per data unit",
         "mean |grad D(G(z))|_2", "none", "evaluate", f"{WGAN}, Fig. 2",
-        "The slope that the generator climbs; multiply by critic/feedback to compare losses. "
+        "The slope that the generator climbs. To compare losses read grad_norm/sample, which has "
+        "the loss's feedback in it. "
         + SLOPE_CAVEAT, bounds=AT_LEAST_0,
         label="slope at fakes", chart="Critic: Slope"),
     Tag("critic/direction", "whether the critic sends the generator the way optimal transport "
@@ -123,8 +125,9 @@ CRITIC = (
     Tag("critic/direction_ceiling", "about what the exact potential would score in "
         "critic/direction on these samples; empty below two floors of exact W1",
         "cosine, -1 to 1",
-        "square root of the mean cosine between partner - x_i in the plan of one half and the "
-        "direction that the exact potential of the other half gives x_i; at least 0",
+        "of two halves of the samples: square root of the mean cosine, over fakes x_i, of (partner "
+        "in its own half's plan) - x_i and (the real that the other half's exact potential "
+        "chooses for x_i) - x_i; 0 where the mean is negative",
         "none", "final", f"{OURS}; compare Spearman 1910",
         "From halves, so in the plane slightly too low; in many dimensions too high. It is a "
         "property of the samples, not of the critic.", bounds=SHARE,
@@ -203,7 +206,8 @@ MODES = (
         "high, and a judge may be sure of what is no image at all.", bounds=SHARE,
         label="high quality", chart="Coverage: Shares", rank=3,
         views=("result", "headline", "hparams", "curves"), of_generator=True),
-    Tag("modes/kl", "how unevenly the modes are hit; empty when no sample is of high quality",
+    Tag("modes/kl", "how unevenly the modes are hit; empty for points when no sample is of high "
+        "quality",
         "nat",
         "KL(shares of samples by nearest mode | mixture weights), 0 log 0 = 0; images: shares "
         "by the judge's class | class shares of the held-out images, uniform for stacked ones",

@@ -100,12 +100,16 @@ VANISHED_SHARE = 0.01
 """A gradient under this share of the run's own maximum is small."""
 
 
-def gradient_vanished(table: Mapping[str, Sequence[Cell]], distance: str = EXACT) -> bool | None:
+def gradient_vanished(
+    table: Mapping[str, Sequence[Cell]], distance: str = EXACT, clips: bool = False
+) -> bool | None:
     """Return whether the generator's gradient vanished at the last evaluation.
 
     It did when grad_norm/sample is under 1 % of the run's own maximum **while** the distance is
     far from its floor: exact W1 exceeds twice its floor, the energy distance its floor by two
     spreads. A small gradient near the floor means converged. None when nothing was measured.
+    With clipping the evaluation at step 0 does not count: its critic has not been clipped yet, and
+    its gradient may be larger than that of any clipped critic by orders of magnitude.
     """
     beside = ("energy/floor", "energy/spread") if distance == ENERGY else ("wasserstein/floor",)
     norms, distances, *floors = (
@@ -113,7 +117,7 @@ def gradient_vanished(table: Mapping[str, Sequence[Cell]], distance: str = EXACT
         for tag in ("grad_norm/sample", distance, *beside)
     )
     both = [s for s in norms if all(s in values for values in (distances, *floors))]
-    steps = [s for s in both if math.isfinite(norms[s])]
+    steps = [s for s in both if math.isfinite(norms[s]) and (s > 0 or not clips)]
     if not steps:
         return None
     last, largest = steps[-1], max(norms[s] for s in steps)
@@ -143,7 +147,7 @@ def verdict(
     lines = [
         *(image_lines(metrics, modes, how) if how else [_coverage(metrics, modes)]),
         _energy(metrics) if many else _distance(metrics),
-        _gradient(table, ENERGY if many else EXACT),
+        _gradient(table, ENERGY if many else EXACT, recipe.clips),
         _slope(metrics, recipe, bounded),
     ]
     return [line for line in lines if line]
@@ -196,8 +200,8 @@ def _energy(metrics: Mapping[str, float]) -> str:
     return f"{line}; symmetric W1 {metrics[tag]:.3g}, there {floor:.2g} ± {spread:.2g}."
 
 
-def _gradient(table: Mapping[str, Sequence[Cell]], distance: str) -> str:
-    vanished = gradient_vanished(table, distance)
+def _gradient(table: Mapping[str, Sequence[Cell]], distance: str, clips: bool) -> str:
+    vanished = gradient_vanished(table, distance, clips)
     _, norms = series(table, "grad_norm/sample")
     if vanished is None or not norms or max(norms) == 0:
         return ""

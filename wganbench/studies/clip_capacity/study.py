@@ -196,13 +196,13 @@ ADAM_EPS = 1e-8
 
 
 def decades_fallen(run: Run) -> float:
-    """Return log10(largest grad_norm/sample before the end / at the end); nan for good samples."""
+    """Return log10(largest grad_norm/sample in training / at its end); nan for good samples."""
     if run.status == "diverged":
         return math.nan
     final = run.metrics
     if final["wasserstein/exact"] <= FAR_FROM_FLOOR * final["wasserstein/floor"]:
         return math.nan
-    return fall([v for v in series(run.table, "grad_norm/sample")[1] if math.isfinite(v)])
+    return fall(in_training(run, "grad_norm/sample"))
 
 
 def fall(values: Sequence[float]) -> float:
@@ -240,8 +240,13 @@ def eps_share(squares: Float64[np.ndarray, " parameters"]) -> float:
 
 def mean_decades(run: Run, tag: str) -> float:
     """Return the mean of log10 over a run's evaluations; 0 counts as the smallest float."""
-    _, values = series(run.table, tag)
-    return decades(values)
+    return decades(in_training(run, tag))
+
+
+def in_training(run: Run, tag: str) -> list[float]:
+    """Return the finite values of a run after its start, where no critic has been clipped yet."""
+    pairs = zip(*series(run.table, tag), strict=True)
+    return [value for step, value in pairs if step > 0 and math.isfinite(value)]
 
 
 def decades(values: Sequence[float]) -> float:
@@ -388,6 +393,6 @@ register_study(
             "gp_lambda": "the study runs over all of gp_lambdas",
             "optimizer": "the share of Adam's eps is one of its claims",
         },
-        version=2,
+        version=3,
     )
 )

@@ -22,7 +22,12 @@ from typing import Any
 import numpy as np
 
 from wganbench.studies.critic_strength.figure import draw
-from wganbench.studies.evidence import mean_of_known
+from wganbench.studies.evidence import (
+    LEAST_LEARNT,
+    learnt,
+    mean_of_known,
+    stopped_evidence,
+)
 from wganbench.studies.study import Cell, Context, Findings, Study, log10, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.tags.headline import FAR_FROM_FLOOR
@@ -39,7 +44,7 @@ FEEDBACK, SAMPLE, DIRECTION = "critic/feedback", "grad_norm/sample", "critic/dir
 DISTANCE, FLOOR, CEILING = "wasserstein/exact", "wasserstein/floor", "critic/direction_ceiling"
 ACCURACY = "critic/accuracy"
 LEARNT = "learnt"
-"""Not a tag: the fall of the exact W1 through training, as a share of that at the start."""
+"""Not a tag: see `evidence.learnt`."""
 LOGARITHMIC = (FEEDBACK, SAMPLE)
 """Tags that span decades and are measured as logarithms."""
 TAGS = (FEEDBACK, SAMPLE, DIRECTION, "modes/high_quality", "modes/coverage", DISTANCE)
@@ -53,6 +58,8 @@ LEAST_COSINE = 0.05
 LEAST_DISTANCE = 0.04
 """A smaller change of the exact W1 is not of interest: 0.19 in all, twice its floor here."""
 
+MOST_LEARNT = 0.1
+"""A generator whose exact W1 falls by less of that at the start has stopped learning."""
 ABOVE_CHANCE = 0.25
 """An accuracy less far above one half does not count as outperforming."""
 
@@ -127,8 +134,9 @@ def stops_claim(loss: str) -> Claim:
         f"stops_{loss}",
         f"{NAMES[loss]}: with the strongest critic the generator stops learning",
         "teaching material; arXiv:1701.04862, introduction", "quantitative",
-        "fall of the exact W1 through training, as a share of that at the start, largest n_critic",
-        "of the start", 0.1, stated=0.0,
+        "fall of the exact W1 through training, as a share of that at the start (0 where it "
+        "rises), largest n_critic",
+        "of the start", MOST_LEARNT, stated=0.0,
     )  # fmt: skip
 
 
@@ -184,9 +192,9 @@ def late_values(run: Run) -> dict[str, float | None]:
     with an exact W1 above two floors, and is None without any.
     """
     if run.status != "completed":
-        return dict.fromkeys((*TAGS, ACCURACY, LEARNT, CEILING))
+        return dict.fromkeys((*TAGS, ACCURACY, FLOOR, LEARNT, CEILING))
     steps, found = run.table["step"], {}
-    for tag in (*TAGS, ACCURACY):
+    for tag in (*TAGS, ACCURACY, FLOOR):
         column = run.table.get(tag, [None] * len(steps))
         late = [
             value for i, (step, value) in enumerate(zip(steps, column, strict=True))
@@ -199,15 +207,6 @@ def late_values(run: Run) -> dict[str, float | None]:
     found[LEARNT] = learnt(distances)
     found[CEILING] = run.metrics.get(CEILING)
     return found
-
-
-def learnt(distances: Sequence[float]) -> float | None:
-    """Return the fall from the first to the last distance, as a share of the first.
-
-    >>> learnt([2.0, 1.0, 0.5])
-    0.75
-    """
-    return 1 - distances[-1] / distances[0] if distances and distances[0] > 0 else None
 
 
 def is_far(table: Mapping[str, Sequence[float | None]], i: int) -> bool:
@@ -250,14 +249,17 @@ def evidence(
         found[f"{first}_{loss}"] = Evidence(turned(slopes[loss, tag]))
         sign = turned if is_bce(loss) else list
         found[f"direction_{loss}"] = Evidence(
-            sign(slopes[loss, DIRECTION]), undecided=arrived(values, loss)
+            sign(slopes[loss, DIRECTION]),
+            undecided=arrived(values, loss) or out_of_reach(values, loss, DIRECTION),
         )
         nearer = list if is_bce(loss) else turned
-        found[f"distance_{loss}"] = Evidence(nearer(slopes[loss, DISTANCE]))
+        found[f"distance_{loss}"] = Evidence(
+            nearer(slopes[loss, DISTANCE]), undecided=out_of_reach(values, loss, DISTANCE)
+        )
         strongest = max(n for _, n in values)
-        learnt_by_all = [entry[LEARNT] for entry in values[loss, strongest]]
-        found[f"stops_{loss}"] = Evidence(
-            learnt_by_all, note=f"n_critic {strongest}", undecided=never_learnt(values, loss)
+        falls = [entry[LEARNT] for entry in values[loss, strongest]]
+        found[f"stops_{loss}"] = stopped_evidence(
+            falls, MOST_LEARNT, f"n_critic {strongest}", never_learnt(values, loss)
         )
         if is_bce(loss):
             weakest = min(n for _, n in values)
@@ -268,10 +270,6 @@ def evidence(
     return found
 
 
-LEAST_LEARNT = 0.2
-"""A generator that stops learning with one critic has learnt so much with another, in the mean."""
-
-
 def never_learnt(values: Values, loss: str) -> str:
     """Return why "it stops learning" is undecided: it learns with no critic in these steps."""
     means = [mean_of_known([each[LEARNT] for each in own]) for (of, _), own in values.items()
@@ -280,6 +278,30 @@ def never_learnt(values: Values, loss: str) -> str:
     if most >= LEAST_LEARNT:
         return ""
     return f"with no n_critic does the exact W1 fall by more than {most:.2f} of its start"
+
+
+def out_of_reach(values: Values, loss: str, tag: str) -> str:
+    """Return why an improvement is undecided: the weakest critic leaves no room for it.
+
+    A Wasserstein critic's cosine can rise to its ceiling, and W1 can fall to its floor.
+    """
+    if is_bce(loss):
+        return ""
+    numbers = sorted(n for of, n in values if of == loss)
+    weakest = values[loss, numbers[0]]
+    now, best = (
+        mean_of_known([each[name] for each in weakest])
+        for name in (tag, CEILING if tag == DIRECTION else FLOOR)
+    )
+    least = LEAST_COSINE if tag == DIRECTION else LEAST_DISTANCE
+    needed = least * math.log2(numbers[-1] / numbers[0])
+    room = abs(best - now)
+    if not room < needed:
+        return ""
+    return (
+        f"with n_critic {numbers[0]} it is {now:.3g} already and {best:.3g} at best: a change of "
+        f"{needed:.2g} in all is out of reach"
+    )
 
 
 def arrived(values: Values, loss: str) -> str:
@@ -367,6 +389,6 @@ register_study(
             "n_critic": "it is what the study varies; its values are n_critics",
             "decay": "a rate that falls would hide what the critic's strength does",
         },
-        version=2,
+        version=3,
     )
 )

@@ -29,7 +29,12 @@ from wganbench.studies.estimate_vs_distance.measure import (
     step_correlation,
     trained_on_known,
 )
-from wganbench.studies.evidence import mean_of_known, paired_differences
+from wganbench.studies.evidence import (
+    LEAST_LEARNT,
+    learnt,
+    mean_of_known,
+    paired_differences,
+)
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
@@ -215,7 +220,8 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
     found: dict[str, Evidence] = {}
     for loss, control in PAIRS:
         found[f"changes_{loss}_{control}"] = Evidence(
-            paired_differences(changes[loss], changes[control])
+            paired_differences(changes[loss], changes[control]),
+            undecided=never_learnt(by[loss], loss) or never_learnt(by[control], control),
         )
     for loss in ("gp", "clip"):
         levels = per_seed(by[loss], level_correlation, KEYS[loss])
@@ -230,6 +236,16 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
         found[f"cosine_{loss}_{value:g}"] = from_known(known, loss, value, FUNNELS, "cosine")
     found["two_points_gp"] = from_known(known, "gp", 10.0, POINTS, "raw", optimal=True)
     return found
+
+
+def never_learnt(runs: Mapping[int, Sequence[Sequence[Row]]], loss: str) -> str:
+    """Return why changes of quality decide nothing: in the mean a loss's generator learns none."""
+    falls = [learnt([row["exact"] for row in group if row["exact"] is not None])
+             for groups in runs.values() for group in groups]  # fmt: skip
+    mean = mean_of_known(falls)
+    if mean >= LEAST_LEARNT:
+        return ""
+    return f"with {loss} the exact W1 falls by {mean:.2f} of its start: nothing to follow"
 
 
 def from_known(

@@ -191,7 +191,7 @@ def evidence(found: Mapping[str, Sequence[Depth | None]]) -> dict[str, Evidence]
         entries[f"steeper_{name}"] = Evidence(
             [None if a is None or b is None else abs(a) - abs(b)
              for a, b in zip(slopes[name], slopes[GP], strict=True)],
-            note=note, undecided=moves or untrained,
+            note=note, undecided=moves or untrained or not_learnt(found[name], name),
         )  # fmt: skip
     first = found[arm(CLIP_VALUES[0])]
     piled = [None if d is None else (d.share or 0.0) - (d.start_share or 0.0) for d in first]
@@ -202,13 +202,13 @@ def slope_of(depth: Depth | None) -> float | None:
     return None if depth is None else slope_per_layer(depth.norms)
 
 
-def not_learnt(group: Sequence[Depth | None]) -> str:
-    """Return why GP's critics decide nothing: they do not tell the reals from the fakes."""
+def not_learnt(group: Sequence[Depth | None], name: str = GP) -> str:
+    """Return why an arm's critics decide nothing: they do not tell the reals from the fakes."""
     gains = [depth.gain for depth in group if depth is not None]
     short = sum(gain <= 0 for gain in gains)
     if not short:
         return ""
-    return f"{NOT_TRAINED}: {short} of {len(gains)} of GP's critics mostly score the fakes higher"
+    return f"{NOT_TRAINED}: {short} of {len(gains)} of {name}'s critics do not score reals higher"
 
 
 def drifts(group: Sequence[Depth | None]) -> list[float]:

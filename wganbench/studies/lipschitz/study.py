@@ -199,11 +199,11 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
                               note="a growth that lasts, not a proof that no bound exists"),
         **{f"smoother_{name}": Evidence([log_ratio(a["roughness"], b["roughness"])
                                          for a, b in zip(own, gp, strict=True)],
-                                        undecided=judged_untrained(gp, own, name))
+                                        undecided=judged_untrained(gp, own))
            for name, own in others.items()},
         **{f"steadier_{name}": Evidence(paired_differences(steadiness(gp), steadiness(own)),
                                         method="Student's t over jackknife pseudo-values",
-                                        undecided=judged_untrained(gp, own, name))
+                                        undecided=judged_untrained(gp, own))
            for name, own in others.items()},
     }  # fmt: skip
 
@@ -226,14 +226,9 @@ def ensured(group: Sequence[Row]) -> Evidence:
     return Evidence([beyond(row["largest"]) for row in group], note=bound_words(group))
 
 
-def judged_untrained(gp: Sequence[Row], other: Sequence[Row], name: str) -> str:
-    """Return why a comparison with GP is undecided: a critic was not trained.
-
-    A discriminator's slope has no bound and does not rest, so BCE's may be as long in training as
-    GP's was: the table has its steps.
-    """
-    own = untrained_rows(gp, LOG_ROUGHNESS, ESTIMATE)
-    return own if own or name == "bce" else untrained_rows(other, LOG_ROUGHNESS)
+def judged_untrained(gp: Sequence[Row], other: Sequence[Row]) -> str:
+    """Return why a comparison of roughness with GP is undecided: a critic was not trained."""
+    return untrained_rows(gp, LOG_ROUGHNESS, ESTIMATE) or untrained_rows(other, LOG_ROUGHNESS)
 
 
 def steadiness(group: Sequence[Row]) -> list[float | None]:

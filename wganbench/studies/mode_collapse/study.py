@@ -32,7 +32,12 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from wganbench.studies.evidence import Outcome, effect_interval, smallest_effect
+from wganbench.studies.evidence import (
+    Outcome,
+    count_evidence,
+    effect_interval,
+    smallest_effect,
+)
 from wganbench.studies.mode_collapse.arms import (
     drawn_arms,
     few,
@@ -220,14 +225,14 @@ def evidence(found: Measured) -> dict[str, Evidence]:
             effects = simple_effects(outcomes, question.pairs, quantity)
             claim = f"{name}_{quantity}"
             found_all = smallest_effect(effects, (-1.0, 1.0), SMALLEST[claim])
-            result[claim] = of_all(found_all, len(question.pairs) - len(effects), SMALLEST[claim])
+            found_all = of_all(found_all, len(question.pairs) - len(effects), SMALLEST[claim])
+            idle = nothing_to_prevent(outcomes, question.pairs, quantity, SMALLEST[claim])
+            result[claim] = replace(found_all, undecided=idle or found_all.undecided)
     for loss in ("clip", "gp"):
         result[f"{loss}_eliminates"] = Evidence(found.tuned.modes_lost(loss))
     for loss in LOSSES:
         lost, most = found.tuned.modes_lost(loss), max(found.tuned.modes.values(), default=1)
-        result[f"{loss}_collapses"] = smallest_effect(
-            {loss: lost} if lost else {}, (0.0, float(most)), HALF
-        )
+        result[f"{loss}_collapses"] = count_evidence(lost, float(most), HALF)
     for name, (before, _) in SWAPS.items():
         for quantity in BY:
             result[f"{name}_{quantity}"] = swap_evidence(found.branches, before, quantity)
@@ -242,6 +247,18 @@ def of_all(found: Evidence, absent: int, smallest: float) -> Evidence:
     refutes = found.interval is not None and found.interval[1] < smallest
     note = "; ".join(part for part in (found.note, reason) if part)
     return replace(found, note=note, undecided="" if refutes else reason)
+
+
+def nothing_to_prevent(found: Ended, pairs: Pairs, quantity: str, smallest: float) -> str:
+    """Return why effects are undecided: a control loses less than the smallest of interest."""
+    for _, control in pairs:
+        values = [np.mean(found.values(data, control, quantity))
+                  for data, arms in found.outcomes.items() if control in arms]  # fmt: skip
+        lost = float(np.mean(values)) if values else smallest
+        lost = lost if quantity == LOST or not values else 1 - lost
+        if lost < smallest:
+            return f"{control} itself loses {lost:.2f} of the modes: there is less to prevent"
+    return ""
 
 
 def swap_evidence(found: Sequence[Branch], before: str, quantity: str) -> Evidence:

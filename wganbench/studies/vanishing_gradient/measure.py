@@ -152,9 +152,9 @@ def follow(
                          for r in every]
             for name in names
         }  # fmt: skip
-        if not RECIPES[names[0]].objective.bce:
-            return norms
         scores = [scored(critic(r), frozen[r], *fixed[r]) for r in every]
+        if not RECIPES[names[0]].objective.bce:
+            return norms | {ESTIMATE: [float(real.mean() - fake.mean()) for real, fake in scores]}
         return norms | {
             JS: [js_estimate(real, fake) for real, fake in scores],
             PUSHED: [min(saturated(real, fake).values()) for real, fake in scores],
@@ -165,14 +165,14 @@ def follow(
         rests = train_to_rest(stack, read, [0] * len(seeds), *bounds, tolerances, mark)
     for r, rest in enumerate(rests):
         for name in names:
-            read_of = [key for key in rest.moved if key in (JS, LOG + name)]
+            read_of = [key for key in rest.moved if key in (JS, ESTIMATE, LOG + name)]
             found[r][name]["rest"] = rest.of(*read_of).row()
             if PUSHED in rest.moved:
                 found[r][name]["pushed_rest"] = rest.of(PUSHED).row()
     return found
 
 
-JS, PUSHED = "js", "pushed"
+JS, ESTIMATE, PUSHED = "js", "estimate", "pushed"
 NATS, DECADES, SHARE = 0.005, 0.04, 0.02
 """Movements that count as none: nats of at most 0.69, 2 % of the two decades that decide, and a
 share of the points."""

@@ -344,6 +344,6 @@ register_study(
             "precision": "gradients are read in float64; smaller ones underflow",
             "train.decay": "rest is judged at constant rates",
         },
-        version=4,
+        version=5,
     )
 )
