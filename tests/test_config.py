@@ -495,7 +495,7 @@ def test_runs_from_before_packs_and_penalties_keep_their_names() -> None:
         ("loss=bce loss.penalties=r1", "loss.penalties must be a list such as [r1]; got 'r1'"),
         ("loss=bce loss.penalties=null", "loss.penalties must be given"),
         ("loss=bce loss.penalties=2", "loss.penalties must be a list such as [a,b]; got 2"),
-        ("loss=gp train.betas=0.5", "train.betas must be a list such as [0,1]"),
+        ("loss=gp train.betas=0.5", "train.betas must be a list such as [0.5,0.9]"),
         ("loss=hinge loss.r1_gamma=1", "not used by loss=hinge"),
         ("loss=hinge loss.penalties=[r1] loss.r1_gamma=-1", "loss.r1_gamma must be at least 0"),
         ("loss=hinge loss.penalties=[r1] loss.r1_gamma=1 loss.gp_lambda=1", "loss.gp_lambda"),

@@ -183,6 +183,15 @@ def test_centres_and_offsets_of_ones_own() -> None:
     assert digest(plain) != digest(given)
 
 
+def test_a_funnel_without_points_is_noted() -> None:
+    """With offsets 100 and 0 the second funnel is the lower one in all of the box."""
+    one = load("funnels", clusters=2, centres=[[1, 1], [-1, -1]], offsets=[100, 0])
+    assert one.notes == (
+        "funnel 0 has no points: another one is lower everywhere, by data.offsets",
+    )
+    assert load("funnels").notes == ()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -195,6 +204,11 @@ def test_centres_and_offsets_of_ones_own() -> None:
         ({"centres": [[0, 0, 0]] * 4}, r"data\.centres must hold 4 lists .* of 2 numbers"),
         ({"centres": []}, r"data\.centres must hold 4 lists"),
         ({"centres": [[0, 2.6]] * 4}, r"data\.centres\[0\]\[1\] must be at most 2\.5"),
+        ({"clusters": 2, "centres": [[0, 0], [1e-6, 0]]}, "closer than 0.0001"),
+        (
+            {"centres": [[0, 0], [1, 0]] * 2, "offsets": [0] * 4, "centre_seed": 1},
+            r"data\.centre_seed=1 is not used",
+        ),
         ({"offsets": [1, 2]}, r"data\.offsets must hold 4 numbers .*, got 2"),
         ({"offsets": [1, 2, 3, 101]}, r"data\.offsets\[3\] must be at most 100"),
     ],

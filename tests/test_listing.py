@@ -15,7 +15,8 @@ from wganbench.config.settings import SECTIONS, comments, settings
 from wganbench.losses import RECIPES, WASSERSTEIN, Recipe
 from wganbench.losses.penalties import TERMS
 from wganbench.presets import GROUPS as CHOICES
-from wganbench.presets import all_keys, directories, preset_names
+from wganbench.presets import all_keys, conf_directory, directories, preset_names
+from wganbench.tags.lookup import TAGS
 from wganbench.tuning.command import parse
 
 
@@ -190,6 +191,33 @@ def test_names_that_are_no_loss_lead_to_a_setting(capsys: pytest.CaptureFixture[
         assert words in everything.splitlines()[-1]
         compose(["loss=bce", words])
     assert "with every loss" not in listed(capsys, "data")
+
+
+def test_a_tag_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = listed(capsys, "metrics", "modes/kl")
+    row = TAGS["modes/kl"]
+    for text in (row.meaning, row.formula, row.caveat, row.source, "nat", "lower"):
+        assert text in page
+    assert row.caveat in listed(capsys, "metrics", "averaged/modes/kl")
+    assert "layer i" in listed(capsys, "metrics", "grad_norm/critic_layer_3")
+    group = listed(capsys, "metrics", "energy").splitlines()
+    assert [line.split()[0] for line in group[1:]] == [t for t in TAGS if t.startswith("energy/")]
+    assert main(["list", "metrics", "modes/cov"]) == 2
+    assert "did you mean 'modes/covered'" in capsys.readouterr().err
+
+
+def test_a_range_names_the_kinds_where_they_differ() -> None:
+    (row,) = [one for one in settings("data") if one.key == "data.centres"]
+    assert "-2.5 to 2.5, or null (funnels)" in row.range and "(mixture)" in row.range
+
+
+def test_a_loss_s_yaml_under_another_name_has_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loss").mkdir()
+    text = (conf_directory() / "loss" / "gp.yaml").read_text()
+    (tmp_path / "loss" / "mygp.yaml").write_text(text)
+    assert "gp_lambda" in listed(capsys, "losses", "mygp", "--config-dir", str(tmp_path))
 
 
 @pytest.mark.parametrize(

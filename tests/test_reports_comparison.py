@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from wganbench.reports.groups import (
     parse_at,
     values_at,
 )
+from wganbench.reports.plain_tables import as_text, notes_text
 from wganbench.reports.statistics import Estimate, mean_interval
 from wganbench.reports.wording import decimals, estimate_text
 from wganbench.runs.folder import RunFolder
@@ -335,12 +337,55 @@ def test_budgets_that_differ_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("steps", "generator_steps"), ("examples=many", "above 0"), ("examples=-1", "above 0")],
+    [
+        ("steps", "generator_steps"),
+        ("examples=many", "above 0"),
+        ("examples=-1", "above 0"),
+        ("critic_steps=1e9", "the most is 40"),
+        ("critic_steps=inf", "the most is 40"),
+    ],
 )
 def test_a_budget_that_cannot_be_is_told(tmp_path: Path, text: str, told: str) -> None:
     with_budget(tmp_path, "bce", 1)
     with pytest.raises(ConfigError, match=told):
         parse_at(text, find_runs([tmp_path]))
+
+
+@pytest.mark.parametrize("values", [(1.2345671e-4, 1.2345674e-4), (20, 20.0000000000001)])
+def test_groups_that_differ_in_late_digits_stay_apart(
+    tmp_path: Path, values: tuple[float, float]
+) -> None:
+    """The first 12 digits are written; groups that are still alike are numbered."""
+    key = "train.critic_lr" if values[0] < 1 else "loss.gp_lambda"
+    for seed in range(8):
+        leave_run(tmp_path, "gp", seed, spread(GOOD, seed), **{key: values[0]})
+        leave_run(tmp_path, "gp", seed, spread(POOR, seed + 1), **{key: values[1]})
+    found = compare(find_runs([tmp_path]))
+    assert len(found.by_label) == len(found.rows) == 2
+    best = {row.group.label for row in found.rows if "wasserstein/exact" in row.best}
+    assert best == {found.rows[0].group.label}
+    (base, other) = found.by_label
+    against = compare(find_runs([tmp_path]), baseline=base)
+    assert {c.first for c in against.contrasts} | {c.second for c in against.contrasts} == {
+        base, other}  # fmt: skip
+
+
+def test_a_metric_that_is_given_twice_is_the_primary_once(tmp_path: Path) -> None:
+    two_losses(tmp_path)
+    runs = find_runs([tmp_path])
+    twice = compare(runs, metrics=["modes/covered", "modes/covered"])
+    assert twice.metrics == ("modes/covered",)
+    assert twice.notes == compare(runs, metrics=["modes/covered"]).notes
+
+
+def test_markdown_holds_no_html_of_a_stranger(tmp_path: Path) -> None:
+    two_losses(tmp_path, 2)
+    found = compare(find_runs([tmp_path]))
+    group = replace(found.rows[0].group, values=(("loss.name", "<b onclick=x>|</b>"),))
+    evil = replace(found, rows=(replace(found.rows[0], group=group), *found.rows[1:]))
+    table = as_text(evil, "markdown")
+    assert "<" not in table and "&lt;b onclick=x&gt;\\|&lt;/b&gt;" in table
+    assert notes_text(["<i>"], "markdown") == "\n- &lt;i&gt;"
 
 
 # What is never said.

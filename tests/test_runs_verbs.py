@@ -139,6 +139,62 @@ def test_a_folder_without_a_run_is_wrong_use(
     assert capsys.readouterr().out == "no run is chosen\n"
 
 
+def test_a_run_whose_process_died_was_interrupted(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """run.json says running, and nobody holds the lock."""
+    leave_run(place, "gp", 3, {}, "running", **{"loss.gp_lambda": 0.1}).rename(place / "d")
+    assert main(["ls", str(place), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[3]["status"] == "interrupted"
+    with RunFolder(place / "d").lock():
+        assert main(["ls", str(place), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[3]["status"] == "running"
+    assert main(["rm", str(place), "--status", "interrupted", "--yes"]) == 0
+    assert not (place / "d").exists() and (place / "a").exists()
+
+
+def test_runs_that_were_measured_otherwise_differ(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_run(place, "gp", 0, {"modes/covered": 8.0}, **{
+        "loss.gp_lambda": 0.1, "evaluate.final_n": 77}).rename(place / "m")  # fmt: skip
+    assert main(["diff", str(place / "a"), str(place / "m")]) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "final_n" in one]
+    assert line.split()[0] == "evaluate.final_n" and line.split()[-1] == "77"
+
+
+def test_a_table_in_a_pipe_keeps_its_lines_whole(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = {"train.steps": 4000000, "loss.gp_lambda": 0.1234567891}
+    leave_run(place, "bce_gp", 4, {"modes/covered": 1.5, "wasserstein/exact": 1.0}, "interrupted",
+              step=1234567, **long).rename(place / "long")  # fmt: skip
+    assert main(["ls", str(place)]) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "1234567/4000000" in one]
+    assert "bce_gp gp_lambda=0.1234567891" in line
+
+
+@pytest.mark.parametrize("verb", ["export", "sample", "evaluate"])
+def test_out_takes_the_place_of_files_alone(
+    place: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A device or a pipe would be replaced by a file."""
+    os.mkfifo(place / "fifo.csv")
+    words = [verb, str(place / "a"), "--out"]
+    for out, told in ((place / "fifo.csv", "it is no regular file"), ("-", "the name of a file")):
+        assert main([*words, str(out)]) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+    assert (place / "fifo.csv").is_fifo()
+
+
+def test_out_writes_through_a_link(place: Path) -> None:
+    leave_run(place, "gp", 5, {}, rows=[(1, {"loss/critic": 0.5})], **{"loss.gp_lambda": 0.1})
+    (place / "link.csv").symlink_to("real.csv")
+    assert main(["export", str(place), "--out", str(place / "link.csv")]) == 0
+    assert (place / "link.csv").is_symlink() and "loss/critic" in (place / "real.csv").read_text()
+
+
 def test_diff_names_what_differs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diff", str(place / "a"), str(place / "b"), "--json"]) == 0
     rows = {row["key"]: (row["one"], row["other"]) for row in json.loads(capsys.readouterr().out)}

@@ -14,13 +14,16 @@ import yaml
 
 from wganbench.config import compose
 from wganbench.config.from_python import overrides_from
+from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
 from wganbench.presets import conf_directory
 from wganbench.runs.record import RunRecord
 from wganbench.sweeps.launch import make_backend
 from wganbench.sweeps.slurm import SlurmBackend
-from wganbench.training.passes import StepCost
+from wganbench.training.passes import StepCost, step_cost
+from wganbench.training.streams import critic_steps_before
+from wganbench.tuning import command as tuning_command
 from wganbench.tuning import search as searching
 from wganbench.tuning.analysis import (
     correlation_ratio,
@@ -44,6 +47,7 @@ from wganbench.tuning.space import read_space
 from wganbench.tuning.speedrun import (
     Arrival,
     LossResult,
+    arrival,
     arrival_steps,
     check_modes,
     loss_result,
@@ -133,6 +137,28 @@ def test_a_wrong_space_is_refused_in_one_line(
     with pytest.raises(ConfigError) as caught:
         read_space(str(file))
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_key_that_no_loss_has_is_refused(tmp_path: Path) -> None:
+    """It would not be searched, and the winner would not hold it."""
+    values = yaml.safe_load(Path("conf/tune/space.yaml").read_text())
+    values["draw"]["loss.gp_lamda"] = {"low": 0.1, "high": 1.0}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"loss\.gp_lamda is a key of no loss; .*gp_lambda"):
+        read_space(str(tmp_path / "mine.yaml"))
+
+
+def test_common_names_of_losses_are_those_of_train() -> None:
+    assert parse(["loss=wgan-gp,bce"]).losses == ("gp", "bce")
+
+
+def test_where_the_winners_go_is_checked_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tuning_command, "run_search", lambda *_: pytest.fail("it searched"))
+    with pytest.raises(ConfigError, match="is not a folder; give another --into"):
+        tuning_command.tune(["loss=gp"], Silent(), into=tmp_path / "file")
 
 
 def test_a_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
@@ -467,6 +493,22 @@ def test_the_table_says_whose_settings_a_loss_had() -> None:
     assert settings_of("gp", "swiss_roll", (), None) == "paper's"
     for word in ("~tuned", "tuned=null", "tuned=paper"):
         assert settings_of("gp", "ring8", (word,), None) == "paper's"
+
+
+@pytest.mark.parametrize(("status", "seconds"), [("diverged", 40.0), ("completed", 4.0)])
+def test_a_diverged_run_counts_to_the_end_in_seconds_too(
+    tmp_path: Path, status: str, seconds: float
+) -> None:
+    """It stopped after a tenth of its passes and 4 seconds."""
+    config = compose(["loss=gp", "data=ring8", "tuned=none", "train.steps=100"])
+    whole = step_cost(config).of_run(critic_steps_before(100, config), 100)
+    final = {"budget/seconds": 4.0, "budget/passes": whole / 10}
+    record = {"status": status, "step": 10, "metrics": final}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "metrics.csv").write_text("step,modes/coverage\n10,0.5\n")
+    found = arrival(Job(config, tmp_path))
+    assert (found.arrived, found.passes) == (False, whole)
+    assert found.seconds == pytest.approx(seconds)
 
 
 def test_a_speedrun_needs_modes() -> None:

@@ -215,11 +215,13 @@ def convert_items(value: Any, hint: Any, key: str) -> Any:
 def example(value: Any, hint: Any) -> str:
     """Return a list of items of a type; of texts it holds the text ``value``, if that is a name.
 
-    >>> example("r1", str), example(None, str), example("r1", float)
-    ('[r1]', '[a,b]', '[0,1]')
+    >>> example("r1", str), example(None, str), example("r1", float), example(0, list[float])
+    ('[r1]', '[a,b]', '[0.5,0.9]', '[[0.5,0.9]]')
     """
+    if typing.get_origin(hint) is list:
+        return f"[{example(value, typing.get_args(hint)[0])}]"
     if hint is not str and typing.get_origin(hint) is not typing.Literal:
-        return "[0,1]"
+        return "[0.5,0.9]" if hint is float else "[0,1]"
     is_name = isinstance(value, str) and value.replace(",", "").isidentifier()
     return f"[{value}]" if is_name and len(value) <= LONGEST_VALUE else "[a,b]"
 

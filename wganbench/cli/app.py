@@ -210,10 +210,10 @@ def compare(
     Prints tables with intervals over seeds, and writes figures and a report.
 
     \b
-    wganbench compare outputs/ring8                      groups found by what differs
-    wganbench compare outputs/lambda_sweep --by loss.gp_lambda --metric modes/covered
-    wganbench compare outputs/ring8 --at critic_steps    at an equal budget
-    wganbench compare outputs/ring8 --baseline bce       every group with this one only
+    wganbench compare outputs/ring8                    groups: what differs
+    wganbench compare outputs/ring8 --by loss.name --metric modes/covered
+    wganbench compare outputs/ring8 --at critic_steps  at an equal budget
+    wganbench compare outputs/ring8 --baseline bce     each group with this one
     """
     from wganbench.cli.compare_view import check_form, print_as, print_comparison, print_files
     from wganbench.files import inside

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def written_to(out: str | Path | None) -> str | Path | None:
+    """Return the file that ``--out`` names, links followed. Raises ConfigError.
+
+    A file is written whole and then renamed, so that a device or a pipe would be replaced.
+    """
+    from wganbench.errors import ConfigError
+
+    if out is None:
+        return None
+    if str(out) == "-":
+        raise ConfigError("--out -: give the name of a file")
+    place = Path(os.path.realpath(out))
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        raise ConfigError(f"--out {out}: it is no regular file; give the name of a file")
+    ending = "/" if str(out).endswith(("/", os.sep)) else ""
+    return type(out)(f"{place}{ending}") if os.path.islink(out) else out
 
 
 def complete_override(incomplete: str) -> list[str]:

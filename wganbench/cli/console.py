@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shlex
 import sys
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from wganbench.config.overrides import Arguments
 
 
+UNBOUNDED = 10_000
+"""The width of what is no terminal."""
+
+
 class PlainConsole(Console):
     """Prints plain text: brackets, colons and numbers in names have no special meaning.
 
@@ -27,6 +32,8 @@ class PlainConsole(Console):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False} | settings)
+        if not self.is_terminal and "width" not in settings and "COLUMNS" not in os.environ:
+            self.width = UNBOUNDED  # a table in a pipe or a file keeps its lines whole
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return plain text; Rich calls this for every text."""

@@ -62,8 +62,11 @@ def loss_page(name: str, config_dir: Path | None = None) -> list[Row]:
     from wganbench.config.check import row
     from wganbench.losses import RECIPES
 
-    recipe: Recipe = row(RECIPES, name, "loss")
     where = directories(config_dir)
+    own = (
+        name if name in RECIPES else str(preset_values("loss", name, where).get("loss.name", name))
+    )
+    recipe: Recipe = row(RECIPES, own, "loss")
     tuned = [one for one in choices("tuned", where) if one.startswith(f"{name}-")]
     critic, generator = recipe.objective.formulas
     penalties = penalties_in_words(recipe)

@@ -29,7 +29,7 @@ def new(
 ) -> None:
     """Write files for your own loss, data, network or metric.
 
-    They are code, a YAML file with its settings, and a test.
+    They are code, a YAML file with its settings (a metric has none), and a test.
     """
     write_new(kind, name, into)
 

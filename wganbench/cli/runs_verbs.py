@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from wganbench import bounds
-from wganbench.cli.arguments import AsJson, Features, RunPath
+from wganbench.cli.arguments import AsJson, Features, RunPath, written_to
 from wganbench.cli.exits import FAILED
 from wganbench.errors import ConfigError, of_the_system, printable, shortened
 
@@ -23,7 +23,9 @@ def sample(
             "-n", min=1, max=bounds.DRAWN, help="How many points; default: evaluate.final_n."
         ),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Where to; else RUN/generated.npy.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Where to; else RUN/generated.npy.", callback=written_to)
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="The same seed draws the same points.")
     ] = 0,
@@ -59,7 +61,8 @@ def evaluate(
     ] = 0,
     as_json: AsJson = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the values to this file, as JSON.")
+        Path | None,
+        typer.Option("--out", help="Write the values to this file, as JSON.", callback=written_to),
     ] = None,
     features: Features = None,
 ) -> None:
@@ -73,11 +76,11 @@ def evaluate(
     allow_features(*(features or []))
     count = n or stored_config(run).evaluate.final_n
     values = evaluate_run(run, count, seed)
-    if out is not None:
-        _write_values(values, out)
     print_metrics(values, as_json)
     for line in () if as_json else on_fewer_points(values, count):
         print(line)
+    if out is not None:  # last: what was measured has been printed, wherever the file leads
+        _write_values(values, out)
 
 
 def _write_values(values: Mapping[str, float], out: Path) -> None:
@@ -157,15 +160,18 @@ def export(
         str, typer.Option("--to", metavar="FORM", help="csv, parquet, generator or critic.")
     ] = "csv",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to; else PATH/scalars.FORM or PATH/NET.pt2.")
+        Path | None,
+        typer.Option(
+            "--out", help="Where to; else PATH/scalars.FORM or PATH/NET.pt2.", callback=written_to
+        ),
     ] = None,
 ) -> None:
     """Write all logged values as one table, or a trained network.
 
     \b
-    wganbench export outputs/ring8 --to csv          a line for each run, step and tag
-    wganbench export outputs/ring8 --to parquet      the same (needs pip install pyarrow)
-    wganbench export RUN --to generator              a program for torch.export.load
+    wganbench export outputs/ring8 --to csv      a line a run, step and tag
+    wganbench export outputs/ring8 --to parquet  the same; pip install pyarrow
+    wganbench export RUN --to generator          for torch.export.load
     """
     from wganbench.cli.runs_view import TABLES, export_table
     from wganbench.files import inside

@@ -22,7 +22,7 @@ from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.long_table import LongTable, write_csv, write_parquet
-from wganbench.runs.record import RUN_JSON, RunRecord, Runs, find_runs, read_record
+from wganbench.runs.record import RUN_JSON, RunRecord, Runs, Status, find_runs, read_record
 from wganbench.runs.remove import remove_run, size_of
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
@@ -45,7 +45,7 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
     finite = {name: v if v is None or math.isfinite(v) else None for name, v in values.items()}
     return {
         "path": str(from_here(run.path)),
-        "status": run.status,
+        "status": status_now(run),
         "step": run.step,
         "steps": run.settings.get("train.steps"),
         "seed": run.seed,
@@ -55,6 +55,13 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
         "bytes": size_of(run.path),
         "ended": run.path.joinpath(RUN_JSON).stat().st_mtime,
     }
+
+
+def status_now(run: RunRecord) -> Status | None:
+    """Return a run's status; one that says it trains, in no process, was interrupted."""
+    if run.status == "running" and RunFolder(run.path).holder() is None:
+        return "interrupted"
+    return run.status
 
 
 def print_runs(runs: Runs, as_json: bool) -> None:
@@ -140,7 +147,7 @@ def chosen(runs: Runs, statuses: Sequence[str], older_days: float | None) -> lis
     return [
         run
         for run in runs
-        if (not statuses or run.status in statuses)
+        if (not statuses or status_now(run) in statuses)
         and run.path.joinpath(RUN_JSON).stat().st_mtime <= latest
     ]
 
@@ -150,7 +157,7 @@ def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
     console, left = PlainConsole(), 0
     for run in runs:
         path, size = from_here(run.path), size_of(run.path) / MEGABYTE
-        line = f"{path}  {run.status} at step {run.step}, {size:.1f} MB"
+        line = f"{path}  {status_now(run)} at step {run.step}, {size:.1f} MB"
         if busy := RunFolder(run.path).holder():
             console.print(f"{line}: kept, in use by {busy.holder}", soft_wrap=True)
             left += 1
@@ -184,10 +191,8 @@ def differences_of(one: Path, other: Path) -> list[tuple[str, Any, Any]]:
         a, b = read_record(one), read_record(other)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
-    settings = [
-        (key, a.settings.get(key), b.settings.get(key))
-        for key in dict.fromkeys([*a.settings, *b.settings])
-    ]
+    ours, theirs = ({**run.settings, **run.measured} for run in (a, b))
+    settings = [(key, ours.get(key), theirs.get(key)) for key in dict.fromkeys([*ours, *theirs])]
     values = [(t.name, a.final.get(t.name), b.final.get(t.name)) for t in shown_in("result")]
     every = [("seed", a.seed, b.seed), ("status", a.status, b.status), *settings, *values]
     return [(key, x, y) for key, x, y in every if x != y]

@@ -65,7 +65,9 @@ def check_sizes(config: RunConfig) -> None:
     if config.data.kind not in DATASETS:
         return
     for field in dataclasses.fields(DATASETS[config.data.kind].options):
-        check_option(config.data.options.get(field.name), field.metadata, f"data.{field.name}")
+        value = config.data.options.get(field.name)
+        if not (is_number(value) and str(field.type).startswith("list")):  # told by its type
+            check_option(value, field.metadata, f"data.{field.name}")
 
 
 def check_option(value: Any, metadata: Mapping[str, Any], key: str) -> None:

@@ -220,20 +220,32 @@ def option_ranges(group: str) -> dict[str, str]:
         own["penalties"] = f"list of {either(list(TERMS))}"
         ranges = [pair for recipe in RECIPES.values() for pair in recipe.ranges.items()]
         return own | {name: in_words(float, metadata) for name, metadata in ranges}
-    rows: Iterable[Any]
+    rows: Iterable[tuple[str, Any]]
     if group == "data":
         from wganbench.data import DATASETS
 
-        rows = DATASETS.values()
+        rows = DATASETS.items()
     else:
         from wganbench.networks import NETWORKS
 
-        rows = NETWORKS.values()
-    found: dict[str, str] = {}
-    for row in rows:
+        rows = NETWORKS.items()
+    found: dict[str, dict[str, list[str]]] = {}
+    for kind, row in rows:
         for field in dataclasses.fields(row.options):
-            found.setdefault(field.name, field_range(row.options, field.name))
-    return found
+            kinds = found.setdefault(field.name, {})
+            kinds.setdefault(field_range(row.options, field.name), []).append(kind)
+    return {name: by_kind(ranges) for name, ranges in found.items()}
+
+
+def by_kind(ranges: Mapping[str, Sequence[str]]) -> str:
+    """Return ranges in words, each with the kinds that have it where there are several.
+
+    >>> by_kind({"number": ["ring"]}), by_kind({"1 to 5": ["ring", "grid"], "1 to 3": ["funnels"]})
+    ('number', '1 to 5 (ring, grid); 1 to 3 (funnels)')
+    """
+    if len(ranges) == 1:
+        return next(iter(ranges))
+    return "; ".join(f"{text} ({', '.join(kinds)})" for text, kinds in ranges.items())
 
 
 def field_range(cls: type, name: str) -> str:

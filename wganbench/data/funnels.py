@@ -23,6 +23,12 @@ DEGREE = 8
 OFFSET = 0.1
 """Standard deviation of the funnels' offsets b_k."""
 
+LEAST_APART = 1e-4
+"""Different centres that lie nearer to each other make the move inexact in float32."""
+
+EXACT = "donot_use_mm_for_euclid_dist"
+"""How distances are computed: cdist's form with a product of matrices is too coarse in float32."""
+
 SHIFTS, POINTS, POINTS_ABOVE_1000 = 16, 4096, 256
 """Number of shifted point sets of the known distance, and their sizes up to d = 1000 and above."""
 
@@ -60,7 +66,26 @@ class Funnels(DrawnTarget, KnownPair):
             self.centres = torch.tensor(centres, dtype=torch.float32)
         if offsets is not None:
             self.offsets = torch.tensor(offsets, dtype=torch.float32)
+        self._check_centres()
         self._centres, self._offsets = Resident(self.centres), Resident(self.offsets)
+
+    def _check_centres(self) -> None:
+        """Raise ValueError for centres that float32 merges; note funnels without points."""
+        apart = torch.cdist(self.centres, self.centres, compute_mode=EXACT).double()
+        apart.fill_diagonal_(torch.inf)
+        near = (apart > 0) & (apart < LEAST_APART)
+        if near.any():
+            i, j = near.nonzero()[0].tolist()
+            raise ValueError(
+                f"data.centres[{i}] and data.centres[{j}] are closer than {LEAST_APART:g}: float32 "
+                "merges their funnels; give one of them"
+            )
+        lower = (apart + self.offsets) < self.offsets.unsqueeze(1)
+        hidden = lower.any(dim=1).nonzero().flatten().tolist()
+        self.notes = tuple(
+            f"funnel {k} has no points: another one is lower everywhere, by data.offsets"
+            for k in hidden
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,9 +129,7 @@ class Funnels(DrawnTarget, KnownPair):
     ) -> tuple[Float[Tensor, "K d"], Float[Tensor, " K"], Float[Tensor, "*lead n K"]]:
         """Return centres and offsets as ``x`` is, and ||x - a_k|| + b_k."""
         a, b = (held.on(x.device).to(x.dtype) for held in (self._centres, self._offsets))
-        # The form of cdist with a product of matrices is too coarse in float32.
-        exact = "donot_use_mm_for_euclid_dist"
-        return a, b, torch.cdist(x, a, compute_mode=exact) + b
+        return a, b, torch.cdist(x, a, compute_mode=EXACT) + b
 
     @cached_property
     def distance(self) -> Distance:
@@ -144,7 +167,7 @@ def _to_cell(
     With c = a_j - a_k and e = b_k - b_j the funnels j and k are equal, ||s v - c|| = s + e, at
     s = (||c||^2 - e^2) / (2 (v.c + e)). Where v.c + e <= 0 the ray does not meet that border.
     """
-    squares = torch.cdist(a, a, compute_mode="donot_use_mm_for_euclid_dist").square()
+    squares = torch.cdist(a, a, compute_mode=EXACT).square()
     e = b[k].unsqueeze(-1) - b
     slope = v @ a.T - (v * a[k]).sum(dim=-1, keepdim=True) + e
     other = k.unsqueeze(-1) != torch.arange(len(a), device=k.device)

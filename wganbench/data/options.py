@@ -199,16 +199,22 @@ class FunnelsOptions(Options):
 
     def __post_init__(self) -> None:
         if self.centres is not None:
-            sizes = {len(centre) for centre in self.centres}
-            if len(self.centres) != self.clusters or sizes != {self.dimension}:
+            sizes = sorted({len(centre) for centre in self.centres})
+            if len(self.centres) != self.clusters or sizes != [self.dimension]:
                 raise ValueError(
                     f"data.centres must hold {self.clusters} lists (data.clusters) of "
-                    f"{self.dimension} numbers (data.dimension)"
+                    f"{self.dimension} numbers (data.dimension); got {len(self.centres)} of "
+                    f"{' and '.join(map(str, sizes)) or 'none'}"
                 )
         if self.offsets is not None and len(self.offsets) != self.clusters:
             raise ValueError(
                 f"data.offsets must hold {self.clusters} numbers (data.clusters), "
                 f"got {len(self.offsets)}"
+            )
+        if self.centres is not None and self.offsets is not None and self.centre_seed:
+            raise ValueError(
+                f"data.centre_seed={self.centre_seed} is not used where data.centres and "
+                "data.offsets are given: leave it out"
             )
 
 

@@ -80,7 +80,7 @@ def modes_clause(row: Row) -> str:
     """Return what a group's seeds do, with the verb in the plural after ``|``."""
     hits, seeds = covered_all(row)
     values, modes = row.cells[COVERED].values, row.group.mode_count or 0
-    every = "on every seed" if seeds > 1 else "on its only seed"
+    every = "on every seed" if seeds > 1 else "on the only seed"
     if row.diverged == seeds:
         return f"diverges|diverge {every}"
     if hits == seeds:

@@ -110,7 +110,7 @@ def compare(
     unreadable = left_out(runs)
     runs, repeated = counted_once(runs, by)
     groups, mixed = group_runs(runs, by)
-    chosen = tuple(metrics) or usual_metrics(runs)
+    chosen = tuple(dict.fromkeys(metrics)) or usual_metrics(runs)
     rows = mark_best([make_row(group, chosen, at) for group in groups], chosen)
     base = None if baseline is None else find_label([row.group for row in rows], baseline)
     contrasts = make_contrasts(rows, chosen, base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,6 +31,9 @@ class Group:
     values: tuple[tuple[str, Value | None], ...]
     runs: tuple[RunRecord, ...]
 
+    number: int = 1
+    """1, or 2 and more for groups whose values differ but are written alike."""
+
     @property
     def label(self) -> str:
         """The values in short, such as ``gp gp_lambda=10``, with the last part of each key."""
@@ -49,7 +53,8 @@ class Group:
     def _named(self, word: Callable[[str], str], equals: str, between: str) -> str:
         """Return the known values; of runs that have none of the keys, that they lack them."""
         keys = ", ".join(word(key) for key, _ in self.values)
-        return between.join(self._parts(word, equals)) or (f"without {keys}" if keys else "")
+        named = between.join(self._parts(word, equals)) or (f"without {keys}" if keys else "")
+        return named if self.number == 1 else f"{named} ({self.number})"
 
     def _parts(self, word: Callable[[str], str], equals: str) -> list[str]:
         """Return the known values, each with its key unless that says nothing."""
@@ -91,7 +96,8 @@ def last_part(key: str) -> str:
 
 
 def text(value: Value | None) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a value in short, with enough digits to tell different ones apart."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def key_word(key: str) -> str:
@@ -171,6 +177,10 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
         Group(tuple(zip(keys, values, strict=True)), tuple(sorted(own, key=lambda run: run.seed)))
         for values, own in sorted(members.items(), key=lambda item: [order(v) for v in item[0]])
     ]
+    seen: Counter[str] = Counter()
+    for i, group in enumerate(groups):
+        seen[group.label] += 1
+        groups[i] = replace(group, number=seen[group.label])
     mixed = {key for group in groups if by for key in differing(group.runs)}
     otherwise = {key for group in groups for key in measured_otherwise(group.runs)}
     return groups, [*sorted(mixed, key=rank), *sorted(otherwise)]
@@ -310,6 +320,9 @@ def parse_at(text: str, runs: Sequence[RunRecord]) -> At:
             value = math.nan
         if not value > 0:
             raise ConfigError(f"--at {text}: the amount must be a number above 0")
+        most = max((budget_reached(run, name) or 0.0 for run in runs), default=0.0)
+        if value > most:
+            raise ConfigError(f"--at {text}: no run has spent so much; the most is {most:g}")
         return At(name, value)
     spent = [budget_reached(run, name) for run in runs if run.status == "completed"]
     known = [value for value in spent if value]

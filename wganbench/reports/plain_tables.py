@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,10 @@ def as_text(comparison: Comparison, form: str) -> str:
 def notes_text(notes: Sequence[str], form: str) -> str:
     """Return the notes below a table of `as_text`: a list in Markdown, comments in LaTeX."""
     before, mark = ("\n", "- ") if form == "markdown" else ("", "% ")
-    return before + "\n".join(f"{mark}{printable(note)}" for note in notes)
+    written = [printable(note) for note in notes]
+    if form == "markdown":
+        written = [html.escape(note, quote=False) for note in written]
+    return before + "\n".join(f"{mark}{note}" for note in written)
 
 
 def _title(metric: str) -> str:
@@ -48,8 +52,12 @@ def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
 
 def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-                     for line in lines)  # fmt: skip
+    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
+
+
+def _plain(cell: str) -> str:
+    """Return a cell of Markdown without HTML: names come from anywhere."""
+    return html.escape(cell, quote=False).replace("|", "\\|")
 
 
 def _latex(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

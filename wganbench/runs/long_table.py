@@ -43,7 +43,7 @@ class LongTable:
             except (OSError, ValueError) as error:
                 self.left_out.append(printable(str(error)))
                 continue
-            path = str(from_here(run.path, self.here))
+            path = printable(str(from_here(run.path, self.here)))
             first = [path, run.seed, *(run.settings.get(key, "") for key in self.keys)]
             for tag, column in table.items():
                 if tag == STEP:

@@ -13,12 +13,14 @@ from wganbench.config.composition import compose_launcher
 from wganbench.config.from_python import unquoted
 from wganbench.config.jobs import Choice
 from wganbench.config.settings import Setting
-from wganbench.errors import ConfigError, of_the_system, short_repr
+from wganbench.config.synonyms import canonical
+from wganbench.errors import ConfigError, UnwritableFolder, of_the_system, short_repr
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import composed
 from wganbench.presets import choices, directories, user_files_first
 from wganbench.registry import unknown
 from wganbench.runs.record import read_record
+from wganbench.runs.stored import check_writable
 from wganbench.sweeps.backend import Watcher
 from wganbench.tuning.report import write_report
 from wganbench.tuning.search import Arm, Search, Trial, run_search, score_of
@@ -82,12 +84,18 @@ def tune(
     arguments then go on.
     """
     search = parse(arguments, config_dir)
+    place = into or (Path(config_dir) if config_dir else search.folder)
+    option = "--into" if into else "--config-dir" if config_dir else "output_dir"
+    try:
+        check_writable(place / "tuned")
+    except UnwritableFolder as error:
+        reason = str(error).replace("set output_dir", f"give another {option}")
+        raise ConfigError(reason) from error
     command = " ".join(["wganbench tune", *map(shlex.quote, arguments)])
     arms = run_search(search, watcher)
     winners = {arm: trials[0] for arm, trials in arms.items()}
     folders = train_winners(search, winners, watcher)
     fresh = {arm: [final(folder) for folder in own] for arm, own in folders.items()}
-    place = into or (Path(config_dir) if config_dir else search.folder)
     try:
         files = write_winners(search, winners, place, command)
         report = write_report(search, arms, fresh, command)
@@ -186,7 +194,7 @@ def folder_of(own: Mapping[str, str], default: str) -> Path:
 def named(group: str, text: str, config_dir: str | Path | None) -> tuple[str, ...]:
     """Return the names in ``loss=bce,gp``, each once. Raises ConfigError for an unknown one."""
     known = choices(group, directories(config_dir))
-    parts = (unquoted(part.strip()) for part in text.split(","))
+    parts = (canonical(group, unquoted(part.strip()), known) for part in text.split(","))
     names = tuple(dict.fromkeys(part for part in parts if part))
     if not names:
         raise ConfigError(f"{group} is empty; give names such as {group}={','.join(known[:2])}")

@@ -18,9 +18,11 @@ import numpy as np
 
 from wganbench import bounds
 from wganbench.errors import ConfigError, short_repr
-from wganbench.losses.recipes import composed
+from wganbench.losses.penalties import TERMS
+from wganbench.losses.recipes import RECIPES, composed
 from wganbench.presets import preset_names, read_again, read_preset
 from wganbench.registry import unknown
+from wganbench.typed import nearest_key
 
 DEFAULT = "space"
 DIGITS = 3
@@ -196,8 +198,11 @@ def checked(space: Space) -> Space:
     """Return the space itself; raises ValueError for keys that cannot stand where they do."""
     known = [key for point in space.known for key in point]
     for key in (*space.draw, *space.fixed, *known):
-        if key.partition(".")[0] not in GROUPS and not key.startswith("evaluate."):
+        group, _, name = key.partition(".")
+        if group not in GROUPS and group != "evaluate":
             raise ValueError(f"{key} is no key of loss or train: give it as an override of tune")
+        if group == "loss" and name not in (own := loss_keys()):
+            raise ValueError(f"{key} is a key of no loss{nearest_key(key, own.values())}")
     before: set[str] = set()
     for key, draw in space.draw.items():
         if isinstance(draw, Interval) and draw.times and draw.times not in before:
@@ -206,6 +211,13 @@ def checked(space: Space) -> Space:
     if "loss.n_critic" not in {*space.draw, *space.fixed}:
         raise ValueError("loss.n_critic is missing in draw and in fixed")
     return space
+
+
+def loss_keys() -> dict[str, str]:
+    """Return the keys of all losses and further penalties, without ``loss.``, by name."""
+    names = ["n_critic", *(name for row in RECIPES.values() for name in row.coefficients)]
+    names += [name for term in TERMS.values() for name in term.names]
+    return {name: f"loss.{name}" for name in names}
 
 
 def as_seed(given: Any) -> int:

@@ -182,7 +182,11 @@ def settings_of(loss: str, data: str, overrides: Sequence[str], config_dir: Path
 
 
 def arrival(job: Job) -> Arrival:
-    """Return where a finished run arrived, or where it ended."""
+    """Return where a finished run arrived, or else the end of a whole run.
+
+    A run that diverged stops there. It would not have arrived later, so it counts as one that
+    trained to the end at the rate that it had.
+    """
     config, record = job.config, read_record(job.folder)
     final = record.final
     table = read_table(job.folder / "metrics.csv")
@@ -191,7 +195,9 @@ def arrival(job: Job) -> Arrival:
         steps = config.train.steps
         critic_steps = critic_steps_before(steps, config)
         passes = step_cost(config).of_run(critic_steps, steps)
-        return Arrival(config.seed, False, passes, final.get("budget/seconds", 0.0))
+        seconds, spent = (final.get(f"budget/{name}", 0.0) for name in ("seconds", "passes"))
+        whole = passes / spent if record.diverged and spent > 0 else 1.0
+        return Arrival(config.seed, False, passes, whole * seconds)
     passes_at, seconds_at = (
         dict(zip(*series(table, f"budget/{name}"), strict=True)) for name in ("passes", "seconds")
     )

@@ -24,8 +24,8 @@ def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
     head = [
         "# @package _global_",
         f"# {composed_name(loss, search.space.penalties)} on {data}: the best of {search.trials} "
-        f"drawn and {len(search.space.known)} known trials of the neutral space, on tuning seeds "
-        f"{first}-{first + seeds - 1}.",
+        f"drawn and {len(search.space.known)} known trials of the space {search.space.name!r}, on "
+        f"tuning seeds {first}-{first + seeds - 1}.",
         f"# {command}",
     ]
     given = dict(word.lstrip("+").partition("=")[::2] for word in search.overrides)
