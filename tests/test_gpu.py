@@ -123,7 +123,7 @@ def test_our_kernel_steps_as_the_definition_does(loss, width, depth, batch, runs
         Stack(alike(loss, runs, compile=word, device="cuda", **PLAIN, **sizes), CUDA)
         for word in ("false", "true")
     )
-    assert (eager.executor, kernel.executor) == ("eager", "kernel"), kernel.why_no_kernel()
+    assert (eager.executor, kernel.executor) == ("eager", "kernel"), kernel.why_not_ours()
     with products(CUDA):
         for _ in range(2):
             assert_a_step_is_the_same(eager, kernel, 3e-5)

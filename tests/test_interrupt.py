@@ -195,6 +195,24 @@ def test_nothing_is_compiled_after_a_request(
     assert (outcome.status, outcome.step) == ("interrupted", 0)
 
 
+@pytest.mark.usefixtures("left_to_torch")
+def test_a_run_that_is_stopped_while_it_compiles_has_had_no_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step was taken: a later verdict must not speak of two executors."""
+
+    def compiles(stack: Any, check: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        check()
+
+    monkeypatch.setattr(runs.Stack, "compile", compiles)
+    config = tiny("gp", **{"train.steps": 4})
+    config.compile = "true"
+    outcome = train_run(config, tmp_path)
+    assert (outcome.status, outcome.step) == ("interrupted", 0)
+    assert json.loads((tmp_path / "run.json").read_text())["executor"] is None
+
+
 def test_a_run_from_python_answers_too(capsys: pytest.CaptureFixture[str]) -> None:
     SilentView().stopping()
     assert capsys.readouterr().err == f"{SAVING}\n"

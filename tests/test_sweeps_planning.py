@@ -7,6 +7,7 @@ import itertools
 import json
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from training_configs import tiny
 from wganbench.cli.sweep_view import print_plan
 from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
+from wganbench.config.memory import machine_bytes
 from wganbench.files import RunLock
+from wganbench.runs.stored import Places
 from wganbench.sweeps import estimate, launch, local, manifest
 from wganbench.sweeps.backend import outcome_on_disk
 from wganbench.sweeps.command import named
@@ -36,11 +39,12 @@ from wganbench.sweeps.cost import (
     footprint,
 )
 from wganbench.sweeps.estimate import estimate_seconds, gpu_step_seconds
-from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep
+from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep, trains_alone
 from wganbench.sweeps.local import LocalBackend
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.plan import (
     Slot,
+    StackPlan,
     balanced,
     group_jobs,
     local_slots,
@@ -293,12 +297,54 @@ def test_what_our_kernel_trains_is_planned_by_what_it_was_measured_to_take() -> 
     needed = footprint(config, gpu=True)
     assert needed.kernel and not footprint(config).kernel
     assert not footprint(compose([*words, "precision=tf32"]), gpu=True).kernel
+    # Neither on a card without clusters nor for data that it cannot draw.
+    assert not footprint(config, gpu=True, clusters=False).kernel
+    assert not footprint(compose([*words, "network.width=64", "data=moons"]), gpu=True).kernel
     # All processors are taken several times: then one run costs as much as another.
     assert needed.runs_worth == 4 * 132
     found = {r: gpu_step_seconds(config, needed, r, BYTES_PER_SECOND) for r in (1, 64, 1024)}
     assert found == pytest.approx({1: 0.336e-3, 64: 0.798e-3, 1024: 12.0e-3}, rel=0.15)
     seconds = gpu_step_seconds(narrow, footprint(narrow, gpu=True), 64, BYTES_PER_SECOND)
     assert seconds == pytest.approx(0.184e-3, rel=0.15)
+
+
+def test_a_run_alone_keeps_its_place_in_a_larger_stack(tmp_path: Path) -> None:
+    """Its neighbours went on to other steps: the stack is as large as before, with empty places."""
+    (one,) = jobs(tmp_path, 1)
+    begun = StackPlan((one,), 3, Places(2, (1,)))
+    assert trains_alone(StackPlan((one,), 3)) and trains_alone(
+        replace(begun, places=Places(1, (0,)))
+    )
+    assert not trains_alone(begun)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("device", "device must be the same for all runs of a sweep; got cpu and auto"),
+        ("sweep.max_stack", "sweep.max_stack must be the same .* got 0 and 4"),
+    ],
+)
+def test_runs_of_a_sweep_agree_on_the_machine(tmp_path: Path, key: str, message: str) -> None:
+    other = {"device": "auto", "sweep.max_stack": 4}[key]
+    mixed = [job(tmp_path), job(tmp_path, seed=1, **{key: other})]
+    with pytest.raises(ConfigError, match=message):
+        check_sweep(tmp_path, mixed)
+
+
+def test_the_message_names_the_key_that_asks_for_the_device() -> None:
+    for key in ("device", "sweep.devices"):
+        with pytest.raises(ConfigError, match=rf"^{key}=cuda:3: this machine has 2 GPU"):
+            local_slots("cuda:3", 1, gpus=2, cores=4, key=key)
+
+
+def test_the_room_of_a_cpu_is_the_memory_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "machine_bytes", lambda swap: 1000 if not swap else 5000)
+    two = [Slot("cpu", 1)] * 2
+    assert LocalBackend().room(two) == 500
+    assert machine_bytes(swap=False) <= machine_bytes()
 
 
 @pytest.mark.slow
@@ -347,7 +393,7 @@ def test_a_plan_is_cut_to_the_memory_of_the_device(
     slots = [Slot("cuda:0", 1), Slot("cuda:1", 1)]
     monkeypatch.setattr(LocalBackend, "slots", lambda self, config: slots)
     monkeypatch.setattr(local, "free_bytes", lambda slot, slots: CONTEXT_BYTES + 1000)
-    monkeypatch.setattr(launch, "footprint", lambda config, gpu: Footprint(0, 250, 10**6))
+    monkeypatch.setattr(launch, "footprint", lambda *_: Footprint(0, 250, 10**6))
     plan = plan_sweep(jobs(tmp_path, 10), LocalBackend())
     assert [len(stack.jobs) for stack in plan.stacks] == [3, 3, 2, 2]
     chosen = plan_sweep(jobs(tmp_path, 10, **{"sweep.max_stack": 5}), LocalBackend())
@@ -360,7 +406,7 @@ def test_what_trains_alone_is_measured_only_for_a_plan_that_is_shown(
     """A study of 660 networks spent ten minutes on measuring each of them."""
     measured = []
 
-    def counted(config: RunConfig, gpu: bool) -> Footprint:
+    def counted(config: RunConfig, gpu: bool, clusters: bool) -> Footprint:
         measured.append(config.network.options["width"])
         return Footprint(0, 250, 10**6)
 

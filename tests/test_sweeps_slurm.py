@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from wganbench.config import ConfigError, run_id
 from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
-from wganbench.sweeps import slurm_task
-from wganbench.sweeps.backend import Ended, Message, Note, OutOfMemory
+from wganbench.sweeps import slurm, slurm_task
+from wganbench.sweeps.backend import Collector, Ended, Message, Note, OutOfMemory
 from wganbench.sweeps.launch import launch, make_backend, plan_sweep
 from wganbench.sweeps.plan import StackPlan
-from wganbench.sweeps.slurm_task import Mail, SlurmTask
+from wganbench.sweeps.slurm_task import Mail, Preemption, SlurmTask
 from wganbench.training.runs import train_runs
 
 pytest.importorskip("submitit")
@@ -170,6 +171,59 @@ def test_messages_outlive_the_process_and_half_of_one_waits(tmp_path: Path) -> N
     assert first == [Note("one")]
     mail.path.write_bytes(whole)
     assert mail.read(offset) == ([Note("two")], len(whole))
+
+
+def test_a_request_to_stop_is_repeated_until_the_training_heeds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first SIGTERMs arrive while the training is being prepared, where nobody heeds them."""
+    monkeypatch.setattr(slurm_task, "CHECK_SECONDS", 0.01)
+
+    class Preempted(Preemption):
+        def __init__(self) -> None:
+            self.asked = False
+
+    heard: list[int] = []
+    for by_file in (True, False):
+        wish, preempted = tmp_path / f"stop{by_file}", Preempted()
+        heard.clear()
+        with slurm_task.stopping(wish, preempted):
+            time.sleep(0.05)
+            if by_file:
+                wish.touch()
+            else:
+                preempted.asked = True
+            time.sleep(0.1)  # several are lost
+            before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+            time.sleep(0.1)
+            signal.signal(signal.SIGTERM, before)
+        assert heard and set(heard) == {signal.SIGTERM}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_error_without_words_loses_one_job_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Lost(Collector):
+        def __init__(self) -> None:
+            pass
+
+        def lost(self, number: int, stack: StackPlan, how: str) -> list[StackPlan]:
+            said.append(how)
+            return []
+
+    class Job:
+        def result(self) -> object:
+            raise MemoryError
+
+    monkeypatch.setattr(slurm.Array, "_submit", lambda *_: None)
+    array = slurm.Array(make_backend("slurm", SETTINGS), tmp_path, Lost())
+    lost = slurm.Submitted(Job(), StackPlan(tuple(jobs(tmp_path, 1)), 0), Mail(tmp_path, 0))
+    array.jobs.append(lost)
+    array._finish(lost)
+    assert said == ["a Slurm job was lost (MemoryError)"] and array.jobs == []
 
 
 def test_a_stack_that_does_not_fit_is_halved_inside_its_job(

@@ -252,7 +252,7 @@ def test_a_stack_without_a_generator_is_left_to_others(monkeypatch: pytest.Monke
 
     whole, frozen = Stack([config], CPU), FrozenStack([config], CPU, [fakes])
     monkeypatch.setattr(execution, "divided_for", lambda sizes, *_: sizes)
-    on_gpu = [replace(stack._own_code(), device=torch.device("cuda")) for stack in (whole, frozen)]
+    on_gpu = [replace(stack.own_code(), device=torch.device("cuda")) for stack in (whole, frozen)]
     monkeypatch.setattr(execution.OwnCode, "_drawn", {})
     assert [own.why_no_kernel() for own in on_gpu] == [
         "",

@@ -53,7 +53,7 @@ def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
     """An eager stack and one of our C++, of the same runs."""
     eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
     native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
     return eager, native
 
 
@@ -132,7 +132,7 @@ def test_losses_of_the_whole_batch_do_in_one_tile_and_in_several(name: str, batc
             for i, key in enumerate(composed(config.loss.name, config.loss.penalties).coefficients):
                 config.loss.coefficients[key] = 1.5 + r + i
     eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
     for _ in range(2):
         assert_a_step_is_the_same(eager, native, 2e-5)
 
@@ -406,7 +406,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("reason", list(REFUSED))
 def test_what_it_does_not_know_is_left_to_torch(reason: str) -> None:
     stack = Stack([tiny("gp", **{"compile": "auto"} | REFUSED[reason])], CPU)
-    assert stack.executor == "eager" and reason in stack.why_not_native()
+    assert stack.executor == "eager" and reason in stack.why_not_ours()
 
 
 def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +414,7 @@ def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.Monke
         RECIPES._rows, "gp", replace(RECIPES["gp"], penalties=(RECIPES["gp"].penalty,))
     )
     stack = Stack([tiny("gp", compile="auto")], CPU)
-    assert stack.executor == "eager" and "slopes" in stack.why_not_native()
+    assert stack.executor == "eager" and "slopes" in stack.why_not_ours()
     bare = replace(RECIPES["bce"], objective=replace(RECIPES["bce"].objective, terms=None))
     monkeypatch.setitem(RECIPES._rows, "bce", bare)
     assert "terms" in Stack([tiny("bce", compile="auto")], CPU).why_not_native()
@@ -428,7 +428,7 @@ def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
         for r, config in enumerate(members):
             config.loss.coefficients["r2_gamma"] = 0.5 + r
     eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
     assert_a_step_is_the_same(eager, native)
 
 
@@ -443,7 +443,7 @@ def test_two_penalties_step_as_the_definition_does(penalties: list[str], activat
             for i, name in enumerate(composed("rpgan", penalties).coefficients):
                 config.loss.coefficients[name] = 2.5 + r + i
     eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
     for _ in range(2):
         assert_a_step_is_the_same(eager, native)
 
@@ -452,7 +452,7 @@ def test_three_penalties_are_left_to_torch() -> None:
     config = tiny("hinge", compile="auto", **{"loss.penalties": ["gp", "r1", "r2"]})
     config.loss.coefficients.update(gp_lambda=1.0, r1_gamma=1.0, r2_gamma=1.0)
     stack = Stack([config], CPU)
-    assert stack.executor == "eager" and "2 penalties" in stack.why_not_native()
+    assert stack.executor == "eager" and "2 penalties" in stack.why_not_ours()
 
 
 def test_every_form_point_and_cost_has_its_number() -> None:
@@ -498,7 +498,7 @@ def test_without_a_compiler_it_is_left_to_torch(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     stack = Stack([tiny("gp", compile="auto")], CPU)
-    assert stack.executor == "eager" and "compiler" in stack.why_not_native()
+    assert stack.executor == "eager" and "compiler" in stack.why_not_ours()
     native_library.cache_clear()
     with pytest.raises(NoCompiler, match="no C"):
         native_library(0)
@@ -515,7 +515,7 @@ said = stack.execution.preparation
 stack.compile()
 stack.iterate()
 stack.probe(10)
-assert stack.executor == "native", stack.why_not_native()
+assert stack.executor == "native", stack.why_not_ours()
 loaded = [name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules]
 print(bool(said), loaded)
 """

@@ -32,7 +32,13 @@ from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, saving, train_loop
 from wganbench.training.measuring import stack_floor
 from wganbench.training.native.executor import Native
-from wganbench.training.pool import AHEAD, AHEAD_OF_PROCESSES, ProcessPool, measurers
+from wganbench.training.pool import (
+    AHEAD,
+    AHEAD_OF_PROCESSES,
+    ProcessPool,
+    cores_of_a_gpu,
+    measurers,
+)
 from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest, unstopped
 from wganbench.training.recorder import Recorder, columns
@@ -688,11 +694,10 @@ def test_a_cpu_measures_itself_and_a_gpu_leaves_a_core_to_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpu = torch.device("cuda")
-    assert measurers(CPU, 64) == 0
-    for cores, gpus, count, expected in (
-        (16, 1, 64, 15), (16, 4, 64, 3), (16, 1, 4, 8), (16, 1, 3, 0), (1, 1, 64, 0), (2, 1, 64, 1),
-        (2, 8, 64, 0),
-    ):  # fmt: skip
+    assert measurers(CPU, 64, 16) == 0
+    for cores, count, expected in ((16, 64, 15), (16, 4, 8), (16, 3, 0), (1, 64, 0), (2, 64, 1)):
+        assert measurers(gpu, count, cores) == expected
+    for cores, gpus, share in ((16, 1, 16), (16, 4, 4), (2, 8, 0)):
         monkeypatch.setattr(pool_module, "available_cores", lambda cores=cores: cores)
         monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
-        assert measurers(gpu, count) == expected
+        assert cores_of_a_gpu() == share and measurers(gpu, 64, share) == max(0, share - 1)

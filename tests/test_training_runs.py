@@ -32,7 +32,7 @@ from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
 from wganbench.training.recorder import Recorder, Row, columns
 from wganbench.training.run import load_run
-from wganbench.training.runs import resume_run, train_run, train_runs
+from wganbench.training.runs import SilentView, resume_run, train_run, train_runs
 from wganbench.training.stack import Stack
 
 TIMES = ("budget/seconds", "speed/steps_per_second")
@@ -481,6 +481,27 @@ def test_overwrite_starts_afresh_once(tmp_path: Path) -> None:
     before = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
     assert resume_run(tmp_path).status == "completed"
     assert (tmp_path / "checkpoint.pt").stat().st_mtime_ns == before
+
+
+def test_a_run_is_resumed_on_a_machine_without_its_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is no part of a run's identity: it goes on, and a line says so."""
+    folder, said = tmp_path / "run", []
+    config = tiny("gp", **{"train.steps": 2})
+    with monkeypatch.context() as patch:
+        after_step(patch, 1, ask_to_stop)
+        assert train_run(config, folder).status == "interrupted"
+    stored = json.loads((folder / "run.json").read_text())
+    stored["config"]["device"] = "cuda:3"
+    (folder / "run.json").write_text(json.dumps(stored))
+
+    class View(SilentView):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    assert resume_run(folder, View()).status == "completed"
+    assert "device=cuda:3 is not found here: device=auto" in said
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:

@@ -258,4 +258,4 @@ def test_its_steps_see_fresh_reals_and_only_it_draws_them() -> None:
 
 def test_torch_trains_it_and_says_why() -> None:
     stack = Stack([tiny("bce", compile="auto", **{"loss.unrolled": 2})], CPU)
-    assert stack.executor == "eager" and stack.why_not_native() == "it knows no unrolled critic"
+    assert stack.executor == "eager" and stack.why_not_ours() == "it knows no unrolled critic"

@@ -18,7 +18,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 ModeProtocol = Literal["veegan", "box", "chi2"]
 """The definitions of high-quality samples, see `wganbench.metrics.mode_coverage`."""
 
-STEPS = 10**9
+STEPS = 2**24
 """Steps of training, and every interval in steps."""
 
 CRITIC_STEPS = 10_000

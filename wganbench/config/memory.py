@@ -28,7 +28,8 @@ FLOAT = 4
 EXACT_BYTES = 16
 """Bytes per pair of points in an exact transport plan: cost and mass, in float64."""
 
-MOMENTS = {"adam": 2, "rmsprop": 1, "sgd": 0, "optimistic_adam": 3, "optimistic_sgd": 1}
+MOMENTS = {"adam": 2, "rmsprop": 2, "sgd": 1, "optimistic_adam": 3, "optimistic_sgd": 2}
+"""Numbers that an optimizer keeps for each parameter."""
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 FREE = ("MemAvailable:", "SwapFree:")
 GB = 10**9
@@ -36,12 +37,16 @@ WORTH_HALVING = 8
 """Smaller values are not halved, because they are design choices: the number of layers, say."""
 
 
-def machine_bytes() -> int:
-    """Return the bytes that this process can use at most: the free memory or a lower limit."""
+def machine_bytes(swap: bool = True) -> int:
+    """Return the bytes that this process can use at most: the free memory or a lower limit.
+
+    ``swap`` counts the free swap as memory.
+    """
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     with contextlib.suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        free = [int(line.split()[1]) for line in lines if line.startswith(FREE)]
+        counted = FREE if swap else FREE[:1]
+        free = [int(line.split()[1]) for line in lines if line.startswith(counted)]
         limits += [1024 * sum(free)] if free else []
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from wganbench import bounds
 from wganbench.config.check import from_dict
 from wganbench.config.schema import RunConfig, identity, run_folder, to_dict
 from wganbench.data.contents import contents_digest
@@ -202,8 +203,6 @@ def differences(
 
 
 # The places of runs in their stack, as stored in run.json and sweep.json.
-LARGEST_STACK = 4096
-"""The largest stack that is rebuilt from the sizes in a run.json."""
 
 
 @dataclass(frozen=True)
@@ -238,4 +237,4 @@ def as_places(stored: object) -> Places | None:
     size, place = stored.get("size"), stored.get("place")
     if type(size) is not int or type(place) is not int:
         return None
-    return Places(size, (place,)) if 0 <= place < size <= LARGEST_STACK else None
+    return Places(size, (place,)) if 0 <= place < size <= bounds.REPEATS else None

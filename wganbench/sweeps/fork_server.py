@@ -88,7 +88,7 @@ def _become_worker(handle: int, device: str, threads: int, parent: int, folder: 
     try:
         os.chdir(folder)
         if device != "cpu":
-            measure_beside(handle)
+            measure_beside(handle, threads)
         if not can_stay(device):
             os.set_inheritable(handle, True)
             words = map(str, (handle, device, threads, parent))
@@ -103,12 +103,12 @@ def _become_worker(handle: int, device: str, threads: int, parent: int, folder: 
         os._exit(code)
 
 
-def measure_beside(handle: int) -> None:
+def measure_beside(handle: int, threads: int) -> None:
     """Fork the processes that measure beside a GPU, which need no import then."""
     if sys.platform == "linux":
-        from wganbench.training import pool, pool_processes
+        from wganbench.training import pool_processes
 
-        pool_processes.fork_early(pool.cores_beside_a_gpu(), [handle])
+        pool_processes.fork_early(threads - 1, [handle])
 
 
 def can_stay(device: str) -> bool:

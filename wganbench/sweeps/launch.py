@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from wganbench import bounds
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.schema import run_id
 from wganbench.data import build
@@ -21,6 +22,7 @@ from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
 from wganbench.sweeps.backend import Backend, Watcher, outcome_on_disk
 from wganbench.sweeps.cost import Footprint, footprint
+from wganbench.sweeps.local import has_clusters
 from wganbench.sweeps.manifest import add_jobs, check_alike, read_jobs
 from wganbench.sweeps.plan import (
     CPU_LIMIT,
@@ -33,7 +35,7 @@ from wganbench.sweeps.plan import (
     without_overwrite,
 )
 from wganbench.tags.headline import headline_distance
-from wganbench.training.device import precision_notes
+from wganbench.training.device import here_or_auto, precision_notes
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,22 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
             f"{folder}: name, output_dir and hydra.sweep.dir must not depend on what is swept, "
             "and hydra.sweep.subdir must be one plain name"
         )
+    check_one_machine(jobs)
     check_alike(folder, read_jobs(folder), jobs)
+
+
+def check_one_machine(jobs: Sequence[Job]) -> None:
+    """Check that the jobs agree on what is the same for a whole sweep. Raises ConfigError."""
+    first = jobs[0].config
+    for config in (job.config for job in jobs):
+        pairs = [("device", first.device, config.device)]
+        pairs += [(f"sweep.{key}", value, getattr(config.sweep, key))
+                  for key, value in vars(first.sweep).items()]  # fmt: skip
+        for key, one, other in pairs:
+            if one != other:
+                raise ConfigError(
+                    f"{key} must be the same for all runs of a sweep; got {one} and {other}"
+                )
 
 
 def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
@@ -117,23 +134,31 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
     kind = kind_of(slots)
     read = what_was_read(left)
     groups = group_jobs(left, steps, kind)
-    footprint_of, room = footprints(kind == "cuda"), cache(lambda: backend.room(slots))
-    # To measure a run takes a third of a second: what trains alone is not measured.
-    limits = [1 if len(group.jobs) == 1 else runs_at_once(group, footprint_of(group), room, slots)
-              for group in groups]  # fmt: skip
+    clusters = all(slot.cluster or has_clusters(slot.device) for slot in slots)
+    footprint_of, room = footprints(kind == "cuda", clusters), cache(lambda: backend.room(slots))
+    limits = [
+        # To measure a run takes a third of a second: what trains alone is not measured.
+        1 if trains_alone(group) else runs_at_once(group, footprint_of(group), room, slots)
+        for group in groups
+    ]
     stacks = plan_stacks(left, steps, slots, limits)
     notes = (*read, *precision_notes_of(left, kind))
     return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprint_of, notes)
 
 
-def footprints(gpu: bool) -> Callable[[StackPlan], Footprint]:
+def trains_alone(group: StackPlan) -> bool:
+    """Return whether a group is one run, whose stack had no other run before either."""
+    return len(group.jobs) == 1 and (group.places is None or group.places.size == 1)
+
+
+def footprints(gpu: bool, clusters: bool) -> Callable[[StackPlan], Footprint]:
     """Return what measures the footprint of a stack's runs, once for each group."""
     found: dict[str, Footprint] = {}
 
     def footprint_of(stack: StackPlan) -> Footprint:
         if stack.group not in found:
             try:
-                found[stack.group] = footprint(stack.jobs[0].config, gpu)
+                found[stack.group] = footprint(stack.jobs[0].config, gpu, clusters)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
         return found[stack.group]
@@ -170,7 +195,7 @@ def runs_at_once(
         return most
     on_cpu = any(slot.device == "cpu" for slot in slots)
     fitting = needed.runs_that_fit(room(), gpu=not on_cpu)
-    return min(fitting, CPU_LIMIT if on_cpu else needed.runs_worth)
+    return min(fitting, CPU_LIMIT if on_cpu else needed.runs_worth, bounds.REPEATS)
 
 
 def launch(
@@ -248,7 +273,11 @@ def objective(job: Job, outcome: RunOutcome) -> float:
 
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Train the unfinished runs of the sweep in a folder, on this machine. Raises ConfigError."""
-    stored = [without_overwrite(job) for job in read_jobs(folder)]
-    jobs = [replace(job, config=with_data(job.config, job.folder)) for job in stored]
+    jobs = []
+    for job in map(without_overwrite, read_jobs(folder)):
+        config = with_data(job.config, job.folder)
+        jobs.append(replace(job, config=replace(config, device=here_or_auto(config.device))))
+        if jobs[-1].config.device != config.device and len(jobs) == 1:
+            watcher.say(f"device={config.device} is not found here: device=auto")
     wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_backend()))

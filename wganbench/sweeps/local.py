@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -14,11 +13,13 @@ from multiprocessing.connection import wait
 
 import torch
 
+from wganbench.config.memory import machine_bytes
 from wganbench.config.schema import RunConfig
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import SAVING_ALL, Collector, Ended, Watcher
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
 from wganbench.sweeps.workers import Worker, Workers, workers_in_use
+from wganbench.training.cuda.sizes import CLUSTERS
 from wganbench.training.process import StopRequest, available_cores
 
 RECEIVE_SECONDS = 0.5
@@ -30,9 +31,10 @@ class LocalBackend:
 
     def slots(self, config: RunConfig) -> list[Slot]:
         """Return the slots of this machine that the settings ask for. Raises ConfigError."""
+        key = "sweep.devices" if config.device == "auto" else "device"
         devices = config.sweep.devices if config.device == "auto" else config.device
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        return local_slots(devices, config.sweep.stacks_per_device, gpus, available_cores())
+        return local_slots(devices, config.sweep.stacks_per_device, gpus, available_cores(), key)
 
     def room(self, slots: Sequence[Slot]) -> int:
         """Return the bytes that a stack can use; slots of one device share its memory."""
@@ -49,8 +51,7 @@ class LocalBackend:
 def free_bytes(slot: Slot, slots: Sequence[Slot]) -> int:
     sharing = sum(other.device == slot.device for other in slots)
     if slot.device == "cpu":
-        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return int(pages) // sharing
+        return machine_bytes(swap=False) // sharing
     return free_gpu_bytes(int(slot.device.partition(":")[2] or 0)) // sharing
 
 
@@ -71,6 +72,22 @@ sys.exit(any(failed))
 """
 
 
+ASK_CAPABILITY = """
+import ctypes, sys
+
+cuda, at = ctypes.CDLL("libcuda.so.1"), ctypes.byref
+device, major, minor = (ctypes.c_int() for _ in range(3))
+failed = [
+    cuda.cuInit(0),
+    cuda.cuDeviceGet(at(device), int(sys.argv[1])),
+    cuda.cuDeviceGetAttribute(at(major), 75, device),
+    cuda.cuDeviceGetAttribute(at(minor), 76, device),
+]
+print(major.value, minor.value)
+sys.exit(any(failed))
+"""
+
+
 def free_gpu_bytes(index: int) -> int:
     """Return the free bytes of a GPU, read in a process of its own.
 
@@ -84,6 +101,23 @@ def free_gpu_bytes(index: int) -> int:
     except (OSError, ValueError, subprocess.SubprocessError):
         free, _ = torch.cuda.mem_get_info(index)
         return int(free)
+
+
+def has_clusters(device: str) -> bool:
+    """Return whether a GPU of this machine has clusters of blocks; True if that is not known.
+
+    It is read in a process of its own, as `free_gpu_bytes` is.
+    """
+    if device == "cpu":
+        return True
+    index = device.partition(":")[2] or "0"
+    command = [sys.executable, "-I", "-S", "-c", ASK_CAPABILITY, index]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        major, minor = map(int, done.stdout.split())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return True
+    return (major, minor) >= CLUSTERS
 
 
 @dataclass

@@ -32,13 +32,17 @@ class Slot:
 
 
 def local_slots(
-    devices: str | Sequence[str], stacks_per_device: int, gpus: int, cores: int
+    devices: str | Sequence[str],
+    stacks_per_device: int,
+    gpus: int,
+    cores: int,
+    key: str = "sweep.devices",
 ) -> list[Slot]:
     """Return the slots of this machine.
 
     Each GPU has ``stacks_per_device`` slots. A CPU has one slot per core with one thread each,
     because two stacks on two cores train faster than one stack on both. Raises ConfigError for
-    a device that does not exist.
+    a device that does not exist, naming the ``key`` that asks for it.
 
     >>> [slot.device for slot in local_slots("auto", 2, gpus=2, cores=8)]
     ['cuda:0', 'cuda:1', 'cuda:0', 'cuda:1']
@@ -51,20 +55,18 @@ def local_slots(
     for name in [devices] if isinstance(devices, str) else devices:
         kind, _, index = name.partition(":")
         if kind == "cuda" and gpus == 0:
-            raise ConfigError(f"sweep.devices={name}: no CUDA GPU is found here; use cpu or auto")
+            raise ConfigError(f"{key}={name}: no CUDA GPU is found here; use cpu or auto")
         if name == "cuda":
             chosen += [f"cuda:{i}" for i in range(gpus)]
         elif name == "cpu" or (kind == "cuda" and index.isdecimal() and int(index) < gpus):
             chosen.append(name)
         elif kind == "cuda" and index.isdecimal():
-            raise ConfigError(
-                f"sweep.devices={name}: this machine has {gpus} GPU(s), numbered from cuda:0"
-            )
+            raise ConfigError(f"{key}={name}: this machine has {gpus} GPU(s), numbered from cuda:0")
         else:
-            raise ConfigError(f"sweep.devices={name} is no device; use auto, cpu, cuda or [cuda:0]")
+            raise ConfigError(f"{key}={name} is no device; use auto, cpu, cuda or cuda:0")
     unique = list(dict.fromkeys(chosen))
     if not unique:
-        raise ConfigError("sweep.devices is empty; use auto, cpu, cuda or [cuda:0,cuda:1]")
+        raise ConfigError(f"{key} is empty; use auto, cpu, cuda or [cuda:0,cuda:1]")
     threads = max(1, cores // (max(1, len(unique)) * stacks_per_device))
     devices = [device for device in unique if device != "cpu"]
     slots = [Slot(d, threads) for _ in range(stacks_per_device if devices else 0) for d in devices]

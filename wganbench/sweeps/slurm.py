@@ -206,12 +206,14 @@ class Array:
         self.jobs.remove(submitted)
         number, stack = submitted.mail.number, submitted.stack
         try:
-            self.collector.handle(number, stack, submitted.job.result())
+            message = submitted.job.result()
         except Exception as error:
             # Submitit raises several classes: for a job that failed, was killed or did not end.
             if not self.stopping:
-                how = str(error).strip().splitlines()[-1][:120]
+                how = (str(error).strip() or type(error).__name__).splitlines()[-1][:120]
                 self._submit(self.collector.lost(number, stack, f"a Slurm job was lost ({how})"))
+            return
+        self.collector.handle(number, stack, message)
 
     def _stop(self) -> None:
         """Ask every job to save and end; cancel those that still wait for a node."""

@@ -95,7 +95,7 @@ class SlurmTask:
         torch.set_num_threads(self.threads)
         stacks = self.stack.remaining() if self.resumed else [self.stack]
         ended: dict[Path, RunOutcome] = {}
-        with Preemption() as preempted, stopping(self.mail.stop):
+        with Preemption() as preempted, stopping(self.mail.stop, preempted):
             while stacks and not preempted and not self.mail.stop.exists():
                 stack = stacks.pop(0)
                 message = train_stack(stack, *self._place())
@@ -145,9 +145,7 @@ class Preemption:
         signal.signal(self.number, self._before)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if not self.asked:
-            self.asked = True
-            os.kill(os.getpid(), signal.SIGTERM)
+        self.asked = True  # `stopping` sends SIGTERM
 
     def requeue(self) -> None:
         """After a preemption, leave the process, with `SlurmTask.checkpoint` as the next job."""
@@ -156,16 +154,21 @@ class Preemption:
 
 
 @contextlib.contextmanager
-def stopping(wish: Path) -> Iterator[None]:
-    """While in the block, ask the training to save and end once the file ``wish`` exists."""
+def stopping(wish: Path, preempted: Preemption) -> Iterator[None]:
+    """While in the block, ask the training to save and end, again and again.
+
+    This begins when the file ``wish`` exists or the job is preempted. A single SIGTERM would be
+    lost while the training is being prepared: nobody heeds it then.
+    """
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(CHECK_SECONDS):
-            if wish.exists():
+            if preempted or wish.exists():
                 os.kill(os.getpid(), signal.SIGTERM)
-                return
 
+    # Between trainings SIGTERM means nothing: they are not begun any more.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
@@ -173,3 +176,4 @@ def stopping(wish: Path) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        signal.signal(signal.SIGTERM, before)

@@ -68,6 +68,18 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def here_or_auto(name: str) -> str:
+    """Return the name of a device, or ``auto`` when this machine does not have it.
+
+    A run may be finished on another machine: the device is no part of its identity.
+    """
+    try:
+        pick_device(name)
+    except ConfigError:
+        return "auto"
+    return name
+
+
 def prepare(config: RunConfig, device: torch.device) -> None:
     """Set up the process for training on a GPU; fp32 is true fp32 except in steps with TF32.
 

@@ -97,7 +97,8 @@ class Execution:
         """The slow part of `prepare` in words; empty when there is none."""
         if own := self.native or self.kernel:
             return own.preparation
-        return "compiling (about 15 s, once)" if wants_compilation(self.work.config) else ""
+        takes = "up to minutes" if self.work.pictures else "about 15 s"
+        return f"compiling ({takes}, once)" if wants_compilation(self.work.config) else ""
 
     def _programs(self) -> tuple[Program, Program]:
         """Return the critic's and generator's updates, compiled unless our code replaces them."""
@@ -244,17 +245,23 @@ class OwnCode:
         """Return in a few words why our kernel cannot train these runs; empty when it can."""
         if self.device.type != "cuda":
             return "it trains on GPUs"
+        if reason := self.why_no_kernel_anywhere():
+            return reason
+        try:
+            if self._sizes is None:
+                return "it needs a GPU with clusters of blocks, and more shared memory"
+        except NoKernel as error:
+            return str(error)
+        return ""
+
+    def why_no_kernel_anywhere(self) -> str:
+        """Return why our kernel cannot train these runs on any GPU; empty when it can on some."""
         if self.double:
             return "it computes in fp32"
         if reason := why_no_kernel(self.config, self.recipe, *self.shapes):
             return reason
         if not self._has_the_networks():
             return "it knows the networks of the configuration only"
-        try:
-            if self._sizes is None:
-                return "it needs a GPU with clusters of blocks, and more shared memory"
-        except NoKernel as error:
-            return str(error)
         return next((f"it does not draw {s}" for s, each in self._drawn.items() if each.given), "")
 
     def kernel(self) -> Kernel | None:

@@ -97,11 +97,12 @@ def train_loop(
         phase("")
         for recorder in recorders:
             recorder.compile_seconds += clock.compile_seconds
-    for recorder in recorders if left else ():
+    stopping = stop.requested
+    # After a stop while compiling no step follows, and the executor has no name yet.
+    for recorder in recorders if left and not stopping else ():
         recorder.executed_by(stack.executor)
     if stack.steps_done == 0 and measures:
         watch.record()
-    stopping = stop.requested
     while stack.steps_done < config.train.steps and not stopping:
         stack.execution.spared = pool.busy
         stack.iterate()

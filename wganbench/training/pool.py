@@ -86,20 +86,20 @@ class Pool(Protocol):
         """Drop unfinished jobs and pending writes; a write in progress is completed."""
 
 
-def measurers(device: torch.device, runs: int) -> int:
+def measurers(device: torch.device, runs: int, cores: int) -> int:
     """Return the number of worker processes; 0: the training process measures.
 
-    0 for a CPU, a single core and `FEW_RUNS`. For a GPU, its share of the cores minus one, at
-    most two for each run.
+    0 for a CPU, a single core and `FEW_RUNS`. For a GPU, all ``cores`` that the training has but
+    the one that trains, at most two for each run.
     """
     if device.type != "cuda" or runs <= FEW_RUNS:
         return 0
-    return min(cores_beside_a_gpu(), 2 * runs)
+    return min(max(0, cores - 1), 2 * runs)
 
 
-def cores_beside_a_gpu() -> int:
-    """Return a GPU's share of the cores, minus the one that trains."""
-    return max(0, available_cores() // max(1, torch.cuda.device_count()) - 1)
+def cores_of_a_gpu() -> int:
+    """Return a GPU's share of the cores that this process can use."""
+    return available_cores() // max(1, torch.cuda.device_count())
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -30,11 +31,17 @@ from wganbench.runs.folder import (
 from wganbench.runs.record import Status
 from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
 from wganbench.training.checkpoint import Checkpoint
-from wganbench.training.device import fitting_cpu, pick_device, precision_notes, prepare
+from wganbench.training.device import (
+    fitting_cpu,
+    here_or_auto,
+    pick_device,
+    precision_notes,
+    prepare,
+)
 from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.locked_runs import LockedRuns, Ready
 from wganbench.training.loop import Clock, Progress, train_loop
-from wganbench.training.pool import measurers, pool_for
+from wganbench.training.pool import cores_of_a_gpu, measurers, pool_for
 from wganbench.training.process import SAVING, StopRequest, allow_open_files, unshown
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
@@ -68,12 +75,25 @@ def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunO
     return train_runs([config], [folder], view)[0]
 
 
+def _other_code(stack: Stack) -> list[str]:
+    """Return a line when our own code was wanted for points and cannot train them."""
+    reason = stack.why_not_ours()
+    if not reason or len(stack.target.shape) > 1 or stack.config.compile == "false":
+        return []
+    code = "CUDA kernel" if stack.device.type == "cuda" else "C++"
+    return [f"trained by torch, slower than by our {code}: {reason}"]
+
+
 def resume_run(path: Path, view: View | None = None) -> RunOutcome:
     """Finish the run in a folder; return its outcome, also when it has already finished.
 
     Raises ConfigError when the folder holds no run.
     """
-    return train_run(stored_config(path), path, view)
+    config = stored_config(path)
+    here = here_or_auto(config.device)
+    if here != config.device and view:
+        view.say(f"device={config.device} is not found here: device=auto")
+    return train_run(replace(config, device=here), path, view)
 
 
 def train_runs(
@@ -163,12 +183,16 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    announced = (*stack.target.notes, *precision_notes(config, device.type)) if not several else ()
-    for note in [*announced, *notes]:
+    if not several:
+        about = (*stack.target.notes, *precision_notes(config, device.type), *_other_code(stack))
+        notes = [*about, *notes]
+    for note in notes:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        count = measurers(device, len(runs))
+        # A sweep's worker has its slot's share of the cores.
+        cores = torch.get_num_threads() if several else cores_of_a_gpu()
+        count = measurers(device, len(runs), cores)
         ours = stack.executor == "native" and torch.get_num_threads() > 1
         beside = ours or device.type == "cuda"
         with (

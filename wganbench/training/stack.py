@@ -238,15 +238,13 @@ class Stack:
         return list(scalars), table
 
     # Training.
-    def why_not_native(self) -> str:
-        """Return in a few words why our C++ cannot train these runs; empty when it can."""
-        return self._own_code().why_not_native()
+    def why_not_ours(self) -> str:
+        """Return in a few words why our own code cannot train these runs; empty when it can."""
+        own = self.own_code()
+        return own.why_no_kernel() if self.device.type == "cuda" else own.why_not_native()
 
-    def why_no_kernel(self) -> str:
-        """Return in a few words why our kernel cannot train these runs; empty when it can."""
-        return self._own_code().why_no_kernel()
-
-    def _own_code(self) -> OwnCode:
+    def own_code(self) -> OwnCode:
+        """Return the runs as our own code sees them."""
         return OwnCode(
             self.config,
             self.algorithm.recipe,
@@ -275,7 +273,7 @@ class Stack:
             # The SVD of a spectral norm waits for the host.
             recordable=self.algorithm.recipe.wrapper is not Wrapper.SPECTRAL,
         )
-        own = self._own_code()
+        own = self.own_code()
         return Execution(work, own.native(), own.kernel())
 
     @property
