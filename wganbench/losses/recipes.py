@@ -118,7 +118,7 @@ RECIPES.register("gp", Recipe(
 RECIPES.register("lp", Recipe(
     "Wasserstein critic, one-sided penalty: only slopes above 1", "arXiv:1709.08894",
     WASSERSTEIN, **held_by("lp"), slope_target="at most 1",
-    known_for="The constraint of Kantorovich's duality: at most 1, as the optimum asks."))
+    known_for="Only slopes above 1 cost: the Lipschitz constraint of Kantorovich's duality."))
 RECIPES.register("gp0", Recipe(
     "Wasserstein critic, gradient penalty towards slope 0 at interpolates", "arXiv:1902.03984",
     WASSERSTEIN, **held_by("gp0"), slope_target="0",
@@ -163,15 +163,15 @@ RECIPES.register("ragan", Recipe(
 RECIPES.register("rpgan_r1r2", Recipe(
     "relativistic pairs with R1 on reals and R2 on fakes", "arXiv:2501.05441",
     PAIRING, **held_by("r1", "r2"), slope_target="0",
-    known_for="The loss of R3GAN: it converges, and covers the modes of stacked MNIST."))
+    known_for="The loss of R3GAN; there it covered all modes of stacked MNIST (not run here)."))
 RECIPES.register("dragan", Recipe(
     "BCE, gradient penalty towards slope 1 around the reals", "arXiv:1705.07215",
     BCE, **held_by("dragan"), slope_target="1",
-    known_for="As gp near the data, and no constraint elsewhere: it does not see the fakes."))
+    known_for="Slopes near the reals cost, as under gp; the generated samples play no part."))
 RECIPES.register("bce_r1r2", Recipe(
     "BCE with R1 on reals and R2 on fakes", "arXiv:1801.04406, eqs. 9 and 10",
     BCE, **held_by("r1", "r2"), slope_target="0",
-    known_for="It converges on Dirac; R1 alone diverges on stacked MNIST, both do not."))
+    known_for="It converges on Dirac; in arXiv:2501.05441 R1 alone diverges on stacked MNIST."))
 RECIPES.register("bce_gp", Recipe(
     "control: the penalty without the W-loss", "arXiv:1710.08446",
     BCE, **held_by("gp"), slope_target="1",

@@ -50,7 +50,7 @@ LOSS = (
         "for a loss without one", "loss",
         "gp: lambda E(|grad D(x_hat)| - 1)^2; lp: lambda E max(0, |grad D(x_hat)| - 1)^2; "
         "R1: gamma/2 E|grad D(x)|^2; several are added",
-        "down", "log", f"{GP}, eq. 3; arXiv:1709.08894; arXiv:1801.04406",
+        "none", "log", f"{GP}, eq. 3; arXiv:1709.08894; arXiv:1801.04406",
         "The two-sided formula (gp) asks for slope 1, the one-sided (lp) for at most 1. It is "
         "added to what the critic minimises; it applies to the critic, not to the generator.",
         bounds=AT_LEAST_0,
