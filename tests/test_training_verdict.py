@@ -8,10 +8,19 @@ import pytest
 
 from wganbench.cli.run_view import summary
 from wganbench.config import compose
+from wganbench.data import load
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import composed
 from wganbench.training.figures import slope_target
-from wganbench.training.verdict import Seen, bounds_slope, gradient_vanished, seen, verdict
+from wganbench.training.finish import spread_of
+from wganbench.training.verdict import (
+    Seen,
+    bounds_slope,
+    gradient_vanished,
+    on_too_few_points,
+    seen,
+    verdict,
+)
 
 FINAL = {
     "modes/covered": 8.0,
@@ -61,6 +70,24 @@ def test_the_start_of_a_clipped_critic_does_not_count():
     for loss, vanished in (("clip", False), ("gp", True)):
         said = " ".join(verdict(FINAL, steady, RECIPES[loss], 8))
         assert ("vanished" in said) is vanished
+
+
+def test_too_few_points_for_exact_w1_are_told():
+    """On 250 points of N(0, I) in the plane a narrow generator scores lower than a perfect one."""
+    few = on_too_few_points({"wasserstein/floor": 0.3}, 2**0.5, 250)
+    assert few == [
+        "The floor of exact W1 is 21 % of the data's spread: on evaluate.final_n=250 points it "
+        "prefers samples that are too narrow. Give more, or read energy/distance."
+    ]
+    assert on_too_few_points({"wasserstein/floor": 0.14}, 2**0.5, 1000) == []
+    assert on_too_few_points({}, 1.0, 10) == []
+
+
+def test_the_spread_of_the_data_is_in_their_own_unit():
+    """Of ring8: radius^2 + 2 sigma^2, with centres that sum to 0."""
+    ring = load("ring8")
+    expected = (1.414**2 + 2 * ring.sigma**2) ** 0.5
+    assert spread_of(ring) == pytest.approx(expected, rel=0.01)
 
 
 def test_nothing_measured_says_nothing():

@@ -154,7 +154,8 @@ def of_a_reference(error: BaseException) -> str | None:
         if isinstance(cause, InterpolationResolutionError | UnsupportedInterpolationType):
             key_of = re.search(r"'([^']*)'", str(cause).partition("nterpolation")[2])
             name = f"${{{key_of[1]}}}" if key_of else "a reference in ${...}"
-            return f"{of_a_key}{name} stands for another key's value, and there is none"
+            own = ": its YAML file needs a name: line" if name == "${data.name}" else ""
+            return f"{of_a_key}{name} stands for another key's value, and there is none{own}"
     return None
 
 

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import torch
+
+from wganbench.data import Target
+from wganbench.data.points import unit_of
 from wganbench.drawing.canvas import optional
 from wganbench.files import inside, write_atomic
 from wganbench.runs.folder import HeldRun, RunOutcome
@@ -15,13 +19,24 @@ from wganbench.runs.table import read_table
 from wganbench.tags.lookup import tag_for
 from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
-from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
+from wganbench.training.measuring import (
+    judge_record,
+    mean_values,
+    mode_count,
+    stack_floor,
+)
 from wganbench.training.pool import Pool
 from wganbench.training.probing import Reading, read_runs, with_figure_data
 from wganbench.training.process import Stopped
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack
-from wganbench.training.verdict import bounds_slope, on_fewer_points, seen, verdict
+from wganbench.training.verdict import (
+    bounds_slope,
+    on_fewer_points,
+    on_too_few_points,
+    seen,
+    verdict,
+)
 
 
 def finish_runs(
@@ -110,6 +125,16 @@ def _conclusion(stack: Stack, run: int, recorder: Recorder, reading: Reading) ->
     )
 
 
+SPREAD_POINTS = 1000
+
+
+def spread_of(target: Target) -> float:
+    """Return the root of the reals' mean squared distance to their mean, in the data's unit."""
+    points = target.sample(SPREAD_POINTS, torch.Generator().manual_seed(0)).double().flatten(1)
+    squares = (points - points.mean(dim=0)).square().sum(dim=1)
+    return unit_of(target) * float(squares.mean().sqrt())
+
+
 def finish_run(
     stack: Stack,
     recorder: Recorder,
@@ -134,7 +159,10 @@ def finish_run(
         modes, how = mode_count(stack.target), seen(stack.images)
         recipe, shape = stack.algorithm.recipe, stack.target.shape
         sentences = verdict(metrics, table, recipe, modes, how, shape, bounds_slope(config, recipe))
-        sentences += on_fewer_points(metrics, config.evaluate.final_n)
+        n = config.evaluate.final_n
+        sentences += on_fewer_points(metrics, n)
+        if "wasserstein/excess" in metrics:
+            sentences += on_too_few_points(metrics, spread_of(stack.target), n)
         _save_samples(folder, concluded.samples)
         _save_figures(recorder, concluded)
         if config.log.animation:

@@ -75,6 +75,17 @@ def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunO
     return train_runs([config], [folder], view)[0]
 
 
+def _cores(several: bool) -> int:
+    """Return the cores for training and measuring; a sweep's worker has its slot's share."""
+    return torch.get_num_threads() if several else cores_of_a_gpu()
+
+
+def _about(stack: Stack) -> list[str]:
+    """Return the lines that a single run prints before training."""
+    notes = precision_notes(stack.config, stack.device.type)
+    return [*stack.target.notes, *notes, *_other_code(stack)]
+
+
 def _other_code(stack: Stack) -> list[str]:
     """Return a line when our own code was wanted for points and cannot train them."""
     reason = stack.why_not_ours()
@@ -183,16 +194,11 @@ def _train(
     for recorder, place in zip(recorders, stack.places.own, strict=True):
         recorder.running(describe_device(device), stack.places.size, place, stack.target)
     shown.start(config.train.steps, stack.steps_done)
-    if not several:
-        about = (*stack.target.notes, *precision_notes(config, device.type), *_other_code(stack))
-        notes = [*about, *notes]
-    for note in notes:
+    for note in [*([] if several else _about(stack)), *notes]:
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        # A sweep's worker has its slot's share of the cores.
-        cores = torch.get_num_threads() if several else cores_of_a_gpu()
-        count = measurers(device, len(runs), cores)
+        count = measurers(device, len(runs), _cores(several))
         ours = stack.executor == "native" and torch.get_num_threads() > 1
         beside = ours or device.type == "cuda"
         with (
