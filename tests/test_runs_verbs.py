@@ -164,8 +164,9 @@ def test_runs_that_were_measured_otherwise_differ(
 
 
 def test_a_table_in_a_pipe_keeps_its_lines_whole(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     long = {"train.steps": 4000000, "loss.gp_lambda": 0.1234567891}
     leave_run(place, "bce_gp", 4, {"modes/covered": 1.5, "wasserstein/exact": 1.0}, "interrupted",
               step=1234567, **long).rename(place / "long")  # fmt: skip

@@ -11,6 +11,7 @@ from training_configs import tiny
 
 from wganbench.config import RunConfig, run_id
 from wganbench.config.jobs import Job
+from wganbench.config.memory import MOMENTS
 from wganbench.errors import ran_out
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps import local
@@ -19,6 +20,7 @@ from wganbench.sweeps.cost import CONTEXT_BYTES, SAFETY, Footprint
 from wganbench.sweeps.launch import runs_at_once
 from wganbench.sweeps.plan import CPU_LIMIT, Slot, StackPlan
 from wganbench.sweeps.worker import train_stack
+from wganbench.training.optimizers import OPTIMIZERS
 
 CPU, GPU = [Slot("cpu", 1)], [Slot("cuda:0", 1)]
 NEEDED = Footprint(fixed_bytes=100, run_bytes=1000, flops=1)
@@ -147,3 +149,7 @@ def test_free_memory_of_a_gpu_is_asked_elsewhere(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(local, "ASK_DRIVER", broken)
         assert local.free_gpu_bytes(1) == 7 * 10**9
     assert asked == [1, 1]
+
+
+def test_the_bound_on_memory_counts_what_each_optimizer_keeps() -> None:
+    assert {name: len(row.moments) for name, row in OPTIMIZERS.items()} == MOMENTS

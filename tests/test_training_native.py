@@ -417,7 +417,7 @@ def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.Monke
     assert stack.executor == "eager" and "slopes" in stack.why_not_ours()
     bare = replace(RECIPES["bce"], objective=replace(RECIPES["bce"].objective, terms=None))
     monkeypatch.setitem(RECIPES._rows, "bce", bare)
-    assert "terms" in Stack([tiny("bce", compile="auto")], CPU).why_not_native()
+    assert "terms" in Stack([tiny("bce", compile="auto")], CPU).why_not_ours()
 
 
 def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:

@@ -39,7 +39,7 @@ def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
     """An eager stack and one of our C++, of the same runs."""
     eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
     native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_native()
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
     return eager, native
 
 
@@ -247,7 +247,7 @@ def test_what_it_cannot_normalise_is_left_to_torch(
 ) -> None:
     monkeypatch.setitem(RECIPES._rows, loss, replace(RECIPES[loss], wrapper=Wrapper.GRADIENT))
     stack = Stack([tiny(loss, compile="auto")], CPU)
-    assert stack.executor == "eager" and word in stack.why_not_native()
+    assert stack.executor == "eager" and word in stack.why_not_ours()
 
 
 # Packs.
