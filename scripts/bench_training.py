@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from textbook import TextbookGAN, mlp, ring8, same_loss
 
+from wganbench import bounds
 from wganbench.config import RunConfig, compose
 from wganbench.runs.folder import RunFolder
 from wganbench.training.device import fitting_cpu
@@ -42,7 +43,7 @@ from wganbench.training.stack import Stack
 BATCH, N_CRITIC = 256, 5
 SETTINGS = ["loss=gp", "data=ring8", "tuned=none", "loss.gp_lambda=0.1", "train.betas=[0.5,0.9]"]
 RATES = ["train.critic_lr=5e-3", "train.generator_lr=1e-3", "train.decay=none"]
-NEVER = 10**9
+NEVER = bounds.STEPS  # more than are taken
 
 
 def has_jax() -> bool:

@@ -67,7 +67,7 @@ def test_every_number_of_the_schema_has_both_bounds() -> None:
     [
         ("seed", 2**63 - 1),
         ("loss.n_critic", 10_000),
-        ("train.steps", 2**24),
+        ("train.steps", 16_000_000),
         ("train.batch_size", 10**6),
         ("train.critic_lr", 1e30),
         ("evaluate.n", 10**6),

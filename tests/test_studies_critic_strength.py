@@ -137,7 +137,9 @@ def test_a_fall_below_the_floor_is_out_of_reach(best: float, word: str) -> None:
     assert words(values)["distance_clip"] == "supported"
 
 
-@pytest.mark.parametrize(("best", "word"), [(0.7, "undecided"), (1.0, "supported")])
+@pytest.mark.parametrize(
+    ("best", "word"), [(0.7, "undecided"), (1.0, "supported"), (0.2, "undecided")]
+)
 def test_a_cosine_above_the_ceiling_is_out_of_reach(best: float, word: str) -> None:
     values = planted(direction=0.06)
     for entry in values["clip", 1]:

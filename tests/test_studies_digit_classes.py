@@ -57,6 +57,14 @@ def test_an_effect_that_both_objectives_have_is_supported() -> None:
     assert judge("s", CLAIMS[0], found.evidence["bce_collapses"]).word == "refuted"
 
 
+def test_a_gan_that_loses_no_class_leaves_the_penalty_nothing_to_keep() -> None:
+    few = [Judged(1.0, 0.9, -math.log(0.988) + e / 1000) for e in (0.0, 0.1, 0.05, 0.02, 0.07)]
+    full = [Judged(1.0, 0.9, 0.0)] * 5
+    found = findings({"bce": few, "wasserstein": few, "bce_gp": full, "gp": full})
+    seen = {c.name: judge("s", c, found.evidence[c.name]).word for c in CLAIMS}
+    assert seen == {"bce_collapses": "refuted", "penalty": "undecided", "objective": "undecided"}
+
+
 def test_the_four_arms_differ_in_nothing_but_the_loss(tmp_path: Path) -> None:
     settings = read_settings("digit_classes", {}, [f"output_dir={tmp_path}"])
     own = Context("digit_classes", 1, tmp_path, settings, Silent())

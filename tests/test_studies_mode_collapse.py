@@ -20,8 +20,10 @@ from wganbench.studies.evidence import (
     bounded_evidence,
     count_evidence,
     effect_interval,
+    effects_with_room,
     largest_kl,
     outcomes,
+    smallest_effect,
 )
 from wganbench.studies.mode_collapse.arms import (
     ARMS,
@@ -47,10 +49,11 @@ from wganbench.studies.mode_collapse.measure import (
     OBJECTIVE,
     PENALTY,
     Ended,
+    controls_lose,
     lost_shares,
     simple_effects,
 )
-from wganbench.studies.mode_collapse.study import CLAIMS, Measured, findings, nothing_to_prevent
+from wganbench.studies.mode_collapse.study import CLAIMS, Measured, findings
 from wganbench.studies.settings import budgets, read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent
@@ -194,14 +197,29 @@ def test_a_lost_mode_is_half_a_mode_of_tolerance() -> None:
         )
 
 
+def test_what_controls_lose_is_the_mean_over_the_shared_data() -> None:
+    ring = planted({"bce": 0.9, "bce_gp": 1.0})
+    found = Ended({"ring8": ring, "grid25": {"bce": ring["bce"]}}, {"ring8": 8, "grid25": 25})
+    pairs = (("bce_gp", "bce"), ("gp", "wasserstein"))
+    effects = simple_effects(found, pairs, COVERAGE)
+    for quantity in (COVERAGE, LOST):
+        lost = controls_lose(found, pairs, quantity)
+        assert lost.keys() == effects.keys() and 0.05 < lost["bce_gp less bce"] < 0.15
+
+
 def test_where_the_control_loses_little_there_is_little_to_prevent() -> None:
-    pairs = (("bce_gp", "bce"),)
-    for lost, idle in ((0.05, True), (0.2, False)):
-        found = Ended({"ring8": planted({"bce": 1 - lost, "bce_gp": 1.0})}, {"ring8": 8})
-        for quantity in (COVERAGE, LOST):
-            reason = nothing_to_prevent(found, pairs, quantity, 0.1)
-            assert ("bce itself loses" in reason) is idle
-    assert nothing_to_prevent(Ended({}, {}), pairs, LOST, 0.1) == ""
+    """Such an effect withholds support; another one may still refute, and so may harm."""
+    helps, waves = [0.5, 0.52, 0.49, 0.51], [0.01, 0.02, 0.0, 0.015]
+    room = {"a": 0.6, "b": 0.03}
+    found = effects_with_room({"a": helps, "b": waves}, room, (-1, 1), 0.1)
+    assert found.undecided == "in b the control itself loses 0.03: there is less to prevent"
+    assert effects_with_room({"a": helps, "b": helps}, room, (-1, 1), 0.1).undecided
+    refuted = effects_with_room({"a": waves, "b": helps}, room, (-1, 1), 0.1)
+    assert refuted.undecided == "" and refuted.interval is not None and refuted.interval[1] < 0.1
+    harm = effects_with_room({"a": helps, "b": [-v for v in helps]}, room, (-1, 1), 0.1)
+    assert harm.undecided == "" and harm.value == pytest.approx(-0.505)
+    roomy = effects_with_room({"a": helps, "b": helps}, {"a": 0.6, "b": 0.6}, (-1, 1), 0.1)
+    assert roomy == smallest_effect({"a": helps, "b": helps}, (-1, 1), 0.1)
 
 
 def test_all_tables_and_figures_are_made() -> None:

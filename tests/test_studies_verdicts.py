@@ -167,6 +167,13 @@ def test_power_is_a_lower_bound_of_what_simulation_finds() -> None:
         expected = power(claim, seeds)
         assert expected is not None
         assert expected - 0.03 < found < expected + 0.35
+    # A count is held against the smallest: the effect is twice that.
+    count = replace(BASE, spread=0.1, count=True)
+    draws = rng.normal(0.2, 0.1, (2000, 10))
+    half = stats.t.ppf(0.975, 9) * draws.std(1, ddof=1) / np.sqrt(10)
+    found = np.mean(draws.mean(1) - half > 0.1)
+    expected = power(count, 10)
+    assert expected is not None and expected - 0.03 < found < expected + 0.35
     assert underpowered(replace(BASE, spread=0.3), 5)
     assert not underpowered(replace(BASE, spread=0.05), 5)
     assert underpowered(UNIVERSAL, 2) and not underpowered(UNIVERSAL, 3)

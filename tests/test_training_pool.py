@@ -36,7 +36,6 @@ from wganbench.training.pool import (
     AHEAD,
     AHEAD_OF_PROCESSES,
     ProcessPool,
-    cores_of_a_gpu,
     measurers,
 )
 from wganbench.training.probing import GRID, read_runs, with_figure_data
@@ -690,14 +689,8 @@ def test_a_thread_occupies_a_core_while_it_has_jobs() -> None:
 
 
 # Who measures.
-def test_a_cpu_measures_itself_and_a_gpu_leaves_a_core_to_training(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_cpu_measures_itself_and_a_gpu_leaves_a_core_to_training() -> None:
     gpu = torch.device("cuda")
     assert measurers(CPU, 64, 16) == 0
     for cores, count, expected in ((16, 64, 15), (16, 4, 8), (16, 3, 0), (1, 64, 0), (2, 64, 1)):
         assert measurers(gpu, count, cores) == expected
-    for cores, gpus, share in ((16, 1, 16), (16, 4, 4), (2, 8, 0)):
-        monkeypatch.setattr(pool_module, "available_cores", lambda cores=cores: cores)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
-        assert cores_of_a_gpu() == share and measurers(gpu, 64, share) == max(0, share - 1)

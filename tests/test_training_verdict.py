@@ -76,11 +76,14 @@ def test_too_few_points_for_exact_w1_are_told():
     """On 250 points of N(0, I) in the plane a narrow generator scores lower than a perfect one."""
     few = on_too_few_points({"wasserstein/floor": 0.3}, 2**0.5, 250)
     assert few == [
-        "The floor of exact W1 is 21 % of the data's spread: on evaluate.final_n=250 points it "
-        "prefers samples that are too narrow. Give more, or read energy/distance."
+        "The floor of exact W1 is 21 % of the data's spread: on 250 points it prefers samples "
+        "that are too narrow. Give more (evaluate.final_n), or read energy/distance."
     ]
     assert on_too_few_points({"wasserstein/floor": 0.14}, 2**0.5, 1000) == []
     assert on_too_few_points({}, 1.0, 10) == []
+    assert on_too_few_points({"wasserstein/floor": 0.3}, 0.0, 10) == [], "equal points"
+    (many,) = on_too_few_points({"wasserstein/floor": 0.3}, 1.0, 100_000)
+    assert "on 5000 points" in many and "more" not in many
 
 
 def test_the_spread_of_the_data_is_in_their_own_unit():

@@ -144,7 +144,15 @@ def test_a_key_that_no_loss_has_is_refused(tmp_path: Path) -> None:
     values = yaml.safe_load(Path("conf/tune/space.yaml").read_text())
     values["draw"]["loss.gp_lamda"] = {"low": 0.1, "high": 1.0}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
-    with pytest.raises(ConfigError, match=r"loss\.gp_lamda is a key of no loss; .*gp_lambda"):
+    with pytest.raises(ConfigError, match=r"loss\.gp_lamda: no loss has it; .*gp_lambda"):
+        read_space(str(tmp_path / "mine.yaml"))
+    del values["draw"]["loss.gp_lamda"]
+    values["fixed"]["loss.packing"] = 2
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert read_space(str(tmp_path / "mine.yaml")).trial("gp", 0)["loss.packing"] == 2
+    values["draw"]["loss.unrolled"] = {"low": 1, "high": 10}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match=r"loss\.unrolled: it is no number to draw"):
         read_space(str(tmp_path / "mine.yaml"))
 
 

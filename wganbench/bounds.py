@@ -18,8 +18,11 @@ Precision = Literal["fp32", "tf32", "bf16"]
 ModeProtocol = Literal["veegan", "box", "chi2"]
 """The definitions of high-quality samples, see `wganbench.metrics.mode_coverage`."""
 
-STEPS = 2**24
-"""Steps of training, and every interval in steps."""
+STEPS = 16_000_000
+"""Steps of training: they are counted in float32, which adds 1 exactly up to 2^24."""
+
+EVERY_STEPS = 10**9
+"""Every interval in steps; one longer than the training means never."""
 
 CRITIC_STEPS = 10_000
 """Critic steps per generator step."""

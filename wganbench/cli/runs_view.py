@@ -20,9 +20,9 @@ from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import RunBusy, from_here
 from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
-from wganbench.runs.folder import RunFolder
+from wganbench.runs.folder import RunFolder, status_now
 from wganbench.runs.long_table import LongTable, write_csv, write_parquet
-from wganbench.runs.record import RUN_JSON, RunRecord, Runs, Status, find_runs, read_record
+from wganbench.runs.record import RUN_JSON, RunRecord, Runs, find_runs, read_record
 from wganbench.runs.remove import remove_run, size_of
 from wganbench.tags.headline import shown_of
 from wganbench.tags.lookup import shown_in
@@ -55,13 +55,6 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
         "bytes": size_of(run.path),
         "ended": run.path.joinpath(RUN_JSON).stat().st_mtime,
     }
-
-
-def status_now(run: RunRecord) -> Status | None:
-    """Return a run's status; one that says it trains, in no process, was interrupted."""
-    if run.status == "running" and RunFolder(run.path).holder() is None:
-        return "interrupted"
-    return run.status
 
 
 def print_runs(runs: Runs, as_json: bool) -> None:
@@ -194,7 +187,7 @@ def differences_of(one: Path, other: Path) -> list[tuple[str, Any, Any]]:
     ours, theirs = ({**run.settings, **run.measured} for run in (a, b))
     settings = [(key, ours.get(key), theirs.get(key)) for key in dict.fromkeys([*ours, *theirs])]
     values = [(t.name, a.final.get(t.name), b.final.get(t.name)) for t in shown_in("result")]
-    every = [("seed", a.seed, b.seed), ("status", a.status, b.status), *settings, *values]
+    every = [("seed", a.seed, b.seed), ("status", status_now(a), status_now(b)), *settings, *values]
     return [(key, x, y) for key, x, y in every if x != y]
 
 

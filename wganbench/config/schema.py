@@ -99,7 +99,7 @@ class TrainConfig:
     decay: Decay = field()
     burst_n_critic: int = within(0, bounds.CRITIC_STEPS)
     burst_first_steps: int = within(0, bounds.STEPS)
-    burst_every_n_steps: int = within(0, bounds.STEPS)
+    burst_every_n_steps: int = within(0, bounds.EVERY_STEPS)
     average_decay: float = field(metadata={"least": 0, "below": 1})
 
 
@@ -107,8 +107,8 @@ class TrainConfig:
 class LogConfig:
     """How often scalars and pictures are written, and which files a run writes."""
 
-    every_n_steps: int = within(1, bounds.STEPS)
-    picture_every_n_steps: int = within(1, bounds.STEPS)
+    every_n_steps: int = within(1, bounds.EVERY_STEPS)
+    picture_every_n_steps: int = within(1, bounds.EVERY_STEPS)
     tensorboard: bool = field()
     animation: bool = field()
     figure: bool = field()
@@ -118,7 +118,7 @@ class LogConfig:
 class EvaluateConfig:
     """How often a run is measured, on how many samples, and by which protocol."""
 
-    every_n_steps: int = within(0, bounds.STEPS)
+    every_n_steps: int = within(0, bounds.EVERY_STEPS)
     n: int = within(10, bounds.SAMPLES)
     final_n: int = within(10, bounds.SAMPLES)
     final_draws: int = within(1, bounds.REPEATS)
@@ -132,7 +132,7 @@ class EvaluateConfig:
 class CheckpointConfig:
     """How often a run is saved, in generator steps."""
 
-    every_n_steps: int = within(1, bounds.STEPS)
+    every_n_steps: int = within(1, bounds.EVERY_STEPS)
 
 
 @dataclass(kw_only=True)

@@ -302,7 +302,7 @@ class At:
 
     def sentence(self) -> str:
         words = WORDS.get(self.budget, self.budget.replace("_", " "))
-        return f"at {self.amount:g} {words}, by the last evaluation until then"
+        return f"at {self.amount:.12g} {words}, by the last evaluation until then"
 
 
 def parse_at(text: str, runs: Sequence[RunRecord]) -> At:
@@ -320,12 +320,13 @@ def parse_at(text: str, runs: Sequence[RunRecord]) -> At:
             value = math.nan
         if not value > 0:
             raise ConfigError(f"--at {text}: the amount must be a number above 0")
-        most = max((budget_reached(run, name) or 0.0 for run in runs), default=0.0)
+        spent = [budget_reached(run, name) or 0.0 for run in runs if run.finished]
+        most = max(spent, default=0.0)
         if value > most:
-            raise ConfigError(f"--at {text}: no run has spent so much; the most is {most:g}")
+            raise ConfigError(f"--at {text}: no run has spent so much; the most is {most:.12g}")
         return At(name, value)
-    spent = [budget_reached(run, name) for run in runs if run.status == "completed"]
-    known = [value for value in spent if value]
+    reached = [budget_reached(run, name) for run in runs if run.status == "completed"]
+    known = [value for value in reached if value]
     if not known:
         raise ConfigError(f"--at {name}: no completed run has recorded it")
     return At(name, min(known))

@@ -14,6 +14,7 @@ from wganbench.reports.reproduce import versions_of
 from wganbench.reports.rows import Row
 from wganbench.reports.summary import SHOWN_CONTRASTS, contrast_id, group_id, name
 from wganbench.reports.wording import estimate_text, named, p_text, share_text
+from wganbench.runs.folder import status_now
 from wganbench.runs.record import Value
 from wganbench.tags.lookup import BETTER, tag_for
 
@@ -173,7 +174,10 @@ def versions_table(comparison: Comparison) -> Table:
 def runs_table(comparison: Comparison) -> Table:
     """Return one line per run with its folder and status."""
     lines = [
-        Line(run.name, [Entry(name(row)), count(run.seed), Entry(str(run.status)), count(run.step)])
+        Line(
+            run.name,
+            [Entry(name(row)), count(run.seed), Entry(str(status_now(run))), count(run.step)],
+        )
         for row in comparison.rows
         for run in row.group.runs
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
+from wganbench.errors import ConfigError
 from wganbench.files import (
     RunBusy,
     RunLock,
@@ -189,6 +190,19 @@ class HeldRun(RunFolder):
             fields["status"] = status
         known = read_run(self.path) if self.run_json.exists() else dict.fromkeys(KEYS)
         write_json(self.run_json, known | fields, indent=2)
+
+
+def status_now(run: RunRecord) -> Status | None:
+    """Return a run's status; one that says it trains, in no process, was interrupted.
+
+    Where the lock cannot be read the stored status counts.
+    """
+    if run.status != "running":
+        return run.status
+    try:
+        return run.status if RunFolder(run.path).holder() else "interrupted"
+    except (OSError, ConfigError):
+        return run.status
 
 
 def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -174,14 +174,40 @@ def smallest_effect(
     )
 
 
+def effects_with_room(
+    effects: Mapping[str, Sequence[float]],
+    room: Mapping[str, float],
+    bounds: tuple[float, float],
+    smallest: float,
+) -> Evidence:
+    """Return `smallest_effect` where controls may lose less than the smallest effect of interest.
+
+    ``room`` is what the control of each effect loses in the mean. An effect with less room than
+    ``smallest`` cannot support the claim, and refutes it only if it does harm: if its interval
+    lies below 0.
+    """
+    found = smallest_effect(effects, bounds, smallest)
+    idle = [name for name in effects if room[name] < smallest]
+    if not idle or found.interval is None:
+        return found
+    level = 1 - (1 - LEVEL) / len(effects)
+    harm = [name for name in idle if effect_interval(effects[name], bounds, level).high < 0]
+    deciding = {name: effects[name] for name in effects if name not in idle or name in harm}
+    refuting = smallest_effect(deciding, bounds, smallest)
+    if refuting.interval is not None and refuting.interval[1] < smallest:
+        return refuting
+    least = min(idle, key=lambda name: room[name])
+    reason = f"in {least} the control itself loses {room[least]:.2g}: there is less to prevent"
+    return replace(found, undecided=reason)
+
+
 def count_evidence(
     values: Sequence[float], most: float, smallest: float, note: str = ""
 ) -> Evidence:
     """Return evidence that a number in [0, most], such as lost modes, reaches ``smallest``.
 
-    Such a number never lies below 0, so an interval above 0 shows nothing. The claim is undecided
-    while the interval holds ``smallest``, and p is that of "the mean is ``smallest``". With fewer
-    than 2 seeds the evidence is empty.
+    Such a number never lies below 0, so an interval above 0 shows nothing: see `Claim.count`. p is
+    that of "the mean is ``smallest``". With fewer than 2 seeds the evidence is empty.
     """
     if len(values) < 2:
         return Evidence([], note=note)
@@ -190,16 +216,8 @@ def count_evidence(
         p_value = p_below(values, (0.0, most), smallest)
     else:
         p_value = p_above([v - smallest for v in values], (-smallest, most - smallest))
-    within = found.low <= smallest <= found.high
-    reason = f"the interval holds {smallest:g}, the least that counts" if within else ""
-    return Evidence(
-        list(values),
-        value=found.value,
-        interval=(found.low, found.high),
-        p_value=p_value,
-        note=note,
-        undecided=reason,
-    )
+    interval = found.low, found.high
+    return Evidence(list(values), found.value, interval, p_value, found.method, note)
 
 
 def p_above(values: Sequence[float], bounds: tuple[float, float]) -> float:

@@ -48,6 +48,7 @@ def write_findings(
         "question": study.question,
         "budget": settings.budget,
         "version": study.version,
+        "rule": study.rule,
         "seeds": list(settings.seeds),
         "settings": dict(settings.values),
         "figures": list(findings.figures),
@@ -120,11 +121,14 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def is_current(folder: Path, study: Study) -> bool:
     """Return whether a folder holds verdicts on all of a study's claims as they are now, by the
-    measurement as it is now."""
-    stated = [dataclasses.asdict(claim) for claim in study.claims]
+    measurement and the rule as they are now."""
     record = read_record(folder) or {}
-    found = [entry.get("claim") for entry in record.get("verdicts", [])]
-    return bool(stated == found and record.get("version") == study.version)
+    try:
+        claims = [verdict.claim for verdict in read_verdicts(folder)]
+    except ConfigError:
+        return False
+    as_now = record.get("version"), record.get("rule", 1)
+    return claims == list(study.claims) and as_now == (study.version, study.rule)
 
 
 def departs(folder: Path, study: Study, budget: str) -> str:

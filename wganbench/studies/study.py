@@ -121,7 +121,8 @@ class Study:
 
     ``differs`` states which parts are as in the source and which are not. ``protects`` lists keys
     of a run's configuration whose change would void the study, with the reason. Increase
-    ``version`` when the measurement changes: cached results are then computed again.
+    ``version`` when the measurement changes: cached results are then computed again. Increase
+    ``rule`` when what is concluded from the same measurements changes.
 
     One claim is marked as primary; the only claim of a study is primary unmarked. Raises
     ValueError for claims with equal names, and unless one claim is primary.
@@ -134,6 +135,7 @@ class Study:
     differs: str
     protects: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+    rule: int = 1
 
     def __post_init__(self) -> None:
         names = [claim.name for claim in self.claims]

@@ -35,7 +35,8 @@ class Claim:
     claim is computed from a formula, without seeds, so it has no spread and no uncertainty.
     One claim of a study is ``primary``: it answers the study's question. The others are secondary.
     ``seeds`` names the setting that says how many of the study's seeds the claim has, where it
-    does not have all.
+    does not have all. The number of a ``count`` claim, such as lost modes, is never below 0: it is
+    held against ``smallest`` instead of 0.
 
     Raises ValueError for another kind, an empty field, or numbers that do not fit the kind.
     """
@@ -52,6 +53,7 @@ class Claim:
     exact: bool = False
     primary: bool = False
     seeds: str = ""
+    count: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -87,6 +89,10 @@ class Claim:
             return (
                 f"refuted by at least {COUNTEREXAMPLES} seeds beyond {size}, else not refuted; "
                 "sampling never supports it"
+            )
+        if self.count:
+            return (
+                f"supported if the 95 % interval lies above {size}, refuted below, else undecided"
             )
         if self.kind == "comparative":
             return (
@@ -243,8 +249,11 @@ def interval_of(
 
 
 def decide_comparative(claim: Claim, value: float, low: float, high: float) -> Word:
-    """Return "supported" if low > 0 and value >= smallest, "refuted" if high < smallest."""
-    if low > 0 and value >= claim.smallest:
+    """Return "supported" if low > 0 and value >= smallest, "refuted" if high < smallest.
+
+    A count is "supported" if low > smallest.
+    """
+    if low > (claim.smallest if claim.count else 0) and value >= claim.smallest:
         return SUPPORTED
     return REFUTED if high < claim.smallest else UNDECIDED
 
@@ -336,20 +345,20 @@ def planned_alpha(claim: Claim, primaries: Sequence[Claim], study: Sequence[Clai
 def power(claim: Claim, seeds: int, alpha: float = 1 - LEVEL) -> float | None:
     """Return the probability that the plan supports a comparative claim; None for other claims.
 
-    The assumed effect is 1.5 times the smallest of interest. Both conditions must hold: the
-    t-test against 0 at the two-sided level ``alpha``, and an estimate of at least the smallest
-    effect. They are computed from the noncentral t and the normal distribution (Cohen 1988):
-    P(A) + P(B) - 1, a lower bound.
+    The assumed effect is 1.5 times the smallest of interest, and twice that of a count. Both
+    conditions must hold: the t-test against 0 (of a count: against the smallest) at the two-sided
+    level ``alpha``, and an estimate of at least the smallest effect. They are computed from the
+    noncentral t and the normal distribution (Cohen 1988): P(A) + P(B) - 1, a lower bound.
     """
     if claim.kind != "comparative" or claim.spread is None:
         return None
     if seeds < 2:
         return 0.0
-    effect = 1.5 * claim.smallest
-    shift = effect / (claim.spread / math.sqrt(seeds))
+    unit = claim.smallest / (claim.spread / math.sqrt(seeds))
+    shift, beyond = (unit, unit) if claim.count else (1.5 * unit, 0.5 * unit)
     critical = stats.t.ppf(1 - alpha / 2, seeds - 1)
     significant = float(stats.nct.sf(critical, seeds - 1, shift))
-    reaches = float(stats.norm.cdf(shift / 3))
+    reaches = float(stats.norm.cdf(beyond))
     return max(0.0, significant + reaches - 1)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from wganbench import bounds
 from wganbench.config.jobs import Choice, Job
-from wganbench.config.schema import run_id
+from wganbench.config.schema import RunConfig, run_id
 from wganbench.data import build
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
@@ -36,6 +36,7 @@ from wganbench.sweeps.plan import (
 )
 from wganbench.tags.headline import headline_distance
 from wganbench.training.device import here_or_auto, precision_notes
+from wganbench.typed import as_override
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,7 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
     kind = kind_of(slots)
     read = what_was_read(left)
     groups = group_jobs(left, steps, kind)
-    clusters = all(slot.cluster or has_clusters(slot.device) for slot in slots)
-    footprint_of, room = footprints(kind == "cuda", clusters), cache(lambda: backend.room(slots))
+    footprint_of, room = footprints(slots), cache(lambda: backend.room(slots))
     limits = [
         # To measure a run takes a third of a second: what trains alone is not measured.
         1 if trains_alone(group) else runs_at_once(group, footprint_of(group), room, slots)
@@ -151,13 +151,15 @@ def trains_alone(group: StackPlan) -> bool:
     return len(group.jobs) == 1 and (group.places is None or group.places.size == 1)
 
 
-def footprints(gpu: bool, clusters: bool) -> Callable[[StackPlan], Footprint]:
+def footprints(slots: Sequence[Slot]) -> Callable[[StackPlan], Footprint]:
     """Return what measures the footprint of a stack's runs, once for each group."""
     found: dict[str, Footprint] = {}
+    gpu = kind_of(slots) == "cuda"
 
     def footprint_of(stack: StackPlan) -> Footprint:
         if stack.group not in found:
             try:
+                clusters = all(slot.cluster or has_clusters(slot.device) for slot in slots)
                 found[stack.group] = footprint(stack.jobs[0].config, gpu, clusters)
             except ValueError as error:
                 raise ConfigError(str(error)) from error
@@ -271,13 +273,28 @@ def objective(job: Job, outcome: RunOutcome) -> float:
     return outcome.metrics.get(wanted, math.inf)
 
 
+def on_this_machine(config: RunConfig) -> tuple[RunConfig, list[str]]:
+    """Return a configuration without devices that this machine lacks, and lines that say so."""
+    lines = []
+    if here_or_auto(config.device) != config.device:
+        lines.append(f"device={config.device} is not found here: device=auto")
+        config = replace(config, device="auto")
+    wanted = config.sweep.devices
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if any(here_or_auto(name) != name for name in names):
+        lines.append(f"sweep.devices={as_override(wanted)} is not found here: sweep.devices=auto")
+        config = replace(config, sweep=replace(config.sweep, devices="auto"))
+    return config, lines
+
+
 def resume_sweep(folder: Path, watcher: Watcher) -> tuple[list[Job], list[RunOutcome]]:
     """Train the unfinished runs of the sweep in a folder, on this machine. Raises ConfigError."""
-    jobs = []
+    jobs, said = [], dict[str, None]()
     for job in map(without_overwrite, read_jobs(folder)):
-        config = with_data(job.config, job.folder)
-        jobs.append(replace(job, config=replace(config, device=here_or_auto(config.device))))
-        if jobs[-1].config.device != config.device and len(jobs) == 1:
-            watcher.say(f"device={config.device} is not found here: device=auto")
+        config, lines = on_this_machine(with_data(job.config, job.folder))
+        jobs.append(replace(job, config=config))
+        said |= dict.fromkeys(lines)
+    for line in said:
+        watcher.say(line)
     wait_while_ending([RunFolder(job.folder) for job in jobs], watcher.say)
     return jobs, launch(folder, jobs, watcher, plan_sweep(jobs, make_backend()))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import wait
 
 import torch
@@ -103,6 +104,7 @@ def free_gpu_bytes(index: int) -> int:
         return int(free)
 
 
+@cache
 def has_clusters(device: str) -> bool:
     """Return whether a GPU of this machine has clusters of blocks; True if that is not known.
 

@@ -97,7 +97,7 @@ class Execution:
         """The slow part of `prepare` in words; empty when there is none."""
         if own := self.native or self.kernel:
             return own.preparation
-        takes = "up to minutes" if self.work.pictures else "about 15 s"
+        takes = "it can take minutes" if self.work.pictures else "about 15 s"
         return f"compiling ({takes}, once)" if wants_compilation(self.work.config) else ""
 
     def _programs(self) -> tuple[Program, Program]:

@@ -29,7 +29,7 @@ from wganbench.training.jobs import Job
 from wganbench.training.measuring import Subject, stack_reference
 from wganbench.training.pool_processes import processes_of
 from wganbench.training.pool_worker import WorkerSetup, worker_setup
-from wganbench.training.process import available_cores, unstopped
+from wganbench.training.process import unstopped
 
 Result = TypeVar("Result")
 Given = TypeVar("Given", covariant=True)
@@ -95,11 +95,6 @@ def measurers(device: torch.device, runs: int, cores: int) -> int:
     if device.type != "cuda" or runs <= FEW_RUNS:
         return 0
     return min(max(0, cores - 1), 2 * runs)
-
-
-def cores_of_a_gpu() -> int:
-    """Return a GPU's share of the cores that this process can use."""
-    return available_cores() // max(1, torch.cuda.device_count())
 
 
 @contextlib.contextmanager

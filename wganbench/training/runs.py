@@ -41,7 +41,7 @@ from wganbench.training.device import (
 from wganbench.training.finish import fail_run, finish_runs
 from wganbench.training.locked_runs import LockedRuns, Ready
 from wganbench.training.loop import Clock, Progress, train_loop
-from wganbench.training.pool import cores_of_a_gpu, measurers, pool_for
+from wganbench.training.pool import measurers, pool_for
 from wganbench.training.process import SAVING, StopRequest, allow_open_files, unshown
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack
@@ -73,11 +73,6 @@ def train_run(config: RunConfig, folder: Path, view: View | None = None) -> RunO
     holds another run, is in use, or cannot be used.
     """
     return train_runs([config], [folder], view)[0]
-
-
-def _cores(several: bool) -> int:
-    """Return the cores for training and measuring; a sweep's worker has its slot's share."""
-    return torch.get_num_threads() if several else cores_of_a_gpu()
 
 
 def _about(stack: Stack) -> list[str]:
@@ -198,7 +193,8 @@ def _train(
         shown.say(note)
     clock = Clock(seconds, stack.steps_done)
     try:
-        count = measurers(device, len(runs), _cores(several))
+        # A sweep's worker has its slot's share of the cores as torch's threads.
+        count = measurers(device, len(runs), torch.get_num_threads())
         ours = stack.executor == "native" and torch.get_num_threads() > 1
         beside = ours or device.type == "cuda"
         with (

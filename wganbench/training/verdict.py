@@ -178,12 +178,13 @@ def on_too_few_points(metrics: Mapping[str, float], spread: float, n: int) -> li
     ``spread`` is the root of the data's mean squared distance to their mean, in their own unit.
     """
     floor = metrics.get("wasserstein/floor", 0.0)
-    if floor <= MOST_FLOOR * spread:
+    if not 0 < MOST_FLOOR * spread < floor:
         return []
+    more = "" if n > EXACT_POINTS else "Give more (evaluate.final_n), or read"
     return [
         f"The floor of exact W1 is {100 * floor / spread:.0f} % of the data's spread: on "
-        f"evaluate.final_n={n} points it prefers samples that are too narrow. Give more, or read "
-        "energy/distance."
+        f"{min(n, EXACT_POINTS)} points it prefers samples that are too narrow. "
+        f"{more or 'Read'} energy/distance."
     ]
 
 

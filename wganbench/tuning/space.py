@@ -201,8 +201,12 @@ def checked(space: Space) -> Space:
         group, _, name = key.partition(".")
         if group not in GROUPS and group != "evaluate":
             raise ValueError(f"{key} is no key of loss or train: give it as an override of tune")
-        if group == "loss" and name not in (own := loss_keys()):
-            raise ValueError(f"{key} is a key of no loss{nearest_key(key, own.values())}")
+        if group == "loss" and name not in loss_keys():
+            if name in OF_EVERY_LOSS and key in space.fixed:
+                continue
+            hint = nearest_key(key, loss_keys().values())
+            reason = "it is no number to draw" if name in OF_EVERY_LOSS else f"no loss has it{hint}"
+            raise ValueError(f"{key}: {reason}")
     before: set[str] = set()
     for key, draw in space.draw.items():
         if isinstance(draw, Interval) and draw.times and draw.times not in before:
@@ -211,6 +215,10 @@ def checked(space: Space) -> Space:
     if "loss.n_critic" not in {*space.draw, *space.fixed}:
         raise ValueError("loss.n_critic is missing in draw and in fixed")
     return space
+
+
+OF_EVERY_LOSS = ("packing", "unrolled")
+"""Keys of every loss that a search may fix."""
 
 
 def loss_keys() -> dict[str, str]:

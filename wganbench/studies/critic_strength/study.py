@@ -295,7 +295,7 @@ def out_of_reach(values: Values, loss: str, tag: str) -> str:
     )
     least = LEAST_COSINE if tag == DIRECTION else LEAST_DISTANCE
     needed = least * math.log2(numbers[-1] / numbers[0])
-    room = abs(best - now)
+    room = best - now if tag == DIRECTION else now - best
     if not room < needed:
         return ""
     return (

@@ -310,6 +310,7 @@ register_study(
         measure,
         DIFFERS,
         version=2,
+        rule=2,
         protects={
             "clip_values": "its claims name the paper's three clip values",
             "initialization": "another start than He's has a slope of its own",

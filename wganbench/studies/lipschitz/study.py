@@ -322,5 +322,6 @@ register_study(
             "train.decay": "rest is judged at constant rates",
         },
         version=4,
+        rule=2,
     )
 )

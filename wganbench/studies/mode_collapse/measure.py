@@ -89,3 +89,15 @@ def simple_effects(found: Ended, pairs: Pairs, quantity: str) -> dict[str, list[
             ]
             effects[f"{one} less {other}"] = (sign * np.mean(columns, axis=0)).tolist()
     return effects
+
+
+def controls_lose(found: Ended, pairs: Pairs, quantity: str) -> dict[str, float]:
+    """Return what the control of each of `simple_effects` loses: a mean share of the modes."""
+    lost = {}
+    for one, other in pairs:
+        shared = [data for data, arms in found.outcomes.items() if {one, other} <= arms.keys()]
+        if shared:
+            values = [np.mean(found.values(data, other, quantity)) for data in shared]
+            mean = float(np.mean(values))
+            lost[f"{one} less {other}"] = mean if quantity == LOST else 1 - mean
+    return lost

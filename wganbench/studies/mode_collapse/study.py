@@ -36,6 +36,7 @@ from wganbench.studies.evidence import (
     Outcome,
     count_evidence,
     effect_interval,
+    effects_with_room,
     smallest_effect,
 )
 from wganbench.studies.mode_collapse.arms import (
@@ -61,6 +62,7 @@ from wganbench.studies.mode_collapse.measure import (
     PENALTY_OVER_OBJECTIVE,
     Ended,
     Pairs,
+    controls_lose,
     ended,
     lost_shares,
     simple_effects,
@@ -122,7 +124,8 @@ def effect_claim(name: str, quantity: str) -> Claim:
 def lost_claim(name: str, text: str, source: str, kind: Kind) -> Claim:
     return Claim(name, text, source, kind, "modes lost at best settings, K (1 - exp(-KL)), the "
                  "largest over the data sets", "modes", HALF,
-                 spread=None if kind == "universal" else 0.6, seeds="tuned_seeds")  # fmt: skip
+                 spread=None if kind == "universal" else 0.6, seeds="tuned_seeds",
+                 count=kind == "comparative")  # fmt: skip
 
 
 def swap_claim(name: str, text: str, quantity: str) -> Claim:
@@ -223,11 +226,10 @@ def evidence(found: Measured) -> dict[str, Evidence]:
         outcomes = found.tuned if question.tuned else found.drawn
         for quantity in BY:
             effects = simple_effects(outcomes, question.pairs, quantity)
+            room = controls_lose(outcomes, question.pairs, quantity)
             claim = f"{name}_{quantity}"
-            found_all = smallest_effect(effects, (-1.0, 1.0), SMALLEST[claim])
-            found_all = of_all(found_all, len(question.pairs) - len(effects), SMALLEST[claim])
-            idle = nothing_to_prevent(outcomes, question.pairs, quantity, SMALLEST[claim])
-            result[claim] = replace(found_all, undecided=idle or found_all.undecided)
+            found_all = effects_with_room(effects, room, (-1.0, 1.0), SMALLEST[claim])
+            result[claim] = of_all(found_all, len(question.pairs) - len(effects), SMALLEST[claim])
     for loss in ("clip", "gp"):
         result[f"{loss}_eliminates"] = Evidence(found.tuned.modes_lost(loss))
     for loss in LOSSES:
@@ -244,21 +246,9 @@ def of_all(found: Evidence, absent: int, smallest: float) -> Evidence:
     if not absent:
         return found
     reason = f"{absent} of the simple effects have no arm"
-    refutes = found.interval is not None and found.interval[1] < smallest
+    refutes = found.interval is not None and found.interval[1] < smallest and not found.undecided
     note = "; ".join(part for part in (found.note, reason) if part)
-    return replace(found, note=note, undecided="" if refutes else reason)
-
-
-def nothing_to_prevent(found: Ended, pairs: Pairs, quantity: str, smallest: float) -> str:
-    """Return why effects are undecided: a control loses less than the smallest of interest."""
-    for _, control in pairs:
-        values = [np.mean(found.values(data, control, quantity))
-                  for data, arms in found.outcomes.items() if control in arms]  # fmt: skip
-        lost = float(np.mean(values)) if values else smallest
-        lost = lost if quantity == LOST or not values else 1 - lost
-        if lost < smallest:
-            return f"{control} itself loses {lost:.2f} of the modes: there is less to prevent"
-    return ""
+    return replace(found, note=note, undecided="" if refutes else found.undecided or reason)
 
 
 def swap_evidence(found: Sequence[Branch], before: str, quantity: str) -> Evidence:
@@ -377,5 +367,6 @@ register_study(
             "tuned": "the arms share drawn settings; each at its own best is run beside them",
         },
         version=3,
+        rule=2,
     )
 )
