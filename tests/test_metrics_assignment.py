@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from wganbench.metrics import assignment, transport
+from wganbench.metrics import assignment, compiled, transport
 from wganbench.metrics.assignment import assign
 from wganbench.metrics.transport import exact_transport
 from wganbench.nativecode import NoCompiler, find_compiler
@@ -148,8 +148,8 @@ def test_pot_steps_in(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
         def none(*_: object) -> None:
             raise NoCompiler("no C++ compiler was found")
 
-        monkeypatch.setattr(assignment, "build", none)
-        assignment._library.cache_clear()
+        monkeypatch.setattr(compiled, "build", none)
+        compiled.library.cache_clear()
     elif why == "not certified":
         monkeypatch.setattr(assignment, "_is_certified", lambda *_: False)
     else:
@@ -159,7 +159,7 @@ def test_pot_steps_in(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
         assert assign(x, y) is None
         found = exact_transport(x, y)
     finally:
-        assignment._library.cache_clear()
+        compiled.library.cache_clear()
     assert found.distance == pytest.approx(pot(x, y), rel=1e-12)
     costs = cdist(x, y)
     assert (costs - found.u[:, None] - found.v).min() >= -1e-9
@@ -235,6 +235,7 @@ def test_ctrl_c_ends_it(heeding_ctrl_c: None) -> None:
 
 SANITIZED = """
 #include "assignment.cpp"
+#include "distances.cpp"
 #include <cstdio>
 #include <random>
 int main() {
@@ -254,6 +255,16 @@ int main() {
         if (!assignment_answer(handle, p, u.data(), v.data(), &value, &bound)) return 1;
         if (std::fabs(value - bound) > 1e-9 * value + 1e-12) return 2;
         assignment_delete(handle);
+        // One point of y after the other, here (n, d): the same sum, and the same minima.
+        double total = sum_of_distances(n, n, 1, x.data(), y.data()), single = 0;
+        std::vector<double> least(n, 1e300), each(n, 1e300);
+        lower_to_transform(n, n, 1, x.data(), u.data(), y.data(), least.data());
+        for (int j = 0; j < n; j++) {
+          single += sum_of_distances(n, 1, 1, x.data(), &y[j]);
+          lower_to_transform(n, 1, 1, x.data(), u.data(), &y[j], &each[j]);
+          if (each[j] != least[j]) return 3;
+        }
+        if (std::fabs(total - single) > 1e-12 * total) return 4;
       }
 }
 """
@@ -264,7 +275,7 @@ def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
     program, compiler = tmp_path / "sanitized", find_compiler()
     (tmp_path / "main.cpp").write_text(SANITIZED)
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra"]
-    flags = ["-std=c++17", "-O1", "-Werror", *checks, f"-I{assignment.SOURCE.parent}"]
+    flags = ["-std=c++17", "-O1", "-Werror", *checks, f"-I{compiled.FOLDER}"]
     command = [str(compiler), *flags, str(tmp_path / "main.cpp"), "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True)
     if "asan" in built.stderr and "main.cpp" not in built.stderr:
@@ -275,7 +286,7 @@ def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
 
 
 def test_every_source_lies_beside_the_first() -> None:
-    folder = Path(assignment.SOURCE).parent
+    folder = compiled.FOLDER
     included = {
         line.split('"')[1]
         for file in folder.iterdir()

@@ -12,10 +12,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from wganbench.data.points import Points
-from wganbench.metrics import energy_distance, transport_floor, wasserstein_exact
+from wganbench.metrics import distances, energy_distance, transport_floor, wasserstein_exact
 from wganbench.metrics import wasserstein_symmetric as symmetric
-from wganbench.metrics.distances import MOST_BY_DIFFERENCES
+from wganbench.metrics.distances import MOST_BY_DIFFERENCES, c_transform_dual
 from wganbench.metrics.floors import distinct
+from wganbench.nativecode import find_compiler
 from wganbench.tags.headline import BIASED_FROM, right_distance
 
 
@@ -213,3 +214,27 @@ def test_the_values_are_those_of_theory():
         apart = float(np.linalg.norm(x - other, axis=1).mean())
         assert measured(d)["symmetric"]["point"] == pytest.approx(lengths - within / 2, rel=0.1)
         assert measured(d)["energy"]["point"] == pytest.approx(2 * lengths - apart, rel=0.1)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(("d", "n", "m"), [(1, 5, 9), (2, 300, 257), (3, 700, 33), (8, 260, 300)])
+def test_with_and_without_our_code_all_pairs_count(ours, d, n, m, monkeypatch):
+    """Sums and minima over all pairs, by scipy's distances; 257 and 700 are no whole blocks."""
+    if ours and find_compiler() is None:
+        pytest.skip("no C++ compiler here")
+    if not ours:
+        monkeypatch.setattr(distances, "library", lambda: None)
+    random = np.random.default_rng(d)
+    x, y, phi = random.normal(size=(n, d)), random.normal(size=(m, d)) + 0.5, random.normal(size=n)
+    apart = cdist(x, y)
+    expected = 2 * apart.mean() - sum(
+        cdist(cloud, cloud).sum() / (len(cloud) * (len(cloud) - 1)) for cloud in (x, y)
+    )
+    assert energy_distance(x, y) == pytest.approx(expected, rel=1e-9)
+    transform = (apart - phi[:, None]).min(axis=0)
+    found = c_transform_dual(torch.from_numpy(x), torch.from_numpy(phi), torch.from_numpy(y))
+    assert found == pytest.approx(phi.mean() + transform.mean(), rel=1e-12)
+    # Every second row and column of larger arrays, and float32: what users pass.
+    wide, single = np.repeat(x, 2, axis=0)[::2], torch.from_numpy(y).float()
+    assert energy_distance(wide, y) == energy_distance(x, y)
+    assert energy_distance(x, single) == pytest.approx(expected, rel=1e-5)

@@ -10,17 +10,11 @@ import ctypes
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int
 
-from wganbench.nativecode import NoCompiler, build
-
-SOURCE = Path(__file__).parent / "native" / "assignment.cpp"
-
-FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+from wganbench.metrics.compiled import address, library
 
 SLICE = 3 * 10**7
 """Approximate number of arcs priced between two calls of ``check``: a tenth of a second."""
@@ -45,11 +39,6 @@ class Assignment:
     v: Float64[np.ndarray, " n"]
 
 
-def prepare() -> None:
-    """Build the C++ before it is needed; a machine without a compiler goes on without it."""
-    _library()
-
-
 def assign(
     x: Float64[np.ndarray, "n d"],
     y: Float64[np.ndarray, "n d"],
@@ -62,26 +51,26 @@ def assign(
     from all n^2 arcs in double precision must equal the value to 1e-9.
     Sources: Bonneel et al. 2011 (network simplex); Schmitzer 2016 (coarse to fine).
     """
-    library = _library()
+    code = library()
     exponent, scaled_x, scaled_y = _scaled(x, y)
-    if library is None or not (np.isfinite(scaled_x).all() and np.isfinite(scaled_y).all()):
+    if code is None or not (np.isfinite(scaled_x).all() and np.isfinite(scaled_y).all()):
         return None
     n, d = x.shape
-    handle = library.assignment_new(n, d, _address(scaled_x), _address(scaled_y))
+    handle = code.assignment_new(n, d, address(scaled_x), address(scaled_y))
     if not handle:
         raise MemoryError(f"an assignment of {n} points of dimension {d} does not fit into memory")
     try:
-        while (ended := library.assignment_advance(handle, SLICE)) == 0:
+        while (ended := code.assignment_advance(handle, SLICE)) == 0:
             check()
         if ended < 0:
             raise MemoryError(f"an assignment of {n} points does not fit into memory")
         partners, u, v = np.empty(n, np.int32), np.empty(n), np.empty(n)
         primal, dual = ctypes.c_double(), ctypes.c_double()
-        ended = library.assignment_answer(
-            handle, *(_address(a) for a in (partners, u, v)), *map(ctypes.byref, (primal, dual))
+        ended = code.assignment_answer(
+            handle, *(address(a) for a in (partners, u, v)), *map(ctypes.byref, (primal, dual))
         )
     finally:
-        library.assignment_delete(handle)
+        code.assignment_delete(handle)
     if not ended or not _is_certified(partners, primal.value, dual.value):
         logging.getLogger(__name__).info("an assignment of %d points gave no answer", n)
         return None
@@ -106,25 +95,3 @@ def _scaled(
         exponent = int(np.frexp((high - low).max())[1])
         parts = [np.ascontiguousarray(np.ldexp(cloud - centre, -exponent)) for cloud in (x, y)]
     return exponent, parts[0], parts[1]
-
-
-def _address(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """Return the compiled library, or None when it cannot be built."""
-    try:
-        library = build([SOURCE], FLAGS)
-    except NoCompiler as error:
-        logging.getLogger(__name__).info("exact transport is solved by POT: %s", error)
-        return None
-    pointer, whole = ctypes.c_void_p, ctypes.c_int
-    library.assignment_new.restype = pointer
-    library.assignment_new.argtypes = [whole, whole, pointer, pointer]
-    library.assignment_advance.argtypes = [pointer, ctypes.c_int64]
-    library.assignment_answer.argtypes = [pointer] * 6
-    library.assignment_delete.argtypes = [pointer]
-    library.assignment_delete.restype = None
-    return library

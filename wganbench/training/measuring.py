@@ -24,8 +24,8 @@ from wganbench.metrics import (
     Floor,
     ImageReference,
     Judge,
-    assignment,
     cached_floor,
+    compiled,
     image_reference,
     measure,
 )
@@ -38,7 +38,7 @@ from wganbench.training.stack import Stack
 def prepare_beside(target: Target) -> None:
     """Build and load the C++ of exact W1 in a thread; with a single core it waits until needed."""
     if len(target.shape) == 1 and available_cores() > 1:
-        threading.Thread(target=assignment.prepare, daemon=True).start()
+        threading.Thread(target=compiled.prepare, daemon=True).start()
 
 
 class Subject(Protocol):

@@ -28,7 +28,7 @@ from wganbench.metrics import (
     ImageReference,
     Judge,
     allow_features,
-    assignment,
+    compiled,
     load_features,
 )
 from wganbench.plugin_files import load_plugin_files
@@ -93,7 +93,7 @@ def serve_all(parent: int, descriptors: Sequence[int]) -> None:
     # In a copy of another process NumPy has read its number of threads long ago.
     importlib.import_module("threadpoolctl").threadpool_limits(1)
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    assignment.prepare()  # while the process that trains compiles
+    compiled.prepare()  # while the process that trains compiles
     first, *others = descriptors
     for descriptor in others:
         if os.fork() == 0:
