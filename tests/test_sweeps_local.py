@@ -43,7 +43,7 @@ class FakeWorkers(Workers):
     def __init__(self) -> None:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self, device: str, threads: int) -> Worker:
+    def start(self, device: str, threads: int, compiles: bool = True) -> Worker:
         ours, theirs = Pipe()
         with theirs:
             process = subprocess.Popen(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -20,8 +22,10 @@ from training_configs import tiny
 from wganbench.cli.sweep_view import print_plan
 from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.jobs import Job
-from wganbench.config.memory import machine_bytes
+from wganbench.config.memory import bytes_needed, machine_bytes
 from wganbench.files import RunLock
+from wganbench.nativecode import find_compiler
+from wganbench.networks import build_pair
 from wganbench.runs.stored import Places
 from wganbench.sweeps import estimate, launch, local, manifest
 from wganbench.sweeps.backend import outcome_on_disk
@@ -39,10 +43,17 @@ from wganbench.sweeps.cost import (
     footprint,
 )
 from wganbench.sweeps.estimate import estimate_seconds, gpu_step_seconds
-from wganbench.sweeps.launch import SweepPlan, check_sweep, plan_sweep, trains_alone
+from wganbench.sweeps.launch import (
+    SweepPlan,
+    check_sweep,
+    plan_sweep,
+    surely_fits,
+    trains_alone,
+)
 from wganbench.sweeps.local import LocalBackend
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.plan import (
+    CPU_LIMIT,
     Slot,
     StackPlan,
     balanced,
@@ -332,6 +343,40 @@ def test_runs_of_a_sweep_agree_on_the_machine(tmp_path: Path, key: str, message:
         check_sweep(tmp_path, mixed)
 
 
+def test_what_our_cpp_trains_is_not_measured_where_it_fits_many_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To measure a run imports torch's compiler, which takes longer than all of planning."""
+    cpu, gpu = [Slot("cpu", 1)], [Slot("cuda:0", 1)]
+    monkeypatch.setattr(launch, "native_trains", lambda config: True)
+    config = tiny("gp")
+    pair = build_pair("mlp", config.network.options, (2,), "fp32", 1)
+    least = CPU_LIMIT * launch.TIMES_THE_BOUND * bytes_needed(config, (2,), pair)
+    assert surely_fits(config, cpu, lambda: least + 1)
+    assert not surely_fits(config, cpu, lambda: least)
+    assert not surely_fits(config, gpu, lambda: 2 * least)
+    bounded = tiny("gp", **{"sweep.max_stack": 4})
+    assert not surely_fits(bounded, cpu, lambda: 2 * least), "that is the user's word"
+    monkeypatch.setattr(launch, "native_trains", lambda config: False)
+    assert not surely_fits(config, cpu, lambda: 2 * least)
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler here")
+def test_a_sweep_of_our_cpp_imports_no_compiler_of_torch(tmp_path: Path) -> None:
+    """Neither where it is planned nor where its workers are forked; an estimate is for --plan."""
+    code = f"""
+import sys
+from wganbench.sweeps import command, fork_server
+command.estimate_seconds = lambda plan: None
+command.plan_only(["loss=gp", "seed=0,1", "train.steps=5000", "output_dir={tmp_path}"])
+fork_server.import_all()
+heavy = ("torch._dynamo", "torch._inductor.compile_fx", "ot")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stdout + done.stderr
+
+
 def test_the_message_names_the_key_that_asks_for_the_device() -> None:
     for key in ("device", "sweep.devices"):
         with pytest.raises(ConfigError, match=rf"^{key}=cuda:3: this machine has 2 GPU"):
@@ -448,7 +493,7 @@ def test_our_cpp_is_expected_to_be_faster_and_to_compile_nothing(
     monkeypatch.setattr(estimate, "measuring_seconds", lambda config, steps: 0.0)
 
     def seconds(steps: int, reason: str) -> float:
-        monkeypatch.setattr(estimate, "why_not_native", lambda *_: reason)
+        monkeypatch.setattr(estimate, "native_trains", lambda _, reason=reason: not reason)
         own = jobs(tmp_path, 1, **{"train.steps": steps, "compile": "true"})
         slot = Slot("cpu", 1)
         stacks = plan_stacks(own, [0], [slot])

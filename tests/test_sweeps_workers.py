@@ -174,7 +174,7 @@ def test_one_that_is_killed_while_it_starts_a_worker_is_replaced() -> None:
         def close(self) -> None:
             happened.append("closed")
 
-        def _start(self, device: str, threads: int) -> Worker:
+        def _start(self, device: str, threads: int, compiles: bool) -> Worker:
             if happened.count("started") < deaths:
                 raise (EOFError, BrokenPipeError)[happened.count("started") % 2]
             return Worker(1, Pipe()[0], self)

@@ -10,14 +10,13 @@ import time
 import torch
 
 from wganbench.config.schema import RunConfig
-from wganbench.losses.recipes import composed
 from wganbench.nativecode import find_compiler
 from wganbench.networks import NETWORKS
 from wganbench.sweeps.cost import KERNEL_PROCESSORS, LAUNCH_SECONDS, PASSES, Footprint
 from wganbench.sweeps.launch import SweepPlan
 from wganbench.training.compiling import wants_compilation
 from wganbench.training.cuda.sizes import MOST_BLOCKS
-from wganbench.training.native.executor import why_not_native
+from wganbench.training.execution import native_trains
 from wganbench.training.process import available_cores
 
 REACHED, NATIVE_REACHED = 0.4, 0.9
@@ -66,8 +65,7 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
     for stack in plan.stacks:
         config, needed, runs = stack.jobs[0].config, plan.footprint_of(stack), len(stack.jobs)
         measuring = runs * measuring_seconds(config, stack.steps_left)
-        recipe = composed(config.loss.name, config.loss.penalties)
-        native = not on_gpu and not why_not_native(config, torch.device("cpu"), recipe)
+        native = not on_gpu and native_trains(config)
         if on_gpu:
             seconds = stack.steps_left * gpu_step_seconds(config, needed, runs, rate)
             # Measuring runs at the same time, in processes of its own.

@@ -1,8 +1,9 @@
 """The fork server: a process that imports what all workers need and forks them.
 
 `workers.py` starts it, with a connection at the file descriptor FD, and ends it. The requests are
-("start", device, threads, folder), followed by the handle of the worker's own connection, which
-is answered with the worker's process id; and ("wait", pid), which is answered with the exit code.
+("start", device, threads, folder, compiles), followed by the handle of the worker's own connection,
+which is answered with the worker's process id; and ("wait", pid), which is answered with the exit
+code.
 
 A CUDA driver does not survive a fork, so nothing here starts it. A worker that still cannot use
 its GPU starts Python anew. On systems other than Linux every worker starts Python anew.
@@ -18,19 +19,20 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from typing import NoReturn
 
+from wganbench.nativecode import find_compiler
 from wganbench.output import unbreakable
 from wganbench.training.process import python_running
 
-IMPORTED_BY_ALL = (
-    "wganbench.training.runs",
-    "torch._inductor.compile_fx",
-    "torch.utils.cpp_extension",
-    "ot",
-)
+IMPORTED_BY_ALL = ("wganbench.training.runs",)
+IMPORTED_TO_COMPILE = ("torch._inductor.compile_fx", "torch.utils.cpp_extension")
+"""What workers need whose runs torch compiles; it takes as long as all else."""
+IMPORTED_WITHOUT_COMPILER = ("ot",)
+"""What solves exact transport in place of our C++."""
 WORKER = "wganbench.sweeps.worker"
 
 
@@ -47,7 +49,8 @@ def main(descriptor: int) -> None:
             except (EOFError, OSError):
                 return
             match request:
-                case "start", device, threads, folder:
+                case "start", device, threads, folder, compiles:
+                    import_modules(IMPORTED_TO_COMPILE if compiles else ())
                     connection.send(_fork_worker(connection, device, threads, folder))
                 case "wait", pid:
                     connection.send(_exit_code(pid))
@@ -55,12 +58,17 @@ def main(descriptor: int) -> None:
 
 def import_all() -> None:
     """Import the modules that every worker needs."""
+    import_modules(IMPORTED_BY_ALL)
+    import_modules(() if find_compiler() else IMPORTED_WITHOUT_COMPILER)
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules; if one cannot be, the worker that needs it reports it."""
     # Silences a warning about a CUDA toolkit without a GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    for module in IMPORTED_BY_ALL:
-        # If an import fails, the worker that needs the module reports it.
+    for name in names:
         with contextlib.suppress(Exception):
-            importlib.import_module(module)
+            importlib.import_module(name)
 
 
 def _exit_code(pid: int) -> int | None:

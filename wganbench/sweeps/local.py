@@ -21,6 +21,7 @@ from wganbench.sweeps.backend import SAVING_ALL, Collector, Ended, Watcher
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
 from wganbench.sweeps.workers import Worker, Workers, workers_in_use
 from wganbench.training.cuda.sizes import CLUSTERS
+from wganbench.training.execution import may_compile
 from wganbench.training.process import StopRequest, available_cores
 
 RECEIVE_SECONDS = 0.5
@@ -174,7 +175,9 @@ class Pool:
         for number in [n for n in range(len(self.slots)) if n not in taken]:
             if self.waiting and not self._is_asked():
                 slot = self.slots[number]
-                worker = self.workers.start(slot.device, slot.threads)
+                kind = torch.device(slot.device).type
+                compiled = any(may_compile(stack.jobs[0].config, kind) for stack in self.waiting)
+                worker = self.workers.start(slot.device, slot.threads, compiled)
                 self.assignments.append(Assignment(number, worker))
                 self._send_next(self.assignments[-1])
 

@@ -1,6 +1,6 @@
 """The workers of this machine: start them by a fork server, signal them, wait for them.
 
-A worker takes five seconds of a core to import torch, its compiler and the metrics. Workers are
+A worker takes seconds of a core to import torch, its compiler and the metrics. Workers are
 therefore forked from a process that has imported everything and done nothing else
 (`fork_server.py`). It starts while the sweep is still being planned, and ends with the sweep.
 
@@ -67,26 +67,27 @@ class Workers:
                 start_new_session=True,  # the terminal's signals are for the parent alone
             )
 
-    def start(self, device: str, threads: int) -> Worker:
+    def start(self, device: str, threads: int, compiles: bool = True) -> Worker:
         """Start a worker in the current folder and return it; a dead server is replaced.
 
-        Raises OSError if no worker can be started.
+        ``compiles``: whether torch's compiler will train there. Raises OSError if no worker can
+        be started.
         """
         for _ in range(ATTEMPTS):
             try:
                 if self._server.poll() is None:
-                    return self._start(device, threads)
+                    return self._start(device, threads, compiles)
             except (OSError, EOFError):
                 logging.getLogger(__name__).debug("the fork server is gone", exc_info=True)
             self.close()
             self._start_server()
         raise OSError("no worker could be started: what starts them is killed each time")
 
-    def _start(self, device: str, threads: int) -> Worker:
+    def _start(self, device: str, threads: int, compiles: bool) -> Worker:
         ours, theirs = Pipe()
         try:
             with theirs:
-                self._connection.send(("start", device, threads, os.getcwd()))
+                self._connection.send(("start", device, threads, os.getcwd(), compiles))
                 send_handle(self._connection, theirs.fileno(), self._server.pid)
             return Worker(self._connection.recv(), ours, self)
         except BaseException:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from wganbench.config.schema import RunConfig, static_settings
 from wganbench.losses.recipe import Recipe
+from wganbench.losses.recipes import composed
 from wganbench.nativecode import NoCompiler
 from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
 from wganbench.training.cuda.driver import NoKernel
@@ -206,6 +207,20 @@ class Execution:
             if step is not None:
                 latest["generator"] = self.generator(work.state, *work.generator_batch(step))
         return latest
+
+
+def native_trains(config: RunConfig) -> bool:
+    """Return whether our C++ trains a run on a CPU, as far as its configuration tells."""
+    recipe = composed(config.loss.name, config.loss.penalties)
+    return not why_not_native(config, torch.device("cpu"), recipe)
+
+
+def may_compile(config: RunConfig, kind: str) -> bool:
+    """Return whether torch's compiler may train a run on a ``cpu`` or on ``cuda``.
+
+    On a GPU the stack decides, see `OwnCode.why_no_kernel`.
+    """
+    return wants_compilation(config) and not (kind == "cpu" and native_trains(config))
 
 
 # Our own code for the steps of a stack, C++ on a CPU and a kernel on a GPU.
