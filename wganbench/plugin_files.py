@@ -90,6 +90,7 @@ def load_plugin_files() -> None:
 
 def _load(file: Path) -> str:
     """Run a file as a module, and its function ``register`` if it has one; return its digest."""
+    place = f"the plugin {file}, named by {WORD} or {VARIABLE},"
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         name = f"wganbench_plugin_{digest[:12]}"
@@ -102,9 +103,9 @@ def _load(file: Path) -> str:
         if register is not None:
             register()
     except OSError as error:
-        raise ConfigError(f"plugins={file} fails: {of_the_system(error)}") from error
+        raise ConfigError(f"{place} fails: {of_the_system(error)}") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"plugins={file} fails: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{place} fails: {type(error).__name__}: {error}") from error
     return digest
 
 

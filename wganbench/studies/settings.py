@@ -141,8 +141,8 @@ def typed_like(key: str, value: Any, pattern: Any) -> Any:
 
     A number at least 0 stays so, and a count at least 1. Raises ConfigError.
     """
-    if key == "seeds" and isinstance(value, list | int) and not isinstance(value, bool):
-        return value
+    if key == "seeds":
+        return seeds_like(value)
     if isinstance(pattern, list):
         items = value if isinstance(value, list) else [value]
         if not items:
@@ -155,6 +155,18 @@ def typed_like(key: str, value: Any, pattern: Any) -> Any:
     value = convert(value, type(pattern), key)
     if number:
         check_range(value, bounds_like(pattern), key)
+    return value
+
+
+def seeds_like(value: Any) -> Any:
+    """Return a number of seeds, or a list of them, for `read_seeds`. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, list | int):
+        raise ConfigError(
+            f"seeds={short_repr(as_text(value))}: give how many, such as seeds=5, or which, such "
+            "as seeds=[1,2]"
+        )
+    if isinstance(value, int):
+        check_range(value, {"least": 1, "most": FIRST_TUNING_SEED}, "seeds")
     return value
 
 
