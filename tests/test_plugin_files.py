@@ -135,9 +135,8 @@ def test_commas_and_brackets_may_be_part_of_a_files_name(
         assert plugin_files._names(f"plugins={text}") == own
 
 
-def test_a_file_is_run_once_and_several_are_kept_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("alone")
+def test_a_file_is_run_once_and_several_are_kept_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
         text = f"import pathlib\nwith open({str(tmp_path / 'log')!r}, 'a') as f: f.write('{name}')"
         (tmp_path / f"{name}.py").write_text(text)
@@ -146,7 +145,6 @@ def test_a_file_is_run_once_and_several_are_kept_apart(
     for _ in range(2):
         plugin_files.load_plugin_files()
     assert (tmp_path / "log").read_text() == "ab"
-    monkeypatch.setenv(plugin_files.VARIABLE, "")
 
 
 @pytest.mark.usefixtures("alone")
