@@ -123,22 +123,32 @@ def test_critics_start_anew_and_see_their_own_generators() -> None:
     assert again[0]["bce"]["norm"] == pytest.approx(records[3]["bce"]["norm"], rel=1e-6)
 
 
-def test_each_objective_rests_by_its_own_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The discriminator rests, the saturating gradient falls on by a tenth of a decade."""
-    reads: list[dict[str, list[float]]] = []
+Reads = list[dict[str, list[float]]]
+
+
+def rest_at_once(
+    monkeypatch: pytest.MonkeyPatch, moved: dict[str, float], expected: dict[str, float]
+) -> Reads:
+    """Have critics train once and move by given tolerances; return what is read of them."""
+    reads: Reads = []
 
     def rested(stack: Any, read: Any, groups: Any, first: int, most: int, tolerances: Any,
                mark: Any) -> list[Rest]:  # fmt: skip
         stack.advance(first - stack.steps_done)
         mark()
         reads.append(read())
-        assert tolerances == {
-            "js": 0.005, "pushed": 0.02, "log bce": 0.04, "log bce_saturating": 0.04
-        }  # fmt: skip
-        moved = {"js": 0.5, "pushed": 1.5, "log bce": 0.5, "log bce_saturating": 2.5}
+        assert tolerances == expected
         return [Rest(first, dict.fromkeys(moved, 0.0), moved) for _ in groups]
 
     monkeypatch.setattr("wganbench.studies.vanishing_gradient.measure.train_to_rest", rested)
+    return reads
+
+
+def test_each_objective_rests_by_its_own_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The discriminator rests, the saturating gradient falls on by a tenth of a decade."""
+    moved = {"js": 0.5, "pushed": 1.5, "log bce": 0.5, "log bce_saturating": 2.5}
+    expected = {"js": 0.005, "pushed": 0.02, "log bce": 0.04, "log bce_saturating": 0.04}
+    reads = rest_at_once(monkeypatch, moved, expected)
     config = settings("bce", 16, "tuned=none", "compile=false", "network.width=8",
                       "network.depth=2")  # fmt: skip
     generators = trained_generators(config, [1], [5], CPU)[0]
@@ -153,17 +163,8 @@ def test_each_objective_rests_by_its_own_gradient(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_wasserstein_critic_rests_by_its_estimate_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[dict[str, list[float]]] = []
-
-    def rested(stack: Any, read: Any, groups: Any, first: int, most: int, tolerances: Any,
-               mark: Any) -> list[Rest]:  # fmt: skip
-        stack.advance(first - stack.steps_done)
-        mark()
-        reads.append(read())
-        moved = {"log gp": 0.5, "estimate": 3.0}
-        return [Rest(first, dict.fromkeys(moved, 0.0), moved) for _ in groups]
-
-    monkeypatch.setattr("wganbench.studies.vanishing_gradient.measure.train_to_rest", rested)
+    expected = {"js": 0.005, "pushed": 0.02, "log gp": 0.04}  # the estimate rests by its own size
+    reads = rest_at_once(monkeypatch, {"log gp": 0.5, "estimate": 3.0}, expected)
     config = settings("gp", 16, "tuned=none", "compile=false", "network.width=8",
                       "network.depth=2")  # fmt: skip
     generators = trained_generators(config, [1], [5], CPU)[0]

@@ -19,12 +19,7 @@ from wganbench.runs.table import read_table
 from wganbench.tags.lookup import tag_for
 from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
-from wganbench.training.measuring import (
-    judge_record,
-    mean_values,
-    mode_count,
-    stack_floor,
-)
+from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
 from wganbench.training.pool import Pool
 from wganbench.training.probing import Reading, read_runs, with_figure_data
 from wganbench.training.process import Stopped
