@@ -135,6 +135,36 @@ def test_another_metric_names_the_best_mean_and_the_next(tmp_path: Path) -> None
     ), "3 tests x 2 / 2^7 = 0.047"
 
 
+def test_equal_means_are_shared_and_name_no_best(tmp_path: Path) -> None:
+    for seed in range(6):
+        for loss, value in (("gp", 0.05), ("clip", 0.3), ("lp", 0.05)):
+            leave_run(tmp_path, loss, seed, {EXACT: value})
+    first = answer(compare(find_runs([tmp_path]), metrics=[EXACT]))[0]
+    assert first == "gp and lp share the lowest mean of exact W1, 0.05."
+
+
+def test_what_a_baseline_does_not_differ_from_is_named(tmp_path: Path) -> None:
+    for seed in range(8):
+        for loss in ("bce", "gp", "lp", "clip"):
+            value = 0.05 + ((seed + len(loss)) % 4) / 100 + seed / 1000
+            leave_run(tmp_path, loss, seed, {EXACT: value})
+    comparison = compare(find_runs([tmp_path]), metrics=[EXACT], baseline="bce")
+    told = answer(comparison)[1]
+    assert told.endswith("with 8 seeds no difference between bce and each of clip, gp and lp is "
+                         "significant.")  # fmt: skip
+    assert "other" not in told, "no pair was shown before"
+
+
+def test_unpaired_groups_that_are_apart_differ_with_four_seeds_each(tmp_path: Path) -> None:
+    for seed in range(4):
+        leave_run(tmp_path, "gp", seed, {COVERED: 8})
+        leave_run(tmp_path, "bce", seed + 4, {COVERED: 2})
+    comparison = compare(find_runs([tmp_path]), metrics=[COVERED])
+    (contrast,) = comparison.contrasts
+    assert contrast.p == pytest.approx(2 / 70) and contrast.differs, "2 of the 70 splits"
+    assert "gp is better than bce" in answer(comparison)[1]
+
+
 def test_one_group_and_metrics_that_do_not_rank(tmp_path: Path) -> None:
     for seed in range(5):
         leave_run(tmp_path, "gp", seed, {EXACT: 0.05 + seed / 1000, "critic/slope_mean": 1.0})

@@ -290,7 +290,9 @@ def test_what_could_not_be_shown_is_said_for_each_pair_with_how_many_seeds_would
     assert set(reach.values()) == {8}, "6 tests x 2 / 2^8 = 0.047"
     told = [sentence.text for sentence in summarise(comparison)]
     (line,) = [text for text in told if "could not be shown" in text]
-    assert "with 5 paired seeds: no p of 6 tests can fall below 0.312 (Holm); 8 would do." in line
+    assert (
+        "with 5 paired seeds: its p, after Holm over 6 tests, cannot fall below 0.312; 8 " in line
+    )
     counted = "in modes/covered was shown between 1 of 6 pairs of groups"
     assert any(counted in text for text in told)
 

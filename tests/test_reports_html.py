@@ -180,7 +180,7 @@ def test_one_seed_shows_nothing_and_says_so(tmp_path: Path) -> None:
     )
     assert lines[1] == (
         "A difference in modes/covered between bce and gp could not be shown with 1 paired seed: "
-        "no p of the one test can fall below 1.000 (Holm); 6 would do."
+        "its p cannot fall below 1.000; 6 would do."
     )
     assert any(line.startswith("Weak: fewer than 5 seeds") for line in lines)
     assert not [line for line in lines if "has the best" in line or "Holm's p" in line]

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from wganbench.reports.significance import holm, improvement_p_value
+from wganbench.reports.significance import holm, improvement_p_value, shows_difference
 from wganbench.reports.statistics import (
     Estimate,
     improvement_interval,
@@ -21,6 +21,7 @@ from wganbench.reports.statistics import (
     iqm_interval,
     mean_interval,
     probability_of_improvement,
+    rank_interval,
     share_interval,
     spearman,
 )
@@ -270,10 +271,9 @@ def test_pairs_know_more_than_groups():
     assert improvement_p_value(a, b, higher_is_better=True, paired=False) > 0.5
 
 
-@pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize(("a", "value", "wins"), [(2.0, 1.0, 8), (-2.0, 0.0, 0), (0.0, 0.5, 4)])
-def test_eight_wins_of_eight_are_no_certainty(paired, a, value, wins):
-    answer = improvement_interval([a] * 8, [0.0] * 8, higher_is_better=True, paired=paired)
+def test_eight_wins_of_eight_are_no_certainty(a, value, wins):
+    answer = improvement_interval([a] * 8, [0.0] * 8, higher_is_better=True, paired=True)
     exact = share_interval(wins, 8)
     assert (answer.value, answer.low, answer.high) == (value, exact.low, exact.high)
     assert "Clopper-Pearson on 8" in answer.method
@@ -286,10 +286,30 @@ def test_half_a_win_is_rounded_both_ways():
     assert answer.low + answer.high == pytest.approx(1)
 
 
-def test_the_smaller_group_counts_where_the_bootstrap_is_silent():
+def test_newcombes_ends_solve_his_equation():
+    for share, n, m in ((1.0, 3, 5), (0.0, 4, 4), (0.5, 6, 6), (0.75, 8, 5)):
+        for theta in rank_interval(share, n, m):
+            mean_n = (n + m) / 2
+            spread = 1 + (mean_n - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+            error = 1.959963985 * math.sqrt(theta * (1 - theta) * spread / (n * m))
+            assert abs(share - theta) == pytest.approx(error, abs=1e-6)
+
+
+def test_without_pairs_both_groups_count_where_the_bootstrap_is_silent():
     answer = improvement_interval([5, 6, 7], range(5), higher_is_better=True, paired=False)
-    assert (answer.value, answer.n, answer.low) == (1, 3, share_interval(3, 3).low)
-    assert answer.note.startswith("weak")
+    assert (answer.value, answer.n) == (1, 3)
+    assert (answer.low, answer.high) == rank_interval(1.0, 3, 5)
+    assert answer.note.startswith("weak") and "Newcombe" in answer.method
+
+
+def test_a_complete_separation_is_shown_whenever_the_exact_test_shows_it():
+    for n in range(2, 13):
+        for m in range(n, 13):
+            a, b = [2.0 + i for i in range(n)], [-1.0 - i for i in range(m)]
+            for one, other in ((a, b), (b, a)):
+                p = improvement_p_value(one, other, higher_is_better=True, paired=False)
+                found = improvement_interval(one, other, higher_is_better=True, paired=False)
+                assert shows_difference(p, found) == (p < 0.05), (n, m)
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -455,7 +475,7 @@ def test_improvement_without_an_interval(paired, values):
 @pytest.mark.parametrize("paired", [True, False])
 def test_all_diverged_is_undecided(paired):
     answer = improvement_interval([NAN] * 6, [INF] * 6, higher_is_better=False, paired=paired)
-    assert answer.value == 0.5 and answer.low < 0.2 and answer.high > 0.8
+    assert answer.value == 0.5 and answer.low < 0.25 and answer.high > 0.75
     assert "12 diverged" in answer.note
     assert improvement_p_value([NAN] * 6, [INF] * 6, higher_is_better=False, paired=paired) == 1
 

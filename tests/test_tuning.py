@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from wganbench.config.jobs import Job
 from wganbench.errors import ConfigError
 from wganbench.losses import RECIPES
 from wganbench.presets import conf_directory
+from wganbench.reports.drawing import loss_styles
 from wganbench.runs.record import RunRecord
 from wganbench.sweeps.launch import make_backend
 from wganbench.sweeps.slurm import SlurmBackend
@@ -34,6 +36,7 @@ from wganbench.tuning.analysis import (
     success_profile,
 )
 from wganbench.tuning.command import parse, speedrun
+from wganbench.tuning.report import SCORE, value_entry
 from wganbench.tuning.search import (
     base_of,
     count_at,
@@ -47,6 +50,8 @@ from wganbench.tuning.space import read_space
 from wganbench.tuning.speedrun import (
     Arrival,
     LossResult,
+    Median,
+    Speedrun,
     arrival,
     arrival_steps,
     check_modes,
@@ -54,6 +59,7 @@ from wganbench.tuning.speedrun import (
     pair_tests,
     settings_of,
 )
+from wganbench.tuning.speedrun_report import pair_text
 from wganbench.tuning.winner import elsewhere, winner_yaml, write_winners
 
 SPACE = read_space()
@@ -517,6 +523,35 @@ def test_a_diverged_run_counts_to_the_end_in_seconds_too(
     found = arrival(Job(config, tmp_path))
     assert (found.arrived, found.passes) == (False, whole)
     assert found.seconds == pytest.approx(seconds)
+
+
+def test_a_winners_means_keep_to_what_is_possible_and_say_how_many_they_are_of() -> None:
+    def runs(modes: Sequence[float], diverged: int = 0) -> list[RunRecord]:
+        found = [
+            RunRecord(Path("run"), status="completed", data_modes=8, metrics={"modes/covered": m})
+            for m in modes
+        ]
+        return found + [RunRecord(Path("run"), status="diverged", data_modes=8)] * diverged
+
+    assert value_entry("modes/covered", runs([8, 8, 8, 8, 7])).text == "7.80 [7.24, 8.00]"
+    assert value_entry("modes/covered", runs([8, 6, 8], 2)).text.endswith(", 3 of 5")
+    low = value_entry(SCORE, runs([8], 4))
+    assert low.key == 0 and "of" not in low.text, "a diverged run scores 0 and counts"
+
+
+def test_two_seeds_are_called_weak_evidence() -> None:
+    few, enough = (
+        [LossResult("gp", "own", (arrival,) * n, Median(1, 1, 1), Median(1, 1, 1))]
+        for n in (2, 5)
+        for arrival in [Arrival(0, True, 1000.0, 1.0)]
+    )
+    assert "weak evidence" in pair_text(Speedrun("ring8", tuple(few), {}))
+    assert "weak evidence" not in pair_text(Speedrun("ring8", tuple(enough), {}))
+
+
+def test_losses_of_one_colour_have_other_lines() -> None:
+    styles = loss_styles(RECIPES)
+    assert len(set(styles.values())) == len(styles) >= 22
 
 
 def test_a_speedrun_needs_modes() -> None:

@@ -16,7 +16,7 @@ from wganbench.cli.sweep_view import SweepView
 from wganbench.files import from_here
 from wganbench.sweeps.launch import Interrupted
 from wganbench.tuning.command import Tuned, speedrun, tune
-from wganbench.tuning.report import settings_text, value_entry
+from wganbench.tuning.report import SCORE, settings_text, value_entry
 from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
 from wganbench.tuning.winner import elsewhere
 
@@ -48,7 +48,7 @@ def print_tuned(tuned: Tuned) -> None:
         table = Table("loss", "tuning", "fresh seeds", "settings", title=data, title_justify="left")
         for loss in tuned.search.losses:
             best = tuned.arms[loss, data][0]
-            fresh = value_entry([run["score"] for run in tuned.fresh.get((loss, data), ())])
+            fresh = value_entry(SCORE, tuned.fresh.get((loss, data), ()))
             settings = Text(settings_text(tuned.search, loss, best))
             table.add_row(loss, f"{best.last:.3f}", Text(fresh.text), settings)
         console.print(table)

@@ -70,7 +70,10 @@ def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     steps, quality = series(table, "modes/high_quality")
     if has_values(table, list(FID)):
         near = near_floor(table)
-        axes.plot(steps, quality, color=GREY, linewidth=1, alpha=0.6, gid="far", label="FID far")
+        if not near.issuperset(steps):
+            axes.plot(
+                steps, quality, color=GREY, linewidth=1, alpha=0.6, gid="far", label="FID far"
+            )
         pairs = zip(steps, quality, strict=True)
         known = [value if step in near else np.nan for step, value in pairs]
         _curve(axes, steps, known, 1, "of images: judge confident")

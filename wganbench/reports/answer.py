@@ -114,6 +114,11 @@ def best_headline(rows: Sequence[Row], metric: str) -> str:
         return row.cells[metric].mean.value * (1 if direction == "up" else -1)
 
     leader = max(known, key=goodness)
+    equal = [row for row in known if goodness(row) == goodness(leader)]
+    if len(equal) > 1:
+        names = listed([named(row.group.phrase) for row in equal])
+        value = leader.cells[metric].mean.value
+        return f"{names} share the {BEST_END[direction]} mean of {label}, {value:.4g}"
     mean: Estimate = leader.cells[metric].mean
     summary = f"{named(leader.group.phrase)} has the {BEST_END[direction]} mean of {label}"
     summary = f"{summary}, {estimate_text(mean)}"
@@ -140,10 +145,11 @@ def tests_text(comparison: Comparison, metric: str) -> str:
         return ""
     label, hidden = label_of(metric), [c for c in contrasts if not c.differs]
     clauses = list(winner_clauses(comparison, shown_pairs(contrasts)))
+    others = bool(clauses)
     if len(clauses) > MOST_CLAUSES:
         shown = len(contrasts) - len(hidden)
         clauses = [f"{shown} of {len(contrasts)} pairs of groups differ"]
-    doubt = [doubt_text(comparison, hidden)] if hidden else []
+    doubt = [doubt_text(comparison, hidden, others)] if hidden else []
     return f"in {label}, run by run, {'; '.join([*clauses, *doubt])}"
 
 
@@ -158,8 +164,11 @@ def winner_clauses(comparison: Comparison, pairs: Pairs) -> Iterator[str]:
         yield f"{of_groups(comparison, better)} {verb} better than {than}"
 
 
-def doubt_text(comparison: Comparison, hidden: Sequence[Contrast]) -> str:
-    """Return between which groups no difference was shown, and how many seeds would suffice."""
+def doubt_text(comparison: Comparison, hidden: Sequence[Contrast], others: bool) -> str:
+    """Return between which groups no difference was shown, and how many seeds would suffice.
+
+    ``others`` says that differences between other pairs were shown.
+    """
     met = {contrast.met for contrast in hidden}
     seeds = numbered(max(met), "seed") if len(met) == 1 else f"{min(met)} to {max(met)} seeds"
     enough = [contrast.enough for contrast in hidden if contrast.enough is not None]
@@ -171,10 +180,12 @@ def doubt_text(comparison: Comparison, hidden: Sequence[Contrast]) -> str:
         which = "any two groups"
     elif whole:
         which = of_groups(comparison, rows)
-    elif len(pairs) == 1:
-        which = "the groups of the other pair"
+    elif common := frozenset.intersection(*pairs):
+        ours = [row for row in rows if row.group.label in common]
+        rest = [row for row in rows if row.group.label not in common]
+        which = f"{of_groups(comparison, ours)} and each of {of_groups(comparison, rest)}"
     else:
-        which = f"the groups of {len(pairs)} other pairs"
+        which = f"the groups of {len(pairs)} {'other ' * others}pairs"
     found = f"with {seeds} no difference between {which}"
     if len(enough) == len(hidden):
         return f"{found} can be significant ({max(enough)} would suffice)"

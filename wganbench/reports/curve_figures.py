@@ -134,7 +134,7 @@ def draw_panel(
     for group in groups:
         divisor = float(group.mode_count or 1) if as_share else 1.0
         curves = [points(run, panel.name, budget, divisor) for run in group.finished]
-        low, high = bounds_of(panel.name, group)
+        low, high = bounds_of(panel.name, group.mode_count)
         bounds = low / divisor, high / divisor
         drawn += draw_group(axes, panel, group, curves, bounds, styles[group.label], alpha)
         extremes += [value for curve in curves for _, value in curve.values()]

@@ -37,7 +37,7 @@ LOSS_COLOURS = {
 }
 """A loss has the same colour in every figure of every comparison."""
 OTHERS = ("#222222", "#7A4FA3", "#A0522D", "#4D6A6D")
-"""Colours for losses of plugins, in the order of their names, and for groups of mixed losses."""
+"""Colours of all other losses, in the order of their names, and of groups of mixed losses."""
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1.2)),
                           (0, (8, 2, 1, 2, 1, 2)), (0, (3, 3)))  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
@@ -72,8 +72,16 @@ class GroupStyle:
 
 def colours_of(losses: Iterable[str]) -> dict[str, str]:
     """Return the colour of every loss: its own, or one of `OTHERS` in the order of their names."""
+    return {loss: colour for loss, (colour, _) in loss_styles(losses).items()}
+
+
+def loss_styles(losses: Iterable[str]) -> dict[str, tuple[str, Any]]:
+    """Return colour and line of every loss; losses that share one of `OTHERS` have other lines."""
     foreign = sorted(set(losses) - LOSS_COLOURS.keys())
-    return LOSS_COLOURS | {loss: OTHERS[i % len(OTHERS)] for i, loss in enumerate(foreign)}
+    return {loss: (colour, LINES[0]) for loss, colour in LOSS_COLOURS.items()} | {
+        loss: (OTHERS[i % len(OTHERS)], LINES[i // len(OTHERS) % len(LINES)])
+        for i, loss in enumerate(foreign)
+    }
 
 
 def hues(comparison: Comparison) -> dict[str, str]:
@@ -199,7 +207,7 @@ def sensible_limits(values: Sequence[float], bounds: Bounds) -> tuple[float, flo
 
 def common_bounds(rows: Sequence[Row], metric: str) -> Bounds:
     """Return the possible range of a metric over all groups."""
-    every = [bounds_of(metric, row.group) for row in rows]
+    every = [bounds_of(metric, row.group.mode_count) for row in rows]
     return min(low for low, _ in every), max(high for _, high in every)
 
 

@@ -188,7 +188,7 @@ def draw_row(axes: Axes, place: int, row: Row, cell: Cell, style: GroupStyle) ->
     notes = [f"{row.diverged} of {len(row.group.finished)} diverged"] * bool(row.diverged)
     notes += ["no value"] * (not mean.n and not row.diverged)
     if notes:
-        axes.text(1.01, place, notes[0], transform=axes.get_yaxis_transform(), va="center",
+        axes.text(1.01, place, notes[0], transform=axes.get_yaxis_transform(), va="top",
                   fontsize=9.5)  # fmt: skip
 
 
@@ -251,7 +251,8 @@ def save(drawing: Drawing, folder: Path) -> None:
 
 # The animation: all groups side by side during training, as one GIF.
 NAME = "learning"
-MOST, COLUMNS = 8, 4
+MOST_MOVING, COLUMNS = 8, 4
+"""The most groups of the animation, and how many of them stand in a row."""
 CELL = (420, 410)
 STRIP = 34
 """Height in pixels of the line with the group's name above each image."""
@@ -266,7 +267,7 @@ def draw_animation(comparison: Comparison, folder: Path) -> FigureFile | None:
     have frames, and of these seeds the smallest. Returns None without frames. Raises OSError if
     the folder cannot be written.
     """
-    chosen = choose_runs(shown_groups(comparison, MOST))
+    chosen = choose_runs(shown_groups(comparison, MOST_MOVING))
     found = {group.label: frames for group, run in chosen if (frames := read_frames(run))}
     one = FigureFile(NAME, "Learning side by side", caption(comparison, chosen))
     target = one.path(folder, "gif")

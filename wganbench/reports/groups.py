@@ -80,7 +80,8 @@ class Group:
             {k: v for k, v in run.settings.items() if k.startswith("data.")} for run in self.runs
         ]
         same = all(d == data[0] for d in data)
-        return self.runs[0].data_modes or None if same else None
+        counts = {run.data_modes for run in self.runs if run.data_modes}
+        return counts.pop() if same and len(counts) == 1 else None
 
     @property
     def finished(self) -> tuple[RunRecord, ...]:

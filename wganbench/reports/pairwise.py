@@ -15,6 +15,7 @@ from wganbench.reports.significance import (
     holm,
     improvement_p_value,
     least_p_value,
+    shows_difference,
 )
 from wganbench.reports.statistics import Estimate, improvement_interval
 from wganbench.reports.wording import listed, named
@@ -63,8 +64,8 @@ class Contrast:
 
     @property
     def differs(self) -> bool:
-        """Whether both the adjusted p-value and the interval show a difference."""
-        return self.p < SIGNIFICANT and (self.estimate.low > 0.5 or self.estimate.high < 0.5)
+        """Whether a difference was shown."""
+        return shows_difference(self.p, self.estimate)
 
 
 def make_contrasts(
@@ -213,12 +214,11 @@ def reach_text(contrasts: Sequence[Contrast]) -> str:
         between = "any two groups"
     elif len(contrasts) > NAMED_CONTRASTS:
         between = f"{len(contrasts)} of the {contrast.tests} pairs of groups"
-    tests = "the one test" if contrast.tests == 1 else f"{contrast.tests} tests"
+    family = "" if contrast.tests == 1 else f", after Holm over {contrast.tests} tests,"
     return (
         f"A difference in {contrast.metric} between {between} could not be shown with "
-        f"{contrast.met} {kind}seed{'s' * (contrast.met > 1)}: no p of {tests} can fall below "
-        f"{contrast.least_p:.3f} "
-        f"(Holm); {contrast.enough} would do"
+        f"{contrast.met} {kind}seed{'s' * (contrast.met > 1)}: "
+        f"its p{family} cannot fall below {contrast.least_p:.3f}; {contrast.enough} would do"
     )
 
 

@@ -16,6 +16,7 @@ from wganbench.reports.groups import Group, key_word, text
 from wganbench.reports.matrix import matrices
 from wganbench.reports.page import embedded, render
 from wganbench.reports.reproduce import compare_command, seeds_text, sweep_commands, train_commands
+from wganbench.reports.samples_figure import samples_caption
 from wganbench.reports.summary import Sentence, figure_id, summarise
 from wganbench.reports.tables import (
     contrasts_table,
@@ -179,6 +180,7 @@ def write_handout(comparison: Comparison, folder: Path) -> Path:
         title=title_of(comparison),
         answer=answer(comparison),
         figure=embedded(figure) if figure.is_file() else "",
+        caption=samples_caption(comparison) if figure.is_file() else "",
         heads=[tag_for(metric).title for metric in metrics],
         rows=[
             (

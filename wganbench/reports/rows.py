@@ -87,7 +87,7 @@ def make_cell(group: Group, runs: Found, metric: str, at: At | None) -> Cell:
         found = [(run, math.nan if value is None else value) for run, value in found]
     known = [(run, value) for run, value in found if value is not None]
     values = tuple(value for _, value in known)
-    bounds = bounds_of(metric, group)
+    bounds = bounds_of(metric, group.mode_count)
     return Cell(
         tuple(run.seed for run, _ in known),
         values,
@@ -97,12 +97,12 @@ def make_cell(group: Group, runs: Found, metric: str, at: At | None) -> Cell:
     )
 
 
-def bounds_of(metric: str, group: Group) -> Bounds:
+def bounds_of(metric: str, mode_count: int | None) -> Bounds:
     """Return the range in the table of tags; for modes, at most the number in the data."""
     tag = tag_for(metric)
     low, high = tag.bounds
-    if tag.unit == "modes" and group.mode_count:
-        high = min(high, float(group.mode_count))
+    if tag.unit == "modes" and mode_count:
+        high = min(high, float(mode_count))
     return low, high
 
 

@@ -204,6 +204,13 @@ def draw_samples_figure(comparison: Comparison) -> Drawing | None:
     return Drawing("samples", title, caption(comparison, groups, seeds, stored.planes), figure)
 
 
+def samples_caption(comparison: Comparison) -> str:
+    """Return what `draw_samples_figure` shows, in a sentence."""
+    groups = shown_groups(comparison, ROWS)
+    seeds = common_seeds(groups)
+    return caption(comparison, groups, seeds, read_stored(groups, seeds).planes)
+
+
 def caption(
     comparison: Comparison, groups: Sequence[Group], seeds: Sequence[int], planes: dict[int, Plane]
 ) -> str:

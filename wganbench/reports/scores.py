@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 
 from wganbench.errors import printable
 from wganbench.reports.page import render
 from wganbench.reports.significance import (
-    SIGNIFICANT,
     compact_letters,
     holm,
     improvement_p_value,
+    shows_difference,
 )
 from wganbench.reports.statistics import (
     Estimate,
@@ -99,19 +98,22 @@ def compare_scores(
             for a, b in pairs
         ]
     )
-    tested = zip(pairs, p_values, strict=True)
-    differing = [frozenset(pair) for pair, p in tested if p < SIGNIFICANT]
+    found = []
+    for (a, b), p in zip(pairs, p_values, strict=True):
+        probability = _interval(scores, higher_is_better, paired, a, b)
+        if probability.value < 0.5:
+            a, b, probability = b, a, _interval(scores, higher_is_better, paired, b, a)
+        found.append(Pair(a, b, probability, p))
+    differing = [
+        frozenset((pair.better, pair.other))
+        for pair in found
+        if shows_difference(pair.p_value, pair.probability)
+    ]
     letters = compact_letters(ranked, differing)
     rows = tuple(
         Row(name, means[name], iqm_interval(scores[name]), letters[name] if letters else None)
         for name in ranked
     )
-    interval = partial(_interval, scores, higher_is_better, paired)
-    found = []
-    for (a, b), p in zip(pairs, p_values, strict=True):
-        probability = interval(a, b)
-        pair = (a, b, probability) if probability.value >= 0.5 else (b, a, interval(b, a))
-        found.append(Pair(*pair, p))
     return ScoreComparison(rows, tuple(found))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
-from wganbench.reports.statistics import Values, goodness, pair_outcomes
+from wganbench.reports.statistics import Estimate, Values, goodness, pair_outcomes
 
 SIGNIFICANT = 0.05
 """A difference is shown only by a p-value below this level, after any correction."""
@@ -47,6 +47,11 @@ def improvement_p_value(a: Values, b: Values, *, higher_is_better: bool, paired:
         return _exact_rank_sum(part, ranks)
     halves = ranks[: ours.size], ranks[ours.size :]
     return float(stats.mannwhitneyu(*halves, method="asymptotic").pvalue)
+
+
+def shows_difference(p: float, probability: Estimate) -> bool:
+    """Return whether both the p-value after any correction and the interval show a difference."""
+    return p < SIGNIFICANT and (probability.low > 0.5 or probability.high < 0.5)
 
 
 @lru_cache(maxsize=4096)

@@ -22,7 +22,7 @@ def estimate_text(estimate: Estimate) -> str:
     if not math.isfinite(estimate.value):
         return "-"
     if not has_interval(estimate):
-        return f"{estimate.value:.4g} (no interval)"
+        return f"{estimate.value + 0.0:.4g} (no interval)"
     value, low, high = fixed_or_small(estimate)
     return f"{value} [{low}, {high}]"
 
@@ -43,8 +43,11 @@ def fixed_or_small(estimate: Estimate) -> list[str]:
     """Return value and ends of an interval as text; very small numbers in powers of ten."""
     width = estimate.high - estimate.low
     small = 0 < width < 1e-5 and max(abs(estimate.low), abs(estimate.high)) < 1e-3
-    form = ".3g" if small else f".{decimals(width)}f"
-    return [f"{number:{form}}" for number in (estimate.value, estimate.low, estimate.high)]
+    numbers = (estimate.value, estimate.low, estimate.high)
+    if small:
+        return [f"{number:.3g}" for number in numbers]
+    digits = decimals(width)
+    return [f"{round(number, digits) + 0.0:.{digits}f}" for number in numbers]  # -0.0 becomes 0
 
 
 def decimals(width: float) -> int:

@@ -22,8 +22,8 @@ from wganbench.registry import unknown
 from wganbench.runs.record import read_record
 from wganbench.runs.stored import check_writable
 from wganbench.sweeps.backend import Watcher
-from wganbench.tuning.report import write_report
-from wganbench.tuning.search import Arm, Search, Trial, run_search, score_of
+from wganbench.tuning.report import Fresh, write_report
+from wganbench.tuning.search import Arm, Search, Trial, run_search
 from wganbench.tuning.space import Space, read_space
 from wganbench.tuning.speedrun import Speedrun, refuse_set, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
@@ -68,7 +68,7 @@ class Tuned:
     arms: Mapping[Arm, Sequence[Trial]]
     files: Mapping[Arm, Path]
     report: Path
-    fresh: Mapping[Arm, Sequence[Mapping[str, float]]]
+    fresh: Fresh
 
 
 def tune(
@@ -95,7 +95,7 @@ def tune(
     arms = run_search(search, watcher)
     winners = {arm: trials[0] for arm, trials in arms.items()}
     folders = train_winners(search, winners, watcher)
-    fresh = {arm: [final(folder) for folder in own] for arm, own in folders.items()}
+    fresh = {arm: [read_record(folder) for folder in own] for arm, own in folders.items()}
     try:
         files = write_winners(search, winners, place, command)
         report = write_report(search, arms, fresh, command)
@@ -127,12 +127,6 @@ def speedrun(
         return found, write_speedrun(found, folder, command)
     except OSError as error:
         raise ConfigError(f"the results cannot be written: {of_the_system(error)}") from error
-
-
-def final(folder: Path) -> dict[str, float]:
-    """Return a run's final metrics with its score; a diverged run has the score 0 alone."""
-    record = read_record(folder)
-    return {"score": score_of(record), **({} if record.diverged else record.final)}
 
 
 def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Search:

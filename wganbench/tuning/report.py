@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ from matplotlib.figure import Figure
 from wganbench.drawing.canvas import save_png
 from wganbench.files import write_atomic, write_json
 from wganbench.output import numbered
-from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, colours_of
+from wganbench.reports.drawing import loss_styles
 from wganbench.reports.page import Column, Entry, Line, Table, count, embedded, render
+from wganbench.reports.rows import bounds_of
 from wganbench.reports.significance import SIGNIFICANT
 from wganbench.reports.statistics import mean_interval
 from wganbench.reports.wording import estimate_text
+from wganbench.runs.record import RunRecord
 from wganbench.tuning.analysis import (
     Curve,
     Sensitivity,
@@ -27,16 +30,17 @@ from wganbench.tuning.analysis import (
     sensitivities,
     success_profile,
 )
-from wganbench.tuning.search import Arm, Search, Trial, mean
+from wganbench.tuning.search import Arm, Search, Trial, mean, score_of
 from wganbench.tuning.space import FIRST_TUNING_SEED
 
 MOST_TRIALS = 40
 """Rows of trials in the report; trials.csv has all of them."""
 
-Fresh = Mapping[Arm, Sequence[Mapping[str, float]]]
-"""The final metrics of each winner on every fresh seed; empty for a diverged run."""
+Fresh = Mapping[Arm, Sequence[RunRecord]]
+"""The runs of each winner on the fresh seeds."""
 
-SHOWN = ("score", "modes/covered", "modes/high_quality", "wasserstein/exact", "energy/distance",
+SCORE = "score"
+SHOWN = (SCORE, "modes/covered", "modes/high_quality", "wasserstein/exact", "energy/distance",
          "fidelity/fid")  # fmt: skip
 
 
@@ -150,11 +154,12 @@ def winners_table(
 ) -> Table:
     """Return a row for each loss: the winner's settings, its score, its fresh runs."""
     lines = []
-    tags = [tag for tag in SHOWN if any(tag in run for own in fresh.values() for run in own)]
+    seen = {tag for own in fresh.values() for run in own for tag in measured(run)}
+    tags = [tag for tag in SHOWN if tag in seen]
     for loss in search.losses:
         best = arms[loss, data][0]
         runs = fresh.get((loss, data), ())
-        cells = [value_entry([run.get(tag, float("nan")) for run in runs]) for tag in tags]
+        cells = [value_entry(tag, runs) for tag in tags]
         settings = Entry(settings_text(search, loss, best))
         lines.append(Line(loss, (Entry(f"{best.last:.3f}", best.last), *cells, settings)))
     heads = [Column(f"{tag}, fresh seeds", number=True) for tag in tags]
@@ -162,12 +167,23 @@ def winners_table(
     return Table("The best of each loss", columns, lines)
 
 
-def value_entry(values: Sequence[float]) -> Entry:
-    """Return a mean with its interval over seeds."""
-    if not values:
+def measured(run: RunRecord) -> dict[str, float]:
+    """Return a run's score and final metrics; a diverged run has the score 0 alone."""
+    return {SCORE: score_of(run), **({} if run.diverged else run.final)}
+
+
+def value_entry(tag: str, runs: Sequence[RunRecord]) -> Entry:
+    """Return the mean of a metric or the score, with its interval over seeds.
+
+    If runs have no value, because they diverged, their number follows: "7.5 [7, 8], 3 of 5".
+    """
+    if not runs:
         return Entry("-")
-    found = mean_interval(values)
-    return Entry(estimate_text(found), found.value)
+    values = [measured(run).get(tag, math.nan) for run in runs]
+    bounds = (0.0, 1.0) if tag == SCORE else bounds_of(tag, runs[0].data_modes)
+    found = mean_interval(values, bounds=bounds)
+    some = f", {found.n} of {len(runs)}" if 0 < found.n < len(runs) else ""
+    return Entry(estimate_text(found) + some, found.value)
 
 
 def settings_text(search: Search, loss: str, trial: Trial) -> str:
@@ -249,7 +265,7 @@ def plain(
                     one.key: {"share": one.share, "p_value": one.p_value}
                     for one in analyses[loss, data].sensitivities
                 },
-                "fresh": [dict(run) for run in fresh.get((loss, data), ())],
+                "fresh": [measured(run) for run in fresh.get((loss, data), ())],
             }
             for (loss, data), trials in arms.items()
         ],
@@ -263,11 +279,11 @@ def curves_figure(
     """Return one line for each loss, with its interval as a band."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    colour = colours_of(curves)
-    for i, (loss, curve) in enumerate(curves.items()):
-        line = LINES[i // len(OTHERS) % len(LINES)] if loss not in LOSS_COLOURS else "-"
-        axes.plot(curve.x, curve.value, color=colour[loss], linestyle=line, label=loss)
-        axes.fill_between(curve.x, curve.low, curve.high, color=colour[loss], alpha=0.12, lw=0)
+    styles = loss_styles(curves)
+    for loss, curve in curves.items():
+        colour, line = styles[loss]
+        axes.plot(curve.x, curve.value, color=colour, linestyle=line, label=loss)
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.12, lw=0)
     if logarithmic:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -1,10 +1,10 @@
 """Speedrun: how much training each loss needs until its samples are good, runs that fail included.
 
-A run has arrived when, at two evaluations in a row, every mode is covered, at least 95 % of the
-samples are of high quality, and exact W1 is at most 1.5 floors (where the energy distance decides,
-it is within two spreads of its floor). The time of its arrival is that of the second one. A run
-that never arrives is censored at its last step; so is a diverged one, which stays among those that
-have not arrived.
+A run has arrived when, at two evaluations in a row, every mode has a fifth of its fair share, at
+least 95 % of the samples are of high quality, and exact W1 is at most 1.5 floors (where the energy
+distance decides, it is within two spreads of its floor). The time of its arrival is that of the
+second one. A run that never arrives is censored at its planned end; so is a diverged one, which
+stays among those that have not arrived.
 """
 
 from __future__ import annotations

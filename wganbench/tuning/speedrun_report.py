@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from wganbench.drawing.canvas import save_png
 from wganbench.files import write_atomic, write_json
 from wganbench.presets import conf_directory
-from wganbench.reports.drawing import colours_of
+from wganbench.reports.drawing import loss_styles
 from wganbench.reports.significance import SIGNIFICANT
+from wganbench.reports.statistics import FEW_SEEDS
 from wganbench.reports.wording import p_text
 from wganbench.tuning.speedrun import HIGH_QUALITY, LossResult, Median, Speedrun
 
@@ -68,12 +69,18 @@ def pair_text(found: Speedrun) -> str:
     differing = [
         f"{a} and {b} ({p_text(p)})" for (a, b), p in found.pairs.items() if p < SIGNIFICANT
     ]
-    if not found.pairs:
-        return "There is one loss, and no pair to compare."
     shown = ", ".join(differing) if differing else "none"
-    return (
+    text = (
         f"Pairs that differ in passes (log-rank test, after Holm for {len(found.pairs)}): {shown}."
     )
+    if not found.pairs:
+        text = "There is one loss, and no pair to compare."
+    if min(len(one.arrivals) for one in found.results) < FEW_SEEDS:
+        text += (
+            f" Fewer than {FEW_SEEDS} seeds are weak evidence: "
+            "these intervals hold the median less often than 95 % say."
+        )
+    return text
 
 
 def markdown(found: Speedrun, command: str) -> str:
@@ -89,7 +96,7 @@ def markdown(found: Speedrun, command: str) -> str:
             "",
             *lines,
             "",
-            f"A run has arrived when all modes of {found.data} are covered, "
+            f"A run has arrived when all modes of {found.data} have a fifth of their fair share, "
             f"{100 * HIGH_QUALITY:g} % of the samples are of high quality and {found.near}, at "
             "two evaluations in a row. The table gives Kaplan-Meier medians "
             "with 95 % intervals; runs that never arrive count. "
@@ -148,11 +155,11 @@ def curves(found: Speedrun) -> Figure:
     """Return the share of runs that have arrived, against passes, one line a loss."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    colour = colours_of(one.loss for one in found.results)
+    styles = loss_styles(one.loss for one in found.results)
     end = max(arrival.passes for one in found.results for arrival in one.arrivals) / THOUSAND
     for one in found.results:
-        times, share = steps_of(one)
-        axes.step([*times, end], [*share, share[-1]], where="post", color=colour[one.loss],
+        (times, share), (colour, line) = steps_of(one), styles[one.loss]
+        axes.step([*times, end], [*share, share[-1]], where="post", color=colour, linestyle=line,
                   label=f"{one.loss} ({one.arrived} of {len(one.arrivals)})")  # fmt: skip
     axes.set(xlabel="thousand passes of a network over a batch", ylabel="share of runs arrived",
              ylim=(0, 1.02), xlim=(0, end), title=f"Speedrun on {found.data}")  # fmt: skip
