@@ -28,7 +28,7 @@ import torch
 from wganbench.config import compose
 from wganbench.data.target import KnownPair
 from wganbench.losses.constraints import input_gradients
-from wganbench.metrics.ground_truth import gradient_agreement
+from wganbench.metrics.gradients import gradient_agreement
 from wganbench.studies.frozen import FrozenStack, fitting_threads
 
 STEPS = {"clip": 5_000, "wasserstein_sn": 10_000, "gp": 60_000, "lp": 60_000}

@@ -287,8 +287,8 @@ def known(values: Iterable[float | None]) -> list[float]:
 
 
 def dirac_evidence() -> dict[str, Any]:
-    from wganbench.studies.dirac import study as dirac
-    from wganbench.studies.dirac.game import methods
+    from wganbench.studies import dirac
+    from wganbench.studies.dirac import methods
 
     context = settings_of("dirac")
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])

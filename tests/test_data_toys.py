@@ -14,8 +14,7 @@ from sklearn.datasets import make_moons
 
 from wganbench.data import Mixture, load
 from wganbench.data.drawn import DrawnTarget
-from wganbench.data.gaussians import GaussianPair
-from wganbench.data.toys import Lines, PointMasses, Shifted
+from wganbench.data.toys import GaussianPair, Lines, PointMasses, Shifted
 from wganbench.draws import Keyed, keys_of
 from wganbench.metrics import wasserstein_exact, wasserstein_sliced
 

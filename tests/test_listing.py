@@ -13,7 +13,7 @@ from wganbench.cli.loss_page import loss_page, setting_of
 from wganbench.config import compose
 from wganbench.config.settings import SECTIONS, comments, settings
 from wganbench.losses import RECIPES, WASSERSTEIN, Recipe
-from wganbench.losses.penalties import TERMS
+from wganbench.losses.constraints import TERMS
 from wganbench.presets import GROUPS as CHOICES
 from wganbench.presets import all_keys, conf_directory, directories, preset_names
 from wganbench.tags.lookup import TAGS

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from wganbench.losses import RECIPES
-from wganbench.losses.constraints import perturbed
+from wganbench.losses.constraints import TERMS, Points, perturbed
 from wganbench.losses.objectives import pairing_loss
-from wganbench.losses.penalties import TERMS, Points
-from wganbench.losses.recipe import Wrapper
-from wganbench.losses.recipes import composed
+from wganbench.losses.recipes import Wrapper, composed
 from wganbench.metrics.gradients import js_estimate
 from wganbench.networks.wrappers import packed, spectrally_normalised
 

@@ -28,7 +28,7 @@ from wganbench.losses import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from wganbench.losses.recipe import Wrapper
+from wganbench.losses.recipes import Wrapper
 
 LN2 = math.log(2)
 FUNCTIONS: dict[str, tuple[Callable[..., Tensor], int]] = {

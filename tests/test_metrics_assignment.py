@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from wganbench.metrics import assignment, compiled, transport
-from wganbench.metrics.assignment import assign
+from wganbench.metrics import compiled, transport
+from wganbench.metrics.compiled import assign
 from wganbench.metrics.transport import exact_transport
 from wganbench.nativecode import NoCompiler, find_compiler
 
@@ -126,7 +126,7 @@ def test_the_same_points_give_the_same_bits_in_threads_too() -> None:
     x, y = normal(600), ring(600, 1)
     alone = assign(x, y)
     assert alone is not None
-    found: list[assignment.Assignment | None] = []
+    found: list[compiled.Assignment | None] = []
     threads = [threading.Thread(target=lambda: found.append(assign(x, y))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -151,7 +151,7 @@ def test_pot_steps_in(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
         monkeypatch.setattr(compiled, "build", none)
         compiled.library.cache_clear()
     elif why == "not certified":
-        monkeypatch.setattr(assignment, "_is_certified", lambda *_: False)
+        monkeypatch.setattr(compiled, "_is_certified", lambda *_: False)
     else:
         assert assign(np.array([[-1.7e308]]), np.array([[1.7e308]])) is None
         return
@@ -178,7 +178,7 @@ def test_pot_steps_in(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
 def test_only_a_permutation_that_meets_its_bound_is_certified(
     partners: list[int], primal: float, dual: float, passes: bool
 ) -> None:
-    assert assignment._is_certified(np.array(partners, np.int32), primal, dual) is passes
+    assert compiled._is_certified(np.array(partners, np.int32), primal, dual) is passes
 
 
 def test_unequal_and_small_clouds_are_left_to_pot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_it_can_be_broken_off_and_asks_often(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(Enough):
         exact_transport(x, y, enough)
-    monkeypatch.setattr(assignment, "SLICE", 10**6)
+    monkeypatch.setattr(compiled, "SLICE", 10**6)
     assert assign(x, y, lambda: asked.append(1)) is not None
     assert len(asked) >= 20, "no step of the work is long"
 

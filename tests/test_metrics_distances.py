@@ -17,7 +17,7 @@ from wganbench.metrics import wasserstein_symmetric as symmetric
 from wganbench.metrics.distances import MOST_BY_DIFFERENCES, c_transform_dual
 from wganbench.metrics.floors import distinct
 from wganbench.nativecode import find_compiler
-from wganbench.tags.headline import BIASED_FROM, right_distance
+from wganbench.tags.lookup import BIASED_FROM, right_distance
 
 
 def cloud(n, d, seed=0, shift=0.0):

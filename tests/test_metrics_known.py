@@ -20,7 +20,7 @@ from wganbench.config import compose
 from wganbench.data import Target, load
 from wganbench.data.funnels import Funnels
 from wganbench.metrics import Evaluation, measure
-from wganbench.metrics.ground_truth import gradient_agreement, rank_correlation
+from wganbench.metrics.gradients import gradient_agreement, rank_correlation
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.measuring import measure_stack
 

@@ -20,7 +20,7 @@ from wganbench.config.from_python import overrides_from
 from wganbench.config.jobs import compose_all
 from wganbench.reports.answer import answer
 from wganbench.reports.plain_tables import groups_html, records
-from wganbench.tags.headline import shown_of
+from wganbench.tags.lookup import shown_of
 from wganbench.training.run import run_html
 
 QUICK = [

@@ -11,7 +11,7 @@ import pytest
 from reported_runs import leave_run
 
 from wganbench.cli.app import main
-from wganbench.cli.resume_view import resume_one
+from wganbench.cli.runs_verbs import resume_one
 from wganbench.config import ConfigError
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.remove import remove_run

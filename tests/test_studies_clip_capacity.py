@@ -14,7 +14,7 @@ import torch
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.studies import judge
-from wganbench.studies.clip_capacity.study import (
+from wganbench.studies.clip_capacity import (
     CLAIMS,
     GRADIENTS,
     Search,

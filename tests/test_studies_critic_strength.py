@@ -9,7 +9,7 @@ import pytest
 
 from wganbench.config import compose
 from wganbench.studies import STUDIES
-from wganbench.studies.critic_strength.study import (
+from wganbench.studies.critic_strength import (
     ACCURACY,
     CEILING,
     DIRECTION,

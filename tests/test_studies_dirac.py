@@ -9,19 +9,22 @@ import numpy as np
 import pytest
 
 from wganbench.studies import run_study
-from wganbench.studies.dirac.game import (
+from wganbench.studies.dirac import (
+    CLAIMS,
     FIELD_TOLERANCE,
     SIMULTANEOUS,
     Method,
+    all_paths,
     decades_lost,
+    evidence,
     field_error,
     kept_distance,
     methods,
     power_of_steps,
     radius,
+    run_notes,
     trajectory,
 )
-from wganbench.studies.dirac.study import CLAIMS, all_paths, evidence, run_notes
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import judge

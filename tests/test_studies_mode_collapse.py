@@ -27,9 +27,17 @@ from wganbench.studies.evidence import (
 )
 from wganbench.studies.mode_collapse.arms import (
     ARMS,
+    COVERAGE,
+    LOST,
+    OBJECTIVE,
+    PENALTY,
     TUNED,
+    Ended,
+    controls_lose,
     drawn_arms,
+    lost_shares,
     pacgan_arms,
+    simple_effects,
     tuned_arms,
     untuned,
 )
@@ -42,16 +50,6 @@ from wganbench.studies.mode_collapse.intervention import (
     followed,
     modes_kept,
     stack,
-)
-from wganbench.studies.mode_collapse.measure import (
-    COVERAGE,
-    LOST,
-    OBJECTIVE,
-    PENALTY,
-    Ended,
-    controls_lose,
-    lost_shares,
-    simple_effects,
 )
 from wganbench.studies.mode_collapse.study import CLAIMS, Measured, findings
 from wganbench.studies.settings import budgets, read_settings

@@ -11,7 +11,7 @@ import torch
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.data import load
-from wganbench.metrics.ground_truth import rank_correlation
+from wganbench.metrics.gradients import rank_correlation
 from wganbench.studies import judge
 from wganbench.studies.realness import (
     CLAIMS,

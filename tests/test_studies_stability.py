@@ -14,9 +14,7 @@ from wganbench.config import compose
 from wganbench.networks.layers import SMOOTH
 from wganbench.studies import judge
 from wganbench.studies.evidence import effect_interval, smallest_effect
-from wganbench.studies.neutral import Arm, generator_steps, overrides, settings_of
 from wganbench.studies.settings import read_settings
-from wganbench.studies.stability.figure import shares_at_least
 from wganbench.studies.stability.measure import (
     MOST_DECADES,
     Measured,
@@ -28,11 +26,19 @@ from wganbench.studies.stability.measure import (
     profile,
     slope_evidence,
 )
-from wganbench.studies.stability.study import CLAIMS, COMPARED, LOSSES, arms, findings
+from wganbench.studies.stability.study import (
+    CLAIMS,
+    COMPARED,
+    LOSSES,
+    arms,
+    findings,
+    shares_at_least,
+)
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import Claim
 from wganbench.sweeps.backend import Silent
 from wganbench.training.passes import step_cost
+from wganbench.tuning.space import Arm, generator_steps, overrides, settings_of
 
 
 def context(tmp_path: Path, *overrides: str) -> Context:

@@ -25,8 +25,9 @@ from wganbench.runs.folder import RunFolder, RunOutcome, outcome_of
 from wganbench.runs.record import find_runs, read_content, read_record
 from wganbench.runs.table import read_table
 from wganbench.sweeps.launch import objective
-from wganbench.tags.headline import (
+from wganbench.tags.lookup import (
     BIASED_FROM,
+    TAGS,
     fallback_text,
     headline_distance,
     other_distances,
@@ -34,7 +35,6 @@ from wganbench.tags.headline import (
     shown_of,
     without_others,
 )
-from wganbench.tags.lookup import TAGS
 from wganbench.training.runs import train_run
 from wganbench.training.verdict import gradient_vanished, verdict
 

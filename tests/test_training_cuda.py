@@ -20,8 +20,8 @@ from training_configs import CPU, alike, same, tiny
 
 from wganbench.config import compose
 from wganbench.losses import RECIPES
-from wganbench.losses.penalties import SlopePenalty
-from wganbench.losses.recipe import Pairs, Terms, Wrapper
+from wganbench.losses.constraints import SlopePenalty
+from wganbench.losses.recipes import Pairs, Terms, Wrapper
 from wganbench.nativecode import build
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training import execution
@@ -32,11 +32,11 @@ from wganbench.training.cuda.executor import (
     SOURCE,
     Arguments,
     Kernel,
+    Sizes,
     headers,
     sizes_of,
     why_no_kernel,
 )
-from wganbench.training.cuda.sizes import Sizes
 from wganbench.training.native.executor import WHERE, Traced, native_samplers
 from wganbench.training.stack import Stack
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from training_configs import TINY
 
-from wganbench.cli import resume_view
+from wganbench.cli import runs_verbs
 from wganbench.cli.app import main
-from wganbench.cli.resume_view import resume_path
+from wganbench.cli.runs_verbs import resume_path
 from wganbench.config import (
     ConfigError,
     RunConfig,
@@ -301,7 +301,7 @@ def test_resume_finishes_a_sweep_and_the_single_runs_beside_it(
         told.append(path)
         return ["completed"]
 
-    monkeypatch.setattr(resume_view, "resume_one", one)
+    monkeypatch.setattr(runs_verbs, "resume_one", one)
     assert resume_path(folder) == ["completed"] * 2 and told == [folder, folder / "alone"]
     with RunFolder(folder / "alone").lock() as held:
         held.write_status(status="completed")

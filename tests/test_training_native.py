@@ -28,8 +28,7 @@ from wganbench.config import RunConfig, compose, to_dict
 from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.losses.recipe import Averages, Form, Pairs
-from wganbench.losses.recipes import composed
+from wganbench.losses.recipes import Averages, Form, Pairs, composed
 from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS

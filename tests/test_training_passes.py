@@ -10,8 +10,7 @@ from training_configs import tiny
 
 from wganbench.config import RunConfig, compose
 from wganbench.losses import RECIPES
-from wganbench.losses.recipe import Wrapper
-from wganbench.losses.recipes import composed
+from wganbench.losses.recipes import Wrapper, composed
 from wganbench.networks.layers import SMOOTH
 from wganbench.sweeps.cost import Meter
 from wganbench.training.passes import StepCost, step_cost

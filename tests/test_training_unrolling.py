@@ -16,8 +16,7 @@ from wganbench.networks import Latent, Pair, Parameters
 from wganbench.training.graphs import PAIRED_REALS
 from wganbench.training.optimizers import OPTIMIZERS, directions, initial_moments
 from wganbench.training.stack import Stack
-from wganbench.training.step import Algorithm
-from wganbench.training.unrolling import RULES, Unrolled
+from wganbench.training.step import RULES, Algorithm, Unrolled
 
 ETA = 0.2
 

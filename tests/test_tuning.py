@@ -40,11 +40,14 @@ from wganbench.tuning.report import SCORE, value_entry
 from wganbench.tuning.search import (
     base_of,
     count_at,
+    elsewhere,
     jobs_of,
     run_search,
     score,
     score_of,
     steps_of,
+    winner_yaml,
+    write_winners,
 )
 from wganbench.tuning.space import read_space
 from wganbench.tuning.speedrun import (
@@ -60,7 +63,6 @@ from wganbench.tuning.speedrun import (
     settings_of,
 )
 from wganbench.tuning.speedrun_report import pair_text
-from wganbench.tuning.winner import elsewhere, winner_yaml, write_winners
 
 SPACE = read_space()
 

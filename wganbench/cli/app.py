@@ -173,7 +173,7 @@ def resume(path: Resumed, features: Features = None) -> int:
     from wganbench.cli.run_view import say_loading
 
     say_loading()
-    from wganbench.cli.resume_view import REFUSED, resume_path
+    from wganbench.cli.runs_verbs import REFUSED, resume_path
     from wganbench.metrics import allow_features
 
     allow_features(*(features or []))

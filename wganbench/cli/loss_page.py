@@ -86,7 +86,7 @@ def loss_page(name: str, config_dir: Path | None = None) -> list[Row]:
 
 def penalties_in_words(recipe: Recipe) -> list[str]:
     """Return the formula of each penalty; of a user's own function its name as a call."""
-    from wganbench.losses.penalties import SlopePenalty
+    from wganbench.losses.constraints import SlopePenalty
 
     return [
         penalty.formula
@@ -98,7 +98,7 @@ def penalties_in_words(recipe: Recipe) -> list[str]:
 
 def holding(recipe: Recipe) -> list[str]:
     """Return all that bounds the critic, in words."""
-    from wganbench.losses.penalties import SlopePenalty
+    from wganbench.losses.constraints import SlopePenalty
 
     clip = ["every parameter is clipped to [-clip_value, clip_value] after each critic step"]
     wrapper = [recipe.wrapper.value] if recipe.wrapper.value else []
@@ -116,7 +116,7 @@ def golden_values(name: str, recipe: Recipe, where: Sequence[Path]) -> str:
     """
     import torch
 
-    from wganbench.losses.recipe import Wrapper
+    from wganbench.losses.recipes import Wrapper
 
     weight = torch.tensor(WEIGHT).double()
     critic = wrapped(recipe, weight)
@@ -145,7 +145,7 @@ def golden_values(name: str, recipe: Recipe, where: Sequence[Path]) -> str:
 
 def wrapped(recipe: Recipe, weight: Tensor) -> Critic:
     """Return the linear critic x -> weight x as the recipe wraps it."""
-    from wganbench.losses.recipe import Wrapper
+    from wganbench.losses.recipes import Wrapper
     from wganbench.networks.wrappers import gradient_normalised, spectrally_normalised
 
     if recipe.wrapper is Wrapper.SPECTRAL:

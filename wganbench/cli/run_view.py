@@ -23,8 +23,7 @@ from wganbench.cli.console import PlainConsole, print_sentence
 from wganbench.files import from_here
 from wganbench.plugin_files import WORD, plugin_files
 from wganbench.runs.record import METRICS_CSV
-from wganbench.tags.headline import shown_of
-from wganbench.tags.lookup import shown_in
+from wganbench.tags.lookup import shown_in, shown_of
 from wganbench.training.process import SAVING
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from wganbench.runs.folder import RunFolder, status_now
 from wganbench.runs.long_table import LongTable, write_csv, write_parquet
 from wganbench.runs.record import RUN_JSON, RunRecord, Runs, find_runs, read_record
 from wganbench.runs.remove import remove_run, size_of
-from wganbench.tags.headline import shown_of
-from wganbench.tags.lookup import shown_in
+from wganbench.tags.lookup import shown_in, shown_of
 from wganbench.tags.tag import Tag
 
 MEGABYTE = 1e6

@@ -25,8 +25,14 @@ from wganbench.files import from_here
 from wganbench.output import numbered
 from wganbench.runs.record import DIGITS, read_record
 from wganbench.tags import Tag
-from wganbench.tags.headline import ENERGY, fallback_text, headline_distance, right_distance
-from wganbench.tags.lookup import TAGS, shown_in
+from wganbench.tags.lookup import (
+    ENERGY,
+    TAGS,
+    fallback_text,
+    headline_distance,
+    right_distance,
+    shown_in,
+)
 from wganbench.typed import as_override, flatten
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from wganbench.files import from_here
 from wganbench.sweeps.launch import Interrupted
 from wganbench.tuning.command import Tuned, speedrun, tune
 from wganbench.tuning.report import SCORE, settings_text, value_entry
+from wganbench.tuning.search import elsewhere
 from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
-from wganbench.tuning.winner import elsewhere
 
 
 def print_again(verb: str, arguments: Sequence[str], options: Mapping[str, Path | None]) -> None:

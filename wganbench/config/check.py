@@ -17,8 +17,7 @@ from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
 from wganbench.errors import ConfigError, short_repr
 from wganbench.registry import Registry, UnknownName
-from wganbench.tags.headline import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance
-from wganbench.tags.lookup import tag_for
+from wganbench.tags.lookup import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance, tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
 
 if TYPE_CHECKING:
@@ -253,7 +252,7 @@ def as_config_error() -> Iterator[None]:
 
 def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
     """Check that exactly the coefficients of the loss are given, each within its range."""
-    from wganbench.losses.penalties import TERMS
+    from wganbench.losses.constraints import TERMS
 
     given, known = config.loss.coefficients, recipe.coefficients
     for name in given:
@@ -353,7 +352,7 @@ def check_normalization(config: RunConfig, recipe: Any) -> None:
     With batch norm a score depends on other points; a norm's factor on its output, which has no
     spectral norm, may have any size.
     """
-    from wganbench.losses.recipe import Wrapper
+    from wganbench.losses.recipes import Wrapper
 
     norm = config.network.options.get("critic_normalization", "none")
     if recipe.wrapper is Wrapper.SPECTRAL and norm != "none":

@@ -207,7 +207,7 @@ def not_used(key: str, arguments: Arguments) -> str:
 def penalty_hint(key: str, loss: str, where: Sequence[Path]) -> str:
     """Return which penalty would bring a coefficient; empty for another key or with clipping."""
     from wganbench.losses import RECIPES
-    from wganbench.losses.penalties import TERMS
+    from wganbench.losses.constraints import TERMS
 
     names = [name for name, term in TERMS.items() if key in [f"loss.{own}" for own in term.names]]
     if not names:

@@ -214,7 +214,7 @@ def option_ranges(group: str) -> dict[str, str]:
     """Return the ranges of a chosen group's keys, by the last word of the key."""
     if group == "loss":
         from wganbench.losses import RECIPES
-        from wganbench.losses.penalties import TERMS
+        from wganbench.losses.constraints import TERMS
 
         own = {"n_critic": field_range(section("loss"), "n_critic")}
         own["penalties"] = f"list of {either(list(TERMS))}"

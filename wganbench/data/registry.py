@@ -294,7 +294,7 @@ for row in (
     Dataset(
         "gaussian_pair",
         GaussianPairOptions,
-        cloud("GaussianPair", *MOMENTS, module="gaussians"),
+        cloud("GaussianPair", *MOMENTS, module="toys"),
         "a Gaussian of any covariance, at a known W2 from another one",
         "ours; W2 of Dowson & Landau 1982",
     ),

@@ -7,8 +7,7 @@ from wganbench.losses.objectives import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from wganbench.losses.recipe import Objective, Recipe
-from wganbench.losses.recipes import BCE, BCE_SATURATING, RECIPES, WASSERSTEIN
+from wganbench.losses.recipes import BCE, BCE_SATURATING, RECIPES, WASSERSTEIN, Objective, Recipe
 
 __all__ = [
     "BCE",

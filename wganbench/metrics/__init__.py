@@ -3,7 +3,7 @@
 from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes first there)
 
 # isort: split
-from wganbench.metrics import gradients, ground_truth  # noqa: F401  (fill the registry)
+from wganbench.metrics import gradients  # noqa: F401  (fills the registry)
 from wganbench.metrics.cache import cached_floor, judge_for
 from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import (

@@ -18,7 +18,7 @@ from wganbench.metrics.fidelity import (
 from wganbench.metrics.floors import Spread
 from wganbench.metrics.modes import ModeCoverage, class_coverage, mode_coverage
 from wganbench.metrics.transport import wasserstein_sliced
-from wganbench.tags.headline import EXACT, right_distance
+from wganbench.tags.lookup import EXACT, right_distance
 
 LINES_SEED = 20150101
 """Seed of the sliced distance's lines, which are the same at all evaluations of all runs."""

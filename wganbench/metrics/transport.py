@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Num
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from wganbench.metrics.assignment import assign
+from wganbench.metrics.compiled import assign
 
 
 # Conversion of clouds to the form that all metrics use: float64 arrays on the CPU.

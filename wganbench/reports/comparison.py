@@ -29,8 +29,7 @@ from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.reports.statistics import FEW_SEEDS
 from wganbench.runs.record import RunRecord, Runs
 from wganbench.runs.table import pandas
-from wganbench.tags.headline import fallback_text, first_of
-from wganbench.tags.lookup import tag_for
+from wganbench.tags.lookup import fallback_text, first_of, tag_for
 
 if TYPE_CHECKING:
     import pandas as pd

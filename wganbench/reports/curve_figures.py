@@ -35,8 +35,7 @@ from wganbench.reports.statistics import UNBOUNDED, Bounds, mean_interval
 from wganbench.runs.record import RunRecord
 from wganbench.runs.table import STEP
 from wganbench.tags import Tag
-from wganbench.tags.headline import first_of
-from wganbench.tags.lookup import label_of, shown_in
+from wganbench.tags.lookup import first_of, label_of, shown_in
 
 Points = dict[int, tuple[float, float]]
 """By step: the budget that was spent, and a value."""

@@ -34,8 +34,7 @@ from wganbench.reports.groups import Group
 from wganbench.reports.rows import Row
 from wganbench.reports.statistics import spearman
 from wganbench.runs.record import RunRecord
-from wganbench.tags.headline import EXACT
-from wganbench.tags.lookup import tag_for
+from wganbench.tags.lookup import EXACT, tag_for
 
 
 def draw_profile(comparison: Comparison) -> Drawing | None:

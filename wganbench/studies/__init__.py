@@ -1,9 +1,9 @@
 """Studies: measurements of the literature's claims, and the rule that judges them."""
 
-import wganbench.studies.clip_capacity.study  # noqa: F401
-import wganbench.studies.critic_strength.study  # noqa: F401
+import wganbench.studies.clip_capacity  # noqa: F401
+import wganbench.studies.critic_strength  # noqa: F401
 import wganbench.studies.digit_classes  # noqa: F401
-import wganbench.studies.dirac.study  # noqa: F401
+import wganbench.studies.dirac  # noqa: F401
 import wganbench.studies.estimate_quality  # noqa: F401
 import wganbench.studies.estimate_vs_distance.study  # noqa: F401
 import wganbench.studies.layer_gradients.study  # noqa: F401

@@ -28,13 +28,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wganbench.metrics.ground_truth import rank_correlation
+from wganbench.metrics.gradients import rank_correlation
 from wganbench.reports.drawing import LOSS_COLOURS, MARKERS, new_figure, style_axes
 from wganbench.runs.table import Cell, series
 from wganbench.studies.evidence import bounded_evidence
 from wganbench.studies.study import Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
-from wganbench.tags.headline import FAR_FROM_FLOOR
+from wganbench.tags.lookup import FAR_FROM_FLOOR
 from wganbench.training.run import Run
 
 LOSSES = {"gp": ("gp_lambda", "lambdas"), "clip": ("clip_value", "clip_values")}

@@ -15,7 +15,7 @@ from wganbench.networks import NETWORKS
 from wganbench.sweeps.cost import KERNEL_PROCESSORS, LAUNCH_SECONDS, PASSES, Footprint
 from wganbench.sweeps.launch import SweepPlan
 from wganbench.training.compiling import wants_compilation
-from wganbench.training.cuda.sizes import MOST_BLOCKS
+from wganbench.training.cuda.executor import MOST_BLOCKS
 from wganbench.training.execution import native_trains
 from wganbench.training.process import available_cores
 

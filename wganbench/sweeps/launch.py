@@ -36,7 +36,7 @@ from wganbench.sweeps.plan import (
     unfinished,
     without_overwrite,
 )
-from wganbench.tags.headline import headline_distance
+from wganbench.tags.lookup import headline_distance
 from wganbench.training.device import here_or_auto, precision_notes
 from wganbench.training.execution import native_trains
 from wganbench.typed import as_override

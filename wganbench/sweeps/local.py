@@ -20,7 +20,7 @@ from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import SAVING_ALL, Collector, Ended, Watcher
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
 from wganbench.sweeps.workers import Worker, Workers, workers_in_use
-from wganbench.training.cuda.sizes import CLUSTERS
+from wganbench.training.cuda.executor import CLUSTERS
 from wganbench.training.execution import may_compile
 from wganbench.training.process import StopRequest, available_cores
 

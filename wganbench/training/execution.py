@@ -16,13 +16,11 @@ import torch
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig, static_settings
-from wganbench.losses.recipe import Recipe
-from wganbench.losses.recipes import composed
+from wganbench.losses.recipes import Recipe, composed
 from wganbench.nativecode import NoCompiler
 from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
 from wganbench.training.cuda.driver import NoKernel
-from wganbench.training.cuda.executor import Kernel, divided_for, sizes_of, why_no_kernel
-from wganbench.training.cuda.sizes import Sizes
+from wganbench.training.cuda.executor import Kernel, Sizes, divided_for, sizes_of, why_no_kernel
 from wganbench.training.graphs import Graphs, Noted, Program, StepStreams
 from wganbench.training.native.executor import Native, Traced, native_samplers, why_not_native
 from wganbench.training.native.layout import NativeSampler

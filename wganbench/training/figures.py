@@ -20,12 +20,11 @@ from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
 from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid, mean_arrows
 from wganbench.files import explained, write_atomic
 from wganbench.losses import Recipe
-from wganbench.losses.recipe import Wrapper
-from wganbench.losses.recipes import composed
+from wganbench.losses.recipes import Wrapper, composed
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.samples import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
-from wganbench.tags.headline import FAR_FROM_FLOOR, other_distances
+from wganbench.tags.lookup import FAR_FROM_FLOOR, other_distances
 from wganbench.training.measuring import Subject, mode_count, stack_floor
 from wganbench.training.probing import Reading
 from wganbench.training.verdict import bounds_slope

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wganbench.draws import GivenWords, Keyed
 from wganbench.errors import ran_out
-from wganbench.losses.recipe import Recipe
+from wganbench.losses.recipes import Recipe
 from wganbench.training.optimizers import State
 from wganbench.training.process import unstopped
 from wganbench.training.streams import Streams, StreamSampler

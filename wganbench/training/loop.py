@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from wganbench.config.schema import RunConfig
-from wganbench.tags.headline import without_others
+from wganbench.tags.lookup import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.measuring import prepare_beside, stack_floor

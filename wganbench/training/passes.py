@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from wganbench.config.check import recipe_of
 from wganbench.config.schema import RunConfig
 from wganbench.losses import WASSERSTEIN, Recipe
-from wganbench.losses.recipe import Wrapper
+from wganbench.losses.recipes import Wrapper
 from wganbench.networks.layers import SMOOTH
 
 

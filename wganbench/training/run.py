@@ -25,7 +25,7 @@ from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_g
 from wganbench.draws import keyed
 from wganbench.errors import ConfigError, of_the_system, printable, short_repr
 from wganbench.files import UnusableFile, read_regular, replacing
-from wganbench.losses.recipe import Wrapper
+from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import allow_features
 from wganbench.networks.wrappers import packed_shape, spectrally_normalised
 from wganbench.output import numbered
@@ -33,7 +33,7 @@ from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, pandas, read_table
-from wganbench.tags.headline import shown_of
+from wganbench.tags.lookup import shown_of
 from wganbench.training.checkpoint import newest_checkpoint
 from wganbench.training.device import pick_device
 from wganbench.training.measuring import measure_stack

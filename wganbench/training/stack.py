@@ -26,8 +26,7 @@ from wganbench.config.check import check_pointwise, typed_rows
 from wganbench.config.schema import RunConfig, digest_of_training, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
-from wganbench.losses.recipe import Wrapper
-from wganbench.losses.recipes import composed
+from wganbench.losses.recipes import Wrapper, composed
 from wganbench.metrics import Floor, ImageReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
@@ -38,7 +37,7 @@ from wganbench.training.optimizers import State, directions, initial_moments
 from wganbench.training.parts import in_parts, to_host
 from wganbench.training.precision import products
 from wganbench.training.process import unstopped
-from wganbench.training.step import Algorithm, Scalars, clipped, gradient_norms, layers
+from wganbench.training.step import Algorithm, Scalars, Unrolled, clipped, gradient_norms, layers
 from wganbench.training.streams import (
     Streams,
     StreamSampler,
@@ -52,7 +51,6 @@ from wganbench.training.streams import (
     stream_generator,
     training_sampler,
 )
-from wganbench.training.unrolling import Unrolled
 
 POINTS_AT_ONCE, PICTURES_AT_ONCE = 4096, 1024
 """Largest number measured in one pass. Batch norm takes its statistics over one pass."""

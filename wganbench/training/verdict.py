@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from wganbench.config.schema import RunConfig
 from wganbench.losses import Recipe
-from wganbench.losses.recipe import Wrapper
+from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import EXACT_POINTS
 from wganbench.metrics.fidelity import HOW_TO_GET, has_torchmetrics
 from wganbench.metrics.reference import ImageReference
 from wganbench.networks.layers import SMOOTH
 from wganbench.runs.table import Cell, series
-from wganbench.tags.headline import (
+from wganbench.tags.lookup import (
     ENERGY,
     EXACT,
     FAR_FROM_FLOOR,

@@ -23,11 +23,10 @@ from wganbench.runs.record import read_record
 from wganbench.runs.stored import check_writable
 from wganbench.sweeps.backend import Watcher
 from wganbench.tuning.report import Fresh, write_report
-from wganbench.tuning.search import Arm, Search, Trial, run_search
+from wganbench.tuning.search import Arm, Search, Trial, run_search, train_winners, write_winners
 from wganbench.tuning.space import Space, read_space
 from wganbench.tuning.speedrun import Speedrun, refuse_set, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
-from wganbench.tuning.winner import train_winners, write_winners
 
 MOST_TRIALS, MOST_SEEDS = 4096, 100
 NAMES = "names with commas between them"

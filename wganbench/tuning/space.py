@@ -1,4 +1,4 @@
-"""The space of a search: settings drawn by rule, the same for every loss.
+"""The space of a search: settings drawn by rule, the same for every loss; arms of studies in it.
 
 A space is a YAML file, the project's in ``conf/tune/space.yaml``. Each key of a trial is drawn
 by itself from (seed, key, trial). Trial k therefore has the same rates under every loss, and
@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import numpy as np
 
 from wganbench import bounds
 from wganbench.errors import ConfigError, short_repr
-from wganbench.losses.penalties import TERMS
+from wganbench.losses import Recipe
+from wganbench.losses.constraints import TERMS
 from wganbench.losses.recipes import RECIPES, composed
 from wganbench.presets import preset_names, read_again, read_preset
 from wganbench.registry import unknown
+from wganbench.training.passes import StepCost
 from wganbench.typed import nearest_key
 
 DEFAULT = "space"
@@ -279,3 +282,65 @@ def described(error: Exception) -> str:
 
 def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [repr(error)])[0]
+
+
+# Arms of a study at settings of the neutral space: equal rates and equal compute for all.
+@dataclass(frozen=True)
+class Arm:
+    """A loss, perhaps with further penalties, under the name that a study gives it."""
+
+    name: str
+    loss: str
+    penalties: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the loss with its further penalties."""
+        return composed(self.loss, self.penalties)
+
+    def words(self) -> list[str]:
+        """Return the overrides that choose the loss and its penalties."""
+        added = [f"loss.penalties=[{','.join(self.penalties)}]"] if self.penalties else []
+        return [f"loss={self.loss}", *added]
+
+
+def arms_of(losses: Sequence[str]) -> dict[str, Arm]:
+    """Return an arm for each loss, by its name."""
+    return {loss: Arm(loss, loss) for loss in losses}
+
+
+@cache
+def space() -> Space:
+    return read_space()
+
+
+@cache
+def point(trial: int) -> Mapping[str, Any]:
+    """Return the settings of a trial by key, the coefficients of all losses included."""
+    return space().point(trial)
+
+
+def settings_of(arm: Arm, trial: int) -> dict[str, Any]:
+    """Return the settings of a trial of the neutral space that exist under an arm.
+
+    Two arms have the same value of each key that both have.
+    """
+    own = {"loss.n_critic", *(f"loss.{name}" for name in arm.recipe.coefficients)}
+    drawn = {k: v for k, v in point(trial).items() if k in own or not k.startswith("loss.")}
+    return {**space().fixed, **drawn}
+
+
+def overrides(arm: Arm, trial: int, passes: float, smooth: bool = False) -> list[str]:
+    """Return the overrides of an arm at a trial, for about so many passes of training.
+
+    ``smooth``: the networks' activations are not piecewise linear, see `StepCost`.
+    """
+    values = settings_of(arm, trial)
+    steps = generator_steps(arm, values["loss.n_critic"], passes, smooth)
+    pairs = [f"{key}={str(value).replace(' ', '')}" for key, value in values.items()]
+    return [*arm.words(), "tuned=none", *pairs, f"train.steps={steps}"]
+
+
+def generator_steps(arm: Arm, n_critic: int, passes: float, smooth: bool = False) -> int:
+    """Return the number of generator steps that costs at most ``passes``, at least 1."""
+    return max(1, int(passes / StepCost(arm.recipe, smooth=smooth).of_run(n_critic, 1)))

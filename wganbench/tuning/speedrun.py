@@ -30,7 +30,7 @@ from wganbench.runs.record import read_record
 from wganbench.runs.table import Cell, read_table, series
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
-from wganbench.tags.headline import BESIDE, ENERGY, EXACT, SPREADS_FROM_FLOOR, right_distance
+from wganbench.tags.lookup import BESIDE, ENERGY, EXACT, SPREADS_FROM_FLOOR, right_distance
 from wganbench.training.passes import step_cost
 from wganbench.training.streams import critic_steps_before
 

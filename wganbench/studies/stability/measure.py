@@ -11,10 +11,10 @@ from scipy import stats
 
 from wganbench.runs.table import Cell, series
 from wganbench.studies.evidence import outcome
-from wganbench.studies.neutral import point
 from wganbench.studies.study import Context
 from wganbench.studies.verdicts import LEVEL, Evidence
 from wganbench.training.run import Run
+from wganbench.tuning.space import point
 
 
 @dataclass(frozen=True)

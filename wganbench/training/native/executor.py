@@ -14,9 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.config.schema import RunConfig
-from wganbench.losses.constraints import Cost
-from wganbench.losses.penalties import Penalty, Points, SlopePenalty
-from wganbench.losses.recipe import Averages, Pairs, Recipe, Term, Terms, Wrapper
+from wganbench.losses.constraints import Cost, Penalty, Points, SlopePenalty
+from wganbench.losses.recipes import Averages, Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.nativecode import find_compiler
 from wganbench.networks import Parameters
 from wganbench.networks.layers import ACTIVATIONS

@@ -1,1 +1,0 @@
-"""What does weight clipping cost?"""

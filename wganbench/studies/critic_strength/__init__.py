@@ -1,1 +1,0 @@
-"""Does a better discriminator give the generator less feedback?"""

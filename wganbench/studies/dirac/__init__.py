@@ -1,1 +1,0 @@
-"""Does training converge where the equilibrium is known?"""
