@@ -75,7 +75,7 @@ def three_steps(loss: str, optimizer: str, evaluated: bool) -> Iterator[str]:
         stack.iterate()
         yield from figures(f"{loss} {optimizer} step {stack.steps_done}", stack.scalars()[0])
     if evaluated:
-        yield from figures(f"{loss} evaluated", measure_stack(stack, 64)[0].values)
+        yield from figures(f"{loss} evaluated", measure_stack(stack, 64)[0])
 
 
 def small_stack(*words: str) -> Any:

@@ -98,7 +98,7 @@ def traced(runs: int, words: list[str]) -> tuple[Stack, dict[str, list[Traced]]]
         draws = Graphs(
             stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
             stack.samplers, config.train.batch_size, config.loss.n_critic, whole,
-            stack.execution.work.drawn,
+            stack.execution.work.drawn, stack.execution.work.batch,
         )  # fmt: skip
         streams = stack.execution.work.drawn.critic
         drawn = tuple(name for name in streams if not isinstance(stack.samplers[name], list))

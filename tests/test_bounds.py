@@ -30,6 +30,7 @@ from wganbench.networks import NETWORKS, build_pair
 from wganbench.sweeps.plan import local_slots
 from wganbench.training import measuring, verdict
 from wganbench.training.measuring import measure_stack
+from wganbench.training.probing import read_runs
 from wganbench.training.stack import Stack
 
 
@@ -189,13 +190,14 @@ def test_a_large_evaluation_is_measured_on_fewer_points_and_says_so(
     monkeypatch.setattr(measuring, "EXACT_POINTS", 60)
     monkeypatch.setattr(verdict, "EXACT_POINTS", 60)
     config = tiny("gp", **{"evaluate.final_n": 300, "train.steps": 2})
-    seen = measure_stack(Stack([config], torch.device("cpu")), 300)[0]
-    fakes = seen.points["fakes"][:60].numpy()
-    reals = evenly(seen.points["reals"], 60, load("ring8").modes).numpy()
-    assert seen.values["wasserstein/exact"] == pytest.approx(wasserstein_exact(fakes, reals))
-    assert seen.values["wasserstein/floor"] > 0 and len(seen.points["fakes"]) == 300
-    assert "60 of the 300 points" in verdict.on_fewer_points(seen.values, 300)[0]
-    assert verdict.on_fewer_points(seen.values, 60) == []
+    stack = Stack([config], torch.device("cpu"))
+    values, points = measure_stack(stack, 300)[0], read_runs(stack, 300)[0].points
+    fakes = points["fakes"][:60].numpy()
+    reals = evenly(points["reals"], 60, load("ring8").modes).numpy()
+    assert values["wasserstein/exact"] == pytest.approx(wasserstein_exact(fakes, reals))
+    assert values["wasserstein/floor"] > 0 and len(points["fakes"]) == 300
+    assert "60 of the 300 points" in verdict.on_fewer_points(values, 300)[0]
+    assert verdict.on_fewer_points(values, 60) == []
 
 
 # Memory, by arithmetic.

@@ -24,7 +24,7 @@ configs = [compose(words) for words in json.loads(sys.argv[1])]
 stack = Stack(configs, torch.device("cpu"))
 while stack.steps_done < stack.config.train.steps:
     stack.iterate()
-print(json.dumps([measured.values for measured in measure_stack(stack, 2500)]))
+print(json.dumps(measure_stack(stack, 2500)))
 """
 SEEDS = range(4)
 

@@ -24,6 +24,8 @@ from wganbench.data import DATASETS, Mixture, Target, build, load
 from wganbench.data.mixtures import finite, proportional_counts
 from wganbench.data.registry import Dataset
 from wganbench.data.target import adapted
+from wganbench.data.toys import Circle
+from wganbench.errors import ConfigError
 from wganbench.presets import describe_preset, preset_names, read_preset
 from wganbench.typed import convert_fields
 
@@ -510,6 +512,35 @@ def test_modes_of_a_plain_class_are_counted_with_its_sigma() -> None:
         adapted(plain)
     plain.sigma = 0.5  # type: ignore[attr-defined]
     assert adapted(plain).sigma == 0.5 and Plain not in type(adapted(plain)).__mro__
+
+
+@pytest.mark.parametrize("method", ["sample", "held_out"])
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda points: points.double(), "float64 of shape (2, 2)"),
+        (lambda points: points[:-1], "float32 of shape (1, 2)"),
+        (lambda points: points[:, :1], "float32 of shape (2, 1)"),
+        (lambda points: points.numpy(), "ndarray"),
+    ],
+)
+@pytest.mark.parametrize("base", [Plain, Circle])
+def test_points_of_another_type_or_shape_are_refused(
+    base: type, spoil: Any, told: str, method: str
+) -> None:
+    """Our C++ reads them as they lie in memory."""
+
+    def spoiled(self: Any, n: int, generator: torch.Generator) -> Any:
+        return spoil(getattr(base, method)(self, n, generator))
+
+    own = type("Mine", (base,), {method: spoiled})
+    target = own(1.0) if base is Circle else own()
+    with pytest.raises(ConfigError) as caught:
+        adapted(target)
+    assert str(caught.value) == (
+        f"Mine.{method}(2, generator) must return a tensor of float32 of shape (n, *shape), "
+        f"here (2, 2); it returned {told}"
+    )
 
 
 def test_another_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:

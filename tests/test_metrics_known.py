@@ -23,6 +23,7 @@ from wganbench.metrics import Evaluation, measure
 from wganbench.metrics.gradients import gradient_agreement, rank_correlation
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.measuring import measure_stack
+from wganbench.training.probing import read_runs
 
 RANKS = ("critic/density_rank", "critic/distance_rank")
 AGREEMENT = ("critic/potential_cosine", "critic/l2_uvp")
@@ -204,8 +205,9 @@ def test_critics_against_the_source_law_are_measured_against_its_potential(data:
     configs = [compose([f"data={data}", f"seed={seed}", *SMALL]) for seed in (0, 1)]
     stack = FrozenStack(configs, torch.device("cpu"))
     stack.advance(5)
-    for run, found in enumerate(measure_stack(stack, 64)):
-        y = found.points["fakes"].requires_grad_()
+    readings = read_runs(stack, 64)
+    for run, (values, reading) in enumerate(zip(measure_stack(stack, 64), readings, strict=True)):
+        y = reading.points["fakes"].requires_grad_()
         parameters = stack.run_parameters(run, "critic")
         score = stack.exact_algorithm.critic(parameters)(y)
         (gradient,) = torch.autograd.grad(score.sum(), y)
@@ -213,7 +215,7 @@ def test_critics_against_the_source_law_are_measured_against_its_potential(data:
         truth = stack.target.pair.potential_gradient(y.detach())
         expected = gradient_agreement(gradient, truth)
         for tag in AGREEMENT:
-            assert found.values[tag] == pytest.approx(expected[tag], rel=1e-4)
+            assert values[tag] == pytest.approx(expected[tag], rel=1e-4)
         if data == "lines":  # the source is the line beside the reals
             assert bool((y[:, 0] == 1).all())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,75 @@ def test_normalisation_starts_at_one_and_zero(scheme: str) -> None:
     for layer in ("batch_norm", "layer_norm"):
         assert parameters[f"{layer}.weight"].tolist() == [1.0] * 20
         assert parameters[f"{layer}.bias"].tolist() == [0.0] * 20
+
+
+class OtherLayers(nn.Module):
+    """Layers that no network of ours has, and a parameter of the module's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(8, 16, 3)
+        self.up_conv = nn.ConvTranspose1d(6, 5, 4, stride=2)
+        self.bilinear = nn.Bilinear(5, 6, 40)
+        self.embedding = nn.Embedding(30, 20)
+        self.attention = nn.MultiheadAttention(12, 2)
+        self.matrix = nn.Parameter(torch.empty(30, 20))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_weights_of_any_layer_are_drawn(scheme: str) -> None:
+    """Units that start alike get equal gradients, and stay one unit."""
+    parameters = initial_parameters(OtherLayers(), scheme, seeded())
+    fans = {
+        "conv.weight": 24,
+        "up_conv.weight": 20 if scheme == "pytorch" else 12,
+        "bilinear.weight": 30,
+        "embedding.weight": 20,
+        "attention.in_proj_weight": 12,
+        "attention.out_proj.weight": 12,
+        "matrix": 20,
+    }
+    assert {name for name, p in parameters.items() if p.ndim > 1} == fans.keys()
+    for name, fan in fans.items():
+        weight = parameters[name]
+        assert weight.unique().numel() > 0.99 * weight.numel(), name
+        variance = {"pytorch": 1 / (3 * fan), "he": 2 / fan, "normal": 0.02**2}[scheme]
+        assert weight.square().mean().item() == pytest.approx(variance, rel=0.35), name
+    for name in ("conv.bias", "bilinear.bias", "attention.in_proj_bias"):
+        bias = parameters[name]
+        assert bias.any() == (scheme == "pytorch")
+        assert bias.abs().max() <= 1 / math.sqrt(fans[name.replace("bias", "weight")])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_scales_of_any_layer_start_where_they_change_nothing(scheme: str) -> None:
+    layers = nn.ModuleList([nn.LayerNorm([3, 4, 4]), nn.RMSNorm([3, 4]), nn.PReLU(init=0.1)])
+    parameters = initial_parameters(layers, scheme, seeded())
+    for name, start in {"0.weight": 1, "0.bias": 0, "1.weight": 1, "2.weight": 0.1}.items():
+        assert torch.equal(parameters[name], torch.full_like(parameters[name], start)), name
+
+
+@pytest.mark.parametrize("as_buffer", [True, False])
+@both_networks
+def test_a_network_with_a_tensor_of_its_own_is_refused(
+    network: str, as_buffer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values would be missing: networks are built without any."""
+    row = NETWORKS["mlp"]
+
+    def build(*arguments: Any) -> Pair:
+        pair, part = row.build(*arguments), nn.Linear(2, 2)
+        if as_buffer:
+            part.register_buffer("freq", torch.arange(1.0, 5.0))
+        else:
+            part.freq = torch.arange(1.0, 5.0)  # type: ignore[assignment]
+        getattr(pair, network).part = part
+        return pair
+
+    monkeypatch.setitem(NETWORKS._rows, "mlp", replace(row, build=build))
+    told = f"network=mlp: the {network} holds part.freq, .*make constants in forward"
+    with pytest.raises(ValueError, match=told):
+        preset_pair("mlp")
 
 
 @each_preset

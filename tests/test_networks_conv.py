@@ -260,7 +260,7 @@ def test_fan_in_is_what_one_output_sums() -> None:
         nn.init.ones_(layer.weight)
         nn.init.zeros_(layer.bias)
         inner = layer(torch.ones(1, 5, 8, 8)).detach()[0, 0]
-        assert fan_in(layer) == inner[len(inner) // 2, len(inner) // 2].item()
+        assert fan_in(layer, layer.weight) == inner[len(inner) // 2, len(inner) // 2].item()
 
 
 def test_he_keeps_the_scale_of_a_signal_through_the_generator() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from wganbench.losses import RECIPES
+from wganbench.training.cuda.executor import BUILT_IN
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -149,6 +150,11 @@ def test_every_readme_is_linked_and_no_number_lacks_its_zero() -> None:
 
 
 # What must be named where.
+def test_the_kernel_is_built_in_the_time_that_the_command_says() -> None:
+    text = read("wganbench/training/README.md")
+    assert "our own CUDA kernel (`cuda/`)" in text and f"machine, in {BUILT_IN} |" in text
+
+
 def test_every_script_every_part_and_every_folder_is_named() -> None:
     scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
     assert scripts - set(re.findall(r"`([\w.]+)`", read("scripts/README.md"))) == set()

@@ -34,7 +34,7 @@ def test_the_final_figures_are_means_over_the_draws(tmp_path: Path) -> None:
     before = stack.run_states()
     draws = [measure_stack(stack, 10, draw) for draw in (1, 2, 3)]
     for run, final in enumerate(concluded(stack, tmp_path)):
-        singles = [draw[run].values for draw in draws]
+        singles = [draw[run] for draw in draws]
         assert final is not None and final.values.keys() == singles[0].keys()
         for tag, value in final.values.items():
             assert value == pytest.approx(sum(single[tag] for single in singles) / 3), tag
@@ -47,7 +47,7 @@ def test_the_final_figures_are_means_over_the_draws(tmp_path: Path) -> None:
 def test_the_draws_are_none_that_training_was_watched_with(tmp_path: Path) -> None:
     stack = Stack([tiny(**{"log.figure": False})], CPU)
     (final,) = concluded(stack, tmp_path)
-    watched = measure_stack(stack, 10)[0].values
+    watched = measure_stack(stack, 10)[0]
     assert final is not None and final.values["wasserstein/exact"] != watched["wasserstein/exact"]
     assert not torch.equal(
         read_runs(stack, 10)[0].points["reals"], read_runs(stack, 10, 1)[0].points["reals"]

@@ -20,6 +20,6 @@ def test_a_cache_that_cannot_be_kept_costs_one_computation(monkeypatch):
     monkeypatch.setattr(cache, "transport_floor", counted)
     monkeypatch.setattr(cache, "floors_file", lambda: None)
     stack = Stack([tiny()], CPU)
-    values = [measure_stack(stack, n)[0].values["wasserstein/floor"] for n in (10, 10, 12, 12)]
+    values = [measure_stack(stack, n)[0]["wasserstein/floor"] for n in (10, 10, 12, 12)]
     assert computed == [10, 12]
     assert values[0] == values[1] != values[2] == values[3]

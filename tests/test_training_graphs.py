@@ -49,7 +49,7 @@ def with_graphs(stack: Stack, record: Callable[[Work, torch.device], Any] = Play
         stack.execution.critic, stack.execution.generator, stack.state, stack.streams,
         stack.samplers,
         config.train.batch_size, config.loss.n_critic, lambda program: program,
-        stack.execution.work.drawn,
+        stack.execution.work.drawn, stack.execution.work.batch,
         record=record, warm_up=lambda work, device: work() and None,
     )  # fmt: skip
     return stack

@@ -12,6 +12,7 @@ import torch
 from wganbench.config import ConfigError, compose
 from wganbench.metrics import judge_for
 from wganbench.training import measuring
+from wganbench.training.probing import read_runs
 from wganbench.training.run import evaluate_run
 from wganbench.training.runs import train_run
 from wganbench.training.stack import Stack
@@ -62,9 +63,9 @@ def test_the_judge_is_found_once_a_stack(monkeypatch):
     measuring.measure_stack(stack, 20, final=False)
     assert measuring.stack_judge(stack) is measuring.stack_judge(stack)
     assert asked == [None]
-    assert first[0].values["modes/kl"] != first[1].values["modes/kl"]
-    reals = measuring.stack_judge(stack).predict(first[0].points["reals"])
-    assert first[0].values["modes/ceiling"] == len(reals.unique())
+    assert first[0]["modes/kl"] != first[1]["modes/kl"]
+    reals = measuring.stack_judge(stack).predict(read_runs(stack, 20)[0].points["reals"])
+    assert first[0]["modes/ceiling"] == len(reals.unique())
 
 
 def test_points_have_no_judge():

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ from wganbench.training.pool import (
 )
 from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest, unstopped
-from wganbench.training.recorder import Recorder, columns
+from wganbench.training.recorder import Recorder, Rows, Saved, columns
 from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
 
@@ -546,6 +547,37 @@ def test_one_checkpoint_waits_and_no_second(tmp_path: Path) -> None:
     log, _ = slowly(tmp_path, **settings)
     assert log[:3] == [("asked", 0), ("waited", 0), ("saves", 2)]
     assert [step for what, step in log if what == "saves"] == [2, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_checkpoint_waits_for_the_one_that_is_being_written() -> None:
+    """On a slow disk copies of the state would pile up."""
+    began, go_on, log = threading.Event(), threading.Event(), list[str]()
+
+    class InThread(pool_module.InProcess):
+        def __init__(self) -> None:
+            self.thread, self.files = ThreadPoolExecutor(1), list[Future[None]]()
+
+        def write_later(self, write: Callable[[], None]) -> None:
+            self.files.append(self.thread.submit(write))
+
+        def wait_for_writes(self) -> None:
+            log.append("waits")
+            go_on.set()
+            for file in self.files:
+                file.result()
+
+    def slowly_saved() -> None:
+        began.set()
+        assert go_on.wait(60)
+        log.append("first")
+
+    queue = Rows([], InThread())
+    queue.add(Saved(slowly_saved))
+    assert began.wait(60)
+    queue.add(Saved(lambda: log.append("second")))
+    assert log[:2] == ["waits", "first"]
+    queue.write_all()
+    assert log.count("second") == 1
 
 
 def test_what_is_written_late_is_written_together_and_in_order(tmp_path: Path) -> None:

@@ -605,11 +605,15 @@ def test_a_diverged_run_is_a_result(tmp_path: Path) -> None:
     assert train_run(config, tmp_path).status == "diverged"
 
 
+@pytest.mark.parametrize("saved_at", [1, 2])
 def test_a_run_that_diverges_at_its_very_last_step_is_not_called_completed(
-    tmp_path: Path,
+    saved_at: int, tmp_path: Path
 ) -> None:
     # The generator's last update leaves no loss behind that could tell.
-    config = tiny("wasserstein", **{"train.steps": 2, "train.generator_lr": 1e-3})
+    config = tiny(
+        "wasserstein",
+        **{"train.steps": 2, "train.generator_lr": 1e-3, "checkpoint.every_n_steps": saved_at},
+    )
     config.train.optimizer, config.train.betas = "sgd", [0.0, 0.0]
     iterate = Stack.iterate
 
@@ -623,6 +627,12 @@ def test_a_run_that_diverges_at_its_very_last_step_is_not_called_completed(
         outcome = train_run(config, tmp_path)
     assert (outcome.status, outcome.step) == ("diverged", 2)
     assert all(np.isfinite(value) for value in outcome.metrics.values())
+    if saved_at == 1:
+        assert load_checkpoint(tmp_path / "checkpoint.pt").step == 1
+        assert np.isfinite(load_run(tmp_path).sample(10)).all()
+    else:
+        with pytest.raises(ConfigError, match="no checkpoint"):
+            load_run(tmp_path).sample(10)
 
 
 # Stacks of runs.

@@ -4,7 +4,9 @@ that go on at their place in a stack, whoever else is there."""
 from __future__ import annotations
 
 import os
+import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from wganbench.runs.table import read_table
 from wganbench.sweeps.backend import failed
 from wganbench.sweeps.manifest import add_jobs, planned, read_jobs
 from wganbench.sweeps.plan import Slot, StackPlan, group_jobs, plan_stacks
-from wganbench.training import finish, jobs, recorder
+from wganbench.training import checkpoint, finish, jobs, recorder
+from wganbench.training.checkpoint import load_checkpoint, save_checkpoint
 from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
 
@@ -89,6 +92,56 @@ def test_a_run_that_cannot_be_used_keeps_nothing_from_the_others(tmp_path: Path)
     assert (paths[2] / "run.json").read_bytes() == before, "it is another run's"
     assert read_run(paths[1])["status"] == "failed"
     assert stored_config(paths[1]) == configs[1], "its record is whole"
+
+
+def test_a_table_or_a_checkpoint_that_is_not_a_run_s_own_fails_that_run_alone(
+    tmp_path: Path,
+) -> None:
+    configs, paths = alike("gp", 4, **SAVED), folders(tmp_path, 4)
+    stopped_at(2, configs, paths)
+    (paths[0] / "metrics.csv").write_text("step,old\n1,2\n")
+    shutil.copy(paths[3] / "checkpoint.pt", paths[1] / "checkpoint.pt")
+    unnamed = load_checkpoint(paths[2] / "checkpoint.pt")
+    save_checkpoint(paths[2] / "checkpoint.pt", replace(unnamed, run="", tensors={}))
+    outcomes = train_runs(configs, paths, places=Places.all_of(4), several=True)
+    assert [o.status for o in outcomes] == ["failed", "failed", "failed", "completed"]
+    for path, outcome, told in zip(
+        paths, outcomes, ["other columns", "that of another run", "does not fit"], strict=False
+    ):
+        (said,) = outcome.verdict
+        assert str(path) in said and told in said
+        assert read_run(path)["error"] == said.removesuffix(".")
+    assert all("--overwrite" in outcome.verdict[0] for outcome in outcomes[:2])
+    assert same(saved(paths[3]), trained(configs, 4).run_state(3))
+    with pytest.raises(ConfigError, match=r"other columns .*only there old.*--overwrite"):
+        train_runs(configs[:1], paths[:1])
+
+
+def test_a_checkpoint_of_another_run_does_not_decide_at_which_step_the_stack_goes_on(
+    tmp_path: Path,
+) -> None:
+    configs, paths = alike("gp", 3, **SAVED), folders(tmp_path, 3)
+    stopped_at(2, configs[2:], paths[2:])
+    paths[0].mkdir()
+    shutil.copy(paths[2] / "checkpoint.pt", paths[0] / "checkpoint.pt")
+    outcomes = train_runs(configs[:2], paths[:2], several=True)
+    assert [o.status for o in outcomes] == ["failed", "completed"]
+
+
+def test_a_folder_that_cannot_be_read_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs, paths, read = alike("gp", 2, **SAVED), folders(tmp_path, 2), load_checkpoint
+
+    def denied(path: Path) -> Any:
+        if path.parent == paths[0]:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, "load_checkpoint", denied)
+    outcomes = train_runs(configs, paths, several=True)
+    assert [o.status for o in outcomes] == ["failed", "completed"]
+    assert "Permission denied" in outcomes[0].verdict[0]
 
 
 def test_a_run_that_went_on_elsewhere_is_looked_at_again(tmp_path: Path) -> None:

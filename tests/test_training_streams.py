@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_configs import CPU
+from training_configs import CPU, tiny
 
+from wganbench.config import ConfigError
 from wganbench.data import load
 from wganbench.data.mixtures import Mixture
+from wganbench.data.target import adapted
 from wganbench.training import checkpoint as checkpoints
 from wganbench.training.checkpoint import (
     Checkpoint,
@@ -21,6 +23,7 @@ from wganbench.training.checkpoint import (
     previous,
     save_checkpoint,
 )
+from wganbench.training.stack import Stack
 from wganbench.training.streams import (
     STREAM_FORMAT,
     Streams,
@@ -84,6 +87,26 @@ def test_a_sample_of_its_own_is_heeded() -> None:
     assert streams.draw(training_sampler(shifted, 1), "real", [0], 9).min() > 5
     assert streams.draw(held_out_sampler(shifted, 1), "real", [0], 9).min() < 5
     assert training_sampler(ring, 1) == ring.draw
+
+
+class Scarce(Uniform):
+    """A target that gives no more than 8 points."""
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        return super().sample(n, generator)[:8]
+
+    held_out = sample
+
+
+@pytest.mark.parametrize("compile", ["false", "auto"])
+def test_too_few_points_of_a_batch_are_refused_whatever_trains(compile: str) -> None:
+    """Our C++ would read past their end."""
+    config = tiny("gp", **{"compile": compile, "train.batch_size": 16})
+    stack = Stack([config], CPU, target=adapted(Scarce()))
+    stack.probe(8)
+    for use, method in ((stack.iterate, "sample"), (lambda: stack.probe(9), "held_out")):
+        with pytest.raises(ConfigError, match=rf"Scarce\.{method}\(.*returned .*\(8, 2\)"):
+            use()
 
 
 # Its format, in checkpoints.

@@ -67,9 +67,25 @@ def test_the_start_of_a_clipped_critic_does_not_count():
     falling = course([1.0, 1e-2, 1e-3, 1e-5], [1.4, 1.4, 1.4, 1.4])
     assert gradient_vanished(falling, clips=True) is True
     assert gradient_vanished(course([1.0], [1.4]), clips=True) is None
-    for loss, vanished in (("clip", False), ("gp", True)):
-        said = " ".join(verdict(FINAL, steady, RECIPES[loss], 8))
-        assert ("vanished" in said) is vanished
+    gradient = "The generator's gradient"
+    told = {
+        loss: next(line for line in verdict(FINAL, steady, RECIPES[loss], 8) if gradient in line)
+        for loss in ("clip", "gp")
+    }
+    assert told["clip"] == f"{gradient} did not vanish: 100.0 % of its largest."
+    assert told["gp"].startswith(f"{gradient} vanished: under 0.1 %")
+
+
+def test_the_start_of_a_clipped_critic_does_not_count_for_the_energy_distance():
+    table = {
+        "step": [0, 500, 1000],
+        "grad_norm/sample": [1.0, 4e-6, 2e-6],
+        "energy/distance": [1.4, 1.4, 1.4],
+        "energy/floor": [0.01] * 3,
+        "energy/spread": [0.001] * 3,
+    }
+    (line,) = verdict({}, table, RECIPES["clip"], 8, shape=(8,))
+    assert line == "The generator's gradient did not vanish: 50.0 % of its largest."
 
 
 def test_too_few_points_for_exact_w1_are_told():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from wganbench.errors import ConfigError
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Generator, Tensor
@@ -145,12 +147,37 @@ class Adapted(Target):
 def adapted(target: Any) -> Target:
     """Return the target itself if its class derives from `Target`, else an `Adapted` one.
 
-    Raises ValueError for modes without their standard deviation.
+    Draws two points of either kind. Raises ConfigError when they are not as `checked_points`
+    wants them, and for modes without their standard deviation.
     """
+    from torch import Generator
+
     own: Target = target if Target in type(target).__mro__ else Adapted(target)
     if own.modes is not None and own.sigma is None:
-        raise ValueError(
+        raise ConfigError(
             f"{type(target).__name__}: modes are counted with sigma, their standard deviation; "
             "give it as well"
         )
+    for method in ("sample", "held_out"):
+        checked_points(getattr(own, method)(2, Generator().manual_seed(0)), own, method, 2)
     return own
+
+
+def checked_points(points: Any, target: Target, method: str, n: int) -> Tensor:
+    """Return the ``n`` points that a target's ``method`` gave: float32, (n, *shape).
+
+    Raises ConfigError for others: our C++ and our kernel read their memory as such points.
+    """
+    from torch import Tensor, float32
+
+    right = (n, *target.shape)
+    if isinstance(points, Tensor) and points.dtype == float32 and points.shape == right:
+        return points
+    own = target._target if isinstance(target, Adapted) else target
+    found = type(points).__name__
+    if isinstance(points, Tensor):
+        found = f"{str(points.dtype).removeprefix('torch.')} of shape {tuple(points.shape)}"
+    raise ConfigError(
+        f"{type(own).__name__}.{method}({n}, generator) must return a tensor of float32 of shape "
+        f"(n, *shape), here {right}; it returned {found}"
+    )

@@ -118,7 +118,8 @@ def build_pair(
     With ``precision=bf16`` hidden layers compute in bf16; for ``fp32`` and ``tf32`` the networks
     are equal. The critic takes packs of ``packing`` points. ``on_gpu`` gives the same networks in
     the form that a GPU computes faster.
-    Raises ValueError when this kind of network cannot take points of that shape.
+    Raises ValueError when this kind of network cannot take points of that shape, and when a module
+    holds a tensor that is not a parameter.
     """
     network = NETWORKS[kind]
     dtype = torch.bfloat16 if precision == "bf16" else None
@@ -132,10 +133,27 @@ def build_pair(
             packs = packed_shape(shape, packing)
             of_packs = network.build(network.options(**options), packs, dtype)
             pair = replace(pair, critic=of_packs.critic)
+    for name, module in (("critic", pair.critic), ("generator", pair.generator)):
+        if held := _held_tensors(module):
+            raise ValueError(
+                f"network={kind}: the {name} holds {held[0]}, a tensor that is no parameter and "
+                "has no values: make constants in forward; batch norm keeps no running averages"
+            )
     if on_gpu:
         use_patches(pair.critic)
         use_patches(pair.generator)
     return pair
+
+
+def _held_tensors(module: torch.nn.Module) -> list[str]:
+    """Return the names of a module's buffers, and of tensors that are its plain attributes."""
+    attributes = [
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in module.named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, torch.Tensor)
+    ]
+    return [name for name, _ in module.named_buffers()] + attributes
 
 
 def _advice(shape: tuple[int, ...]) -> str:

@@ -74,35 +74,48 @@ def initial_parameters(
     ``pytorch``: weights and biases U[-1/sqrt(m), 1/sqrt(m)], where m is the number of elements
     of weight[0], as in PyTorch's layers (for a transposed convolution m is out k^2, not its
     fan-in). ``he``: weights N(0, 2/fan_in), biases 0 (arXiv:1502.01852). ``normal``: weights
-    N(0, 0.02^2), biases 0 (DCGAN, arXiv:1511.06434). Normalisation layers start at 1 and 0.
+    N(0, 0.02^2), biases 0 (DCGAN, arXiv:1511.06434). A weight is any parameter of two axes or
+    more. Normalisation layers start at 1 and 0, and so does every other parameter of one axis: at
+    1 if its name ends in ``weight``.
     """
     parameters: Parameters = {}
     for prefix, layer in module.named_modules():
         own = dict(layer.named_parameters(prefix=prefix, recurse=False))
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            inputs = layer.weight[0].numel() if initialization == "pytorch" else fan_in(layer)
-            for name, parameter in own.items():
-                is_weight = name.endswith("weight")
+        weights = [] if isinstance(layer, NORMS) else [p for p in own.values() if p.ndim >= 2]
+        for name, parameter in own.items():
+            is_weight = any(parameter is weight for weight in weights)
+            if is_weight or (weights and name.endswith("bias")):
+                weight = parameter if is_weight else weights[0]
+                pytorch = initialization == "pytorch"
+                inputs = math.prod(weight.shape[1:]) if pytorch else fan_in(layer, weight)
                 parameters[name] = _draw(
                     parameter.shape, initialization, inputs, is_weight, generator
                 )
-        else:
-            for name, parameter in own.items():
-                start = 1.0 if name.endswith("weight") else 0.0
-                parameters[name] = torch.full(parameter.shape, start)
+            else:
+                parameters[name] = torch.full(parameter.shape, _start(layer, name))
     return parameters
 
 
-def fan_in(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
+NORMS = (nn.LayerNorm, nn.RMSNorm)
+"""The normalisations whose weight may have several axes."""
+
+
+def _start(layer: nn.Module, name: str) -> float:
+    if isinstance(layer, nn.PReLU):
+        return layer.init
+    return 1.0 if name.endswith("weight") else 0.0
+
+
+def fan_in(layer: nn.Module, weight: Tensor) -> float:
     """Return the number of inputs in the sum of one output, away from the border.
 
     A transposed convolution adds each input to k^2 outputs and has stride^2 outputs for each
     input. An output is therefore a sum over k^2 / stride^2 positions.
     """
-    if isinstance(layer, nn.ConvTranspose2d):
-        inputs, _, rows, columns = layer.weight.shape
-        return inputs * rows * columns / (layer.stride[0] * layer.stride[1])
-    return layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        inputs, _, *kernel = weight.shape
+        return inputs * math.prod(kernel) / math.prod(layer.stride)
+    return math.prod(weight.shape[1:])
 
 
 def _draw(

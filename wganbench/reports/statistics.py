@@ -214,7 +214,7 @@ def rank_interval(share: float, n: int, m: int, level: float = 0.95) -> tuple[fl
 
     >>> low, high = rank_interval(1.0, 5, 5)
     >>> round(low, 2), high
-    (0.66, 1.0)
+    (0.64, 1.0)
     """
     z2 = stats.norm.isf((1 - level) / 2) ** 2
 

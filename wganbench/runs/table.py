@@ -91,7 +91,8 @@ class MetricsTable:
         lines = _lines(content)
         if lines and lines[0] != header:
             raise UnusableFile(
-                f"{self.path} has other columns than this run: {_difference(lines[0], header)}"
+                f"{self.path} has other columns than this run ({_difference(lines[0], header)}): "
+                "start it afresh with --overwrite"
             )
         rows = [(line, row) for line in lines[1:] if (row := _row(line, len(self.columns)))]
         kept = [(line, int(row[0] or 0)) for line, row in rows if (row[0] or 0) <= last]

@@ -16,6 +16,7 @@ from wganbench.sweeps.cost import KERNEL_PROCESSORS, LAUNCH_SECONDS, PASSES, Foo
 from wganbench.sweeps.launch import SweepPlan
 from wganbench.training.compiling import wants_compilation
 from wganbench.training.cuda.executor import MOST_BLOCKS
+from wganbench.training.device import one_thread
 from wganbench.training.execution import native_trains
 from wganbench.training.process import available_cores
 
@@ -133,9 +134,7 @@ def copy_rate(device: str) -> float:
 
 def product_rate() -> float:
     """Return the operations per second of a medium matrix product on one thread of the CPU."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         x = torch.eye(SIZE)
         rates = []
         for _ in range(5):
@@ -144,5 +143,3 @@ def product_rate() -> float:
                 x @ x
             rates.append(20 * 2 * SIZE**3 / (time.perf_counter() - began))
         return max(rates)
-    finally:
-        torch.set_num_threads(threads)

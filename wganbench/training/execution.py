@@ -15,8 +15,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from wganbench.config.check import recipe_of
 from wganbench.config.schema import RunConfig, static_settings
-from wganbench.losses.recipes import Recipe, composed
+from wganbench.losses.recipes import Recipe
 from wganbench.nativecode import NoCompiler
 from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
 from wganbench.training.cuda.driver import NoKernel
@@ -130,6 +131,7 @@ class Execution:
             work.config.loss.n_critic,
             lambda program: compiled(program, work.config, work.device, False, first=False),
             work.drawn,
+            work.batch,
         )
 
     def built(self) -> Native | None:
@@ -209,8 +211,7 @@ class Execution:
 
 def native_trains(config: RunConfig) -> bool:
     """Return whether our C++ trains a run on a CPU, as far as its configuration tells."""
-    recipe = composed(config.loss.name, config.loss.penalties)
-    return not why_not_native(config, torch.device("cpu"), recipe)
+    return not why_not_native(config, torch.device("cpu"), recipe_of(config))
 
 
 def may_compile(config: RunConfig, kind: str) -> bool:

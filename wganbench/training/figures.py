@@ -13,6 +13,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from wganbench.config.check import recipe_of
 from wganbench.config.schema import RunConfig
 from wganbench.data.points import as_given, unit_of
 from wganbench.drawing.canvas import animation
@@ -20,7 +21,7 @@ from wganbench.drawing.run_figure import CurveNotes, final_figure, sample_figure
 from wganbench.drawing.samples import DENSITY_SHARES, Arrows, CriticGrid, mean_arrows
 from wganbench.files import explained, write_atomic
 from wganbench.losses import Recipe
-from wganbench.losses.recipes import Wrapper, composed
+from wganbench.losses.recipes import Wrapper
 from wganbench.runs.folder import HeldRun, RunFolder
 from wganbench.runs.samples import find_frames, frame_name, read_frame
 from wganbench.runs.table import Cell
@@ -71,7 +72,7 @@ def summary_figure(
     around = surroundings(subject, reading, arrived(values))
     config = subject.config
     floor = stack_floor(subject, config.evaluate.n)
-    target, label = slope_target(config, composed(config.loss.name, config.loss.penalties))
+    target, label = slope_target(config, recipe_of(config))
     reals, fakes = shown_points(subject, reading)
     notes = CurveNotes(
         mode_count=mode_count(subject.target) or None,

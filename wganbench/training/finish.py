@@ -81,6 +81,7 @@ def conclusions(
         # No loss is computed after the generator's last update: only its fakes show divergence.
         if recorder.diverged_at < 0 and not reading.finite:
             recorder.diverged_at = stack.steps_done
+            recorder.take_back()
     going = [run for run, recorder in enumerate(recorders) if recorder.diverged_at < 0]
     draws = range(2, settings.final_draws + 1)
     further = [_values(stack, draw, going, pool, check) for draw in draws]

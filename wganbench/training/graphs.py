@@ -125,7 +125,8 @@ class Counters:
 class Graphs:
     """The graphs of a stack: one for ordinary iterations, two smaller ones for bursts.
 
-    ``compile_program`` compiles the programs that draw; ``drawn`` are the streams of the steps.
+    ``compile_program`` compiles the programs that draw; ``drawn`` are the streams of the steps,
+    and ``batch`` returns a stream's batch of one step as the host draws it.
     ``record`` records work on a device and ``warm_up`` does it once without recording; by default
     both use CUDA.
     """
@@ -141,6 +142,7 @@ class Graphs:
         n_critic: int,
         compile_program: Callable[[Callable[..., Any]], Callable[..., Any]],
         drawn: StepStreams,
+        batch: Callable[[str, int], Tensor],
         record: Callable[[Work, torch.device], Recording] = CudaRecording,
         warm_up: Callable[[Work, torch.device], None] = on_side_stream,
     ) -> None:
@@ -148,7 +150,7 @@ class Graphs:
         self._state, self._streams, self._samplers = state, streams, samplers
         self._batch_size, self._usual = batch_size, Steps(n_critic, True)
         self._compile, self._record, self._warm_up = compile_program, record, warm_up
-        self._drawn = drawn
+        self._drawn, self._host_batch = drawn, batch
         zero = torch.zeros((), dtype=torch.int64, device=streams.device)
         self._counters = Counters(zero, zero.clone())
         self._at: tuple[int, int] | None = None
@@ -205,9 +207,6 @@ class Graphs:
         recording = self._recordings[steps]
         recording.replay()
         self.latest |= recording.result
-
-    def _host_batch(self, stream: str, step: int) -> Tensor:
-        return self._streams.batch(self._samplers[stream], stream, step, self._batch_size)
 
     def _recording(self, steps: Steps, check: Callable[[], None]) -> Recording:
         # The first calls compile the programs and set up libraries. They train a copy.

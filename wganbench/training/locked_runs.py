@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wganbench.config.check import from_dict
-from wganbench.config.schema import RunConfig, identity
+from wganbench.config.schema import DIGEST_DIGITS, RunConfig, digest_of_training, identity
 from wganbench.errors import ConfigError
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
@@ -29,6 +29,14 @@ class Ready:
     @property
     def step(self) -> int:
         return self.checkpoint.step if self.checkpoint else 0
+
+
+class RefusedRun(Exception):
+    """A run that cannot go on in its stack; the ``cause`` says why."""
+
+    def __init__(self, run: Ready, cause: ConfigError) -> None:
+        super().__init__(str(cause))
+        self.run, self.cause = run, cause
 
 
 Prepare = Callable[[RunConfig, HeldRun], RunOutcome | None]
@@ -69,7 +77,7 @@ class LockedRuns:
                 continue
             try:
                 self._add(number, configs[number], self._held[-1], prepare)
-            except ConfigError as error:
+            except (ConfigError, OSError) as error:
                 if not several:
                     raise
                 self.ended[number] = fail(self._held[-1], configs[number], str(error))
@@ -81,7 +89,15 @@ class LockedRuns:
         if outcome is not None:
             self.ended[number] = outcome
         else:
-            self.ready.append(Ready(number, folder, *newest_checkpoint(folder.checkpoint)))
+            checkpoint, lost = newest_checkpoint(folder.checkpoint)
+            if checkpoint:
+                check_is_of(checkpoint, digest_of_training(config), folder)
+            self.ready.append(Ready(number, folder, checkpoint, lost))
+
+    def refuse(self, refused: RefusedRun, config: RunConfig) -> None:
+        """Leave out a run that cannot go on; it fails."""
+        self.ready.remove(refused.run)
+        self.ended[refused.run.number] = fail(refused.run.folder, config, str(refused))
 
     def _keep_one_step(self, several: bool) -> None:
         """Keep the runs at the most common step; another process has trained the others."""
@@ -99,6 +115,19 @@ class LockedRuns:
     def release(self) -> None:
         for folder in self._held:
             folder.release()
+
+
+def check_is_of(checkpoint: Checkpoint, own: str, folder: RunFolder) -> None:
+    """Raise ConfigError when a folder's checkpoint is not that of the run with the digest ``own``.
+
+    A checkpoint from before they had one is that of any run.
+    """
+    if checkpoint.run not in ("", own):
+        raise ConfigError(
+            f"the checkpoint in {folder.path} is that of another run, with the digest "
+            f"{checkpoint.run[:DIGEST_DIGITS]} instead of {own[:DIGEST_DIGITS]}: put back the one "
+            "of this run, or start it afresh with --overwrite"
+        )
 
 
 def trained_elsewhere(path: Path) -> RunOutcome:

@@ -60,34 +60,16 @@ class RebuiltSubject:
     images: ImageReference | None = None
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One run's values by tag, and the point-by-point tensors behind them."""
-
-    values: dict[str, float]
-    points: dict[str, Tensor]
-
-
 def measure_stack(
-    stack: Stack,
-    n: int,
-    draw: int = 0,
-    final: bool = True,
-    check: Callable[[], None] = unstopped,
-) -> list[Measurement]:
-    """Evaluate each run at the stack's present step on ``n`` held-out reals and fresh fakes.
+    stack: Stack, n: int, draw: int = 0, final: bool = True
+) -> list[dict[str, float]]:
+    """Return each run's values by tag, on ``n`` held-out reals and fresh fakes at this step.
 
     ``draw`` numbers independent repetitions. Without ``final`` costly measurements on images
-    are left out. The state of training does not change by a bit. ``check`` is called before
-    each run and may raise to stop the evaluation.
+    are left out. The state of training does not change by a bit.
     With generator averaging, the values of the averaged weights have the prefix ``averaged/``.
     """
-    measurements = []
-    stack_floor(stack, n, check)  # computed first, because it takes longest
-    for reading in read_runs(stack, n, draw):
-        check()
-        measurements.append(Measurement(measure_reading(stack, reading, final), reading.points))
-    return measurements
+    return [measure_reading(stack, reading, final) for reading in read_runs(stack, n, draw)]
 
 
 def measure_reading(subject: Subject, reading: Reading, final: bool = True) -> dict[str, float]:

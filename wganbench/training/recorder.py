@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from wganbench.runs.record import FINISHED, RunRecord, Status
 from wganbench.runs.stored import identifying
 from wganbench.runs.table import MetricsTable, read_table, series
 from wganbench.tags.lookup import TAGS, averaged_name, column_order, is_pattern
-from wganbench.training.checkpoint import Checkpoint, save_checkpoint
+from wganbench.training.checkpoint import Checkpoint, previous, save_checkpoint
 from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
 from wganbench.training.measuring import mode_count
@@ -150,13 +151,22 @@ class Recorder:
         self.executor = executor
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint; a diverged run keeps its last finite one.
+        """Write the checkpoint; a run that was seen to diverge keeps the one before.
 
         All earlier records are in their files already, so that no checkpoint is ahead of them.
         """
         if self.diverged_at < 0:
             self.folder.must_be_held()
             save_checkpoint(self.folder.checkpoint, checkpoint)
+
+    def take_back(self) -> None:
+        """Go back to the checkpoint before the last one, whose points are not finite."""
+        self.folder.must_be_held()
+        path = self.folder.checkpoint
+        try:
+            os.replace(previous(path), path)
+        except FileNotFoundError:
+            path.unlink(missing_ok=True)
 
     def close(self, status: Status, **fields: Any) -> None:
         """Write the final status and close the event file; a second call does nothing.
@@ -282,13 +292,14 @@ class Rows:
         """Write all that is due now, in its order."""
         together: list[list[Row | None]] = []
         while self._due:
-            due = self._due.popleft()
+            due = self._due[0]
             if isinstance(due, Saved):
                 self._write_rows(together)
                 together = []
                 due.save()
             else:
                 together.append(due)
+            self._due.popleft()  # only now: `_hand_on` waits for a checkpoint that is being written
         self._write_rows(together)
 
     def _write_rows(self, together: Sequence[Sequence[Row | None]]) -> None:

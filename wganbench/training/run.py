@@ -188,7 +188,7 @@ def evaluate_run(path: Path, n: int, seed: int = 0) -> dict[str, float]:
     Another ``seed`` draws other points. Raises ConfigError for ``n`` below `FEWEST_MEASURED`.
     """
     check_least("n", n, FEWEST_MEASURED)
-    return measure_stack(load_run(path).stack, n, REPEAT_DRAW + seed)[0].values
+    return measure_stack(load_run(path).stack, n, REPEAT_DRAW + seed)[0]
 
 
 def check_least(name: str, value: object, least: int) -> None:

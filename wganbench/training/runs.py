@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 
 from wganbench.config import ConfigError
-from wganbench.config.schema import DIGEST_DIGITS, RunConfig, identity
+from wganbench.config.schema import RunConfig, identity
 from wganbench.data import DATASETS
 from wganbench.errors import UnwritableFolder
 from wganbench.losses import RECIPES
@@ -30,6 +30,7 @@ from wganbench.runs.folder import (
 )
 from wganbench.runs.record import Status
 from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
+from wganbench.runs.table import MetricsTable
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import (
     fitting_cpu,
@@ -39,7 +40,7 @@ from wganbench.training.device import (
     prepare,
 )
 from wganbench.training.finish import fail_run, finish_runs
-from wganbench.training.locked_runs import LockedRuns, Ready
+from wganbench.training.locked_runs import LockedRuns, Ready, RefusedRun, check_is_of
 from wganbench.training.loop import Clock, Progress, train_loop
 from wganbench.training.pool import measurers, pool_for
 from wganbench.training.process import SAVING, StopRequest, allow_open_files, unshown
@@ -131,12 +132,9 @@ def train_runs(
                 view.say(line)
         outcomes = taken.ended
         if taken.ready:
-            own = [configs[run.number] for run in taken.ready]
-            check_installed(own[0])
+            check_installed(configs[taken.ready[0].number])
             place = pick_device(device or configs[0].device)
-            kept = places.of([run.number for run in taken.ready]) if places else None
-            trained = _train(own, taken.ready, view, place, kept, several)
-            outcomes |= {run.number: o for run, o in zip(taken.ready, trained, strict=True)}
+            outcomes |= _train_usable(configs, taken, view, place, places, several)
         return [outcomes[i] for i in range(len(folders))]
     except OSError as error:
         raise UnwritableFolder(str(error)) from error
@@ -162,6 +160,32 @@ def _prepare_folder(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
     return outcome_of(record) if record else None
 
 
+def _train_usable(
+    configs: list[RunConfig],
+    taken: LockedRuns,
+    view: View | None,
+    device: torch.device,
+    places: Places | None,
+    several: bool,
+) -> dict[int, RunOutcome]:
+    """Train the runs that are ready; return their outcomes by number.
+
+    With ``several`` a run that cannot go on in the stack fails, and the stack begins without it.
+    """
+    while runs := taken.ready:
+        own = [configs[run.number] for run in runs]
+        kept = places.of([run.number for run in runs]) if places else None
+        try:
+            outcomes = _train(own, runs, view, device, kept, several)
+        except RefusedRun as refused:
+            if not several:
+                raise refused.cause from None
+            taken.refuse(refused, configs[refused.run.number])
+        else:
+            return {run.number: outcome for run, outcome in zip(runs, outcomes, strict=True)}
+    return {}
+
+
 def _train(
     configs: list[RunConfig],
     runs: list[Ready],
@@ -178,10 +202,10 @@ def _train(
         stack = Stack(configs, device, places)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    seconds = _restore(stack, runs)
+    tags = columns(stack)
+    seconds = _restore(stack, runs, tags)
     notes += [run.lost for run in runs if run.lost]
     folders = [run.folder for run in runs]
-    tags = columns(stack)
     recorders = [
         Recorder(folder, own, tags, stack.steps_done)
         for folder, own in zip(folders, configs, strict=True)
@@ -297,17 +321,23 @@ def _kind(folder: RunFolder) -> str | None:
     return device and ("cpu" if device == "cpu" else "cuda")
 
 
-def _restore(stack: Stack, runs: list[Ready]) -> float:
-    """Load the checkpoints that exist; return the seconds of training so far."""
-    seconds = 0.0
+def _restore(stack: Stack, runs: list[Ready], tags: list[str]) -> float:
+    """Load the checkpoints that exist; return the seconds of training so far.
+
+    Raises RefusedRun for a run whose checkpoint does not fit, or whose table has other columns.
+    """
     for number, run in enumerate(runs):
+        try:
+            MetricsTable(run.folder.metrics_csv, tags)
+            if run.checkpoint:
+                restore_run(stack, number, run.folder, run.checkpoint)
+        except ConfigError as error:
+            raise RefusedRun(run, error) from error
+    for run in runs:
         if run.lost:
             # Otherwise the next save would keep it instead of the intact one.
             run.folder.checkpoint.unlink()
-        if run.checkpoint:
-            restore_run(stack, number, run.folder, run.checkpoint)
-            seconds = max(seconds, run.checkpoint.seconds)
-    return seconds
+    return max((run.checkpoint.seconds for run in runs if run.checkpoint), default=0.0)
 
 
 def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoint) -> None:
@@ -321,10 +351,4 @@ def restore_run(stack: Stack, run: int, folder: RunFolder, checkpoint: Checkpoin
         raise ConfigError(
             f"the checkpoint in {folder.path} does not fit its run.json: {error}"
         ) from error
-    own = stack.digests[run]
-    if checkpoint.run not in ("", own):
-        raise ConfigError(
-            f"the checkpoint in {folder.path} is that of another run, with the digest "
-            f"{checkpoint.run[:DIGEST_DIGITS]} instead of {own[:DIGEST_DIGITS]}: put back the one "
-            "of this run, or start it afresh with --overwrite"
-        )
+    check_is_of(checkpoint, stack.digests[run], folder)

@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from wganbench.bounds import Precision
-from wganbench.config.check import check_pointwise, typed_rows
+from wganbench.config.check import check_pointwise, recipe_of, typed_rows
 from wganbench.config.schema import RunConfig, digest_of_training, static_settings
 from wganbench.data import Target, build
 from wganbench.errors import ConfigError
-from wganbench.losses.recipes import Wrapper, composed
+from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import Floor, ImageReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
@@ -94,7 +94,7 @@ class Stack:
         own = dict(zip(self.places.own, configs, strict=True))
         self._everywhere = [own.get(place, config) for place in range(self.places.size)]
         self.target: Target = target or build(config.data.kind, config.data.options)
-        recipe = composed(config.loss.name, config.loss.penalties)
+        recipe = recipe_of(config)
         make = pair or pair_of(config, self.target, on_gpu=device.type == "cuda")
         packing = config.loss.packing
         self.algorithm = Algorithm(make(config.precision), recipe, packing)

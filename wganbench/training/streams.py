@@ -20,7 +20,7 @@ from torch import Tensor
 from wganbench.bounds import AHEAD_NUMBERS, AHEAD_STEPS
 from wganbench.config.schema import RunConfig
 from wganbench.data.drawn import DrawnTarget
-from wganbench.data.target import Target
+from wganbench.data.target import Target, checked_points
 from wganbench.draws import Draws, Keyed, keys_of, stream_key
 
 STREAM_FORMAT = 2
@@ -63,12 +63,20 @@ def perturbation(shape: tuple[int, ...], draws: Draws, n: int) -> Tensor:
 
 def training_sampler(target: Target, runs: int) -> StreamSampler:
     """Return the sampler of a target's training points."""
-    return target.draw if by_words(target, "sample") else [target.sample] * runs
+    return target.draw if by_words(target, "sample") else [_checked(target, "sample")] * runs
 
 
 def held_out_sampler(target: Target, runs: int) -> StreamSampler:
     """Return the sampler of a target's held-out points, used for evaluation."""
-    return target.draw_held_out if by_words(target, "held_out") else [target.held_out] * runs
+    if by_words(target, "held_out"):
+        return target.draw_held_out
+    return [_checked(target, "held_out")] * runs
+
+
+def _checked(target: Target, method: str) -> Draw:
+    """Return a target's method; it raises ConfigError for points of another type or shape."""
+    draw: Draw = getattr(target, method)
+    return lambda n, generator: checked_points(draw(n, generator), target, method, n)
 
 
 def by_words(target: Target, method: str) -> TypeGuard[DrawnTarget]:

@@ -111,6 +111,19 @@ def gradient_vanished(
     With clipping the evaluation at step 0 does not count: its critic has not been clipped yet, and
     its gradient may be larger than that of any clipped critic by orders of magnitude.
     """
+    norms, far = _norms_and_distance(table, distance, clips)
+    if not norms:
+        return None
+    return _is_small(norms) and far
+
+
+def _norms_and_distance(
+    table: Mapping[str, Sequence[Cell]], distance: str, clips: bool
+) -> tuple[list[float], bool]:
+    """Return grad_norm/sample at the evaluations that count, and whether the last is far off.
+
+    See `gradient_vanished` for both.
+    """
     beside = ("energy/floor", "energy/spread") if distance == ENERGY else ("wasserstein/floor",)
     norms, distances, *floors = (
         dict(zip(*series(table, tag), strict=True))
@@ -119,12 +132,15 @@ def gradient_vanished(
     both = [s for s in norms if all(s in values for values in (distances, *floors))]
     steps = [s for s in both if math.isfinite(norms[s]) and (s > 0 or not clips)]
     if not steps:
-        return None
-    last, largest = steps[-1], max(norms[s] for s in steps)
-    floor = [values[last] for values in floors]
+        return [], False
+    floor = [values[steps[-1]] for values in floors]
     by_energy = distance == ENERGY
     far = floor[0] + SPREADS_FROM_FLOOR * floor[1] if by_energy else FAR_FROM_FLOOR * floor[0]
-    return norms[last] < VANISHED_SHARE * largest and distances[last] > far
+    return [norms[s] for s in steps], distances[steps[-1]] > far
+
+
+def _is_small(norms: Sequence[float]) -> bool:
+    return norms[-1] < VANISHED_SHARE * max(norms)
 
 
 def verdict(
@@ -226,16 +242,15 @@ def _energy(metrics: Mapping[str, float]) -> str:
 
 
 def _gradient(table: Mapping[str, Sequence[Cell]], distance: str, clips: bool) -> str:
-    vanished = gradient_vanished(table, distance, clips)
-    _, norms = series(table, "grad_norm/sample")
-    if vanished is None or not norms or max(norms) == 0:
+    norms, far = _norms_and_distance(table, distance, clips)
+    if not norms or max(norms) == 0:
         return ""
     share = f"{_percent(norms[-1] / max(norms))} of its largest"
     by_energy = distance == ENERGY
-    if vanished:
+    if _is_small(norms) and far:
         still = "can still be told from the data" if by_energy else "are still far off"
         return f"The generator's gradient vanished: {share} while the samples {still}."
-    if norms[-1] < VANISHED_SHARE * max(norms):
+    if _is_small(norms):
         if by_energy:
             return (
                 f"The generator's gradient is small ({share}), and the energy distance cannot tell "

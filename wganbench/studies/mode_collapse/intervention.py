@@ -93,7 +93,7 @@ def followed(twin: Stack, before: str, after: str, settings: Mapping[str, Any]) 
     tables = []
     for step in steps:
         advance(twin, step)
-        tables.append([one.values for one in measure_stack(twin, settings["evaluate_n"])])
+        tables.append(measure_stack(twin, settings["evaluate_n"]))
     diverged = twin.diverged_at()
 
     def rows(tag: str, lacking: float) -> list[list[float]]:

@@ -18,7 +18,6 @@ from wganbench.losses.constraints import Cost, Penalty, Points, SlopePenalty
 from wganbench.losses.recipes import Averages, Pairs, Recipe, Term, Terms, Wrapper
 from wganbench.nativecode import find_compiler
 from wganbench.networks import Parameters
-from wganbench.networks.layers import ACTIVATIONS
 from wganbench.training.graphs import (
     CRITIC_STREAMS,
     GENERATOR_STREAM,
@@ -36,7 +35,7 @@ from wganbench.training.native.layout import (
     packs_of,
 )
 from wganbench.training.native.library import Threads, has_library, native_library
-from wganbench.training.optimizers import OPTIMIZERS, State
+from wganbench.training.optimizers import State
 from wganbench.training.streams import StreamSampler
 
 Batch = Callable[[str, int], Tensor]
@@ -81,7 +80,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it knows MLPs": config.network.kind != "mlp",
         "it knows no normalization": normalizations != ["none", "none"],
         f"it does not know activation {network.get('activation')}": network.get("activation")
-        not in library.NUMBERS.keys() & ACTIVATIONS.keys(),
+        not in library.NUMBERS,
         "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
         "it knows no penalty of a normalised critic": normalised and bool(recipe.penalties),
         "it knows no means of normalised scores": normalised
@@ -98,8 +97,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
             and (penalty.points not in WHERE or penalty.cost not in COSTS)
             for penalty in recipe.penalties
         ),
-        f"it does not know optimizer {config.train.optimizer}": config.train.optimizer
-        not in RULES.keys() & OPTIMIZERS.keys(),
+        f"it does not know optimizer {config.train.optimizer}": config.train.optimizer not in RULES,
         "there is no C++ compiler": find_compiler() is None,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
