@@ -343,6 +343,14 @@ def test_a_sweep_is_judged_by_the_runs_that_it_was_asked_for(
 
 
 @pytest.mark.usefixtures("no_hydra_folders")
+def test_the_api_returns_the_runs_that_were_asked_for_alone(launched: Launched) -> None:
+    for seeds in ([8, 9], [0, 1]):
+        runs = wganbench.sweep("train.steps=7", seed=seeds)
+        assert [run.config.seed for run in runs] == seeds
+    assert len(read_jobs(Path("outputs/ring8"))) == 4
+
+
+@pytest.mark.usefixtures("no_hydra_folders")
 def test_a_run_in_use_is_left_to_the_sweep_but_not_overwritten(
     launched: Launched, capsys: Any
 ) -> None:
