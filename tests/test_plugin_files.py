@@ -16,7 +16,7 @@ from wganbench.cli.app import main
 from wganbench.cli.run_view import next_commands
 from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
-from wganbench.presets import directories, read, user_files_first
+from wganbench.presets import directories, user_files_first
 from wganbench.runs.folder import RunOutcome
 from wganbench.studies.settings import budgets
 
@@ -165,7 +165,6 @@ def test_a_studys_settings_are_beside_the_file_or_in_the_users_folder(
         assert set(budgets("dirac")) == {"quick", "full", "paper"}
     for wrong in ("name: mine\n", "budgets: 3\n", "budgets: {quick: {few: 1}}\n"):
         (tmp_path / "conf" / "study" / "mine.yaml").write_text(wrong)
-        read.cache_clear()
         with pytest.raises(ConfigError, match="study/mine.yaml"):
             budgets("mine")
 

@@ -96,6 +96,23 @@ def test_the_users_file_wins_over_ours_of_the_same_name(tmp_path: Path) -> None:
     assert compose(["loss=gp", "data=ring8"]) == shipped
 
 
+def test_a_file_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    """In a notebook one edits a file between two cells."""
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    for text, told in (
+        ("defaults: [arm_pg]\n", "'arm_pg'"),
+        ("defaults: [arm_gp]\ntrain: {steps: 7}\n", None),
+        ("defaults: 3\n", "defaults must be a list"),
+    ):
+        file.write_text(f"# @package _global_\n{text}")
+        if told is None:
+            assert compose(["experiment=mine"], tmp_path).train.steps == 7
+            continue
+        with pytest.raises(wganbench.ConfigError, match=told):
+            compose(["experiment=mine"], tmp_path)
+
+
 def test_many_are_composed_as_one_by_one() -> None:
     """Values of equal choices are set on one composition; a wrong one is told as ever."""
     many = [

@@ -160,10 +160,26 @@ def owners(key: str, where: Sequence[Path]) -> list[str]:
     return [name for name in choices(group, where) if key in readable_values(group, name, where)]
 
 
-@cache
 def read(path: Path) -> dict[str, Any]:
-    """Return what `read_again` does; the values are shared and must not be changed."""
+    """Return what `read_again` does, from memory while the file has not changed since.
+
+    The values are shared and must not be changed.
+    """
+    return _read_version(path, _version(path))
+
+
+@cache
+def _read_version(path: Path, version: tuple[int, ...]) -> dict[str, Any]:
     return read_again(path)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what changes with a file's content; empty for a file that cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def read_again(path: Path) -> dict[str, Any]:
@@ -229,8 +245,13 @@ def defaults_of(path: Path) -> list[Any]:
     return entries or []
 
 
-@cache
 def is_global(path: Path) -> bool:
+    """Return whether a YAML file sets keys of several groups, as its first line says."""
+    return _is_global_version(path, _version(path))
+
+
+@cache
+def _is_global_version(path: Path, version: tuple[int, ...]) -> bool:
     first = read_text(path).lstrip().partition("\n")[0]
     return "@package" in first and "_global_" in first
 
