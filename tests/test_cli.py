@@ -97,7 +97,7 @@ WRONG = [
     ("device=tpu", "device", "cuda"),
     ("device=cuda:99", "device=cuda:99", "cuda"),
     ("--nonsense", "--nonsense", "no flag", "KEY=VALUE"),
-    ("--config-dir nowhere", "nowhere", "not found"),
+    ("--config-dir nowhere", "nowhere", "there is no such folder"),
     ("--cfg job --resolve --info", "--info", "--cfg"),
 ]
 

@@ -77,9 +77,26 @@ OVERRIDES_NETWORK = "override /network@"
 """The entry by which the YAML file of a data set chooses a network in its defaults list."""
 
 
+def user_folder(config_dir: str | Path, new: bool = False) -> Path:
+    """Return the folder that the user names for YAML files, ``~`` expanded.
+
+    Raises ConfigError unless it exists; a ``new`` one need not.
+    """
+    try:
+        folder = Path(config_dir).expanduser()
+    except RuntimeError as error:  # ~ of a user whom the system does not know
+        raise ConfigError(f"{config_dir}: {error}") from error
+    if not new and not folder.is_dir():
+        raise ConfigError(f"config_dir={config_dir}: there is no such folder")
+    return folder
+
+
 def directories(config_dir: str | Path | None = None) -> tuple[Path, ...]:
-    """Return the folders of YAML files: the user's, those of plugin files, the project's."""
-    own = () if config_dir is None else (Path(config_dir),)
+    """Return the folders of YAML files: the user's, those of plugin files, the project's.
+
+    Raises ConfigError if the user's does not exist.
+    """
+    own = () if config_dir is None else (user_folder(config_dir),)
     return (*own, *plugin_folders(), conf_directory())
 
 

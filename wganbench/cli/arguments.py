@@ -72,7 +72,6 @@ ConfigDir = Annotated[
     Path | None,
     typer.Option(
         "--config-dir",
-        exists=True,
         file_okay=False,
         help="A folder with YAML files of your own.",
     ),
