@@ -590,6 +590,19 @@ def test_a_mistake_in_a_chosen_yaml_file_is_told_with_file_and_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_configuration_of_the_users_does_not_replace_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 3\n")
+    told = f"{tmp_path / 'config.yaml'} would replace all settings of ours"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        compose([], tmp_path)
+    for verb in ("train", "sweep seed=0,1 --plan", "study dirac"):
+        assert main([*verb.split(), "--config-dir", str(tmp_path)]) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+
+
 def test_broken_files_that_are_not_chosen_stop_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

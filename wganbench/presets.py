@@ -288,10 +288,17 @@ USER_FOLDERS: list[Path] = []
 def user_files_first(where: Sequence[Path]) -> Iterator[None]:
     """Let files in the user's folders win over ours of the same name, inside the block.
 
-    ``where`` are the folders of a command line, the user's first and ours last.
+    ``where`` are the folders of a command line, the user's first and ours last. Raises
+    ConfigError for a config.yaml in one of the user's, which would take the place of ours.
     """
-    before = list(USER_FOLDERS)
-    USER_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
+    before, own = list(USER_FOLDERS), [one for one in where if one != conf_directory()]
+    for folder in own:
+        if (folder / "config.yaml").is_file():
+            raise ConfigError(
+                f"{folder / 'config.yaml'} would replace all settings of ours: put your own into "
+                "experiment/NAME.yaml there, chosen by experiment=NAME, and remove it"
+            )
+    USER_FOLDERS[:] = [folder.resolve() for folder in own]
     try:
         yield
     finally:
