@@ -148,6 +148,18 @@ def test_a_file_is_run_once_and_several_are_kept_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("alone")
+def test_a_file_that_is_named_in_two_ways_is_one(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HOME", str(place))
+    for named in ("mine.py", "~/mine.py", str(place / "mine.py")):
+        monkeypatch.setenv(plugin_files.VARIABLE, named)
+        plugin_files.use_plugins(["plugins=mine.py"])
+        assert plugin_files.plugin_files() == [place / "mine.py"]
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_studys_settings_are_beside_the_file_or_in_the_users_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
