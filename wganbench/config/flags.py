@@ -61,6 +61,10 @@ def split_flags(words: Sequence[str], several: bool) -> Flags:
         raise ConfigError(f"{alone[0]} and {alone[1]} are two things to print: give one of them")
     if "--package" in names and "--cfg" not in names:
         raise ConfigError("--package (-p) names a part for --cfg to print; give --cfg job as well")
+    if "--resolve" in names and found.cfg == "hydra":
+        raise ConfigError(
+            "--cfg hydra --resolve: Hydra's part refers to keys of the run; use --cfg all --resolve"
+        )
     if several:
         wrong = next((name for name in names if name in ONE_RUN), None)
         if wrong:

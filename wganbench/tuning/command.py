@@ -12,6 +12,7 @@ from wganbench.config.check import check_name, check_output_dir
 from wganbench.config.composition import compose_launcher
 from wganbench.config.from_python import unquoted
 from wganbench.config.jobs import Choice
+from wganbench.config.overrides import replacing
 from wganbench.config.settings import Setting
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, UnwritableFolder, of_the_system, short_repr
@@ -172,6 +173,7 @@ def split(
         if "=" not in word:
             form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
             raise ConfigError(f"{short_repr(word)}: {form}")
+    arguments = [replacing(word) for word in arguments]
     keys = [row.key for row in known]
     pairs = [word.partition("=")[::2] for word in arguments]
     given = {key: value if key in LISTS else unquoted(value) for key, value in pairs if key in keys}
