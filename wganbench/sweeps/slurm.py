@@ -47,7 +47,7 @@ class SlurmBackend:
     mem_gb: float
     timeout_min: int
     requeues: int
-    setup: list[str]
+    setup: list[str] | None
     slurm: dict[str, Any]
     planning: bool = False
     """Whether nothing is submitted: then neither submitit nor Slurm is needed."""
@@ -57,8 +57,7 @@ class SlurmBackend:
             raise ConfigError(f"hydra.launcher.cluster={self.cluster}: it is slurm or local")
         whole = {"stacks": 1, "cpus_per_stack": 1, "timeout_min": 1}
         check_numbers(self, whole | {"gpus_per_stack": 0, "requeues": 0}, above=["mem_gb"])
-        lines = [] if self.setup is None else self.setup
-        self.setup = convert(lines, list[str], "hydra.launcher.setup")
+        self.setup = convert(self.setup, list[str] | None, "hydra.launcher.setup")
         self.slurm = convert(self.slurm, dict[str, Any], "hydra.launcher.slurm")
         if (more := self.slurm.get("additional_parameters")) is not None:
             convert(more, dict[str, Any], "hydra.launcher.slurm.additional_parameters")

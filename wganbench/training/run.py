@@ -195,7 +195,11 @@ def evaluate_run(path: Path, n: int, seed: int = 0) -> dict[str, float]:
 
 def check_count(name: str, value: object, least: int, most: int) -> None:
     """Raise ConfigError unless a value is a whole number from ``least`` to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value <= most:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral)
+        or not least <= int(value) <= most
+    ):
         raise ConfigError(
             f"{name} must be a whole number from {least} to {most}; got {short_repr(value)}"
         )
