@@ -97,8 +97,10 @@ WRONG = [
     ("device=tpu", "device", "cuda"),
     ("device=cuda:99", "device=cuda:99", "cuda"),
     ("--nonsense", "--nonsense", "no flag", "KEY=VALUE"),
-    ("--config-dir nowhere", "nowhere", "not found"),
+    ("--config-dir nowhere", "nowhere", "there is no such folder"),
     ("--cfg job --resolve --info", "--info", "--cfg"),
+    ("--cfg hydra --resolve", "--cfg hydra --resolve", "--cfg all --resolve"),
+    ("data=funnels data.offset=1", "data.offset", "data=funnels, which has data.offsets"),
 ]
 
 
@@ -436,6 +438,9 @@ def test_completion_in_bash(shell: Callable[[str], list[str]]) -> None:
         (["loss=gp", "seed=range(0,3)"], "wganbench train loss=gp 'seed=range(0,3)'"),
         (["list", "data", "foo"], "take a second word; got 'foo'"),
         (["sweep", "hydra/launcher=ray", "hydra.launcher.adress=x"], "hydra.launcher.address"),
+        (["sweep", "seed=0,1", "hydra.launcher.stacks=4"], "setting of hydra/launcher=slurm:"),
+        (["sweep", "seed=0,1", "hydra.launcher.cpus_per_stack=4"], "launcher=ray or slurm:"),
+        (["sweep", "tuned=gp-rin8,gp-ring8", "--plan"], "'gp-rin8'"),
     ],
 )
 def test_wrong_words_name_what_would_be_right(

@@ -244,6 +244,8 @@ def test_2_and_2_0_are_one_value() -> None:
 
 
 def test_true_is_a_name_where_a_name_is_asked_for() -> None:
+    assert compose_values(["name=true"])["name"] == "true"
+    assert compose_values(["name=True"])["name"] == "True"
     assert from_dict(compose_values(["compile=true"])).compile == "true"
     assert from_dict(compose_values(["name=2024"])).name == "2024"
 
@@ -562,6 +564,10 @@ BROKEN = {
     "experiment/miss": ("defaults: [other]\n", r"miss\.yaml, defaults: unknown .*'other'.*arm_bce"),
     "experiment/twice": ("# @package _global_\nseed: 1\nseed: 2\n", r"twice\.yaml, line 3: found"),
     "experiment/date": ("# @package _global_\nseed: 2026-13-45\n", r"date\.yaml, line 2: month"),
+    "experiment/bare": ("seed: 1\n", r"bare\.yaml: its first line must be '# @package _global_'"),
+    "loss/nohead": ("loss: {name: gp}\n", r"loss/nohead\.yaml: its first line must be"),
+    "tuned/nohead": ("train: {steps: 7}\n", r"tuned/nohead\.yaml: its first line must be"),
+    "tuned/bom": ("\xef\xbb\xbf# @package _global_\nseed: 1\n", r"bom\.yaml begins with a byte"),
     "loss/open": ("name: gp\nx: [\n", r"open\.yaml, line 3: expected"),
     "loss/list": ("- a\n", r"list\.yaml must hold values"),
     "loss/three": ("defaults: 3\nname: gp\n", r"three\.yaml: defaults must be a list"),
@@ -588,6 +594,44 @@ def test_a_mistake_in_a_chosen_yaml_file_is_told_with_file_and_line(
     with pytest.raises(ConfigError, match=BROKEN[name][1]) as caught:
         compose([word], broken_folder(tmp_path, [name]))
     assert "\n" not in str(caught.value)
+
+
+def test_a_first_line_that_is_missing_is_told_of_files_that_nobody_typed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tuned settings of the pair, and the losses of a sweep."""
+    told = r"/gp-moons.yaml: its first line must be '# @package _global_'"
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "gp-moons.yaml").write_text("train: {steps: 7}\n")
+    with pytest.raises(ConfigError, match=told):
+        compose(["data=moons"], tmp_path)
+    words = ["loss=gp,bce", "data=moons", "--plan", "--config-dir", str(tmp_path)]
+    assert main(["sweep", *words]) == 2
+    assert re.search(told, capsys.readouterr().err)
+
+
+def test_a_loss_of_keys_of_its_own_needs_no_first_line(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "flat.yaml").write_text("name: gp\nn_critic: 2\ngp_lambda: 7\n")
+    assert compose(["loss=flat"], tmp_path).loss.coefficients == {"gp_lambda": 7}
+
+
+def test_a_plus_before_a_choice_changes_nothing() -> None:
+    for words in (["experiment=three_way"], ["loss=clip", "data=grid25"]):
+        assert compose([f"+{word}" for word in words]) == compose(words)
+
+
+def test_a_configuration_of_the_users_does_not_replace_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 3\n")
+    told = f"{tmp_path / 'config.yaml'} would replace all settings of ours"
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        compose([], tmp_path)
+    for verb in ("train", "sweep seed=0,1 --plan", "study dirac"):
+        assert main([*verb.split(), "--config-dir", str(tmp_path)]) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
 
 
 def test_broken_files_that_are_not_chosen_stop_nothing(

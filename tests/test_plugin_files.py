@@ -16,7 +16,7 @@ from wganbench.cli.app import main
 from wganbench.cli.run_view import next_commands
 from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
-from wganbench.presets import directories, read, user_files_first
+from wganbench.presets import directories, user_files_first
 from wganbench.runs.folder import RunOutcome
 from wganbench.studies.settings import budgets
 
@@ -148,6 +148,18 @@ def test_a_file_is_run_once_and_several_are_kept_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("alone")
+def test_a_file_that_is_named_in_two_ways_is_one(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HOME", str(place))
+    for named in ("mine.py", "~/mine.py", str(place / "mine.py")):
+        monkeypatch.setenv(plugin_files.VARIABLE, named)
+        plugin_files.use_plugins(["plugins=mine.py"])
+        assert plugin_files.plugin_files() == [place / "mine.py"]
+
+
+@pytest.mark.usefixtures("alone")
 def test_a_studys_settings_are_beside_the_file_or_in_the_users_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +177,6 @@ def test_a_studys_settings_are_beside_the_file_or_in_the_users_folder(
         assert set(budgets("dirac")) == {"quick", "full", "paper"}
     for wrong in ("name: mine\n", "budgets: 3\n", "budgets: {quick: {few: 1}}\n"):
         (tmp_path / "conf" / "study" / "mine.yaml").write_text(wrong)
-        read.cache_clear()
         with pytest.raises(ConfigError, match="study/mine.yaml"):
             budgets("mine")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wganbench
+from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.from_python import overrides_from
 from wganbench.config.jobs import compose_all
@@ -78,6 +81,37 @@ def test_a_folder_of_yaml_files_is_found(tmp_path: Path) -> None:
         compose([], config_dir=tmp_path / "none")
 
 
+def test_a_folder_that_does_not_exist_is_refused_by_all_who_take_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = "config_dir=nowhere: there is no such folder"
+    calls: list[Callable[..., object]] = [
+        wganbench.train, wganbench.sweep, partial(wganbench.study, "dirac"),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(wganbench.ConfigError, match=nowhere):
+            call(config_dir="nowhere")
+    for verb in ("sweep seed=0,1", "study dirac", "speedrun", "list losses", "list losses gp"):
+        assert main([*verb.split(), "--config-dir=nowhere"]) == 2
+        assert nowhere in capsys.readouterr().err
+
+
+def test_the_folder_of_yaml_files_may_begin_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No shell expands the ~ in --config-dir=~/conf."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    file = tmp_path / "own" / "experiment" / "mine.yaml"
+    file.write_text("# @package _global_\n# Mine.\nseed: 7\n")
+    assert compose(["experiment=mine"], "~/own").seed == 7
+    assert main(["train", "experiment=mine", "--config-dir=~/own", "--cfg", "job"]) == 0
+    assert "seed: 7" in capsys.readouterr().out
+    assert main(["sweep", "experiment=mine", "--config-dir=~/own", "--plan"]) == 0
+    assert main(["list", "experiments", "--config-dir=~/own"]) == 0
+    assert "experiment=mine" in capsys.readouterr().out
+
+
 # Runs.
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -94,6 +128,23 @@ def test_the_users_file_wins_over_ours_of_the_same_name(tmp_path: Path) -> None:
     assert config.train.critic_lr == 0.0123 != shipped.train.critic_lr
     assert config.loss == compose(["loss=gp", "data=ring8", "tuned=none"]).loss
     assert compose(["loss=gp", "data=ring8"]) == shipped
+
+
+def test_a_file_that_was_edited_is_read_again(tmp_path: Path) -> None:
+    """In a notebook one edits a file between two cells."""
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    for text, told in (
+        ("defaults: [arm_pg]\n", "'arm_pg'"),
+        ("defaults: [arm_gp]\ntrain: {steps: 7}\n", None),
+        ("defaults: 3\n", "defaults must be a list"),
+    ):
+        file.write_text(f"# @package _global_\n{text}")
+        if told is None:
+            assert compose(["experiment=mine"], tmp_path).train.steps == 7
+            continue
+        with pytest.raises(wganbench.ConfigError, match=told):
+            compose(["experiment=mine"], tmp_path)
 
 
 def test_many_are_composed_as_one_by_one() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -187,6 +189,13 @@ def test_out_takes_the_place_of_files_alone(
         error = capsys.readouterr().err
         assert told in error and error.count("\n") == 1
     assert (place / "fifo.csv").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is no /dev/stdout")
+def test_out_refuses_a_pipe_by_its_own_name(place: Path) -> None:
+    command = [sys.executable, "-m", "wganbench", "export", str(place), "--out", "/dev/stdout"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "--out /dev/stdout: it is no regular file" in ended.stderr
 
 
 def test_out_writes_through_a_link(place: Path) -> None:

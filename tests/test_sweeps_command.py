@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from training_configs import TINY, tiny
 
@@ -20,7 +21,7 @@ import wganbench
 from wganbench.cli.app import main
 from wganbench.cli.sweep_view import SweepView, print_sweep, unlike_settings
 from wganbench.config import compose, run_folder, run_id, to_dict
-from wganbench.config.jobs import Job, SweepTask
+from wganbench.config.jobs import Job, SweepTask, last_of_each_key
 from wganbench.runs.folder import RunFolder, RunOutcome
 from wganbench.runs.stored import FORMAT
 from wganbench.sweeps import command
@@ -101,6 +102,45 @@ def test_an_experiment_brings_its_sweep_along_and_the_command_line_wins(
     assert lambdas == [0.01, 0.1, 1, 10, 100]
     assert {job.config.seed for job in launched.jobs} == {5}
     assert {job.folder.parent.name for job in launched.jobs} == {"lambda_sweep"}
+
+
+@pytest.mark.usefixtures("no_hydra_folders")
+def test_the_command_line_wins_over_an_experiments_sweep_beside_further_penalties(
+    launched: Launched,
+) -> None:
+    words = ["loss.penalties=[r1]", "loss.r1_gamma=1", "loss.gp_lambda=3", "seed=0"]
+    assert main(["sweep", "experiment=lambda_sweep", *words]) == 0
+    (job,) = launched.jobs
+    assert job.config.loss.coefficients == {"gp_lambda": 3, "r1_gamma": 1}
+
+
+def test_of_a_keys_overrides_the_last_stays_and_adds_it_if_one_did() -> None:
+    words = ["a=1,2", "++a=3", "+b=1,2", "b=3", "~c", "c=1", "d@x=1", "d@y=2"]
+    parsed = OverridesParser.create().parse_overrides(words)
+    kept = [f"{one.get_key_element()}={one.value()}" for one in last_of_each_key(parsed)]
+    assert kept == ["++a=3", "++b=3", "~c=None", "c=1", "d@x=1", "d@y=2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hydra: {sweeper: {params: {tuned: 'gp-rin8,gp-ring8'}}}\n", "'gp-rin8'"),
+        ("hydra: {sweeper: {params: {seeds: 3}}}\n", "unknown key seeds; did you mean seed?"),
+        ("defaults: [override /tuned: gp-rin8]\n", "'gp-rin8'"),
+    ],
+)
+def test_mistakes_in_an_experiment_are_told_in_a_sweep_too(
+    launched: Launched, tmp_path: Path, capsys: Any, text: str, told: str
+) -> None:
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    for name in ("a", "b"):
+        file = tmp_path / "own" / "experiment" / f"{name}.yaml"
+        file.write_text(f"# @package _global_\n{text}")
+    chosen = "a" if "hydra" in text else "a,b"
+    words = [f"experiment={chosen}", "seed=0,1", "--config-dir", "own", "--plan"]
+    assert main(["sweep", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and not launched.jobs
 
 
 @pytest.mark.slow
@@ -196,6 +236,7 @@ def test_an_experiment_names_its_sweep_unless_it_sets_a_name(tmp_path: Path) -> 
         ("loss.gp_lamda=1,2", ["loss.gp_lamda", "loss.gp_lambda"]),
         ("train.steps=0,5", ["train.steps", "at least 1"]),
         ("name=a,b", ["name", "cannot be swept"]),
+        ("tuned=gp-rin8,gp-ring8", ["tuned", "'gp-rin8'", "gp-ring8"]),
         ("train.critic_lr=interval(0,1)", ["optimiser"]),
         ("sweep.max_stack=-1", ["sweep.max_stack"]),
         ("network.critic_normalization=batch seed=0,1", ["batch norm", "critic_normalization"]),
@@ -340,6 +381,14 @@ def test_a_sweep_is_judged_by_the_runs_that_it_was_asked_for(
         assert "go on:" not in shown
         launched.status = "interrupted"
         assert main(["sweep", "seed=2,3", "train.steps=7"]) == 130
+
+
+@pytest.mark.usefixtures("no_hydra_folders")
+def test_the_api_returns_the_runs_that_were_asked_for_alone(launched: Launched) -> None:
+    for seeds in ([8, 9], [0, 1]):
+        runs = wganbench.sweep("train.steps=7", seed=seeds)
+        assert [run.config.seed for run in runs] == seeds
+    assert len(read_jobs(Path("outputs/ring8"))) == 4
 
 
 @pytest.mark.usefixtures("no_hydra_folders")

@@ -117,6 +117,10 @@ def test_settings_that_cannot_be_are_told_in_one_line(
         ("hydra.launcher.cluster=pbs",): "slurm or local",
         ("hydra.launcher.stacks=0",): "whole number of at least 1",
         ("hydra.launcher.mem_gb=-1",): "number above 0",
+        ("hydra.launcher.setup=foo", "--plan"): "hydra.launcher.setup must be a list such as [foo]",
+        ("hydra.launcher.setup=3",): "hydra.launcher.setup must be a list",
+        ("hydra.launcher.slurm=long",): "hydra.launcher.slurm must be a mapping",
+        ("hydra.launcher.slurm.additional_parameters=x",): "parameters must be a mapping",
         (local, "+hydra.launcher.slurm.partion=long"): "partion",
         (local, "sweep.devices=[cpu]"): "Slurm gives the devices",
     }.items():

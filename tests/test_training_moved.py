@@ -251,14 +251,15 @@ def test_units_that_do_not_fit_the_points_are_a_line(trained: Path, wrong: Any) 
 
 
 @pytest.mark.usefixtures("without_shape_checks")
-def test_a_number_of_points_is_a_whole_one_and_large_enough(trained: Path) -> None:
+def test_a_number_of_points_is_a_whole_one_and_within_bounds(trained: Path) -> None:
     run = load_run(trained)
     assert run.sample(1).shape == (1, 2) and run.sample(np.int64(2)).shape == (2, 2)
-    for n in (0, -1, 1.5):
-        with pytest.raises(ConfigError, match="n must be a whole number, at least 1; got"):
+    for n in (0, -1, 1.5, 10**12):
+        with pytest.raises(ConfigError, match="n must be a whole number from 1 to 100000000; got"):
             run.sample(n)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="n must be a whole number, at least 10; got 9"):
-        evaluate_run(trained, 9)
+    for n in (9, 10**6 + 1):
+        with pytest.raises(ConfigError, match=f"n must be .* from 10 to 1000000; got {n}"):
+            evaluate_run(trained, n)
 
 
 # A folder of runs.

@@ -177,6 +177,21 @@ def test_where_the_winners_go_is_checked_before_the_search(
         tuning_command.tune(["loss=gp"], Silent(), into=tmp_path / "file")
 
 
+@pytest.mark.parametrize("where", ["config_dir", "into"])
+def test_winners_may_go_to_a_new_folder_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """No shell expands the ~ in --config-dir=~/conf, and the first search makes the folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    places: list[Path] = []
+    monkeypatch.setattr(tuning_command, "check_writable", places.append)
+    monkeypatch.setattr(tuning_command, "run_search", lambda *_: {})
+    monkeypatch.setattr(tuning_command, "write_winners", lambda *g: places.append(g[2]) or {})
+    monkeypatch.setattr(tuning_command, "write_report", lambda *_: tmp_path)
+    tuning_command.tune(["loss=gp"], Silent(), **{where: Path("~/conf")})
+    assert places == [tmp_path / "conf" / "tuned", tmp_path / "conf"]
+
+
 def test_a_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml must hold values"):

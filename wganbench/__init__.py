@@ -68,7 +68,7 @@ def sweep(
     progress: bool | None = None,
     **settings: object,
 ) -> list[Run]:
-    """Train many runs side by side as ``wganbench sweep`` does, and return them all.
+    """Train many runs side by side as ``wganbench sweep`` does, and return those asked for.
 
     The arguments are those of `train`; in values by key, a list, tuple or range holds the values
     to sweep over::
@@ -97,7 +97,7 @@ def sweep(
             view = SweepCell() if in_notebook() else SweepView()
         flags = [] if config_dir is None else ["--config-dir", str(config_dir)]
         done = run_sweep([*arguments, *flags], view)
-    folders = [outcome.path for _, outcomes in done.folders.values() for outcome in outcomes]
+    folders = [outcome.path for outcome in done.outcomes()]
     return [Run(folder) for folder in folders if (folder / RUN_JSON).is_file()]
 
 

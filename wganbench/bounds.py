@@ -35,10 +35,10 @@ UNROLLED = 10
 
 BATCH = 10**6
 SAMPLES = 10**6
-"""Points of one evaluation, or of one draw by the Python API."""
+"""Points of one batch, and of one evaluation."""
 
 DRAWN = 10**8
-"""Points that `sample` writes into a file."""
+"""Points of one draw, which `sample` writes into a file and `Run.sample` returns."""
 
 REPEATS = 10_000
 """Draws of the final evaluation, pairs for a floor, runs in a stack, stacks on a device."""

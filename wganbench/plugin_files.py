@@ -30,7 +30,15 @@ _loaded: dict[Path, str] = {}
 def plugin_files() -> list[Path]:
     """Return the files that the user named."""
     named = os.environ.get(VARIABLE, "")
-    return [Path(name) for name in named.split(os.pathsep) if name]
+    return [_absolute(name) for name in named.split(os.pathsep) if name]
+
+
+def _absolute(name: str) -> Path:
+    """Return the one path of a file however it is named. Raises ConfigError."""
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError as error:  # ~ of a user whom the system does not know
+        raise ConfigError(f"plugins={short_repr(name)}: {error}") from error
 
 
 def use_plugins(words: Sequence[str]) -> list[str]:
@@ -42,7 +50,7 @@ def use_plugins(words: Sequence[str]) -> list[str]:
     if not all(given):
         raise ConfigError("plugins= names no file: give plugins=mine.py, several with a comma")
     names = [name for own in given for name in own]
-    files = [Path(name).expanduser().absolute() for name in names]
+    files = [_absolute(name) for name in names]
     for file in files:
         if os.pathsep in str(file):
             raise ConfigError(

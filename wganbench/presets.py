@@ -77,9 +77,26 @@ OVERRIDES_NETWORK = "override /network@"
 """The entry by which the YAML file of a data set chooses a network in its defaults list."""
 
 
+def user_folder(config_dir: str | Path, new: bool = False) -> Path:
+    """Return the folder that the user names for YAML files, ``~`` expanded.
+
+    Raises ConfigError unless it exists; a ``new`` one need not.
+    """
+    try:
+        folder = Path(config_dir).expanduser()
+    except RuntimeError as error:  # ~ of a user whom the system does not know
+        raise ConfigError(f"{config_dir}: {error}") from error
+    if not new and not folder.is_dir():
+        raise ConfigError(f"config_dir={config_dir}: there is no such folder")
+    return folder
+
+
 def directories(config_dir: str | Path | None = None) -> tuple[Path, ...]:
-    """Return the folders of YAML files: the user's, those of plugin files, the project's."""
-    own = () if config_dir is None else (Path(config_dir),)
+    """Return the folders of YAML files: the user's, those of plugin files, the project's.
+
+    Raises ConfigError if the user's does not exist.
+    """
+    own = () if config_dir is None else (user_folder(config_dir),)
     return (*own, *plugin_folders(), conf_directory())
 
 
@@ -160,10 +177,26 @@ def owners(key: str, where: Sequence[Path]) -> list[str]:
     return [name for name in choices(group, where) if key in readable_values(group, name, where)]
 
 
-@cache
 def read(path: Path) -> dict[str, Any]:
-    """Return what `read_again` does; the values are shared and must not be changed."""
+    """Return what `read_again` does, from memory while the file has not changed since.
+
+    The values are shared and must not be changed.
+    """
+    return _read_version(path, _version(path))
+
+
+@cache
+def _read_version(path: Path, version: tuple[int, ...]) -> dict[str, Any]:
     return read_again(path)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what changes with a file's content; empty for a file that cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def read_again(path: Path) -> dict[str, Any]:
@@ -229,8 +262,13 @@ def defaults_of(path: Path) -> list[Any]:
     return entries or []
 
 
-@cache
 def is_global(path: Path) -> bool:
+    """Return whether a YAML file sets keys of several groups, as its first line says."""
+    return _is_global_version(path, _version(path))
+
+
+@cache
+def _is_global_version(path: Path, version: tuple[int, ...]) -> bool:
     first = read_text(path).lstrip().partition("\n")[0]
     return "@package" in first and "_global_" in first
 
@@ -250,10 +288,17 @@ USER_FOLDERS: list[Path] = []
 def user_files_first(where: Sequence[Path]) -> Iterator[None]:
     """Let files in the user's folders win over ours of the same name, inside the block.
 
-    ``where`` are the folders of a command line, the user's first and ours last.
+    ``where`` are the folders of a command line, the user's first and ours last. Raises
+    ConfigError for a config.yaml in one of the user's, which would take the place of ours.
     """
-    before = list(USER_FOLDERS)
-    USER_FOLDERS[:] = [folder.resolve() for folder in where if folder != conf_directory()]
+    before, own = list(USER_FOLDERS), [one for one in where if one != conf_directory()]
+    for folder in own:
+        if (folder / "config.yaml").is_file():
+            raise ConfigError(
+                f"{folder / 'config.yaml'} would replace all settings of ours: put your own into "
+                "experiment/NAME.yaml there, chosen by experiment=NAME, and remove it"
+            )
+    USER_FOLDERS[:] = [folder.resolve() for folder in own]
     try:
         yield
     finally:

@@ -20,11 +20,12 @@ def written_to(out: str | Path | None) -> str | Path | None:
         return None
     if str(out) == "-":
         raise ConfigError("--out -: give the name of a file")
-    place = Path(os.path.realpath(out))
+    # Asked by its own name: no path leads to the pipe behind /dev/stdout.
+    place = Path(out)
     if place.exists() and not (place.is_file() or place.is_dir()):
         raise ConfigError(f"--out {out}: it is no regular file; give the name of a file")
     ending = "/" if str(out).endswith(("/", os.sep)) else ""
-    return type(out)(f"{place}{ending}") if os.path.islink(out) else out
+    return type(out)(f"{os.path.realpath(out)}{ending}") if os.path.islink(out) else out
 
 
 def complete_override(incomplete: str) -> list[str]:
@@ -72,7 +73,6 @@ ConfigDir = Annotated[
     Path | None,
     typer.Option(
         "--config-dir",
-        exists=True,
         file_okay=False,
         help="A folder with YAML files of your own.",
     ),

@@ -14,7 +14,7 @@ from wganbench.config.hydra_errors import chain, in_one_line
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
 from wganbench.errors import ConfigError
-from wganbench.presets import conf_directory, user_files_first
+from wganbench.presets import conf_directory, user_files_first, user_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -73,9 +73,7 @@ def composed(
     """
     import hydra
 
-    own = None if config_dir is None else str(Path(config_dir).expanduser().resolve())
-    if own is not None and not Path(own).is_dir():
-        raise ConfigError(f"config_dir={config_dir}: there is no such folder")
+    own = None if config_dir is None else str(user_folder(config_dir).resolve())
     arguments = parse_overrides(overrides, own)
     folder = str(conf_directory())
     show_plugins()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wganbench.errors import ConfigError, short_repr
-from wganbench.presets import all_keys, directories
+from wganbench.presets import all_keys, directories, user_folder
 from wganbench.typed import alias, nearest
 
 NOT_OURS = {
@@ -48,6 +48,8 @@ def split_flags(words: Sequence[str], several: bool) -> Flags:
     options = {name: action for action in parser._actions for name in action.option_strings}
     check_flags(words, options)
     found = parser.parse_intermixed_args(list(words))
+    if found.config_dir is not None:
+        found.config_dir = str(user_folder(found.config_dir))
     given = [
         action
         for action in parser._actions
@@ -59,6 +61,10 @@ def split_flags(words: Sequence[str], several: bool) -> Flags:
         raise ConfigError(f"{alone[0]} and {alone[1]} are two things to print: give one of them")
     if "--package" in names and "--cfg" not in names:
         raise ConfigError("--package (-p) names a part for --cfg to print; give --cfg job as well")
+    if "--resolve" in names and found.cfg == "hydra":
+        raise ConfigError(
+            "--cfg hydra --resolve: Hydra's part refers to keys of the run; use --cfg all --resolve"
+        )
     if several:
         wrong = next((name for name in names if name in ONE_RUN), None)
         if wrong:

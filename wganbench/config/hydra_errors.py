@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 
-from wganbench.config.overrides import Arguments, group_of
+from wganbench.config.overrides import Arguments, check_tuned, group_of
 from wganbench.errors import ConfigError
 from wganbench.presets import (
     GROUPS,
@@ -18,9 +20,11 @@ from wganbench.presets import (
     default_choice,
     defaults_of,
     find_preset,
+    is_global,
     of_yaml,
     owners,
     preset_values,
+    read,
     readable_values,
 )
 from wganbench.registry import unknown
@@ -83,9 +87,6 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
     message = of_a_reference(error)
     if message:
         return ConfigError(message)
-    found = re.search(r"In '(experiment/[^']+)': Could not override '[^']+@experiment", str(error))
-    if found:
-        return ConfigError(f"{found[1]}.yaml: its first line must be '# @package _global_'")
     found = re.search(r"Could not \w+ '([^']+)'", str(error))
     if found and not re.search(r"multiple|already", str(error)):
         return ConfigError(unknown_key(found[1].partition("@")[0], arguments))
@@ -103,10 +104,23 @@ def check_files(arguments: Arguments) -> None:
             check_file(group, name, arguments.where, ())
 
 
+def check_choices(chosen: Mapping[str, str | None], where: Sequence[Path]) -> None:
+    """Check the files of a composed job, of which an experiment or its sweep may name some.
+
+    Raises ConfigError.
+    """
+    names = {group: name for group, name in chosen.items() if name is not None}
+    tuned = names.get("tuned", "none")
+    if tuned != f"{names['loss']}-{names['data']}":
+        check_tuned([tuned], where)
+    check_files(Arguments([], names, tuple(where)))
+
+
 def check_file(group: str, name: str, where: Sequence[Path], above: tuple[str, ...]) -> None:
     """Check a YAML file and those that its defaults list names; ``above`` led to it.
 
-    Raises ConfigError for a file that cannot be read, is missing or names itself.
+    Raises ConfigError for a file that cannot be read, is missing, names itself or lacks the first
+    line that it needs.
     """
     this = f"{group}/{name}"
     path = find_preset(group, name, where)
@@ -124,6 +138,32 @@ def check_file(group: str, name: str, where: Sequence[Path], above: tuple[str, .
                 other = group_of(str(key))
                 if other in GROUPS and isinstance(value, str) and "$" not in value:
                     check_file(other, value, where, (*above, this))
+    check_header(group, path)
+
+
+HEADER = "# @package _global_"
+
+
+def check_header(group: str, path: Path) -> None:
+    """Raise ConfigError for a file with keys of several groups that Hydra takes for one group's.
+
+    A loss may also hold its own keys alone, without a header.
+    """
+    if group not in ("loss", "experiment", "tuned"):
+        return
+    if is_global(path):
+        if path.read_bytes().startswith(codecs.BOM_UTF8):
+            raise ConfigError(
+                f"{path} begins with a byte order mark (BOM), which hides its line {HEADER!r} from "
+                "Hydra: save the file as UTF-8 without BOM"
+            )
+        return
+    own = [value for name, value in read(path).items() if name != "defaults"]
+    meant = any(
+        isinstance(value, dict) for value in (own if group == "loss" else defaults_of(path))
+    )
+    if meant or (own and group != "loss"):
+        raise ConfigError(f"{path}: its first line must be {HEADER!r}")
 
 
 def of_a_reference(error: BaseException) -> str | None:
@@ -174,8 +214,7 @@ def unknown_key(key: str, arguments: Arguments) -> str:
     under ``loss=gp``) it names the choices that have it.
     """
     if key.startswith("hydra.launcher."):
-        near = nearest_key(key, launcher_keys(arguments.where))
-        return f"unknown key {key}{near or '; conf/hydra/launcher lists them'}"
+        return unknown_launcher_key(key, arguments.where)
     valid, everything = chosen_keys(arguments.chosen, arguments.where), all_keys(arguments.where)
     if key in everything:
         return f"{key} is {not_used(key, arguments)}"
@@ -188,12 +227,23 @@ def unknown_key(key: str, arguments: Arguments) -> str:
     return line
 
 
-def launcher_keys(where: Sequence[Path]) -> list[str]:
-    """Return the settings of all launchers as keys."""
-    group = "hydra/launcher"
-    names = choices(group, where)
-    keys = dict.fromkeys(key for name in names for key in readable_values(group, name, where))
-    return [key.replace("/", ".") for key in keys if not key.endswith("_target_")]
+def unknown_launcher_key(key: str, where: Sequence[Path]) -> str:
+    """Return the message for a setting that the chosen launcher does not have."""
+    having = launcher_keys(where)
+    if key in having:
+        return f"{key} is a setting of hydra/launcher={' or '.join(having[key])}: choose it as well"
+    near = nearest_key(key, having) or "; conf/hydra/launcher lists them"
+    return f"unknown key {key}{near}"
+
+
+def launcher_keys(where: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the launchers that have each setting, by its key."""
+    group, having = "hydra/launcher", dict[str, list[str]]()
+    for name in choices(group, where):
+        for key in readable_values(group, name, where):
+            if not key.endswith("_target_"):
+                having.setdefault(key.replace("/", "."), []).append(name)
+    return having
 
 
 def not_used(key: str, arguments: Arguments) -> str:
@@ -201,7 +251,10 @@ def not_used(key: str, arguments: Arguments) -> str:
     chosen = arguments.chosen.get(group) or default_choice(group)
     have = ", ".join(owners(key, arguments.where))
     hint = penalty_hint(key, str(chosen), arguments.where)
-    return f"not used by {group}={chosen}; {hint}those that have it: {have}"
+    own = [one for one in chosen_keys(arguments.chosen, arguments.where) if one != key]
+    near = difflib.get_close_matches(key, [one for one in own if one.startswith(group)], 1, 0.9)
+    beside = f", which has {near[0]}" if near else ""
+    return f"not used by {group}={chosen}{beside}; {hint}those that have it: {have}"
 
 
 def penalty_hint(key: str, loss: str, where: Sequence[Path]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wganbench import bounds
 from wganbench.config.composition import plain, show_plugins
-from wganbench.config.hydra_errors import from_configuration, in_one_line, readable
+from wganbench.config.hydra_errors import check_choices, from_configuration, in_one_line, readable
 from wganbench.config.overrides import parse_overrides
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError, short_repr
@@ -95,16 +95,21 @@ def compose_jobs(
 
     parser = OverridesParser.create(config_loader=loader)
     composed: dict[tuple[str, ...], DictConfig] = {}
+    seen = set[tuple[str | None, ...]]()
     for job in jobs:
         try:
             overrides = parser.parse_overrides(list(job))
             node = shared(composed, overrides, partial(loader.load_sweep_config, master))
             with open_dict(node):
                 node.hydra.overrides.task = list(job)
+            chosen = tuple(node.hydra.runtime.choices.get(group) for group in GROUPS)
+            if chosen not in seen:
+                seen.add(chosen)
+                check_choices(dict(zip(GROUPS, chosen, strict=True)), searched_folders())
         except Exception as error:
             if not from_configuration(error):
                 raise
-            raise for_a_sweep(readable(error, parse_overrides(own(job)))) from error
+            raise for_a_sweep(readable(error, parse_overrides(own(job), several=True))) from error
         yield node
 
 
@@ -191,8 +196,7 @@ def expand(
 
     count = 1
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    # A later override of a key replaces an earlier one, even if that is a sweep.
-    overrides = list({override.get_key_element(): override for override in parsed}.values())
+    overrides = last_of_each_key(parsed)
     for override in overrides:
         if override.is_sweep_override():
             if not override.is_discrete_sweep():
@@ -206,6 +210,23 @@ def expand(
     limit(count)
     (jobs,) = BasicSweeper.split_arguments(overrides, None)
     return [list(job) for job in jobs]
+
+
+def last_of_each_key(parsed: Sequence[Override]) -> list[Override]:
+    """Return the last override of each key, which replaces those before it, even sweeps.
+
+    It adds the key if one of them did. A removal of a key stays beside what sets it.
+    """
+    from hydra.core.override_parser.types import OverrideType
+
+    adding = (OverrideType.ADD, OverrideType.FORCE_ADD)
+    last: dict[tuple[str, str | None, bool], Override] = {}
+    for override in parsed:
+        key = (override.key_or_group, override.package, override.is_delete())
+        earlier = last.get(key)
+        adds = earlier is not None and earlier.type in adding and override.type not in adding
+        last[key] = replace(override, type=OverrideType.FORCE_ADD) if adds else override
+    return list(last.values())
 
 
 def sweep_size(override: Override) -> int:

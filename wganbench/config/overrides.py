@@ -62,7 +62,7 @@ def translate(overrides: Sequence[str], several: bool, where: Sequence[Path]) ->
     notes: list[str] = []
     for text in overrides:
         check_word(text)
-        kept = removed(text, where)
+        kept = removed(replacing(text), where)
         if kept.startswith("~loss."):
             words.append(kept)
             continue
@@ -91,6 +91,16 @@ def with_coefficients(words: Sequence[str], where: Sequence[Path]) -> list[str]:
         f"++{word}" if word.startswith("loss.") and word.partition("=")[0] in known else word
         for word in words
     ]
+
+
+def replacing(text: str) -> str:
+    """Return ``+loss=gp`` without its plus: every group has a choice, which another replaces.
+
+    >>> replacing("+experiment=demo"), replacing("+loss.gp_lambda=1")
+    ('experiment=demo', '+loss.gp_lambda=1')
+    """
+    bare = text.lstrip("+")
+    return bare if bare.partition("=")[0] in GROUPS else text
 
 
 def check_word(text: str) -> None:
@@ -228,8 +238,10 @@ def keeps(override: Any, typed: str) -> bool:
     from hydra.core.override_parser.types import QuotedString
 
     value = override.value()
-    if isinstance(override._value, QuotedString) or value is None or isinstance(value, bool):
+    if isinstance(override._value, QuotedString) or value is None:
         return True
+    if isinstance(value, bool):
+        return False
     return str(value) == typed or (isinstance(value, str) and "\\" in typed)
 
 
@@ -348,7 +360,7 @@ def parse_overrides(
     runs now are searched. Raises ConfigError for a malformed override, and for a sweep unless
     ``several``.
     """
-    from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString
+    from hydra.core.override_parser.types import ChoiceSweep, Glob
 
     overrides = use_plugins(overrides)
     where = searched_folders() if config_dir is None else directories(config_dir)
@@ -363,25 +375,35 @@ def parse_overrides(
         if key not in GROUPS:
             continue
         value = override.value()
-        names = list(value.list) if isinstance(value, ChoiceSweep) else [value]
+        names = override._convert_value(value.list) if isinstance(value, ChoiceSweep) else [value]
         if override.is_delete() or isinstance(value, Glob):
             continue
-        if not all(isinstance(name, str | QuotedString) for name in names):
+        if not all(isinstance(name, str) for name in names):
             raise ConfigError(
                 f"{short_repr(text)}: {key} is chosen by a name, such as "
                 f"{key}={choices(key, where)[0]}, "
                 f"and several are swept over: wganbench sweep {key}=A,B"
             )
-        long = next((name for name in map(str, names) if len(name) > LONGEST_CHOICE), None)
+        long = next((name for name in names if len(name) > LONGEST_CHOICE), None)
         if long is not None:
             raise ConfigError(unknown(key, long, choices(key, where)))
+        if key == "tuned":
+            check_tuned(names, where)
         if not asks_for_several:
             chosen[key] = str(value)
-    # Hydra ignores a missing file of an optional entry; a file that the user chose must exist.
-    if "tuned" in chosen and chosen["tuned"] not in choices("tuned", where):
-        raise ConfigError(unknown("tuned", chosen["tuned"], choices("tuned", where)))
     chosen = experiment_choices(chosen, where) | chosen
     return Arguments(words.overrides, chosen, where, tuple(words.notes))
+
+
+def check_tuned(names: Iterable[str], where: Sequence[Path]) -> None:
+    """Raise ConfigError for tuned settings that were chosen and do not exist.
+
+    The entry in config.yaml is optional, so that Hydra passes over a missing file.
+    """
+    known = choices("tuned", where)
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown("tuned", name, known))
 
 
 def refuse_sweep(what: str, overrides: Iterable[str]) -> NoReturn:

@@ -26,6 +26,7 @@ from wganbench.sweeps.backend import (
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
 from wganbench.training.process import StopRequest
+from wganbench.typed import convert
 
 FOLDER = ".submitit"
 """Subfolder of a sweep with submitit's scripts and logs and the messages of the jobs."""
@@ -46,7 +47,7 @@ class SlurmBackend:
     mem_gb: float
     timeout_min: int
     requeues: int
-    setup: list[str]
+    setup: list[str] | None
     slurm: dict[str, Any]
     planning: bool = False
     """Whether nothing is submitted: then neither submitit nor Slurm is needed."""
@@ -56,6 +57,10 @@ class SlurmBackend:
             raise ConfigError(f"hydra.launcher.cluster={self.cluster}: it is slurm or local")
         whole = {"stacks": 1, "cpus_per_stack": 1, "timeout_min": 1}
         check_numbers(self, whole | {"gpus_per_stack": 0, "requeues": 0}, above=["mem_gb"])
+        self.setup = convert(self.setup, list[str] | None, "hydra.launcher.setup")
+        self.slurm = convert(self.slurm, dict[str, Any], "hydra.launcher.slurm")
+        if (more := self.slurm.get("additional_parameters")) is not None:
+            convert(more, dict[str, Any], "hydra.launcher.slurm.additional_parameters")
 
     def slots(self, config: RunConfig) -> list[Slot]:
         """Return one slot for each of the ``stacks`` jobs; submit nothing. Raises ConfigError."""

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wganbench import bounds
 from wganbench.config import RunConfig
 from wganbench.data.points import as_given, units_from
 from wganbench.data.target import KnownShape, Target
@@ -110,9 +111,9 @@ class Run:
 
         The points are float32. For data that were centred and scaled they are float64 in the
         data's own units. Images are made in equal batches of at most 1 000; batch norm takes
-        its statistics over such a batch. Raises ConfigError for ``n`` below 1.
+        its statistics over such a batch. Raises ConfigError for ``n`` below 1 or above 10^8.
         """
-        check_least("n", n, 1)
+        check_count("n", n, 1, bounds.DRAWN)
         stack = self.networks
         parts = -(-n // SAMPLED_AT_ONCE) if len(stack.target.shape) == 3 else 1
         with torch.no_grad():
@@ -185,17 +186,22 @@ def load_run(path: str | Path, features: str | None = None) -> Run:
 def evaluate_run(path: Path, n: int, seed: int = 0) -> dict[str, float]:
     """Measure a trained run again on ``n`` fresh fakes and held-out reals: values by tag.
 
-    Another ``seed`` draws other points. Raises ConfigError for ``n`` below `FEWEST_MEASURED`.
+    Another ``seed`` draws other points. Raises ConfigError for ``n`` below `FEWEST_MEASURED`
+    or above `bounds.SAMPLES`.
     """
-    check_least("n", n, FEWEST_MEASURED)
+    check_count("n", n, FEWEST_MEASURED, bounds.SAMPLES)
     return measure_stack(load_run(path).stack, n, REPEAT_DRAW + seed)[0]
 
 
-def check_least(name: str, value: object, least: int) -> None:
-    """Raise ConfigError unless a value is a whole number from ``least`` on."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+def check_count(name: str, value: object, least: int, most: int) -> None:
+    """Raise ConfigError unless a value is a whole number from ``least`` to ``most``."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral)
+        or not least <= int(value) <= most
+    ):
         raise ConfigError(
-            f"{name} must be a whole number, at least {least}; got {short_repr(value)}"
+            f"{name} must be a whole number from {least} to {most}; got {short_repr(value)}"
         )
 
 

@@ -12,12 +12,13 @@ from wganbench.config.check import check_name, check_output_dir
 from wganbench.config.composition import compose_launcher
 from wganbench.config.from_python import unquoted
 from wganbench.config.jobs import Choice
+from wganbench.config.overrides import replacing
 from wganbench.config.settings import Setting
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, UnwritableFolder, of_the_system, short_repr
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import composed
-from wganbench.presets import choices, directories, user_files_first
+from wganbench.presets import choices, directories, user_files_first, user_folder
 from wganbench.registry import unknown
 from wganbench.runs.record import read_record
 from wganbench.runs.stored import check_writable
@@ -79,12 +80,13 @@ def tune(
     """Search for the settings of each loss, as ``wganbench tune`` does, and return the result.
 
     The winners' YAML files go to ``into/tuned``: by default the user's ``config_dir``, else the
-    folder of the search. Raises ConfigError, and `Interrupted` if a signal stopped it; the same
-    arguments then go on.
+    folder of the search. A folder that does not exist is made. Raises ConfigError, and
+    `Interrupted` if a signal stopped it; the same arguments then go on.
     """
-    search = parse(arguments, config_dir)
-    place = into or (Path(config_dir) if config_dir else search.folder)
-    option = "--into" if into else "--config-dir" if config_dir else "output_dir"
+    own = user_folder(config_dir, new=True) if config_dir else None
+    search = parse(arguments, own if own and own.is_dir() else None)
+    place = user_folder(into, new=True) if into else own or search.folder
+    option = "--into" if into else "--config-dir" if own else "output_dir"
     try:
         check_writable(place / "tuned")
     except UnwritableFolder as error:
@@ -111,6 +113,7 @@ def speedrun(
     Raises ConfigError, and `Interrupted` if a signal stopped it; the same arguments then go on.
     """
     own, launcher, rest = split(arguments, SPEEDRUN)
+    place = user_folder(config_dir) if config_dir else None
     losses = named("loss", own["loss"], config_dir)
     data = named("data", own["data"], config_dir)
     if len(data) > 1:
@@ -118,7 +121,6 @@ def speedrun(
     refuse_set(rest)
     seeds = whole("seeds", own["seeds"], 2, MOST_SEEDS)
     folder = folder_of(own, f"speedrun-{data[0]}")
-    place = Path(config_dir) if config_dir else None
     choice = launcher_choice(launcher, config_dir)
     found = run_speedrun(losses, data[0], seeds, rest, folder, watcher, choice, place)
     command = " ".join(["wganbench speedrun", *map(shlex.quote, arguments)])
@@ -154,7 +156,7 @@ def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Sea
         overrides=rest,
         folder=folder_of(own, f"tune-{'-'.join(data)}"),
         choice=launcher_choice(launcher, config_dir),
-        config_dir=Path(config_dir) if config_dir else None,
+        config_dir=user_folder(config_dir) if config_dir else None,
     )
 
 
@@ -170,6 +172,7 @@ def split(
         if "=" not in word:
             form = "write KEY=VALUE, such as loss=bce,gp or seeds=5"
             raise ConfigError(f"{short_repr(word)}: {form}")
+    arguments = [replacing(word) for word in arguments]
     keys = [row.key for row in known]
     pairs = [word.partition("=")[::2] for word in arguments]
     given = {key: value if key in LISTS else unquoted(value) for key, value in pairs if key in keys}
@@ -241,7 +244,7 @@ def launcher_choice(arguments: Sequence[str], config_dir: str | Path | None) -> 
         key = word.partition("=")[0]
         if key != LAUNCHER and not key.startswith("hydra.launcher."):
             raise ConfigError(f"{key}: of Hydra's keys {LAUNCHER} and hydra.launcher.* can be set")
-    known = choices(LAUNCHER, directories())
+    known = choices(LAUNCHER, directories(config_dir))
     if name not in known:
         raise ConfigError(unknown(LAUNCHER, name, known))
     return compose_launcher(arguments, config_dir)
