@@ -160,7 +160,6 @@ def typed_rows(config: RunConfig) -> RunConfig:
     Builds nothing and reads no data, so it is safe for a stored configuration of a stranger.
     Raises ConfigError.
     """
-    from wganbench.data import DATASETS
     from wganbench.losses import RECIPES
     from wganbench.metrics import check_tags
     from wganbench.networks import NETWORKS
@@ -266,7 +265,7 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
                     f"[{','.join(config.loss.penalties)}] lacks: add it, or remove the key with "
                     f"~loss.{name}"
                 )
-            raise ConfigError(unused_key(f"loss.{name}", "loss", config.loss.name, users, known))
+            raise ConfigError(unused_coefficient(name, config.loss.name, users, known))
     for name in known:
         if name not in given:
             added = [each for each in config.loss.penalties if name in TERMS[each].names]
@@ -275,13 +274,14 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
         check_range(given[name], recipe.ranges.get(name, FINITE), f"loss.{name}")
 
 
-def unused_key(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
-    """Return the message for an option that the chosen loss, data set or network lacks."""
-    hint = nearest_key(key, [f"{group}.{name}" for name in known])
+def unused_coefficient(name: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
+    """Return the message for a coefficient that the chosen loss lacks."""
+    key = f"loss.{name}"
+    hint = nearest_key(key, [f"loss.{other}" for other in known])
     if not users:
         return f"unknown key {key}{hint}"
     have = "has" if len(users) == 1 else "have"
-    return f"{key} is not used by {group}={chosen}{hint} ({', '.join(users)} {have} it)"
+    return f"{key} is not used by loss={chosen}{hint} ({', '.join(users)} {have} it)"
 
 
 def check_data(config: RunConfig) -> None:

@@ -49,7 +49,6 @@ class Comparison:
     metrics: tuple[str, ...]
     contrasts: tuple[Contrast, ...]
     at: At | None
-    mixed: tuple[str, ...]
     notes: tuple[str, ...] = ()
     paths: tuple[str, ...] = field(default=())
     baseline: str | None = None
@@ -121,7 +120,7 @@ def compare(
         *replaced,
         *make_notes(rows, chosen, contrasts, mixed, missing, at),
     )
-    found = tuple(rows), chosen, tuple(contrasts), at, tuple(mixed), notes, tuple(paths)
+    found = tuple(rows), chosen, tuple(contrasts), at, notes, tuple(paths)
     return Comparison(*found, baseline=base)
 
 
