@@ -220,7 +220,7 @@ def load(name: str, **options: Any) -> Target:
 
 DATASETS: Registry[Dataset] = Registry("data")
 
-for row in (
+ROWS = (
     Dataset(
         "ring",
         RingOptions,
@@ -334,5 +334,9 @@ for row in (
         "ours",
     ),
     *IMAGE_KINDS,
-):
+)
+BUILT_IN = frozenset(row.kind for row in ROWS)
+"""The kinds of this package; others are the user's own."""
+
+for row in ROWS:
     DATASETS.register(row.kind, row)

@@ -51,6 +51,15 @@ def cached_floor(
     return floor
 
 
+def draws_digest(target: Sampled, n: int) -> str:
+    """Return the SHA-256 of a floor's first pair of samples: it changes with the target's code."""
+    generator = torch.Generator().manual_seed(FLOOR_SEED)
+    digest = hashlib.sha256()
+    for points in (target.held_out(n, generator), target.sample(n, generator)):
+        digest.update(points.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def floor_entry(key: str, n: int, pairs: int) -> str:
     """Return the SHA-256 under which a floor is kept: of all that it depends on."""
     identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from wganbench.config.schema import WHERE_DATA_LIES, RunConfig
+from wganbench.config.schema import RunConfig, identity_of_data
 from wganbench.data.contents import contents_digest
-from wganbench.data.options import ADDED_LATER
 from wganbench.data.points import unit_of
+from wganbench.data.registry import BUILT_IN
 from wganbench.data.target import Target
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import (
@@ -26,6 +26,7 @@ from wganbench.metrics import (
     Judge,
     cached_floor,
     compiled,
+    draws_digest,
     image_reference,
     measure,
 )
@@ -116,7 +117,10 @@ def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped)
     n = min(n, EXACT_POINTS)
     if n not in subject.floors:
         pairs = subject.config.evaluate.floor_pairs
-        subject.floors[n] = cached_floor(floor_key(subject.config), subject.target, n, pairs, check)
+        key = floor_key(subject.config)
+        if subject.config.data.kind not in BUILT_IN:
+            key += draws_digest(subject.target, n)
+        subject.floors[n] = cached_floor(key, subject.target, n, pairs, check)
     return subject.floors[n]
 
 
@@ -152,14 +156,11 @@ def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, An
 
 
 def floor_key(config: RunConfig) -> str:
-    """Return as text all that the target distribution depends on, a file's content included."""
-    options = config.data.options
-    plain = ADDED_LATER.get(config.data.kind, {})
-    key = {"kind": config.data.kind} | {
-        name: value
-        for name, value in options.items()
-        if name not in WHERE_DATA_LIES and (name, value) not in plain.items()
-    }
+    """Return as text all that the target distribution depends on, a file's content included.
+
+    Only the code of a user's own kind is not part of it, see `draws_digest`.
+    """
+    key, options = identity_of_data(config.data), config.data.options
     place = options.get("found_at") or options.get("path")
     if place and Path(place).expanduser().is_file():
         key["content"] = contents_digest(options, config.data.kind)
