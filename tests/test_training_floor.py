@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 from training_configs import CPU, tiny
 
-from wganbench.data import DATASETS, Dataset, Options
+from wganbench.config import compose
+from wganbench.data import DATASETS, Dataset, Options, build
 from wganbench.metrics import cache
-from wganbench.training.measuring import measure_stack
+from wganbench.training.measuring import RebuiltSubject, measure_stack, stack_floor
 from wganbench.training.stack import Stack
 
 
@@ -58,3 +60,17 @@ def test_new_code_of_a_users_data_gets_a_new_floor(monkeypatch, tmp_path):
         floors.append(measure_stack(Stack([config], CPU), 10)[0].values["wasserstein/floor"])
     assert floors[0] == floors[1] and len(computed) == 2, "equal code finds its floor again"
     assert floors[2] > 2 * floors[0], "the floor of the old code was used"
+
+
+@pytest.mark.parametrize("name", ["ring8", "swiss_roll"])
+def test_the_floor_beside_a_small_training_set_is_that_of_the_true_target(name, monkeypatch):
+    def floor(*words):
+        config = compose([f"data={name}", "loss=gp", "train.batch_size=16", *words])
+        target = build(config.data.kind, config.data.options)
+        return stack_floor(RebuiltSubject(config, target), config.evaluate.n)
+
+    def computed(*_):
+        raise AssertionError("it is shipped")
+
+    monkeypatch.setattr(cache, "transport_floor", computed)
+    assert floor("data.train_points=20", "data.train_seed=3") == floor()
