@@ -28,6 +28,8 @@ class Images(DrawnTarget):
 
     points: Tensor
     base: Images
+    whole: Images
+    """These images with all that there are to train on; `thinned` leaves some out."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class Images(DrawnTarget):
         self.labels, self.held_out_labels = labels, held_out_labels
         self.class_names = tuple(class_names)
         self.points, self.base, self.class_count = images, self, len(self.class_names)
-        self.top = top
+        self.whole, self.top = self, top
         self._resident, self._held_out = Resident(images), Resident(held_out_images)
 
     @property
@@ -156,7 +158,7 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
         images.class_names,
         images.top,
     )
-    fewer.notes = images.notes
+    fewer.notes, fewer.whole = images.notes, images
     return fewer
 
 

@@ -27,7 +27,7 @@ from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, 
 from wganbench.reports.plain_tables import groups_html, records
 from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.reports.statistics import FEW_SEEDS
-from wganbench.runs.record import RunRecord, Runs
+from wganbench.runs.record import DIGITS, RunRecord, Runs
 from wganbench.runs.table import pandas
 from wganbench.tags.headline import fallback_text, first_of
 from wganbench.tags.lookup import tag_for
@@ -213,6 +213,7 @@ def make_notes(
     ways = [key for key in measured_otherwise(runs) if key not in apart and key not in mixed]
     if ways:
         notes.append(f"the groups are measured with other values of {', '.join(ways)}")
+    notes += judges_text(rows)
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
@@ -224,6 +225,22 @@ def make_notes(
     notes += filter(None, (families_text(contrasts), unpaired_text(contrasts)))
     notes.append(at.sentence() if at else budget_sentence(rows))
     return notes
+
+
+def judges_text(rows: Sequence[Row]) -> list[str]:
+    """Return at most one line, on the groups whose images were judged by different networks."""
+    groups: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for run in row.group.runs:
+            if isinstance(sha256 := (run.judge or {}).get("sha256"), str):
+                groups.setdefault(sha256, {})[row.group.phrase] = None
+    if len(groups) < 2:
+        return []
+    named = [f"{printable(sha256[:DIGITS])} of {', '.join(of)}" for sha256, of in groups.items()]
+    return [
+        f"the runs have {len(groups)} judges ({few_of(named)}): fidelity and modes are comparable "
+        "only with the same judge"
+    ]
 
 
 def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:
