@@ -87,6 +87,7 @@ WRONG = [
     ("loss=clip loss.clip_value=0", "loss.clip_value", "above 0"),
     ("loss.n_critic=0", "loss.n_critic", "at least 1"),
     ("data.train_points=100", "train.batch_size", "100 points"),
+    ("data.train_seed=3", "data.train_seed=3", "data.train_points"),
     ("network.critic_normalization=batch", "network.critic_normalization", "D(x)[i]"),
     ("data=two_gaussians data.dimension=3", "evaluate.protocol", "chi2"),
     ("data=points", "data.path", "must be given"),

@@ -287,6 +287,7 @@ def unused_coefficient(name: str, chosen: str, users: list[str], known: Iterable
 def check_data(config: RunConfig) -> None:
     """Check that the data can be built, hold a batch, and suit network, memory and protocol."""
     from wganbench.data import build
+    from wganbench.data.registry import check_training_options
     from wganbench.metrics import check_protocol
     from wganbench.networks import build_pair
 
@@ -294,6 +295,7 @@ def check_data(config: RunConfig) -> None:
     check_training_set(config)
     with as_config_error():
         target = build(config.data.kind, config.data.options)
+        check_training_options(config.data.kind, config.data.options, target)
         pair = build_pair(
             network.kind, network.options, target.shape, config.precision, config.loss.packing
         )
