@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -61,6 +62,16 @@ UNREADABLE = (
 
 # NumPy's files.
 def read_array(opened: BinaryIO, ending: str) -> np.ndarray:
+    """Return the array in one of NumPy's files. Raises one of `UNREADABLE`, also if encrypted."""
+    try:
+        return loaded_array(opened, ending)
+    except (tokenize.TokenError, SyntaxError) as error:
+        raise ValueError("its header is damaged") from error
+    except RuntimeError as error:  # encrypted, or packed in a way that zipfile does not know
+        raise ValueError(str(error)) from error
+
+
+def loaded_array(opened: BinaryIO, ending: str) -> np.ndarray:
     loaded = np.load(opened, allow_pickle=False)
     if ending == ".npy":
         if not isinstance(loaded, np.ndarray):
