@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wganbench.errors import ConfigError, of_the_system, short_repr
+from wganbench.errors import ConfigError, expanded, of_the_system, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
@@ -42,7 +42,7 @@ def use_plugins(words: Sequence[str]) -> list[str]:
     if not all(given):
         raise ConfigError("plugins= names no file: give plugins=mine.py, several with a comma")
     names = [name for own in given for name in own]
-    files = [Path(name).expanduser().absolute() for name in names]
+    files = [expanded(name, "plugins").absolute() for name in names]
     for file in files:
         if os.pathsep in str(file):
             raise ConfigError(

@@ -15,7 +15,7 @@ from wganbench.config.memory import check_memory, check_training_set
 from wganbench.config.schema import LOSS_ADDED_LATER, DataConfig, RunConfig, TrainConfig
 from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
-from wganbench.errors import ConfigError, short_repr
+from wganbench.errors import ConfigError, expanded, short_repr
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.headline import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance
 from wganbench.tags.lookup import tag_for
@@ -123,10 +123,7 @@ def check_output_dir(folder: str) -> Path:
     """Return the folder of all results, ``~`` expanded; raises ConfigError for an empty text."""
     if not folder.strip():
         raise ConfigError("output_dir is empty; the current folder is output_dir=.")
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as error:  # ~ of a user whom the system does not know
-        raise ConfigError(f"output_dir={short_repr(folder)}: {error}") from error
+    return expanded(folder, "output_dir")
 
 
 def check_device(device: str) -> str:
@@ -227,7 +224,7 @@ def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
     given = ADDED_LATER.get(data.kind, {}) | data.options
     options = typed_options(cls, given, "data.")
     if "found_at" in options and options["found_at"] is None:
-        options["found_at"] = str(Path(options["path"]).expanduser().absolute())
+        options["found_at"] = str(expanded(options["path"], "data.path").absolute())
     return options
 
 

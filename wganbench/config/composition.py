@@ -13,7 +13,7 @@ from wganbench.config.check import check_output_dir, from_dict
 from wganbench.config.hydra_errors import chain, in_one_line
 from wganbench.config.overrides import Arguments, parse_arguments, parse_overrides
 from wganbench.config.schema import RunConfig, run_id
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, expanded
 from wganbench.presets import conf_directory, user_files_first
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def composed(
     """
     import hydra
 
-    own = None if config_dir is None else str(Path(config_dir).expanduser().resolve())
+    own = None if config_dir is None else str(expanded(config_dir, "config_dir").resolve())
     if own is not None and not Path(own).is_dir():
         raise ConfigError(f"config_dir={config_dir}: there is no such folder")
     arguments = parse_overrides(overrides, own)

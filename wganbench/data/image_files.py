@@ -18,6 +18,7 @@ from torch import Tensor
 from wganbench.data.contents import FileState, states_of
 from wganbench.data.image_list import ImageFiles, find_images, shown
 from wganbench.data.images import Images, hold_out
+from wganbench.errors import expanded
 
 NAMED = 3
 """Number of unreadable files that an error names."""
@@ -34,7 +35,7 @@ def load_folder(
     cannot be read and, naming ``data.size``, for images of unequal size. The files are read once
     in a process unless one changes.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path, "data.path")
     if not folder.is_dir():
         raise ValueError(f"data.path: there is no folder {path!r}")
     found = find_images(folder)

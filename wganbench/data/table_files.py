@@ -12,12 +12,12 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from wganbench.data.table_text import ColumnsError, TableFile, choose, from_text, label, transposed
+from wganbench.errors import expanded
 from wganbench.files import open_regular
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -31,7 +31,7 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
 
     Raises ValueError, one line that names ``data.path`` or ``data.columns``.
     """
-    file = Path(path).expanduser()
+    file = expanded(path, "data.path")
     endings = [suffix.lower() for suffix in file.suffixes]
     if endings[-1:] == [".gz"]:
         endings = endings[-2:-1] if endings[-2:-1] and endings[-2] in TEXT else []

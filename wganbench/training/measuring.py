@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +17,7 @@ from wganbench.data.mixtures import endless
 from wganbench.data.points import unit_of
 from wganbench.data.registry import BUILT_IN
 from wganbench.data.target import Target
+from wganbench.errors import expanded
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import (
     EXACT_POINTS,
@@ -171,7 +171,7 @@ def floor_key(config: RunConfig, drawn: bool = False) -> str:
     key, options = identity_of_data(config.data), config.data.options
     key |= NO_TRAINING_SET if drawn else {}
     place = options.get("found_at") or options.get("path")
-    if place and Path(place).expanduser().is_file():
+    if place and expanded(place, "data.path").is_file():
         key["content"] = contents_digest(options, config.data.kind)
     return json.dumps(key, sort_keys=True)
 
