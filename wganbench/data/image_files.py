@@ -104,7 +104,8 @@ def reason(error: Exception) -> str:
 def read_image(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "c h w"]:
     """Return the image in a file; transparency becomes white, a camera's rotation is undone.
 
-    Raises ValueError for more than 8 bits a channel, which Pillow would truncate silently.
+    Pillow brings colours of 16 bits to 8 itself. Raises ValueError for grey with more than 8 bits,
+    which it would truncate silently.
     """
     with Image.open(file) as opened:
         image: Image.Image = ImageOps.exif_transpose(opened)

@@ -80,6 +80,10 @@ class Images(DrawnTarget):
 
 
 # The choice of held-out images, and of training images among the others.
+ROUNDING = 1e-9
+"""Slack for noise of floating point: 0.07 of 100 is a little above 7."""
+
+
 def hold_out(
     pictures: UInt8[Tensor, "n c h w"],
     labels: Int[Tensor, " n"] | None,
@@ -95,7 +99,7 @@ def hold_out(
     """
     n = len(pictures)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    n_held_out = math.ceil(n * share)
+    n_held_out = math.ceil(n * share - ROUNDING)
     if min(n_held_out, n - n_held_out) < 2:
         raise ValueError(
             f"data.held_out_share={share:g} holds out {n_held_out} of {n} images; at least 2 "
