@@ -20,7 +20,7 @@ from scipy import stats
 from sklearn.datasets import make_swiss_roll
 from torch import Tensor
 
-from wganbench.data import DATASETS, Mixture, Target, build, load
+from wganbench.data import DATASETS, Mixture, Options, Target, build, load
 from wganbench.data.mixtures import finite, proportional_counts
 from wganbench.data.registry import Dataset
 from wganbench.data.target import adapted
@@ -430,6 +430,7 @@ def test_points_errors_of_options(cloud: Path) -> None:
         ("ring8", {"train_points": 0}, r"data\.train_points"),
         ("ring8", {"train_seed": -1}, r"data\.train_seed"),
         ("ring8", {"train_seed": 2**63}, r"data\.train_seed"),
+        ("ring8", {"train_seed": 3}, r"data\.train_seed=3 is not used without data\.train_points"),
         ("ring8", {"sigmo": 1}, r"data\.sigmo; did you mean data\.sigma"),
         ("grid25", {"side": 0}, r"data\.side"),
         ("grid25", {"spacing": -1}, r"data\.spacing"),
@@ -551,3 +552,14 @@ def test_another_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     assert target.sample(4, seeded()).shape == (4, 2)
     with pytest.raises(ValueError, match="did you mean 'roll'"):
         load("rol")
+
+
+def test_a_users_data_say_where_a_training_set_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DATASETS, "_rows", dict(DATASETS._rows))
+    DATASETS.register("plain", Dataset("plain", Options, lambda _: Plain(), "a square", "ours"))
+    assert load("plain", train_points=None, train_seed=3).points is None, "the seed may be of use"
+    with pytest.raises(ConfigError, match=r"data\.train_points=20 is not used by data\.kind=plain"):
+        load("plain", train_points=20, train_seed=0)
+    fixed = Dataset("fixed", Options, lambda options: finite(load("ring8"), 20, 0), "few", "ours")
+    DATASETS.register("fixed", fixed)
+    assert len(load("fixed", train_points=20, train_seed=0).points) == 20

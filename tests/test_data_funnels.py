@@ -189,6 +189,8 @@ def test_a_funnel_without_points_is_noted() -> None:
     assert one.notes == (
         "funnel 0 has no points: another one is lower everywhere, by data.offsets",
     )
+    few = {"train_points": 20, "offsets": [100, 0], "centres": [[1, 1], [-1, -1]]}
+    assert load("funnels", clusters=2, **few).notes == one.notes, "beside a training set as well"
     assert load("funnels").notes == ()
 
 

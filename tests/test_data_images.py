@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,25 +57,30 @@ def some_images(n: int = 60, classes: int = 5, share: float = 0.25, seed: int = 
 @settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(5, 40), min_size=1, max_size=6),
-    share=st.floats(0.4, 0.6),
+    thousandths=st.integers(400, 600),
     seed=st.integers(0, 2**62),
 )
 def test_the_split_is_whole_disjoint_and_by_class(
-    sizes: list[int], share: float, seed: int
+    sizes: list[int], thousandths: int, seed: int
 ) -> None:
-    n = sum(sizes)
+    n, share = sum(sizes), thousandths / 1000
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     names = [str(k) for k in range(len(sizes))]
     images = hold_out(numbered(n)[0], labels, names, 255, share, seed)
     trained, held_out = numbers(images.images), numbers(images.held_out_images)
     assert sorted([*trained.tolist(), *held_out.tolist()]) == list(range(n))
-    assert len(held_out) == math.ceil(n * share)
+    assert len(held_out) == -(-n * thousandths // 1000), "rounded up, in whole numbers"
     assert images.labels is not None and images.held_out_labels is not None
     assert torch.equal(images.labels, labels[trained])
     assert torch.equal(images.held_out_labels, labels[held_out])
     for k, size in enumerate(sizes):
         expected = size * len(held_out) / n
         assert abs(int((images.held_out_labels == k).sum()) - expected) < 1
+
+
+def test_a_share_that_floats_cannot_hold_is_no_image_more() -> None:
+    images = hold_out(numbered(100)[0], None, (), 255, 0.07, 0)
+    assert len(images.held_out_images) == 7
 
 
 def test_the_split_is_random_and_follows_its_seed_alone() -> None:

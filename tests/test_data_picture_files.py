@@ -48,6 +48,17 @@ def test_classes_are_those_of_torchvision(tmp_path: Path) -> None:
     assert images(folder).class_names == ("C", "a", "b", "linked")
 
 
+@pytest.mark.parametrize(("link", "to"), [("alias", "cat"), ("zebra", "cat")])
+def test_a_class_folder_that_is_reached_twice_is_named(tmp_path: Path, link: str, to: str) -> None:
+    folder = classes(tmp_path, "cat", "dog")
+    (folder / link).symlink_to(folder / to)
+    with pytest.raises(
+        ValueError, match=rf"^data\.path: .*/{link}' .*reached twice by a link"
+    ) as told:
+        find_images(folder)
+    assert f"/{to}'" in str(told.value)
+
+
 def is_real(folder: Path):  # type: ignore[no-untyped-def]
     """Torchvision goes round a loop of links once: its second sight of a file does not count."""
     return lambda path: "round" not in Path(path).parts and Path(path).suffix in ENDINGS

@@ -67,6 +67,8 @@ READ = {
     "comment.csv": "# made by hand\n" + lines(),
     "packed.csv.gz": gzip.compress(lines().encode()),
     "spaced.csv": lines(", ", "x, y"),
+    "words.csv": "#N/Awkward, by hand\n" + lines() + "#N/As, to be measured\n",
+    "excel comment.csv": lines() + "# #N/A,1\n",
     "last comment.csv": lines(head=None).replace("\n", " # first\n", 1),
     "aligned.txt": lines("   ", head=None).replace(".", ","),
     "german names.txt": "x y\n" + GERMAN.replace(";", " ").partition("\n")[2],
@@ -105,6 +107,27 @@ def test_numpys_own_files(tmp_path: Path) -> None:
         as_trained_on(tmp_path / "two.npz")
 
 
+def test_a_damaged_or_encrypted_file_of_numpys_is_refused_in_one_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", ROWS)
+    np.savez(tmp_path / "a.npz", ROWS)
+    whole, packed = ((tmp_path / name).read_bytes() for name in ("a.npy", "a.npz"))
+    central = packed.index(b"PK\x01\x02")
+    cases = {
+        "torn.npy": (whole.replace(b"(30, 2)", b"(30, 2("), "its header is damaged"),
+        "secret.npz": (with_byte(with_byte(packed, 6, 1), central + 8, 1), "is encrypted"),
+        "odd.npz": (with_byte(packed, central + 10, 77), "compression method"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"^data\.path: cannot read .*{message}") as caught:
+            load("points", path=str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+
+
+def with_byte(content: bytes, at: int, value: int) -> bytes:
+    return content[:at] + bytes([value]) + content[at + 1 :]
+
+
 def test_a_mark_inside_a_name_begins_no_comment(tmp_path: Path) -> None:
     for head, names in {
         "x #1,y #2": ("x #1", "y #2"),
@@ -140,6 +163,10 @@ def test_a_table_on_its_side_gets_a_hint(tmp_path: Path) -> None:
 
 REFUSED = {
     "empty": (lines().replace(lines().split("\n")[5], "1.5,"), r"line 6, column y, is empty \(1 "),
+    "excel": ("x,y\n#N/A,1\n" + "2,3\n" * 9, r"line 2, column x, is '#N/A', which"),
+    "excel, no names": ("#DIV/0!,1\n" + "2,3\n" * 9, r"line 1, column x, is '#DIV/0!'"),
+    "excel, blanks": ("2 3\n" * 9 + "#REF! 1\n", r"line 10, column x, is '#REF!'"),
+    "excel, last": ("x,y\n" + "2,3\n" * 9 + "4, #name?\n", r"line 11, column y, is '#name\?'"),
     "nan": (lines().replace(lines().split("\n")[9], "nan,2"), r"line 10, column x, is 'nan'"),
     "blank line before": ("\n" + lines() + "1,NA\n", r"line 33, column y, is 'NA'"),
     "short": (lines() + "1\n", r"line 32 has 1 cell, line 2 2"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wganbench.data import load
-from wganbench.data.images import Images
+from wganbench.data.images import Images, thinned
 from wganbench.metrics import cache, judge_for
 from wganbench.metrics.cache import judge_file, judge_key
 from wganbench.metrics.judge import Judge, calibrated, judge_network, train_judge
@@ -193,3 +193,10 @@ def test_an_untrained_judge_knows_nothing(digits):
     assert Judge(network, 10).sha256 != Judge(
         judge_network(1, 10, torch.Generator().manual_seed(1)), 10
     ).sha256  # fmt: skip
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_fewer_images_to_train_on_have_the_judge_of_all(trained):
+    everything = stripes()
+    few = [judge_for(thinned(stripes(), count, seed)) for count, seed in ((6, 0), (9, 1))]
+    assert {judge.sha256 for judge in few} == {judge_for(everything).sha256} and len(trained) == 1

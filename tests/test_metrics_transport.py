@@ -64,6 +64,19 @@ def test_equals_scipy_on_the_line(n, m):
     assert wasserstein_sliced(x, y, 3, generator()) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("n", "m"), [(60, 60), (60, 37)])
+@pytest.mark.parametrize("exponent", [-140, -50, 1, 120])
+def test_pots_answer_has_the_scale_of_the_points(n, m, exponent):
+    x, y = cloud(n), cloud(m, seed=5)
+    plain, scaled = (
+        exact_transport(x, y),
+        exact_transport(np.ldexp(x, exponent), np.ldexp(y, exponent)),
+    )
+    for part in ("distance", "u", "v"):
+        expected = np.ldexp(getattr(plain, part), exponent)
+        np.testing.assert_allclose(getattr(scaled, part), expected, rtol=1e-9, atol=0)
+
+
 def test_real_against_real_is_not_zero_and_falls_with_n():
     small, large = (wasserstein_exact(cloud(n), cloud(n, seed=9)) for n in (30, 300))
     assert small > large > 0.05

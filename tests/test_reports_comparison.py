@@ -166,6 +166,22 @@ def test_other_settings_of_the_data_are_other_data_but_for_the_training_set(
     assert len(compare(find_runs([tmp_path / "b"]), by=["data.sigma"]).rows) == 2
 
 
+def test_a_comparison_of_several_judges_says_so(tmp_path: Path) -> None:
+    def judged(sha256: str, loss: str, **settings: Any) -> None:
+        file = leave_run(tmp_path, loss, 0, GOOD, **settings) / "run.json"
+        content = json.loads(file.read_text()) | {"judge": {"sha256": sha256 * 64}}
+        file.write_text(json.dumps(content))
+
+    judged("a", "gp")
+    judged("a", "bce")
+    notes = compare(find_runs([tmp_path])).notes
+    assert not any("judge" in note for note in notes)
+    judged("b", "clip", **{"data.train_points": 100})
+    (note,) = [note for note in compare(find_runs([tmp_path])).notes if "judge" in note]
+    assert note.startswith("the runs have 2 judges (aaaaaaaaaaaa of bce, gp; bbbbbbbbbbbb of clip")
+    assert note.endswith("fidelity and modes are comparable only with the same judge")
+
+
 # Which runs count.
 def test_a_run_in_several_folders_counts_once(tmp_path: Path) -> None:
     for seed in range(4):

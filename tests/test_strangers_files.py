@@ -321,7 +321,10 @@ def test_samples_are_read_by_their_header(tmp_path: Path) -> None:
     )
     objects = io.BytesIO()
     np.save(objects, np.array([{}], dtype=object), allow_pickle=True)
-    for content in (huge.getvalue(), objects.getvalue(), b"garbage"):
+    plain = io.BytesIO()
+    np.save(plain, np.eye(2))
+    torn = plain.getvalue().replace(b"(2, 2)", b"(2, 2(")
+    for content in (huge.getvalue(), objects.getvalue(), torn, b"garbage"):
         with zipfile.ZipFile(tmp_path / "samples.npz", "w") as archive:
             archive.writestr("fakes.npy", content)
         assert read_arrays(tmp_path, "fakes") == {}

@@ -25,6 +25,7 @@ from wganbench.config import (
     to_dict,
 )
 from wganbench.config.jobs import Job
+from wganbench.data.contents import contents_digest
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.stored import FORMAT, stored_config, with_data
 from wganbench.sweeps.manifest import add_jobs
@@ -98,6 +99,13 @@ def test_a_run_without_its_data_still_makes_points(
     np.save(file, cloud(2.0))
     assert main(["evaluate", str(trained), "-n", "20"]) == 2
     assert "holds other data than the run" in capsys.readouterr().err
+
+
+def test_a_home_of_another_machine_is_passed_over(trained: Path) -> None:
+    config = stored_config(trained)
+    config.data.options["path"] = "~nobody_at_all/c.npy"
+    assert with_data(config, trained) is config
+    assert contents_digest(config.data.options | {"found_at": None}) is None
 
 
 def unfinished(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 LONGEST_MESSAGE, LONGEST_VALUE = 480, 80
 """Characters of a line, and of a value in it; longer ones are cut in the middle."""
@@ -13,6 +14,18 @@ class ConfigError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+def expanded(path: str | Path, key: str) -> Path:
+    """Return a path with ``~`` expanded; raises ConfigError, which names the key, if it cannot be.
+
+    It cannot if the system does not know the user's home, as after a slip such as ``~data``.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        reason = str(error).rstrip(".")
+        raise ConfigError(f"{key}={short_repr(str(path))}: {reason}; your own is ~/") from error
 
 
 class UnwritableFolder(ConfigError):

@@ -74,10 +74,9 @@ class Stream:
 
 @dataclass
 class Output:
-    """The streams of a running command, and whether its printed text is its result."""
+    """The output of a running command, and whether its printed text is its result."""
 
     out: Stream
-    err: Stream
     is_the_result: bool = True
 
     @property
@@ -104,7 +103,7 @@ def unbreakable() -> Iterator[Output]:
             Stream(stream or closing.enter_context(open(os.devnull, "w", encoding="utf-8")))
             for stream in cast("tuple[TextIO | None, TextIO | None]", before)
         )
-        _open.append(Output(out, err))
+        _open.append(Output(out))
         sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
         try:
             yield _open[-1]

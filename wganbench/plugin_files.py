@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wganbench.errors import ConfigError, of_the_system, short_repr
+from wganbench.errors import ConfigError, expanded, of_the_system, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
@@ -28,17 +28,9 @@ _loaded: dict[Path, str] = {}
 
 
 def plugin_files() -> list[Path]:
-    """Return the files that the user named."""
+    """Return the absolute paths of the files that the user named. Raises ConfigError."""
     named = os.environ.get(VARIABLE, "")
-    return [_absolute(name) for name in named.split(os.pathsep) if name]
-
-
-def _absolute(name: str) -> Path:
-    """Return the one path of a file however it is named. Raises ConfigError."""
-    try:
-        return Path(name).expanduser().absolute()
-    except RuntimeError as error:  # ~ of a user whom the system does not know
-        raise ConfigError(f"plugins={short_repr(name)}: {error}") from error
+    return [expanded(name, "plugins").absolute() for name in named.split(os.pathsep) if name]
 
 
 def use_plugins(words: Sequence[str]) -> list[str]:
@@ -50,7 +42,7 @@ def use_plugins(words: Sequence[str]) -> list[str]:
     if not all(given):
         raise ConfigError("plugins= names no file: give plugins=mine.py, several with a comma")
     names = [name for own in given for name in own]
-    files = [_absolute(name) for name in names]
+    files = [expanded(name, "plugins").absolute() for name in names]
     for file in files:
         if os.pathsep in str(file):
             raise ConfigError(

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from wganbench.errors import ConfigError, of_the_system
+from wganbench.errors import ConfigError, expanded, of_the_system
 from wganbench.plugin_files import plugin_folders
 from wganbench.registry import unknown
 from wganbench.typed import flatten
@@ -82,10 +82,7 @@ def user_folder(config_dir: str | Path, new: bool = False) -> Path:
 
     Raises ConfigError unless it exists; a ``new`` one need not.
     """
-    try:
-        folder = Path(config_dir).expanduser()
-    except RuntimeError as error:  # ~ of a user whom the system does not know
-        raise ConfigError(f"{config_dir}: {error}") from error
+    folder = expanded(config_dir, "config_dir")
     if not new and not folder.is_dir():
         raise ConfigError(f"config_dir={config_dir}: there is no such folder")
     return folder

@@ -15,7 +15,7 @@ from wganbench.config.memory import check_memory, check_training_set
 from wganbench.config.schema import LOSS_ADDED_LATER, DataConfig, RunConfig, TrainConfig
 from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
-from wganbench.errors import ConfigError, short_repr
+from wganbench.errors import ConfigError, expanded, short_repr
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.lookup import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance, tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
@@ -122,10 +122,7 @@ def check_output_dir(folder: str) -> Path:
     """Return the folder of all results, ``~`` expanded; raises ConfigError for an empty text."""
     if not folder.strip():
         raise ConfigError("output_dir is empty; the current folder is output_dir=.")
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as error:  # ~ of a user whom the system does not know
-        raise ConfigError(f"output_dir={short_repr(folder)}: {error}") from error
+    return expanded(folder, "output_dir")
 
 
 def check_device(device: str) -> str:
@@ -159,7 +156,6 @@ def typed_rows(config: RunConfig) -> RunConfig:
     Builds nothing and reads no data, so it is safe for a stored configuration of a stranger.
     Raises ConfigError.
     """
-    from wganbench.data import DATASETS
     from wganbench.losses import RECIPES
     from wganbench.metrics import check_tags
     from wganbench.networks import NETWORKS
@@ -227,7 +223,7 @@ def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
     given = ADDED_LATER.get(data.kind, {}) | data.options
     options = typed_options(cls, given, "data.")
     if "found_at" in options and options["found_at"] is None:
-        options["found_at"] = str(Path(options["path"]).expanduser().absolute())
+        options["found_at"] = str(expanded(options["path"], "data.path").absolute())
     return options
 
 
@@ -265,7 +261,7 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
                     f"[{','.join(config.loss.penalties)}] lacks: add it, or remove the key with "
                     f"~loss.{name}"
                 )
-            raise ConfigError(unused_key(f"loss.{name}", "loss", config.loss.name, users, known))
+            raise ConfigError(unused_coefficient(name, config.loss.name, users, known))
     for name in known:
         if name not in given:
             added = [each for each in config.loss.penalties if name in TERMS[each].names]
@@ -274,18 +270,20 @@ def check_coefficients(config: RunConfig, recipe: Recipe, recipes: Mapping[str, 
         check_range(given[name], recipe.ranges.get(name, FINITE), f"loss.{name}")
 
 
-def unused_key(key: str, group: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
-    """Return the message for an option that the chosen loss, data set or network lacks."""
-    hint = nearest_key(key, [f"{group}.{name}" for name in known])
+def unused_coefficient(name: str, chosen: str, users: list[str], known: Iterable[str]) -> str:
+    """Return the message for a coefficient that the chosen loss lacks."""
+    key = f"loss.{name}"
+    hint = nearest_key(key, [f"loss.{other}" for other in known])
     if not users:
         return f"unknown key {key}{hint}"
     have = "has" if len(users) == 1 else "have"
-    return f"{key} is not used by {group}={chosen}{hint} ({', '.join(users)} {have} it)"
+    return f"{key} is not used by loss={chosen}{hint} ({', '.join(users)} {have} it)"
 
 
 def check_data(config: RunConfig) -> None:
     """Check that the data can be built, hold a batch, and suit network, memory and protocol."""
     from wganbench.data import build
+    from wganbench.data.registry import check_training_options
     from wganbench.metrics import check_protocol
     from wganbench.networks import build_pair
 
@@ -293,6 +291,7 @@ def check_data(config: RunConfig) -> None:
     check_training_set(config)
     with as_config_error():
         target = build(config.data.kind, config.data.options)
+        check_training_options(config.data.kind, config.data.options, target)
         pair = build_pair(
             network.kind, network.options, target.shape, config.precision, config.loss.packing
         )

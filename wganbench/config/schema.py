@@ -208,11 +208,17 @@ def identity(config: RunConfig) -> dict[str, Any]:
     """
     values = {key: value for key, value in to_dict(config).items() if key not in OUTSIDE_IDENTITY}
     values["loss"] = without_later(values["loss"])
-    plain = ADDED_LATER.get(config.data.kind, {}).items()
-    values["data"] = {
-        k: v for k, v in values["data"].items() if k not in WHERE_DATA_LIES and (k, v) not in plain
-    }
+    values["data"] = {"name": config.data.name} | identity_of_data(config.data)
     return values
+
+
+def identity_of_data(data: DataConfig) -> dict[str, Any]:
+    """Return the kind and those options on which the target distribution depends."""
+    plain = ADDED_LATER.get(data.kind, {}).items()
+    options: dict[str, Any] = storable(data.options)
+    return {"kind": data.kind} | {
+        k: v for k, v in options.items() if k not in WHERE_DATA_LIES and (k, v) not in plain
+    }
 
 
 def without_later(loss: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.data.image_list import find_files
+from wganbench.errors import ConfigError, expanded
 from wganbench.files import open_regular
 
 PART = 2**24
@@ -33,7 +34,10 @@ def contents_digest(options: Mapping[str, Any], kind: str = "image_folder") -> s
     """
     if options.get("path") is None:
         return None
-    path = Path(str(options.get("found_at") or options["path"])).expanduser()
+    try:
+        path = expanded(str(options.get("found_at") or options["path"]), "data.path")
+    except ConfigError:
+        return None
     if not (path.is_file() or path.is_dir()):  # reading a device might never end
         return None
     try:

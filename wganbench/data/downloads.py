@@ -18,6 +18,7 @@ from torch import Tensor
 
 from wganbench.data.image_files import DIGITS, read_idx
 from wganbench.data.images import Images
+from wganbench.errors import expanded
 
 SYSTEM = Path("/usr/share/datasets")
 """The folder of Debian's packages of data sets, such as dataset-fashion-mnist."""
@@ -58,7 +59,7 @@ def load_idx_set(which: IdxSet, root: str, download: bool) -> Images:
     With ``download`` torchvision downloads missing files into ``root``. Raises ValueError when
     the set is missing, saying how to get it, and when a file is damaged.
     """
-    place = find(which, Path(root).expanduser(), download)
+    place = find(which, expanded(root, "data.root"), download)
     (images, labels), (held_out_images, held_out_labels) = (
         read_part(which, place, part) for part in PARTS
     )
@@ -132,7 +133,7 @@ def load_cifar10(root: str, download: bool) -> Images:
     """
     from torchvision.datasets import CIFAR10
 
-    folder = Path(root).expanduser()
+    folder = expanded(root, "data.root")
     try:
         with warnings.catch_warnings():
             # The published files were pickled by an old NumPy; some newer ones warn about it.

@@ -18,6 +18,7 @@ from torch import Tensor
 from wganbench.data.contents import FileState, states_of
 from wganbench.data.image_list import ImageFiles, find_images, shown
 from wganbench.data.images import Images, hold_out
+from wganbench.errors import expanded
 
 NAMED = 3
 """Number of unreadable files that an error names."""
@@ -34,7 +35,7 @@ def load_folder(
     cannot be read and, naming ``data.size``, for images of unequal size. The files are read once
     in a process unless one changes.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path, "data.path")
     if not folder.is_dir():
         raise ValueError(f"data.path: there is no folder {path!r}")
     found = find_images(folder)
@@ -103,7 +104,8 @@ def reason(error: Exception) -> str:
 def read_image(file: Path, size: int | None, channels: int) -> UInt8[Tensor, "c h w"]:
     """Return the image in a file; transparency becomes white, a camera's rotation is undone.
 
-    Raises ValueError for more than 8 bits a channel, which Pillow would truncate silently.
+    Pillow brings colours of 16 bits to 8 itself. Raises ValueError for grey with more than 8 bits,
+    which it would truncate silently.
     """
     with Image.open(file) as opened:
         image: Image.Image = ImageOps.exif_transpose(opened)

@@ -144,6 +144,11 @@ def find_images(folder: Path) -> ImageFiles:
     check_parts(root, filled)
     if filled and len(filled) < len(subfolders):
         empty = next(part for part in subfolders if part not in found.filled)
+        if same := next((part for part in filled if os.path.samefile(part, empty)), None):
+            raise ValueError(
+                f"data.path: the class folders {shown(same)!r} and {shown(empty)!r} are one "
+                "folder, reached twice by a link: take the link away"
+            )
         raise ValueError(
             f"data.path: there is no image in the class folder {shown(empty)!r}"
             f"{passed_over([file for file in found.others if empty in file.parents])}: fill it or "

@@ -28,6 +28,8 @@ class Images(DrawnTarget):
 
     points: Tensor
     base: Images
+    whole: Images
+    """These images with all that there are to train on; `thinned` leaves some out."""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class Images(DrawnTarget):
         self.labels, self.held_out_labels = labels, held_out_labels
         self.class_names = tuple(class_names)
         self.points, self.base, self.class_count = images, self, len(self.class_names)
-        self.top = top
+        self.whole, self.top = self, top
         self._resident, self._held_out = Resident(images), Resident(held_out_images)
 
     @property
@@ -78,6 +80,10 @@ class Images(DrawnTarget):
 
 
 # The choice of held-out images, and of training images among the others.
+ROUNDING = 1e-9
+"""Slack for noise of floating point: 0.07 of 100 is a little above 7."""
+
+
 def hold_out(
     pictures: UInt8[Tensor, "n c h w"],
     labels: Int[Tensor, " n"] | None,
@@ -93,7 +99,7 @@ def hold_out(
     """
     n = len(pictures)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    n_held_out = math.ceil(n * share)
+    n_held_out = math.ceil(n * share - ROUNDING)
     if min(n_held_out, n - n_held_out) < 2:
         raise ValueError(
             f"data.held_out_share={share:g} holds out {n_held_out} of {n} images; at least 2 "
@@ -156,7 +162,7 @@ def thinned(images: Images, train_points: int | None, seed: int) -> Images:
         images.class_names,
         images.top,
     )
-    fewer.notes = images.notes
+    fewer.notes, fewer.whole = images.notes, images
     return fewer
 
 

@@ -166,6 +166,7 @@ class Finite(DrawnTarget):
 
     def __init__(self, target: DrawnTarget, train_points: int, train_seed: int) -> None:
         self.target, self.pair, self.density = target, target.pair, target.density
+        self.notes = target.notes
         self.points = draw_once(target, train_points, train_seed)
         self._training_set = TrainingSet(self.points)
 
@@ -189,6 +190,7 @@ class FiniteMixture(Mixture):
 
     def __init__(self, target: Mixture, train_points: int, train_seed: int) -> None:
         super().__init__(target.modes, target.weights, target.sigma)
+        self.target = target
         self.points = draw_once(target, train_points, train_seed)
         self._training_set = TrainingSet(self.points)
 
@@ -208,6 +210,11 @@ def finite(target: DrawnTarget, train_points: int | None, train_seed: int) -> Ta
     if isinstance(target, Mixture):
         return FiniteMixture(target, train_points, train_seed)
     return Finite(target, train_points, train_seed)
+
+
+def endless(target: Target) -> Target:
+    """Return the target from which a training set of `finite` was drawn; any other unchanged."""
+    return target.target if isinstance(target, Finite | FiniteMixture) else target
 
 
 def draw_once(target: DrawnTarget, train_points: int, train_seed: int) -> Float[Tensor, "m d"]:

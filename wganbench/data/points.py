@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from wganbench.data.table_files import read_table_file
 from wganbench.data.table_text import TableFile
 from wganbench.data.target import Target
 from wganbench.draws import Draws, Resident
-from wganbench.errors import printable, shortened
+from wganbench.errors import expanded, printable, shortened
 
 
 # Conversion between the units of the user's data and the units of training.
@@ -163,7 +162,7 @@ def read_points(
     also for values that float32 cannot hold or would merge.
     """
     try:
-        state = Path(path).expanduser().stat()
+        state = expanded(path, "data.path").stat()
     except OSError:
         raise ValueError(f"data.path: there is no file {path!r}") from None
     now = (state.st_ino, state.st_size, state.st_mtime_ns)

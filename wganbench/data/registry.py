@@ -35,6 +35,7 @@ from wganbench.data.options import (
     TwoGaussiansOptions,
 )
 from wganbench.data.target import adapted
+from wganbench.errors import ConfigError
 from wganbench.presets import preset_names, read_preset
 from wganbench.registry import Registry, unknown
 from wganbench.typed import convert_fields
@@ -194,6 +195,24 @@ def build(kind: str, options: Mapping[str, Any]) -> Target:
     return adapted(row.build(options_given))
 
 
+def check_training_options(kind: str, options: Mapping[str, Any], target: Target) -> None:
+    """Raise ConfigError for options of a training set that the target of a kind does not use.
+
+    `build` takes them all the same, because runs of older versions may have them.
+    """
+    points, seed = options.get("train_points"), options.get("train_seed")
+    if points is not None and target.points is None:
+        raise ConfigError(
+            f"data.train_points={points} is not used by data.kind={kind}, whose target has no "
+            "fixed training set in `points`: set it to null"
+        )
+    splits = issubclass(DATASETS[kind].options, HeldOutOptions)
+    if seed and points is None and kind in BUILT_IN and not splits:
+        raise ConfigError(
+            f"data.train_seed={seed} is not used without data.train_points: give both, or neither"
+        )
+
+
 def load(name: str, **options: Any) -> Target:
     """Return the target named ``name``: a preset ``conf/data/<name>.yaml``, or a kind.
 
@@ -212,15 +231,19 @@ def load(name: str, **options: Any) -> Target:
     if name not in presets:
         if name not in DATASETS:
             raise ValueError(unknown("data", name, list(dict.fromkeys([*presets, *DATASETS]))))
-        return build(name, options)
-    values = read_preset("data", name)
-    values.pop("name")
-    return build(values.pop("kind"), {**values, **options})
+        kind, values = name, options
+    else:
+        values = read_preset("data", name)
+        values.pop("name")
+        kind, values = values.pop("kind"), {**values, **options}
+    target = build(kind, values)
+    check_training_options(kind, values, target)
+    return target
 
 
 DATASETS: Registry[Dataset] = Registry("data")
 
-for row in (
+ROWS = (
     Dataset(
         "ring",
         RingOptions,
@@ -334,5 +357,9 @@ for row in (
         "ours",
     ),
     *IMAGE_KINDS,
-):
+)
+BUILT_IN = frozenset(row.kind for row in ROWS)
+"""The kinds of this package; others are the user's own."""
+
+for row in ROWS:
     DATASETS.register(row.kind, row)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import csv
 import gzip
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from wganbench.data.table_text import ColumnsError, TableFile, choose, from_text, label, transposed
+from wganbench.errors import expanded
 from wganbench.files import open_regular
 
 TEXT = (".csv", ".tsv", ".txt")
@@ -30,7 +31,7 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
 
     Raises ValueError, one line that names ``data.path`` or ``data.columns``.
     """
-    file = Path(path).expanduser()
+    file = expanded(path, "data.path")
     endings = [suffix.lower() for suffix in file.suffixes]
     if endings[-1:] == [".gz"]:
         endings = endings[-2:-1] if endings[-2:-1] and endings[-2] in TEXT else []
@@ -61,6 +62,16 @@ UNREADABLE = (
 
 # NumPy's files.
 def read_array(opened: BinaryIO, ending: str) -> np.ndarray:
+    """Return the array in one of NumPy's files. Raises one of `UNREADABLE`, also if encrypted."""
+    try:
+        return loaded_array(opened, ending)
+    except (tokenize.TokenError, SyntaxError) as error:
+        raise ValueError("its header is damaged") from error
+    except RuntimeError as error:  # encrypted, or packed in a way that zipfile does not know
+        raise ValueError(str(error)) from error
+
+
+def loaded_array(opened: BinaryIO, ending: str) -> np.ndarray:
     loaded = np.load(opened, allow_pickle=False)
     if ending == ".npy":
         if not isinstance(loaded, np.ndarray):

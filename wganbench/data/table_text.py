@@ -63,7 +63,14 @@ def choose(columns: Sequence[str] | None, names: Sequence[str] | None, d: int) -
 ROW_NAMES = re.compile(r"|index|idx|id|row|rows?[ ._-]?(names?|id|number)|unnamed: *\d+", re.I)
 """Names of columns of row numbers; pandas and R leave the name empty."""
 
-MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", "#n/a")
+ERRORS = ("#n/a", "#div/0!", "#num!", "#value!", "#ref!", "#name?", "#null!")
+"""The words that Excel writes instead of a number that it cannot compute."""
+
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", *ERRORS)
+
+COMMENT = re.compile(rf"(?!(?:{'|'.join(map(re.escape, ERRORS))})(?!\w))#", re.I)
+"""The mark of a comment: it begins no word of Excel's."""
+
 FAR = 3.0
 """A first line is probably not a point if each column is this many extents beyond the others."""
 
@@ -108,7 +115,9 @@ def blanks_in_numbers(lines: list[str]) -> bool:
 
     Raises ValueError then, unless a first line names as many columns as there would be.
     """
-    shown = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    shown = [
+        (i, line) for i, line in enumerate(lines, 1) if line.strip() and not COMMENT.match(line)
+    ]
     one_number = re.compile(r"\s*[+-]?\d{1,3}([ \u00a0\u202f]\d{3})+,\d+\s*")
     body = shown if shown and one_number.fullmatch(shown[0][1]) else shown[1:]
     if not body or not all(one_number.fullmatch(line) for _, line in body):
@@ -128,7 +137,7 @@ def in_most_lines(separator: str, lines: list[str]) -> bool:
     """Return whether at least half of the lines have a separator.
 
     If some lack it, that is an error in the file and does not mean another separator."""
-    shown = [line for line in lines if line.strip() and not line.startswith("#")][:1000]
+    shown = [line for line in lines if line.strip() and not COMMENT.match(line)][:1000]
     body = shown[1:] or shown
     return bool(body) and 2 * sum(separator in line for line in body) >= len(body)
 
@@ -142,7 +151,7 @@ def cut(lines: list[str], separator: str) -> Cells:
         nonlocal header
         for line in lines:
             if '"' not in line and "#" in line:
-                if not rows and line.lstrip().startswith("#"):
+                if not rows and COMMENT.match(line.lstrip()):
                     header = line.lstrip("# ")
                 line = without_comment(line, separator, width)
             if separator == " ":
@@ -165,8 +174,8 @@ def cut(lines: list[str], separator: str) -> Cells:
 
 
 def width_of(lines: list[str], separator: str) -> int:
-    """Return the most cells in front of a ``#`` in the first lines below the names."""
-    fronts = [line.partition("#")[0] for line in lines[:1000]]
+    """Return the most cells in front of a comment in the first lines below the names."""
+    fronts = [COMMENT.split(line, maxsplit=1)[0] for line in lines[:1000]]
     return max((len(pieces(front, separator)) for front in fronts if front.strip()), default=0)
 
 
@@ -180,7 +189,9 @@ def without_comment(line: str, separator: str, width: int) -> str:
     A comment begins at the head of a line, or after as many cells as the other lines have: after
     a number, or as a mark with a blank on both sides.
     """
-    front, _, rest = line.partition("#")
+    if (begin := COMMENT.search(line)) is None:
+        return line
+    front, rest = line[: begin.start()], line[begin.end() :]
     cells = pieces(front, separator)
     if not front.strip():
         return ""

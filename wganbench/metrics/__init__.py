@@ -4,7 +4,7 @@ from wganbench.metrics import rows  # noqa: F401  (fills the registry, and comes
 
 # isort: split
 from wganbench.metrics import gradients  # noqa: F401  (fills the registry)
-from wganbench.metrics.cache import cached_floor, judge_for
+from wganbench.metrics.cache import cached_floor, draws_digest, judge_for
 from wganbench.metrics.distances import energy_distance, wasserstein_symmetric
 from wganbench.metrics.evaluation import (
     METRICS,
@@ -56,6 +56,7 @@ __all__ = [
     "check_protocol",
     "check_tags",
     "class_coverage",
+    "draws_digest",
     "energy_distance",
     "frechet_distance",
     "gaussian_chance",

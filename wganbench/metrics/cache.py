@@ -51,6 +51,15 @@ def cached_floor(
     return floor
 
 
+def draws_digest(target: Sampled, n: int) -> str:
+    """Return the SHA-256 of a floor's first pair of samples: it changes with the target's code."""
+    generator = torch.Generator().manual_seed(FLOOR_SEED)
+    digest = hashlib.sha256()
+    for points in (target.held_out(n, generator), target.sample(n, generator)):
+        digest.update(points.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def floor_entry(key: str, n: int, pairs: int) -> str:
     """Return the SHA-256 under which a floor is kept: of all that it depends on."""
     identity = f"{FLOOR_VERSION}|{FLOOR_SEED}|{n}|{pairs}|{key}"
@@ -109,13 +118,15 @@ JUDGE_VERSION = 1
 def judge_for(target: Any) -> Judge | None:
     """Return the judge of a target's single images (``base``), from the cache or trained now.
 
+    Where a run trains on fewer images than there are, the judge is still trained on the ``whole``
+    of them, so that runs with training sets of several sizes have the same judge.
     None for a target that is not made of images with at least two classes. The cache,
     ``$XDG_CACHE_HOME/wganbench/judges/<key>.pt`` (~/.cache), holds the weights; accuracy
     and threshold are measured on the held-out images each time. A cache that is corrupt,
     or cannot be read or written, is ignored. When two processes train at once, the later
     one's file stays.
     """
-    pictures = target.base
+    pictures = getattr(target.base, "whole", target.base)
     if pictures is None or pictures.labels is None or len(pictures.class_names) < 2:
         return None
     file = judge_file(pictures)

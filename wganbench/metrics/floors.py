@@ -38,7 +38,8 @@ class Floor:
     """The distances of a perfect generator over pairs of samples of n points.
 
     ``mean`` and ``sd`` are those of exact W1, ``symmetric`` and ``energy`` those of the two
-    distances that are 0 in expectation; None when they were not measured.
+    distances that are 0 in expectation, or somewhat below 0 where held-out points are stratified;
+    None when they were not measured.
     """
 
     mean: float

@@ -143,14 +143,18 @@ def _solve(
     import ot  # slow to import: it loads scikit-learn
 
     n, m = costs.shape
+    # POT's tolerances are absolute, so costs far below 1 would all be equal to it.
+    exponent = int(np.frexp(costs.max())[1])
+    scaled = np.ldexp(costs, -exponent)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plan, log = ot.emd(
-            np.full(n, 1 / n), np.full(m, 1 / m), costs, numItermax=SOLVER_ITERATIONS, log=True
+            np.full(n, 1 / n), np.full(m, 1 / m), scaled, numItermax=SOLVER_ITERATIONS, log=True
         )
     if log["warning"] is not None:
         raise RuntimeError(f"exact transport did not converge: {log['warning']}")
-    return np.asarray(plan), float(log["cost"]), np.asarray(log["u"]), np.asarray(log["v"])
+    cost, u, v = (np.ldexp(log[name], exponent) for name in ("cost", "u", "v"))
+    return np.asarray(plan), float(cost), u, v
 
 
 def wasserstein_exact(

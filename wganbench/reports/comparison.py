@@ -27,7 +27,7 @@ from wganbench.reports.pairwise import Contrast, families_text, make_contrasts, 
 from wganbench.reports.plain_tables import groups_html, records
 from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.reports.statistics import FEW_SEEDS
-from wganbench.runs.record import RunRecord, Runs
+from wganbench.runs.record import DIGITS, RunRecord, Runs
 from wganbench.runs.table import pandas
 from wganbench.tags.lookup import fallback_text, first_of, tag_for
 
@@ -48,7 +48,6 @@ class Comparison:
     metrics: tuple[str, ...]
     contrasts: tuple[Contrast, ...]
     at: At | None
-    mixed: tuple[str, ...]
     notes: tuple[str, ...] = ()
     paths: tuple[str, ...] = field(default=())
     baseline: str | None = None
@@ -120,7 +119,7 @@ def compare(
         *replaced,
         *make_notes(rows, chosen, contrasts, mixed, missing, at),
     )
-    found = tuple(rows), chosen, tuple(contrasts), at, tuple(mixed), notes, tuple(paths)
+    found = tuple(rows), chosen, tuple(contrasts), at, notes, tuple(paths)
     return Comparison(*found, baseline=base)
 
 
@@ -213,6 +212,7 @@ def make_notes(
     ways = [key for key in measured_otherwise(runs) if key not in apart and key not in mixed]
     if ways:
         notes.append(f"the groups are measured with other values of {', '.join(ways)}")
+    notes += judges_text(rows)
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
@@ -224,6 +224,22 @@ def make_notes(
     notes += filter(None, (families_text(contrasts), unpaired_text(contrasts)))
     notes.append(at.sentence() if at else budget_sentence(rows))
     return notes
+
+
+def judges_text(rows: Sequence[Row]) -> list[str]:
+    """Return at most one line, on the groups whose images were judged by different networks."""
+    groups: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for run in row.group.runs:
+            if isinstance(sha256 := (run.judge or {}).get("sha256"), str):
+                groups.setdefault(sha256, {})[row.group.phrase] = None
+    if len(groups) < 2:
+        return []
+    named = [f"{printable(sha256[:DIGITS])} of {', '.join(of)}" for sha256, of in groups.items()]
+    return [
+        f"the runs have {len(groups)} judges ({few_of(named)}): fidelity and modes are comparable "
+        "only with the same judge"
+    ]
 
 
 def undefined_text(rows: Sequence[Row], metric: str) -> list[str]:

@@ -19,7 +19,10 @@ FIRST = ("data.name", "loss.name")
 """Choices that decide other settings; they come first in the name of a group."""
 
 TRAINING_SET = ("data.train_points", "data.train_seed")
-"""Settings of the data that do not change the target of the measurements."""
+"""Settings of the data that do not change the target of the measurements.
+
+Where the seed decides which images are held out, it changes their judge: compare says so.
+"""
 SHOWN_VALUES = 4
 KEY_WORDS = {"gp_lambda": "lambda"}
 

@@ -83,33 +83,21 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
     return Estimate(mean, low, high, n, method, note)
 
 
-def iqm(values: Values) -> float:
-    """Return the interquartile mean: the mean without floor(n / 4) values at each end.
-
-    It is scipy.stats.trim_mean(values, 0.25), as in rliable (Agarwal et al. 2021,
-    arXiv:2108.13264); with fewer than four values it is the mean. Any nan or inf gives nan,
-    because the rank of a diverged run is unknown without a direction.
-
-    >>> iqm([1, 2, 3, 4, 5, 6, 7, 100])
-    4.5
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.size == 0 or not np.isfinite(array).all():
-        return math.nan
-    return float(_iqm(array))
-
-
 def iqm_interval(
     values: Values, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Estimate:
     """Return the interquartile mean with a percentile bootstrap over seeds (arXiv:2108.13264).
 
+    It is the mean without floor(n / 4) values at each end; of fewer than four values the mean.
     The interval never leaves the range of the values. Runs that diverged or have no value are
     left out, and the note says so. Its coverage at a nominal 95 %:
     normal data 90 % at n = 5, 93 % at n = 10, 95 % at n = 30; lognormal data (sigma 1)
     90 %, 93 % and 94 %. With three seeds it is 76 % and 65 %: hence the note "weak".
     If the middle values are equal there is no interval.
     Raises ValueError for a level outside (0, 1).
+
+    >>> iqm_interval([1, 2, 3, 4, 5, 6, 7, 100]).value
+    4.5
     """
     _check_level(level)
     finite, method, note = _finished(values), _percentile(resamples), _remarks(values)

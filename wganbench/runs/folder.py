@@ -24,6 +24,7 @@ from wganbench.files import (
 )
 from wganbench.leftovers import remove_leftovers
 from wganbench.runs.record import (
+    CHECKPOINT,
     FINISHED,
     FRAMES,
     METRICS_CSV,
@@ -81,7 +82,7 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """The state from which a run is resumed."""
-        return inside(self.path, "checkpoint.pt")
+        return inside(self.path, CHECKPOINT)
 
     @property
     def samples(self) -> Path:

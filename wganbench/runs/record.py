@@ -22,7 +22,8 @@ from wganbench.files import UnusableFile, inside, read_json
 from wganbench.runs.table import LARGEST_STEP, Table, read_table, series
 from wganbench.typed import flatten
 
-RUN_JSON, METRICS_CSV, SAMPLES_NPZ, FRAMES = "run.json", "metrics.csv", "samples.npz", "frames"
+RUN_JSON, METRICS_CSV, CHECKPOINT = "run.json", "metrics.csv", "checkpoint.pt"
+SAMPLES_NPZ, FRAMES = "samples.npz", "frames"
 """The names of a run's files and of the folder of its frames."""
 
 Status = Literal["running", "completed", "diverged", "failed", "interrupted"]

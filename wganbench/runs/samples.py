@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_arrays(run: Path, *names: str) -> dict[str, np.ndarray]:
                     found[name] = read_array(member)
     except (
         OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, MemoryError,
-        zipfile.BadZipFile, zlib.error,
+        zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError,
     ):  # fmt: skip
         return {}
     return found

@@ -12,7 +12,7 @@ from wganbench import bounds
 from wganbench.config.check import from_dict
 from wganbench.config.schema import RunConfig, identity, run_folder, to_dict
 from wganbench.data.contents import contents_digest
-from wganbench.errors import ConfigError, UnwritableFolder, short_repr
+from wganbench.errors import ConfigError, UnwritableFolder, expanded, short_repr
 from wganbench.files import UnusableFile, inside
 from wganbench.plugin_files import plugin_digests
 from wganbench.runs.folder import (
@@ -154,7 +154,10 @@ def with_data(config: RunConfig, folder: Path) -> RunConfig:
     options = config.data.options
     if options.get("path") is None or options.get("found_at") is None:
         return config
-    here = str(Path(options["path"]).expanduser().absolute())
+    try:
+        here = str(expanded(options["path"], "data.path").absolute())
+    except ConfigError:  # a user of another machine
+        return config
     if here == options["found_at"]:
         return config
     trained_on = None

@@ -341,7 +341,7 @@ def text(paths: Paths, early: int, error: float) -> list[str]:
     ]
 
 
-STUDY = register_study(
+register_study(
     Study(
         "dirac",
         "does GAN training converge where the equilibrium is a single known point?",

@@ -201,23 +201,21 @@ def effects_with_room(
     return replace(found, undecided=reason)
 
 
-def count_evidence(
-    values: Sequence[float], most: float, smallest: float, note: str = ""
-) -> Evidence:
+def count_evidence(values: Sequence[float], most: float, smallest: float) -> Evidence:
     """Return evidence that a number in [0, most], such as lost modes, reaches ``smallest``.
 
     Such a number never lies below 0, so an interval above 0 shows nothing: see `Claim.count`. p is
     that of "the mean is ``smallest``". With fewer than 2 seeds the evidence is empty.
     """
     if len(values) < 2:
-        return Evidence([], note=note)
+        return Evidence([])
     found = effect_interval(values, (0.0, most))
     if found.value < smallest:
         p_value = p_below(values, (0.0, most), smallest)
     else:
         p_value = p_above([v - smallest for v in values], (-smallest, most - smallest))
     interval = found.low, found.high
-    return Evidence(list(values), found.value, interval, p_value, found.method, note)
+    return Evidence(list(values), found.value, interval, p_value, found.method)
 
 
 def p_above(values: Sequence[float], bounds: tuple[float, float]) -> float:

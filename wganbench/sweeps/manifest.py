@@ -19,7 +19,7 @@ from wganbench.files import (
     wait_for_lock,
     write_json,
 )
-from wganbench.runs.record import RunRecord, folders_with
+from wganbench.runs.record import RUN_JSON, RunRecord, folders_with
 from wganbench.runs.stored import stored_values
 from wganbench.typed import flatten
 
@@ -159,7 +159,7 @@ def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
     def not_in(there: set[Path], folder: Path) -> int:
         try:
             return sum(
-                job.folder not in there and not os.path.lexists(job.folder / "run.json")
+                job.folder not in there and not os.path.lexists(job.folder / RUN_JSON)
                 for job in read_jobs(folder)
             )
         except ConfigError:  # the number of jobs without a run is unknown

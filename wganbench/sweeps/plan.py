@@ -13,6 +13,7 @@ from wganbench.config.jobs import Job
 from wganbench.config.schema import static_settings
 from wganbench.errors import ConfigError
 from wganbench.runs.folder import RunFolder
+from wganbench.runs.record import RUN_JSON
 from wganbench.runs.stored import Places, as_places, place_of
 from wganbench.sweeps.manifest import FILE, planned, read_jobs
 from wganbench.training.checkpoint import CheckpointError, newest_checkpoint
@@ -296,7 +297,7 @@ def resumable(folder: Path) -> tuple[list[Path], int]:
             of_sweeps |= runs
             left += [] if complete else [path]
             finished += complete
-        elif "run.json" in files:
+        elif RUN_JSON in files:
             names.clear()
             if path not in of_sweeps:
                 complete = run_is_finished(path)

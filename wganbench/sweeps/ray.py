@@ -27,6 +27,7 @@ from wganbench.sweeps.backend import (
     Watcher,
     check_numbers,
 )
+from wganbench.sweeps.manifest import FILE
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.ray_task import Changes, Mailbox, RemoteStack, put, train_remotely
 from wganbench.training.process import StopRequest, available_cores
@@ -366,7 +367,7 @@ class RayBackend:
             yield None
             return
         # With `true` every node sees the folder, so the token is a file that always exists.
-        name = "sweep.json" if choice == "true" else f".shared-{uuid.uuid4().hex}"
+        name = FILE if choice == "true" else f".shared-{uuid.uuid4().hex}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
         try:

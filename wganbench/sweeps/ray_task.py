@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.files import inside, is_plain_file, open_regular, write_atomic
+from wganbench.runs.record import CHECKPOINT
 from wganbench.sweeps.backend import Message, ReportingView
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.worker import train_stack, usable_device
@@ -36,8 +37,8 @@ class Changes:
 
     def at_checkpoint(self) -> Files:
         """Return all changes if there is a new checkpoint; without one they are of no use."""
-        saved = "checkpoint.pt"
-        return self.all() if self._state().get(saved) != self._seen.get(saved) else {}
+        now, before = self._state().get(CHECKPOINT), self._seen.get(CHECKPOINT)
+        return self.all() if now != before else {}
 
     def all(self) -> Files:
         """Return all changes. Reads the checkpoint first: rows may be newer, but not older."""

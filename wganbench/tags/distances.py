@@ -51,7 +51,9 @@ WASSERSTEIN = (
         "none", "evaluate", OURS,
         "A property of the data and n, not of the run. On mixtures it is the imbalance of mode "
         "counts: a few per cent of stray samples hide in it. Held-out samples of mixtures have "
-        "the modes' exact proportions.", bounds=AT_LEAST_0,
+        "the modes' exact proportions. data.train_points has no part in it where training points "
+        "are drawn from the target; from a file the fresh sample repeats those that are trained "
+        "on.", bounds=AT_LEAST_0,
         label="floor of W1", chart="Estimate against exact W1: Distances", rank=11,
         views=("result", "hparams")),
     Tag("wasserstein/excess", "exact distance above the floor; below dimension 4 only",
@@ -63,8 +65,9 @@ WASSERSTEIN = (
         "data unit",
         "W(x, G(z)) - [W(x, x') + W(G(z), G(z'))] / 2, of halves of n reals and n fakes, both "
         "pairings averaged", "down", "final", f"{OURS}; in the form of arXiv:1706.00292",
-        "0 in expectation for a perfect generator in any dimension, so slightly negative values "
-        "are noise: read it against its floor and spread. It orders generators rightly where "
+        "0 in expectation for a perfect generator in any dimension, and somewhat below 0 on "
+        "mixtures, whose held-out modes have exact proportions: read it against its floor and "
+        "spread, and take slightly negative values for noise. It orders generators rightly where "
         "exact W1 in floors does not, but in many dimensions it is far smaller than W1.",
         label="symmetric W1", rank=10, views=("result", "hparams"),
         floor="wasserstein/symmetric_floor", of_generator=True),
@@ -95,8 +98,9 @@ ENERGY = (
     Tag("energy/distance", "energy distance between held-out reals and fakes", "data unit",
         "2 E|x - G(z)|_2 - E|x - x'|_2 - E|G(z) - G(z')|_2, over pairs of different points",
         "down", "evaluate", ENERGY_OF,
-        "Without bias in any dimension: a perfect generator scores 0 on average, slightly "
-        "negative values are noise. No earth mover's distance: two points at distance L have 2 L, "
+        "Without bias in any dimension: a perfect generator scores 0 on average, and somewhat "
+        "below 0 on mixtures, whose held-out modes have exact proportions; slightly negative "
+        "values are noise. No earth mover's distance: two points at distance L have 2 L, "
         "and narrow errors in many dimensions count little.",
         label="energy distance", chart="Estimate against exact W1: Energy distance", rank=6,
         views=EVERYWHERE, live="energy {:.3g}", floor="energy/floor", of_generator=True),
@@ -104,8 +108,9 @@ ENERGY = (
         "data unit",
         "mean energy/distance of pairs of a held-out and a fresh sample of reals at the same n",
         "none", "evaluate", OURS,
-        "A property of the data and n, not of the run. 0 but for noise: what matters is the "
-        "spread beside it.",
+        "A property of the data and n, not of the run. 0 but for noise, and somewhat below 0 on "
+        "mixtures, whose held-out modes have exact proportions: what matters is the spread beside "
+        "it.",
         label="floor of the energy distance",
         chart="Estimate against exact W1: Energy distance", rank=7, views=("result",)),
     Tag("energy/spread", "how much a perfect generator's energy distance varies from one sample "

@@ -6,17 +6,18 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from wganbench.config.schema import WHERE_DATA_LIES, RunConfig
+from wganbench.config.schema import RunConfig, identity_of_data
 from wganbench.data.contents import contents_digest
-from wganbench.data.options import ADDED_LATER
+from wganbench.data.mixtures import endless
 from wganbench.data.points import unit_of
+from wganbench.data.registry import BUILT_IN
 from wganbench.data.target import Target
+from wganbench.errors import expanded
 from wganbench.losses.recipes import RECIPES
 from wganbench.metrics import (
     EXACT_POINTS,
@@ -26,6 +27,7 @@ from wganbench.metrics import (
     Judge,
     cached_floor,
     compiled,
+    draws_digest,
     image_reference,
     measure,
 )
@@ -39,6 +41,10 @@ def prepare_beside(target: Target) -> None:
     """Build and load the C++ of exact W1 in a thread; with a single core it waits until needed."""
     if len(target.shape) == 1 and available_cores() > 1:
         threading.Thread(target=compiled.prepare, daemon=True).start()
+
+
+NO_TRAINING_SET = {"train_points": None, "train_seed": 0}
+"""The options of data that are drawn anew at each step."""
 
 
 class Subject(Protocol):
@@ -97,8 +103,13 @@ def stack_floor(subject: Subject, n: int, check: Callable[[], None] = unstopped)
         return None
     n = min(n, EXACT_POINTS)
     if n not in subject.floors:
+        # A perfect generator does not repeat a training set that was drawn from the target.
+        target = endless(subject.target)
+        key = floor_key(subject.config, drawn=target is not subject.target)
+        if subject.config.data.kind not in BUILT_IN:
+            key += draws_digest(target, n)
         pairs = subject.config.evaluate.floor_pairs
-        subject.floors[n] = cached_floor(floor_key(subject.config), subject.target, n, pairs, check)
+        subject.floors[n] = cached_floor(key, target, n, pairs, check)
     return subject.floors[n]
 
 
@@ -133,17 +144,16 @@ def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, An
     return {"accuracy": judge.accuracy, "sha256": judge.sha256, "ceiling": ceiling}
 
 
-def floor_key(config: RunConfig) -> str:
-    """Return as text all that the target distribution depends on, a file's content included."""
-    options = config.data.options
-    plain = ADDED_LATER.get(config.data.kind, {})
-    key = {"kind": config.data.kind} | {
-        name: value
-        for name, value in options.items()
-        if name not in WHERE_DATA_LIES and (name, value) not in plain.items()
-    }
+def floor_key(config: RunConfig, drawn: bool = False) -> str:
+    """Return as text all that the target distribution depends on, a file's content included.
+
+    Only the code of a user's own kind is not part of it, see `draws_digest`. A training set that
+    was ``drawn`` from the target, whose floor is that without the set, is none of it.
+    """
+    key, options = identity_of_data(config.data), config.data.options
+    key |= NO_TRAINING_SET if drawn else {}
     place = options.get("found_at") or options.get("path")
-    if place and Path(place).expanduser().is_file():
+    if place and expanded(place, "data.path").is_file():
         key["content"] = contents_digest(options, config.data.kind)
     return json.dumps(key, sort_keys=True)
 

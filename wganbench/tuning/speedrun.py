@@ -26,7 +26,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.presets import choices, directories
 from wganbench.reports.significance import holm
-from wganbench.runs.record import read_record
+from wganbench.runs.record import METRICS_CSV, read_record
 from wganbench.runs.table import Cell, read_table, series
 from wganbench.sweeps.backend import Watcher
 from wganbench.sweeps.launch import train_all
@@ -189,7 +189,7 @@ def arrival(job: Job) -> Arrival:
     """
     config, record = job.config, read_record(job.folder)
     final = record.final
-    table = read_table(job.folder / "metrics.csv")
+    table = read_table(job.folder / METRICS_CSV)
     step = arrival_steps(table, record.shape)
     if step is None:
         steps = config.train.steps

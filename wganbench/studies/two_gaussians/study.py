@@ -311,7 +311,7 @@ def text(rows: Rows, largest: float) -> list[str]:
     ]
 
 
-STUDY = register_study(
+register_study(
     Study(
         "two_gaussians",
         "two Gaussians move apart: which distance and which gradient still say so?",

@@ -195,7 +195,7 @@ def text(rows: Rows, names: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-STUDY = register_study(
+register_study(
     Study(
         "value_surfaces",
         "do clipped critics see less of the data than penalised ones?",
