@@ -6,6 +6,8 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,17 @@ def test_messages_outlive_the_process_and_half_of_one_waits(tmp_path: Path) -> N
     assert first == [Note("one")]
     mail.path.write_bytes(whole)
     assert mail.read(offset) == ([Note("two")], len(whole))
+
+
+def test_a_message_that_did_not_fit_hides_none_of_the_later_ones(
+    tmp_path: Path, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    mail = Mail(tmp_path, 0)
+    mail.send(Note("one"))
+    with room_for(mail.path.stat().st_size + 20), pytest.raises(OSError, match="File too large"):
+        mail.send(Note("too long" * 100))
+    mail.send(Note("two"))
+    assert mail.read(0)[0] == [Note("one"), Note("two")]
 
 
 def test_a_request_to_stop_is_repeated_until_the_training_heeds_it(

@@ -69,6 +69,19 @@ def write_atomic(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def append_whole(file: Any, content: bytes) -> None:
+    """Append to an unbuffered file, or leave it as it was if that fails. Raises OSError."""
+    length = os.fstat(file.fileno()).st_size
+    left = memoryview(content)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(file.fileno(), length)
+        raise
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill that replaces ``path`` when the block ends, as `replacing` does.
