@@ -21,7 +21,7 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm, slurm_task
-from wganbench.sweeps.backend import Collector, Ended, Message, Note, OutOfMemory
+from wganbench.sweeps.backend import RETRIES, Collector, Ended, Message, Note, OutOfMemory
 from wganbench.sweeps.launch import launch, make_backend, plan_sweep
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, Preemption, SlurmTask
@@ -237,6 +237,36 @@ def test_an_error_without_words_loses_one_job_only(
     array.jobs.append(lost)
     array._finish(lost)
     assert said == ["a Slurm job was lost (MemoryError)"] and array.jobs == []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_job_that_others_ended_is_submitted_again_but_not_for_ever(
+    asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the SIGTERM with which a preemption begins: the sweep itself was not asked to end."""
+
+    class Saved:
+        def result(self) -> object:
+            return Ended([RunOutcome(j.folder, "interrupted", 0, {}, [], 0.0) for j in every])
+
+    every, count, seen = jobs(tmp_path, 2), list[int](), Seen()
+
+    def submit(array: slurm.Array, stacks: list[StackPlan]) -> None:
+        for stack in stacks:
+            count.append(len(stack.jobs))
+            array.jobs.append(slurm.Submitted(Saved(), stack, Mail(tmp_path, len(count))))
+
+    monkeypatch.setattr(slurm.Array, "_submit", submit)
+    array = slurm.Array(make_backend("slurm", SETTINGS), tmp_path, Collector(seen))
+    array.stop.requested = asked
+    submit(array, [StackPlan(tuple(every), 0)])
+    while array.jobs:
+        array._finish(array.jobs[0])
+    assert count == [2] * (1 if asked else 1 + RETRIES)
+    assert {o.status for o in array.collector.outcomes} == {"interrupted" if asked else "failed"}
+    assert len(array.collector.outcomes) == 2
+    said = "a Slurm job was ended by others: 2 runs to go on from the last checkpoint"
+    assert seen.lines == [said] * (len(count) - 1)
 
 
 def test_a_stack_that_does_not_fit_is_halved_inside_its_job(
