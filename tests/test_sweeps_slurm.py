@@ -128,6 +128,20 @@ def test_settings_that_cannot_be_are_told_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_node_without_a_gpu_may_ask_the_cluster_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["sweep", "seed=0,1", "device=cuda", "--plan"]
+    assert main([*words, "hydra/launcher=slurm"]) == 0
+    assert "Slurm" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "device=cuda: no CUDA GPU is found here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_submitit_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     with pytest.raises(ConfigError, match=r"pip install 'wganbench\[slurm\]'"):
