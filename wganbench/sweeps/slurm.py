@@ -34,7 +34,7 @@ FOLDER = ".submitit"
 
 @dataclass
 class SlurmBackend:
-    """Slurm through submitit: ``stacks`` jobs share the work, one array task per stack.
+    """Slurm through submitit: about ``stacks`` jobs share the work, one array task per stack.
 
     ``cluster: local`` runs the jobs as processes of this machine, all at the same time. The
     other settings are those of sbatch, for one stack.
@@ -59,7 +59,7 @@ class SlurmBackend:
         check_numbers(self, whole | {"gpus_per_stack": 0, "requeues": 0}, above=["mem_gb"])
 
     def slots(self, config: RunConfig) -> list[Slot]:
-        """Return one slot for each of the ``stacks`` jobs; submit nothing. Raises ConfigError."""
+        """Return ``stacks`` slots; submit nothing. Raises ConfigError."""
         if config.device not in ("auto", "cpu", "cuda") or config.sweep.devices != "auto":
             raise ConfigError(
                 "Slurm gives the devices: with hydra/launcher=slurm, device must be auto, cpu or "
