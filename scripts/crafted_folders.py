@@ -260,7 +260,8 @@ def make_case(root: Path, rng: random.Random) -> list[list[str]]:
         else:
             rng.choice(FAULTY)(run, rng, root)
             crafted.add(run)
-    words = [["compare", str(case)]]
+    words = [["compare", str(case)], ["ls", str(case)], ["export", str(case)]]
+    words += [["diff", str(case / "half"), str(case / "whole")]]
     for path in sorted(crafted):
         if path == case:
             # Workers take seconds: only where sweep.json says what they are given.
@@ -268,7 +269,7 @@ def make_case(root: Path, rng: random.Random) -> list[list[str]]:
         else:
             kinds = (["sample", "-n", "5"], ["evaluate", "-n", "20"], ["resume"], ["compare"])
             words += [[*kind, str(path)] for kind in kinds]
-    return words
+    return [*words, ["rm", "--older", "0", "--yes", str(case)]]
 
 
 def run_case(case: Path, words: list[list[str]], log: Path, limit: float) -> bool:

@@ -237,7 +237,7 @@ TRIALS: dict[str, tuple[str, Victim, Callable[[Campaign, str], list[str]]]] = {
 BESIDE = """
 import sys
 from wganbench.training import runs
-runs.measurers = lambda device, count: 1
+runs.measurers = lambda *_: 1
 from wganbench.cli.app import main
 sys.exit(main())
 """

@@ -11,8 +11,10 @@ import functools
 import importlib
 import os
 import random
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jaxtyping
@@ -94,6 +96,22 @@ def shape_checks() -> None:
 def without_shape_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the user sees: wganbench's own errors, not those of the annotations."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def room_for() -> Callable[[int], AbstractContextManager[None]]:
+    """``room_for(bytes)``: no file can be longer in the block, as on a disk that is nearly full."""
+
+    @contextmanager
+    def room(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return room
 
 
 @pytest.fixture

@@ -384,6 +384,30 @@ def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
             from_dict(copy)
 
 
+@pytest.mark.parametrize(
+    ("log", "evaluate", "told"),
+    [
+        (1, 0, "log.every_n_steps=8"),
+        (7, 0, "log.every_n_steps=8"),
+        (1, 500, "log.every_n_steps=8"),
+        (1, 1, "log.every_n_steps=16 and evaluate.every_n_steps=16"),
+        (500, 1, "evaluate.every_n_steps=8"),
+    ],
+)
+def test_more_rows_than_can_be_read_are_refused_with_the_least_interval_that_will_do(
+    log: int, evaluate: int, told: str
+) -> None:
+    few = ["train.steps=1000000", f"log.every_n_steps={log}", f"evaluate.every_n_steps={evaluate}"]
+    with pytest.raises(ConfigError) as caught:
+        compose(few)
+    assert str(caught.value).endswith(f": give at least {told}"), caught.value
+    enough = told.split(" and ")
+    compose([*few, *enough])
+    less = [f"{key}={int(value) - 1}" for key, _, value in (word.partition("=") for word in enough)]
+    with pytest.raises(ConfigError, match="too large to be read"):
+        compose([*few, *less])
+
+
 # Identity.
 
 OTHER = {

@@ -3,6 +3,7 @@ whole or not there, of one writer at a time."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -143,6 +144,19 @@ def test_a_file_is_written_under_a_name_that_tells_its_writer(tmp_path: Path) ->
         remove_leftovers(tmp_path)
         assert Path(file.name).exists()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_that_only_hides_the_files_names_it_and_another_stays(tmp_path: Path) -> None:
+    """torch.save raises its own where it meets that of the file."""
+    path = tmp_path / "out"
+    with pytest.raises(OSError, match=f"cannot write {path}: No space left"), replacing(path):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            raise RuntimeError("unexpected pos 704 vs 598")
+    with pytest.raises(RuntimeError, match="of another kind"), replacing(path):
+        raise RuntimeError("of another kind")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_pictures_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +162,23 @@ def test_a_critic_of_packs_scores_points_and_is_exported_for_packs(
     with torch.no_grad():
         scores = torch.export.load(out).module()(torch.cat([points, points], dim=1))
         torch.testing.assert_close(scores, run.critic(points))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_network_that_finds_the_disk_full_is_a_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    room_for: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    train_run(tiny("gp", **{"log.figure": False}), tmp_path / "run")
+    out = tmp_path / "critic.pt2"
+    for size in (100, 5000):
+        with room_for(size):
+            assert main(["export", str(tmp_path / "run"), "--to", "critic", "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert f"cannot write {out}: File too large" in error and error.count("\n") == 1
+    assert not out.exists()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from reported_runs import leave_run
 from wganbench.cli.app import main
 from wganbench.cli.runs_verbs import resume_one
 from wganbench.config import ConfigError
+from wganbench.leftovers import machine
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.remove import remove_run
 from wganbench.sweeps.plan import resumable
@@ -79,6 +80,34 @@ def test_a_run_in_use_stays(place: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "in use by" in capsys.readouterr().out and (place / "c" / "run.json").is_file()
 
 
+def test_an_odd_run_is_kept_and_those_after_it_go(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outside").write_text("mine")
+    (place / "a" / ".lock").unlink()
+    (place / "a" / ".lock").symlink_to(tmp_path / "outside")
+    choice = ["rm", str(place), "--status", "completed"]
+    assert main(choice) == 0
+    told = capsys.readouterr().out
+    assert "1 run would be removed" in told
+    assert "kept" in told and ".lock is a link" in told
+    assert main([*choice, "--yes"]) == 3
+    assert ".lock is a link" in capsys.readouterr().out
+    assert sorted(path.name for path in place.iterdir()) == ["a", "c"]
+    assert (tmp_path / "outside").read_text() == "mine"
+
+
+def test_a_run_that_turns_odd_while_it_is_removed_is_kept(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(RunFolder, "holder", lambda _: None)
+    (place / "a" / ".lock").unlink()
+    (place / "a" / ".lock").symlink_to(place)
+    assert main(["rm", str(place), "--status", "completed", "--yes"]) == 3
+    assert ".lock is a link" in capsys.readouterr().out
+    assert sorted(path.name for path in place.iterdir()) == ["a", "c"]
+
+
 def test_files_of_the_user_and_targets_of_links_stay(place: Path, tmp_path: Path) -> None:
     run, outside = place / "a", tmp_path / "outside"
     outside.mkdir()
@@ -93,10 +122,21 @@ def test_files_of_the_user_and_targets_of_links_stay(place: Path, tmp_path: Path
     assert sorted(path.name for path in outside.iterdir()) == ["1.png", "config.yaml"]
 
 
+def test_of_the_pictures_in_frames_those_of_the_run_go_with_its_leftovers(place: Path) -> None:
+    frames = place / "a" / "frames"
+    frames.mkdir()
+    dead = f".tmp-{2**31 - 1:08x}{machine()}{'0' * 16}"
+    for name in ("000000020.png", "1234567890.png", "best.png", "20.png", dead):
+        (frames / name).write_text("x")
+    assert not remove_run(place / "a")
+    assert sorted(path.name for path in (place / "a").iterdir()) == ["frames"]
+    assert sorted(path.name for path in frames.iterdir()) == ["20.png", "best.png"]
+
+
 def test_a_whole_folder_goes_with_frames_and_hydras_files(place: Path) -> None:
     run = place / "a"
     exported = "scalars.csv", "scalars.parquet", "generator.pt2", "critic.pt2"
-    for name in ("frames/000000.png", ".hydra/config.yaml", ".hydra/hydra.yaml", *exported):
+    for name in ("frames/000000020.png", ".hydra/config.yaml", ".hydra/hydra.yaml", *exported):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("x")
     assert remove_run(run) and not run.exists()

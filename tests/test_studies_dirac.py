@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweep_watcher import Seen
 
 from wganbench.studies import run_study
 from wganbench.studies.dirac import (
@@ -19,6 +20,7 @@ from wganbench.studies.dirac import (
     evidence,
     field_error,
     kept_distance,
+    measure,
     methods,
     power_of_steps,
     radius,
@@ -129,6 +131,14 @@ def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path:
     refuted = {"non_saturating_alternating"}
     assert {name for name, word in words["quick"].items() if word == "refuted"} == refuted
     assert {words["quick"][name] for name in words["quick"].keys() - refuted} == {"supported"}
+
+
+@pytest.mark.parametrize(("device", "told"), [("cpu", True), ("auto", False)])
+def test_a_device_changes_nothing_and_that_is_told(device: str, told: bool, tmp_path: Path) -> None:
+    settings, seen = read_settings("dirac", {}, [f"device={device}", "steps=20"]), Seen()
+    measure(Context("dirac", 1, tmp_path, settings, seen))
+    line = f"device={device} changes nothing: this study trains no network"
+    assert seen.lines == [line] * told
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_settings_that_cannot_be_are_told_in_one_line(
         "hydra.launcher.cpus_per_stack=4096": "no stack fits the Ray cluster",
         "hydra.launcher.shared_folder=maybe": "auto, true or false",
         "sweep.devices=[cpu]": "Ray places the stacks",
-        "device=cuda": "CUDA",
+        "device=cuda": "the Ray cluster has no GPU",
     }.items():
         assert main(["sweep", "seed=0,1", "hydra/launcher=ray", setting]) == 2
         error = capsys.readouterr().err

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from sweep_watcher import Seen
 from training_configs import tiny
 
 from wganbench.config.jobs import Job
-from wganbench.runs.folder import RunFolder
-from wganbench.sweeps import ray
-from wganbench.sweeps.backend import Collector, Silent
+from wganbench.plugin_files import VARIABLE, plugin_files
+from wganbench.runs.folder import RunFolder, RunOutcome
+from wganbench.sweeps import ray, ray_task
+from wganbench.sweeps.backend import RETRIES, Collector, Ended, Silent
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.ray import Task, Tasks
+from wganbench.sweeps.ray_task import RemoteStack
 from wganbench.sweeps.slurm import SlurmBackend
 
 
@@ -39,6 +44,93 @@ def test_an_earlier_runs_files_go_before_new_ones_come(
     left = {path.name for path in RunFolder(folder).path.iterdir()} - {".lock"}
     expected = {"checkpoint.pt", "metrics.csv"} | (set() if overwrite else {"generated.npy"})
     assert left == expected
+
+
+class Answers:
+    """Stands for Ray: each task that is submitted ends as ``end`` says; what was sent is kept."""
+
+    class exceptions:  # noqa: N801
+        class RayError(Exception):
+            pass
+
+        class TaskCancelledError(RayError):
+            pass
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self.end, self.sent = end, list[RemoteStack]()
+
+    def remote(self, **options: object) -> Any:
+        def send(remote: RemoteStack, mailbox: object) -> int:
+            self.sent.append(remote)
+            return len(self.sent)
+
+        return lambda function: SimpleNamespace(remote=send)
+
+    def get(self, reference: int) -> object:
+        return self.end()
+
+
+def driven(answers: Answers, stack: StackPlan, seen: Seen, asked: bool = False) -> Tasks:
+    """The tasks of one stack, submitted until none is left."""
+    tasks = Tasks(1, 0, stack.jobs[0].folder.parent, None, Collector(seen))
+    tasks.mailbox = None
+    tasks.stop.requested = asked
+    tasks._submit(stack)
+    while tasks.tasks:
+        tasks._finish(next(iter(tasks.tasks)))
+    return tasks
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_task_that_others_ended_is_submitted_again_but_not_for_ever(
+    asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, seen = Job(tiny(), tmp_path / "run"), Seen()
+    answers = Answers(lambda: Ended([RunOutcome(job.folder, "interrupted", 0, {}, [], 0.0)]))
+    monkeypatch.setattr(ray, "import_ray", lambda: answers)
+    tasks = driven(answers, StackPlan((job,), 0), seen, asked)
+    assert len(answers.sent) == (1 if asked else 1 + RETRIES)
+    (outcome,) = tasks.collector.outcomes
+    assert outcome.status == ("interrupted" if asked else "failed")
+    said = "a Ray task was ended by others: 1 run to go on from the last checkpoint"
+    assert seen.lines == [said] * (len(answers.sent) - 1)
+
+
+def test_what_a_task_raised_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own text begins with the process and its address, and has many lines."""
+
+    def end() -> object:
+        text = "ray::train_remotely() (pid=7, ip=172.17.0.2)\n  File run.py, line 3"
+        error = Answers.exceptions.RayError(text)
+        error.cause = ValueError("no such file: a.csv\nat all")  # type: ignore[attr-defined]
+        raise error
+
+    answers, seen = Answers(end), Seen()
+    monkeypatch.setattr(ray, "import_ray", lambda: answers)
+    tasks = driven(answers, StackPlan((Job(tiny(), tmp_path / "run"),), 0), seen)
+    assert "a Ray task was lost (ValueError: no such file: a.csv at all): 1 run" in seen.lines[0]
+    (outcome,) = tasks.collector.outcomes
+    assert outcome.status == "failed" and "ValueError: no such file" in " ".join(outcome.verdict)
+
+
+def test_plugin_files_reach_the_workers_of_a_running_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(tiny(), tmp_path / "run")
+    answers = Answers(lambda: Ended([RunOutcome(job.folder, "completed", 4, {}, [], 0.0)]))
+    monkeypatch.setattr(ray, "import_ray", lambda: answers)
+    found: list[list[Path]] = []
+    monkeypatch.setattr(ray_task, "_train", lambda *_: found.append(plugin_files()) or Ended([]))
+    monkeypatch.chdir(tmp_path)
+    for named in ("mine.py", ""):
+        monkeypatch.setenv(VARIABLE, named)
+        driven(answers, StackPlan((job,), 0), Seen())
+        monkeypatch.setenv(VARIABLE, "/of/the/node.py")
+        expected = tmp_path / named if named else Path("/of/the/node.py")
+        ray_task.train_remotely(answers.sent[-1], None)
+        assert found[-1] == [expected]
 
 
 def test_slurm_refuses_to_share_a_device(tmp_path: Path) -> None:

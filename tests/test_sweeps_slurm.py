@@ -6,6 +6,8 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from wganbench.config.jobs import Job
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.table import read_table
 from wganbench.sweeps import slurm, slurm_task
-from wganbench.sweeps.backend import Collector, Ended, Message, Note, OutOfMemory
+from wganbench.sweeps.backend import RETRIES, Collector, Ended, Message, Note, OutOfMemory
 from wganbench.sweeps.launch import launch, make_backend, plan_sweep
 from wganbench.sweeps.plan import StackPlan
 from wganbench.sweeps.slurm_task import Mail, Preemption, SlurmTask
@@ -130,6 +132,20 @@ def test_settings_that_cannot_be_are_told_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_node_without_a_gpu_may_ask_the_cluster_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = ["sweep", "seed=0,1", "device=cuda", "--plan"]
+    assert main([*words, "hydra/launcher=slurm"]) == 0
+    assert "Slurm" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "device=cuda: no CUDA GPU is found here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_submitit_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "submitit", None)
     with pytest.raises(ConfigError, match=r"pip install 'wganbench\[slurm\]'"):
@@ -175,6 +191,17 @@ def test_messages_outlive_the_process_and_half_of_one_waits(tmp_path: Path) -> N
     assert first == [Note("one")]
     mail.path.write_bytes(whole)
     assert mail.read(offset) == ([Note("two")], len(whole))
+
+
+def test_a_message_that_did_not_fit_hides_none_of_the_later_ones(
+    tmp_path: Path, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    mail = Mail(tmp_path, 0)
+    mail.send(Note("one"))
+    with room_for(mail.path.stat().st_size + 20), pytest.raises(OSError, match="File too large"):
+        mail.send(Note("too long" * 100))
+    mail.send(Note("two"))
+    assert mail.read(0)[0] == [Note("one"), Note("two")]
 
 
 def test_a_request_to_stop_is_repeated_until_the_training_heeds_it(
@@ -228,6 +255,36 @@ def test_an_error_without_words_loses_one_job_only(
     array.jobs.append(lost)
     array._finish(lost)
     assert said == ["a Slurm job was lost (MemoryError)"] and array.jobs == []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_job_that_others_ended_is_submitted_again_but_not_for_ever(
+    asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the SIGTERM with which a preemption begins: the sweep itself was not asked to end."""
+
+    class Saved:
+        def result(self) -> object:
+            return Ended([RunOutcome(j.folder, "interrupted", 0, {}, [], 0.0) for j in every])
+
+    every, count, seen = jobs(tmp_path, 2), list[int](), Seen()
+
+    def submit(array: slurm.Array, stacks: list[StackPlan]) -> None:
+        for stack in stacks:
+            count.append(len(stack.jobs))
+            array.jobs.append(slurm.Submitted(Saved(), stack, Mail(tmp_path, len(count))))
+
+    monkeypatch.setattr(slurm.Array, "_submit", submit)
+    array = slurm.Array(make_backend("slurm", SETTINGS), tmp_path, Collector(seen))
+    array.stop.requested = asked
+    submit(array, [StackPlan(tuple(every), 0)])
+    while array.jobs:
+        array._finish(array.jobs[0])
+    assert count == [2] * (1 if asked else 1 + RETRIES)
+    assert {o.status for o in array.collector.outcomes} == {"interrupted" if asked else "failed"}
+    assert len(array.collector.outcomes) == 2
+    said = "a Slurm job was ended by others: 2 runs to go on from the last checkpoint"
+    assert seen.lines == [said] * (len(count) - 1)
 
 
 def test_a_stack_that_does_not_fit_is_halved_inside_its_job(

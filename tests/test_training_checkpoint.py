@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,22 @@ def test_wherever_saving_is_cut_off_a_whole_checkpoint_stays(
     assert load_checkpoint(previous(path)).step in (1, 2)
     save_checkpoint(path, some(4))
     assert (load_checkpoint(path).step, load_checkpoint(previous(path)).step) == (4, 2)
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("size", [0, 100, 9000, 17_000])
+def test_a_full_disk_is_an_error_of_the_system_wherever_it_fills(
+    tmp_path: Path, room_for: Callable[[int], AbstractContextManager[None]], size: int
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, some(1))
+    with (
+        room_for(size),
+        pytest.raises(OSError, match=rf"cannot write {path}: File too large"),
+    ):
+        save_checkpoint(path, some(2))
+    found, note = newest_checkpoint(path)
+    assert found is not None and found.step == 1 and note is None
     assert not list(tmp_path.glob(".tmp-*"))
 
 

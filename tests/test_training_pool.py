@@ -45,6 +45,9 @@ from wganbench.training.recorder import Recorder, Rows, Saved, columns
 from wganbench.training.runs import train_run, train_runs
 from wganbench.training.stack import Stack
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+import kill_runs  # noqa: E402
+
 RECORDED: dict[str, Any] = {
     "train.steps": 8,
     "log.every_n_steps": 1,
@@ -221,6 +224,14 @@ def test_killed_at_any_file_it_is_whole_and_goes_on(tmp_path: Path) -> None:
         assert rows(folder) == rows(tmp_path / "peace")
         assert points(folder) == points(tmp_path / "peace")
     assert steps >= {-1, 2, 4, 6}, "it died everywhere"
+
+
+@pytest.mark.slow
+def test_the_script_that_kills_trains_beside_one_that_measures(tmp_path: Path) -> None:
+    settings = ["train.steps=4", "checkpoint.every_n_steps=2", "compile=false"]
+    words = [sys.executable, "-c", kill_runs.BESIDE, "train", *kill_runs.SETTINGS, *settings]
+    child = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0, child.stderr
 
 
 # The end.

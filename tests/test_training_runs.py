@@ -26,7 +26,9 @@ from wganbench.cli.run_view import next_commands
 from wganbench.config import ConfigError, RunConfig, compose, to_dict
 from wganbench.config.check import from_dict
 from wganbench.config.schema import digest_of_training
+from wganbench.files import RECORD_BYTES, UnusableFile
 from wganbench.runs.folder import KEYS, RunFolder
+from wganbench.runs.table import read_table
 from wganbench.training import figures, finish, jobs
 from wganbench.training.checkpoint import load_checkpoint, previous
 from wganbench.training.loop import Clock, _budget
@@ -301,6 +303,24 @@ def test_twice_too(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             assert train_run(config, tmp_path).step == step
     assert train_run(config, tmp_path).status == "completed"
     assert_same_run(tmp_path, whole)
+
+
+def test_a_run_goes_on_and_ends_with_a_table_larger_than_others_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny("gp", **(RECORDED | {"log.figure": False}))
+    with monkeypatch.context() as patch:
+        after_step(patch, 4, ask_to_stop)
+        assert train_run(config, tmp_path).status == "interrupted"
+    table = tmp_path / "metrics.csv"
+    head, first, *rest = table.read_bytes().splitlines(keepends=True)
+    step, values = first.split(b",", 1)
+    wide = b"%s%s,%s" % (step, b" " * RECORD_BYTES, values)
+    table.write_bytes(b"".join([head, wide, *rest]))
+    with pytest.raises(UnusableFile, match="larger than"):
+        read_table(table)
+    assert train_run(config, tmp_path).status == "completed"
+    assert table.stat().st_size > RECORD_BYTES
 
 
 def test_a_stop_while_it_logs_is_not_lost(

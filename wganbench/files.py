@@ -69,6 +69,19 @@ def write_atomic(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def append_whole(file: Any, content: bytes) -> None:
+    """Append to an unbuffered file, or leave it as it was if that fails. Raises OSError."""
+    length = os.fstat(file.fileno()).st_size
+    left = memoryview(content)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(file.fileno(), length)
+        raise
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill that replaces ``path`` when the block ends, as `replacing` does.
@@ -99,12 +112,17 @@ def is_plain_file(path: Path) -> bool:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into one that names the path that cannot be written."""
+    """Turn an OSError of the block into one that names the path that cannot be written.
+
+    A RuntimeError in its place is torch's, which meets the file's error and raises its own.
+    """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(error.errno, f"cannot write {path}: {reason}") from error
+    except (OSError, RuntimeError) as error:
+        met = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(met, OSError):
+            raise
+        raise OSError(met.errno, f"cannot write {path}: {met.strerror or met}") from error
 
 
 def _flush_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from wganbench.cli.console import PlainConsole
 from wganbench.errors import ConfigError, of_the_system
-from wganbench.files import RunBusy, from_here
+from wganbench.files import from_here
 from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
 from wganbench.runs.folder import RunFolder, status_now
@@ -150,8 +150,8 @@ def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
     for run in runs:
         path, size = from_here(run.path), size_of(run.path) / MEGABYTE
         line = f"{path}  {status_now(run)} at step {run.step}, {size:.1f} MB"
-        if busy := RunFolder(run.path).holder():
-            console.print(f"{line}: kept, in use by {busy.holder}", soft_wrap=True)
+        if reason := _kept(run):
+            console.print(f"{line}: kept{reason}", soft_wrap=True)
             left += 1
         elif not sure:
             console.print(line, soft_wrap=True)
@@ -165,10 +165,19 @@ def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
     return left
 
 
+def _kept(run: RunRecord) -> str:
+    """Return why a run is not removed, as the end of a line; empty text where it can be."""
+    try:
+        busy = RunFolder(run.path).holder()
+    except (ConfigError, OSError) as error:
+        return f": {error}"
+    return f", in use by {busy.holder}" if busy else ""
+
+
 def _removed(run: RunRecord, line: str, console: PlainConsole) -> bool:
     try:
         gone = remove_run(run.path)
-    except (RunBusy, OSError) as error:
+    except (ConfigError, OSError) as error:
         console.print(f"{line}: kept: {error}", soft_wrap=True)
         return False
     rest = "" if gone else ": removed, but for files that no run writes"

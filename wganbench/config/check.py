@@ -16,6 +16,7 @@ from wganbench.config.schema import LOSS_ADDED_LATER, DataConfig, RunConfig, Tra
 from wganbench.data import DATASETS
 from wganbench.data.options import ADDED_LATER
 from wganbench.errors import ConfigError, expanded, short_repr
+from wganbench.files import RECORD_BYTES
 from wganbench.registry import Registry, UnknownName
 from wganbench.tags.lookup import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance, tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
@@ -141,12 +142,13 @@ def check_options(config: RunConfig) -> RunConfig:
     Raises ConfigError for an option that is not in its row or has a wrong value, and for
     combinations that cannot be trained: a batch larger than a fixed training set, batch norm in
     a penalised critic, a norm beside a spectral one, a protocol for another dimension, features
-    that cannot be imported, a user's metric without a row for its tag.
+    that cannot be imported, a user's metric without a row for its tag, more rows than can be read.
     """
     typed = typed_rows(config)
     check_normalization(typed, recipe_of(typed))
     check_data(typed)
     check_features(typed)
+    check_rows(typed)
     return typed
 
 
@@ -333,6 +335,33 @@ def check_features(config: RunConfig) -> None:
         allow_features(config.evaluate.features)
         with as_config_error():
             load_features(config.evaluate.features)
+
+
+ROW_BYTES = 512
+"""Bytes of a row of metrics.csv, and of an evaluation in it; they have about 410 and 380."""
+
+MOST_ROWS = RECORD_BYTES // ROW_BYTES
+"""Rows and evaluations of a run: `compare` and others read no larger table."""
+
+
+def check_rows(config: RunConfig) -> None:
+    """Refuse more rows and evaluations than can be read; raises ConfigError."""
+    steps = config.train.steps
+    every = {
+        "log.every_n_steps": config.log.every_n_steps,
+        "evaluate.every_n_steps": config.evaluate.every_n_steps,
+    }
+    rows = {key: steps // n if n else 0 for key, n in every.items()}
+    if sum(rows.values()) <= MOST_ROWS:
+        return
+    often = [key for key, count in rows.items() if count > MOST_ROWS // 2]
+    room = MOST_ROWS - sum(count for key, count in rows.items() if key not in often)
+    least = math.ceil(len(often) * steps / room)
+    raise ConfigError(
+        f"{' and '.join(f'{key}={every[key]}' for key in often)} with train.steps={steps} gives a "
+        "metrics.csv that is too large to be read: give at least "
+        + " and ".join(f"{key}={least}" for key in often)
+    )
 
 
 def check_pointwise(config: RunConfig, recipe: Recipe, pair: Pair) -> None:

@@ -26,6 +26,9 @@ Outcome = TypeVar("Outcome")
 Check = Callable[["DictConfig"], RunConfig]
 Accept = Callable[[RunConfig], None]
 
+CLUSTERS = ("ray", "slurm")
+"""Our launchers that train on other machines."""
+
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunConfig:
     """Return the typed and checked configuration of one run, as ``wganbench train`` uses it.
@@ -57,9 +60,14 @@ def compose_launcher(
         found = OmegaConf.to_container(node.hydra.launcher, resolve=True)
         settings = cast("dict[str, Any]", found)
         settings.pop("_target_", None)
-        return str(node.hydra.runtime.choices["hydra/launcher"]), settings
+        return launcher_of(node), settings
 
     return composed(overrides, config_dir, launcher)
+
+
+def launcher_of(node: DictConfig) -> str:
+    """Return the name of the launcher in a composed node with Hydra's part."""
+    return str(node.hydra.runtime.choices["hydra/launcher"])
 
 
 def composed(
@@ -144,15 +152,19 @@ def check_early(parsed: Arguments, check: Check) -> None:
 
 
 def sweep(
-    arguments: Sequence[str], task: Callable[[Check], SweepTask], accept: Accept
+    arguments: Sequence[str],
+    task: Callable[[Check], SweepTask],
+    accept: Accept,
+    accept_on_cluster: Accept,
 ) -> list[Path]:
     """Run Hydra's sweeper and launcher on a task to the end; return the folders of the sweeps.
 
-    ``accept`` is called for each job, as in `run`. Raises ConfigError for wrong arguments;
+    ``accept`` is called for each job, as in `run`, and ``accept_on_cluster`` in its place where
+    the launcher is one of `CLUSTERS`. Raises ConfigError for wrong arguments;
     exceptions of the task are passed on.
     """
     parsed = parse_arguments(arguments, several=True)
-    check = Checking(accept)
+    check = Checking(accept, on_cluster=accept_on_cluster)
     folders: list[Path] = []
     command = ["--multirun", *parsed.command]
     with (
@@ -169,11 +181,14 @@ class Checking:
     """Turns a composed node into a typed, checked and accepted configuration, and caches it.
 
     ``look`` is called first, before the options are checked, which needs torch; it may raise to
-    end the command. ``failure`` holds the last exception, before Hydra wraps it in its own.
+    end the command. ``on_cluster`` is called in place of ``accept`` where the launcher is one of
+    `CLUSTERS`. ``failure`` holds the last exception, before Hydra wraps it in its own.
     """
 
-    def __init__(self, accept: Accept, look: Accept | None = None) -> None:
-        self.accept, self.look = accept, look
+    def __init__(
+        self, accept: Accept, look: Accept | None = None, on_cluster: Accept | None = None
+    ) -> None:
+        self.accept, self.look, self.on_cluster = accept, look, on_cluster
         self.checked: dict[str, RunConfig] = {}
         self.failure: Exception | None = None
 
@@ -181,20 +196,26 @@ class Checking:
         values = plain(node)
         if repr(values) not in self.checked:
             try:
-                self.checked[repr(values)] = self.check(values)
+                self.checked[repr(values)] = self.check(values, self.accepting(node))
             except Exception as error:
                 self.failure = error
                 raise
         return self.checked[repr(values)]
 
-    def check(self, values: dict[str, Any]) -> RunConfig:
+    def accepting(self, node: DictConfig) -> Accept:
+        """Return what accepts the configuration of a node where its launcher trains it."""
+        if self.on_cluster is not None and launcher_of(node) in CLUSTERS:
+            return self.on_cluster
+        return self.accept
+
+    def check(self, values: dict[str, Any], accept: Accept) -> RunConfig:
         from wganbench.config.check import check_options
 
         config = from_dict(values)
         if self.look is not None:
             self.look(config)
         config = check_options(config)
-        self.accept(config)
+        accept(config)
         return config
 
 

@@ -182,6 +182,5 @@ def _write_network(file: Path | None, network: JudgeNetwork) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as stream:
             torch.save(network.state_dict(), stream)
-    except (OSError, RuntimeError):
-        # torch.save raises RuntimeError when the disk is full.
+    except OSError:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
@@ -39,7 +38,7 @@ from tensorboard.summary.writer import (  # type: ignore[import-untyped, unused-
 from torch.utils.tensorboard import summary as torch_summary
 
 from wganbench.errors import printable
-from wganbench.files import explained, is_plain_file, open_own, replacing
+from wganbench.files import append_whole, explained, is_plain_file, open_own, replacing
 from wganbench.runs.record import Status
 from wganbench.tags.lookup import charts, tag_regex
 from wganbench.typed import flatten
@@ -241,15 +240,7 @@ class EventLog:
         """Write whole records, or nothing if that fails: later records stay readable."""
         if self._file.closed:
             raise ValueError("these events are closed")
-        length = os.fstat(self._file.fileno()).st_size
-        left = memoryview(record)
-        try:
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fileno(), length)
-            raise
+        append_whole(self._file, record)
 
 
 def _scalar_summary(values: Mapping[str, SupportsFloat]) -> Any:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from wganbench.files import is_plain_file
+from wganbench.leftovers import remove_leftovers
 from wganbench.runs.folder import LOCK, RunFolder
 from wganbench.runs.record import FRAMES
+from wganbench.runs.samples import find_frames
 from wganbench.runs.stored import HYDRAS_FILES
 
 
@@ -34,8 +36,9 @@ def remove_run(path: Path) -> bool:
     with RunFolder(path).lock() as held:
         frames = path / FRAMES
         if _is_folder(frames):
-            for file in frames.glob("*.png"):
+            for file in find_frames(path).values():
                 file.unlink()
+            remove_leftovers(frames)
             _remove_if_empty(frames)
         for name in HYDRAS_FILES:
             if _is_folder(path / ".hydra"):

@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 from wganbench.errors import ConfigError, printable, short_repr
-from wganbench.files import UnusableFile, explained, open_own, read_regular, write_atomic
+from wganbench.files import (
+    RECORD_BYTES,
+    UnusableFile,
+    explained,
+    open_own,
+    read_regular,
+    write_atomic,
+)
 from wganbench.output import numbered
 from wganbench.registry import unknown
 
 STEP = "step"
 LARGEST_STEP = 2**53
 """No run reaches this step; up to it every step is exact as a float too."""
+OWN_BYTES = 2**31
+"""The largest metrics.csv that the run reads that writes it.
+
+A configuration is accepted if its table is likely to be read by all, within `RECORD_BYTES`. One
+with longer rows (of very deep networks, or with many metrics of the user's) can still go on."""
+
 Cell = int | float | None
 SHOWN = 5
 """Columns that the text of a table names."""
@@ -84,9 +97,13 @@ class MetricsTable:
         """Drop the rows after ``step`` and every broken line, atomically."""
         self._rewrite(float(step))
 
+    def read(self) -> Table:
+        """Return what `read_table` does, of a file of up to `OWN_BYTES`."""
+        return read_table(self.path, limit=OWN_BYTES)
+
     def _rewrite(self, last: float) -> None:
         """Keep the complete rows up to ``last``; write only if that changes the file."""
-        content = read_regular(self.path) if os.path.lexists(self.path) else b""
+        content = read_regular(self.path, OWN_BYTES) if os.path.lexists(self.path) else b""
         header = ",".join(self.columns)
         lines = _lines(content)
         if lines and lines[0] != header:
@@ -102,15 +119,17 @@ class MetricsTable:
         self._last_step = kept[-1][1] if kept else -1
 
 
-def read_table(path: str | Path, only: Sequence[str] | None = None) -> Table:
+def read_table(
+    path: str | Path, only: Sequence[str] | None = None, limit: int = RECORD_BYTES
+) -> Table:
     """Return metrics.csv as columns; broken lines are left out and counted in ``dropped``.
 
     ``only`` restricts the columns that are read, which saves most of the time for many files. A
     line that is broken in another column then counts as complete. Raises FileNotFoundError;
-    UnusableFile for a link, for anything but a plain file, for one that is too large, and for a
-    head that does not begin with ``step`` or repeats a column.
+    UnusableFile for a link, for anything but a plain file, for one of more than ``limit`` bytes,
+    and for a head that does not begin with ``step`` or repeats a column.
     """
-    content = read_regular(Path(path))
+    content = read_regular(Path(path), limit)
     lines = _lines(content)
     table = Table()
     table.dropped = int(bool(content) and not content.endswith(b"\n"))

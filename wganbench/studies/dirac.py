@@ -232,6 +232,8 @@ CLAIMS = with_primary("non_saturating_alternating", (
 
 def measure(context: Context) -> Findings:
     """Compute all trajectories and check the fields against the losses at every point."""
+    if (device := context.settings.device) != "auto":
+        context.say(f"device={device} changes nothing: this study trains no network")
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])
     paths = all_paths(context, chosen)
     error = max(

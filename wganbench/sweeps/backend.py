@@ -246,6 +246,16 @@ class Collector:
         self.watcher.stack_ended(number, outcomes)
 
 
+def ended_by_others(message: object) -> bool:
+    """Return whether a stack that nobody here asked to end has saved its runs and ended.
+
+    This happens, for example, if a batch system sends SIGTERM, or a fork server has died.
+    """
+    return isinstance(message, Ended) and any(
+        outcome.status == "interrupted" for outcome in message.outcomes
+    )
+
+
 def failed(job: Job, reason: str, held: HeldRun | None = None) -> RunOutcome:
     """Return the outcome of a run that could not be trained; its earlier files are kept.
 

@@ -163,7 +163,7 @@ def _compose(
         return SweepTask(check, limit, accept, launch_jobs, train_alone)
 
     parsed = parse_arguments(arguments, several=True)
-    folders = sweep(named(parsed.command, parsed.where), task, accept_run)
+    folders = sweep(named(parsed.command, parsed.where), task, accept_run, accept_elsewhere)
     # A folder that the user types is known to none of our resolvers.
     typed = [text for text in parsed.overrides if text.startswith(f"{SWEEP_FOLDER}=")]
     return folders + [Path(str(read_override(text).value())) for text in typed[-1:]]
@@ -221,4 +221,9 @@ class _Session:
 def accept_run(config: RunConfig) -> None:
     """Check that a job can be trained here, or is trained already. Raises ConfigError."""
     pick_device(config.device)
+    accept_elsewhere(config)
+
+
+def accept_elsewhere(config: RunConfig) -> None:
+    """Check the folder of a job as `accept_run` does; the cluster is asked for its devices."""
     check_folder(config, may_be_busy=not config.overwrite)

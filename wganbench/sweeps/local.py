@@ -17,7 +17,7 @@ import torch
 from wganbench.config.memory import machine_bytes
 from wganbench.config.schema import RunConfig
 from wganbench.runs.folder import RunOutcome
-from wganbench.sweeps.backend import SAVING_ALL, Collector, Ended, Watcher
+from wganbench.sweeps.backend import SAVING_ALL, Collector, Watcher, ended_by_others
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
 from wganbench.sweeps.workers import Worker, Workers, workers_in_use
 from wganbench.training.cuda.executor import CLUSTERS
@@ -218,7 +218,7 @@ class Pool:
 
     def _handle(self, assignment: Assignment, message: object) -> None:
         assert assignment.stack is not None
-        if isinstance(message, Ended) and self._was_ended_by_others(message):
+        if ended_by_others(message) and not self._is_asked():
             assignment.worker.signal(signal.SIGKILL)
             self._replace(assignment)
             return
@@ -227,14 +227,6 @@ class Pool:
             self.waiting[:0] = left
             assignment.stack = None
             self._assign()
-
-    def _was_ended_by_others(self, message: Ended) -> bool:
-        """Return whether a worker saved and ended without a request from here.
-
-        This happens, for example, if its fork server has died.
-        """
-        interrupted = any(outcome.status == "interrupted" for outcome in message.outcomes)
-        return interrupted and not self._is_asked()
 
     def _replace(self, assignment: Assignment) -> None:
         """Remove a worker that has ended, and continue its stack in a new one."""

@@ -15,8 +15,9 @@ from typing import Any
 
 from wganbench.config.jobs import Job
 from wganbench.config.schema import RunConfig
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, one_line, shortened
 from wganbench.files import RunBusy
+from wganbench.plugin_files import plugin_files
 from wganbench.runs.folder import ELSEWHERE, RunFolder, RunOutcome
 from wganbench.sweeps.backend import (
     LISTEN_SECONDS,
@@ -26,6 +27,7 @@ from wganbench.sweeps.backend import (
     Ended,
     Watcher,
     check_numbers,
+    ended_by_others,
 )
 from wganbench.sweeps.manifest import FILE
 from wganbench.sweeps.plan import Slot, StackPlan
@@ -95,8 +97,11 @@ class Tasks:
     collector: Collector
     tasks: dict[Any, Task] = field(default_factory=dict)
     by_number: dict[int, Task] = field(default_factory=dict)
+    stopping: bool = False
+    stop: StopRequest = field(default_factory=StopRequest)
 
     def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
+        self.stop = stop
         ray = import_ray()
         here = ray.get_runtime_context().get_node_id()
         placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
@@ -105,7 +110,6 @@ class Tasks:
             .options(num_cpus=0, scheduling_strategy=placed(here, soft=False))
             .remote()
         )
-        self.stopping = False
         try:
             for stack in stacks:
                 self._submit(stack)
@@ -142,6 +146,7 @@ class Tasks:
             self.gpus_per_stack > 0,
             max(1, int(self.cpus_per_stack)),
             os.getcwd(),
+            os.pathsep.join(str(file.absolute()) for file in plugin_files()),
         )
         options = {
             "num_cpus": self.cpus_per_stack,
@@ -191,17 +196,22 @@ class Tasks:
         ray = import_ray()
         errors = ray.exceptions
         task = self.tasks.pop(reference)
+        asked = self.stopping or self.stop.requested
         left: Sequence[StackPlan] | None = []
         try:
-            left = self.collector.handle(
-                task.number, task.stack, self._received(ray.get(reference), task)
-            )
+            message = self._received(ray.get(reference), task)
         except errors.TaskCancelledError:
             pass
         except errors.RayError as error:
-            if not self.stopping:
-                how = " ".join(str(error).split(".")[0].split())[:120]
-                left = self.collector.lost(task.number, task.stack, f"a Ray task was lost ({how})")
+            if not asked:
+                how = f"a Ray task was lost ({cause_of(error)})"
+                left = self.collector.lost(task.number, task.stack, how)
+        else:
+            if ended_by_others(message) and not asked:
+                how = "a Ray task was ended by others"
+                left = self.collector.lost(task.number, task.stack, how)
+            else:
+                left = self.collector.handle(task.number, task.stack, message)
         self._let_go(task.stack)
         for stack in left or []:
             self._submit(stack)
@@ -226,6 +236,14 @@ class Tasks:
         for reference, task in self.tasks.items():
             if not task.started:
                 ray.cancel(reference)
+
+
+def cause_of(error: Exception) -> str:
+    """Return in a line what a task raised, else the first sentence of Ray's error."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return shortened(one_line(f"{type(cause).__name__}: {cause}"), 120)
+    return one_line(str(error).split(".")[0])[:120]
 
 
 PROBE_SECONDS = 60.0

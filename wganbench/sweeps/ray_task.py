@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.files import inside, is_plain_file, open_regular, write_atomic
+from wganbench.plugin_files import VARIABLE
 from wganbench.runs.record import CHECKPOINT
 from wganbench.sweeps.backend import Message, ReportingView
 from wganbench.sweeps.plan import StackPlan
@@ -120,10 +121,14 @@ class RemoteStack:
     gpu: bool
     threads: int
     working_directory: str
+    plugins: str
+    """The plugin files of the sweep, as in `VARIABLE`: a running cluster has another environment"""
 
 
 def train_remotely(remote: RemoteStack, mailbox: Any) -> Message:
     """Train a stack on this node, in the sweep's folder if shared, else in a temporary one."""
+    if remote.plugins:
+        os.environ[VARIABLE] = remote.plugins
     shared = bool(remote.token) and (remote.folder / str(remote.token)).is_file()
     if shared:
         # Paths of the user's data may be relative to the working folder.

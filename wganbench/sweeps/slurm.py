@@ -22,6 +22,7 @@ from wganbench.sweeps.backend import (
     Collector,
     Watcher,
     check_numbers,
+    ended_by_others,
 )
 from wganbench.sweeps.plan import Slot, StackPlan
 from wganbench.sweeps.slurm_task import STOP, Mail, SlurmTask
@@ -34,7 +35,7 @@ FOLDER = ".submitit"
 
 @dataclass
 class SlurmBackend:
-    """Slurm through submitit: ``stacks`` jobs share the work, one array task per stack.
+    """Slurm through submitit: about ``stacks`` jobs share the work, one array task per stack.
 
     ``cluster: local`` runs the jobs as processes of this machine, all at the same time. The
     other settings are those of sbatch, for one stack.
@@ -63,7 +64,7 @@ class SlurmBackend:
             convert(more, dict[str, Any], "hydra.launcher.slurm.additional_parameters")
 
     def slots(self, config: RunConfig) -> list[Slot]:
-        """Return one slot for each of the ``stacks`` jobs; submit nothing. Raises ConfigError."""
+        """Return ``stacks`` slots; submit nothing. Raises ConfigError."""
         if config.device not in ("auto", "cpu", "cuda") or config.sweep.devices != "auto":
             raise ConfigError(
                 "Slurm gives the devices: with hydra/launcher=slurm, device must be auto, cpu or "
@@ -153,9 +154,11 @@ class Array:
     collector: Collector
     jobs: list[Submitted] = field(default_factory=list)
     stopping: bool = False
+    stop: StopRequest = field(default_factory=StopRequest)
     _count: int = 0
 
     def run(self, stacks: Sequence[StackPlan], stop: StopRequest) -> list[RunOutcome]:
+        self.stop = stop
         try:
             self._submit(stacks)
             while self.jobs or (self.collector.elsewhere and not self.stopping):
@@ -210,15 +213,19 @@ class Array:
     def _finish(self, submitted: Submitted) -> None:
         self.jobs.remove(submitted)
         number, stack = submitted.mail.number, submitted.stack
+        asked = self.stopping or self.stop.requested
         try:
             message = submitted.job.result()
         except Exception as error:
             # Submitit raises several classes: for a job that failed, was killed or did not end.
-            if not self.stopping:
+            if not asked:
                 how = (str(error).strip() or type(error).__name__).splitlines()[-1][:120]
                 self._submit(self.collector.lost(number, stack, f"a Slurm job was lost ({how})"))
             return
-        self.collector.handle(number, stack, message)
+        if ended_by_others(message) and not asked:
+            self._submit(self.collector.lost(number, stack, "a Slurm job was ended by others"))
+        else:
+            self.collector.handle(number, stack, message)
 
     def _stop(self) -> None:
         """Ask every job to save and end; cancel those that still wait for a node."""

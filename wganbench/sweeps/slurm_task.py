@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from wganbench.files import append_whole
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import (
     Ended,
@@ -53,9 +54,10 @@ class Mail:
         return self.folder / STOP
 
     def send(self, message: Message) -> None:
+        """Write a message, or nothing if that fails: later ones stay readable. Raises OSError."""
         content = pickle.dumps(message)
-        with self.path.open("ab") as file:
-            file.write(len(content).to_bytes(LENGTH_BYTES, "big") + content)
+        with self.path.open("ab", buffering=0) as file:
+            append_whole(file, len(content).to_bytes(LENGTH_BYTES, "big") + content)
 
     def read(self, offset: int) -> tuple[list[Message], int]:
         """Return the complete messages from a byte offset on, and the offset of the next."""

@@ -15,7 +15,6 @@ from wganbench.drawing.canvas import optional
 from wganbench.files import inside, write_atomic
 from wganbench.runs.folder import HeldRun, RunOutcome
 from wganbench.runs.record import Status
-from wganbench.runs.table import read_table
 from wganbench.tags.lookup import tag_for
 from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
@@ -114,7 +113,7 @@ def _conclusion(stack: Stack, run: int, recorder: Recorder, reading: Reading) ->
         with_figure_data(stack, run, reading, between=True) if log.figure else reading,
         dict(stack.floors),
         time.time(),
-        read_table(recorder.folder.metrics_csv),
+        recorder.table.read(),
         _title(recorder),
         figure=log.figure,
         tensorboard=log.tensorboard,
@@ -151,7 +150,7 @@ def finish_run(
         # A tag that the last evaluation could not measure (the KL without a good sample) has no
         # final value: an earlier value belongs to another state of the networks.
         metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
-        table = read_table(folder.metrics_csv)
+        table = recorder.table.read()
         modes, how = mode_count(stack.target), seen(stack.images)
         recipe, shape = stack.algorithm.recipe, stack.target.shape
         sentences = verdict(metrics, table, recipe, modes, how, shape, bounds_slope(config, recipe))

@@ -18,7 +18,7 @@ from wganbench.runs.folder import HeldRun
 from wganbench.runs.loggers import Loggers, logged_run
 from wganbench.runs.record import FINISHED, RunRecord, Status
 from wganbench.runs.stored import identifying
-from wganbench.runs.table import MetricsTable, read_table, series
+from wganbench.runs.table import MetricsTable, series
 from wganbench.tags.lookup import TAGS, averaged_name, column_order, is_pattern
 from wganbench.training.checkpoint import Checkpoint, previous, save_checkpoint
 from wganbench.training.figures import cut_frames, save_frame
@@ -82,7 +82,7 @@ class Recorder:
 
     def _remember(self) -> None:
         """Read an earlier session's last finite values, and the tags of its last row."""
-        table = read_table(self.folder.metrics_csv)
+        table = self.table.read()
         for tag in self.table.columns[1:]:
             steps, values = series(table, tag)
             finite = [value for value in values if math.isfinite(value)]

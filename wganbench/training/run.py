@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from html import escape
+from io import BytesIO
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from wganbench.data.target import KnownShape, Target
 from wganbench.drawing.images import CHANNELS, save_archive, save_folder, save_grid, to_bytes
 from wganbench.draws import keyed
 from wganbench.errors import ConfigError, of_the_system, printable, short_repr
-from wganbench.files import UnusableFile, read_regular, replacing
+from wganbench.files import UnusableFile, read_regular, replacing, write_atomic
 from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import allow_features
 from wganbench.networks.wrappers import packed_shape, spectrally_normalised
@@ -353,9 +354,10 @@ def export_network(path: Path, name: str, out: Path) -> str:
     example = torch.zeros(EXAMPLES, *shape)
     n = torch.export.Dim("n", min=2)
     program = torch.export.export(network, (example,), dynamic_shapes=({0: n},))
+    content = BytesIO()  # torch ends the process when a write of its own fails
+    torch.export.save(program, content)
     try:
-        with replacing(out) as file:
-            torch.export.save(program, file)
+        write_atomic(out, content.getvalue())
     except OSError as error:
         raise ConfigError(f"--out: {of_the_system(error)}") from error
     return f"{name} in {out}: takes (n, {', '.join(map(str, shape))}) in fp32{packs}"
