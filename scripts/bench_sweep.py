@@ -33,9 +33,8 @@ from torch.profiler import ProfilerActivity, profile
 from wganbench.config import RunConfig
 from wganbench.training.device import fitting_cpu
 from wganbench.training.jobs import Evaluate
-from wganbench.training.measuring import stack_floor
+from wganbench.training.measuring import read_runs, stack_floor, with_figure_data
 from wganbench.training.pool import pool_for
-from wganbench.training.probing import read_runs, with_figure_data
 from wganbench.training.stack import Stack
 
 LAMBDAS, SEEDS = "0.1,1,10,100", "range(0,8)"

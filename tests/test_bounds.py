@@ -29,8 +29,7 @@ from wganbench.metrics.transport import evenly
 from wganbench.networks import NETWORKS, build_pair
 from wganbench.sweeps.plan import local_slots
 from wganbench.training import measuring, verdict
-from wganbench.training.measuring import measure_stack
-from wganbench.training.probing import read_runs
+from wganbench.training.measuring import measure_stack, read_runs
 from wganbench.training.stack import Stack
 
 

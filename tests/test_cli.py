@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from wganbench.cli import exits
+from wganbench.cli import console
 from wganbench.cli.app import main
 from wganbench.cli.completion import complete_override
 from wganbench.config import ConfigError, RunConfig, compose, run_folder, to_dict
@@ -572,7 +572,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_exit_codes_cover_every_status() -> None:
     from wganbench.runs.record import STATUSES
 
-    assert set(exits.EXIT_CODES) == set(STATUSES)
+    assert set(console.EXIT_CODES) == set(STATUSES)
 
 
 def test_a_folder_of_the_user_s_is_made_only_for_a_run_that_trains(

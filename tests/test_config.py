@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wganbench.cli.app import main
+from wganbench.cli.run_view import settings_line
 from wganbench.config import (
     OUTSIDE_IDENTITY,
     ConfigError,
@@ -32,7 +33,6 @@ from wganbench.config import (
 )
 from wganbench.config.check import from_dict
 from wganbench.config.composition import compose_values
-from wganbench.config.origin import settings_line
 from wganbench.config.schema import static_settings
 from wganbench.data import image_files, images
 from wganbench.networks import Pair, build_pair

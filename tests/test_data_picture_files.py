@@ -11,10 +11,9 @@ from data_files import save_picture
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from wganbench.data import image_list, load
-from wganbench.data.contents import contents_digest
+from wganbench.data import contents, load
+from wganbench.data.contents import ENDINGS, contents_digest, find_images
 from wganbench.data.image_files import load_folder
-from wganbench.data.image_list import ENDINGS, find_images
 from wganbench.data.images import Images
 
 
@@ -171,7 +170,7 @@ def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_list, "MOST_OTHERS", 20)
+    monkeypatch.setattr(contents, "MOST_OTHERS", 20)
     folder = fill(tmp_path, "a/0.png", "b/1.png")
     for i in range(30):
         (folder / "a" / f"{i}.txt").touch()

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from wganbench.data import load
-from wganbench.data.points import Points, Units, read_points, units_from
-from wganbench.data.table_files import read_table_file
+from wganbench.data.points import Points, Units, read_points, read_table_file, units_from
 
 ROWS = np.random.default_rng(0).normal(size=(30, 2)).round(6)
 

@@ -27,7 +27,7 @@ from wganbench.reports.figures import FIGURES, draw_figures
 from wganbench.reports.report import write_report
 from wganbench.reports.seed_figures import draw_estimate, widen, window
 from wganbench.runs.record import find_runs
-from wganbench.training import finish, image_figures, jobs
+from wganbench.training import figures, finish, jobs
 from wganbench.training.runs import train_run
 
 HOSTILE = {
@@ -195,7 +195,7 @@ def test_one_picture_of_an_image_run_that_fails_spoils_no_other(
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(image_figures, "interpolation_figure", fail)
+    monkeypatch.setattr(figures, "interpolation_figure", fail)
     outcome = train_run(config("data=digits"), tmp_path)
     assert outcome.status == "completed"
     assert [line for line in outcome.verdict if "could not be drawn" in line] == [

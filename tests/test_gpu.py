@@ -15,8 +15,8 @@ from stepwise import PLAIN, assert_a_step_is_the_same
 from training_configs import alike, tiny
 
 from wganbench.config import compose, to_dict
+from wganbench.training.device import products
 from wganbench.training.measuring import measure_stack
-from wganbench.training.precision import products
 from wganbench.training.run import sample_run
 from wganbench.training.runs import train_run
 from wganbench.training.stack import Stack

@@ -19,7 +19,7 @@ from wganbench.losses.constraints import TERMS, Points, perturbed
 from wganbench.losses.objectives import pairing_loss
 from wganbench.losses.recipes import Wrapper, composed
 from wganbench.metrics.gradients import js_estimate
-from wganbench.networks.wrappers import packed, spectrally_normalised
+from wganbench.networks.pair import packed, spectrally_normalised
 
 R, F = (0.5, 2.0), (-0.5, 1.0)
 """Test scores of reals and fakes."""

@@ -22,8 +22,7 @@ from wganbench.data.funnels import Funnels
 from wganbench.metrics import Evaluation, measure
 from wganbench.metrics.gradients import gradient_agreement, rank_correlation
 from wganbench.studies.frozen import FrozenStack
-from wganbench.training.measuring import measure_stack
-from wganbench.training.probing import read_runs
+from wganbench.training.measuring import measure_stack, read_runs
 
 RANKS = ("critic/density_rank", "critic/distance_rank")
 AGREEMENT = ("critic/potential_cosine", "critic/l2_uvp")

@@ -18,15 +18,15 @@ from training_configs import tiny
 
 import wganbench
 from wganbench.cli.app import main
+from wganbench.cli.run_view import settings_line
 from wganbench.config import compose
-from wganbench.config.origin import settings_line
 from wganbench.presets import directories
 from wganbench.reports.answer import answer
 from wganbench.reports.comparison import compare
 from wganbench.reports.plain_tables import _escaped, as_text
 from wganbench.reports.report import write_handout
-from wganbench.runs.long_table import LongTable, write_csv
 from wganbench.runs.record import find_runs
+from wganbench.runs.table import LongTable, write_csv
 from wganbench.training.runs import train_run
 
 

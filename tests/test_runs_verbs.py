@@ -16,8 +16,7 @@ from wganbench.cli.app import main
 from wganbench.cli.runs_verbs import resume_one
 from wganbench.config import ConfigError
 from wganbench.leftovers import machine
-from wganbench.runs.folder import RunFolder
-from wganbench.runs.remove import remove_run
+from wganbench.runs.folder import RunFolder, remove_run
 from wganbench.sweeps.plan import resumable
 
 

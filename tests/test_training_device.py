@@ -19,8 +19,9 @@ from wganbench.training.device import (
     pick_device,
     precision_notes,
     prepare,
+    products,
+    set_products,
 )
-from wganbench.training.precision import products, set_products
 from wganbench.training.stack import Stack
 from wganbench.training.step import Algorithm
 

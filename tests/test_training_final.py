@@ -11,9 +11,8 @@ from training_configs import CPU, tiny
 from wganbench.runs.folder import RunFolder
 from wganbench.training.finish import conclusions
 from wganbench.training.jobs import Concluded
-from wganbench.training.measuring import measure_stack
+from wganbench.training.measuring import measure_stack, read_runs
 from wganbench.training.pool import InProcess
-from wganbench.training.probing import read_runs
 from wganbench.training.process import unstopped
 from wganbench.training.recorder import Recorder, columns
 from wganbench.training.stack import Stack

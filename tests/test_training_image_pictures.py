@@ -17,15 +17,15 @@ from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.data.images import Images
 from wganbench.drawing.images import to_bytes
 from wganbench.metrics import nearest_training_images
-from wganbench.training.figures import progress_figure
-from wganbench.training.image_figures import (
+from wganbench.training.figures import (
     Classifier,
     base_bytes,
     draw_classes,
     image_figures,
+    progress_figure,
     unstacked,
 )
-from wganbench.training.probing import (
+from wganbench.training.measuring import (
     PAIRS,
     STEPS,
     generate,

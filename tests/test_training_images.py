@@ -12,7 +12,7 @@ import torch
 from wganbench.config import ConfigError, compose
 from wganbench.metrics import judge_for
 from wganbench.training import measuring
-from wganbench.training.probing import read_runs
+from wganbench.training.measuring import read_runs
 from wganbench.training.run import evaluate_run
 from wganbench.training.runs import train_run
 from wganbench.training.stack import Stack

@@ -16,7 +16,7 @@ from training_configs import CPU, alike, resumed, same, tiny, trained
 from wganbench.cli.app import main
 from wganbench.config import ConfigError, RunConfig, compose
 from wganbench.losses import RECIPES
-from wganbench.networks.wrappers import (
+from wganbench.networks.pair import (
     gradient_normalised,
     largest_singular_value,
     packed,

@@ -15,7 +15,7 @@ from training_configs import CPU, alike, resumed, same, tiny, trained
 from wganbench.config import RunConfig, compose
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import Wrapper
-from wganbench.networks.wrappers import TINY
+from wganbench.networks.pair import TINY
 from wganbench.training.compiling import lacking
 from wganbench.training.native.executor import WRAPPERS
 from wganbench.training.native.library import SOURCES, native_library

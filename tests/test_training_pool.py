@@ -31,7 +31,7 @@ from wganbench.training import pool as pool_module
 from wganbench.training.checkpoint import Checkpoint, load_checkpoint, previous
 from wganbench.training.jobs import Evaluate, Evaluated
 from wganbench.training.loop import Clock, saving, train_loop
-from wganbench.training.measuring import stack_floor
+from wganbench.training.measuring import GRID, read_runs, stack_floor, with_figure_data
 from wganbench.training.native.executor import Native
 from wganbench.training.pool import (
     AHEAD,
@@ -39,7 +39,6 @@ from wganbench.training.pool import (
     ProcessPool,
     measurers,
 )
-from wganbench.training.probing import GRID, read_runs, with_figure_data
 from wganbench.training.process import StopRequest, unstopped
 from wganbench.training.recorder import Recorder, Rows, Saved, columns
 from wganbench.training.runs import train_run, train_runs

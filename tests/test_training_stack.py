@@ -22,11 +22,12 @@ from wganbench.config.schema import static_settings
 from wganbench.data.drawn import DrawnTarget
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.training import optimizers, parts
+from wganbench.training import device as devices
+from wganbench.training import optimizers
 from wganbench.training import stack as stack_module
+from wganbench.training.device import runs_at_once
 from wganbench.training.measuring import measure_stack
 from wganbench.training.optimizers import State
-from wganbench.training.parts import runs_at_once
 from wganbench.training.stack import Stack
 from wganbench.training.streams import (
     Streams,
@@ -488,7 +489,7 @@ def test_runs_measured_by_turns_equal_those_measured_at_once(
     stack = trained(alike(loss, 5), 1)
     whole = stack.probe(10)
     turns = [slice(0, 2), slice(2, 4), slice(4, 6)]
-    monkeypatch.setattr(parts, "runs_at_once", lambda *_: turns)
+    monkeypatch.setattr(devices, "runs_at_once", lambda *_: turns)
     monkeypatch.setattr(stack_module, "POINTS_AT_ONCE", 4)
     for one, other in zip(whole, stack.probe(10), strict=True):
         assert one.keys() == other.keys()

@@ -20,8 +20,7 @@ from wganbench.cli.arguments import (
     Resumed,
     complete_listing,
 )
-from wganbench.cli.console import open_in_browser, translated
-from wganbench.cli.exits import (
+from wganbench.cli.console import (
     EXIT_CODES,
     FAILED,
     WRONG_USE,
@@ -30,7 +29,9 @@ from wganbench.cli.exits import (
     end_process,
     exit_code,
     fail,
+    open_in_browser,
     report,
+    translated,
     worst,
 )
 from wganbench.cli.long_verbs import demo, speedrun, study, tune
@@ -103,8 +104,7 @@ def train(
         check_folder(config)
 
     def task(config: RunConfig, folder: Path) -> int:
-        from wganbench.cli.run_view import RunView
-        from wganbench.config.origin import settings_line
+        from wganbench.cli.run_view import RunView, settings_line
         from wganbench.presets import searched_folders
         from wganbench.training.runs import train_run
 

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from wganbench.cli.arguments import ConfigDir, Overrides, complete_study
-from wganbench.cli.console import translated
-from wganbench.cli.exits import worst
+from wganbench.cli.console import translated, worst
 from wganbench.output import result_is_on_disk
 from wganbench.presets import directories, user_files_first
 

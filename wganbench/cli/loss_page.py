@@ -146,7 +146,7 @@ def golden_values(name: str, recipe: Recipe, where: Sequence[Path]) -> str:
 def wrapped(recipe: Recipe, weight: Tensor) -> Critic:
     """Return the linear critic x -> weight x as the recipe wraps it."""
     from wganbench.losses.recipes import Wrapper
-    from wganbench.networks.wrappers import gradient_normalised, spectrally_normalised
+    from wganbench.networks.pair import gradient_normalised, spectrally_normalised
 
     if recipe.wrapper is Wrapper.SPECTRAL:
         weight = spectrally_normalised({"weight": weight.unsqueeze(0)})["weight"].squeeze(0)

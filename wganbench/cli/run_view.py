@@ -7,7 +7,8 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,15 +21,17 @@ from rich.progress import (
 )
 
 from wganbench.cli.console import PlainConsole, print_sentence
+from wganbench.config.schema import RunConfig, to_dict
 from wganbench.files import from_here
 from wganbench.plugin_files import WORD, plugin_files
+from wganbench.presets import preset_values, readable_values
 from wganbench.runs.record import METRICS_CSV
 from wganbench.tags.lookup import shown_in, shown_of
 from wganbench.training.process import SAVING
+from wganbench.typed import flatten
 
 if TYPE_CHECKING:
     from wganbench.runs.folder import RunOutcome
-
 
 PLAIN_EVERY_SECONDS = 5.0
 """Time between two lines without a terminal."""
@@ -164,3 +167,40 @@ def plugins_again() -> str:
     """Return `` plugins=FILE`` for a further command on the same runs; empty without plugins."""
     files = ",".join(str(from_here(file)) for file in plugin_files())
     return f" {shlex.quote(WORD + files)}" if files else ""
+
+
+# Which file a run's settings come from: those that were tuned, or the paper's.
+def settings_line(config: RunConfig, where: Sequence[Path], chosen: str | None = None) -> str:
+    """Return one line: tuned settings, with what the paper has instead, or the paper's own.
+
+    Settings that are neither are named. ``where`` are the searched folders of YAML files, and
+    ``chosen`` is the NAME of ``tuned=NAME`` if it was given.
+    """
+    own_name = f"{config.loss.name}-{config.data.name}"
+    name = own_name if chosen in (None, "none") else str(chosen)
+    tuned = readable_values("tuned", name, where)
+    of_loss = readable_values("loss", config.loss.name, where)
+    paper = preset_values("train", "default", where) | of_loss
+    own = dict(flatten(to_dict(config)))
+    kept = {key for key, value in tuned.items() if own.get(key) == value}
+    if not any(tuned[key] != paper.get(key) for key in kept):
+        whose = "the paper's" if of_loss else "those"
+        return f"settings: {whose} of loss={config.loss.name}{_but_for(own, of_loss)}"
+    but = _but_for(own, tuned)
+    return f"settings: tuned/{name}{but} ({_against(kept, own, paper)}tuned=none: the paper's)"
+
+
+def _but_for(own: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    """Return in words which settings of a file the run does not have."""
+    changed = sorted(key for key, value in named.items() if own.get(key) != value)
+    return f", but for {', '.join(changed)}" if changed else ""
+
+
+def _against(kept: set[str], own: Mapping[str, Any], paper: Mapping[str, Any]) -> str:
+    """Return the coefficients of the loss that differ from the paper's, each with the paper's."""
+    differing = [
+        f"{key.removeprefix('loss.')} {own[key]:g}, the paper's {paper[key]:g}; "
+        for key in sorted(kept)
+        if key.startswith("loss.") and key in paper and own[key] != paper[key]
+    ]
+    return "".join(differing)

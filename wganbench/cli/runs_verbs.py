@@ -12,7 +12,7 @@ import typer
 
 from wganbench import bounds
 from wganbench.cli.arguments import AsJson, Features, RunPath, written_to
-from wganbench.cli.exits import FAILED
+from wganbench.cli.console import FAILED
 from wganbench.errors import ConfigError, of_the_system, printable, shortened
 
 

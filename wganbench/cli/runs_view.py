@@ -20,10 +20,9 @@ from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import from_here
 from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
-from wganbench.runs.folder import RunFolder, status_now
-from wganbench.runs.long_table import LongTable, write_csv, write_parquet
+from wganbench.runs.folder import RunFolder, remove_run, size_of, status_now
 from wganbench.runs.record import RUN_JSON, RunRecord, Runs, find_runs, read_record
-from wganbench.runs.remove import remove_run, size_of
+from wganbench.runs.table import LongTable, write_csv, write_parquet
 from wganbench.tags.lookup import shown_in, shown_of
 from wganbench.tags.tag import Tag
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.cli.console import PlainConsole
-from wganbench.cli.exits import FAILED, INTERRUPTED
+from wganbench.cli.console import FAILED, INTERRUPTED, PlainConsole
 from wganbench.cli.run_view import plugins_again
 from wganbench.errors import ConfigError, one_line
 from wganbench.files import from_here

@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.cli.console import PlainConsole
-from wganbench.cli.exits import INTERRUPTED
+from wganbench.cli.console import INTERRUPTED, PlainConsole
 from wganbench.cli.run_view import plugins_again
 from wganbench.cli.sweep_view import SweepView
 from wganbench.files import from_here

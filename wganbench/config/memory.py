@@ -112,7 +112,7 @@ def at_least(needed: int, room: int) -> str:
 def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
     """Return the bytes of a run: weights, gradients, moments + max(critic step, evaluation)."""
     from wganbench.metrics import EXACT_POINTS
-    from wganbench.networks.wrappers import packed_shape
+    from wganbench.networks.pair import packed_shape
 
     train, evaluate = config.train, config.evaluate
     point, latent = math.prod(shape), math.prod(pair.latent.shape)

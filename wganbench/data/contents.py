@@ -1,17 +1,221 @@
-"""A digest of the user's data, which shows whether they are those that a run was trained on."""
+"""The pictures of a user's folder, and a digest of the data that a run was trained on."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from wganbench.data.image_list import find_files
-from wganbench.errors import ConfigError, expanded
+from wganbench.errors import ConfigError, expanded, printable, shortened
 from wganbench.files import open_regular
+
+# The list of images in a folder and their classes, as in torchvision's ImageFolder.
+ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp",
+    ".dib", ".tif", ".tiff", ".webp", ".gif", ".avif", ".jp2", ".j2k", ".jpx", ".tga",
+)  # fmt: skip
+"""Suffixes of images, all of which Pillow reads; other files are skipped."""
+
+PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
+"""Names of folders that are parts of a set, not classes."""
+
+MOST_OTHERS = 100_000
+"""A folder is refused if its other files exceed its images by more than this number."""
+
+SHOWN_CLASSES, SHOWN_ENDINGS, LONGEST_NAME = 10, 5, 40
+
+
+@dataclass(frozen=True)
+class Found:
+    """The content of a folder at any depth: paths of images, other files and folders."""
+
+    folder: Path
+    pictures: tuple[Path, ...]
+    others: tuple[Path, ...]
+    folders: tuple[Path, ...]
+
+    def below(self, part: Path) -> list[Path]:
+        """Return the images below a folder, in the order of `pictures`."""
+        parts = part.parts
+        return [file for file in self.pictures if file.parts[: len(parts)] == parts]
+
+    @cached_property
+    def inside(self) -> dict[Path, tuple[int, list[Path]]]:
+        """For each folder the number of images directly in it, and its sorted subfolders."""
+        direct = Counter(file.parent for file in self.pictures)
+        under: dict[Path, list[Path]] = {}
+        for folder in self.folders:
+            under.setdefault(folder.parent, []).append(folder)
+        every = [self.folder, *self.folders]
+        return {folder: (direct[folder], sorted(under.get(folder, []))) for folder in every}
+
+    @cached_property
+    def filled(self) -> set[Path]:
+        """The folders with an image at any depth below them."""
+        return {parent for file in self.pictures for parent in file.parents}
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images in sorted order, the class folder of each ("" for none), and lines to show."""
+
+    files: tuple[Path, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_files(folder: Path) -> Found:
+    """Return all visible files and folders below a folder; links are followed, folders once.
+
+    Hidden files and files that are not regular are skipped. Raises ValueError for a folder with
+    very many files that are not images.
+    """
+    pictures, others, folders = [], [], []
+    for path, is_folder in walk(folder):
+        if is_folder:
+            folders.append(path)
+        elif path.suffix.lower() in ENDINGS:
+            pictures.append(path)
+        else:
+            others.append(path)
+            if len(others) > MOST_OTHERS + len(pictures):
+                raise ValueError(
+                    f"data.path: {shown(folder)!r} holds over {MOST_OTHERS:,} files that are no "
+                    "images; give the folder that holds the class folders"
+                )
+    return Found(folder, *(tuple(sorted(paths)) for paths in (pictures, others, folders)))
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield visible regular files and folders below a folder, with True for a folder."""
+    seen: set[tuple[int, int]] = set()
+    for path, names, files in os.walk(folder, followlinks=True):
+        state = state_of(path)
+        # Links may form a loop.
+        if state is None or (state.st_dev, state.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
+        yield from ((Path(path, name), True) for name in names)
+        for name in files:
+            state = None if name.startswith(".") else state_of(os.path.join(path, name))
+            if state is not None and stat.S_ISREG(state.st_mode):
+                yield Path(path, name), False
+
+
+def state_of(path: str) -> os.stat_result | None:
+    """Return the status of a path, following links; None for broken links and denied access."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def find_images(folder: Path) -> ImageFiles:
+    """Return the images in a folder and their classes, which are its subfolders' names.
+
+    The class folders may lie one or more folders deeper. Raises ValueError, naming
+    ``data.path``, when there are no images, images beside class folders, an empty class folder,
+    or subfolders that are parts of one set.
+    """
+    found = find_files(folder)
+    if not found.pictures:
+        raise ValueError(
+            f"data.path: there is no image in {shown(folder)!r} ({', '.join(ENDINGS)})"
+            f"{passed_over(found.others)}"
+        )
+    root = innermost(found)
+    notes = [] if root == folder else [f"the class folders lie in {shown(root)}"]
+    files = found.below(root)
+    direct, subfolders = found.inside[root]
+    filled = [part for part in subfolders if part in found.filled]
+    if direct and filled:
+        raise ValueError(
+            f"data.path: {shown(root)!r} holds images beside its subfolders ({direct}, such as "
+            f"{shown(next(f for f in files if f.parent == root).name)}); with classes each one "
+            "belongs in a subfolder"
+        )
+    check_parts(root, filled)
+    if filled and len(filled) < len(subfolders):
+        empty = next(part for part in subfolders if part not in found.filled)
+        if same := next((part for part in filled if os.path.samefile(part, empty)), None):
+            raise ValueError(
+                f"data.path: the class folders {shown(same)!r} and {shown(empty)!r} are one "
+                "folder, reached twice by a link: take the link away"
+            )
+        raise ValueError(
+            f"data.path: there is no image in the class folder {shown(empty)!r}"
+            f"{passed_over([file for file in found.others if empty in file.parents])}: fill it or "
+            "take it away"
+        )
+    at = len(root.parts)
+    classes = tuple(file.parts[at] if filled else "" for file in files)
+    notes.insert(0, what_was_read(len(files), Counter(classes), found.others))
+    return ImageFiles(tuple(files), classes, tuple(notes))
+
+
+def innermost(found: Found) -> Path:
+    """Return the folder with the classes, skipping folders that hold only one other folder."""
+    root = found.folder
+    while True:
+        direct, subfolders = found.inside[root]
+        filled = [part for part in subfolders if part in found.filled]
+        if direct or len(filled) != 1:
+            return root
+        # A folder of images beside an empty folder is a class, not an outer folder.
+        if len(subfolders) > 1 and found.inside[filled[0]][0]:
+            return root
+        root = filled[0]
+
+
+def check_parts(root: Path, filled: list[Path]) -> None:
+    """Raise ValueError when the subfolders' names are those of parts of one set."""
+    parts = [part for part in filled if part.name.lower() in PARTS]
+    if len(parts) > 1 and len(parts) == len(filled):
+        names = " and ".join(shown(part.name) for part in parts)
+        first = next((p for p in parts if p.name.lower().startswith("train")), parts[0])
+        raise ValueError(
+            f"data.path: {names} in {shown(root)!r} are parts of one set, not classes; give "
+            f"data.path={shown(first)}"
+        )
+
+
+def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> str:
+    """Return a line such as ``45 images, 2 classes: cat 15, dog 30; passed over 2 other ...``."""
+    line = f"{count} images"
+    if len(classes) > 1:
+        names = sorted(classes)
+        parts = [f"{shown(name)} {classes[name]}" for name in names[:SHOWN_CLASSES]]
+        more = f", {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else ""
+        line += f", {len(names)} classes: {', '.join(parts)}{more}"
+    else:
+        line += " without classes"
+    return line + passed_over(others)
+
+
+def passed_over(others: Iterable[Path]) -> str:
+    """Return a phrase on the other files by suffix; empty when there are none."""
+    endings = Counter(shown(file.suffix.lower()) or "no ending" for file in others)
+    if not endings:
+        return ""
+    ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{ending} {count}" for ending, count in ordered[:SHOWN_ENDINGS]]
+    more = ", ..." if len(endings) > SHOWN_ENDINGS else ""
+    return f"; passed over {endings.total()} other files ({', '.join(parts)}{more})"
+
+
+def shown(name: str | Path) -> str:
+    """Return a name that can be shown and stored; bytes that are not UTF-8 are escaped."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return shortened(printable(text), LONGEST_NAME if isinstance(name, str) else 200)
+
 
 PART = 2**24
 """Number of bytes of a file that are read at once."""

@@ -15,8 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from wganbench.data.contents import FileState, states_of
-from wganbench.data.image_list import ImageFiles, find_images, shown
+from wganbench.data.contents import FileState, ImageFiles, find_images, shown, states_of
 from wganbench.data.images import Images, hold_out
 from wganbench.errors import expanded
 

@@ -12,9 +12,8 @@ from wganbench.bounds import Precision
 from wganbench.networks.conv_layers import use_patches
 from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_pictures
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
-from wganbench.networks.pair import Latent, Pair, Parameters, initial_parameters
+from wganbench.networks.pair import Latent, Pair, Parameters, initial_parameters, packed_shape
 from wganbench.networks.resnet import ResNetOptions, build_resnet
-from wganbench.networks.wrappers import packed_shape
 from wganbench.registry import Registry
 
 __all__ = [

@@ -16,6 +16,7 @@ from wganbench.errors import ConfigError, UnwritableFolder, expanded, short_repr
 from wganbench.files import UnusableFile, inside
 from wganbench.plugin_files import plugin_digests
 from wganbench.runs.folder import (
+    HYDRAS_FILES,
     RunFolder,
     RunOutcome,
     outcome_of,
@@ -26,9 +27,6 @@ from wganbench.runs.record import RUN_JSON, read_record
 
 FORMAT = 3
 """To be raised when run folders of older versions can no longer be read."""
-
-HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
-"""Files that Hydra writes into a run's folder; it would follow links there."""
 
 LONGEST_NAME = 255
 """Bytes of a file's name on today's file systems."""

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from wganbench.config.schema import RunConfig
 from wganbench.data import build
 from wganbench.networks import NETWORKS
-from wganbench.training.parts import PROBED_AT_ONCE
+from wganbench.training.device import PROBED_AT_ONCE
 from wganbench.training.stack import Stack, pair_of
 
 SAFETY = 1.3

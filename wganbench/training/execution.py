@@ -22,11 +22,11 @@ from wganbench.nativecode import NoCompiler
 from wganbench.training.compiling import cache_folder, compile_once, compiled, wants_compilation
 from wganbench.training.cuda.driver import NoKernel
 from wganbench.training.cuda.executor import Kernel, Sizes, divided_for, sizes_of, why_no_kernel
+from wganbench.training.device import products
 from wganbench.training.graphs import Graphs, Noted, Program, StepStreams
 from wganbench.training.native.executor import Native, Traced, native_samplers, why_not_native
 from wganbench.training.native.layout import NativeSampler
 from wganbench.training.optimizers import State
-from wganbench.training.precision import products
 from wganbench.training.streams import Streams, StreamSampler, critic_steps_before
 
 

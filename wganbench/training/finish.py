@@ -18,9 +18,16 @@ from wganbench.runs.record import Status
 from wganbench.tags.lookup import tag_for
 from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
-from wganbench.training.measuring import judge_record, mean_values, mode_count, stack_floor
+from wganbench.training.measuring import (
+    Reading,
+    judge_record,
+    mean_values,
+    mode_count,
+    read_runs,
+    stack_floor,
+    with_figure_data,
+)
 from wganbench.training.pool import Pool
-from wganbench.training.probing import Reading, read_runs, with_figure_data
 from wganbench.training.process import Stopped
 from wganbench.training.recorder import Recorder
 from wganbench.training.stack import Stack

@@ -20,10 +20,8 @@ from wganbench.metrics import Floor
 from wganbench.metrics.rows import covered_modes
 from wganbench.runs.events import event_records, histogram_summaries, image_summary
 from wganbench.runs.table import Cell
-from wganbench.training.figures import progress_figure, summary_figure
-from wganbench.training.image_figures import image_figures
-from wganbench.training.measuring import Subject, measure_reading
-from wganbench.training.probing import Reading
+from wganbench.training.figures import image_figures, progress_figure, summary_figure
+from wganbench.training.measuring import Reading, Subject, measure_reading
 
 Result = TypeVar("Result", covariant=True)
 

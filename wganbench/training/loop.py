@@ -11,10 +11,15 @@ from wganbench.config.schema import RunConfig
 from wganbench.tags.lookup import without_others
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.jobs import Evaluate, Evaluated
-from wganbench.training.measuring import prepare_beside, stack_floor
+from wganbench.training.measuring import (
+    Reading,
+    prepare_beside,
+    read_runs,
+    stack_floor,
+    with_figure_data,
+)
 from wganbench.training.passes import step_cost
 from wganbench.training.pool import Answer, InProcess, Pool
-from wganbench.training.probing import Reading, read_runs, with_figure_data
 from wganbench.training.process import Stopped, StopRequest, unshown
 from wganbench.training.recorder import Logged, Recorder, Rows, Saved
 from wganbench.training.stack import Stack

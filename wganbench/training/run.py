@@ -29,7 +29,7 @@ from wganbench.errors import ConfigError, of_the_system, printable, short_repr
 from wganbench.files import UnusableFile, read_regular, replacing, write_atomic
 from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import allow_features
-from wganbench.networks.wrappers import packed_shape, spectrally_normalised
+from wganbench.networks.pair import packed_shape, spectrally_normalised
 from wganbench.output import numbered
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, Status
@@ -37,9 +37,8 @@ from wganbench.runs.stored import check_contents, stored_config, with_data
 from wganbench.runs.table import Table, pandas, read_table
 from wganbench.tags.lookup import shown_of
 from wganbench.training.checkpoint import newest_checkpoint
-from wganbench.training.device import pick_device
+from wganbench.training.device import pick_device, products
 from wganbench.training.measuring import measure_stack
-from wganbench.training.precision import products
 from wganbench.training.runs import check_installed, restore_run
 from wganbench.training.stack import Stack
 

@@ -30,12 +30,11 @@ from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import Floor, ImageReference
 from wganbench.networks import Pair, Parameters, build_pair, initial_parameters
 from wganbench.runs.stored import Places
+from wganbench.training.device import in_parts, products, to_host
 from wganbench.training.execution import Execution, OwnCode, Work
 from wganbench.training.graphs import PAIRED_REALS, PERTURBATION, Noted, step_streams
 from wganbench.training.native.executor import Traced
 from wganbench.training.optimizers import State, directions, initial_moments
-from wganbench.training.parts import in_parts, to_host
-from wganbench.training.precision import products
 from wganbench.training.process import unstopped
 from wganbench.training.step import Algorithm, Scalars, Unrolled, clipped, gradient_norms, layers
 from wganbench.training.streams import (

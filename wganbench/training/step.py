@@ -18,7 +18,7 @@ from torch.func import functional_call
 from wganbench.losses.constraints import Coefficients, input_slopes, interpolate
 from wganbench.losses.recipes import Recipe, Wrapper
 from wganbench.networks import Pair, Parameters
-from wganbench.networks.wrappers import gradient_normalised, packed, spectrally_normalised, spread
+from wganbench.networks.pair import gradient_normalised, packed, spectrally_normalised, spread
 from wganbench.training.optimizers import Moments
 
 Scalars = dict[str, Tensor]
