@@ -52,21 +52,6 @@ def test_each_run_has_its_own_law_and_measures_it() -> None:
         assert torch.equal(points["reals"], torch.full((6, 2), real))
 
 
-def test_double_trains_in_float64_along_the_same_way() -> None:
-    config = tiny("gp", **{"train.optimizer": "sgd"})
-    single, double = (
-        FrozenStack([config], CPU, [lambda n, g: torch.randn(n, 2, generator=g)], double=wide)
-        for wide in (False, True)
-    )
-    single.advance(3)
-    double.advance(3)
-    a, b = single.run_parameters(0, "critic"), double.run_parameters(0, "critic")
-    assert {p.dtype for p in b.values()} == {torch.float64}
-    for name, parameter in a.items():
-        assert torch.allclose(parameter.double(), b[name], rtol=0, atol=1e-6)
-    assert any(not torch.equal(p.double(), b[name]) for name, p in a.items()), "finer, not a copy"
-
-
 def test_laws_that_do_not_match_the_runs_are_refused() -> None:
     with pytest.raises(ValueError, match="for each run"):
         FrozenStack([tiny("gp")], CPU, [])

@@ -19,7 +19,6 @@ from wganbench.studies.stability.measure import (
     MOST_DECADES,
     Measured,
     Setting,
-    band,
     decades_between,
     draw,
     gradient_imbalance,
@@ -38,6 +37,7 @@ from wganbench.studies.study import Context
 from wganbench.studies.verdicts import Claim
 from wganbench.sweeps.backend import Silent
 from wganbench.training.passes import step_cost
+from wganbench.tuning.analysis import band
 from wganbench.tuning.space import Arm, generator_steps, overrides, settings_of
 
 

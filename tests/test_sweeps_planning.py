@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from training_configs import tiny
 
 from wganbench.cli.sweep_view import print_plan
-from wganbench.config import ConfigError, compose, run_id
+from wganbench.config import ConfigError, RunConfig, compose, run_id
 from wganbench.config.jobs import Job
 from wganbench.config.memory import bytes_needed, machine_bytes
 from wganbench.files import RunLock

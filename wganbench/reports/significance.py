@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
-from wganbench.reports.statistics import Estimate, Values, goodness, pair_outcomes
+from wganbench.reports.statistics import LEVEL, Estimate, Values, goodness, pair_outcomes
 
-SIGNIFICANT = 0.05
+SIGNIFICANT = round(1 - LEVEL, 6)
 """A difference is shown only by a p-value below this level, after any correction."""
 
 EXACT_SMALLER, EXACT_TOTAL = 8, 400

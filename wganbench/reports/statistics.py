@@ -17,6 +17,9 @@ from scipy import optimize, stats
 
 Values = Sequence[float] | np.ndarray
 
+LEVEL = 0.95
+"""The confidence level of all intervals, and 1 minus the level of all tests."""
+
 FEW_SEEDS = 5
 """An interval from fewer seeds is given, with the note "weak"."""
 
@@ -56,7 +59,7 @@ def _student_quantile(p: float, freedom: int) -> float:
     return float(stats.t.ppf(p, freedom))
 
 
-def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED) -> Estimate:
+def mean_interval(values: Values, level: float = LEVEL, bounds: Bounds = UNBOUNDED) -> Estimate:
     """Return the mean and Student's t interval: mean +- t(n - 1) s / sqrt(n), cut at ``bounds``.
 
     ``bounds`` is the possible range of the quantity, such as [0, 8] for eight modes. The mean
@@ -84,7 +87,7 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
 
 
 def iqm_interval(
-    values: Values, level: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: Values, level: float = LEVEL, resamples: int = 2000, seed: int = 0
 ) -> Estimate:
     """Return the interquartile mean with a percentile bootstrap over seeds (arXiv:2108.13264).
 
@@ -110,7 +113,7 @@ def iqm_interval(
     return Estimate(float(_iqm(finite)), low, high, finite.size, method, note)
 
 
-def share_interval(successes: int, n: int, level: float = 0.95) -> Estimate:
+def share_interval(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """Return the share of n runs that succeeded, with the exact Clopper-Pearson interval (1934).
 
     low = quantile((1 - level) / 2; Beta(k, n - k + 1)),
@@ -152,7 +155,7 @@ def improvement_interval(
     *,
     higher_is_better: bool,
     paired: bool,
-    level: float = 0.95,
+    level: float = LEVEL,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
@@ -192,7 +195,7 @@ def improvement_interval(
     return Estimate(value, low, high, n, method, note)
 
 
-def rank_interval(share: float, n: int, m: int, level: float = 0.95) -> tuple[float, float]:
+def rank_interval(share: float, n: int, m: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the score interval for the share of the n m pairs that A wins, by ranks.
 
     Its ends are the theta with (share - theta)^2 = z^2 V(theta), where V is the variance of

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wganbench.errors import ConfigError
-from wganbench.reports.statistics import Estimate, mean_interval, share_interval
-from wganbench.studies.verdicts import LEVEL, Evidence, t_test
+from wganbench.reports.statistics import LEVEL, Estimate, mean_interval, share_interval
+from wganbench.studies.verdicts import Evidence, t_test
 from wganbench.training.run import Run
 
 NO_SPREAD = 1e-9

@@ -40,7 +40,7 @@ class FrozenStack(Stack):
     The generator is the identity, so its latents are the fakes. ``reals[r]`` replaces the samples
     of the configuration's data, in training and in evaluation. Rates, coefficients and seeds may
     differ, as in every stack. ``train.steps`` counts critic steps, and the decay of rates follows
-    them. With ``double`` the critics train in float64.
+    them.
 
     Raises ValueError as `Stack` does, and unless there is one sampler for each run, or a pair.
     """
@@ -51,7 +51,6 @@ class FrozenStack(Stack):
         device: torch.device,
         fakes: Sequence[Draw] | None = None,
         reals: Sequence[Draw] | None = None,
-        double: bool = False,
     ) -> None:
         target = target_of(configs[0])
         networks = pair_of(configs[0], target, on_gpu=device.type == "cuda")
@@ -73,9 +72,7 @@ class FrozenStack(Stack):
         samplers: dict[str, StreamSampler] = {"latent_critic": list(fakes)}
         if reals:
             samplers |= {"real": list(reals), "evaluate_real": list(reals)}
-        super().__init__(
-            configs, device, target=target, pair=frozen, samplers=samplers, double=double
-        )
+        super().__init__(configs, device, target=target, pair=frozen, samplers=samplers)
 
     def probe(self, n: int, draw: int = 0, averaged: bool = False) -> list[dict[str, Tensor]]:
         """Return `Stack.probe`; at points of the source distribution the critics' gradients too."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from wganbench.reports.significance import benjamini_hochberg, holm
-from wganbench.reports.statistics import mean_interval
+from wganbench.reports.statistics import LEVEL, mean_interval
 
 # The parts of a study's result: a claim from the literature, the evidence, the verdict.
 Kind = Literal["universal", "comparative", "quantitative"]
@@ -160,7 +160,6 @@ class Verdict:
     """The correction of the p-value in words; empty without one."""
 
 
-LEVEL = 0.95
 POWER = 0.8
 """The least probability of support that a plan must have, see `power`."""
 

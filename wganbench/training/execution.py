@@ -227,8 +227,7 @@ def may_compile(config: RunConfig, kind: str) -> bool:
 class OwnCode:
     """The runs of a stack as our own code sees them.
 
-    ``places`` are those of the trained runs, ``shapes`` those of a point and of a latent, and
-    ``double`` says whether critics train in float64.
+    ``places`` are those of the trained runs, ``shapes`` those of a point and of a latent.
     """
 
     config: RunConfig
@@ -240,12 +239,9 @@ class OwnCode:
     places: Sequence[int]
     shapes: tuple[Sequence[int], Sequence[int]]
     device: torch.device
-    double: bool
 
     def why_not_native(self) -> str:
         """Return in a few words why our C++ cannot train these runs; empty when it can."""
-        if self.double:
-            return "it computes in fp32"
         return why_not_native(self.config, self.device, self.recipe)
 
     def native(self) -> Native | None:
@@ -270,8 +266,6 @@ class OwnCode:
 
     def why_no_kernel_anywhere(self) -> str:
         """Return why our kernel cannot train these runs on any GPU; empty when it can on some."""
-        if self.double:
-            return "it computes in fp32"
         if reason := why_no_kernel(self.config, self.recipe, *self.shapes):
             return reason
         if not self._has_the_networks():

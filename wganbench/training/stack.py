@@ -42,7 +42,6 @@ from wganbench.training.streams import (
     StreamSampler,
     critic_steps_before,
     held_out_sampler,
-    in_double,
     mixing,
     n_critic_at,
     perturbation,
@@ -69,8 +68,8 @@ class Stack:
     ``places`` are the places of the given runs; by default the runs fill the stack. ``target``
     is the data; by default it is built from the configuration. ``pair(precision)`` makes the
     networks, by default those of the configuration. ``samplers`` replace the usual samplers of
-    the streams that they name. With ``double`` the critics train in float64. Raises ValueError
-    when the static settings differ or a penalised critic mixes points.
+    the streams that they name. Raises ValueError when the static settings differ or a penalised
+    critic mixes points.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Stack:
         target: Target | None = None,
         pair: Callable[[Precision], Pair] | None = None,
         samplers: Mapping[str, StreamSampler] | None = None,
-        double: bool = False,
     ) -> None:
         for config in configs:
             typed_rows(config)
@@ -110,15 +108,12 @@ class Stack:
         }
         self.critic_lr = self._traced([c.train.critic_lr for c in self._everywhere])
         self.generator_lr = self._traced([c.train.generator_lr for c in self._everywhere])
-        self.double = double
         self.state = self._initial_state()
         self.floors: dict[int, Floor] = {}
         self.images: ImageReference | None = None
         self._latest: dict[str, Noted] = {}
         self.streams = Streams([c.seed for c in self._everywhere], device)
         self.samplers = self._samplers() | dict(samplers or {})
-        if double:
-            self.samplers = {name: in_double(sampler) for name, sampler in self.samplers.items()}
         self.execution = self._execution()
         self.steps_done = 0
 
@@ -139,8 +134,6 @@ class Stack:
             return {k: torch.stack([run[k] for run in runs]).to(self.device) for k in runs[0]}
 
         critic = start(pair.critic, "weights_critic")
-        if self.double:
-            critic = {name: weights.double() for name, weights in critic.items()}
         generator = start(pair.generator, "weights_generator")
         averaging = self.config.train.average_decay > 0
         optimizer = self.config.train.optimizer
@@ -252,7 +245,6 @@ class Stack:
             self.places.own,
             (self.target.shape, self.algorithm.pair.latent.shape),
             self.device,
-            self.double,
         )
 
     def _execution(self) -> Execution:

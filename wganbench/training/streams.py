@@ -85,21 +85,6 @@ def by_words(target: Target, method: str) -> TypeGuard[DrawnTarget]:
     return isinstance(target, DrawnTarget) and own is getattr(DrawnTarget, method)
 
 
-def in_double(sampler: StreamSampler) -> StreamSampler:
-    """Return a sampler of the same draws in float64."""
-    if isinstance(sampler, list):
-        return [_draw_in_double(draw) for draw in sampler]
-    return _sampler_in_double(sampler)
-
-
-def _draw_in_double(draw: Draw) -> Draw:
-    return lambda n, generator: draw(n, generator).double()
-
-
-def _sampler_in_double(sampler: Sampler) -> Sampler:
-    return lambda draws, n: sampler(draws, n).double()
-
-
 class Streams:
     """The streams of the runs of a stack, on its device."""
 

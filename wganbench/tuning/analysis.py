@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int
 
+from wganbench.reports.statistics import LEVEL
+
 Scores = Float64[np.ndarray, " n"]
 
 RESAMPLES = 1000
-LEVEL = 0.95
 BINS = 4
 """Groups of equal size into which a setting's values are divided."""
 PERMUTATIONS = 999
@@ -62,8 +64,7 @@ def expected_best_curve(scores: Sequence[float], seed: int = 0) -> Curve:
 def success_profile(scores: Sequence[float], points: int = 101) -> Curve:
     """Return the share of trials whose score reaches tau, for tau from 0 to 1.
 
-    The band holds at all thresholds together: Dvoretzky-Kiefer-Wolfowitz, with Massart's
-    constant, |F_n - F| <= sqrt(ln(2/alpha) / (2 n)).
+    The band holds at all thresholds together, see `band`.
 
     >>> success_profile([0.2, 0.8], points=3).value
     array([1. , 0.5, 0. ])
@@ -71,8 +72,20 @@ def success_profile(scores: Sequence[float], points: int = 101) -> Curve:
     own = np.asarray(scores, dtype=np.float64)
     x = np.linspace(0, 1, points)
     value = (own[None, :] >= x[:, None]).mean(axis=1)
-    half = float(np.sqrt(np.log(2 / (1 - LEVEL)) / (2 * len(own))))
+    half = band(len(own))
     return Curve(x, value, np.clip(value - half, 0, 1), np.clip(value + half, 0, 1))
+
+
+def band(n: int) -> float:
+    """Return the half width of a band that holds a whole profile of n scores at 95 %.
+
+    It is sqrt(ln(2 / (1 - 0.95)) / (2 n)): the inequality of Dvoretzky, Kiefer and Wolfowitz
+    with the constant of Massart, Annals of Probability 18 (1990) 1269-1283.
+
+    >>> round(band(24), 4)
+    0.2772
+    """
+    return math.sqrt(math.log(2 / (1 - LEVEL)) / (2 * n))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -325,9 +325,7 @@ def settings_of(arm: Arm, trial: int) -> dict[str, Any]:
 
     Two arms have the same value of each key that both have.
     """
-    own = {"loss.n_critic", *(f"loss.{name}" for name in arm.recipe.coefficients)}
-    drawn = {k: v for k, v in point(trial).items() if k in own or not k.startswith("loss.")}
-    return {**space().fixed, **drawn}
+    return replace(space(), penalties=arm.penalties).trial(arm.loss, trial)
 
 
 def overrides(arm: Arm, trial: int, passes: float, smooth: bool = False) -> list[str]:

@@ -26,6 +26,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.presets import choices, directories
 from wganbench.reports.significance import holm
+from wganbench.reports.statistics import LEVEL
 from wganbench.runs.record import METRICS_CSV, read_record
 from wganbench.runs.table import Cell, read_table, series
 from wganbench.sweeps.backend import Watcher
@@ -45,8 +46,6 @@ EVERY = 50
 
 FIXED = ("log.figure=false", "log.tensorboard=false", "sweep.max_stack=1")
 """What every run of a speedrun has, so that its seconds are those of training alone."""
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)

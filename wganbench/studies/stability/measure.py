@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from wganbench.reports.statistics import LEVEL
 from wganbench.runs.table import Cell, series
 from wganbench.studies.evidence import outcome
 from wganbench.studies.study import Context
-from wganbench.studies.verdicts import LEVEL, Evidence
+from wganbench.studies.verdicts import Evidence
 from wganbench.training.run import Run
 from wganbench.tuning.space import point
 
@@ -131,18 +132,6 @@ def profile(scores: Sequence[float], thresholds: Sequence[float]) -> list[float]
     """
     values = np.asarray(scores, dtype=np.float64)
     return [float(np.mean(values >= threshold)) for threshold in thresholds]
-
-
-def band(n: int) -> float:
-    """Return the half width of a band that holds a whole profile of n settings at 95 %.
-
-    It is sqrt(ln(2 / (1 - 0.95)) / (2 n)): the inequality of Dvoretzky, Kiefer and Wolfowitz
-    with the constant of Massart, Annals of Probability 18 (1990) 1269-1283.
-
-    >>> round(band(24), 4)
-    0.2772
-    """
-    return math.sqrt(math.log(2 / (1 - LEVEL)) / (2 * n))
 
 
 def slope_evidence(

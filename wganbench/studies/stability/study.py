@@ -35,7 +35,6 @@ from wganbench.studies.evidence import effect_interval, smallest_effect
 from wganbench.studies.stability.measure import (
     Measured,
     Setting,
-    band,
     draw,
     measured,
     profile,
@@ -43,6 +42,7 @@ from wganbench.studies.stability.measure import (
 )
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
+from wganbench.tuning.analysis import band
 from wganbench.tuning.space import arms_of, overrides
 
 LOSSES = (
