@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wganbench.losses.recipes import RECIPES
 from wganbench.studies import run_study
+from wganbench.studies.frozen import optimal_slope
 from wganbench.studies.two_gaussians import exact, study
 from wganbench.studies.two_gaussians.measure import (
     Critic,
@@ -190,7 +191,7 @@ def test_the_statistics_on_planted_points() -> None:
     assert study.mean_ratio(nothing, points) == pytest.approx(0.5 * np.mean([1.05, 1.1, 1.2, 1.5]))
     assert study.bend(nothing, points) == pytest.approx(1.5 / 1.05 - 1)
     # The optimum of a penalty with lambda 10 lies 1 + mu / 20 above the distance.
-    grants = partial(study.granted, 10.0)
+    grants = partial(optimal_slope, gp_lambda=10.0)
     assert study.mean_ratio(grants, points) == pytest.approx(0.5)
     assert study.bend(grants, points) == pytest.approx(0, abs=1e-12)
 

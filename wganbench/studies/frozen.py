@@ -196,6 +196,14 @@ def critic_of(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
     return stack.exact_algorithm.critic({name: p.cpu() for name, p in parameters.items()})
 
 
+def optimal_slope(distance: float, gp_lambda: float) -> float:
+    """Return the slope of WGAN-GP's best critic between two point masses: 1 + L / (2 lambda).
+
+    There -L s + lambda (s - 1)^2 is minimal.
+    """
+    return 1 + distance / (2 * gp_lambda)
+
+
 def critic_in_double(stack: FrozenStack, run: int) -> Callable[[Tensor], Tensor]:
     """Return one run's critic on the CPU, in float64.
 

@@ -90,16 +90,25 @@ sys.exit(any(failed))
 """
 
 
+def _answer(question: str, index: int) -> list[int]:
+    """Return the numbers that a process of its own prints about a GPU.
+
+    Raises OSError, ValueError or SubprocessError if it gives no answer.
+    """
+    command = [sys.executable, "-I", "-S", "-c", question, str(index)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [int(word) for word in done.stdout.split()]
+
+
 def free_gpu_bytes(index: int) -> int:
     """Return the free bytes of a GPU, read in a process of its own.
 
     A process that reads them holds 0.5 GB of the GPU until it ends, and this process lives as
     long as the sweep.
     """
-    command = [sys.executable, "-I", "-S", "-c", ASK_DRIVER, str(index)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        return int(done.stdout)
+        (free,) = _answer(ASK_DRIVER, index)
+        return free
     except (OSError, ValueError, subprocess.SubprocessError):
         free, _ = torch.cuda.mem_get_info(index)
         return int(free)
@@ -113,11 +122,9 @@ def has_clusters(device: str) -> bool:
     """
     if device == "cpu":
         return True
-    index = device.partition(":")[2] or "0"
-    command = [sys.executable, "-I", "-S", "-c", ASK_CAPABILITY, index]
+    index = int(device.partition(":")[2] or 0)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        major, minor = map(int, done.stdout.split())
+        major, minor = _answer(ASK_CAPABILITY, index)
     except (OSError, ValueError, subprocess.SubprocessError):
         return True
     return (major, minor) >= CLUSTERS

@@ -25,6 +25,7 @@ from wganbench.studies.frozen import (
     fitting_threads,
     gaussian,
     noisy,
+    optimal_slope,
     target_of,
 )
 from wganbench.studies.rest import Reading, Rest, column, train_to_rest
@@ -53,12 +54,12 @@ class Known:
 def optimal_gp_estimate(distance: float, gp_lambda: float) -> float:
     """Return E D(x) - E D(y) of the best GP critic of two point masses: L + L^2 / (2 lambda).
 
-    On the segment, -L s + lambda (s - 1)^2 is minimal at the slope s = 1 + L / (2 lambda).
+    It has the `optimal_slope` on the segment between them.
 
     >>> optimal_gp_estimate(1.0, 10.0)
     1.05
     """
-    return distance * (1 + distance / (2 * gp_lambda))
+    return distance * optimal_slope(distance, gp_lambda)
 
 
 def known_distributions(context: Context, config: RunConfig) -> dict[str, list[Known]]:

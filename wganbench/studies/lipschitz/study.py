@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from wganbench.drawing.canvas import REFERENCE
 from wganbench.reports.drawing import LOSS_COLOURS, key_below, new_figure, shade, style_axes
 from wganbench.studies.evidence import paired_differences
+from wganbench.studies.frozen import optimal_slope
 from wganbench.studies.lipschitz.measure import (
     ESTIMATE,
     INTERPOLATES,
@@ -258,7 +259,7 @@ def beyond(slope: float | None) -> float | None:
 
 def granted(row: Row) -> float:
     """Return L / (2 lambda): what the objective's own optimum adds to a slope of 1."""
-    return float(row["reach"] / (2 * row["coefficient"]))
+    return float(optimal_slope(row["reach"], row["coefficient"]) - 1)
 
 
 def not_granted(row: Row) -> float | None:

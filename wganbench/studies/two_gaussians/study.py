@@ -26,6 +26,7 @@ from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import BLACK, BLUE, GREY, REFERENCE, VERMILION
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, style_axes
+from wganbench.studies.frozen import optimal_slope
 from wganbench.studies.rest import untrained_rows
 from wganbench.studies.study import Cell, Context, Findings, Study, log10, register_study
 from wganbench.studies.two_gaussians import exact
@@ -202,7 +203,7 @@ def trained_evidence(
         found[f"trained_{name}"] = over_seeds(name, fall_at_the_end)
     for name in CRITICS:
         found[f"stays_{name}"] = over_seeds(name, fall_anywhere)
-        grants = (lambda mu: 1.0) if name == "clip" else partial(granted, gp_lambda)
+        grants = (lambda mu: 1.0) if name == "clip" else partial(optimal_slope, gp_lambda=gp_lambda)
         found[f"estimate_{name}"] = over_seeds(name, partial(mean_ratio, grants), len(mus))
         found[f"proportional_{name}"] = over_seeds(name, partial(bend, grants), len(mus))
     return found
@@ -228,11 +229,6 @@ def fall_anywhere(points: Rows) -> float:
 
 Grant = Callable[[float], float]
 """What a critic's own objective makes of the distance at its optimum, by mu."""
-
-
-def granted(gp_lambda: float, mu: float) -> float:
-    """Return 1 + mu / (2 lambda): the estimate of two points at their optimum, by the distance."""
-    return 1 + mu / (2 * gp_lambda)
 
 
 def ratios(grants: Grant, points: Rows) -> list[float]:
@@ -427,8 +423,8 @@ def draw_gradients(axes: Axes, rows: Rows, mus: np.ndarray) -> None:
 
 def draw_ratios(axes: Axes, rows: Rows, mus: np.ndarray, gp_lambda: float) -> None:
     axes.axhline(1, **REFERENCE)
-    axes.plot(mus, 1 + mus / (2 * gp_lambda), color=COLOURS["gp"], linewidth=1)
-    axes.text(mus[-1], 1.15 * (1 + mus[-1] / (2 * gp_lambda)), "1 + μ / 2λ", ha="right")
+    axes.plot(mus, [optimal_slope(mu, gp_lambda) for mu in mus], color=COLOURS["gp"], linewidth=1)
+    axes.text(mus[-1], 1.15 * optimal_slope(mus[-1], gp_lambda), "1 + μ / 2λ", ha="right")
     shares = [dict(row, ratio=row["estimate"] / row["mu"]) for row in rows
               if row["estimate"] is not None]  # fmt: skip
     for method in ("clip", "gp", "lp"):
