@@ -587,3 +587,15 @@ def test_a_folder_of_the_user_s_is_made_only_for_a_run_that_trains(
     assert main([*words, "seed=1"]) == 0
     assert [folder.resolve() for folder in trained.folders] == [here / "mine"]
     assert (here / "mine" / ".hydra").is_dir()
+
+
+def test_the_end_of_a_process_ends_pools_before_it_waits_for_their_processes() -> None:
+    code = """
+from concurrent.futures import ProcessPoolExecutor
+from wganbench.cli.console import end_process
+
+pool = ProcessPoolExecutor(1)
+assert pool.submit(abs, -1).result() == 1
+end_process(7)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 7

@@ -67,7 +67,7 @@ def test_joblib_trains_each_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     words = ["loss=gp", "seed=0,1", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     # In a process without the tests' checks of shapes, which cannot be pickled.
     command = [sys.executable, "-m", "wganbench", "sweep", *words]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     jobs = read_jobs(tmp_path / "outputs" / "ring8")
     assert sorted(job.config.seed for job in jobs) == [0, 1]
     assert {read_run(job.folder)["status"] for job in jobs} == {"completed"}

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -175,8 +176,10 @@ def exit_code(command: Callable[[list[str]], object], arguments: list[str]) -> i
 def end_process(code: int) -> NoReturn:
     """End the process without freeing torch's modules, which takes Python a second.
 
-    All files are closed by then.
+    All files are closed by then. As at Python's own end, pools of executors end before the
+    processes that they have started are waited for.
     """
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by who started it
         with contextlib.suppress(OSError, ValueError):
