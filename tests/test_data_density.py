@@ -135,6 +135,7 @@ def test_the_density_belongs_to_every_form_of_the_target() -> None:
 
     class Plain:
         shape, density = (2,), load("ring8").density
+        sample = held_out = staticmethod(load("ring8").sample)
 
     assert adapted(Plain()).density is Plain.density
 

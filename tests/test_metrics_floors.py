@@ -43,7 +43,8 @@ def draws(key="normal", n=5, pairs=2):
 def test_the_second_call_reads(cache):
     assert draws() == 4
     assert draws() == 0
-    assert list(cache.parent.iterdir()) == [cache]
+    written = [file for file in cache.parent.iterdir() if file.is_file()]  # C++ has a folder
+    assert written == [cache]
 
 
 @pytest.mark.parametrize("other", [{"key": "normal2"}, {"n": 6}, {"pairs": 3}])

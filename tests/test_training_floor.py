@@ -57,7 +57,7 @@ def test_new_code_of_a_users_data_gets_a_new_floor(monkeypatch, tmp_path):
     for scale in (1.0, 1.0, 3.0):
         row = Dataset("heart", Options, lambda _, s=scale: Scaled(s), "a cloud", "ours")
         DATASETS._rows["heart"] = row
-        floors.append(measure_stack(Stack([config], CPU), 10)[0].values["wasserstein/floor"])
+        floors.append(measure_stack(Stack([config], CPU), 10)[0]["wasserstein/floor"])
     assert floors[0] == floors[1] and len(computed) == 2, "equal code finds its floor again"
     assert floors[2] > 2 * floors[0], "the floor of the old code was used"
 

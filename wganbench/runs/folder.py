@@ -36,7 +36,6 @@ from wganbench.runs.record import (
     read_content,
     read_record,
 )
-from wganbench.runs.samples import find_frames
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 """Files that Hydra writes into a run's folder; it would follow links there."""
@@ -322,6 +321,8 @@ def remove_run(path: Path) -> bool:
     Files of the user stay, and the folder with them. Links are removed, never followed. Raises
     RunBusy when a process holds the run, OSError.
     """
+    from wganbench.runs.samples import find_frames  # imports numpy
+
     with RunFolder(path).lock() as held:
         frames = path / FRAMES
         if _is_folder(frames):

@@ -132,7 +132,6 @@ def train_runs(
                 view.say(line)
         outcomes = taken.ended
         if taken.ready:
-            check_installed(configs[taken.ready[0].number])
             place = pick_device(device or configs[0].device)
             outcomes |= _train_usable(configs, taken, view, place, places, several)
         return [outcomes[i] for i in range(len(folders))]
@@ -157,6 +156,8 @@ def _prepare_folder(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
     if folder.run_json.exists():
         check_contents(folder.path, config)
     record = folder.ended()
+    if record is None:
+        check_installed(config)
     return outcome_of(record) if record else None
 
 
