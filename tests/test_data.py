@@ -544,6 +544,12 @@ def test_points_of_another_type_or_shape_are_refused(
     )
 
 
+def test_a_class_without_a_member_that_all_need_is_refused_by_its_name() -> None:
+    own = type("Mine", (), {"shape": (2,), "sample": Plain.sample})
+    with pytest.raises(ConfigError, match=r"^Mine has no held_out: a data set has a shape, sample"):
+        adapted(own())
+
+
 def test_another_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     row = DATASETS["swiss_roll"]
     monkeypatch.setattr(DATASETS, "_rows", dict(DATASETS._rows))

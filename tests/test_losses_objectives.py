@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable
@@ -254,6 +255,18 @@ def test_penalty_with_its_coefficient(name: str, slope: float, expected: float) 
     (coefficient,) = RECIPES[name].coefficients
     penalty = penalty_at(name, leaf(slope)[0], {coefficient: 0.7})
     assert penalty.item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(torch.ones(2), r"mine returned \(2,\)"), (None, "mine returned None")]
+)
+def test_a_penalty_of_a_user_that_is_no_number_is_refused(value: Any, told: str) -> None:
+    def mine(*_: Any) -> Any:
+        return value
+
+    recipe = dataclasses.replace(RECIPES["gp"], penalties=(mine,))
+    with pytest.raises(ValueError, match=told):
+        recipe.penalty(lambda x: x[:, 0], X, X_FAKE, EPS, {"gp_lambda": 1.0})
 
 
 def weighed(name: str, weight: float | Tensor) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from wganbench.data.images import Images
 from wganbench.data.mixtures import Mixture
 from wganbench.data.points import Points
 from wganbench.data.target import KnownShape
+from wganbench.errors import ConfigError
 from wganbench.metrics import (
     METRICS,
     Evaluation,
@@ -27,6 +28,7 @@ from wganbench.metrics import (
     wasserstein_sliced,
     wasserstein_symmetric,
 )
+from wganbench.metrics.evaluation import numbers_by_tag
 from wganbench.metrics.judge import calibrated, judge_network
 from wganbench.metrics.rows import LINES_SEED, measure_fidelity
 from wganbench.tags.lookup import TAGS
@@ -259,3 +261,23 @@ def test_rows_that_disagree_and_a_floor_for_another_n_are_refused():
         make(floor=Floor(0.1, 0.1, 5, 7))
     with pytest.raises(dataclasses.FrozenInstanceError):
         make().bce = True
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (3.0, "'modes' must return numbers by tag, such as .* returned 3"),
+        ({"mine/other": 1.0}, "'modes' gave 'mine/other', which is not among the tags"),
+        (
+            {"modes/coverage": "high"},
+            "'modes' must give one number for 'modes/coverage'; it gave 'high'",
+        ),
+        ({"modes/coverage": torch.ones(2)}, "'modes' must give one number for 'modes/coverage'"),
+    ],
+)
+def test_what_is_no_number_by_tag_is_refused_by_the_metrics_name(found, told):
+    metric = dataclasses.replace(next(iter(METRICS.values())), name="modes")
+    metric = dataclasses.replace(metric, tags=("modes/coverage",))
+    with pytest.raises(ConfigError, match=told):
+        numbers_by_tag(metric, found)
+    assert numbers_by_tag(metric, {"modes/coverage": torch.ones(())}) == {"modes/coverage": 1.0}

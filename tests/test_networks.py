@@ -168,6 +168,33 @@ def test_a_network_with_a_tensor_of_its_own_is_refused(
         preset_pair("mlp")
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            {"critic": lambda: nn.Linear(2, 1)},
+            r"the critic must map \(2, 2\) .* is \(2, 1\)",
+        ),
+        ({"generator": lambda: nn.Linear(2, 3)}, r"the generator must map \(2, 2\) .* is \(2, 3\)"),
+        ({"latent": Latent("norml", (2,))}, "the latent distribution 'norml' is none of normal"),
+        ({"initialization": "xavier"}, "the initialization 'xavier' is none of pytorch, he"),
+    ],
+)
+def test_a_users_network_is_refused_for_what_it_would_do(
+    spoil: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(options: Any, shape: tuple[int, ...], dtype: Any) -> Pair:
+        score = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+        own = {"critic": score, "generator": nn.Linear(2, 2), "latent": Latent("normal", (2,)),
+               "initialization": "pytorch"}  # fmt: skip
+        made = {name: value() if callable(value) else value for name, value in spoil.items()}
+        return Pair(**own | made, critic_is_pointwise=True)
+
+    monkeypatch.setitem(NETWORKS._rows, "mlp", replace(NETWORKS["mlp"], build=build))
+    with pytest.raises(ValueError, match=f"network=mlp: {told}"):
+        preset_pair("mlp")
+
+
 @each_preset
 @both_networks
 @pytest.mark.parametrize("scheme", SCHEMES)

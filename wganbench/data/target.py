@@ -121,6 +121,9 @@ class KnownShape(Target):
 OPTIONAL = tuple(Target.__annotations__)
 """The members that a user's class may lack."""
 
+NEEDED = ("shape", "sample", "held_out")
+"""The members that it must have."""
+
 
 class Adapted(Target):
     """A user's target of another class, with all members of a `Target`."""
@@ -148,10 +151,15 @@ def adapted(target: Any) -> Target:
     """Return the target itself if its class derives from `Target`, else an `Adapted` one.
 
     Draws two points of either kind. Raises ConfigError when they are not as `checked_points`
-    wants them, and for modes without their standard deviation.
+    wants them, for a member that is missing, and for modes without their standard deviation.
     """
     from torch import Generator
 
+    if missing := [name for name in NEEDED if not hasattr(target, name)]:
+        raise ConfigError(
+            f"{type(target).__name__} has no {' and no '.join(missing)}: a data set has a shape, "
+            "sample(n, generator) and held_out(n, generator)"
+        )
     own: Target = target if Target in type(target).__mro__ else Adapted(target)
     if own.modes is not None and own.sigma is None:
         raise ConfigError(

@@ -6,10 +6,11 @@ WGAN-GP and the others. In formulas r and f are the scores of reals and fakes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from torch import Tensor
@@ -187,17 +188,23 @@ class Recipe:
         coefficients: Coefficients,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """Return the sum of the penalties, of which there is at least one."""
+        """Return the sum of the penalties, of which there is at least one.
+
+        Raises ValueError for a penalty that is no number.
+        """
         values = [
             penalty(critic, x, x_fake, eps, coefficients, noise)
             if isinstance(penalty, SlopePenalty)
             else penalty(critic, x, x_fake, eps, coefficients)
             for penalty in self.penalties
         ]
-        total = values[0]
-        for value in values[1:]:
-            total = total + value
-        return total
+        for penalty, value in zip(self.penalties, values, strict=True):
+            shape = getattr(value, "shape", None)
+            if shape != ():
+                found = value if shape is None else tuple(shape)
+                name = getattr(penalty, "__name__", type(penalty).__name__)
+                raise ValueError(f"a penalty is one number, of shape (); {name} returned {found}")
+        return reduce(operator.add, values)
 
 
 def _perturbs(penalty: Penalty) -> bool:

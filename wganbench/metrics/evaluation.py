@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wganbench.bounds import ModeProtocol
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, short_repr
 from wganbench.metrics.distances import Paired, paired
 from wganbench.metrics.floors import Floor, distinct
 from wganbench.metrics.reference import ImageReference
@@ -202,16 +202,37 @@ def measure(evaluation: Evaluation) -> dict[str, float]:
     """Return all values by tag. A tag that does not apply is absent, not 0.
 
     For a diverged run means are nan. Distances between clouds have no value then and are
-    absent. Raises ConfigError for a tag that the metric was not registered with.
+    absent. Raises ConfigError as `numbers_by_tag` does.
     """
     values: dict[str, float] = {}
     for metric in METRICS.values():
         if metric.applies(evaluation):
-            found = metric.compute(evaluation)
-            if unnamed := sorted(set(found) - set(metric.tags)):
-                raise ConfigError(
-                    f"the metric {metric.name!r} gave {unnamed[0]!r}, which is not among the tags "
-                    f"that it was registered with: {', '.join(metric.tags)}"
-                )
-            values.update(found)
+            values |= numbers_by_tag(metric, metric.compute(evaluation))
     return values
+
+
+def numbers_by_tag(metric: Metric, found: object) -> dict[str, float]:
+    """Return what a metric has computed as numbers by tag.
+
+    Raises ConfigError for anything else, and for a tag that it was not registered with.
+    """
+    if not isinstance(found, Mapping):
+        raise ConfigError(
+            f"the metric {metric.name!r} must return numbers by tag, such as "
+            f"{{{next(iter(metric.tags), 'tag')!r}: 1.0}}; it returned {short_repr(found)}"
+        )
+    if unnamed := sorted(set(found) - set(metric.tags)):
+        raise ConfigError(
+            f"the metric {metric.name!r} gave {unnamed[0]!r}, which is not among the tags "
+            f"that it was registered with: {', '.join(metric.tags)}"
+        )
+    numbers = {}
+    for tag, value in found.items():
+        try:
+            numbers[tag] = float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"the metric {metric.name!r} must give one number for {tag!r}; it gave "
+                f"{short_repr(value)}"
+            ) from error
+    return numbers

@@ -12,7 +12,15 @@ from wganbench.bounds import Precision
 from wganbench.networks.conv_layers import use_patches
 from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_pictures
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
-from wganbench.networks.pair import Latent, Pair, Parameters, initial_parameters, packed_shape
+from wganbench.networks.pair import (
+    DISTRIBUTIONS,
+    SCHEMES,
+    Latent,
+    Pair,
+    Parameters,
+    initial_parameters,
+    packed_shape,
+)
 from wganbench.networks.resnet import ResNetOptions, build_resnet
 from wganbench.registry import Registry
 
@@ -117,8 +125,8 @@ def build_pair(
     With ``precision=bf16`` hidden layers compute in bf16; for ``fp32`` and ``tf32`` the networks
     are equal. The critic takes packs of ``packing`` points. ``on_gpu`` gives the same networks in
     the form that a GPU computes faster.
-    Raises ValueError when this kind of network cannot take points of that shape, and when a module
-    holds a tensor that is not a parameter.
+    Raises ValueError when this kind of network cannot take points of that shape, when a module
+    holds a tensor that is not a parameter, and for outputs of another shape.
     """
     network = NETWORKS[kind]
     dtype = torch.bfloat16 if precision == "bf16" else None
@@ -138,10 +146,45 @@ def build_pair(
                 f"network={kind}: the {name} holds {held[0]}, a tensor that is no parameter and "
                 "has no values: make constants in forward; batch norm keeps no running averages"
             )
+    check_names(kind, pair)
+    if not getattr(network.build, "__module__", "").startswith(__name__):  # a user's
+        check_shapes(kind, pair, shape, packing)
     if on_gpu:
         use_patches(pair.critic)
         use_patches(pair.generator)
     return pair
+
+
+def check_names(kind: str, pair: Pair) -> None:
+    """Raise ValueError for an unknown distribution of latents or scheme of initial weights."""
+    for what, name, known in (
+        ("latent distribution", pair.latent.distribution, DISTRIBUTIONS),
+        ("initialization", pair.initialization, SCHEMES),
+    ):
+        if name not in known:
+            raise ValueError(f"network={kind}: the {what} {name!r} is none of {', '.join(known)}")
+
+
+def check_shapes(kind: str, pair: Pair, shape: tuple[int, ...], packing: int) -> None:
+    """Raise ValueError when a network maps two points to another shape than it should.
+
+    Both are computed without values. What cannot be computed so, training will judge.
+    """
+    of_critic = packed_shape(shape, packing) if packing > 1 else shape
+    for name, module, given, wanted in (
+        ("critic", pair.critic, of_critic, ()),
+        ("generator", pair.generator, pair.latent.shape, shape),
+    ):
+        try:
+            with torch.device("meta"):
+                found = tuple(module(torch.empty(2, *given)).shape)
+        except Exception:
+            continue
+        if found != (2, *wanted):
+            raise ValueError(
+                f"network={kind}: the {name} must map {(2, *given)} to {(2, *wanted)}, and its "
+                f"output is {found}"
+            )
 
 
 def _held_tensors(module: torch.nn.Module) -> list[str]:

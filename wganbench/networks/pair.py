@@ -33,6 +33,13 @@ def one_of(names: Iterable[str]) -> Any:
     return field(metadata={"choices": tuple(names)})
 
 
+DISTRIBUTIONS = ("normal", "uniform")
+"""The distributions of latents."""
+
+SCHEMES = ("pytorch", "he", "normal")
+"""The schemes of initial weights, see `initial_parameters`."""
+
+
 @dataclass(frozen=True)
 class Latent:
     """The distribution of z: ``normal`` is N(0, I), ``uniform`` is U[-1, 1]."""
