@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from wganbench.errors import ConfigError, of_the_system, printable, ran_out, shortened
@@ -53,6 +54,14 @@ class PlainConsole(Console):
 def print_sentence(console: Console, text: str) -> None:
     """Print a text, wrapped at words in a terminal, on one line elsewhere."""
     console.print(text, soft_wrap=not console.is_terminal)
+
+
+def print_below(console: Console, text: str) -> None:
+    """Print a text that belongs to the line above, indented, as `print_sentence` does."""
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, 4)))
+    else:
+        print(f"    {text}")
 
 
 # One-line messages for arguments that no command accepts and for errors that end a command.

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wganbench.cli.console import FAILED, INTERRUPTED, PlainConsole
+from wganbench.cli.console import FAILED, INTERRUPTED, PlainConsole, print_below
 from wganbench.cli.run_view import plugins_again
 from wganbench.errors import ConfigError, one_line
 from wganbench.files import from_here
@@ -38,6 +38,7 @@ def print_studies(arguments: Sequence[str] = ()) -> None:
     from wganbench.studies.verdicts import planned_alpha, seeds_needed, underpowered
     from wganbench.tuning.space import FIRST_TUNING_SEED as most
 
+    console = PlainConsole()
     primaries = [claim for study in STUDIES.values() for claim in study.claims if claim.primary]
     overrides = [word for word in arguments if "=" in word]
     named = [word for word in arguments if "=" not in word and word != "all"]
@@ -56,10 +57,11 @@ def print_studies(arguments: Sequence[str] = ()) -> None:
         claims, seeds = numbered(len(study.claims), "claim"), numbered(len(own.seeds), "seed")
         print(f"{name}: {study.question}")
         beside = f" ({', '.join(others)})" if others else ""
-        print(f"    {claims}, {seeds}, about {own.minutes:g} min{beside}")
-        print(f"    {levels_in_words(study.claims, alphas)}")
-        if weak:
-            print(f"    underpowered (seeds that it takes): {', '.join(weak)}")
+        below = [f"{claims}, {seeds}, about {own.minutes:g} min{beside}"]
+        below += [levels_in_words(study.claims, alphas)]
+        below += [f"underpowered (seeds that it takes): {', '.join(weak)}"] * bool(weak)
+        for line in below:
+            print_below(console, line)
 
 
 def levels_in_words(claims: Sequence[Claim], alphas: Mapping[str, float]) -> str:
