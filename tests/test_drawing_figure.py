@@ -352,6 +352,35 @@ def test_all_that_is_written_stays_inside_the_figure_and_off_its_neighbours(
     assert len(legend_of(samples)) == 5
 
 
+def test_the_legends_of_an_image_run_leave_each_other_room() -> None:
+    table: dict[str, list[Cell]] = {
+        "step": [0, 10, 20],
+        "modes/covered": [900, 990, 999],
+        "modes/ceiling": [998, 998, 998],
+        "modes/high_quality": [1.0, 0.8, 0.9],
+        "fidelity/fid": [900.0, 20.0, 19.0],
+        "fidelity/fid_floor": [2.0, 2.0, 2.0],
+        "critic/slope_mean": [1.0, 1.1, 1.2],
+        "critic/slope_max": [2.0, 2.1, 2.2],
+        "grad_norm/critic": [1.0, 1.1, 1.2],
+    }
+    images = np.zeros((80, 3, 8, 8))
+    figure = final_figure(table, images, images, title="t", notes=CurveNotes(mode_count=1000))
+    figure_to_rgb(figure)
+    modes = panel(figure, "Modes")
+    assert legend_of(modes) == ["covered", "FID far", "judge confident", "ceiling"]
+    boxes = [
+        legend.get_window_extent()
+        for part in figure.subfigs
+        for axes in part.axes
+        if (legend := axes.get_legend())
+    ]
+    assert len(boxes) >= 3
+    for i, box in enumerate(boxes):
+        assert box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
 def test_the_judge_s_confidence_is_grey_where_fid_is_far() -> None:
     table = {
         "step": [0, 10, 20],

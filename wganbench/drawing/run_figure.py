@@ -61,14 +61,18 @@ def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     For images, high quality is the judge's confidence. It means little where FID is far from its
     floor, because a judge is confident about noise too; it is then drawn in grey.
     """
+    images = has_values(table, list(FID))
     if notes.mode_count and has_values(table, ["modes/covered"]):
         steps, covered = series(table, "modes/covered")
         share = [value / notes.mode_count for value in covered]
-        _curve(axes, steps, share, 0, f"of {notes.mode_count} modes: covered")
+        # Four entries of a legend for images leave room for short words only.
+        _curve(
+            axes, steps, share, 0, "covered" if images else f"of {notes.mode_count} modes: covered"
+        )
     else:
         _curve(axes, *series(table, "modes/coverage"), 0, "of modes: fair share")
     steps, quality = series(table, "modes/high_quality")
-    if has_values(table, list(FID)):
+    if images:
         near = near_floor(table)
         if not near.issuperset(steps):
             axes.plot(
@@ -76,13 +80,14 @@ def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
             )
         pairs = zip(steps, quality, strict=True)
         known = [value if step in near else np.nan for step, value in pairs]
-        _curve(axes, steps, known, 1, "of images: judge confident")
+        _curve(axes, steps, known, 1, "judge confident")
     else:
         _curve(axes, steps, quality, 1, "of samples: high quality")
     if notes.mode_count and has_values(table, ["modes/ceiling"]):
         ceiling = series(table, "modes/ceiling")[1][-1] / notes.mode_count
         axes.axhline(ceiling, **REFERENCE, label="ceiling")
-    axes.set(ylim=(-0.03, 1.05), ylabel="share")
+    of = f" (of {notes.mode_count} modes)" if images and notes.mode_count else ""
+    axes.set(ylim=(-0.03, 1.05), ylabel=f"share{of}")
     _finish(axes, "Modes")
 
 
