@@ -172,7 +172,9 @@ def signals_interrupt() -> Iterator[None]:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             hook(unraisable)
             return
-        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT))
+        # To this thread: a signal that another one takes does not end a wait here.
+        words = threading.main_thread().ident, signal.SIGINT
+        again = threading.Timer(AGAIN_SECONDS, signal.pthread_kill, words)
         again.daemon = True
         again.start()
 
