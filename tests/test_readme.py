@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from wganbench.losses import RECIPES
-from wganbench.training.cuda.executor import BUILT_IN
+from wganbench.training.cuda.executor import BUILD_TIME
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -152,7 +152,7 @@ def test_every_readme_is_linked_and_no_number_lacks_its_zero() -> None:
 # What must be named where.
 def test_the_kernel_is_built_in_the_time_that_the_command_says() -> None:
     text = read("wganbench/training/README.md")
-    assert "our own CUDA kernel (`cuda/`)" in text and f"machine, in {BUILT_IN} |" in text
+    assert "our own CUDA kernel (`cuda/`)" in text and f"machine, in {BUILD_TIME} |" in text
 
 
 def test_every_script_every_part_and_every_folder_is_named() -> None:

@@ -301,8 +301,8 @@ def test_without_pairs_both_groups_count_where_the_bootstrap_is_silent():
 
 
 def test_a_complete_separation_is_shown_whenever_the_exact_test_shows_it():
-    for n in range(2, 13):
-        for m in range(n, 13):
+    for n in (*range(2, 10), 12, 25, 40):
+        for m in (m for m in (*range(2, 10), 12, 25, 40) if m >= n):
             a, b = [2.0 + i for i in range(n)], [-1.0 - i for i in range(m)]
             for one, other in ((a, b), (b, a)):
                 p = improvement_p_value(one, other, higher_is_better=True, paired=False)

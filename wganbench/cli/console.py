@@ -59,7 +59,7 @@ def print_sentence(console: Console, text: str) -> None:
 def print_below(console: Console, text: str) -> None:
     """Print a text that belongs to the line above, indented, as `print_sentence` does."""
     if console.is_terminal:
-        console.print(Padding(text, (0, 0, 0, 4)))
+        console.print(Padding(text, (0, 0, 0, 4), expand=False))
     else:
         print(f"    {text}")
 

@@ -147,7 +147,8 @@ def build_pair(
                 "has no values: make constants in forward; batch norm keeps no running averages"
             )
     check_names(kind, pair)
-    if not getattr(network.build, "__module__", "").startswith(__name__):  # a user's
+    # Ours need no check, for which torch loads for a second what computes without values.
+    if not getattr(network.build, "__module__", "").startswith(__name__):
         check_shapes(kind, pair, shape, packing)
     if on_gpu:
         use_patches(pair.critic)

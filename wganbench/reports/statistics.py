@@ -200,7 +200,7 @@ def rank_interval(share: float, n: int, m: int, level: float = LEVEL) -> tuple[f
 
     Its ends are the theta with (share - theta)^2 = z^2 V(theta), where V is the variance of
     Hanley and McNeil with (n + m) / 2 runs in either group. Where one group wins all pairs, it
-    excludes 1/2 whenever the exact rank-sum test is significant at 5 %, for groups of 2 to 40 runs.
+    excludes 1/2 whenever the rank-sum test is significant at 5 %, for groups of 2 to 40 runs.
     Source: Newcombe, Statistics in Medicine 25 (2006) 559-573, method 5.
 
     >>> low, high = rank_interval(1.0, 5, 5)

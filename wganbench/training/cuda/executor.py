@@ -161,7 +161,7 @@ class Sizes:
 
 FOLDER = Path(__file__).parent
 SOURCE, PROBE = FOLDER / "iteration.cu", FOLDER / "probe.cu"
-BUILT_IN = "5 to 8 s"
+BUILD_TIME = "5 to 8 s"
 """The time in which NVRTC compiles the kernel."""
 PIECEWISE = ("relu", "leaky_relu")
 MOST_TENSORS = 2 * (MOST_LAYERS + 1)
@@ -359,7 +359,7 @@ class Kernel:
         if self._launcher is not None:
             return ""
         built = driver.is_compiled(SOURCE, headers(), options(self._sizes, self._device))
-        return "" if built else f"building the kernel of its steps ({BUILT_IN}, once a machine)"
+        return "" if built else f"building the kernel of its steps ({BUILD_TIME}, once a machine)"
 
     def prepare(self) -> None:
         """Build and load the kernel, once. Raises NoKernel."""
