@@ -155,6 +155,30 @@ def test_what_a_baseline_does_not_differ_from_is_named(tmp_path: Path) -> None:
     assert "other" not in told, "no pair was shown before"
 
 
+def test_pairs_that_were_not_shown_are_other_pairs_than_those_that_were(tmp_path: Path) -> None:
+    groups = {
+        0.1: [8, 8, 7, 8] * 3,
+        1: [8, 7, 8, 8] * 3,
+        10: [2, 2, 1, 2] * 3,
+        100: [1, 2, 2, 2] * 3,
+    }
+    told = answer(lambdas(tmp_path, groups, [COVERED]))[1]
+    assert "lambda = 0.1 and 1 are better than lambda = 10 and 100" in told
+    assert told.endswith("no difference between the groups of 2 other pairs is significant.")
+
+
+def test_a_run_that_failed_early_does_not_take_the_number_of_modes_away(tmp_path: Path) -> None:
+    for seed in range(5):
+        run = leave_run(tmp_path, "gp", seed, {COVERED: 8})
+        if seed == 0:
+            record = json.loads((run / "run.json").read_text()) | {"status": "failed"}
+            del record["data_modes"]
+            (run / "run.json").write_text(json.dumps(record))
+    comparison = compare(find_runs([tmp_path]), metrics=[COVERED])
+    assert comparison.rows[0].group.mode_count == 8
+    assert answer(comparison)[0].startswith("gp covers all 8 modes on every seed")
+
+
 def test_unpaired_groups_that_are_apart_differ_with_four_seeds_each(tmp_path: Path) -> None:
     for seed in range(4):
         leave_run(tmp_path, "gp", seed, {COVERED: 8})
