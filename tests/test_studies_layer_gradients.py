@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wganbench.config import compose
 from wganbench.networks import build_pair, initial_parameters
 from wganbench.presets import read_preset
 from wganbench.studies import STUDIES, judge
@@ -22,11 +23,12 @@ from wganbench.studies.layer_gradients.measure import (
     slope_per_layer,
     steepest_slope,
 )
-from wganbench.studies.layer_gradients.study import CLIP_VALUES, Depth, evidence
+from wganbench.studies.layer_gradients.study import CLIP_VALUES, Depth, Depths, evidence, overrides
 from wganbench.studies.record import judge_all
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent
+from wganbench.training.stack import Stack
 
 DEPTH, WIDTH = 12, 64
 
@@ -125,36 +127,67 @@ def test_shares_and_histogram_of_weights() -> None:
     assert shares[1:4] == [0.0, 0.0, 0.0] and sum(shares) == pytest.approx(1.0)
 
 
-def planted(slope: float, seed: int, drift: float | None, gain: float = 1.0) -> Depth:
+def planted(slope: float, seed: int, gain: float = 1.0, share: float = 0.9) -> Depth:
     norms = [10.0 ** (-(slope + 0.001 * seed) * layer) for layer in range(DEPTH)]
-    return Depth(norms, norms, norms, 0.9, 0.1, drift, [1.0], gain)
+    return Depth(norms, norms, norms, share + 0.001 * seed, 0.1, [1.0], gain)
 
 
-def judged(drift: float = 0.01, gain: float = 1.0, of_clip: float = 1.0) -> dict[str, str]:
-    """Verdicts on slopes of -0.8 under clipping and 0 under GP; weights went from 10 to 90 %."""
+def planted_arms(
+    clip: float = -0.8, gp: float = 0.0, **own: float
+) -> dict[str, list[Depth | None]]:
+    gain = {"gain": own.pop("gain", 1.0)}
     arms: dict[str, list[Depth | None]] = {
-        f"c={c:g}": [planted(-0.8, seed, drift, of_clip) for seed in range(5)] for c in CLIP_VALUES
+        f"c={c:g}": [planted(clip, seed, 0.0, **own) for seed in range(5)] for c in CLIP_VALUES
     }
-    arms["gp"] = [planted(0.0, seed, None, gain) for seed in range(5)]
-    found = evidence(arms)
+    return arms | {"gp": [planted(gp, seed, **gain) for seed in range(5)]}
+
+
+def judged(found: Depths, before: Depths) -> dict[str, str]:
+    """Verdicts on slopes of -0.8 under clipping and 0 under GP; weights went from 10 to 90 %."""
+    entries = evidence(found, before)
     claims = STUDIES["layer_gradients"].claims
-    return {claim.name: judge("s", claim, found[claim.name]).word for claim in claims}
+    return {claim.name: judge("s", claim, entries[claim.name]).word for claim in claims}
+
+
+def test_critics_at_rest_decide_whether_clipped_ones_learnt_or_not() -> None:
+    trained = judged(planted_arms(), planted_arms(clip=-0.77, gp=0.03))
+    for name in ("steeper_c=0.01", "slope_gp", "slope_c=0.01", "piles"):
+        assert trained[name] == "supported", name
+    assert trained["slope_c=0.1"] == "refuted", "+0.2 is expected of that clip value"
 
 
 def test_critics_that_were_not_trained_decide_nothing() -> None:
-    trained = judged()
-    assert (
-        trained["steeper_c=0.01"] == trained["slope_gp"] == trained["slope_c=0.01"] == "supported"
-    )
-    moving = judged(drift=0.03)
-    assert moving["slope_gp"] == "supported"
-    assert {moving[name] for name in ("steeper_c=0.01", "slope_c=0.01", "piles")} == {"undecided"}
-    blind = judged(gain=-0.1)
+    clipped = judged(planted_arms(), planted_arms(clip=-0.74))
+    assert clipped["slope_gp"] == clipped["piles"] == "supported"
+    assert {clipped[f"{kind}_c=0.01"] for kind in ("steeper", "slope")} == {"undecided"}
+    penalised = judged(planted_arms(), planted_arms(gp=0.06))
+    assert penalised["slope_gp"] == penalised["steeper_c=0.01"] == "undecided"
+    assert penalised["slope_c=0.01"] == "supported", "this claim is on clipping alone"
+    blind = judged(planted_arms(gain=-0.1), planted_arms())
     assert blind["slope_gp"] == blind["steeper_c=0.01"] == "undecided"
-    assert blind["slope_c=0.01"] == "supported", "this claim is on clipping alone"
-    blind = judged(of_clip=0.0)
-    assert blind["steeper_c=0.01"] == "undecided" and blind["slope_gp"] == "supported"
-    assert blind["slope_c=0.01"] == "supported", "weights at +-c do so whether they learn or not"
+    assert blind["slope_c=0.01"] == "supported"
+    piling = judged(planted_arms(), planted_arms(share=0.7))
+    assert piling["piles"] == "undecided" and piling["slope_c=0.1"] == "refuted"
+
+
+def test_a_run_that_diverged_on_the_way_is_not_at_rest() -> None:
+    before = planted_arms()
+    before["gp"] = [None, *before["gp"][1:]]
+    assert judged(planted_arms(), before)["slope_gp"] == "undecided"
+
+
+def test_the_half_is_the_beginning_of_the_whole(tmp_path: Path) -> None:
+    study = STUDIES["layer_gradients"]
+    small = read_settings(study.name, study.protects, ["seeds=1", "steps=6", "device=cpu"])
+    context = Context(study.name, 1, tmp_path, small, Silent())
+    for name in ("gp", "c=0.01"):
+        ends = []
+        for steps in (3, 6):
+            stack = Stack([compose(overrides(context, steps)[name])], torch.device("cpu"))
+            for _ in range(3):
+                stack.iterate()
+            ends.append(stack.run_parameters(0, "critic"))
+        assert all(torch.equal(a, b) for a, b in zip(*(e.values() for e in ends), strict=True))
 
 
 @pytest.mark.slow
