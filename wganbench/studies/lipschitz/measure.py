@@ -46,8 +46,11 @@ LOG_LARGEST, LOG_ROUGHNESS = f"{LOG}largest", f"{LOG}roughness"
 and the roughness. Slopes of a penalised critic rest long before its estimate."""
 STATISTICS = (INTERPOLATES, LARGEST, LOG_LARGEST, LOG_ROUGHNESS, ESTIMATE)
 """What is watched for rest; a claim waits for its own."""
-TOLERANCES = {LOG_LARGEST: 0.05, LOG_ROUGHNESS: 0.02}
-"""Decades that count as no movement, for claims on half a decade or more, and on a tenth."""
+EXCESS = 0.05
+"""What claims on the largest slope allow beyond what is granted."""
+TOLERANCES = {LARGEST: EXCESS, LOG_LARGEST: 0.05, LOG_ROUGHNESS: 0.02}
+"""What counts as no movement. The logarithms are in decades, for claims on half a decade or more,
+and on a tenth."""
 
 
 @dataclass(frozen=True)
