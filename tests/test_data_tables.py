@@ -384,3 +384,17 @@ def test_equal_centres_are_refused_and_near_ones_warned_of() -> None:
     assert "5.9 sigma" in line
     assert told([[0, 0]]) == () and load("ring8").notes == () and load("grid25").notes == ()
     assert "pairs" in load("ring8", modes=200).notes[0]
+
+
+def test_a_mixture_out_of_reach_or_on_a_coarse_grid_is_warned_of() -> None:
+    def told(sigma: float, *centres: list[float]) -> tuple[str, ...]:
+        return load("mixture", centres=list(centres), weights=None, sigma=sigma).notes
+
+    far, coarse = told(0.1, [388_097.0, 5_820_430.0], [388_099.0, 5_820_430.0])
+    assert "mean 3.88e+05, 5.82e+06, spread" in far and "another unit and origin" in far
+    assert "at 5.82e+06 numbers of float32 lie 0.5 apart" in coarse
+    (small,) = told(1e-9, [0.0, 0.0], [1e-8, 0.0])
+    assert small.startswith("warning: mean 5e-09, 0, spread 3.") and "float32" not in small
+    (coarse,) = told(1e-6, [1.0, 0.0], [-1.0, 0.0])
+    assert "at 1 numbers of float32 lie 1.2e-07 apart" in coarse
+    assert told(2e-6, [1.0, 0.0], [-1.0, 0.0]) == () == told(0.01, [1.4, 0.0])

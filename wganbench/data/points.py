@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from wganbench.data.drawn import DrawnTarget
-from wganbench.data.mixtures import TrainingSet
+from wganbench.data.mixtures import SHOWN_COORDINATES, TrainingSet, far_warning
 from wganbench.data.table_text import (
     ColumnsError,
     TableFile,
@@ -234,14 +234,11 @@ def as_given(points: Tensor, target: Target) -> Tensor:
 COARSE = 1e4
 """Points may merge when a coordinate's spread has fewer steps of float32 than this."""
 
-FAR_MEAN, SMALL_SPREAD, LARGE_SPREAD = 100.0, 1e-3, 1e3
-"""Data are far from a new network's range (mean 0, slope 1) with |mean| above this many spreads,
-or with a spread outside these bounds."""
-
 UNLIKE_SPREADS = 1e3
 """Ratio of two coordinates' spreads above which distances neglect the smaller one."""
 
-SHOWN_COORDINATES, LONGEST_NAME = 4, 20
+LONGEST_NAME = 20
+"""Most characters of a column's name in a line."""
 
 
 class Points(DrawnTarget):
@@ -419,15 +416,10 @@ def span(low: float, high: float) -> str:
 
 def warnings_of(read: TableFile, units: Units, standardize: bool) -> list[str]:
     """Return warnings of likely problems in training, with remedies."""
-    lines = []
+    lines: list[str] = []
     spreads, ranges = read.values.std(axis=0), np.ptp(read.values, axis=0)
-    far = max(abs(value) for value in units.centre) > FAR_MEAN * units.scale
-    if not standardize and (far or not SMALL_SPREAD <= units.scale <= LARGE_SPREAD):
-        means = ", ".join(f"{value:.3g}" for value in units.centre[:SHOWN_COORDINATES])
-        lines.append(
-            f"warning: mean {means}, spread {units.scale:.3g}: far from where networks begin "
-            "(mean 0, spread 1), so they may learn nothing; data.standardize=true moves them there"
-        )
+    if not standardize:
+        lines += far_warning(units.centre, units.scale, "data.standardize=true moves them there")
     constant = [named(read.names[k]) for k in np.flatnonzero(ranges == 0)]
     if constant:
         hidden = len(constant) - SHOWN_COORDINATES
