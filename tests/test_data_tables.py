@@ -277,8 +277,10 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
             read_points(str(path))
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     (tmp_path / "folder.csv").mkdir()
-    for name in ("zero.csv", "folder.csv"):
-        with pytest.raises(ValueError, match="not a regular file|directory"):
+    (tmp_path / "folder").mkdir()
+    for name, message in (("zero.csv", "not a regular file"), ("folder.csv", "is a folder: give a"),
+                          ("folder", "is a folder: give a file of points")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
             read_points(str(tmp_path / name))
     (tmp_path / "link.csv").symlink_to(write(tmp_path / "real.csv", lines()))
     assert len(as_trained_on(tmp_path / "link.csv")) == 30

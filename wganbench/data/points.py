@@ -47,6 +47,10 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
     Raises ValueError, one line that names ``data.path`` or ``data.columns``.
     """
     file = expanded(path, "data.path")
+    if file.is_dir():
+        raise ValueError(
+            f"data.path: {path!r} is a folder: give a file of points; data=image_folder takes one"
+        )
     endings = [suffix.lower() for suffix in file.suffixes]
     if endings[-1:] == [".gz"]:
         endings = endings[-2:-1] if endings[-2:-1] and endings[-2] in TEXT else []
