@@ -287,6 +287,8 @@ def test_a_literal_is_one_of_its_values() -> None:
     assert convert(True, hint, "k") == "true", "as YAML reads it"
     with pytest.raises(ConfigError, match=r"^k=fp23: no such choice; did you mean fp32\? \(there"):
         convert("fp23", hint, "k")
+    with pytest.raises(ConfigError, match="did you mean fp32"):
+        convert("FP32", hint, "k")
     for other in (["auto"], None, {"auto": 1}):
         with pytest.raises(ConfigError, match="^k "):
             convert(other, hint, "k")
@@ -470,6 +472,7 @@ def test_no_clipping_survives_json() -> None:
         ("los", "loss"),
         ("trian.steps", "train.steps"),
         ("train.stpes", "train.steps"),
+        ("Train.Steps", "train.steps"),
         ("network.widht", "network.width"),
         ("dataset", "data"),
         ("xyzzy", None),

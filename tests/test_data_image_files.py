@@ -362,6 +362,9 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         folder_images(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"data\.path: there is no folder"):
         folder_images(tmp_path / "none")
+    (tmp_path / "all.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"data\.path: '.*all\.zip' is a file: give the folder"):
+        folder_images(tmp_path / "all.zip")
     grey(tmp_path / "unequal", [f"{i}.png" for i in range(5)])
     save_picture(tmp_path / "unequal" / "9.png", np.zeros((6, 8)))
     with pytest.raises(ValueError, match=r"0\.png has 4x4 pixels, 9\.png 8x6; give data\.size=N"):

@@ -81,7 +81,8 @@ def test_hidden_and_other_files_do_not_count(tmp_path: Path) -> None:
     assert contents_digest({"path": str(folder)}) == before is not None
     told = find_images(folder).notes[0]
     assert told == (
-        "8 images, 2 classes: cat 4, dog 4; passed over 2 other files (.heic 1, .txt 1)"
+        "8 images, 2 classes: cat 4, dog 4; passed over 3 other files "
+        "(.heic 1, .txt 1, broken link 1)"
     )
     fill(folder, "cat/new.png")
     assert contents_digest({"path": str(folder)}) != before
@@ -140,9 +141,21 @@ def test_a_folder_around_the_classes_is_gone_through(tmp_path: Path) -> None:
     assert found.notes[1] == f"the class folders lie in {folder / 'unzipped' / 'data'}"
     alone = find_images(classes(tmp_path / "b", "only"))
     assert set(alone.classes) == {""} and alone.notes[0] == "4 images without classes"
+    assert alone.notes[1:] == (f"the images lie in {tmp_path / 'b' / 'only'}",)
 
 
-@pytest.mark.parametrize("parts", [("train", "test"), ("Train", "val", "test"), ("test", "valid")])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("train", "test"),
+        ("Train", "val", "test"),
+        ("test", "valid"),
+        ("training_set", "test_set"),
+        ("seg_train", "seg_test", "seg_dev"),
+        ("train2017", "val2017"),
+        ("TrainImages", "testset"),
+    ],
+)
 @pytest.mark.parametrize("below", ["cat", "."])
 def test_parts_of_a_set_are_no_classes(tmp_path: Path, parts: tuple[str, ...], below: str) -> None:
     folder = classes(tmp_path / "set", *(f"{part}/{below}" for part in parts))
@@ -150,10 +163,37 @@ def test_parts_of_a_set_are_no_classes(tmp_path: Path, parts: tuple[str, ...], b
         find_images(folder)
     wanted = parts[0]
     assert str(caught.value).endswith(str(folder / wanted))
-    assert set(find_images(classes(tmp_path / "tr", "train", "tram")).classes) == {
-        "train",
-        "tram",
-    }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "tram"), ("test_a", "test_b"), ("contest", "protrain"), ("test", "cat", "trained")],
+)
+def test_classes_whose_names_are_alike_are_no_parts(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert set(find_images(classes(tmp_path, *names)).classes) == set(names)
+
+
+def test_classes_that_hold_the_same_folders_are_warned_of(tmp_path: Path) -> None:
+    folds = classes(tmp_path / "a", *(f"fold{i}/{name}" for i in (1, 2) for name in ("cat", "dog")))
+    warning = find_images(folds).notes[-1]
+    assert warning == (
+        "warning: all classes hold the same folders (cat, dog); if these are the classes, give "
+        f"data.path={folds / 'fold1'}"
+    )
+    for names in (("a/x", "b/y"), ("a/x", "b/x"), ("a", "b"), ("a/x", "a/y", "b/x", "b/y", "b")):
+        folder = classes(tmp_path / "-".join(names).replace("/", "_"), *names)
+        assert not any("warning" in note for note in find_images(folder).notes)
+
+
+def test_a_broken_link_is_told_and_not_counted(tmp_path: Path) -> None:
+    folder = classes(tmp_path, "cat", "dog")
+    (folder / "cat" / "gone.png").symlink_to(tmp_path / "elsewhere.png")
+    assert images(folder).notes == (
+        "8 images, 2 classes: cat 4, dog 4; passed over 1 other file (broken link 1)",
+    )
+    digest = contents_digest({"path": str(folder)}, "another")
+    (folder / "cat" / "gone.png").unlink()
+    assert digest == contents_digest({"path": str(folder)}, "another")
 
 
 def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:

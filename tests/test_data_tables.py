@@ -70,6 +70,11 @@ READ = {
     "excel comment.csv": lines() + "# #N/A,1\n",
     "last comment.csv": lines(head=None).replace("\n", " # first\n", 1),
     "aligned.txt": lines("   ", head=None).replace(".", ","),
+    "title.csv": "Station 7, north\n".replace(",", ";") + lines(),
+    "title and blank.csv": "Station 7\n\n" + lines(),
+    "bars.csv": lines("|", "x|y"),
+    "typeset.csv": lines().replace("-", "\u2212"),
+    "gaps.csv": "index,x,y\n" + "".join(f"{3 * i},{x},{y}\n" for i, (x, y) in enumerate(ROWS)),
     "german names.txt": "x y\n" + GERMAN.replace(";", " ").partition("\n")[2],
 }  # fmt: skip
 
@@ -121,6 +126,25 @@ def test_a_damaged_or_encrypted_file_of_numpys_is_refused_in_one_line(tmp_path: 
         with pytest.raises(ValueError, match=rf"^data\.path: cannot read .*{message}") as caught:
             load("points", path=str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+def test_an_array_of_something_else_is_refused_in_our_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "objects.npy", ROWS.astype(object))
+    write(tmp_path / "text.npy", lines())
+    np.savez_compressed(tmp_path / "bomb.npz", np.zeros((5_000, 2)))
+    np.savez(tmp_path / "large.npz", np.zeros((5_000, 2)))
+    monkeypatch.setattr("wganbench.data.points.LARGEST", 50_000)
+    for name, message in {
+        "objects.npy": r"holds Python objects; save it as array\.astype\(float\)",
+        "text.npy": "it is no file of NumPy's",
+        "bomb.npz": r"unpacks to more than 50,000 bytes; save it as \.npy",
+    }.items():
+        with pytest.raises(ValueError, match=message) as caught:
+            read_points(str(tmp_path / name))
+        assert "pickle" not in str(caught.value)
+    assert len(as_trained_on(tmp_path / "large.npz")) == 5_000, "its size is that on the disk"
 
 
 def with_byte(content: bytes, at: int, value: int) -> bytes:
@@ -191,6 +215,16 @@ REFUSED = {
     "blanks or thousands": ("1 100,0\n1 101,1\n" * 9, r"line 1 \(1 100,0\) is one number .* or 2"),
     "the same, named": ("x\n1 100,0\n2 101,1\n", r"line 2 \(1 100,0\) is one number .* or 2"),
     "no row names": ("x\n12 1,5\n1 2,5\n", r"column 0 has no name"),
+    "too few names": ("x\n" + "1,5\n1,7\n" * 9, r"no name \(1 name for 2 columns\) and"),
+    "repeated numbers": ("index,x,y\n" + "1,2,cat\n" * 9, r"data\.columns=\[index,x\] takes"),
+    "units": ("x,y\n" + "1%,2%\n" * 9, r"'1%'.*write numbers such as .* without units"),
+    "open quotes": ('x,y\n1,2\n"3,4\n' + "5,6\n" * 9, r"line 3: a quotation mark opens and never"),
+    "odd names": (
+        '"x (m)","a,b",c\n' + "1,2,cat\n" * 9,
+        r"; 'data\.columns=\[x \(m\),\"a,b\"\]' takes the columns",
+    ),
+    "gzip": (gzip.compress(lines().encode()), r"compressed by gzip: .* \.gz"),
+    "spreadsheet": (b"PK\x03\x04" + lines().encode(), r"zip archive or a spreadsheet"),
 }
 
 
@@ -243,8 +277,10 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
             read_points(str(path))
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     (tmp_path / "folder.csv").mkdir()
-    for name in ("zero.csv", "folder.csv"):
-        with pytest.raises(ValueError, match="not a regular file|directory"):
+    (tmp_path / "folder").mkdir()
+    for name, message in (("zero.csv", "not a regular file"), ("folder.csv", "is a folder: give a"),
+                          ("folder", "is a folder: give a file of points")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
             read_points(str(tmp_path / name))
     (tmp_path / "link.csv").symlink_to(write(tmp_path / "real.csv", lines()))
     assert len(as_trained_on(tmp_path / "link.csv")) == 30
@@ -308,6 +344,18 @@ def test_unlike_units_are_warned_of(tmp_path: Path) -> None:
     assert any("give both like units" in line for line in notes)
 
 
+def test_a_column_of_one_value_is_named_and_has_no_unit(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.column_stack([ROWS, np.full(len(ROWS), 0.1)]))
+    (warning,) = read_points(str(tmp_path / "a.npy")).notes[1:]
+    assert warning.startswith("warning: z: one value in all rows; data.columns")
+    np.save(tmp_path / "a.npy", np.zeros((30, 6)))
+    (warning,) = read_points(str(tmp_path / "a.npy")).notes[1:]
+    assert "column 3 and 2 more: one value" in warning
+    np.save(tmp_path / "a.npy", np.column_stack([ROWS * [1, 1e5], np.ones(len(ROWS))]))
+    notes = read_points(str(tmp_path / "a.npy"), standardize=True).notes[1:]
+    assert len(notes) == 2 and "as much as x" in notes[1]
+
+
 def test_many_plain_numbers_are_not_taken_for_merged(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(50_000, 1)))
     assert len(read_points(str(tmp_path / "a.npy")).table) == 50_000
@@ -338,3 +386,17 @@ def test_equal_centres_are_refused_and_near_ones_warned_of() -> None:
     assert "5.9 sigma" in line
     assert told([[0, 0]]) == () and load("ring8").notes == () and load("grid25").notes == ()
     assert "pairs" in load("ring8", modes=200).notes[0]
+
+
+def test_a_mixture_out_of_reach_or_on_a_coarse_grid_is_warned_of() -> None:
+    def told(sigma: float, *centres: list[float]) -> tuple[str, ...]:
+        return load("mixture", centres=list(centres), weights=None, sigma=sigma).notes
+
+    far, coarse = told(0.1, [388_097.0, 5_820_430.0], [388_099.0, 5_820_430.0])
+    assert "mean 3.88e+05, 5.82e+06, spread" in far and "another unit and origin" in far
+    assert "at 5.82e+06 numbers of float32 lie 0.5 apart" in coarse
+    (small,) = told(1e-9, [0.0, 0.0], [1e-8, 0.0])
+    assert small.startswith("warning: mean 5e-09, 0, spread 3.") and "float32" not in small
+    (coarse,) = told(1e-6, [1.0, 0.0], [-1.0, 0.0])
+    assert "at 1 numbers of float32 lie 1.2e-07 apart" in coarse
+    assert told(2e-6, [1.0, 0.0], [-1.0, 0.0]) == () == told(0.01, [1.4, 0.0])

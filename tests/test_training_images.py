@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from wganbench.config import ConfigError, compose
-from wganbench.metrics import judge_for
+from wganbench.data import load
+from wganbench.metrics import judge_for, mode_coverage
 from wganbench.training import measuring
 from wganbench.training.measuring import read_runs
 from wganbench.training.run import evaluate_run
@@ -72,6 +73,13 @@ def test_points_have_no_judge():
     stack = Stack([compose(["compile=false", "device=cpu"])], torch.device("cpu"))
     assert measuring.stack_judge(stack) is None
     assert measuring.mode_count(stack.target) == 8
+
+
+def test_a_mode_of_weight_0_is_no_mode_that_a_perfect_generator_misses():
+    target = load("mixture", centres=[[0, 0], [1, 0], [2, 0]], weights=[1, 0, 1], sigma=0.05)
+    points = target.sample(500, torch.Generator().manual_seed(0))
+    covered = mode_coverage(points, target.modes, target.sigma, target.weights).covered
+    assert measuring.mode_count(target) == covered == 2
 
 
 def test_features_that_cannot_be_imported_are_one_line():

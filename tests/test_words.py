@@ -16,6 +16,7 @@ from wganbench.cli.app import main
 from wganbench.config import ConfigError, compose, run_id
 from wganbench.config.overrides import parse_arguments, read_override, translate
 from wganbench.config.synonyms import VALUES, canonical, plain
+from wganbench.data.table_text import columns_word
 from wganbench.presets import choices, directories
 from wganbench.registry import Registry
 
@@ -169,6 +170,48 @@ def test_a_comma_in_a_sweep_is_part_of_a_name_where_there_is_such_a_file(here: P
     both = words("data.path=a (1).csv,b (1).csv", several=True)
     assert both == ["data.path='a (1).csv','b (1).csv'"]
     assert words("data.path=a.csv,b.csv") == ["data.path='a.csv,b.csv'"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("[x (m),y]", ["x (m)", "y"]),
+        ("[größe,2019]", ["größe", 2019]),
+        ("[x [m],y [m]]", ["x [m]", "y [m]"]),
+        ("['x (m)',\"a,b\"]", ["x (m)", "a,b"]),
+        ('[a=b, "a,b" , Bob\'s]', ["a=b", "a,b", "Bob's"]),
+        ("[x,y]", ["x", "y"]),
+    ],
+)
+def test_ordinary_names_of_columns(typed: str, names: list[str | int]) -> None:
+    for several in (False, True):
+        (word,) = words(f"data.columns={typed}", several=several)
+        assert words(word, several=several) == [word], "understanding twice changes nothing"
+        assert read_override(word).value() == names
+
+
+def test_columns_that_are_swept_over_and_what_is_no_list() -> None:
+    (word,) = words("data.columns=[x (m)],[y (m),z]", several=True)
+    assert word == "data.columns=['x (m)'],['y (m)',z]"
+    with pytest.raises(ConfigError, match="asks for several runs"):
+        parse_arguments(["data.columns=[x (m)],[z]"])
+    assert words("data.columns=x (m)") == ["data.columns='x (m)'"], "the schema refuses it"
+
+
+def test_the_columns_that_a_message_names_can_be_pasted() -> None:
+    names = ["x (m)", "größe", 'a,"b"', "[v]"]
+    shell = shlex.split(columns_word(names))
+    (word,) = words(*shell)
+    assert read_override(word).value() == names
+
+
+def test_an_empty_path_and_no_columns_are_refused(here: Path) -> None:
+    np.save("a.npy", np.random.default_rng(0).normal(size=(600, 2)))
+    for kind in ("points", "image_folder"):
+        with pytest.raises(ConfigError, match=r"^data\.path is empty"):
+            compose([f"data={kind}", "data.path="])
+    with pytest.raises(ConfigError, match=r"^data\.columns is empty; null takes all"):
+        compose(["data=points", "data.path=a.npy", "data.columns=[]"])
 
 
 def test_what_is_quoted_or_a_number_stays(here: Path) -> None:

@@ -78,22 +78,22 @@ def nearest(key: str, valid: Iterable[str]) -> str | None:
     """Return the valid key that ``key`` most likely means, or None.
 
     The order is: an alias, a key with the same last word, the most similar last word in the same
-    group, the most similar one anywhere.
+    group, the most similar one anywhere. Capital letters are like small ones.
 
-    >>> nearest("loss.gp_lamda", ["loss.gp_lambda"]), nearest("steps", ["train.steps"])
+    >>> nearest("loss.gp_lamda", ["loss.gp_lambda"]), nearest("Steps", ["train.steps"])
     ('loss.gp_lambda', 'train.steps')
     """
     keys = list(dict.fromkeys(valid))
-    word = last_word(key)
+    word = last_word(key).lower()
     known = alias(key, keys)
     if known is not None:
         return known
     for candidate in keys:
-        if last_word(candidate) == word:
+        if last_word(candidate).lower() == word:
             return candidate
     group = key.rpartition(".")[0]
     for candidates in ([one for one in keys if one.rpartition(".")[0] == group], keys):
-        by_word = {last_word(candidate): candidate for candidate in reversed(candidates)}
+        by_word = {last_word(candidate).lower(): candidate for candidate in reversed(candidates)}
         near = difflib.get_close_matches(word, by_word, n=1, cutoff=0.6)
         if near:
             return by_word[near[0]]

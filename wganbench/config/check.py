@@ -224,6 +224,8 @@ def data_options(data: DataConfig, cls: type) -> dict[str, Any]:
     """Return the typed options of a data set; ``found_at`` is the absolute path of its files."""
     given = ADDED_LATER.get(data.kind, {}) | data.options
     options = typed_options(cls, given, "data.")
+    if options.get("path") == "":
+        raise ConfigError("data.path is empty: give the path of a file or a folder")
     if "found_at" in options and options["found_at"] is None:
         options["found_at"] = str(expanded(options["path"], "data.path").absolute())
     return options

@@ -37,6 +37,9 @@ PLACES = ("data.path", "data.root", "output_dir", "name")
 TEXTS = (*PLACES, "evaluate.features", "device", "sweep.objective")
 """Keys whose value is always text: ``name=1e5`` is not a number."""
 
+LISTS_OF_TEXTS = ("data.columns",)
+"""Keys whose value is a list of texts that may hold any character: ``data.columns=[x (m),y]``."""
+
 MOST_CHARACTERS, LONGEST_NAME, DEEPEST = 20_000, 4096, 20
 """Bounds: characters of a word (a thousand mode centres) and of a name in it (a path), nesting."""
 
@@ -215,8 +218,9 @@ def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
     if override is None and bare.startswith("hydra"):
         raise ConfigError(f"{short_repr(text)}: Hydra cannot read this value")
     if override is None:
-        parts = value.split(",") if several and bare in PLACES and not exists(value) else [value]
-        readable = f"{key}={','.join(as_text(part, key) for part in parts)}"
+        readable = (
+            f"{key}={','.join(as_text(part, key) for part in parts_of(bare, value, several))}"
+        )
         if read_override(readable) is None:
             raise ConfigError(malformed(text, where))
         return readable
@@ -228,9 +232,25 @@ def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
     return text
 
 
+def parts_of(key: str, value: str, several: bool) -> list[str]:
+    """Return the values of a sweep, each of which may need quotes; else the value alone."""
+    if several and key in PLACES and not exists(value):
+        return value.split(",")
+    if key in LISTS_OF_TEXTS:
+        return re.split(r"(?<=\])\s*,\s*(?=\[)", value)
+    return [value]
+
+
 def as_text(value: str, key: str) -> str:
-    """Return a value unchanged if Hydra can read it, else in quotes."""
-    return value if read_override(f"{key}={value}") is not None else in_quotes(value)
+    """Return a value unchanged if Hydra can read it, else in quotes; of a list of texts each."""
+    if read_override(f"{key}={value}") is not None:
+        return value
+    found = re.fullmatch(r"\[(.*)\]", value.strip(), re.DOTALL)
+    if found is None or key.lstrip("+") not in LISTS_OF_TEXTS:
+        return in_quotes(value)
+    # A comma inside a pair of quotes does not separate.
+    items = re.findall(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,])+""", found[1])
+    return f"[{','.join(as_text(item.strip(), 'name') for item in items)}]"
 
 
 def keeps(override: Any, typed: str) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wganbench.errors import ConfigError, expanded, printable, shortened
 from wganbench.files import open_regular
+from wganbench.output import numbered
 
 # The list of images in a folder and their classes, as in torchvision's ImageFolder.
 ENDINGS = (
@@ -22,8 +24,12 @@ ENDINGS = (
 )  # fmt: skip
 """Suffixes of images, all of which Pillow reads; other files are skipped."""
 
-PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
-"""Names of folders that are parts of a set, not classes."""
+PART = re.compile(
+    r"(?<![a-z])(train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev|eval)(?:sets?|data|images)?(?![a-z])",
+    re.IGNORECASE,
+)
+"""The word in a folder's name (``train``, ``test_set``, ``val2017``) that makes it a part of a set
+instead of a class."""
 
 MOST_OTHERS = 100_000
 """A folder is refused if its other files exceed its images by more than this number."""
@@ -73,14 +79,14 @@ class ImageFiles:
 def find_files(folder: Path) -> Found:
     """Return all visible files and folders below a folder; links are followed, folders once.
 
-    Hidden files and files that are not regular are skipped. Raises ValueError for a folder with
+    Hidden files, FIFOs and devices are skipped. Raises ValueError for a folder with
     very many files that are not images.
     """
     pictures, others, folders = [], [], []
-    for path, is_folder in walk(folder):
-        if is_folder:
+    for path, kind in walk(folder):
+        if kind == "folder":
             folders.append(path)
-        elif path.suffix.lower() in ENDINGS:
+        elif kind == "file" and path.suffix.lower() in ENDINGS:
             pictures.append(path)
         else:
             others.append(path)
@@ -92,8 +98,8 @@ def find_files(folder: Path) -> Found:
     return Found(folder, *(tuple(sorted(paths)) for paths in (pictures, others, folders)))
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield visible regular files and folders below a folder, with True for a folder."""
+def walk(folder: Path) -> Iterator[tuple[Path, Literal["folder", "file", "broken"]]]:
+    """Yield what is visible below a folder: folders, regular files, and links that are broken."""
     seen: set[tuple[int, int]] = set()
     for path, names, files in os.walk(folder, followlinks=True):
         state = state_of(path)
@@ -103,11 +109,13 @@ def walk(folder: Path) -> Iterator[tuple[Path, bool]]:
             continue
         seen.add((state.st_dev, state.st_ino))
         names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
-        yield from ((Path(path, name), True) for name in names)
+        yield from ((Path(path, name), "folder") for name in names)
         for name in files:
-            state = None if name.startswith(".") else state_of(os.path.join(path, name))
-            if state is not None and stat.S_ISREG(state.st_mode):
-                yield Path(path, name), False
+            if name.startswith("."):
+                continue
+            state = state_of(os.path.join(path, name))
+            if state is None or stat.S_ISREG(state.st_mode):
+                yield Path(path, name), "broken" if state is None else "file"
 
 
 def state_of(path: str) -> os.stat_result | None:
@@ -132,7 +140,6 @@ def find_images(folder: Path) -> ImageFiles:
             f"{passed_over(found.others)}"
         )
     root = innermost(found)
-    notes = [] if root == folder else [f"the class folders lie in {shown(root)}"]
     files = found.below(root)
     direct, subfolders = found.inside[root]
     filled = [part for part in subfolders if part in found.filled]
@@ -155,9 +162,12 @@ def find_images(folder: Path) -> ImageFiles:
             f"{passed_over([file for file in found.others if empty in file.parents])}: fill it or "
             "take it away"
         )
+    what = "class folders" if filled else "images"
+    notes = [] if root == folder else [f"the {what} lie in {shown(root)}"]
     at = len(root.parts)
     classes = tuple(file.parts[at] if filled else "" for file in files)
     notes.insert(0, what_was_read(len(files), Counter(classes), found.others))
+    notes += same_below(found, filled)
     return ImageFiles(tuple(files), classes, tuple(notes))
 
 
@@ -176,15 +186,34 @@ def innermost(found: Found) -> Path:
 
 
 def check_parts(root: Path, filled: list[Path]) -> None:
-    """Raise ValueError when the subfolders' names are those of parts of one set."""
-    parts = [part for part in filled if part.name.lower() in PARTS]
-    if len(parts) > 1 and len(parts) == len(filled):
-        names = " and ".join(shown(part.name) for part in parts)
-        first = next((p for p in parts if p.name.lower().startswith("train")), parts[0])
+    """Raise ValueError when the subfolders' names are those of parts of one set.
+
+    Several names with one word in common, such as test_a and test_b, may be classes.
+    """
+    words = [word[1].lower() for part in filled if (word := PART.search(part.name))]
+    if len(words) == len(filled) == len(set(words)) > 1:
+        names = " and ".join(shown(part.name) for part in filled)
+        first = next((p for p, w in zip(filled, words, strict=True) if w[:5] == "train"), filled[0])
         raise ValueError(
             f"data.path: {names} in {shown(root)!r} are parts of one set, not classes; give "
             f"data.path={shown(first)}"
         )
+
+
+def same_below(found: Found, filled: list[Path]) -> list[str]:
+    """Return a warning when all class folders hold the same folders, as parts of a set do."""
+    inside = [found.inside[part] for part in filled]
+    below = {tuple(folder.name for folder in folders) for _, folders in inside}
+    if len(filled) < 2 or len(below) > 1 or any(direct for direct, _ in inside):
+        return []
+    names = [shown(name) for name in min(below)]
+    if len(names) < 2:
+        return []
+    more = ", ..." if len(names) > SHOWN_ENDINGS else ""
+    return [
+        f"warning: all classes hold the same folders ({', '.join(names[:SHOWN_ENDINGS])}{more}); "
+        f"if these are the classes, give data.path={shown(filled[0])}"
+    ]
 
 
 def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> str:
@@ -202,13 +231,18 @@ def what_was_read(count: int, classes: Counter[str], others: Iterable[Path]) -> 
 
 def passed_over(others: Iterable[Path]) -> str:
     """Return a phrase on the other files by suffix; empty when there are none."""
-    endings = Counter(shown(file.suffix.lower()) or "no ending" for file in others)
+    endings = Counter(map(ending, others))
     if not endings:
         return ""
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
-    parts = [f"{ending} {count}" for ending, count in ordered[:SHOWN_ENDINGS]]
+    parts = [f"{name} {count}" for name, count in ordered[:SHOWN_ENDINGS]]
     more = ", ..." if len(endings) > SHOWN_ENDINGS else ""
-    return f"; passed over {endings.total()} other files ({', '.join(parts)}{more})"
+    return f"; passed over {numbered(endings.total(), 'other file')} ({', '.join(parts)}{more})"
+
+
+def ending(file: Path) -> str:
+    """Return what a file is called in `passed_over`."""
+    return (shown(file.suffix.lower()) or "no ending") if file.exists() else "broken link"
 
 
 def shown(name: str | Path) -> str:
@@ -217,7 +251,7 @@ def shown(name: str | Path) -> str:
     return shortened(printable(text), LONGEST_NAME if isinstance(name, str) else 200)
 
 
-PART = 2**24
+PIECE = 2**24
 """Number of bytes of a file that are read at once."""
 
 FileState = tuple[Path, int, int]
@@ -263,6 +297,6 @@ def _digest_of(path: Path, states: tuple[FileState, ...]) -> str:
         if file != path:
             digest.update(os.fsencode(file.relative_to(path)) + f"\0{size}\0".encode())
         with open_regular(file, follow=True) as opened:
-            while part := opened.read(PART):
+            while part := opened.read(PIECE):
                 digest.update(part)
     return digest.hexdigest()

@@ -35,6 +35,10 @@ def load_folder(
     in a process unless one changes.
     """
     folder = expanded(path, "data.path")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(
+            f"data.path: {path!r} is a file: give the folder of the images, unpacked if need be"
+        )
     if not folder.is_dir():
         raise ValueError(f"data.path: there is no folder {path!r}")
     found = find_images(folder)

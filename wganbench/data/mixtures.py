@@ -16,6 +16,29 @@ from wganbench.draws import Draws, Resident
 APART = 6.0
 """Distance of two centres in sigmas below which their high-quality regions (3 sigma) overlap."""
 
+STEPS = 10
+"""Steps of float32 in a sigma below which the points of a mode fall on a coarse grid."""
+
+FAR_MEAN, SMALL_SPREAD, LARGE_SPREAD = 100.0, 1e-3, 1e3
+"""Data are far from a new network's range (mean 0, slope 1) with |mean| above this many spreads,
+or with a spread outside these bounds."""
+
+
+def far_warning(means: Sequence[float], spread: float, remedy: str) -> list[str]:
+    """Return a warning of data that are far from where networks begin; none for others."""
+    far = max(map(abs, means)) > FAR_MEAN * spread
+    if not far and SMALL_SPREAD <= spread <= LARGE_SPREAD:
+        return []
+    shown = ", ".join(f"{mean:.3g}" for mean in means[:SHOWN_COORDINATES])
+    return [
+        f"warning: mean {shown}, spread {spread:.3g}: far from where networks begin (mean 0, "
+        f"spread 1), so they may learn nothing; {remedy}"
+    ]
+
+
+SHOWN_COORDINATES = 4
+"""Most coordinates that a line shows."""
+
 AT_ONCE = 2**22
 """Most distances of points to centres in memory at once, for the density."""
 
@@ -73,6 +96,22 @@ class Mixture(DrawnTarget, Density):
         return None if self._even else self._steps.tensor
 
     def _warnings(self) -> tuple[str, ...]:
+        """Return warnings of likely problems: centres out of reach, on a coarse grid, too near."""
+        modes, weights = self.modes.double(), self.weights.double()
+        mean, largest = weights @ modes, float(modes.abs().max())
+        variance = float((weights @ (modes - mean).square()).mean()) + self.sigma**2
+        lines, spread = [], math.sqrt(variance)
+        if largest > FAR_MEAN or spread < SMALL_SPREAD:  # one narrow mode near 0 is in reach
+            lines = far_warning(mean.tolist(), spread, "use another unit and origin")
+        step = math.ulp(largest) * 2**29  # float32 has 29 bits less than float64
+        if step * STEPS > self.sigma:
+            lines.append(
+                f"warning: at {largest:.3g} numbers of float32 lie {step:.2g} apart, too coarse "
+                f"for sigma={self.sigma:.3g}: points merge; use a larger sigma or another origin"
+            )
+        return (*lines, *self._too_near())
+
+    def _too_near(self) -> tuple[str, ...]:
         """Return a warning when centres are too near to separate their modes."""
         if not 1 < len(self.modes) <= MOST_COMPARED:
             return ()

@@ -19,8 +19,16 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from wganbench.data.drawn import DrawnTarget
-from wganbench.data.mixtures import TrainingSet
-from wganbench.data.table_text import ColumnsError, TableFile, choose, from_text, label, transposed
+from wganbench.data.mixtures import SHOWN_COORDINATES, TrainingSet, far_warning
+from wganbench.data.table_text import (
+    ColumnsError,
+    TableFile,
+    choose,
+    columns_word,
+    from_text,
+    label,
+    transposed,
+)
 from wganbench.data.target import Target
 from wganbench.draws import Draws, Resident
 from wganbench.errors import expanded, printable, shortened
@@ -29,8 +37,8 @@ from wganbench.files import open_regular
 # Tables of points in files: text with any separator, and NumPy's formats.
 TEXT = (".csv", ".tsv", ".txt")
 ENDINGS = ".npy, .npz, .csv, .tsv or .txt (these three also as .gz)"
-LARGEST_TEXT = 2**31
-"""Most bytes of text that are read, also after decompression."""
+LARGEST = 2**31
+"""Most bytes of text that are read, and most bytes that a compressed file is unpacked to."""
 
 
 def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFile:
@@ -39,6 +47,10 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
     Raises ValueError, one line that names ``data.path`` or ``data.columns``.
     """
     file = expanded(path, "data.path")
+    if file.is_dir():
+        raise ValueError(
+            f"data.path: {path!r} is a folder: give a file of points; data=image_folder takes one"
+        )
     endings = [suffix.lower() for suffix in file.suffixes]
     if endings[-1:] == [".gz"]:
         endings = endings[-2:-1] if endings[-2:-1] and endings[-2] in TEXT else []
@@ -60,6 +72,9 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
         raise ValueError(f"data.path: cannot read {path!r}: {reason}") from error
 
 
+ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
+"""The first bytes of compressed files."""
+
 UNREADABLE = (
     OSError, EOFError, ValueError, MemoryError, OverflowError, csv.Error, zipfile.BadZipFile,
     zlib.error,
@@ -76,9 +91,17 @@ def read_array(opened: BinaryIO, ending: str) -> np.ndarray:
         raise ValueError("its header is damaged") from error
     except RuntimeError as error:  # encrypted, or packed in a way that zipfile does not know
         raise ValueError(str(error)) from error
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError("it holds Python objects; save it as array.astype(float)") from error
 
 
 def loaded_array(opened: BinaryIO, ending: str) -> np.ndarray:
+    begin = opened.read(6)
+    opened.seek(0)
+    if begin and not begin.startswith((b"\x93NUMPY", ZIP)):
+        raise ValueError("it is no file of NumPy's")
     loaded = np.load(opened, allow_pickle=False)
     if ending == ".npy":
         if not isinstance(loaded, np.ndarray):
@@ -90,7 +113,11 @@ def loaded_array(opened: BinaryIO, ending: str) -> np.ndarray:
         names = loaded.files
         if len(names) == 1 or "fakes" in names:
             # `wganbench sample --out x.npz` writes its points under "fakes".
-            return np.asarray(loaded[names[0] if len(names) == 1 else "fakes"])
+            name = names[0] if len(names) == 1 else "fakes"
+            member = loaded.zip.NameToInfo.get(f"{name}.npy")
+            if member is not None and member.file_size > max(LARGEST, member.compress_size):
+                raise ValueError(f"it unpacks to more than {LARGEST:,} bytes; save it as .npy")
+            return np.asarray(loaded[name])
     raise ValueError(f"it holds {len(names)} arrays ({', '.join(names[:5])}): save one alone")
 
 
@@ -126,7 +153,7 @@ def from_fields(array: np.ndarray, names: list[str], chosen: list[int]) -> np.nd
     numbers = [name for name in names if array.dtype[name].kind in "iuf"]
     for i in chosen:
         if names[i] not in numbers:
-            remedy = f"; data.columns=[{','.join(numbers)}] takes the numbers" if numbers else ""
+            remedy = f"; {columns_word(numbers)} takes the numbers" if numbers else ""
             raise ValueError(
                 f"its field {names[i]} holds {array.dtype[names[i]]}, no number{remedy}"
             )
@@ -141,11 +168,15 @@ def read_text(opened: BinaryIO, packed: bool) -> str:
     A wrong guess of Latin-1 changes names only."""
     if packed:
         with gzip.open(opened) as unpacked:
-            content = unpacked.read(LARGEST_TEXT + 1)
+            content = unpacked.read(LARGEST + 1)
     else:
-        content = opened.read(LARGEST_TEXT + 1)
-    if len(content) > LARGEST_TEXT:
-        raise ValueError(f"more than {LARGEST_TEXT:,} bytes of text; save it as .npy")
+        content = opened.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes of text; save it as .npy")
+    if content.startswith(GZIP):
+        raise ValueError("it is compressed by gzip: give its name the ending .gz")
+    if content.startswith(ZIP):
+        raise ValueError("it is a zip archive or a spreadsheet: unpack it, or save it as CSV")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16")
     if b"\0" in content[:4096]:
@@ -207,14 +238,11 @@ def as_given(points: Tensor, target: Target) -> Tensor:
 COARSE = 1e4
 """Points may merge when a coordinate's spread has fewer steps of float32 than this."""
 
-FAR_MEAN, SMALL_SPREAD, LARGE_SPREAD = 100.0, 1e-3, 1e3
-"""Data are far from a new network's range (mean 0, slope 1) with |mean| above this many spreads,
-or with a spread outside these bounds."""
-
 UNLIKE_SPREADS = 1e3
 """Ratio of two coordinates' spreads above which distances neglect the smaller one."""
 
-SHOWN_COORDINATES, LONGEST_NAME = 4, 20
+LONGEST_NAME = 20
+"""Most characters of a column's name in a line."""
 
 
 class Points(DrawnTarget):
@@ -392,19 +420,23 @@ def span(low: float, high: float) -> str:
 
 def warnings_of(read: TableFile, units: Units, standardize: bool) -> list[str]:
     """Return warnings of likely problems in training, with remedies."""
-    lines = []
-    spreads = read.values.std(axis=0)
-    far = max(abs(value) for value in units.centre) > FAR_MEAN * units.scale
-    if not standardize and (far or not SMALL_SPREAD <= units.scale <= LARGE_SPREAD):
-        means = ", ".join(f"{value:.3g}" for value in units.centre[:SHOWN_COORDINATES])
+    lines: list[str] = []
+    spreads, ranges = read.values.std(axis=0), np.ptp(read.values, axis=0)
+    if not standardize:
+        lines += far_warning(units.centre, units.scale, "data.standardize=true moves them there")
+    constant = [named(read.names[k]) for k in np.flatnonzero(ranges == 0)]
+    if constant:
+        hidden = len(constant) - SHOWN_COORDINATES
+        more = f" and {hidden} more" if hidden > 0 else ""
         lines.append(
-            f"warning: mean {means}, spread {units.scale:.3g}: far from where networks begin "
-            "(mean 0, spread 1), so they may learn nothing; data.standardize=true moves them there"
+            f"warning: {', '.join(constant[:SHOWN_COORDINATES])}{more}: one value in all rows; "
+            "data.columns leaves a column out"
         )
-    if spreads.min() * UNLIKE_SPREADS < spreads.max():
-        small, large = (named(read.names[int(k)]) for k in (spreads.argmin(), spreads.argmax()))
+    moving = [int(k) for k in np.argsort(spreads) if ranges[k] > 0 < spreads[k]]
+    if moving and spreads[moving[0]] * UNLIKE_SPREADS < spreads[moving[-1]]:
+        small, large = (named(read.names[k]) for k in (moving[0], moving[-1]))
         lines.append(
-            f"warning: {large} varies {spreads.max() / max(spreads.min(), 1e-300):.2g} times as "
+            f"warning: {large} varies {spreads[moving[-1]] / spreads[moving[0]]:.2g} times as "
             f"much as {small}, which distances will not see: give both like units"
         )
     return lines

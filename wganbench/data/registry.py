@@ -97,7 +97,7 @@ def images(load: str, *names: str, stacked: bool = False) -> Build:
 def build_points(options: PointsOptions) -> Target:
     from wganbench.data import points
 
-    columns = tuple(options.columns or ()) or None
+    columns = None if options.columns is None else tuple(options.columns)
     read = points.read_points(options.place, columns, options.standardize)
     return points.Points(
         read.table,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,20 @@ def label(i: int, d: int) -> str:
     return "xyz"[i] if d <= 3 else f"column {i}"
 
 
+def columns_word(names: Sequence[str]) -> str:
+    """Return the override that chooses columns, in the quotes that a shell and Hydra need.
+
+    >>> print(columns_word(["x", "y"]), columns_word(["x (m)", "a,b"]))
+    data.columns=[x,y] 'data.columns=[x (m),"a,b"]'
+    """
+    items = [
+        '"' + name.replace('"', '\\"') + '"' if re.search(r"[][{},'\"]", name) else name
+        for name in names
+    ]
+    word = f"data.columns=[{','.join(items)}]"
+    return word if re.fullmatch(r"[\w.,=[\]-]+", word) else shlex.quote(word)
+
+
 def choose(columns: Sequence[str] | None, names: Sequence[str] | None, d: int) -> list[int]:
     """Return the indices of the selected columns, matched by name first. Raises ColumnsError."""
     if columns is None:
@@ -71,6 +86,9 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", *ERRORS)
 COMMENT = re.compile(rf"(?!(?:{'|'.join(map(re.escape, ERRORS))})(?!\w))#", re.I)
 """The mark of a comment: it begins no word of Excel's."""
 
+MINUS = "\u2212"
+"""The sign that typesetters and some locales write instead of a hyphen before a number."""
+
 FAR = 3.0
 """A first line is probably not a point if each column is this many extents beyond the others."""
 
@@ -86,9 +104,9 @@ class Cells:
 
 
 def from_text(text: str, ending: str, columns: Sequence[str] | None) -> TableFile:
-    lines = re.split(r"\r\n|\n|\r", text)
+    lines = re.split(r"\r\n|\n|\r", text.replace(MINUS, "-"))
     first = next((i for i, line in enumerate(lines) if line.strip()), 0)
-    separators = [*(("\t",) if ending == ".tsv" else ()), *(s for s in "\t;," if s), " "]
+    separators = [*(("\t",) if ending == ".tsv" else ()), *"\t;,|", " "]
     if named := re.fullmatch(r'"?sep=(.)"?', lines[first].strip("\r\n ") if lines else ""):
         separators, lines[first] = [named[1]], ""
     if blanks_in_numbers(lines):
@@ -160,11 +178,15 @@ def cut(lines: list[str], separator: str) -> Cells:
 
     rows: list[list[str]] = []
     numbers: list[int] = []
+    begin = end = 0
     reader = csv.reader(content(), delimiter=separator, skipinitialspace=True)
     for row in reader:
+        begin, end = end + 1, reader.line_num
         if any(cell.strip() for cell in row):
             rows.append([cell.strip() for cell in row])
-            numbers.append(reader.line_num)
+            numbers.append(end)
+    if begin < end and "".join(lines[begin - 1 :]).count('"') % 2:
+        raise ValueError(f"line {begin}: a quotation mark opens and never closes")
     if not rows:
         raise ValueError("it holds no numbers: too few points")
     cells = Cells(rows, numbers, None, [])
@@ -211,7 +233,7 @@ def drop_trailing(cells: Cells) -> None:
 
 
 def take_names(cells: Cells, header: list[str]) -> None:
-    """Move a first line of names into ``names``, and skip a second line of units."""
+    """Move a first line of names into ``names``; skip a title above it, or units below it."""
     rows, lines = cells.rows, cells.lines
     if not is_head(rows):
         if len(header) == len(rows[0]) and not all(map(is_number, header)):
@@ -219,11 +241,13 @@ def take_names(cells: Cells, header: list[str]) -> None:
         return
     if all(map(is_number, rows[0])):
         cells.notes.append(f"line {lines[0]} ({', '.join(rows[0])}) was taken for names")
-    cells.names = rows.pop(0)
-    del lines[0]
-    units = rows[0] if len(rows) > 1 and all(map(is_number, rows[1])) else []
-    if units and not any(is_number(cell) or is_missing(cell) for cell in units):
-        cells.notes.append(f"line {lines[0]} ({', '.join(units)}) was passed over")
+    cells.names, first = rows.pop(0), lines.pop(0)
+    second = rows[0] if len(rows) > 1 and all(map(is_number, rows[1])) else []
+    if second and not any(is_number(cell) or is_missing(cell) for cell in second):
+        skipped, line = second, lines[0]
+        if len(cells.names) == 1 < len(second):
+            skipped, line, cells.names = cells.names, first, second
+        cells.notes.append(f"line {line} ({', '.join(skipped)}) was passed over")
         del rows[0], lines[0]
 
 
@@ -243,8 +267,9 @@ def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> Tab
     rows, names, notes = cells.rows, cells.names, cells.notes
     if not rows:
         raise ValueError("it holds names and no numbers: too few points")
-    width = len(rows[0])
+    width, few = len(rows[0]), ""
     if names is not None and len(names) == width - 1:
+        few = f" ({numbered(len(names), 'name')} for {width} columns)"
         names = ["", *names]  # R writes row names without a name for their column
     for row, line in zip(rows, cells.lines, strict=True):
         if len(row) != width:
@@ -261,7 +286,7 @@ def to_table(cells: Cells, separator: str, columns: Sequence[str] | None) -> Tab
         names = names_in_head(cells, columns)
     chosen = choose(columns, names, width)
     if columns is None and names is not None and width > 1:
-        chosen = without_row_numbers(rows, names, chosen, notes)
+        chosen = without_row_numbers(rows, names, chosen, notes, few)
     shown = [names[i] or label(i, width) if names else label(i, width) for i in chosen]
     values = to_numbers(cells, chosen, shown, separator, names)
     for k, name in enumerate(shown):
@@ -294,27 +319,26 @@ def refuse_far_head(cells: Cells) -> None:
     if bool(((first > high + FAR * (high - low)) | (first < low - FAR * (high - low))).all()):
         raise ValueError(
             f"line {cells.lines[0]} ({','.join(head)}) lies far outside all others: if it holds "
-            f"names give data.columns=[{','.join(head)}], if it is a point put names above it"
+            f"names give {columns_word(head)}, if it is a point put names above it"
         )
 
 
 def without_row_numbers(
-    rows: list[list[str]], names: list[str], chosen: list[int], notes: list[str]
+    rows: list[list[str]], names: list[str], chosen: list[int], notes: list[str], few: str
 ) -> list[int]:
-    """Leave out the first or last column if it numbers or names the rows; add a note."""
+    """Leave out the first or last column if it numbers or names the rows; add a note.
+
+    Distinct whole numbers need not count up: a filtered or shuffled table keeps its old ones.
+    ``few`` says in an error that the file has too few names.
+    """
     for i in (0, len(names) - 1):
         nameless = names[i] == ""
         if not (nameless or ROW_NAMES.fullmatch(names[i])):
             continue
         cells = [row[i] for row in rows]
         whole = all(re.fullmatch(r"\d+", cell) for cell in cells)
-        numbers = whole and counts_up(np.array([float(cell) for cell in cells]), 2)
-        # In a column without a name, any distinct labels are row labels (as in a shuffled table).
-        if (
-            numbers
-            or (nameless and not any(all(map(is_number, cell.split())) for cell in cells))
-            or (nameless and whole and len(set(cells)) == len(cells))
-        ):
+        numbers = whole and len(set(cells)) == len(cells) > 1
+        if numbers or (nameless and not any(all(map(is_number, cell.split())) for cell in cells)):
             what = "row numbers" if whole else "row names"
             notes.append(
                 f"{'a column without a name' if nameless else names[i]} was left out: {what}"
@@ -322,8 +346,8 @@ def without_row_numbers(
             return [k for k in chosen if k != i]
         if nameless:
             raise ValueError(
-                f"column {i} has no name and holds no row numbers: choose columns by data.columns=["
-                f"{','.join(str(k) for k in range(len(names)))}], numbers from 0"
+                f"column {i} has no name{few} and holds no row numbers: choose columns by "
+                f"{columns_word(list(map(str, range(len(names)))))}, numbers from 0, or name all"
             )
     return chosen
 
@@ -353,10 +377,12 @@ def to_numbers(
     missing = "is empty" if cell == "" else f"is {cell!r}, which is no finite number"
     remedy = "fill it or delete the line"
     if not is_missing(cell) and good and not is_number(cell):
-        columns = ",".join(shown[i] if names else str(chosen[i]) for i in good)
-        remedy = f"data.columns=[{columns}] takes the columns of numbers alone"
+        columns = columns_word([shown[i] if names else str(chosen[i]) for i in good])
+        remedy = f"{columns} takes the columns of numbers alone"
     elif "," in cell:
         remedy = "write numbers with a point and without marks of thousands"
+    elif not (is_missing(cell) or is_number(cell)):
+        remedy = "write numbers such as -1.5 or 2e-3, without units, or delete the line"
     raise ValueError(
         f"line {line}, column {shown[k]}, {missing} ({numbered(len(wrong), 'such cell')} in all); "
         f"{remedy}"

@@ -346,8 +346,13 @@ def stack_judge(subject: Subject) -> Judge | None:
 
 
 def mode_count(target: Target) -> int:
-    """Return the number of modes of a mixture, or of classes of images; 0 without either."""
-    return target.class_count if target.modes is None else len(target.modes)
+    """Return the number of modes of a mixture, or of classes of images; 0 without either.
+
+    A mode of weight 0 is not counted, as in `mode_coverage`: no sample of the data shows it.
+    """
+    if target.modes is None:
+        return target.class_count
+    return len(target.modes) if target.weights is None else int((target.weights > 0).sum())
 
 
 def judge_record(subject: Subject, metrics: Mapping[str, float]) -> dict[str, Any] | None:
