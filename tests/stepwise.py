@@ -1,17 +1,38 @@
-"""One iteration of two stacks from the same state: for tests of the executors."""
+"""Iterations of two stacks from the same state: for tests of the executors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from training_configs import CPU, alike, trained
 
+from wganbench.config import RunConfig
 from wganbench.training.stack import Stack
 
 PLAIN: dict[str, Any] = {"train.optimizer": "sgd", "train.betas": [0.0, 0.9]}
 """Adam's first steps depend on signs alone, and a gradient of nothing has any."""
+
+
+def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
+    """An eager stack and one of our C++, of the same runs."""
+    eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
+    native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
+    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
+    return eager, native
+
+
+def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
+    """A stack of these runs, trained on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return trained(configs, steps)
+    finally:
+        torch.set_num_threads(before)
 
 
 def parts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -50,3 +71,8 @@ def assert_a_step_is_the_same(eager: Stack, native: Stack, bound: float = 1e-5) 
         assert list(rows[0]) == list(rows[1])
         scale = max(abs(rows[0][tag]) for tag in rows[0] if tag.startswith("critic/score"))
         assert rows[1] == pytest.approx(rows[0], rel=bound, abs=bound * scale)
+
+
+def assert_steps_are_the_same(stacks: Sequence[Stack], bound: float = 1e-5) -> None:
+    for _ in range(2):
+        assert_a_step_is_the_same(*stacks, bound)

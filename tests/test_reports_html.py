@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jinja2 import UndefinedError
 from PIL import Image
-from reported_runs import leave_run
+from reported_runs import GOOD, POOR, leave_run, spread, two_losses
 
 import wganbench
 from wganbench.reports.comparison import Comparison, compare
@@ -30,8 +30,6 @@ from wganbench.runs.record import find_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
 METRICS = ["modes/covered", "wasserstein/exact"]
-GOOD = {"modes/covered": 8.0, "wasserstein/exact": 0.05}
-POOR = {"modes/covered": 3.0, "wasserstein/exact": 0.6}
 HOSTILE = "<script>alert(1)</script>"
 VOID = {"br", "img", "meta"}
 PACKAGE = Path(wganbench.__file__).parent
@@ -66,16 +64,6 @@ class Page(HTMLParser):
 
     def attributes(self, name: str) -> list[str]:
         return [attributes[name] for _, attributes, _ in self.elements if name in attributes]
-
-
-def spread(metrics: dict[str, float], seed: int) -> dict[str, float]:
-    return {tag: value * (1 + 0.01 * ((seed * 7) % 5 - 2)) for tag, value in metrics.items()}
-
-
-def two_losses(folder: Path, seeds: int = 6) -> None:
-    for seed in range(seeds):
-        leave_run(folder, "gp", seed, spread(GOOD, seed))
-        leave_run(folder, "bce", seed, spread(POOR, seed + 1))
 
 
 def compared(folder: Path, **options: Any) -> Comparison:

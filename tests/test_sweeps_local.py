@@ -200,12 +200,6 @@ def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_jobs, "png_bytes", lambda _: b"PNG")
 
 
-@pytest.fixture
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One worker, so one stack: each worker takes seconds to start."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-
-
 @pytest.mark.slow
 def test_a_sweep_equals_its_runs_alone_bit_for_bit(tmp_path: Path) -> None:
     lone, swept = tmp_path / "alone", tmp_path / "sweep"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from stepwise import PLAIN, assert_a_step_is_the_same, far, parts
+from stepwise import PLAIN, assert_steps_are_the_same, far, parts
 from torch import Tensor
 from training_configs import CPU, alike, same, tiny
 
@@ -105,11 +105,6 @@ def both(loss: str, runs: int, blocks: int, wide: int, **settings: Any) -> tuple
 SMALL = {"network.width": 16, "network.depth": 2, "train.batch_size": 37}
 
 
-def compared(stacks: tuple[Stack, Stack], steps: int = 2, bound: float = 2e-5) -> None:
-    for _ in range(steps):
-        assert_a_step_is_the_same(*stacks, bound)
-
-
 # The definition's numbers.
 @pytest.mark.parametrize(
     ("loss", "width", "depth", "batch", "blocks", "wide"),
@@ -133,13 +128,14 @@ def test_every_size_and_division_steps_as_the_definition_does(
     loss: str, width: int, depth: int, batch: int, blocks: int, wide: int
 ) -> None:
     sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
-    compared(both(loss, 2, blocks, wide, **PLAIN, **sizes))
+    assert_steps_are_the_same(both(loss, 2, blocks, wide, **PLAIN, **sizes), 2e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", KNOWN)
 def test_every_loss_steps_as_the_definition_does(loss: str) -> None:
-    compared(both(loss, 2, 1, 1, **PLAIN, **SMALL, **{"network.activation": "leaky_relu"}))
+    stacks = both(loss, 2, 1, 1, **PLAIN, **SMALL, **{"network.activation": "leaky_relu"})
+    assert_steps_are_the_same(stacks, 2e-5)
 
 
 @pytest.mark.slow
@@ -159,7 +155,7 @@ def test_every_optimizer_decay_and_average_does(optimizer: str, beta: float, dec
     for moments in (eager.state.critic_moments, eager.state.generator_moments):
         for tensor in (t for tensors in moments.values() for t in tensors.values()):
             tensor.fill_(0.01)  # else Adam makes much of gradients that are nothing
-    compared((eager, kernel))
+    assert_steps_are_the_same((eager, kernel), 2e-5)
 
 
 @pytest.mark.slow
@@ -180,7 +176,7 @@ def test_other_points_and_latents_do(words: str, latent: str) -> None:
         Stack([compose([*common, f"compile={word}"])], CPU) for word in ("false", "auto")
     )
     emulated(kernel, 1, 1)
-    compared((eager, kernel))
+    assert_steps_are_the_same((eager, kernel), 2e-5)
 
 
 @pytest.mark.slow

@@ -20,11 +20,19 @@ from typing import Any
 
 import pytest
 import torch
-from stepwise import PLAIN, assert_a_step_is_the_same, far, parts
+from stepwise import (
+    PLAIN,
+    after,
+    assert_a_step_is_the_same,
+    assert_steps_are_the_same,
+    both,
+    far,
+    parts,
+)
 from torch import Tensor
 from training_configs import CPU, alike, same, tiny, trained
 
-from wganbench.config import RunConfig, compose, to_dict
+from wganbench.config import compose, to_dict
 from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
@@ -48,14 +56,6 @@ EXECUTED = ("false", "auto")
 """What ``compile`` says for the eager stack and for that of our C++."""
 
 
-def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
-    """An eager stack and one of our C++, of the same runs."""
-    eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
-    native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    return eager, native
-
-
 # The definition's numbers.
 @pytest.mark.parametrize(
     ("loss", "activation"),
@@ -68,9 +68,7 @@ def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
 )
 def test_every_loss_and_activation_steps_as_the_definition_does(loss: str, activation: str) -> None:
     sizes = {"network.width": 19, "network.depth": 3, "train.batch_size": 37}
-    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": activation})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(both(loss, 2, **PLAIN, **sizes, **{"network.activation": activation}))
 
 
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
@@ -90,8 +88,7 @@ def test_every_optimizer_decay_and_average_does(optimizer: str, decay: str, beta
     for moments in (eager.state.critic_moments, eager.state.generator_moments):
         for tensor in (t for tensors in moments.values() for t in tensors.values()):
             tensor.fill_(0.01)  # else Adam makes much of gradients that are nothing
-    for _ in range(2):
-        assert_a_step_is_the_same(eager, native, 2e-5)
+    assert_steps_are_the_same((eager, native), 2e-5)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +129,7 @@ def test_losses_of_the_whole_batch_do_in_one_tile_and_in_several(name: str, batc
                 config.loss.coefficients[key] = 1.5 + r + i
     eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
     assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    for _ in range(2):
-        assert_a_step_is_the_same(eager, native, 2e-5)
+    assert_steps_are_the_same((eager, native), 2e-5)
 
 
 @pytest.mark.parametrize("loss", ["ragan", "dragan"])
@@ -143,19 +139,7 @@ def test_they_do_on_points_that_are_passed_to_it(loss: str) -> None:
     common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
     stacks = [Stack([compose([*common, f"compile={word}"])], CPU) for word in EXECUTED]
     assert stacks[1].executor == "native"
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks, 2e-5)
-
-
-@pytest.mark.parametrize("loss", ["ragan", "dragan"])
-def test_their_bits_depend_on_neither_stack_nor_threads(loss: str) -> None:
-    sizes = {"network.width": 96, "train.batch_size": 256}
-    configs = alike(loss, 3, compile="auto", **sizes)
-    together = after(configs, 2)
-    for threads in (1, 4):
-        alone = after([configs[2]], threads)
-        assert same(alone.run_state(0), together.run_state(2)), threads
-        assert alone.scalars()[0] == together.scalars()[2]
+    assert_steps_are_the_same(stacks, 2e-5)
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
@@ -290,15 +274,6 @@ def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
 
 
 # The same bits, however the work is shared.
-def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return trained(configs, steps)
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("width", [8, 96])
 @pytest.mark.parametrize("batch", [37, 256])
 def test_bits_depend_on_neither_stack_threads_nor_neighbours(width: int, batch: int) -> None:
@@ -442,8 +417,7 @@ def test_two_penalties_step_as_the_definition_does(penalties: list[str], activat
                 config.loss.coefficients[name] = 2.5 + r + i
     eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
     assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    for _ in range(2):
-        assert_a_step_is_the_same(eager, native)
+    assert_steps_are_the_same((eager, native))
 
 
 def test_three_penalties_are_left_to_torch() -> None:

@@ -48,11 +48,6 @@ RECORDED: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-@pytest.fixture(autouse=True)
 def unpainted(monkeypatch: Any, request: pytest.FixtureRequest) -> None:
     """Painting takes longer than all the rest; only the undisturbed run does it."""
     request.getfixturevalue("whole")

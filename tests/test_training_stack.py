@@ -40,11 +40,6 @@ STREAMS = ("real", "latent_critic", "latent_generator", "mixing")
 ALL = ("adam", "rmsprop", "sgd")
 
 
-@pytest.fixture(autouse=True)
-def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 # Neighbours.
 @pytest.mark.parametrize("loss", list(RECIPES))
 def test_a_run_in_a_stack_equals_the_run_alone_bit_for_bit(loss: str) -> None:
