@@ -51,12 +51,12 @@ def assert_a_step_is_the_same(eager: Stack, native: Stack, bound: float = 1e-5) 
     """One iteration of both from the eager one's state."""
     runs = range(len(eager.configs))
     for run in runs:
-        native.load_run_state(run, eager.steps_done, eager.run_state(run))
-    before = [parts(eager.run_state(run)) for run in runs]
+        native.load_run_state(run, eager.steps_done, eager.run_states()[run])
+    before = [parts(eager.run_states()[run]) for run in runs]
     eager.iterate()
     native.iterate()
     for run in runs:
-        wanted, found = parts(eager.run_state(run)), parts(native.run_state(run))
+        wanted, found = parts(eager.run_states()[run]), parts(native.run_states()[run])
         assert wanted.keys() == found.keys()
         for name in wanted:
             if "moments" in name or "average" in name:

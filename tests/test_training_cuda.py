@@ -191,7 +191,7 @@ def test_bursts_and_a_step_that_is_not_finite_do() -> None:
     assert kernel.diverged_at() == eager.diverged_at() == [-1, 2, -1]
     assert kernel.state.critic_step == eager.state.critic_step == 13
     assert kernel.state.step == eager.state.step == 3
-    wanted, found = parts(eager.run_state(0)), parts(kernel.run_state(0))
+    wanted, found = parts(eager.run_states()[0]), parts(kernel.run_states()[0])
     assert all(far(found[name], wanted[name]) < 1e-3 for name in wanted if "moments" not in name)
 
 
@@ -201,7 +201,7 @@ def test_the_bits_of_a_run_do_not_depend_on_its_neighbours() -> None:
     for stack in stacks:
         emulated(stack, 1, 1)
         stack.iterate()
-    assert same(stacks[0].run_state(1), stacks[1].run_state(0))
+    assert same(stacks[0].run_states()[1], stacks[1].run_states()[0])
     assert stacks[0].scalars()[1] == stacks[1].scalars()[0]
 
 
@@ -315,4 +315,4 @@ def test_without_the_kernel_a_stack_trains_by_torch_and_says_so() -> None:
     with pytest.warns(UserWarning, match="no driver: training without our kernel"):
         stack.iterate()
     eager.iterate()
-    assert stack.executor == "eager" and same(stack.run_state(0), eager.run_state(0))
+    assert stack.executor == "eager" and same(stack.run_states()[0], eager.run_states()[0])

@@ -80,7 +80,7 @@ def test_the_number_of_threads_changes_no_bit(two_threads):
         stack = Stack([config], CPU)
         for _ in range(3):
             stack.iterate()
-        states.append(stack.run_state(0))
+        states.append(stack.run_states()[0])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -189,7 +189,7 @@ def test_tf32_on_a_cpu_is_fp32_and_is_told_in_a_line(tmp_path):
     for config in (plain, tf32):
         stack = Stack([config], CPU)
         stack.iterate()
-        states.append(stack.run_state(0))
+        states.append(stack.run_states()[0])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert precision_notes(plain, "cpu") == precision_notes(tf32, "cuda") == ()
     (line,) = precision_notes(tf32, "cpu")

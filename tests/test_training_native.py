@@ -193,7 +193,7 @@ def test_critics_of_a_frozen_generator_do(packing: int) -> None:
     for stack in (eager, native):
         stack.advance(2)
     for run in range(2):
-        wanted, found = parts(eager.run_state(run)), parts(native.run_state(run))
+        wanted, found = parts(eager.run_states()[run]), parts(native.run_states()[run])
         assert far(found["critic"], wanted["critic"]) < 1e-5
         assert native.scalars()[run] == pytest.approx(eager.scalars()[run], rel=1e-4, abs=1e-5)
 
@@ -205,7 +205,7 @@ def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
     eager, native = both(loss, 3, **settings)
     eager.iterate()
     for run in range(3):
-        native.load_run_state(run, 1, eager.run_state(run))
+        native.load_run_state(run, 1, eager.run_states()[run])
     for averaged in (False, True):
         wanted, found = (stack.probe(700, 2, averaged) for stack in (eager, native))
         for run in range(3):
@@ -284,10 +284,10 @@ def test_bits_depend_on_neither_stack_threads_nor_neighbours(width: int, batch: 
     for r in (0, 3):
         for threads in (1, 2, 4):
             alone = after([configs[r]], threads)
-            assert same(alone.run_state(0), together.run_state(r)), threads
+            assert same(alone.run_states()[0], together.run_states()[r]), threads
             assert alone.scalars()[0] == together.scalars()[r]
-        assert same(turned.run_state(0 if r == 3 else 1), together.run_state(r))
-    assert not same(together.run_state(0), together.run_state(3))
+        assert same(turned.run_states()[0 if r == 3 else 1], together.run_states()[r])
+    assert not same(together.run_states()[0], together.run_states()[3])
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_poisoned_run_leaves_its_neighbours_alone(loss: str, network: str, ten
     for _ in range(2):
         poisoned.iterate()
     for r in (0, 2):
-        assert same(clean.run_state(r), poisoned.run_state(r))
+        assert same(clean.run_states()[r], poisoned.run_states()[r])
     assert poisoned.diverged_at() == [-1, 2, -1]
 
 
@@ -310,10 +310,10 @@ def test_a_resumed_run_goes_on_bit_for_bit_without_its_neighbours() -> None:
     whole = trained(configs, 4)
     half = trained(configs, 2)
     resumed = Stack([configs[2]], CPU, Places(4, (2,)))
-    resumed.load_run_state(0, 2, half.run_state(2))
+    resumed.load_run_state(0, 2, half.run_states()[2])
     for _ in range(2):
         resumed.iterate()
-    assert same(resumed.run_state(0), whole.run_state(2))
+    assert same(resumed.run_states()[0], whole.run_states()[2])
     assert resumed.scalars()[0] == whole.scalars()[2]
 
 
@@ -323,7 +323,7 @@ def test_measuring_changes_nothing() -> None:
     for _ in range(2):
         measured.probe(20)
         measured.iterate()
-    assert same(quiet.run_state(1), measured.run_state(1))
+    assert same(quiet.run_states()[1], measured.run_states()[1])
 
 
 # Draws.
@@ -459,7 +459,7 @@ def test_a_compiler_that_fails_costs_a_warning_and_no_result(
             stack.iterate()
             stack.iterate()
         assert len(seen) == 1 and stack.executor == "eager"
-        assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
+        assert same(stack.run_states()[1], trained(alike("gp", 2), 2).run_states()[1])
     finally:
         native_library.cache_clear()
 

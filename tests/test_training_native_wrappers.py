@@ -164,10 +164,10 @@ def test_it_measures_the_critic_as_the_definition_does(
     eager, native = both(loss, 3, **settings)
     eager.iterate()
     for run in range(3):
-        native.load_run_state(run, 1, eager.run_state(run))
-    before = native.run_state(1)
+        native.load_run_state(run, 1, eager.run_states()[run])
+    before = native.run_states()[1]
     wanted, found = (stack.probe(n, 2) for stack in (eager, native))
-    assert same(native.run_state(1), before)
+    assert same(native.run_states()[1], before)
     for run in range(3):
         assert wanted[run].keys() == found[run].keys()
         for name, values in wanted[run].items():
@@ -270,7 +270,7 @@ def test_bits_depend_on_neither_stack_nor_threads(loss: str, packing: int, width
     together = after(configs, 2)
     for threads in (1, 4):
         alone = after([configs[2]], threads)
-        assert same(alone.run_state(0), together.run_state(2)), threads
+        assert same(alone.run_states()[0], together.run_states()[2]), threads
         assert alone.scalars()[0] == together.scalars()[2]
 
 
@@ -279,7 +279,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(loss: str, packing: int) -> None:
     configs = alike(loss, 2, compile="auto", **{"loss.packing": packing})
     whole, stack = trained(configs, 4), resumed(configs, 2, 2)
     for run in range(2):
-        assert same(stack.run_state(run), whole.run_state(run))
+        assert same(stack.run_states()[run], whole.run_states()[run])
         assert stack.scalars()[run] == whole.scalars()[run]
 
 

@@ -87,7 +87,7 @@ def resumed(configs: list[RunConfig], before: int, after: int) -> Stack:
     """A stack that takes ``after`` steps from the states of another after ``before`` steps."""
     half, stack = trained(configs, before), Stack(configs, CPU)
     for run in range(len(configs)):
-        stack.load_run_state(run, before, half.run_state(run))
+        stack.load_run_state(run, before, half.run_states()[run])
     for _ in range(after):
         stack.iterate()
     return stack
