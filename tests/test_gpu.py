@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from stepwise import PLAIN, assert_a_step_is_the_same
-from training_configs import alike, tiny
+from training_configs import alike, same, tiny
 
 from wganbench.config import compose, to_dict
 from wganbench.training.device import products
@@ -138,7 +138,7 @@ def test_measuring_on_the_gpu_gives_finite_numbers():
 def test_weights_start_equal_on_both_devices():
     there, here = Stack([tiny("gp")], CUDA), Stack([tiny("gp")], torch.device("cpu"))
     ours, theirs = here.run_states()[0], there.run_states()[0]
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert same(ours, theirs)
 
 
 @pytest.mark.parametrize(("data", "width"), [("ring8", 4), ("ring8", 16), ("digits", 4)])

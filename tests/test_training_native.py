@@ -21,11 +21,14 @@ from typing import Any
 import pytest
 import torch
 from stepwise import (
+    EXECUTED,
     PLAIN,
     after,
     assert_a_step_is_the_same,
+    assert_rules_are_the_same,
     assert_steps_are_the_same,
     both,
+    both_on,
     far,
     parts,
 )
@@ -36,7 +39,7 @@ from wganbench.config import compose, to_dict
 from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.losses.recipes import Averages, Form, Pairs, composed
+from wganbench.losses.recipes import Averages, Form, Pairs
 from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
@@ -51,9 +54,6 @@ from wganbench.training.stack import Stack
 from wganbench.training.streams import mixing, perturbation
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
-
-EXECUTED = ("false", "auto")
-"""What ``compile`` says for the eager stack and for that of our C++."""
 
 
 # The definition's numbers.
@@ -82,13 +82,7 @@ def test_every_optimizer_decay_and_average_does(optimizer: str, decay: str, beta
         "train.average_decay": 0.3 if beta else 0.9,
         "loss.n_critic": 1,
     }
-    eager, native = both("bce", 2, **settings)
-    for _ in range(3):
-        eager.iterate()
-    for moments in (eager.state.critic_moments, eager.state.generator_moments):
-        for tensor in (t for tensors in moments.values() for t in tensors.values()):
-            tensor.fill_(0.01)  # else Adam makes much of gradients that are nothing
-    assert_steps_are_the_same((eager, native), 2e-5)
+    assert_rules_are_the_same(both("bce", 2, **settings))
 
 
 @pytest.mark.parametrize(
@@ -119,26 +113,14 @@ WHOLE = {
 @pytest.mark.parametrize("name", list(WHOLE))
 def test_losses_of_the_whole_batch_do_in_one_tile_and_in_several(name: str, batch: int) -> None:
     sizes = {"network.width": 33, "network.depth": 2, "train.batch_size": batch}
-    configs = {
-        word: alike(name.split()[0], 2, compile=word, **PLAIN, **sizes, **WHOLE[name])
-        for word in EXECUTED
-    }
-    for members in configs.values():
-        for r, config in enumerate(members):
-            for i, key in enumerate(composed(config.loss.name, config.loss.penalties).coefficients):
-                config.loss.coefficients[key] = 1.5 + r + i
-    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    assert_steps_are_the_same((eager, native), 2e-5)
+    stacks = both(name.split()[0], 2, **PLAIN, **sizes, **WHOLE[name])
+    assert_steps_are_the_same(stacks, 2e-5)
 
 
 @pytest.mark.parametrize("loss", ["ragan", "dragan"])
 def test_they_do_on_points_that_are_passed_to_it(loss: str) -> None:
     """A Swiss roll is drawn by torch; the noise of dragan is not."""
-    common = [f"loss={loss}", "data=swiss_roll", "tuned=none", "train.optimizer=sgd", "device=cpu"]
-    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
-    stacks = [Stack([compose([*common, f"compile={word}"])], CPU) for word in EXECUTED]
-    assert stacks[1].executor == "native"
+    stacks = both_on(f"loss={loss} data=swiss_roll network.width=12")
     assert_steps_are_the_same(stacks, 2e-5)
 
 
@@ -147,14 +129,9 @@ def test_they_do_on_points_that_are_passed_to_it(loss: str) -> None:
     "words", ["data=two_gaussians data.dimension=5 evaluate.protocol=chi2", "data=swiss_roll"]
 )
 def test_other_points_and_latents_do(words: str, latent: str) -> None:
-    common = [*words.split(), "loss=gp", "tuned=none", "train.optimizer=sgd", "device=cpu"]
-    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "train.betas=[0,0]"]
-    common += [f"network.latent={latent}", "network.latent_dim=3", "network.width=12"]
-    eager, native = (
-        Stack([compose([*common, f"compile={word}"])], CPU) for word in ("false", "auto")
-    )
-    assert native.executor == "native"
-    assert_a_step_is_the_same(eager, native, 2e-5)
+    words += " loss=gp train.betas=[0,0] network.width=12 network.latent_dim=3"
+    stacks = both_on(f"{words} network.latent={latent}")
+    assert_a_step_is_the_same(*stacks, 2e-5)
 
 
 def test_bursts_and_a_step_that_is_not_finite_do() -> None:
@@ -396,13 +373,7 @@ def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.Monke
 def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
     """R2 alone: no row has it, `loss.penalties=[r2]` does."""
     settings = {"loss.penalties": ["r2"], "network.activation": "tanh"}
-    configs = {word: alike("hinge", 2, compile=word, **PLAIN, **settings) for word in EXECUTED}
-    for members in configs.values():
-        for r, config in enumerate(members):
-            config.loss.coefficients["r2_gamma"] = 0.5 + r
-    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    assert_a_step_is_the_same(eager, native)
+    assert_a_step_is_the_same(*both("hinge", 2, **PLAIN, **settings))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -410,14 +381,7 @@ def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
 def test_two_penalties_step_as_the_definition_does(penalties: list[str], activation: str) -> None:
     settings = {"loss.penalties": penalties, "network.activation": activation}
     sizes = {"network.width": 19, "network.depth": 3, "train.batch_size": 37}
-    configs = {w: alike("rpgan", 2, compile=w, **PLAIN, **sizes, **settings) for w in EXECUTED}
-    for members in configs.values():
-        for r, config in enumerate(members):
-            for i, name in enumerate(composed("rpgan", penalties).coefficients):
-                config.loss.coefficients[name] = 2.5 + r + i
-    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    assert_steps_are_the_same((eager, native))
+    assert_steps_are_the_same(both("rpgan", 2, **PLAIN, **sizes, **settings))
 
 
 def test_three_penalties_are_left_to_torch() -> None:

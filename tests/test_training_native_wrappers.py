@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from stepwise import PLAIN, after, assert_a_step_is_the_same, assert_steps_are_the_same, both
+from stepwise import (
+    PLAIN,
+    after,
+    assert_a_step_is_the_same,
+    assert_steps_are_the_same,
+    both,
+    both_on,
+)
 from torch import Tensor
 from training_configs import CPU, alike, resumed, same, tiny, trained
 
-from wganbench.config import compose
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import Wrapper
 from wganbench.networks.pair import TINY
@@ -244,11 +250,7 @@ def test_packs_of_every_size_do(loss: str, runs: int, packing: int, width: int, 
 
 @pytest.mark.parametrize("words", ["data=swiss_roll", "data=grid25", "data=ring8"])
 def test_packs_of_points_that_are_passed_or_drawn_do(words: str) -> None:
-    common = [words, "loss=ragan", "loss.packing=2", "tuned=none", "train.optimizer=sgd"]
-    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
-    common += ["device=cpu", "train.batch_size=38"]
-    stacks = [Stack([compose([*common, f"compile={w}"])], CPU) for w in ("false", "auto")]
-    assert stacks[1].executor == "native"
+    stacks = both_on(f"{words} loss=ragan loss.packing=2 network.width=12 train.batch_size=38")
     assert_steps_are_the_same(stacks, 2e-5)
 
 
