@@ -273,7 +273,7 @@ def costs_of_records(setting: Setting, stack: Stack) -> Iterator[Row]:
             recorder.log([(1, row, None)])
 
     yield {"what": "log row ms a run", "value": each(setting, runs, log), "read_ms": read}
-    copying = each(setting, runs, lambda: [stack.run_state(run) for run in range(runs)])
+    copying = each(setting, runs, lambda: [stack.run_states()[run] for run in range(runs)])
     yield {"what": "run_state ms a run", "value": copying}
     saved = each(setting, runs, lambda: saving(stack, recorders, Clock(0.0, 1)).save())
     yield {"what": "save ms a run", "value": saved}

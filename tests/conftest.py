@@ -135,3 +135,9 @@ def left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     execution = importlib.import_module("wganbench.training.execution")
     for name in ("why_not_native", "why_no_kernel"):
         monkeypatch.setattr(execution, name, lambda *_: "the test leaves them to torch")
+
+
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker, so one stack: each worker takes seconds to start."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)

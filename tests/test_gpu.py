@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from stepwise import PLAIN, assert_a_step_is_the_same
-from training_configs import alike, tiny
+from training_configs import alike, same, tiny
 
 from wganbench.config import compose, to_dict
 from wganbench.training.device import products
@@ -49,7 +49,7 @@ for _ in range(2):
     for _ in range(int(sys.argv[2])):
         stack.iterate()
         rows.append(stack.scalars()[0])
-    found.append({"state": stack.run_state(0), "rows": rows})
+    found.append({"state": stack.run_states()[0], "rows": rows})
 torch.save(found, sys.argv[3])
 """
 
@@ -86,7 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
 def after(stack: Stack, steps: int) -> list[dict[str, torch.Tensor]]:
     for _ in range(steps):
         stack.iterate()
-    return [stack.run_state(run) for run in range(len(stack.configs))]
+    return stack.run_states()
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -137,8 +137,8 @@ def test_measuring_on_the_gpu_gives_finite_numbers():
 
 def test_weights_start_equal_on_both_devices():
     there, here = Stack([tiny("gp")], CUDA), Stack([tiny("gp")], torch.device("cpu"))
-    ours, theirs = here.run_state(0), there.run_state(0)
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours, theirs = here.run_states()[0], there.run_states()[0]
+    assert same(ours, theirs)
 
 
 @pytest.mark.parametrize(("data", "width"), [("ring8", 4), ("ring8", 16), ("digits", 4)])

@@ -190,9 +190,11 @@ def test_a_users_network_is_refused_for_what_it_would_do(
         made = {name: value() if callable(value) else value for name, value in spoil.items()}
         return Pair(**own | made, critic_is_pointwise=True)
 
-    monkeypatch.setitem(NETWORKS._rows, "mlp", replace(NETWORKS["mlp"], build=build))
-    with pytest.raises(ValueError, match=f"network=mlp: {told}"):
-        preset_pair("mlp")
+    preset = read_preset("network", "mlp")
+    options = {k: v for k, v in preset.items() if k not in ("name", "kind")}
+    monkeypatch.setitem(NETWORKS._rows, "mine", replace(NETWORKS["mlp"], build=build))
+    with pytest.raises(ValueError, match=f"network=mine: {told}"):
+        build_pair("mine", options, (2,), "fp32")
 
 
 @each_preset

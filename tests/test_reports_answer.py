@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from reported_runs import leave_run
+from reported_runs import leave_lambda, leave_run
 
 from wganbench.reports.answer import answer
 from wganbench.reports.comparison import Comparison, compare
@@ -25,14 +23,6 @@ SETTINGS = ((0.1, 300), (10, 300), (10, 900))
 SWEEP: Seeds = {0.1: [8] * 8, 1: [8] * 8, 10: [8] * 8, 100: [1, 2, 1, 0, 2, 1, 1, 2]}
 
 
-@cache
-def first_run(size: float) -> str:
-    """run.json of a run, made once for all seeds: to compose a configuration takes its time."""
-    with TemporaryDirectory() as folder:
-        run = leave_run(Path(folder), "gp", 0, **{"loss.gp_lambda": size})
-        return (run / "run.json").read_text()
-
-
 def lambdas(folder: Path, groups: Seeds, metrics: Sequence[str] = (COVERED, EXACT)) -> Comparison:
     """A sweep of lambda by modes covered on each seed; nan is a run that diverged."""
     for size, values in groups.items():
@@ -40,11 +30,7 @@ def lambdas(folder: Path, groups: Seeds, metrics: Sequence[str] = (COVERED, EXAC
             lost = math.isnan(covered)
             found = {} if lost else {COVERED: covered, EXACT: 1.3 - covered / 8 + seed / 1000}
             status = "diverged" if lost else "completed"
-            record = json.loads(first_run(float(size)))
-            record["config"]["seed"], record["metrics"], record["status"] = seed, found, status
-            run = folder / f"lambda-{size}-seed-{seed}"
-            run.mkdir()
-            (run / "run.json").write_text(json.dumps(record))
+            leave_lambda(folder, size, seed, found, status)
     return compare(find_runs([folder]), metrics=metrics)
 
 

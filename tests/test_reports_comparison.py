@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reported_runs import leave_run
+from reported_runs import GOOD, POOR, leave_run, spread, two_losses
 from rich.console import Console
 
 import wganbench
@@ -34,20 +34,6 @@ from wganbench.reports.wording import decimals, estimate_text
 from wganbench.runs.folder import RunFolder
 from wganbench.runs.record import RunRecord, find_runs
 from wganbench.sweeps.manifest import add_jobs, not_begun
-
-GOOD = {"modes/covered": 8.0, "modes/high_quality": 0.95, "wasserstein/exact": 0.05}
-POOR = {"modes/covered": 3.0, "modes/high_quality": 0.4, "wasserstein/exact": 0.6}
-
-
-def spread(metrics: dict[str, float], seed: int) -> dict[str, float]:
-    """The same figures with a little spread from seed to seed."""
-    return {tag: value * (1 + 0.01 * ((seed * 7) % 5 - 2)) for tag, value in metrics.items()}
-
-
-def two_losses(folder: Path, seeds: int = 6) -> None:
-    for seed in range(seeds):
-        leave_run(folder, "gp", seed, spread(GOOD, seed))
-        leave_run(folder, "bce", seed, spread(POOR, seed + 1))
 
 
 def shown(comparison: Comparison) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import math
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reported_runs import leave_run
+from reported_runs import leave_lambda, leave_run
 
 from wganbench.config import ConfigError
 from wganbench.reports.comparison import Comparison, compare
@@ -43,19 +40,7 @@ def leave(folder: Path, size: float, seed: int, covered: float) -> None:
     }
     if covered == 0:
         del metrics["modes/kl"]  # without a sample of high quality it is undefined
-    record = json.loads(first_run(size))
-    record["config"]["seed"], record["metrics"] = seed, metrics
-    run = folder / f"lambda-{size}-seed-{seed}"
-    run.mkdir()
-    (run / "run.json").write_text(json.dumps(record))
-
-
-@cache
-def first_run(size: float) -> str:
-    """run.json of a run, made once for all seeds: to compose a configuration takes its time."""
-    with TemporaryDirectory() as folder:
-        run = leave_run(Path(folder), "gp", 0, **{"loss.gp_lambda": size})
-        return (run / "run.json").read_text()
+    leave_lambda(folder, size, seed, metrics)
 
 
 @pytest.fixture(scope="module")

@@ -65,12 +65,6 @@ def no_hydra_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hydra.core.utils._save_config", lambda *_: None)
 
 
-@pytest.fixture
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One worker: each takes seconds to start."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-
-
 def nothing_written(folder: Path) -> bool:
     return not list(folder.rglob("*"))
 

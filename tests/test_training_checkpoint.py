@@ -64,21 +64,21 @@ def test_what_was_saved_comes_back_exactly(tmp_path: Path) -> None:
 def test_a_stack_goes_on_from_it_bit_for_bit(tmp_path: Path) -> None:
     configs = alike("gp", 2, **{"train.average_decay": 0.9, "train.optimizer": "rmsprop"})
     path, first = tmp_path / "checkpoint.pt", trained(configs, 2)
-    save_checkpoint(path, Checkpoint(2, 0.0, first.run_state(1)))
+    save_checkpoint(path, Checkpoint(2, 0.0, first.run_states()[1]))
     # Into another place of another stack: alone.
     again = trained(configs[1:], 0)
     loaded = load_checkpoint(path)
     again.load_run_state(0, loaded.step, loaded.tensors)
-    assert same(again.run_state(0), first.run_state(1))
+    assert same(again.run_states()[0], first.run_states()[1])
     for stack in (first, again):
         stack.iterate()
         stack.iterate()
-    assert same(again.run_state(0), first.run_state(1))
+    assert same(again.run_states()[0], first.run_states()[1])
 
 
 def test_it_loads_with_weights_only(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, Checkpoint(1, 2.0, trained(alike("clip", 2), 1).run_state(0)))
+    save_checkpoint(path, Checkpoint(1, 2.0, trained(alike("clip", 2), 1).run_states()[0]))
     content = torch.load(path, weights_only=True)
     assert content["step"] == 1
     assert set(content) == {"format", "streams", "step", "seconds", "run", "tensors", "sha256"}
@@ -250,7 +250,7 @@ def test_a_run_of_eight_takes_no_more_room_than_one_alone(tmp_path: Path) -> Non
     for runs in (1, 8):
         path = tmp_path / f"{runs}.pt"
         stack = trained(alike("gp", runs, **{"network.width": 32}), 0)
-        save_checkpoint(path, Checkpoint(0, 0.0, stack.run_state(0)))
+        save_checkpoint(path, Checkpoint(0, 0.0, stack.run_states()[0]))
         sizes.append(path.stat().st_size)
     assert sizes[1] < 1.05 * sizes[0]
-    assert sizes[0] > 4 * sum(p.numel() for p in stack.run_state(0).values())
+    assert sizes[0] > 4 * sum(p.numel() for p in stack.run_states()[0].values())

@@ -53,12 +53,12 @@ for name, members in {"pair": configs, "first": configs[:1], "second": configs[1
         rows.append(stack.scalars())
     for r in range(len(members)):
         found[f"{name}/{r}/course"] = [row[r] for row in rows]
-        found[f"{name}/{r}"] = stack.run_state(r)
+        found[f"{name}/{r}"] = stack.run_states()[r]
         found[f"{name}/{r}/scalars"] = stack.scalars()[r]
     for time in ("next", "again"):
         stack.load_run_state(0, int(sys.argv[2]), found[f"{name}/0"])
         stack.iterate()
-        found[f"{name}/0/{time}"] = stack.run_state(0)
+        found[f"{name}/0/{time}"] = stack.run_states()[0]
 torch.save(found, sys.argv[3])
 """
 
@@ -88,10 +88,10 @@ def test_a_compiled_run_is_the_same_alone_and_near_the_eager_one(tmp_path: Path)
         assert same(found[f"pair/{r}"], found[alone])
         assert found[f"pair/{r}/course"] == found[f"{alone}/course"]
         assert found[f"pair/{r}/scalars"] == pytest.approx(eager.scalars()[r], rel=1e-4, abs=1e-5)
-        for name, tensor in eager.run_state(r).items():
+        for name, tensor in eager.run_states()[r].items():
             torch.testing.assert_close(found[alone][name], tensor, rtol=1e-4, atol=1e-5)
     assert not same(found["pair/0"], found["pair/1"])
-    assert not same(found["pair/0"], eager.run_state(0)), "that was eager too"
+    assert not same(found["pair/0"], eager.run_states()[0]), "that was eager too"
 
 
 @pytest.mark.slow
@@ -101,9 +101,9 @@ def test_compiled_unrolled_runs_train_as_eager_ones_do(tmp_path: Path) -> None:
     found = compiled_runs([tiny("bce", compile="true", **settings)], tmp_path / "found.pt")
     assert same(found["first/0/next"], found["first/0/again"])
     eager = trained([tiny("bce", **settings)], STEPS)
-    assert not same(found["first/0"], eager.run_state(0)), "that was eager too"
+    assert not same(found["first/0"], eager.run_states()[0]), "that was eager too"
     assert found["first/0/scalars"] == pytest.approx(eager.scalars()[0], rel=1e-3, abs=1e-5)
-    for name, tensor in eager.run_state(0).items():
+    for name, tensor in eager.run_states()[0].items():
         torch.testing.assert_close(found["first/0"][name], tensor, rtol=1e-3, atol=1e-5)
 
 
@@ -126,9 +126,9 @@ def test_compiled_pictures_train_as_eager_ones_do(tmp_path: Path) -> None:
     assert same(found["first/0/next"], found["first/0/again"])
     assert not same(found["first/0/next"], found["first/0"])
     eager = trained([compose([*words, "compile=false"])], STEPS)
-    assert not same(found["first/0"], eager.run_state(0)), "that was eager too"
+    assert not same(found["first/0"], eager.run_states()[0]), "that was eager too"
     assert found["first/0/scalars"] == pytest.approx(eager.scalars()[0], rel=1e-3, abs=1e-4)
-    for name, tensor in eager.run_state(0).items():
+    for name, tensor in eager.run_states()[0].items():
         torch.testing.assert_close(found["first/0"][name], tensor, rtol=1e-3, atol=1e-5)
 
 
@@ -159,7 +159,7 @@ def test_a_broken_compiler_costs_a_warning_and_no_result(
         stack.iterate()
     assert len(seen) == 2, "one for each of the two programs, and not again"
     assert stack.executor == "eager"
-    assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
+    assert same(stack.run_states()[1], trained(alike("gp", 2), 2).run_states()[1])
 
 
 @pytest.mark.usefixtures("left_to_torch")
@@ -198,7 +198,7 @@ def test_without_a_compiler_it_warns_and_trains(
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler"):
         stack = Stack([tiny("gp", compile="true")], CPU)
     stack.iterate()
-    assert same(stack.run_state(0), trained([tiny("gp")], 1).run_state(0))
+    assert same(stack.run_states()[0], trained([tiny("gp")], 1).run_states()[0])
 
 
 def test_programs_are_compiled_whole_and_each_stacks_are_its_own(

@@ -148,6 +148,6 @@ def test_compiling_early_leaves_training_as_it_is(
     eager.compile()
     for _ in range(3):
         eager.iterate()
-    assert all(same(stack.run_state(r), eager.run_state(r)) for r in range(2))
+    assert all(same(stack.run_states()[r], eager.run_states()[r]) for r in range(2))
     assert stack.scalars() == eager.scalars()
-    assert same(eager.run_state(0), trained(alike("gp", 2), 3).run_state(0))
+    assert same(eager.run_states()[0], trained(alike("gp", 2), 3).run_states()[0])

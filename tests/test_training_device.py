@@ -6,7 +6,8 @@ import os
 
 import pytest
 import torch
-from training_configs import CPU, alike, tiny
+from stepwise import after
+from training_configs import CPU, alike, same, tiny, trained
 
 from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
@@ -74,14 +75,8 @@ def test_freed_memory_is_returned_by_a_run_that_our_code_trains_alone(two_thread
 
 def test_the_number_of_threads_changes_no_bit(two_threads):
     config = tiny(**{"network.width": 64, "train.batch_size": 256})
-    states = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        stack = Stack([config], CPU)
-        for _ in range(3):
-            stack.iterate()
-        states.append(stack.run_state(0))
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    one, two = (after([config], threads).run_states()[0] for threads in (1, 2))
+    assert same(one, two)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "mps", "cpu:first", ""])
@@ -185,12 +180,7 @@ def test_steps_alone_are_in_tf32_and_what_is_measured_never(precision, before, m
 
 def test_tf32_on_a_cpu_is_fp32_and_is_told_in_a_line(tmp_path):
     plain, tf32 = tiny("gp"), tiny("gp", precision="tf32")
-    states = []
-    for config in (plain, tf32):
-        stack = Stack([config], CPU)
-        stack.iterate()
-        states.append(stack.run_state(0))
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert same(*(trained([config], 1).run_states()[0] for config in (plain, tf32)))
     assert precision_notes(plain, "cpu") == precision_notes(tf32, "cuda") == ()
     (line,) = precision_notes(tf32, "cpu")
     assert line.startswith("precision=tf32 is fp32 here")

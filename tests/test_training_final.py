@@ -39,7 +39,7 @@ def test_the_final_figures_are_means_over_the_draws(tmp_path: Path) -> None:
             assert value == pytest.approx(sum(single[tag] for single in singles) / 3), tag
         distances = {single["wasserstein/exact"] for single in singles}
         assert len(distances) == 3 and final.values["wasserstein/exact"] not in distances
-        after = stack.run_state(run)
+        after = stack.run_states()[run]
         assert all(torch.equal(after[name], values) for name, values in before[run].items())
 
 

@@ -74,7 +74,7 @@ def test_graphs_train_as_the_programs_one_by_one(loss: str, bursts: dict[str, An
         played.iterate()
         assert played.scalars() == plain.scalars(), step
     for run in range(2):
-        assert same(plain.run_state(run), played.run_state(run))
+        assert same(plain.run_states()[run], played.run_states()[run])
     assert Played.made == (3 if bursts else 1)
     assert (plain.executor, played.executor) == ("eager", "graph")
 
@@ -84,7 +84,7 @@ def test_a_resumed_run_goes_on_with_its_own_draws() -> None:
     whole = with_graphs(Stack(configs, CPU))
     for _ in range(7):
         whole.iterate()
-    saved = [whole.run_state(run) for run in range(2)]
+    saved = whole.run_states()
     resumed = with_graphs(Stack(configs, CPU))
     resumed.iterate()  # its counters stand elsewhere
     for run in range(2):
@@ -93,7 +93,7 @@ def test_a_resumed_run_goes_on_with_its_own_draws() -> None:
         whole.iterate()
         resumed.iterate()
     for run in range(2):
-        assert same(whole.run_state(run), resumed.run_state(run))
+        assert same(whole.run_states()[run], resumed.run_states()[run])
 
 
 def test_batches_that_take_generators_are_given_from_outside() -> None:
@@ -108,7 +108,7 @@ def test_batches_that_take_generators_are_given_from_outside() -> None:
     for _ in range(4):
         plain.iterate()
         played.iterate()
-    assert same(plain.run_state(1), played.run_state(1))
+    assert same(plain.run_states()[1], played.run_states()[1])
 
 
 def test_a_frozen_stack_plays_critic_steps_alone() -> None:
@@ -121,15 +121,15 @@ def test_a_frozen_stack_plays_critic_steps_alone() -> None:
     with_graphs(played)
     plain.advance(5)
     played.advance(5)
-    assert same(plain.run_state(0), played.run_state(0))
+    assert same(plain.run_states()[0], played.run_states()[0])
 
 
 def test_preparing_trains_nothing() -> None:
     stack = with_graphs(Stack([tiny("gp", **SETTINGS)], CPU))
-    before = stack.run_state(0)
+    before = stack.run_states()[0]
     assert stack.execution.graphs is not None
     stack.execution.graphs.prepare()
-    assert same(before, stack.run_state(0))
+    assert same(before, stack.run_states()[0])
 
 
 def test_what_cannot_be_recorded_trains_without_in_one_line() -> None:
@@ -143,7 +143,7 @@ def test_what_cannot_be_recorded_trains_without_in_one_line() -> None:
     plain.iterate()
     stack.iterate()
     plain.iterate()
-    assert stack.executor == "eager" and same(plain.run_state(0), stack.run_state(0))
+    assert stack.executor == "eager" and same(plain.run_states()[0], stack.run_states()[0])
 
 
 def test_memory_that_runs_out_while_recording_is_told_as_such() -> None:

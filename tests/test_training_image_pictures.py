@@ -71,7 +71,7 @@ def test_the_same_latents_are_watched_at_every_step(stack: Stack) -> None:
     before, reals = watched_fakes(stack, 0), watched_reals(stack, 0)
     torch.testing.assert_close(watched_fakes(stack, 0), before, rtol=0, atol=0)
     assert not torch.equal(watched_fakes(stack, 1), before)
-    weights = stack.run_state(0)
+    weights = stack.run_states()[0]
     stack.iterate()
     assert not torch.equal(watched_fakes(stack, 0), before), "the generator has learned"
     assert torch.equal(watched_reals(stack, 0), reals)
@@ -91,7 +91,7 @@ def test_drawing_changes_nothing(stack: Stack) -> None:
     other.iterate()
     other.iterate()
     for r in range(2):
-        assert same(stack.run_state(r), other.run_state(r))
+        assert same(stack.run_states()[r], other.run_states()[r])
 
 
 # Ways between latents.

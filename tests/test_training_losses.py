@@ -45,10 +45,10 @@ every_loss = pytest.mark.parametrize("loss", list(RECIPES))
 @every_loss
 def test_it_trains_on_pictures(loss: str) -> None:
     stack = Stack([pictures(loss)], CPU)
-    start = stack.run_state(0)
+    start = stack.run_states()[0]
     for _ in range(2):
         stack.iterate()
-    end = stack.run_state(0)
+    end = stack.run_states()[0]
     assert stack.diverged_at() == [-1]
     assert all(value.isfinite().all() for value in end.values())
     assert any(not torch.equal(start[k], end[k]) for k in start if k.startswith("generator/"))
@@ -60,7 +60,7 @@ def test_it_trains_on_pictures(loss: str) -> None:
 def test_a_resumed_run_goes_on_bit_for_bit(loss: str) -> None:
     configs = alike(loss, 2)
     whole, again = trained(configs, 3), resumed(configs, 1, 2)
-    assert all(same(again.run_state(run), whole.run_state(run)) for run in range(2))
+    assert all(same(again.run_states()[run], whole.run_states()[run]) for run in range(2))
 
 
 @pytest.mark.slow
@@ -70,11 +70,11 @@ def test_on_pictures_it_stacks_and_resumes(loss: str) -> None:
     configs = [pictures(loss, *PLAIN, f"seed={seed}") for seed in (0, 3)]
     whole, again, alone = trained(configs, 2), resumed(configs, 1, 1), trained(configs[1:], 2)
     assert whole.diverged_at() == [-1, -1]
-    assert all(same(again.run_state(run), whole.run_state(run)) for run in range(2))
-    together = whole.run_state(1)
-    for name, value in alone.run_state(0).items():
+    assert all(same(again.run_states()[run], whole.run_states()[run]) for run in range(2))
+    together = whole.run_states()[1]
+    for name, value in alone.run_states()[0].items():
         torch.testing.assert_close(value, together[name], rtol=1e-4, atol=1e-5, msg=name)
-    assert not same(whole.run_state(0), together)
+    assert not same(whole.run_states()[0], together)
 
 
 @pytest.mark.thorough
@@ -202,7 +202,7 @@ def test_a_diverged_weight_under_spectral_norm_harms_its_own_run(bad: float) -> 
     for _ in range(2):
         stack.iterate()
     assert [step > 0 for step in stack.diverged_at()] == [False, True]
-    assert same(stack.run_state(0), clean.run_state(0))
+    assert same(stack.run_states()[0], clean.run_states()[0])
 
 
 def test_spectral_norm_leaves_biases_and_bounds_the_slope() -> None:

@@ -20,15 +20,26 @@ from typing import Any
 
 import pytest
 import torch
-from stepwise import PLAIN, assert_a_step_is_the_same, far, parts
+from stepwise import (
+    EXECUTED,
+    PLAIN,
+    after,
+    assert_a_step_is_the_same,
+    assert_rules_are_the_same,
+    assert_steps_are_the_same,
+    both,
+    both_on,
+    far,
+    parts,
+)
 from torch import Tensor
 from training_configs import CPU, alike, same, tiny, trained
 
-from wganbench.config import RunConfig, compose, to_dict
+from wganbench.config import compose, to_dict
 from wganbench.data.mixtures import Mixture
 from wganbench.draws import keyed
 from wganbench.losses import RECIPES
-from wganbench.losses.recipes import Averages, Form, Pairs, composed
+from wganbench.losses.recipes import Averages, Form, Pairs
 from wganbench.nativecode import NoCompiler
 from wganbench.networks import Latent
 from wganbench.networks.layers import ACTIVATIONS
@@ -44,17 +55,6 @@ from wganbench.training.streams import mixing, perturbation
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
 
-EXECUTED = ("false", "auto")
-"""What ``compile`` says for the eager stack and for that of our C++."""
-
-
-def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
-    """An eager stack and one of our C++, of the same runs."""
-    eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
-    native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    return eager, native
-
 
 # The definition's numbers.
 @pytest.mark.parametrize(
@@ -68,9 +68,7 @@ def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
 )
 def test_every_loss_and_activation_steps_as_the_definition_does(loss: str, activation: str) -> None:
     sizes = {"network.width": 19, "network.depth": 3, "train.batch_size": 37}
-    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": activation})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(both(loss, 2, **PLAIN, **sizes, **{"network.activation": activation}))
 
 
 @pytest.mark.parametrize("decay", ["none", "linear", "cosine"])
@@ -84,14 +82,7 @@ def test_every_optimizer_decay_and_average_does(optimizer: str, decay: str, beta
         "train.average_decay": 0.3 if beta else 0.9,
         "loss.n_critic": 1,
     }
-    eager, native = both("bce", 2, **settings)
-    for _ in range(3):
-        eager.iterate()
-    for moments in (eager.state.critic_moments, eager.state.generator_moments):
-        for tensor in (t for tensors in moments.values() for t in tensors.values()):
-            tensor.fill_(0.01)  # else Adam makes much of gradients that are nothing
-    for _ in range(2):
-        assert_a_step_is_the_same(eager, native, 2e-5)
+    assert_rules_are_the_same(both("bce", 2, **settings))
 
 
 @pytest.mark.parametrize(
@@ -122,40 +113,15 @@ WHOLE = {
 @pytest.mark.parametrize("name", list(WHOLE))
 def test_losses_of_the_whole_batch_do_in_one_tile_and_in_several(name: str, batch: int) -> None:
     sizes = {"network.width": 33, "network.depth": 2, "train.batch_size": batch}
-    configs = {
-        word: alike(name.split()[0], 2, compile=word, **PLAIN, **sizes, **WHOLE[name])
-        for word in EXECUTED
-    }
-    for members in configs.values():
-        for r, config in enumerate(members):
-            for i, key in enumerate(composed(config.loss.name, config.loss.penalties).coefficients):
-                config.loss.coefficients[key] = 1.5 + r + i
-    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    for _ in range(2):
-        assert_a_step_is_the_same(eager, native, 2e-5)
+    stacks = both(name.split()[0], 2, **PLAIN, **sizes, **WHOLE[name])
+    assert_steps_are_the_same(stacks, 2e-5)
 
 
 @pytest.mark.parametrize("loss", ["ragan", "dragan"])
 def test_they_do_on_points_that_are_passed_to_it(loss: str) -> None:
     """A Swiss roll is drawn by torch; the noise of dragan is not."""
-    common = [f"loss={loss}", "data=swiss_roll", "tuned=none", "train.optimizer=sgd", "device=cpu"]
-    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
-    stacks = [Stack([compose([*common, f"compile={word}"])], CPU) for word in EXECUTED]
-    assert stacks[1].executor == "native"
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks, 2e-5)
-
-
-@pytest.mark.parametrize("loss", ["ragan", "dragan"])
-def test_their_bits_depend_on_neither_stack_nor_threads(loss: str) -> None:
-    sizes = {"network.width": 96, "train.batch_size": 256}
-    configs = alike(loss, 3, compile="auto", **sizes)
-    together = after(configs, 2)
-    for threads in (1, 4):
-        alone = after([configs[2]], threads)
-        assert same(alone.run_state(0), together.run_state(2)), threads
-        assert alone.scalars()[0] == together.scalars()[2]
+    stacks = both_on(f"loss={loss} data=swiss_roll network.width=12")
+    assert_steps_are_the_same(stacks, 2e-5)
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
@@ -163,14 +129,9 @@ def test_their_bits_depend_on_neither_stack_nor_threads(loss: str) -> None:
     "words", ["data=two_gaussians data.dimension=5 evaluate.protocol=chi2", "data=swiss_roll"]
 )
 def test_other_points_and_latents_do(words: str, latent: str) -> None:
-    common = [*words.split(), "loss=gp", "tuned=none", "train.optimizer=sgd", "device=cpu"]
-    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "train.betas=[0,0]"]
-    common += [f"network.latent={latent}", "network.latent_dim=3", "network.width=12"]
-    eager, native = (
-        Stack([compose([*common, f"compile={word}"])], CPU) for word in ("false", "auto")
-    )
-    assert native.executor == "native"
-    assert_a_step_is_the_same(eager, native, 2e-5)
+    words += " loss=gp train.betas=[0,0] network.width=12 network.latent_dim=3"
+    stacks = both_on(f"{words} network.latent={latent}")
+    assert_a_step_is_the_same(*stacks, 2e-5)
 
 
 def test_bursts_and_a_step_that_is_not_finite_do() -> None:
@@ -209,7 +170,7 @@ def test_critics_of_a_frozen_generator_do(packing: int) -> None:
     for stack in (eager, native):
         stack.advance(2)
     for run in range(2):
-        wanted, found = parts(eager.run_state(run)), parts(native.run_state(run))
+        wanted, found = parts(eager.run_states()[run]), parts(native.run_states()[run])
         assert far(found["critic"], wanted["critic"]) < 1e-5
         assert native.scalars()[run] == pytest.approx(eager.scalars()[run], rel=1e-4, abs=1e-5)
 
@@ -221,7 +182,7 @@ def test_it_measures_as_the_definition_does(loss: str, activation: str) -> None:
     eager, native = both(loss, 3, **settings)
     eager.iterate()
     for run in range(3):
-        native.load_run_state(run, 1, eager.run_state(run))
+        native.load_run_state(run, 1, eager.run_states()[run])
     for averaged in (False, True):
         wanted, found = (stack.probe(700, 2, averaged) for stack in (eager, native))
         for run in range(3):
@@ -290,15 +251,6 @@ def test_what_a_row_declares_is_what_its_functions_say(loss: str) -> None:
 
 
 # The same bits, however the work is shared.
-def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return trained(configs, steps)
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("width", [8, 96])
 @pytest.mark.parametrize("batch", [37, 256])
 def test_bits_depend_on_neither_stack_threads_nor_neighbours(width: int, batch: int) -> None:
@@ -309,10 +261,10 @@ def test_bits_depend_on_neither_stack_threads_nor_neighbours(width: int, batch: 
     for r in (0, 3):
         for threads in (1, 2, 4):
             alone = after([configs[r]], threads)
-            assert same(alone.run_state(0), together.run_state(r)), threads
+            assert same(alone.run_states()[0], together.run_states()[r]), threads
             assert alone.scalars()[0] == together.scalars()[r]
-        assert same(turned.run_state(0 if r == 3 else 1), together.run_state(r))
-    assert not same(together.run_state(0), together.run_state(3))
+        assert same(turned.run_states()[0 if r == 3 else 1], together.run_states()[r])
+    assert not same(together.run_states()[0], together.run_states()[3])
 
 
 @pytest.mark.parametrize(
@@ -326,7 +278,7 @@ def test_a_poisoned_run_leaves_its_neighbours_alone(loss: str, network: str, ten
     for _ in range(2):
         poisoned.iterate()
     for r in (0, 2):
-        assert same(clean.run_state(r), poisoned.run_state(r))
+        assert same(clean.run_states()[r], poisoned.run_states()[r])
     assert poisoned.diverged_at() == [-1, 2, -1]
 
 
@@ -335,10 +287,10 @@ def test_a_resumed_run_goes_on_bit_for_bit_without_its_neighbours() -> None:
     whole = trained(configs, 4)
     half = trained(configs, 2)
     resumed = Stack([configs[2]], CPU, Places(4, (2,)))
-    resumed.load_run_state(0, 2, half.run_state(2))
+    resumed.load_run_state(0, 2, half.run_states()[2])
     for _ in range(2):
         resumed.iterate()
-    assert same(resumed.run_state(0), whole.run_state(2))
+    assert same(resumed.run_states()[0], whole.run_states()[2])
     assert resumed.scalars()[0] == whole.scalars()[2]
 
 
@@ -348,7 +300,7 @@ def test_measuring_changes_nothing() -> None:
     for _ in range(2):
         measured.probe(20)
         measured.iterate()
-    assert same(quiet.run_state(1), measured.run_state(1))
+    assert same(quiet.run_states()[1], measured.run_states()[1])
 
 
 # Draws.
@@ -421,13 +373,7 @@ def test_a_loss_that_declares_nothing_is_left_to_torch(monkeypatch: pytest.Monke
 def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
     """R2 alone: no row has it, `loss.penalties=[r2]` does."""
     settings = {"loss.penalties": ["r2"], "network.activation": "tanh"}
-    configs = {word: alike("hinge", 2, compile=word, **PLAIN, **settings) for word in EXECUTED}
-    for members in configs.values():
-        for r, config in enumerate(members):
-            config.loss.coefficients["r2_gamma"] = 0.5 + r
-    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    assert_a_step_is_the_same(eager, native)
+    assert_a_step_is_the_same(*both("hinge", 2, **PLAIN, **settings))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -435,15 +381,7 @@ def test_a_penalty_at_the_fakes_steps_as_the_definition_does() -> None:
 def test_two_penalties_step_as_the_definition_does(penalties: list[str], activation: str) -> None:
     settings = {"loss.penalties": penalties, "network.activation": activation}
     sizes = {"network.width": 19, "network.depth": 3, "train.batch_size": 37}
-    configs = {w: alike("rpgan", 2, compile=w, **PLAIN, **sizes, **settings) for w in EXECUTED}
-    for members in configs.values():
-        for r, config in enumerate(members):
-            for i, name in enumerate(composed("rpgan", penalties).coefficients):
-                config.loss.coefficients[name] = 2.5 + r + i
-    eager, native = (Stack(configs[word], CPU) for word in EXECUTED)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    for _ in range(2):
-        assert_a_step_is_the_same(eager, native)
+    assert_steps_are_the_same(both("rpgan", 2, **PLAIN, **sizes, **settings))
 
 
 def test_three_penalties_are_left_to_torch() -> None:
@@ -485,7 +423,7 @@ def test_a_compiler_that_fails_costs_a_warning_and_no_result(
             stack.iterate()
             stack.iterate()
         assert len(seen) == 1 and stack.executor == "eager"
-        assert same(stack.run_state(1), trained(alike("gp", 2), 2).run_state(1))
+        assert same(stack.run_states()[1], trained(alike("gp", 2), 2).run_states()[1])
     finally:
         native_library.cache_clear()
 

@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from stepwise import PLAIN, assert_a_step_is_the_same
+from stepwise import (
+    PLAIN,
+    after,
+    assert_a_step_is_the_same,
+    assert_steps_are_the_same,
+    both,
+    both_on,
+)
 from torch import Tensor
 from training_configs import CPU, alike, resumed, same, tiny, trained
 
-from wganbench.config import RunConfig, compose
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import Wrapper
 from wganbench.networks.pair import TINY
@@ -32,15 +38,7 @@ def few(names: list[str], *quick: str) -> list[Any]:
     return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
-SPECTRAL = [loss for loss, row in RECIPES.items() if row.wrapper is Wrapper.SPECTRAL]
-
-
-def both(loss: str, runs: int, **settings: Any) -> tuple[Stack, Stack]:
-    """An eager stack and one of our C++, of the same runs."""
-    eager = Stack(alike(loss, runs, compile="false", **settings), CPU)
-    native = Stack(alike(loss, runs, compile="auto", **settings), CPU)
-    assert (eager.executor, native.executor) == ("eager", "native"), native.why_not_ours()
-    return eager, native
+WRAPPED = [loss for loss, row in RECIPES.items() if row.wrapper is not Wrapper.NONE]
 
 
 # The largest singular value.
@@ -122,15 +120,15 @@ SIZES = [(1, 20, 2, 32), (3, 19, 3, 37), (1, 64, 1, 256), (3, 1, 1, 1)]
 
 @pytest.mark.parametrize("activation", SLOW_TANH)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("loss", SPECTRAL)
-def test_spectral_norm_steps_as_the_definition_does(
+@pytest.mark.parametrize("loss", WRAPPED)
+def test_a_normalised_critic_steps_as_the_definition_does(
     loss: str, size: tuple[int, ...], activation: str
 ) -> None:
     runs, width, depth, batch = size
     sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
-    stacks = both(loss, runs, **PLAIN, **sizes, **{"network.activation": activation})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(
+        both(loss, runs, **PLAIN, **sizes, **{"network.activation": activation})
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,9 +138,7 @@ def test_it_may_wrap_the_critic_of_any_loss(loss: str, monkeypatch: pytest.Monke
     """Slopes of penalties, means of scores and reals of pairs are those of the wrapped critic."""
     monkeypatch.setitem(RECIPES._rows, loss, replace(RECIPES[loss], wrapper=Wrapper.SPECTRAL))
     sizes = {"network.width": 13, "network.depth": 2, "train.batch_size": 37}
-    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"}))
 
 
 def test_a_wide_critic_s_gradients_come_in_pieces() -> None:
@@ -174,10 +170,10 @@ def test_it_measures_the_critic_as_the_definition_does(
     eager, native = both(loss, 3, **settings)
     eager.iterate()
     for run in range(3):
-        native.load_run_state(run, 1, eager.run_state(run))
-    before = native.run_state(1)
+        native.load_run_state(run, 1, eager.run_states()[run])
+    before = native.run_states()[1]
     wanted, found = (stack.probe(n, 2) for stack in (eager, native))
-    assert same(native.run_state(1), before)
+    assert same(native.run_states()[1], before)
     for run in range(3):
         assert wanted[run].keys() == found[run].keys()
         for name, values in wanted[run].items():
@@ -190,24 +186,10 @@ def test_it_measures_the_critic_as_the_definition_does(
 @pytest.mark.parametrize("loss", ["wasserstein_sn", "hinge_gn"])
 def test_bursts_do(loss: str) -> None:
     bursts = {"train.burst_n_critic": 4, "train.burst_first_steps": 1, "loss.n_critic": 1}
-    stacks = both(loss, 2, **PLAIN, **bursts)
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(both(loss, 2, **PLAIN, **bursts))
 
 
 # Gradient normalisation.
-@pytest.mark.parametrize("activation", SLOW_TANH)
-@pytest.mark.parametrize("size", SIZES)
-def test_gradient_normalisation_steps_as_the_definition_does(
-    size: tuple[int, ...], activation: str
-) -> None:
-    runs, width, depth, batch = size
-    sizes = {"network.width": width, "network.depth": depth, "train.batch_size": batch}
-    stacks = both("hinge_gn", runs, **PLAIN, **sizes, **{"network.activation": activation})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
-
-
 BARE = [n for n, r in RECIPES.items() if not r.clips and not r.penalties]
 
 
@@ -219,9 +201,7 @@ def test_it_may_normalise_the_critic_of_a_loss_without_a_penalty(
     """The second derivative by the point too, of which a piecewise linear critic has none."""
     monkeypatch.setitem(RECIPES._rows, loss, replace(RECIPES[loss], wrapper=Wrapper.GRADIENT))
     sizes = {"network.width": 13, "network.depth": 3, "train.batch_size": 38, "loss.packing": 2}
-    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"}))
 
 
 @pytest.mark.parametrize("activation", SLOW_TANH)
@@ -254,9 +234,7 @@ def test_what_it_cannot_normalise_is_left_to_torch(
 @pytest.mark.parametrize("loss", few(list(RECIPES), "clip", "gp", "ragan", "dragan"))
 def test_every_loss_packs_as_the_definition_does(loss: str) -> None:
     sizes = {"network.width": 13, "network.depth": 2, "train.batch_size": 39, "loss.packing": 3}
-    stacks = both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"})
-    for _ in range(2):
-        assert_a_step_is_the_same(*stacks)
+    assert_steps_are_the_same(both(loss, 2, **PLAIN, **sizes, **{"network.activation": "tanh"}))
 
 
 @pytest.mark.parametrize(
@@ -272,28 +250,21 @@ def test_packs_of_every_size_do(loss: str, runs: int, packing: int, width: int, 
 
 @pytest.mark.parametrize("words", ["data=swiss_roll", "data=grid25", "data=ring8"])
 def test_packs_of_points_that_are_passed_or_drawn_do(words: str) -> None:
-    common = [words, "loss=ragan", "loss.packing=2", "tuned=none", "train.optimizer=sgd"]
-    common += ["train.critic_lr=1e-2", "train.generator_lr=1e-2", "network.width=12"]
-    common += ["device=cpu", "train.batch_size=38"]
-    stacks = [Stack([compose([*common, f"compile={w}"])], CPU) for w in ("false", "auto")]
-    assert stacks[1].executor == "native"
-    for _ in range(2):
-        assert_a_step_is_the_same(stacks[0], stacks[1], 2e-5)
+    stacks = both_on(f"{words} loss=ragan loss.packing=2 network.width=12 train.batch_size=38")
+    assert_steps_are_the_same(stacks, 2e-5)
 
 
 # The same bits, however the work is shared.
-def after(configs: list[RunConfig], threads: int, steps: int = 3) -> Stack:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return trained(configs, steps)
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     ("loss", "packing", "width"),
-    [("hinge_sn", 1, 8), ("hinge_sn", 2, 96), ("hinge_gn", 1, 96), ("dragan", 2, 8)],
+    [
+        ("hinge_sn", 1, 8),
+        ("hinge_sn", 2, 96),
+        ("hinge_gn", 1, 96),
+        ("dragan", 2, 8),
+        ("dragan", 1, 96),
+        ("ragan", 1, 96),
+    ],
 )
 def test_bits_depend_on_neither_stack_nor_threads(loss: str, packing: int, width: int) -> None:
     sizes = {"network.width": width, "train.batch_size": 256, "loss.packing": packing}
@@ -301,7 +272,7 @@ def test_bits_depend_on_neither_stack_nor_threads(loss: str, packing: int, width
     together = after(configs, 2)
     for threads in (1, 4):
         alone = after([configs[2]], threads)
-        assert same(alone.run_state(0), together.run_state(2)), threads
+        assert same(alone.run_states()[0], together.run_states()[2]), threads
         assert alone.scalars()[0] == together.scalars()[2]
 
 
@@ -310,7 +281,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(loss: str, packing: int) -> None:
     configs = alike(loss, 2, compile="auto", **{"loss.packing": packing})
     whole, stack = trained(configs, 4), resumed(configs, 2, 2)
     for run in range(2):
-        assert same(stack.run_state(run), whole.run_state(run))
+        assert same(stack.run_states()[run], whole.run_states()[run])
         assert stack.scalars()[run] == whole.scalars()[run]
 
 

@@ -375,7 +375,7 @@ def assert_equals_oracle(configs: list[RunConfig], steps: int) -> None:
     """Every run's parameters and scalars, after every generator step."""
     stack = Stack(configs, CPU)
     oracles = [Oracle(config, stack, r) for r, config in enumerate(configs)]
-    start = stack.run_state(0)
+    start = stack.run_states()[0]
     for _ in range(steps):
         stack.iterate()
         scalars = stack.scalars()
@@ -388,7 +388,7 @@ def assert_equals_oracle(configs: list[RunConfig], steps: int) -> None:
                 for a, b in zip(found, wanted, strict=True):
                     torch.testing.assert_close(a, b, **ROUNDING)
     # The comparison says something only where training moved the weights far beyond rounding.
-    end = stack.run_state(0)
+    end = stack.run_states()[0]
     for weight in ("critic/output.weight", "generator/output.weight"):
         assert (end[weight] - start[weight]).abs().max() > 1e-3
 
@@ -530,19 +530,19 @@ def test_an_infinite_clip_value_is_no_clipping() -> None:
     # Where the loss is the same but for the clamp, so are the runs.
     clip = tiny("clip", **{"loss.clip_value": math.inf})
     free = tiny("wasserstein")
-    assert same(trained([clip], 2).run_state(0), trained([free], 2).run_state(0))
+    assert same(trained([clip], 2).run_states()[0], trained([free], 2).run_states()[0])
 
 
 @pytest.mark.parametrize("loss", list(RECIPES))
 def test_each_step_moves_its_own_network_only(loss: str) -> None:
     stack = trained([tiny(loss)], 1)
-    before = stack.run_state(0)
+    before = stack.run_states()[0]
     with torch.no_grad():
         stack._critic_update(stack.state, *stack.execution.work.critic_batch(2))
-    between = stack.run_state(0)
+    between = stack.run_states()[0]
     with torch.no_grad():
         stack._generator_update(stack.state, *stack.execution.work.generator_batch(1))
-    after = stack.run_state(0)
+    after = stack.run_states()[0]
 
     def changed(a: dict[str, Tensor], b: dict[str, Tensor]) -> set[str]:
         return {name.split("/")[0] for name in a if not torch.equal(a[name], b[name])}
@@ -555,7 +555,7 @@ def test_bf16_stays_near_fp32_and_keeps_its_parameters_in_fp32() -> None:
     settings = {"network.depth": 3, "network.width": 16}
     exact = trained([tiny("gp", **settings)], 3)
     rough = trained([tiny("gp", precision="bf16", **settings)], 3)
-    a, b = exact.run_state(0), rough.run_state(0)
+    a, b = exact.run_states()[0], rough.run_states()[0]
     assert not same(a, b), "bf16 was not used at all"
     floats = {k: p for k, p in b.items() if k != "diverged_at"}
     assert {p.dtype for p in floats.values()} == {torch.float32}

@@ -58,11 +58,6 @@ RECORDED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def trained(configs: list[RunConfig], folder: Path) -> list[Path]:
     folders = [folder / str(run) for run in range(len(configs))]
     outcomes = train_runs(configs, folders)

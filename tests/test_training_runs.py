@@ -48,11 +48,6 @@ RECORDED: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-@pytest.fixture(autouse=True)
 def unpainted(monkeypatch: Any, request: pytest.FixtureRequest) -> None:
     """Painting takes longer than all the rest; only the undisturbed run does it."""
     request.getfixturevalue("whole")
@@ -234,7 +229,7 @@ def test_the_rows_are_those_of_the_stack(whole: Path) -> None:
     stack = trained([tiny("gp", **RECORDED)], 8)
     last = rows(whole)[-1]
     assert {k: float(last[k]) for k in stack.scalars()[0]} == stack.scalars()[0]
-    assert same(saved(whole), stack.run_state(0))
+    assert same(saved(whole), stack.run_states()[0])
 
 
 def test_the_budget_counts_critic_steps_examples_and_passes() -> None:
@@ -462,7 +457,7 @@ def test_killed_in_the_middle_or_while_saving_it_ends_where_it_would_have(
     with pytest.MonkeyPatch.context() as patch:
         after_step(patch, stop, ask_to_stop)
         assert train_run(long, running).step == stop
-    assert same(saved(running), trained([long], stop).run_state(0))
+    assert same(saved(running), trained([long], stop).run_states()[0])
     assert [int(row["step"]) for row in rows(running)] == list(range(0, stop + 1, 2))
 
     assert children[1].wait(timeout=120) == -signal.SIGKILL
@@ -496,7 +491,7 @@ def test_overwrite_starts_afresh_once(tmp_path: Path) -> None:
     assert train_run(over, tmp_path).status == "completed"
     assert not (tmp_path / "interpolation.png").exists() and (tmp_path / "notes.txt").exists()
     fresh = trained([tiny("lp", **short)], 2)
-    assert same(saved(tmp_path), fresh.run_state(0))
+    assert same(saved(tmp_path), fresh.run_states()[0])
     # Resuming it later is no wish to start afresh again.
     before = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
     assert resume_run(tmp_path).status == "completed"
@@ -674,7 +669,7 @@ def test_runs_of_a_stack_fill_their_folders_as_alone(whole: Path, tmp_path: Path
     fourth.seed = 99
     again = train_runs([configs[0], fourth], [folders[0], tmp_path / "fourth"])
     assert [outcome.status for outcome in again] == ["completed", "completed"]
-    assert same(saved(tmp_path / "fourth"), trained([fourth], 8).run_state(0))
+    assert same(saved(tmp_path / "fourth"), trained([fourth], 8).run_states()[0])
 
 
 def test_a_run_that_fails_at_its_end_spoils_no_other(

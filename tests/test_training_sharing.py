@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from test_training_runs import points
-from training_configs import CPU, alike, same, saved, tiny, trained
+from training_configs import CPU, alike, alike_but_for_time, same, saved, tiny, trained
 
 from wganbench.config import ConfigError, RunConfig, run_id, to_dict
 from wganbench.config.jobs import Job
@@ -20,7 +20,6 @@ from wganbench.files import tell_ending
 from wganbench.runs import folder as folder_module
 from wganbench.runs.folder import RunFolder, RunOutcome, read_run, wait_while_ending
 from wganbench.runs.stored import Places, as_places, place_of, stored_config
-from wganbench.runs.table import read_table
 from wganbench.sweeps.backend import failed
 from wganbench.sweeps.manifest import add_jobs, planned, read_jobs
 from wganbench.sweeps.plan import Slot, StackPlan, group_jobs, plan_stacks
@@ -76,7 +75,7 @@ def test_a_stack_with_a_run_in_use_trains_the_others(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
             train_runs(configs, paths)
     assert [o.status for o in outcomes] == ["completed", "elsewhere", "completed"]
-    assert same(saved(paths[2]), trained([configs[2]], 4).run_state(0))
+    assert same(saved(paths[2]), trained([configs[2]], 4).run_states()[0])
     assert train_runs(configs, paths, several=True)[1].status == "completed"
 
 
@@ -112,7 +111,7 @@ def test_a_table_or_a_checkpoint_that_is_not_a_run_s_own_fails_that_run_alone(
         assert str(path) in said and told in said
         assert read_run(path)["error"] == said.removesuffix(".")
     assert all("--overwrite" in outcome.verdict[0] for outcome in outcomes[:2])
-    assert same(saved(paths[3]), trained(configs, 4).run_state(3))
+    assert same(saved(paths[3]), trained(configs, 4).run_states()[3])
     with pytest.raises(ConfigError, match=r"other columns .*only there old.*--overwrite"):
         train_runs(configs[:1], paths[:1])
 
@@ -229,15 +228,7 @@ def test_a_run_goes_on_alone_as_it_would_have_in_its_stack(
     train_run(configs[2], paths[2], view)
     train_runs(configs[:2][::-1], paths[:2][::-1], view, places=Places(3, (1, 0)))
     for there, here in zip(whole, paths, strict=True):
-        assert same(saved(there), saved(here))
-        left, right = (read_run(path)["metrics"] for path in (there, here))
-        assert {k: v for k, v in left.items() if "second" not in k} == {
-            k: v for k, v in right.items() if "second" not in k
-        }
-        assert (
-            read_table(there / "metrics.csv")["loss/critic"]
-            == (read_table(here / "metrics.csv")["loss/critic"])
-        )
+        assert same(saved(there), saved(here)) and alike_but_for_time(there, here)
     assert not any("another stack" in line for line in view.lines)
 
 
@@ -266,13 +257,13 @@ def test_copies_stand_for_runs_that_are_elsewhere(tmp_path: Path) -> None:
     whole, part = trained(configs, 3), Stack(configs[1:3], CPU, Places(4, (3, 1)))
     for run, config in enumerate(configs[1:3]):
         assert part.run_parameters(run, "critic").keys()
-        part.load_run_state(run, 3, whole.run_state(run + 1))
+        part.load_run_state(run, 3, whole.run_states()[run + 1])
         assert part.configs[run] is config
     for stack in (whole, part):
         stack.iterate()
     assert len(part.scalars()) == len(part.diverged_at()) == len(part.probe(5)) == 2
     for run in range(2):
-        assert same(part.run_state(run), whole.run_state(run + 1))
+        assert same(part.run_states()[run], whole.run_states()[run + 1])
 
 
 @pytest.mark.parametrize(

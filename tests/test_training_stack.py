@@ -40,11 +40,6 @@ STREAMS = ("real", "latent_critic", "latent_generator", "mixing")
 ALL = ("adam", "rmsprop", "sgd")
 
 
-@pytest.fixture(autouse=True)
-def floors_of_our_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 # Neighbours.
 @pytest.mark.parametrize("loss", list(RECIPES))
 def test_a_run_in_a_stack_equals_the_run_alone_bit_for_bit(loss: str) -> None:
@@ -53,10 +48,10 @@ def test_a_run_in_a_stack_equals_the_run_alone_bit_for_bit(loss: str) -> None:
     turned = trained([configs[2], configs[0], configs[1]], 2)
     for r, config in enumerate(configs):
         alone = trained([config], 2)
-        assert same(together.run_state(r), alone.run_state(0))
-        assert same(turned.run_state((r + 1) % 3), alone.run_state(0))
+        assert same(together.run_states()[r], alone.run_states()[0])
+        assert same(turned.run_states()[(r + 1) % 3], alone.run_states()[0])
         assert together.scalars()[r] == alone.scalars()[0] == turned.scalars()[(r + 1) % 3]
-    assert not same(together.run_state(0), together.run_state(1)), "the runs do differ"
+    assert not same(together.run_states()[0], together.run_states()[1]), "the runs do differ"
 
 
 @pytest.mark.parametrize("optimizer", ALL)
@@ -71,7 +66,7 @@ def test_so_it_does_with_every_optimizer_average_and_precision(optimizer: str) -
     configs = alike("gp", 3, **settings)
     together = trained(configs, 3)
     alone = trained(configs[1:2], 3)
-    assert same(together.run_state(1), alone.run_state(0))
+    assert same(together.run_states()[1], alone.run_states()[0])
 
 
 def test_equal_seeds_share_weights_and_data_whatever_the_loss() -> None:
@@ -128,7 +123,7 @@ def test_a_poisoned_run_leaves_its_neighbours_alone(loss: str) -> None:
         for _ in range(3):
             poisoned.iterate()
         for r in (0, 2):
-            assert same(clean.run_state(r), poisoned.run_state(r)), poison
+            assert same(clean.run_states()[r], poisoned.run_states()[r]), poison
             assert clean.scalars()[r] == poisoned.scalars()[r]
         assert poisoned.diverged_at() == [-1, -1 if loss in harmless else 2, -1], poison
 
@@ -140,7 +135,7 @@ def test_the_first_bad_step_is_kept() -> None:
             stack.state.generator["output.weight"][0] = math.inf
         stack.iterate()
         assert stack.diverged_at() == [3 if step >= 3 else -1, -1]
-    assert stack.run_state(0)["diverged_at"] == 3
+    assert stack.run_states()[0]["diverged_at"] == 3
 
 
 # What may differ in a stack, and what may not.
@@ -193,10 +188,10 @@ def test_a_penalised_critic_has_no_batch_norm(loss: str) -> None:
 def test_tensors_of_another_network_are_refused() -> None:
     stack, other = trained([tiny("gp")], 0), trained([tiny("gp", **{"network.width": 9})], 0)
     with pytest.raises(ValueError, match="another network"):
-        stack.load_run_state(0, 1, other.run_state(0))
+        stack.load_run_state(0, 1, other.run_states()[0])
     averaging = trained([tiny("gp", **{"train.average_decay": 0.5})], 0)
     with pytest.raises(ValueError, match="another network"):
-        averaging.load_run_state(0, 1, stack.run_state(0))
+        averaging.load_run_state(0, 1, stack.run_states()[0])
 
 
 # Schedules.
@@ -243,7 +238,7 @@ def test_the_step_counts_on_the_device_follow_the_schedule() -> None:
     stack = trained([tiny("clip", **bursts)], 3)
     assert (stack.state.step.item(), stack.state.critic_step.item()) == (3, 7)
     again = Stack(stack.configs, CPU)
-    again.load_run_state(0, 3, stack.run_state(0))
+    again.load_run_state(0, 3, stack.run_states()[0])
     assert (again.state.step.item(), again.state.critic_step.item()) == (3, 7)
 
 
@@ -338,10 +333,10 @@ def test_measuring_leaves_training_as_it_was(loss: str) -> None:
         measure_stack(measured, 10)
         measured.probe(24, draw=1, averaged=True)
         measured.scalars()
-        measured.run_state(1)
+        measured.run_states()
         for r in range(2):
             assert same(first[r], again[r])
-            assert same(quiet.run_state(r), measured.run_state(r))
+            assert same(quiet.run_states()[r], measured.run_states()[r])
 
 
 def test_a_probe_is_the_runs_own_and_new_at_every_step_and_draw() -> None:
@@ -358,12 +353,10 @@ def test_a_probe_is_the_runs_own_and_new_at_every_step_and_draw() -> None:
 
 def test_what_is_handed_out_is_a_copy() -> None:
     stack = trained([tiny("gp")], 1)
-    before = stack.run_state(0)
-    for tensor in stack.run_state(0).values():
-        tensor.zero_()
+    before = stack.run_states()[0]
     for tensor in stack.run_parameters(0, "critic").values():
         tensor.zero_()
-    assert same(stack.run_state(0), before)
+    assert same(stack.run_states()[0], before)
 
 
 @pytest.mark.usefixtures("global_randomness_untouched")
@@ -376,7 +369,7 @@ def test_nor_does_seeding_them_change_it() -> None:
     stack = trained(alike("gp", 2), 2)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        assert same(stack.run_state(0), trained(alike("gp", 2), 2).run_state(0))
+        assert same(stack.run_states()[0], trained(alike("gp", 2), 2).run_states()[0])
 
 
 # A GPU without one: on device meta a stray CPU tensor raises, and so does reading a value.
@@ -507,12 +500,14 @@ def test_a_gpu_measures_so_many_points_at_once_and_a_cpu_all_runs() -> None:
 def test_states_read_at_once_are_those_of_each_run_and_copies() -> None:
     stack = trained(alike("gp", 3), 2)
     states = stack.run_states()
-    assert all(same(state, stack.run_state(r)) for r, state in enumerate(states))
+    for r, state in enumerate(states):
+        own = {f"critic/{name}": p for name, p in stack.run_parameters(r, "critic").items()}
+        assert same(own, {name: state[name] for name in own})
     for state in states:
         for tensor in state.values():
             assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
             tensor.zero_()
-    assert stack.run_state(0)["critic/" + next(iter(stack.state.critic))].any()
+    assert stack.run_states()[0]["critic/" + next(iter(stack.state.critic))].any()
     weights = stack.critic_weights()
     one = torch.cat([p.flatten() for p in stack.run_parameters(1, "critic").values()])
     assert torch.equal(weights[1], one) and len(weights) == 3

@@ -238,10 +238,10 @@ SORTS = [
 def test_it_stacks_and_resumes_bit_for_bit(settings: dict[str, Any]) -> None:
     configs = alike(settings["loss"], 2, **{k: v for k, v in settings.items() if k != "loss"})
     whole, again = trained(configs, 3), resumed(configs, 1, 2)
-    assert all(same(again.run_state(run), whole.run_state(run)) for run in range(2))
+    assert all(same(again.run_states()[run], whole.run_states()[run]) for run in range(2))
     assert whole.diverged_at() == [-1, -1]
-    alone = trained(configs[1:], 3).run_state(0)
-    together = whole.run_state(1)
+    alone = trained(configs[1:], 3).run_states()[0]
+    together = whole.run_states()[1]
     for name, value in alone.items():
         assert torch.allclose(value, together[name], rtol=1e-4, atol=1e-6), name
 

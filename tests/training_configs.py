@@ -12,6 +12,8 @@ from torch import Tensor
 
 from wganbench.config import RunConfig, compose, to_dict
 from wganbench.config.check import from_dict
+from wganbench.runs.folder import read_run
+from wganbench.runs.table import read_table
 from wganbench.training.stack import Stack
 
 CPU = torch.device("cpu")
@@ -87,7 +89,7 @@ def resumed(configs: list[RunConfig], before: int, after: int) -> Stack:
     """A stack that takes ``after`` steps from the states of another after ``before`` steps."""
     half, stack = trained(configs, before), Stack(configs, CPU)
     for run in range(len(configs)):
-        stack.load_run_state(run, before, half.run_state(run))
+        stack.load_run_state(run, before, half.run_states()[run])
     for _ in range(after):
         stack.iterate()
     return stack
@@ -109,3 +111,12 @@ def saved(folder: Path) -> dict[str, Tensor]:
     content = torch.load(folder / "checkpoint.pt", weights_only=True)
     tensors: dict[str, Tensor] = content["tensors"]
     return tensors
+
+
+def alike_but_for_time(a: Path, b: Path) -> bool:
+    """Whether two runs' folders hold the same losses and final metrics."""
+    left, right = (
+        {k: v for k, v in read_run(path)["metrics"].items() if "second" not in k} for path in (a, b)
+    )
+    courses = (read_table(path / "metrics.csv")["loss/critic"] for path in (a, b))
+    return left == right and next(courses) == next(courses)

@@ -32,6 +32,16 @@ class UnwritableFolder(ConfigError):
     """A folder of runs cannot be made or written: no permission, disk full, or not a folder."""
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error's message in one line, or its type when it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its type when it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def of_the_system(error: OSError) -> str:
     """Return the message for a system error, with the file and without its number.
 
@@ -96,6 +106,11 @@ def one_line(message: str) -> str:
     'no such?file'
     """
     return shortened(printable(" ".join(message.split())))
+
+
+def note_of(error: BaseException) -> str:
+    """Return an error's type and message as one line of at most 200 characters, safe to print."""
+    return shortened(one_line(f"{type(error).__name__}: {error}"), 200)
 
 
 def shortened(text: str, longest: int = LONGEST_MESSAGE) -> str:

@@ -322,13 +322,7 @@ def open_regular(path: Path, follow: bool = False) -> BinaryIO:
     Raises UnusableFile for a FIFO or a device, on which a reader could wait for ever, for a
     folder, and for a link unless ``follow``; FileNotFoundError, OSError.
     """
-    descriptor = os.open(
-        path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | _no_follow(path, follow)
-    )
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UnusableFile(f"{path} is not a regular file")
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(open_own(path, os.O_RDONLY, follow), "rb")
 
 
 def read_regular(path: Path, limit: int = RECORD_BYTES) -> bytes:
@@ -343,12 +337,12 @@ def read_regular(path: Path, limit: int = RECORD_BYTES) -> bytes:
     return content
 
 
-def open_own(path: Path, flags: int) -> int:
-    """Return a descriptor on a file of ours for writing, never through a link or on a device.
+def open_own(path: Path, flags: int, follow: bool = False) -> int:
+    """Return a descriptor on a file, never on a device, and through a link only to ``follow`` it.
 
     ``flags`` are those of `os.open`. Raises UnusableFile, OSError.
     """
-    links = _no_follow(path, follow=False)
+    links = _no_follow(path, follow)
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | links, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

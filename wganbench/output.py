@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar, cast
 
-from wganbench.errors import printable, shortened
+from wganbench.errors import note_of
 
 READER_LEFT = (errno.EPIPE, errno.EBADF)
 """Errors after the reader has left, which are not reported."""
@@ -151,9 +151,8 @@ class _Guarded:
     def _tell(self, error: BaseException) -> None:
         if not self._told:
             self._told = True
-            reason = shortened(printable(f"{type(error).__name__}: {error}"), 200)
             with contextlib.suppress(Exception):
-                print(f"the display failed ({reason}); training continues", file=sys.stderr)
+                print(f"the display failed ({note_of(error)}); training continues", file=sys.stderr)
 
 
 def guarded(view: V) -> V:

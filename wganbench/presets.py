@@ -70,7 +70,10 @@ def head_lines(path: Path) -> list[str]:
 
 
 # The choices and keys in the YAML files, read without Hydra.
-GROUPS = ("loss", "data", "network", "train", "tuned", "experiment")
+PARTS = ("loss", "data", "network", "train")
+"""The folders of conf/ whose keys begin with the folder's name."""
+
+GROUPS = (*PARTS, "tuned", "experiment")
 """The folders of conf/ with choices, as in ``loss=gp``."""
 
 OVERRIDES_NETWORK = "override /network@"
@@ -142,12 +145,16 @@ def default_choice(group: str) -> str | None:
 
 def chosen_keys(chosen: Mapping[str, str], where: Sequence[Path]) -> list[str]:
     """Return every key that exists under the choices ``{group: name}``, including the groups."""
-    keys = [*base_values(), *GROUPS]
+    return list(dict.fromkeys([*base_values(), *GROUPS, *chosen_values(chosen, where)]))
+
+
+def chosen_values(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[str, Any]:
+    """Return the values in YAML under the choices ``{group: name}``, by dotted key."""
+    values = base_values()
     chosen = suggested_choices(chosen, where) | dict(chosen)
-    for group in ("loss", "data", "network", "train"):
-        name = chosen.get(group) or default_choice(group) or ""
-        keys += readable_values(group, name, where)
-    return list(dict.fromkeys(keys))
+    for group in PARTS:
+        values |= readable_values(group, chosen.get(group) or default_choice(group) or "", where)
+    return values
 
 
 def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[str, str]:
@@ -162,7 +169,7 @@ def suggested_choices(chosen: Mapping[str, str], where: Sequence[Path]) -> dict[
 def all_keys(where: Sequence[Path]) -> list[str]:
     """Return every key of any choice; files that cannot be read have none."""
     keys = [*base_values(), *GROUPS]
-    for group in ("loss", "data", "network", "train"):
+    for group in PARTS:
         for name in choices(group, where):
             keys += readable_values(group, name, where)
     return list(dict.fromkeys(keys))

@@ -28,13 +28,13 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """Print the answer, the groups with their intervals, the pairwise comparison, and notes."""
     from wganbench.reports.answer import answer
     from wganbench.reports.matrix import letters_of
-    from wganbench.tags.lookup import BETTER, tag_for
+    from wganbench.tags.lookup import which_is_better
 
     console = console or PlainConsole()
     for place, sentence in enumerate(answer(comparison)):
         console.print(Text(sentence, style="" if place else "bold"))
     for metric in comparison.metrics:
-        heading(console, f"{metric}, {BETTER[tag_for(metric).direction]} is better")
+        heading(console, metric + which_is_better(metric))
         console.print(metric_table(comparison, metric))
         if any(metric in row.best for row in comparison.rows):
             console.print("* its interval lies beyond all others'", style="dim")

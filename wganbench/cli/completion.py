@@ -12,12 +12,10 @@ from typing import Any
 from wganbench.config.schema import RunConfig
 from wganbench.presets import (
     GROUPS,
-    base_values,
     choices,
     chosen_keys,
-    default_choice,
+    chosen_values,
     directories,
-    readable_values,
 )
 from wganbench.typed import as_override, choices_of
 
@@ -80,10 +78,8 @@ def values_of(key: str, chosen: dict[str, str]) -> list[str]:
     known = field_choices(key)
     if known:
         return known
-    values = base_values()
-    for group in ("train", "data", "network", "loss"):
-        values |= readable_values(group, chosen.get(group) or default_choice(group) or "", where)
-    return [] if values.get(key) is None else [as_override(values[key])]
+    value = chosen_values(chosen, where).get(key)
+    return [] if value is None else [as_override(value)]
 
 
 def field_choices(key: str) -> list[str]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wganbench.data.image_files import DIGITS, read_idx
 from wganbench.data.images import Images
-from wganbench.errors import expanded
+from wganbench.errors import expanded, reason_of
 
 SYSTEM = Path("/usr/share/datasets")
 """The folder of Debian's packages of data sets, such as dataset-fashion-mnist."""
@@ -95,7 +95,7 @@ def fetch(which: IdxSet, root: Path) -> None:
         getattr(datasets, which.torchvision_name)(root, download=True)
     except (RuntimeError, OSError, ValueError, AssertionError) as error:
         raise ValueError(
-            f"{which.name} could not be downloaded to {root}: {one_line(error)}"
+            f"{which.name} could not be downloaded to {root}: {reason_of(error)}"
         ) from error
 
 
@@ -160,7 +160,7 @@ def cifar10_trouble(root: Path, download: bool, error: Exception) -> str:
     published.append([CIFAR10.meta["filename"], CIFAR10.meta["md5"]])
     files = [(folder / name, md5) for name, md5 in published]
     if download:
-        return f"cifar10 could not be downloaded to {root}: {one_line(error)}"
+        return f"cifar10 could not be downloaded to {root}: {reason_of(error)}"
     for file, md5 in files:
         if file.is_file() and not check_integrity(file, md5):
             return f"{file} is damaged (another MD5 than published); data.download=true mends it"
@@ -170,7 +170,3 @@ def cifar10_trouble(root: Path, download: bool, error: Exception) -> str:
         f"cifar10 is not in {folder}{what}: data.download=true fetches it, or unpack "
         f"{CIFAR10.filename} in {root}; data.root names another folder"
     )
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

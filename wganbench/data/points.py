@@ -31,7 +31,7 @@ from wganbench.data.table_text import (
 )
 from wganbench.data.target import Target
 from wganbench.draws import Draws, Resident
-from wganbench.errors import expanded, printable, shortened
+from wganbench.errors import expanded, printable, reason_of, shortened
 from wganbench.files import open_regular
 
 # Tables of points in files: text with any separator, and NumPy's formats.
@@ -68,8 +68,7 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
     except ColumnsError:
         raise
     except UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"data.path: cannot read {path!r}: {reason}") from error
+        raise ValueError(f"data.path: cannot read {path!r}: {reason_of(error)}") from error
 
 
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from PIL import Image
 
-from wganbench.errors import ConfigError, printable, shortened
+from wganbench.errors import ConfigError, note_of, printable, shortened
 from wganbench.files import replacing, write_atomic
 
 DPI = 110
@@ -39,8 +39,7 @@ def optional(
     except (but, Warning):  # a warning is raised only if it was made an error, as in our tests
         raise
     except Exception as error:
-        reason = shortened(printable(" ".join(f"{type(error).__name__}: {error}".split())), 200)
-        note(f"{name} could not be drawn ({reason}).")
+        note(f"{name} could not be drawn ({note_of(error)}).")
 
 
 def figure_to_rgb(figure: Figure) -> UInt8[np.ndarray, "h w 3"]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, reason_of
 from wganbench.metrics.cache import judge_for
 from wganbench.metrics.fidelity import nearest_training_distance
 from wganbench.metrics.judge import BATCH, Judge
@@ -63,7 +63,7 @@ def load_features(name: str) -> Features:
             found = getattr(found, part)
     except Exception as error:
         # Importing a user's module may raise any error.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise ValueError(f"evaluate.features={name} cannot be imported: {reason}") from error
     if not callable(found):
         raise ValueError(f"evaluate.features={name} is no callable but a {type(found).__name__}")

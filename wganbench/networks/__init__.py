@@ -13,8 +13,8 @@ from wganbench.networks.conv_layers import use_patches
 from wganbench.networks.dcgan import HALVINGS, DCGANOptions, build_dcgan, takes_pictures
 from wganbench.networks.mlp import MLPOptions, PacGANOptions, build_mlp, build_pacgan
 from wganbench.networks.pair import (
-    DISTRIBUTIONS,
-    SCHEMES,
+    INITIALIZATIONS,
+    LATENTS,
     Latent,
     Pair,
     Parameters,
@@ -64,9 +64,8 @@ PICTURES = f"square images (c, s, s) of {', '.join(SIZES[:-1])} or {SIZES[-1]} p
 
 
 NETWORKS: Registry[Network] = Registry("networks")
-NETWORKS.register(
-    "mlp",
-    Network(
+ROWS = {
+    "mlp": Network(
         MLPOptions,
         build_mlp,
         "two multi-layer perceptrons of equal size",
@@ -74,10 +73,7 @@ NETWORKS.register(
         takes_vectors,
         VECTORS,
     ),
-)
-NETWORKS.register(
-    "pacgan",
-    Network(
+    "pacgan": Network(
         PacGANOptions,
         build_pacgan,
         "maxout discriminator and batch-norm generator of PacGAN's toy protocol",
@@ -85,10 +81,7 @@ NETWORKS.register(
         takes_vectors,
         VECTORS,
     ),
-)
-NETWORKS.register(
-    "dcgan",
-    Network(
+    "dcgan": Network(
         DCGANOptions,
         build_dcgan,
         "halving and doubling convolutions, for images of 8, 28 or 32 pixels",
@@ -97,10 +90,7 @@ NETWORKS.register(
         PICTURES,
         convolves=True,
     ),
-)
-NETWORKS.register(
-    "resnet",
-    Network(
+    "resnet": Network(
         ResNetOptions,
         build_resnet,
         "residual networks of WGAN-GP's CIFAR-10 figures",
@@ -109,7 +99,11 @@ NETWORKS.register(
         PICTURES,
         convolves=True,
     ),
-)
+}
+"""The kinds of this package; others are the user's own."""
+
+for name, row in ROWS.items():
+    NETWORKS.register(name, row)
 
 
 def build_pair(
@@ -148,7 +142,7 @@ def build_pair(
             )
     check_names(kind, pair)
     # Ours need no check, for which torch loads for a second what computes without values.
-    if not getattr(network.build, "__module__", "").startswith(__name__):
+    if kind not in ROWS:
         check_shapes(kind, pair, shape, packing)
     if on_gpu:
         use_patches(pair.critic)
@@ -159,8 +153,8 @@ def build_pair(
 def check_names(kind: str, pair: Pair) -> None:
     """Raise ValueError for an unknown distribution of latents or scheme of initial weights."""
     for what, name, known in (
-        ("latent distribution", pair.latent.distribution, DISTRIBUTIONS),
-        ("initialization", pair.initialization, SCHEMES),
+        ("latent distribution", pair.latent.distribution, LATENTS),
+        ("initialization", pair.initialization, INITIALIZATIONS),
     ):
         if name not in known:
             raise ValueError(f"network={kind}: the {what} {name!r} is none of {', '.join(known)}")

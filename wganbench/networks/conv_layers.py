@@ -128,11 +128,9 @@ def use_patches(network: nn.Module) -> None:
 class Grid(nn.Module):
     """A linear map from vectors to images of ``channels`` x ``size`` x ``size``."""
 
-    def __init__(
-        self, inputs: int, channels: int, size: int, compute_dtype: torch.dtype | None
-    ) -> None:
+    def __init__(self, inputs: int, channels: int, size: int) -> None:
         super().__init__()
-        self.linear = Linear(inputs, channels * size * size, compute_dtype)
+        self.linear = Linear(inputs, channels * size * size, None)
         self.picture = (channels, size, size)
 
     def forward(self, z: Float[Tensor, "n i"]) -> Float[Tensor, "n c s s"]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wganbench.networks.conv_layers import Conv, Grid, UpConv, picture_normalization
 from wganbench.networks.layers import ACTIVATIONS, NORMALIZATIONS, Activation, Linear
-from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, size
+from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Pair, one_of, pair_with, size
 
 HALVINGS = {8: 2, 28: 2, 32: 3}
 """Number of halvings for each size of image, which give a grid of side 2, 7 or 4."""
@@ -74,7 +74,7 @@ class Generator(nn.Module):
             norm = picture_normalization(options.generator_normalization, width)
             return nn.Sequential(layer, *norm, Activation(options.generator_activation))
 
-        grid = Grid(options.latent_dim, widths[0], size >> len(widths), None)
+        grid = Grid(options.latent_dim, widths[0], size >> len(widths))
         blocks = [block(grid, widths[0])]
         for inputs, outputs in zip(widths, widths[1:], strict=False):
             blocks.append(block(UpConv(inputs, outputs, dtype), outputs))
@@ -95,10 +95,4 @@ def takes_pictures(shape: tuple[int, ...]) -> bool:
 
 def build_dcgan(options: DCGANOptions, shape: tuple[int, ...], dtype: torch.dtype | None) -> Pair:
     """Return critic and generator with mirrored widths (Radford et al., arXiv:1511.06434)."""
-    return Pair(
-        critic=Critic(options, shape, dtype),
-        generator=Generator(options, shape, dtype),
-        latent=Latent(options.latent, (options.latent_dim,)),
-        initialization=options.initialization,
-        critic_is_pointwise=options.critic_normalization != "batch",
-    )
+    return pair_with(options, Critic(options, shape, dtype), Generator(options, shape, dtype))

@@ -17,7 +17,7 @@ from wganbench.networks.layers import (
     Maxout,
     normalization,
 )
-from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, size
+from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, pair_with, size
 
 
 @dataclass(kw_only=True)
@@ -109,12 +109,10 @@ def build_mlp(options: MLPOptions, shape: tuple[int, ...], dtype: torch.dtype | 
     size = (options.width, options.depth)
     critic = plain_block(options.activation, options.critic_normalization)
     generator = plain_block(options.activation, options.generator_normalization)
-    return Pair(
-        critic=MLP(dimension, *size, None, critic, dtype),
-        generator=MLP(options.latent_dim, *size, dimension, generator, dtype),
-        latent=Latent(options.latent, (options.latent_dim,)),
-        initialization=options.initialization,
-        critic_is_pointwise=options.critic_normalization != "batch",
+    return pair_with(
+        options,
+        MLP(dimension, *size, None, critic, dtype),
+        MLP(options.latent_dim, *size, dimension, generator, dtype),
     )
 
 

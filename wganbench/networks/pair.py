@@ -33,13 +33,6 @@ def one_of(names: Iterable[str]) -> Any:
     return field(metadata={"choices": tuple(names)})
 
 
-DISTRIBUTIONS = ("normal", "uniform")
-"""The distributions of latents."""
-
-SCHEMES = ("pytorch", "he", "normal")
-"""The schemes of initial weights, see `initial_parameters`."""
-
-
 @dataclass(frozen=True)
 class Latent:
     """The distribution of z: ``normal`` is N(0, I), ``uniform`` is U[-1, 1]."""
@@ -71,6 +64,13 @@ class Pair:
     latent: Latent
     initialization: str
     critic_is_pointwise: bool
+
+
+def pair_with(options: Any, critic: nn.Module, generator: nn.Module) -> Pair:
+    """Return two networks with the latents and initial weights that their options name."""
+    latent = Latent(options.latent, (options.latent_dim,))
+    pointwise = options.critic_normalization != "batch"
+    return Pair(critic, generator, latent, options.initialization, pointwise)
 
 
 def initial_parameters(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from wganbench.networks.conv_layers import Conv, Grid, exact, picture_normalization
 from wganbench.networks.dcgan import HALVINGS
 from wganbench.networks.layers import NORMALIZATIONS, Activation, Linear
-from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Latent, Pair, one_of, size
+from wganbench.networks.pair import INITIALIZATIONS, LATENTS, Pair, one_of, pair_with, size
 
 PLAIN_BLOCKS = 2
 """Number of the critic's blocks that keep the size, after two that halve it."""
@@ -119,7 +119,7 @@ class Generator(nn.Module):
         channels, size, _ = shape
         width, norm = options.width, options.generator_normalization
         self.blocks = nn.Sequential(
-            Grid(options.latent_dim, width, size >> HALVINGS[size], None),
+            Grid(options.latent_dim, width, size >> HALVINGS[size]),
             *[Block(width, "up", norm, dtype) for _ in range(HALVINGS[size])],
             *picture_normalization(norm, width),
             Activation("relu"),
@@ -135,10 +135,4 @@ def build_resnet(options: ResNetOptions, shape: tuple[int, ...], dtype: torch.dt
 
     Unlike there, the 1 x 1 convolutions also start by ``initialization``.
     """
-    return Pair(
-        critic=Critic(options, shape[0], dtype),
-        generator=Generator(options, shape, dtype),
-        latent=Latent(options.latent, (options.latent_dim,)),
-        initialization=options.initialization,
-        critic_is_pointwise=options.critic_normalization != "batch",
-    )
+    return pair_with(options, Critic(options, shape[0], dtype), Generator(options, shape, dtype))

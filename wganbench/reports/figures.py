@@ -48,7 +48,7 @@ from wganbench.reports.seed_figures import draw_estimate, draw_profile
 from wganbench.reports.setting_figure import draw_setting, varied_setting
 from wganbench.runs.record import RunRecord
 from wganbench.runs.samples import find_frames, read_frame
-from wganbench.tags.lookup import BETTER, tag_for
+from wganbench.tags.lookup import which_is_better
 
 
 # A saved figure with its title and caption.
@@ -143,15 +143,14 @@ def draw_samples(
 def answer_caption(
     comparison: Comparison, rows: Sequence[Row], metric: str, seeds: Sequence[int]
 ) -> str:
-    better = BETTER[tag_for(metric).direction]
     order = (
         "in the order of the varied setting" if varied_setting(comparison) else "from best to worst"
     )
     groups = [row.group for row in rows]
     numbers = f"{'seed' if len(seeds) == 1 else 'seeds'} {seeds_text(seeds)}"
     return (
-        f"Groups {order}, by {figure_label(metric)} ({better} is better): the large marker is "
-        "the mean of "
+        f"Groups {order}, by {figure_label(metric)}{which_is_better(metric, ' ({})')}: "
+        "the large marker is the mean of "
         "the runs that did not diverge, the bar its 95 % Student-t interval, each small dot one "
         f"seed ({runs_text(groups)}); more than {STACKED} equal ones are {STACKED} dots and their "
         "number"

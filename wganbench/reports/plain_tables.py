@@ -10,7 +10,7 @@ from wganbench.errors import printable
 from wganbench.reports.page import render
 from wganbench.reports.rows import Row
 from wganbench.reports.wording import estimate_text
-from wganbench.tags.lookup import BETTER, tag_for
+from wganbench.tags.lookup import tag_for, which_is_better
 
 if TYPE_CHECKING:
     from wganbench.reports.comparison import Comparison
@@ -26,7 +26,8 @@ ESCAPED = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 def as_text(comparison: Comparison, form: str) -> str:
     """Return the means with 95 % intervals, a line for each group, in one of `FORMATS`."""
-    head = ["group", "runs", *map(_title, comparison.metrics)]
+    titles = [metric + which_is_better(metric, " ({})") for metric in comparison.metrics]
+    head = ["group", "runs", *titles]
     body = [_cells(row, comparison.metrics) for row in comparison.rows]
     return _markdown(head, body) if form == "markdown" else _latex(head, body)
 
@@ -38,11 +39,6 @@ def notes_text(notes: Sequence[str], form: str) -> str:
     if form == "markdown":
         written = [html.escape(note, quote=False) for note in written]
     return before + "\n".join(f"{mark}{note}" for note in written)
-
-
-def _title(metric: str) -> str:
-    direction = tag_for(metric).direction
-    return f"{metric} ({BETTER[direction]} is better)" if direction in ("up", "down") else metric
 
 
 def _cells(row: Row, metrics: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ from wganbench.reports.summary import (
 from wganbench.reports.wording import estimate_text, listed, named, p_text, share_text
 from wganbench.runs.folder import status_now
 from wganbench.runs.record import Value
-from wganbench.tags.lookup import BETTER, tag_for
+from wganbench.tags.lookup import tag_for, which_is_better
 
 # The report's tables: groups, pairwise contrasts, settings, and how the runs were made.
 SHOWN_RUNS = 200
@@ -60,18 +60,13 @@ def groups_table(comparison: Comparison) -> Table:
         *([Column("letters")] if letters else []),
         *(Column(word, number=True) for word in counts),
         *([Column("every mode covered", number=True)] if modes else []),
-        *(Column(metric_title(metric), number=True) for metric in comparison.metrics),
+        *(Column(metric + which_is_better(metric), number=True) for metric in comparison.metrics),
     ]
     lines = [
         group_line(row, comparison.metrics, modes, len(counts), group_id(position), letters)
         for position, row in enumerate(comparison.rows)
     ]
     return Table("Groups: mean and interquartile mean (IQM) [95 % interval]", columns, lines)
-
-
-def metric_title(metric: str) -> str:
-    direction = tag_for(metric).direction
-    return f"{metric}, {BETTER[direction]} is better" if direction in ("up", "down") else metric
 
 
 def group_line(
@@ -218,7 +213,7 @@ def meanings(metrics: Sequence[str]) -> dict[str, str]:
     described = {}
     for metric in metrics:
         tag = tag_for(metric)
-        words = f"{tag.meaning} ({tag.unit}); {BETTER[tag.direction]} is better."
+        words = f"{tag.meaning} ({tag.unit}){which_is_better(metric, '; {}')}."
         described[metric] = " ".join(filter(None, [words, tag.caveat]))
     return described
 
@@ -384,8 +379,9 @@ def write_handout(comparison: Comparison, folder: Path) -> Path:
             for row in comparison.rows
         ],
         meanings=[
-            (tag.title, f"{tag.meaning.rstrip('.')}; {BETTER[tag.direction]} is better.")
-            for tag in map(tag_for, metrics)
+            (tag.title, f"{tag.meaning.rstrip('.')}{which_is_better(metric, '; {}')}.")
+            for metric in metrics
+            for tag in [tag_for(metric)]
         ],
         notes=comparison.notes,
     )

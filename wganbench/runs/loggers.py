@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from wganbench.errors import ConfigError, printable, shortened
+from wganbench.errors import ConfigError, note_of
 from wganbench.files import RunBusy, RunLock, UnusableFile, cache_folder
 from wganbench.registry import Registry
 from wganbench.runs.record import Status
@@ -97,9 +97,9 @@ class Loggers:
             call(*values)
         except (Exception, SystemExit) as error:
             self.opened.pop(name, None)
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            reason = shortened(printable(words), 200)
-            self.note(f"The logger {name!r} failed and got nothing more of this run ({reason}).")
+            self.note(
+                f"The logger {name!r} failed and got nothing more of this run ({note_of(error)})."
+            )
 
 
 OPENING_SECONDS = 60.0

@@ -259,7 +259,7 @@ def train_all(
     distinct = list({job.folder: job for job in jobs}.values())
     wait_while_ending([RunFolder(job.folder) for job in distinct], watcher.say)
     outcomes = launch(folder, distinct, watcher, plan_sweep(distinct, make_backend(*choice)))
-    failed = [one for one in outcomes if one.status not in ("completed", "diverged")]
+    failed = [one for one in outcomes if not one.finished]
     if any(one.status in ("interrupted", "running") for one in failed):
         raise Interrupted(f"the runs in {folder} were interrupted")
     if failed:

@@ -66,6 +66,16 @@ def tag_for(name: str) -> Tag:
     raise UnknownName(f"unknown tag {short_repr(name)}{hint} (`wganbench list metrics` shows all)")
 
 
+def which_is_better(metric: str, form: str = ", {}") -> str:
+    """Return which values of a metric are better, in a form; empty when it ranks nothing.
+
+    >>> which_is_better("modes/covered"), which_is_better("critic/slope_mean")
+    (', higher is better', '')
+    """
+    direction = tag_for(metric).direction
+    return form.format(f"{BETTER[direction]} is better") if direction in ("up", "down") else ""
+
+
 def averaged(row: Tag) -> Tag:
     """The row of a tag, measured on a generator with averaged weights; no view shows it."""
     beside = row.beside and (averaged_name(row.beside) or row.beside)

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from wganbench.config.schema import RunConfig
-from wganbench.errors import ran_out
+from wganbench.errors import first_line, ran_out
 from wganbench.files import RunBusy, RunLock, UnusableFile, wait_until_free
 from wganbench.nativecode import find_compiler
 
@@ -189,8 +189,9 @@ class Program:
         except (TorchDynamoException, OSError) as error:  # OSError: the cache cannot be written
             if ran_out(error):  # eager steps need even more memory
                 raise
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            warnings.warn(f"torch.compile failed ({reason}): training without it", stacklevel=2)
+            warnings.warn(
+                f"torch.compile failed ({first_line(error)}): training without it", stacklevel=2
+            )
             self.compiled = False
             return self._program(*arguments)
         self.compiled = True

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wganbench.draws import GivenWords, Keyed
-from wganbench.errors import ran_out
+from wganbench.errors import first_line, ran_out
 from wganbench.losses.recipes import Recipe
 from wganbench.training.optimizers import State
 from wganbench.training.process import unstopped
@@ -221,7 +221,7 @@ class Graphs:
         except RuntimeError as error:
             if ran_out(error):
                 raise
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = first_line(error)
             raise NotRecorded(f"an iteration cannot be a CUDA graph ({reason})") from error
 
     # What is recorded.

@@ -113,7 +113,7 @@ class Run:
         data's own units. Images are made in equal batches of at most 1 000; batch norm takes
         its statistics over such a batch. Raises ConfigError for ``n`` below 1 or above 10^8.
         """
-        check_count("n", n, 1, bounds.DRAWN)
+        check_count(n, 1, bounds.DRAWN)
         stack = self.networks
         parts = -(-n // SAMPLED_AT_ONCE) if len(stack.target.shape) == 3 else 1
         with torch.no_grad():
@@ -189,20 +189,14 @@ def evaluate_run(path: Path, n: int, seed: int = 0) -> dict[str, float]:
     Another ``seed`` draws other points. Raises ConfigError for ``n`` below `FEWEST_MEASURED`
     or above `bounds.SAMPLES`.
     """
-    check_count("n", n, FEWEST_MEASURED, bounds.SAMPLES)
+    check_count(n, FEWEST_MEASURED, bounds.SAMPLES)
     return measure_stack(load_run(path).stack, n, REPEAT_DRAW + seed)[0]
 
 
-def check_count(name: str, value: object, least: int, most: int) -> None:
-    """Raise ConfigError unless a value is a whole number from ``least`` to ``most``."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Integral)
-        or not least <= int(value) <= most
-    ):
-        raise ConfigError(
-            f"{name} must be a whole number from {least} to {most}; got {short_repr(value)}"
-        )
+def check_count(n: object, least: int, most: int) -> None:
+    """Raise ConfigError unless ``n`` is a whole number from ``least`` to ``most``."""
+    if isinstance(n, bool) or not isinstance(n, Integral) or not least <= int(n) <= most:
+        raise ConfigError(f"n must be a whole number from {least} to {most}; got {short_repr(n)}")
 
 
 # Samples of a trained generator, in a file whose suffix gives the format.

@@ -362,18 +362,13 @@ class Stack:
         """The digest of each run's training, which its checkpoints hold."""
         return [digest_of_training(config) for config in self.configs]
 
-    def run_state(self, run: int) -> dict[str, Tensor]:
-        """Return one run's tensors on the CPU: the content of its checkpoint."""
-        place = self.places.own[run]
-        return {k: p[place].detach().cpu().clone() for k, p in self.state.tensors().items()}
-
     def run_states(self) -> list[dict[str, Tensor]]:
-        """Return `run_state` of every run; reads each stacked tensor from the device once."""
+        """Return the tensors of each run on the CPU: the content of its checkpoint."""
         on_cpu = {name: p.detach().cpu() for name, p in self.state.tensors().items()}
         return [{k: p[place].clone() for k, p in on_cpu.items()} for place in self.places.own]
 
     def load_run_state(self, run: int, step: int, tensors: dict[str, Tensor]) -> None:
-        """Load what `run_state` returned. Raises ConfigError when tensors or step do not fit."""
+        """Load what `run_states` returned. Raises ConfigError when tensors or step do not fit."""
         own = self.state.tensors()
         needed = {name: (tensor.shape[1:], tensor.dtype) for name, tensor in own.items()}
         if needed != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:

@@ -100,29 +100,14 @@ VANISHED_SHARE = 0.01
 """A gradient under this share of the run's own maximum is small."""
 
 
-def gradient_vanished(
-    table: Mapping[str, Sequence[Cell]], distance: str = EXACT, clips: bool = False
-) -> bool | None:
-    """Return whether the generator's gradient vanished at the last evaluation.
-
-    It did when grad_norm/sample is under 1 % of the run's own maximum **while** the distance is
-    far from its floor: exact W1 exceeds twice its floor, the energy distance its floor by two
-    spreads. A small gradient near the floor means converged. None when nothing was measured.
-    With clipping the evaluation at step 0 does not count: its critic has not been clipped yet, and
-    its gradient may be larger than that of any clipped critic by orders of magnitude.
-    """
-    norms, far = _norms_and_distance(table, distance, clips)
-    if not norms:
-        return None
-    return _is_small(norms) and far
-
-
 def _norms_and_distance(
     table: Mapping[str, Sequence[Cell]], distance: str, clips: bool
 ) -> tuple[list[float], bool]:
     """Return grad_norm/sample at the evaluations that count, and whether the last is far off.
 
-    See `gradient_vanished` for both.
+    It is far off when exact W1 exceeds twice its floor, or the energy distance its floor by two
+    spreads. With clipping the evaluation at step 0 does not count: its critic has not been clipped
+    yet, and its gradient may be larger than that of any clipped critic by orders of magnitude.
     """
     beside = ("energy/floor", "energy/spread") if distance == ENERGY else ("wasserstein/floor",)
     norms, distances, *floors = (
@@ -137,10 +122,6 @@ def _norms_and_distance(
     by_energy = distance == ENERGY
     far = floor[0] + SPREADS_FROM_FLOOR * floor[1] if by_energy else FAR_FROM_FLOOR * floor[0]
     return [norms[s] for s in steps], distances[steps[-1]] > far
-
-
-def _is_small(norms: Sequence[float]) -> bool:
-    return norms[-1] < VANISHED_SHARE * max(norms)
 
 
 def verdict(
@@ -242,15 +223,20 @@ def _energy(metrics: Mapping[str, float]) -> str:
 
 
 def _gradient(table: Mapping[str, Sequence[Cell]], distance: str, clips: bool) -> str:
+    """Return a sentence on whether the gradient vanished; empty when it was not measured.
+
+    It did when grad_norm/sample is under 1 % of the run's own maximum **while** the samples are
+    far off. A small gradient near the floor means converged.
+    """
     norms, far = _norms_and_distance(table, distance, clips)
     if not norms or max(norms) == 0:
         return ""
     share = f"{_percent(norms[-1] / max(norms))} of its largest"
     by_energy = distance == ENERGY
-    if _is_small(norms) and far:
-        still = "can still be told from the data" if by_energy else "are still far off"
-        return f"The generator's gradient vanished: {share} while the samples {still}."
-    if _is_small(norms):
+    if norms[-1] < VANISHED_SHARE * max(norms):
+        if far:
+            still = "can still be told from the data" if by_energy else "are still far off"
+            return f"The generator's gradient vanished: {share} while the samples {still}."
         if by_energy:
             return (
                 f"The generator's gradient is small ({share}), and the energy distance cannot tell "

@@ -13,7 +13,7 @@ from wganbench.config.composition import compose_launcher
 from wganbench.config.from_python import unquoted
 from wganbench.config.jobs import Choice
 from wganbench.config.overrides import replacing
-from wganbench.config.settings import Setting
+from wganbench.config.settings import LAUNCHER, Setting
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, UnwritableFolder, of_the_system, short_repr
 from wganbench.losses import RECIPES
@@ -56,8 +56,6 @@ SPEEDRUN = (
     Setting("output_dir", "folder of all results", "outputs", "text"),
 )
 """Keys of a speedrun itself; all others are settings of every run."""
-
-LAUNCHER = "hydra/launcher"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from wganbench import bounds
-from wganbench.errors import ConfigError, short_repr
+from wganbench.errors import ConfigError, first_line, short_repr
 from wganbench.losses import Recipe
 from wganbench.losses.constraints import TERMS
 from wganbench.losses.recipes import RECIPES, composed
@@ -278,10 +278,6 @@ def as_compute(given: Mapping[str, Any]) -> dict[str, float]:
 
 def described(error: Exception) -> str:
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [repr(error)])[0]
 
 
 # Arms of a study at settings of the neutral space: equal rates and equal compute for all.

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from wganbench.drawing.canvas import save_png
 from wganbench.files import write_atomic, write_json
+from wganbench.output import markdown_table
 from wganbench.presets import conf_directory
 from wganbench.reports.drawing import loss_styles
 from wganbench.reports.significance import SIGNIFICANT
@@ -85,16 +86,11 @@ def pair_text(found: Speedrun) -> str:
 
 def markdown(found: Speedrun, command: str) -> str:
     """Return the table with the command, the target and the machine."""
-    lines = [
-        "| " + " | ".join(HEADS) + " |",
-        "|" + "---|" * len(HEADS),
-        *("| " + " | ".join(row) + " |" for row in table_rows(found)),
-    ]
     return "\n".join(
         [
             f"`{command}`",
             "",
-            *lines,
+            *markdown_table(HEADS, table_rows(found)),
             "",
             f"A run has arrived when all modes of {found.data} have a fifth of their fair share, "
             f"{100 * HIGH_QUALITY:g} % of the samples are of high quality and {found.near}, at "

@@ -17,6 +17,7 @@ from wganbench.config.schema import RunConfig
 from wganbench.losses.constraints import SlopePenalty
 from wganbench.losses.recipes import Averages, Pairs, Recipe, Wrapper
 from wganbench.networks import Parameters
+from wganbench.networks.layers import SMOOTH
 from wganbench.training.cuda import driver
 from wganbench.training.graphs import Noted
 from wganbench.training.native import layout
@@ -163,7 +164,6 @@ FOLDER = Path(__file__).parent
 SOURCE, PROBE = FOLDER / "iteration.cu", FOLDER / "probe.cu"
 BUILD_TIME = "5 to 8 s"
 """The time in which NVRTC compiles the kernel."""
-PIECEWISE = ("relu", "leaky_relu")
 MOST_TENSORS = 2 * (MOST_LAYERS + 1)
 
 
@@ -191,7 +191,7 @@ def why_no_kernel(
         f"it knows 1 to {MOST_LAYERS} hidden layers": not (
             1 <= int(network.get("depth", 0)) <= MOST_LAYERS
         ),
-        f"it knows activations {PIECEWISE}": network.get("activation") not in PIECEWISE,
+        "it knows piecewise linear activations": network.get("activation") in SMOOTH,
         f"it knows points and latents of at most {MOST_NUMBERS} numbers": max(
             math.prod(points), math.prod(latents)
         )
