@@ -162,6 +162,8 @@ def measure(context: Context) -> Findings:
     """Run both searches, then compute the effects seed by seed."""
     if len(context["critic_lrs"]) != len(context["generator_lrs"]):
         raise ConfigError("critic_lrs and generator_lrs are pairs: give equally many of both")
+    if len(context.seeds) < 2:
+        raise ConfigError("seeds: a setting is chosen on other seeds, so give two at least")
     rates = list(zip(context["critic_lrs"], context["generator_lrs"], strict=True))
     settings = {"clip": ("clip_value", sorted(context["clip_values"])),
              "gp": ("gp_lambda", sorted(context["gp_lambdas"]))}  # fmt: skip
