@@ -414,6 +414,22 @@ def test_what_would_void_the_question_is_refused(
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data=[ring8,swiss_roll]", "data=swiss_roll has no modes"),
+        ("tuned_data=digits", "data=digits has no modes"),
+        ("swap_at=12000", "swap_at=12000 must be below swap_steps=12000"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_it_is_trained(
+    word: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "mode_collapse", word, f"output_dir={tmp_path}"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "studies" / "mode_collapse" / "runs").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.study
 def test_a_small_study_decides_nothing_that_it_did_not_run(tmp_path: Path) -> None:
