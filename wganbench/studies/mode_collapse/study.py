@@ -35,11 +35,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from wganbench.errors import ConfigError
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, OTHERS, new_figure, style_axes
 from wganbench.studies.evidence import (
     Outcome,
-    check_modes,
     count_evidence,
     effect_interval,
     effects_with_room,
@@ -53,6 +51,7 @@ from wganbench.studies.mode_collapse.arms import (
     PENALTY_OVER_OBJECTIVE,
     Ended,
     Pairs,
+    check_settings,
     controls_lose,
     drawn_arms,
     ended,
@@ -176,11 +175,7 @@ class Measured:
 
 def measure(context: Context) -> Findings:
     """Train all runs together, then the twins; compute effects and tables."""
-    check_modes([*context["data"], *context["tuned_data"]])
-    if context["swap_at"] >= context["swap_steps"]:
-        raise ConfigError(
-            f"swap_at={context['swap_at']} must be below swap_steps={context['swap_steps']}"
-        )
+    check_settings(context)
     drawn, tuned, pacgan = drawn_arms(context), tuned_arms(context), pacgan_arms(context)
     seeds: dict[str, tuple[int, ...]] = {
         f"drawn/{name}": (int(name.rpartition("/")[2]),) for name in drawn
