@@ -209,6 +209,16 @@ def effects_with_room(
     return replace(found, undecided=reason)
 
 
+def of_all(found: Evidence, absent: int, smallest: float) -> Evidence:
+    """Return evidence on all effects when some have no arm: it may refute, it cannot support."""
+    if not absent:
+        return found
+    reason = f"{absent} of the simple effects have no arm"
+    refutes = found.interval is not None and found.interval[1] < smallest and not found.undecided
+    note = "; ".join(part for part in (found.note, reason) if part)
+    return replace(found, note=note, undecided="" if refutes else found.undecided or reason)
+
+
 def count_evidence(values: Sequence[float], most: float, smallest: float) -> Evidence:
     """Return evidence that a number in [0, most], such as lost modes, reaches ``smallest``.
 

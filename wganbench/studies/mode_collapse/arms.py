@@ -100,6 +100,12 @@ def tuned_steps(context: Context, arm: Arm, data: str) -> int:
     return max(1, round(float(context["tuned_share"]) * steps))
 
 
+def shortened(context: Context) -> str:
+    """Return why claims at best settings are undecided: the arms did not train to their end."""
+    share = context["tuned_share"]
+    return f"the arms trained for {share:g} of their steps" if share < 1 else ""
+
+
 def measured(context: Context, width: int, batch_size: int) -> list[str]:
     """Return the overrides for networks, batch, and what is measured at the end alone."""
     return [
