@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wganbench.errors import ConfigError
 from wganbench.networks import build_pair, initial_parameters
 from wganbench.presets import read_preset
 from wganbench.studies import STUDIES, judge
@@ -155,6 +156,14 @@ def test_critics_that_were_not_trained_decide_nothing() -> None:
     blind = judged(of_clip=0.0)
     assert blind["steeper_c=0.01"] == "undecided" and blind["slope_gp"] == "supported"
     assert blind["slope_c=0.01"] == "supported", "weights at +-c do so whether they learn or not"
+
+
+def test_a_slope_over_layers_needs_two_of_them(tmp_path: Path) -> None:
+    study = STUDIES["layer_gradients"]
+    shallow = read_settings(study.name, study.protects, ["depth=1"])
+    with pytest.raises(ConfigError, match="depth must be at least 2"):
+        study.measure(Context(study.name, 1, tmp_path, shallow, Silent()))
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from wganbench.drawing.canvas import REFERENCE
+from wganbench.errors import ConfigError
 from wganbench.reports.drawing import (
     LINES,
     LOSS_COLOURS,
@@ -117,6 +118,9 @@ class Depth:
 
 
 def measure(context: Context) -> Findings:
+    """Train the arms and look at their critics. Raises ConfigError."""
+    if context["depth"] < 2:
+        raise ConfigError("depth must be at least 2: the slope is one over hidden layers")
     arms = overrides(context)
     runs = context.train(arms)
     found: dict[str, list[Depth | None]] = {}
