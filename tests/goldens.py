@@ -293,7 +293,10 @@ def dirac_evidence() -> dict[str, Any]:
     context = settings_of("dirac")
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])
     return dirac.evidence(
-        dirac.all_paths(context, chosen), context["early_step"], dirac.run_notes(context)
+        dirac.all_paths(context, chosen),
+        context["early_step"],
+        context["learning_rate"],
+        dirac.run_notes(context),
     )
 
 

@@ -356,7 +356,9 @@ def test_a_recipe_says_what_its_coefficients_accept(override: str, said: str) ->
         compose(["loss=gp", *override.split()])
 
 
-@pytest.mark.parametrize("objective", ["wasserstein/exact", "wasserstein/excess"])
+@pytest.mark.parametrize(
+    "objective", ["wasserstein/exact", "wasserstein/excess", "averaged/wasserstein/exact"]
+)
 def test_exact_w1_is_no_objective_where_it_is_mostly_bias(objective: str) -> None:
     words = ["loss=gp", "data=funnels", f"sweep.objective={objective}"]
     said = f"sweep.objective={objective} is mostly bias from 4 dimensions on, and these data have 4"

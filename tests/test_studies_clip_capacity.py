@@ -190,7 +190,12 @@ def test_both_searches_cost_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("clip_value=1", "all of clip_values"), ("critic_lrs=[0.1,0.2,0.3]", "pairs")],
+    [
+        ("clip_value=1", "all of clip_values"),
+        ("critic_lrs=[0.1,0.2,0.3]", "pairs"),
+        ("seeds=1", "give two at least"),
+        ("data=swiss_roll", "data=swiss_roll has no modes"),
+    ],
 )
 def test_what_would_void_the_question_is_refused(
     word: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

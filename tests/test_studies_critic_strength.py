@@ -115,6 +115,13 @@ def test_a_strong_discriminator_and_a_generator_that_learns_nothing() -> None:
     assert found["outperforms_bce_saturating"] == "supported"
 
 
+def test_without_equal_steps_nothing_is_said_of_them() -> None:
+    values = {key: own for key, own in planted().items() if key[1] != 1}
+    assert words(values)["outperforms_bce"] == "undecided"
+    found = evidence(all_slopes(values, 5), values)["outperforms_bce"]
+    assert found.note == "n_critics lack 1: no equal steps"
+
+
 def test_a_generator_that_ends_farther_away_has_stopped_learning() -> None:
     values = planted()
     for place, entry in enumerate(values["bce", 25]):

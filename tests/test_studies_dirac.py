@@ -94,11 +94,11 @@ def test_clipping_follows_every_critic_step() -> None:
 def test_the_statistics_on_planted_paths() -> None:
     n = np.arange(1001)
     linear = np.stack([10.0 ** (-0.004 * n), np.zeros(1001)], axis=1)
-    assert decades_lost(linear) == pytest.approx(0.4)
+    assert decades_lost(linear, 0.2) == pytest.approx(0.4)
     power = np.stack([3.0 * np.maximum(n, 1) ** -0.7, np.zeros(1001)], axis=1)
     assert power_of_steps(power) == pytest.approx(-0.7)
     # 3 decades in 500 steps at this power would be linear; it loses them almost all at first.
-    assert decades_lost(power) == pytest.approx(100 * 0.7 * math.log10(2) / 500)
+    assert decades_lost(power, 0.2) == pytest.approx(100 * 0.7 * math.log10(2) / 500)
     cycle = 2.0 * np.stack([np.cos(n / 7), np.sin(n / 7)], axis=1)
     assert kept_distance(cycle) == pytest.approx(1.0)
     assert kept_distance(power) == pytest.approx(10**-0.7)
@@ -115,6 +115,35 @@ def test_the_length_of_a_path_decides_nothing(name: str, n_critic: int, keeps: b
         assert (kept_distance(path) >= 0.5) == keeps
 
 
+def found_with(steps: int, rate: float = 0.2) -> dict[str, str]:
+    """The words of all claims with so many steps of a size."""
+    schedules = {name: (SIMULTANEOUS, 1, 5) if name in ("clip", "gp") else (SIMULTANEOUS, 1)
+                 for name in METHODS}  # fmt: skip
+    paths = {(name, n): trajectory(METHODS[name], (1.0, -1.0), rate, steps, n)
+             for name, own in schedules.items() for n in own}  # fmt: skip
+    notes = dict.fromkeys(("plain", "clip", "gp", "r1"), "")
+    found = evidence(paths, min(500, steps), rate, notes)
+    return {claim.name: judge("dirac", claim, found[claim.name]).word for claim in CLAIMS}
+
+
+def test_steps_that_are_too_few_for_a_power_decide_nothing() -> None:
+    """The distance under alternating steps turns to 1 / sqrt(n) after some hundred steps."""
+    enough = found_with(500)
+    assert enough["non_saturating_alternating"] == "refuted"
+    assert enough["non_saturating_power"] == "supported"
+    few = found_with(50)
+    assert few["non_saturating_alternating"] == few["non_saturating_power"] == "undecided"
+    assert few["saturating_alternating"] == few["clip"] == "supported", "cycles from the start"
+    assert {found_with(3)[name] for name in ("clip", "non_saturating_power")} == {"undecided"}
+
+
+def test_a_linear_rate_is_one_of_time_and_not_of_the_size_of_steps() -> None:
+    assert found_with(3000, 0.02)["r1_saturating"] == found_with(3000)["r1_saturating"]
+    n = np.arange(1001)
+    path = np.stack([10.0 ** (-0.0004 * n), np.zeros(1001)], axis=1)
+    assert decades_lost(path, 0.02) == pytest.approx(0.4), "100 steps of 0.2 are 1000 of 0.02"
+
+
 @pytest.mark.slow
 def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path: Path) -> None:
     """Quick has 5 000 steps and paper 500: a verdict on convergence is about neither."""
@@ -123,7 +152,7 @@ def test_the_study_reproduces_the_paper_and_its_length_decides_nothing(tmp_path:
         settings = read_settings("dirac", {}, [f"budget={budget}"])
         context = Context("dirac", 1, tmp_path, settings, Silent())
         paths = all_paths(context, list(METHODS.values()))
-        found = evidence(paths, 500, run_notes(context))
+        found = evidence(paths, 500, 0.2, run_notes(context))
         verdicts = [judge("dirac", claim, found[claim.name]) for claim in CLAIMS]
         words[budget] = {verdict.claim.name: verdict.word for verdict in verdicts}
         assert f"lambda = 0.35, {steps} steps" in found["gp"].note

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wganbench.config import compose
+from wganbench.errors import ConfigError
 from wganbench.networks import build_pair, initial_parameters
 from wganbench.presets import read_preset
 from wganbench.studies import STUDIES, judge
@@ -188,6 +189,14 @@ def test_the_half_is_the_beginning_of_the_whole(tmp_path: Path) -> None:
                 stack.iterate()
             ends.append(stack.run_parameters(0, "critic"))
         assert all(torch.equal(a, b) for a, b in zip(*(e.values() for e in ends), strict=True))
+
+
+def test_a_slope_over_layers_needs_two_of_them(tmp_path: Path) -> None:
+    study = STUDIES["layer_gradients"]
+    shallow = read_settings(study.name, study.protects, ["depth=1"])
+    with pytest.raises(ConfigError, match="depth must be at least 2"):
+        study.measure(Context(study.name, 1, tmp_path, shallow, Silent()))
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -138,6 +138,19 @@ def test_statistics_by_hand() -> None:
     assert over_bound(planted("clip", 0.1, 0, 0.0)) == 0.0
 
 
+def test_growth_needs_a_look_at_a_quarter_of_the_steps() -> None:
+    """A training that ends with its first look, at 500 steps, was not looked at after 125."""
+    rows = planted_rows(gp=1.0, lp=1.0)
+    for row in rows:
+        growth = 1 + 0.01 * row["seed"]
+        row["course"] = [(step, growth * step**growth) for step in (64, 128, 250, 256, 500)]
+    assert verdicts(rows)["unbounded"] == "undecided"
+    assert "after 500 steps alone" in evidence(rows)["unbounded"].undecided
+    for row in rows:
+        row["course"].append((1000, (1 + 0.01 * row["seed"]) * 1000 ** (1 + 0.01 * row["seed"])))
+    assert verdicts(rows)["unbounded"] == "supported"
+
+
 def test_a_seed_without_a_value_is_kept() -> None:
     values = evidence(planted_rows(gp=1.0, lp=None))["lp_1_lipschitz"].values
     assert list(values) == [None] * 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from wganbench.studies.mode_collapse.arms import (
     drawn_arms,
     lost_shares,
     pacgan_arms,
+    shortened,
     simple_effects,
     tuned_arms,
     untuned,
@@ -51,7 +53,7 @@ from wganbench.studies.mode_collapse.intervention import (
     modes_kept,
     stack,
 )
-from wganbench.studies.mode_collapse.study import CLAIMS, Measured, findings
+from wganbench.studies.mode_collapse.study import AT_BEST, CLAIMS, Measured, findings
 from wganbench.studies.settings import budgets, read_settings
 from wganbench.studies.study import Context
 from wganbench.sweeps.backend import Silent
@@ -193,6 +195,19 @@ def test_a_lost_mode_is_half_a_mode_of_tolerance() -> None:
         assert words(measured(without, helped))["tuned_penalty_coverage"] == "undecided", (
             "two effects of three cannot support a claim on all"
         )
+
+
+def test_arms_that_stopped_before_their_end_decide_nothing_at_best_settings(
+    tmp_path: Path,
+) -> None:
+    found = measured(SIX, {"bce": 0.5, "gp": 1.0})
+    short = shortened(context(tmp_path, "tuned_share=0.2"))
+    assert short == "the arms trained for 0.2 of their steps" and not shortened(context(tmp_path))
+    whole, cut = words(found), words(replace(found, shortened=short))
+    assert whole["bce_collapses"] == "supported" and whole["gp_eliminates"] == "not refuted"
+    changed = {name for name in whole if whole[name] != cut[name]}
+    assert {"bce_collapses", "gp_eliminates"} <= changed <= set(AT_BEST)
+    assert {cut[name] for name in AT_BEST} == {"undecided"}
 
 
 def test_what_controls_lose_is_the_mean_over_the_shared_data() -> None:
@@ -412,6 +427,22 @@ def test_what_would_void_the_question_is_refused(
     assert main(["study", "mode_collapse", word, f"output_dir={tmp_path}"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data=[ring8,swiss_roll]", "data=swiss_roll has no modes"),
+        ("tuned_data=digits", "data=digits has no modes"),
+        ("swap_at=12000", "swap_at=12000 must be below swap_steps=12000"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_it_is_trained(
+    word: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "mode_collapse", word, f"output_dir={tmp_path}"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "studies" / "mode_collapse" / "runs").exists()
 
 
 @pytest.mark.slow

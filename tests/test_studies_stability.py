@@ -220,6 +220,15 @@ def test_planted_profiles_get_their_verdicts() -> None:
     assert len(found.rows) == 9 * 20 and len(found.figures["figure"].axes) == 4
 
 
+def test_claims_on_losses_that_were_left_out_say_so() -> None:
+    settings = [Setting(k, 2, 32, "relu") for k in range(20)]
+    ended = {loss: of_twenty(0.5, place) for place, loss in enumerate(("gp", "lp"))}
+    found = findings(settings, ended, [0.5]).evidence
+    for name in ("balanced_updates", "ratio_tolerance", "gp_over_bce"):
+        assert found[name].note == "this budget does not train bce" and not found[name].values
+    assert len(found["one_sided"].values) == 20
+
+
 def test_a_run_that_diverged_scores_nothing_and_stays() -> None:
     settings = [Setting(k, 2, 32, "relu") for k in range(4)]
     ended = {loss: of_twenty(0.5, place)[:4] for place, loss in enumerate(LOSSES[:9])}
@@ -234,7 +243,7 @@ def test_every_pair_names_losses_of_the_study() -> None:
     assert {loss for pairs in COMPARED.values() for pair in pairs for loss in pair} == set(LOSSES)
 
 
-@pytest.mark.parametrize("word", ["data=grid25", "loss=gp", "passes=-1"])
+@pytest.mark.parametrize("word", ["data=grid25", "loss=gp", "passes=-1", "losses=[gp,gpp]"])
 def test_what_would_void_the_question_is_refused(
     word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

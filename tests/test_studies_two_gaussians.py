@@ -13,6 +13,7 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
+from wganbench.cli.app import main
 from wganbench.losses.recipes import RECIPES
 from wganbench.studies import run_study
 from wganbench.studies.frozen import optimal_slope
@@ -122,6 +123,26 @@ def test_the_exact_verdicts() -> None:
     }  # fmt: skip
     # JS is computed at both distances, and does not fall.
     assert list(found["amount"].values) == [pytest.approx(0.95)]
+
+
+def test_gaussians_that_stay_near_decide_nothing_about_moving_apart() -> None:
+    claims = {claim.name: claim for claim in study.CLAIMS}
+    near = study.exact_evidence(2.0)
+    for name in ("js_saturates", "exact_saturating", "exact_wasserstein"):
+        assert judge("s", claims[name], near[name]).word == "undecided"
+    assert judge("s", claims["amount"], near["amount"]).word == "supported", "mu is no part of it"
+    for largest, undecided in ((2.0, True), (10.0, False)):
+        found = study.trained_evidence(planted({1.0: 0.1, largest: 0.1}), [0], {}, 10.0)
+        assert found["stays_gp"].undecided.startswith("mu ends at 2: the optimal") is undecided
+        assert found["estimate_gp"].undecided == ""
+
+
+@pytest.mark.parametrize("word", ["mus=[0]", "largest_mu=0"])
+def test_one_gaussian_is_refused(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "two_gaussians", word, f"output_dir={tmp_path}"]) == 2
+    assert "largest_mu and mus must be above 0" in capsys.readouterr().err
 
 
 # What is read from a critic.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from training_configs import CPU
 
+from wganbench.errors import ConfigError
 from wganbench.networks import Latent
 from wganbench.studies import STUDIES
 from wganbench.studies.record import judge_all
@@ -234,6 +235,15 @@ def test_disjoint_lines_saturate_the_saturating_loss_alone() -> None:
         assert down is not None and down > 1.5
         assert up is not None and up < 0
         assert record["bce"]["accuracy"][-1] == 1.0
+
+
+@pytest.mark.parametrize("word", ["bce_stages=[1,2]", "gp_stages=[1,2,2]"])
+def test_three_stages_are_needed(word: str, tmp_path: Path) -> None:
+    study = STUDIES["vanishing_gradient"]
+    given = read_settings(study.name, study.protects, [word])
+    key = word.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{key} needs 3 different numbers: little, some, much"):
+        study.measure(Context(study.name, 1, tmp_path, given, Silent()))
 
 
 @pytest.mark.slow

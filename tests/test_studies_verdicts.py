@@ -85,7 +85,14 @@ def test_a_universal_claim_falls_to_three_counterexamples_and_is_never_supported
     assert verdict(UNIVERSAL, 0.1, 0.1, 0.1, 0.1).word == "not refuted", "the tolerance itself"
     assert verdict(UNIVERSAL, *[0.0] * 50).word == "not refuted"
     exact = replace(UNIVERSAL, exact=True)
-    assert verdict(exact, 0.2).word == "refuted"
+    assert verdict(exact, 0.2).word == "refuted" and "by a case beyond 0.1" in exact.rule
+    assert verdict(exact, 0.0).word == "not refuted" and "3 seeds" in UNIVERSAL.rule
+
+
+def test_too_few_seeds_to_refute_do_not_leave_a_claim_unrefuted() -> None:
+    assert verdict(UNIVERSAL).word == verdict(UNIVERSAL, None, None).word == "undecided"
+    assert verdict(UNIVERSAL, 0.2, 0.3).word == "undecided", "both are beyond, and three refute"
+    assert verdict(UNIVERSAL, 0.0, 0.0, 0.0).word == "not refuted"
 
 
 def test_a_seed_that_diverged_is_never_dropped() -> None:

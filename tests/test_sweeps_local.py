@@ -259,5 +259,12 @@ def test_an_optimiser_minimises_the_distance_that_the_data_have(tmp_path: Path) 
     assert objective(job, pictures) == 3
     (other,) = jobs(tmp_path, 1, **{"sweep.objective": "modes/kl"})
     assert objective(other, pictures) == 1 and objective(other, ended) == math.inf
+    lost = dataclasses.replace(ended, status="diverged")
+    assert objective(job, lost) == math.inf, "its last finite distance is no result"
+    (more,) = jobs(tmp_path, 1, **{"sweep.objective": "modes/coverage"})
+    covered = dataclasses.replace(ended, metrics={"modes/coverage": 0.5})
+    assert objective(more, covered) == 0.5
+    worst = objective(more, dataclasses.replace(covered, status="diverged"))
+    assert worst == -math.inf == objective(more, ended), "more is better here"
     with pytest.raises(ConfigError, match="sweep.objective: unknown tag 'modes/kll'.*'modes/kl'"):
         jobs(tmp_path, 1, **{"sweep.objective": "modes/kll"})

@@ -21,8 +21,9 @@ from wganbench.config.jobs import Job
 from wganbench.losses import RECIPES
 from wganbench.reports.comparison import compare
 from wganbench.reports.curve_figures import draw_curves
+from wganbench.reports.seed_figures import draw_estimate
 from wganbench.runs.folder import RunFolder, RunOutcome, outcome_of
-from wganbench.runs.record import find_runs, read_content, read_record
+from wganbench.runs.record import RunRecord, find_runs, read_content, read_record
 from wganbench.runs.table import read_table
 from wganbench.sweeps.launch import objective
 from wganbench.tags.lookup import (
@@ -37,6 +38,9 @@ from wganbench.tags.lookup import (
 )
 from wganbench.training.runs import train_run
 from wganbench.training.verdict import verdict
+from wganbench.tuning.report import winners_table
+from wganbench.tuning.search import Search, Trial
+from wganbench.tuning.space import read_space
 
 EXACT, ENERGY, FID = "wasserstein/exact", "energy/distance", "fidelity/fid"
 BOTH = {
@@ -143,6 +147,24 @@ def test_a_comparison_is_by_the_distance_that_decides(
     ]
     asked = compare(find_runs([tmp_path]), metrics=[EXACT, ENERGY])
     assert asked.metrics == (EXACT, ENERGY), "what is asked for is shown"
+    said = f"{EXACT} is mostly bias from 4 dimensions on, and these data have 64"
+    assert (f"{said}: {ENERGY} decides there" in asked.notes) is (chosen == ENERGY)
+    estimates = [(k, {EXACT: 13.0, "wasserstein/estimate": k / 9}) for k in range(1, 9)]
+    leave(tmp_path / "estimates", shape, BOTH, rows=estimates)
+    drawing = draw_estimate(compare(find_runs([tmp_path / "estimates"])))
+    assert drawing is not None and (said in drawing.caption) is (chosen == ENERGY)
+
+
+@pytest.mark.parametrize(("shape", "shown"), [([2], EXACT), ([64], ENERGY)])
+def test_a_search_shows_its_winners_by_the_distance_that_decides(
+    tmp_path: Path, shape: list[int], shown: str
+) -> None:
+    search = Search(("gp",), ("ring8",), 1, 1.0, 1, read_space(), (), tmp_path)
+    run = RunRecord(tmp_path, status="completed", metrics=BOTH, data_shape=shape)
+    arm = ("gp", "ring8")
+    table = winners_table(search, "ring8", {arm: [Trial(0, False, {}, [[0.5]])]}, {arm: [run]})
+    heads = {column.title for column in table.columns}
+    assert {tag for tag in (EXACT, ENERGY) if f"{tag}, fresh seeds" in heads} == {shown}
 
 
 def test_an_old_run_in_many_dimensions_is_read_and_told(tmp_path: Path) -> None:

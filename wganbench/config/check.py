@@ -18,7 +18,7 @@ from wganbench.data.options import ADDED_LATER
 from wganbench.errors import ConfigError, expanded, short_repr
 from wganbench.files import RECORD_BYTES
 from wganbench.registry import Registry, UnknownName
-from wganbench.tags.lookup import BESIDE, BIASED_FROM, ENERGY, EXACT, right_distance, tag_for
+from wganbench.tags.lookup import bias_text, right_distance, tag_for
 from wganbench.typed import check_range, convert_fields, nearest_key
 
 if TYPE_CHECKING:
@@ -321,12 +321,9 @@ def check_data(config: RunConfig) -> None:
 
 def check_objective(config: RunConfig, shape: Sequence[int]) -> None:
     """Refuse exact W1 as a sweep's objective where it is mostly bias, see `BIASED_FROM`."""
-    objective, right = config.sweep.objective, right_distance(shape)
-    if objective in (EXACT, *BESIDE[EXACT]) and right == ENERGY:
-        raise ConfigError(
-            f"sweep.objective={objective} is mostly bias from {BIASED_FROM} dimensions on, and "
-            f"these data have {shape[0]}: take {right}, which auto does too"
-        )
+    if biased := bias_text(config.sweep.objective, shape):
+        right = right_distance(shape)
+        raise ConfigError(f"sweep.objective={biased}: take {right}, which auto does too")
 
 
 def check_features(config: RunConfig) -> None:

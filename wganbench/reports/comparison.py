@@ -29,7 +29,7 @@ from wganbench.reports.rows import Row, make_row, mark_best
 from wganbench.reports.statistics import FEW_SEEDS
 from wganbench.runs.record import DIGITS, RunRecord, Runs
 from wganbench.runs.table import pandas
-from wganbench.tags.lookup import fallback_text, first_of, tag_for
+from wganbench.tags.lookup import ENERGY, bias_text, fallback_text, first_of, tag_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,10 +113,13 @@ def compare(
     base = None if baseline is None else find_label([row.group for row in rows], baseline)
     contrasts = make_contrasts(rows, chosen, base)
     replaced = () if metrics else sorted({fallback_text(*had) for had in _measured(runs)} - {""})
+    shapes = dict.fromkeys(run.shape for run in runs)
+    biased = [text for metric in metrics for shape in shapes if (text := bias_text(metric, shape))]
     notes = (
         *unreadable,
         *repeated_text(repeated),
         *replaced,
+        *(f"{text}: {ENERGY} decides there" for text in dict.fromkeys(biased)),
         *make_notes(rows, chosen, contrasts, mixed, missing, at),
     )
     found = tuple(rows), chosen, tuple(contrasts), at, notes, tuple(paths)

@@ -34,7 +34,7 @@ from wganbench.reports.groups import Group
 from wganbench.reports.rows import Row
 from wganbench.reports.statistics import spearman
 from wganbench.runs.record import RunRecord
-from wganbench.tags.lookup import EXACT, tag_for
+from wganbench.tags.lookup import EXACT, bias_text, tag_for
 
 
 def draw_profile(comparison: Comparison) -> Drawing | None:
@@ -138,11 +138,14 @@ def draw_estimate(comparison: Comparison) -> Drawing | None:
     for i, (tag, groups) in enumerate(panels.items()):
         draw_panel(figure.add_subplot(1, len(panels), i + 1), tag, groups, styles)
     drawn = [group for groups in panels.values() for group in groups]
+    shapes = dict.fromkeys(run.shape for group in drawn for run in group.runs)
+    biased = [text for shape in shapes if (text := bias_text(EXACT, shape))]
     caption = (
         "Each point is one evaluation of one run; the rank correlation (Spearman's rho) is taken "
         f"within each run of {FEWEST} points or more, and the key gives its median and range over "
         f"seeds ({runs_text(drawn)}, no band); within a run both quantities follow the step, so a "
         "correlation alone proves little"
+        + "".join(f"; {text}" for text in biased)
         + some_runs_text(shown, whole)
         + left_out_text(comparison, shown)
         + "."

@@ -36,7 +36,7 @@ from wganbench.output import numbered
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, MARKERS, new_figure, style_axes
 from wganbench.reports.statistics import mean_interval
 from wganbench.runs.table import series
-from wganbench.studies.evidence import Outcome, bounded_evidence, outcomes
+from wganbench.studies.evidence import Outcome, bounded_evidence, check_modes, outcomes
 from wganbench.studies.study import Cell, Context, Findings, Study, finite, register_study
 from wganbench.studies.verdicts import Claim, Evidence, with_primary
 from wganbench.tags.lookup import FAR_FROM_FLOOR
@@ -162,6 +162,9 @@ def measure(context: Context) -> Findings:
     """Run both searches, then compute the effects seed by seed."""
     if len(context["critic_lrs"]) != len(context["generator_lrs"]):
         raise ConfigError("critic_lrs and generator_lrs are pairs: give equally many of both")
+    check_modes([context["data"]])
+    if len(context.seeds) < 2:
+        raise ConfigError("seeds: a setting is chosen on other seeds, so give two at least")
     rates = list(zip(context["critic_lrs"], context["generator_lrs"], strict=True))
     settings = {"clip": ("clip_value", sorted(context["clip_values"])),
              "gp": ("gp_lambda", sorted(context["gp_lambdas"]))}  # fmt: skip

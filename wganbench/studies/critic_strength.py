@@ -65,6 +65,8 @@ LEAST_DISTANCE = 0.04
 
 MOST_LEARNT = 0.1
 """A generator whose exact W1 falls by less of that at the start has stopped learning."""
+EQUAL = 1
+"""The n_critic at which both networks take equally many steps."""
 ABOVE_CHANCE = 0.25
 """An accuracy less far above one half does not count as outperforming."""
 
@@ -128,7 +130,8 @@ def distance_claim(loss: str) -> Claim:
 def outperforms_claim(loss: str) -> Claim:
     return Claim(
         f"outperforms_{loss}",
-        f"{NAMES[loss]}: the discriminator outperforms the generator at equal steps (n_critic 1)",
+        f"{NAMES[loss]}: the discriminator outperforms the generator at equal steps (n_critic "
+        f"{EQUAL})",
         "teaching material", "comparative", "accuracy of the discriminator less one half, second "
         "half of training", "of the points", ABOVE_CHANCE, spread=0.05,
     )  # fmt: skip
@@ -267,10 +270,10 @@ def evidence(
             falls, MOST_LEARNT, f"n_critic {strongest}", never_learnt(values, loss)
         )
         if is_bce(loss):
-            weakest = min(n for _, n in values)
-            right = [entry[ACCURACY] for entry in values[loss, weakest]]
+            right = [entry[ACCURACY] for entry in values.get((loss, EQUAL), [])]
             found[f"outperforms_{loss}"] = Evidence(
-                [None if a is None else a - 0.5 for a in right], note=f"n_critic {weakest}"
+                [None if a is None else a - 0.5 for a in right],
+                note=f"n_critic {EQUAL}" if right else f"n_critics lack {EQUAL}: no equal steps",
             )
     return found
 

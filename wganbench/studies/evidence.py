@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wganbench.config import compose
 from wganbench.errors import ConfigError
 from wganbench.reports.statistics import LEVEL, Estimate, mean_interval, share_interval
+from wganbench.studies.frozen import target_of
 from wganbench.studies.verdicts import Evidence, t_test
 from wganbench.training.run import Run
 
@@ -62,11 +64,17 @@ def outcome(run: Run, worst_kl: float, worst_w1: float) -> Outcome:
     )
 
 
+def check_modes(names: Sequence[str]) -> None:
+    """Raise ConfigError for a data set without modes, before a study trains on it."""
+    for name in names:
+        if target_of(compose([f"data={name}"])).weights is None:
+            raise ConfigError(f"data={name} has no modes: choose a mixture")
+
+
 def mode_weights(run: Run) -> list[float]:
-    """Return the weights of the modes of a run's data. Raises ConfigError if it has none."""
+    """Return the weights of the modes of a run's data, which has some: see `check_modes`."""
     weights = run.stack.target.weights
-    if weights is None:
-        raise ConfigError(f"data={run.config.data.name} has no modes: choose a mixture")
+    assert weights is not None
     return [float(weight) for weight in weights if weight > 0]
 
 
@@ -199,6 +207,16 @@ def effects_with_room(
     least = min(idle, key=lambda name: room[name])
     reason = f"in {least} the control itself loses {room[least]:.2g}: there is less to prevent"
     return replace(found, undecided=reason)
+
+
+def of_all(found: Evidence, absent: int, smallest: float) -> Evidence:
+    """Return evidence on all effects when some have no arm: it may refute, it cannot support."""
+    if not absent:
+        return found
+    reason = f"{absent} of the simple effects have no arm"
+    refutes = found.interval is not None and found.interval[1] < smallest and not found.undecided
+    note = "; ".join(part for part in (found.note, reason) if part)
+    return replace(found, note=note, undecided="" if refutes else found.undecided or reason)
 
 
 def count_evidence(values: Sequence[float], most: float, smallest: float) -> Evidence:

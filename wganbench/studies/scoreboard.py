@@ -21,7 +21,7 @@ from wganbench.studies.record import (
 from wganbench.studies.rest import NOT_TRAINED
 from wganbench.studies.settings import QUICK
 from wganbench.studies.study import STUDIES
-from wganbench.studies.verdicts import Verdict, corrected
+from wganbench.studies.verdicts import MOST_COUNTED, Verdict, corrected
 
 FILE = "scoreboard.html"
 COLUMNS = (
@@ -169,7 +169,16 @@ def line(verdict: Verdict) -> Line:
 
 
 def number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    """Return a number as text; one that stands for an infinity, which JSON cannot hold, says so.
+
+    >>> number(0.25), number(1e300), number(None)
+    ('0.25', 'infinite', '-')
+    """
+    if value is None:
+        return "-"
+    if abs(value) >= MOST_COUNTED:
+        return "infinite" if value > 0 else "-infinite"
+    return f"{value:.3g}"
 
 
 def interval(verdict: Verdict) -> str:
@@ -178,7 +187,7 @@ def interval(verdict: Verdict) -> str:
         return "exact"
     if verdict.low is None or verdict.high is None:
         return "-"
-    return f"{verdict.low:.3g} to {verdict.high:.3g}"
+    return f"{number(verdict.low)} to {number(verdict.high)}"
 
 
 def study_view(folder: Path) -> dict[str, Any]:

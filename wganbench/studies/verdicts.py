@@ -85,6 +85,8 @@ class Claim:
     def rule(self) -> str:
         """The rule from measurement to verdict, in words."""
         size = f"{self.smallest:g} {self.unit}"
+        if self.kind == "universal" and self.exact:
+            return f"refuted by a case beyond {size}, else not refuted; no case supports it"
         if self.kind == "universal":
             return (
                 f"refuted by at least {COUNTEREXAMPLES} seeds beyond {size}, else not refuted; "
@@ -199,11 +201,16 @@ def missing_note(missing: int) -> str:
 
 
 def judge_universal(claim: Claim, values: Sequence[float]) -> Verdict:
-    """Return "refuted" after enough counterexamples (one exact one), else "not refuted"."""
+    """Return "refuted" after enough counterexamples (one exact one), else "not refuted".
+
+    With fewer values than that the claim is undecided: they could not have refuted it.
+    """
     beyond = sum(value > claim.smallest for value in values)
     worst = max(values, default=math.nan)
     needed = 1 if claim.exact else COUNTEREXAMPLES
     word: Word = REFUTED if beyond >= needed else NOT_REFUTED
+    if len(values) < needed:
+        word = UNDECIDED
     seeds = "exact cases" if claim.exact else "seeds"
     why = (
         f"{beyond} of {len(values)} {seeds} exceed {claim.smallest:g} {claim.unit}; "

@@ -36,7 +36,7 @@ from wganbench.sweeps.plan import (
     unfinished,
     without_overwrite,
 )
-from wganbench.tags.lookup import headline_distance
+from wganbench.tags.lookup import headline_distance, tag_for
 from wganbench.training.device import here_or_auto, precision_notes
 from wganbench.training.execution import native_trains
 from wganbench.typed import as_override
@@ -286,14 +286,15 @@ def objective(job: Job, outcome: RunOutcome) -> float:
     """Return the value that an optimiser minimises: the final value of ``sweep.objective``.
 
     ``auto`` means the run's headline distance: exact W1, from dimension 4 on the energy distance,
-    for images FID, or another one that was measured in its place. Returns inf if the run has no
-    such value.
+    for images FID, or another one that was measured in its place. A run that did not complete, or
+    has no such value, gets the worst: inf, or -inf for a tag that is better when higher.
     """
     wanted = job.config.sweep.objective
     if wanted == "auto":
         found = headline_distance(outcome.shape, outcome.metrics)
         wanted = found.name if found else ""
-    return outcome.metrics.get(wanted, math.inf)
+    worst = -math.inf if wanted and tag_for(wanted).direction == "up" else math.inf
+    return outcome.metrics.get(wanted, worst) if outcome.status == "completed" else worst
 
 
 def on_this_machine(config: RunConfig) -> tuple[RunConfig, list[str]]:

@@ -244,6 +244,18 @@ def fallback_text(shape: Shape, measured: Collection[str]) -> str:
     )
 
 
+def bias_text(name: str, shape: Shape) -> str:
+    """Return why a tag decides nothing on data of a shape; empty if it may.
+
+    >>> bias_text("wasserstein/exact", (2,)), bias_text("energy/distance", (64,))
+    ('', '')
+    """
+    biased = name.removeprefix(AVERAGED) in (EXACT, *BESIDE[EXACT])
+    if shape is None or not biased or right_distance(shape) != ENERGY:
+        return ""
+    return f"{name} is mostly bias from {BIASED_FROM} dimensions on, and these data have {shape[0]}"
+
+
 def other_distances(shape: Shape, measured: Collection[str]) -> frozenset[str]:
     """Return the tags of the distances that do not decide, which views leave out."""
     found = headline_distance(shape, measured)

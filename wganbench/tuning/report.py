@@ -23,6 +23,7 @@ from wganbench.reports.significance import SIGNIFICANT
 from wganbench.reports.statistics import mean_interval
 from wganbench.reports.wording import estimate_text
 from wganbench.runs.record import RunRecord
+from wganbench.tags.lookup import without_others
 from wganbench.tuning.analysis import (
     Curve,
     Sensitivity,
@@ -154,7 +155,12 @@ def winners_table(
 ) -> Table:
     """Return a row for each loss: the winner's settings, its score, its fresh runs."""
     lines = []
-    seen = {tag for own in fresh.values() for run in own for tag in measured(run)}
+    seen = {
+        tag
+        for own in fresh.values()
+        for run in own
+        for tag in without_others(measured(run), run.shape)
+    }
     tags = [tag for tag in SHOWN if tag in seen]
     for loss in search.losses:
         best = arms[loss, data][0]

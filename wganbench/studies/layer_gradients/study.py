@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from wganbench.drawing.canvas import REFERENCE
+from wganbench.errors import ConfigError
 from wganbench.reports.drawing import (
     LINES,
     LOSS_COLOURS,
@@ -129,6 +130,9 @@ Depths = Mapping[str, Sequence[Depth | None]]
 
 
 def measure(context: Context) -> Findings:
+    """Train the arms and look at their critics. Raises ConfigError."""
+    if context["depth"] < 2:
+        raise ConfigError("depth must be at least 2: the slope is one over hidden layers")
     steps = context["steps"]
     arms, halves = overrides(context, steps), overrides(context, steps // 2)
     runs = context.train(arms | {name + HALF: words for name, words in halves.items()})

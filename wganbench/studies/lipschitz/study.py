@@ -203,7 +203,8 @@ def evidence(rows: Sequence[Row]) -> dict[str, Evidence]:
                                 undecided=untrained_rows(every, LOG_LARGEST)),
         # A critic without a constraint does not come to rest; that is the claim.
         "unbounded": Evidence([late_over_early(row) for row in groups[FREE]],
-                              note="a growth that lasts, not a proof that no bound exists"),
+                              note="a growth that lasts, not a proof that no bound exists",
+                              undecided=looked_once(groups[FREE])),
         **{f"smoother_{name}": Evidence([log_ratio(a["roughness"], b["roughness"])
                                          for a, b in zip(own, gp, strict=True)],
                                         undecided=judged_untrained(gp, own))
@@ -301,8 +302,16 @@ def late_over_early(row: Row) -> float | None:
     """Return log10(largest slope at the end / largest slope after a quarter of the steps)."""
     slopes = dict(row["course"])
     last = row["course"][-1][0]
-    early, late = slopes[last // EARLY], slopes[last]
+    early, late = slopes.get(last // EARLY), slopes[last]
     return math.log10(late / early) if early and late else None
+
+
+def looked_once(group: Sequence[Row]) -> str:
+    """Return why growth is undecided: the steps end at the first look, without one at a quarter."""
+    steps = [step for step, _ in group[0]["course"]]
+    if steps[-1] // EARLY in steps:
+        return ""
+    return f"the critics were looked at after {steps[-1]} steps alone: a larger most= looks again"
 
 
 DIFFERS = (

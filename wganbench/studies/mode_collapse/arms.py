@@ -8,8 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wganbench.errors import ConfigError
 from wganbench.presets import preset_names, read_preset
-from wganbench.studies.evidence import Outcome, largest_kl, largest_w1, mode_weights, outcomes
+from wganbench.studies.evidence import (
+    Outcome,
+    check_modes,
+    largest_kl,
+    largest_w1,
+    mode_weights,
+    outcomes,
+)
 from wganbench.studies.study import Context
 from wganbench.training.run import Run
 from wganbench.tuning.space import Arm, arms_of, composed_name, overrides
@@ -26,6 +34,14 @@ TUNED = {**ARMS, **arms_of(("clip",))}
 """The arms that run at the best settings of their search, where there is a file of it."""
 
 PACGAN = ("bce", "clip", "gp", "lp")
+
+
+def check_settings(context: Context) -> None:
+    """Raise ConfigError for data without modes, and for a swap that no step follows."""
+    check_modes([*context["data"], *context["tuned_data"]])
+    at, steps = context["swap_at"], context["swap_steps"]
+    if at >= steps:
+        raise ConfigError(f"swap_at={at} must be below swap_steps={steps}")
 
 
 def drawn_arms(context: Context) -> dict[str, list[str]]:
@@ -82,6 +98,12 @@ def tuned_steps(context: Context, arm: Arm, data: str) -> int:
     """Return the generator steps of a file of best settings, or a share of them."""
     steps = float(read_preset("tuned", tuned_name(arm, data))["train"]["steps"])
     return max(1, round(float(context["tuned_share"]) * steps))
+
+
+def shortened(context: Context) -> str:
+    """Return why claims at best settings are undecided: the arms did not train to their end."""
+    share = context["tuned_share"]
+    return f"the arms trained for {share:g} of their steps" if share < 1 else ""
 
 
 def measured(context: Context, width: int, batch_size: int) -> list[str]:

@@ -41,6 +41,7 @@ from wganbench.studies.evidence import (
     count_evidence,
     effect_interval,
     effects_with_room,
+    of_all,
     smallest_effect,
 )
 from wganbench.studies.mode_collapse.arms import (
@@ -51,12 +52,14 @@ from wganbench.studies.mode_collapse.arms import (
     PENALTY_OVER_OBJECTIVE,
     Ended,
     Pairs,
+    check_settings,
     controls_lose,
     drawn_arms,
     ended,
     few,
     lost_shares,
     pacgan_arms,
+    shortened,
     simple_effects,
     tuned_arms,
     untuned,
@@ -157,6 +160,7 @@ CLAIMS = (
     *(swap_claim(name, text, quantity) for name, (_, text) in SWAPS.items() for quantity in BY),
 )  # fmt: skip
 SMALLEST = {claim.name: claim.smallest for claim in CLAIMS}
+AT_BEST = [claim.name for claim in CLAIMS if claim.seeds == "tuned_seeds"]
 RING = 8
 """The modes of the intervention's data."""
 
@@ -170,10 +174,13 @@ class Measured:
     pacgan: Ended
     branches: Sequence[Branch]
     untuned: Sequence[str] = ()
+    shortened: str = ""
+    """Why the arms at best settings decide nothing: see `arms.shortened`."""
 
 
 def measure(context: Context) -> Findings:
     """Train all runs together, then the twins; compute effects and tables."""
+    check_settings(context)
     drawn, tuned, pacgan = drawn_arms(context), tuned_arms(context), pacgan_arms(context)
     seeds: dict[str, tuple[int, ...]] = {
         f"drawn/{name}": (int(name.rpartition("/")[2]),) for name in drawn
@@ -198,6 +205,7 @@ def measure(context: Context) -> Findings:
         ended({"ring8_veegan": {name: runs[f"pacgan/{name}"] for name in pacgan}}),
         [Branch(**values) for values in followed],
         untuned(context),
+        shortened(context),
     )
     return findings(found)
 
@@ -239,17 +247,10 @@ def evidence(found: Measured) -> dict[str, Evidence]:
     for name, (before, _) in SWAPS.items():
         for quantity in BY:
             result[f"{name}_{quantity}"] = swap_evidence(found.branches, before, quantity)
+    for name in AT_BEST:
+        reason = result[name].undecided or found.shortened
+        result[name] = replace(result[name], undecided=reason)
     return result
-
-
-def of_all(found: Evidence, absent: int, smallest: float) -> Evidence:
-    """Return evidence on all effects when some have no arm: it may refute, it cannot support."""
-    if not absent:
-        return found
-    reason = f"{absent} of the simple effects have no arm"
-    refutes = found.interval is not None and found.interval[1] < smallest and not found.undecided
-    note = "; ".join(part for part in (found.note, reason) if part)
-    return replace(found, note=note, undecided="" if refutes else found.undecided or reason)
 
 
 def swap_evidence(found: Sequence[Branch], before: str, quantity: str) -> Evidence:

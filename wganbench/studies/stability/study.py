@@ -28,7 +28,9 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wganbench.errors import ConfigError
 from wganbench.networks.layers import SMOOTH
+from wganbench.registry import unknown
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, colours_of, new_figure, style_axes
 from wganbench.reports.wording import estimate_text
 from wganbench.studies.evidence import effect_interval, smallest_effect
@@ -133,7 +135,10 @@ def run_words(context: Context, loss: str, setting: Setting) -> list[str]:
 
 
 def measure(context: Context) -> Findings:
-    """Draw the settings, run the losses at each, compare the profiles."""
+    """Draw the settings, run the losses at each, compare the profiles. Raises ConfigError."""
+    for loss in context["losses"]:
+        if loss not in ARMS:
+            raise ConfigError(unknown("loss", loss, list(ARMS)))
     settings = {number: draw(context, number) for number in context.seeds}
     planned = arms(context, settings)
     seeds = {name: [int(name.rpartition("/")[2])] for name in planned}
@@ -173,27 +178,32 @@ def evidence(
     """Return the evidence by claim; it is empty where a budget leaves a loss out."""
     found = {}
     for name, pairs in COMPARED.items():
-        missing = sorted({loss for pair in pairs for loss in pair} - ended.keys())
+        missing = not_trained(ended, {loss for pair in pairs for loss in pair})
         if missing:
-            found[name] = Evidence([], note=f"this budget does not train {', '.join(missing)}")
+            found[name] = Evidence([], note=missing)
             continue
         effects = {f"{a} less {b}": differences(ended, a, b) for a, b in pairs}
         found[name] = smallest_effect(effects, SCORES, SMALLEST[name], "a seed is a setting")
+    if missing := not_trained(ended, {"gp", "bce"}):
+        nothing = Evidence([], note=missing)
+        return found | {"balanced_updates": nothing, "ratio_tolerance": nothing}
     found["balanced_updates"] = balance(ended)
-    found["ratio_tolerance"] = (
-        slope_evidence(
-            [setting.imbalance for setting in settings], differences(ended, "gp", "bce"),
-            SMALLEST["ratio_tolerance"], "a seed is a setting",
-        )
-        if {"gp", "bce"} <= ended.keys()
-        else Evidence([])
+    found["ratio_tolerance"] = slope_evidence(
+        [setting.imbalance for setting in settings], differences(ended, "gp", "bce"),
+        SMALLEST["ratio_tolerance"], "a seed is a setting",
     )  # fmt: skip
     return found
 
 
+def not_trained(ended: Mapping[str, Sequence[Measured]], losses: set[str]) -> str:
+    """Return which of some losses were not trained, as a note; empty if all were."""
+    missing = sorted(losses - ended.keys())
+    return f"this budget does not train {', '.join(missing)}" if missing else ""
+
+
 def balance(ended: Mapping[str, Sequence[Measured]]) -> Evidence:
     """Return by how many decades gp's gradients are more balanced than bce's, by setting."""
-    pairs = zip(ended.get("bce", []), ended.get("gp", []), strict=True)
+    pairs = zip(ended["bce"], ended["gp"], strict=True)
     return Evidence(
         [
             None if a.imbalance is None or b.imbalance is None else a.imbalance - b.imbalance

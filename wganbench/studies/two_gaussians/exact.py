@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float64
@@ -104,6 +105,22 @@ def vanishing_point(objective: str, largest_mu: float) -> float | None:
     top = int(logs.argmax())
     below = np.flatnonzero(logs[top:] < logs[top] + VANISHED)
     return float(grid[top + below[0]]) if below.size else None
+
+
+def too_near(largest: float) -> str:
+    """Return why nothing is said of Gaussians that move apart: they never are far apart."""
+    far = vanishing_mu()
+    if largest >= far:
+        return ""
+    return f"mu ends at {largest:g}: the optimal saturating gradient vanishes from {far:.2f} on"
+
+
+@cache
+def vanishing_mu() -> float:
+    """Return the mu from which the optimal saturating gradient is under 1 % of its largest."""
+    found = vanishing_point("saturating", 10.0)
+    assert found is not None
+    return found
 
 
 def decades_lost(objective: str, mus: Float64[np.ndarray, " n"]) -> float:

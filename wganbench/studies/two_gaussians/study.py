@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import BLACK, BLUE, GREY, REFERENCE, VERMILION
+from wganbench.errors import ConfigError
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, style_axes
 from wganbench.studies.frozen import optimal_slope
 from wganbench.studies.rest import untrained_rows
@@ -97,9 +98,11 @@ CLAIMS = with_primary("trained_saturating", (
 
 
 def measure(context: Context) -> Findings:
-    """Compute the exact curves and the trained points."""
-    rows = trained_rows(context)
+    """Compute the exact curves and the trained points. Raises ConfigError."""
     largest = context["largest_mu"]
+    if not min(largest, *context["mus"]) > 0:
+        raise ConfigError("largest_mu and mus must be above 0, where the two Gaussians are one")
+    rows = trained_rows(context)
     return Findings(
         exact_evidence(largest)
         | trained_evidence(rows, context.seeds, coefficients(context), context["gp_lambda"]),
@@ -154,7 +157,11 @@ def exact_evidence(largest: float) -> dict[str, Evidence]:
         "share_js": shares(exact.jensen_shannon_of),
         **{f"exact_{name}": [exact.decades_lost(name, mus)] for name in exact.GRADIENTS},
     }
-    return {name: Evidence(values) for name, values in found.items()}
+    moving = ("js_saturates", "kl_saturates", *(f"exact_{name}" for name in exact.GRADIENTS))
+    return {
+        name: Evidence(values, undecided=exact.too_near(largest) if name in moving else "")
+        for name, values in found.items()
+    }
 
 
 OF_MASSES = {"earth_mover": exact.earth_mover_of, "jensen_shannon": exact.jensen_shannon_of}
@@ -188,6 +195,7 @@ def trained_evidence(
         method: str,
         statistic: Callable[[Sequence[Mapping[str, Any]]], float],
         needed: int = 2,
+        near: str = "",
     ) -> Evidence:
         points = [converged(rows, method, seed) for seed in seeds]
         values = [statistic(own) if len(own) > 1 else None for own in points]
@@ -196,13 +204,14 @@ def trained_evidence(
         note = f"{own}converged at mu = {', '.join(f'{mu:g}' for mu in counted) or 'none'}"
         short = any(len(own) < needed or own[-1]["mu"] < largest for own in points)
         mine = [row for row in rows if row["method"] == method and not row["converged"]]
-        return Evidence(values, note=note, undecided=untrained_rows(mine) if short else "")
+        untrained = untrained_rows(mine) if short else ""
+        return Evidence(values, note=note, undecided=untrained or near)
 
-    found = {}
+    found, near = {}, exact.too_near(largest)
     for name in ("saturating", "non_saturating"):
-        found[f"trained_{name}"] = over_seeds(name, fall_at_the_end)
+        found[f"trained_{name}"] = over_seeds(name, fall_at_the_end, near=near)
     for name in CRITICS:
-        found[f"stays_{name}"] = over_seeds(name, fall_anywhere)
+        found[f"stays_{name}"] = over_seeds(name, fall_anywhere, near=near)
         grants = (lambda mu: 1.0) if name == "clip" else partial(optimal_slope, gp_lambda=gp_lambda)
         found[f"estimate_{name}"] = over_seeds(name, partial(mean_ratio, grants), len(mus))
         found[f"proportional_{name}"] = over_seeds(name, partial(bend, grants), len(mus))

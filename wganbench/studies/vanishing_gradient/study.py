@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wganbench.drawing.canvas import BLACK, GREY
+from wganbench.errors import ConfigError
 from wganbench.metrics import wasserstein_exact
 from wganbench.reports.drawing import (
     LINES,
@@ -141,6 +142,9 @@ Records = dict[tuple[str, str], list[Record]]
 
 def measure(context: Context) -> Findings:
     device = pick_device(context.settings.device)
+    for key in ("bce_stages", "gp_stages"):
+        if len(set(context[key])) != len(STAGES):
+            raise ConfigError(f"{key} needs {len(STAGES)} different numbers: {', '.join(STAGES)}")
     records, distances = measure_all(context, device)
     evidence = {
         **{f"{loss}_{case}": fallen(records[loss, case], loss, case, distances)
