@@ -12,6 +12,7 @@ import pytest
 from sweep_watcher import Seen
 from training_configs import tiny
 
+from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
 from wganbench.plugin_files import VARIABLE, plugin_files
 from wganbench.runs.folder import RunFolder, RunOutcome
@@ -166,6 +167,17 @@ def test_what_asks_for_free_memory_leaves_its_gpu(monkeypatch: pytest.MonkeyPatc
     backend.gpus_per_stack = 0.5
     assert backend.room([]) == 4 * 10**9
     assert declared == [{"num_cpus": 0, "num_gpus": 0.5, "max_calls": 1}]
+
+
+def test_slurm_is_not_asked_for_a_gpu_and_for_none() -> None:
+    def placed(device: str, gpus: int) -> str:
+        backend = SlurmBackend("slurm", 1, gpus, 1, 1.0, 5, 1, [], {}, planning=True)
+        return backend.slots(dataclasses.replace(tiny(), device=device))[0].device
+
+    assert [placed("auto", 0), placed("auto", 1), placed("cpu", 1)] == ["cpu", "cuda", "cpu"]
+    assert placed("cuda", 2) == "cuda"
+    with pytest.raises(ConfigError, match=r"^device=cuda: hydra\.launcher\.gpus_per_stack=0"):
+        placed("cuda", 0)
 
 
 def test_slurm_refuses_to_share_a_device(tmp_path: Path) -> None:
