@@ -237,6 +237,27 @@ def test_what_cannot_fit_is_refused_by_the_key_with_the_largest_share(
 
 
 @pytest.mark.usefixtures("small_machine")
+@pytest.mark.parametrize(
+    ("device", "gpu", "fits"),
+    [("cpu", True, False), ("auto", False, False), ("auto", True, True), ("cuda:1", True, True)],
+)
+def test_what_a_gpu_holds_need_not_fit_this_machine(
+    device: str, gpu: bool, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    large = [f"device={device}", "train.batch_size=1000000", "network.width=64"]
+    if fits:
+        assert compose(large).train.batch_size == 10**6
+    else:
+        with pytest.raises(ConfigError, match=r"most of it for train\.batch_size"):
+            compose(large)
+    # What is measured there is read here.
+    data = ["data=two_gaussians", "data.dimension=1000", "evaluate.protocol=chi2"]
+    with pytest.raises(ConfigError, match=r"most of it for evaluate\.final_n"):
+        compose([f"device={device}", *data, "evaluate.final_n=1000000"])
+
+
+@pytest.mark.usefixtures("small_machine")
 def test_where_no_single_key_would_do_two_are_named() -> None:
     with pytest.raises(ConfigError, match=r"less of .* and .* together"):
         compose(["network.width=65536", "network.latent_dim=1000000", "train.batch_size=100000"])

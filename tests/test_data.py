@@ -23,7 +23,7 @@ from torch import Tensor
 from wganbench.data import DATASETS, Mixture, Options, Target, build, load
 from wganbench.data.mixtures import finite, proportional_counts
 from wganbench.data.registry import Dataset
-from wganbench.data.target import adapted
+from wganbench.data.target import adapted, checked_points
 from wganbench.data.toys import Circle
 from wganbench.errors import ConfigError
 from wganbench.presets import describe_preset, preset_names, read_preset
@@ -541,6 +541,22 @@ def test_points_of_another_type_or_shape_are_refused(
     assert str(caught.value) == (
         f"Mine.{method}(2, generator) must return a tensor of float32 of shape (n, *shape), "
         f"here (2, 2); it returned {told}"
+    )
+
+
+@pytest.mark.parametrize("base", [Plain, Circle])
+def test_points_on_another_device_than_the_generator_are_refused(base: type) -> None:
+    """On a GPU the generator is there; a class that was only tried on a CPU may not follow it."""
+    target = adapted(base(1.0) if base is Circle else base())
+    points = torch.zeros(2, 2)
+    for place in (None, torch.device("cpu")):
+        assert checked_points(points, target, "sample", 2, place) is points
+    there = torch.device("cuda", 1)
+    with pytest.raises(ConfigError) as caught:
+        checked_points(points, target, "sample", 2, there)
+    assert str(caught.value) == (
+        f"{base.__name__}.sample(2, generator) must return points on the generator's device, "
+        "cuda:1: pass device=generator.device to torch; they are on cpu"
     )
 
 

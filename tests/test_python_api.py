@@ -190,6 +190,16 @@ def test_the_ways_to_say_a_run_are_one_run(place: Path, run: wganbench.Run) -> N
     assert wganbench.load_run(str(run.path)).metrics == run.metrics
 
 
+def test_networks_compute_where_the_points_are(run: wganbench.Run) -> None:
+    latents = torch.zeros(3, *run.networks.algorithm.pair.latent.shape)
+    points = run.generator(latents)
+    assert points.shape == (3, 2) and run.critic(points).shape == (3,)
+    there = torch.device("meta")  # stands for a GPU: tensors of two devices do not mix
+    assert run.networks.device != there
+    assert run.generator(latents.to(there)).device == there
+    assert run.critic(points.to(there)).device == there
+
+
 def test_a_run_is_a_frame_and_has_its_figure(run: wganbench.Run) -> None:
     frame = run.frame()
     assert frame.index.name == "step" and list(frame.index) == run.table["step"]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from training_configs import CPU, alike, same, tiny
 
+from wganbench.config import compose
 from wganbench.studies.frozen import FrozenStack
 from wganbench.training.stack import Stack
 from wganbench.training.streams import Draw
@@ -50,6 +54,33 @@ def test_each_run_has_its_own_law_and_measures_it() -> None:
     for points, fake, real in zip(stack.probe(6), (1.0, -3.0), (0.5, 0.25), strict=True):
         assert torch.equal(points["fakes"], torch.full((6, 2), fake))
         assert torch.equal(points["reals"], torch.full((6, 2), real))
+
+
+def test_gradients_at_the_source_are_measured_in_true_fp32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = ["tuned=none", "compile=false", "network.width=8", "data.dimension=2"]
+    stack = FrozenStack([compose(["loss=gp", "data=funnels", *small])], CPU)
+    seen, moved = list[str](), Tensor.to
+
+    def gradients(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return torch.zeros_like(x)
+
+    def to(self: Tensor, place: Any, *more: Any) -> Tensor:
+        return self if place == torch.device("cuda") else moved(self, place, *more)
+
+    before = torch.get_float32_matmul_precision()
+    with monkeypatch.context() as patched:
+        patched.setattr("wganbench.studies.frozen.input_gradients", gradients)
+        patched.setattr(Tensor, "to", to)
+        stack.device = torch.device("cuda")
+        torch.set_float32_matmul_precision("high")
+        try:
+            stack.probe(4)
+        finally:
+            torch.set_float32_matmul_precision(before)
+    assert seen == ["highest"]
 
 
 def test_laws_that_do_not_match_the_runs_are_refused() -> None:

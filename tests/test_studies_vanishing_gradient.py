@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ from wganbench.studies.vanishing_gradient.measure import (
     skew_lines,
     trained_generators,
 )
-from wganbench.studies.vanishing_gradient.study import FLOOR, early_error, fallen, pushed
+from wganbench.studies.vanishing_gradient.study import (
+    FLOOR,
+    distance,
+    early_error,
+    fallen,
+    pushed,
+)
 from wganbench.sweeps.backend import Silent
 
 N = 64
@@ -105,6 +112,19 @@ def test_the_lines_do_not_meet_and_are_at_distance_one() -> None:
     assert torch.linalg.matrix_rank(x, rtol=1e-4) == 1
     assert torch.linalg.matrix_rank(torch.cat([x, y]), rtol=1e-4) == 3
     assert not torch.equal(skew_lines(10, 4, CPU).parameters["offset"], lines.parameters["offset"])
+
+
+def test_fakes_of_a_generator_that_was_trained_on_a_gpu_are_drawn_on_the_cpu_too() -> None:
+    class Elsewhere(Tensor):
+        """A parameter on another device: it must be fetched before it can be added."""
+
+        def to(self, device: torch.device) -> Tensor:  # type: ignore[override]
+            return torch.tensor([0.5], device=device)
+
+    theta = torch.empty(1, device="meta").as_subclass(Elsewhere)
+    there = replace(shifted(), parameters={"theta": theta})
+    here = replace(shifted(), parameters={"theta": torch.tensor([0.5])})
+    assert distance([there], 50) == distance([here], 50) > 0
 
 
 def test_critics_start_anew_and_see_their_own_generators() -> None:

@@ -402,6 +402,24 @@ def test_the_time_of_images_on_a_gpu_is_what_was_measured() -> None:
     assert found == pytest.approx(measured, rel=0.45)
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_a_plan_for_a_gpu_that_is_full_has_no_time(
+    full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copying(device: str) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory.") if full else RuntimeError("no driver")
+
+    monkeypatch.setattr(estimate, "copy_rate", copying)
+    needed = Footprint(fixed_bytes=0, run_bytes=10**6, flops=10**8)
+    stack, slots = StackPlan((Job(tiny("gp"), tmp_path / "a"),), 0), (Slot("cuda:0", 1),)
+    plan = SweepPlan(LocalBackend(), stack.jobs, (stack,), slots, lambda _: needed)
+    if full:
+        assert estimate_seconds(plan) is None
+    else:
+        with pytest.raises(RuntimeError, match="no driver"):
+            estimate_seconds(plan)
+
+
 def test_a_plan_for_a_gpu_tells_memory_runs_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sweep_watcher import Seen
 from training_configs import tiny
 
+from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
 from wganbench.plugin_files import VARIABLE, plugin_files
 from wganbench.runs.folder import RunFolder, RunOutcome
@@ -131,6 +132,52 @@ def test_plugin_files_reach_the_workers_of_a_running_cluster(
         expected = tmp_path / named if named else Path("/of/the/node.py")
         ray_task.train_remotely(answers.sent[-1], None)
         assert found[-1] == [expected]
+
+
+def test_what_asks_for_free_memory_leaves_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray keeps a process for later tasks unless its function was declared for one call; it would
+    keep its GPU too, whichever the later task is given."""
+    declared: list[dict[str, Any]] = []
+
+    class Asked:
+        def options(self, **more: object) -> Asked:
+            assert not {"num_cpus", "num_gpus"} & more.keys(), "they declare nothing here"
+            return self
+
+        def remote(self) -> int:
+            return 8 * 10**9
+
+    def remote(**options: Any) -> Callable[[object], Asked]:
+        declared.append(options)
+        return lambda function: Asked()
+
+    def placed(node: str, soft: bool) -> str:
+        return node
+
+    resources = {"CPU": 4.0, "GPU": 2.0}
+    nodes = [{"Alive": True, "NodeID": name, "Resources": resources} for name in "ab"]
+    strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=placed)
+    fake = SimpleNamespace(
+        remote=remote, nodes=lambda: nodes, is_initialized=lambda: True, get=list, cancel=None,
+        wait=lambda asked, num_returns, timeout: (asked, []),
+        util=SimpleNamespace(scheduling_strategies=strategies),
+    )  # fmt: skip
+    monkeypatch.setattr(ray, "import_ray", lambda: fake)
+    backend = ray.RayBackend("auto", 1, "auto")
+    backend.gpus_per_stack = 0.5
+    assert backend.room([]) == 4 * 10**9
+    assert declared == [{"num_cpus": 0, "num_gpus": 0.5, "max_calls": 1}]
+
+
+def test_slurm_is_not_asked_for_a_gpu_and_for_none() -> None:
+    def placed(device: str, gpus: int) -> str:
+        backend = SlurmBackend("slurm", 1, gpus, 1, 1.0, 5, 1, [], {}, planning=True)
+        return backend.slots(dataclasses.replace(tiny(), device=device))[0].device
+
+    assert [placed("auto", 0), placed("auto", 1), placed("cpu", 1)] == ["cpu", "cuda", "cpu"]
+    assert placed("cuda", 2) == "cuda"
+    with pytest.raises(ConfigError, match=r"^device=cuda: hydra\.launcher\.gpus_per_stack=0"):
+        placed("cuda", 0)
 
 
 def test_slurm_refuses_to_share_a_device(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ from wganbench.training.cuda.executor import (
     sizes_of,
     why_no_kernel,
 )
-from wganbench.training.native.executor import WHERE, Traced, native_samplers
+from wganbench.training.native import library
+from wganbench.training.native.executor import WHERE, Traced, native_samplers, why_not_native
 from wganbench.training.stack import Stack
 
 pytestmark = pytest.mark.skipif(lacking(CPU) is not None, reason="no C++ compiler here")
@@ -236,6 +237,16 @@ def test_what_it_does_not_train_it_names(loss: str, settings: dict[str, Any], re
     assert reason in found and bool(reason) == bool(found)
 
 
+def test_a_users_network_may_have_options_of_the_same_names_and_other_types() -> None:
+    config = tiny("gp", compile="auto", **SMALL)
+    own = {"depth": [1, 2], "width": {"first": 8}, "activation": ["relu", "tanh"]}
+    network = replace(config.network, kind="mine", options=config.network.options | own)
+    config, recipe = replace(config, network=network), RECIPES["gp"]
+    assert why_no_kernel(config, recipe, (2,), (2,)) == "it knows MLPs"
+    assert why_not_native(config, CPU, recipe) == "it knows MLPs"
+    library.build_early(config)
+
+
 def test_a_stack_without_a_generator_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny("gp", compile="auto", **SMALL)
 
@@ -267,6 +278,27 @@ def test_a_run_has_as_many_blocks_as_let_all_train_at_once(
     sizes = replace(SIZES, hidden=hidden).divided(runs, 232448, lambda s: clusters[s.blocks])
     assert sizes is not None and (sizes.blocks, sizes.wide) == (blocks, wide)
     assert 4 * sizes.room <= 232448 and sizes.own * sizes.blocks >= 256
+
+
+@pytest.mark.parametrize(("name", "asked"), [("cuda", 1), ("cuda:0", 0), ("cuda:2", 2)])
+def test_the_shared_memory_is_that_of_the_gpu_that_trains(
+    name: str, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Driver:
+        def cuInit(self, flags: int) -> int:  # noqa: N802
+            return 0
+
+        def cuDeviceGet(self, number: Any, index: int) -> int:  # noqa: N802
+            number._obj.value = 40 + index
+            return 0
+
+        def cuDeviceGetAttribute(self, found: Any, which: int, number: Any) -> int:  # noqa: N802
+            found._obj.value = 1000 * number.value
+            return 0
+
+    monkeypatch.setattr(driver, "_driver", Driver)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert driver.shared_bytes_of(torch.device(name)) == 1000 * (40 + asked)
 
 
 def test_what_does_not_fit_the_shared_memory_is_left_to_others() -> None:

@@ -13,10 +13,13 @@ from wganbench.config import ConfigError
 from wganbench.config.jobs import Job
 from wganbench.config.schema import static_settings
 from wganbench.sweeps.launch import precision_notes_of
+from wganbench.sweeps.local import LocalBackend
+from wganbench.sweeps.plan import local_slots
 from wganbench.training.device import (
     KEPT,
     RETURNED,
     fitting_cpu,
+    gpu_count,
     pick_device,
     precision_notes,
     prepare,
@@ -79,7 +82,7 @@ def test_the_number_of_threads_changes_no_bit(two_threads):
     assert same(one, two)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "mps", "cpu:first", ""])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "mps", "cpu:first", "cpu:1", ""])
 def test_a_name_that_is_no_device_is_told(name):
     with pytest.raises(ConfigError, match="device="):
         pick_device(name)
@@ -93,6 +96,63 @@ def test_devices_beyond_those_there_are_told(monkeypatch, count):
     assert pick_device(f"cuda:{count - 1}") == torch.device("cuda", count - 1)
     with pytest.raises(ConfigError, match=f"has {count}"):
         pick_device(f"cuda:{count}")
+
+
+class Driver:
+    """The CUDA driver's library, which gives a process ``count`` GPUs."""
+
+    def __init__(self, count, works=True):
+        self.count, self.works = count, works
+
+    def cuInit(self, flags):  # noqa: N802
+        return 0 if self.works else 100
+
+    def cuDeviceGetCount(self, found):  # noqa: N802
+        found._obj.value = self.count
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("torchs", "driver", "usable"),
+    [(4, Driver(1), 1), (4, Driver(4), 4), (4, Driver(0, works=False), 4), (4, None, 4),
+     (1, Driver(0), 1), (0, Driver(3), 0)],
+)  # fmt: skip
+def test_parts_of_gpus_are_counted_by_the_driver(torchs, driver, usable, monkeypatch):
+    """torch counts four GPUs that are divided (MIG), of which CUDA gives a process one part."""
+
+    def library(name):
+        if driver is None:
+            raise OSError(f"{name}: cannot open")
+        return driver
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: torchs > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: torchs)
+    monkeypatch.setattr("wganbench.training.device.ctypes.CDLL", library)
+    assert gpu_count() == usable
+    auto = LocalBackend().slots(tiny(device="auto"))
+    assert len({slot.device for slot in auto if slot.device != "cpu"}) == usable
+    with pytest.raises(ConfigError, match=f"has {usable}" if usable else "no CUDA GPU"):
+        pick_device(f"cuda:{usable}")
+
+
+def test_a_number_may_be_written_in_other_ways(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:01") == torch.device("cuda", 1)
+    names = ["cuda:1", "cuda:01", "cuda:\u0661"]
+    assert [slot.device for slot in local_slots(names, 1, gpus=2, cores=2)] == ["cuda:1"]
+
+
+def test_whoever_takes_a_gpu_may_train_deterministically_later(before, monkeypatch):
+    """cuBLAS reads its workspace at the first product, which may be that of `sample`."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    pick_device("cpu")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    pick_device("auto")
+    assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    pick_device("cuda:0")
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error(monkeypatch):

@@ -13,6 +13,7 @@ from torch import Tensor
 from training_configs import CPU, alike, same, tiny
 
 from wganbench.studies.frozen import FrozenStack
+from wganbench.training import execution
 from wganbench.training.graphs import (
     CudaRecording,
     Graphs,
@@ -130,6 +131,23 @@ def test_preparing_trains_nothing() -> None:
     assert stack.execution.graphs is not None
     stack.execution.graphs.prepare()
     assert same(before, stack.run_states()[0])
+
+
+@pytest.mark.parametrize(
+    ("bursts", "graphs"), [({}, 1), (BURSTS, 3), ({**BURSTS, "train.burst_n_critic": 3}, 1)]
+)
+def test_all_graphs_are_recorded_before_training_begins(
+    bursts: dict[str, Any], graphs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is recorded later counts as training time."""
+    stack = with_graphs(Stack([tiny("gp", **SETTINGS, **bursts)], CPU))
+    monkeypatch.setattr(execution, "wants_compilation", lambda config: True)
+    Played.made = 0
+    stack.compile()
+    assert Played.made == graphs
+    for _ in range(6):
+        stack.iterate()
+    assert Played.made == graphs
 
 
 def test_what_cannot_be_recorded_trains_without_in_one_line() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -163,3 +165,19 @@ def test_a_file_without_the_entry_is_of_format_1(tmp_path: Path) -> None:
     torch.save(content, path)
     with pytest.raises(CheckpointError, match="random streams of format 1"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("sampler", [training_sampler, held_out_sampler])
+def test_a_users_points_are_on_the_device_of_their_generator(sampler: Any) -> None:
+    class Still:
+        shape = (2,)
+
+        def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+            return torch.zeros(n, 2)
+
+        held_out = sample
+
+    (draw,) = sampler(adapted(Still()), 1)
+    assert draw(3, SimpleNamespace(device=CPU)).shape == (3, 2)
+    with pytest.raises(ConfigError, match=r"^Still\.\w+\(3, generator\) .* the generator's device"):
+        draw(3, SimpleNamespace(device=torch.device("cuda", 0)))

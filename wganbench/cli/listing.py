@@ -323,7 +323,9 @@ def devices() -> list[tuple[str, str]]:
     """Return the choice of ``device=auto``, and each CUDA device with memory and bf16 support."""
     import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    from wganbench.training.device import gpu_count
+
+    count = gpu_count()
     rows = [("device=auto", "cuda" if count else "cpu (torch finds no CUDA device)")]
     rows.append(("torch's CUDA", torch.version.cuda or "none: torch was built for the CPU"))
     for index in range(count):

@@ -83,17 +83,21 @@ def check_memory(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> None:
     room, needed = machine_bytes(), bytes_needed(config, shape, pair)
     if needed <= room:
         return
+    on_gpu = trains_on_gpu(config)
+    needed = bytes_needed(config, shape, pair, on_gpu)
+    if needed <= room:
+        return
     half = {
-        (key, value): with_value(config, key, value // 2, shape)
+        (key, value): with_value(config, key, value // 2, shape, on_gpu)
         for key, value in sizes(config)
         if value >= WORTH_HALVING
     }
     keys = sorted(half, key=lambda item: half[item])
     for key, value in keys:
         fitting = value // 2
-        while fitting > 1 and with_value(config, key, fitting, shape) > room:
+        while fitting > 1 and with_value(config, key, fitting, shape, on_gpu) > room:
             fitting //= 2
-        if with_value(config, key, fitting, shape) <= room:
+        if with_value(config, key, fitting, shape, on_gpu) <= room:
             refuse(needed, room, key, value, fitting)
     both = " and ".join(f"{key}={value}" for key, value in keys[:2])
     raise ConfigError(f"{at_least(needed, room)}: less of {both} together")
@@ -109,8 +113,21 @@ def at_least(needed: int, room: int) -> str:
     return f"this takes at least {needed / GB:.3g} GB of memory and {room / GB:.3g} are free"
 
 
-def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
-    """Return the bytes of a run: weights, gradients, moments + max(critic step, evaluation)."""
+def trains_on_gpu(config: RunConfig) -> bool:
+    """Return whether a GPU holds what a run's steps need, of this machine or of a cluster."""
+    import torch
+
+    device = config.device
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def bytes_needed(
+    config: RunConfig, shape: tuple[int, ...], pair: Pair, on_gpu: bool = False
+) -> int:
+    """Return the bytes of a run: weights, gradients, moments + max(critic step, evaluation).
+
+    ``on_gpu`` leaves out the step, whose memory is not that of this machine.
+    """
     from wganbench.metrics import EXACT_POINTS
     from wganbench.networks.pair import packed_shape
 
@@ -121,7 +138,7 @@ def bytes_needed(config: RunConfig, shape: tuple[int, ...], pair: Pair) -> int:
     seen = activations(pair.critic, packed_shape(shape, config.loss.packing))
     streams = [train.batch_size * size for size in (point, latent, latent, 1)]
     ahead = sum(max(one, min(AHEAD_STEPS * one, AHEAD_NUMBERS)) for one in streams)
-    step = ahead + 2 * train.batch_size * seen
+    step = 0 if on_gpu else ahead + 2 * train.batch_size * seen
     n = max(evaluate.n if evaluate.every_n_steps else 0, evaluate.final_n)
     probe = n * (3 * point + latent)
     exact = 0 if len(shape) != 1 else EXACT_BYTES * min(n, EXACT_POINTS) ** 2
@@ -169,7 +186,9 @@ def sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
                 yield f"{group}.{name}", value
 
 
-def with_value(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) -> float:
+def with_value(
+    config: RunConfig, key: str, value: int, shape: tuple[int, ...], on_gpu: bool
+) -> float:
     """Return the bytes with another value of a key; inf if that run cannot be built."""
     from wganbench.networks import build_pair
 
@@ -186,4 +205,4 @@ def with_value(config: RunConfig, key: str, value: int, shape: tuple[int, ...]) 
         pair = build_pair(network.kind, network.options, shape, config.precision, packing)
     except (ValueError, TypeError, RuntimeError):
         return math.inf
-    return bytes_needed(other, shape, pair)
+    return bytes_needed(other, shape, pair, on_gpu)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from wganbench.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from jaxtyping import Float
     from torch import Generator, Tensor
 
@@ -171,17 +172,25 @@ def adapted(target: Any) -> Target:
     return own
 
 
-def checked_points(points: Any, target: Target, method: str, n: int) -> Tensor:
+def checked_points(
+    points: Any, target: Target, method: str, n: int, device: torch.device | None = None
+) -> Tensor:
     """Return the ``n`` points that a target's ``method`` gave: float32, (n, *shape).
 
-    Raises ConfigError for others: our C++ and our kernel read their memory as such points.
+    With a ``device`` they must be on one of its kind. Raises ConfigError for others: our C++ and
+    our kernel read their memory as such points.
     """
     from torch import Tensor, float32
 
     right = (n, *target.shape)
-    if isinstance(points, Tensor) and points.dtype == float32 and points.shape == right:
-        return points
     own = target._target if isinstance(target, Adapted) else target
+    if isinstance(points, Tensor) and points.dtype == float32 and points.shape == right:
+        if device is None or points.device.type == device.type:
+            return points
+        raise ConfigError(
+            f"{type(own).__name__}.{method}({n}, generator) must return points on the generator's "
+            f"device, {device}: pass device=generator.device to torch; they are on {points.device}"
+        )
     found = type(points).__name__
     if isinstance(points, Tensor):
         found = f"{str(points.dtype).removeprefix('torch.')} of shape {tuple(points.shape)}"

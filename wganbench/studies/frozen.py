@@ -18,7 +18,7 @@ from wganbench.draws import Draws
 from wganbench.losses.constraints import input_gradients
 from wganbench.metrics.gradients import slopes
 from wganbench.networks import Latent, Pair
-from wganbench.training.device import fitting_cpu, one_thread
+from wganbench.training.device import fitting_cpu, one_thread, products
 from wganbench.training.stack import Stack, pair_of
 from wganbench.training.streams import Draw, StreamSampler
 
@@ -81,7 +81,8 @@ class FrozenStack(Stack):
             for run, points in enumerate(found):
                 critic = self.exact_algorithm.critic(self.run_parameters(run, "critic"))
                 at = points["fakes"].to(self.device)
-                points["source_gradients"] = input_gradients(critic, at).detach().cpu()
+                with products(self.device):
+                    points["source_gradients"] = input_gradients(critic, at).detach().cpu()
         return found
 
     def advance(self, steps: int = 1) -> None:

@@ -10,6 +10,7 @@ import time
 import torch
 
 from wganbench.config.schema import RunConfig
+from wganbench.errors import ran_out
 from wganbench.nativecode import find_compiler
 from wganbench.networks import NETWORKS
 from wganbench.sweeps.cost import KERNEL_PROCESSORS, LAUNCH_SECONDS, PASSES, Footprint
@@ -53,7 +54,8 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
     """Return the estimated seconds until all stacks are trained.
 
     The estimate is rough: it leaves out other work of the machine, caches, and the time to judge
-    images. Returns None for devices of a cluster, whose rates are not known here.
+    images. Returns None for devices of a cluster, whose rates are not known here, and for a GPU
+    that has no memory left to copy.
     """
     if not plan.stacks:
         return 0.0
@@ -61,7 +63,12 @@ def estimate_seconds(plan: SweepPlan) -> float | None:
         return None
     devices = {slot.device for slot in plan.slots}
     on_gpu = "cpu" not in devices
-    rate = min(map(copy_rate, devices)) if on_gpu else product_rate()
+    try:
+        rate = min(map(copy_rate, devices)) if on_gpu else product_rate()
+    except RuntimeError as error:
+        if ran_out(error):
+            return None
+        raise
     ends = [STARTING_SECONDS] * len(plan.slots)
     for stack in plan.stacks:
         config, needed, runs = stack.jobs[0].config, plan.footprint_of(stack), len(stack.jobs)

@@ -21,6 +21,7 @@ from wganbench.sweeps.backend import SAVING_ALL, Collector, Watcher, ended_by_ot
 from wganbench.sweeps.plan import Slot, StackPlan, local_slots
 from wganbench.sweeps.workers import Worker, Workers, workers_in_use
 from wganbench.training.cuda.executor import CLUSTERS
+from wganbench.training.device import gpu_count
 from wganbench.training.execution import may_compile
 from wganbench.training.process import StopRequest, available_cores
 
@@ -35,8 +36,8 @@ class LocalBackend:
         """Return the slots of this machine that the settings ask for. Raises ConfigError."""
         key = "sweep.devices" if config.device == "auto" else "device"
         devices = config.sweep.devices if config.device == "auto" else config.device
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        return local_slots(devices, config.sweep.stacks_per_device, gpus, available_cores(), key)
+        each = config.sweep.stacks_per_device
+        return local_slots(devices, each, gpu_count(), available_cores(), key)
 
     def room(self, slots: Sequence[Slot]) -> int:
         """Return the bytes that a stack can use; slots of one device share its memory."""

@@ -59,8 +59,10 @@ def local_slots(
             raise ConfigError(f"{key}={name}: no CUDA GPU is found here; use cpu or auto")
         if name == "cuda":
             chosen += [f"cuda:{i}" for i in range(gpus)]
-        elif name == "cpu" or (kind == "cuda" and index.isdecimal() and int(index) < gpus):
+        elif name == "cpu":
             chosen.append(name)
+        elif kind == "cuda" and index.isdecimal() and int(index) < gpus:
+            chosen.append(f"cuda:{int(index)}")
         elif kind == "cuda" and index.isdecimal():
             raise ConfigError(f"{key}={name}: this machine has {gpus} GPU(s), numbered from cuda:0")
         else:

@@ -311,10 +311,9 @@ class RayBackend:
         """Return the resources of every node; a local Ray is not started for this."""
         planned = self.planning and self.address == "local"
         if planned or (self.address == "local" and not import_ray().is_initialized()):
-            import torch
+            from wganbench.training.device import gpu_count
 
-            gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-            return [{"CPU": available_cores(), "GPU": gpus}]
+            return [{"CPU": available_cores(), "GPU": gpu_count()}]
         ray = import_ray()
         self._connect()
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -348,14 +347,12 @@ class RayBackend:
         nodes = [node for node in ray.nodes() if node["Alive"] and self._fitting(node["Resources"])]
         if not self.gpus_per_stack:
             return int(min(n["Resources"]["memory"] / self._fitting(n["Resources"]) for n in nodes))
-        probe = ray.remote(free_gpu_bytes)
+        # A process that has used a GPU would keep its memory, and train there when a later task is
+        # given another GPU: after one call it must end.
+        probe = ray.remote(num_cpus=0, num_gpus=self.gpus_per_stack, max_calls=1)(free_gpu_bytes)
         placed = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         asked = [
-            probe.options(
-                num_cpus=0,
-                num_gpus=self.gpus_per_stack,
-                scheduling_strategy=placed(node["NodeID"], soft=False),
-            ).remote()
+            probe.options(scheduling_strategy=placed(node["NodeID"], soft=False)).remote()
             for node in nodes
         ]
         answered, late = ray.wait(asked, num_returns=len(asked), timeout=PROBE_SECONDS)

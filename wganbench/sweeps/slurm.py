@@ -78,6 +78,11 @@ class SlurmBackend:
             )
         if config.device == "cpu":
             self.gpus_per_stack = 0
+        elif config.device == "cuda" and not self.gpus_per_stack:
+            raise ConfigError(
+                "device=cuda: hydra.launcher.gpus_per_stack=0 asks Slurm for no GPU; use 1, or "
+                "device=cpu"
+            )
         if not self.planning:
             with tempfile.TemporaryDirectory() as folder:
                 self._executor(Path(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import warnings
@@ -91,18 +92,50 @@ def pick_device(name: str) -> torch.device:
 
     Raises ConfigError when it does not exist or the name is not a device.
     """
+    device = _device_of(name)
+    if device.type == "cuda":
+        fix_workspace()
+    return device
+
+
+def _device_of(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+    kind, colon, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (colon and not index.isdecimal())):
         raise ConfigError(f"device={name} is not a device; use auto, cpu, cuda or cuda:1")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise ConfigError(f"device={name}: no CUDA GPU is found here; use device=cpu or auto")
-        if index and int(index) >= count:
-            raise ConfigError(f"device={name}: this machine has {count}, numbered from cuda:0")
-    return torch.device(name)
+    if kind == "cpu":
+        return torch.device(kind)
+    count = gpu_count()
+    if count == 0:
+        raise ConfigError(f"device={name}: no CUDA GPU is found here; use device=cpu or auto")
+    if index and int(index) >= count:
+        raise ConfigError(f"device={name}: this machine has {count}, numbered from cuda:0")
+    return torch.device(kind, int(index)) if index else torch.device(kind)
+
+
+def gpu_count() -> int:
+    """Return the number of CUDA GPUs that this process can use.
+
+    Until torch uses one, it counts those of the machine. Where they are divided (MIG), CUDA gives
+    a process one part: so several are counted by the driver.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count > 1:
+        with contextlib.suppress(OSError, AttributeError):
+            driver, found = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+            if not driver.cuInit(0) and not driver.cuDeviceGetCount(ctypes.byref(found)):
+                count = min(count, found.value)
+    return count
+
+
+def fix_workspace() -> None:
+    """Give cuBLAS a fixed workspace, without which it is not deterministic.
+
+    It reads the setting at the first product of the process. So the setting is made for every use
+    of a GPU: a later run in this process may be deterministic.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def here_or_auto(name: str) -> str:
@@ -123,9 +156,7 @@ def prepare(config: RunConfig, device: torch.device) -> None:
     A device with a number becomes the process's current one.
     """
     if device.type == "cuda":
-        # cuBLAS is deterministic only with a fixed workspace, which it reads at the first product
-        # of the process. It is always set: a later run in this process may be deterministic.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        fix_workspace()
         set_products("highest", convolutions=False)
         if device.index is not None:
             torch.cuda.set_device(device)

@@ -187,7 +187,8 @@ class Execution:
         with torch.no_grad(), products(work.device, tf32=work.config.precision == "tf32"):
             compile_once(programs, key, cache_folder())
             if self.graphs is not None:
-                self.graphs.prepare(check)
+                bursts = work.config.train.burst_n_critic not in (0, work.config.loss.n_critic)
+                self.graphs.prepare(check, bursts)
 
     def advance(self, critic_step: int, n_critic: int, step: int | None) -> dict[str, Noted]:
         """Take ``n_critic`` critic steps from ``critic_step`` on, then generator step ``step``.

@@ -114,6 +114,10 @@ class Steps:
     generator: bool
 
 
+CRITIC_STEP, GENERATOR_STEP = Steps(1, False), Steps(0, True)
+"""The steps of a burst, which is an iteration with another number of critic steps."""
+
+
 @dataclass
 class Counters:
     """The numbers of the next critic step and generator step, int64 on the device."""
@@ -169,7 +173,7 @@ class Graphs:
         at = (critic_step, step or 0)
         parts = [Steps(n_critic, step is not None)]
         if parts[0] != self._usual:
-            parts = [Steps(1, False)] * n_critic + [Steps(0, True)] * (step is not None)
+            parts = [CRITIC_STEP] * n_critic + [GENERATOR_STEP] * (step is not None)
         if not self._recorded(set(parts)):
             return False
         if self._at != at:
@@ -181,12 +185,13 @@ class Graphs:
         self._at = at
         return True
 
-    def prepare(self, check: Callable[[], None] = unstopped) -> None:
+    def prepare(self, check: Callable[[], None] = unstopped, bursts: bool = False) -> None:
         """Record ordinary iterations before they are needed, on a copy of the state.
 
-        ``check`` is called between the parts and may raise to stop the recording.
+        ``check`` is called between the parts and may raise to stop the recording. With ``bursts``
+        the steps of bursts are recorded, too.
         """
-        self._recorded({self._usual}, check)
+        self._recorded({self._usual, *((CRITIC_STEP, GENERATOR_STEP) if bursts else ())}, check)
 
     def _recorded(self, parts: set[Steps], check: Callable[[], None] = unstopped) -> bool:
         """Record what is missing; return whether graphs can be used. Warns once when not."""

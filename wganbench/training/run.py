@@ -29,6 +29,7 @@ from wganbench.errors import ConfigError, of_the_system, printable, short_repr
 from wganbench.files import UnusableFile, read_regular, replacing, write_atomic
 from wganbench.losses.recipes import Wrapper
 from wganbench.metrics import allow_features
+from wganbench.networks import Parameters
 from wganbench.networks.pair import packed_shape, spectrally_normalised
 from wganbench.output import numbered
 from wganbench.runs.folder import RunFolder
@@ -122,20 +123,26 @@ class Run:
             return np.asarray(as_given(torch.cat(made), stack.target))
 
     def generator(self, z: Tensor) -> Tensor:
-        """Return the trained generator's points (n, *shape) for latents (n, *latent)."""
-        parameters = self.networks.run_parameters(0, "generator")
+        """Return the trained generator's points (n, *shape) for latents (n, *latent).
+
+        They are computed on the device of the latents, whichever the networks are on.
+        """
         with products(z.device):
-            return self.networks.exact_algorithm.generator(parameters)(z)
+            return self.networks.exact_algorithm.generator(self._weights("generator", z))(z)
 
     def critic(self, x: Tensor) -> Tensor:
-        """Return the trained critic's scores (n,) of points (n, *shape).
+        """Return the trained critic's scores (n,) of points (n, *shape), on their device.
 
         A critic of packs scores packs that hold one point again and again.
         """
-        parameters = self.networks.run_parameters(0, "critic")
         algorithm = self.networks.exact_algorithm
         with products(x.device):
-            return algorithm.critic(parameters)(algorithm.alone(x))
+            return algorithm.critic(self._weights("critic", x))(algorithm.alone(x))
+
+    def _weights(self, network: str, beside: Tensor) -> Parameters:
+        """Return a network's parameters on the device of a tensor."""
+        own = self.networks.run_parameters(0, network)
+        return {name: p.to(beside.device) for name, p in own.items()}
 
     @cached_property
     def stack(self) -> Stack:

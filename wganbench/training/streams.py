@@ -74,9 +74,12 @@ def held_out_sampler(target: Target, runs: int) -> StreamSampler:
 
 
 def _checked(target: Target, method: str) -> Draw:
-    """Return a target's method; it raises ConfigError for points of another type or shape."""
+    """Return a target's method; it raises ConfigError for points of another type or shape, or
+    on another device than the generator."""
     draw: Draw = getattr(target, method)
-    return lambda n, generator: checked_points(draw(n, generator), target, method, n)
+    return lambda n, generator: checked_points(
+        draw(n, generator), target, method, n, generator.device
+    )
 
 
 def by_words(target: Target, method: str) -> TypeGuard[DrawnTarget]:

@@ -45,9 +45,10 @@ class Frozen:
     reals: Draw
 
     def fakes(self, n: int, source: torch.Generator) -> Tensor:
-        """The distribution of the fakes."""
+        """The distribution of the fakes, on the device of ``source``."""
+        own = {name: p.to(source.device) for name, p in self.parameters.items()}
         with torch.no_grad():
-            return self.generator(self.parameters, self.latent.sample(n, source))
+            return self.generator(own, self.latent.sample(n, source))
 
 
 def settings(loss: str, batch_size: int, *more: str) -> RunConfig:

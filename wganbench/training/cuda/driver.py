@@ -194,8 +194,11 @@ def _driver() -> ctypes.CDLL:
 def shared_bytes_of(device: torch.device) -> int:
     """Return the shared memory that one block of threads can have on a device, in bytes."""
     driver, number, found = _driver(), ctypes.c_int(), ctypes.c_int()
+    index = torch.cuda.current_device()
+    if device.index is not None:
+        index = device.index
     driver.cuInit(0)
-    driver.cuDeviceGet(ctypes.byref(number), device.index or 0)
+    driver.cuDeviceGet(ctypes.byref(number), index)
     driver.cuDeviceGetAttribute(ctypes.byref(found), MOST_SHARED_BYTES, number)
     return found.value
 

@@ -188,9 +188,8 @@ def why_no_kernel(
         "it knows MLPs": config.network.kind != "mlp",
         "it knows no normalization": normalizations != ["none", "none"],
         f"it knows widths {WIDTHS}": network.get("width") not in WIDTHS,
-        f"it knows 1 to {MOST_LAYERS} hidden layers": not (
-            1 <= int(network.get("depth", 0)) <= MOST_LAYERS
-        ),
+        f"it knows 1 to {MOST_LAYERS} hidden layers": network.get("depth")
+        not in range(1, MOST_LAYERS + 1),
         "it knows piecewise linear activations": network.get("activation") in SMOOTH,
         f"it knows points and latents of at most {MOST_NUMBERS} numbers": max(
             math.prod(points), math.prod(latents)

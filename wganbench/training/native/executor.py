@@ -79,7 +79,7 @@ def why_not_native(config: RunConfig, device: torch.device, recipe: Recipe) -> s
         "it computes in fp32": config.precision == "bf16",
         "it knows MLPs": config.network.kind != "mlp",
         "it knows no normalization": normalizations != ["none", "none"],
-        f"it does not know activation {network.get('activation')}": network.get("activation")
+        f"it does not know activation {network.get('activation')}": str(network.get("activation"))
         not in library.NUMBERS,
         "it does not know the wrapper of the critic": recipe.wrapper not in WRAPPERS,
         "it knows no penalty of a normalised critic": normalised and bool(recipe.penalties),

@@ -75,7 +75,8 @@ def build_early(config: RunConfig) -> None:
     It needs none on a GPU, for images and for what torch trains; a wrapped critic needs another.
     A wrong guess occupies a core for some seconds, once.
     """
-    activation = NUMBERS.get(config.network.options.get("activation", ""))
+    # The option of a user's network may have this name and any type.
+    activation = NUMBERS.get(str(config.network.options.get("activation")))
     ours = config.compile != "false" and config.precision != "bf16"
     on_cpu = config.device == "cpu" or (config.device == "auto" and not GPU.exists())
     if activation is None or not (ours and on_cpu):
