@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -143,9 +144,16 @@ def planted_arms(
     return arms | {"gp": [planted(gp, seed, **gain) for seed in range(5)]}
 
 
-def judged(found: Depths, before: Depths) -> dict[str, str]:
+def judged(
+    found: Depths, before: Depths, late: Sequence[float | None] = (-0.8,) * 5
+) -> dict[str, str]:
     """Verdicts on slopes of -0.8 under clipping and 0 under GP; weights went from 10 to 90 %."""
-    entries = evidence(found, before)
+    long = [planted(0.0, seed) if slope is None else planted(slope, seed)
+            for seed, slope in enumerate(late)]  # fmt: skip
+    for depth, slope in zip(long, late, strict=True):
+        if slope is None:
+            depth.norms[0] = 0.0
+    entries = evidence(found, before, long)
     claims = STUDIES["layer_gradients"].claims
     return {claim.name: judge("s", claim, entries[claim.name]).word for claim in claims}
 
@@ -169,6 +177,19 @@ def test_critics_that_were_not_trained_decide_nothing() -> None:
     assert blind["slope_c=0.01"] == "supported"
     piling = judged(planted_arms(), planted_arms(share=0.7))
     assert piling["piles"] == "undecided" and piling["slope_c=0.1"] == "refuted"
+
+
+def test_critics_that_get_over_the_decay_refute_that_it_lasts() -> None:
+    words = {
+        "not refuted": [(-0.8,) * 5, (-0.8, -0.8, -0.8, -0.1, 0.0), (-1.2,) * 5],
+        "refuted": [(-0.8, -0.8, -0.1, 0.1, 0.0), (None, None, 0.0, 0.0, -0.1)],
+        "undecided": [(None,) * 5],
+    }
+    for word, cases in words.items():
+        for late in cases:
+            found = judged(planted_arms(), planted_arms(), late)
+            assert found["lasts"] == word, late
+            assert found["steeper_c=0.01"] == "supported", "the claim on early training"
 
 
 def test_a_run_that_diverged_on_the_way_is_not_at_rest() -> None:
@@ -203,7 +224,9 @@ def test_a_slope_over_layers_needs_two_of_them(tmp_path: Path) -> None:
 @pytest.mark.study
 def test_clipping_explodes_and_vanishes_and_gp_does_not(tmp_path: Path) -> None:
     study = STUDIES["layer_gradients"]
-    small = read_settings(study.name, study.protects, ["seeds=3", "steps=20", "device=cpu"])
+    small = read_settings(
+        study.name, study.protects, ["seeds=3", "steps=20", "long_steps=20", "device=cpu"]
+    )
     findings = study.measure(Context(study.name, 1, tmp_path, small, Silent()))
     words = {v.claim.name: v.word for v in judge_all(study, findings)}
     for name in ("slope_c=0.01", "slope_c=0.001", "slope_gp", "steeper_c=0.001"):
