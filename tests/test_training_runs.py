@@ -615,6 +615,9 @@ def test_a_diverged_run_is_a_result(tmp_path: Path) -> None:
         shown = [float(row[tag]) for row in table if row[tag]]
         assert value == [v for v in shown if np.isfinite(v)][-1]
     assert finite and "iverged" in stored["verdict"][0]
+    logged = {(tag, int(row["step"])) for row in table for tag, cell in row.items() if cell}
+    shown = {place for place in points(tmp_path) if not place[0].startswith("histogram/")}
+    assert shown == {place for place in logged if place[0] != "step"}, "of no later step"
     assert not (tmp_path / "samples.npz").exists()
     # It is over: not trained again.
     assert train_run(config, tmp_path).status == "diverged"
@@ -748,6 +751,27 @@ def test_what_the_last_evaluation_cannot_tell_is_not_an_earlier_one_s(
     stored = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]
     assert "modes/kl" not in stored and "modes/kl" not in outcome.metrics
     assert {"loss/critic", "modes/covered", "wasserstein/exact"} <= stored.keys()
+
+
+def test_a_stopped_run_has_the_values_of_its_last_evaluation_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The KL of step 0 is no figure of step 4, whose samples have none; nor after a resume."""
+    measure = jobs.measure_reading
+
+    def kl_at_first(subject: Any, reading: Any, final: bool = True) -> dict[str, float]:
+        found = {tag: v for tag, v in measure(subject, reading, final).items() if tag != "modes/kl"}
+        return found | ({} if reading.step else {"modes/kl": 0.5})
+
+    monkeypatch.setattr(jobs, "measure_reading", kl_at_first)
+    config = tiny("gp", **RECORDED)
+    for step, has_kl in ((2, True), (6, False), (7, False)):
+        with monkeypatch.context() as patch:
+            after_step(patch, step, ask_to_stop)
+            stopped = train_run(config, tmp_path)
+        assert (stopped.status, stopped.step) == ("interrupted", step)
+        assert ("modes/kl" in metrics(tmp_path)) == ("modes/kl" in stopped.metrics) == has_kl
+        assert {"loss/critic", "modes/covered", "wasserstein/exact"} <= stopped.metrics.keys()
 
 
 FEW_FILES = """

@@ -203,6 +203,14 @@ def series(table: Mapping[str, Sequence[Cell]], tag: str) -> tuple[list[int], li
     return [step for step, _ in pairs], [value for _, value in pairs]
 
 
+def rows_of(table: Mapping[str, Sequence[Cell]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the step and the filled cells of each row."""
+    tags = [tag for tag in table if tag != STEP]
+    for step, *cells in zip(table.get(STEP, ()), *(table[tag] for tag in tags), strict=True):
+        filled = zip(tags, cells, strict=True)
+        yield int(step or 0), {tag: float(value) for tag, value in filled if value is not None}
+
+
 def _lines(content: bytes) -> list[str]:
     """Return the complete lines, without an unfinished one after the last line break.
 

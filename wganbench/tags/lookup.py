@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from wganbench.errors import short_repr
 from wganbench.output import markdown_table
@@ -64,6 +65,12 @@ def tag_for(name: str) -> Tag:
     near = [first] if first else difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownName(f"unknown tag {short_repr(name)}{hint} (`wganbench list metrics` shows all)")
+
+
+@cache
+def is_evaluated(name: str) -> bool:
+    """Return whether a tag is measured at evaluations only, not at every logged step."""
+    return tag_for(name).cadence != "log"
 
 
 def which_is_better(metric: str, form: str = ", {}") -> str:

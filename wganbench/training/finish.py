@@ -15,7 +15,7 @@ from wganbench.drawing.canvas import optional
 from wganbench.files import inside, write_atomic
 from wganbench.runs.folder import HeldRun, RunOutcome
 from wganbench.runs.record import Status
-from wganbench.tags.lookup import tag_for
+from wganbench.tags.lookup import is_evaluated
 from wganbench.training.figures import save_animation
 from wganbench.training.jobs import Conclude, Concluded, Evaluate
 from wganbench.training.measuring import (
@@ -156,7 +156,7 @@ def finish_run(
     if concluded is not None:
         # A tag that the last evaluation could not measure (the KL without a good sample) has no
         # final value: an earlier value belongs to another state of the networks.
-        metrics = {tag: v for tag, v in metrics.items() if not evaluated(tag)} | concluded.values
+        metrics = {tag: v for tag, v in metrics.items() if not is_evaluated(tag)} | concluded.values
         table = recorder.table.read()
         modes, how = mode_count(stack.target), seen(stack.images)
         recipe, shape = stack.algorithm.recipe, stack.target.shape
@@ -186,11 +186,6 @@ def finish_run(
     )
     executor, shape = recorder.executor, stack.target.shape
     return RunOutcome(folder.path, status, step, metrics, sentences, seconds, executor, shape)
-
-
-def evaluated(tag: str) -> bool:
-    """Return whether a tag is measured at evaluations only, not at every logged step."""
-    return tag_for(tag).cadence != "log"
 
 
 def fail_run(recorder: Recorder, step: int, seconds: float, error: OSError) -> RunOutcome:

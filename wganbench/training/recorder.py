@@ -16,10 +16,10 @@ from wganbench.metrics import check_tags
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import HeldRun
 from wganbench.runs.loggers import Loggers, logged_run
-from wganbench.runs.record import FINISHED, RunRecord, Status
+from wganbench.runs.record import RunRecord, Status
 from wganbench.runs.stored import identifying
-from wganbench.runs.table import MetricsTable, series
-from wganbench.tags.lookup import TAGS, averaged_name, column_order, is_pattern
+from wganbench.runs.table import MetricsTable, rows_of
+from wganbench.tags.lookup import TAGS, averaged_name, column_order, is_evaluated, is_pattern
 from wganbench.training.checkpoint import Checkpoint, previous, save_checkpoint
 from wganbench.training.figures import cut_frames, save_frame
 from wganbench.training.jobs import Evaluated
@@ -82,14 +82,9 @@ class Recorder:
 
     def _remember(self) -> None:
         """Read an earlier session's last finite values, and the tags of its last row."""
-        table = self.table.read()
-        for tag in self.table.columns[1:]:
-            steps, values = series(table, tag)
-            finite = [value for value in values if math.isfinite(value)]
-            if finite:
-                self.latest[tag] = finite[-1]
-            if steps and steps[-1] == table["step"][-1]:
-                self._last_row = (steps[-1], self._last_row[1] | {tag})
+        for step, row in rows_of(self.table.read()):
+            self.latest = newest(self.latest, row)
+            self._last_row = (step, set(row))
 
     def running(self, device: str, size: int, place: int, target: Target) -> None:
         """Write to run.json that the run is running, on which device and at which place of its
@@ -116,10 +111,7 @@ class Recorder:
             found = evaluated or NOT_EVALUATED
             self._keep(step, found)
             whole.append((step, {**values, **found.values}, found.records))
-        # A new dictionary: another thread may be reading the old one.
-        self.latest = self.latest | {
-            tag: value for _, row, _ in whole for tag, value in row.items() if math.isfinite(value)
-        }
+            self.latest = newest(self.latest, whole[-1][1])
         self.table.extend((step, values) for step, values, _ in whole)
         step, values, _ = whole[-1]
         self._last_row = (step, set(values))
@@ -171,8 +163,8 @@ class Recorder:
     def close(self, status: Status, **fields: Any) -> None:
         """Write the final status and close the event file; a second call does nothing.
 
-        For a finished run TensorBoard also gets the final values, at the last row's step. For a
-        run that may be resumed they would be points that an undisturbed run does not have.
+        For a completed run TensorBoard also gets the final values, at the last row's step. Those
+        of any other run were measured earlier, and would be points that metrics.csv does not have.
         """
         if self.closed:
             return
@@ -186,10 +178,23 @@ class Recorder:
         self.loggers.close(status, {})
         if self.events:
             step, there = self._last_row
-            final = (fields.get("metrics") or {}) if status in FINISHED else {}
+            final = (fields.get("metrics") or {}) if status == "completed" else {}
             self.events.scalars(step, {tag: v for tag, v in final.items() if tag not in there})
             self.events.hparams(hyperparameters(self.config), status)
             self.events.close()
+
+
+def newest(before: Mapping[str, float], row: Mapping[str, float]) -> dict[str, float]:
+    """Return a run's latest finite values after a row, as a new dictionary: threads read the old.
+
+    An evaluation takes the place of the one before: a tag that it could not measure (the KL without
+    a good sample) has no value then. One that is not finite throughout replaces only what it has.
+    """
+    found = [value for tag, value in row.items() if is_evaluated(tag)]
+    kept = before
+    if found and all(map(math.isfinite, found)):
+        kept = {tag: value for tag, value in before.items() if not is_evaluated(tag)}
+    return {**kept, **{tag: value for tag, value in row.items() if math.isfinite(value)}}
 
 
 def hyperparameters(config: RunConfig) -> dict[str, Any]:
