@@ -262,6 +262,23 @@ def test_what_differs_and_the_final_figures_stand_first() -> None:
     assert len(experiment.hparam_infos) == 6, "TensorBoard's own is left as it was"
 
 
+def test_a_setting_that_some_runs_lack_has_a_column(tmp_path: Path) -> None:
+    """TensorBoard says of train_points=null,512 that it does not differ: it sees one value."""
+    for run, points in (("all", None), ("few", 512)):
+        with EventLog(tmp_path / run) as log:
+            log.hparams({"seed": 1, "data.radius": 2.0, "data.train_points": points})
+            log.scalars(1, {"modes/covered": 8.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what TensorBoard brings along
+        address = start(tmp_path, 0)
+    assert becomes(["all", "few"], address, "runs")
+    asked = f"{address}data/plugin/hparams/experiment"
+    request = urllib.request.Request(asked, b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as content:
+        shown = [info["name"] for info in json.load(content)["hparamInfos"]]
+    assert shown == ["seed", "data.train_points"], "not the radius, which all have"
+
+
 @dataclass(frozen=True)
 class Point:
     step: int
@@ -271,10 +288,13 @@ class Point:
 
 def test_finished_runs_show_their_final_figures(tmp_path: Path) -> None:
     last = {"modes/covered": Point(8, 1.5, 5.0), "loss/critic": Point(9, 2.5, -1.0)}
-    assert with_finals(last, {"modes/covered": 7.0, "unseen": 1.0}) == {
+    last["modes/kl"] = Point(8, 1.5, 0.5)  # the final evaluation had no good sample
+    final = {"modes/covered": 7.0, "loss/critic": -1.0, "unseen": 1.0}
+    assert with_finals(last, final) == {
         "modes/covered": Point(8, 1.5, 7.0),
         "loss/critic": Point(9, 2.5, -1.0),
     }
+    assert with_finals(last, {}) == last, "it is still training"
 
     def stored(content: object) -> dict[str, float]:
         (tmp_path / "run.json").write_text(json.dumps(content))

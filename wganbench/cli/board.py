@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,9 @@ def start(path: Path, port: int, names: Sequence[str] = ()) -> str:
 
 
 # TensorBoard's HParams page: the order of its columns, and the final values of finished runs.
+START = "_hparams_/session_start_info"
+"""The tag of TensorBoard's record of a run's settings."""
+
 SWEPT = ("loss", "seed", "loss.", "data", "network", "train.")
 """The first columns among the settings that differ between runs.
 
@@ -187,16 +190,17 @@ Coefficients come last, because the page's parallel coordinates leave out runs w
 a shown column."""
 
 
-def arrange(experiment: Any) -> Any:
+def arrange(experiment: Any, lacking: Collection[str] = ()) -> Any:
     """Return the experiment with ordered columns; the page first shows five of each kind.
 
     Settings that differ come before those that all runs share; of the latter only some are listed.
+    Those in ``lacking`` have one value, and some runs have none: they come last.
     """
     differing = [info for info in experiment.hparam_infos if info.differs]
     shared = [
         info
         for info in experiment.hparam_infos
-        if not info.differs and place(info.name, CONSTANT) < len(CONSTANT)
+        if not info.differs and (info.name in lacking or place(info.name, CONSTANT) < len(CONSTANT))
     ]
     differing.sort(key=lambda info: (place(info.name, SWEPT), info.name))
     shared.sort(key=lambda info: (place(info.name, CONSTANT), info.name))
@@ -265,22 +269,40 @@ def trial_words(settings: Settings, keys: Sequence[str]) -> list[str]:
     return found
 
 
-def with_names(metadata: Mapping[str, Mapping[str, bytes]]) -> dict[str, dict[str, bytes]]:
-    """Return TensorBoard's metadata by run and tag, with the runs' names as names of trials."""
-    from tensorboard.plugins.hparams import plugin_data_pb2
-    from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG as START
+Metadata = Mapping[str, Mapping[str, bytes]]
+"""TensorBoard's metadata by run and tag."""
 
-    known = {
+
+def sessions(metadata: Metadata) -> dict[str, Any]:
+    """Return the start of each run's session, a protocol buffer."""
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    return {
         run: plugin_data_pb2.HParamsPluginData.FromString(tags[START])
         for run, tags in metadata.items()
         if START in tags
     }
-    settings = {
+
+
+def settings_in(known: Mapping[str, Any]) -> dict[str, Settings]:
+    """Return the settings of each run, from the starts of their sessions."""
+    return {
         run: {key: plain_value(value) for key, value in data.session_start_info.hparams.items()}
         for run, data in known.items()
     }
+
+
+def lacking_settings(metadata: Metadata) -> set[str]:
+    """Return the settings that some runs have and others do not, such as ``train_points=null``."""
+    keys = [set(settings) for settings in settings_in(sessions(metadata)).values()]
+    return set().union(*keys) - set.intersection(*keys) if keys else set()
+
+
+def with_names(metadata: Metadata) -> dict[str, dict[str, bytes]]:
+    """Return the metadata with the runs' names as names of trials."""
+    known = sessions(metadata)
     found = {run: dict(tags) for run, tags in metadata.items()}
-    for run, name in trial_names(settings).items():
+    for run, name in trial_names(settings_in(known)).items():
         known[run].session_start_info.group_name = name
         found[run][START] = known[run].SerializeToString()
     return found
@@ -302,12 +324,17 @@ def final_values(folder: Path) -> dict[str, float]:
 
 
 def with_finals(last: Mapping[str, Any], final: Mapping[str, float]) -> dict[str, Any]:
-    """Return the last points of a run's curves, replaced by the values of the final evaluation."""
+    """Return the last points of a run's curves; of a completed run with its final values alone.
+
+    A tag without a final value (the KL without a good sample) is left out: its last point is
+    of an evaluation during training.
+    """
+    if not final:
+        return dict(last)
     return {
         tag: type(point)(step=point.step, wall_time=point.wall_time, value=final[tag])
-        if tag in final
-        else point
         for tag, point in last.items()
+        if tag in final
     }
 
 
@@ -320,8 +347,11 @@ def arranged(plugin: Any) -> Any:
     class ArrangedContext(Context):  # type: ignore[misc, unused-ignore]
         """The source of the page, its table and its downloads."""
 
-        def experiment_from_metadata(self, *args: Any, **kwargs: Any) -> Any:
-            return arrange(super().experiment_from_metadata(*args, **kwargs))
+        def experiment_from_metadata(
+            self, ctx: Any, experiment_id: Any, metrics: Any, metadata: Any, *args: Any
+        ) -> Any:
+            found = super().experiment_from_metadata(ctx, experiment_id, metrics, metadata, *args)
+            return arrange(found, lacking_settings(metadata))
 
         def hparams_metadata(self, *args: Any, **kwargs: Any) -> Any:
             return with_names(super().hparams_metadata(*args, **kwargs))
