@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -231,6 +232,14 @@ class WithPlaces(yaml.SafeLoader):  # type: ignore[misc, unused-ignore]
             raise yaml.constructor.ConstructorError(
                 None, None, str(error), node.start_mark
             ) from error
+
+
+# Hydra, which reads the same files, takes 1e-4 for a number; YAML 1.1 asks for 1.0e-4.
+WithPlaces.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9][0-9_]*\.?[0-9_]*[eE][-+]?[0-9]+$"),
+    [*"-+0123456789"],
+)
 
 
 def read_text(path: Path) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from wganbench.losses.recipes import RECIPES, composed
 from wganbench.presets import preset_names, read_again, read_preset
 from wganbench.registry import unknown
 from wganbench.training.passes import StepCost
-from wganbench.typed import nearest_key
+from wganbench.typed import check_range, convert, convert_fields, nearest_key
 
 DEFAULT = "space"
 DIGITS = 3
@@ -61,13 +61,30 @@ class Choice:
 Draw = Interval | Choice
 
 
+MOST_SEEDS = 100
+"""Seeds of a rung, and fresh seeds of a winner."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """A round of successive halving: shares of the trials and of the compute, and its seeds."""
 
-    trials: float
-    seeds: int
-    compute: float
+    trials: float = field(metadata={"above": 0, "most": 1})
+    seeds: int = field(metadata={"least": 1, "most": MOST_SEEDS})
+    compute: float = field(metadata={"above": 0, "most": 1})
+
+
+@dataclass(frozen=True)
+class SpaceFile:
+    """What a YAML file of a space holds."""
+
+    seed: int = field(metadata={"least": 0, "most": bounds.SEEDS})
+    draw: dict[str, Any]
+    rungs: list[Rung]
+    compute: dict[str, float]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    known: list[dict[str, Any]] = field(default_factory=list)
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +151,7 @@ class Space:
 
 def belongs(key: str, own: set[str]) -> bool:
     """Return whether a key exists under a loss whose coefficients have these keys."""
-    return not key.startswith("loss.") or key == "loss.n_critic" or key in own
+    return not key.startswith("loss.") or key == N_CRITIC or key in own
 
 
 def uniform(seed: int, key: str, trial: int) -> float:
@@ -165,21 +182,38 @@ def read_space(name: str = DEFAULT) -> Space:
     except ValueError as error:
         raise ConfigError(f"space={name}: {error}") from error
     try:
-        return checked(
-            Space(
-                name=str(values.get("name", path.stem)),
-                seed=as_seed(values["seed"]),
-                draw={str(key): as_draw(str(key), value) for key, value in values["draw"].items()},
-                fixed=dict(values.get("fixed") or {}),
-                known=tuple(dict(point) for point in values.get("known") or ()),
-                rungs=as_rungs(values["rungs"]),
-                compute=as_compute(values["compute"]),
-            )
-        )
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        return checked(as_space(values, path.stem))
+    except ValueError as error:
         raise ConfigError(
-            f"space={short_repr(name)}: {described(error)}; conf/tune/space.yaml shows the form"
+            f"space={short_repr(name)}: {first_line(error)}; conf/tune/space.yaml shows the form"
         ) from error
+
+
+def as_space(values: Mapping[str, Any], name: str) -> Space:
+    """Return the space that a file holds; ``name`` is that of one without. Raises ValueError."""
+    refuse_unknown(values, SpaceFile)
+    for rung in values["rungs"] if isinstance(values.get("rungs"), list) else ():
+        refuse_unknown(rung if isinstance(rung, Mapping) else {}, Rung, "rungs: ")
+    given = {key: value for key, value in values.items() if value is not None}
+    file = SpaceFile(**convert_fields(SpaceFile, given))
+    return Space(
+        name=file.name or name,
+        seed=file.seed,
+        draw={str(key): as_draw(str(key), value) for key, value in file.draw.items()},
+        fixed=file.fixed,
+        known=tuple(file.known),
+        rungs=as_rungs(file.rungs),
+        compute=as_compute(file.compute),
+    )
+
+
+def refuse_unknown(values: Mapping[str, Any], form: type, where: str = "") -> None:
+    """Raise ValueError for a key that a dataclass lacks: it would be passed over."""
+    known = [one.name for one in fields(form)]
+    for key in values:
+        if key not in known:
+            hint = nearest_key(str(key), known) or f" (there are: {', '.join(known)})"
+            raise ValueError(f"{where}unknown key {short_repr(key)}{hint}")
 
 
 def composed_name(loss: str, penalties: Sequence[str]) -> str:
@@ -201,9 +235,11 @@ def checked(space: Space) -> Space:
     """Return the space itself; raises ValueError for keys that cannot stand where they do."""
     known = [key for point in space.known for key in point]
     for key in (*space.draw, *space.fixed, *known):
-        group, _, name = key.partition(".")
+        group, _, name = str(key).partition(".")
         if group not in GROUPS and group != "evaluate":
             raise ValueError(f"{key} is no key of loss or train: give it as an override of tune")
+        if key == STEPS:
+            raise ValueError(f"{key} follows from compute, which is equal for all trials")
         if group == "loss" and name not in loss_keys():
             if name in OF_EVERY_LOSS and key in space.fixed:
                 continue
@@ -212,13 +248,30 @@ def checked(space: Space) -> Space:
             raise ValueError(f"{key}: {reason}")
     before: set[str] = set()
     for key, draw in space.draw.items():
+        if key in space.fixed:
+            raise ValueError(f"{key} is both in draw and in fixed")
         if isinstance(draw, Interval) and draw.times and draw.times not in before:
-            raise ValueError(f"{key}.times needs a key that is drawn before it; got {draw.times}")
-        before.add(key)
-    if "loss.n_critic" not in {*space.draw, *space.fixed}:
-        raise ValueError("loss.n_critic is missing in draw and in fixed")
+            raise ValueError(f"{key}.times needs a number drawn before it; got {draw.times}")
+        if isinstance(draw, Interval) or all(isinstance(one, int | float) for one in draw.among):
+            before.add(key)
+    if N_CRITIC not in {*space.draw, *space.fixed}:
+        raise ValueError(f"{N_CRITIC} is missing in draw and in fixed")
+    check_n_critic(space)
     return space
 
+
+def check_n_critic(space: Space) -> None:
+    """Raise ValueError unless every value of n_critic, from which steps follow, can be one."""
+    draw = space.draw.get(N_CRITIC)
+    if isinstance(draw, Interval):
+        raise ValueError(f"{N_CRITIC} is a whole number: give among, such as [1, 2, 5]")
+    given = [own[N_CRITIC] for own in (space.fixed, *space.known) if N_CRITIC in own]
+    for value in (*(draw.among if draw else ()), *given):
+        number = convert(value, int, N_CRITIC)
+        check_range(number, {"least": 1, "most": bounds.CRITIC_STEPS}, N_CRITIC)
+
+
+STEPS, N_CRITIC = "train.steps", "loss.n_critic"
 
 OF_EVERY_LOSS = ("packing", "unrolled")
 """Keys of every loss that a search may fix."""
@@ -231,13 +284,6 @@ def loss_keys() -> dict[str, str]:
     return {name: f"loss.{name}" for name in names}
 
 
-def as_seed(given: Any) -> int:
-    """Return the seed of the draws; raises ValueError unless it is a whole number from 0 on."""
-    if isinstance(given, bool) or int(given) != given or not 0 <= given <= bounds.SEEDS:
-        raise ValueError(f"seed must be a whole number from 0 on; got {given!r:.40}")
-    return int(given)
-
-
 def as_draw(key: str, given: Any) -> Draw:
     """Return the draw of a key; raises ValueError."""
     if isinstance(given, Mapping) and set(given) == {"among"}:
@@ -248,36 +294,29 @@ def as_draw(key: str, given: Any) -> Draw:
         "low", "high", "times",
     }:  # fmt: skip
         raise ValueError(f"{key} needs low and high, or among")
-    low, high = float(given["low"]), float(given["high"])
+    low, high = (convert(given[name], float, f"{key}.{name}") for name in ("low", "high"))
     if not (0 < low < high and high / low < math.inf):
         raise ValueError(f"{key} needs 0 < low < high, both finite")
     return Interval(low, high, str(given.get("times", "")))
 
 
-def as_rungs(given: Any) -> tuple[Rung, ...]:
+def as_rungs(rungs: Sequence[Rung]) -> tuple[Rung, ...]:
     """Return the rungs: fewer trials and no less compute from one to the next."""
-    rungs = tuple(Rung(float(r["trials"]), int(r["seeds"]), float(r["compute"])) for r in given)
     shares = [rung.trials for rung in rungs]
     compute = [rung.compute for rung in rungs]
     if not rungs or shares[0] != 1 or sorted(shares, reverse=True) != shares:
         raise ValueError("rungs need trials from 1.0 downwards")
-    if sorted(compute) != compute or not all(0 < c <= 1 for c in compute) or compute[-1] != 1:
+    if sorted(compute) != compute or compute[-1] != 1:
         raise ValueError("rungs need compute that rises to 1.0")
-    if any(rung.seeds < 1 or not rung.trials > 0 for rung in rungs):
-        raise ValueError("rungs need at least one seed and a share of the trials above 0")
-    return rungs
+    return tuple(rungs)
 
 
-def as_compute(given: Mapping[str, Any]) -> dict[str, float]:
+def as_compute(given: Mapping[str, float]) -> dict[str, float]:
     """Return the passes by the data's name, from millions of them."""
-    found = {str(name): 1e6 * float(value) for name, value in given.items()}
+    found = {str(name): 1e6 * value for name, value in given.items()}
     if "default" not in found or any(not 0 < value < math.inf for value in found.values()):
         raise ValueError("compute needs finite numbers above 0 and one for default")
     return found
-
-
-def described(error: Exception) -> str:
-    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else first_line(error)
 
 
 # Arms of a study at settings of the neutral space: equal rates and equal compute for all.
@@ -330,7 +369,7 @@ def overrides(arm: Arm, trial: int, passes: float, smooth: bool = False) -> list
     ``smooth``: the networks' activations are not piecewise linear, see `StepCost`.
     """
     values = settings_of(arm, trial)
-    steps = generator_steps(arm, values["loss.n_critic"], passes, smooth)
+    steps = generator_steps(arm, values[N_CRITIC], passes, smooth)
     pairs = [f"{key}={str(value).replace(' ', '')}" for key, value in values.items()]
     return [*arm.words(), "tuned=none", *pairs, f"train.steps={steps}"]
 
