@@ -36,7 +36,7 @@ from wganbench.tuning.analysis import (
     success_profile,
 )
 from wganbench.tuning.command import parse, speedrun
-from wganbench.tuning.report import SCORE, value_entry
+from wganbench.tuning.report import SCORE, value_entry, write_report
 from wganbench.tuning.search import (
     base_of,
     count_at,
@@ -120,17 +120,43 @@ def test_known_settings_are_trials_of_every_loss() -> None:
         ({"draw": {"train.betas": {"among": []}}}, "train.betas.among"),
         ({"rungs": [{"trials": 0.5, "seeds": 1, "compute": 1.0}]}, "from 1.0 downwards"),
         ({"rungs": [{"trials": 1.0, "seeds": 1, "compute": 0.5}]}, "rises to 1.0"),
-        ({"rungs": [{"trials": 1.0, "seeds": 0, "compute": 1.0}]}, "at least one seed"),
+        ({"rungs": [{"trials": 1.0, "seeds": 0, "compute": 1.0}]}, "rungs[0].seeds must be at lea"),
+        ({"rungs": [{"trials": 1.0, "seeds": 2.5, "compute": 1.0}]}, "rungs[0].seeds must be a wh"),
+        ({"rungs": [{"trials": 1.0, "seeds": 10**9, "compute": 1.0}]}, "seeds must be at most 100"),
+        ({"rungs": [{"trials": 1.0, "seed": 1, "compute": 1.0}]}, "'seed'; did you mean seeds?"),
+        ({"rungs": [3]}, "rungs[0] must be"),
+        ({"knwon": []}, "unknown key 'knwon'; did you mean known?"),
+        ({"known": ["train.critic_lr"]}, "known[0] must be"),
+        ({"draw": ["train.critic_lr"]}, "draw must be"),
+        (
+            {"draw": {"train.critic_lr": {"low": "slow", "high": 1}}},
+            "train.critic_lr.low must be a",
+        ),
+        ({"draw": {"train.steps": {"among": [10]}}}, "train.steps follows from compute"),
+        ({"fixed": {"train.critic_lr": 1e-3}}, "train.critic_lr is both in draw and in fixed"),
+        ({"draw": {"loss.n_critic": {"low": 1, "high": 5}}}, "loss.n_critic is a whole number"),
+        ({"draw": {"loss.n_critic": {"among": [None]}}}, "loss.n_critic must be given"),
+        ({"known": [{"loss.n_critic": 0}]}, "loss.n_critic must be at least 1"),
+        (
+            {
+                "draw": {
+                    "train.betas": {"among": [[0.0, 0.9]]},
+                    "loss.n_critic": {"among": [1]},
+                    "train.critic_lr": {"low": 1, "high": 2, "times": "train.betas"},
+                }
+            },
+            "train.critic_lr.times needs a number drawn before it; got train.betas",
+        ),
         ({"compute": {"ring8": 1.0}}, "one for default"),
         ({"seed": None}, "seed"),
-        ({"seed": -1}, "seed must be a whole number from 0 on"),
-        ({"seed": math.inf}, "infinity"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": math.inf}, "seed must be a whole number"),
         ({"compute": {"default": math.inf}}, "compute needs finite numbers above 0"),
         ({"draw": {"train.critic_lr": {"low": 1e-308, "high": 1e300}}}, "both finite"),
         ({"fixed": {"network.width": 128, "loss.n_critic": 1}}, "network.width is no key of loss"),
         (
             {"draw": {"train.critic_lr": {"low": 1, "high": 2, "times": "train.critic_rate"}}},
-            "train.critic_lr.times needs a key that is drawn before it; got train.critic_rate",
+            "train.critic_lr.times needs a number drawn before it; got train.critic_rate",
         ),
         ({"draw": {"train.critic_lr": {"low": 1, "high": 2}}}, "loss.n_critic is missing"),
     ],
@@ -141,7 +167,8 @@ def test_a_wrong_space_is_refused_in_one_line(
     values = yaml.safe_load(Path("conf/tune/space.yaml").read_text())
     values.update(change)
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
+    ordered = yaml.safe_dump({k: v for k, v in values.items() if v is not None}, sort_keys=False)
+    file.write_text(ordered)
     with pytest.raises(ConfigError) as caught:
         read_space(str(file))
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -331,6 +358,34 @@ class Silent:
         assert line
 
 
+def test_a_search_in_which_nothing_scored_says_so(tmp_path: Path) -> None:
+    """What leads a tie at 0, such as the first of trials that all diverged, is no finding."""
+    search = a_search(tmp_path, "loss=gp", "trials=2", "seeds=0")
+    arm = ("gp", "ring8")
+    for score_of_last, told in ((0.0, True), (0.1, False)):
+        trials = searching.trials_of(search, "gp")
+        for trial in trials:
+            trial.scores = [[0.5], [score_of_last]]
+        assert ("No trial of gp" in winner_yaml(search, arm, trials[0], "tune")) == told
+        assert yaml.safe_load(winner_yaml(search, arm, trials[0], "tune"))["train"]
+        page = write_report(search, {arm: trials}, {arm: []}, "tune").read_text()
+        assert ("No trial of gp on ring8 scored above 0" in page) == told
+        assert "one space (" in page
+
+
+def test_numbers_of_a_space_may_be_written_as_elsewhere(tmp_path: Path) -> None:
+    """Hydra, which reads the other YAML files, takes 1e-3 for a number."""
+    (tmp_path / "mine.yaml").write_text(
+        "seed: 1\ndraw:\n  train.critic_lr: {among: [1e-3, 2E+4, 1_0e2]}\n"
+        "  loss.gp_lambda: {low: 1e-4, high: 1e4}\nfixed: {loss.n_critic: 1, train.decay: e5}\n"
+        "rungs: [{trials: 1, seeds: 1, compute: 1}]\ncompute: {default: 1e-3}\n"
+    )
+    space = read_space(str(tmp_path / "mine.yaml"))
+    assert space.draw["train.critic_lr"].among == (0.001, 20_000.0, 1000.0)
+    assert space.draw["loss.gp_lambda"].low == 0.0001 and space.compute == {"default": 1000.0}
+    assert space.fixed["train.decay"] == "e5" and space.name == "mine"
+
+
 def test_a_search_tunes_a_loss_with_further_penalties(tmp_path: Path) -> None:
     search = a_search(tmp_path, "loss=hinge,bce", "trials=4", "loss.penalties=[r1]",
                       "loss.packing=2", "network.width=32")  # fmt: skip
@@ -380,7 +435,12 @@ def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
         (["loss="], "loss is empty"),
         (["data=ring9"], "ring8"),
         (["loss=gp", "train.critic_lr=1e-3"], "train.critic_lr is set by the search"),
-        (["seed=3"], "seed is set by the search"),
+        (["seed=3"], "seed is set by the search: tuning seeds are 100 and up"),
+        (["train.steps=10"], "train.steps is set by the search: it follows from the compute"),
+        (["tuned=none"], "tuned is set by the search"),
+        (["overwrite=true"], "name=NAME searches anew"),
+        (["experiment=pacgan_ring8"], "experiment wins over tuned settings"),
+        (["network.width=16,32"], "'network.width=16,32': give one value"),
         (["gp"], "KEY=VALUE"),
         (["name=../../esc"], "name names a folder"),
         (["name='../x'"], "name names a folder"),
@@ -421,10 +481,11 @@ def test_quotes_are_those_of_the_command_line(
 
 @pytest.mark.parametrize(
     "word",
-    ["seed=1", "evaluate.every_n_steps=7", "++log.figure=true", "sweep.max_stack=2", "name=../x"],
-)
+    ["seed=1", "evaluate.every_n_steps=7", "++log.figure=true", "sweep.max_stack=2", "name=../x",
+     "network.width=8,16"],
+)  # fmt: skip
 def test_a_speedrun_refuses_what_it_sets_itself(word: str) -> None:
-    with pytest.raises(ConfigError, match="is set by the speedrun|names a folder"):
+    with pytest.raises(ConfigError, match="is set by the speedrun|names a folder|give one value"):
         speedrun(["loss=gp", word], Silent())
 
 

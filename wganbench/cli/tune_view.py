@@ -16,7 +16,7 @@ from wganbench.files import from_here
 from wganbench.sweeps.launch import Interrupted
 from wganbench.tuning.command import Tuned, speedrun, tune
 from wganbench.tuning.report import SCORE, settings_text, value_entry
-from wganbench.tuning.search import elsewhere
+from wganbench.tuning.search import elsewhere, notes_on
 from wganbench.tuning.speedrun_report import HEADS, machine, pair_text, table_rows
 
 
@@ -52,6 +52,9 @@ def print_tuned(tuned: Tuned) -> None:
             table.add_row(loss, f"{best.last:.3f}", Text(fresh.text), settings)
         console.print(table)
     console.print("score: modes/coverage x modes/high_quality x min(1, floor / distance)")
+    for arm, trials in tuned.arms.items():
+        for note in notes_on(arm, trials[0]):
+            console.print(note, soft_wrap=True)
     files = list(tuned.files.values())
     folder = from_here(files[0].parent.parent.resolve())
     console.print(f"settings: {folder}/tuned/*.yaml", soft_wrap=True)

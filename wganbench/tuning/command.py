@@ -12,7 +12,7 @@ from wganbench.config.check import check_name, check_output_dir
 from wganbench.config.composition import compose_launcher
 from wganbench.config.from_python import unquoted
 from wganbench.config.jobs import Choice
-from wganbench.config.overrides import replacing
+from wganbench.config.overrides import parse_overrides, read_override, replacing
 from wganbench.config.settings import LAUNCHER, Setting
 from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, UnwritableFolder, of_the_system, short_repr
@@ -25,11 +25,11 @@ from wganbench.runs.stored import check_writable
 from wganbench.sweeps.backend import Watcher
 from wganbench.tuning.report import Fresh, write_report
 from wganbench.tuning.search import Arm, Search, Trial, run_search, train_winners, write_winners
-from wganbench.tuning.space import Space, read_space
+from wganbench.tuning.space import MOST_SEEDS, STEPS, Space, read_space
 from wganbench.tuning.speedrun import Speedrun, refuse_set, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
 
-MOST_TRIALS, MOST_SEEDS = 4096, 100
+MOST_TRIALS = 4096
 NAMES = "names with commas between them"
 LISTS = ("loss", "data")
 """Keys that hold such names; each may be in quotes."""
@@ -117,6 +117,7 @@ def speedrun(
     if len(data) > 1:
         raise ConfigError("a speedrun takes place on one data set: give one, such as data=ring8")
     refuse_set(rest)
+    refuse_several(rest, config_dir)
     seeds = whole("seeds", own["seeds"], 2, MOST_SEEDS)
     folder = folder_of(own, f"speedrun-{data[0]}")
     choice = launcher_choice(launcher, config_dir)
@@ -134,6 +135,7 @@ def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Sea
     with user_files_first(directories(config_dir)):
         space = read_space(own["space"])
     refuse_drawn(space, rest)
+    refuse_several(rest, config_dir)
     space = replace(space, penalties=penalties_of(rest))
     losses = named("loss", own["loss"], config_dir)
     for loss in losses:
@@ -217,15 +219,36 @@ def positive(key: str, text: str) -> float:
     return value
 
 
+REFUSED = {
+    "seed": "is set by the search: tuning seeds are 100 and up, and seeds=5 trains the winners on "
+    "0 to 4",
+    STEPS: "is set by the search: it follows from the compute, budget=0.25 gives a quarter of it",
+    "tuned": "is set by the search, which looks for settings without those found before",
+    "overwrite": "is set by the search; name=NAME searches anew in another folder",
+    "experiment": "wins over tuned settings, so that it would hide those found; give its own as "
+    "overrides",
+}
+"""Keys that no search takes, each with the reason or another way."""
+
+
 def refuse_drawn(space: Space, overrides: Sequence[str]) -> None:
-    """Raise ConfigError for an override of a key that the search itself sets."""
-    reserved = {*space.draw, *space.fixed, "seed", "tuned", "train.steps", "overwrite"}
+    """Raise ConfigError for an override of a key that the search itself sets or cannot take."""
     for word in overrides:
         key = word.partition("=")[0].lstrip("+~")
-        if key in reserved:
+        if key in REFUSED:
+            raise ConfigError(f"{key} {REFUSED[key]}")
+        if key in {*space.draw, *space.fixed}:
             raise ConfigError(
                 f"{key} is set by the search; change it in a space of your own (space=FILE.yaml)"
             )
+
+
+def refuse_several(overrides: Sequence[str], config_dir: str | Path | None) -> None:
+    """Raise ConfigError for an override with several values, which a sweep would train."""
+    own = None if config_dir is None else str(config_dir)
+    for word in parse_overrides(overrides, own, several=True).overrides:
+        if read_override(word).is_sweep_override():
+            raise ConfigError(f"{short_repr(word)}: give one value, which holds for all runs")
 
 
 def penalties_of(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from wganbench.tuning.analysis import (
     sensitivities,
     success_profile,
 )
-from wganbench.tuning.search import Arm, Search, Trial, mean, score_of
+from wganbench.tuning.search import Arm, Search, Trial, mean, notes_on, score_of
 from wganbench.tuning.space import FIRST_TUNING_SEED
 
 MOST_TRIALS = 40
@@ -101,7 +101,7 @@ def summary(search: Search) -> str:
         for rung in search.space.rungs
     )
     return (
-        f"{search.trials} trials drawn from one neutral space ({search.space.name}.yaml) and "
+        f"{search.trials} trials drawn from one space ({search.space.name!r}) and "
         f"{len(search.space.known)} known ones, the same for every loss where they share a "
         f"key, at equal compute. Successive halving: {rungs}. Tuning seeds are "
         f"{FIRST_TUNING_SEED} and up; the winners were trained anew on "
@@ -127,7 +127,8 @@ def section(
         "profile": curves_figure(profile, "score of at least", "share of the trials"),
         "sensitivity": sensitivity_figure(sensitive),
     }
-    view: dict[str, Any] = {"name": data, "answer": answer(expected)}
+    notes = [note for loss, trials in own.items() for note in notes_on((loss, data), trials[0])]
+    view: dict[str, Any] = {"name": data, "answer": " ".join([answer(expected), *notes])}
     for name, figure in figures.items():
         file = search.folder / f"{name}-{data}.png"
         save_png(figure, file)

@@ -248,6 +248,7 @@ def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
         f"# {composed_name(loss, search.space.penalties)} on {data}: the best of {search.trials} "
         f"drawn and {len(search.space.known)} known trials of the space {search.space.name!r}, on "
         f"tuning seeds {first}-{first + seeds - 1}.",
+        *(f"# {note}" for note in notes_on(arm, trial)),
         f"# {command}",
     ]
     given = dict(word.lstrip("+").partition("=")[::2] for word in search.overrides)
@@ -261,6 +262,16 @@ def winner_yaml(search: Search, arm: Arm, trial: Trial, command: str) -> str:
         own = {k.split(".")[1]: v for k, v in values.items() if k.startswith(f"{group}.")}
         body += [f"{group}:", *(f"  {name}: {value}" for name, value in own.items())]
     return "\n".join([*head, *body]) + "\n"
+
+
+def notes_on(arm: Arm, best: Trial) -> list[str]:
+    """Return a sentence on an arm whose best trial scored 0, for what was found is by chance."""
+    if not best.scores or best.last > 0:
+        return []
+    return [
+        f"No trial of {arm[0]} on {arm[1]} scored above 0 in the last rung: its settings are "
+        "no better than others. More compute (budget=4) or more trials may find better ones."
+    ]
 
 
 def elsewhere(search: Search) -> list[str]:
