@@ -294,8 +294,9 @@ def settings_in(known: Mapping[str, Any]) -> dict[str, Settings]:
 
 def lacking_settings(metadata: Metadata) -> set[str]:
     """Return the settings that some runs have and others do not, such as ``train_points=null``."""
-    keys = [set(settings) for settings in settings_in(sessions(metadata)).values()]
-    return set().union(*keys) - set.intersection(*keys) if keys else set()
+    runs = settings_in(sessions(metadata)).values()
+    counts = Counter(key for settings in runs for key in settings)
+    return {key for key, count in counts.items() if count < len(runs)}
 
 
 def with_names(metadata: Metadata) -> dict[str, dict[str, bytes]]:
