@@ -18,6 +18,8 @@ from training_configs import tiny
 
 import wganbench
 from wganbench.cli.app import main
+from wganbench.cli.console import PlainConsole
+from wganbench.cli.demo import _conclude
 from wganbench.cli.run_view import settings_line
 from wganbench.config import compose
 from wganbench.presets import directories
@@ -280,6 +282,16 @@ def test_a_handout_has_a_line_for_each_group_and_escapes(place: Path, tmp_path: 
     assert f"<p><b>{first}</b></p>" in page and all(f"<p>{text}</p>" in page for text in others)
     noted = dataclasses.replace(comparison, notes=("<script>alert(1)</script>",))
     assert "<script>alert" not in write_handout(noted, tmp_path / "hand").read_text()
+
+
+def test_a_demo_without_frames_leaves_its_page_all_the_same(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with log.animation=false, or with an experiment that keeps no frames."""
+    _conclude(place, PlainConsole())
+    told = capsys.readouterr().out
+    assert "no run has frames for an animation" in told and "animation:" not in told
+    assert "handout:" in told and (place / "comparison" / "handout.html").is_file()
 
 
 @pytest.mark.slow

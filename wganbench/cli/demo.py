@@ -10,6 +10,7 @@ from wganbench.cli.sweep_view import SweepView, print_sweep
 from wganbench.errors import ConfigError, of_the_system
 from wganbench.reports.comparison import compare
 from wganbench.reports.export import write_all
+from wganbench.reports.figures import read_frames
 from wganbench.reports.report import write_handout
 from wganbench.runs.folder import RunOutcome
 from wganbench.runs.record import find_runs
@@ -34,10 +35,14 @@ def run_demo(overrides: list[str]) -> list[RunOutcome]:
 
 
 def _conclude(folder: Path, console: PlainConsole) -> None:
-    comparison = compare(find_runs([folder]), paths=[str(folder)])
+    runs = find_runs([folder])
+    comparison = compare(runs, paths=[str(folder)])
     print_comparison(comparison, console)
     place = folder / "comparison"
-    files, notes = write_all(comparison, place, animate=True)
+    moving = any(map(read_frames, runs))
+    files, notes = write_all(comparison, place, animate=moving)
+    if not moving:
+        notes = [*notes, "no run has frames for an animation; log.animation=true keeps them"]
     try:
         handout = write_handout(comparison, place)
     except OSError as error:
