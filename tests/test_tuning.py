@@ -62,7 +62,7 @@ from wganbench.tuning.speedrun import (
     pair_tests,
     settings_of,
 )
-from wganbench.tuning.speedrun_report import pair_text
+from wganbench.tuning.speedrun_report import curves, pair_text
 
 SPACE = read_space()
 
@@ -625,6 +625,18 @@ def test_two_seeds_are_called_weak_evidence() -> None:
     )
     assert "weak evidence" in pair_text(Speedrun("ring8", tuple(few), {}))
     assert "weak evidence" not in pair_text(Speedrun("ring8", tuple(enough), {}))
+
+
+def test_a_curve_of_arrivals_ends_where_training_did_unless_all_arrived() -> None:
+    never, early = Arrival(0, False, 1000.0, 1.0), Arrival(1, True, 500.0, 1.0)
+    late = Arrival(0, True, 4000.0, 1.0)
+    results = [
+        LossResult(loss, "own", arrivals, Median(1, 1, 1), Median(1, 1, 1))
+        for loss, arrivals in (("bce", (never, early)), ("gp", (early, late)), ("clip", (early,)))
+    ]
+    (axes,) = curves(Speedrun("ring8", tuple(results), {})).axes
+    ends = {line.get_label().split()[0]: line.get_xydata()[-1].tolist() for line in axes.lines}
+    assert ends == {"bce": [1.0, 0.5], "gp": [4.0, 1.0], "clip": [4.0, 1.0]}
 
 
 def test_losses_of_one_colour_have_other_lines() -> None:

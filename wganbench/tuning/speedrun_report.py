@@ -155,13 +155,20 @@ def curves(found: Speedrun) -> Figure:
     end = max(arrival.passes for one in found.results for arrival in one.arrivals) / THOUSAND
     for one in found.results:
         (times, share), (colour, line) = steps_of(one), styles[one.loss]
-        axes.step([*times, end], [*share, share[-1]], where="post", color=colour, linestyle=line,
+        x, y = [*times, seen_to(one, end)], [*share, share[-1]]
+        axes.step(x, y, where="post", color=colour, linestyle=line,
                   label=f"{one.loss} ({one.arrived} of {len(one.arrivals)})")  # fmt: skip
     axes.set(xlabel="thousand passes of a network over a batch", ylabel="share of runs arrived",
              ylim=(0, 1.02), xlim=(0, end), title=f"Speedrun on {found.data}")  # fmt: skip
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def seen_to(one: LossResult, end: float) -> float:
+    """Return where a loss's curve ends: at the end of its training, unless all have arrived."""
+    trained = [arrival.passes / THOUSAND for arrival in one.arrivals if not arrival.arrived]
+    return max(trained, default=end)
 
 
 def steps_of(one: LossResult) -> tuple[Sequence[float], Sequence[float]]:
