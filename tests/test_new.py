@@ -49,6 +49,8 @@ def test_what_cannot_be_is_refused_in_one_line(
         (["metric", "modes"], "there is a metric modes already"),
         (["loss", "torch"], "would hide the installed module torch"),
         (["data", "random"], "would hide the installed module random"),
+        (["loss", "class"], "no word of Python's"),
+        (["loss", "a" * 42], "up to 41 small letters"),
     ],
 )
 def test_a_name_that_is_taken_is_refused(

@@ -44,7 +44,8 @@ def write_new(kind: str, name: str, folder: Path) -> None:
         raise ConfigError(unknown("kind", kind, list(KINDS)))
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or keyword.iskeyword(name):
         raise ConfigError(
-            f"{short_repr(name)}: give a name of small letters, digits and _, such as mine"
+            f"{short_repr(name)}: give a name of up to 41 small letters, digits and _, "
+            "which is no word of Python's, such as mine"
         )
     files = {folder / path: text for path, text in filled(kind, name).items()}
     for path in files:
