@@ -298,6 +298,15 @@ def test_a_wrong_setting_is_one_line(
     assert not planted.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_told_in_words(
+    planted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("")
+    assert main(["study", "planted", "output_dir=file/x"]) == 2
+    assert capsys.readouterr().err == "wganbench: file/x/studies/planted: Not a directory\n"
+    assert main(["study", "planted", "output_dir=folder/x"]) == 0
+
+
 def test_an_unknown_study_is_one_line(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "plantd"]) == 2
     assert "did you mean 'planted'" in capsys.readouterr().err

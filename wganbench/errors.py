@@ -32,12 +32,14 @@ class UnwritableFolder(ConfigError):
     """A folder of runs cannot be made or written: no permission, disk full, or not a folder."""
 
 
-def of_the_system(error: OSError) -> str:
-    """Return the message for a system error, with the file and without its number.
+def of_the_system(error: BaseException) -> str:
+    """Return the message of an error; that of a system error has the file and not its number.
 
     >>> of_the_system(FileNotFoundError(2, "No such file or directory", "/proc/x"))
     '/proc/x: No such file or directory'
     """
+    if not isinstance(error, OSError):
+        return str(error)
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{error.strerror or error}"
 

@@ -169,7 +169,7 @@ def _kept(run: RunRecord) -> str:
     try:
         busy = RunFolder(run.path).holder()
     except (ConfigError, OSError) as error:
-        return f": {error}"
+        return f": {of_the_system(error)}"
     return f", in use by {busy.holder}" if busy else ""
 
 
@@ -177,7 +177,7 @@ def _removed(run: RunRecord, line: str, console: PlainConsole) -> bool:
     try:
         gone = remove_run(run.path)
     except (ConfigError, OSError) as error:
-        console.print(f"{line}: kept: {error}", soft_wrap=True)
+        console.print(f"{line}: kept: {of_the_system(error)}", soft_wrap=True)
         return False
     rest = "" if gone else ": removed, but for files that no run writes"
     console.print(f"{line}{rest or ': removed'}", soft_wrap=True)

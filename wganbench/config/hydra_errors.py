@@ -84,6 +84,10 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
         if any(Path(error.filename).is_relative_to(folder) for folder in arguments.where):
             return ConfigError(f"cannot read {error.filename}: {error.strerror}")
         return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
+    if isinstance(error, OSError) and error.strerror:
+        return ConfigError(
+            f"the folder of runs cannot be written: {error.strerror}; set output_dir"
+        )
     message = of_a_reference(error)
     if message:
         return ConfigError(message)

@@ -56,7 +56,8 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
     except ColumnsError:
         raise
     except UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        said = getattr(error, "strerror", None) or str(error)
+        reason = " ".join(said.split()) or type(error).__name__
         raise ValueError(f"data.path: cannot read {path!r}: {reason}") from error
 
 

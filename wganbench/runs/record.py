@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
-from wganbench.errors import ConfigError, printable, short_repr, shortened
+from wganbench.errors import ConfigError, of_the_system, printable, short_repr, shortened
 from wganbench.files import UnusableFile, inside, read_json
 from wganbench.runs.table import LARGEST_STEP, Table, read_table, series
 from wganbench.typed import flatten
@@ -316,7 +316,7 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
             _ = record.seed, record.settings  # raise if they are malformed
             runs.append(record)
         except (ConfigError, OSError) as error:
-            unreadable.append(str(error))
+            unreadable.append(of_the_system(error))
     if unreadable and not runs:
         raise ConfigError(f"no run can be read here: {unreadable[0]}")
     runs.unreadable = tuple(unreadable)
