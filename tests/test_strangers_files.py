@@ -23,7 +23,7 @@ from training_configs import tiny
 
 from wganbench.cli.app import main
 from wganbench.cli.console import PlainConsole
-from wganbench.config import ConfigError, to_dict
+from wganbench.config import ConfigError, compose, run_folder, to_dict
 from wganbench.config.jobs import Job
 from wganbench.files import UnusableFile
 from wganbench.leftovers import machine
@@ -31,7 +31,7 @@ from wganbench.reports.comparison import compare
 from wganbench.reports.export import as_csv
 from wganbench.reports.reproduce import read_yaml
 from wganbench.runs.events import PREFIX, cut_events
-from wganbench.runs.folder import RunFolder
+from wganbench.runs.folder import HYDRAS_FILES, RunFolder
 from wganbench.runs.record import MOST_ITEMS, find_runs, read_record, shown
 from wganbench.runs.samples import find_frames, frame_name, read_arrays, read_frame
 from wganbench.runs.stored import stored_config, stored_values
@@ -39,6 +39,7 @@ from wganbench.runs.table import MetricsTable, read_table
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.ray_task import Changes, put
 from wganbench.training import checkpoint as checkpoints
+from wganbench.training import runs
 from wganbench.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -203,6 +204,24 @@ def test_a_comparison_is_written_into_its_own_folder(
     assert main(["compare", str(run)]) == 2
     assert "is a link" in capsys.readouterr().err.splitlines()[-1]
     assert untouched(victim)
+
+
+@pytest.mark.parametrize("name", [*HYDRAS_FILES, "multirun.yaml"])
+def test_hydra_writes_into_no_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setattr(runs, "train_run", lambda *_: pytest.fail("it was trained"))
+    words = [f"output_dir={tmp_path}", "name=own"]
+    folder = tmp_path / "own" if name == "multirun.yaml" else run_folder(compose(words))
+    pipe = folder / name
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without one, a writer would wait
+    try:
+        assert main(["sweep" if name == "multirun.yaml" else "train", *words]) == 2
+    finally:
+        os.close(reader)
+    assert f"{pipe} is not a regular file\n" in capsys.readouterr().err
 
 
 def test_event_files_are_no_links_and_no_pipes(tmp_path: Path, victim: Path) -> None:

@@ -316,6 +316,17 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
+def inside_regular(folder: Path, name: str) -> Path:
+    """Return ``inside(folder, name)`` for a file that a library opens for writing.
+
+    Raises UnusableFile also for what is no regular file: opening a FIFO would wait for ever.
+    """
+    path = inside(folder, name)
+    if os.path.lexists(path) and not is_plain_file(path):
+        raise UnusableFile(f"{path} is not a regular file")
+    return path
+
+
 def open_regular(path: Path, follow: bool = False) -> BinaryIO:
     """Open a regular file for reading; ``follow`` allows links, for files that the user named.
 

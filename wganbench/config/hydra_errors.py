@@ -17,6 +17,7 @@ from wganbench.presets import (
     all_keys,
     choices,
     chosen_keys,
+    content_of,
     default_choice,
     defaults_of,
     find_preset,
@@ -156,7 +157,7 @@ def check_header(group: str, path: Path) -> None:
     if group not in ("loss", "experiment", "tuned"):
         return
     if is_global(path):
-        if path.read_bytes().startswith(codecs.BOM_UTF8):
+        if content_of(path).startswith(codecs.BOM_UTF8):
             raise ConfigError(
                 f"{path} begins with a byte order mark (BOM), which hides its line {HEADER!r} from "
                 "Hydra: save the file as UTF-8 without BOM"
