@@ -167,19 +167,10 @@ class RunLock:
     """
 
     def __init__(self, path: Path) -> None:
-        with explained(path):
-            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
-        try:
-            with explained(path):
-                _take(descriptor)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _holder(), 0)
-        except OSError as error:
-            holder = _read_holder(descriptor)
+        descriptor = _try_lock(path)
+        while not _lies_at(descriptor, path):  # its last holder removed it, as `rm` does
             os.close(descriptor)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise RunBusy(path.parent, holder) from None
-            raise
+            descriptor = _try_lock(path)
         self._descriptor: int | None = descriptor
         _held.add(descriptor)
 
@@ -260,6 +251,32 @@ def tell_ending() -> None:
     for descriptor in tuple(_held):
         with suppress(OSError):
             os.pwrite(descriptor, _holder() + f" {ENDING}".encode(), 0)
+
+
+def _try_lock(path: Path) -> int:
+    """Open and lock a file, and write the holder into it; raises what `RunLock` raises."""
+    with explained(path):
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+    try:
+        with explained(path):
+            _take(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, _holder(), 0)
+    except OSError as error:
+        holder = _read_holder(descriptor)
+        os.close(descriptor)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise RunBusy(path.parent, holder) from None
+        raise
+    return descriptor
+
+
+def _lies_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one that now has this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(descriptor: int) -> None:
