@@ -126,6 +126,32 @@ def test_overwrite_and_leftovers_delete_what_is_ours_alone(tmp_path: Path, victi
     assert kept == {*theirs, ".lock", f".tmp-{'1' * 32}"} and untouched(victim)
 
 
+@pytest.mark.parametrize("left", range(1, 5))
+def test_a_kill_while_a_run_is_removed_leaves_what_is_found_and_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    run = leave_run(tmp_path / "runs", metrics=VALUES)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "zero.txt", "samples.npz"):
+        (run / name).write_text("x")
+    with RunFolder(run).lock() as held:
+        removed: list[str] = []
+        real = Path.unlink
+
+        def unlink(path: Path, missing_ok: bool = False) -> None:
+            if len(removed) == left:
+                raise KeyboardInterrupt
+            removed.append(path.name)
+            real(path, missing_ok)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", unlink)
+            held.empty()
+        assert [found.path for found in find_runs([tmp_path])] == [run]
+        assert left < 2 or not list(run.glob("checkpoint*"))
+        held.empty()
+    assert {path.name for path in run.iterdir()} == {".lock", "zero.txt"}
+
+
 @pytest.mark.parametrize(
     "name", ["..", "../../victim", "a/b", "/etc", "", "a\0b", "linked", 3, None]
 )

@@ -176,10 +176,15 @@ class HeldRun(RunFolder):
             raise RuntimeError(f"{self.path} is written by a process that does not hold it")
 
     def empty(self) -> None:
-        """Remove the files of an earlier run, found by their names; keep the user's files."""
+        """Remove the files of an earlier run, found by their names; keep the user's files.
+
+        If the process dies meanwhile, no checkpoint is left that a new run would go on from, and
+        `find_runs` still finds what is left.
+        """
         self.must_be_held()
-        for path in self.path.glob("*"):
-            if OWN.fullmatch(path.name) and (path.is_symlink() or is_plain_file(path)):
+        own = [path for path in self.path.glob("*") if OWN.fullmatch(path.name)]
+        for path in sorted(own, key=lambda p: (p.name == RUN_JSON, "checkpoint" not in p.name)):
+            if path.is_symlink() or is_plain_file(path):
                 path.unlink()
 
     def write_status(self, status: Status | None = None, **fields: Any) -> None:
