@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -328,6 +329,39 @@ def test_every_unreadable_run_is_counted_and_some_are_named(tmp_path: Path) -> N
     assert note.startswith("5 runs are left out, unreadable: ") and "; and 3 more" in note
     with pytest.raises(ConfigError, match="no run can be read here"):
         find_runs([tmp_path / "a"])
+
+
+def test_a_folder_without_permission_is_named_and_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, shut = (leave_run(tmp_path / name, metrics=VALUES) for name in ("good", "shut"))
+    (tmp_path / "sweep.json").write_text("{}")
+    scan, read = os.scandir, os.open
+
+    def refused(path: Any) -> PermissionError:
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == shut:
+            raise refused(path)
+        return scan(path)
+
+    def open_file(path: Any, *words: Any, **named: Any) -> int:
+        if Path(path) == tmp_path / "sweep.json":
+            raise refused(path)
+        return read(path, *words, **named)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "open", open_file)
+    runs = find_runs([tmp_path, tmp_path])
+    assert [run.path for run in runs] == [good]
+    assert runs.unreadable == (f"{shut}: Permission denied",)
+    with pytest.raises(ConfigError, match="no run can be read here: .*: Permission denied"):
+        find_runs([shut])
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "1 run is left out, unreadable: " in capsys.readouterr().out
+    assert main(["ls", str(tmp_path)]) == 0
+    assert f"left out: {shut}: Permission denied" in capsys.readouterr().out
 
 
 def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:
