@@ -36,6 +36,7 @@ from wganbench.runs.record import (
     read_content,
     read_record,
 )
+from wganbench.runs.table import STEP, series
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 """Files that Hydra writes into a run's folder; it would follow links there."""
@@ -213,6 +214,20 @@ def status_now(run: RunRecord) -> Status | None:
         return run.status if RunFolder(run.path).holder() else "interrupted"
     except (OSError, ConfigError):
         return run.status
+
+
+def step_now(run: RunRecord) -> int:
+    """Return the generator steps that a run has done: its last row's while run.json says it trains.
+
+    run.json gets the number only when training ends.
+    """
+    if run.status != "running":
+        return run.step
+    try:
+        steps, _ = series(run.read([STEP]), STEP)
+    except (OSError, ConfigError):
+        return run.step
+    return max([run.step, *steps[-1:]])
 
 
 def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -> None:
