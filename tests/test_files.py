@@ -202,6 +202,24 @@ def test_a_lock_is_not_refused_for_a_moments_look(tmp_path: Path) -> None:
         RunLock(path).release()
 
 
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_on_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / ".lock", fcntl.flock
+
+    def removed_first(descriptor: int, flags: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()  # by its holder, which then releases it
+        flock(descriptor, flags)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with RunLock(path):
+        with pytest.raises(RunBusy):
+            RunLock(path)
+        assert path.read_bytes().startswith(str(os.getpid()).encode())
+    RunLock(path).release()
+
+
 def test_a_wait_for_a_lock_ends_when_it_is_free_or_patience_ends(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     assert wait_until_free(path, 0.0) and not path.exists()

@@ -107,6 +107,10 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
     monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "none.py"))
     with pytest.raises(ConfigError, match=r"none.py, named by .* fails: /.*none"):
         plugin_files.load_plugin_files()
+    os.mkfifo(tmp_path / "pipe.py")
+    monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "pipe.py"))
+    with pytest.raises(ConfigError, match=r"pipe.py, named by .* is not a regular file"):
+        plugin_files.load_plugin_files()
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0")
     monkeypatch.setenv(plugin_files.VARIABLE, str(broken))

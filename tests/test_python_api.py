@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wganbench
+from wganbench import bounds
 from wganbench.cli.app import main
 from wganbench.config import compose
 from wganbench.config.from_python import overrides_from
@@ -52,6 +53,16 @@ def test_a_list_is_one_value_in_a_run_and_several_in_a_sweep() -> None:
     ]  # fmt: skip
     with pytest.raises(wganbench.ConfigError, match="seed: there are no values"):
         overrides_from([], {"seed": []}, several=True)
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_range_of_too_many_values_is_refused_before_it_is_counted_out(several: bool) -> None:
+    for many in (range(bounds.RUNS + 1), range(10**9), range(10**30)):
+        with pytest.raises(wganbench.ConfigError, match="seed has more than 1000000 values"):
+            overrides_from([], {"seed": many}, several)
+    assert overrides_from([], {"seed": range(3)}, several) == [
+        "seed=0,1,2" if several else "seed=[0,1,2]"
+    ]
 
 
 def test_what_no_setting_can_be_is_refused_by_its_key() -> None:

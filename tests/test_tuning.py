@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,12 @@ def test_a_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml must hold values"):
         read_space(str(tmp_path / "mine.yaml"))
+
+
+def test_a_space_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "space.yaml")
+    with pytest.raises(ConfigError, match=r"space\.yaml is not a regular file"):
+        read_space(str(tmp_path / "space.yaml"))
 
 
 def test_a_space_of_ones_own_is_found_by_its_name(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def load_plugin_files() -> None:
 def _load(file: Path) -> str:
     """Run a file as a module, and its function ``register`` if it has one; return its digest."""
     place = f"the plugin {file}, named by {WORD} or {VARIABLE},"
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{place} is not a regular file")
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         name = f"wganbench_plugin_{digest[:12]}"

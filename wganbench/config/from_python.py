@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from wganbench import bounds
 from wganbench.errors import ConfigError, short_repr
 
 Given = str | Sequence[str] | Mapping[str, object]
@@ -43,9 +44,9 @@ def overrides_from(
 
 def _values(key: str, value: object, several: bool) -> str:
     if several and isinstance(value, list | tuple | range):
-        if not len(value):
+        if not value:
             raise ConfigError(f"{key}: there are no values to sweep over")
-        return ",".join(_text(key, item) for item in value)
+        return ",".join(_texts(key, value))
     return _text(key, value)
 
 
@@ -58,7 +59,7 @@ def _text(key: str, value: object) -> str:
     if isinstance(value, str | Path):
         return _quoted(str(value))
     if isinstance(value, list | tuple | range):
-        return f"[{','.join(_text(key, item) for item in value)}]"
+        return f"[{','.join(_texts(key, value))}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(_pairs(key, value))}}}"
     try:  # a number of NumPy's or of torch's
@@ -68,6 +69,13 @@ def _text(key: str, value: object) -> str:
             f"{key}={short_repr(value)} is of the type {type(value).__name__}; "
             "give a number, a text, a list of these, True, False or None"
         ) from None
+
+
+def _texts(key: str, values: Sequence[object]) -> Iterator[str]:
+    """Return each of several values as `_text` does. Raises ConfigError for too many of them."""
+    if len(values[: bounds.RUNS + 1]) > bounds.RUNS:
+        raise ConfigError(f"{key} has more than {bounds.RUNS} values, which is too many")
+    return (_text(key, value) for value in values)
 
 
 def _pairs(key: str, value: Mapping[object, object]) -> Iterator[str]:

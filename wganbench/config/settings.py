@@ -22,6 +22,7 @@ from wganbench.output import markdown_table
 from wganbench.presets import (
     choices,
     conf_directory,
+    content_of,
     default_choice,
     describe_preset,
     is_global,
@@ -173,7 +174,7 @@ def comments(path: Path, prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
     last = ""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in content_of(path).decode(errors="replace").splitlines():
         more = re.fullmatch(r"\s+# (.*)", line)
         if more and last in found:
             found[last] += f" {more[1].strip()}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
-from wganbench.errors import ConfigError, printable, short_repr, shortened
+from wganbench.errors import ConfigError, of_the_system, printable, short_repr, shortened
 from wganbench.files import UnusableFile, inside, read_json
 from wganbench.runs.table import LARGEST_STEP, Table, read_table, series
 from wganbench.typed import flatten
@@ -299,16 +299,19 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
     Raises ConfigError for a path without runs, and if no run can be read.
     """
     folders: dict[Path, None] = {}
+    unreadable: dict[str, None] = {}
     for path in map(Path, paths):
+        closed: list[OSError] = []
         if not os.path.lexists(path):
             raise ConfigError(f"{path} does not exist")
-        found = sorted(folders_with(path, RUN_JSON))
-        if not found:
+        found = sorted(folders_with(path, RUN_JSON, closed))
+        if not found and not closed:
             raise ConfigError(
                 f"there is no run in {path}: give the folder of a run, of a sweep, or outputs"
             )
         folders |= dict.fromkeys(folder.resolve() for folder in found)
-    runs, unreadable = Runs(), []
+        unreadable |= dict.fromkeys(printable(of_the_system(error)) for error in closed)
+    runs = Runs()
     for folder in folders:
         try:
             record = read_record(folder)
@@ -316,19 +319,25 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
             _ = record.seed, record.settings  # raise if they are malformed
             runs.append(record)
         except (ConfigError, OSError) as error:
-            unreadable.append(str(error))
+            unreadable[printable(of_the_system(error))] = None
     if unreadable and not runs:
-        raise ConfigError(f"no run can be read here: {unreadable[0]}")
+        raise ConfigError(f"no run can be read here: {next(iter(unreadable))}")
     runs.unreadable = tuple(unreadable)
     return runs
 
 
-def folders_with(path: Path, name: str) -> Iterator[Path]:
+def folders_with(path: Path, name: str, closed: list[OSError] | None = None) -> Iterator[Path]:
     """Yield the folders at and below a path that hold an entry of this name.
 
-    Links are not followed. Folders that cannot be read, or vanish meanwhile, are skipped.
+    Links are not followed. Folders that vanish meanwhile are skipped, and so are those without
+    permission, whose errors are added to ``closed``.
     """
-    for folder, below, files in os.walk(path):
+
+    def note(error: OSError) -> None:
+        if closed is not None and isinstance(error, PermissionError):
+            closed.append(error)
+
+    for folder, below, files in os.walk(path, onerror=note):
         below.sort()
         if name in files or name in below:
             yield Path(folder)

@@ -12,8 +12,8 @@ from wganbench import bounds
 from wganbench.config.check import from_dict
 from wganbench.config.schema import RunConfig, identity, run_folder, to_dict
 from wganbench.data.contents import contents_digest
-from wganbench.errors import ConfigError, UnwritableFolder, expanded, short_repr
-from wganbench.files import UnusableFile, inside
+from wganbench.errors import ConfigError, UnwritableFolder, expanded, of_the_system, short_repr
+from wganbench.files import UnusableFile, inside_regular
 from wganbench.plugin_files import plugin_digests
 from wganbench.runs.folder import (
     HYDRAS_FILES,
@@ -72,7 +72,7 @@ def check_folder(config: RunConfig, may_be_busy: bool = False) -> None:
     folder = run_folder(config)
     check_writable(folder)
     for name in HYDRAS_FILES:
-        inside(folder, name)
+        inside_regular(folder, name)
     if not (folder / RUN_JSON).exists():
         return
     run = RunFolder(folder)
@@ -82,7 +82,7 @@ def check_folder(config: RunConfig, may_be_busy: bool = False) -> None:
         if not may_be_busy and (busy := run.holder()):
             raise ConfigError(str(busy))
     except (UnusableFile, OSError) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(of_the_system(error)) from error
     if config.overwrite:
         return
     stored = stored_config(folder)

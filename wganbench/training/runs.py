@@ -14,7 +14,7 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig, identity
 from wganbench.data import DATASETS
-from wganbench.errors import UnwritableFolder
+from wganbench.errors import UnwritableFolder, of_the_system
 from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
@@ -136,7 +136,7 @@ def train_runs(
             outcomes |= _train_usable(configs, taken, view, place, places, several)
         return [outcomes[i] for i in range(len(folders))]
     except OSError as error:
-        raise UnwritableFolder(str(error)) from error
+        raise UnwritableFolder(of_the_system(error)) from error
     finally:
         taken.release()
 
@@ -243,7 +243,7 @@ def _train(
         status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         for recorder in recorders:
             with contextlib.suppress(OSError):
-                recorder.close(status, step=stack.steps_done, error=str(error))
+                recorder.close(status, step=stack.steps_done, error=of_the_system(error))
         raise
     finally:
         shown.stop()
