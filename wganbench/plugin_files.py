@@ -20,6 +20,12 @@ from wganbench.errors import ConfigError, expanded, of_the_system, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
+UNREGISTERED = (
+    "which no installed package and no plugin file registers: name it by plugins=FILE, in Python "
+    f"by {VARIABLE}"
+)
+"""The end of a message about a name of a plugin that is in a run's folder."""
+
 CONF_GROUP = "wganbench.conf"
 """The group of entry points that name a package with YAML files of its own."""
 
@@ -91,6 +97,8 @@ def load_plugin_files() -> None:
 def _load(file: Path) -> str:
     """Run a file as a module, and its function ``register`` if it has one; return its digest."""
     place = f"the plugin {file}, named by {WORD} or {VARIABLE},"
+    if file.suffix != ".py":
+        raise ConfigError(f"{place} is no Python file: its name must end in .py")
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         name = f"wganbench_plugin_{digest[:12]}"
