@@ -544,6 +544,16 @@ def test_points_of_another_type_or_shape_are_refused(
     )
 
 
+@pytest.mark.parametrize("method", ["sample", "held_out"])
+def test_points_that_are_not_finite_are_refused(method: str) -> None:
+    def spoiled(self: Any, n: int, generator: torch.Generator) -> torch.Tensor:
+        return getattr(Plain, method)(self, n, generator) * float("nan")  # type: ignore[no-any-return]
+
+    own = type("Mine", (Plain,), {method: spoiled})
+    with pytest.raises(ConfigError, match=rf"^Mine\.{method}\(2, generator\) .* not finite$"):
+        adapted(own())
+
+
 def test_a_class_without_a_member_that_all_need_is_refused_by_its_name() -> None:
     own = type("Mine", (), {"shape": (2,), "sample": Plain.sample})
     with pytest.raises(ConfigError, match=r"^Mine has no held_out: a data set has a shape, sample"):

@@ -116,9 +116,11 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
     with pytest.raises(ConfigError, match=r"notes.txt, named by .* must end in .py$"):
         plugin_files.load_plugin_files()
     broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0")
+    broken.write_text("def register():\n    1 / 0\n")
     monkeypatch.setenv(plugin_files.VARIABLE, str(broken))
-    with pytest.raises(ConfigError, match=r"broken.py, named by .* fails: ZeroDivisionError"):
+    with pytest.raises(
+        ConfigError, match=r"broken.py, named by .* fails: ZeroDivisionError: .*zero \(line 2\)$"
+    ):
         plugin_files.load_plugin_files()
 
 

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -113,7 +114,11 @@ def _load(file: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{place} fails: {of_the_system(error)}") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{place} fails: {type(error).__name__}: {error}") from error
+        lines = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)
+        ]
+        where = f" (line {lines[-1]})" if lines else ""
+        raise ConfigError(f"{place} fails: {type(error).__name__}: {error}{where}") from error
     return digest
 
 
