@@ -448,6 +448,7 @@ def test_points_errors_of_options(cloud: Path) -> None:
         ("mixture", {"centres": [[], []]}, r"data\.centres must hold"),
         ("ring", {"modes": 8}, r"data\.train_points is missing"),
         ("rinq8", {}, r"unknown data 'rinq8'; did you mean 'ring8'\?"),
+        ("nothing", {}, r"unknown data 'nothing' \(there are"),
     ],
 )
 def test_errors_name_the_key(name: str, options: dict[str, Any], message: str) -> None:
