@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "output": {"errors"},
     "nativecode": {"errors", "leftovers", "files"},
     "tags": GROUND,
-    "losses": {"registry", "bounds"},
+    "losses": {"registry", "bounds", "errors"},
     "networks": {"registry", "bounds", "draws"},
     "data": GROUND,
     "metrics": GROUND | {"tags", "losses"},

@@ -100,7 +100,8 @@ def test_settings_of_the_users_own_files_are_listed(
         (tmp_path / "mine.py").touch()
         monkeypatch.setenv("WGANBENCH_PLUGINS", "")
         own = listed(capsys, "settings", "loss", *words)
-        assert "loss.my_lambda  |  how much  |  default: 3 (mine)" in own
+        row = "loss.my_lambda  |  how much  |  default: 3 (mine)  |  accepts: number, -1e30 to 1e30"
+        assert row in own
         assert "loss.gp_lambda" in own
         assert "0.125 (mine)" in listed(capsys, "settings", "train", *words)
 

@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from training_configs import tiny
 
 from wganbench import plugin_files
 from wganbench.cli.app import main
 from wganbench.cli.run_view import next_commands
+from wganbench.cli.sweep_view import print_sweep
+from wganbench.config.jobs import Job
 from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
 from wganbench.presets import directories, user_files_first
@@ -111,10 +114,17 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
     monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "pipe.py"))
     with pytest.raises(ConfigError, match=r"pipe.py, named by .* is not a regular file"):
         plugin_files.load_plugin_files()
+    text = tmp_path / "notes.txt"
+    text.write_text("not a program")
+    monkeypatch.setenv(plugin_files.VARIABLE, str(text))
+    with pytest.raises(ConfigError, match=r"notes.txt, named by .* must end in .py$"):
+        plugin_files.load_plugin_files()
     broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0")
+    broken.write_text("def register():\n    1 / 0\n")
     monkeypatch.setenv(plugin_files.VARIABLE, str(broken))
-    with pytest.raises(ConfigError, match=r"broken.py, named by .* fails: ZeroDivisionError"):
+    with pytest.raises(
+        ConfigError, match=r"broken.py, named by .* fails: ZeroDivisionError: .*zero \(line 2\)$"
+    ):
         plugin_files.load_plugin_files()
 
 
@@ -199,5 +209,10 @@ def test_every_command_takes_it_and_offers_it_again(
         assert plugin_files.plugin_files() == [tmp_path / "my loss.py"]
     outcome = RunOutcome(tmp_path / "run", "interrupted", 3, {}, [], 1.0)
     assert next_commands(outcome) == ["go on:       wganbench resume run 'plugins=my loss.py'"]
+    (tmp_path / "my loss.py").write_text("")
+    config = tiny()
+    done = RunOutcome(tmp_path / "done", "completed", 3, {}, [], 1.0)
+    print_sweep(tmp_path, [Job(config, done.path)], [done])
+    assert "wganbench compare . 'plugins=my loss.py'\n" in capsys.readouterr().out
     monkeypatch.setenv(plugin_files.VARIABLE, "")
     assert next_commands(outcome) == ["go on:       wganbench resume run"]

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reported_runs import leave_run
 
 import wganbench
 from wganbench import bounds
@@ -248,6 +249,13 @@ def test_a_run_in_a_notebook_escapes_what_its_files_say(run: wganbench.Run, tmp_
 
 
 # Comparisons.
+def test_runs_are_compared_as_their_folders_are(tmp_path: Path) -> None:
+    folders = [leave_run(tmp_path, loss, 0, {"modes/covered": 8.0}) for loss in ("clip", "gp")]
+    runs = [wganbench.load_run(folder) for folder in folders]
+    assert wganbench.compare(runs) == wganbench.compare(folders)
+    assert wganbench.compare(runs[0]) == wganbench.compare(folders[0])
+
+
 @pytest.mark.slow
 def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
     runs = wganbench.sweep(
@@ -273,7 +281,7 @@ CELLS = [
     "run = wganbench.train('loss=clip', {quick}, seed=1, output_dir={place!r}, name='note')\nrun",
     "runs = wganbench.sweep('loss=gp,clip', {quick}, seed=range(2), output_dir={place!r},\n"
     "                       name='notes')",
-    "wganbench.compare([run.path for run in runs])",
+    "wganbench.compare(runs)",
     "run.frame()['loss/critic'].dropna().shape",
 ]
 

@@ -89,6 +89,8 @@ def test_runs_without_any_of_the_keys_have_a_name(tmp_path: Path) -> None:
     assert [group.title for group in groups] == ["without lambda, r1_gamma", "lambda = 0.5"]
     assert [group.label for group in groups] == ["without gp_lambda, r1_gamma", "gp_lambda=0.5"]
     assert Group((), ()).title == ""
+    network = Group((("network.name", "mlp"),), ())
+    assert (network.title, network.label) == ("network = mlp", "network=mlp")
 
 
 def test_unlike_data_is_refused_unless_asked_for(tmp_path: Path) -> None:
@@ -494,7 +496,10 @@ def test_the_command_prints_and_writes(
         (["nowhere"], "does not exist"),
         (["empty"], "there is no run in"),
         (["ring8", "--metric", "modes/coverd"], "did you mean 'modes/covered'"),
+        (["ring8", "--metric", "mine/spread"], "the runs have mine/spread, which no"),
+        (["ring8", "--metric", "mine/spreads"], "unknown tag 'mine/spreads' ("),
         (["ring8", "--by", "loss.gp_lamda"], "did you mean loss.gp_lambda"),
+        (["ring8", "--by", "lr"], "did you mean train.critic_lr and train.generator_lr"),
         (["ring8", "--at", "steps=3"], "generator_steps"),
         (["running"], "no run of 1 has finished"),
     ],
@@ -509,6 +514,7 @@ def test_what_is_wrong_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     two_losses(tmp_path / "ring8", 1)
+    leave_run(tmp_path / "ring8", "lp", 0, {"modes/covered": 8.0, "mine/spread": 1.0})
     leave_run(tmp_path / "running", "gp", 0, {}, status="running")
     assert main(["compare", *words]) == 2
     error = capsys.readouterr().err

@@ -568,6 +568,17 @@ def test_the_summary_pools_nothing_but_seeds(
     assert sorted(lines[2][2:5]) == ["2/2", "critic_lr=0.02", "packing=2"]
 
 
+def test_the_summary_names_networks_by_their_names(tmp_path: Path) -> None:
+    """Settings that follow from a network's name are left out; others are not."""
+    configs = [compose([f"network={name}"]) for name in ("mlp", "mlp512")]
+    jobs = [Job(config, tmp_path / run_id(config)) for config in configs]
+    assert unlike_settings(jobs, ["a", "a"]) == [" network=mlp", " network=mlp512"]
+    wide = compose(["network=mlp512", "network.width=256"])
+    jobs.append(Job(wide, tmp_path / run_id(wide)))
+    told = [" network=mlp width=64", " network=mlp512 width=512", " network=mlp512 width=256"]
+    assert unlike_settings(jobs, ["a"] * 3) == told
+
+
 def test_the_summary_tells_penalties_apart(tmp_path: Path) -> None:
     configs = [
         compose(["loss=hinge", f"loss.penalties=[{name}]", "loss.gp_lambda=1"])

@@ -240,6 +240,7 @@ def test_what_is_quoted_or_a_number_stays(here: Path) -> None:
         ("train ~seed", "cannot be removed"),
         ("train ~sed", "did you mean seed"),
         ("train +foo=1", "unknown key foo; wganbench train --cfg job"),
+        ("train +seed=1", "+seed: there is a seed already: write seed=..."),
         ("train loss=null", "loss is chosen by a name"),
         ("train loss=[nan]", "loss is chosen by a name"),
         ("sweep loss=null,gp", "loss is chosen by a name"),

@@ -168,16 +168,16 @@ def in_notebook() -> bool:
 
 
 def compare(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | Path | Run | Sequence[str | Path | Run],
     by: str | Sequence[str] = (),
     metrics: str | Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
     """Compare runs as ``wganbench compare`` does: ``rows`` of groups, ``contrasts``, ``notes``.
 
-    ``paths`` are folders of runs, of sweeps or above them; ``by`` are the keys that make the
-    groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the others
-    are compared with.
+    ``paths`` are runs, or folders of runs, of sweeps or above them; ``by`` are the keys that make
+    the groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the
+    others are compared with.
     Nothing is written. Raises ConfigError.
     """
     from pathlib import Path
@@ -186,7 +186,8 @@ def compare(
     from wganbench.runs.record import find_runs
     from wganbench.sweeps.manifest import not_begun
 
-    folders = [paths] if isinstance(paths, str | Path) else list(paths)
+    given: Any = [paths] if isinstance(paths, str | Path) or hasattr(paths, "path") else paths
+    folders: list[str | Path] = [getattr(one, "path", one) for one in given]
     runs = find_runs(folders)
     names = [str(path) for path in folders]
     missing = not_begun(folders, runs)

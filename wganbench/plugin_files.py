@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -20,6 +21,12 @@ from wganbench.errors import ConfigError, expanded, of_the_system, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
+UNREGISTERED = (
+    "which no installed package and no plugin file registers: name it by plugins=FILE, in Python "
+    f"by {VARIABLE}"
+)
+"""The end of a message about a name of a plugin that is in a run's folder."""
+
 CONF_GROUP = "wganbench.conf"
 """The group of entry points that name a package with YAML files of its own."""
 
@@ -93,6 +100,8 @@ def _load(file: Path) -> str:
     place = f"the plugin {file}, named by {WORD} or {VARIABLE},"
     if file.exists() and not file.is_file():
         raise ConfigError(f"{place} is not a regular file")
+    if file.suffix != ".py":
+        raise ConfigError(f"{place} is no Python file: its name must end in .py")
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         name = f"wganbench_plugin_{digest[:12]}"
@@ -107,7 +116,11 @@ def _load(file: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{place} fails: {of_the_system(error)}") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{place} fails: {type(error).__name__}: {error}") from error
+        lines = [
+            f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)
+        ]
+        where = f" (line {lines[-1]})" if lines else ""
+        raise ConfigError(f"{place} fails: {type(error).__name__}: {error}{where}") from error
     return digest
 
 

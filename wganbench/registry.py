@@ -104,6 +104,6 @@ class Registry(Mapping[str, Row], Generic[Row]):
 def unknown(kind: str, name: str, valid: Mapping[str, object] | list[str]) -> str:
     """Return the message for an unknown name, with the nearest existing ones."""
     names = list(valid)
-    near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {short_repr(name)}{hint} (there are: {', '.join(sorted(names))})"

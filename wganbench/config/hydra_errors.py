@@ -92,6 +92,9 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
     message = of_a_reference(error)
     if message:
         return ConfigError(message)
+    there = re.search(r"Could not append to config.*already at '([^']+)'", str(error))
+    if there:
+        return ConfigError(f"+{there[1]}: there is a {there[1]} already: write {there[1]}=...")
     found = re.search(r"Could not \w+ '([^']+)'", str(error))
     if found and not re.search(r"multiple|already", str(error)):
         return ConfigError(unknown_key(found[1].partition("@")[0], arguments))

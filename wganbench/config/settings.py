@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.bounds import RANGES
+from wganbench.config.check import FINITE
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.output import markdown_table
@@ -122,12 +123,13 @@ def chosen_settings(group: str, where: Sequence[Path]) -> list[Setting]:
     own = [key for table in tables.values() for key in table if key.startswith(f"{group}.")]
     keys = [key for key in dict.fromkeys(own) if last_word(key) not in NAMES]
     ranges = option_ranges(group)
+    other = in_words(float, FINITE) if group == "loss" else ""  # a coefficient of the user's
     return [
         Setting(
             key,
             meanings.get(key, ""),
             by_choice({name: row[key] for name, row in tables.items() if key in row}, tables),
-            ranges.get(last_word(key), ""),
+            ranges.get(last_word(key), other),
         )
         for key in keys
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, printable, shortened
 from wganbench.files import from_here
+from wganbench.plugin_files import UNREGISTERED
 from wganbench.reports.groups import (
     At,
     Group,
@@ -99,10 +100,7 @@ def compare(
     and if no run has finished.
     """
     for metric in metrics:
-        try:
-            tag_for(metric)
-        except ValueError as error:
-            raise ConfigError(f"--metric: {error}") from error
+        check_metric(metric, runs)
     if not any(run.finished for run in runs):
         raise ConfigError(f"no run of {len(runs)} has finished yet: nothing to compare")
     unreadable = left_out(runs)
@@ -124,6 +122,16 @@ def compare(
     )
     found = tuple(rows), chosen, tuple(contrasts), at, notes, tuple(paths)
     return Comparison(*found, baseline=base)
+
+
+def check_metric(metric: str, runs: Sequence[RunRecord]) -> None:
+    """Raise ConfigError for a tag that has no row, as that of a plugin that was not named."""
+    try:
+        tag_for(metric)
+    except ValueError as error:
+        if any(metric in run.final for run in runs):
+            raise ConfigError(f"--metric: the runs have {metric}, {UNREGISTERED}") from error
+        raise ConfigError(f"--metric: {error}") from error
 
 
 def usual_metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
@@ -191,7 +192,7 @@ def read_content(folder: Path) -> dict[str, Any]:
     try:
         content = read_json(inside(folder, RUN_JSON))
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"no run at {folder}: there is no {RUN_JSON}") from None
+        raise FileNotFoundError(no_run_at(folder)) from None
     except OSError as error:
         raise UnusableFile(f"{folder / RUN_JSON} cannot be read: {error.strerror}") from error
     for name, expected in FIELDS.items():
@@ -202,6 +203,17 @@ def read_content(folder: Path) -> dict[str, Any]:
                 f"got {shortened(repr(value), 80)}"
             )
     return content
+
+
+def no_run_at(folder: Path) -> str:
+    """Return the message for a folder that is no run's; of a sweep's it says how to list the runs.
+
+    Runs are looked for one and two folders below.
+    """
+    text = f"no run at {folder}: there is no {RUN_JSON}"
+    below = (path for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RUN_JSON}"))
+    found = next(below, None)
+    return text if found is None else f"{text}; wganbench ls {quote(str(folder))} lists those below"
 
 
 def read_record(folder: Path) -> RunRecord:

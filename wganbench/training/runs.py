@@ -19,7 +19,7 @@ from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
-from wganbench.plugin_files import VARIABLE
+from wganbench.plugin_files import UNREGISTERED
 from wganbench.presets import base_values
 from wganbench.runs.folder import (
     HeldRun,
@@ -281,10 +281,7 @@ def check_installed(config: RunConfig) -> None:
         ("network", NETWORKS, config.network.kind),
     ):
         if name not in registry:
-            raise ConfigError(
-                f"this run needs {what} {name!r}, which no installed package and no plugin file "
-                f"registers: name it by plugins=FILE, in Python by {VARIABLE}"
-            )
+            raise ConfigError(f"this run needs {what} {name!r}, {UNREGISTERED}")
 
 
 def describe_device(device: torch.device) -> str:
