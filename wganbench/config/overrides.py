@@ -423,7 +423,8 @@ def check_tuned(names: Iterable[str], where: Sequence[Path]) -> None:
     known = choices("tuned", where)
     for name in names:
         if name not in known:
-            raise ConfigError(unknown("tuned", name, known))
+            shown = "tuned=none takes the paper's settings; `wganbench list tuned` shows all"
+            raise ConfigError(unknown("tuned", name, known, shown))
 
 
 def refuse_sweep(what: str, overrides: Iterable[str]) -> NoReturn:
