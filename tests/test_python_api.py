@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from hypothesis import strategies as st
 
 import wganbench
 from wganbench.cli.app import main
-from wganbench.config import compose
+from wganbench.config import compose, composition
 from wganbench.config.from_python import overrides_from
 from wganbench.config.jobs import compose_all
 from wganbench.reports.answer import answer
@@ -254,6 +257,55 @@ def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
     told = answer(comparison)
     assert html == groups_html(comparison.rows, comparison.metrics, told)
     assert html.count("<tr>") == 3 and f"<b>{told[0]}</b>" in html
+
+
+def test_threads_train_side_by_side(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra has one state for a whole process."""
+    plain = composition.plain
+
+    def slow(node: Any) -> dict[str, Any]:
+        time.sleep(0.2)
+        return plain(node)
+
+    monkeypatch.setattr(composition, "plain", slow)
+
+    def trained(loss: str) -> wganbench.Run:
+        return wganbench.train(QUICK, loss=loss, output_dir=place, name="threads")
+
+    with ThreadPoolExecutor(2) as threads:
+        runs = list(threads.map(trained, ["gp", "clip"]))
+    assert [run.config.loss.name for run in runs] == ["gp", "clip"]
+    assert {run.status for run in runs} == {"completed"}
+
+
+OWN_HYDRA = """
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+with hydra.initialize_config_dir("{place}/theirs", version_base="1.3"):
+    import wganbench
+    from wganbench.sweeps.command import plan_only
+    from wganbench.config.composition import hydra_to_ourselves
+
+    run = wganbench.train({quick}, data="own", output_dir="{place}", config_dir="{place}/own")
+    with hydra_to_ourselves():
+        plan, _ = plan_only([*{quick}, "seed=0,1", "output_dir={place}"])
+    print(run.status, run.config.data.options["modes"], len(plan.jobs), hydra.compose("mine").a)
+    assert not HydraConfig.initialized()
+"""
+
+
+def test_a_program_that_runs_hydra_itself_trains_and_keeps_its_own(tmp_path: Path) -> None:
+    """Hydra searches for plugins once, here before ours are there."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "mine.yaml").write_text("a: theirs\n")
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    ring = (Path(wganbench.__file__).parents[1] / "conf/data/ring8.yaml").read_text()
+    ring = ring.replace("name: ring8", "name: own").replace("modes: 8", "modes: 5")
+    (tmp_path / "own" / "data" / "own.yaml").write_text(ring)
+    script = OWN_HYDRA.format(place=tmp_path, quick=QUICK)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "completed 5 2 theirs\n", done.stderr
 
 
 # A notebook.

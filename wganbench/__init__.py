@@ -47,12 +47,15 @@ def train(
     ``config_dir`` is a folder of YAML files of your own. ``progress`` shows it while it trains: by
     default in a notebook only. Raises ConfigError for a wrong configuration.
     """
-    from wganbench.config import compose, run_folder
-    from wganbench.config.from_python import overrides_from
-    from wganbench.training.run import Run
-    from wganbench.training.runs import train_run
+    from wganbench.config.composition import compose, hydra_to_ourselves
 
-    config = compose(overrides_from(overrides, settings), config_dir)
+    with hydra_to_ourselves():
+        from wganbench.config import run_folder
+        from wganbench.config.from_python import overrides_from
+        from wganbench.training.run import Run
+        from wganbench.training.runs import train_run
+
+        config = compose(overrides_from(overrides, settings), config_dir)
     view: Any = None
     if progress or (progress is None and in_notebook()):
         from wganbench.cli.cell_view import RunCell
@@ -80,10 +83,11 @@ def sweep(
     ConfigError for a wrong configuration.
     """
     from wganbench.config.from_python import overrides_from
+    from wganbench.config.composition import hydra_to_ourselves
     from wganbench.sweeps.workers import early_workers
 
     arguments = overrides_from(overrides, settings, several=True)
-    with early_workers(arguments):
+    with hydra_to_ourselves(), early_workers(arguments):
         from wganbench.runs.record import RUN_JSON
         from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import run_sweep
@@ -119,12 +123,16 @@ def tune(
     from pathlib import Path
 
     from wganbench.config.from_python import overrides_from
+    from wganbench.config.composition import hydra_to_ourselves
     from wganbench.sweeps.backend import Silent
     from wganbench.sweeps.workers import workers_in_use
     from wganbench.tuning.command import tune as search
 
     arguments = overrides_from(overrides, settings, several=True)
-    with workers_in_use():
+    with hydra_to_ourselves(), workers_in_use():
+        from wganbench.sweeps.backend import Silent
+        from wganbench.tuning.command import tune as search
+
         return search(arguments, Silent(), config_dir, Path(into) if into else None)
 
 
@@ -141,22 +149,25 @@ def study(
     ``config_dir`` is a folder of YAML files of your own. Raises ConfigError for an unknown study
     or wrong settings.
     """
-    from wganbench.config.from_python import overrides_from
-    from wganbench.presets import directories, user_files_first
-    from wganbench.studies import STUDIES, run_study
-    from wganbench.studies.settings import numbers_that_fail
-    from wganbench.sweeps.backend import Silent
-    from wganbench.sweeps.workers import workers_in_use
+    from wganbench.config.composition import hydra_to_ourselves
 
-    if name not in STUDIES:
-        from wganbench.errors import ConfigError
-        from wganbench.registry import unknown
+    with hydra_to_ourselves():
+        from wganbench.config.from_python import overrides_from
+        from wganbench.presets import directories, user_files_first
+        from wganbench.studies import STUDIES, run_study
+        from wganbench.studies.settings import numbers_that_fail
+        from wganbench.sweeps.backend import Silent
+        from wganbench.sweeps.workers import workers_in_use
 
-        raise ConfigError(unknown("study", name, list(STUDIES)))
-    with user_files_first(directories(config_dir)), workers_in_use():
-        words = overrides_from(overrides, settings)
-        with numbers_that_fail(name, words):
-            return list(run_study(name, words, Silent())[1])
+        if name not in STUDIES:
+            from wganbench.errors import ConfigError
+            from wganbench.registry import unknown
+
+            raise ConfigError(unknown("study", name, list(STUDIES)))
+        with user_files_first(directories(config_dir)), workers_in_use():
+            words = overrides_from(overrides, settings)
+            with numbers_that_fail(name, words):
+                return list(run_study(name, words, Silent())[1])
 
 
 def in_notebook() -> bool:
