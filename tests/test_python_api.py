@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,27 @@ def test_a_list_is_one_value_in_a_run_and_several_in_a_sweep() -> None:
 def test_what_no_setting_can_be_is_refused_by_its_key() -> None:
     with pytest.raises(wganbench.ConfigError, match="seed=.* is of the type object; give a number"):
         overrides_from([], {"seed": object()})
-    with pytest.raises(wganbench.ConfigError, match=r"seed=.* is of the type Tensor"):
-        overrides_from([], {"seed": torch.zeros(3)})
+    for part in (None, 3, Path("gp"), [{"loss": "gp"}]):
+        with pytest.raises(wganbench.ConfigError, match="; give overrides such as 'loss=gp'"):
+            unwrap(overrides_from)([part], {})  # its types, which tests enforce, refuse it too
+
+
+def test_arrays_are_lists_of_numbers() -> None:
+    """Values to sweep over come from `numpy.logspace` and the like."""
+    values = {"loss.gp_lambda": np.array([0.1, 1.0]), "seed": torch.arange(3)}
+    several = overrides_from([values], {}, several=True)
+    assert several == ["loss.gp_lambda=0.1,1.0", "seed=0,1,2"]
+    assert overrides_from([{"train.betas": np.array([0.5, 0.9])}], {}) == ["train.betas=[0.5,0.9]"]
+    with pytest.raises(wganbench.ConfigError, match="seed must be a whole number"):
+        wganbench.train(seed=torch.zeros(3))
+
+
+def test_a_text_of_several_choices_is_read_as_on_a_command_line() -> None:
+    words = overrides_from([], {"loss": "bce,gp", "seed": "range(0,2)"}, several=True)
+    assert words == ["loss=bce,gp", "seed=range(0,2)"]
+    assert overrides_from([], {"name": "a,b"}, several=True) == ["name='a,b'"]
+    with pytest.raises(wganbench.ConfigError, match="loss=bce,gp asks for several runs"):
+        wganbench.train(loss="bce,gp")
 
 
 @given(st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), min_size=1))
@@ -239,26 +259,6 @@ def test_a_run_in_a_notebook_escapes_what_its_files_say(run: wganbench.Run, tmp_
     assert "&lt;b&gt;run" in run_html(folder)
 
 
-# Comparisons.
-@pytest.mark.slow
-def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
-    runs = wganbench.sweep(
-        {"loss": ["gp", "clip"], "seed": range(2), "output_dir": place, "name": "two"}, *QUICK
-    )
-    assert len(runs) == 4 and {run.status for run in runs} == {"completed"}
-    comparison = wganbench.compare([run.path for run in runs], metrics=["wasserstein/exact"])
-    frame = comparison.frame()
-    assert list(frame.index.names) == ["group", "metric"] and len(frame) == 2
-    for loss in ("gp", "clip"):
-        own = [run.metrics["wasserstein/exact"] for run in runs if run.config.loss.name == loss]
-        assert frame.loc[(loss, "wasserstein/exact"), "mean"] == pytest.approx(np.mean(own))
-    assert [record["seeds"] for record in records(comparison.rows, comparison.metrics)] == [2, 2]
-    html = comparison._repr_html_()
-    told = answer(comparison)
-    assert html == groups_html(comparison.rows, comparison.metrics, told)
-    assert html.count("<tr>") == 3 and f"<b>{told[0]}</b>" in html
-
-
 def test_threads_train_side_by_side(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hydra has one state for a whole process."""
     plain = composition.plain
@@ -306,6 +306,33 @@ def test_a_program_that_runs_hydra_itself_trains_and_keeps_its_own(tmp_path: Pat
     script = OWN_HYDRA.format(place=tmp_path, quick=QUICK)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "completed 5 2 theirs\n", done.stderr
+
+
+# Comparisons.
+def test_a_run_stands_for_its_folder(run: wganbench.Run) -> None:
+    for paths in (run, [run], run.path, str(run.path), [str(run.path)]):
+        (row,) = wganbench.compare(paths, metrics="wasserstein/exact").rows
+        assert row.cells["wasserstein/exact"].values == (run.metrics["wasserstein/exact"],)
+    assert repr(wganbench.compare(run)) == "<Comparison of gp: 1 run>"
+
+
+@pytest.mark.slow
+def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
+    runs = wganbench.sweep(
+        {"loss": ["gp", "clip"], "seed": range(2), "output_dir": place, "name": "two"}, *QUICK
+    )
+    assert len(runs) == 4 and {run.status for run in runs} == {"completed"}
+    comparison = wganbench.compare(runs, metrics=["wasserstein/exact"])
+    frame = comparison.frame()
+    assert list(frame.index.names) == ["group", "metric"] and len(frame) == 2
+    for loss in ("gp", "clip"):
+        own = [run.metrics["wasserstein/exact"] for run in runs if run.config.loss.name == loss]
+        assert frame.loc[(loss, "wasserstein/exact"), "mean"] == pytest.approx(np.mean(own))
+    assert [record["seeds"] for record in records(comparison.rows, comparison.metrics)] == [2, 2]
+    html = comparison._repr_html_()
+    told = answer(comparison)
+    assert html == groups_html(comparison.rows, comparison.metrics, told)
+    assert html.count("<tr>") == 3 and f"<b>{told[0]}</b>" in html
 
 
 # A notebook.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
     from pathlib import Path
 
     from wganbench.config.from_python import Given
@@ -73,8 +74,8 @@ def sweep(
 ) -> list[Run]:
     """Train many runs side by side as ``wganbench sweep`` does, and return those asked for.
 
-    The arguments are those of `train`; in values by key, a list, tuple or range holds the values
-    to sweep over::
+    The arguments are those of `train`; in values by key, a list, tuple, range or array holds the
+    values to sweep over::
 
         sweep("loss=bce,clip,gp", seed=range(5))
         sweep({"loss": "gp", "loss.gp_lambda": [0.1, 1, 10], "seed": range(8)})
@@ -82,8 +83,8 @@ def sweep(
     Runs that could not be begun, because a signal stopped the sweep, are missing. Raises
     ConfigError for a wrong configuration.
     """
-    from wganbench.config.from_python import overrides_from
     from wganbench.config.composition import hydra_to_ourselves
+    from wganbench.config.from_python import overrides_from
     from wganbench.sweeps.workers import early_workers
 
     arguments = overrides_from(overrides, settings, several=True)
@@ -122,11 +123,9 @@ def tune(
     """
     from pathlib import Path
 
-    from wganbench.config.from_python import overrides_from
     from wganbench.config.composition import hydra_to_ourselves
-    from wganbench.sweeps.backend import Silent
+    from wganbench.config.from_python import overrides_from
     from wganbench.sweeps.workers import workers_in_use
-    from wganbench.tuning.command import tune as search
 
     arguments = overrides_from(overrides, settings, several=True)
     with hydra_to_ourselves(), workers_in_use():
@@ -179,25 +178,26 @@ def in_notebook() -> bool:
 
 
 def compare(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     by: str | Sequence[str] = (),
     metrics: str | Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
     """Compare runs as ``wganbench compare`` does: ``rows`` of groups, ``contrasts``, ``notes``.
 
-    ``paths`` are folders of runs, of sweeps or above them; ``by`` are the keys that make the
-    groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the others
-    are compared with.
+    ``paths`` are runs, or folders of runs, of sweeps or above them; ``by`` are the keys that make
+    the groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the
+    others are compared with.
     Nothing is written. Raises ConfigError.
     """
+    from os import PathLike
     from pathlib import Path
 
     from wganbench.reports.comparison import compare as compare_runs
     from wganbench.runs.record import find_runs
     from wganbench.sweeps.manifest import not_begun
 
-    folders = [paths] if isinstance(paths, str | Path) else list(paths)
+    folders = list(map(Path, [paths] if isinstance(paths, str | PathLike) else paths))
     runs = find_runs(folders)
     names = [str(path) for path in folders]
     missing = not_begun(folders, runs)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, printable, shortened
 from wganbench.files import from_here
+from wganbench.output import numbered
 from wganbench.reports.groups import (
     At,
     Group,
@@ -68,6 +69,10 @@ class Comparison:
         from wganbench.reports.answer import answer
 
         return groups_html(self.rows, self.metrics, answer(self))
+
+    def __repr__(self) -> str:
+        groups = [(row.group.phrase, numbered(len(row.group.runs), "run")) for row in self.rows]
+        return f"<Comparison of {few_of([': '.join(group) for group in groups])}>"
 
     @property
     def primary(self) -> str | None:
