@@ -14,7 +14,7 @@ from typing import Any
 from wganbench import bounds
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.memory import bytes_needed
-from wganbench.config.schema import RunConfig, run_id
+from wganbench.config.schema import RunConfig, run_id, to_dict
 from wganbench.data import build
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
@@ -39,7 +39,7 @@ from wganbench.sweeps.plan import (
 from wganbench.tags.lookup import headline_distance, tag_for
 from wganbench.training.device import here_or_auto, precision_notes
 from wganbench.training.execution import native_trains
-from wganbench.typed import as_override
+from wganbench.typed import as_override, flatten
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
             "out, as each run then has a folder of its own"
         )
     if count > 1:
+        one, other, *_ = (job.config for job in jobs if job.folder == folder_of_most)
         raise ConfigError(
-            f"two jobs of the sweep are the same run: {folder_of_most.name}; give each value once "
-            "(for example seed=0,1, not seed=0,0)"
+            f"two jobs of the sweep are the same run: {folder_of_most.name}; {repeated(one, other)}"
         )
     elsewhere = next((job.folder for job in jobs if job.folder.parent != folder), None)
     if elsewhere is not None:
@@ -109,6 +109,16 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
         )
     check_one_machine(jobs)
     check_alike(folder, read_jobs(folder), jobs)
+
+
+def repeated(one: RunConfig, other: RunConfig) -> str:
+    """Return what to do about two configurations of the same run."""
+    theirs = dict(flatten(to_dict(other)))
+    for key, value in flatten(to_dict(one)):
+        if value != theirs.get(key):
+            values = f"{as_override(value)} and {as_override(theirs.get(key))}"
+            return f"{key} makes no other run: give it one value, not {values}"
+    return "give each value once (for example seed=0,1, not seed=0,0)"
 
 
 def check_one_machine(jobs: Sequence[Job]) -> None:
