@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wganbench.errors import ConfigError, short_repr
+from wganbench.plugin_files import check_unedited
 from wganbench.presets import GROUPS
 
 Given = str | Sequence[str] | Mapping[str, object]
@@ -27,13 +28,15 @@ def overrides_from(
     """Return the overrides of ``train(*given, **settings)`` as texts.
 
     With ``several`` (a sweep) a list, tuple, range or array stands for the values to sweep over;
-    else it is one value. Raises ConfigError for a value that no setting has.
+    else it is one value. Raises ConfigError for a value that no setting has, and for a plugin file
+    that was edited since an earlier call loaded it.
 
     >>> overrides_from(["loss=gp", {"train.betas": [0.5, 0.9]}], {"seed": 3})
     ['loss=gp', 'train.betas=[0.5,0.9]', 'seed=3']
     >>> overrides_from([], {"loss": ["gp", "clip"], "seed": range(3)}, several=True)
     ['loss=gp,clip', 'seed=0,1,2']
     """
+    check_unedited()
     texts: list[str] = []
     for part in [*given, settings]:
         if isinstance(part, str):

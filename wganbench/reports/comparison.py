@@ -7,9 +7,11 @@ diverged run is worse than every completed one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, printable, shortened
@@ -220,7 +222,7 @@ def make_notes(
     ways = [key for key in measured_otherwise(runs) if key not in apart and key not in mixed]
     if ways:
         notes.append(f"the groups are measured with other values of {', '.join(ways)}")
-    notes += judges_text(rows)
+    notes += [*judges_text(rows), *plugins_text(runs)]
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
@@ -247,6 +249,20 @@ def judges_text(rows: Sequence[Row]) -> list[str]:
     return [
         f"the runs have {len(groups)} judges ({few_of(named)}): fidelity and modes are comparable "
         "only with the same judge"
+    ]
+
+
+def plugins_text(runs: Sequence[RunRecord]) -> list[str]:
+    """Return a line on each plugin file of which the runs had several versions."""
+    versions: dict[str, Counter[str]] = {}
+    for run in runs:
+        for file, digest in (run.plugins or {}).items():
+            versions.setdefault(file, Counter())[digest] += 1
+    return [
+        f"{printable(Path(file).name)} changed between the runs: {len(counts)} versions of it "
+        f"trained {', '.join(map(str, counts.values()))} of them"
+        for file, counts in versions.items()
+        if len(counts) > 1
     ]
 
 

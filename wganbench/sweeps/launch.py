@@ -19,7 +19,8 @@ from wganbench.data import build
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
 from wganbench.networks import build_pair
-from wganbench.output import guarded
+from wganbench.output import guarded, numbered
+from wganbench.plugin_files import changed_plugins, plugin_files
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
 from wganbench.sweeps.backend import Backend, Watcher, outcome_on_disk
@@ -157,7 +158,7 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
         for group in groups
     ]  # fmt: skip
     stacks = plan_stacks(left, steps, slots, limits)
-    notes = (*read, *precision_notes_of(left, kind))
+    notes = (*read, *precision_notes_of(left, kind), *trained_by_other_code(jobs))
     return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprint_of, notes)
 
 
@@ -215,6 +216,20 @@ def precision_notes_of(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
     """Return the lines about the jobs' precision on devices of a kind, each once."""
     lines = (line for job in jobs for line in precision_notes(job.config, kind))
     return tuple(dict.fromkeys(lines))
+
+
+def trained_by_other_code(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """Return a line for each plugin file that has changed since jobs were trained with it."""
+    if not plugin_files():
+        return ()
+    folders = [RunFolder(job.folder) for job in jobs if not job.config.overwrite]
+    ended = [record for folder in folders if (record := folder.ended())]
+    found = Counter(name for record in ended for name in changed_plugins(record.plugins or {}))
+    return tuple(
+        f"{name} has changed since {numbered(count, 'run')} of this sweep ended; --overwrite "
+        "trains all afresh"
+        for name, count in found.items()
+    )
 
 
 def runs_at_once(
