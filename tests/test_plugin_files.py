@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ from wganbench.runs.folder import RunFolder, RunOutcome
 from wganbench.runs.stored import outcome_before
 from wganbench.studies.settings import budgets
 from wganbench.sweeps.launch import trained_by_other_code
+from wganbench.training.checkpoint import Checkpoint
+from wganbench.training.locked_runs import Ready
+from wganbench.training.runs import code_changed
 
 LOSS = """
 from wganbench.losses import RECIPES
@@ -163,10 +167,12 @@ def test_a_file_that_was_edited_is_told_of(tmp_path: Path, monkeypatch: pytest.M
     job = Job(tiny("gp"), tmp_path / "run")
     with RunFolder(job.folder).lock() as held:
         held.write_status(status="completed", step=4, verdict=["Done."], plugins=then)
+        begun = [Ready(0, held, Checkpoint(2, 1.0, {}), None)]
 
     def told() -> list[str]:
         record = RunFolder(job.folder).record()
-        return [*outcome_before(record).verdict, *trained_by_other_code([job])]
+        notes = *trained_by_other_code([job]), *code_changed(begun)
+        return [*outcome_before(record).verdict, *notes]
 
     assert told() == ["Done."] and overrides_from([], {"seed": 1}) == ["seed=1"]
     file.write_text("a = 2\n")
@@ -174,7 +180,9 @@ def test_a_file_that_was_edited_is_told_of(tmp_path: Path, monkeypatch: pytest.M
         "Done.",
         "mine.py has changed since this run was trained; --overwrite trains it again.",
         "mine.py has changed since 1 run of this sweep ended; --overwrite trains all afresh",
+        "mine.py has changed: from here on its new code trains",
     ]
+    assert code_changed([replace(begun[0], checkpoint=None)]) == [], "it begins with that code"
     with pytest.raises(ConfigError, match=r"mine.py was edited .*: restart the process"):
         overrides_from([], {"seed": 1})
     other = {str(tmp_path / "other.py"): "0" * 64}

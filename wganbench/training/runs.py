@@ -212,9 +212,7 @@ def _train(
         raise ConfigError(str(error)) from error
     tags = columns(stack)
     seconds = _restore(stack, runs, tags)
-    notes += [run.lost for run in runs if run.lost]
-    if stack.steps_done:
-        notes += code_changed(runs)
+    notes += [*(run.lost for run in runs if run.lost), *code_changed(runs)]
     folders = [run.folder for run in runs]
     recorders = [
         Recorder(folder, own, tags, stack.steps_done)
@@ -260,7 +258,8 @@ def _train(
 
 def code_changed(runs: Sequence[Ready]) -> list[str]:
     """Return a line on each plugin file that has changed since these runs were stopped."""
-    records = [run.folder.record() for run in runs if run.folder.run_json.exists()]
+    begun = (run.folder for run in runs if run.checkpoint)
+    records = [folder.record() for folder in begun if folder.run_json.exists()]
     names = (name for record in records for name in changed_plugins(record.plugins or {}))
     return [
         f"{name} has changed: from here on its new code trains" for name in dict.fromkeys(names)
