@@ -155,6 +155,23 @@ def test_other_settings_of_the_data_are_other_data_but_for_the_training_set(
     assert len(compare(find_runs([tmp_path / "b"]), by=["data.sigma"]).rows) == 2
 
 
+def test_runs_of_several_versions_of_a_plugin_are_told(tmp_path: Path) -> None:
+    def trained(digest: str, seed: int) -> None:
+        file = leave_run(tmp_path, "gp", seed, GOOD) / "run.json"
+        content = json.loads(file.read_text()) | {"plugins": {"/at/mine.py": digest * 64}}
+        file.write_text(json.dumps(content))
+
+    def told() -> list[str]:
+        return [note for note in compare(find_runs([tmp_path])).notes if "mine.py" in note]
+
+    for seed in range(2):
+        trained("a", seed)
+    assert told() == []
+    trained("b", 2)
+    text = "mine.py changed between the runs: 2 versions of it trained 2, 1 of them"
+    assert told() == [text]
+
+
 def test_a_comparison_of_several_judges_says_so(tmp_path: Path) -> None:
     def judged(sha256: str, loss: str, **settings: Any) -> None:
         file = leave_run(tmp_path, loss, 0, GOOD, **settings) / "run.json"

@@ -392,6 +392,11 @@ def parse_overrides(
         asks_for_several = override.is_sweep_override() or key == "hydra.mode"
         if asks_for_several and not several:
             refuse_sweep(text, overrides)
+        if key == "hydra.job.chdir" and override.value():
+            raise ConfigError(
+                f"{text}: runs stay in the folder of the command, where its paths and those that "
+                "it prints begin"
+            )
         if key not in GROUPS:
             continue
         value = override.value()

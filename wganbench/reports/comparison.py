@@ -7,13 +7,16 @@ diverged run is worse than every completed one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, printable, shortened
 from wganbench.files import from_here
+from wganbench.output import numbered
 from wganbench.plugin_files import UNREGISTERED
 from wganbench.reports.groups import (
     At,
@@ -69,6 +72,10 @@ class Comparison:
         from wganbench.reports.answer import answer
 
         return groups_html(self.rows, self.metrics, answer(self))
+
+    def __repr__(self) -> str:
+        groups = [(row.group.phrase, numbered(len(row.group.runs), "run")) for row in self.rows]
+        return f"<Comparison of {few_of([': '.join(group) for group in groups])}>"
 
     @property
     def primary(self) -> str | None:
@@ -223,7 +230,7 @@ def make_notes(
     ways = [key for key in measured_otherwise(runs) if key not in apart and key not in mixed]
     if ways:
         notes.append(f"the groups are measured with other values of {', '.join(ways)}")
-    notes += judges_text(rows)
+    notes += [*judges_text(rows), *plugins_text(runs)]
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
@@ -250,6 +257,20 @@ def judges_text(rows: Sequence[Row]) -> list[str]:
     return [
         f"the runs have {len(groups)} judges ({few_of(named)}): fidelity and modes are comparable "
         "only with the same judge"
+    ]
+
+
+def plugins_text(runs: Sequence[RunRecord]) -> list[str]:
+    """Return a line on each plugin file of which the runs had several versions."""
+    versions: dict[str, Counter[str]] = {}
+    for run in runs:
+        for file, digest in (run.plugins or {}).items():
+            versions.setdefault(file, Counter())[digest] += 1
+    return [
+        f"{printable(Path(file).name)} changed between the runs: {len(counts)} versions of it "
+        f"trained {', '.join(map(str, counts.values()))} of them"
+        for file, counts in versions.items()
+        if len(counts) > 1
     ]
 
 

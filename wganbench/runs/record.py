@@ -92,6 +92,7 @@ class RunRecord:
     data_sha256: str | None = kind("text")
     data_shape: list[int] | None = kind("shape")
     data_modes: int | None = kind("count")
+    plugins: Mapping[str, str] | None = kind("text by name")
 
     @property
     def name(self) -> str:

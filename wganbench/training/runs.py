@@ -19,7 +19,7 @@ from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
-from wganbench.plugin_files import UNREGISTERED
+from wganbench.plugin_files import UNREGISTERED, changed_plugins
 from wganbench.presets import base_values
 from wganbench.runs.folder import (
     HeldRun,
@@ -29,7 +29,14 @@ from wganbench.runs.folder import (
     wait_while_ending,
 )
 from wganbench.runs.record import Status
-from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
+from wganbench.runs.stored import (
+    Places,
+    check_contents,
+    outcome_before,
+    place_of,
+    stored_config,
+    with_data,
+)
 from wganbench.runs.table import MetricsTable
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import (
@@ -158,7 +165,7 @@ def _prepare_folder(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
     record = folder.ended()
     if record is None:
         check_installed(config)
-    return outcome_of(record) if record else None
+    return outcome_before(record) if record else None
 
 
 def _train_usable(
@@ -205,7 +212,7 @@ def _train(
         raise ConfigError(str(error)) from error
     tags = columns(stack)
     seconds = _restore(stack, runs, tags)
-    notes += [run.lost for run in runs if run.lost]
+    notes += [*(run.lost for run in runs if run.lost), *code_changed(runs)]
     folders = [run.folder for run in runs]
     recorders = [
         Recorder(folder, own, tags, stack.steps_done)
@@ -247,6 +254,16 @@ def _train(
         raise
     finally:
         shown.stop()
+
+
+def code_changed(runs: Sequence[Ready]) -> list[str]:
+    """Return a line on each plugin file that has changed since these runs were stopped."""
+    begun = (run.folder for run in runs if run.checkpoint)
+    records = [folder.record() for folder in begun if folder.run_json.exists()]
+    names = (name for record in records for name in changed_plugins(record.plugins or {}))
+    return [
+        f"{name} has changed: from here on its new code trains" for name in dict.fromkeys(names)
+    ]
 
 
 class SilentView:
