@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +136,18 @@ def test_an_array_of_something_else_is_refused_in_our_words(
     write(tmp_path / "text.npy", lines())
     np.savez_compressed(tmp_path / "bomb.npz", np.zeros((5_000, 2)))
     np.savez(tmp_path / "large.npz", np.zeros((5_000, 2)))
+    np.savez(tmp_path / "none.npz")
+    write(tmp_path / "empty.npy", "")
+    with zipfile.ZipFile(tmp_path / "zipped.npz", "w") as packed:
+        packed.writestr("a.csv", lines())
     monkeypatch.setattr("wganbench.data.points.LARGEST", 50_000)
     for name, message in {
         "objects.npy": r"holds Python objects; save it as array\.astype\(float\)",
         "text.npy": "it is no file of NumPy's",
         "bomb.npz": r"unpacks to more than 50,000 bytes; save it as \.npy",
+        "none.npz": "it holds no array: save one alone",
+        "empty.npy": "No data left in file",
+        "zipped.npz": r"it must hold numbers of shape \(n, d\)",
     }.items():
         with pytest.raises(ValueError, match=message) as caught:
             read_points(str(tmp_path / name))
@@ -351,6 +359,9 @@ def test_a_column_of_one_value_is_named_and_has_no_unit(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((30, 6)))
     (warning,) = read_points(str(tmp_path / "a.npy")).notes[1:]
     assert "column 3 and 2 more: one value" in warning
+    np.save(tmp_path / "a.npy", np.zeros((30, 4)))
+    (warning,) = read_points(str(tmp_path / "a.npy")).notes[1:]
+    assert "column 3: one value" in warning
     np.save(tmp_path / "a.npy", np.column_stack([ROWS * [1, 1e5], np.ones(len(ROWS))]))
     notes = read_points(str(tmp_path / "a.npy"), standardize=True).notes[1:]
     assert len(notes) == 2 and "as much as x" in notes[1]
@@ -389,8 +400,10 @@ def test_equal_centres_are_refused_and_near_ones_warned_of() -> None:
 
 
 def test_a_mixture_out_of_reach_or_on_a_coarse_grid_is_warned_of() -> None:
-    def told(sigma: float, *centres: list[float]) -> tuple[str, ...]:
-        return load("mixture", centres=list(centres), weights=None, sigma=sigma).notes
+    def told(
+        sigma: float, *centres: list[float], weights: list[float] | None = None
+    ) -> tuple[str, ...]:
+        return load("mixture", centres=list(centres), weights=weights, sigma=sigma).notes
 
     far, coarse = told(0.1, [388_097.0, 5_820_430.0], [388_099.0, 5_820_430.0])
     assert "mean 3.88e+05, 5.82e+06, spread" in far and "another unit and origin" in far
@@ -400,3 +413,12 @@ def test_a_mixture_out_of_reach_or_on_a_coarse_grid_is_warned_of() -> None:
     (coarse,) = told(1e-6, [1.0, 0.0], [-1.0, 0.0])
     assert "at 1 numbers of float32 lie 1.2e-07 apart" in coarse
     assert told(2e-6, [1.0, 0.0], [-1.0, 0.0]) == () == told(0.01, [1.4, 0.0])
+    small, near = told(1e-9, [0.0, 0.0], [1e-9, 0.0])
+    assert "far from where networks begin" in small and "1 sigma apart" in near
+    (wide,) = told(5e3, [0.0, 0.0])
+    assert wide.startswith("warning: mean 0, 0, spread 5e+03: far from")
+    apart = [200.0, 0.0], [0.0, 0.0]
+    assert told(0.1, *apart, weights=[0.0, 1.0]) == (), "no point lies at 200"
+    (mean,) = told(0.1, *apart, weights=[0.99999, 0.00001])
+    assert mean.startswith("warning: mean 200, 0, spread 0.4")
+    assert told(0.1, *apart) == (), "one lies within a spread of the mean"
