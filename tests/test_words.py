@@ -177,6 +177,7 @@ def test_a_comma_in_a_sweep_is_part_of_a_name_where_there_is_such_a_file(here: P
     [
         ("[x (m),y]", ["x (m)", "y"]),
         ("[größe,2019]", ["größe", 2019]),
+        ("[1e5, 0.10,null,True]", ["1e5", "0.10", "null", "True"]),
         ("[x [m],y [m]]", ["x [m]", "y [m]"]),
         ("['x (m)',\"a,b\"]", ["x (m)", "a,b"]),
         ('[a=b, "a,b" , Bob\'s]', ["a=b", "a,b", "Bob's"]),
@@ -199,7 +200,7 @@ def test_columns_that_are_swept_over_and_what_is_no_list() -> None:
 
 
 def test_the_columns_that_a_message_names_can_be_pasted() -> None:
-    names = ["x (m)", "größe", 'a,"b"', "[v]"]
+    names = ["x (m)", "größe", 'a,"b"', "[v]", "1e5", 'a\\"b', "end\\", "null"]
     shell = shlex.split(columns_word(names))
     (word,) = words(*shell)
     assert read_override(word).value() == names
