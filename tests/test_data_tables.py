@@ -98,6 +98,14 @@ def test_what_is_unambiguous_is_read(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(found, expected.astype(np.float32))
 
 
+def test_a_title_or_a_line_of_units_is_told_by_its_number(tmp_path: Path) -> None:
+    units = lines().replace("x,y\n", "x,y\nm,kg\n", 1)
+    for text, told in (("\nSite 7\n" + lines(), "line 2 (Site 7)"), (units, "line 2 (m, kg)")):
+        write(tmp_path / "a.csv", text)
+        first, note = read_points(str(tmp_path / "a.csv")).notes
+        assert note == f"{told} was passed over" and "30 points in 2-D, x -" in first
+
+
 def test_numpys_own_files(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", ROWS)
     np.savez(tmp_path / "one.npz", cloud=ROWS)
@@ -193,7 +201,10 @@ def test_a_table_on_its_side_gets_a_hint(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "empty": (lines().replace(lines().split("\n")[5], "1.5,"), r"line 6, column y, is empty \(1 "),
+    "empty": (
+        lines().replace(lines().split("\n")[5], "1.5,"),
+        r"line 6, column y, is empty \(1 such cell in all\); fill it or delete the line",
+    ),
     "excel": ("x,y\n#N/A,1\n" + "2,3\n" * 9, r"line 2, column x, is '#N/A', which"),
     "excel, no names": ("#DIV/0!,1\n" + "2,3\n" * 9, r"line 1, column x, is '#DIV/0!'"),
     "excel, blanks": ("2 3\n" * 9 + "#REF! 1\n", r"line 10, column x, is '#REF!'"),
