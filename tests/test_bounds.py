@@ -255,6 +255,9 @@ def test_what_a_gpu_holds_need_not_fit_this_machine(
     data = ["data=two_gaussians", "data.dimension=1000", "evaluate.protocol=chi2"]
     with pytest.raises(ConfigError, match=r"most of it for evaluate\.final_n"):
         compose([f"device={device}", *data, "evaluate.final_n=1000000"])
+    if fits:
+        with pytest.raises(ConfigError, match=r"most of it for evaluate\.final_n"):
+            compose([*large, *data, "evaluate.final_n=1000000"])
 
 
 @pytest.mark.usefixtures("small_machine")

@@ -190,6 +190,8 @@ def test_critics_that_get_over_the_decay_refute_that_it_lasts() -> None:
             found = judged(planted_arms(), planted_arms(), late)
             assert found["lasts"] == word, late
             assert found["steeper_c=0.01"] == "supported", "the claim on early training"
+    grown = [planted(-1.2, seed) for seed in range(5)]
+    assert evidence(planted_arms(), planted_arms(), grown)["lasts"].values == [0.0] * 5
 
 
 def test_a_run_that_diverged_on_the_way_is_not_at_rest() -> None:
