@@ -196,6 +196,7 @@ def test_columns_that_are_swept_over_and_what_is_no_list() -> None:
     assert word == "data.columns=['x (m)'],['y (m)',z]"
     with pytest.raises(ConfigError, match="asks for several runs"):
         parse_arguments(["data.columns=[x (m)],[z]"])
+    assert words("++data.columns=[x (m),y]") == ["++data.columns=['x (m)',y]"]
     assert words("data.columns=x (m)") == ["data.columns='x (m)'"], "the schema refuses it"
 
 

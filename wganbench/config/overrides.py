@@ -219,7 +219,7 @@ def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
         raise ConfigError(f"{short_repr(text)}: Hydra cannot read this value")
     if override is None or (bare in LISTS_OF_TEXTS and re.match(r"\s*\[", value)):
         parts = parts_of(bare, value, several)
-        readable = f"{key}={','.join(as_text(part, key) for part in parts)}"
+        readable = f"{key}={','.join(as_text(part, bare) for part in parts)}"
         if read_override(readable) is None:
             raise ConfigError(malformed(text, where))
         return readable
@@ -246,7 +246,7 @@ def as_text(value: str, key: str) -> str:
     Of these also what it would read as another text: ``1e5``, ``0.10`` and ``null`` are names.
     """
     found = re.fullmatch(r"\[(.*)\]", value.strip(), re.DOTALL)
-    if found is not None and key.lstrip("+") in LISTS_OF_TEXTS:
+    if found is not None and key in LISTS_OF_TEXTS:
         # A comma inside a pair of quotes does not separate.
         items = re.findall(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,])+""", found[1])
         return f"[{','.join(as_name(item.strip()) for item in items)}]"
