@@ -74,7 +74,7 @@ READ = {
     "title.csv": "Station 7, north\n".replace(",", ";") + lines(),
     "title and blank.csv": "Station 7\n\n" + lines(),
     "bars.csv": lines("|", "x|y"),
-    "broken line.csv": '{},"{}\n"\n'.format(*lines().rstrip().rsplit(",", 1)),
+    "broken line.csv": '{},"{}\n"'.format(*lines().rstrip().rsplit(",", 1)),
     "typeset.csv": lines().replace("-", "\u2212"),
     "gaps.csv": "index,x,y\n" + "".join(f"{3 * i},{x},{y}\n" for i, (x, y) in enumerate(ROWS)),
     "german names.txt": "x y\n" + GERMAN.replace(";", " ").partition("\n")[2],

@@ -154,7 +154,7 @@ def test_a_power_that_changes_within_the_last_decade_decides_nothing() -> None:
         """A path round the equilibrium whose power changes in the middle of its last decade."""
         logs = np.log(n) - np.log(316)
         radii = np.exp(np.where(n < 316, before, after) * logs)
-        return radii * np.stack([np.cos(n / 7), np.sin(n / 7)])
+        return np.multiply(radii, np.stack([np.cos(n / 7), np.sin(n / 7)]))
 
     def reason(*powers: tuple[float, float]) -> str:
         return unsettled([bent(*pair).T for pair in powers], is_kept)

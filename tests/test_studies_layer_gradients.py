@@ -191,12 +191,12 @@ def test_critics_that_get_over_the_decay_refute_that_it_lasts() -> None:
             assert found["lasts"] == word, late
             assert found["steeper_c=0.01"] == "supported", "the claim on early training"
     grown = [planted(-1.2, seed) for seed in range(5)]
-    found = evidence(planted_arms(), planted_arms(), grown)["lasts"]
-    assert found.values == [0.0] * 5 and found.note == ""
+    alive = evidence(planted_arms(), planted_arms(), grown)["lasts"]
+    assert alive.values == [0.0] * 5 and alive.note == ""
     grown[0].norms[0] = 0.0
-    found = evidence(planted_arms(), planted_arms(), [*grown[:4], None])["lasts"]
-    assert found.values == [None, 0.0, 0.0, 0.0, None]
-    assert found.note == "1 of 5 critics died: a layer passes no gradient"
+    dead = evidence(planted_arms(), planted_arms(), [*grown[:4], None])["lasts"]
+    assert dead.values == [None, 0.0, 0.0, 0.0, None]
+    assert dead.note == "1 of 5 critics died: a layer passes no gradient"
 
 
 def test_a_run_that_diverged_on_the_way_is_not_at_rest() -> None:
