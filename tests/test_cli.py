@@ -446,6 +446,7 @@ def test_completion_in_bash(shell: Callable[[str], list[str]]) -> None:
     assert shell("wganbench train train.optimizer=") == list(OPTIMIZERS)
     assert shell("wganbench train deterministic=t") == ["true"]
     assert shell("wganbench train data=digits network.latent_dim=") == ["16"], "digits take dcgan8"
+    assert shell("wganbench train data=digits network=mlp network.latent_dim=") == ["2"]
     assert shell("wganbench train loss=clip loss.c")[0] == "loss.clip_value="
     assert shell("wganbench train loss.c") == []
     assert {"train.steps=", "train.decay="} <= set(shell("wganbench train train."))

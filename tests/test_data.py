@@ -550,7 +550,7 @@ def test_points_on_another_device_than_the_generator_are_refused(base: type) -> 
     """On a GPU the generator is there; a class that was only tried on a CPU may not follow it."""
     target = adapted(base(1.0) if base is Circle else base())
     points = torch.zeros(2, 2)
-    for place in (None, torch.device("cpu")):
+    for place in (None, torch.device("cpu"), torch.device("cpu", 0)):
         assert checked_points(points, target, "sample", 2, place) is points
     there = torch.device("cuda", 1)
     with pytest.raises(ConfigError) as caught:

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from wganbench.errors import LONGEST_MESSAGE, ConfigError, printable, shortened
+from wganbench.errors import (
+    LONGEST_MESSAGE,
+    ConfigError,
+    first_line,
+    note_of,
+    printable,
+    reason_of,
+    shortened,
+)
 from wganbench.files import (
     DEEPEST,
     LARGEST_INTEGER,
@@ -275,6 +283,11 @@ def test_messages_hold_nothing_that_a_terminal_obeys_and_have_a_length() -> None
     assert str(ConfigError("größe   日本\n one line")) == "größe 日本 one line"
     assert shortened("x" * 20, 20) == "x" * 20 and len(shortened("x" * 21, 20)) == 20
     assert printable("line\nbreak") == "line?break"
+    several, none = RuntimeError("\n first  line\nsecond "), RuntimeError(" \n")
+    assert [first_line(several), reason_of(several)] == ["first  line", "first line second"]
+    assert first_line(none) == reason_of(none) == "RuntimeError"
+    assert note_of(ValueError("a\n b\x1b")) == "ValueError: a b?"
+    assert len(note_of(ValueError("x" * 300))) == 200 < len(str(ConfigError("x" * 300)))
 
 
 def test_a_lock_is_waited_for_and_records_are_strict(tmp_path: Path) -> None:
