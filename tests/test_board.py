@@ -31,7 +31,7 @@ from tensorboard.plugins.hparams import api_pb2
 from training_configs import tiny
 
 from wganbench.cli.app import main
-from wganbench.cli.board import arrange, final_values, start, trial_names, with_finals
+from wganbench.cli.board import arrange, count_runs, final_values, start, trial_names, with_finals
 from wganbench.config.schema import run_id
 from wganbench.runs.events import EventLog, cut_events
 from wganbench.runs.folder import read_run
@@ -110,6 +110,15 @@ def test_a_folder_without_events_and_a_file(
     assert "log.tensorboard=true" in one_line(capsys, str(tmp_path))
     (tmp_path / "metrics.csv").write_text("step\n")
     assert "not a folder" in one_line(capsys, str(tmp_path / "metrics.csv"))
+
+
+def test_events_that_nobody_could_read_to_their_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "run")
+    assert count_runs(tmp_path) == 1
+    os.mkfifo(tmp_path / "run" / "events.out.tfevents.1.x")
+    assert "tfevents.1.x is not a regular file" in one_line(capsys, str(tmp_path))
 
 
 @pytest.mark.parametrize("listens", [True, False])

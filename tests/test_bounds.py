@@ -253,8 +253,12 @@ def test_what_a_gpu_holds_need_not_fit_this_machine(
             compose(large)
     # What is measured there is read here.
     data = ["data=two_gaussians", "data.dimension=1000", "evaluate.protocol=chi2"]
-    with pytest.raises(ConfigError, match=r"most of it for evaluate\.final_n"):
-        compose([f"device={device}", *data, "evaluate.final_n=1000000"])
+    measured = [f"device={device}", *data, "evaluate.final_n=1000000"]
+    with pytest.raises(ConfigError, match=r"most of it for evaluate\.final_n") as alone:
+        compose(measured)
+    with pytest.raises(ConfigError) as both:
+        compose([*measured, "train.batch_size=1000000"])
+    assert (str(both.value) == str(alone.value)) is fits
 
 
 @pytest.mark.usefixtures("small_machine")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,18 @@ def test_an_output_folder_that_cannot_be_written(
         assert main(["train", f"output_dir={folder}"]) == 2
         assert "output_dir" in capsys.readouterr().err
     assert everything_in(here) == [here / "file"]
+
+
+def test_a_full_disk_is_told_in_words(
+    trained: Trained,
+    capsys: pytest.CaptureFixture[str],
+    room_for: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    with room_for(0):
+        assert main(["train"]) == 2
+    told = "the folder of runs cannot be written: File too large; set output_dir"
+    assert capsys.readouterr().err == f"wganbench: {told}\n" and trained.configs == []
+    assert main(["train"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -433,6 +446,7 @@ def test_completion_in_bash(shell: Callable[[str], list[str]]) -> None:
     assert shell("wganbench train train.optimizer=") == list(OPTIMIZERS)
     assert shell("wganbench train deterministic=t") == ["true"]
     assert shell("wganbench train data=digits network.latent_dim=") == ["16"], "digits take dcgan8"
+    assert shell("wganbench train data=digits network=mlp network.latent_dim=") == ["2"]
     assert shell("wganbench train loss=clip loss.c")[0] == "loss.clip_value="
     assert shell("wganbench train loss.c") == []
     assert {"train.steps=", "train.decay="} <= set(shell("wganbench train train."))

@@ -448,6 +448,7 @@ def test_points_errors_of_options(cloud: Path) -> None:
         ("mixture", {"centres": [[], []]}, r"data\.centres must hold"),
         ("ring", {"modes": 8}, r"data\.train_points is missing"),
         ("rinq8", {}, r"unknown data 'rinq8'; did you mean 'ring8'\?"),
+        ("nothing", {}, r"unknown data 'nothing' \(there are"),
     ],
 )
 def test_errors_name_the_key(name: str, options: dict[str, Any], message: str) -> None:
@@ -549,7 +550,7 @@ def test_points_on_another_device_than_the_generator_are_refused(base: type) -> 
     """On a GPU the generator is there; a class that was only tried on a CPU may not follow it."""
     target = adapted(base(1.0) if base is Circle else base())
     points = torch.zeros(2, 2)
-    for place in (None, torch.device("cpu")):
+    for place in (None, torch.device("cpu"), torch.device("cpu", 0)):
         assert checked_points(points, target, "sample", 2, place) is points
     there = torch.device("cuda", 1)
     with pytest.raises(ConfigError) as caught:
@@ -558,6 +559,16 @@ def test_points_on_another_device_than_the_generator_are_refused(base: type) -> 
         f"{base.__name__}.sample(2, generator) must return points on the generator's device, "
         "cuda:1: pass device=generator.device to torch; they are on cpu"
     )
+
+
+@pytest.mark.parametrize("method", ["sample", "held_out"])
+def test_points_that_are_not_finite_are_refused(method: str) -> None:
+    def spoiled(self: Any, n: int, generator: torch.Generator) -> torch.Tensor:
+        return getattr(Plain, method)(self, n, generator) * float("nan")  # type: ignore[no-any-return]
+
+    own = type("Mine", (Plain,), {method: spoiled})
+    with pytest.raises(ConfigError, match=rf"^Mine\.{method}\(2, generator\) .* not finite$"):
+        adapted(own())
 
 
 def test_a_class_without_a_member_that_all_need_is_refused_by_its_name() -> None:

@@ -180,7 +180,10 @@ def test_classes_that_hold_the_same_folders_are_warned_of(tmp_path: Path) -> Non
         "warning: all classes hold the same folders (cat, dog); if these are the classes, give "
         f"data.path={folds / 'fold1'}"
     )
-    for names in (("a/x", "b/y"), ("a/x", "b/x"), ("a", "b"), ("a/x", "a/y", "b/x", "b/y", "b")):
+    many = classes(tmp_path / "many", *(f"{fold}/{k}" for fold in "ab" for k in range(6)))
+    assert "the same folders (0, 1, 2, 3, 4, ...); if" in find_images(many).notes[-1]
+    for names in (("a/x", "b/y"), ("a/x", "b/x"), ("a", "b"), ("a/x", "a/y", "b/x", "b/y", "b"),
+                  ("a/x", "a/y", "b/x", "b/z")):  # fmt: skip
         folder = classes(tmp_path / "-".join(names).replace("/", "_"), *names)
         assert not any("warning" in note for note in find_images(folder).notes)
 

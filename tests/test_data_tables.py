@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ READ = {
     "title.csv": "Station 7, north\n".replace(",", ";") + lines(),
     "title and blank.csv": "Station 7\n\n" + lines(),
     "bars.csv": lines("|", "x|y"),
+    "broken line.csv": '{},"{}\n"'.format(*lines().rstrip().rsplit(",", 1)),
     "typeset.csv": lines().replace("-", "\u2212"),
     "gaps.csv": "index,x,y\n" + "".join(f"{3 * i},{x},{y}\n" for i, (x, y) in enumerate(ROWS)),
     "german names.txt": "x y\n" + GERMAN.replace(";", " ").partition("\n")[2],
@@ -95,6 +97,14 @@ def test_what_is_unambiguous_is_read(tmp_path: Path, name: str) -> None:
     if name == "shuffled.csv":
         found, expected = np.sort(found, axis=0), np.sort(expected, axis=0)
     np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+def test_a_title_or_a_line_of_units_is_told_by_its_number(tmp_path: Path) -> None:
+    units = lines().replace("x,y\n", "x,y\nm,kg\n", 1)
+    for text, told in (("\nSite 7\n" + lines(), "line 2 (Site 7)"), (units, "line 2 (m, kg)")):
+        write(tmp_path / "a.csv", text)
+        first, note = read_points(str(tmp_path / "a.csv")).notes
+        assert note == f"{told} was passed over" and "30 points in 2-D, x -" in first
 
 
 def test_numpys_own_files(tmp_path: Path) -> None:
@@ -135,11 +145,18 @@ def test_an_array_of_something_else_is_refused_in_our_words(
     write(tmp_path / "text.npy", lines())
     np.savez_compressed(tmp_path / "bomb.npz", np.zeros((5_000, 2)))
     np.savez(tmp_path / "large.npz", np.zeros((5_000, 2)))
+    np.savez(tmp_path / "none.npz")
+    write(tmp_path / "empty.npy", "")
+    with zipfile.ZipFile(tmp_path / "zipped.npz", "w") as packed:
+        packed.writestr("a.csv", lines())
     monkeypatch.setattr("wganbench.data.points.LARGEST", 50_000)
     for name, message in {
         "objects.npy": r"holds Python objects; save it as array\.astype\(float\)",
         "text.npy": "it is no file of NumPy's",
         "bomb.npz": r"unpacks to more than 50,000 bytes; save it as \.npy",
+        "none.npz": "it holds no array: save one alone",
+        "empty.npy": "No data left in file",
+        "zipped.npz": r"it must hold numbers of shape \(n, d\)",
     }.items():
         with pytest.raises(ValueError, match=message) as caught:
             read_points(str(tmp_path / name))
@@ -185,7 +202,10 @@ def test_a_table_on_its_side_gets_a_hint(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "empty": (lines().replace(lines().split("\n")[5], "1.5,"), r"line 6, column y, is empty \(1 "),
+    "empty": (
+        lines().replace(lines().split("\n")[5], "1.5,"),
+        r"line 6, column y, is empty \(1 such cell in all\); fill it or delete the line",
+    ),
     "excel": ("x,y\n#N/A,1\n" + "2,3\n" * 9, r"line 2, column x, is '#N/A', which"),
     "excel, no names": ("#DIV/0!,1\n" + "2,3\n" * 9, r"line 1, column x, is '#DIV/0!'"),
     "excel, blanks": ("2 3\n" * 9 + "#REF! 1\n", r"line 10, column x, is '#REF!'"),
@@ -351,6 +371,9 @@ def test_a_column_of_one_value_is_named_and_has_no_unit(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((30, 6)))
     (warning,) = read_points(str(tmp_path / "a.npy")).notes[1:]
     assert "column 3 and 2 more: one value" in warning
+    np.save(tmp_path / "a.npy", np.zeros((30, 4)))
+    (warning,) = read_points(str(tmp_path / "a.npy")).notes[1:]
+    assert "column 3: one value" in warning
     np.save(tmp_path / "a.npy", np.column_stack([ROWS * [1, 1e5], np.ones(len(ROWS))]))
     notes = read_points(str(tmp_path / "a.npy"), standardize=True).notes[1:]
     assert len(notes) == 2 and "as much as x" in notes[1]
@@ -389,8 +412,10 @@ def test_equal_centres_are_refused_and_near_ones_warned_of() -> None:
 
 
 def test_a_mixture_out_of_reach_or_on_a_coarse_grid_is_warned_of() -> None:
-    def told(sigma: float, *centres: list[float]) -> tuple[str, ...]:
-        return load("mixture", centres=list(centres), weights=None, sigma=sigma).notes
+    def told(
+        sigma: float, *centres: list[float], weights: list[float] | None = None
+    ) -> tuple[str, ...]:
+        return load("mixture", centres=list(centres), weights=weights, sigma=sigma).notes
 
     far, coarse = told(0.1, [388_097.0, 5_820_430.0], [388_099.0, 5_820_430.0])
     assert "mean 3.88e+05, 5.82e+06, spread" in far and "another unit and origin" in far
@@ -400,3 +425,12 @@ def test_a_mixture_out_of_reach_or_on_a_coarse_grid_is_warned_of() -> None:
     (coarse,) = told(1e-6, [1.0, 0.0], [-1.0, 0.0])
     assert "at 1 numbers of float32 lie 1.2e-07 apart" in coarse
     assert told(2e-6, [1.0, 0.0], [-1.0, 0.0]) == () == told(0.01, [1.4, 0.0])
+    small, near = told(1e-9, [0.0, 0.0], [1e-9, 0.0])
+    assert "far from where networks begin" in small and "1 sigma apart" in near
+    (wide,) = told(5e3, [0.0, 0.0])
+    assert wide.startswith("warning: mean 0, 0, spread 5e+03: far from")
+    apart = [200.0, 0.0], [0.0, 0.0]
+    assert told(0.1, *apart, weights=[0.0, 1.0]) == (), "no point lies at 200"
+    (mean,) = told(0.1, *apart, weights=[0.99999, 0.00001])
+    assert mean.startswith("warning: mean 200, 0, spread 0.4")
+    assert told(0.1, *apart) == (), "one lies within a spread of the mean"

@@ -368,7 +368,7 @@ def test_the_legends_of_an_image_run_leave_each_other_room() -> None:
     figure = final_figure(table, images, images, title="t", notes=CurveNotes(mode_count=1000))
     figure_to_rgb(figure)
     modes = panel(figure, "Modes")
-    assert legend_of(modes) == ["covered", "FID far", "judge confident", "ceiling"]
+    assert legend_of(modes) == ["FID far", "covered", "judge confident", "ceiling"]
     boxes = [
         legend.get_window_extent()
         for part in figure.subfigs
@@ -381,7 +381,7 @@ def test_the_legends_of_an_image_run_leave_each_other_room() -> None:
         assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-def test_the_judge_s_confidence_is_grey_where_fid_is_far() -> None:
+def test_what_the_judge_says_is_grey_where_fid_is_far() -> None:
     table = {
         "step": [0, 10, 20],
         "modes/high_quality": [1.0, 0.8, 0.9],
@@ -391,8 +391,11 @@ def test_the_judge_s_confidence_is_grey_where_fid_is_far() -> None:
     }
     axes = Figure().add_subplot()
     draw_modes(axes, table, CurveNotes())
-    (far,) = [line for line in axes.lines if line.get_gid() == "far"]
-    assert list(far.get_ydata()) == table["modes/high_quality"]
+    far = [list(line.get_ydata()) for line in axes.lines if line.get_gid() == "far"]
+    assert far == [table["modes/coverage"], table["modes/high_quality"]]
+    assert [line.get_label() for line in axes.lines].count("FID far") == 1
+    (covered,) = [line for line in axes.lines if "fair share" in str(line.get_label())]
+    np.testing.assert_array_equal(covered.get_ydata(), [math.nan, 0.5, 1.0])
     (near,) = [line for line in axes.lines if "judge confident" in str(line.get_label())]
     np.testing.assert_array_equal(near.get_ydata(), [math.nan, 0.8, 0.9])
     points = Figure().add_subplot()

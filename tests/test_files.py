@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from wganbench.errors import LONGEST_MESSAGE, ConfigError, printable, shortened
+from wganbench.errors import (
+    LONGEST_MESSAGE,
+    ConfigError,
+    first_line,
+    note_of,
+    printable,
+    reason_of,
+    shortened,
+)
 from wganbench.files import (
     DEEPEST,
     LARGEST_INTEGER,
@@ -202,6 +210,24 @@ def test_a_lock_is_not_refused_for_a_moments_look(tmp_path: Path) -> None:
         RunLock(path).release()
 
 
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_on_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock = tmp_path / ".lock", fcntl.flock
+
+    def removed_first(descriptor: int, flags: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()  # by its holder, which then releases it
+        flock(descriptor, flags)
+
+    monkeypatch.setattr(fcntl, "flock", removed_first)
+    with RunLock(path):
+        with pytest.raises(RunBusy):
+            RunLock(path)
+        assert path.read_bytes().startswith(str(os.getpid()).encode())
+    RunLock(path).release()
+
+
 def test_a_wait_for_a_lock_ends_when_it_is_free_or_patience_ends(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     assert wait_until_free(path, 0.0) and not path.exists()
@@ -257,6 +283,11 @@ def test_messages_hold_nothing_that_a_terminal_obeys_and_have_a_length() -> None
     assert str(ConfigError("größe   日本\n one line")) == "größe 日本 one line"
     assert shortened("x" * 20, 20) == "x" * 20 and len(shortened("x" * 21, 20)) == 20
     assert printable("line\nbreak") == "line?break"
+    several, none = RuntimeError("\n first  line\nsecond "), RuntimeError(" \n")
+    assert [first_line(several), reason_of(several)] == ["first  line", "first line second"]
+    assert first_line(none) == reason_of(none) == "RuntimeError"
+    assert note_of(ValueError("a\n b\x1b")) == "ValueError: a b?"
+    assert len(note_of(ValueError("x" * 300))) == 200 < len(str(ConfigError("x" * 300)))
 
 
 def test_a_lock_is_waited_for_and_records_are_strict(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,18 @@ def test_the_users_own_files_are_listed(tmp_path: Path, capsys: pytest.CaptureFi
         assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("what", ["losses", "tuned"])
+def test_a_pipe_among_the_users_files_is_refused(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for group in ("loss", "tuned"):
+        (tmp_path / group).mkdir()
+        os.mkfifo(tmp_path / group / "mine.yaml")
+    assert main(["list", what, "--config-dir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "mine.yaml is not a regular file" in error and error.count("\n") == 1
+
+
 def test_settings_of_the_users_own_files_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +100,8 @@ def test_settings_of_the_users_own_files_are_listed(
         (tmp_path / "mine.py").touch()
         monkeypatch.setenv("WGANBENCH_PLUGINS", "")
         own = listed(capsys, "settings", "loss", *words)
-        assert "loss.my_lambda  |  how much  |  default: 3 (mine)" in own
+        row = "loss.my_lambda  |  how much  |  default: 3 (mine)  |  accepts: number, -1e30 to 1e30"
+        assert row in own
         assert "loss.gp_lambda" in own
         assert "0.125 (mine)" in listed(capsys, "settings", "train", *words)
 

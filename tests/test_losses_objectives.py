@@ -17,6 +17,7 @@ from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from wganbench import losses
+from wganbench.errors import ConfigError
 from wganbench.losses import (
     BCE,
     BCE_SATURATING,
@@ -265,7 +266,7 @@ def test_a_penalty_of_a_user_that_is_no_number_is_refused(value: Any, told: str)
         return value
 
     recipe = dataclasses.replace(RECIPES["gp"], penalties=(mine,))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ConfigError, match=told):
         recipe.penalty(lambda x: x[:, 0], X, X_FAKE, EPS, {"gp_lambda": 1.0})
 
 

@@ -168,6 +168,18 @@ def test_a_network_with_a_tensor_of_its_own_is_refused(
         preset_pair("mlp")
 
 
+def nothing() -> nn.Module:
+    module = nn.Linear(2, 1)
+    module.register_forward_hook(lambda *_: ())
+    return module
+
+
+def doubled() -> nn.Module:
+    module = nn.Linear(2, 2)
+    module.register_forward_hook(lambda *arguments: arguments[-1].double())
+    return module
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
@@ -176,6 +188,8 @@ def test_a_network_with_a_tensor_of_its_own_is_refused(
             r"the critic must map \(2, 2\) .* is \(2, 1\)",
         ),
         ({"generator": lambda: nn.Linear(2, 3)}, r"the generator must map \(2, 2\) .* is \(2, 3\)"),
+        ({"critic": nothing}, "the critic must return float32; it returned tuple"),
+        ({"generator": doubled}, "the generator must return float32; it returned torch.float64"),
         ({"latent": Latent("norml", (2,))}, "the latent distribution 'norml' is none of normal"),
         ({"initialization": "xavier"}, "the initialization 'xavier' is none of pytorch, he"),
     ],

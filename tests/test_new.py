@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from test_plugin_files import TINY
 
 from wganbench.cli.app import main
 from wganbench.cli.new import KINDS, filled
+from wganbench.files import write_atomic
 
 CHOICE = {"metric": "loss=gp"}
 
@@ -38,6 +41,30 @@ def test_what_cannot_be_is_refused_in_one_line(
 ) -> None:
     assert main(["new", *words, "--into", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_no_file_that_the_next_try_finds(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    room_for: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    words = ["new", "loss", "mine", "--into", str(tmp_path)]
+
+    def write(path: Path, content: bytes) -> None:
+        with room_for(0 if path.name == "test_mine.py" else 10_000):
+            write_atomic(path, content)
+
+    with room_for(0):
+        assert main(words) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("wganbench.cli.new.write_atomic", write)
+        assert main(words) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "--into: cannot write" in first and "mine.py: File too large" in first
+    assert "test_mine.py: File too large" in second
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert main(words) == 0
 
 
 @pytest.mark.parametrize(

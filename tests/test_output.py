@@ -185,6 +185,17 @@ def test_a_console_shows_text_as_it_is_and_does_not_end_the_process() -> None:
     console.print("two")
 
 
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("120", 120)])
+def test_a_terminal_that_does_not_say_its_width_shows_what_is_printed(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    console = PlainConsole(file=io.StringIO())
+    assert console.width == width
+    console.print("a line")
+    assert console.file.getvalue() == "a line\n"  # type: ignore[attr-defined]
+
+
 def test_there_is_one_console() -> None:
     made = {
         file

@@ -7,18 +7,28 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from training_configs import tiny
 
 from wganbench import plugin_files
 from wganbench.cli.app import main
 from wganbench.cli.run_view import next_commands
+from wganbench.cli.sweep_view import print_sweep
+from wganbench.config.from_python import overrides_from
+from wganbench.config.jobs import Job
 from wganbench.config.overrides import parse_overrides
 from wganbench.errors import ConfigError
 from wganbench.presets import directories, user_files_first
-from wganbench.runs.folder import RunOutcome
+from wganbench.runs.folder import RunFolder, RunOutcome
+from wganbench.runs.stored import outcome_before
 from wganbench.studies.settings import budgets
+from wganbench.sweeps.launch import trained_by_other_code
+from wganbench.training.checkpoint import Checkpoint
+from wganbench.training.locked_runs import Ready
+from wganbench.training.runs import code_changed
 
 LOSS = """
 from wganbench.losses import RECIPES
@@ -107,10 +117,19 @@ def test_what_is_no_file_or_fails_is_told_in_one_line(
     monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "none.py"))
     with pytest.raises(ConfigError, match=r"none.py, named by .* fails: /.*none"):
         plugin_files.load_plugin_files()
+    os.mkfifo(tmp_path / "pipe.py")
+    monkeypatch.setenv(plugin_files.VARIABLE, str(tmp_path / "pipe.py"))
+    with pytest.raises(ConfigError, match=r"pipe.py, named by .* is not a regular file"):
+        plugin_files.load_plugin_files()
+    text = tmp_path / "notes.txt"
+    text.write_text("not a program")
+    monkeypatch.setenv(plugin_files.VARIABLE, str(text))
+    with pytest.raises(ConfigError, match=r"notes.txt, named by .* must end in .py$"):
+        plugin_files.load_plugin_files()
     broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0")
+    broken.write_text("\n1 / 0")
     monkeypatch.setenv(plugin_files.VARIABLE, str(broken))
-    with pytest.raises(ConfigError, match=r"broken.py, named by .* fails: ZeroDivisionError"):
+    with pytest.raises(ConfigError, match=r"broken.py, .* fails in line 2: ZeroDivisionError"):
         plugin_files.load_plugin_files()
 
 
@@ -145,6 +164,39 @@ def test_a_file_is_run_once_and_several_are_kept_apart(tmp_path: Path) -> None:
     for _ in range(2):
         plugin_files.load_plugin_files()
     assert (tmp_path / "log").read_text() == "ab"
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_file_that_was_edited_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it trained before was trained by other code, and a process keeps what it has loaded."""
+    file = tmp_path / "mine.py"
+    file.write_text("a = 1\n")
+    monkeypatch.setenv(plugin_files.VARIABLE, str(file))
+    plugin_files.load_plugin_files()
+    then = plugin_files.plugin_digests()
+    job = Job(tiny("gp"), tmp_path / "run")
+    with RunFolder(job.folder).lock() as held:
+        held.write_status(status="completed", step=4, verdict=["Done."], plugins=then)
+        begun = [Ready(0, held, Checkpoint(2, 1.0, {}), None)]
+
+    def told() -> list[str]:
+        record = RunFolder(job.folder).record()
+        notes = *trained_by_other_code([job]), *code_changed(begun)
+        return [*outcome_before(record).verdict, *notes]
+
+    assert told() == ["Done."] and overrides_from([], {"seed": 1}) == ["seed=1"]
+    file.write_text("a = 2\n")
+    assert told() == [
+        "Done.",
+        "mine.py has changed since this run was trained; --overwrite trains it again.",
+        "mine.py has changed since 1 run of this sweep ended; --overwrite trains all afresh",
+        "mine.py has changed: from here on its new code trains",
+    ]
+    assert code_changed([replace(begun[0], checkpoint=None)]) == [], "it begins with that code"
+    with pytest.raises(ConfigError, match=r"mine.py was edited .*: restart the process"):
+        overrides_from([], {"seed": 1})
+    other = {str(tmp_path / "other.py"): "0" * 64}
+    assert plugin_files.changed_plugins(other) == [], "this command does not name it"
 
 
 @pytest.mark.usefixtures("alone")
@@ -195,5 +247,10 @@ def test_every_command_takes_it_and_offers_it_again(
         assert plugin_files.plugin_files() == [tmp_path / "my loss.py"]
     outcome = RunOutcome(tmp_path / "run", "interrupted", 3, {}, [], 1.0)
     assert next_commands(outcome) == ["go on:       wganbench resume run 'plugins=my loss.py'"]
+    (tmp_path / "my loss.py").write_text("")
+    config = tiny()
+    done = RunOutcome(tmp_path / "done", "completed", 3, {}, [], 1.0)
+    print_sweep(tmp_path, [Job(config, done.path)], [done])
+    assert "wganbench compare . 'plugins=my loss.py'\n" in capsys.readouterr().out
     monkeypatch.setenv(plugin_files.VARIABLE, "")
     assert next_commands(outcome) == ["go on:       wganbench resume run"]

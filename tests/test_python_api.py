@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wganbench
+from wganbench import bounds
 from wganbench.cli.app import main
-from wganbench.config import compose
+from wganbench.config import compose, composition
 from wganbench.config.from_python import overrides_from
 from wganbench.config.jobs import compose_all
 from wganbench.reports.answer import answer
@@ -54,11 +59,40 @@ def test_a_list_is_one_value_in_a_run_and_several_in_a_sweep() -> None:
         overrides_from([], {"seed": []}, several=True)
 
 
+@pytest.mark.parametrize("several", [True, False])
+def test_a_range_of_too_many_values_is_refused_before_it_is_counted_out(several: bool) -> None:
+    for many in (range(bounds.RUNS + 1), range(10**9), range(10**30)):
+        with pytest.raises(wganbench.ConfigError, match="seed has more than 1000000 values"):
+            overrides_from([], {"seed": many}, several)
+    assert overrides_from([], {"seed": range(3)}, several) == [
+        "seed=0,1,2" if several else "seed=[0,1,2]"
+    ]
+
+
 def test_what_no_setting_can_be_is_refused_by_its_key() -> None:
     with pytest.raises(wganbench.ConfigError, match="seed=.* is of the type object; give a number"):
         overrides_from([], {"seed": object()})
-    with pytest.raises(wganbench.ConfigError, match=r"seed=.* is of the type Tensor"):
-        overrides_from([], {"seed": torch.zeros(3)})
+    for part in (None, 3, Path("gp"), [{"loss": "gp"}]):
+        with pytest.raises(wganbench.ConfigError, match="; give overrides such as 'loss=gp'"):
+            unwrap(overrides_from)([part], {})  # its types, which tests enforce, refuse it too
+
+
+def test_arrays_are_lists_of_numbers() -> None:
+    """Values to sweep over come from `numpy.logspace` and the like."""
+    values = {"loss.gp_lambda": np.array([0.1, 1.0]), "seed": torch.arange(3)}
+    several = overrides_from([values], {}, several=True)
+    assert several == ["loss.gp_lambda=0.1,1.0", "seed=0,1,2"]
+    assert overrides_from([{"train.betas": np.array([0.5, 0.9])}], {}) == ["train.betas=[0.5,0.9]"]
+    with pytest.raises(wganbench.ConfigError, match="seed must be a whole number"):
+        wganbench.train(seed=torch.zeros(3))
+
+
+def test_a_text_of_several_choices_is_read_as_on_a_command_line() -> None:
+    words = overrides_from([], {"loss": "bce,gp", "seed": "range(0,2)"}, several=True)
+    assert words == ["loss=bce,gp", "seed=range(0,2)"]
+    assert overrides_from([], {"name": "a,b"}, several=True) == ["name='a,b'"]
+    with pytest.raises(wganbench.ConfigError, match="loss=bce,gp asks for several runs"):
+        wganbench.train(loss="bce,gp")
 
 
 @given(st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S", "Zs")), min_size=1))
@@ -236,14 +270,70 @@ def test_a_run_in_a_notebook_escapes_what_its_files_say(run: wganbench.Run, tmp_
     assert "&lt;b&gt;run" in run_html(folder)
 
 
+def test_threads_train_side_by_side(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra has one state for a whole process."""
+    plain = composition.plain
+
+    def slow(node: Any) -> dict[str, Any]:
+        time.sleep(0.2)
+        return plain(node)
+
+    monkeypatch.setattr(composition, "plain", slow)
+
+    def trained(loss: str) -> wganbench.Run:
+        return wganbench.train(QUICK, loss=loss, output_dir=place, name="threads")
+
+    with ThreadPoolExecutor(2) as threads:
+        runs = list(threads.map(trained, ["gp", "clip"]))
+    assert [run.config.loss.name for run in runs] == ["gp", "clip"]
+    assert {run.status for run in runs} == {"completed"}
+
+
+OWN_HYDRA = """
+import hydra
+from hydra.core.hydra_config import HydraConfig
+
+with hydra.initialize_config_dir("{place}/theirs", version_base="1.3"):
+    import wganbench
+    from wganbench.sweeps.command import plan_only
+    from wganbench.config.composition import hydra_to_ourselves
+
+    run = wganbench.train({quick}, data="own", output_dir="{place}", config_dir="{place}/own")
+    with hydra_to_ourselves():
+        plan, _ = plan_only([*{quick}, "seed=0,1", "output_dir={place}"])
+    print(run.status, run.config.data.options["modes"], len(plan.jobs), hydra.compose("mine").a)
+    assert not HydraConfig.initialized()
+"""
+
+
+def test_a_program_that_runs_hydra_itself_trains_and_keeps_its_own(tmp_path: Path) -> None:
+    """Hydra searches for plugins once, here before ours are there."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "mine.yaml").write_text("a: theirs\n")
+    (tmp_path / "own" / "data").mkdir(parents=True)
+    ring = (Path(wganbench.__file__).parents[1] / "conf/data/ring8.yaml").read_text()
+    ring = ring.replace("name: ring8", "name: own").replace("modes: 8", "modes: 5")
+    (tmp_path / "own" / "data" / "own.yaml").write_text(ring)
+    script = OWN_HYDRA.format(place=tmp_path, quick=QUICK)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "completed 5 2 theirs\n", done.stderr
+
+
 # Comparisons.
+def test_a_run_stands_for_its_folder(run: wganbench.Run) -> None:
+    for paths in (run, [run], run.path, str(run.path), [str(run.path)]):
+        (row,) = wganbench.compare(paths, metrics="wasserstein/exact").rows
+        assert row.cells["wasserstein/exact"].values == (run.metrics["wasserstein/exact"],)
+    assert repr(wganbench.compare(run)) == "<Comparison of gp: 1 run>"
+
+
 @pytest.mark.slow
 def test_a_comparison_is_a_frame_and_a_table(place: Path) -> None:
     runs = wganbench.sweep(
         {"loss": ["gp", "clip"], "seed": range(2), "output_dir": place, "name": "two"}, *QUICK
     )
     assert len(runs) == 4 and {run.status for run in runs} == {"completed"}
-    comparison = wganbench.compare([run.path for run in runs], metrics=["wasserstein/exact"])
+    comparison = wganbench.compare(runs, metrics=["wasserstein/exact"])
     frame = comparison.frame()
     assert list(frame.index.names) == ["group", "metric"] and len(frame) == 2
     for loss in ("gp", "clip"):
@@ -262,7 +352,7 @@ CELLS = [
     "run = wganbench.train('loss=clip', {quick}, seed=1, output_dir={place!r}, name='note')\nrun",
     "runs = wganbench.sweep('loss=gp,clip', {quick}, seed=range(2), output_dir={place!r},\n"
     "                       name='notes')",
-    "wganbench.compare([run.path for run in runs])",
+    "wganbench.compare(runs)",
     "run.frame()['loss/critic'].dropna().shape",
 ]
 

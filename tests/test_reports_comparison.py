@@ -89,6 +89,8 @@ def test_runs_without_any_of_the_keys_have_a_name(tmp_path: Path) -> None:
     assert [group.title for group in groups] == ["without lambda, r1_gamma", "lambda = 0.5"]
     assert [group.label for group in groups] == ["without gp_lambda, r1_gamma", "gp_lambda=0.5"]
     assert Group((), ()).title == ""
+    network = Group((("network.name", "mlp"),), ())
+    assert (network.title, network.label) == ("network = mlp", "network=mlp")
 
 
 def test_unlike_data_is_refused_unless_asked_for(tmp_path: Path) -> None:
@@ -151,6 +153,23 @@ def test_other_settings_of_the_data_are_other_data_but_for_the_training_set(
     with pytest.raises(ConfigError, match=r"unlike data \(data.sigma 0.01, 0.5\)"):
         compare(find_runs([tmp_path / "b"]))
     assert len(compare(find_runs([tmp_path / "b"]), by=["data.sigma"]).rows) == 2
+
+
+def test_runs_of_several_versions_of_a_plugin_are_told(tmp_path: Path) -> None:
+    def trained(digest: str, seed: int) -> None:
+        file = leave_run(tmp_path, "gp", seed, GOOD) / "run.json"
+        content = json.loads(file.read_text()) | {"plugins": {"/at/mine.py": digest * 64}}
+        file.write_text(json.dumps(content))
+
+    def told() -> list[str]:
+        return [note for note in compare(find_runs([tmp_path])).notes if "mine.py" in note]
+
+    for seed in range(2):
+        trained("a", seed)
+    assert told() == []
+    trained("b", 2)
+    text = "mine.py changed between the runs: 2 versions of it trained 2, 1 of them"
+    assert told() == [text]
 
 
 def test_a_comparison_of_several_judges_says_so(tmp_path: Path) -> None:
@@ -494,7 +513,10 @@ def test_the_command_prints_and_writes(
         (["nowhere"], "does not exist"),
         (["empty"], "there is no run in"),
         (["ring8", "--metric", "modes/coverd"], "did you mean 'modes/covered'"),
+        (["ring8", "--metric", "mine/spread"], "the runs have mine/spread, which no"),
+        (["ring8", "--metric", "mine/spreads"], "unknown tag 'mine/spreads' ("),
         (["ring8", "--by", "loss.gp_lamda"], "did you mean loss.gp_lambda"),
+        (["ring8", "--by", "lr"], "did you mean train.critic_lr and train.generator_lr"),
         (["ring8", "--at", "steps=3"], "generator_steps"),
         (["running"], "no run of 1 has finished"),
     ],
@@ -509,6 +531,7 @@ def test_what_is_wrong_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     two_losses(tmp_path / "ring8", 1)
+    leave_run(tmp_path / "ring8", "lp", 0, {"modes/covered": 8.0, "mine/spread": 1.0})
     leave_run(tmp_path / "running", "gp", 0, {}, status="running")
     assert main(["compare", *words]) == 2
     error = capsys.readouterr().err

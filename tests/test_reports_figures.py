@@ -518,6 +518,18 @@ def test_the_setting_is_on_a_log_axis_with_seeds_means_and_the_diverged(tmp_path
     assert legend_texts(figure) == ["gp", "bce (has no gp_lambda)"]
 
 
+def test_settings_without_a_value_of_a_metric_have_their_place_on_its_axis(tmp_path: Path) -> None:
+    """The panels of a figure have one axis of settings, with room for marks at both ends."""
+    for seed in (0, 1):
+        for size in (0.1, 1.0, 10.0):
+            known = {"modes/covered": 8.0} | ({"modes/kl": 0.1 * seed} if size < 10 else {})
+            leave_run(tmp_path, "gp", seed, known, **{"loss.gp_lambda": size})
+    figure = drawn(draw_setting(compare(find_runs([tmp_path]))))
+    (covered, kl) = [axes for axes in figure.axes if axes.get_xlabel()]
+    assert kl.get_xlim() == pytest.approx(covered.get_xlim(), rel=0.1)
+    assert kl.get_xlim()[0] < 0.1 and kl.get_xlim()[1] > 10
+
+
 def test_there_is_a_setting_only_where_one_number_varies(tmp_path: Path) -> None:
     leave(tmp_path, "gp", 0, settings={"loss.gp_lambda": 1.0})
     leave(tmp_path, "clip", 0)

@@ -19,7 +19,7 @@ from reported_runs import GOOD, POOR, leave_run, spread, two_losses
 import wganbench
 from wganbench.cli.compare_view import print_comparison
 from wganbench.reports.comparison import Comparison, compare
-from wganbench.reports.figures import FigureFile
+from wganbench.reports.figures import FigureFile, answer_caption
 from wganbench.reports.groups import At
 from wganbench.reports.page import SCRIPT, STYLE, TEMPLATES, Column, Entry, Line, Table
 from wganbench.reports.report import title_of, write_report
@@ -202,7 +202,21 @@ def test_one_group_and_metrics_that_do_not_rank_name_no_winner(
     assert told(comparison)[0] == "critic/slope_mean describes the groups and ranks none of them."
     print_comparison(comparison)
     texts = capsys.readouterr().out, write_report(comparison, [], tmp_path / "out").read_text()
-    assert not any("is better" in text for text in texts)
+    caption = answer_caption(comparison, comparison.rows, "critic/slope_mean", [0])
+    assert not any("is better" in text for text in (*texts, caption))
+
+
+def test_what_is_better_is_said_of_metrics_that_rank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two_losses(tmp_path)
+    comparison = compared(tmp_path)
+    print_comparison(comparison)
+    assert "modes/covered, higher is better\n" in capsys.readouterr().out
+    page = write_report(comparison, [], tmp_path / "out").read_text()
+    assert "wasserstein/exact, lower is better" in page
+    caption = answer_caption(comparison, comparison.rows, "wasserstein/exact", [0])
+    assert " (lower is better): the large marker" in caption
 
 
 def test_many_groups_are_counted(tmp_path: Path) -> None:
@@ -437,7 +451,7 @@ def test_versions_seeds_and_commands_appear(tmp_path: Path) -> None:
         (path / ".hydra" / "overrides.yaml").write_text(f"- loss=clip\n- seed={seed}\n- a='b c'\n")
     runs = find_runs([tmp_path / "ring8", tmp_path / "alone"])
     paths = [str(tmp_path / "ring8"), "my runs"]
-    comparison = compare(runs, metrics=METRICS, at=None, paths=paths)
+    comparison = compare(runs, metrics=(), at=None, paths=paths)
     page = Page(write_report(comparison, [], tmp_path / "out").read_text())
     assert page.texts("pre") == [
         "wganbench sweep loss=bce,gp 'seed=range(0,3)' hydra/sweeper=optuna",

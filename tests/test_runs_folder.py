@@ -108,7 +108,15 @@ def test_what_is_not_strict_is_refused_on_reading(tmp_path: Path, text: str) -> 
 
 
 def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no run at"):
+    with pytest.raises(FileNotFoundError, match=r"no run at .*run.json$"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("below", ["run", "sweep/run"])
+def test_a_folder_of_runs_is_no_run_and_says_how_to_list_them(tmp_path: Path, below: str) -> None:
+    (tmp_path / below).mkdir(parents=True)
+    (tmp_path / below / "run.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=rf"wganbench ls {tmp_path} lists those below$"):
         read_run(tmp_path)
 
 

@@ -180,6 +180,23 @@ def test_a_folder_without_a_run_is_wrong_use(
     assert capsys.readouterr().out == "no run is chosen\n"
 
 
+def test_the_step_of_a_run_whose_process_died_is_that_of_its_last_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(0, {"modes/covered": 1.0}), (70, {"modes/covered": 2.0})]
+    killed = leave_run(tmp_path, seed=1, status="running", step=0, rows=rows)
+    leave_run(tmp_path, seed=2, status="running", step=30)
+    leave_run(tmp_path, seed=3, status="interrupted", step=50, rows=rows)
+    assert main(["ls", str(tmp_path), "--json"]) == 0
+    steps = {row["seed"]: row["step"] for row in json.loads(capsys.readouterr().out)}
+    assert steps == {1: 70, 2: 30, 3: 50}
+    assert main(["rm", str(tmp_path), "--status", "interrupted"]) == 0
+    assert "interrupted at step 70, " in capsys.readouterr().out
+    (killed / "metrics.csv").write_text("none of ours")
+    assert main(["ls", str(killed), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["step"] == 0
+
+
 def test_a_run_whose_process_died_was_interrupted(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from training_configs import tiny
 
 from wganbench.cli.app import main
 from wganbench.cli.console import PlainConsole
-from wganbench.config import ConfigError, to_dict
+from wganbench.config import ConfigError, compose, run_folder, to_dict
 from wganbench.config.jobs import Job
 from wganbench.files import UnusableFile
 from wganbench.leftovers import machine
@@ -31,7 +32,7 @@ from wganbench.reports.comparison import compare
 from wganbench.reports.export import as_csv
 from wganbench.reports.reproduce import read_yaml
 from wganbench.runs.events import PREFIX, cut_events
-from wganbench.runs.folder import RunFolder
+from wganbench.runs.folder import HYDRAS_FILES, RunFolder
 from wganbench.runs.record import MOST_ITEMS, find_runs, read_record, shown
 from wganbench.runs.samples import find_frames, frame_name, read_arrays, read_frame
 from wganbench.runs.stored import stored_config, stored_values
@@ -39,6 +40,7 @@ from wganbench.runs.table import MetricsTable, read_table
 from wganbench.sweeps.manifest import add_jobs, read_jobs
 from wganbench.sweeps.ray_task import Changes, put
 from wganbench.training import checkpoint as checkpoints
+from wganbench.training import runs
 from wganbench.training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -125,6 +127,32 @@ def test_overwrite_and_leftovers_delete_what_is_ours_alone(tmp_path: Path, victi
     assert kept == {*theirs, ".lock", f".tmp-{'1' * 32}"} and untouched(victim)
 
 
+@pytest.mark.parametrize("left", range(1, 5))
+def test_a_kill_while_a_run_is_removed_leaves_what_is_found_and_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    run = leave_run(tmp_path / "runs", metrics=VALUES)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "zero.txt", "samples.npz"):
+        (run / name).write_text("x")
+    with RunFolder(run).lock() as held:
+        removed: list[str] = []
+        real = Path.unlink
+
+        def unlink(path: Path, missing_ok: bool = False) -> None:
+            if len(removed) == left:
+                raise KeyboardInterrupt
+            removed.append(path.name)
+            real(path, missing_ok)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "unlink", unlink)
+            held.empty()
+        assert [found.path for found in find_runs([tmp_path])] == [run]
+        assert left < 2 or not list(run.glob("checkpoint*"))
+        held.empty()
+    assert {path.name for path in run.iterdir()} == {".lock", "zero.txt"}
+
+
 @pytest.mark.parametrize(
     "name", ["..", "../../victim", "a/b", "/etc", "", "a\0b", "linked", 3, None]
 )
@@ -205,6 +233,24 @@ def test_a_comparison_is_written_into_its_own_folder(
     assert untouched(victim)
 
 
+@pytest.mark.parametrize("name", [*HYDRAS_FILES, "multirun.yaml"])
+def test_hydra_writes_into_no_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setattr(runs, "train_run", lambda *_: pytest.fail("it was trained"))
+    words = [f"output_dir={tmp_path}", "name=own"]
+    folder = tmp_path / "own" if name == "multirun.yaml" else run_folder(compose(words))
+    pipe = folder / name
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without one, a writer would wait
+    try:
+        assert main(["sweep" if name == "multirun.yaml" else "train", *words]) == 2
+    finally:
+        os.close(reader)
+    assert f"{pipe} is not a regular file\n" in capsys.readouterr().err
+
+
 def test_event_files_are_no_links_and_no_pipes(tmp_path: Path, victim: Path) -> None:
     (tmp_path / f"{PREFIX}1.a").symlink_to(victim / "diary.txt")
     os.mkfifo(tmp_path / f"{PREFIX}2.b")
@@ -283,6 +329,39 @@ def test_every_unreadable_run_is_counted_and_some_are_named(tmp_path: Path) -> N
     assert note.startswith("5 runs are left out, unreadable: ") and "; and 3 more" in note
     with pytest.raises(ConfigError, match="no run can be read here"):
         find_runs([tmp_path / "a"])
+
+
+def test_a_folder_without_permission_is_named_and_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, shut = (leave_run(tmp_path / name, metrics=VALUES) for name in ("good", "shut"))
+    (tmp_path / "sweep.json").write_text("{}")
+    scan, read = os.scandir, os.open
+
+    def refused(path: Any) -> PermissionError:
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == shut:
+            raise refused(path)
+        return scan(path)
+
+    def open_file(path: Any, *words: Any, **named: Any) -> int:
+        if Path(path) == tmp_path / "sweep.json":
+            raise refused(path)
+        return read(path, *words, **named)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "open", open_file)
+    runs = find_runs([tmp_path, tmp_path])
+    assert [run.path for run in runs] == [good]
+    assert runs.unreadable == (f"{shut}: Permission denied",)
+    with pytest.raises(ConfigError, match="no run can be read here: .*: Permission denied"):
+        find_runs([shut])
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "1 run is left out, unreadable: " in capsys.readouterr().out
+    assert main(["ls", str(tmp_path)]) == 0
+    assert f"left out: {shut}: Permission denied" in capsys.readouterr().out
 
 
 def test_long_names_are_cut_and_stay_apart(tmp_path: Path) -> None:

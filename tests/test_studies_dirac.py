@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sweep_watcher import Seen
 
+from wganbench.errors import ConfigError
 from wganbench.studies import run_study
 from wganbench.studies.dirac import (
     CLAIMS,
@@ -19,6 +20,7 @@ from wganbench.studies.dirac import (
     decades_lost,
     evidence,
     field_error,
+    is_kept,
     kept_distance,
     measure,
     methods,
@@ -26,6 +28,7 @@ from wganbench.studies.dirac import (
     radius,
     run_notes,
     trajectory,
+    unsettled,
 )
 from wganbench.studies.settings import read_settings
 from wganbench.studies.study import Context
@@ -134,7 +137,41 @@ def test_steps_that_are_too_few_for_a_power_decide_nothing() -> None:
     few = found_with(50)
     assert few["non_saturating_alternating"] == few["non_saturating_power"] == "undecided"
     assert few["saturating_alternating"] == few["clip"] == "supported", "cycles from the start"
+    assert found_with(50, 0.1)["clip"] == "undecided", "its case with 5 critic steps still changes"
     assert {found_with(3)[name] for name in ("clip", "non_saturating_power")} == {"undecided"}
+
+
+def test_a_game_that_has_hardly_begun_decides_nothing_on_powers() -> None:
+    begun = found_with(5000, 1e-4)
+    names = [name for name in begun if not name.startswith("r1")]
+    assert len(names) == 7 and {begun[name] for name in names} == {"undecided"}
+
+
+def test_a_power_that_changes_within_the_last_decade_decides_nothing() -> None:
+    n = np.arange(1, 1001)
+
+    def bent(before: float, after: float) -> np.ndarray:
+        """A path round the equilibrium whose power changes in the middle of its last decade."""
+        logs = np.log(n) - np.log(316)
+        radii = np.exp(np.where(n < 316, before, after) * logs)
+        return np.multiply(radii, np.stack([np.cos(n / 7), np.sin(n / 7)]))
+
+    def reason(*powers: tuple[float, float]) -> str:
+        return unsettled([bent(*pair).T for pair in powers], is_kept)
+
+    assert reason((0.0, 0.0)) == "" == reason((-0.5, -0.5))
+    for powers in ((0.0, -0.5), (-0.5, 0.0), (0.0, -0.2)):
+        assert "still changes, from" in reason(powers)
+        assert reason((0.0, 0.0), powers), "one of several paths is enough"
+    assert reason((-0.29, -0.29)) == "" == reason((-0.31, -0.31)), "half of it is at -0.301"
+    assert reason((-0.29, -0.31))
+
+
+@pytest.mark.parametrize("word", ["steps=1", "early_step=1", "learning_rate=0"])
+def test_steps_that_lead_nowhere_are_refused(word: str, tmp_path: Path) -> None:
+    context = Context("dirac", 1, tmp_path, read_settings("dirac", {}, [word]), Silent())
+    with pytest.raises(ConfigError, match="steps and early_step must be at least 2, learning_rate"):
+        measure(context)
 
 
 def test_a_linear_rate_is_one_of_time_and_not_of_the_size_of_steps() -> None:

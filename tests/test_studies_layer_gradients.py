@@ -190,6 +190,13 @@ def test_critics_that_get_over_the_decay_refute_that_it_lasts() -> None:
             found = judged(planted_arms(), planted_arms(), late)
             assert found["lasts"] == word, late
             assert found["steeper_c=0.01"] == "supported", "the claim on early training"
+    grown = [planted(-1.2, seed) for seed in range(5)]
+    alive = evidence(planted_arms(), planted_arms(), grown)["lasts"]
+    assert alive.values == [0.0] * 5 and alive.note == ""
+    grown[0].norms[0] = 0.0
+    dead = evidence(planted_arms(), planted_arms(), [*grown[:4], None])["lasts"]
+    assert dead.values == [None, 0.0, 0.0, 0.0, None]
+    assert dead.note == "1 of 5 critics died: a layer passes no gradient"
 
 
 def test_a_run_that_diverged_on_the_way_is_not_at_rest() -> None:
@@ -212,12 +219,41 @@ def test_the_half_is_the_beginning_of_the_whole(tmp_path: Path) -> None:
         assert all(torch.equal(a, b) for a, b in zip(*(e.values() for e in ends), strict=True))
 
 
-def test_a_slope_over_layers_needs_two_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["depth=1"], "depth must be at least 2"),
+        (["steps=1"], "steps=1 must be at least 2"),
+        (["steps=40", "long_steps=40"], "steps=40 must be .* and below long_steps=40"),
+    ],
+)
+def test_what_would_compare_nothing_is_refused(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
     study = STUDIES["layer_gradients"]
-    shallow = read_settings(study.name, study.protects, ["depth=1"])
-    with pytest.raises(ConfigError, match="depth must be at least 2"):
-        study.measure(Context(study.name, 1, tmp_path, shallow, Silent()))
+    given = read_settings(study.name, study.protects, words)
+    with pytest.raises(ConfigError, match=message):
+        study.measure(Context(study.name, 1, tmp_path, given, Silent()))
     assert not any(tmp_path.iterdir())
+
+
+def test_every_arm_is_trained_for_half_too_and_one_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = STUDIES["layer_gradients"]
+    given = read_settings(study.name, study.protects, ["steps=40", "long_steps=90"])
+    trained = dict[str, int]()
+
+    def train(self: Context, arms: dict[str, list[str]]) -> None:
+        trained.update((name, compose(words).train.steps) for name, words in arms.items())
+        raise InterruptedError
+
+    monkeypatch.setattr(Context, "train", train)
+    with pytest.raises(InterruptedError):
+        study.measure(Context(study.name, 1, tmp_path, given, Silent()))
+    arms = ["gp", *(f"c={c:g}" for c in CLIP_VALUES)]
+    halves = {f"{name} half": 20 for name in arms}
+    assert trained == dict.fromkeys(arms, 40) | halves | {"c=0.01 long": 90}
 
 
 @pytest.mark.slow
@@ -225,7 +261,7 @@ def test_a_slope_over_layers_needs_two_of_them(tmp_path: Path) -> None:
 def test_clipping_explodes_and_vanishes_and_gp_does_not(tmp_path: Path) -> None:
     study = STUDIES["layer_gradients"]
     small = read_settings(
-        study.name, study.protects, ["seeds=3", "steps=20", "long_steps=20", "device=cpu"]
+        study.name, study.protects, ["seeds=3", "steps=20", "long_steps=40", "device=cpu"]
     )
     findings = study.measure(Context(study.name, 1, tmp_path, small, Silent()))
     words = {v.claim.name: v.word for v in judge_all(study, findings)}

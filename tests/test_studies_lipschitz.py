@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,10 +16,12 @@ from wganbench.studies import STUDIES, run_study
 from wganbench.studies.frozen import clip_bound, spectral_product, steepest
 from wganbench.studies.lipschitz.measure import (
     ESTIMATE,
+    INTERPOLATES,
     LARGEST,
     LOG_LARGEST,
     LOG_ROUGHNESS,
     STATISTICS,
+    TOLERANCES,
     agreement,
     roughness,
 )
@@ -31,7 +34,7 @@ from wganbench.studies.lipschitz.study import (
     over_bound,
     rest_words,
 )
-from wganbench.studies.rest import column
+from wganbench.studies.rest import column, movements
 from wganbench.studies.verdicts import judge
 from wganbench.sweeps.backend import Silent
 
@@ -185,6 +188,15 @@ def test_each_claim_waits_for_its_own_statistic() -> None:
     assert {words[name] for name in ("clip_slope_1", "clip_limits", "smoother_bce",
                                      "smoother_clip", "steadier_bce")} == {"undecided"}  # fmt: skip
     assert words["clip_1_lipschitz_1"] == "refuted", "said of any weights"
+
+
+def test_the_largest_slope_rests_while_it_moves_by_less_than_its_claims_allow() -> None:
+    def times(statistic: str, size: float) -> float:
+        before, now = ({statistic: np.full(5, slope)} for slope in (1.0, 1.0 + size))
+        return movements(before, now, ["gp"] * 5, TOLERANCES)["gp"][statistic]
+
+    assert times(LARGEST, 0.04) < 1 < times(LARGEST, 0.06)
+    assert times(INTERPOLATES, 0.04) > 1, "a mean is held to a share of itself"
 
 
 def test_a_discriminator_that_still_moves_is_no_measure_of_roughness() -> None:

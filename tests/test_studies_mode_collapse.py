@@ -23,6 +23,7 @@ from wganbench.studies.evidence import (
     effect_interval,
     effects_with_room,
     largest_kl,
+    of_all,
     outcomes,
     smallest_effect,
 )
@@ -56,6 +57,7 @@ from wganbench.studies.mode_collapse.intervention import (
 from wganbench.studies.mode_collapse.study import AT_BEST, CLAIMS, Measured, findings
 from wganbench.studies.settings import budgets, read_settings
 from wganbench.studies.study import Context
+from wganbench.studies.verdicts import Evidence
 from wganbench.sweeps.backend import Silent
 from wganbench.training.run import Run
 
@@ -195,6 +197,18 @@ def test_a_lost_mode_is_half_a_mode_of_tolerance() -> None:
         assert words(measured(without, helped))["tuned_penalty_coverage"] == "undecided", (
             "two effects of three cannot support a claim on all"
         )
+
+
+def test_the_effects_that_have_an_arm_may_refute_a_claim_on_all() -> None:
+    def reason(absent: int, interval: tuple[float, float] | None, own: str = "") -> str:
+        found = of_all(Evidence([0.1] * 5, interval=interval, undecided=own), absent, 0.2)
+        assert ("no arm" in found.note) is (absent > 0)
+        return found.undecided
+
+    assert reason(1, (0.0, 0.19)) == "" == reason(0, (0.3, 0.4))
+    for interval in ((0.0, 0.3), (0.3, 0.4), None):
+        assert reason(1, interval) == "1 of the simple effects have no arm"
+    assert reason(1, (0.0, 0.1), "no room") == "no room"
 
 
 def test_arms_that_stopped_before_their_end_decide_nothing_at_best_settings(

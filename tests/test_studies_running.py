@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import importlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,33 @@ def test_a_study_leaves_its_files_and_remembers(planted: Path) -> None:
     assert CALLS == ["planted"] * 2, "other settings, another measurement"
     assert main(["study", "planted", "budget=full"]) == 0
     assert (planted.parent / "planted-full" / "verdict.json").is_file()
+
+
+def test_a_stored_part_that_is_none_is_measured_again_and_no_link_is_followed(
+    planted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "planted"]) == 0
+    (part,) = (planted / "parts").iterdir()
+    for count, make in enumerate(
+        (
+            lambda: part.write_text("{"),
+            lambda: part.write_text("[" * 200_000),
+            lambda: os.mkfifo(part),
+        ),
+        2,
+    ):
+        part.unlink()
+        make()
+        assert main(["study", "planted"]) == 0
+        assert ["planted"] * count == CALLS and json.loads(part.read_text())[0] == 1.0
+    (tmp_path / "elsewhere").mkdir()
+    shutil.rmtree(planted / "parts")
+    (planted / "parts").symlink_to(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert main(["study", "planted"]) == 2
+    error = capsys.readouterr().err
+    assert "parts is a link" in error and error.count("\n") == 1
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_a_scoreboard_does_without_a_figure_that_could_not_be_drawn(planted: Path) -> None:
@@ -296,6 +325,15 @@ def test_a_wrong_setting_is_one_line(
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
     assert not planted.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words(
+    planted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("")
+    assert main(["study", "planted", "output_dir=file/x"]) == 2
+    assert capsys.readouterr().err == "wganbench: file/x/studies/planted: Not a directory\n"
+    assert main(["study", "planted", "output_dir=folder/x"]) == 0
 
 
 def test_an_unknown_study_is_one_line(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:

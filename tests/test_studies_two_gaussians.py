@@ -128,12 +128,15 @@ def test_the_exact_verdicts() -> None:
 def test_gaussians_that_stay_near_decide_nothing_about_moving_apart() -> None:
     claims = {claim.name: claim for claim in study.CLAIMS}
     near = study.exact_evidence(2.0)
-    for name in ("js_saturates", "exact_saturating", "exact_wasserstein"):
+    for name in ("js_saturates", "kl_saturates", "exact_saturating", "exact_wasserstein"):
         assert judge("s", claims[name], near[name]).word == "undecided"
     assert judge("s", claims["amount"], near["amount"]).word == "supported", "mu is no part of it"
     for largest, undecided in ((2.0, True), (10.0, False)):
-        found = study.trained_evidence(planted({1.0: 0.1, largest: 0.1}), [0], {}, 10.0)
-        assert found["stays_gp"].undecided.startswith("mu ends at 2: the optimal") is undecided
+        rows = planted({1.0: 0.1, largest: 0.1})
+        rows += [row | {"method": "saturating"} for row in rows]
+        found = study.trained_evidence(rows, [0], {}, 10.0)
+        for name in ("stays_gp", "trained_saturating"):
+            assert found[name].undecided.startswith("mu ends at 2: the optimal") is undecided
         assert found["estimate_gp"].undecided == ""
 
 

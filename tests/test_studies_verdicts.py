@@ -9,6 +9,7 @@ import pytest
 from jaxtyping import TypeCheckError
 from scipy import stats
 
+from wganbench.studies.scoreboard import interval
 from wganbench.studies.verdicts import (
     Claim,
     Evidence,
@@ -106,6 +107,13 @@ def test_an_exact_result_has_no_doubt() -> None:
     found = verdict(exact, 0.3)
     assert (found.word, found.low, found.high, found.p_value) == ("supported", 0.3, 0.3, None)
     assert verdict(exact, 0.05).word == "refuted"
+
+
+def test_an_interval_without_end_shows_no_number_that_stands_for_it() -> None:
+    found = verdict(BASE, 0.5, 0.6, 0.7)
+    assert interval(replace(found, low=0.25, high=1e300)) == "0.25 to infinite"
+    assert interval(replace(found, low=-1e300, high=0.25)) == "-infinite to 0.25"
+    assert interval(replace(found, low=None)) == "-"
 
 
 def test_holm_over_the_scoreboard_takes_back_what_is_not_sure_enough() -> None:

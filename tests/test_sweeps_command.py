@@ -223,7 +223,12 @@ def test_an_experiment_names_its_sweep_unless_it_sets_a_name(tmp_path: Path) -> 
         ("seed=range(0,0)", ["no values", "empty"]),
         ("seed=range(0,20000)", ["20000 runs", "--yes"]),
         ("loss=gp,gpp", ["gpp", "'gp'"]),
-        ("seed=0,0", ["same run"]),
+        ("seed=0,0", ["same run", "give each value once"]),
+        ("device=cpu,auto", ["same run", "device makes no other run", "not cpu and auto"]),
+        ("compile=false,auto seed=0,1", ["compile makes no other run", "not false and auto"]),
+        ("sweep.max_stack=1,2", ["sweep.max_stack makes no other run", "not 1 and 2"]),
+        ("hydra.job.chdir=true seed=0,1", ["hydra.job.chdir=true", "stay in the folder"]),
+        ("hydra/launcher=basic seed=0,1 --plan", ["hydra/launcher=basic", "2 runs trains alone"]),
         ("hydra.sweep.subdir=x seed=0,1", ["hydra.sweep.subdir", "2 runs the same folder"]),
         ("hydra.sweep.dir=x/${seed} seed=0,1", ["side by side", "hydra.sweep.dir"]),
         ("sweep.devices=[cuda:7]", ["cuda:7"]),
@@ -566,6 +571,17 @@ def test_the_summary_pools_nothing_but_seeds(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert sorted(lines[1][2:5]) == ["2/2", "critic_lr=0.01", "packing=1"]
     assert sorted(lines[2][2:5]) == ["2/2", "critic_lr=0.02", "packing=2"]
+
+
+def test_the_summary_names_networks_by_their_names(tmp_path: Path) -> None:
+    """Settings that follow from a network's name are left out; others are not."""
+    configs = [compose([f"network={name}"]) for name in ("mlp", "mlp512")]
+    jobs = [Job(config, tmp_path / run_id(config)) for config in configs]
+    assert unlike_settings(jobs, ["a", "a"]) == [" network=mlp", " network=mlp512"]
+    wide = compose(["network=mlp512", "network.width=256"])
+    jobs.append(Job(wide, tmp_path / run_id(wide)))
+    told = [" network=mlp width=64", " network=mlp512 width=512", " network=mlp512 width=256"]
+    assert unlike_settings(jobs, ["a"] * 3) == told
 
 
 def test_the_summary_tells_penalties_apart(tmp_path: Path) -> None:

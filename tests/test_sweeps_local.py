@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -26,7 +27,14 @@ from wganbench.runs.folder import RunFolder, RunOutcome, read_run
 from wganbench.runs.table import read_table
 from wganbench.sweeps import backend
 from wganbench.sweeps.backend import RETRIES, Collector, outcome_on_disk
-from wganbench.sweeps.launch import launch, objective, plan_sweep, resume_sweep
+from wganbench.sweeps.launch import (
+    Interrupted,
+    launch,
+    objective,
+    plan_sweep,
+    resume_sweep,
+    train_all,
+)
 from wganbench.sweeps.local import LocalBackend, Pool
 from wganbench.sweeps.manifest import add_jobs
 from wganbench.sweeps.plan import Slot, plan_stacks
@@ -249,6 +257,23 @@ def test_resume_finishes_what_a_sweep_left_undone(tmp_path: Path) -> None:
     found, outcomes = resume_sweep(tmp_path, Seen())
     assert [job.folder for job in found] == [job.folder for job in every]
     assert [o.status for o in outcomes] == ["completed"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [("completed", None), ("diverged", None), ("failed", ConfigError),
+     ("interrupted", Interrupted), ("running", Interrupted)],
+)  # fmt: skip
+def test_whoever_needs_every_run_takes_a_diverged_one_and_no_other(
+    status: Any, raised: type[Exception] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = jobs(tmp_path, 2)
+    ended = [RunOutcome(every[0].folder, "completed", 1, {}, [], 1.0),
+             RunOutcome(every[1].folder, status, 1, {}, ["its reason"], 1.0)]  # fmt: skip
+    monkeypatch.setattr("wganbench.sweeps.launch.launch", lambda *_: ended)
+    told = "its reason" if raised is ConfigError else "interrupted"
+    with contextlib.nullcontext() if raised is None else pytest.raises(raised, match=told):
+        train_all(tmp_path, every, Seen())
 
 
 def test_an_optimiser_minimises_the_distance_that_the_data_have(tmp_path: Path) -> None:

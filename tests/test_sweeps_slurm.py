@@ -152,6 +152,15 @@ def test_without_submitit_the_line_says_how_to_get_it(monkeypatch: pytest.Monkey
         make_backend("slurm", SETTINGS).slots(tiny("gp"))
 
 
+def test_settings_that_submitit_refuses_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("submitit.AutoExecutor.update_parameters", refusing)
+    with pytest.raises(ConfigError, match="^hydra/launcher=slurm: AssertionError$"):
+        make_backend("slurm", SETTINGS).slots(tiny("gp"))
+
+
 def test_what_is_asked_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script that submitit would submit, where there are commands called srun and sbatch."""
     for name in ("srun", "sbatch"):

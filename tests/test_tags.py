@@ -16,6 +16,7 @@ from wganbench.tags.lookup import (
     column_order,
     glossary_markdown,
     label_of,
+    nearest_tag,
     shown_in,
     tag_for,
     tag_regex,
@@ -205,6 +206,24 @@ def test_unknown_tags_are_refused(name: str) -> None:
 def test_the_error_names_the_nearest_tag() -> None:
     with pytest.raises(ValueError, match="did you mean 'modes/high_quality'"):
         tag_for("modes/highquality")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("W1", "wasserstein/exact"),
+        ("wasserstein/", "wasserstein/exact"),
+        ("wasserstien", "wasserstein/exact"),
+        ("fid", "fidelity/fid"),
+        ("js", "divergence/js_estimate"),
+        ("slope", "critic/slope_mean"),
+        ("averaged/modes/kll", "modes/kl"),
+        ("foo", None),
+        ("a", None),
+    ],
+)
+def test_a_word_for_a_tag_finds_it(name: str, meant: str | None) -> None:
+    assert nearest_tag(name) == meant
 
 
 def test_a_row_s_regex_matches_its_own_tags_only() -> None:

@@ -218,6 +218,7 @@ def test_the_sizes_agree_with_the_kernel() -> None:
         ("gp", {"compile": "false"}, "compile=false"),
         ("gp", {"network.width": 48}, "widths"),
         ("gp", {"network.depth": 5}, "hidden layers"),
+        ("gp", {"network.depth": 4}, ""),
         ("gp", {"network.activation": "tanh"}, "activations"),
         ("gp", {"network.latent_dim": 9}, "latents"),
         ("gp", {"network.generator_normalization": "layer"}, "normalization"),

@@ -84,7 +84,7 @@ def test_the_number_of_threads_changes_no_bit(two_threads):
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:", "mps", "cpu:first", "cpu:1", ""])
 def test_a_name_that_is_no_device_is_told(name):
-    with pytest.raises(ConfigError, match="device="):
+    with pytest.raises(ConfigError, match=f"^device={name} is not a device; use auto"):
         pick_device(name)
 
 
@@ -115,7 +115,7 @@ class Driver:
 @pytest.mark.parametrize(
     ("torchs", "driver", "usable"),
     [(4, Driver(1), 1), (4, Driver(4), 4), (4, Driver(0, works=False), 4), (4, None, 4),
-     (1, Driver(0), 1), (0, Driver(3), 0)],
+     (1, Driver(0), 1), (0, Driver(3), 0), (2, Driver(4), 2)],
 )  # fmt: skip
 def test_parts_of_gpus_are_counted_by_the_driver(torchs, driver, usable, monkeypatch):
     """torch counts four GPUs that are divided (MIG), of which CUDA gives a process one part."""

@@ -263,7 +263,7 @@ def test_units_that_do_not_fit_the_points_are_a_line(trained: Path, wrong: Any) 
 def test_a_number_of_points_is_a_whole_one_and_within_bounds(trained: Path) -> None:
     run = load_run(trained)
     assert run.sample(1).shape == (1, 2) and run.sample(np.int64(2)).shape == (2, 2)
-    for n in (0, -1, 1.5, 10**12):
+    for n in (0, -1, 1.5, True, 10**12):
         with pytest.raises(ConfigError, match="n must be a whole number from 1 to 100000000; got"):
             run.sample(n)  # type: ignore[arg-type]
     for n in (9, 10**6 + 1):

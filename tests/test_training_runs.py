@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -384,9 +385,9 @@ def test_a_failed_run_says_so_and_can_be_finished(
         else:
             patch.setattr(finish, "read_runs", fail)
         outcome = train_run(config, tmp_path)
-    assert outcome.status == "failed" and "no space left" in outcome.verdict[0]
+    assert (outcome.status, outcome.verdict[0]) == ("failed", "no space left on device.")
     stored = json.loads((tmp_path / "run.json").read_text())
-    assert stored["status"] == "failed" and "no space left" in stored["error"]
+    assert (stored["status"], stored["error"]) == ("failed", "no space left on device")
     assert train_run(config, tmp_path).status == "completed"
     assert_same_run(tmp_path, whole)
     stored = json.loads((tmp_path / "run.json").read_text())
@@ -673,6 +674,14 @@ def test_runs_of_a_stack_fill_their_folders_as_alone(whole: Path, tmp_path: Path
     again = train_runs([configs[0], fourth], [folders[0], tmp_path / "fourth"])
     assert [outcome.status for outcome in again] == ["completed", "completed"]
     assert same(saved(tmp_path / "fourth"), trained([fourth], 8).run_states()[0])
+
+
+def test_a_disk_that_is_full_at_the_start_is_told_in_words(
+    tmp_path: Path, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with room_for(0), pytest.raises(ConfigError, match=r"^cannot write .*: File too large$"):
+        train_run(tiny("gp", **RECORDED), tmp_path)
+    assert train_run(tiny("gp", **RECORDED), tmp_path).status == "completed"
 
 
 def test_a_run_that_fails_at_its_end_spoils_no_other(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,12 @@ def test_a_space_that_is_a_list_is_refused(tmp_path: Path) -> None:
         read_space(str(tmp_path / "mine.yaml"))
 
 
+def test_a_space_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "space.yaml")
+    with pytest.raises(ConfigError, match=r"space\.yaml is not a regular file"):
+        read_space(str(tmp_path / "space.yaml"))
+
+
 def test_a_space_of_ones_own_is_found_by_its_name(tmp_path: Path) -> None:
     own = tmp_path / "tune" / "narrow.yaml"
     own.parent.mkdir()
@@ -441,6 +448,9 @@ def test_the_winners_file_trains_what_won(tmp_path: Path) -> None:
         (["overwrite=true"], "name=NAME searches anew"),
         (["experiment=pacgan_ring8"], "experiment wins over tuned settings"),
         (["network.width=16,32"], "'network.width=16,32': give one value"),
+        (["trails=5"], "unknown key trails; did you mean trials?"),
+        (["+qwertz=5"], "unknown key qwertz; wganbench list settings tune shows its own"),
+        (["lr=5"], "did you mean train.critic_lr and train.generator_lr?"),
         (["gp"], "KEY=VALUE"),
         (["name=../../esc"], "name names a folder"),
         (["name='../x'"], "name names a folder"),

@@ -177,6 +177,7 @@ def test_a_comma_in_a_sweep_is_part_of_a_name_where_there_is_such_a_file(here: P
     [
         ("[x (m),y]", ["x (m)", "y"]),
         ("[größe,2019]", ["größe", 2019]),
+        ("[1e5, 0.10,null,True]", ["1e5", "0.10", "null", "True"]),
         ("[x [m],y [m]]", ["x [m]", "y [m]"]),
         ("['x (m)',\"a,b\"]", ["x (m)", "a,b"]),
         ('[a=b, "a,b" , Bob\'s]', ["a=b", "a,b", "Bob's"]),
@@ -195,11 +196,12 @@ def test_columns_that_are_swept_over_and_what_is_no_list() -> None:
     assert word == "data.columns=['x (m)'],['y (m)',z]"
     with pytest.raises(ConfigError, match="asks for several runs"):
         parse_arguments(["data.columns=[x (m)],[z]"])
+    assert words("++data.columns=[x (m),y]") == ["++data.columns=['x (m)',y]"]
     assert words("data.columns=x (m)") == ["data.columns='x (m)'"], "the schema refuses it"
 
 
 def test_the_columns_that_a_message_names_can_be_pasted() -> None:
-    names = ["x (m)", "größe", 'a,"b"', "[v]"]
+    names = ["x (m)", "größe", 'a,"b"', "[v]", "1e5", 'a\\"b', "end\\", "null"]
     shell = shlex.split(columns_word(names))
     (word,) = words(*shell)
     assert read_override(word).value() == names
@@ -240,6 +242,7 @@ def test_what_is_quoted_or_a_number_stays(here: Path) -> None:
         ("train ~seed", "cannot be removed"),
         ("train ~sed", "did you mean seed"),
         ("train +foo=1", "unknown key foo; wganbench train --cfg job"),
+        ("train +seed=1", "+seed: there is a seed already: write seed=..."),
         ("train loss=null", "loss is chosen by a name"),
         ("train loss=[nan]", "loss is chosen by a name"),
         ("sweep loss=null,gp", "loss is chosen by a name"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
     from pathlib import Path
 
     from wganbench.config.from_python import Given
@@ -47,12 +48,15 @@ def train(
     ``config_dir`` is a folder of YAML files of your own. ``progress`` shows it while it trains: by
     default in a notebook only. Raises ConfigError for a wrong configuration.
     """
-    from wganbench.config import compose, run_folder
-    from wganbench.config.from_python import overrides_from
-    from wganbench.training.run import Run
-    from wganbench.training.runs import train_run
+    from wganbench.config.composition import compose, hydra_to_ourselves
 
-    config = compose(overrides_from(overrides, settings), config_dir)
+    with hydra_to_ourselves():
+        from wganbench.config import run_folder
+        from wganbench.config.from_python import overrides_from
+        from wganbench.training.run import Run
+        from wganbench.training.runs import train_run
+
+        config = compose(overrides_from(overrides, settings), config_dir)
     view: Any = None
     if progress or (progress is None and in_notebook()):
         from wganbench.cli.cell_view import RunCell
@@ -70,8 +74,8 @@ def sweep(
 ) -> list[Run]:
     """Train many runs side by side as ``wganbench sweep`` does, and return those asked for.
 
-    The arguments are those of `train`; in values by key, a list, tuple or range holds the values
-    to sweep over::
+    The arguments are those of `train`; in values by key, a list, tuple, range or array holds the
+    values to sweep over::
 
         sweep("loss=bce,clip,gp", seed=range(5))
         sweep({"loss": "gp", "loss.gp_lambda": [0.1, 1, 10], "seed": range(8)})
@@ -79,11 +83,12 @@ def sweep(
     Runs that could not be begun, because a signal stopped the sweep, are missing. Raises
     ConfigError for a wrong configuration.
     """
+    from wganbench.config.composition import hydra_to_ourselves
     from wganbench.config.from_python import overrides_from
     from wganbench.sweeps.workers import early_workers
 
     arguments = overrides_from(overrides, settings, several=True)
-    with early_workers(arguments):
+    with hydra_to_ourselves(), early_workers(arguments):
         from wganbench.runs.record import RUN_JSON
         from wganbench.sweeps.backend import Silent
         from wganbench.sweeps.command import run_sweep
@@ -118,13 +123,15 @@ def tune(
     """
     from pathlib import Path
 
+    from wganbench.config.composition import hydra_to_ourselves
     from wganbench.config.from_python import overrides_from
-    from wganbench.sweeps.backend import Silent
     from wganbench.sweeps.workers import workers_in_use
-    from wganbench.tuning.command import tune as search
 
     arguments = overrides_from(overrides, settings, several=True)
-    with workers_in_use():
+    with hydra_to_ourselves(), workers_in_use():
+        from wganbench.sweeps.backend import Silent
+        from wganbench.tuning.command import tune as search
+
         return search(arguments, Silent(), config_dir, Path(into) if into else None)
 
 
@@ -141,22 +148,25 @@ def study(
     ``config_dir`` is a folder of YAML files of your own. Raises ConfigError for an unknown study
     or wrong settings.
     """
-    from wganbench.config.from_python import overrides_from
-    from wganbench.presets import directories, user_files_first
-    from wganbench.studies import STUDIES, run_study
-    from wganbench.studies.settings import numbers_that_fail
-    from wganbench.sweeps.backend import Silent
-    from wganbench.sweeps.workers import workers_in_use
+    from wganbench.config.composition import hydra_to_ourselves
 
-    if name not in STUDIES:
-        from wganbench.errors import ConfigError
-        from wganbench.registry import unknown
+    with hydra_to_ourselves():
+        from wganbench.config.from_python import overrides_from
+        from wganbench.presets import directories, user_files_first
+        from wganbench.studies import STUDIES, run_study
+        from wganbench.studies.settings import numbers_that_fail
+        from wganbench.sweeps.backend import Silent
+        from wganbench.sweeps.workers import workers_in_use
 
-        raise ConfigError(unknown("study", name, list(STUDIES)))
-    with user_files_first(directories(config_dir)), workers_in_use():
-        words = overrides_from(overrides, settings)
-        with numbers_that_fail(name, words):
-            return list(run_study(name, words, Silent())[1])
+        if name not in STUDIES:
+            from wganbench.errors import ConfigError
+            from wganbench.registry import unknown
+
+            raise ConfigError(unknown("study", name, list(STUDIES)))
+        with user_files_first(directories(config_dir)), workers_in_use():
+            words = overrides_from(overrides, settings)
+            with numbers_that_fail(name, words):
+                return list(run_study(name, words, Silent())[1])
 
 
 def in_notebook() -> bool:
@@ -168,25 +178,26 @@ def in_notebook() -> bool:
 
 
 def compare(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     by: str | Sequence[str] = (),
     metrics: str | Sequence[str] = (),
     baseline: str | None = None,
 ) -> Comparison:
     """Compare runs as ``wganbench compare`` does: ``rows`` of groups, ``contrasts``, ``notes``.
 
-    ``paths`` are folders of runs, of sweeps or above them; ``by`` are the keys that make the
-    groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the others
-    are compared with.
+    ``paths`` are runs, or folders of runs, of sweeps or above them; ``by`` are the keys that make
+    the groups, ``metrics`` tags, a text being one of them, and ``baseline`` the group that the
+    others are compared with.
     Nothing is written. Raises ConfigError.
     """
+    from os import PathLike
     from pathlib import Path
 
     from wganbench.reports.comparison import compare as compare_runs
     from wganbench.runs.record import find_runs
     from wganbench.sweeps.manifest import not_begun
 
-    folders = [paths] if isinstance(paths, str | Path) else list(paths)
+    folders = list(map(Path, [paths] if isinstance(paths, str | PathLike) else paths))
     runs = find_runs(folders)
     names = [str(path) for path in folders]
     missing = not_begun(folders, runs)

@@ -33,8 +33,13 @@ class UnwritableFolder(ConfigError):
 
 
 def reason_of(error: Exception) -> str:
-    """Return an error's message in one line, or its type when it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's message in one line, or its type when it has none.
+
+    That of a system error has neither its number nor the file.
+    """
+    return (
+        " ".join((getattr(error, "strerror", None) or str(error)).split()) or type(error).__name__
+    )
 
 
 def first_line(error: Exception) -> str:
@@ -42,12 +47,14 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def of_the_system(error: OSError) -> str:
-    """Return the message for a system error, with the file and without its number.
+def of_the_system(error: BaseException) -> str:
+    """Return the message of an error; that of a system error has the file and not its number.
 
     >>> of_the_system(FileNotFoundError(2, "No such file or directory", "/proc/x"))
     '/proc/x: No such file or directory'
     """
+    if not isinstance(error, OSError):
+        return str(error)
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{error.strerror or error}"
 

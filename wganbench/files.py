@@ -167,19 +167,10 @@ class RunLock:
     """
 
     def __init__(self, path: Path) -> None:
-        with explained(path):
-            descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
-        try:
-            with explained(path):
-                _take(descriptor)
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _holder(), 0)
-        except OSError as error:
-            holder = _read_holder(descriptor)
+        descriptor = _try_lock(path)
+        while not _lies_at(descriptor, path):  # its last holder removed it, as `rm` does
             os.close(descriptor)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise RunBusy(path.parent, holder) from None
-            raise
+            descriptor = _try_lock(path)
         self._descriptor: int | None = descriptor
         _held.add(descriptor)
 
@@ -262,6 +253,32 @@ def tell_ending() -> None:
             os.pwrite(descriptor, _holder() + f" {ENDING}".encode(), 0)
 
 
+def _try_lock(path: Path) -> int:
+    """Open and lock a file, and write the holder into it; raises what `RunLock` raises."""
+    with explained(path):
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+    try:
+        with explained(path):
+            _take(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, _holder(), 0)
+    except OSError as error:
+        holder = _read_holder(descriptor)
+        os.close(descriptor)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise RunBusy(path.parent, holder) from None
+        raise
+    return descriptor
+
+
+def _lies_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is the one that now has this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
 def _take(descriptor: int) -> None:
     """Lock a file; raises OSError if another process holds it longer than `MOMENT_SECONDS`."""
     end = time.monotonic() + MOMENT_SECONDS
@@ -313,6 +330,17 @@ def inside(folder: Path, name: str) -> Path:
         path = path / part
         if path.is_symlink():
             raise UnusableFile(f"{path} is a link: links inside a folder of runs are not followed")
+    return path
+
+
+def inside_regular(folder: Path, name: str) -> Path:
+    """Return ``inside(folder, name)`` for a file that a library opens for writing.
+
+    Raises UnusableFile also for what is no regular file: opening a FIFO would wait for ever.
+    """
+    path = inside(folder, name)
+    if os.path.lexists(path) and not is_plain_file(path):
+        raise UnusableFile(f"{path} is not a regular file")
     return path
 
 

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from wganbench.errors import one_line
+from wganbench.errors import of_the_system, one_line
 from wganbench.files import cache_folder, wait_for_lock
 from wganbench.leftovers import remove_leftovers_once, temporary_name
 
@@ -102,13 +102,15 @@ def _build(sources: tuple[Path, ...], flags: tuple[str, ...], compiler: str | No
     try:
         name = _name(sources, flags, compiler)
     except OSError as error:
-        raise NoCompiler(f"a source of native code cannot be read: {error}") from error
+        raise NoCompiler(
+            f"a source of native code cannot be read: {of_the_system(error)}"
+        ) from error
     reasons = []
     for folder in (_cached, _temporary):
         try:
             return _load(folder() / name, [str(source) for source in sources], flags, compiler)
         except OSError as error:  # not writable, no space left, or mounted without execution
-            reasons.append(str(error))
+            reasons.append(of_the_system(error))
     raise NoCompiler(f"native code can be kept nowhere: {'; '.join(reasons)}")
 
 
@@ -146,7 +148,9 @@ def _compile(sources: list[str], flags: tuple[str, ...], compiler: str, made: Pa
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise NoCompiler(f"the C++ compiler {compiler} cannot be run: {error}") from error
+            raise NoCompiler(
+                f"the C++ compiler {compiler} cannot be run: {of_the_system(error)}"
+            ) from error
         if done.returncode == 0:
             return
         lines = done.stderr.splitlines()

@@ -11,15 +11,22 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from traceback import extract_tb
 
 from wganbench.errors import ConfigError, expanded, of_the_system, short_repr
 
 VARIABLE = "WGANBENCH_PLUGINS"
 WORD = "plugins="
+UNREGISTERED = (
+    "which no installed package and no plugin file registers: name it by plugins=FILE, in Python "
+    f"by {VARIABLE}"
+)
+"""The end of a message about a name of a plugin that is in a run's folder."""
+
 CONF_GROUP = "wganbench.conf"
 """The group of entry points that name a package with YAML files of its own."""
 
@@ -88,11 +95,35 @@ def load_plugin_files() -> None:
             _loaded[file] = _load(file)
 
 
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def check_unedited() -> None:
+    """Raise ConfigError if a file was edited after it was loaded: its old code is still here."""
+    for file in plugin_files():
+        if file in _loaded and file.is_file() and digest_of(file) != _loaded[file]:
+            raise ConfigError(
+                f"the plugin {file} was edited after this process had loaded it: restart the "
+                "process, in a notebook the kernel"
+            )
+
+
+def changed_plugins(then: Mapping[str, str]) -> list[str]:
+    """Return the names of the files that the user named whose digest was another one then."""
+    files = [file for file in plugin_files() if str(file) in then and file.is_file()]
+    return [file.name for file in files if digest_of(file) != then[str(file)]]
+
+
 def _load(file: Path) -> str:
     """Run a file as a module, and its function ``register`` if it has one; return its digest."""
     place = f"the plugin {file}, named by {WORD} or {VARIABLE},"
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{place} is not a regular file")
+    if file.suffix != ".py":
+        raise ConfigError(f"{place} is no Python file: its name must end in .py")
     try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = digest_of(file)
         name = f"wganbench_plugin_{digest[:12]}"
         spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None and spec.loader is not None
@@ -105,7 +136,9 @@ def _load(file: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{place} fails: {of_the_system(error)}") from error
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{place} fails: {type(error).__name__}: {error}") from error
+        own = [f.lineno for f in extract_tb(error.__traceback__) if f.filename == str(file)]
+        line = f" in line {own[-1]}" if own else ""
+        raise ConfigError(f"{place} fails{line}: {type(error).__name__}: {error}") from error
     return digest
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from wganbench.errors import ConfigError, expanded, of_the_system
+from wganbench.files import open_regular
 from wganbench.plugin_files import plugin_folders
 from wganbench.registry import unknown
 from wganbench.typed import flatten
@@ -61,7 +62,7 @@ def describe_preset(group: str, name: str) -> str:
 def head_lines(path: Path) -> list[str]:
     """Return the comment lines at the head of a YAML file, without marks and directives."""
     head: list[str] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in content_of(path).decode(errors="replace").splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("# ").strip()
@@ -244,17 +245,23 @@ WithPlaces.add_implicit_resolver(
 
 def read_text(path: Path) -> str:
     """Return the text of a YAML file. Raises ConfigError."""
-    content = b""
+    content = content_of(path)
     try:
-        content = path.read_bytes()
         return content.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"cannot read {of_the_system(error)}") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
             f"{path}, line {line}: this is no UTF-8; save the file as UTF-8"
         ) from error
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of a YAML file. Raises ConfigError, also for a FIFO or a device."""
+    try:
+        with open_regular(path, follow=True) as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read {of_the_system(error)}") from error
 
 
 def of_yaml(error: yaml.YAMLError, name: str, text: str = "") -> str:

@@ -101,9 +101,13 @@ class Registry(Mapping[str, Row], Generic[Row]):
         return len(self._rows)
 
 
-def unknown(kind: str, name: str, valid: Mapping[str, object] | list[str]) -> str:
-    """Return the message for an unknown name, with the nearest existing ones."""
+def unknown(kind: str, name: str, valid: Mapping[str, object] | list[str], shown: str = "") -> str:
+    """Return the message for an unknown name, with the nearest existing one.
+
+    ``shown`` takes the place of the list of all names.
+    """
     names = list(valid)
-    near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(shortened(name, LONGEST_VALUE), names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {short_repr(name)}{hint} (there are: {', '.join(sorted(names))})"
+    all_names = f"there are: {', '.join(sorted(names))}"
+    return f"unknown {kind} {short_repr(name)}{hint} ({shown or all_names})"

@@ -70,7 +70,11 @@ def count_runs(path: Path) -> int:
         raise ConfigError(f"there is no folder {path}; {right}")
     if not path.is_dir():
         raise ConfigError(f"{path} is not a folder; {right}")
-    folders = {file.parent for file in path.rglob(f"{PREFIX}*")}
+    files = list(path.rglob(f"{PREFIX}*"))
+    for file in files:
+        if file.exists() and not (file.is_file() or file.is_dir()):  # TensorBoard would wait for it
+            raise ConfigError(f"{file} is not a regular file: TensorBoard could not read past it")
+    folders = {file.parent for file in files}
     if not folders:
         raise ConfigError(
             f"no run in {path} has written TensorBoard events (log.tensorboard=true does); {right}"

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from wganbench.config.schema import RunConfig
     from wganbench.runs.folder import RunOutcome
 
-UNBOUNDED = 10_000
-"""The width of what is no terminal."""
+UNBOUNDED, USUAL = 10_000, 80
+"""The width of what is no terminal, and of a terminal that does not say it."""
 
 
 class PlainConsole(Console):
@@ -41,6 +41,8 @@ class PlainConsole(Console):
         super().__init__(**{"markup": False, "emoji": False, "highlight": False} | settings)
         if not self.is_terminal and "width" not in settings and "COLUMNS" not in os.environ:
             self.width = UNBOUNDED  # a table in a pipe or a file keeps its lines whole
+        elif not self.width:  # COLUMNS=0, as some terminals set it
+            self.width = USUAL
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return plain text; Rich calls this for every text."""

@@ -15,6 +15,7 @@ import typer
 
 from wganbench.cli.console import PlainConsole
 from wganbench.errors import ConfigError, of_the_system, short_repr
+from wganbench.files import write_atomic
 from wganbench.presets import preset_names
 from wganbench.registry import unknown
 
@@ -37,8 +38,8 @@ def new(
 def write_new(kind: str, name: str, folder: Path) -> None:
     """Write the files of ``templates/<kind>.txt`` for a name; print them and the next command.
 
-    Raises ConfigError for an unknown kind, a name that cannot be a module's or is taken, and a
-    file that exists: nothing is written then.
+    Raises ConfigError for an unknown kind, a name that cannot be a module's or is taken, a file
+    that exists, and a folder that cannot be written: no file is left then.
     """
     if kind not in KINDS:
         raise ConfigError(unknown("kind", kind, list(KINDS)))
@@ -52,13 +53,16 @@ def write_new(kind: str, name: str, folder: Path) -> None:
         if path.exists() or path.is_symlink():
             raise ConfigError(f"{path} exists already: give another name, or another --into")
     check_free(kind, name)
-    for path, text in files.items():
-        try:
+    written: list[Path] = []
+    try:
+        for path, text in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x") as file:
-                file.write(text)
-        except OSError as error:
-            raise ConfigError(f"--into: {of_the_system(error)}") from error
+            write_atomic(path, text.encode())
+            written.append(path)
+    except OSError as error:
+        for path in written:  # the next try would find them
+            path.unlink()
+        raise ConfigError(f"--into: {of_the_system(error)}") from error
     console = PlainConsole()
     for path in files:
         console.print(f"written:  {path}", soft_wrap=True)

@@ -20,7 +20,7 @@ from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import from_here
 from wganbench.output import numbered
 from wganbench.reports.groups import Group, differing, separating, text
-from wganbench.runs.folder import RunFolder, remove_run, size_of, status_now
+from wganbench.runs.folder import RunFolder, remove_run, size_of, status_now, step_now
 from wganbench.runs.record import RUN_JSON, RunRecord, Runs, find_runs, read_record
 from wganbench.runs.table import LongTable, write_csv, write_parquet
 from wganbench.tags.lookup import shown_in, shown_of
@@ -44,7 +44,7 @@ def run_row(run: RunRecord, keys: Sequence[str]) -> dict[str, Any]:
     return {
         "path": str(from_here(run.path)),
         "status": status_now(run),
-        "step": run.step,
+        "step": step_now(run),
         "steps": run.settings.get("train.steps"),
         "seed": run.seed,
         "differs": {key: run.settings.get(key) for key in keys},
@@ -148,7 +148,7 @@ def remove_runs(runs: Sequence[RunRecord], sure: bool) -> int:
     console, left = PlainConsole(), 0
     for run in runs:
         path, size = from_here(run.path), size_of(run.path) / MEGABYTE
-        line = f"{path}  {status_now(run)} at step {run.step}, {size:.1f} MB"
+        line = f"{path}  {status_now(run)} at step {step_now(run)}, {size:.1f} MB"
         if reason := _kept(run):
             console.print(f"{line}: kept{reason}", soft_wrap=True)
             left += 1
@@ -169,7 +169,7 @@ def _kept(run: RunRecord) -> str:
     try:
         busy = RunFolder(run.path).holder()
     except (ConfigError, OSError) as error:
-        return f": {error}"
+        return f": {of_the_system(error)}"
     return f", in use by {busy.holder}" if busy else ""
 
 
@@ -177,7 +177,7 @@ def _removed(run: RunRecord, line: str, console: PlainConsole) -> bool:
     try:
         gone = remove_run(run.path)
     except (ConfigError, OSError) as error:
-        console.print(f"{line}: kept: {error}", soft_wrap=True)
+        console.print(f"{line}: kept: {of_the_system(error)}", soft_wrap=True)
         return False
     rest = "" if gone else ": removed, but for files that no run writes"
     console.print(f"{line}{rest or ': removed'}", soft_wrap=True)

@@ -23,6 +23,7 @@ from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES, to_dict
 from wganbench.errors import printable
 from wganbench.files import from_here
 from wganbench.output import numbered
+from wganbench.reports.groups import last_part
 from wganbench.runs.record import DIGITS, read_record
 from wganbench.tags import Tag
 from wganbench.tags.lookup import (
@@ -283,7 +284,7 @@ def print_sweep(folder: Path, jobs: Sequence[Job], outcomes: Sequence[RunOutcome
     if any(outcome.status == "interrupted" for outcome in outcomes):
         console.print(f"go on:       wganbench resume {path}{plugins_again()}", soft_wrap=True)
     if any(outcome.finished for outcome in outcomes):
-        console.print(f"compare:     wganbench compare {path}", soft_wrap=True)
+        console.print(f"compare:     wganbench compare {path}{plugins_again()}", soft_wrap=True)
     console.print(f"look at it:  wganbench tensorboard {path}", soft_wrap=True)
 
 
@@ -300,7 +301,22 @@ def unlike_settings(jobs: Sequence[Job], names: Sequence[str]) -> list[str]:
         {key: as_override(value) for key, value in flatten(to_dict(job.config)) if named(key)}
         for job in jobs
     ]
-    return differing_texts(rows, names)
+    return differing_texts(without_details(rows), names)
+
+
+def without_details(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Return the rows without the settings of networks that follow from the network's name."""
+    group = "network."
+    pairs: dict[str, set[tuple[str, str]]] = {}
+    for row in rows:
+        for key in filter(lambda key: key.startswith(group), row):
+            pairs.setdefault(key, set()).add((repr(row[f"{group}name"]), repr(row[key])))
+    follow = {
+        key
+        for key, found in pairs.items()
+        if key != f"{group}name" and len(found) == len({name for name, _ in found})
+    }
+    return [{key: value for key, value in row.items() if key not in follow} for row in rows]
 
 
 def differing_texts(rows: Sequence[Mapping[str, object]], names: Sequence[str]) -> list[str]:
@@ -310,7 +326,7 @@ def differing_texts(rows: Sequence[Mapping[str, object]], names: Sequence[str]) 
         members.setdefault(name, []).append(row)
     differing = {name: differing_keys(own) for name, own in members.items()}
     return [
-        "".join(f" {key.rpartition('.')[2]}={row[key]}" for key in differing[name] if key in row)
+        "".join(f" {last_part(key)}={row[key]}" for key in differing[name] if key in row)
         for name, row in zip(names, rows, strict=True)
     ]
 

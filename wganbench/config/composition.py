@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,27 @@ Accept = Callable[[RunConfig], None]
 
 CLUSTERS = ("ray", "slurm")
 """Our launchers that train on other machines."""
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def hydra_to_ourselves() -> Iterator[None]:
+    """Let the block use Hydra as if nobody else did: Hydra keeps its state for the whole process.
+
+    Other threads wait. A program that runs Hydra itself has its own state again afterwards.
+    """
+    with _one_at_a_time:
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.hydra_config import HydraConfig
+
+        running, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        GlobalHydra.instance().clear()
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra, HydraConfig.instance().cfg = running, config
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunConfig:
@@ -258,10 +281,16 @@ def readable_errors(arguments: Arguments, check: Checking) -> Iterator[None]:
 
 
 def show_plugins() -> None:
-    """Add our plugins to Hydra's namespace hydra_plugins, once, before Hydra searches it."""
+    """Add our plugins to Hydra's; a program that ran Hydra before has searched without ours."""
+    from hydra.core.plugins import Plugins
+
     plugins = str(Path(__file__).parent.parent / "plugins")
     if plugins not in sys.path:
         sys.path.append(plugins)
+    ours = importlib.import_module("hydra_plugins.wganbench_sweeps")
+    for found in vars(ours).values():
+        if isinstance(found, type) and found.__module__ == ours.__name__:
+            Plugins.instance().register(found)
 
 
 @contextmanager

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from wganbench import bounds
 from wganbench.errors import ConfigError, short_repr
+from wganbench.plugin_files import check_unedited
+from wganbench.presets import GROUPS
 
 Given = str | Sequence[str] | Mapping[str, object]
 """An override, several of them, or values by key."""
 
 PLAIN = re.compile(r"[A-Za-z_./~-][\w./~+-]*")
 """Words that Hydra reads as they are."""
+
+WITHOUT_COMMA = (*GROUPS, "seed", "seeds")
+"""Keys whose values hold no comma: in a text it separates several, as on a command line."""
 
 CONSTANTS = {True: "true", False: "false", None: "null"}
 
@@ -22,14 +28,16 @@ def overrides_from(
 ) -> list[str]:
     """Return the overrides of ``train(*given, **settings)`` as texts.
 
-    With ``several`` (a sweep) a list, tuple or range stands for the values to sweep over; else it
-    is one value. Raises ConfigError for a value that no setting has.
+    With ``several`` (a sweep) a list, tuple, range or array stands for the values to sweep over;
+    else it is one value. Raises ConfigError for a value that no setting has, and for a plugin file
+    that was edited since an earlier call loaded it.
 
     >>> overrides_from(["loss=gp", {"train.betas": [0.5, 0.9]}], {"seed": 3})
     ['loss=gp', 'train.betas=[0.5,0.9]', 'seed=3']
     >>> overrides_from([], {"loss": ["gp", "clip"], "seed": range(3)}, several=True)
     ['loss=gp,clip', 'seed=0,1,2']
     """
+    check_unedited()
     texts: list[str] = []
     for part in [*given, settings]:
         if isinstance(part, str):
@@ -37,20 +45,39 @@ def overrides_from(
         elif isinstance(part, Mapping):
             texts += [f"{key}={_values(key, value, several)}" for key, value in part.items()]
         else:
-            texts += map(str, part)
+            texts += _words(part)
     return texts
 
 
+def _words(part: object) -> list[str]:
+    """Return several overrides as a list. Raises ConfigError for anything else."""
+    items = list(part) if isinstance(part, Iterable) else [part]
+    words = [item for item in items if isinstance(item, str)]
+    if len(words) == len(items):
+        return words
+    raise ConfigError(
+        f"{short_repr(part)} is of the type {type(part).__name__}; give overrides such as "
+        "'loss=gp', a list of them, or values by key"
+    )
+
+
 def _values(key: str, value: object, several: bool) -> str:
+    value = _plain(value)
     if several and isinstance(value, list | tuple | range):
-        if not len(value):
+        if not value:
             raise ConfigError(f"{key}: there are no values to sweep over")
-        return ",".join(_text(key, item) for item in value)
-    return _text(key, value)
+        return ",".join(_texts(key, value))
+    return value if isinstance(value, str) and key in WITHOUT_COMMA else _text(key, value)
+
+
+def _plain(value: object) -> object:
+    """Return an array or a number of NumPy's or of torch's as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _text(key: str, value: object) -> str:
     """Return one value in Hydra's grammar. Raises ConfigError."""
+    value = _plain(value)
     if value is None or isinstance(value, bool):
         return CONSTANTS[value]
     if isinstance(value, int | float):
@@ -58,16 +85,20 @@ def _text(key: str, value: object) -> str:
     if isinstance(value, str | Path):
         return _quoted(str(value))
     if isinstance(value, list | tuple | range):
-        return f"[{','.join(_text(key, item) for item in value)}]"
+        return f"[{','.join(_texts(key, value))}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(_pairs(key, value))}}}"
-    try:  # a number of NumPy's or of torch's
-        return _text(key, value.item())  # type: ignore[attr-defined]
-    except (AttributeError, ValueError, RuntimeError):
-        raise ConfigError(
-            f"{key}={short_repr(value)} is of the type {type(value).__name__}; "
-            "give a number, a text, a list of these, True, False or None"
-        ) from None
+    raise ConfigError(
+        f"{key}={short_repr(value)} is of the type {type(value).__name__}; "
+        "give a number, a text, a list of these, True, False or None"
+    )
+
+
+def _texts(key: str, values: Sequence[object]) -> Iterator[str]:
+    """Return each of several values as `_text` does. Raises ConfigError for too many of them."""
+    if len(values[: bounds.RUNS + 1]) > bounds.RUNS:
+        raise ConfigError(f"{key} has more than {bounds.RUNS} values, which is too many")
+    return (_text(key, value) for value in values)
 
 
 def _pairs(key: str, value: Mapping[object, object]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from wganbench.presets import (
     all_keys,
     choices,
     chosen_keys,
+    content_of,
     default_choice,
     defaults_of,
     find_preset,
@@ -84,9 +85,16 @@ def readable(error: BaseException, arguments: Arguments) -> ConfigError:
         if any(Path(error.filename).is_relative_to(folder) for folder in arguments.where):
             return ConfigError(f"cannot read {error.filename}: {error.strerror}")
         return ConfigError(f"cannot write {error.filename}: {error.strerror}; set output_dir")
+    if isinstance(error, OSError) and error.strerror:
+        return ConfigError(
+            f"the folder of runs cannot be written: {error.strerror}; set output_dir"
+        )
     message = of_a_reference(error)
     if message:
         return ConfigError(message)
+    there = re.search(r"Could not append to config.*already at '([^']+)'", str(error))
+    if there:
+        return ConfigError(f"+{there[1]}: there is a {there[1]} already: write {there[1]}=...")
     found = re.search(r"Could not \w+ '([^']+)'", str(error))
     if found and not re.search(r"multiple|already", str(error)):
         return ConfigError(unknown_key(found[1].partition("@")[0], arguments))
@@ -152,7 +160,7 @@ def check_header(group: str, path: Path) -> None:
     if group not in ("loss", "experiment", "tuned"):
         return
     if is_global(path):
-        if path.read_bytes().startswith(codecs.BOM_UTF8):
+        if content_of(path).startswith(codecs.BOM_UTF8):
             raise ConfigError(
                 f"{path} begins with a byte order mark (BOM), which hides its line {HEADER!r} from "
                 "Hydra: save the file as UTF-8 without BOM"

@@ -217,10 +217,9 @@ def quoted(text: str, several: bool, where: Sequence[Path]) -> str:
     override = read_override(text)
     if override is None and bare.startswith("hydra"):
         raise ConfigError(f"{short_repr(text)}: Hydra cannot read this value")
-    if override is None:
-        readable = (
-            f"{key}={','.join(as_text(part, key) for part in parts_of(bare, value, several))}"
-        )
+    if override is None or (bare in LISTS_OF_TEXTS and re.match(r"\s*\[", value)):
+        parts = parts_of(bare, value, several)
+        readable = f"{key}={','.join(as_text(part, bare) for part in parts)}"
         if read_override(readable) is None:
             raise ConfigError(malformed(text, where))
         return readable
@@ -242,15 +241,22 @@ def parts_of(key: str, value: str, several: bool) -> list[str]:
 
 
 def as_text(value: str, key: str) -> str:
-    """Return a value unchanged if Hydra can read it, else in quotes; of a list of texts each."""
-    if read_override(f"{key}={value}") is not None:
-        return value
+    """Return a value unchanged if Hydra can read it, else in quotes; of a list of texts each.
+
+    Of these also what it would read as another text: ``1e5``, ``0.10`` and ``null`` are names.
+    """
     found = re.fullmatch(r"\[(.*)\]", value.strip(), re.DOTALL)
-    if found is None or key.lstrip("+") not in LISTS_OF_TEXTS:
-        return in_quotes(value)
-    # A comma inside a pair of quotes does not separate.
-    items = re.findall(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,])+""", found[1])
-    return f"[{','.join(as_text(item.strip(), 'name') for item in items)}]"
+    if found is not None and key in LISTS_OF_TEXTS:
+        # A comma inside a pair of quotes does not separate.
+        items = re.findall(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^,])+""", found[1])
+        return f"[{','.join(as_name(item.strip()) for item in items)}]"
+    return value if read_override(f"{key}={value}") is not None else in_quotes(value)
+
+
+def as_name(item: str) -> str:
+    override = read_override(f"name={item}")
+    kept = override is not None and override.value() is not None and keeps(override, item)
+    return item if kept else in_quotes(item)
 
 
 def keeps(override: Any, typed: str) -> bool:
@@ -392,6 +398,11 @@ def parse_overrides(
         asks_for_several = override.is_sweep_override() or key == "hydra.mode"
         if asks_for_several and not several:
             refuse_sweep(text, overrides)
+        if key == "hydra.job.chdir" and override.value():
+            raise ConfigError(
+                f"{text}: runs stay in the folder of the command, where its paths and those that "
+                "it prints begin"
+            )
         if key not in GROUPS:
             continue
         value = override.value()
@@ -423,7 +434,8 @@ def check_tuned(names: Iterable[str], where: Sequence[Path]) -> None:
     known = choices("tuned", where)
     for name in names:
         if name not in known:
-            raise ConfigError(unknown("tuned", name, known))
+            shown = "tuned=none takes the paper's settings; `wganbench list tuned` shows all"
+            raise ConfigError(unknown("tuned", name, known, shown))
 
 
 def refuse_sweep(what: str, overrides: Iterable[str]) -> NoReturn:

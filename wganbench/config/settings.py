@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.bounds import RANGES
+from wganbench.config.check import FINITE
 from wganbench.config.schema import RunConfig
 from wganbench.errors import ConfigError
 from wganbench.output import markdown_table
 from wganbench.presets import (
     choices,
     conf_directory,
+    content_of,
     default_choice,
     describe_preset,
     is_global,
@@ -121,12 +123,13 @@ def chosen_settings(group: str, where: Sequence[Path]) -> list[Setting]:
     own = [key for table in tables.values() for key in table if key.startswith(f"{group}.")]
     keys = [key for key in dict.fromkeys(own) if last_word(key) not in NAMES]
     ranges = option_ranges(group)
+    other = in_words(float, FINITE) if group == "loss" else ""  # a coefficient of the user's
     return [
         Setting(
             key,
             meanings.get(key, ""),
             by_choice({name: row[key] for name, row in tables.items() if key in row}, tables),
-            ranges.get(last_word(key), ""),
+            ranges.get(last_word(key), other),
         )
         for key in keys
     ]
@@ -173,7 +176,7 @@ def comments(path: Path, prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     parents: list[tuple[int, str]] = []
     last = ""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in content_of(path).decode(errors="replace").splitlines():
         more = re.fullmatch(r"\s+# (.*)", line)
         if more and last in found:
             found[last] += f" {more[1].strip()}"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wganbench.data.contents import FileState, ImageFiles, find_images, shown, states_of
 from wganbench.data.images import Images, hold_out
-from wganbench.errors import expanded
+from wganbench.errors import expanded, of_the_system
 
 NAMED = 3
 """Number of unreadable files that an error names."""
@@ -100,7 +100,7 @@ def read_images(
 
 def reason(error: Exception) -> str:
     """Return the text of an error for use after the file's name."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
     return "no image" if not text or "cannot identify" in text else text
 
 
@@ -186,7 +186,7 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{file} is damaged or cannot be read: {error}") from error
+        raise ValueError(f"{file} is damaged or cannot be read: {of_the_system(error)}") from error
     head = 4 + 4 * dimensions
     if content[:4] != UNSIGNED_BYTES + bytes([dimensions]) or len(content) < head:
         raise ValueError(f"{file} is damaged: no IDX file of bytes in {dimensions} dimensions")

@@ -98,10 +98,11 @@ class Mixture(DrawnTarget, Density):
     def _warnings(self) -> tuple[str, ...]:
         """Return warnings of likely problems: centres out of reach, on a coarse grid, too near."""
         modes, weights = self.modes.double(), self.weights.double()
-        mean, largest = weights @ modes, float(modes.abs().max())
+        mean, largest = weights @ modes, float(modes[weights > 0].abs().max())
         variance = float((weights @ (modes - mean).square()).mean()) + self.sigma**2
         lines, spread = [], math.sqrt(variance)
-        if largest > FAR_MEAN or spread < SMALL_SPREAD:  # one narrow mode near 0 is in reach
+        # One narrow mode near 0 is in reach.
+        if largest > FAR_MEAN or not SMALL_SPREAD <= spread <= LARGE_SPREAD:
             lines = far_warning(mean.tolist(), spread, "use another unit and origin")
         step = math.ulp(largest) * 2**29  # float32 has 29 bits less than float64
         if step * STEPS > self.sigma:

@@ -71,7 +71,7 @@ def read_table_file(path: str, columns: Sequence[str] | None = None) -> TableFil
         raise ValueError(f"data.path: cannot read {path!r}: {reason_of(error)}") from error
 
 
-ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
+ZIP, EMPTY_ZIP, GZIP = b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b"
 """The first bytes of compressed files."""
 
 UNREADABLE = (
@@ -99,7 +99,7 @@ def read_array(opened: BinaryIO, ending: str) -> np.ndarray:
 def loaded_array(opened: BinaryIO, ending: str) -> np.ndarray:
     begin = opened.read(6)
     opened.seek(0)
-    if begin and not begin.startswith((b"\x93NUMPY", ZIP)):
+    if begin and not begin.startswith((b"\x93NUMPY", ZIP, EMPTY_ZIP)):
         raise ValueError("it is no file of NumPy's")
     loaded = np.load(opened, allow_pickle=False)
     if ending == ".npy":
@@ -117,7 +117,8 @@ def loaded_array(opened: BinaryIO, ending: str) -> np.ndarray:
             if member is not None and member.file_size > max(LARGEST, member.compress_size):
                 raise ValueError(f"it unpacks to more than {LARGEST:,} bytes; save it as .npy")
             return np.asarray(loaded[name])
-    raise ValueError(f"it holds {len(names)} arrays ({', '.join(names[:5])}): save one alone")
+    held = f"{len(names)} arrays ({', '.join(names[:5])})" if names else "no array"
+    raise ValueError(f"it holds {held}: save one alone")
 
 
 def from_array(array: np.ndarray, columns: Sequence[str] | None) -> TableFile:

@@ -46,12 +46,14 @@ def columns_word(names: Sequence[str]) -> str:
     >>> print(columns_word(["x", "y"]), columns_word(["x (m)", "a,b"]))
     data.columns=[x,y] 'data.columns=[x (m),"a,b"]'
     """
-    items = [
-        '"' + name.replace('"', '\\"') + '"' if re.search(r"[][{},'\"]", name) else name
-        for name in names
-    ]
+    items = [quoted(name) if re.search(r"[][{},'\"\\]", name) else name for name in names]
     word = f"data.columns=[{','.join(items)}]"
     return word if re.fullmatch(r"[\w.,=[\]-]+", word) else shlex.quote(word)
+
+
+def quoted(name: str) -> str:
+    """Return a name in Hydra's quotes, in which a backslash counts only before them."""
+    return '"' + re.sub(r'(\\+)(?="|$)', r"\1\1", name).replace('"', '\\"') + '"'
 
 
 def choose(columns: Sequence[str] | None, names: Sequence[str] | None, d: int) -> list[int]:

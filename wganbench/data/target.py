@@ -152,7 +152,8 @@ def adapted(target: Any) -> Target:
     """Return the target itself if its class derives from `Target`, else an `Adapted` one.
 
     Draws two points of either kind. Raises ConfigError when they are not as `checked_points`
-    wants them, for a member that is missing, and for modes without their standard deviation.
+    wants them, or not finite, for a member that is missing, and for modes without their standard
+    deviation.
     """
     from torch import Generator
 
@@ -168,7 +169,12 @@ def adapted(target: Any) -> Target:
             "give it as well"
         )
     for method in ("sample", "held_out"):
-        checked_points(getattr(own, method)(2, Generator().manual_seed(0)), own, method, 2)
+        drawn = getattr(own, method)(2, Generator().manual_seed(0))
+        if not checked_points(drawn, own, method, 2).isfinite().all():
+            name = type(target).__name__
+            raise ConfigError(
+                f"{name}.{method}(2, generator) returned coordinates that are not finite"
+            )
     return own
 
 

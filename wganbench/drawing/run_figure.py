@@ -58,37 +58,46 @@ def has_values(table: Columns, tags: Sequence[str]) -> bool:
 def draw_modes(axes: Axes, table: Columns, notes: CurveNotes) -> None:
     """Draw modes covered and high quality, both as shares.
 
-    For images, high quality is the judge's confidence. It means little where FID is far from its
-    floor, because a judge is confident about noise too; it is then drawn in grey.
+    For images, both are the judge's words, and high quality its confidence. They mean little where
+    FID is far from its floor, because a judge finds classes in noise, too; they are grey there.
     """
     images = has_values(table, list(FID))
+    near = near_floor(table) if images else None
     if notes.mode_count and has_values(table, ["modes/covered"]):
         steps, covered = series(table, "modes/covered")
         share = [value / notes.mode_count for value in covered]
         # Four entries of a legend for images leave room for short words only.
-        _curve(
-            axes, steps, share, 0, "covered" if images else f"of {notes.mode_count} modes: covered"
-        )
+        label = "covered" if images else f"of {notes.mode_count} modes: covered"
     else:
-        _curve(axes, *series(table, "modes/coverage"), 0, "of modes: fair share")
-    steps, quality = series(table, "modes/high_quality")
-    if images:
-        near = near_floor(table)
-        if not near.issuperset(steps):
-            axes.plot(
-                steps, quality, color=GREY, linewidth=1, alpha=0.6, gid="far", label="FID far"
-            )
-        pairs = zip(steps, quality, strict=True)
-        known = [value if step in near else np.nan for step, value in pairs]
-        _curve(axes, steps, known, 1, "judge confident")
-    else:
-        _curve(axes, steps, quality, 1, "of samples: high quality")
+        steps, share = series(table, "modes/coverage")
+        label = "of modes: fair share"
+    _curve_near(axes, steps, share, near, 0, label)
+    label = "judge confident" if images else "of samples: high quality"
+    _curve_near(axes, *series(table, "modes/high_quality"), near, 1, label)
     if notes.mode_count and has_values(table, ["modes/ceiling"]):
         ceiling = series(table, "modes/ceiling")[1][-1] / notes.mode_count
         axes.axhline(ceiling, **REFERENCE, label="ceiling")
     of = f" (of {notes.mode_count} modes)" if images and notes.mode_count else ""
     axes.set(ylim=(-0.03, 1.05), ylabel=f"share{of}")
     _finish(axes, "Modes")
+
+
+def _curve_near(
+    axes: Axes,
+    steps: list[int],
+    values: list[float],
+    near: set[int] | None,
+    i: int,
+    name: str,
+) -> None:
+    """Draw a curve, in grey at the steps that are not ``near``; None: all are."""
+    if near is not None and not near.issuperset(steps):
+        told = any(line.get_gid() == "far" for line in axes.lines)
+        axes.plot(steps, values, color=GREY, linewidth=1, alpha=0.6, gid="far",
+                  label="_" if told else "FID far")  # fmt: skip
+    pairs = zip(steps, values, strict=True)
+    known = [value if near is None or step in near else np.nan for step, value in pairs]
+    _curve(axes, steps, known, i, name)
 
 
 def near_floor(table: Columns) -> set[int]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from wganbench.errors import ConfigError
 from wganbench.losses.constraints import (
     PLACES,
     RANGES,
@@ -190,7 +191,7 @@ class Recipe:
     ) -> Tensor:
         """Return the sum of the penalties, of which there is at least one.
 
-        Raises ValueError for a penalty that is no number.
+        Raises ConfigError for a penalty that is no number.
         """
         values = [
             penalty(critic, x, x_fake, eps, coefficients, noise)
@@ -203,7 +204,7 @@ class Recipe:
             if shape != ():
                 found = value if shape is None else tuple(shape)
                 name = getattr(penalty, "__name__", type(penalty).__name__)
-                raise ValueError(f"a penalty is one number, of shape (); {name} returned {found}")
+                raise ConfigError(f"a penalty is one number, of shape (); {name} returned {found}")
         return reduce(operator.add, values)
 
 

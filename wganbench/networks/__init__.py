@@ -161,7 +161,7 @@ def check_names(kind: str, pair: Pair) -> None:
 
 
 def check_shapes(kind: str, pair: Pair, shape: tuple[int, ...], packing: int) -> None:
-    """Raise ValueError when a network maps two points to another shape than it should.
+    """Raise ValueError when a network maps two points to another shape or type than it should.
 
     Both are computed without values. What cannot be computed so, training will judge.
     """
@@ -172,10 +172,15 @@ def check_shapes(kind: str, pair: Pair, shape: tuple[int, ...], packing: int) ->
     ):
         try:
             with torch.device("meta"):
-                found = tuple(module(torch.empty(2, *given)).shape)
+                output = module(torch.empty(2, *given))
         except Exception:
             continue
-        if found != (2, *wanted):
+        if not isinstance(output, torch.Tensor) or output.dtype == torch.float64:
+            kind_of = getattr(output, "dtype", type(output).__name__)
+            raise ValueError(
+                f"network={kind}: the {name} must return float32; it returned {kind_of}"
+            )
+        if (found := tuple(output.shape)) != (2, *wanted):
             raise ValueError(
                 f"network={kind}: the {name} must map {(2, *given)} to {(2, *wanted)}, and its "
                 f"output is {found}"

@@ -7,13 +7,17 @@ diverged run is worse than every completed one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wganbench.errors import ConfigError, printable, shortened
 from wganbench.files import from_here
+from wganbench.output import numbered
+from wganbench.plugin_files import UNREGISTERED
 from wganbench.reports.groups import (
     At,
     Group,
@@ -69,6 +73,10 @@ class Comparison:
 
         return groups_html(self.rows, self.metrics, answer(self))
 
+    def __repr__(self) -> str:
+        groups = [(row.group.phrase, numbered(len(row.group.runs), "run")) for row in self.rows]
+        return f"<Comparison of {few_of([': '.join(group) for group in groups])}>"
+
     @property
     def primary(self) -> str | None:
         """The first metric in which groups can be better or worse; None without any."""
@@ -99,10 +107,7 @@ def compare(
     and if no run has finished.
     """
     for metric in metrics:
-        try:
-            tag_for(metric)
-        except ValueError as error:
-            raise ConfigError(f"--metric: {error}") from error
+        check_metric(metric, runs)
     if not any(run.finished for run in runs):
         raise ConfigError(f"no run of {len(runs)} has finished yet: nothing to compare")
     unreadable = left_out(runs)
@@ -124,6 +129,16 @@ def compare(
     )
     found = tuple(rows), chosen, tuple(contrasts), at, notes, tuple(paths)
     return Comparison(*found, baseline=base)
+
+
+def check_metric(metric: str, runs: Sequence[RunRecord]) -> None:
+    """Raise ConfigError for a tag that has no row, as that of a plugin that was not named."""
+    try:
+        tag_for(metric)
+    except ValueError as error:
+        if any(metric in run.final for run in runs):
+            raise ConfigError(f"--metric: the runs have {metric}, {UNREGISTERED}") from error
+        raise ConfigError(f"--metric: {error}") from error
 
 
 def usual_metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:
@@ -215,7 +230,7 @@ def make_notes(
     ways = [key for key in measured_otherwise(runs) if key not in apart and key not in mixed]
     if ways:
         notes.append(f"the groups are measured with other values of {', '.join(ways)}")
-    notes += judges_text(rows)
+    notes += [*judges_text(rows), *plugins_text(runs)]
     broken = sum(row.broken for row in rows)
     if broken:
         notes.append(f"{broken} metrics.csv end in a broken line, which is left out")
@@ -242,6 +257,20 @@ def judges_text(rows: Sequence[Row]) -> list[str]:
     return [
         f"the runs have {len(groups)} judges ({few_of(named)}): fidelity and modes are comparable "
         "only with the same judge"
+    ]
+
+
+def plugins_text(runs: Sequence[RunRecord]) -> list[str]:
+    """Return a line on each plugin file of which the runs had several versions."""
+    versions: dict[str, Counter[str]] = {}
+    for run in runs:
+        for file, digest in (run.plugins or {}).items():
+            versions.setdefault(file, Counter())[digest] += 1
+    return [
+        f"{printable(Path(file).name)} changed between the runs: {len(counts)} versions of it "
+        f"trained {', '.join(map(str, counts.values()))} of them"
+        for file, counts in versions.items()
+        if len(counts) > 1
     ]
 
 

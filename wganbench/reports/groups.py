@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from wganbench.runs.record import CONTENTS, RunRecord, Value
 from wganbench.runs.table import STEP, Table
 from wganbench.tags.lookup import tag_for
 from wganbench.tags.table import ROWS
+from wganbench.typed import nearest_key
 
 FIRST = ("data.name", "loss.name")
 """Choices that decide other settings; they come first in the name of a group."""
@@ -96,7 +96,13 @@ class Group:
 
 
 def last_part(key: str) -> str:
-    return key.rpartition(".")[2]
+    """Return the last part of a key; that of a choice by name is its group.
+
+    >>> last_part("loss.gp_lambda"), last_part("network.name")
+    ('gp_lambda', 'network')
+    """
+    group, _, last = key.rpartition(".")
+    return group if last == "name" else last
 
 
 def text(value: Value | None) -> str:
@@ -166,11 +172,8 @@ def group_runs(runs: Sequence[RunRecord], by: Sequence[str] = ()) -> tuple[list[
                 "give a setting, such as --by loss.gp_lambda"
             )
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-            raise ConfigError(
-                f"--by {shortened(key, 80)}: no run has it"
-                + (f"; did you mean {near[0]}?" if near else "")
-            )
+            near = nearest_key(key, known)
+            raise ConfigError(f"--by {shortened(key, 80)}: no run has it{near}")
     runs = with_one_path(runs)
     check_data(runs, by)
     keys = list(by) or choose_keys(runs) or ["loss.name"]

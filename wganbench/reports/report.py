@@ -37,7 +37,7 @@ from wganbench.reports.summary import (
     summarise,
 )
 from wganbench.reports.wording import estimate_text, listed, named, p_text, share_text
-from wganbench.runs.folder import status_now
+from wganbench.runs.folder import status_now, step_now
 from wganbench.runs.record import Value
 from wganbench.tags.lookup import tag_for, which_is_better
 
@@ -195,7 +195,7 @@ def runs_table(comparison: Comparison) -> Table:
     lines = [
         Line(
             run.name,
-            [Entry(name(row)), count(run.seed), Entry(str(status_now(run))), count(run.step)],
+            [Entry(name(row)), count(run.seed), Entry(str(status_now(run))), count(step_now(run))],
         )
         for row in comparison.rows
         for run in row.group.runs

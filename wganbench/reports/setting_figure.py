@@ -165,6 +165,7 @@ def draw_metric(
             axes.axhline(mean.value, color=style.color, linestyle=style.line, linewidth=1.6,
                          gid="without")  # fmt: skip
     style_axes(axes, "", literal(key), axis_label(metric))
+    axes.update_datalim([(value, 0) for value in values], updatey=False)
     scale = scale_of(values)
     if scale == "log":
         axes.set_xscale("log")

@@ -36,6 +36,7 @@ from wganbench.runs.record import (
     read_content,
     read_record,
 )
+from wganbench.runs.table import STEP, series
 
 HYDRAS_FILES = (".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml")
 """Files that Hydra writes into a run's folder; it would follow links there."""
@@ -176,10 +177,15 @@ class HeldRun(RunFolder):
             raise RuntimeError(f"{self.path} is written by a process that does not hold it")
 
     def empty(self) -> None:
-        """Remove the files of an earlier run, found by their names; keep the user's files."""
+        """Remove the files of an earlier run, found by their names; keep the user's files.
+
+        If the process dies meanwhile, no checkpoint is left that a new run would go on from, and
+        `find_runs` still finds what is left.
+        """
         self.must_be_held()
-        for path in self.path.glob("*"):
-            if OWN.fullmatch(path.name) and (path.is_symlink() or is_plain_file(path)):
+        own = [path for path in self.path.glob("*") if OWN.fullmatch(path.name)]
+        for path in sorted(own, key=lambda p: (p.name == RUN_JSON, "checkpoint" not in p.name)):
+            if path.is_symlink() or is_plain_file(path):
                 path.unlink()
 
     def write_status(self, status: Status | None = None, **fields: Any) -> None:
@@ -208,6 +214,20 @@ def status_now(run: RunRecord) -> Status | None:
         return run.status if RunFolder(run.path).holder() else "interrupted"
     except (OSError, ConfigError):
         return run.status
+
+
+def step_now(run: RunRecord) -> int:
+    """Return the generator steps that a run has done: its last row's while run.json says it trains.
+
+    run.json gets the number only when training ends.
+    """
+    if run.status != "running":
+        return run.step
+    try:
+        steps, _ = series(run.read([STEP]), STEP)
+    except (OSError, ConfigError):
+        return run.step
+    return max([run.step, *steps[-1:]])
 
 
 def wait_while_ending(runs: Iterable[RunFolder], say: Callable[[str], object]) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, get_args
 
 from wganbench.config.schema import OUTSIDE_IDENTITY, WHERE_DATA_LIES
-from wganbench.errors import ConfigError, printable, short_repr, shortened
+from wganbench.errors import ConfigError, of_the_system, printable, short_repr, shortened
 from wganbench.files import UnusableFile, inside, read_json
 from wganbench.runs.table import LARGEST_STEP, Table, read_table, series
 from wganbench.typed import flatten
@@ -91,6 +92,7 @@ class RunRecord:
     data_sha256: str | None = kind("text")
     data_shape: list[int] | None = kind("shape")
     data_modes: int | None = kind("count")
+    plugins: Mapping[str, str] | None = kind("text by name")
 
     @property
     def name(self) -> str:
@@ -191,7 +193,7 @@ def read_content(folder: Path) -> dict[str, Any]:
     try:
         content = read_json(inside(folder, RUN_JSON))
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"no run at {folder}: there is no {RUN_JSON}") from None
+        raise FileNotFoundError(no_run_at(folder)) from None
     except OSError as error:
         raise UnusableFile(f"{folder / RUN_JSON} cannot be read: {error.strerror}") from error
     for name, expected in FIELDS.items():
@@ -202,6 +204,17 @@ def read_content(folder: Path) -> dict[str, Any]:
                 f"got {shortened(repr(value), 80)}"
             )
     return content
+
+
+def no_run_at(folder: Path) -> str:
+    """Return the message for a folder that is no run's; of a sweep's it says how to list the runs.
+
+    Runs are looked for one and two folders below.
+    """
+    text = f"no run at {folder}: there is no {RUN_JSON}"
+    below = (path for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{RUN_JSON}"))
+    found = next(below, None)
+    return text if found is None else f"{text}; wganbench ls {quote(str(folder))} lists those below"
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -299,16 +312,19 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
     Raises ConfigError for a path without runs, and if no run can be read.
     """
     folders: dict[Path, None] = {}
+    unreadable: dict[str, None] = {}
     for path in map(Path, paths):
+        closed: list[OSError] = []
         if not os.path.lexists(path):
             raise ConfigError(f"{path} does not exist")
-        found = sorted(folders_with(path, RUN_JSON))
-        if not found:
+        found = sorted(folders_with(path, RUN_JSON, closed))
+        if not found and not closed:
             raise ConfigError(
                 f"there is no run in {path}: give the folder of a run, of a sweep, or outputs"
             )
         folders |= dict.fromkeys(folder.resolve() for folder in found)
-    runs, unreadable = Runs(), []
+        unreadable |= dict.fromkeys(printable(of_the_system(error)) for error in closed)
+    runs = Runs()
     for folder in folders:
         try:
             record = read_record(folder)
@@ -316,19 +332,25 @@ def find_runs(paths: Iterable[str | Path]) -> Runs:
             _ = record.seed, record.settings  # raise if they are malformed
             runs.append(record)
         except (ConfigError, OSError) as error:
-            unreadable.append(str(error))
+            unreadable[printable(of_the_system(error))] = None
     if unreadable and not runs:
-        raise ConfigError(f"no run can be read here: {unreadable[0]}")
+        raise ConfigError(f"no run can be read here: {next(iter(unreadable))}")
     runs.unreadable = tuple(unreadable)
     return runs
 
 
-def folders_with(path: Path, name: str) -> Iterator[Path]:
+def folders_with(path: Path, name: str, closed: list[OSError] | None = None) -> Iterator[Path]:
     """Yield the folders at and below a path that hold an entry of this name.
 
-    Links are not followed. Folders that cannot be read, or vanish meanwhile, are skipped.
+    Links are not followed. Folders that vanish meanwhile are skipped, and so are those without
+    permission, whose errors are added to ``closed``.
     """
-    for folder, below, files in os.walk(path):
+
+    def note(error: OSError) -> None:
+        if closed is not None and isinstance(error, PermissionError):
+            closed.append(error)
+
+    for folder, below, files in os.walk(path, onerror=note):
         below.sort()
         if name in files or name in below:
             yield Path(folder)

@@ -12,9 +12,9 @@ from wganbench import bounds
 from wganbench.config.check import from_dict
 from wganbench.config.schema import RunConfig, identity, run_folder, to_dict
 from wganbench.data.contents import contents_digest
-from wganbench.errors import ConfigError, UnwritableFolder, expanded, short_repr
-from wganbench.files import UnusableFile, inside
-from wganbench.plugin_files import plugin_digests
+from wganbench.errors import ConfigError, UnwritableFolder, expanded, of_the_system, short_repr
+from wganbench.files import UnusableFile, inside_regular
+from wganbench.plugin_files import changed_plugins, plugin_digests
 from wganbench.runs.folder import (
     HYDRAS_FILES,
     RunFolder,
@@ -23,7 +23,7 @@ from wganbench.runs.folder import (
     versions,
     wait_while_ending,
 )
-from wganbench.runs.record import RUN_JSON, read_record
+from wganbench.runs.record import RUN_JSON, RunRecord, read_record
 
 FORMAT = 3
 """To be raised when run folders of older versions can no longer be read."""
@@ -72,7 +72,7 @@ def check_folder(config: RunConfig, may_be_busy: bool = False) -> None:
     folder = run_folder(config)
     check_writable(folder)
     for name in HYDRAS_FILES:
-        inside(folder, name)
+        inside_regular(folder, name)
     if not (folder / RUN_JSON).exists():
         return
     run = RunFolder(folder)
@@ -82,7 +82,7 @@ def check_folder(config: RunConfig, may_be_busy: bool = False) -> None:
         if not may_be_busy and (busy := run.holder()):
             raise ConfigError(str(busy))
     except (UnusableFile, OSError) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(of_the_system(error)) from error
     if config.overwrite:
         return
     stored = stored_config(folder)
@@ -111,9 +111,18 @@ def outcome_at_once(config: RunConfig) -> RunOutcome | None:
         if record is None or record.format != FORMAT or not record.config or record.data_sha256:
             return None
         same = identity(from_dict(record.config)) == identity(config)
-        return outcome_of(record) if same else None
+        return outcome_before(record) if same else None
     except (ConfigError, OSError):
         return None
+
+
+def outcome_before(record: RunRecord) -> RunOutcome:
+    """Return the outcome of a run that ended before; a sentence names plugins changed since."""
+    outcome, changed = outcome_of(record), changed_plugins(record.plugins or {})
+    again = "changed since this run was trained; --overwrite trains it again."
+    return replace(
+        outcome, verdict=[*outcome.verdict, *(f"{name} has {again}" for name in changed)]
+    )
 
 
 def stored_values(values: dict[str, Any]) -> RunConfig:

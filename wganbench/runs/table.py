@@ -13,7 +13,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
-from wganbench.errors import ConfigError, printable, short_repr
+from wganbench.errors import ConfigError, of_the_system, printable, short_repr
 from wganbench.files import (
     RECORD_BYTES,
     UnusableFile,
@@ -283,7 +283,7 @@ class LongTable:
             try:
                 table = run.read()
             except (OSError, ValueError) as error:
-                self.left_out.append(printable(str(error)))
+                self.left_out.append(printable(of_the_system(error)))
                 continue
             path = printable(str(from_here(run.path, self.here)))
             first = [path, run.seed, *(run.settings.get(key, "") for key in self.keys)]

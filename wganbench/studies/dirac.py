@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from wganbench.drawing.canvas import GREY
+from wganbench.errors import ConfigError
 from wganbench.losses import BCE_SATURATING, RECIPES, Recipe
 from wganbench.reports.drawing import LINES, LOSS_COLOURS, key_below, new_figure, shade, style_axes
 from wganbench.studies.study import Cell, Context, Findings, Study, register_study
@@ -205,11 +206,15 @@ def unsettled(
 ) -> str:
     """Return why a rule on powers decides nothing: it holds in a part of the last decade only.
 
-    The parts are the halves of that decade, and a further half by the change between them.
+    The parts are the halves of that decade, and a further half by the change between them. Players
+    that have hardly moved keep their distance whatever the loss.
     """
     for path in paths:
         if len(path) <= FEWEST:
             return f"{len(path) - 1} steps are too few"
+        angles = np.unwrap(np.arctan2(*path.T))
+        if abs(angles[-1] - angles[0]) < math.pi:
+            return f"{len(path) - 1} steps are too few: not half a turn round the equilibrium"
         before, after = power_of_steps(path, 0.1, MIDDLE), power_of_steps(path, MIDDLE, 1.0)
         powers = (power_of_steps(path), before, after, 2 * after - before)
         if len({holds(power) for power in powers}) > 1:
@@ -274,6 +279,9 @@ def measure(context: Context) -> Findings:
     """Compute all trajectories and check the fields against the losses at every point."""
     if (device := context.settings.device) != "auto":
         context.say(f"device={device} changes nothing: this study trains no network")
+    early = min(context["early_step"], context["steps"])
+    if early < 2 or not context["learning_rate"] > 0:
+        raise ConfigError("steps and early_step must be at least 2, learning_rate above 0")
     chosen = methods(context["clip_value"], context["gp_lambda"], context["r1_gamma"])
     paths = all_paths(context, chosen)
     error = max(
@@ -284,7 +292,6 @@ def measure(context: Context) -> Findings:
     )
     if error > FIELD_TOLERANCE:
         raise ValueError(f"a closed form lies {error:.2g} from the loss it stands for")
-    early = min(context["early_step"], context["steps"])
     return Findings(
         evidence(paths, early, context["learning_rate"], run_notes(context)),
         table(paths, early),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.drawing.canvas import optional, save_png, save_svg
-from wganbench.errors import ConfigError, UnwritableFolder
+from wganbench.errors import ConfigError, UnwritableFolder, of_the_system
 from wganbench.files import RunLock, read_regular, write_atomic
 from wganbench.output import guarded
 from wganbench.studies.settings import QUICK, Settings, read_settings
@@ -188,7 +188,7 @@ def run_study(name: str, overrides: Sequence[str], watcher: Watcher) -> tuple[Pa
             verdicts = judge_all(study, findings)
             write_findings(folder, study, settings, findings, verdicts)
     except OSError as error:
-        raise UnwritableFolder(str(error)) from error
+        raise UnwritableFolder(of_the_system(error)) from error
     return folder, verdicts
 
 

@@ -171,8 +171,8 @@ def line(verdict: Verdict) -> Line:
 def number(value: float | None) -> str:
     """Return a number as text; one that stands for an infinity, which JSON cannot hold, says so.
 
-    >>> number(0.25), number(1e300), number(None)
-    ('0.25', 'infinite', '-')
+    >>> number(0.25), number(1e300), number(-1e300), number(None)
+    ('0.25', 'infinite', '-infinite', '-')
     """
     if value is None:
         return "-"

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from wganbench.config import run_id
 from wganbench.config.jobs import Job, compose_all
-from wganbench.files import write_atomic
+from wganbench.files import inside, read_regular, write_atomic
 from wganbench.registry import Registry
 from wganbench.studies.settings import Settings
 from wganbench.studies.verdicts import Claim, Evidence
@@ -86,10 +86,10 @@ class Context:
         key = {"study": self.study, "version": self.version, "about": about}
         text = json.dumps(key, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        file = self.folder / "parts" / f"{name}-{digest}.json"
+        file = inside(self.folder, f"parts/{name}-{digest}.json")
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return json.loads(read_regular(file))
+        except (OSError, ValueError, RecursionError):
             pass
         result = json.loads(json.dumps(compute()))
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wganbench.config.composition import Check, sweep
+from wganbench.config.composition import CLUSTERS, Check, sweep
 from wganbench.config.jobs import Choice, Job, SweepTask
 from wganbench.config.overrides import parse_arguments, read_override
 from wganbench.config.schema import RunConfig
@@ -125,17 +125,23 @@ def plan_only(arguments: Sequence[str], limited: bool = True) -> tuple[SweepPlan
     """Return the plan of a sweep and its estimated seconds; write and train nothing.
 
     The seconds are None where they are not known. Raises ConfigError, also for another sweeper
-    than ours: such a sweeper chooses runs one after another.
+    than ours, which chooses runs one after another, and for another launcher, which has no stacks.
     """
-    chosen = dict(text.partition("=")[::2] for text in arguments).get("hydra/sweeper", SWEEPER)
-    if chosen != SWEEPER:
+    typed = dict(text.partition("=")[::2] for text in arguments)
+    sweeper, launcher = typed.get("hydra/sweeper", SWEEPER), typed.get("hydra/launcher", "stack")
+    if sweeper != SWEEPER:
         raise ConfigError(
-            f"--plan needs hydra/sweeper={SWEEPER}: {chosen} chooses its runs one after another"
+            f"--plan needs hydra/sweeper={SWEEPER}: {sweeper} chooses its runs one after another"
         )
     found: list[tuple[SweepPlan, float | None]] = []
 
     def accept(jobs: list[Job], choice: Choice) -> bool:
         check_sweep(jobs[0].folder.parent, jobs)
+        if launcher not in ("stack", *CLUSTERS):
+            raise ConfigError(
+                f"--plan plans stacks: with hydra/launcher={launcher} each of the "
+                f"{len(jobs)} runs trains alone"
+            )
         plan = plan_sweep(jobs, make_backend(*choice, planning=True))
         found.append((plan, estimate_seconds(plan)))
         return False

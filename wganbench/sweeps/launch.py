@@ -14,12 +14,13 @@ from typing import Any
 from wganbench import bounds
 from wganbench.config.jobs import Choice, Job
 from wganbench.config.memory import bytes_needed
-from wganbench.config.schema import RunConfig, run_id
+from wganbench.config.schema import RunConfig, run_id, to_dict
 from wganbench.data import build
 from wganbench.errors import ConfigError
 from wganbench.metrics import check_allowed
 from wganbench.networks import build_pair
-from wganbench.output import guarded
+from wganbench.output import guarded, numbered
+from wganbench.plugin_files import changed_plugins, plugin_files
 from wganbench.runs.folder import RunFolder, RunOutcome, wait_while_ending
 from wganbench.runs.stored import Places, with_data
 from wganbench.sweeps.backend import Backend, Watcher, outcome_on_disk
@@ -39,7 +40,7 @@ from wganbench.sweeps.plan import (
 from wganbench.tags.lookup import headline_distance, tag_for
 from wganbench.training.device import here_or_auto, precision_notes
 from wganbench.training.execution import native_trains
-from wganbench.typed import as_override
+from wganbench.typed import as_override, flatten
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
             "out, as each run then has a folder of its own"
         )
     if count > 1:
+        one, other, *_ = (job.config for job in jobs if job.folder == folder_of_most)
         raise ConfigError(
-            f"two jobs of the sweep are the same run: {folder_of_most.name}; give each value once "
-            "(for example seed=0,1, not seed=0,0)"
+            f"two jobs of the sweep are the same run: {folder_of_most.name}; {repeated(one, other)}"
         )
     elsewhere = next((job.folder for job in jobs if job.folder.parent != folder), None)
     if elsewhere is not None:
@@ -109,6 +110,16 @@ def check_sweep(folder: Path, jobs: Sequence[Job]) -> None:
         )
     check_one_machine(jobs)
     check_alike(folder, read_jobs(folder), jobs)
+
+
+def repeated(one: RunConfig, other: RunConfig) -> str:
+    """Return what to do about two configurations of the same run."""
+    theirs = dict(flatten(to_dict(other)))
+    for key, value in flatten(to_dict(one)):
+        if value != theirs.get(key):
+            values = f"{as_override(value)} and {as_override(theirs.get(key))}"
+            return f"{key} makes no other run: give it one value, not {values}"
+    return "give each value once (for example seed=0,1, not seed=0,0)"
 
 
 def check_one_machine(jobs: Sequence[Job]) -> None:
@@ -147,7 +158,7 @@ def plan_sweep(jobs: Sequence[Job], backend: Backend) -> SweepPlan:
         for group in groups
     ]  # fmt: skip
     stacks = plan_stacks(left, steps, slots, limits)
-    notes = (*read, *precision_notes_of(left, kind))
+    notes = (*read, *precision_notes_of(left, kind), *trained_by_other_code(jobs))
     return SweepPlan(backend, tuple(left), tuple(stacks), tuple(slots), footprint_of, notes)
 
 
@@ -205,6 +216,20 @@ def precision_notes_of(jobs: Sequence[Job], kind: str) -> tuple[str, ...]:
     """Return the lines about the jobs' precision on devices of a kind, each once."""
     lines = (line for job in jobs for line in precision_notes(job.config, kind))
     return tuple(dict.fromkeys(lines))
+
+
+def trained_by_other_code(jobs: Sequence[Job]) -> tuple[str, ...]:
+    """Return a line for each plugin file that has changed since jobs were trained with it."""
+    if not plugin_files():
+        return ()
+    folders = [RunFolder(job.folder) for job in jobs if not job.config.overwrite]
+    ended = [record for folder in folders if (record := folder.ended())]
+    found = Counter(name for record in ended for name in changed_plugins(record.plugins or {}))
+    return tuple(
+        f"{name} has changed since {numbered(count, 'run')} of this sweep ended; --overwrite "
+        "trains all afresh"
+        for name, count in found.items()
+    )
 
 
 def runs_at_once(

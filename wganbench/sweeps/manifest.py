@@ -162,7 +162,7 @@ def not_begun(paths: Sequence[str | Path], runs: Sequence[RunRecord]) -> int:
                 job.folder not in there and not os.path.lexists(job.folder / RUN_JSON)
                 for job in read_jobs(folder)
             )
-        except ConfigError:  # the number of jobs without a run is unknown
+        except (ConfigError, OSError):  # the number of jobs without a run is unknown
             return 0
 
     there = {run.path for run in runs}

@@ -15,7 +15,7 @@ from typing import Any
 
 from wganbench.config.jobs import Job
 from wganbench.config.schema import RunConfig
-from wganbench.errors import ConfigError, one_line, shortened
+from wganbench.errors import ConfigError, one_line, reason_of, shortened
 from wganbench.files import RunBusy
 from wganbench.plugin_files import plugin_files
 from wganbench.runs.folder import ELSEWHERE, RunFolder, RunOutcome
@@ -333,7 +333,7 @@ class RayBackend:
         try:
             ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **settings)
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise unreachable(self.address, " ".join(str(error).split())[:160]) from error
+            raise unreachable(self.address, reason_of(error)[:160]) from error
 
     def room(self, slots: Sequence[Slot]) -> int:
         """Return a stack's share, in bytes, of the least free memory of any node.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wganbench.config.schema import RunConfig
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, first_line
 from wganbench.files import inside
 from wganbench.runs.folder import RunOutcome
 from wganbench.sweeps.backend import (
@@ -134,8 +134,7 @@ class SlurmBackend:
                 f"hydra/launcher=slurm: {error} (hydra.launcher.cluster=local tries it out here)"
             ) from error
         except (NameError, AssertionError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"hydra/launcher=slurm: {reason[:300]}") from error
+            raise ConfigError(f"hydra/launcher=slurm: {first_line(error)[:300]}") from error
         return executor
 
 

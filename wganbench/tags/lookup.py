@@ -59,11 +59,8 @@ def tag_for(name: str) -> Tag:
     for row in filter(is_pattern, TAGS):
         if re.fullmatch(tag_regex(row), name):
             return TAGS[row]
-    group = [tag for tag in TAGS if tag.startswith(f"{name}/")]
-    judged = [tag for tag in group if TAGS[tag].direction in ("up", "down")]
-    first = f"{name}/exact" if f"{name}/exact" in group else next(iter(judged), None)
-    near = [first] if first else difflib.get_close_matches(name, list(TAGS), n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest_tag(name)
+    hint = f"; did you mean {near!r}?" if near else ""
     raise UnknownName(f"unknown tag {short_repr(name)}{hint} (`wganbench list metrics` shows all)")
 
 
@@ -81,6 +78,33 @@ def which_is_better(metric: str, form: str = ", {}") -> str:
     """
     direction = tag_for(metric).direction
     return form.format(f"{BETTER[direction]} is better") if direction in ("up", "down") else ""
+
+
+def nearest_tag(name: str) -> str | None:
+    """Return the tag that an unknown name most likely means, or None.
+
+    The order is: a tag's group or last word, a part of its name or label, the most similar one.
+    Of several, exact W1 and then tags of which more or less is better come first.
+
+    >>> nearest_tag("wasserstein"), nearest_tag("fid"), nearest_tag("W1"), nearest_tag("foo")
+    ('wasserstein/exact', 'fidelity/fid', 'wasserstein/exact', None)
+    """
+    word = name.lower().removeprefix(AVERAGED).strip("/")
+    ranked = sorted(
+        TAGS.values(), key=lambda tag: (tag.name != EXACT, tag.direction not in ("up", "down"))
+    )
+    words: dict[str, str] = {}
+    for tag in ranked:
+        for part in (tag.name, *tag.name.split("/")):
+            words.setdefault(part, tag.name)
+    if word in words:
+        return words[word]
+    named = [tag.name for tag in ranked if word in tag.name]
+    inside = [*named, *(tag.name for tag in ranked if word in tag.title.lower())]
+    if len(word) > 1 and inside:
+        return inside[0]
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.8)
+    return words[near[0]] if near else None
 
 
 def averaged(row: Tag) -> Tag:

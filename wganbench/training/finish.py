@@ -12,6 +12,7 @@ import torch
 from wganbench.data import Target
 from wganbench.data.points import unit_of
 from wganbench.drawing.canvas import optional
+from wganbench.errors import of_the_system
 from wganbench.files import inside, write_atomic
 from wganbench.runs.folder import HeldRun, RunOutcome
 from wganbench.runs.record import Status
@@ -191,10 +192,12 @@ def finish_run(
 def fail_run(recorder: Recorder, step: int, seconds: float, error: OSError) -> RunOutcome:
     """Return the outcome of a run whose records cannot be written; its checkpoint stays."""
     with contextlib.suppress(OSError):
-        recorder.close("failed", step=step, error=str(error))
+        recorder.close("failed", step=step, error=of_the_system(error))
     advice = "What was saved before stays; the same command goes on from there."
     path = recorder.folder.path
-    return RunOutcome(path, "failed", step, recorder.latest, [f"{error}.", advice], seconds)
+    return RunOutcome(
+        path, "failed", step, recorder.latest, [f"{of_the_system(error)}.", advice], seconds
+    )
 
 
 def _title(recorder: Recorder) -> str:

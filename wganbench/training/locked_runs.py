@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wganbench.config.check import from_dict
 from wganbench.config.schema import DIGEST_DIGITS, RunConfig, digest_of_training, identity
-from wganbench.errors import ConfigError
+from wganbench.errors import ConfigError, of_the_system
 from wganbench.files import RunBusy, UnusableFile
 from wganbench.runs.folder import ELSEWHERE, HeldRun, RunFolder, RunOutcome
 from wganbench.runs.stored import identifying
@@ -73,14 +73,16 @@ class LockedRuns:
             except (UnusableFile, OSError) as error:
                 if not several:
                     raise
-                self.ended[number] = RunOutcome(path, "failed", 0, {}, [f"{error}."], 0.0)
+                self.ended[number] = RunOutcome(
+                    path, "failed", 0, {}, [f"{of_the_system(error)}."], 0.0
+                )
                 continue
             try:
                 self._add(number, configs[number], self._held[-1], prepare)
             except (ConfigError, OSError) as error:
                 if not several:
                     raise
-                self.ended[number] = fail(self._held[-1], configs[number], str(error))
+                self.ended[number] = fail(self._held[-1], configs[number], of_the_system(error))
         self._keep_one_step(several)
         return lines
 

@@ -73,6 +73,10 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, status={self.status!r})"
 
+    def __fspath__(self) -> str:
+        """The path of its folder, wherever Python takes a path: in ``compare(runs)``."""
+        return str(self.path)
+
     @property
     def status(self) -> Status | None:
         """running, completed, diverged, failed or interrupted; None if run.json names none."""

@@ -14,12 +14,12 @@ import torch
 from wganbench.config import ConfigError
 from wganbench.config.schema import RunConfig, identity
 from wganbench.data import DATASETS
-from wganbench.errors import UnwritableFolder
+from wganbench.errors import UnwritableFolder, of_the_system
 from wganbench.losses import RECIPES
 from wganbench.metrics import check_allowed
 from wganbench.networks import NETWORKS
 from wganbench.output import guarded
-from wganbench.plugin_files import VARIABLE
+from wganbench.plugin_files import UNREGISTERED, changed_plugins
 from wganbench.presets import base_values
 from wganbench.runs.folder import (
     HeldRun,
@@ -29,7 +29,14 @@ from wganbench.runs.folder import (
     wait_while_ending,
 )
 from wganbench.runs.record import Status
-from wganbench.runs.stored import Places, check_contents, place_of, stored_config, with_data
+from wganbench.runs.stored import (
+    Places,
+    check_contents,
+    outcome_before,
+    place_of,
+    stored_config,
+    with_data,
+)
 from wganbench.runs.table import MetricsTable
 from wganbench.training.checkpoint import Checkpoint
 from wganbench.training.device import (
@@ -136,7 +143,7 @@ def train_runs(
             outcomes |= _train_usable(configs, taken, view, place, places, several)
         return [outcomes[i] for i in range(len(folders))]
     except OSError as error:
-        raise UnwritableFolder(str(error)) from error
+        raise UnwritableFolder(of_the_system(error)) from error
     finally:
         taken.release()
 
@@ -158,7 +165,7 @@ def _prepare_folder(config: RunConfig, folder: HeldRun) -> RunOutcome | None:
     record = folder.ended()
     if record is None:
         check_installed(config)
-    return outcome_of(record) if record else None
+    return outcome_before(record) if record else None
 
 
 def _train_usable(
@@ -205,7 +212,7 @@ def _train(
         raise ConfigError(str(error)) from error
     tags = columns(stack)
     seconds = _restore(stack, runs, tags)
-    notes += [run.lost for run in runs if run.lost]
+    notes += [*(run.lost for run in runs if run.lost), *code_changed(runs)]
     folders = [run.folder for run in runs]
     recorders = [
         Recorder(folder, own, tags, stack.steps_done)
@@ -243,10 +250,20 @@ def _train(
         status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         for recorder in recorders:
             with contextlib.suppress(OSError):
-                recorder.close(status, step=stack.steps_done, error=str(error))
+                recorder.close(status, step=stack.steps_done, error=of_the_system(error))
         raise
     finally:
         shown.stop()
+
+
+def code_changed(runs: Sequence[Ready]) -> list[str]:
+    """Return a line on each plugin file that has changed since these runs were stopped."""
+    begun = (run.folder for run in runs if run.checkpoint)
+    records = [folder.record() for folder in begun if folder.run_json.exists()]
+    names = (name for record in records for name in changed_plugins(record.plugins or {}))
+    return [
+        f"{name} has changed: from here on its new code trains" for name in dict.fromkeys(names)
+    ]
 
 
 class SilentView:
@@ -281,10 +298,7 @@ def check_installed(config: RunConfig) -> None:
         ("network", NETWORKS, config.network.kind),
     ):
         if name not in registry:
-            raise ConfigError(
-                f"this run needs {what} {name!r}, which no installed package and no plugin file "
-                f"registers: name it by plugins=FILE, in Python by {VARIABLE}"
-            )
+            raise ConfigError(f"this run needs {what} {name!r}, {UNREGISTERED}")
 
 
 def describe_device(device: torch.device) -> str:

@@ -18,7 +18,7 @@ from wganbench.config.synonyms import canonical
 from wganbench.errors import ConfigError, UnwritableFolder, of_the_system, short_repr
 from wganbench.losses import RECIPES
 from wganbench.losses.recipes import composed
-from wganbench.presets import choices, directories, user_files_first, user_folder
+from wganbench.presets import all_keys, choices, directories, user_files_first, user_folder
 from wganbench.registry import unknown
 from wganbench.runs.record import read_record
 from wganbench.runs.stored import check_writable
@@ -28,6 +28,7 @@ from wganbench.tuning.search import Arm, Search, Trial, run_search, train_winner
 from wganbench.tuning.space import MOST_SEEDS, STEPS, Space, read_space
 from wganbench.tuning.speedrun import Speedrun, refuse_set, run_speedrun
 from wganbench.tuning.speedrun_report import write_speedrun
+from wganbench.typed import nearest_key
 
 MOST_TRIALS = 4096
 NAMES = "names with commas between them"
@@ -111,6 +112,7 @@ def speedrun(
     Raises ConfigError, and `Interrupted` if a signal stopped it; the same arguments then go on.
     """
     own, launcher, rest = split(arguments, SPEEDRUN)
+    refuse_unknown(rest, "speedrun", SPEEDRUN, config_dir)
     place = user_folder(config_dir) if config_dir else None
     losses = named("loss", own["loss"], config_dir)
     data = named("data", own["data"], config_dir)
@@ -132,6 +134,7 @@ def speedrun(
 def parse(arguments: Sequence[str], config_dir: str | Path | None = None) -> Search:
     """Return the search of a command line. Raises ConfigError, one line that names the key."""
     own, launcher, rest = split(arguments, TUNE)
+    refuse_unknown(rest, "tune", TUNE, config_dir)
     with user_files_first(directories(config_dir)):
         space = read_space(own["space"])
     refuse_drawn(space, rest)
@@ -180,6 +183,18 @@ def split(
     launcher = [word for word in arguments if word.startswith("hydra")]
     rest = tuple(w for w in arguments if w.partition("=")[0] not in keys and w not in launcher)
     return own, launcher, rest
+
+
+def refuse_unknown(
+    words: Sequence[str], command: str, own: Sequence[Setting], config_dir: str | Path | None
+) -> None:
+    """Raise ConfigError for a key without a dot that neither the command nor a run has."""
+    known = [*(row.key for row in own), *all_keys(directories(config_dir))]
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
+        if key.isidentifier() and key not in known:
+            near = nearest_key(key, known) or f"; wganbench list settings {command} shows its own"
+            raise ConfigError(f"unknown key {key}{near}")
 
 
 def folder_of(own: Mapping[str, str], default: str) -> Path:

@@ -191,9 +191,9 @@ def read_space(name: str = DEFAULT) -> Space:
 
 def as_space(values: Mapping[str, Any], name: str) -> Space:
     """Return the space that a file holds; ``name`` is that of one without. Raises ValueError."""
-    refuse_unknown(values, SpaceFile)
+    refuse_other_keys(values, SpaceFile)
     for rung in values["rungs"] if isinstance(values.get("rungs"), list) else ():
-        refuse_unknown(rung if isinstance(rung, Mapping) else {}, Rung, "rungs: ")
+        refuse_other_keys(rung if isinstance(rung, Mapping) else {}, Rung, "rungs: ")
     given = {key: value for key, value in values.items() if value is not None}
     file = SpaceFile(**convert_fields(SpaceFile, given))
     return Space(
@@ -207,7 +207,7 @@ def as_space(values: Mapping[str, Any], name: str) -> Space:
     )
 
 
-def refuse_unknown(values: Mapping[str, Any], form: type, where: str = "") -> None:
+def refuse_other_keys(values: Mapping[str, Any], form: type, where: str = "") -> None:
     """Raise ValueError for a key that a dataclass lacks: it would be passed over."""
     known = [one.name for one in fields(form)]
     for key in values:

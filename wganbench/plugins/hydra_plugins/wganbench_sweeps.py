@@ -60,7 +60,7 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from wganbench.config.jobs import compose_jobs, composed_job, expand
-        from wganbench.files import inside
+        from wganbench.files import inside_regular
 
         loader = self.context.config_loader
         swept = [f"{key}={values}" for key, values in self.params.items()]
@@ -71,7 +71,7 @@ class GridSweeper(Sweeper):
             return None
         folder = Path(self.master.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.master, inside(folder, "multirun.yaml"))
+        OmegaConf.save(self.master, inside_regular(folder, "multirun.yaml"))
         if hasattr(self.launcher, "composed"):
             self.launcher.composed = {tuple(j): n for j, n in zip(jobs, nodes, strict=True)}
         return [self.launcher.launch(jobs, initial_job_idx=0)]

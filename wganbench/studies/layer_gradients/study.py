@@ -142,6 +142,11 @@ def measure(context: Context) -> Findings:
     if context["depth"] < 2:
         raise ConfigError("depth must be at least 2: the slope is one over hidden layers")
     steps = context["steps"]
+    if not 2 <= steps < context["long_steps"]:
+        raise ConfigError(
+            f"steps={steps} must be at least 2, which have a half, and below "
+            f"long_steps={context['long_steps']}"
+        )
     arms, halves = overrides(context, steps), overrides(context, steps // 2)
     usual, long = arm(USUAL), overrides(context, context["long_steps"])
     runs = context.train(
