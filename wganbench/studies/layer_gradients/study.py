@@ -382,11 +382,11 @@ DIFFERS = (
     "arms, so that the start has slope 0 and what is seen comes from training; the clipped "
     "critic's rate follows c (0.02 c in the quick and the full budget, where the paper's 5e-5 is "
     "0.005 c at c = 0.01), so that weights come to rest at every c; the generator's rate is 1e-5, "
-    "because at the paper's 1e-4 GP's critics of this depth lost sight of the generator, whatever "
-    "their own rate was from 1e-4 to 3e-3 (seeds 100 to 104); gradients of the objective, without "
-    "the penalty's; batch 64 and far fewer steps in these two. The paper does not say after how "
-    "many steps its figure was drawn: here it is early in training. Later, critics of c = 0.01 die "
-    "or get over the decay, which has a claim of its own."
+    "because at the paper's 1e-4 some of GP's critics of this depth lost sight of the generator at "
+    "each rate of their own from 1e-4 to 3e-3 (seeds 100 to 104); gradients of the objective, "
+    "without the penalty's; batch 64 and far fewer steps in these two. The paper does not say "
+    "after how many steps its figure was drawn: here it is early in training. Later, critics of "
+    "c = 0.01 die or lose most of the decay, which has a claim of its own."
 )
 
 register_study(
